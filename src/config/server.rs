@@ -1,0 +1,48 @@
+//! `[Server]`.
+
+use std::path::PathBuf;
+
+/// `[Server]`.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Public base URL, no trailing slash; empty path or a prefix (`https://host/rspm`). `None`: taken from the request.
+    pub address: Option<String>,
+    /// Root of variable data, default `/var/lib/rstudio-pm`.
+    pub data_dir: PathBuf,
+    /// Scratch space, default `$TMPDIR` or `/tmp`; never inside `data_dir`.
+    pub temp_dir: PathBuf,
+    /// HTTP access log.
+    pub access_log: PathBuf,
+    /// Its format.
+    pub access_log_format: AccessLogFormat,
+    /// Package service log; `None` is off.
+    pub service_log: Option<PathBuf>,
+    /// Directory of `rstudio-pm.sock`, default `/var/run/rstudio-pm`.
+    pub sock_file_dir: PathBuf,
+    /// gzip level 1 to 9 for local packages, default 6.
+    pub package_rewrite_compression_level: u32,
+    /// Write buffer for local packages in bytes, default 32 KB.
+    pub package_rewrite_buffer_size: usize,
+    /// False (the default) sends `X-Content-Type-Options: nosniff`.
+    pub content_type_sniffing: bool,
+}
+
+/// Apache's two formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum AccessLogFormat {
+    /// Common Log Format.
+    Common,
+    /// Combined Log Format.
+    #[default]
+    Combined,
+}
+
+/// A value that must not appear in logs: `Debug` and `Display` print `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}

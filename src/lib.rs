@@ -1,0 +1,59 @@
+//! A package server for R, Bioconductor and Python: the daemon `rstudio-pm` and its command line `rspm`.
+//!
+//! The story has three parts.
+//!
+//! 1. **Take in.** [`upstream`] reads a mirror, [`sync`] plans what changed and writes it, [`repo`] takes the
+//!    packages an administrator adds. Bytes go to [`storage`] under their SHA-256 first, rows to [`db`] second.
+//! 2. **Resolve.** Every published state of a package list is a numbered step; [`catalog`] turns what a URL asks
+//!    for (`latest`, a date, a transaction) into a point, without touching the database.
+//! 3. **Serve.** [`http`] parses the address, asks [`repo`] for an index or a file and answers; [`daemon`] starts,
+//!    supervises and stops all of it; [`cli`] talks to the daemon over its admin API.
+//!
+//! | band | rooms | may use |
+//! |---|---|---|
+//! | words (pure) | `model` `r` `api` `config` | `r`, `api` → `model` |
+//! | stores | `db` `storage` `logs` | `model`, `config` |
+//! | work | `upstream` `state` `catalog` `jobs` `repo` `sync` | lower bands; `state` → `upstream`, `catalog`, `jobs`; `repo`, `sync` → all of these |
+//! | faces | `http` `daemon` `cli` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `model` |
+//!
+//! `tests/architecture.rs` holds the same table as data and fails on any other edge.
+
+// ── words: pure; no I/O, no async, no clock ──
+/// Wire types of the admin and public JSON API, one file per noun.
+pub mod api;
+/// `rstudio-pm.gcfg`: as written, merged, validated.
+pub mod config;
+/// The nouns everything else is written in: names, digests, times, sources, repositories, snapshots.
+pub mod model;
+/// R's formats: DCF, DESCRIPTION, versions, `PACKAGES`, RDS, source archives, repository layout.
+pub mod r;
+
+// ── stores: rooms with backends ──
+/// SQLite and PostgreSQL behind one SQL text.
+pub mod db;
+/// Log files that survive rotation.
+pub mod logs;
+/// Package bytes and rendered indexes by digest, on disk or S3.
+pub mod storage;
+
+// ── work ──
+/// What resolving needs, in memory, swapped after each publish.
+pub mod catalog;
+/// Jobs under way, their progress, and the schedule.
+pub mod jobs;
+/// Repositories: indexes, files, lazy fetches, and every edit an administrator makes.
+pub mod repo;
+/// Handles of the stores and the rest of the work rooms.
+pub mod state;
+/// From what a mirror declares to one published transaction.
+pub mod sync;
+/// Mirrors over HTTP or on disk.
+pub mod upstream;
+
+// ── faces ──
+/// The `rspm` command line, a thin client of the admin API.
+pub mod cli;
+/// Start, supervise, reload, stop.
+pub mod daemon;
+/// Listeners, TLS, the one route table, and the answers.
+pub mod http;

@@ -1,0 +1,74 @@
+//! Digests as values: 32 bytes of SHA-256, 16 bytes of MD5, written in lower-case hexadecimal.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A text that is not the expected number of hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{text}' is not {digits} hexadecimal digits")]
+pub struct BadDigest {
+    text: String,
+    digits: usize,
+}
+
+macro_rules! digest {
+    ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; $bytes]);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadDigest;
+
+            fn from_str(text: &str) -> Result<Self, BadDigest> {
+                let mut bytes = [0; $bytes];
+                match hex::decode_to_slice(text, &mut bytes) {
+                    Ok(()) => Ok(Self(bytes)),
+                    Err(_) => Err(BadDigest { text: text.chars().take(80).collect(), digits: $bytes * 2 }),
+                }
+            }
+        }
+    };
+}
+
+digest!(
+    /// SHA-256 (FIPS 180-4): the identity of bytes in storage.
+    Sha256,
+    32
+);
+digest!(
+    /// MD5 (RFC 1321): only for comparing with what CRAN-like indexes declare, never for identity.
+    Md5,
+    16
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_survives_its_text() {
+        let text = "00ff".repeat(16);
+        assert_eq!(text.parse::<Sha256>().map(|d| d.to_string()), Ok(text.clone()));
+        assert_eq!(text[..32].parse::<Md5>().map(|d| d.to_string()), Ok(text[..32].to_owned()));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for bad in ["", "00", &"g".repeat(64), &"0".repeat(63), &"0".repeat(65)] {
+            assert!(bad.parse::<Sha256>().is_err(), "{bad}");
+        }
+    }
+}

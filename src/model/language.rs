@@ -1,0 +1,21 @@
+//! The languages whose packages are served.
+
+/// A language; package names are unique within one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Language {
+    /// R, Bioconductor included.
+    R,
+    /// Python.
+    Python,
+}
+
+impl Language {
+    /// As the tables store it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Language::R => "r",
+            Language::Python => "python",
+        }
+    }
+}

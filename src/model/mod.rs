@@ -1,0 +1,12 @@
+//! The nouns everything else is written in. Pure: no I/O, no async, no clock; sees no other room.
+
+pub mod change;
+pub mod digest;
+pub mod ids;
+pub mod language;
+pub mod name;
+pub mod point;
+pub mod repository;
+pub mod snapshot;
+pub mod source;
+pub mod time;

@@ -1,0 +1,70 @@
+//! What a repository is: an ordered list of subscribed sources under one name.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::language::Language;
+
+/// The kinds of repository, spelt as `rspm create repo --type` spells them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RepoKind {
+    /// R packages.
+    R,
+    /// Bioconductor versions, with R sources layered on.
+    Bioconductor,
+    /// Python packages.
+    Python,
+}
+
+/// A word that names no kind of repository.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no repository type; known are r, bioconductor, python")]
+pub struct UnknownRepoKind(pub String);
+
+impl RepoKind {
+    /// The spelling of the command line and the tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RepoKind::R => "r",
+            RepoKind::Bioconductor => "bioconductor",
+            RepoKind::Python => "python",
+        }
+    }
+
+    /// The word the public API and listings show.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            RepoKind::R => "R",
+            RepoKind::Bioconductor => "Bioconductor",
+            RepoKind::Python => "Python",
+        }
+    }
+
+    /// The language of the sources it may subscribe to.
+    #[must_use]
+    pub fn language(self) -> Language {
+        match self {
+            RepoKind::R | RepoKind::Bioconductor => Language::R,
+            RepoKind::Python => Language::Python,
+        }
+    }
+}
+
+impl FromStr for RepoKind {
+    type Err = UnknownRepoKind;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRepoKind> {
+        [RepoKind::R, RepoKind::Bioconductor, RepoKind::Python]
+            .into_iter()
+            .find(|kind| kind.as_str().eq_ignore_ascii_case(text))
+            .ok_or_else(|| UnknownRepoKind(text.chars().take(40).collect()))
+    }
+}
+
+impl fmt::Display for RepoKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,150 @@
+//! Instants as microseconds since the epoch, and UTC days: the unit in which snapshots are named.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// An instant: microseconds since 1970-01-01T00:00:00 UTC, as every table stores it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub i64);
+
+/// Where the time comes from. The daemon hands in the system clock, tests a clock they can move.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Microseconds in a second.
+pub const SECOND: i64 = 1_000_000;
+
+impl Timestamp {
+    /// From seconds since the epoch, as R's `POSIXct` gives them; fractions are cut to whole seconds.
+    /// `None` when the value is not finite or outside the years 0 to 9999.
+    #[must_use]
+    pub fn from_r_seconds(seconds: f64) -> Option<Timestamp> {
+        let whole = seconds.floor();
+        if !whole.is_finite() || !(-62_167_219_200.0..=253_402_300_799.0).contains(&whole) {
+            return None;
+        }
+        #[allow(clippy::cast_possible_truncation)]
+        Some(Timestamp(whole as i64 * SECOND))
+    }
+
+    /// Whole seconds since the epoch, rounded down.
+    #[must_use]
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(SECOND)
+    }
+
+    /// The UTC day this instant lies in.
+    #[must_use]
+    pub fn day(self) -> Day {
+        Day(self.civil().date())
+    }
+
+    /// The calendar time in UTC. Instants outside jiff's range are clamped to it.
+    #[must_use]
+    pub fn civil(self) -> jiff::civil::DateTime {
+        let clamped =
+            self.0.clamp(jiff::Timestamp::MIN.as_microsecond(), jiff::Timestamp::MAX.as_microsecond());
+        jiff::Timestamp::from_microsecond(clamped)
+            .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .datetime()
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC with microseconds when there are any: `2026-11-20T07:50:28Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let t = self.civil();
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
+            t.year(),
+            t.month(),
+            t.day(),
+            t.hour(),
+            t.minute(),
+            t.second()
+        )?;
+        match self.0.rem_euclid(SECOND) {
+            0 => f.write_str("Z"),
+            micros => write!(f, ".{micros:06}Z"),
+        }
+    }
+}
+
+/// A calendar day in UTC, written `YYYY-MM-DD`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(jiff::civil::Date);
+
+/// A text that is not a calendar day written `YYYY-MM-DD`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a date written YYYY-MM-DD")]
+pub struct BadDay(pub String);
+
+impl Day {
+    /// The first instant of this day.
+    #[must_use]
+    pub fn start(self) -> Timestamp {
+        let midnight = self.0.at(0, 0, 0, 0).to_zoned(jiff::tz::TimeZone::UTC);
+        Timestamp(midnight.map_or(i64::MAX, |z| z.timestamp().as_microsecond()))
+    }
+
+    /// The first instant after this day: a state of the day is one strictly before it.
+    #[must_use]
+    pub fn end(self) -> Timestamp {
+        Timestamp(self.start().0.saturating_add(86_400 * SECOND))
+    }
+}
+
+impl FromStr for Day {
+    type Err = BadDay;
+
+    fn from_str(text: &str) -> Result<Day, BadDay> {
+        let bad = || BadDay(text.chars().take(40).collect());
+        let bytes = text.as_bytes();
+        let shape = bytes.len() == 10
+            && bytes.iter().enumerate().all(
+                |(i, b)| {
+                    if i == 4 || i == 7 { *b == b'-' } else { b.is_ascii_digit() }
+                },
+            );
+        if !shape {
+            return Err(bad());
+        }
+        text.parse().map(Day).map_err(|_| bad())
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}-{:02}", self.0.year(), self.0.month(), self.0.day())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_half_open() {
+        let day: Day = "2024-02-29".parse().expect("a leap day");
+        assert_eq!(day.start().to_string(), "2024-02-29T00:00:00Z");
+        assert_eq!(day.end().to_string(), "2024-03-01T00:00:00Z");
+        assert_eq!(Timestamp(day.end().0 - 1).day(), day);
+        assert_eq!(day.end().day().to_string(), "2024-03-01");
+    }
+
+    #[test]
+    fn only_the_one_spelling_is_a_day() {
+        for bad in ["2024-2-29", "2023-02-29", "20240229", "2024-02-29 ", "+024-02-29", "2024-02-3é", ""] {
+            assert!(bad.parse::<Day>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn r_seconds_are_cut_not_rounded() {
+        assert_eq!(Timestamp::from_r_seconds(1.9), Some(Timestamp(SECOND)));
+        assert_eq!(Timestamp::from_r_seconds(f64::NAN), None);
+        assert_eq!(Timestamp::from_r_seconds(1e300), None);
+    }
+}

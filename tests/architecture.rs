@@ -1,0 +1,1 @@
+//! The layer table as data: see `docs/architecture.md`.

@@ -1,1 +1,4 @@
 //! The integration tests: one binary, one folder for each concern.
+
+mod r;
+mod support;

@@ -1,0 +1,1 @@
+//! Source archives: recognised by content, validated in one pass.

@@ -1,0 +1,1 @@
+//! DCF, the format of DESCRIPTION and PACKAGES, as R reads and writes it.

@@ -1,0 +1,1 @@
+//! Dependency lists: what `Depends`, `Imports` and their kin say.

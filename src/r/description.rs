@@ -1,0 +1,1 @@
+//! A package's DESCRIPTION, and the index record made from it.

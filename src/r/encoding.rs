@@ -1,0 +1,1 @@
+//! The `Encoding` field: bytes of a DESCRIPTION to UTF-8.

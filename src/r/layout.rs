@@ -1,0 +1,1 @@
+//! Addresses of a CRAN-like repository: parsed and rendered in one place.

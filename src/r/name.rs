@@ -1,0 +1,1 @@
+//! Package names, file names, and the packages that come with R.

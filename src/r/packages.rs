@@ -1,0 +1,1 @@
+//! The text index `PACKAGES`: rendered, compressed, and read from an upstream.

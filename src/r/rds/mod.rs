@@ -1,0 +1,1 @@
+//! RDS, R's serialised objects: read and written.

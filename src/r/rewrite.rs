@@ -1,0 +1,1 @@
+//! A source archive with another `Repository` field and every other byte kept.

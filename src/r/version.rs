@@ -1,0 +1,1 @@
+//! Package versions in the order R gives them.

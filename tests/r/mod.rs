@@ -1,0 +1,3 @@
+//! R's formats against real R and real packages.
+
+mod text;

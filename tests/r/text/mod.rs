@@ -1,0 +1,1 @@
+//! DCF, versions, dependency lists, index text and archives.

@@ -1,0 +1,4 @@
+//! What tests of several folders share.
+
+pub mod data;
+pub mod rscript;

@@ -1,0 +1,31 @@
+//! Runs real R, the judge of everything in `r`: a missing `Rscript` fails the test, it never skips it.
+
+use std::ffi::OsStr;
+use std::process::Command;
+
+/// Runs R code with arguments (seen by `commandArgs(TRUE)`) and returns what it printed; panics with R's own
+/// message when R is absent or the code fails.
+pub fn run<S: AsRef<OsStr>>(code: &str, args: &[S]) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let script = folder.path().join("script.R");
+    std::fs::write(&script, code).expect("the script is written");
+    let output = Command::new("Rscript")
+        .arg("--vanilla")
+        .arg(&script)
+        .args(args)
+        .env("LC_ALL", "C.UTF-8")
+        .env("TZ", "UTC")
+        .env("R_LIBS_USER", folder.path())
+        .current_dir(folder.path())
+        .output()
+        .unwrap_or_else(|e| panic!("Rscript cannot be run ({e}): install r-base-core"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "R failed: {}\n{}\n{}",
+        output.status,
+        text,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text
+}

@@ -1,0 +1,38 @@
+//! What can go wrong with a repository, by what the client is told.
+
+use crate::catalog::resolve::Unresolved;
+use crate::db::DbError;
+use crate::storage::StorageError;
+use crate::upstream::UpstreamError;
+
+/// An error of the repo room.
+#[derive(Debug, thiserror::Error)]
+pub enum RepoError {
+    /// No such thing: what kind, its name, and what to do.
+    #[error("{0}")]
+    NotFound(String),
+    /// The snapshot means nothing here.
+    #[error(transparent)]
+    Unresolved(#[from] Unresolved),
+    /// The request contradicts what is there (exists already, still subscribed, …) and the way out.
+    #[error("{0}")]
+    Conflict(String),
+    /// The request or the package is not acceptable, and why.
+    #[error("{0}")]
+    Invalid(String),
+    /// The mirror could not give the file now.
+    #[error("the package could not be fetched from upstream: {source}")]
+    Upstream {
+        /// Why.
+        #[source]
+        source: UpstreamError,
+        /// Seconds after which trying again makes sense.
+        retry_after: u64,
+    },
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The storage.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}

@@ -1,0 +1,25 @@
+//! Why a sync did not happen; the last good state keeps serving.
+
+use crate::db::DbError;
+use crate::storage::StorageError;
+use crate::upstream::UpstreamError;
+
+/// An error of the sync room.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// The mirror.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// What the mirror declares is refused.
+    #[error("{0}")]
+    Refused(String),
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The storage.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A kind of source that has no sync.
+    #[error("sources of type {0} are not synced")]
+    NotSynced(crate::model::source::SourceKind),
+}

@@ -2,9 +2,10 @@
 
 use crate::config::StorageClass;
 use crate::model::digest::Sha256;
+use std::fmt;
 
 /// The name of a stored object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// Package bytes, in the class that first stored them.
     Package(StorageClass, Sha256),
@@ -12,4 +13,111 @@ pub enum Key {
     Readme(Sha256),
     /// A rendered, encoded index of a closed point (class `persistent`), by the digest of its encoded bytes.
     Index(Sha256),
+}
+
+impl Key {
+    /// The class whose place holds the object.
+    #[must_use]
+    pub fn class(&self) -> StorageClass {
+        match self {
+            Key::Package(class, _) => *class,
+            Key::Readme(_) => StorageClass::Packages,
+            Key::Index(_) => StorageClass::Persistent,
+        }
+    }
+
+    /// The digest of the object's bytes.
+    #[must_use]
+    pub fn digest(&self) -> &Sha256 {
+        match self {
+            Key::Package(_, digest) | Key::Readme(digest) | Key::Index(digest) => digest,
+        }
+    }
+
+    /// The first directory of the path. No two kinds of object share one, so classes may share a directory or a
+    /// bucket and still be listed apart.
+    #[must_use]
+    pub fn shelf(&self) -> &'static str {
+        match self {
+            Key::Package(class, _) => class.as_str(),
+            Key::Readme(_) => "readmes",
+            Key::Index(_) => "indexes",
+        }
+    }
+
+    /// The path below the class's place, the same on every backend: `cran/3f/3fa9…` (fan-out by the first byte).
+    #[must_use]
+    pub fn path(&self) -> String {
+        let digest = self.digest();
+        format!("{}/{:02x}/{digest}", self.shelf(), digest.0[0])
+    }
+
+    /// The media type (RFC 6838) the object is stored with where the backend keeps one. What a client is told
+    /// depends on the file name in the URL, which storage does not know.
+    #[must_use]
+    pub fn media_type(&self) -> &'static str {
+        match self {
+            Key::Package(..) | Key::Index(_) => "application/octet-stream",
+            Key::Readme(_) => "text/plain; charset=utf-8",
+        }
+    }
+
+    /// A key of every shelf of a class, each with the smallest digest, in the order of listing.
+    pub(super) fn shelves(class: StorageClass) -> Vec<Key> {
+        let first = Sha256([0; 32]);
+        let extra = match class {
+            StorageClass::Packages => Some(Key::Readme(first)),
+            StorageClass::Persistent => Some(Key::Index(first)),
+            StorageClass::Cache
+            | StorageClass::Launcher
+            | StorageClass::Metrics
+            | StorageClass::Binaries
+            | StorageClass::Cran
+            | StorageClass::Bioconductor
+            | StorageClass::Pypi => None,
+        };
+        [Some(Key::Package(class, first)), extra].into_iter().flatten().collect()
+    }
+
+    /// The key of the same kind with another digest.
+    pub(super) fn with_digest(&self, digest: Sha256) -> Key {
+        match self {
+            Key::Package(class, _) => Key::Package(*class, digest),
+            Key::Readme(_) => Key::Readme(digest),
+            Key::Index(_) => Key::Index(digest),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_path_is_the_shelf_two_digits_and_the_digest() {
+        let digest = Sha256([0xab; 32]);
+        let hex = "ab".repeat(32);
+        assert_eq!(Key::Package(StorageClass::Cran, digest).path(), format!("cran/ab/{hex}"));
+        assert_eq!(Key::Readme(digest).path(), format!("readmes/ab/{hex}"));
+        assert_eq!(Key::Index(digest).to_string(), format!("indexes/ab/{hex}"));
+    }
+
+    #[test]
+    fn no_two_kinds_share_a_shelf_and_each_knows_its_class() {
+        let mut seen = HashSet::new();
+        for class in StorageClass::ALL {
+            for key in Key::shelves(class) {
+                assert_eq!(key.class(), class);
+                assert!(seen.insert(key.shelf()), "{key}");
+            }
+        }
+        assert_eq!(seen.len(), 11);
+    }
 }

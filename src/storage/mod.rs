@@ -2,9 +2,11 @@
 
 pub mod error;
 pub mod key;
+pub mod tls_provider;
 
-pub use error::StorageError;
+pub use error::{StorageError, Unusable};
 pub use key::Key;
+pub use tls_provider::install_tls_provider;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -50,7 +52,47 @@ impl Spool {
     }
 }
 
+/// An object found by [`Storage::list`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its key.
+    pub key: Key,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was stored, by the clock of the disk or the bucket.
+    pub modified: std::time::SystemTime,
+}
+
 impl Storage {
+    /// Opens every place: creates missing directories (mode 0700), writes, reads and deletes a probe object, and
+    /// removes the spools of processes that ended. [`StorageError::Unusable`] names every place that failed, the
+    /// effective user and the command that mends it.
+    pub async fn open(config: &crate::config::StorageConfig) -> Result<Storage, StorageError> {
+        let _ = config;
+        todo!()
+    }
+    /// What [`Storage::open`] would say of each class, in the order of [`crate::config::StorageClass::ALL`],
+    /// without creating a directory.
+    pub async fn probe(
+        config: &crate::config::StorageConfig,
+    ) -> Vec<(crate::config::StorageClass, Result<(), StorageError>)> {
+        let _ = config;
+        todo!()
+    }
+    /// Up to `limit` objects of a class that come after `after` in listing order; none: the end is reached.
+    pub async fn list(
+        &self,
+        class: crate::config::StorageClass,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Stored>, StorageError> {
+        let _ = (class, after, limit);
+        todo!()
+    }
+    /// Removes spools whose writer is gone and tells how many; spools being written stay.
+    pub async fn sweep(&self) -> Result<usize, StorageError> {
+        todo!()
+    }
     /// Opens a spool for objects of `class`.
     pub async fn spool(&self, class: crate::config::StorageClass) -> Result<Spool, StorageError> {
         let _ = class;

@@ -1,1 +1,212 @@
-//! The layer table as data: see `docs/architecture.md`.
+//! The layer table of `docs/architecture.md` as data, checked against every line of `src/`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which rooms a room may use. A room that is not in the table fails the test.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("config", &[]),
+    ("r", &["model"]),
+    ("api", &["model"]),
+    ("db", &["model", "config"]),
+    ("storage", &["model", "config"]),
+    ("logs", &["model", "config"]),
+    ("upstream", &["model", "config", "r"]),
+    ("catalog", &["model", "config", "db"]),
+    ("jobs", &["model", "config", "db"]),
+    ("state", &["model", "config", "db", "storage", "logs", "upstream", "catalog", "jobs"]),
+    ("repo", &["model", "config", "r", "db", "storage", "upstream", "catalog", "jobs", "state"]),
+    ("sync", &["model", "config", "r", "db", "storage", "upstream", "catalog", "jobs", "state"]),
+    (
+        "http",
+        &[
+            "model", "config", "r", "api", "db", "storage", "logs", "upstream", "catalog", "jobs", "state",
+            "repo", "sync",
+        ],
+    ),
+    (
+        "daemon",
+        &[
+            "model", "config", "r", "api", "db", "storage", "logs", "upstream", "catalog", "jobs", "state",
+            "repo", "sync", "http",
+        ],
+    ),
+    ("cli", &["model", "config", "api"]),
+];
+
+/// A file may have this many lines of code; comments, blank lines and its test module do not count.
+const LARGEST: usize = 400;
+
+/// One source file, reduced to its code.
+struct Source {
+    path: PathBuf,
+    room: String,
+    text: String,
+    /// Lines of code before the test module, without comments.
+    code: Vec<String>,
+}
+
+fn sources() -> Vec<Source> {
+    fn walk(folder: &Path, into: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("src can be read") {
+            let path = entry.expect("src can be read").path();
+            if path.is_dir() {
+                walk(&path, into);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                into.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    walk(&root, &mut paths);
+    paths.sort();
+    let sources: Vec<Source> = paths
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("sources are UTF-8");
+            let inside = path.strip_prefix(&root).expect("walked from the root");
+            let first = inside.components().next().expect("a file has a name").as_os_str().to_string_lossy();
+            let room = first.trim_end_matches(".rs").to_owned();
+            let code = text
+                .split("#[cfg(test)]\nmod ")
+                .next()
+                .unwrap_or_default()
+                .lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty() && !line.starts_with("//"))
+                .map(str::to_owned)
+                .collect();
+            Source { path: inside.to_owned(), room, text, code }
+        })
+        .collect();
+    assert!(sources.len() > 50, "the walk found only {} files", sources.len());
+    sources
+}
+
+/// Names following `crate::` anywhere in the code; `crate::{a, b::{c}}` names `a` and `b`.
+fn rooms_named(code: &str) -> Vec<String> {
+    let word =
+        |t: &str| t.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut names = Vec::new();
+    for (at, found) in code.match_indices("crate::") {
+        let rest = &code[at + found.len()..];
+        let Some(list) = rest.strip_prefix('{') else {
+            names.push(word(rest));
+            continue;
+        };
+        let (mut depth, mut start) = (0, 0);
+        for (i, c) in list.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth > 0 => depth -= 1,
+                ',' | '}' if depth == 0 => {
+                    names.push(word(&list[start..i]));
+                    start = i + 1;
+                    if c == '}' {
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+#[test]
+fn every_edge_is_in_the_table() {
+    let table: BTreeMap<&str, BTreeSet<&str>> =
+        MAY_USE.iter().map(|(room, uses)| (*room, uses.iter().copied().collect())).collect();
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|s| !matches!(s.room.as_str(), "lib" | "bin")) {
+        let Some(allowed) = table.get(source.room.as_str()) else {
+            wrong.push(format!("{}: room '{}' is not in the table", source.path.display(), source.room));
+            continue;
+        };
+        for used in rooms_named(&source.code.join(" ")) {
+            if used != source.room && !allowed.contains(used.as_str()) {
+                wrong.push(format!("{}: {} → {used}", source.path.display(), source.room));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "edges that the layer table does not have:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_table_has_no_cycle() {
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    while done.len() < MAY_USE.len() {
+        let next = MAY_USE
+            .iter()
+            .find(|(room, uses)| !done.contains(room) && uses.iter().all(|used| done.contains(used)));
+        let (room, _) = next.unwrap_or_else(|| panic!("a cycle among rooms other than {done:?}"));
+        done.insert(room);
+    }
+}
+
+#[test]
+fn nobody_climbs_two_floors_or_passes_others_on() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        for line in &source.code {
+            if line.contains("super::super") {
+                wrong.push(format!("{}: {line}", source.path.display()));
+            }
+            let passes_on = line.starts_with("pub use ");
+            let own_face = source.path.file_name().is_some_and(|n| n == "mod.rs")
+                && !line.starts_with("pub use crate::")
+                && !line.starts_with("pub use super::");
+            if passes_on && !own_face && source.room != "lib" {
+                wrong.push(format!("{}: {line}", source.path.display()));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "super::super, or a re-export of something that is not the room's own:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn files_answer_one_question_and_say_which() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        if !source.text.starts_with("//!") {
+            wrong.push(format!("{}: does not begin with //!", source.path.display()));
+        }
+        if source.code.len() > LARGEST {
+            wrong.push(format!("{}: {} lines of code", source.path.display(), source.code.len()));
+        }
+        let name = source.path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        if matches!(
+            name.as_str(),
+            "util" | "utils" | "common" | "helper" | "helpers" | "misc" | "types" | "manager" | "service"
+        ) {
+            wrong.push(format!("{}: says nothing about what is in it", source.path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn nothing_is_left_unbuilt() {
+    let marks = ["todo!(", "unimplemented!(", "FIXME", "XXX"];
+    let wrong: Vec<String> = sources()
+        .iter()
+        .flat_map(|s| s.text.lines().map(move |line| (s, line)))
+        .filter(|(_, line)| marks.iter().any(|mark| line.contains(mark)))
+        .map(|(s, line)| format!("{}: {}", s.path.display(), line.trim()))
+        .collect();
+    assert!(wrong.is_empty(), "unfinished:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn multi_line_uses_are_seen_too() {
+    assert_eq!(rooms_named("use crate::{ db::{Db, Conn}, model, };"), ["db", "model"]);
+    assert_eq!(rooms_named("fn f(x: crate::repo::Repo) -> crate::api::Error"), ["repo", "api"]);
+}

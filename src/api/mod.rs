@@ -1,1 +1,12 @@
-//! (room under construction)
+//! Wire types of the admin and public JSON API, one file per noun. Pure data: no handler, no transport.
+
+pub mod error;
+pub mod job;
+pub mod package;
+pub mod public;
+pub mod repo;
+pub mod source;
+pub mod upload;
+
+/// Path prefix of the admin API: version 1.
+pub const ADMIN_PREFIX: &str = "/__api__/admin/v1";

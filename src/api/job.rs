@@ -1,0 +1,45 @@
+//! Jobs: work that takes longer than an answer.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// `POST /sync`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StartSync {
+    /// `cran`, `bioconductor` or `pypi`; any case.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum JobStatus {
+    /// Under way.
+    Running,
+    /// Ended well.
+    Done,
+    /// Ended badly.
+    Failed,
+}
+
+/// A job; the answer to `POST /sync` and `GET /jobs/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Job {
+    /// Number since the server's start.
+    pub id: u64,
+    /// What it does: `sync:cran`.
+    pub key: String,
+    /// When it began, RFC 3339.
+    pub started: String,
+    /// True when the request found it already under way.
+    pub attached: bool,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// The phase under way, or the closing sentence.
+    pub message: String,
+    /// Steps done.
+    pub done: u64,
+    /// Steps in all, where known.
+    pub total: Option<u64>,
+}

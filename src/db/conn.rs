@@ -1,6 +1,9 @@
 //! The narrow door to either database: values in, rows out.
 
+use std::str::FromStr;
+
 use super::error::DbError;
+use crate::model::time::Timestamp;
 
 /// A parameter or a column. Times are microseconds, booleans 0 and 1, digests text, stanzas bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +25,14 @@ pub struct Row(pub Vec<Value>);
 /// A connection inside a transaction. Placeholders are `$1…` and first appear in ascending order.
 pub trait Conn {
     /// All rows of a query.
-    fn query(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, DbError>;
+    fn query(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, DbError> {
+        let mut rows = Vec::new();
+        self.each(sql, params, &mut |row| {
+            rows.push(row);
+            Ok(())
+        })?;
+        Ok(rows)
+    }
 
     /// Calls `row` for each row, in order, without collecting them.
     fn each(
@@ -32,8 +42,15 @@ pub trait Conn {
         row: &mut dyn FnMut(Row) -> Result<(), DbError>,
     ) -> Result<(), DbError>;
 
+    /// One query for each row of parameters, answers in the same order; pipelined on PostgreSQL.
+    fn query_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<Vec<Vec<Row>>, DbError>;
+
     /// Runs a statement and returns how many rows it touched.
     fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, DbError>;
+
+    /// Runs a statement once for each row of parameters and returns how many rows were touched in all; pipelined
+    /// on PostgreSQL.
+    fn execute_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<u64, DbError>;
 
     /// Inserts many rows: prepared statements on SQLite, COPY on PostgreSQL.
     fn batch_insert(
@@ -42,4 +59,159 @@ pub trait Conn {
         columns: &'static [&'static str],
         rows: &[Vec<Value>],
     ) -> Result<(), DbError>;
+
+    /// The clock of the database's own host; `None` when that is this host.
+    fn host_time(&mut self) -> Result<Option<Timestamp>, DbError>;
+}
+
+impl Value {
+    fn word(&self) -> &'static str {
+        match self {
+            Value::Null => "NULL",
+            Value::Int(_) => "an integer",
+            Value::Text(_) => "text",
+            Value::Bytes(_) => "bytes",
+        }
+    }
+
+    /// The text of a digest, a name …, or NULL.
+    pub fn opt_text(value: Option<impl ToString>) -> Value {
+        value.map_or(Value::Null, |v| Value::Text(v.to_string()))
+    }
+}
+
+impl From<i64> for Value {
+    fn from(v: i64) -> Value {
+        Value::Int(v)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(v: bool) -> Value {
+        Value::Int(i64::from(v))
+    }
+}
+
+impl From<&str> for Value {
+    fn from(v: &str) -> Value {
+        Value::Text(v.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(v: String) -> Value {
+        Value::Text(v)
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(v: &[u8]) -> Value {
+        Value::Bytes(v.to_owned())
+    }
+}
+
+impl From<Timestamp> for Value {
+    fn from(v: Timestamp) -> Value {
+        Value::Int(v.0)
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(v: Option<T>) -> Value {
+        v.map_or(Value::Null, Into::into)
+    }
+}
+
+macro_rules! from_id {
+    ($($id:ident)*) => {$(
+        impl From<crate::model::ids::$id> for Value {
+            fn from(id: crate::model::ids::$id) -> Value {
+                Value::Int(id.0)
+            }
+        }
+    )*};
+}
+from_id!(SourceId TreeId RepoId PackageId ReleaseId FileId TxId Seq);
+
+impl Row {
+    fn shape(&self, column: usize, wanted: &'static str) -> DbError {
+        DbError::Shape { column, found: self.0.get(column).map_or("nothing", Value::word), wanted }
+    }
+
+    /// An integer.
+    pub fn int(&self, column: usize) -> Result<i64, DbError> {
+        match self.0.get(column) {
+            Some(Value::Int(v)) => Ok(*v),
+            _ => Err(self.shape(column, "an integer")),
+        }
+    }
+
+    /// An integer or NULL.
+    pub fn opt_int(&self, column: usize) -> Result<Option<i64>, DbError> {
+        match self.0.get(column) {
+            Some(Value::Int(v)) => Ok(Some(*v)),
+            Some(Value::Null) => Ok(None),
+            _ => Err(self.shape(column, "an integer or NULL")),
+        }
+    }
+
+    /// An instant.
+    pub fn time(&self, column: usize) -> Result<Timestamp, DbError> {
+        self.int(column).map(Timestamp)
+    }
+
+    /// An instant or NULL.
+    pub fn opt_time(&self, column: usize) -> Result<Option<Timestamp>, DbError> {
+        Ok(self.opt_int(column)?.map(Timestamp))
+    }
+
+    /// Moves a text out of the row.
+    pub fn text(&mut self, column: usize) -> Result<String, DbError> {
+        match self.0.get_mut(column) {
+            Some(Value::Text(v)) => Ok(std::mem::take(v)),
+            _ => Err(self.shape(column, "text")),
+        }
+    }
+
+    /// Moves a text or NULL out of the row.
+    pub fn opt_text(&mut self, column: usize) -> Result<Option<String>, DbError> {
+        match self.0.get_mut(column) {
+            Some(Value::Text(v)) => Ok(Some(std::mem::take(v))),
+            Some(Value::Null) => Ok(None),
+            _ => Err(self.shape(column, "text or NULL")),
+        }
+    }
+
+    /// Moves bytes out of the row.
+    pub fn bytes(&mut self, column: usize) -> Result<Vec<u8>, DbError> {
+        match self.0.get_mut(column) {
+            Some(Value::Bytes(v)) => Ok(std::mem::take(v)),
+            _ => Err(self.shape(column, "bytes")),
+        }
+    }
+
+    /// Moves bytes or NULL out of the row.
+    pub fn opt_bytes(&mut self, column: usize) -> Result<Option<Vec<u8>>, DbError> {
+        match self.0.get_mut(column) {
+            Some(Value::Bytes(v)) => Ok(Some(std::mem::take(v))),
+            Some(Value::Null) => Ok(None),
+            _ => Err(self.shape(column, "bytes or NULL")),
+        }
+    }
+
+    /// A text that parses: a digest, a word of an enum.
+    pub fn parsed<T: FromStr>(&mut self, column: usize, wanted: &'static str) -> Result<T, DbError> {
+        self.text(column)?.parse().map_err(|_| DbError::Shape { column, found: "other text", wanted })
+    }
+
+    /// As [`Row::parsed`], or NULL.
+    pub fn opt_parsed<T: FromStr>(
+        &mut self,
+        column: usize,
+        wanted: &'static str,
+    ) -> Result<Option<T>, DbError> {
+        let text = self.opt_text(column)?;
+        text.map(|t| t.parse().map_err(|_| DbError::Shape { column, found: "other text", wanted }))
+            .transpose()
+    }
 }

@@ -2,8 +2,26 @@
 //!
 //! A noun file holds free functions over `&mut dyn Conn`; only the two driver files know which database it is.
 
+pub mod blob;
+pub mod clock;
 pub mod conn;
+pub mod detail;
 pub mod error;
+pub mod file;
+pub mod ids;
+pub mod import;
+pub mod lease;
+pub mod life;
+pub mod package;
+pub mod rendered;
+pub mod repo;
+pub mod source;
+pub mod step;
+pub mod tree;
+pub mod tx;
+pub mod upstream;
+
+use crate::config::Config;
 
 pub use conn::{Conn, Row, Value};
 pub use error::DbError;
@@ -13,6 +31,31 @@ pub use error::DbError;
 pub struct Db {}
 
 impl Db {
+    /// Opens the configured database and brings its schema up to date. Blocks: call it before the runtime starts or
+    /// on a blocking thread.
+    ///
+    /// # Errors
+    /// One variant for each thing an administrator can mend; the text says how.
+    pub fn open(config: &Config) -> Result<Db, DbError> {
+        let _ = config;
+        todo!()
+    }
+
+    /// Looks at the configured database without creating or changing anything and returns one line to print.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// As [`Db::open`].
+    pub fn check(config: &Config) -> Result<String, DbError> {
+        let _ = config;
+        todo!()
+    }
+
+    /// Ends the database: work under way is finished, later calls get [`DbError::Closed`]. Blocks.
+    pub fn close(&self) {
+        todo!()
+    }
+
     /// Runs `f` on a reader, off the async threads. `f` collects what it needs and ends: it never streams to a socket.
     pub async fn read<T, F>(&self, f: F) -> Result<T, DbError>
     where

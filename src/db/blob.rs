@@ -1,0 +1,79 @@
+//! Blobs: bytes in storage by digest. The blob is written first, its row second; deletes go the other way.
+
+use super::{Conn, DbError, Row};
+use crate::model::digest::Sha256;
+use crate::model::time::Timestamp;
+
+/// A blob in storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// Digest of its bytes.
+    pub sha256: Sha256,
+    /// The storage class that holds it.
+    pub class: String,
+    /// Bytes.
+    pub size: i64,
+    /// When it was stored.
+    pub created_at: Timestamp,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT sha256, class, size, created_at FROM blob ", $rest)
+    };
+}
+
+fn decode(mut row: Row) -> Result<Blob, DbError> {
+    Ok(Blob {
+        sha256: row.parsed(0, "a digest")?,
+        class: row.text(1)?,
+        size: row.int(2)?,
+        created_at: row.time(3)?,
+    })
+}
+
+/// Records a blob that is in storage. False when it was known already: one digest is one blob, wherever it lies.
+pub fn insert(c: &mut dyn Conn, blob: &Blob) -> Result<bool, DbError> {
+    const INSERT: &str = "INSERT INTO blob (sha256, class, size, state, created_at) VALUES ($1, $2, \
+        CAST($3 AS BIGINT), 0, CAST($4 AS BIGINT)) ON CONFLICT (sha256) DO NOTHING";
+    let class = blob.class.as_str().into();
+    let params = [blob.sha256.to_string().into(), class, blob.size.into(), blob.created_at.into()];
+    Ok(c.execute(INSERT, &params)? == 1)
+}
+
+/// The blob of that digest.
+pub fn get(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<Blob>, DbError> {
+    c.query(select!("WHERE sha256 = $1"), &[sha256.to_string().into()])?
+        .into_iter()
+        .next()
+        .map(decode)
+        .transpose()
+}
+
+/// How many rows refer to it: files, READMEs.
+pub fn references(c: &mut dyn Conn, sha256: Sha256) -> Result<i64, DbError> {
+    const COUNT: &str = "SELECT (SELECT count(*) FROM file WHERE sha256 = $1 AND state = 1) \
+        + (SELECT count(*) FROM detail WHERE readme_sha256 = $1)";
+    let rows = c.query(COUNT, &[sha256.to_string().into()])?;
+    rows.first().map_or(Ok(0), |row| row.int(0))
+}
+
+/// At most `limit` blobs stored before `before` that nothing refers to, by digest. The age keeps a blob whose row
+/// is still to come out of the clean-up.
+pub fn unreferenced(c: &mut dyn Conn, before: Timestamp, limit: i64) -> Result<Vec<Blob>, DbError> {
+    const FIND: &str = select!(
+        "WHERE created_at < $1 \
+         AND NOT EXISTS (SELECT 1 FROM file f WHERE f.sha256 = blob.sha256 AND f.state = 1) \
+         AND NOT EXISTS (SELECT 1 FROM detail d WHERE d.readme_sha256 = blob.sha256) \
+         ORDER BY sha256 LIMIT $2"
+    );
+    c.query(FIND, &[before.into(), limit.into()])?.into_iter().map(decode).collect()
+}
+
+/// Forgets a blob, unless something refers to it by now; only then may its bytes go. True when it was forgotten.
+pub fn delete(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
+    const DELETE: &str = "DELETE FROM blob WHERE sha256 = $1 \
+        AND NOT EXISTS (SELECT 1 FROM file f WHERE f.sha256 = $1 AND f.state = 1) \
+        AND NOT EXISTS (SELECT 1 FROM detail d WHERE d.readme_sha256 = $1)";
+    Ok(c.execute(DELETE, &[sha256.to_string().into()])? == 1)
+}

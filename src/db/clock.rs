@@ -1,0 +1,126 @@
+//! The one clock row: it orders all publishes, so that ids, times and commits agree.
+
+use super::{Conn, DbError, repo, tree, tx};
+use crate::model::change::Counts;
+use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
+use crate::model::time::{SECOND, Timestamp};
+
+/// The clock row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockRow {
+    /// The newest transaction, 0 before the first.
+    pub tx: TxId,
+    /// Nothing can be published at or before this instant any more.
+    pub at: Timestamp,
+    /// Counts every change of what the in-memory catalog holds.
+    pub catalog: i64,
+}
+
+/// A publish: one transaction over any number of trees and repositories.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    /// The publisher's clock.
+    pub now: Timestamp,
+    /// The source that moved, where it is one.
+    pub source: Option<SourceId>,
+    /// The repository that changed, where it is one.
+    pub repo: Option<RepoId>,
+    /// What was done.
+    pub kind: tx::TxKind,
+    /// When the work began.
+    pub started_at: Timestamp,
+    /// The oldest publication date among what is new.
+    pub published_from: Option<Timestamp>,
+    /// The newest.
+    pub published_to: Option<Timestamp>,
+    /// What changed.
+    pub counts: Counts,
+    /// Who did it: a user name, `uid 1000`, `schedule`.
+    pub actor: String,
+    /// Free text.
+    pub comment: String,
+    /// Trees whose pending step becomes their head.
+    pub trees: Vec<TreeId>,
+    /// Repositories that get a new list of subscriptions.
+    pub repo_steps: Vec<NewRepoStep>,
+}
+
+/// The complete new list of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRepoStep {
+    /// The repository.
+    pub repo: RepoId,
+    /// In order of precedence.
+    pub subscriptions: Vec<repo::Subscription>,
+}
+
+/// What a publish was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The transaction.
+    pub tx: TxId,
+    /// Its instant.
+    pub at: Timestamp,
+    /// The new head of each tree.
+    pub steps: Vec<(TreeId, Seq)>,
+}
+
+/// How far ahead of the database's host a publisher's clock may be.
+const AHEAD: i64 = 3600 * SECOND;
+
+/// The clock row.
+pub fn get(c: &mut dyn Conn) -> Result<ClockRow, DbError> {
+    let rows = c.query("SELECT tx, at, catalog FROM clock WHERE id = 1", &[])?;
+    let row = rows.first().ok_or_else(no_clock)?;
+    Ok(ClockRow { tx: TxId(row.int(0)?), at: row.time(1)?, catalog: row.int(2)? })
+}
+
+/// Publishes: takes the next transaction id and an instant after every earlier one, moves each tree's head to its
+/// pending step, writes each repository's new list. Call it last in its closure: it locks out other publishers.
+///
+/// # Errors
+/// [`DbError::ClockAhead`], [`DbError::NothingPending`].
+pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<Published, DbError> {
+    const TICK: &str = "UPDATE clock SET tx = tx + 1, \
+        at = CASE WHEN at + 1 > CAST($1 AS BIGINT) THEN at + 1 ELSE CAST($1 AS BIGINT) END, \
+        catalog = catalog + 1 WHERE id = 1 RETURNING tx, at";
+    not_ahead(c, p.now)?;
+    let rows = c.query(TICK, &[p.now.into()])?;
+    let row = rows.first().ok_or_else(no_clock)?;
+    let (tx, at) = (TxId(row.int(0)?), row.time(1)?);
+    tx::insert(c, tx, at, p)?;
+    let mut steps = Vec::with_capacity(p.trees.len());
+    for &tree in &p.trees {
+        steps.push((tree, tree::publish(c, tree, at, tx)?));
+    }
+    for step in &p.repo_steps {
+        repo::add_step(c, step, at, tx)?;
+    }
+    Ok(Published { tx, at, steps })
+}
+
+/// Closes a day: nothing can be published before `end` (the first instant after it) any more, whatever a slow
+/// clock says. True when it was still open.
+pub fn close_day(c: &mut dyn Conn, end: Timestamp) -> Result<bool, DbError> {
+    const CLOSE: &str = "UPDATE clock SET at = CAST($1 AS BIGINT), catalog = catalog + 1 WHERE id = 1 AND at < CAST($1 AS BIGINT)";
+    not_ahead(c, end)?;
+    Ok(c.execute(CLOSE, &[end.into()])? == 1)
+}
+
+/// Tells every node to reload its catalog after a change that is no transaction (a description, a new source).
+pub fn bump_catalog(c: &mut dyn Conn) -> Result<(), DbError> {
+    c.execute("UPDATE clock SET catalog = catalog + 1 WHERE id = 1", &[]).map(drop)
+}
+
+fn not_ahead(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
+    match c.host_time()? {
+        Some(database) if now.0 > database.0.saturating_add(AHEAD) => {
+            Err(DbError::ClockAhead { now, database })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn no_clock() -> DbError {
+    DbError::Shape { column: 0, found: "no row", wanted: "the clock" }
+}

@@ -1,0 +1,90 @@
+//! Files of releases: what is known of their bytes, and what was learnt later.
+
+use super::{Conn, DbError, Value};
+use crate::model::digest::Sha256;
+use crate::model::ids::{FileId, ReleaseId};
+
+/// What became of a file's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileState {
+    /// Upstream has it; we never fetched it.
+    Known,
+    /// The blob is in storage.
+    Stored,
+    /// The blob was removed to save space; upstream has it still.
+    Evicted,
+    /// Upstream changed or dropped it before we had it.
+    Lost,
+    /// Upstream's bytes failed the checks.
+    Refused,
+}
+
+impl FileState {
+    const ALL: [FileState; 5] =
+        [FileState::Known, FileState::Stored, FileState::Evicted, FileState::Lost, FileState::Refused];
+
+    /// As the table stores it.
+    #[must_use]
+    pub fn as_i64(self) -> i64 {
+        match self {
+            FileState::Known => 0,
+            FileState::Stored => 1,
+            FileState::Evicted => 2,
+            FileState::Lost => 3,
+            FileState::Refused => 4,
+        }
+    }
+
+    pub(super) fn from_i64(column: usize, number: i64) -> Result<FileState, DbError> {
+        let found = FileState::ALL.into_iter().find(|s| s.as_i64() == number);
+        found.ok_or(DbError::Shape { column, found: "another number", wanted: "a file state" })
+    }
+}
+
+/// What a fetch found out about a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Learnt {
+    /// The file.
+    pub file: FileId,
+    /// Digest of its bytes; `None` leaves what is known.
+    pub sha256: Option<Sha256>,
+    /// Bytes; `None` leaves what is known.
+    pub size: Option<i64>,
+    /// What became of it. `Stored` only when the blob is in storage.
+    pub state: FileState,
+}
+
+/// Writes what was learnt, many files in one write.
+pub fn learn(c: &mut dyn Conn, learnt: &[Learnt]) -> Result<(), DbError> {
+    const LEARN: &str = "UPDATE file SET sha256 = coalesce(CAST($1 AS TEXT), sha256), \
+        size = coalesce(CAST($2 AS BIGINT), size), state = CAST($3 AS BIGINT) WHERE id = $4";
+    let row = |l: &Learnt| -> Vec<Value> {
+        vec![Value::opt_text(l.sha256), l.size.into(), l.state.as_i64().into(), l.file.into()]
+    };
+    let rows: Vec<Vec<Value>> = learnt.iter().map(row).collect();
+    c.execute_many(LEARN, &rows).map(drop)
+}
+
+/// A file with these bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SameBytes {
+    /// The file.
+    pub file: FileId,
+    /// Its release.
+    pub release: ReleaseId,
+    /// Its name in URLs.
+    pub name: String,
+    /// What became of its bytes.
+    pub state: FileState,
+}
+
+/// Every file whose bytes have this digest, by number.
+pub fn by_sha256(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<SameBytes>, DbError> {
+    const FIND: &str = "SELECT id, release_id, name, state FROM file WHERE sha256 = $1 ORDER BY id";
+    let rows = c.query(FIND, &[sha256.to_string().into()])?;
+    let decode = |mut r: super::Row| {
+        let state = FileState::from_i64(3, r.int(3)?)?;
+        Ok(SameBytes { file: FileId(r.int(0)?), release: ReleaseId(r.int(1)?), name: r.text(2)?, state })
+    };
+    rows.into_iter().map(decode).collect()
+}

@@ -1,0 +1,42 @@
+//! Row numbers: blocks taken from one table, so that both databases share the statement.
+
+use super::{Conn, DbError};
+
+/// What is numbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sequence {
+    /// `source.id`.
+    Source,
+    /// `tree.id`.
+    Tree,
+    /// `repo.id`.
+    Repo,
+    /// `package.id`.
+    Package,
+    /// `release.id`.
+    Release,
+    /// `file.id`.
+    File,
+}
+
+impl Sequence {
+    fn name(self) -> &'static str {
+        match self {
+            Sequence::Source => "source",
+            Sequence::Tree => "tree",
+            Sequence::Repo => "repo",
+            Sequence::Package => "package",
+            Sequence::Release => "release",
+            Sequence::File => "file",
+        }
+    }
+}
+
+/// Takes `count` consecutive numbers and returns the first. Numbers of a rolled back transaction come again.
+pub fn reserve(c: &mut dyn Conn, sequence: Sequence, count: i64) -> Result<i64, DbError> {
+    const TAKE: &str = "UPDATE sequence SET next = next + CAST($1 AS BIGINT) WHERE name = $2 RETURNING next";
+    let rows = c.query(TAKE, &[count.into(), sequence.name().into()])?;
+    let next =
+        rows.first().ok_or(DbError::Shape { column: 0, found: "no row", wanted: "a sequence" })?.int(0)?;
+    Ok(next - count)
+}

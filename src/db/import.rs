@@ -1,0 +1,207 @@
+//! Changes of a tree become rows that nobody sees before the publish.
+
+use std::collections::HashMap;
+
+use super::file::FileState;
+use super::{Conn, DbError, Value, ids, package};
+use crate::model::change::{Change, LifeState, NewRelease};
+use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
+use crate::model::language::Language;
+
+/// What changes are written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The tree.
+    pub tree: TreeId,
+    /// The step being written, as `tree::begin` gave it.
+    pub pending: Seq,
+    /// The source the bytes of new releases come from.
+    pub origin: SourceId,
+    /// The language of its packages.
+    pub language: Language,
+}
+
+/// What one introduced release was numbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Introduced {
+    /// Its package.
+    pub package: PackageId,
+    /// The release.
+    pub release: ReleaseId,
+    /// Its file.
+    pub file: FileId,
+}
+
+const RELEASE: [&str; 6] = ["id", "origin_id", "package_id", "version", "revision", "published_at"];
+const RECORD: [&str; 3] = ["release_id", "variant", "stanza"];
+const DETAIL: [&str; 3] = ["release_id", "description", "readme_sha256"];
+const FILE: [&str; 11] =
+    ["id", "release_id", "role", "platform", "build", "name", "locator", "size", "md5", "sha256", "state"];
+const LIFE: [&str; 10] = [
+    "tree_id",
+    "state",
+    "package_id",
+    "path",
+    "from_seq",
+    "to_seq",
+    "release_id",
+    "variant",
+    "file_id",
+    "mark",
+];
+
+/// Writes changes and returns what each [`Change::Introduce`] was numbered, in order. Give at most 2,000 at a time;
+/// closes come out right only for lives that are open.
+///
+/// # Errors
+/// [`DbError::Conflict`] when a release is already known under its version and revision.
+pub fn apply(c: &mut dyn Conn, to: &Target, changes: &[Change]) -> Result<Vec<Introduced>, DbError> {
+    let new: Vec<(&NewRelease, LifeState, &str)> = changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Introduce { release, state, path } => Some((release, *state, path.as_str())),
+            Change::Open { .. } | Change::Close(_) => None,
+        })
+        .collect();
+    let introduced = introduce(c, to, &new)?;
+    close(c, to, changes)?;
+    let mut lives = Vec::with_capacity(changes.len());
+    for (known, (_, state, path)) in introduced.iter().zip(&new) {
+        lives.push(life(to, *state, known.package, path, known.release, 0));
+    }
+    for change in changes {
+        if let Change::Open { state, package, release, variant, path } = change {
+            lives.push(life(to, *state, *package, path, *release, *variant));
+        }
+    }
+    c.batch_insert("life", &LIFE, &lives)?;
+    Ok(introduced)
+}
+
+fn introduce(
+    c: &mut dyn Conn,
+    to: &Target,
+    new: &[(&NewRelease, LifeState, &str)],
+) -> Result<Vec<Introduced>, DbError> {
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut names: Vec<&str> = Vec::new();
+    for (release, _, _) in new {
+        places.entry(&release.package).or_insert_with(|| {
+            names.push(&release.package);
+            names.len() - 1
+        });
+    }
+    let packages = package::upsert_many(c, to.language, &names)?;
+    let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
+    let releases = ids::reserve(c, ids::Sequence::Release, count)?;
+    let files = ids::reserve(c, ids::Sequence::File, count)?;
+
+    let mut introduced = Vec::with_capacity(new.len());
+    let (mut release_rows, mut file_rows) = (Vec::with_capacity(new.len()), Vec::with_capacity(new.len()));
+    let (mut record_rows, mut detail_rows): (Vec<Vec<Value>>, Vec<Vec<Value>>) = (Vec::new(), Vec::new());
+    for (number, (release, _, _)) in (0..).zip(new) {
+        let known = Introduced {
+            package: packages[places[release.package.as_str()]],
+            release: ReleaseId(releases + number),
+            file: FileId(files + number),
+        };
+        introduced.push(known);
+        release_rows.push(vec![
+            known.release.into(),
+            to.origin.into(),
+            known.package.into(),
+            release.version.as_str().into(),
+            release.revision.into(),
+            release.published_at.into(),
+        ]);
+        if let Some(stanza) = &release.stanza {
+            record_rows.push(vec![known.release.into(), 0.into(), stanza.as_slice().into()]);
+        }
+        if release.description.is_some() || release.readme.is_some() {
+            let description = release.description.as_deref().unwrap_or_default();
+            detail_rows.push(vec![known.release.into(), description.into(), Value::opt_text(release.readme)]);
+        }
+        file_rows.push(file_row(known, release));
+    }
+    c.batch_insert("release", &RELEASE, &release_rows)?;
+    c.batch_insert("record", &RECORD, &record_rows)?;
+    c.batch_insert("detail", &DETAIL, &detail_rows)?;
+    c.batch_insert("file", &FILE, &file_rows)?;
+    Ok(introduced)
+}
+
+fn file_row(known: Introduced, release: &NewRelease) -> Vec<Value> {
+    let file = &release.file;
+    let state = if file.stored { FileState::Stored } else { FileState::Known };
+    vec![
+        known.file.into(),
+        known.release.into(),
+        "source".into(),
+        "".into(),
+        0.into(),
+        file.name.as_str().into(),
+        file.locator.as_str().into(),
+        file.size.into(),
+        Value::opt_text(file.md5),
+        Value::opt_text(file.sha256),
+        state.as_i64().into(),
+    ]
+}
+
+fn life(
+    to: &Target,
+    state: LifeState,
+    package: PackageId,
+    path: &str,
+    release: ReleaseId,
+    variant: i64,
+) -> Vec<Value> {
+    vec![
+        to.tree.into(),
+        state.as_i64().into(),
+        package.into(),
+        path.into(),
+        to.pending.into(),
+        Seq::OPEN.into(),
+        release.into(),
+        variant.into(),
+        0.into(),
+        0.into(),
+    ]
+}
+
+fn close(c: &mut dyn Conn, to: &Target, changes: &[Change]) -> Result<(), DbError> {
+    // Only an open life is closed, so that a plan made from an old reading cannot rewrite a published step.
+    const CLOSE: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND state = $3 \
+        AND package_id = $4 AND path = $5 AND from_seq = $6 AND release_id = $7 AND file_id = $8 AND to_seq = $9";
+    let rows: Vec<Vec<Value>> = changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Close(key) => Some(vec![
+                to.pending.into(),
+                to.tree.into(),
+                key.state.as_i64().into(),
+                key.package.into(),
+                key.path.as_str().into(),
+                key.from_seq.into(),
+                key.release.into(),
+                key.file.into(),
+                Seq::OPEN.into(),
+            ]),
+            Change::Introduce { .. } | Change::Open { .. } => None,
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let touched = c.execute_many(CLOSE, &rows)?;
+    if touched == rows.len() as u64 {
+        Ok(())
+    } else {
+        let gone = rows.len() as u64 - touched;
+        Err(DbError::Conflict(format!("{gone} of the lives to close in tree {} are not open", to.tree)))
+    }
+}

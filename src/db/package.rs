@@ -1,0 +1,66 @@
+//! Package names and their numbers.
+
+use std::collections::HashMap;
+
+use super::{Conn, DbError, Value, ids};
+use crate::model::ids::PackageId;
+use crate::model::language::Language;
+
+/// The number of each name, in the order given, making those that are new. At most 2,000 names in one write.
+pub fn upsert_many(c: &mut dyn Conn, language: Language, names: &[&str]) -> Result<Vec<PackageId>, DbError> {
+    const INSERT: &str = "INSERT INTO package (id, language, name, fold) \
+        VALUES (CAST($1 AS BIGINT), $2, $3, $4) ON CONFLICT (language, name) DO NOTHING";
+    let mut known = find_many(c, language, names)?;
+    let mut missing: Vec<&str> = names.iter().copied().filter(|name| !known.contains_key(name)).collect();
+    missing.sort_unstable();
+    missing.dedup();
+    if !missing.is_empty() {
+        let first =
+            ids::reserve(c, ids::Sequence::Package, i64::try_from(missing.len()).unwrap_or(i64::MAX))?;
+        let row = |(id, name): (i64, &&str)| {
+            vec![id.into(), language.as_str().into(), (*name).into(), name.to_lowercase().into()]
+        };
+        let rows: Vec<Vec<Value>> = (first..).zip(&missing).map(row).collect();
+        c.execute_many(INSERT, &rows)?;
+        // Asked again instead of assumed: another node may have made some of them meanwhile.
+        known.extend(find_many(c, language, &missing)?);
+    }
+    let number = |name: &&str| known.get(name).copied();
+    let ids: Option<Vec<PackageId>> = names.iter().map(number).collect();
+    ids.ok_or(DbError::Shape { column: 0, found: "no row", wanted: "the package just written" })
+}
+
+fn find_many<'a>(
+    c: &mut dyn Conn,
+    language: Language,
+    names: &[&'a str],
+) -> Result<HashMap<&'a str, PackageId>, DbError> {
+    const FIND: &str = "SELECT id FROM package WHERE language = $1 AND name = $2";
+    let params: Vec<Vec<Value>> =
+        names.iter().map(|name| vec![language.as_str().into(), (*name).into()]).collect();
+    let mut found = HashMap::with_capacity(names.len());
+    for (name, rows) in names.iter().zip(c.query_many(FIND, &params)?) {
+        if let Some(row) = rows.first() {
+            found.insert(*name, PackageId(row.int(0)?));
+        }
+    }
+    Ok(found)
+}
+
+/// The number of a name, exactly as written.
+pub fn by_name(c: &mut dyn Conn, language: Language, name: &str) -> Result<Option<PackageId>, DbError> {
+    const FIND: &str = "SELECT id FROM package WHERE language = $1 AND name = $2";
+    let rows = c.query(FIND, &[language.as_str().into(), name.into()])?;
+    rows.first().map(|row| row.int(0).map(PackageId)).transpose()
+}
+
+/// Every name that is the same but for case, with its number: more than one are case twins.
+pub fn by_fold(
+    c: &mut dyn Conn,
+    language: Language,
+    name: &str,
+) -> Result<Vec<(PackageId, String)>, DbError> {
+    const FIND: &str = "SELECT id, name FROM package WHERE language = $1 AND fold = $2 ORDER BY name";
+    let rows = c.query(FIND, &[language.as_str().into(), name.to_lowercase().into()])?;
+    rows.into_iter().map(|mut row| Ok((PackageId(row.int(0)?), row.text(1)?))).collect()
+}

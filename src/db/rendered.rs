@@ -1,0 +1,53 @@
+//! Rendered indexes: which content a key stands for, so that a restart needs no rendering for a 304.
+
+use super::{Conn, DbError};
+use crate::model::digest::Sha256;
+use crate::model::time::Timestamp;
+
+/// A rendered index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// What it was made from.
+    pub key: String,
+    /// SHA-256 of the decoded bytes: the ETag comes from it.
+    pub content: Sha256,
+    /// What encoded it: `gzip-6`, `plain`.
+    pub encoder: String,
+    /// SHA-256 of the stored bytes.
+    pub sha256: Sha256,
+    /// Stored bytes.
+    pub size: i64,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// What a key stands for.
+pub fn get(c: &mut dyn Conn, key: &str) -> Result<Option<Rendered>, DbError> {
+    const GET: &str = "SELECT key, content, encoder, sha256, size, created_at FROM rendered WHERE key = $1";
+    let decode = |mut row: super::Row| {
+        Ok(Rendered {
+            key: row.text(0)?,
+            content: row.parsed(1, "a digest")?,
+            encoder: row.text(2)?,
+            sha256: row.parsed(3, "a digest")?,
+            size: row.int(4)?,
+            created_at: row.time(5)?,
+        })
+    };
+    c.query(GET, &[key.into()])?.into_iter().next().map(decode).transpose()
+}
+
+/// Records what a key stands for, once and for ever. False when it was known already, and then nothing changes.
+pub fn put(c: &mut dyn Conn, rendered: &Rendered) -> Result<bool, DbError> {
+    const PUT: &str = "INSERT INTO rendered (key, content, encoder, sha256, size, created_at) \
+        VALUES ($1, $2, $3, $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT)) ON CONFLICT (key) DO NOTHING";
+    let params = [
+        rendered.key.as_str().into(),
+        rendered.content.to_string().into(),
+        rendered.encoder.as_str().into(),
+        rendered.sha256.to_string().into(),
+        rendered.size.into(),
+        rendered.created_at.into(),
+    ];
+    Ok(c.execute(PUT, &params)? == 1)
+}

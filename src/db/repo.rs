@@ -1,0 +1,212 @@
+//! Repositories and their versioned lists of subscriptions.
+
+use super::clock::NewRepoStep;
+use super::{Conn, DbError, Row, Value, ids};
+use crate::model::ids::{RepoId, SourceId, TxId};
+use crate::model::name::Name;
+use crate::model::repository::RepoKind;
+use crate::model::time::Timestamp;
+
+/// A repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repo {
+    /// Its number.
+    pub id: RepoId,
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub kind: RepoKind,
+    /// Free text.
+    pub description: String,
+    /// Left out of listings.
+    pub hidden: bool,
+    /// Served to authenticated clients only.
+    pub authenticated: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A repository to be made.
+#[derive(Clone, Debug)]
+pub struct NewRepo {
+    /// Its name.
+    pub name: Name,
+    /// What it holds.
+    pub kind: RepoKind,
+    /// Free text.
+    pub description: String,
+    /// Left out of listings.
+    pub hidden: bool,
+    /// Served to authenticated clients only.
+    pub authenticated: bool,
+}
+
+/// What may be changed; `None` leaves it.
+#[derive(Clone, Debug, Default)]
+pub struct Edit {
+    /// A new name.
+    pub name: Option<Name>,
+    /// A new description.
+    pub description: Option<String>,
+    /// In or out of listings.
+    pub hidden: Option<bool>,
+    /// Authenticated clients only, or all.
+    pub authenticated: Option<bool>,
+}
+
+/// One entry of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// The source.
+    pub source: SourceId,
+    /// What of it: empty for all, a Bioconductor version.
+    pub label: String,
+}
+
+/// A list in force from an instant on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepoStep {
+    /// The repository.
+    pub repo: RepoId,
+    /// Counts from 1.
+    pub seq: i64,
+    /// From when on.
+    pub at: Timestamp,
+    /// The transaction that did it.
+    pub tx: TxId,
+    /// In order of precedence.
+    pub subscriptions: Vec<Subscription>,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT id, name, kind, description, hidden, authenticated, created_at FROM repo ", $rest)
+    };
+}
+
+fn decode(mut row: Row) -> Result<Repo, DbError> {
+    Ok(Repo {
+        id: RepoId(row.int(0)?),
+        name: row.text(1)?,
+        kind: row.parsed(2, "a kind of repository")?,
+        description: row.text(3)?,
+        hidden: row.int(4)? != 0,
+        authenticated: row.int(5)? != 0,
+        created_at: row.time(6)?,
+    })
+}
+
+/// Every repository, by number.
+pub fn list(c: &mut dyn Conn) -> Result<Vec<Repo>, DbError> {
+    c.query(select!("ORDER BY id"), &[])?.into_iter().map(decode).collect()
+}
+
+/// One repository.
+pub fn get(c: &mut dyn Conn, id: RepoId) -> Result<Option<Repo>, DbError> {
+    c.query(select!("WHERE id = $1"), &[id.into()])?.into_iter().next().map(decode).transpose()
+}
+
+/// The repository of that name.
+pub fn by_name(c: &mut dyn Conn, name: &str) -> Result<Option<Repo>, DbError> {
+    c.query(select!("WHERE name = $1"), &[name.into()])?.into_iter().next().map(decode).transpose()
+}
+
+/// Makes a repository without subscriptions. Bump the catalog after it.
+///
+/// # Errors
+/// [`DbError::Conflict`] when the name is taken.
+pub fn create(c: &mut dyn Conn, new: &NewRepo, now: Timestamp) -> Result<RepoId, DbError> {
+    const CREATE: &str = "INSERT INTO repo (id, name, kind, description, hidden, authenticated, created_at) \
+        VALUES (CAST($1 AS BIGINT), $2, $3, $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT))";
+    let id = RepoId(ids::reserve(c, ids::Sequence::Repo, 1)?);
+    let params: [Value; 7] = [
+        id.into(),
+        new.name.as_str().into(),
+        new.kind.as_str().into(),
+        new.description.as_str().into(),
+        new.hidden.into(),
+        new.authenticated.into(),
+        now.into(),
+    ];
+    c.execute(CREATE, &params)?;
+    Ok(id)
+}
+
+/// Changes what `edit` names. Bump the catalog after it. False when there is no such repository.
+///
+/// # Errors
+/// [`DbError::Conflict`] when the new name is taken.
+pub fn edit(c: &mut dyn Conn, id: RepoId, edit: &Edit) -> Result<bool, DbError> {
+    const EDIT: &str = "UPDATE repo SET name = $1, description = $2, hidden = CAST($3 AS BIGINT), \
+        authenticated = CAST($4 AS BIGINT) WHERE id = $5";
+    let Some(old) = get(c, id)? else { return Ok(false) };
+    let params: [Value; 5] = [
+        edit.name.as_ref().map_or(old.name.as_str(), Name::as_str).into(),
+        edit.description.as_deref().unwrap_or(&old.description).into(),
+        edit.hidden.unwrap_or(old.hidden).into(),
+        edit.authenticated.unwrap_or(old.authenticated).into(),
+        id.into(),
+    ];
+    Ok(c.execute(EDIT, &params)? == 1)
+}
+
+/// Deletes a repository and its lists; its transactions stay as labels. Bump the catalog after it. False when there
+/// is none.
+pub fn delete(c: &mut dyn Conn, id: RepoId) -> Result<bool, DbError> {
+    c.execute("DELETE FROM subscription WHERE repo_id = $1", &[id.into()])?;
+    c.execute("DELETE FROM repo_step WHERE repo_id = $1", &[id.into()])?;
+    Ok(c.execute("DELETE FROM repo WHERE id = $1", &[id.into()])? == 1)
+}
+
+/// Every list of every repository, by repository, oldest first.
+pub fn steps(c: &mut dyn Conn) -> Result<Vec<RepoStep>, DbError> {
+    const STEPS: &str = "SELECT repo_id, seq, at, tx_id FROM repo_step ORDER BY repo_id, seq";
+    const SUBSCRIPTIONS: &str =
+        "SELECT repo_id, seq, source_id, label FROM subscription ORDER BY repo_id, seq, position";
+    let mut steps = Vec::new();
+    for row in c.query(STEPS, &[])? {
+        let (repo, tx) = (RepoId(row.int(0)?), TxId(row.int(3)?));
+        steps.push(RepoStep { repo, seq: row.int(1)?, at: row.time(2)?, tx, subscriptions: Vec::new() });
+    }
+    let mut place = 0;
+    for mut row in c.query(SUBSCRIPTIONS, &[])? {
+        let key = (RepoId(row.int(0)?), row.int(1)?);
+        while steps.get(place).is_some_and(|s| (s.repo, s.seq) < key) {
+            place += 1;
+        }
+        if let Some(step) = steps.get_mut(place).filter(|s| (s.repo, s.seq) == key) {
+            step.subscriptions.push(Subscription { source: SourceId(row.int(2)?), label: row.text(3)? });
+        }
+    }
+    Ok(steps)
+}
+
+/// The list in force now, in order of precedence.
+pub fn subscriptions(c: &mut dyn Conn, repo: RepoId) -> Result<Vec<Subscription>, DbError> {
+    const NOW: &str = "SELECT source_id, label FROM subscription WHERE repo_id = $1 \
+        AND seq = (SELECT max(seq) FROM repo_step WHERE repo_id = $1) ORDER BY position";
+    let rows = c.query(NOW, &[repo.into()])?;
+    rows.into_iter()
+        .map(|mut r| Ok(Subscription { source: SourceId(r.int(0)?), label: r.text(1)? }))
+        .collect()
+}
+
+/// Writes the next list.
+pub(super) fn add_step(c: &mut dyn Conn, step: &NewRepoStep, at: Timestamp, tx: TxId) -> Result<(), DbError> {
+    const NEXT: &str = "SELECT coalesce(max(seq), 0) + 1 FROM repo_step WHERE repo_id = $1";
+    const STEP: &str = "INSERT INTO repo_step (repo_id, seq, at, tx_id) VALUES (CAST($1 AS BIGINT), \
+        CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT))";
+    const ENTRY: &str = "INSERT INTO subscription (repo_id, seq, position, source_id, label) \
+        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5)";
+    if get(c, step.repo)?.is_none() {
+        return Err(DbError::NoRepo(step.repo));
+    }
+    let rows = c.query(NEXT, &[step.repo.into()])?;
+    let seq = rows.first().ok_or(DbError::NoRepo(step.repo))?.int(0)?;
+    c.execute(STEP, &[step.repo.into(), seq.into(), at.into(), tx.into()])?;
+    for (position, s) in (1_i64..).zip(&step.subscriptions) {
+        let label = s.label.as_str().into();
+        c.execute(ENTRY, &[step.repo.into(), seq.into(), position.into(), s.source.into(), label])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! Sources: where packages come from.
+
+use super::{Conn, DbError, Row, ids};
+use crate::model::ids::SourceId;
+use crate::model::name::Name;
+use crate::model::source::SourceKind;
+use crate::model::time::Timestamp;
+
+/// A source. Its language is its kind's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its number.
+    pub id: SourceId,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: SourceKind,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT id, name, kind, created_at FROM source WHERE deleted_at IS NULL ", $rest)
+    };
+}
+
+fn decode(mut row: Row) -> Result<Source, DbError> {
+    Ok(Source {
+        id: SourceId(row.int(0)?),
+        name: row.text(1)?,
+        kind: row.parsed(2, "a kind of source")?,
+        created_at: row.time(3)?,
+    })
+}
+
+/// Every source that is not deleted, by number.
+pub fn list(c: &mut dyn Conn) -> Result<Vec<Source>, DbError> {
+    c.query(select!("ORDER BY id"), &[])?.into_iter().map(decode).collect()
+}
+
+/// One source.
+pub fn get(c: &mut dyn Conn, id: SourceId) -> Result<Option<Source>, DbError> {
+    c.query(select!("AND id = $1"), &[id.into()])?.into_iter().next().map(decode).transpose()
+}
+
+/// The source of that name.
+pub fn by_name(c: &mut dyn Conn, name: &str) -> Result<Option<Source>, DbError> {
+    c.query(select!("AND name = $1"), &[name.into()])?.into_iter().next().map(decode).transpose()
+}
+
+/// Makes a source, without trees. Bump the catalog after it.
+///
+/// # Errors
+/// [`DbError::Conflict`] when the name is taken.
+pub fn create(c: &mut dyn Conn, name: &Name, kind: SourceKind, now: Timestamp) -> Result<SourceId, DbError> {
+    const CREATE: &str = "INSERT INTO source (id, name, kind, language, created_at) \
+        VALUES (CAST($1 AS BIGINT), $2, $3, $4, CAST($5 AS BIGINT))";
+    let id = SourceId(ids::reserve(c, ids::Sequence::Source, 1)?);
+    let language = kind.language().as_str();
+    c.execute(CREATE, &[id.into(), name.as_str().into(), kind.as_str().into(), language.into(), now.into()])?;
+    Ok(id)
+}
+
+/// Marks a source as deleted. Its history stays; its name is free again, because the row's own gets a blank and
+/// the number, which no [`Name`] has. Bump the catalog after it. False when there is none.
+pub fn delete(c: &mut dyn Conn, id: SourceId, now: Timestamp) -> Result<bool, DbError> {
+    const DELETE: &str = "UPDATE source SET deleted_at = CAST($1 AS BIGINT), \
+        name = name || ' ' || CAST(id AS TEXT) WHERE id = $2 AND deleted_at IS NULL";
+    Ok(c.execute(DELETE, &[now.into(), id.into()])? == 1)
+}

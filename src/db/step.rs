@@ -1,0 +1,39 @@
+//! Steps: the published states of a tree, and the time of each.
+
+use super::{Conn, DbError, Row};
+use crate::model::ids::{Seq, TreeId, TxId};
+use crate::model::time::Timestamp;
+
+/// One published state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Its number within the tree.
+    pub seq: Seq,
+    /// When it was published.
+    pub at: Timestamp,
+    /// The transaction that did it.
+    pub tx: TxId,
+}
+
+fn decode(row: &Row) -> Result<Step, DbError> {
+    Ok(Step { seq: Seq(row.int(0)?), at: row.time(1)?, tx: TxId(row.int(2)?) })
+}
+
+/// The steps of a tree, oldest first.
+pub fn list(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<Step>, DbError> {
+    const LIST: &str = "SELECT seq, at, tx_id FROM step WHERE tree_id = $1 ORDER BY seq";
+    c.query(LIST, &[tree.into()])?.iter().map(decode).collect()
+}
+
+/// The steps of every tree, by tree, oldest first.
+pub fn all(c: &mut dyn Conn) -> Result<Vec<(TreeId, Step)>, DbError> {
+    const ALL: &str = "SELECT seq, at, tx_id, tree_id FROM step ORDER BY tree_id, seq";
+    c.query(ALL, &[])?.iter().map(|row| Ok((TreeId(row.int(3)?), decode(row)?))).collect()
+}
+
+/// Writes a step.
+pub(super) fn insert(c: &mut dyn Conn, tree: TreeId, step: Step) -> Result<(), DbError> {
+    const INSERT: &str = "INSERT INTO step (tree_id, seq, at, tx_id) VALUES (CAST($1 AS BIGINT), \
+        CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT))";
+    c.execute(INSERT, &[tree.into(), step.seq.into(), step.at.into(), step.tx.into()]).map(drop)
+}

@@ -1,0 +1,170 @@
+//! Trees: package lists that move by themselves, and who is moving one.
+
+use super::{Conn, DbError, Row, ids, step};
+use crate::model::ids::{Seq, SourceId, TreeId, TxId};
+use crate::model::time::Timestamp;
+
+/// What a tree lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Source packages.
+    Source,
+    /// Binary builds for one platform.
+    Binary,
+}
+
+impl Role {
+    fn as_str(self) -> &'static str {
+        match self {
+            Role::Source => "source",
+            Role::Binary => "binary",
+        }
+    }
+}
+
+/// What its sequence numbers count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Axis {
+    /// Published steps.
+    Step,
+    /// Microseconds since the epoch.
+    Time,
+}
+
+impl Axis {
+    fn as_str(self) -> &'static str {
+        match self {
+            Axis::Step => "step",
+            Axis::Time => "time",
+        }
+    }
+}
+
+/// A tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tree {
+    /// Its number.
+    pub id: TreeId,
+    /// The source it belongs to.
+    pub source: SourceId,
+    /// Its name within source and role: `src/contrib`, `4.5-noble`.
+    pub label: String,
+    /// What it lists.
+    pub role: Role,
+    /// What its numbers count.
+    pub axis: Axis,
+    /// The oldest step, `None` before the first publish.
+    pub first: Option<Seq>,
+    /// The newest step.
+    pub head: Option<Seq>,
+    /// The step being written.
+    pub pending: Option<Seq>,
+    /// The job that writes it.
+    pub pending_job: Option<i64>,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, source_id, label, role, axis, first, head, pending, pending_job FROM tree ",
+            $rest
+        )
+    };
+}
+
+fn decode(mut row: Row) -> Result<Tree, DbError> {
+    let role = match row.text(3)?.as_str() {
+        "source" => Role::Source,
+        "binary" => Role::Binary,
+        _ => return Err(DbError::Shape { column: 3, found: "other text", wanted: "a role" }),
+    };
+    let axis = match row.text(4)?.as_str() {
+        "step" => Axis::Step,
+        "time" => Axis::Time,
+        _ => return Err(DbError::Shape { column: 4, found: "other text", wanted: "an axis" }),
+    };
+    Ok(Tree {
+        id: TreeId(row.int(0)?),
+        source: SourceId(row.int(1)?),
+        label: row.text(2)?,
+        role,
+        axis,
+        first: row.opt_int(5)?.map(Seq),
+        head: row.opt_int(6)?.map(Seq),
+        pending: row.opt_int(7)?.map(Seq),
+        pending_job: row.opt_int(8)?,
+    })
+}
+
+/// Every tree, by number.
+pub fn list(c: &mut dyn Conn) -> Result<Vec<Tree>, DbError> {
+    c.query(select!("ORDER BY id"), &[])?.into_iter().map(decode).collect()
+}
+
+/// One tree.
+pub fn get(c: &mut dyn Conn, tree: TreeId) -> Result<Option<Tree>, DbError> {
+    c.query(select!("WHERE id = $1"), &[tree.into()])?.into_iter().next().map(decode).transpose()
+}
+
+/// The trees of a source, by number.
+pub fn of_source(c: &mut dyn Conn, source: SourceId) -> Result<Vec<Tree>, DbError> {
+    c.query(select!("WHERE source_id = $1 ORDER BY id"), &[source.into()])?.into_iter().map(decode).collect()
+}
+
+/// Makes an empty tree. Bump the catalog after it.
+pub fn create(
+    c: &mut dyn Conn,
+    source: SourceId,
+    label: &str,
+    role: Role,
+    axis: Axis,
+) -> Result<TreeId, DbError> {
+    const CREATE: &str = "INSERT INTO tree (id, source_id, label, role, axis) \
+        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3, $4, $5)";
+    let id = TreeId(ids::reserve(c, ids::Sequence::Tree, 1)?);
+    c.execute(CREATE, &[id.into(), source.into(), label.into(), role.as_str().into(), axis.as_str().into()])?;
+    Ok(id)
+}
+
+/// Claims a tree for writing and returns the step to write: one after the head, 1 in an empty tree. `job` is any
+/// number that tells the claimant.
+///
+/// # Errors
+/// [`DbError::Busy`] when another job has claimed it.
+pub fn begin(c: &mut dyn Conn, tree: TreeId, job: i64) -> Result<Seq, DbError> {
+    const CLAIM: &str = "UPDATE tree SET pending = CASE WHEN head IS NULL THEN 1 ELSE head + 1 END, \
+        pending_job = CAST($1 AS BIGINT) WHERE id = $2 AND pending IS NULL RETURNING pending";
+    if let Some(row) = c.query(CLAIM, &[job.into(), tree.into()])?.first() {
+        return Ok(Seq(row.int(0)?));
+    }
+    match get(c, tree)? {
+        Some(found) => Err(DbError::Busy { tree, job: found.pending_job.unwrap_or(0) }),
+        None => Err(DbError::NothingPending(tree)),
+    }
+}
+
+/// Undoes what is pending in a tree and gives up the claim; releases nobody lists any more stay for a clean-up.
+/// Nothing happens when nothing is pending.
+pub fn abandon(c: &mut dyn Conn, tree: TreeId) -> Result<(), DbError> {
+    const UNDO_BIRTHS: &str = "DELETE FROM life WHERE tree_id = $1 AND from_seq = $2";
+    const UNDO_DEATHS: &str =
+        "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND to_seq = $3";
+    const RELEASE: &str = "UPDATE tree SET pending = NULL, pending_job = NULL WHERE id = $1";
+    if let Some(pending) = get(c, tree)?.and_then(|t| t.pending) {
+        c.execute(UNDO_BIRTHS, &[tree.into(), pending.into()])?;
+        c.execute(UNDO_DEATHS, &[Seq::OPEN.into(), tree.into(), pending.into()])?;
+        c.execute(RELEASE, &[tree.into()])?;
+    }
+    Ok(())
+}
+
+/// Moves the head to the pending step.
+pub(super) fn publish(c: &mut dyn Conn, tree: TreeId, at: Timestamp, tx: TxId) -> Result<Seq, DbError> {
+    const MOVE: &str = "UPDATE tree SET head = pending, \
+        first = CASE WHEN first IS NULL THEN pending ELSE first END, pending = NULL, pending_job = NULL \
+        WHERE id = $1 AND pending IS NOT NULL RETURNING head";
+    let rows = c.query(MOVE, &[tree.into()])?;
+    let seq = Seq(rows.first().ok_or(DbError::NothingPending(tree))?.int(0)?);
+    step::insert(c, tree, step::Step { seq, at, tx })?;
+    Ok(seq)
+}

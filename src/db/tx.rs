@@ -1,0 +1,157 @@
+//! Transactions: what was published when, by whom, and how much changed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::clock::Publish;
+use super::{Conn, DbError, Row};
+use crate::model::change::Counts;
+use crate::model::ids::{RepoId, SourceId, TxId};
+use crate::model::time::Timestamp;
+
+/// What a transaction did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TxKind {
+    /// A sync of an upstream.
+    Sync,
+    /// Packages were added by an administrator.
+    Add,
+    /// Packages were removed or archived by an administrator.
+    Remove,
+    /// A repository's list of sources changed.
+    Subscribe,
+}
+
+impl TxKind {
+    const ALL: [TxKind; 4] = [TxKind::Sync, TxKind::Add, TxKind::Remove, TxKind::Subscribe];
+
+    /// As the table stores it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TxKind::Sync => "sync",
+            TxKind::Add => "add",
+            TxKind::Remove => "remove",
+            TxKind::Subscribe => "subscribe",
+        }
+    }
+}
+
+impl fmt::Display for TxKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that is no kind of transaction.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no kind of transaction")]
+pub struct UnknownTxKind(String);
+
+impl FromStr for TxKind {
+    type Err = UnknownTxKind;
+
+    fn from_str(text: &str) -> Result<TxKind, UnknownTxKind> {
+        TxKind::ALL.into_iter().find(|k| k.as_str() == text).ok_or_else(|| UnknownTxKind(text.to_owned()))
+    }
+}
+
+/// A published transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tx {
+    /// Its label.
+    pub id: TxId,
+    /// When it was published.
+    pub at: Timestamp,
+    /// The source that moved.
+    pub source: Option<SourceId>,
+    /// The repository that changed.
+    pub repo: Option<RepoId>,
+    /// What was done.
+    pub kind: TxKind,
+    /// When the work began.
+    pub started_at: Timestamp,
+    /// The oldest publication date among what was new.
+    pub published_from: Option<Timestamp>,
+    /// The newest.
+    pub published_to: Option<Timestamp>,
+    /// What changed.
+    pub counts: Counts,
+    /// Who did it.
+    pub actor: String,
+    /// Free text.
+    pub comment: String,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, at, source_id, repo_id, kind, started_at, published_from, published_to, \
+             added, updated, archived, removed, actor, comment FROM tx ",
+            $rest
+        )
+    };
+}
+
+fn decode(mut row: Row) -> Result<Tx, DbError> {
+    Ok(Tx {
+        id: TxId(row.int(0)?),
+        at: row.time(1)?,
+        source: row.opt_int(2)?.map(SourceId),
+        repo: row.opt_int(3)?.map(RepoId),
+        kind: row.parsed(4, "a kind of transaction")?,
+        started_at: row.time(5)?,
+        published_from: row.opt_time(6)?,
+        published_to: row.opt_time(7)?,
+        counts: Counts {
+            added: row.int(8)?,
+            updated: row.int(9)?,
+            archived: row.int(10)?,
+            removed: row.int(11)?,
+        },
+        actor: row.text(12)?,
+        comment: row.text(13)?,
+    })
+}
+
+/// One transaction.
+pub fn get(c: &mut dyn Conn, id: TxId) -> Result<Option<Tx>, DbError> {
+    c.query(select!("WHERE id = $1"), &[id.into()])?.into_iter().next().map(decode).transpose()
+}
+
+/// The newest `limit` transactions of a source, newest first.
+pub fn list(c: &mut dyn Conn, source: SourceId, limit: i64) -> Result<Vec<Tx>, DbError> {
+    const LIST: &str = select!("WHERE source_id = $1 ORDER BY at DESC LIMIT $2");
+    c.query(LIST, &[source.into(), limit.into()])?.into_iter().map(decode).collect()
+}
+
+/// The newest `limit` transactions of all sources and repositories, newest first.
+pub fn list_all(c: &mut dyn Conn, limit: i64) -> Result<Vec<Tx>, DbError> {
+    c.query(select!("ORDER BY at DESC LIMIT $1"), &[limit.into()])?.into_iter().map(decode).collect()
+}
+
+/// The row of a publish.
+pub(super) fn insert(c: &mut dyn Conn, id: TxId, at: Timestamp, p: &Publish) -> Result<(), DbError> {
+    const INSERT: &str = "INSERT INTO tx (id, at, source_id, repo_id, kind, started_at, published_from, \
+        published_to, added, updated, archived, removed, actor, comment) VALUES (CAST($1 AS BIGINT), \
+        CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5, CAST($6 AS BIGINT), CAST($7 AS BIGINT), \
+        CAST($8 AS BIGINT), CAST($9 AS BIGINT), CAST($10 AS BIGINT), CAST($11 AS BIGINT), CAST($12 AS BIGINT), \
+        $13, $14)";
+    let params = [
+        id.into(),
+        at.into(),
+        p.source.into(),
+        p.repo.into(),
+        p.kind.as_str().into(),
+        p.started_at.into(),
+        p.published_from.into(),
+        p.published_to.into(),
+        p.counts.added.into(),
+        p.counts.updated.into(),
+        p.counts.archived.into(),
+        p.counts.removed.into(),
+        p.actor.as_str().into(),
+        p.comment.as_str().into(),
+    ];
+    c.execute(INSERT, &params).map(drop)
+}

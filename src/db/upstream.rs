@@ -1,0 +1,48 @@
+//! What an upstream last answered for a URL, for the next conditional request.
+
+use super::{Conn, DbError, Value};
+use crate::model::digest::Sha256;
+use crate::model::time::Timestamp;
+
+/// A remembered answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// `ETag`, as sent.
+    pub etag: Option<String>,
+    /// `Last-Modified`, as sent.
+    pub modified: Option<String>,
+    /// Digest of the body.
+    pub sha256: Sha256,
+    /// When it was fetched.
+    pub fetched_at: Timestamp,
+}
+
+/// What is remembered of a URL. The URL must not hold userinfo.
+pub fn get(c: &mut dyn Conn, url: &str) -> Result<Option<Seen>, DbError> {
+    const GET: &str = "SELECT etag, modified, sha256, fetched_at FROM upstream WHERE url = $1";
+    let decode = |mut row: super::Row| {
+        Ok(Seen {
+            etag: row.opt_text(0)?,
+            modified: row.opt_text(1)?,
+            sha256: row.parsed(2, "a digest")?,
+            fetched_at: row.time(3)?,
+        })
+    };
+    c.query(GET, &[url.into()])?.into_iter().next().map(decode).transpose()
+}
+
+/// Remembers an answer. Write it in the publish that made use of it, so that a crash does not skip a change.
+pub fn put(c: &mut dyn Conn, url: &str, seen: &Seen) -> Result<(), DbError> {
+    const PUT: &str = "INSERT INTO upstream (url, etag, modified, sha256, fetched_at) \
+        VALUES ($1, $2, $3, $4, CAST($5 AS BIGINT)) ON CONFLICT (url) DO UPDATE SET etag = excluded.etag, \
+        modified = excluded.modified, sha256 = excluded.sha256, fetched_at = excluded.fetched_at";
+    let etag = Value::opt_text(seen.etag.as_ref());
+    let modified = Value::opt_text(seen.modified.as_ref());
+    let params = [url.into(), etag, modified, seen.sha256.to_string().into(), seen.fetched_at.into()];
+    c.execute(PUT, &params).map(drop)
+}
+
+/// Forgets an answer, so that the next request is unconditional.
+pub fn forget(c: &mut dyn Conn, url: &str) -> Result<(), DbError> {
+    c.execute("DELETE FROM upstream WHERE url = $1", &[url.into()]).map(drop)
+}

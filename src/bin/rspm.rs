@@ -1,1 +1,5 @@
-fn main() {}
+//! The command line of the package server.
+
+fn main() -> std::process::ExitCode {
+    rstudio_pm::cli::main()
+}

@@ -1,1 +1,85 @@
-//! (room under construction)
+//! The `rspm` command line, a thin client of the admin API: one file per noun, words and flags of the original.
+
+pub mod args;
+pub mod check;
+pub mod client;
+pub mod error;
+pub mod list;
+pub mod output;
+pub mod package;
+pub mod repo;
+pub mod source;
+pub mod sync;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command, Create, Delete, Edit, List, Remove};
+use client::Client;
+use error::CliError;
+use output::Output;
+
+/// Runs one command and says how it ended: 0 well, 1 refused or failed, 2 wrong usage, 3 no server to talk to.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        // The reader of our output is gone (`rspm list | head`): nothing is left to say.
+        Err(CliError::Output(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut stderr = anstream::stderr().lock();
+            let red = anstyle::AnsiColor::Red.on_default().bold();
+            // Nobody is left to tell when stderr is gone too.
+            let _ = writeln!(stderr, "{red}Error:{red:#} {error}");
+            error.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, CliError> {
+    let output = Output::new(cli.output_format);
+    match cli.command {
+        Command::CheckConfig => return check::run(&cli.config, cli.output_format),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "rspm", &mut std::io::stdout());
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CliError::Local { doing: "starting the runtime".to_owned(), source: e })?;
+    runtime.block_on(async {
+        let client = Client::connect(cli.config.as_deref()).await?;
+        talk(&client, &output, cli.command).await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn talk(client: &Client, output: &Output, command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Create(Create::Source(args)) => source::create(client, output, args).await,
+        Command::Create(Create::Repo(args)) => repo::create(client, output, args).await,
+        Command::Edit(Edit::Source(args)) => source::edit(client, output, args).await,
+        Command::Edit(Edit::Repo(args)) => repo::edit(client, output, args).await,
+        Command::Delete(Delete::Source(args)) => source::delete(client, output, args).await,
+        Command::Delete(Delete::Repo(args)) => repo::delete(client, output, args).await,
+        Command::List { what: None } => list::everything(client, output).await,
+        Command::List { what: Some(List::Repos(args)) } => list::repos(client, output, args).await,
+        Command::List { what: Some(List::Sources(args)) } => list::sources(client, output, args).await,
+        Command::List { what: Some(List::Packages(args)) } => list::packages(client, output, args).await,
+        Command::Info(args) => list::info(client, output, args).await,
+        Command::Subscribe(args) => repo::subscribe(client, output, args).await,
+        Command::Unsubscribe(args) => repo::unsubscribe(client, output, args).await,
+        Command::Reorder(args) => repo::reorder(client, output, args).await,
+        Command::Add(args) => package::add(client, output, args).await,
+        Command::Remove(Remove::Package(args)) => package::remove(client, output, args).await,
+        Command::Sync(args) => sync::run(client, output, args).await,
+        // Answered in `run`, without a server.
+        Command::CheckConfig | Command::Completion { .. } => Ok(()),
+    }
+}

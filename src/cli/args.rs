@@ -1,0 +1,377 @@
+//! The grammar of `rspm`: commands and flags as administrators of the original know them.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Manage sources, repositories and packages of a running server.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rspm",
+    version,
+    disable_version_flag = true,
+    propagate_version = false,
+    after_help = "Run as root or as a member of the server's group (rstudio-pm).\n\
+                  Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no server to talk to."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// The server's configuration file; tells where its socket is
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// How to print results
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
+    pub output_format: Format,
+
+    /// Print the version
+    #[arg(short = 'V', long, action = ArgAction::Version)]
+    pub version: Option<bool>,
+}
+
+/// Output for people or for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Tables and sentences.
+    Human,
+    /// One JSON value.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create a source or a repository
+    #[command(subcommand)]
+    Create(Create),
+    /// Change a source or a repository
+    #[command(subcommand)]
+    Edit(Edit),
+    /// Delete a source or a repository
+    #[command(subcommand)]
+    Delete(Delete),
+    /// List repositories, sources or packages; all repositories and sources when nothing is named
+    List {
+        /// What to list.
+        #[command(subcommand)]
+        what: Option<List>,
+    },
+    /// Show one source or repository
+    Info(Info),
+    /// Subscribe a repository to a source
+    Subscribe(Subscribe),
+    /// Take a source out of a repository
+    Unsubscribe(Unsubscribe),
+    /// Set the complete order of a repository's sources; the earlier wins a name
+    Reorder(Reorder),
+    /// Add package files to a local source
+    Add(Add),
+    /// Remove packages from a local source; older snapshots still serve them
+    #[command(subcommand)]
+    Remove(Remove),
+    /// Read what is new on a mirror
+    Sync(Sync),
+    /// Check the configuration without starting the server
+    CheckConfig,
+    /// Print shell completions
+    Completion {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `rspm create …`
+#[derive(Debug, Subcommand)]
+pub enum Create {
+    /// Create a source
+    Source(CreateSource),
+    /// Create a repository
+    Repo(CreateRepo),
+}
+
+/// `rspm edit …`
+#[derive(Debug, Subcommand)]
+pub enum Edit {
+    /// Rename a source
+    Source(EditSource),
+    /// Change a repository's name, description or visibility
+    Repo(EditRepo),
+}
+
+/// `rspm delete …`
+#[derive(Debug, Subcommand)]
+pub enum Delete {
+    /// Delete a source that no repository subscribes to
+    Source(Named),
+    /// Delete a repository
+    Repo(Named),
+}
+
+/// `rspm list …`
+#[derive(Debug, Subcommand)]
+pub enum List {
+    /// List repositories
+    Repos(ListRepos),
+    /// List sources
+    Sources(ListSources),
+    /// List the packages of a source or a repository
+    Packages(ListPackages),
+}
+
+/// `rspm remove …`
+#[derive(Debug, Subcommand)]
+pub enum Remove {
+    /// Remove a package, or some of its versions
+    Package(RemovePackage),
+}
+
+/// A name alone.
+#[derive(Debug, Args)]
+pub struct Named {
+    /// Its name
+    #[arg(long)]
+    pub name: String,
+}
+
+/// Flags of `create source`.
+#[derive(Debug, Args)]
+pub struct CreateSource {
+    /// The new source's name
+    #[arg(long)]
+    pub name: String,
+    /// The type of source
+    #[arg(long = "type", default_value = "local", value_name = "TYPE")]
+    pub kind: String,
+    /// Succeed when the source exists with the same type
+    #[arg(long)]
+    pub succeed_on_existing: bool,
+}
+
+/// Flags of `create repo`.
+#[derive(Debug, Args)]
+pub struct CreateRepo {
+    /// The new repository's name: the first part of its URLs
+    #[arg(long)]
+    pub name: String,
+    /// A sentence about it
+    #[arg(long, default_value = "")]
+    pub description: String,
+    /// r, bioconductor or python
+    #[arg(long = "type", default_value = "r", value_name = "TYPE")]
+    pub kind: String,
+    /// Succeed when the repository exists with the same type
+    #[arg(long)]
+    pub succeed_on_existing: bool,
+}
+
+/// Flags of `edit source`.
+#[derive(Debug, Args)]
+pub struct EditSource {
+    /// The source
+    #[arg(long)]
+    pub name: String,
+    /// Its new name
+    #[arg(long)]
+    pub new_name: String,
+}
+
+/// Flags of `edit repo`.
+#[derive(Debug, Args)]
+pub struct EditRepo {
+    /// The repository
+    #[arg(long)]
+    pub name: String,
+    /// Its new name
+    #[arg(long)]
+    pub new_name: Option<String>,
+    /// Its new description
+    #[arg(long, conflicts_with = "clear_description")]
+    pub description: Option<String>,
+    /// Remove the description
+    #[arg(long)]
+    pub clear_description: bool,
+    /// Leave it out of public listings (--hide=false shows it again)
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub hide: Option<bool>,
+}
+
+/// Flags of `list repos`.
+#[derive(Debug, Args)]
+pub struct ListRepos {
+    /// Only repositories with this source
+    #[arg(long)]
+    pub source: Option<String>,
+}
+
+/// Flags of `list sources`.
+#[derive(Debug, Args)]
+pub struct ListSources {
+    /// Only sources of this repository
+    #[arg(long)]
+    pub repo: Option<String>,
+    /// Only sources of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Option<String>,
+}
+
+/// Flags of `list packages`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("of").required(true).args(["repo", "source"]))]
+pub struct ListPackages {
+    /// The repository
+    #[arg(long)]
+    pub repo: Option<String>,
+    /// The source
+    #[arg(long)]
+    pub source: Option<String>,
+    /// Only names that contain this text
+    #[arg(long)]
+    pub search: Option<String>,
+    /// How many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+    pub count: i64,
+    /// Which page, from 1
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i64).range(1..))]
+    pub page: i64,
+}
+
+/// Flags of `info`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("of").required(true).args(["repo", "source"]))]
+pub struct Info {
+    /// The repository
+    #[arg(long)]
+    pub repo: Option<String>,
+    /// The source
+    #[arg(long)]
+    pub source: Option<String>,
+}
+
+/// Flags of `subscribe`.
+#[derive(Debug, Args)]
+pub struct Subscribe {
+    /// The repository
+    #[arg(long)]
+    pub repo: String,
+    /// The source to append to its list
+    #[arg(long)]
+    pub source: String,
+    /// Succeed when it is subscribed already
+    #[arg(long)]
+    pub succeed_on_existing: bool,
+}
+
+/// Flags of `unsubscribe`.
+#[derive(Debug, Args)]
+pub struct Unsubscribe {
+    /// The repository
+    #[arg(long)]
+    pub repo: String,
+    /// The source to take out of its list
+    #[arg(long)]
+    pub source: String,
+}
+
+/// Flags of `reorder`.
+#[derive(Debug, Args)]
+pub struct Reorder {
+    /// The repository
+    #[arg(long)]
+    pub repo: String,
+    /// All its sources in the new order, comma separated or repeated
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub sources: Vec<String>,
+}
+
+/// Flags of `add`.
+#[derive(Debug, Args)]
+pub struct Add {
+    /// The local source
+    #[arg(long)]
+    pub source: String,
+    /// Package files, comma separated or repeated
+    #[arg(long, value_delimiter = ',', required = true, value_name = "FILE")]
+    pub path: Vec<PathBuf>,
+    /// Put the new bytes in place of versions that exist
+    #[arg(long, conflicts_with = "succeed_on_existing")]
+    pub replace: bool,
+    /// Leave versions that exist as they are, and succeed
+    #[arg(long)]
+    pub succeed_on_existing: bool,
+}
+
+/// Flags of `remove package`.
+#[derive(Debug, Args)]
+pub struct RemovePackage {
+    /// The package and what of it: name@all, name@current or name@1.2.3
+    #[arg(long, value_name = "NAME@SCOPE")]
+    pub name: String,
+    /// The local source
+    #[arg(long)]
+    pub source: String,
+    /// Why; kept with the transaction
+    #[arg(long, default_value = "")]
+    pub comment: String,
+}
+
+/// Flags of `sync`.
+#[derive(Debug, Args)]
+pub struct Sync {
+    /// Which mirror: CRAN, Bioconductor or PyPI
+    #[arg(long = "type", default_value = "CRAN", value_name = "TYPE")]
+    pub kind: String,
+    /// Wait until the sync has ended (the default)
+    #[arg(long, overrides_with = "no_wait")]
+    pub wait: bool,
+    /// Return at once
+    #[arg(long)]
+    pub no_wait: bool,
+    /// No progress
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_are_read_as_the_original_writes_them() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' ')).map(|cli| cli.command);
+        for line in [
+            "rspm create source --name=team --type=local",
+            "rspm create repo --name=prod --description=x",
+            "rspm edit repo --name=prod --hide",
+            "rspm edit repo --name=prod --hide=false",
+            "rspm list",
+            "rspm list repos -o json",
+            "rspm list packages --repo=prod --count=5 --page=2",
+            "rspm subscribe --repo=prod --source=team",
+            "rspm reorder --repo=prod --sources=a,b,c",
+            "rspm reorder --repo=prod --sources=a --sources=b",
+            "rspm add --source=team --path=a.tar.gz,b.tar.gz --replace",
+            "rspm remove package --name=x@all --source=team",
+            "rspm sync --type=cran --no-wait",
+            "rspm --config /etc/x.gcfg check-config",
+            "rspm completion bash",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err().map(|e| e.to_string()));
+        }
+        for line in
+            ["rspm info", "rspm info --repo=a --source=b", "rspm add --source=team", "rspm remove --name=x"]
+        {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! HTTP over the server's unix socket: one connection, one JSON value each way.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::body::Frame;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::sync::Mutex;
+use tokio_util::io::ReaderStream;
+
+use super::error::CliError;
+use crate::api::{ADMIN_PREFIX, error::Error, upload::Upload};
+use crate::config;
+
+type Body = BoxBody<Bytes, std::io::Error>;
+
+/// A connection to the admin API.
+pub struct Client {
+    socket: PathBuf,
+    sender: Mutex<SendRequest<Body>>,
+}
+
+/// One segment of a path, or a value of a query, so that no name can leave its place.
+#[must_use]
+pub fn segment(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+impl Client {
+    /// Connects to the socket that the configuration names.
+    ///
+    /// # Errors
+    /// The configuration cannot be used, or there is no server to talk to.
+    pub async fn connect(file: Option<&Path>) -> Result<Client, CliError> {
+        let socket = socket_path(file)?;
+        let stream = match UnixStream::connect(&socket).await {
+            Ok(stream) => stream,
+            Err(e) => return Err(unreachable(socket, &e)),
+        };
+        let (sender, connection) = handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| CliError::NoAnswer { path: socket.clone(), reason: e.to_string() })?;
+        tokio::spawn(connection);
+        Ok(Client { socket, sender: Mutex::new(sender) })
+    }
+
+    /// `GET`.
+    ///
+    /// # Errors
+    /// The server refuses, or stops answering.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+        self.call(Method::GET, path, empty()).await
+    }
+
+    /// Any other method with a JSON body.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn send<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &B,
+    ) -> Result<T, CliError> {
+        let json = serde_json::to_vec(body)
+            .map_err(|e| CliError::NoAnswer { path: self.socket.clone(), reason: e.to_string() })?;
+        self.call(method, path, Full::new(json.into()).map_err(|e| match e {}).boxed()).await
+    }
+
+    /// `DELETE`.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+        self.call(Method::DELETE, path, empty()).await
+    }
+
+    /// Hands in a package file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the server refuses it.
+    pub async fn upload(&self, file: &Path) -> Result<Upload, CliError> {
+        let local = |e| CliError::Local { doing: format!("reading {}", file.display()), source: e };
+        let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let open = tokio::fs::File::open(file).await.map_err(local)?;
+        if open.metadata().await.map_err(local)?.is_dir() {
+            return Err(local(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
+        }
+        let frames = ReaderStream::with_capacity(open, 256 << 10).map_ok(Frame::data);
+        let path = format!("/uploads?file={}", segment(&name));
+        self.call(Method::POST, &path, BodyExt::boxed(StreamBody::new(frames))).await
+    }
+
+    async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Body) -> Result<T, CliError> {
+        let silent = |reason: String| CliError::NoAnswer { path: self.socket.clone(), reason };
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{ADMIN_PREFIX}{path}"))
+            .header("host", "localhost")
+            .header("user-agent", concat!("rspm/", env!("CARGO_PKG_VERSION")))
+            .body(body)
+            .map_err(|e| silent(e.to_string()))?;
+        let mut sender = self.sender.lock().await;
+        sender.ready().await.map_err(|e| silent(e.to_string()))?;
+        let response = sender.send_request(request).await.map_err(|e| silent(e.to_string()))?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(|e| silent(e.to_string()))?.to_bytes();
+        if status.is_success() {
+            let json: &[u8] = if body.is_empty() { b"null" } else { &body };
+            return serde_json::from_slice(json).map_err(|e| {
+                silent(format!(
+                    "its answer is not what this rspm ({}) understands: {e}",
+                    env!("CARGO_PKG_VERSION")
+                ))
+            });
+        }
+        match serde_json::from_slice::<Error>(&body) {
+            Ok(error) => Err(CliError::Refused(error.error)),
+            Err(_) => Err(CliError::Refused(format!("{status}: {}", String::from_utf8_lossy(&body).trim()))),
+        }
+    }
+}
+
+fn empty() -> Body {
+    Full::new(Bytes::new()).map_err(|e| match e {}).boxed()
+}
+
+/// The socket of the configuration named, or of the default one. Without any file the default place is tried.
+fn socket_path(file: Option<&Path>) -> Result<PathBuf, CliError> {
+    let path = file.unwrap_or(Path::new(config::DEFAULT_FILE));
+    let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    let dir = if file.is_none() && !path.exists() {
+        PathBuf::from("/var/run/rstudio-pm")
+    } else {
+        let loaded = config::load(path, env).map_err(|e| CliError::Config(e.to_string()))?;
+        loaded.config.server.sock_file_dir.clone()
+    };
+    Ok(dir.join("rstudio-pm.sock"))
+}
+
+fn unreachable(socket: PathBuf, error: &std::io::Error) -> CliError {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => CliError::NoSocket(socket),
+        std::io::ErrorKind::PermissionDenied => {
+            let gid =
+                std::fs::metadata(&socket).or_else(|_| std::fs::metadata(socket.parent().unwrap_or(&socket)));
+            let group = gid.ok().and_then(|m| nix::unistd::Group::from_gid(m.gid().into()).ok().flatten());
+            let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
+            CliError::NoAccess {
+                path: socket,
+                group: group.map_or_else(|| "rstudio-pm".to_owned(), |g| g.name),
+                user: user.map_or_else(|| nix::unistd::geteuid().to_string(), |u| u.name),
+            }
+        }
+        std::io::ErrorKind::ConnectionRefused => CliError::NoAnswer {
+            path: socket,
+            reason: "the socket is there, but no server listens on it".to_owned(),
+        },
+        _ => CliError::NoAnswer { path: socket, reason: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_leave_its_segment() {
+        assert_eq!(segment("../x?y=z&é"), "%2E%2E%2Fx%3Fy%3Dz%26%C3%A9");
+    }
+}

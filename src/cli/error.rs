@@ -1,0 +1,73 @@
+//! What ends a command early, the sentence it prints and its exit code.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// An error of the command line.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The configuration that names the socket cannot be used.
+    #[error("{0}\nTo see all that is wrong with it: rspm check-config")]
+    Config(String),
+    /// There is no socket.
+    #[error(
+        "the server cannot be reached: there is no socket {}\nStart it with: sudo systemctl start rstudio-pm\n\
+         If it runs with another configuration file, name it: rspm --config FILE …",
+        .0.display()
+    )]
+    NoSocket(PathBuf),
+    /// The socket belongs to others.
+    #[error(
+        "user {user} may not talk to the server: {} belongs to group {group}\n\
+         Use sudo, or join the group and log in again: sudo usermod -aG {group} {user}",
+        .path.display()
+    )]
+    NoAccess {
+        /// The socket.
+        path: PathBuf,
+        /// Its group.
+        group: String,
+        /// Who asked.
+        user: String,
+    },
+    /// The socket is there, but nobody answers.
+    #[error(
+        "the server does not answer on {}: {reason}\nSee its state: systemctl status rstudio-pm",
+        .path.display()
+    )]
+    NoAnswer {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The server refused; its own sentence.
+    #[error("{0}")]
+    Refused(String),
+    /// A file of the caller.
+    #[error("{doing}: {source}")]
+    Local {
+        /// What was being done, with the path.
+        doing: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// Our own output.
+    #[error("writing the output: {0}")]
+    Output(std::io::Error),
+}
+
+impl CliError {
+    /// 3 when there was no server to talk to, else 1.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            CliError::NoSocket(_) | CliError::NoAccess { .. } | CliError::NoAnswer { .. } => {
+                ExitCode::from(3)
+            }
+            CliError::Config(_) | CliError::Refused(_) | CliError::Local { .. } | CliError::Output(_) => {
+                ExitCode::from(1)
+            }
+        }
+    }
+}

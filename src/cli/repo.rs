@@ -1,0 +1,96 @@
+//! `rspm create|edit|delete repo`, `subscribe`, `unsubscribe`, `reorder`.
+
+use hyper::Method;
+
+use super::args::{CreateRepo, EditRepo, Named, Reorder, Subscribe, Unsubscribe};
+use super::client::{Client, segment};
+use super::error::CliError;
+use super::output::Output;
+use crate::api::repo::{self, Repo};
+
+/// The line the original prints for a repository.
+#[must_use]
+pub fn describe(repo: &Repo) -> String {
+    let description =
+        if repo.description.is_empty() { String::new() } else { format!(" - {}", repo.description) };
+    let hidden = if repo.hidden { " - hidden" } else { "" };
+    format!("Repository: {}{description} - {}{hidden}\n", repo.name, repo.kind)
+}
+
+/// The lines the original prints after a change of subscriptions.
+#[must_use]
+pub fn describe_sources(repo: &Repo) -> String {
+    let list: String = repo.sources.iter().map(|s| format!("--{} ({})\n", s.name, s.type_label)).collect();
+    format!("Repository: {}\nSources:\n{list}", repo.name)
+}
+
+fn path(name: &str) -> String {
+    format!("/repos/{}", segment(name))
+}
+
+/// `rspm create repo`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn create(client: &Client, output: &Output, args: CreateRepo) -> Result<(), CliError> {
+    let body = repo::CreateRepo {
+        name: args.name,
+        kind: args.kind,
+        description: args.description,
+        succeed_on_existing: args.succeed_on_existing,
+    };
+    let repo: Repo = client.send(Method::POST, "/repos", &body).await?;
+    output.print(&repo, || describe(&repo))
+}
+
+/// `rspm edit repo`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn edit(client: &Client, output: &Output, args: EditRepo) -> Result<(), CliError> {
+    let description = if args.clear_description { Some(String::new()) } else { args.description };
+    let body = repo::EditRepo { new_name: args.new_name, description, hidden: args.hide };
+    let repo: Repo = client.send(Method::PATCH, &path(&args.name), &body).await?;
+    output.print(&repo, || describe(&repo))
+}
+
+/// `rspm delete repo`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn delete(client: &Client, output: &Output, args: Named) -> Result<(), CliError> {
+    let _: serde_json::Value = client.delete(&path(&args.name)).await?;
+    output.print(&serde_json::json!({ "deleted": args.name }), || {
+        format!("Deleted repository '{}'.", args.name)
+    })
+}
+
+/// `rspm subscribe`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn subscribe(client: &Client, output: &Output, args: Subscribe) -> Result<(), CliError> {
+    let body = repo::Subscribe { source: args.source, succeed_on_existing: args.succeed_on_existing };
+    let repo: Repo = client.send(Method::POST, &format!("{}/sources", path(&args.repo)), &body).await?;
+    output.print(&repo, || describe_sources(&repo))
+}
+
+/// `rspm unsubscribe`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn unsubscribe(client: &Client, output: &Output, args: Unsubscribe) -> Result<(), CliError> {
+    let repo: Repo =
+        client.delete(&format!("{}/sources/{}", path(&args.repo), segment(&args.source))).await?;
+    output.print(&repo, || describe_sources(&repo))
+}
+
+/// `rspm reorder`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn reorder(client: &Client, output: &Output, args: Reorder) -> Result<(), CliError> {
+    let body = repo::Reorder { sources: args.sources };
+    let repo: Repo = client.send(Method::PUT, &format!("{}/sources", path(&args.repo)), &body).await?;
+    output.print(&repo, || describe_sources(&repo))
+}

@@ -1,7 +1,7 @@
 //! Upstream errors by what the caller may do.
 
 /// An error of the upstream room. Never holds the URL's userinfo.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum UpstreamError {
     /// The mirror has no such file (404, 410, or no file on disk).
     #[error("{0} is not on the mirror")]

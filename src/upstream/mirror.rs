@@ -1,9 +1,15 @@
 //! One CRAN-like mirror: small files whole and conditionally, package files as a resumable stream.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
+use super::client::Web;
 use super::error::UpstreamError;
+use super::folder::Folder;
+use super::remote::Remote;
 
 /// What is remembered of an earlier answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,20 +57,149 @@ pub struct Opened {
     pub body: BoxStream<'static, Result<Bytes, UpstreamError>>,
 }
 
-/// A CRAN-like mirror.
+/// A CRAN-like mirror; cloning is cheap.
 #[derive(Clone)]
-pub struct Mirror {}
+pub struct Mirror {
+    place: Arc<Place>,
+}
+
+enum Place {
+    Remote(Remote),
+    Folder(Folder),
+}
 
 impl Mirror {
+    pub(super) fn at(written: &str, web: &Arc<Web>) -> Result<Mirror, UpstreamError> {
+        let refused = |reason: &str| UpstreamError::Refused {
+            url: redacted(written),
+            reason: format!(
+                "{reason}; a mirror is an address that begins with https://, http:// or file:///"
+            ),
+        };
+        let url = url::Url::parse(written.trim()).map_err(|e| refused(&format!("is no URL ({e})")))?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(refused("has a query or a fragment"));
+        }
+        let place = match url.scheme() {
+            "http" | "https" => Place::Remote(Remote::new(url, web.clone())),
+            "file" => {
+                let root = url.to_file_path();
+                Place::Folder(Folder::new(root.map_err(|()| refused("names another host"))?))
+            }
+            _ => return Err(refused("has another scheme")),
+        };
+        Ok(Mirror { place: Arc::new(place) })
+    }
+
+    /// What limits per host are counted under: `host:port`, or `file` for a directory.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        match &*self.place {
+            Place::Remote(remote) => remote.host(),
+            Place::Folder(_) => "file",
+        }
+    }
+
+    /// The directory of a `file://` mirror.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Path> {
+        match &*self.place {
+            Place::Remote(_) => None,
+            Place::Folder(folder) => Some(folder.root()),
+        }
+    }
+
+    /// Whether a directory is a mirror at all; the error names what was looked for. A mirror over HTTP passes: only
+    /// its first file tells.
+    pub async fn check(&self) -> Result<(), UpstreamError> {
+        match &*self.place {
+            Place::Remote(_) => Ok(()),
+            Place::Folder(folder) => folder.check().await,
+        }
+    }
+
     /// Reads a small file whole, with retries and back-off.
     pub async fn fetch(&self, fetch: Fetch<'_>) -> Result<Fetched, UpstreamError> {
-        let _ = fetch;
-        todo!()
+        match &*self.place {
+            Place::Remote(remote) => remote.fetch(&fetch).await,
+            Place::Folder(folder) => folder.fetch(&fetch).await,
+        }
     }
 
     /// Opens a package file at `offset` (`Range` with `If-Range` over HTTP). One try: the flight decides about more.
     pub async fn open(&self, path: &str, resume: Option<(u64, Validators)>) -> Result<Opened, UpstreamError> {
-        let _ = (path, resume);
-        todo!()
+        match &*self.place {
+            Place::Remote(remote) => remote.open(path, resume).await,
+            Place::Folder(folder) => folder.open(path, resume).await,
+        }
+    }
+}
+
+/// The segments of a path relative to the mirror, all of them plain names.
+pub(super) fn segments(path: &str) -> Result<Vec<&str>, UpstreamError> {
+    let plain = |segment: &&str| {
+        !matches!(*segment, "" | "." | "..") && !segment.bytes().any(|b| b < 0x20 || b == 0x7f || b == b'\\')
+    };
+    let segments: Vec<&str> = path.split('/').collect();
+    if path.len() <= 2048 && segments.iter().all(|segment| plain(segment)) {
+        return Ok(segments);
+    }
+    Err(UpstreamError::Refused {
+        url: path.chars().take(200).collect::<String>().escape_debug().to_string(),
+        reason: "is not a plain path inside a mirror".to_owned(),
+    })
+}
+
+/// A URL as it may appear in messages: SECURITY: without user name and password.
+fn redacted(written: &str) -> String {
+    let written: String = written.chars().take(300).collect();
+    match written.split_once("://") {
+        None => written,
+        Some((scheme, rest)) => {
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            match authority.rfind('@') {
+                None => written,
+                Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::Upstream;
+
+    #[test]
+    fn only_plain_paths_are_asked_for() {
+        for good in ["src/contrib/PACKAGES", "src/contrib/Archive/a.b/a.b_1.0-2.tar.gz", "a b"] {
+            assert!(segments(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["", "/etc/passwd", "a//b", "../a", "a/..", "a/./b", "a\0b", "a\\b", "a\nb", &"a/".repeat(2000)]
+        {
+            assert!(segments(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_mirror_is_https_http_or_file() {
+        let upstream = Upstream::new(&crate::config::Proxy::default()).expect("no proxy");
+        for good in ["https://cran.example.org", "http://h:8080/cran/", "file:///srv/cran"] {
+            assert!(upstream.mirror(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["ftp://me:secret@h/", "/srv/cran", "", "https://me:secret@h/?q=1", "file://me:secret@host/x"]
+        {
+            let error = upstream.mirror(bad).err().map(|e| e.to_string()).expect(bad);
+            assert!(!error.contains("secret") && error.contains("https://"), "{error}");
+        }
+    }
+
+    #[test]
+    fn messages_hold_no_userinfo() {
+        assert_eq!(redacted("https://u:p@h/x"), "https://h/x");
+        assert_eq!(redacted("https://u:p@ss@h"), "https://h");
+        assert_eq!(redacted("https://h/x@y"), "https://h/x@y");
     }
 }

@@ -1,25 +1,40 @@
 //! Mirrors over HTTP or on disk: conditional requests, retries, proxy. Sees no store.
 
+mod client;
 pub mod error;
+mod folder;
 pub mod mirror;
+mod remote;
+mod retry;
 
+pub use client::Limits;
 pub use error::UpstreamError;
 pub use mirror::{Fetch, Fetched, Mirror, Opened, Validators};
 
+use std::sync::Arc;
+
+use client::Web;
+
 /// The client every mirror is reached through; cloning shares its connections.
 #[derive(Clone)]
-pub struct Upstream {}
+pub struct Upstream {
+    web: Arc<Web>,
+}
 
 impl Upstream {
-    /// Builds the client: proxy, time limits, roots of the platform.
+    /// Reads the proxy settings; refuses a proxy URL that is none. Connections, and the reading of the platform's
+    /// certificates, wait for the first request over HTTP.
     pub fn new(proxy: &crate::config::Proxy) -> Result<Upstream, UpstreamError> {
-        let _ = proxy;
-        todo!()
+        Upstream::with_limits(proxy, Limits::default())
     }
 
-    /// The mirror at `url` (`https://`, `http://`, `file://`). Looks at nothing yet.
+    /// As [`Upstream::new`] with other time limits.
+    pub fn with_limits(proxy: &crate::config::Proxy, limits: Limits) -> Result<Upstream, UpstreamError> {
+        Ok(Upstream { web: Arc::new(Web::new(proxy, limits)?) })
+    }
+
+    /// The mirror at `url` (`https://`, `http://`, `file://`). Looks at nothing yet: see [`Mirror::check`].
     pub fn mirror(&self, url: &str) -> Result<Mirror, UpstreamError> {
-        let _ = url;
-        todo!()
+        Mirror::at(url, &self.web)
     }
 }

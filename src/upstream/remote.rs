@@ -1,0 +1,299 @@
+//! A mirror over HTTP: one conditional request, one resumable one, and what each failure means.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, TryStreamExt};
+use http::{HeaderMap, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{RequestBuilder, Response};
+use url::Url;
+
+use super::client::Web;
+use super::error::UpstreamError;
+use super::mirror::{Fetch, Fetched, Opened, Validators, segments};
+use super::retry;
+
+/// What a path segment keeps as it is (RFC 3986 unreserved, and `+`, which mirrors take literally).
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'+');
+
+/// A mirror at an `http` or `https` address.
+pub(super) struct Remote {
+    /// The address without a trailing slash; may hold userinfo, so it is never printed.
+    base: String,
+    /// The same without userinfo.
+    shown: String,
+    host: String,
+    web: Arc<Web>,
+}
+
+/// What is asked for, as a request and as messages show it.
+struct Target {
+    url: String,
+    shown: String,
+}
+
+impl Remote {
+    pub(super) fn new(url: Url, web: Arc<Web>) -> Remote {
+        let mut shown = url.clone();
+        // Neither fails for http and https.
+        let _ = (shown.set_username(""), shown.set_password(None));
+        let host = match (url.host_str(), url.port_or_known_default()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (host, _) => host.unwrap_or_default().to_owned(),
+        };
+        let plain = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
+        Remote { base: plain(&url), shown: plain(&shown), host, web }
+    }
+
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    fn target(&self, path: &str) -> Result<Target, UpstreamError> {
+        let mut target = Target { url: self.base.clone(), shown: self.shown.clone() };
+        for segment in segments(path)? {
+            for text in [&mut target.url, &mut target.shown] {
+                text.push('/');
+                text.extend(utf8_percent_encode(segment, ENCODED));
+            }
+        }
+        Ok(target)
+    }
+
+    pub(super) async fn fetch(&self, fetch: &Fetch<'_>) -> Result<Fetched, UpstreamError> {
+        let target = self.target(fetch.path)?;
+        retry::with_retries(&self.web.limits, &target.shown, || self.fetch_once(&target, fetch)).await
+    }
+
+    async fn fetch_once(&self, target: &Target, fetch: &Fetch<'_>) -> Result<Fetched, UpstreamError> {
+        let mut request = self.get(target)?;
+        if let Some(known) = &fetch.known {
+            if let Some(etag) = &known.etag {
+                request = request.header(header::IF_NONE_MATCH, etag);
+            }
+            if let Some(modified) = &known.modified {
+                request = request.header(header::IF_MODIFIED_SINCE, modified);
+            }
+        }
+        let answer = target.send(request).await?;
+        if answer.status() == StatusCode::NOT_MODIFIED && fetch.known.is_some() {
+            return Ok(Fetched::Unchanged);
+        }
+        let answer = target.accept(answer)?;
+        let too_large = || target.refused(format!("has more than the {} bytes it may have", fetch.limit));
+        let declared = answer.content_length();
+        if declared.is_some_and(|size| size > fetch.limit) {
+            return Err(too_large());
+        }
+        let validators = validators(answer.headers());
+        // What the header declares is not trusted with memory beyond a first piece.
+        let first = declared.unwrap_or_default().min(1 << 20);
+        let mut bytes = BytesMut::with_capacity(usize::try_from(first).unwrap_or_default());
+        let mut body = answer.bytes_stream();
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|e| target.failed(e))?;
+            if (bytes.len() + chunk.len()) as u64 > fetch.limit {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(Fetched::Body { bytes: bytes.freeze(), validators })
+    }
+
+    pub(super) async fn open(
+        &self,
+        path: &str,
+        resume: Option<(u64, Validators)>,
+    ) -> Result<Opened, UpstreamError> {
+        let target = self.target(path)?;
+        if let Some((offset, known)) = resume.filter(|(offset, _)| *offset > 0) {
+            if let Some(opened) = self.resume(&target, offset, &known).await? {
+                return Ok(opened);
+            }
+        }
+        let answer = target.send(self.get(&target)?).await?;
+        target.opened(answer)
+    }
+
+    /// The rest of a file from `offset` on, or the whole of it when the mirror thinks it changed; `None` when the
+    /// answer cannot be used and the whole has to be asked for.
+    async fn resume(
+        &self,
+        target: &Target,
+        offset: u64,
+        known: &Validators,
+    ) -> Result<Option<Opened>, UpstreamError> {
+        // RFC 9110, 13.1.5: only a strong validator may join two parts of one file.
+        let strong = known.etag.as_ref().filter(|etag| !etag.starts_with("W/"));
+        let Some(condition) = strong.or(known.modified.as_ref()) else {
+            return Ok(None);
+        };
+        let request = self
+            .get(target)?
+            .header(header::RANGE, format!("bytes={offset}-"))
+            .header(header::IF_RANGE, condition);
+        let answer = target.send(request).await?;
+        match answer.status() {
+            StatusCode::PARTIAL_CONTENT => {
+                let Some(size) = rest_of(answer.headers(), offset) else {
+                    return Ok(None);
+                };
+                let validators = validators(answer.headers());
+                if known.etag.is_some() && validators.etag.is_some() && known.etag != validators.etag {
+                    return Ok(None);
+                }
+                let body = target.body(answer);
+                Ok(Some(Opened { size: Some(size), offset, validators, body }))
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE => Ok(None),
+            _ => target.opened(answer).map(Some),
+        }
+    }
+
+    fn get(&self, target: &Target) -> Result<RequestBuilder, UpstreamError> {
+        // Bytes as they are stored: a server that compresses on the fly would break checksums and ranges.
+        Ok(self.web.client()?.get(&target.url).header(header::ACCEPT_ENCODING, "identity"))
+    }
+}
+
+impl Target {
+    async fn send(&self, request: RequestBuilder) -> Result<Response, UpstreamError> {
+        request.send().await.map_err(|e| self.failed(e))
+    }
+
+    /// The whole of a file from an answer to a request without `Range`.
+    fn opened(&self, answer: Response) -> Result<Opened, UpstreamError> {
+        let answer = self.accept(answer)?;
+        let (size, validators) = (answer.content_length(), validators(answer.headers()));
+        Ok(Opened { size, offset: 0, validators, body: self.body(answer) })
+    }
+
+    fn body(
+        &self,
+        answer: Response,
+    ) -> futures_util::stream::BoxStream<'static, Result<Bytes, UpstreamError>> {
+        let target = Target { url: String::new(), shown: self.shown.clone() };
+        answer.bytes_stream().map_err(move |e| target.failed(e)).boxed()
+    }
+
+    fn accept(&self, answer: Response) -> Result<Response, UpstreamError> {
+        let status = answer.status();
+        if status == StatusCode::OK {
+            return Ok(answer);
+        }
+        let waits = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        match status {
+            StatusCode::NOT_FOUND | StatusCode::GONE => Err(UpstreamError::Missing(self.shown.clone())),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(self.busy(status, waits)),
+            _ if status.is_server_error() => Err(self.busy(status, waits)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(self.refused(format!("the mirror answered {status}: it does not let this server read")))
+            }
+            _ => Err(self.refused(format!("the mirror answered {status}"))),
+        }
+    }
+
+    fn busy(&self, status: StatusCode, waits: Option<&str>) -> UpstreamError {
+        UpstreamError::Unavailable {
+            url: self.shown.clone(),
+            reason: format!("the mirror answered {status}"),
+            retry_after: waits.and_then(|text| retry::retry_after(text, SystemTime::now())),
+        }
+    }
+
+    fn refused(&self, reason: String) -> UpstreamError {
+        UpstreamError::Refused { url: self.shown.clone(), reason }
+    }
+
+    /// SECURITY: reqwest's own text begins with the whole URL, userinfo and all; it is taken off first.
+    fn failed(&self, error: reqwest::Error) -> UpstreamError {
+        let error = error.without_url();
+        let reason = chain(&error);
+        if certificate(&error) {
+            return self.refused(format!(
+                "{reason}; if the mirror's certificate is signed by an authority of your own, add it to the system's \
+                 (update-ca-certificates)"
+            ));
+        }
+        if error.is_redirect() || error.is_builder() {
+            return self.refused(reason);
+        }
+        let reason = if error.is_timeout() { format!("timed out ({reason})") } else { reason };
+        UpstreamError::Unavailable { url: self.shown.clone(), reason, retry_after: None }
+    }
+}
+
+/// An error with its causes, each text once.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// True when the mirror's certificate was looked at and refused.
+fn certificate(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let tls = cause.downcast_ref::<rustls::Error>().or_else(|| {
+            let io = cause.downcast_ref::<std::io::Error>()?;
+            io.get_ref()?.downcast_ref::<rustls::Error>()
+        });
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
+fn validators(headers: &HeaderMap) -> Validators {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Validators { etag: text(header::ETAG), modified: text(header::LAST_MODIFIED) }
+}
+
+/// The size of the whole file when `Content-Range` says: all of it from `offset` on.
+fn rest_of(headers: &HeaderMap, offset: u64) -> Option<u64> {
+    let value = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
+    let (range, size) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last, size): (u64, u64, u64) =
+        (first.trim().parse().ok()?, last.trim().parse().ok()?, size.trim().parse().ok()?);
+    (first == offset && last.checked_add(1) == Some(size) && first <= last).then_some(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_rest_of_the_file_is_a_resumption() {
+        let rest = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_RANGE, header::HeaderValue::from_static(value));
+            rest_of(&headers, 100)
+        };
+        assert_eq!(rest("bytes 100-199/200"), Some(200));
+        for bad in [
+            "bytes 0-199/200",
+            "bytes 100-198/200",
+            "bytes 100-199/*",
+            "bytes */200",
+            "100-199/200",
+            "bytes 100-18446744073709551615/0",
+            "",
+        ] {
+            assert_eq!(rest(bad), None, "{bad}");
+        }
+        assert_eq!(rest_of(&HeaderMap::new(), 100), None);
+    }
+}

@@ -1,0 +1,86 @@
+//! Trying again: which failures, after which pause, and when to stop.
+
+use std::time::{Duration, SystemTime};
+
+use backon::{ExponentialBuilder, Retryable};
+
+use super::{Limits, UpstreamError};
+
+/// Runs `work` until it succeeds, fails for good, or the limits are used up; the last error is returned.
+pub(super) async fn with_retries<T, F, Fut>(limits: &Limits, what: &str, work: F) -> Result<T, UpstreamError>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, UpstreamError>>,
+{
+    let plan = ExponentialBuilder::default()
+        .with_min_delay(limits.pause)
+        .with_max_delay(limits.patience)
+        .with_max_times(limits.retries)
+        .with_jitter();
+    let tries = work
+        .retry(plan)
+        .when(|error| matches!(error, UpstreamError::Unavailable { .. }))
+        .notify(|error, pause| {
+            tracing::info!(target: "upstream", %error, ?pause, "the mirror did not answer; trying again");
+        })
+        .adjust(|error, pause| after(error, pause, limits.patience));
+    match tokio::time::timeout(limits.total, tries).await {
+        Ok(answer) => answer,
+        Err(_) => Err(UpstreamError::Unavailable {
+            url: what.to_owned(),
+            reason: format!("not read within {} s", limits.total.as_secs_f32()),
+            retry_after: None,
+        }),
+    }
+}
+
+/// The pause after `error`: as planned, or as long as the mirror asks for; none when that is too long.
+fn after(error: &UpstreamError, planned: Option<Duration>, patience: Duration) -> Option<Duration> {
+    let planned = planned?;
+    match error {
+        UpstreamError::Unavailable { retry_after: Some(seconds), .. } => {
+            let asked = Duration::from_secs(*seconds);
+            (asked <= patience).then(|| asked.max(planned))
+        }
+        UpstreamError::Unavailable { retry_after: None, .. } => Some(planned),
+        UpstreamError::Missing(_) | UpstreamError::Refused { .. } => None,
+    }
+}
+
+/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date seen from `now`.
+pub(super) fn retry_after(value: &str, now: SystemTime) -> Option<u64> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(seconds);
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default().as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn busy(retry_after: Option<u64>) -> UpstreamError {
+        UpstreamError::Unavailable { url: String::new(), reason: String::new(), retry_after }
+    }
+
+    #[test]
+    fn the_mirror_decides_about_the_pause_within_our_patience() {
+        let (second, minute) = (Some(Duration::from_secs(1)), Duration::from_secs(60));
+        assert_eq!(after(&busy(None), second, minute), second);
+        assert_eq!(after(&busy(Some(7)), second, minute), Some(Duration::from_secs(7)));
+        assert_eq!(after(&busy(Some(0)), second, minute), second);
+        assert_eq!(after(&busy(Some(3600)), second, minute), None);
+        assert_eq!(after(&busy(Some(7)), None, minute), None);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777 - 30);
+        assert_eq!(retry_after(" 120 ", now), Some(120));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(30));
+        assert_eq!(retry_after("Sun, 06 Nov 1984 08:49:37 GMT", now), Some(0));
+        assert_eq!(retry_after("soon", now), None);
+    }
+}

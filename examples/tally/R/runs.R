@@ -1,0 +1,3 @@
+runs <- function(x) {
+  .Call(tally_runs, as.integer(x))
+}

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::file::FileState;
-use super::{Conn, DbError, Row};
+use super::{Conn, DbError, Row, Value};
 use crate::model::change::{LifeKey, LifeState};
 use crate::model::digest::{Md5, Sha256};
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, TreeId};
@@ -24,8 +24,6 @@ pub struct Listed {
     pub release: ReleaseId,
     /// Its record, DCF text without the blank line that ends it.
     pub stanza: Vec<u8>,
-    /// SHA-256 of its file, where known.
-    pub sha256: Option<Sha256>,
 }
 
 impl Listed {
@@ -39,7 +37,19 @@ impl Listed {
     }
 }
 
-fn listed_row(row: &mut Row) -> Result<Listed, DbError> {
+macro_rules! listed {
+    ($rest:literal) => {
+        concat!(
+            "SELECT p.name, p.fold, l.path, l.package_id, l.release_id, r.stanza FROM life l \
+             JOIN package p ON p.id = l.package_id \
+             JOIN record r ON r.release_id = l.release_id AND r.variant = l.variant \
+             WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 ",
+            $rest
+        )
+    };
+}
+
+fn listed_row(mut row: Row) -> Result<Listed, DbError> {
     Ok(Listed {
         name: row.text(0)?,
         fold: row.text(1)?,
@@ -47,15 +57,19 @@ fn listed_row(row: &mut Row) -> Result<Listed, DbError> {
         package: PackageId(row.int(3)?),
         release: ReleaseId(row.int(4)?),
         stanza: row.bytes(5)?,
-        sha256: row.opt_parsed(6, "a digest")?,
     })
 }
 
 /// The records listed in a tree at a step, in the order of [`Listed::order`]. Sorted here: a sort in the database
 /// would drag the stanzas along, and each database folds case in its own way.
 pub fn listed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Listed>, DbError> {
-    let _ = (c, tree, seq, listed_row);
-    todo!()
+    let mut rows = Vec::new();
+    c.each(listed!(""), &[tree.into(), seq.into()], &mut |row| {
+        rows.push(listed_row(row)?);
+        Ok(())
+    })?;
+    rows.sort_unstable_by(Listed::order);
+    Ok(rows)
 }
 
 /// As [`listed`], only these packages.
@@ -65,8 +79,12 @@ pub fn listed_of(
     seq: Seq,
     packages: &[PackageId],
 ) -> Result<Vec<Listed>, DbError> {
-    let _ = (c, tree, seq, packages);
-    todo!()
+    let params: Vec<Vec<Value>> =
+        packages.iter().map(|package| vec![tree.into(), seq.into(), (*package).into()]).collect();
+    let answers = c.query_many(listed!("AND l.package_id = $3"), &params)?;
+    let mut rows: Vec<Listed> = answers.into_iter().flatten().map(listed_row).collect::<Result<_, _>>()?;
+    rows.sort_unstable_by(Listed::order);
+    Ok(rows)
 }
 
 /// A name listed in a tree.
@@ -86,8 +104,7 @@ pub struct Named {
 
 /// The names listed in a tree at a step, each once, by lower-case name and name.
 pub fn names(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Named>, DbError> {
-    let _ = (c, tree, seq);
-    todo!()
+    page(c, tree, seq, "", i64::MAX, 0)
 }
 
 /// As [`names`], where the lower-case name holds `part` (any case), `limit` of them after the first `offset`.
@@ -99,8 +116,42 @@ pub fn page(
     limit: i64,
     offset: i64,
 ) -> Result<Vec<Named>, DbError> {
-    let _ = (c, tree, seq, part, limit, offset);
-    todo!()
+    const NAMES: &str = "SELECT p.name, p.fold, l.package_id, r.version, r.published_at, l.path FROM life l \
+        JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+        WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 \
+        AND p.fold LIKE $3 ESCAPE '\\'";
+    let mut found: Vec<(Named, String)> = Vec::new();
+    c.each(NAMES, &[tree.into(), seq.into(), pattern(part).into()], &mut |mut row| {
+        let named = Named {
+            name: row.text(0)?,
+            fold: row.text(1)?,
+            package: PackageId(row.int(2)?),
+            version: row.text(3)?,
+            published_at: row.opt_time(4)?,
+        };
+        found.push((named, row.text(5)?));
+        Ok(())
+    })?;
+    found.sort_unstable_by(|(a, x), (b, y)| (&a.fold, &a.name, x).cmp(&(&b.fold, &b.name, y)));
+    found.dedup_by(|(later, _), (first, _)| later.package == first.package);
+    let skip = usize::try_from(offset).unwrap_or(0);
+    let take = usize::try_from(limit).unwrap_or(0);
+    Ok(found.into_iter().map(|(named, _)| named).skip(skip).take(take).collect())
+}
+
+/// A LIKE pattern for lower-case names that hold `part`.
+fn pattern(part: &str) -> String {
+    let mut pattern = String::from("%");
+    for letter in part.to_lowercase().chars() {
+        if matches!(letter, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    if !part.is_empty() {
+        pattern.push('%');
+    }
+    pattern
 }
 
 /// A file that can be asked for.
@@ -138,6 +189,47 @@ pub struct FoundFile {
     pub class: Option<String>,
 }
 
+macro_rules! found {
+    ($rest:literal) => {
+        concat!(
+            "SELECT l.state, l.path, l.package_id, l.release_id, r.version, r.revision, r.published_at, f.id, \
+             f.name, f.locator, f.size, f.md5, f.sha256, f.state, b.class FROM package p \
+             JOIN life l ON l.tree_id = $1 AND l.state IN (0, 1) AND l.package_id = p.id \
+             AND l.from_seq <= $2 AND l.to_seq > $2 \
+             JOIN release r ON r.id = l.release_id \
+             JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' \
+             LEFT JOIN blob b ON b.sha256 = f.sha256 AND f.state = 1 \
+             WHERE p.name = $3 ",
+            $rest
+        )
+    };
+}
+
+fn found_row(mut row: Row) -> Result<FoundFile, DbError> {
+    Ok(FoundFile {
+        state: life_state(0, row.int(0)?)?,
+        path: row.text(1)?,
+        package: PackageId(row.int(2)?),
+        release: ReleaseId(row.int(3)?),
+        version: row.text(4)?,
+        revision: row.int(5)?,
+        published_at: row.opt_time(6)?,
+        file: FileId(row.int(7)?),
+        name: row.text(8)?,
+        locator: row.text(9)?,
+        size: row.opt_int(10)?,
+        md5: row.opt_parsed(11, "a digest")?,
+        sha256: row.opt_parsed(12, "a digest")?,
+        file_state: FileState::from_i64(13, row.int(13)?)?,
+        class: row.opt_text(14)?,
+    })
+}
+
+fn life_state(column: usize, number: i64) -> Result<LifeState, DbError> {
+    let found = [LifeState::Listed, LifeState::Archived].into_iter().find(|s| s.as_i64() == number);
+    found.ok_or(DbError::Shape { column, found: "another number", wanted: "a life's state" })
+}
+
 /// The file of that name alive in a tree at a step: `package` as written, `file` as in URLs
 /// (`pkg_1.0.tar.gz`). `state` limits it to listed or archived; else listed goes first, then the one without path.
 pub fn find_file(
@@ -148,8 +240,15 @@ pub fn find_file(
     package: &str,
     file: &str,
 ) -> Result<Option<FoundFile>, DbError> {
-    let _ = (c, tree, seq, state, package, file);
-    todo!()
+    let rows = c.query(found!("AND f.name = $4"), &[tree.into(), seq.into(), package.into(), file.into()])?;
+    let found: Vec<FoundFile> = rows.into_iter().map(found_row).collect::<Result<_, _>>()?;
+    let wanted = found.into_iter().filter(|f| state.is_none_or(|s| s == f.state));
+    // The newest revision last: the one that `max_by` keeps among equals of state and path.
+    Ok(wanted.max_by(|a, b| {
+        (b.state, &b.path)
+            .cmp(&(a.state, &a.path))
+            .then_with(|| (a.revision, a.release).cmp(&(b.revision, b.release)))
+    }))
 }
 
 /// Every release of a package alive in a tree at a step: listed ones first, then by publication, newest first.
@@ -159,8 +258,13 @@ pub fn package_detail(
     seq: Seq,
     package: &str,
 ) -> Result<Vec<FoundFile>, DbError> {
-    let _ = (c, tree, seq, package);
-    todo!()
+    let rows = c.query(found!(""), &[tree.into(), seq.into(), package.into()])?;
+    let mut found: Vec<FoundFile> = rows.into_iter().map(found_row).collect::<Result<_, _>>()?;
+    found.sort_by(|a, b| {
+        let newest = (b.published_at, b.revision, b.release).cmp(&(a.published_at, a.revision, a.release));
+        a.state.cmp(&b.state).then(newest)
+    });
+    Ok(found)
 }
 
 /// A row of `Meta/archive.rds`.
@@ -180,8 +284,29 @@ pub struct Archived {
 
 /// The archived files of a tree at a step: by lower-case name, name, publication, file name.
 pub fn archived(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Archived>, DbError> {
-    let _ = (c, tree, seq);
-    todo!()
+    const ARCHIVED: &str = "SELECT p.name, p.fold, f.name, f.size, r.published_at FROM life l \
+        JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+        JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' \
+        WHERE l.tree_id = $1 AND l.state = 1 AND l.from_seq <= $2 AND l.to_seq > $2";
+    let mut rows = Vec::new();
+    c.each(ARCHIVED, &[tree.into(), seq.into()], &mut |mut row| {
+        rows.push(Archived {
+            name: row.text(0)?,
+            fold: row.text(1)?,
+            file: row.text(2)?,
+            size: row.opt_int(3)?,
+            published_at: row.opt_time(4)?,
+        });
+        Ok(())
+    })?;
+    rows.sort_unstable_by(|a, b| {
+        let key = |r: &Archived| r.published_at;
+        (&a.fold, &a.name)
+            .cmp(&(&b.fold, &b.name))
+            .then(key(a).cmp(&key(b)))
+            .then_with(|| a.file.cmp(&b.file))
+    });
+    Ok(rows)
 }
 
 /// A life as a sync compares it with what upstream declares.
@@ -224,8 +349,38 @@ pub fn current(
     seq: Seq,
     each: &mut dyn FnMut(Current) -> Result<(), DbError>,
 ) -> Result<(), DbError> {
-    let _ = (c, tree, seq, each);
-    todo!()
+    const CURRENT: &str = "SELECT l.state, l.package_id, l.path, l.release_id, l.file_id, l.from_seq, l.variant, \
+        p.name, r.version, r.revision, r.published_at, f.id, f.name, f.locator, f.size, f.md5, f.sha256, f.state, \
+        c.stanza FROM life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+        JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' \
+        LEFT JOIN record c ON c.release_id = l.release_id AND c.variant = l.variant AND l.state = 0 \
+        WHERE l.tree_id = $1 AND l.from_seq <= $2 AND l.to_seq > $2";
+    c.each(CURRENT, &[tree.into(), seq.into()], &mut |mut row| {
+        let key = LifeKey {
+            state: life_state(0, row.int(0)?)?,
+            package: PackageId(row.int(1)?),
+            path: row.text(2)?,
+            release: ReleaseId(row.int(3)?),
+            file: FileId(row.int(4)?),
+            from_seq: row.int(5)?,
+        };
+        each(Current {
+            key,
+            variant: row.int(6)?,
+            name: row.text(7)?,
+            version: row.text(8)?,
+            revision: row.int(9)?,
+            published_at: row.opt_time(10)?,
+            file: FileId(row.int(11)?),
+            file_name: row.text(12)?,
+            locator: row.text(13)?,
+            size: row.opt_int(14)?,
+            md5: row.opt_parsed(15, "a digest")?,
+            sha256: row.opt_parsed(16, "a digest")?,
+            file_state: FileState::from_i64(17, row.int(17)?)?,
+            stanza: row.opt_bytes(18)?,
+        })
+    })
 }
 
 /// The highest revision of a version of a package from a source, alive or not: the next bytes get one more.

@@ -1,1 +1,490 @@
-//! Addresses of a CRAN-like repository: parsed and rendered in one place.
+//! Addresses inside a CRAN-like repository: which path means which object, parsed and rendered in one place.
+//! "R Installation and Administration", section Setting up a package repository.
+
+use std::fmt;
+
+/// Longest path, and longest segment of it, in bytes: file systems and stores take no longer names.
+const MAX_PATH: usize = 1024;
+const MAX_SEGMENT: usize = 255;
+
+/// A path no repository can have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadPath {
+    /// Empty segments, `..`, control characters, anything but plain names; or too long.
+    #[error("'{0}' is not a path of a package repository: use plain names separated by single slashes")]
+    Form(String),
+    /// Well formed, but nothing lies there.
+    #[error(
+        "'{0}' is no address of a package repository: it has src/contrib, bin/windows/contrib/X.Y and bin/macosx[/build]/contrib/X.Y"
+    )]
+    Unknown(String),
+}
+
+/// One directory of a repository that has an index of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Tree {
+    /// `src/contrib`
+    Source,
+    /// `bin/windows/contrib/{r}`
+    Windows {
+        /// The R version the packages are built for.
+        r: RMinor,
+    },
+    /// `bin/macosx/contrib/{r}` or `bin/macosx/{build}/contrib/{r}`
+    MacOs {
+        /// The flavour, as `big-sur-arm64`; none in R before 4.0's first CRAN builds.
+        build: Option<Segment>,
+        /// The R version the packages are built for.
+        r: RMinor,
+    },
+}
+
+/// An R version to its second part, written `4.5`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RMinor {
+    /// 4 in `4.5`.
+    pub major: u16,
+    /// 5 in `4.5`.
+    pub minor: u16,
+}
+
+/// The three forms of an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum IndexFormat {
+    /// `PACKAGES`
+    Text,
+    /// `PACKAGES.gz`
+    Gz,
+    /// `PACKAGES.rds`
+    Rds,
+}
+
+/// One plain name in a path: ASCII letters, digits and `. _ + ~ -`, not beginning with a dot; at most 255 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Segment(String);
+
+/// What a path under the snapshot means.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RPath {
+    /// The index of a tree.
+    Index {
+        /// Where.
+        tree: Tree,
+        /// In which form.
+        format: IndexFormat,
+    },
+    /// A file beside the index of a tree: a source package, or a binary one.
+    File {
+        /// Where.
+        tree: Tree,
+        /// The file name.
+        file: FileName,
+    },
+    /// A file below `src/contrib` to which a record's `Path` field leads: `4.6.0/Recommended/{file}`.
+    SubFile {
+        /// The value of `Path`.
+        dir: SubDir,
+        /// The file name.
+        file: FileName,
+    },
+    /// `src/contrib/Archive/{package}/{file}`
+    Archive {
+        /// The package.
+        package: Segment,
+        /// The file name.
+        file: FileName,
+    },
+    /// `src/contrib/Meta/archive.rds`
+    ArchiveMeta,
+    /// `src/contrib/Meta/current.rds`
+    CurrentMeta,
+}
+
+/// The name of a file that is no index.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileName(Segment);
+
+/// A folder of one to four segments below `src/contrib` that is neither `Archive` nor `Meta`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubDir(String);
+
+/// The parts of a package's file name, `{package}_{version}.{extension}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackageFile<'a> {
+    /// The whole name.
+    pub name: &'a str,
+    /// Before the first `_`.
+    pub package: &'a str,
+    /// From there to the extension; archives of the past have versions R no longer takes.
+    pub version: &'a str,
+    /// `tar.gz`, `tar.bz2`, `tar.xz`, `tar.zst`, `tgz` or `zip`.
+    pub extension: &'a str,
+}
+
+/// Reads a path under the snapshot, percent-decoded segment by segment and without a leading slash.
+///
+/// # Errors
+/// `Form` for what no repository may contain, `Unknown` for the rest.
+pub fn parse(path: &str) -> Result<RPath, BadPath> {
+    let shown = || path.chars().take(200).collect::<String>();
+    let unknown = || BadPath::Unknown(shown());
+    if path.len() > MAX_PATH || !path.split('/').all(Segment::allows) {
+        return Err(BadPath::Form(shown()));
+    }
+    let segments: Vec<&str> = path.split('/').collect();
+    let (tree, rest) = match &segments[..] {
+        ["src", "contrib", rest @ ..] => (Tree::Source, rest),
+        ["bin", "windows", "contrib", r, rest @ ..] => {
+            (Tree::Windows { r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
+        }
+        ["bin", "macosx", "contrib", r, rest @ ..] => {
+            (Tree::MacOs { build: None, r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
+        }
+        ["bin", "macosx", build, "contrib", r, rest @ ..] => {
+            let build = Some(Segment((*build).to_owned()));
+            (Tree::MacOs { build, r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
+        }
+        _ => return Err(unknown()),
+    };
+    let found = match (tree, rest) {
+        (tree, [file]) => match IndexFormat::parse(file) {
+            Some(format) => Some(RPath::Index { tree, format }),
+            None => FileName::parse(file).map(|file| RPath::File { tree, file }),
+        },
+        (Tree::Source, ["Meta", "archive.rds"]) => Some(RPath::ArchiveMeta),
+        (Tree::Source, ["Meta", "current.rds"]) => Some(RPath::CurrentMeta),
+        // Old guides print the folder in lower case.
+        (Tree::Source, ["Archive" | "archive", package, file]) => {
+            FileName::parse(file).map(|file| RPath::Archive { package: Segment((*package).to_owned()), file })
+        }
+        (Tree::Source, [dir @ .., file]) => match (SubDir::parse(&dir.join("/")), FileName::parse(file)) {
+            (Some(dir), Some(file)) => Some(RPath::SubFile { dir, file }),
+            _ => None,
+        },
+        (Tree::Source | Tree::Windows { .. } | Tree::MacOs { .. }, _) => None,
+    };
+    found.ok_or_else(unknown)
+}
+
+impl RPath {
+    /// The path under the snapshot, without a leading slash; [`parse`] gives this value back.
+    #[must_use]
+    pub fn path(&self) -> String {
+        match self {
+            RPath::Index { tree, format } => format!("{}/{}", tree.contrib_dir(), format.file_name()),
+            RPath::File { tree, file } => format!("{}/{file}", tree.contrib_dir()),
+            RPath::SubFile { dir, file } => format!("src/contrib/{dir}/{file}"),
+            RPath::Archive { package, file } => format!("src/contrib/Archive/{package}/{file}"),
+            RPath::ArchiveMeta => "src/contrib/Meta/archive.rds".to_owned(),
+            RPath::CurrentMeta => "src/contrib/Meta/current.rds".to_owned(),
+        }
+    }
+}
+
+impl Tree {
+    /// The directory of the tree, as R's `contrib.url()` appends it to a repository's address.
+    #[must_use]
+    pub fn contrib_dir(&self) -> String {
+        match self {
+            Tree::Source => "src/contrib".to_owned(),
+            Tree::Windows { r } => format!("bin/windows/contrib/{r}"),
+            Tree::MacOs { build: None, r } => format!("bin/macosx/contrib/{r}"),
+            Tree::MacOs { build: Some(build), r } => format!("bin/macosx/{build}/contrib/{r}"),
+        }
+    }
+
+    /// A macOS tree; `None` when the flavour is no plain name, or is `contrib`, which means none.
+    #[must_use]
+    pub fn macos(build: &str, r: RMinor) -> Option<Tree> {
+        let build = Segment::parse(build).filter(|build| build.as_str() != "contrib")?;
+        Some(Tree::MacOs { build: Some(build), r })
+    }
+}
+
+impl IndexFormat {
+    /// Every form, in the order R asks for them.
+    pub const ALL: [IndexFormat; 3] = [IndexFormat::Rds, IndexFormat::Gz, IndexFormat::Text];
+
+    /// The file name.
+    #[must_use]
+    pub fn file_name(self) -> &'static str {
+        match self {
+            IndexFormat::Text => "PACKAGES",
+            IndexFormat::Gz => "PACKAGES.gz",
+            IndexFormat::Rds => "PACKAGES.rds",
+        }
+    }
+
+    fn parse(file: &str) -> Option<IndexFormat> {
+        IndexFormat::ALL.into_iter().find(|format| format.file_name() == file)
+    }
+}
+
+impl RMinor {
+    /// From `4.5`: two decimal numbers of at most three digits, without leading zeros.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<RMinor> {
+        let number = |part: &str| {
+            let plain = (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+            let canonical = part.len() == 1 || !part.starts_with('0');
+            if plain && canonical { part.parse().ok() } else { None }
+        };
+        let (major, minor) = text.split_once('.')?;
+        Some(RMinor { major: number(major)?, minor: number(minor)? })
+    }
+}
+
+impl Segment {
+    /// A plain name, or `None`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Segment> {
+        Segment::allows(text).then(|| Segment(text.to_owned()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn allows(text: &str) -> bool {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'~' | b'-');
+        (1..=MAX_SEGMENT).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(plain)
+    }
+}
+
+impl FileName {
+    /// A plain name that is none of the three indexes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<FileName> {
+        let segment = Segment::parse(text)?;
+        if IndexFormat::parse(text).is_some() { None } else { Some(FileName(segment)) }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Its parts, when it is a package's file.
+    #[must_use]
+    pub fn package_file(&self) -> Option<PackageFile<'_>> {
+        PackageFile::parse(self.as_str())
+    }
+}
+
+impl SubDir {
+    /// From the value of a record's `Path` field.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<SubDir> {
+        let first = text.split('/').next().unwrap_or_default();
+        let reserved = ["Archive", "archive", "Meta"].contains(&first);
+        let plain = text.len() <= MAX_PATH / 2 && text.split('/').all(Segment::allows);
+        (plain && !reserved && text.split('/').count() <= 4).then(|| SubDir(text.to_owned()))
+    }
+
+    /// The text, segments separated by `/`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a> PackageFile<'a> {
+    const EXTENSIONS: [&'static str; 6] = ["tar.gz", "tar.bz2", "tar.xz", "tar.zst", "tgz", "zip"];
+
+    /// Splits a file name; `None` when it is no plain name, has no version, an unknown extension, or a package name
+    /// that R would not take.
+    #[must_use]
+    pub fn parse(name: &'a str) -> Option<PackageFile<'a>> {
+        let (package, rest) = name.split_once('_')?;
+        let (version, extension) = Self::EXTENSIONS.into_iter().find_map(|extension| {
+            let version = rest.strip_suffix(extension)?.strip_suffix('.')?;
+            Some((version, &rest[rest.len() - extension.len()..]))
+        })?;
+        let letters = package.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
+        let ends = package.starts_with(|c: char| c.is_ascii_alphabetic()) && !package.ends_with('.');
+        let good = Segment::allows(name) && Segment::allows(version) && letters && ends;
+        good.then_some(PackageFile { name, package, version, extension })
+    }
+}
+
+impl fmt::Display for RPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path())
+    }
+}
+
+impl fmt::Display for RMinor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for SubDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_address_of_a_repository_is_known() {
+        for path in [
+            "src/contrib/PACKAGES",
+            "src/contrib/PACKAGES.gz",
+            "src/contrib/PACKAGES.rds",
+            "src/contrib/cli_3.6.6.tar.gz",
+            "src/contrib/4.6.0/Recommended/Matrix_1.7-5.tar.gz",
+            "src/contrib/Archive/A3/A3_0.9.1.tar.gz",
+            "src/contrib/Meta/archive.rds",
+            "src/contrib/Meta/current.rds",
+            "bin/windows/contrib/4.5/PACKAGES.rds",
+            "bin/windows/contrib/4.5/cli_3.6.6.zip",
+            "bin/macosx/contrib/4.0/PACKAGES.gz",
+            "bin/macosx/big-sur-arm64/contrib/4.5/PACKAGES",
+            "bin/macosx/el-capitan/contrib/3.6/cli_1.0.tgz",
+        ] {
+            assert_eq!(parse(path).expect(path).path(), path);
+        }
+    }
+
+    #[test]
+    fn a_lower_case_archive_means_the_archive() {
+        let parsed = parse("src/contrib/archive/A3/A3_0.9.1.tar.gz").expect("accepted");
+        assert_eq!(parsed.path(), "src/contrib/Archive/A3/A3_0.9.1.tar.gz");
+    }
+
+    #[test]
+    fn malformed_paths_are_refused() {
+        let long = format!("src/contrib/{}", "a".repeat(256));
+        let deep = format!("src/contrib/{}a", "a/".repeat(600));
+        for path in [
+            "",
+            "/",
+            "/src/contrib/PACKAGES",
+            "src//contrib/PACKAGES",
+            "src/contrib/",
+            "src/contrib/../../etc/passwd",
+            "src/contrib/./PACKAGES",
+            "src/contrib/.htaccess",
+            "src/contrib/a\0b",
+            "src/contrib/a\nb",
+            "src/contrib/a\\b",
+            "src/contrib/a%2fb",
+            "src/contrib/a b",
+            "src/contrib/é_1.0.tar.gz",
+            "src/contrib/\u{7f}",
+            &long,
+            &deep,
+        ] {
+            assert!(matches!(parse(path), Err(BadPath::Form(_))), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn well_formed_paths_without_meaning_are_unknown() {
+        for path in [
+            "src",
+            "src/contrib",
+            "src/contrib/Archive/A3",
+            "src/contrib/Archive/A3/b/A3_1.0.tar.gz",
+            "src/contrib/Archive/A3/PACKAGES",
+            "src/contrib/Meta/other.rds",
+            "src/contrib/4.6.0/Recommended/PACKAGES",
+            "src/contrib/a/b/c/d/e/f_1.0.tar.gz",
+            "bin/windows/contrib/PACKAGES",
+            "bin/windows/contrib/4/PACKAGES",
+            "bin/windows/contrib/4.05/PACKAGES",
+            "bin/windows/contrib/4.5/a/b_1.0.zip",
+            "bin/macosx/contrib/contrib/4.5",
+            "bin/linux/contrib/4.5/PACKAGES",
+            "PACKAGES",
+        ] {
+            assert!(matches!(parse(path), Err(BadPath::Unknown(_))), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_package_file_is_split_at_the_first_underscore() {
+        let parts = PackageFile::parse("data.table_1.17-0_old.tar.gz").expect("split");
+        assert_eq!((parts.package, parts.version, parts.extension), ("data.table", "1.17-0_old", "tar.gz"));
+        assert_eq!(PackageFile::parse("A3_0.9.1.tgz").map(|p| p.version), Some("0.9.1"));
+        for bad in
+            ["A3.tar.gz", "A3_.tar.gz", "_1.0.tar.gz", "A3_1.0", "A3_1.0.rar", "3A_1.0.zip", "A/3_1.zip"]
+        {
+            assert_eq!(PackageFile::parse(bad), None, "{bad}");
+        }
+    }
+
+    fn segments() -> impl Strategy<Value = String> {
+        let odd = ["Archive", "archive", "Meta", "contrib", "PACKAGES", "PACKAGES.gz", "archive.rds", "src"];
+        let plain = proptest::collection::vec(
+            proptest::sample::select(b"aZ09._+~-".to_vec()).prop_map(char::from),
+            1..8,
+        );
+        prop_oneof![
+            proptest::sample::select(odd.to_vec()).prop_map(str::to_owned),
+            plain.prop_map(String::from_iter)
+        ]
+    }
+
+    fn trees() -> impl Strategy<Value = Tree> {
+        let r = (0u16..1000, 0u16..1000).prop_map(|(major, minor)| RMinor { major, minor });
+        prop_oneof![
+            Just(Tree::Source),
+            r.clone().prop_map(|r| Tree::Windows { r }),
+            r.clone().prop_map(|r| Tree::MacOs { build: None, r }),
+            (segments(), r).prop_filter_map("a flavour", |(build, r)| Tree::macos(&build, r)),
+        ]
+    }
+
+    fn paths() -> impl Strategy<Value = RPath> {
+        let file = || segments().prop_filter_map("a file", |s| FileName::parse(&s));
+        let dir = proptest::collection::vec(segments(), 1..6)
+            .prop_filter_map("a folder", |dir| SubDir::parse(&dir.join("/")));
+        prop_oneof![
+            Just(RPath::ArchiveMeta),
+            Just(RPath::CurrentMeta),
+            (trees(), proptest::sample::select(IndexFormat::ALL.to_vec()))
+                .prop_map(|(tree, format)| RPath::Index { tree, format }),
+            (trees(), file()).prop_map(|(tree, file)| RPath::File { tree, file }),
+            (dir, file()).prop_map(|(dir, file)| RPath::SubFile { dir, file }),
+            (segments().prop_filter_map("a name", |s| Segment::parse(&s)), file())
+                .prop_map(|(package, file)| RPath::Archive { package, file }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_rendered_is_the_path_parsed(path in paths()) {
+            prop_assert_eq!(parse(&path.path()), Ok(path));
+        }
+
+        #[test]
+        fn any_text_is_refused_or_comes_back_the_same(text in "([a-zA-Z./_0-9\\\\%\u{0}\u{e9}]{0,40}|(src/contrib|bin/macosx)(/(Archive|Meta|contrib|PACKAGES|4.5|[a-z._0-9]{0,6})){0,5})") {
+            if let Ok(path) = parse(&text) {
+                let again = path.path();
+                prop_assert!(again == text || again == text.replacen("archive/", "Archive/", 1));
+                prop_assert!(again.split('/').all(|s| !s.is_empty() && s != "." && s != ".."));
+            }
+        }
+    }
+}

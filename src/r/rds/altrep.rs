@@ -1,0 +1,103 @@
+//! Which of R's compact vector forms (ALTREP, version 3 only) are plain data, and what they stand for.
+
+use super::item::{Data, Item, Pair, Strings};
+
+/// A form of package `base` that needs no code to unfold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Integers counting up or down by one.
+    IntegerSequence,
+    /// The same as doubles.
+    RealSequence,
+    /// Integers to be printed as strings.
+    DeferredString,
+    /// A vector with notes on its order.
+    Wrapper,
+}
+
+impl Form {
+    /// From the class name and package of an ALTREP item.
+    pub(super) fn of(info: &Item) -> Option<Form> {
+        let Data::Pairs(nodes) = &info.data else { return None };
+        let [Pair { value: class, .. }, Pair { value: package, .. }, ..] = &nodes[..] else { return None };
+        let (Data::Symbol(class), Data::Symbol(package)) = (&class.data, &package.data) else { return None };
+        match (&**package, &**class) {
+            ("base", "compact_intseq") => Some(Form::IntegerSequence),
+            ("base", "compact_realseq") => Some(Form::RealSequence),
+            ("base", "deferred_string") => Some(Form::DeferredString),
+            (
+                "base",
+                "wrap_integer" | "wrap_real" | "wrap_logical" | "wrap_string" | "wrap_raw" | "wrap_complex"
+                | "wrap_list",
+            ) => Some(Form::Wrapper),
+            _ => None,
+        }
+    }
+
+    /// How many elements come out that are not in the stream. Strings count twice: number and text.
+    pub(super) fn unfolds(self, state: &Item) -> usize {
+        match self {
+            Form::IntegerSequence | Form::RealSequence => sequence(state).map_or(0, |(n, _, _)| n),
+            Form::DeferredString => match inner(state).map(|item| &item.data) {
+                Some(Data::Integer(numbers)) => numbers.len(),
+                _ => 0,
+            },
+            Form::Wrapper => 0,
+        }
+    }
+
+    /// The vector a state stands for; `None` when the state is not of this form.
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+    pub(super) fn value(self, state: Item) -> Option<Item> {
+        match self {
+            Form::IntegerSequence => {
+                let (n, start, step) = sequence(&state)?;
+                let whole = start.fract() == 0.0;
+                let last = start + step * (n.saturating_sub(1) as f64);
+                let fits = |x: f64| x > f64::from(i32::MIN) && x <= f64::from(i32::MAX);
+                if !whole || !fits(start) || !fits(last) {
+                    return None;
+                }
+                let numbers = (0..n).map(|i| (start + step * i as f64) as i32).collect();
+                Some(Item::plain(Data::Integer(numbers)))
+            }
+            Form::RealSequence => {
+                let (n, start, step) = sequence(&state)?;
+                Some(Item::plain(Data::Real((0..n).map(|i| start + step * i as f64).collect())))
+            }
+            Form::DeferredString => {
+                // Doubles would need R's rule of 15 significant digits; no index has them.
+                let Data::Integer(numbers) = &inner(&state)?.data else { return None };
+                let mut strings = Strings::default();
+                for number in numbers {
+                    let text = (*number != super::item::NA_INT).then(|| number.to_string());
+                    strings.push(text.as_deref()).ok()?;
+                }
+                Some(Item::plain(Data::Text(strings)))
+            }
+            Form::Wrapper => match state.data {
+                Data::Pairs(nodes) if nodes.len() == 2 => nodes.into_iter().next().map(|node| node.value),
+                Data::List(items) if items.len() == 2 => items.into_iter().next(),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// Length, start and step of a sequence.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn sequence(state: &Item) -> Option<(usize, f64, f64)> {
+    let Data::Real(numbers) = &state.data else { return None };
+    let &[n, start, step] = &numbers[..] else { return None };
+    let countable = (0.0..=f64::from(i32::MAX)).contains(&n) && n.fract() == 0.0;
+    (countable && start.is_finite() && step.abs() == 1.0).then_some((n as usize, start, step))
+}
+
+/// The vector in a state that is a dotted pair or a list of two.
+fn inner(state: &Item) -> Option<&Item> {
+    match &state.data {
+        Data::Pairs(nodes) if nodes.len() == 2 => nodes.first().map(|node| &node.value),
+        Data::List(items) if items.len() == 2 => items.first(),
+        _ => None,
+    }
+}

@@ -1,0 +1,67 @@
+//! What an `.rds` file is packed in: told by its first bytes, unpacked as a stream.
+
+use super::RdsError;
+use std::io::{Cursor, Read};
+
+/// The compression around a stream, by its magic bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    /// None: the stream itself.
+    Plain,
+    /// gzip, one or more members.
+    Gzip,
+    /// bzip2, one or more streams.
+    Bzip2,
+    /// xz, one or more streams.
+    Xz,
+    /// zstd, one or more frames.
+    Zstd,
+}
+
+/// An xz dictionary or a zstd window larger than this is a bomb, not an index (xz -9 needs 64 MiB).
+const DECODER_MEMORY: u64 = 128 << 20;
+const ZSTD_WINDOW_LOG: u32 = 26;
+
+impl Container {
+    /// What begins with these bytes (six are enough).
+    #[must_use]
+    pub fn of(magic: &[u8]) -> Option<Container> {
+        match magic {
+            [0x1f, 0x8b, ..] => Some(Container::Gzip),
+            [b'B', b'Z', b'h', ..] => Some(Container::Bzip2),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Container::Xz),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Container::Zstd),
+            [b'X' | b'A' | b'B', b'\n', ..] => Some(Container::Plain),
+            _ => None,
+        }
+    }
+}
+
+/// The stream inside `file`, still unbounded: the caller counts.
+pub(super) fn open<'a>(mut file: impl Read + 'a) -> Result<Box<dyn Read + 'a>, RdsError> {
+    let damaged = |source| RdsError::Damaged { offset: 0, source };
+    let mut magic = Vec::with_capacity(6);
+    file.by_ref().take(6).read_to_end(&mut magic).map_err(damaged)?;
+    let container = Container::of(&magic);
+    if magic.is_empty() {
+        return Err(RdsError::Truncated { offset: 0 });
+    }
+    let Some(container) = container else { return Err(RdsError::NotRds(magic)) };
+    let whole = Cursor::new(magic).chain(file);
+    Ok(match container {
+        Container::Plain => Box::new(whole),
+        Container::Gzip => Box::new(flate2::read::MultiGzDecoder::new(whole)),
+        Container::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(whole)),
+        Container::Xz => {
+            let stream =
+                liblzma::stream::Stream::new_stream_decoder(DECODER_MEMORY, liblzma::stream::CONCATENATED)
+                    .map_err(|e| damaged(e.into()))?;
+            Box::new(liblzma::read::XzDecoder::new_stream(whole, stream))
+        }
+        Container::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::new(whole).map_err(damaged)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(damaged)?;
+            Box::new(decoder)
+        }
+    })
+}

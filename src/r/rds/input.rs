@@ -1,0 +1,120 @@
+//! Bytes and numbers pulled from a stream of unknown length, counted against the limits.
+
+use super::{Limits, RdsError};
+use std::io::{ErrorKind, Read};
+
+const BUFFER: usize = 64 << 10;
+
+/// A counted, buffered source of big-endian values.
+pub(super) struct Input<'a> {
+    inner: Box<dyn Read + 'a>,
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+    /// Bytes handed out so far.
+    offset: u64,
+    limits: Limits,
+    /// Bytes of memory the result holds now.
+    held: u64,
+}
+
+impl<'a> Input<'a> {
+    pub(super) fn new(inner: Box<dyn Read + 'a>, limits: Limits) -> Input<'a> {
+        let buffer = vec![0; BUFFER].into_boxed_slice();
+        Input { inner, buffer, start: 0, end: 0, offset: 0, limits, held: 0 }
+    }
+
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(super) fn malformed(&self, what: &'static str) -> RdsError {
+        RdsError::Malformed { what, offset: self.offset }
+    }
+
+    /// Counts memory before it is allocated.
+    pub(super) fn hold(&mut self, bytes: usize) -> Result<(), RdsError> {
+        self.held = self.held.saturating_add(bytes as u64);
+        if self.held > self.limits.memory { Err(RdsError::TooLarge(self.limits.memory)) } else { Ok(()) }
+    }
+
+    /// Memory counted so far; hand it to [`Input::release_to`] after dropping what was read since.
+    pub(super) fn held(&self) -> u64 {
+        self.held
+    }
+
+    pub(super) fn release_to(&mut self, mark: u64) {
+        self.held = mark;
+    }
+
+    /// Refuses a length that cannot be there, before anything is done with it.
+    pub(super) fn expect(&self, count: usize, each: u64) -> Result<(), RdsError> {
+        let wanted = (count as u64).saturating_mul(each).saturating_add(self.offset);
+        if wanted > self.limits.stream { Err(RdsError::TooLong(self.limits.stream)) } else { Ok(()) }
+    }
+
+    /// Reads more into the buffer; `false` at the end of the stream.
+    fn fill(&mut self) -> Result<bool, RdsError> {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        loop {
+            match self.inner.read(&mut self.buffer[self.end..]) {
+                Ok(0) => return Ok(false),
+                Ok(n) => {
+                    self.end += n;
+                    return Ok(true);
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
+                    return Err(RdsError::Truncated { offset: self.offset });
+                }
+                Err(source) => return Err(RdsError::Damaged { offset: self.offset, source }),
+            }
+        }
+    }
+
+    /// The next `n` bytes, `n` at most the buffer.
+    pub(super) fn take(&mut self, n: usize) -> Result<&[u8], RdsError> {
+        debug_assert!(n <= BUFFER, "a piece fits the buffer");
+        while self.end - self.start < n {
+            if !self.fill()? {
+                return Err(RdsError::Truncated { offset: self.offset + (self.end - self.start) as u64 });
+            }
+        }
+        self.offset += n as u64;
+        if self.offset > self.limits.stream {
+            return Err(RdsError::TooLong(self.limits.stream));
+        }
+        let piece = &self.buffer[self.start..self.start + n];
+        self.start += n;
+        Ok(piece)
+    }
+
+    /// The next `n` bytes in pieces of at most the buffer and a multiple of `unit`.
+    pub(super) fn pieces(
+        &mut self,
+        mut n: usize,
+        unit: usize,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), RdsError> {
+        let most = BUFFER / unit * unit;
+        while n > 0 {
+            let piece = n.min(most);
+            each(self.take(piece)?);
+            n -= piece;
+        }
+        Ok(())
+    }
+
+    pub(super) fn int(&mut self) -> Result<i32, RdsError> {
+        let bytes = self.take(4)?;
+        Ok(i32::from_be_bytes(bytes.try_into().expect("four bytes were taken")))
+    }
+
+    pub(super) fn at_end(&mut self) -> Result<bool, RdsError> {
+        Ok(self.start == self.end && !self.fill()?)
+    }
+}

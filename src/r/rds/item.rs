@@ -1,0 +1,139 @@
+//! What a data-only RDS stream can hold, in memory.
+
+use std::sync::Arc;
+
+/// R's `NA` among logical values and integers.
+pub const NA_INT: i32 = i32::MIN;
+
+/// A value and its attributes (`names`, `class`, `dim` …).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Item {
+    /// The value.
+    pub data: Data,
+    /// Attributes in the order of the stream.
+    pub attributes: Vec<(Arc<str>, Item)>,
+}
+
+/// A value. Code, environments and pointers have no form here.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Data {
+    /// `NULL`.
+    #[default]
+    Null,
+    /// A symbol.
+    Symbol(Arc<str>),
+    /// A pairlist.
+    Pairs(Vec<Pair>),
+    /// 0, 1 or [`NA_INT`].
+    Logical(Vec<i32>),
+    /// Integers; [`NA_INT`] is missing.
+    Integer(Vec<i32>),
+    /// Doubles; any NaN is missing.
+    Real(Vec<f64>),
+    /// Complex numbers.
+    Complex(Vec<[f64; 2]>),
+    /// Strings, in UTF-8.
+    Text(Strings),
+    /// A list.
+    List(Vec<Item>),
+    /// Bytes.
+    Raw(Vec<u8>),
+}
+
+/// One node of a pairlist. The last one of a dotted pair has its tail as one more node without a tag.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pair {
+    /// The tag, when there is one.
+    pub tag: Option<Arc<str>>,
+    /// The value.
+    pub value: Item,
+}
+
+impl Item {
+    /// A value without attributes.
+    #[must_use]
+    pub fn plain(data: Data) -> Item {
+        Item { data, attributes: Vec::new() }
+    }
+
+    /// The attribute of this name.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<&Item> {
+        self.attributes.iter().find(|(tag, _)| &**tag == name).map(|(_, value)| value)
+    }
+
+    /// The strings of a character vector.
+    #[must_use]
+    pub fn text(&self) -> Option<&Strings> {
+        match &self.data {
+            Data::Text(strings) => Some(strings),
+            _ => None,
+        }
+    }
+
+    /// Whether the attribute `class` names this class.
+    #[must_use]
+    pub fn has_class(&self, class: &str) -> bool {
+        self.attribute("class").and_then(Item::text).is_some_and(|c| c.iter().any(|c| c == Some(class)))
+    }
+
+    /// The element of a list whose `names` entry is this one.
+    #[must_use]
+    pub fn element(&self, name: &str) -> Option<&Item> {
+        let Data::List(elements) = &self.data else { return None };
+        let names = self.attribute("names")?.text()?;
+        elements.get(names.iter().position(|n| n == Some(name))?)
+    }
+}
+
+/// A character vector in one piece of memory: four bytes per string above its text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Strings {
+    text: String,
+    /// End of each string in `text`; the top bit marks `NA`.
+    ends: Vec<u32>,
+}
+
+const NA_BIT: u32 = 1 << 31;
+
+/// The text of one vector may not pass 2 GiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TextTooLong;
+
+impl Strings {
+    /// Appends a string or `NA`.
+    pub(super) fn push(&mut self, value: Option<&str>) -> Result<(), TextTooLong> {
+        self.text.push_str(value.unwrap_or(""));
+        let end = u32::try_from(self.text.len()).ok().filter(|end| end & NA_BIT == 0).ok_or(TextTooLong)?;
+        self.ends.push(if value.is_some() { end } else { end | NA_BIT });
+        Ok(())
+    }
+
+    /// How many strings.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The string at an index; `None` for `NA` and beyond the end.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&str> {
+        let end = *self.ends.get(index)?;
+        if end & NA_BIT != 0 {
+            return None;
+        }
+        let start = if index == 0 { 0 } else { self.ends[index - 1] & !NA_BIT };
+        self.text.get(start as usize..end as usize)
+    }
+
+    /// All strings in order, `None` for `NA`.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Option<&str>> {
+        (0..self.len()).map(|index| self.get(index))
+    }
+}

@@ -1,0 +1,177 @@
+//! `PACKAGES.rds` and CRAN's package database, as records of fields.
+
+use super::item::{Data, Item, Strings};
+use super::{Limits, RdsError, read};
+use std::collections::HashMap;
+use std::io::Read;
+
+const EXPECTED: &str = "a matrix or data frame of packages";
+
+/// A table of packages: one record per row, fields in the order of the columns.
+#[derive(Debug)]
+pub struct PackageTable {
+    cells: Cells,
+    /// Names, and the column each is taken from.
+    fields: Vec<(String, usize)>,
+    /// Rows that name a package.
+    rows: Vec<u32>,
+}
+
+#[derive(Debug)]
+enum Cells {
+    /// Column by column in one vector.
+    Matrix { cells: Strings, rows: usize },
+    /// A vector per column.
+    Frame(Vec<Item>),
+}
+
+impl Cells {
+    fn get(&self, row: usize, column: usize) -> Option<&str> {
+        match self {
+            Cells::Matrix { cells, rows } => cells.get(column.checked_mul(*rows)?.checked_add(row)?),
+            Cells::Frame(columns) => columns.get(column)?.text()?.get(row),
+        }
+    }
+}
+
+/// Reads a character matrix with column names, or a data frame. Rows whose `Package` is `NA` or empty are left out,
+/// and so are columns that are not text or have no name; of several columns of one name the one with most values
+/// counts (a real CRAN database has `MD5sum` twice, once without any).
+///
+/// # Errors
+/// Every [`RdsError`]; `Shape` for an object that is no such table.
+pub fn read_packages_matrix(file: impl Read, limits: Limits) -> Result<PackageTable, RdsError> {
+    PackageTable::from_item(read::read(file, limits)?)
+}
+
+fn shape(found: impl Into<String>) -> RdsError {
+    RdsError::Shape { expected: EXPECTED, found: found.into() }
+}
+
+impl PackageTable {
+    /// From an object read before.
+    ///
+    /// # Errors
+    /// `Shape`.
+    pub fn from_item(item: Item) -> Result<PackageTable, RdsError> {
+        let (cells, names, rows) = if item.has_class("data.frame") { frame(item)? } else { matrix(item)? };
+        let mut fields: Vec<(String, usize)> = Vec::new();
+        let mut best: HashMap<&str, (usize, usize)> = HashMap::new();
+        for (column, name) in names.iter().enumerate() {
+            let Some(name) = name.filter(|name| !name.is_empty()) else { continue };
+            let values = (0..rows).filter(|row| cells.get(*row, column).is_some()).count();
+            match best.get(name) {
+                None => {
+                    best.insert(name, (fields.len(), values));
+                    fields.push((name.to_owned(), column));
+                }
+                Some(&(place, fewer)) if values > fewer => {
+                    best.insert(name, (place, values));
+                    fields[place].1 = column;
+                }
+                Some(_) => {}
+            }
+        }
+        let package = fields.iter().find(|(name, _)| name == "Package").map(|(_, column)| *column);
+        let package = package.ok_or_else(|| shape("no column 'Package'"))?;
+        let named = |row: &u32| cells.get(*row as usize, package).is_some_and(|name| !name.is_empty());
+        let rows = u32::try_from(rows).map_err(|_| shape("too many rows"))?;
+        let rows = (0..rows).filter(named).collect();
+        Ok(PackageTable { cells, fields, rows })
+    }
+
+    /// How many records there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The names of the fields, each once, in column order.
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.fields.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The fields of a record that have a value; nothing for a record beyond the end.
+    pub fn record(&self, record: usize) -> impl Iterator<Item = (&str, &str)> {
+        let row = self.rows.get(record).copied();
+        self.fields.iter().filter_map(move |(name, column)| {
+            row.and_then(|row| self.cells.get(row as usize, *column)).map(|value| (name.as_str(), value))
+        })
+    }
+
+    /// One field of one record.
+    #[must_use]
+    pub fn get(&self, record: usize, field: &str) -> Option<&str> {
+        self.record(record).find(|(name, _)| *name == field).map(|(_, value)| value)
+    }
+
+    /// Appends a record as DCF text without the blank line behind it. Lines of a value become continuation lines, empty
+    /// ones ` .`; empty values, and fields whose names cannot stand in DCF, are left out.
+    pub fn write_stanza(&self, record: usize, out: &mut Vec<u8>) {
+        for (name, value) in self.record(record) {
+            let plain = |c: char| c.is_ascii_graphic() && c != ':' || c == ' ' || !c.is_ascii();
+            if !name.chars().all(plain) || name.starts_with(' ') || value.trim_ascii().is_empty() {
+                continue;
+            }
+            out.extend_from_slice(name.as_bytes());
+            out.push(b':');
+            for (number, line) in value.trim_ascii().split(['\n', '\r']).enumerate() {
+                let line = line.trim_ascii();
+                out.extend_from_slice(if number == 0 { b" " } else { b"\n        " });
+                out.extend_from_slice(if line.is_empty() { b"." } else { line.as_bytes() });
+            }
+            out.push(b'\n');
+        }
+    }
+}
+
+fn matrix(mut item: Item) -> Result<(Cells, Strings, usize), RdsError> {
+    let Data::Text(cells) = std::mem::take(&mut item.data) else {
+        return Err(shape("neither strings nor a data frame"));
+    };
+    let Some(Data::Integer(dim)) = item.attribute("dim").map(|dim| &dim.data) else {
+        return Err(shape("a vector without dimensions"));
+    };
+    let sizes: Option<Vec<usize>> = dim.iter().map(|n| usize::try_from(*n).ok()).collect();
+    let Some(&[rows, columns]) = sizes.as_deref() else { return Err(shape("dimensions that are not two")) };
+    if rows.checked_mul(columns) != Some(cells.len()) {
+        return Err(shape(format!("{} values for {rows} rows and {columns} columns", cells.len())));
+    }
+    let Some(Data::List(dimnames)) = item.attribute("dimnames").map(|names| &names.data) else {
+        return Err(shape("no names of columns"));
+    };
+    let [row_names, column_names] = &dimnames[..] else {
+        return Err(shape("names that are not of two dimensions"));
+    };
+    match &row_names.data {
+        Data::Null => {}
+        Data::Text(names) if names.len() == rows => {}
+        _ => return Err(shape("row names that do not fit the rows")),
+    }
+    match &column_names.data {
+        Data::Text(names) if names.len() == columns => {
+            Ok((Cells::Matrix { cells, rows }, names.clone(), rows))
+        }
+        _ => Err(shape("column names that do not fit the columns")),
+    }
+}
+
+fn frame(mut item: Item) -> Result<(Cells, Strings, usize), RdsError> {
+    let Data::List(columns) = std::mem::take(&mut item.data) else {
+        return Err(shape("a data frame that is no list"));
+    };
+    let names = item.attribute("names").and_then(Item::text).filter(|names| names.len() == columns.len());
+    let names = names.ok_or_else(|| shape("column names that do not fit the columns"))?;
+    let mut texts = columns.iter().filter_map(Item::text).map(Strings::len);
+    let rows = texts.next().ok_or_else(|| shape("no column of text"))?;
+    if texts.any(|n| n != rows) {
+        return Err(shape("columns of different lengths"));
+    }
+    Ok((Cells::Frame(columns), names.clone(), rows))
+}

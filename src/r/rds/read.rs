@@ -1,0 +1,360 @@
+//! Which items a stream holds: versions 2 and 3 of the XDR form, data only, pulled as it is decompressed.
+
+use super::item::{Data, Item, Pair, Strings};
+use super::{Limits, RdsError, altrep, container, input::Input};
+use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
+use std::borrow::Cow;
+use std::io::Read;
+use std::sync::Arc;
+
+/// Lists inside lists; R's own tables need four.
+const MAX_DEPTH: u32 = 64;
+/// Elements a compact sequence may unfold to in one file: nothing on the wire pays for them.
+const MAX_UNFOLDED: usize = 1 << 20;
+
+/// Symbols of one file: R's tables have under ten, an index is no place for more than this.
+const MAX_SYMBOLS: usize = 1 << 16;
+
+/// One open stream.
+pub(super) struct Decoder<'a> {
+    pub(super) input: Input<'a>,
+    /// The reference table. Everything else that could enter it is refused, so it holds symbols alone.
+    symbols: Vec<Arc<str>>,
+    /// Encoding of strings without a mark, where the file says (version 3) and it is not ASCII.
+    native: Option<&'static Encoding>,
+    unfolded: usize,
+}
+
+/// The word before each item: its type, and what follows it.
+#[derive(Clone, Copy)]
+pub(super) struct Flags(u32);
+
+impl Flags {
+    pub(super) fn code(self) -> u8 {
+        self.0.to_le_bytes()[0]
+    }
+    pub(super) fn has_attributes(self) -> bool {
+        self.0 & 0x200 != 0
+    }
+    fn has_tag(self) -> bool {
+        self.0 & 0x400 != 0
+    }
+}
+
+const SYMBOL: u8 = 1;
+const PAIRLIST: u8 = 2;
+const STRING: u8 = 9;
+pub(super) const LIST: u8 = 19;
+const ALTREP: u8 = 238;
+const NULL: u8 = 254;
+const REFERENCE: u8 = 255;
+
+/// Reads a whole file that holds one object, and nothing after it.
+///
+/// # Errors
+/// Every [`RdsError`] but [`RdsError::Shape`].
+pub fn read(file: impl Read, limits: Limits) -> Result<Item, RdsError> {
+    let mut decoder = Decoder::open(file, limits)?;
+    let item = decoder.item(0)?;
+    decoder.finish()?;
+    Ok(item)
+}
+
+impl<'a> Decoder<'a> {
+    pub(super) fn open(file: impl Read + 'a, limits: Limits) -> Result<Decoder<'a>, RdsError> {
+        let mut input = Input::new(container::open(file)?, limits);
+        match input.take(2)? {
+            b"X\n" => {}
+            b"A\n" => return Err(RdsError::Form("ASCII")),
+            b"B\n" => return Err(RdsError::Form("native binary")),
+            other => return Err(RdsError::NotRds(other.to_vec())),
+        }
+        let version = input.int()?;
+        input.take(8)?;
+        let native = match version {
+            2 => None,
+            3 => {
+                let length = input.int()?;
+                let length = usize::try_from(length).ok().filter(|n| *n <= 64);
+                let length = length.ok_or_else(|| input.malformed("the name of the native encoding"))?;
+                native_encoding(input.take(length)?)
+            }
+            other => return Err(RdsError::Version(other)),
+        };
+        Ok(Decoder { input, symbols: Vec::new(), native, unfolded: 0 })
+    }
+
+    /// The object is complete: nothing may follow, and the decompressor has checked its sums.
+    pub(super) fn finish(mut self) -> Result<(), RdsError> {
+        if self.input.at_end()? { Ok(()) } else { Err(self.input.malformed("bytes after the object")) }
+    }
+
+    pub(super) fn flags(&mut self) -> Result<Flags, RdsError> {
+        #[allow(clippy::cast_sign_loss)]
+        self.input.int().map(|word| Flags(word as u32))
+    }
+
+    pub(super) fn item(&mut self, depth: u32) -> Result<Item, RdsError> {
+        let flags = self.flags()?;
+        self.item_of(flags, depth)
+    }
+
+    /// The item whose flags were read already.
+    pub(super) fn item_of(&mut self, flags: Flags, depth: u32) -> Result<Item, RdsError> {
+        if depth > MAX_DEPTH {
+            return Err(self.input.malformed("lists nested too deep"));
+        }
+        let data = match flags.code() {
+            NULL => return Ok(Item::default()),
+            SYMBOL | REFERENCE => return Ok(Item::plain(Data::Symbol(self.symbol_of(flags)?))),
+            PAIRLIST => return Ok(Item::plain(Data::Pairs(self.pairs(flags, depth)?))),
+            ALTREP => return self.altrep(depth),
+            STRING => return Err(self.input.malformed("a string outside a character vector")),
+            10 => Data::Logical(self.ints()?),
+            13 => Data::Integer(self.ints()?),
+            14 => Data::Real(self.reals(1)?),
+            15 => Data::Complex(self.reals(2)?.chunks_exact(2).map(|c| [c[0], c[1]]).collect()),
+            16 => Data::Text(self.strings()?),
+            LIST | 20 => Data::List(self.list(depth)?),
+            24 => Data::Raw(self.bytes()?),
+            code => return Err(refusal(code, self.input.offset())),
+        };
+        let attributes = if flags.has_attributes() { self.attributes(depth)? } else { Vec::new() };
+        Ok(Item { data, attributes })
+    }
+
+    /// The length of a vector whose elements take at least `each` bytes.
+    pub(super) fn length(&mut self, each: u64) -> Result<usize, RdsError> {
+        let length = self.input.int()?;
+        let length = usize::try_from(length)
+            .map_err(|_| self.input.malformed("a negative length, or more than 2^31-1 elements"))?;
+        self.input.expect(length, each)?;
+        Ok(length)
+    }
+
+    fn ints(&mut self) -> Result<Vec<i32>, RdsError> {
+        let n = self.length(4)?;
+        self.input.hold(n.saturating_mul(4))?;
+        let mut values = Vec::new();
+        self.input.pieces(n.saturating_mul(4), 4, |piece| {
+            let numbers = piece.chunks_exact(4);
+            values.extend(numbers.map(|b| i32::from_be_bytes(b.try_into().expect("four bytes"))));
+        })?;
+        Ok(values)
+    }
+
+    fn reals(&mut self, each: usize) -> Result<Vec<f64>, RdsError> {
+        let n = self.length(8 * each as u64)?.saturating_mul(8 * each);
+        self.input.hold(n)?;
+        let mut values = Vec::new();
+        self.input.pieces(n, 8, |piece| {
+            let numbers = piece.chunks_exact(8);
+            values.extend(numbers.map(|b| f64::from_be_bytes(b.try_into().expect("eight bytes"))));
+        })?;
+        Ok(values)
+    }
+
+    fn bytes(&mut self) -> Result<Vec<u8>, RdsError> {
+        let n = self.length(1)?;
+        self.input.hold(n)?;
+        let mut values = Vec::new();
+        self.input.pieces(n, 1, |piece| values.extend_from_slice(piece))?;
+        Ok(values)
+    }
+
+    fn strings(&mut self) -> Result<Strings, RdsError> {
+        let n = self.length(8)?;
+        let mut values = Strings::default();
+        for _ in 0..n {
+            let flags = self.flags()?;
+            if flags.code() != STRING {
+                return Err(self.input.malformed("a character vector with something else in it"));
+            }
+            self.string(flags, &mut values)?;
+        }
+        Ok(values)
+    }
+
+    fn string(&mut self, flags: Flags, into: &mut Strings) -> Result<(), RdsError> {
+        if flags.has_attributes() {
+            return Err(self.input.malformed("a string with attributes"));
+        }
+        let too_long = |_| RdsError::TooLarge(u64::from(u32::MAX / 2));
+        let length = self.input.int()?;
+        if length == -1 {
+            self.input.hold(4)?;
+            return into.push(None).map_err(too_long);
+        }
+        let n = usize::try_from(length).map_err(|_| self.input.malformed("a string of negative length"))?;
+        self.input.expect(n, 1)?;
+        let long;
+        let native = self.native;
+        let bytes = if n <= 32 << 10 {
+            self.input.hold(n + 4)?;
+            self.input.take(n)?
+        } else {
+            // Twice: the piece being gathered is kept beside its decoded form.
+            self.input.hold(n.saturating_mul(2))?;
+            let mut gathered = Vec::new();
+            self.input.pieces(n, 1, |piece| gathered.extend_from_slice(piece))?;
+            long = gathered;
+            &long[..]
+        };
+        if bytes.contains(&0) {
+            return Err(self.input.malformed("a string with a NUL in it"));
+        }
+        let text = decode(bytes, flags, native);
+        let grown = text.len().saturating_sub(n);
+        into.push(Some(&text)).map_err(too_long)?;
+        self.input.hold(grown)
+    }
+
+    fn list(&mut self, depth: u32) -> Result<Vec<Item>, RdsError> {
+        let n = self.length(4)?;
+        let mut items = Vec::new();
+        for _ in 0..n {
+            self.input.hold(size_of::<Item>())?;
+            items.push(self.item(depth + 1)?);
+        }
+        Ok(items)
+    }
+
+    /// A symbol, or a reference to one.
+    fn symbol_of(&mut self, flags: Flags) -> Result<Arc<str>, RdsError> {
+        match flags.code() {
+            SYMBOL => {
+                let string = self.flags()?;
+                let mut name = Strings::default();
+                if string.code() == STRING {
+                    self.string(string, &mut name)?;
+                }
+                let name = name.get(0).ok_or_else(|| self.input.malformed("a symbol without a name"))?;
+                let symbol: Arc<str> = Arc::from(name);
+                if self.symbols.len() >= MAX_SYMBOLS {
+                    return Err(self.input.malformed("too many symbols"));
+                }
+                self.input.hold(64)?;
+                self.symbols.push(Arc::clone(&symbol));
+                Ok(symbol)
+            }
+            REFERENCE => {
+                let packed = flags.0 >> 8;
+                let index = if packed == 0 { i64::from(self.input.int()?) } else { i64::from(packed) };
+                let found = usize::try_from(index - 1).ok().and_then(|i| self.symbols.get(i)).cloned();
+                found.ok_or_else(|| self.input.malformed("a reference to nothing"))
+            }
+            _ => Err(self.input.malformed("a tag that is not a symbol")),
+        }
+    }
+
+    /// A pairlist from its first node on, in a loop: a long one must not use up the stack.
+    fn pairs(&mut self, first: Flags, depth: u32) -> Result<Vec<Pair>, RdsError> {
+        let mut nodes = Vec::new();
+        let mut flags = first;
+        loop {
+            self.input.hold(size_of::<Pair>())?;
+            if flags.code() != PAIRLIST {
+                nodes.push(Pair { tag: None, value: self.item_of(flags, depth + 1)? });
+                return Ok(nodes);
+            }
+            if flags.has_attributes() {
+                self.item(depth + 1)?;
+            }
+            let tag = if flags.has_tag() {
+                let tag = self.flags()?;
+                Some(self.symbol_of(tag)?)
+            } else {
+                None
+            };
+            nodes.push(Pair { tag, value: self.item(depth + 1)? });
+            flags = self.flags()?;
+            if flags.code() == NULL {
+                return Ok(nodes);
+            }
+        }
+    }
+
+    /// The attributes that follow an item.
+    pub(super) fn attributes(&mut self, depth: u32) -> Result<Vec<(Arc<str>, Item)>, RdsError> {
+        let item = self.item(depth + 1)?;
+        self.named(item)
+    }
+
+    fn named(&self, item: Item) -> Result<Vec<(Arc<str>, Item)>, RdsError> {
+        let without_tag = || self.input.malformed("attributes that are no tagged list");
+        match item.data {
+            Data::Null => Ok(Vec::new()),
+            Data::Pairs(nodes) => nodes
+                .into_iter()
+                .map(|node| node.tag.map(|tag| (tag, node.value)).ok_or_else(without_tag))
+                .collect(),
+            _ => Err(without_tag()),
+        }
+    }
+
+    fn altrep(&mut self, depth: u32) -> Result<Item, RdsError> {
+        let info = self.item(depth + 1)?;
+        let state = self.item(depth + 1)?;
+        let attributes = self.attributes(depth)?;
+        let form = altrep::Form::of(&info).ok_or_else(|| self.input.malformed("an unknown compact form"))?;
+        let unfolds = form.unfolds(&state);
+        self.unfolded = self.unfolded.saturating_add(unfolds);
+        if self.unfolded > MAX_UNFOLDED {
+            return Err(RdsError::TooLarge(MAX_UNFOLDED as u64));
+        }
+        self.input.hold(unfolds.saturating_mul(16))?;
+        let value = form.value(state).ok_or_else(|| self.input.malformed("the state of a compact form"))?;
+        let kept = if attributes.is_empty() { value.attributes } else { attributes };
+        Ok(Item { data: value.data, attributes: kept })
+    }
+}
+
+/// The text of a string, always UTF-8. Nothing here fails: a wrong mark must not cost the whole index.
+fn decode<'b>(bytes: &'b [u8], flags: Flags, native: Option<&'static Encoding>) -> Cow<'b, str> {
+    const LATIN1: u32 = 0x4000;
+    const UTF8: u32 = 0x8000;
+    let declared = if flags.0 & UTF8 != 0 {
+        None
+    } else if flags.0 & LATIN1 != 0 {
+        Some(WINDOWS_1252)
+    } else {
+        native
+    };
+    match (std::str::from_utf8(bytes), declared) {
+        (Ok(text), None) => Cow::Borrowed(text),
+        (Ok(text), Some(_)) if text.is_ascii() => Cow::Borrowed(text),
+        (_, declared) => declared.unwrap_or(WINDOWS_1252).decode_without_bom_handling(bytes).0,
+    }
+}
+
+/// The encoding a version 3 header names; `None` leaves UTF-8, ASCII and unknown names to [`decode`]'s guess.
+fn native_encoding(name: &[u8]) -> Option<&'static Encoding> {
+    let ascii = [&b"ANSI_X3.4-1968"[..], b"US-ASCII", b"ASCII", b"646"];
+    if ascii.iter().any(|a| a.eq_ignore_ascii_case(name)) {
+        return None;
+    }
+    Encoding::for_label(name).filter(|e| *e != UTF_8 && e.is_ascii_compatible())
+}
+
+/// What a type is called, for the message that refuses it.
+fn refusal(code: u8, offset: u64) -> RdsError {
+    let what = match code {
+        3 => "a function",
+        4 => "an environment",
+        5 => "a promise",
+        6 => "a call",
+        7 | 8 => "a built-in function",
+        17 => "a dots object",
+        21 | 239 | 240 | 243 | 244 => "byte code",
+        22 => "an external pointer",
+        23 => "a weak reference",
+        25 => "an S4 object",
+        241 | 242 | 250 | 253 => "a built-in environment",
+        245 | 246 => "a class reference",
+        247 => "a persistent reference",
+        248 | 249 => "a package environment",
+        251 | 252 => "a marker of the evaluator",
+        _ => return RdsError::Malformed { what: "an unknown type", offset },
+    };
+    RdsError::Refused { what, code, offset }
+}

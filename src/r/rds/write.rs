@@ -1,0 +1,134 @@
+//! How items are written: format version 2, XDR, plain vectors, so that every R from 2.3 on reads them.
+
+use std::io::{self, Write};
+
+/// Words before items: the type, 0x100 has a class, 0x200 has attributes.
+pub(super) const TEXT: u32 = 16;
+pub(super) const LOGICAL: u32 = 10;
+pub(super) const INTEGER: u32 = 13;
+pub(super) const REAL: u32 = 14;
+pub(super) const LIST: u32 = 19;
+pub(super) const HAS_CLASS: u32 = 0x100;
+pub(super) const HAS_ATTRIBUTES: u32 = 0x200;
+const SYMBOL: u32 = 1;
+const PAIR_WITH_TAG: u32 = 0x402;
+const NULL: u32 = 0xfe;
+const REFERENCE: u32 = 0xff;
+const STRING: u32 = 9;
+const ASCII: u32 = 0x4_0000;
+const UTF8: u32 = 0x8000;
+
+/// What is written in place of the writer's R version: 4.5.0. It must never change: it is part of every ETag.
+const WRITER: u32 = 0x0004_0500;
+/// The oldest R that reads version 2: 2.3.0.
+const OLDEST_READER: u32 = 0x0002_0300;
+const PIECE: usize = 64 << 10;
+
+/// An open stream; bytes reach `out` in pieces of 64 KiB.
+pub(super) struct Writer<W: Write> {
+    out: W,
+    buffer: Vec<u8>,
+    /// Symbols written so far; a repeated one is a reference to its place.
+    symbols: Vec<&'static str>,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins a stream with its header.
+    pub(super) fn new(out: W) -> Writer<W> {
+        let mut buffer = Vec::with_capacity(PIECE + 1024);
+        buffer.extend_from_slice(b"X\n");
+        for word in [2, WRITER, OLDEST_READER] {
+            buffer.extend_from_slice(&word.to_be_bytes());
+        }
+        Writer { out, buffer, symbols: Vec::new() }
+    }
+
+    fn spill(&mut self) -> io::Result<()> {
+        if self.buffer.len() >= PIECE {
+            self.out.write_all(&self.buffer)?;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+
+    /// Writes what is left.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        self.out.write_all(&self.buffer)
+    }
+
+    pub(super) fn word(&mut self, word: u32) -> io::Result<()> {
+        self.buffer.extend_from_slice(&word.to_be_bytes());
+        self.spill()
+    }
+
+    pub(super) fn length(&mut self, length: usize) -> io::Result<()> {
+        let length = i32::try_from(length)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "more than 2^31-1 elements in RDS"))?;
+        self.word(length.cast_unsigned())
+    }
+
+    /// Begins a vector of `length` elements.
+    pub(super) fn vector(&mut self, flags: u32, length: usize) -> io::Result<()> {
+        self.word(flags)?;
+        self.length(length)
+    }
+
+    pub(super) fn real(&mut self, value: f64) -> io::Result<()> {
+        self.buffer.extend_from_slice(&value.to_be_bytes());
+        self.spill()
+    }
+
+    pub(super) fn missing(&mut self) -> io::Result<()> {
+        self.buffer.extend_from_slice(&[0, 0, 0, 9, 0xff, 0xff, 0xff, 0xff]);
+        self.spill()
+    }
+
+    /// A string. R refuses a whole file for one NUL, so a NUL ends the string; what is not UTF-8 is taken for
+    /// Latin-1.
+    pub(super) fn string(&mut self, value: &[u8]) -> io::Result<()> {
+        let value = match value.iter().position(|b| *b == 0) {
+            Some(nul) => &value[..nul],
+            None => value,
+        };
+        if value.is_ascii() {
+            return self.marked(STRING | ASCII, value);
+        }
+        match std::str::from_utf8(value) {
+            Ok(text) => self.marked(STRING | UTF8, text.as_bytes()),
+            Err(_) => {
+                let (text, _) = encoding_rs::WINDOWS_1252.decode_without_bom_handling(value);
+                self.marked(STRING | UTF8, text.as_bytes())
+            }
+        }
+    }
+
+    fn marked(&mut self, flags: u32, value: &[u8]) -> io::Result<()> {
+        self.buffer.extend_from_slice(&flags.to_be_bytes());
+        self.length(value.len())?;
+        self.buffer.extend_from_slice(value);
+        self.spill()
+    }
+
+    /// A character vector.
+    pub(super) fn strings<'s>(&mut self, values: impl ExactSizeIterator<Item = &'s str>) -> io::Result<()> {
+        self.vector(TEXT, values.len())?;
+        values.into_iter().try_for_each(|value| self.string(value.as_bytes()))
+    }
+
+    /// Begins the next attribute of the item just written; its value follows.
+    pub(super) fn attribute(&mut self, name: &'static str) -> io::Result<()> {
+        self.word(PAIR_WITH_TAG)?;
+        if let Some(place) = self.symbols.iter().position(|s| *s == name) {
+            let place = u32::try_from(place + 1).expect("a handful of symbols");
+            return self.word(place << 8 | REFERENCE);
+        }
+        self.symbols.push(name);
+        self.word(SYMBOL)?;
+        self.string(name.as_bytes())
+    }
+
+    /// Ends the attributes of an item; also R's `NULL`.
+    pub(super) fn null(&mut self) -> io::Result<()> {
+        self.word(NULL)
+    }
+}

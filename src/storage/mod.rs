@@ -1,20 +1,47 @@
 //! Package bytes and rendered indexes by digest, on disk or S3, per storage class.
 
+mod chunks;
+mod disk;
 pub mod error;
+mod hot;
 pub mod key;
+mod probe;
+mod s3;
+mod spool;
 pub mod tls_provider;
 
 pub use error::{StorageError, Unusable};
 pub use key::Key;
+pub use spool::Spool;
 pub use tls_provider::install_tls_provider;
 
+use crate::config::{Place, StorageClass, StorageConfig};
 use bytes::Bytes;
+use disk::Disk;
+use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
+use hot::Hot;
+use s3::S3;
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Handles of the nine classes; cloning shares them.
 #[derive(Clone)]
-pub struct Storage {}
+pub struct Storage(Arc<Inner>);
+
+struct Inner {
+    /// In the order of [`StorageClass::ALL`].
+    places: Vec<Backend>,
+    hot: Hot,
+}
+
+/// Where a class lives. Classes configured alike share one.
+#[derive(Clone)]
+enum Backend {
+    Disk(Arc<Disk>),
+    S3(Arc<S3>),
+}
 
 /// An object being read.
 pub struct Blob {
@@ -26,30 +53,18 @@ pub struct Blob {
 
 /// Bytes at hand, or on their way.
 pub enum Content {
-    /// Small and hot: from the memory cache.
+    /// Small and hot: from the memory cache, or read in one piece.
     Memory(Bytes),
-    /// Read in large chunks, one ahead.
+    /// Read in large chunks, one ahead. Ends with an error unless exactly the bytes asked for came.
     Stream(BoxStream<'static, Result<Bytes, StorageError>>),
 }
 
-/// A file being written that is not an object yet: in the class's own directory (disk) or in a local directory
-/// (S3). Dropped without [`Storage::commit`], it is removed.
-pub struct Spool {}
-
-impl Spool {
-    /// The file, so that others can read what is written so far.
-    pub fn path(&self) -> &std::path::Path {
-        todo!()
-    }
-    /// Appends. Blocking: call it off the async threads, or with small pieces.
-    pub fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        let _ = bytes;
-        todo!()
-    }
-    /// Bytes written so far.
-    pub fn written(&self) -> u64 {
-        todo!()
-    }
+/// What a backend found.
+enum Found {
+    /// A small object, whole: to be kept in memory.
+    Whole(Bytes),
+    /// The part of a large one that was asked for.
+    Part(Blob),
 }
 
 /// An object found by [`Storage::list`].
@@ -60,68 +75,239 @@ pub struct Stored {
     /// Its size in bytes.
     pub size: u64,
     /// When it was stored, by the clock of the disk or the bucket.
-    pub modified: std::time::SystemTime,
+    pub modified: SystemTime,
 }
 
 impl Storage {
     /// Opens every place: creates missing directories (mode 0700), writes, reads and deletes a probe object, and
     /// removes the spools of processes that ended. [`StorageError::Unusable`] names every place that failed, the
     /// effective user and the command that mends it.
-    pub async fn open(config: &crate::config::StorageConfig) -> Result<Storage, StorageError> {
-        let _ = config;
-        todo!()
+    pub async fn open(config: &StorageConfig) -> Result<Storage, StorageError> {
+        let places = probe::distinct(config);
+        let opened = join_all(places.iter().map(|(place, classes)| open(place, classes, config))).await;
+        let mut backends: [Option<Backend>; StorageClass::ALL.len()] = Default::default();
+        let mut failed = Vec::new();
+        for ((_, classes), result) in places.iter().zip(opened) {
+            match result {
+                Ok(backend) => classes.iter().for_each(|c| backends[*c as usize] = Some(backend.clone())),
+                Err(unusable) => failed.push(unusable),
+            }
+        }
+        if !failed.is_empty() {
+            return Err(StorageError::Unusable(failed));
+        }
+        let storage =
+            Storage(Arc::new(Inner { places: backends.into_iter().flatten().collect(), hot: Hot::new() }));
+        storage.sweep().await?;
+        Ok(storage)
     }
-    /// What [`Storage::open`] would say of each class, in the order of [`crate::config::StorageClass::ALL`],
-    /// without creating a directory.
-    pub async fn probe(
-        config: &crate::config::StorageConfig,
-    ) -> Vec<(crate::config::StorageClass, Result<(), StorageError>)> {
-        let _ = config;
-        todo!()
+
+    /// What [`Storage::open`] would say of each class, in the order of [`StorageClass::ALL`], without creating a
+    /// directory.
+    pub async fn probe(config: &StorageConfig) -> Vec<(StorageClass, Result<(), StorageError>)> {
+        let places = probe::distinct(config);
+        let tried = join_all(places.iter().map(|(place, classes)| look(place, classes, config))).await;
+        let mut all: Vec<_> = places
+            .iter()
+            .zip(tried)
+            .flat_map(|((_, classes), result)| classes.iter().map(move |class| (*class, result.clone())))
+            .map(|(class, result)| (class, result.map_err(|unusable| StorageError::Unusable(vec![unusable]))))
+            .collect();
+        all.sort_unstable_by_key(|(class, _)| *class);
+        all
     }
-    /// Up to `limit` objects of a class that come after `after` in listing order; none: the end is reached.
+
+    /// Opens a spool for objects of `class`.
+    pub async fn spool(&self, class: StorageClass) -> Result<Spool, StorageError> {
+        match self.place(class) {
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.spool(class)).await,
+            Backend::S3(s3) => blocking(s3, move |s3| s3.spool(class)).await,
+        }
+    }
+
+    /// Makes the spool the object `key`, durably: fsync, rename, fsync of the directory; a multipart put on S3.
+    /// An object that is there already stays (same digest, same bytes); only one of another size is replaced, as it
+    /// must be damaged. On an error nothing is stored and the spool is gone.
+    pub async fn commit(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
+        let (key, class) = (*key, key.class());
+        if spool.class() != class {
+            let other = spool.class().as_str();
+            return Err(StorageError::Other(format!("{key} cannot come from a spool of class '{other}'")));
+        }
+        match self.place(class) {
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.commit(spool, &key)).await?,
+            Backend::S3(s3) => s3.commit(spool, &key).await?,
+        }
+        self.0.hot.forget(&key);
+        Ok(())
+    }
+
+    /// Stores bytes at hand, durably, unless the object exists.
+    pub async fn put(&self, key: &Key, bytes: Bytes) -> Result<(), StorageError> {
+        let key = *key;
+        match self.place(key.class()) {
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.put(&key, &bytes)).await?,
+            Backend::S3(s3) => s3.put(&key, bytes).await?,
+        }
+        self.0.hot.forget(&key);
+        Ok(())
+    }
+
+    /// Opens an object, or a range of it (end exclusive; an end past the object's means its end). Small objects
+    /// come from memory or in one piece, large ones as a stream.
+    pub async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Blob, StorageError> {
+        if let Some(whole) = self.0.hot.get(key) {
+            return part(&whole, range.as_ref(), key);
+        }
+        let owned = *key;
+        let found = match self.place(key.class()) {
+            Backend::Disk(disk) => {
+                let range = range.clone();
+                blocking(disk, move |disk| disk.get(&owned, range.as_ref())).await?
+            }
+            Backend::S3(s3) => s3.get(&owned, range.clone()).await?,
+        };
+        match found {
+            Found::Whole(whole) => {
+                self.0.hot.keep(owned, whole.clone());
+                part(&whole, range.as_ref(), key)
+            }
+            Found::Part(blob) => Ok(blob),
+        }
+    }
+
+    /// The size of an object in bytes, `None` when it is not there. Asks the backend, never the cache.
+    pub async fn size(&self, key: &Key) -> Result<Option<u64>, StorageError> {
+        let key = *key;
+        match self.place(key.class()) {
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.size(&key)).await,
+            Backend::S3(s3) => s3.size(&key).await,
+        }
+    }
+
+    /// Removes an object; one that is not there is no error.
+    pub async fn delete(&self, key: &Key) -> Result<(), StorageError> {
+        let key = *key;
+        match self.place(key.class()) {
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.delete(&key)).await?,
+            Backend::S3(s3) => s3.delete(&key).await?,
+        }
+        self.0.hot.forget(&key);
+        Ok(())
+    }
+
+    /// Up to `limit` objects of a class that come after `after` in listing order (by kind, then digest); none: the
+    /// end is reached. What is stored or deleted meanwhile may or may not be seen.
     pub async fn list(
         &self,
-        class: crate::config::StorageClass,
+        class: StorageClass,
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Vec<Stored>, StorageError> {
-        let _ = (class, after, limit);
-        todo!()
+        let mut found = Vec::new();
+        for first in Key::shelves(class) {
+            let (from, inclusive) = match after {
+                None => (first, true),
+                Some(after) if after.shelf() == first.shelf() => (*after, false),
+                Some(after) if *after > first => continue,
+                Some(_) => (first, true),
+            };
+            let more = limit - found.len();
+            if more == 0 {
+                break;
+            }
+            found.extend(match self.place(class) {
+                Backend::Disk(disk) => blocking(disk, move |disk| disk.list(&from, inclusive, more)).await?,
+                Backend::S3(s3) => s3.list(&from, inclusive, more).await?,
+            });
+        }
+        Ok(found)
     }
+
     /// Removes spools whose writer is gone and tells how many; spools being written stay.
     pub async fn sweep(&self) -> Result<usize, StorageError> {
-        todo!()
+        let mut removed = 0;
+        for place in &self.0.places {
+            removed += match place {
+                Backend::Disk(disk) => blocking(disk, |disk| disk.sweep()).await?,
+                Backend::S3(s3) => blocking(s3, |s3| s3.sweep()).await?,
+            };
+        }
+        Ok(removed)
     }
-    /// Opens a spool for objects of `class`.
-    pub async fn spool(&self, class: crate::config::StorageClass) -> Result<Spool, StorageError> {
-        let _ = class;
-        todo!()
+
+    fn place(&self, class: StorageClass) -> &Backend {
+        &self.0.places[class as usize]
     }
-    /// Makes the spool the object `key`, durably: fsync, rename, fsync of the directory; a multipart put on S3.
-    /// An object that is there already stays (same digest, same bytes).
-    pub async fn commit(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
-        let _ = (spool, key);
-        todo!()
+}
+
+/// Opens one place and probes it.
+async fn open(place: &Place, classes: &[StorageClass], config: &StorageConfig) -> Result<Backend, Unusable> {
+    match place {
+        Place::File(place) => {
+            let (place, classes) = (place.clone(), classes.to_vec());
+            let opening = tokio::task::spawn_blocking(move || {
+                let disk = Disk::open(&place.location).map_err(|e| probe::refused(&place, &classes, &e))?;
+                probe::disk(&place, &classes, Some(&disk))?;
+                Ok(Backend::Disk(Arc::new(disk)))
+            });
+            opening.await.expect("opening a directory does not panic")
+        }
+        Place::S3(place) => {
+            let refused = |e: &StorageError| probe::refused_s3(place, classes, "", e);
+            let s3 = Arc::new(S3::open(place, &config.spool_dir).await.map_err(|e| refused(&e))?);
+            s3.prepare().map_err(|e| probe::refused_spools(&config.spool_dir, classes, &e))?;
+            probe::s3(place, classes, &s3).await?;
+            Ok(Backend::S3(s3))
+        }
     }
-    /// Stores bytes at hand, durably, unless the object exists.
-    pub async fn put(&self, key: &Key, bytes: Bytes) -> Result<(), StorageError> {
-        let _ = (key, bytes);
-        todo!()
+}
+
+/// Probes one place without creating directories.
+async fn look(place: &Place, classes: &[StorageClass], config: &StorageConfig) -> Result<(), Unusable> {
+    match place {
+        Place::File(place) => {
+            let (place, classes) = (place.clone(), classes.to_vec());
+            let looking = tokio::task::spawn_blocking(move || probe::disk(&place, &classes, None));
+            looking.await.expect("looking at a directory does not panic")
+        }
+        Place::S3(place) => {
+            let s3 = S3::open(place, &config.spool_dir).await;
+            let s3 = s3.map_err(|e| probe::refused_s3(place, classes, "", &e))?;
+            probe::s3(place, classes, &Arc::new(s3)).await
+        }
     }
-    /// Opens an object, or a range of it.
-    pub async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Blob, StorageError> {
-        let _ = (key, range);
-        todo!()
+}
+
+/// A part of an object at hand; shares its memory.
+fn part(whole: &Bytes, range: Option<&Range<u64>>, key: &Key) -> Result<Blob, StorageError> {
+    let size = whole.len() as u64;
+    let Range { start, end } = within(range, size, key)?;
+    let index = |at: u64| usize::try_from(at).expect("within the bytes at hand");
+    Ok(Blob { size, content: Content::Memory(whole.slice(index(start)..index(end))) })
+}
+
+/// The range to read of an object of `size` bytes.
+fn within(range: Option<&Range<u64>>, size: u64, key: &Key) -> Result<Range<u64>, StorageError> {
+    match range {
+        None => Ok(0..size),
+        Some(range)
+            if range.start <= range.end && (range.start < size || range.start == range.end.min(size)) =>
+        {
+            Ok(range.start..range.end.min(size))
+        }
+        Some(range) => Err(StorageError::Range { object: key.to_string(), range: range.clone(), size }),
     }
-    /// The size of an object, `None` when it is not there.
-    pub async fn size(&self, key: &Key) -> Result<Option<u64>, StorageError> {
-        let _ = key;
-        todo!()
-    }
-    /// Removes an object; one that is not there is no error.
-    pub async fn delete(&self, key: &Key) -> Result<(), StorageError> {
-        let _ = key;
-        todo!()
-    }
+}
+
+/// Runs blocking work of a backend off the async threads. It finishes even when the caller goes away.
+async fn blocking<B, T, F>(backend: &Arc<B>, work: F) -> Result<T, StorageError>
+where
+    B: Send + Sync + 'static,
+    T: Send + 'static,
+    F: FnOnce(&B) -> Result<T, StorageError> + Send + 'static,
+{
+    let backend = Arc::clone(backend);
+    let done = tokio::task::spawn_blocking(move || work(&backend)).await;
+    done.unwrap_or_else(|e| Err(StorageError::Other(format!("a storage task ended early: {e}"))))
 }

@@ -1,0 +1,231 @@
+//! Objects in a directory: written so that a power cut leaves either the whole object or none.
+
+use super::{Blob, Content, Found, Key, Spool, StorageError, Stored, chunks, hot, spool, within};
+use crate::config::StorageClass;
+use crate::model::digest::Sha256;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// Unfinished files of a place, below its directory: on the same file system, so that a rename finishes them.
+pub(super) const SPOOLS: &str = ".spool";
+
+/// A directory of objects. All functions block.
+pub(super) struct Disk {
+    root: PathBuf,
+    spools: PathBuf,
+    /// Directories, relative to `root`, whose entries in their parents are known to be on the disk.
+    durable: Mutex<HashSet<PathBuf>>,
+}
+
+impl Disk {
+    /// Makes the directory (0700) and what is missing above it, and its place for spools.
+    pub(super) fn open(root: &Path) -> Result<Disk, StorageError> {
+        if !root.is_dir() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(root)
+                .map_err(|e| StorageError::io("create the directory", root, e))?;
+            root.parent().map_or(Ok(()), sync_directory)?;
+        }
+        let spools = root.join(SPOOLS);
+        spool::prepare(&spools)?;
+        Ok(Disk { root: root.to_owned(), spools, durable: Mutex::default() })
+    }
+
+    pub(super) fn spool(&self, class: StorageClass) -> Result<Spool, StorageError> {
+        match Spool::create(&self.spools, class) {
+            // Somebody emptied the directory under the running server.
+            Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                spool::prepare(&self.spools)?;
+                Spool::create(&self.spools, class)
+            }
+            other => other,
+        }
+    }
+
+    pub(super) fn sweep(&self) -> Result<usize, StorageError> {
+        spool::sweep(&self.spools)
+    }
+
+    /// fsync, rename, fsync of the directory. A file of the same size that is there already stays; one of another
+    /// size cannot have this digest, so it is replaced.
+    pub(super) fn commit(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
+        let length = spool.written();
+        let file = spool.into_file();
+        file.as_file().sync_all().map_err(|e| StorageError::io("write", file.path(), e))?;
+        match self.place(file, length, key)? {
+            None => Ok(()),
+            // The directory was removed under the running server: make it again, once.
+            Some(file) => {
+                self.durable.lock().clear();
+                match self.place(file, length, key)? {
+                    None => Ok(()),
+                    Some(_) => {
+                        Err(StorageError::Other(format!("the directory of {key} vanishes again and again")))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Renames a synced file to its place; gives it back when the directory is not there.
+    fn place(
+        &self,
+        file: NamedTempFile,
+        length: u64,
+        key: &Key,
+    ) -> Result<Option<NamedTempFile>, StorageError> {
+        let path = self.root.join(key.path());
+        let directory = self.shelve(key)?;
+        // Whoever wrote what is there may not have reached the fsync of the directory yet, so that is not skipped.
+        if !path.metadata().is_ok_and(|found| found.len() == length) {
+            match file.persist(&path) {
+                Ok(_) => {}
+                Err(e) if e.error.kind() == io::ErrorKind::NotFound => return Ok(Some(e.file)),
+                Err(e) => return Err(StorageError::io("create", &path, e.error)),
+            }
+        }
+        sync_directory(&directory).map(|()| None)
+    }
+
+    pub(super) fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
+        let mut spool = self.spool(key.class())?;
+        spool.write_all(bytes).map_err(|e| StorageError::io("write", spool.path(), e))?;
+        self.commit(spool, key)
+    }
+
+    /// Opens an object; small ones (up to [`hot::LARGEST`]) are read whole, whatever the range. To be called on a
+    /// blocking thread of the runtime: the stream of a large one is started there.
+    pub(super) fn get(&self, key: &Key, range: Option<&Range<u64>>) -> Result<Found, StorageError> {
+        let path = self.root.join(key.path());
+        let failed = |e: io::Error| match e.kind() {
+            io::ErrorKind::NotFound => StorageError::NotFound(key.to_string()),
+            _ => StorageError::io("read", &path, e),
+        };
+        let file = File::open(&path).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        let whole = |length: u64, from: u64| {
+            let mut bytes = vec![0; usize::try_from(length).expect("at most LARGEST")];
+            file.read_exact_at(&mut bytes, from).map_err(failed).map(|()| Bytes::from(bytes))
+        };
+        if size <= hot::LARGEST {
+            return Ok(Found::Whole(whole(size, 0)?));
+        }
+        let range = within(range, size, key)?;
+        let length = range.end - range.start;
+        let content = match length <= chunks::PIECE as u64 {
+            true => Content::Memory(whole(length, range.start)?),
+            false => Content::Stream(chunks::stream(file, &path, range)),
+        };
+        Ok(Found::Part(Blob { size, content }))
+    }
+
+    pub(super) fn size(&self, key: &Key) -> Result<Option<u64>, StorageError> {
+        let path = self.root.join(key.path());
+        match path.metadata() {
+            Ok(found) => Ok(Some(found.len())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(StorageError::io("read", &path, e)),
+        }
+    }
+
+    /// Not synced: after a power cut the object may be back, which is garbage and not damage.
+    pub(super) fn delete(&self, key: &Key) -> Result<(), StorageError> {
+        let path = self.root.join(key.path());
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StorageError::io("remove", &path, e)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Objects of the key's shelf that come after it (or from it on, if `inclusive`), at most `limit`.
+    pub(super) fn list(
+        &self,
+        from: &Key,
+        inclusive: bool,
+        limit: usize,
+    ) -> Result<Vec<Stored>, StorageError> {
+        let mut found = Vec::new();
+        for byte in from.digest().0[0]..=255 {
+            let directory = self.root.join(from.shelf()).join(format!("{byte:02x}"));
+            let failed = |e| StorageError::io("list", &directory, e);
+            let entries = match std::fs::read_dir(&directory) {
+                Ok(entries) => entries,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(failed(e)),
+            };
+            let names = entries.map(|entry| entry.map(|e| e.file_name())).collect::<io::Result<Vec<_>>>();
+            let digests =
+                names.map_err(failed)?.into_iter().filter_map(|n| n.to_str()?.parse::<Sha256>().ok());
+            let mut keys: Vec<Key> = digests
+                .map(|digest| from.with_digest(digest))
+                .filter(|key| key.digest().0[0] == byte && (key > from || inclusive && key == from))
+                .collect();
+            keys.sort_unstable();
+            for key in keys {
+                let path = self.root.join(key.path());
+                match path.metadata().and_then(|m| Ok((m.len(), m.modified()?))) {
+                    Ok((size, modified)) => found.push(Stored { key, size, modified }),
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                    Err(e) => return Err(StorageError::io("read", &path, e)),
+                }
+                if found.len() == limit {
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The directory of an object, made (0700) and durable. Costs nothing when it was used before.
+    fn shelve(&self, key: &Key) -> Result<PathBuf, StorageError> {
+        let shelf = PathBuf::from(key.shelf());
+        let slot = shelf.join(format!("{:02x}", key.digest().0[0]));
+        let directory = self.root.join(&slot);
+        // Held over the fsyncs: two writers of a new directory must both wait until it is durable.
+        let mut durable = self.durable.lock();
+        if durable.contains(&slot) {
+            return Ok(directory);
+        }
+        let above = self.root.join(&shelf);
+        if !durable.contains(&shelf) {
+            make(&above)?;
+            sync_directory(&self.root)?;
+            // An earlier process may have made directories here and died before its fsync: one covers them all.
+            let failed = |e| StorageError::io("list", &above, e);
+            let present = std::fs::read_dir(&above).map_err(failed)?.collect::<io::Result<Vec<_>>>();
+            sync_directory(&above)?;
+            durable.extend(present.map_err(failed)?.into_iter().map(|entry| shelf.join(entry.file_name())));
+            durable.insert(shelf);
+        }
+        if !durable.contains(&slot) {
+            make(&directory)?;
+            sync_directory(&above)?;
+            durable.insert(slot);
+        }
+        Ok(directory)
+    }
+}
+
+fn make(directory: &Path) -> Result<(), StorageError> {
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+            Err(StorageError::io("create the directory", directory, e))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Makes the entries of a directory survive a power cut.
+fn sync_directory(directory: &Path) -> Result<(), StorageError> {
+    let synced = File::open(directory).and_then(|d| d.sync_all());
+    synced.map_err(|e| StorageError::io("sync the directory", directory, e))
+}

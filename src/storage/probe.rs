@@ -1,0 +1,257 @@
+//! Whether a place can be used as configured, and if not, what the administrator has to do.
+
+use super::disk::{Disk, SPOOLS};
+use super::s3::S3;
+use super::{StorageError, Unusable};
+use crate::config::{FilePlace, Place, S3Place, StorageClass, StorageConfig};
+use bytes::Bytes;
+use nix::unistd::{AccessFlags, User, geteuid};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// What a probe object contains.
+const CONTENT: &[u8] = b"rstudio-pm checks that it can write here; this file can be removed\n";
+
+/// The effective user, as messages and commands name it.
+struct Me {
+    name: String,
+    uid: u32,
+}
+
+impl Me {
+    fn new() -> Me {
+        let uid = geteuid();
+        let name = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+        Me { name, uid: uid.as_raw() }
+    }
+}
+
+/// The distinct places, each with the classes that live there, in their order.
+pub(super) fn distinct(config: &StorageConfig) -> Vec<(&Place, Vec<StorageClass>)> {
+    let mut places: Vec<(&Place, Vec<StorageClass>)> = Vec::new();
+    for class in StorageClass::ALL {
+        let place = config.place(class);
+        match places.iter_mut().find(|(known, _)| *known == place) {
+            Some((_, classes)) => classes.push(class),
+            None => places.push((place, vec![class])),
+        }
+    }
+    places
+}
+
+fn unusable(classes: &[StorageClass], place: String, problem: String, remedy: String) -> Unusable {
+    let classes: Vec<String> = classes.iter().map(|class| format!("'{}'", class.as_str())).collect();
+    let me = Me::new();
+    let user = format!("user {} (uid {})", me.name, me.uid);
+    Unusable { classes: classes.join(", "), place, user, problem, remedy }
+}
+
+/// Writes, reads and deletes a probe object in a directory that [`Disk::open`] has prepared. Blocking.
+pub(super) fn disk(
+    place: &FilePlace,
+    classes: &[StorageClass],
+    opened: Option<&Disk>,
+) -> Result<(), Unusable> {
+    let location = &place.location;
+    let tried = match opened {
+        Some(_) => write_and_read(location),
+        None => look(location),
+    };
+    tried.map_err(|e| refused(place, classes, &e))
+}
+
+/// Describes why a directory cannot be used.
+pub(super) fn refused(place: &FilePlace, classes: &[StorageClass], error: &StorageError) -> Unusable {
+    let location = &place.location;
+    unusable(classes, location.display().to_string(), error.to_string(), remedy(location, error))
+}
+
+/// Describes why unfinished files of classes on S3 cannot be kept.
+pub(super) fn refused_spools(spool_dir: &Path, classes: &[StorageClass], error: &StorageError) -> Unusable {
+    let remedy = format!("{}, or set Server.TempDir", remedy(spool_dir, error));
+    unusable(classes, spool_dir.display().to_string(), error.to_string(), remedy)
+}
+
+fn write_and_read(location: &Path) -> Result<(), StorageError> {
+    let failed = |action| move |e| StorageError::io(action, location, e);
+    let spools = location.join(SPOOLS);
+    let named = tempfile::Builder::new().prefix("probe-").tempfile_in(&spools);
+    let mut file = named.map_err(|e| StorageError::io("create a file in", &spools, e))?;
+    file.write_all(CONTENT).and_then(|()| file.as_file().sync_all()).map_err(failed("write to"))?;
+    let path = location.join(format!(".probe-{:016x}", rand::random::<u64>()));
+    file.persist(&path).map_err(|e| StorageError::io("create a file in", location, e.error))?;
+    let read = std::fs::read(&path).map_err(failed("read from"));
+    std::fs::remove_file(&path).map_err(failed("delete from"))?;
+    match read? == CONTENT {
+        true => Ok(()),
+        false => Err(failed("read from")(io::Error::other("other bytes came back than were written"))),
+    }
+}
+
+/// Looks without changing anything: a directory must be ours to write; of a missing one the nearest directory above.
+fn look(location: &Path) -> Result<(), StorageError> {
+    let mut at = location;
+    loop {
+        match at.metadata() {
+            Ok(found) if found.is_dir() => break,
+            Ok(_) => {
+                let why = io::Error::from(io::ErrorKind::NotADirectory);
+                return Err(StorageError::io("create files in", at, why));
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => match at.parent() {
+                Some(above) => at = above,
+                None => return Err(StorageError::io("find", location, e)),
+            },
+            Err(e) => return Err(StorageError::io("enter", at, e)),
+        }
+    }
+    let wanted = AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK;
+    let may = nix::unistd::eaccess(at, wanted);
+    may.map_err(|e| StorageError::io("create files in", at, io::Error::from(e)))?;
+    if at == location {
+        // Permission is not everything: a full disk and some network mounts say no only when written to.
+        let file = tempfile::Builder::new().prefix(".probe-").tempfile_in(location);
+        let mut file = file.map_err(|e| StorageError::io("create a file in", location, e))?;
+        file.write_all(CONTENT).map_err(|e| StorageError::io("write to", location, e))?;
+    }
+    Ok(())
+}
+
+/// The command that mends a directory.
+fn remedy(location: &Path, error: &StorageError) -> String {
+    let me = Me::new();
+    let (shown, user) = (quoted(location), &me.name);
+    let kind = match error {
+        StorageError::Full(_) => return format!("make room: df -h {shown}; df -i {shown}"),
+        StorageError::Io { source, .. } => source.kind(),
+        _ => io::ErrorKind::Other,
+    };
+    match kind {
+        io::ErrorKind::ReadOnlyFilesystem => {
+            format!(
+                "its file system is mounted read-only, or the service's sandbox does not allow writing there: findmnt -T {shown}"
+            )
+        }
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            let file = first_file(location).unwrap_or_else(|| location.to_owned());
+            format!("{} is a file; move it away, or set another FileStorage location", quoted(&file))
+        }
+        _ if !location.exists() => format!("run: sudo install -d -o {user} -m 0700 {shown}"),
+        _ => {
+            let blocked = location
+                .ancestors()
+                .skip(1)
+                .find(|above| nix::unistd::eaccess(*above, AccessFlags::X_OK).is_err());
+            match blocked {
+                Some(above) => {
+                    format!("let {user} pass through the directory above: sudo chmod o+x {}", quoted(above))
+                }
+                None => format!("run: sudo chown -R {user} {shown} && sudo chmod 0700 {shown}"),
+            }
+        }
+    }
+}
+
+/// The part of a path that is not a directory.
+fn first_file(location: &Path) -> Option<PathBuf> {
+    location.ancestors().find(|at| at.metadata().is_ok_and(|found| !found.is_dir())).map(Path::to_owned)
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    match text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+/// Writes, looks up, reads, lists and deletes `temp/validate.<random>.txt` in a bucket, and begins and aborts a
+/// multipart upload.
+pub(super) async fn s3(
+    place: &S3Place,
+    classes: &[StorageClass],
+    s3: &std::sync::Arc<S3>,
+) -> Result<(), Unusable> {
+    let path = s3.path(&format!("temp/validate.{:010x}.txt", rand::random::<u64>() & 0xff_ffff_ffff));
+    let written = s3.put_at(&path, Bytes::from_static(CONTENT), "text/plain").await;
+    let mut tried = written.map_err(|e| ("s3:PutObject", e));
+    if tried.is_ok() {
+        tried = async {
+            s3.length(&path).await.map_err(|e| ("s3:GetObject", e))?;
+            let read = s3.read_small(&path).await.map_err(|e| ("s3:GetObject", e))?;
+            if read != CONTENT {
+                let (object, expected, got) = (s3.name(&path), CONTENT.len() as u64, read.len() as u64);
+                return Err(("s3:GetObject", StorageError::Length { object, expected, got }));
+            }
+            s3.try_multipart(&path).await.map_err(|e| ("s3:PutObject and s3:AbortMultipartUpload", e))?;
+            s3.try_list(&path).await.map_err(|e| ("s3:ListBucket", e))
+        }
+        .await;
+        let removed = s3.remove(&path).await.map_err(|e| ("s3:DeleteObject", e));
+        tried = tried.and(removed);
+    }
+    tried.map_err(|(permission, error)| refused_s3(place, classes, permission, &error))
+}
+
+/// Describes why a bucket cannot be used.
+pub(super) fn refused_s3(
+    place: &S3Place,
+    classes: &[StorageClass],
+    permission: &str,
+    error: &StorageError,
+) -> Unusable {
+    let S3Place { bucket, prefix, .. } = place;
+    let problem = match error {
+        StorageError::S3 { action, object, source } => {
+            format!("cannot {action} {object}: {}", super::s3::chain(source.as_ref()))
+        }
+        other => other.to_string(),
+    };
+    let below = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+    let remedy = if problem.contains("NoSuchBucket") {
+        format!("create the bucket: aws s3 mb s3://{bucket}, or correct S3Storage.Bucket and Region")
+    } else if matches!(error, StorageError::Credentials { .. } | StorageError::Other(_)) {
+        "correct the S3Storage section".to_owned()
+    } else if ["AccessDenied", "403 Forbidden"].iter().any(|code| problem.contains(code)) {
+        format!(
+            "allow the credentials {permission} (storage needs s3:ListBucket on arn:aws:s3:::{bucket}, and s3:GetObject, \
+             s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload on arn:aws:s3:::{bucket}/{below}*)"
+        )
+    } else {
+        let at = place.endpoint.as_deref().unwrap_or("Amazon S3");
+        format!(
+            "check that {at} can be reached from this host and that S3Storage.Bucket, Region and Endpoint are right"
+        )
+    };
+    unusable(classes, format!("s3://{bucket}/{prefix}"), problem, remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(location: &Path) -> FilePlace {
+        FilePlace { location: location.to_owned() }
+    }
+
+    #[test]
+    fn looking_leaves_no_trace() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(disk(&place(dir.path()), &[StorageClass::Cran], None), Ok(()));
+        assert_eq!(disk(&place(&dir.path().join("a/b")), &[StorageClass::Cran], None), Ok(()));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("it's");
+        std::fs::write(&file, "").unwrap();
+        let found =
+            disk(&place(&file.join("cran")), &[StorageClass::Cran, StorageClass::Pypi], None).unwrap_err();
+        assert_eq!(found.classes, "'cran', 'pypi'");
+        assert!(found.remedy.contains(r"it'\''s' is a file"), "{found}");
+    }
+}

@@ -1,0 +1,90 @@
+//! From a configured bucket to a client with bounded retries and no limit on the length of a transfer.
+
+use super::credentials::Credentials;
+use crate::config::S3Place;
+use crate::storage::{StorageError, install_tls_provider};
+use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
+use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// For 500, 503 SlowDown, 429 and lost connections. The client waiting behind a request gives up sooner than S3.
+fn retries() -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(4),
+            base: 2.0,
+        },
+        max_retries: 6,
+        retry_timeout: Duration::from_secs(30),
+    }
+}
+
+pub(super) async fn connect(
+    place: &S3Place,
+    credentials: Arc<Credentials>,
+) -> Result<AmazonS3, StorageError> {
+    install_tls_provider();
+    let failed = |what: &dyn std::fmt::Display| {
+        StorageError::Other(format!("s3://{}/{}: {what}", place.bucket, place.prefix))
+    };
+    let region = credentials.region().await.ok_or_else(|| {
+        failed(&"no region found; set S3Storage.Region, AWS_REGION, or a region in the profile")
+    })?;
+    let endpoint =
+        place.endpoint.as_deref().map(|e| address(e, place)).transpose().map_err(|e| failed(&e))?;
+    let options = ClientOptions::new()
+        .with_allow_http(endpoint.as_deref().is_some_and(|e| e.starts_with("http://")))
+        .with_connect_timeout(Duration::from_secs(4))
+        // The whole transfer may take as long as it takes, but not stand still.
+        .with_timeout_disabled()
+        .with_read_timeout(Duration::from_secs(20));
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(&place.bucket)
+        .with_region(region)
+        .with_virtual_hosted_style_request(!place.path_style)
+        .with_credentials(credentials)
+        .with_conditional_put(S3ConditionalPut::ETagMatch)
+        // One key at a time: other S3 servers often lack the bulk call, and it needs no fewer permissions.
+        .with_disable_bulk_delete(true)
+        .with_retry(retries())
+        .with_client_options(options);
+    if let Some(endpoint) = endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    builder.build().map_err(|e| failed(&e))
+}
+
+/// The address requests go to. With virtual-hosted style the client library expects the bucket in the host name.
+fn address(endpoint: &str, place: &S3Place) -> Result<String, String> {
+    let bad = |why: &dyn std::fmt::Display| {
+        format!("S3Storage.Endpoint '{endpoint}' is not 'http(s)://host[:port]': {why}")
+    };
+    let mut url = url::Url::parse(endpoint).map_err(|e| bad(&e))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(bad(&"the scheme is neither http nor https"));
+    }
+    if !place.path_style {
+        let host = url.host_str().ok_or_else(|| bad(&"no host"))?;
+        let host = format!("{}.{host}", place.bucket);
+        url.set_host(Some(&host))
+            .map_err(|e| bad(&format_args!("{e}; set S3ForcePathStyle for an IP address")))?;
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bucket_is_in_the_host_unless_path_style_is_asked_for() {
+        let mut place = S3Place { bucket: "b1b".into(), path_style: true, ..S3Place::default() };
+        assert_eq!(address("http://s3.local:9000/", &place), Ok("http://s3.local:9000".into()));
+        place.path_style = false;
+        assert_eq!(address("https://s3.local:9000", &place), Ok("https://b1b.s3.local:9000".into()));
+        assert!(address("ftp://s3.local", &place).unwrap_err().contains("neither http nor https"));
+        assert!(address("s3.local", &place).is_err());
+    }
+}

@@ -1,0 +1,201 @@
+//! AWS credentials and region by the standard chain, kept until shortly before they expire.
+
+use crate::config::S3Place;
+use async_trait::async_trait;
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_runtime::env_config::file::EnvConfigFiles;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use object_store::CredentialProvider;
+use object_store::aws::AwsCredential;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Mutex;
+
+/// Credentials are renewed this long before they expire: a request, with its retries, must not outlive them.
+const MARGIN: Duration = Duration::from_secs(5 * 60);
+/// Credentials this fresh are not asked for again, however short-lived, unless they were refused.
+const FRESH: Duration = Duration::from_secs(5);
+/// The longest the chain may take: it asks the instance's metadata service last, which may not be there.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The chain for one place. Every load builds it anew, because the AWS crates read the shared files only once.
+#[derive(Debug)]
+pub(super) struct Credentials {
+    place: S3Place,
+    held: Mutex<Option<Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    credential: Arc<AwsCredential>,
+    expires: Option<SystemTime>,
+    loaded: Instant,
+}
+
+/// The chain found nothing usable.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NoCredentials(pub(super) String);
+
+impl Held {
+    /// Usable now, without asking the chain.
+    fn good(&self) -> bool {
+        let left = self.expires.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
+        match left {
+            None => true,
+            Some(left) => left > MARGIN || (left > Duration::ZERO && self.loaded.elapsed() < FRESH),
+        }
+    }
+
+    fn expired(&self) -> bool {
+        self.expires.is_some_and(|at| at <= SystemTime::now())
+    }
+}
+
+impl Credentials {
+    pub(super) fn new(place: S3Place) -> Credentials {
+        Credentials { place, held: Mutex::new(None) }
+    }
+
+    /// Drops the credentials that were refused, so that the next request loads new ones. False: they are so young
+    /// that loading again is pointless and would only burden whoever issues them. `certain`: the server said that
+    /// they are expired, where otherwise it only said no.
+    pub(super) async fn refused(&self, begun: Instant, certain: bool) -> bool {
+        let mut held = self.held.lock().await;
+        match held.as_ref() {
+            // Another request met the same refusal and has renewed them already.
+            Some(now) if now.loaded > begun => true,
+            Some(now) if !certain && now.loaded.elapsed() < FRESH => false,
+            Some(_) | None => {
+                *held = None;
+                true
+            }
+        }
+    }
+
+    /// The shared files that are read: `credentials`, and `config` only when asked for.
+    fn files(&self) -> EnvConfigFiles {
+        EnvConfigFiles::builder()
+            .include_default_credentials_file(true)
+            .include_default_config_file(self.place.enable_shared_config)
+            .build()
+    }
+
+    async fn load(&self) -> Result<Held, NoCredentials> {
+        let failed = |e: &dyn std::error::Error| NoCredentials(super::chain(e));
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_https();
+        let provider = match &self.place.profile {
+            // A profile that was named wins over the environment.
+            Some(profile) => SharedCredentialsProvider::new(
+                ProfileFileCredentialsProvider::builder()
+                    .configure(&ProviderConfig::without_region().with_http_client(http))
+                    .profile_files(self.files())
+                    .profile_name(profile)
+                    .build(),
+            ),
+            None => aws_config::defaults(BehaviorVersion::latest())
+                .http_client(http)
+                .profile_files(self.files())
+                .region(Region::new(self.place.region.clone().unwrap_or_else(|| "us-east-1".into())))
+                .load()
+                .await
+                .credentials_provider()
+                .ok_or_else(|| NoCredentials("the standard chain is empty".into()))?,
+        };
+        let found = provider.provide_credentials().await.map_err(|e| failed(&e))?;
+        let credential = AwsCredential {
+            key_id: found.access_key_id().to_owned(),
+            secret_key: found.secret_access_key().to_owned(),
+            token: found.session_token().map(str::to_owned),
+        };
+        Ok(Held { credential: Arc::new(credential), expires: found.expiry(), loaded: Instant::now() })
+    }
+
+    /// The region: as configured, else of the environment, of the profile, else `us-east-1` for a server that is
+    /// not Amazon's, and for Amazon's the region of the instance.
+    pub(super) async fn region(&self) -> Option<String> {
+        if let Some(region) = &self.place.region {
+            return Some(region.clone());
+        }
+        let mut profile = ProfileFileRegionProvider::builder().profile_files(self.files());
+        if let Some(name) = &self.place.profile {
+            profile = profile.profile_name(name);
+        }
+        let chain =
+            RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(profile.build());
+        let chain = match &self.place.endpoint {
+            Some(_) => chain.or_else(Region::new("us-east-1")),
+            None => chain.or_else(
+                aws_config::imds::region::ImdsRegionProvider::builder()
+                    .configure(&ProviderConfig::without_region())
+                    .build(),
+            ),
+        };
+        let found = tokio::time::timeout(PATIENCE, chain.region()).await.ok().flatten();
+        found.map(|region| region.to_string())
+    }
+}
+
+#[async_trait]
+impl CredentialProvider for Credentials {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let mut held = self.held.lock().await;
+        if let Some(now) = held.as_ref().filter(|now| now.good()) {
+            return Ok(Arc::clone(&now.credential));
+        }
+        let loaded = tokio::time::timeout(PATIENCE, self.load()).await.unwrap_or_else(|_| {
+            Err(NoCredentials(format!("no answer from the standard chain within {PATIENCE:?}")))
+        });
+        match (loaded, held.as_ref()) {
+            (Ok(new), _) => Ok(Arc::clone(&held.insert(new).credential)),
+            // Early renewal failed; what is held still works.
+            (Err(_), Some(old)) if !old.expired() => Ok(Arc::clone(&old.credential)),
+            (Err(e), _) => Err(object_store::Error::Generic { store: "S3", source: Box::new(e) }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(left: Option<i64>, age: u64) -> Held {
+        let now = SystemTime::now();
+        let expires = left.map(|s| match u64::try_from(s) {
+            Ok(s) => now + Duration::from_secs(s),
+            Err(_) => now - Duration::from_secs(s.unsigned_abs()),
+        });
+        let credential = AwsCredential { key_id: "k".into(), secret_key: "s".into(), token: None };
+        let loaded = Instant::now().checked_sub(Duration::from_secs(age)).unwrap();
+        Held { credential: Arc::new(credential), expires, loaded }
+    }
+
+    #[test]
+    fn credentials_are_renewed_five_minutes_before_they_expire() {
+        assert!(held(None, 1_000).good());
+        assert!(held(Some(310), 60).good());
+        assert!(!held(Some(290), 60).good());
+        assert!(held(Some(60), 1).good(), "short-lived ones are not asked for at every request");
+        assert!(!held(Some(-1), 1).good() && held(Some(-1), 1).expired());
+    }
+
+    #[tokio::test]
+    async fn young_credentials_are_renewed_only_when_the_server_calls_them_expired() {
+        let credentials = Credentials::new(S3Place::default());
+        *credentials.held.lock().await = Some(held(None, 1));
+        let begun = Instant::now();
+        assert!(!credentials.refused(begun, false).await);
+        assert!(credentials.refused(begun, true).await);
+        assert!(credentials.held.lock().await.is_none());
+    }
+}

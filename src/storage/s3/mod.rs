@@ -1,0 +1,270 @@
+//! Objects in a bucket: what each operation asks of S3, and what counts as done.
+
+mod body;
+mod connect;
+mod credentials;
+mod upload;
+
+use super::{Blob, Content, Found, Key, Spool, StorageError, Stored, hot, spool, within};
+use crate::config::{S3Place, StorageClass};
+use crate::model::digest::Sha256;
+use bytes::Bytes;
+use credentials::{Credentials, NoCredentials};
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
+use object_store::aws::AmazonS3;
+use object_store::path::Path as ObjectPath;
+use object_store::{Error, GetRange, ObjectStore, ObjectStoreExt};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+/// A bucket, or the part of it below a prefix.
+pub(super) struct S3 {
+    store: AmazonS3,
+    credentials: Arc<Credentials>,
+    bucket: String,
+    prefix: String,
+    spools: PathBuf,
+}
+
+impl S3 {
+    /// Connects; asks nothing of the bucket yet. Spools go to a directory of this user's own below `spool_dir`.
+    pub(super) async fn open(place: &S3Place, spool_dir: &Path) -> Result<S3, StorageError> {
+        let spools = spool_dir.join(format!("rstudio-pm-{}", nix::unistd::geteuid()));
+        let credentials = Arc::new(Credentials::new(place.clone()));
+        let store = connect::connect(place, Arc::clone(&credentials)).await?;
+        let prefix = place.prefix.trim_matches('/').to_owned();
+        Ok(S3 { store, credentials, bucket: place.bucket.clone(), prefix, spools })
+    }
+
+    pub(super) fn prepare(&self) -> Result<(), StorageError> {
+        spool::prepare(&self.spools)
+    }
+
+    pub(super) fn spool(&self, class: StorageClass) -> Result<Spool, StorageError> {
+        match Spool::create(&self.spools, class) {
+            // Temporary directories are emptied by the system's own clean-up.
+            Err(StorageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                self.prepare()?;
+                Spool::create(&self.spools, class)
+            }
+            other => other,
+        }
+    }
+
+    pub(super) fn sweep(&self) -> Result<usize, StorageError> {
+        match self.spools.is_dir() {
+            true => spool::sweep(&self.spools),
+            false => Ok(0),
+        }
+    }
+
+    /// The whole object when it is small and no range was asked for; else the range, as it comes.
+    pub(super) async fn get(
+        self: &Arc<S3>,
+        key: &Key,
+        range: Option<Range<u64>>,
+    ) -> Result<Found, StorageError> {
+        if range.as_ref().is_some_and(Range::is_empty) {
+            // S3 has no empty ranges.
+            let size = self.size(key).await?.ok_or_else(|| StorageError::NotFound(key.to_string()))?;
+            within(range.as_ref(), size, key)?;
+            return Ok(Found::Part(Blob { size, content: Content::Memory(Bytes::new()) }));
+        }
+        let path = self.path(&key.path());
+        let answer = self.begin(&path, range.clone().map(GetRange::Bounded), None).await;
+        let (size, body) = match answer {
+            Ok(found) => found,
+            // The library compares the range with the size only once it knows it; S3 answers 416.
+            Err(e) if range.is_some() && !matches!(e, StorageError::NotFound(_)) => {
+                let size = self.size(key).await?.unwrap_or(u64::MAX);
+                within(range.as_ref(), size, key)?;
+                return Err(e);
+            }
+            Err(e) => return Err(e),
+        };
+        if range.is_none() && size <= hot::LARGEST {
+            return Ok(Found::Whole(collect(size, body).await?));
+        }
+        Ok(Found::Part(Blob { size, content: Content::Stream(body) }))
+    }
+
+    pub(super) async fn size(&self, key: &Key) -> Result<Option<u64>, StorageError> {
+        self.length(&self.path(&key.path())).await
+    }
+
+    pub(super) async fn delete(&self, key: &Key) -> Result<(), StorageError> {
+        self.remove(&self.path(&key.path())).await
+    }
+
+    pub(super) async fn remove(&self, path: &ObjectPath) -> Result<(), StorageError> {
+        match self.attempt("delete", path, || self.store.delete(path)).await {
+            Err(StorageError::NotFound(_)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Objects of the key's shelf that come after it (or from it on, if `inclusive`), at most `limit`.
+    pub(super) async fn list(
+        &self,
+        from: &Key,
+        inclusive: bool,
+        limit: usize,
+    ) -> Result<Vec<Stored>, StorageError> {
+        let shelf = self.path(from.shelf());
+        // The name of the fan-out directory alone sorts before every object in it.
+        let offset = match inclusive {
+            true => self.path(&format!("{}/{:02x}", from.shelf(), from.digest().0[0])),
+            false => self.path(&from.path()),
+        };
+        let page = || async {
+            self.store
+                .list_with_offset(Some(&shelf), &offset)
+                .try_filter_map(|object| async move {
+                    let digest = object.location.filename().and_then(|name| name.parse::<Sha256>().ok());
+                    let key = digest.map(|digest| from.with_digest(digest));
+                    // Others may keep objects below the same prefix; only our own are listed.
+                    let key = key.filter(|key| self.path(&key.path()) == object.location);
+                    Ok(key.map(|key| Stored {
+                        key,
+                        size: object.size,
+                        modified: SystemTime::from(object.last_modified),
+                    }))
+                })
+                .take(limit)
+                .try_collect()
+                .await
+        };
+        self.attempt("list", &shelf, page).await
+    }
+
+    /// The bytes of a small object at `path`.
+    pub(super) async fn read_small(self: &Arc<S3>, path: &ObjectPath) -> Result<Bytes, StorageError> {
+        let (size, body) = self.begin(path, None, None).await?;
+        if size > hot::LARGEST {
+            return Err(StorageError::Length { object: self.name(path), expected: hot::LARGEST, got: size });
+        }
+        collect(size, body).await
+    }
+
+    /// Lists what is at `path`, to find out whether that is permitted.
+    pub(super) async fn try_list(&self, path: &ObjectPath) -> Result<(), StorageError> {
+        let first = || async { self.store.list(Some(path)).try_next().await };
+        self.attempt("list", path, first).await.map(|_| ())
+    }
+
+    /// The length of whatever is at `path`.
+    pub(super) async fn length(&self, path: &ObjectPath) -> Result<Option<u64>, StorageError> {
+        match self.attempt("look up", path, || self.store.head(path)).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(StorageError::NotFound(_)) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// A path below the prefix. Segments are plain ASCII, so nothing is escaped.
+    pub(super) fn path(&self, path: &str) -> ObjectPath {
+        match self.prefix.is_empty() {
+            true => ObjectPath::from(path),
+            false => ObjectPath::from(format!("{}/{path}", self.prefix)),
+        }
+    }
+
+    /// `s3://bucket/path`, for messages.
+    pub(super) fn name(&self, path: &ObjectPath) -> String {
+        format!("s3://{}/{path}", self.bucket)
+    }
+
+    /// Runs a request; when S3 refuses the credentials, renews them and runs it once more.
+    async fn attempt<T, F>(
+        &self,
+        action: &'static str,
+        path: &ObjectPath,
+        request: impl Fn() -> F,
+    ) -> Result<T, StorageError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let begun = Instant::now();
+        let error = match request().await {
+            Ok(done) => return Ok(done),
+            Err(e) => e,
+        };
+        let renewed = match refusal(&error) {
+            Refusal::Expired => self.credentials.refused(begun, true).await,
+            Refusal::Unsaid => self.credentials.refused(begun, false).await,
+            Refusal::None => false,
+        };
+        match renewed {
+            true => request().await.map_err(|e| self.error(action, path, e)),
+            false => Err(self.error(action, path, error)),
+        }
+    }
+
+    fn error(&self, action: &'static str, path: &ObjectPath, error: Error) -> StorageError {
+        let object = self.name(path);
+        match error {
+            Error::NotFound { .. } if !chain(&error).contains("NoSuchBucket") => {
+                StorageError::NotFound(object)
+            }
+            Error::Generic { source, .. } if source.is::<NoCredentials>() => {
+                StorageError::Credentials { bucket: self.bucket.clone(), reason: source.to_string() }
+            }
+            other => StorageError::S3 { action, object, source: Box::new(other) },
+        }
+    }
+}
+
+/// A body of at most [`hot::LARGEST`] bytes in one piece.
+async fn collect(
+    size: u64,
+    mut body: BoxStream<'static, Result<Bytes, StorageError>>,
+) -> Result<Bytes, StorageError> {
+    let mut whole = Vec::with_capacity(usize::try_from(size.min(hot::LARGEST)).expect("at most LARGEST"));
+    while let Some(piece) = body.try_next().await? {
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.into())
+}
+
+/// What an error says of the credentials.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    /// They are expired or revoked.
+    Expired,
+    /// No, without a reason: the answer to HEAD has no body.
+    Unsaid,
+    /// It is about something else.
+    None,
+}
+
+fn refusal(error: &Error) -> Refusal {
+    const SAID: [&str; 5] =
+        ["ExpiredToken", "TokenRefreshRequired", "InvalidToken", "InvalidAccessKeyId", "RequestExpired"];
+    let text = chain(error);
+    if SAID.iter().any(|code| text.contains(code)) {
+        return Refusal::Expired;
+    }
+    match error {
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Refusal::Unsaid,
+        // S3 answers a HEAD with expired credentials by a bare 400.
+        _ if text.contains("400 Bad Request") && !text.contains("<Code>") => Refusal::Unsaid,
+        _ => Refusal::None,
+    }
+}
+
+/// An error and its causes in one line, without repeating what a cause's parent already says.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,169 @@
+//! How bytes become an object in a bucket: one conditional put when small, a multipart upload when large.
+
+use super::S3;
+use crate::storage::{Key, Spool, StorageError};
+use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use object_store::path::Path as ObjectPath;
+use object_store::{
+    Attribute, Attributes, Error, MultipartUpload, ObjectStore, PutMode, PutMultipartOptions, PutOptions,
+};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+/// Up to this many bytes go in one put; the memory a commit takes is this, or two parts.
+const SINGLE: u64 = 8 << 20;
+/// The smallest part S3 takes, and how many of them an upload may have.
+const PART: u64 = 5 << 20;
+const PARTS: u64 = 10_000;
+/// Parts of one upload on their way at a time.
+const AT_ONCE: usize = 2;
+
+impl S3 {
+    /// Stores a spool. Returns only when S3 has acknowledged an object of the spool's length.
+    pub(in crate::storage) async fn commit(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
+        let path = self.path(&key.path());
+        let length = spool.written();
+        let file = spool.file().try_clone().map_err(|e| StorageError::io("read", spool.path(), e))?;
+        let file = Arc::new(file);
+        if length <= SINGLE {
+            let bytes =
+                read(&file, 0, length).await.map_err(|e| StorageError::io("read", spool.path(), e))?;
+            return self.put(key, bytes).await;
+        }
+        if self.length(&path).await? == Some(length) {
+            return Ok(());
+        }
+        let upload = || self.multipart(&path, &file, length, key.media_type());
+        self.attempt("write", &path, upload).await?;
+        self.confirm(&path, length).await
+    }
+
+    /// Stores bytes at hand unless the object is there already.
+    pub(in crate::storage) async fn put(&self, key: &Key, bytes: Bytes) -> Result<(), StorageError> {
+        self.put_at(&self.path(&key.path()), bytes, key.media_type()).await
+    }
+
+    pub(in crate::storage) async fn put_at(
+        &self,
+        path: &ObjectPath,
+        bytes: Bytes,
+        media_type: &'static str,
+    ) -> Result<(), StorageError> {
+        let length = bytes.len() as u64;
+        let put = |mode: PutMode| {
+            let bytes = bytes.clone();
+            async move {
+                let options =
+                    PutOptions { mode, attributes: attributes(media_type), ..PutOptions::default() };
+                match self.store.put_opts(path, bytes.into(), options).await {
+                    Ok(_) => Ok(true),
+                    Err(Error::AlreadyExists { .. }) => Ok(false),
+                    Err(e) => Err(e),
+                }
+            }
+        };
+        match self.attempt("write", path, || put(PutMode::Create)).await {
+            Ok(true) => return Ok(()),
+            // "Exists" is also the answer to a put that raced with a deletion, and to our own put whose first
+            // answer was lost. An object of another length cannot have this digest: it is damaged.
+            Ok(false) if self.length(path).await? == Some(length) => return Ok(()),
+            Ok(false) => {}
+            Err(e) if repeatable(&e) => {}
+            Err(e) => return Err(e),
+        }
+        // The same bytes under the same key can be written twice.
+        self.attempt("write", path, || put(PutMode::Overwrite)).await.map(|_| ())
+    }
+
+    async fn multipart(
+        &self,
+        path: &ObjectPath,
+        file: &Arc<File>,
+        length: u64,
+        media_type: &'static str,
+    ) -> Result<(), Error> {
+        let options =
+            PutMultipartOptions { attributes: attributes(media_type), ..PutMultipartOptions::default() };
+        let mut upload = Upload(Some(self.store.put_multipart_opts(path, options).await?));
+        let part = PART.max(length.div_ceil(PARTS));
+        let mut under_way = FuturesUnordered::new();
+        let mut from = 0;
+        while from < length {
+            let piece = read(file, from, part.min(length - from)).await;
+            let piece = piece.map_err(|e| Error::Generic { store: "spool", source: Box::new(e) })?;
+            from += piece.len() as u64;
+            under_way.push(upload.parts().put_part(piece.into()));
+            if under_way.len() == AT_ONCE {
+                under_way.next().await.unwrap_or(Ok(()))?;
+            }
+        }
+        while let Some(done) = under_way.next().await {
+            done?;
+        }
+        upload.parts().complete().await?;
+        upload.0 = None;
+        Ok(())
+    }
+
+    /// Asks S3 for what was just written.
+    async fn confirm(&self, path: &ObjectPath, expected: u64) -> Result<(), StorageError> {
+        match self.length(path).await? {
+            Some(length) if length == expected => Ok(()),
+            found => Err(StorageError::Length { object: self.name(path), expected, got: found.unwrap_or(0) }),
+        }
+    }
+
+    /// Begins and aborts a multipart upload, to find out whether that is permitted.
+    pub(in crate::storage) async fn try_multipart(&self, path: &ObjectPath) -> Result<(), StorageError> {
+        let begin = || self.store.put_multipart_opts(path, PutMultipartOptions::default());
+        let mut upload = self.attempt("begin an upload of", path, begin).await?;
+        upload.abort().await.map_err(|e| self.error("abort an upload of", path, e))
+    }
+}
+
+/// An upload that is aborted unless completed, also when its future is dropped: unfinished parts cost money and
+/// show in no listing.
+struct Upload(Option<Box<dyn MultipartUpload>>);
+
+impl Upload {
+    fn parts(&mut self) -> &mut Box<dyn MultipartUpload> {
+        self.0.as_mut().expect("taken only when complete")
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let (Some(mut upload), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { upload.abort().await });
+        }
+    }
+}
+
+/// Whether a conditional put that failed may succeed without its condition: the connection broke (the client library
+/// repeats only what surely was not sent), or the server does not know conditions. Other answers were retried already.
+fn repeatable(error: &StorageError) -> bool {
+    match error {
+        StorageError::S3 { source, .. } => {
+            let text = super::chain(source.as_ref());
+            !text.contains("Server returned") || text.contains("501 Not Implemented")
+        }
+        _ => false,
+    }
+}
+
+fn attributes(media_type: &'static str) -> Attributes {
+    Attributes::from_iter([(Attribute::ContentType, media_type)])
+}
+
+/// Reads a part of a spool off the async threads.
+async fn read(file: &Arc<File>, from: u64, length: u64) -> std::io::Result<Bytes> {
+    let file = Arc::clone(file);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut bytes = vec![0; usize::try_from(length).map_err(std::io::Error::other)?];
+        file.read_exact_at(&mut bytes, from)?;
+        Ok(Bytes::from(bytes))
+    });
+    reading.await.map_err(std::io::Error::other)?
+}

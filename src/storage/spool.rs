@@ -1,0 +1,170 @@
+//! A file that is being written and is not an object yet, and what becomes of it when its writer dies.
+
+use super::StorageError;
+use crate::config::StorageClass;
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::sync::LazyLock;
+use tempfile::NamedTempFile;
+
+/// Told apart in names: spools of this process, and of others. File locks alone do not do that on NFS, where a
+/// process does not conflict with itself.
+static OURS: LazyLock<String> = LazyLock::new(|| format!("spool-{:016x}-", rand::random::<u64>()));
+
+/// A file being written that is not an object yet: in the class's own directory (disk) or in a local directory
+/// (S3). Dropped without [`super::Storage::commit`], it is removed.
+#[derive(Debug)]
+pub struct Spool {
+    file: NamedTempFile,
+    written: u64,
+    class: StorageClass,
+}
+
+impl Spool {
+    /// The file, so that others can read what is written so far.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Appends. Blocking: call it off the async threads, or with small pieces. [`StorageError::io`] gives the error
+    /// its meaning (a full disk).
+    pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.as_file_mut().write_all(bytes)?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Bytes written so far.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The class it was opened for; only objects of this class can be made of it.
+    #[must_use]
+    pub fn class(&self) -> StorageClass {
+        self.class
+    }
+
+    /// A new, empty file of mode 0600 in `dir`, locked for as long as it lives so that a sweep leaves it alone.
+    pub(super) fn create(dir: &Path, class: StorageClass) -> Result<Spool, StorageError> {
+        let failed = |e| StorageError::io("create a file in", dir, e);
+        loop {
+            let file = tempfile::Builder::new()
+                .prefix(OURS.as_str())
+                .permissions(std::fs::Permissions::from_mode(0o600))
+                .tempfile_in(dir)
+                .map_err(failed)?;
+            // A file system without locks is no reason to refuse: sweeps then go by age.
+            let taken = matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
+            // Another process's sweep may have come between creation and lock.
+            if !taken && file.as_file().metadata().map_err(failed)?.nlink() > 0 {
+                return Ok(Spool { file, written: 0, class });
+            }
+        }
+    }
+
+    pub(super) fn into_file(self) -> NamedTempFile {
+        self.file
+    }
+
+    pub(super) fn file(&self) -> &File {
+        self.file.as_file()
+    }
+}
+
+/// Makes the directory of spools, mode 0700, whose parent exists. In a shared parent such as `/tmp` somebody else
+/// may have made it first.
+pub(super) fn prepare(dir: &Path) -> Result<(), StorageError> {
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(StorageError::io("create the directory", dir, e));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    // SECURITY: a link or a directory of another user would let that user read or replace what is stored.
+    let found = dir.symlink_metadata().map_err(|e| StorageError::io("look at", dir, e))?;
+    if !found.is_dir() || found.uid() != nix::unistd::geteuid().as_raw() {
+        let why =
+            io::Error::new(io::ErrorKind::PermissionDenied, "it is not a directory of this user; remove it");
+        return Err(StorageError::io("keep unfinished files in", dir, why));
+    }
+    if found.mode() & 0o077 != 0 {
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
+            .map_err(|e| StorageError::io("set mode 0700 of", dir, e))?;
+    }
+    Ok(())
+}
+
+/// Removes the spools in `dir` whose writer is gone; tells how many.
+pub(super) fn sweep(dir: &Path) -> Result<usize, StorageError> {
+    let failed = |e| StorageError::io("list", dir, e);
+    let mut removed = 0;
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if name.starts_with("spool-") && !name.starts_with(OURS.as_str()) && abandoned(&entry.path()) {
+            removed += usize::from(std::fs::remove_file(entry.path()).is_ok());
+        }
+    }
+    Ok(removed)
+}
+
+/// Whether nobody writes the file any more. The lock taken here ends with the function; a creator that was between
+/// creation and lock then finds its file without a name and makes another.
+fn abandoned(path: &Path) -> bool {
+    const OLD: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+    let Ok(file) = File::open(path) else { return false };
+    match file.try_lock() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(_)) => {
+            let modified = file.metadata().and_then(|m| m.modified()).ok();
+            modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > OLD)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spool_is_private_and_vanishes_when_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = Spool::create(dir.path(), StorageClass::Cran).unwrap();
+        spool.write_all(b"half").unwrap();
+        assert_eq!(spool.path().metadata().unwrap().mode() & 0o7777, 0o600);
+        assert_eq!((spool.written(), std::fs::read(spool.path()).unwrap()), (4, b"half".to_vec()));
+        let path = spool.path().to_owned();
+        drop(spool);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_sweep_takes_what_the_dead_left_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let alive = Spool::create(dir.path(), StorageClass::Cran).unwrap();
+        std::fs::write(dir.path().join("spool-0000000000000000-dead"), "half").unwrap();
+        let other = dir.path().join("spool-1111111111111111-live");
+        std::fs::write(&other, "half").unwrap();
+        let held = File::open(&other).unwrap();
+        held.lock().unwrap();
+        std::fs::write(dir.path().join("notes.txt"), "not ours").unwrap();
+        assert_eq!(sweep(dir.path()).unwrap(), 1);
+        assert!(alive.path().exists() && other.exists() && dir.path().join("notes.txt").exists());
+    }
+
+    #[test]
+    fn a_link_planted_where_spools_go_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, target) = (dir.path().join("link"), dir.path().join("target"));
+        std::fs::create_dir(&target).unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert!(prepare(&link).unwrap_err().to_string().contains("not a directory of this user"));
+    }
+}

@@ -1,10 +1,21 @@
 //! Jobs under way: one of a key at a time, progress that can be watched, and the schedule.
 
-use std::sync::Arc;
+pub mod schedule;
 
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::model::time::Timestamp;
+
+/// How long a job that ended can be asked for, so that a command line that polls slowly still learns how it went.
+const KEPT: Duration = Duration::from_secs(3600);
+
+/// How many of those there may be: the oldest go first.
+const KEPT_AT_MOST: usize = 1000;
 
 /// How far a job is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +52,23 @@ pub struct Job {
     pub state: watch::Receiver<JobState>,
 }
 
+impl Job {
+    /// Waits for the end: the sentence for people, or the reason of the failure.
+    pub async fn ended(&self) -> Result<String, String> {
+        let mut state = self.state.clone();
+        let end = state.wait_for(|state| !matches!(state, JobState::Running(_))).await;
+        match end.as_deref() {
+            Ok(JobState::Done(text)) => Ok(text.clone()),
+            Ok(JobState::Failed(reason)) => Err(reason.clone()),
+            // The sender is only dropped after it wrote how the job ended.
+            Ok(JobState::Running(_)) | Err(_) => Err(STOPPED.to_owned()),
+        }
+    }
+}
+
+/// The reason of a job whose task was dropped: the runtime went down with the server.
+const STOPPED: &str = "the server stopped before the job was done";
+
 /// Handed to the work so that it can say how far it is.
 #[derive(Clone)]
 pub struct Reporter {
@@ -48,10 +76,16 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Says how far the job is.
+    /// Says how far the job is. After the end it has no effect.
     pub fn progress(&self, phase: impl Into<String>, done: u64, total: Option<u64>) {
-        let _ = (phase.into(), done, total, &self.state);
-        todo!()
+        let now = JobState::Running(Progress { phase: phase.into(), done, total });
+        self.state.send_if_modified(|state| match state {
+            JobState::Running(_) if *state != now => {
+                *state = now;
+                true
+            }
+            JobState::Running(_) | JobState::Done(_) | JobState::Failed(_) => false,
+        });
     }
 }
 
@@ -63,31 +97,191 @@ pub enum Started {
     Attached(Job),
 }
 
+impl Started {
+    /// The job, begun by this call or not.
+    #[must_use]
+    pub fn job(&self) -> &Job {
+        match self {
+            Started::New(job) | Started::Attached(job) => job,
+        }
+    }
+}
+
 /// The registry; cloning shares it.
 #[derive(Clone, Default)]
-pub struct Jobs {}
+pub struct Jobs {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    last: u64,
+    running: HashMap<String, u64>,
+    jobs: BTreeMap<u64, Entry>,
+}
+
+struct Entry {
+    job: Job,
+    ended: Option<Instant>,
+}
 
 impl Jobs {
     /// Starts `work` unless a job of the same key is under way. The work's `Ok` text is the sentence for people.
+    /// Needs a tokio runtime.
     pub fn start<F, Fut>(&self, key: &str, now: Timestamp, work: F) -> Started
     where
         F: FnOnce(Reporter) -> Fut,
         Fut: Future<Output = Result<String, String>> + Send + 'static,
     {
-        let _ = (key, now, work);
-        todo!()
+        let mut inner = self.inner.lock();
+        inner.forget_old(Instant::now());
+        if let Some(entry) = inner.running.get(key).and_then(|id| inner.jobs.get(id)) {
+            return Started::Attached(entry.job.clone());
+        }
+        inner.last += 1;
+        let id = inner.last;
+        let begun = Progress { phase: "starting".to_owned(), done: 0, total: None };
+        let (sender, state) = watch::channel(JobState::Running(begun));
+        let sender = Arc::new(sender);
+        let job = Job { id, key: key.to_owned(), started_at: now, state };
+        inner.running.insert(job.key.clone(), id);
+        inner.jobs.insert(id, Entry { job: job.clone(), ended: None });
+        drop(inner);
+        let end = End { jobs: self.clone(), id, sender: sender.clone(), outcome: None };
+        let work = work(Reporter { state: sender });
+        tokio::spawn(async move {
+            // Moved in whole: captured field by field, it would be dropped before the task begins.
+            let mut end = end;
+            end.outcome = Some(work.await);
+        });
+        Started::New(job)
     }
 
     /// A job by its number, also one that ended within the last hour.
     #[must_use]
     pub fn get(&self, id: u64) -> Option<Job> {
-        let _ = id;
-        todo!()
+        let mut inner = self.inner.lock();
+        inner.forget_old(Instant::now());
+        inner.jobs.get(&id).map(|entry| entry.job.clone())
     }
 
-    /// Jobs under way.
+    /// Jobs under way, the oldest first.
     #[must_use]
     pub fn running(&self) -> Vec<Job> {
-        todo!()
+        let inner = self.inner.lock();
+        inner.jobs.values().filter(|entry| entry.ended.is_none()).map(|entry| entry.job.clone()).collect()
+    }
+}
+
+impl Inner {
+    fn forget_old(&mut self, now: Instant) {
+        let recent = |ended| now.saturating_duration_since(ended) < KEPT;
+        self.jobs.retain(|_, entry| entry.ended.is_none_or(recent));
+        let ended = self.jobs.values().filter(|entry| entry.ended.is_some()).count();
+        let mut surplus = ended.saturating_sub(KEPT_AT_MOST);
+        self.jobs.retain(|_, entry| {
+            let goes = surplus > 0 && entry.ended.is_some();
+            surplus -= usize::from(goes);
+            !goes
+        });
+    }
+}
+
+/// Writes the end of a job when its task is over, also when the task was dropped or panicked on its way: whoever
+/// waits must never wait for ever, and the key must be free again.
+struct End {
+    jobs: Jobs,
+    id: u64,
+    sender: Arc<watch::Sender<JobState>>,
+    outcome: Option<Result<String, String>>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut inner = self.jobs.inner.lock();
+        if let Some(entry) = inner.jobs.get_mut(&self.id) {
+            entry.ended = Some(Instant::now());
+            let key = entry.job.key.clone();
+            inner.running.remove(&key);
+        }
+        // Under the lock: whoever sees the end may start the next job of the key.
+        self.sender.send_replace(match self.outcome.take() {
+            Some(Ok(text)) => JobState::Done(text),
+            Some(Err(reason)) => JobState::Failed(reason),
+            None => JobState::Failed(STOPPED.to_owned()),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(started: &Started) -> (bool, u64) {
+        (matches!(started, Started::New(_)), started.job().id)
+    }
+
+    #[tokio::test]
+    async fn the_second_of_a_key_attaches_until_the_first_ended() {
+        let jobs = Jobs::default();
+        let (go, wait) = tokio::sync::oneshot::channel::<()>();
+        let first = jobs.start("sync:cran", Timestamp(1), |report| async move {
+            report.progress("reading", 1, Some(2));
+            let _ = wait.await;
+            Ok("done".to_owned())
+        });
+        let second = jobs.start("sync:cran", Timestamp(2), |_| async { Ok(String::new()) });
+        let other = jobs.start("sync:pypi", Timestamp(2), |_| async { Err("no".to_owned()) });
+        assert_eq!((id(&first), id(&second), id(&other)), ((true, 1), (false, 1), (true, 2)));
+        assert_eq!(other.job().ended().await, Err("no".to_owned()));
+        assert_eq!(jobs.running().len(), 1);
+        go.send(()).expect("the job waits");
+        assert_eq!(second.job().ended().await, Ok("done".to_owned()));
+        assert!(jobs.running().is_empty() && jobs.get(1).is_some());
+        assert_eq!(id(&jobs.start("sync:cran", Timestamp(3), |_| async { Ok(String::new()) })), (true, 3));
+    }
+
+    #[tokio::test]
+    async fn progress_can_be_watched() {
+        let jobs = Jobs::default();
+        let (go, wait) = tokio::sync::oneshot::channel::<()>();
+        let started = jobs.start("k", Timestamp(1), |report| async move {
+            report.progress("writing", 2, Some(5));
+            let _ = wait.await;
+            Ok(String::new())
+        });
+        let mut state = started.job().state.clone();
+        let want = JobState::Running(Progress { phase: "writing".to_owned(), done: 2, total: Some(5) });
+        state.wait_for(|now| *now == want).await.expect("it runs");
+        go.send(()).expect("it waits");
+        assert!(started.job().ended().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_or_is_dropped_has_failed_and_frees_its_key() {
+        let jobs = Jobs::default();
+        let job = jobs.start("k", Timestamp(1), |_| async { panic!("a bug") }).job().clone();
+        assert_eq!(job.ended().await, Err(STOPPED.to_owned()));
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+        let job = {
+            let _inside = runtime.enter();
+            jobs.start("k", Timestamp(2), |_| std::future::pending()).job().clone()
+        };
+        runtime.shutdown_background();
+        assert_eq!(job.ended().await, Err(STOPPED.to_owned()));
+        assert!(jobs.running().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_ended_is_kept_for_an_hour_and_is_bounded() {
+        let jobs = Jobs::default();
+        for n in 0..1500 {
+            let job = jobs.start(&n.to_string(), Timestamp(n), |_| async { Ok(String::new()) }).job().clone();
+            job.ended().await.expect("it ends");
+        }
+        assert!(jobs.get(1).is_none() && jobs.get(1500).is_some());
+        jobs.inner.lock().forget_old(Instant::now() + KEPT);
+        assert!(jobs.get(1500).is_none());
     }
 }

@@ -80,7 +80,7 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777 - 30);
         assert_eq!(retry_after(" 120 ", now), Some(120));
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(30));
-        assert_eq!(retry_after("Sun, 06 Nov 1984 08:49:37 GMT", now), Some(0));
+        assert_eq!(retry_after("Tue, 06 Nov 1984 08:49:37 GMT", now), Some(0));
         assert_eq!(retry_after("soon", now), None);
     }
 }

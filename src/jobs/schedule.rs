@@ -1,0 +1,155 @@
+//! When scheduled work runs: cron in UTC, what was missed, and the job of every night.
+
+use std::time::Duration;
+
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+
+use crate::model::time::{Clock, Day, SECOND, Timestamp};
+
+/// A sleep is cut into pieces of this length, so that a clock that was set, or a machine that slept, is noticed.
+const NAP: Duration = Duration::from_secs(30);
+
+/// How long after midnight UTC the job of the night runs: clocks of several nodes agree to the second.
+const AFTER_MIDNIGHT: i64 = 5 * SECOND;
+
+/// A cron expression of five fields, in UTC.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    cron: Cron,
+}
+
+/// A text that is no schedule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{text}' is no schedule: give the five cron fields minute, hour, day, month and weekday, such as '0 0 * * *' \
+     ({reason})"
+)]
+pub struct BadSchedule {
+    text: String,
+    reason: String,
+}
+
+impl std::str::FromStr for Schedule {
+    type Err = BadSchedule;
+
+    fn from_str(text: &str) -> Result<Schedule, BadSchedule> {
+        let bad = |reason: String| BadSchedule { text: text.chars().take(80).collect(), reason };
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        let cron = parser.parse(text).map_err(|e| bad(e.to_string()))?;
+        Ok(Schedule { cron })
+    }
+}
+
+impl Schedule {
+    /// The first run after `now`; `None` when there is none (`0 0 30 2 *`).
+    #[must_use]
+    pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
+        let now = jiff::Timestamp::from_microsecond(now.0).ok()?.to_zoned(jiff::tz::TimeZone::UTC);
+        let next = self.cron.find_next_occurrence(&now, false).ok()?;
+        Some(Timestamp(next.timestamp().as_microsecond()))
+    }
+
+    /// True when a run was due between the last success and `now`: the server was down, or that run failed. What
+    /// never ran is missed from the first moment, so that a new server need not wait until midnight.
+    #[must_use]
+    pub fn missed(&self, last: Option<Timestamp>, now: Timestamp) -> bool {
+        match last {
+            None => true,
+            Some(last) => self.next(last).is_some_and(|due| due <= now),
+        }
+    }
+}
+
+/// Sleeps until `clock` shows `until`.
+pub async fn sleep_until(clock: &Clock, until: Timestamp) {
+    loop {
+        let left = until.0.saturating_sub(clock().0);
+        let Ok(left @ 1..) = u64::try_from(left) else { return };
+        tokio::time::sleep(Duration::from_micros(left).min(NAP)).await;
+    }
+}
+
+/// Calls `work` with each day that ended: at once with yesterday, which may have been missed, then five seconds
+/// after every midnight UTC. Runs until it is dropped. `work` is told of a day twice when the server starts again.
+pub async fn nightly<Fut: Future<Output = ()>>(clock: &Clock, work: impl Fn(Day) -> Fut) {
+    loop {
+        let today = clock().day();
+        work(Timestamp(today.start().0 - 1).day()).await;
+        sleep_until(clock, night_after(today)).await;
+    }
+}
+
+fn night_after(today: Day) -> Timestamp {
+    Timestamp(today.end().0 + AFTER_MIDNIGHT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp(text.parse::<jiff::Timestamp>().expect("an instant").as_microsecond())
+    }
+
+    fn schedule(text: &str) -> Schedule {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn five_fields_in_utc() {
+        let next = |text: &str, now: &str| schedule(text).next(at(now)).map(|t| t.to_string());
+        let is = |text: &str| Some(text.to_owned());
+        assert_eq!(next("0 0 * * *", "2026-03-01T00:00:00Z"), is("2026-03-02T00:00:00Z"));
+        assert_eq!(next("0 0 * * *", "2026-02-28T23:59:59.5Z"), is("2026-03-01T00:00:00Z"));
+        assert_eq!(next("*/15 6 * * MON", "2026-03-01T00:00:00Z"), is("2026-03-02T06:00:00Z"));
+        assert_eq!(next("0 12 29 2 *", "2026-01-01T00:00:00Z"), is("2028-02-29T12:00:00Z"));
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_an_example() {
+        for bad in ["", "* * * *", "0 0 0 * * *", "0 0 * * * 2027", "61 0 * * *", "every day", "a b c d e"] {
+            let error = bad.parse::<Schedule>().expect_err(bad).to_string();
+            assert!(error.contains("'0 0 * * *'"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_due_while_the_server_was_down_is_missed() {
+        let nightly = schedule("0 0 * * *");
+        let now = at("2026-03-02T09:00:00Z");
+        assert!(nightly.missed(None, now));
+        assert!(nightly.missed(Some(at("2026-03-01T23:59:00Z")), now));
+        assert!(!nightly.missed(Some(at("2026-03-02T00:00:01Z")), now));
+        // A clock that was set back must not sync in a loop.
+        assert!(!nightly.missed(Some(at("2026-03-05T00:00:00Z")), now));
+    }
+
+    #[tokio::test]
+    async fn the_night_job_begins_with_yesterday_and_waits_for_the_next_midnight() {
+        let clock: Clock = Arc::new(|| at("2026-03-01T12:00:00Z"));
+        let (days, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let night = nightly(&clock, |day| {
+            let _ = days.send(day.to_string());
+            async {}
+        });
+        tokio::select! {
+            () = night => unreachable!("it runs until it is dropped"),
+            first = seen.recv() => assert_eq!(first.as_deref(), Some("2026-02-28")),
+        }
+        assert!(seen.try_recv().is_err());
+        assert_eq!(night_after(at("2026-03-01T12:00:00Z").day()), at("2026-03-02T00:00:05Z"));
+    }
+
+    #[tokio::test]
+    async fn an_instant_that_passed_is_not_slept_for() {
+        let now = Arc::new(AtomicI64::new(0));
+        let shown = now.clone();
+        let clock: Clock = Arc::new(move || Timestamp(shown.fetch_add(SECOND / 100, Ordering::SeqCst)));
+        sleep_until(&clock, Timestamp(-1)).await;
+        sleep_until(&clock, Timestamp(SECOND / 25)).await;
+        assert!(now.load(Ordering::SeqCst) > SECOND / 25);
+    }
+}

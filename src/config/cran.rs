@@ -1,10 +1,33 @@
 //! `[CRAN]`.
 
+use super::address::{self, UrlFor, without_userinfo};
+use super::reader::Reader;
+use super::value;
+
 /// `[CRAN]`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Cran {
-    /// `https://`, `http://` or `file://` of a CRAN-like mirror, no trailing slash.
+    /// `https://`, `http://` or `file:///` of a CRAN-like mirror, no trailing slash; may hold user and password.
     pub url: String,
     /// Cron, five fields, UTC; default `0 0 * * *`.
     pub sync_schedule: String,
+}
+
+impl Cran {
+    pub(super) fn read(reader: &Reader<'_>) -> Cran {
+        Cran {
+            url: reader.value("CRAN", "URL", |text| address::url(text, UrlFor::Mirror)),
+            sync_schedule: reader.value("CRAN", "SyncSchedule", value::cron),
+        }
+    }
+}
+
+// SECURITY: user and password of the URL are left out.
+impl std::fmt::Debug for Cran {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cran")
+            .field("url", &without_userinfo(&self.url))
+            .field("sync_schedule", &self.sync_schedule)
+            .finish()
+    }
 }

@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::address::{self, UrlFor};
+use super::problem::About;
+use super::reader::Reader;
 use super::server::Secret;
+use super::value;
 
 /// Which database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -38,4 +42,38 @@ pub struct Postgres {
     pub url: Option<Secret>,
     /// The password, when the URL has none.
     pub password: Option<Secret>,
+}
+
+impl Database {
+    pub(super) fn read(reader: &Reader<'_>) -> Database {
+        Database {
+            provider: reader.value("Database", "Provider", |text| {
+                value::choice(text, &["sqlite", "postgres"]).map(|word| match word {
+                    "postgres" => Provider::Postgres,
+                    _ => Provider::Sqlite,
+                })
+            }),
+            connection_timeout: reader.value("Database", "ConnectionTimeout", value::duration),
+        }
+    }
+}
+
+impl Sqlite {
+    pub(super) fn read(reader: &Reader<'_>) -> Sqlite {
+        Sqlite { dir: reader.value("SQLite", "Dir", value::path) }
+    }
+}
+
+impl Postgres {
+    /// With `Database.Provider = postgres` the URL must be there.
+    pub(super) fn read(reader: &mut Reader<'_>, provider: Provider) -> Postgres {
+        if provider == Provider::Postgres && !reader.is_set("Postgres", None, "URL") {
+            let message = "must be set with Database.Provider = postgres: postgres://user@host/database";
+            reader.error(About::Settings, "Postgres", None, "URL", message);
+        }
+        Postgres {
+            url: reader.optional("Postgres", "URL", |text| address::url(text, UrlFor::Postgres)).map(Secret),
+            password: reader.optional("Postgres", "Password", |text| Ok(text.to_owned())).map(Secret),
+        }
+    }
 }

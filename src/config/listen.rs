@@ -1,5 +1,8 @@
 //! `[HTTP]`, `[HTTPS]` and `[HTTPRedirect]`.
 
+use super::problem::About;
+use super::reader::Reader;
+use super::value;
 use std::path::PathBuf;
 
 /// An address to listen on: `:4242` (every address, IPv6 and IPv4) or `host:port`.
@@ -47,4 +50,95 @@ pub enum MinimumTls {
 pub struct HttpRedirect {
     /// A plain-HTTP listener that redirects to HTTPS.
     pub listen: Option<Listen>,
+}
+
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// The three listeners, checked against each other.
+pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
+    let https = Https {
+        listen: reader.optional("HTTPS", "Listen", value::listen),
+        certificate: reader.optional("HTTPS", "Certificate", value::path),
+        key: reader.optional("HTTPS", "Key", value::path),
+        permanent: reader.value("HTTPS", "Permanent", value::boolean),
+        minimum_tls: minimum_tls(reader),
+    };
+    let redirect = HttpRedirect { listen: reader.optional("HTTPRedirect", "Listen", value::listen) };
+    let tls = reader.is_set("HTTPS", None, "Listen");
+    // The default plain listener would serve in the clear what the administrator meant for TLS.
+    let plain = !tls || reader.is_set("HTTP", None, "Listen");
+    let http = Http { listen: if plain { reader.optional("HTTP", "Listen", value::listen) } else { None } };
+
+    if tls {
+        for name in ["Certificate", "Key"] {
+            if !reader.is_set("HTTPS", None, name) {
+                reader.error(
+                    About::Settings,
+                    "HTTPS",
+                    None,
+                    name,
+                    "must be set with HTTPS.Listen: the path of a PEM file",
+                );
+            }
+        }
+    } else {
+        if !reader.is_set("HTTP", None, "Listen") && http.listen.is_none() {
+            let message =
+                "is empty, and HTTPS.Listen is not set; set at least one of HTTP.Listen and HTTPS.Listen";
+            reader.error(About::Settings, "HTTP", None, "Listen", message);
+        }
+        if reader.is_set("HTTPRedirect", None, "Listen") {
+            let message = "needs HTTPS.Listen, the address to redirect to";
+            reader.error(About::Settings, "HTTPRedirect", None, "Listen", message);
+        }
+        for name in ["Certificate", "Key", "Permanent"] {
+            if reader.is_set("HTTPS", None, name) {
+                reader.warning(About::Effect, "HTTPS", None, name, "has no effect without HTTPS.Listen");
+            }
+        }
+    }
+    let named = [("HTTP", &http.listen), ("HTTPS", &https.listen), ("HTTPRedirect", &redirect.listen)];
+    let mut clashes = Vec::new();
+    for (later, (name, listen)) in named.iter().enumerate() {
+        for (other, earlier) in &named[..later] {
+            // Port 0 is a different port each time.
+            let port =
+                |listen: &Option<Listen>| listen.as_ref().map(|listen| listen.port).filter(|&port| port != 0);
+            if port(listen).is_some() && port(listen) == port(earlier) {
+                clashes.push((*name, format!("{other}.Listen and {name}.Listen using same value")));
+            }
+        }
+    }
+    for (name, message) in clashes {
+        reader.error(
+            About::Settings,
+            name,
+            None,
+            "Listen",
+            &format!("{message}; give each a port of its own"),
+        );
+    }
+    (http, https, redirect)
+}
+
+fn minimum_tls(reader: &mut Reader<'_>) -> MinimumTls {
+    let version =
+        reader.value("HTTPS", "MinimumTLS", |text| value::choice(text, &["1.0", "1.1", "1.2", "1.3"]));
+    match version {
+        "1.3" => MinimumTls::Tls13,
+        "1.2" => MinimumTls::Tls12,
+        old => {
+            let message = format!("TLS {old} is not spoken; the oldest version accepted is 1.2");
+            reader.warning(About::Effect, "HTTPS", None, "MinimumTLS", &message);
+            MinimumTls::Tls12
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! `[Logging]`.
 
+use super::reader::Reader;
+use super::value;
 use std::path::PathBuf;
 
 /// `[Logging]`.
@@ -41,4 +43,35 @@ pub enum LogLevel {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+impl Logging {
+    pub(super) fn read(reader: &Reader<'_>) -> Logging {
+        Logging {
+            system_log: reader.values("Logging", "SystemLog", value::log_destination),
+            level: reader.value("Logging", "SystemLogLevel", LogLevel::parse),
+            format: reader.value("Logging", "SystemLogFormat", |text| {
+                value::choice(text, &["TEXT", "JSON"]).map(|word| match word {
+                    "JSON" => LogFormat::Json,
+                    _ => LogFormat::Text,
+                })
+            }),
+        }
+    }
+}
+
+impl LogLevel {
+    /// Reads `trace`, `debug`, `info`, `warn` or `error` in any case.
+    ///
+    /// # Errors
+    /// Another word; the message lists the known ones.
+    pub fn parse(text: &str) -> Result<LogLevel, String> {
+        value::choice(text, &["TRACE", "DEBUG", "INFO", "WARN", "ERROR"]).map(|word| match word {
+            "TRACE" => LogLevel::Trace,
+            "DEBUG" => LogLevel::Debug,
+            "WARN" => LogLevel::Warn,
+            "ERROR" => LogLevel::Error,
+            _ => LogLevel::Info,
+        })
+    }
 }

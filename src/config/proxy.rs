@@ -1,5 +1,7 @@
 //! `[Proxy]`.
 
+use super::address::{self, UrlFor};
+use super::reader::Reader;
 use super::server::Secret;
 
 /// `[Proxy]`: the outbound proxy.
@@ -11,4 +13,15 @@ pub struct Proxy {
     pub user: Option<String>,
     /// Password, when the URL has none.
     pub password: Option<Secret>,
+}
+
+impl Proxy {
+    pub(super) fn read(reader: &Reader<'_>) -> Proxy {
+        let text = |text: &str| Ok(text.to_owned());
+        Proxy {
+            url: reader.optional("Proxy", "URL", |text| address::url(text, UrlFor::Proxy)).map(Secret),
+            user: reader.optional("Proxy", "User", text),
+            password: reader.optional("Proxy", "Password", text).map(Secret),
+        }
+    }
 }

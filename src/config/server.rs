@@ -1,5 +1,10 @@
 //! `[Server]`.
 
+use super::address::{self, UrlFor};
+use super::problem::About;
+use super::reader::Reader;
+use super::rows::LARGEST_BUFFER;
+use super::value;
 use std::path::PathBuf;
 
 /// `[Server]`.
@@ -44,5 +49,43 @@ pub struct Secret(pub String);
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("***")
+    }
+}
+
+impl Server {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Server {
+        let server = Server {
+            address: reader.optional("Server", "Address", |text| address::url(text, UrlFor::Server)),
+            data_dir: reader.value("Server", "DataDir", value::path),
+            temp_dir: reader.value("Server", "TempDir", value::path),
+            access_log: reader.value("Server", "AccessLog", value::path),
+            access_log_format: reader.value("Server", "AccessLogFormat", |text| {
+                value::choice(text, &["common", "combined"]).map(|word| match word {
+                    "common" => AccessLogFormat::Common,
+                    _ => AccessLogFormat::Combined,
+                })
+            }),
+            service_log: reader.optional("Server", "ServiceLog", value::path),
+            sock_file_dir: reader.value("Server", "SockFileDir", value::path),
+            package_rewrite_compression_level: reader
+                .value("Server", "PackageRewriteCompressionLevel", |text| value::integer(text, 1, 9))
+                .unsigned_abs()
+                .try_into()
+                .expect("is between 1 and 9"),
+            package_rewrite_buffer_size: reader
+                .value("Server", "PackageRewriteBufferSize", |text| value::size(text, 1, LARGEST_BUFFER))
+                .try_into()
+                .expect("is at most 1 GB"),
+            content_type_sniffing: reader.value("Server", "ContentTypeSniffing", value::boolean),
+        };
+        if server.temp_dir.starts_with(&server.data_dir) {
+            let message = format!(
+                "{} must not lie inside Server.DataDir, {}",
+                server.temp_dir.display(),
+                server.data_dir.display()
+            );
+            reader.error(About::Path, "Server", None, "TempDir", &message);
+        }
+        server
     }
 }

@@ -1,0 +1,158 @@
+//! URLs in the configuration: which schemes and parts each property takes, and how a URL is printed without secrets.
+
+use url::Url;
+
+/// What a URL property is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UrlFor {
+    /// The server's own public address: http or https, maybe a path prefix.
+    Server,
+    /// Where packages come from: http, https or file.
+    Mirror,
+    /// Another S3 server: http or https, no path.
+    S3,
+    /// An outbound proxy: `host:port`, or http, https, socks5, socks5h.
+    Proxy,
+    /// A PostgreSQL database.
+    Postgres,
+    /// Any http or https address.
+    Web,
+}
+
+/// Checks a URL and returns it without a slash at its end. Errors are the rest of a sentence; they hold no secret.
+pub(super) fn url(text: &str, purpose: UrlFor) -> Result<String, String> {
+    let schemes: &[&str] = match purpose {
+        UrlFor::Server | UrlFor::S3 | UrlFor::Web => &["http", "https"],
+        UrlFor::Mirror => &["https", "http", "file"],
+        UrlFor::Proxy => &["http", "https", "socks5", "socks5h"],
+        UrlFor::Postgres => &["postgres", "postgresql"],
+    };
+    // `proxy:3128` alone would be read as scheme and path.
+    let full = match purpose {
+        UrlFor::Proxy if !text.contains("://") => format!("http://{text}"),
+        UrlFor::Proxy | UrlFor::Server | UrlFor::Mirror | UrlFor::S3 | UrlFor::Postgres | UrlFor::Web => {
+            text.to_owned()
+        }
+    };
+    let one_of = || {
+        format!(
+            "must begin with {}",
+            schemes.iter().map(|s| format!("{s}://")).collect::<Vec<_>>().join(" or ")
+        )
+    };
+    if full.chars().any(char::is_whitespace) {
+        return Err("must not contain blanks; write %20".to_owned());
+    }
+    let (scheme, rest) = full.split_once("://").ok_or_else(one_of)?;
+    if !schemes.contains(&scheme.to_ascii_lowercase().as_str()) {
+        return Err(one_of());
+    }
+    let parsed = Url::parse(&full).map_err(|error| format!("is no URL: {error}"))?;
+    if scheme.eq_ignore_ascii_case("file") {
+        if !rest.starts_with('/') {
+            return Err(
+                "must hold an absolute path after file://, that is three slashes: file:///srv/mirror"
+                    .to_owned(),
+            );
+        }
+        if rest.contains(['?', '#']) {
+            return Err("must hold a path alone; write %3F and %23 for ? and #".to_owned());
+        }
+        let trimmed = full.trim_end_matches('/');
+        return Ok(if trimmed.len() < "file:///".len() { "file:///".to_owned() } else { trimmed.to_owned() });
+    }
+    if parsed.host_str().is_none_or(str::is_empty) && purpose != UrlFor::Postgres {
+        return Err("must name a host".to_owned());
+    }
+    if purpose == UrlFor::Postgres {
+        return Ok(text.to_owned());
+    }
+    if parsed.fragment().is_some() || (parsed.query().is_some() && purpose != UrlFor::Web) {
+        return Err("must not hold ? or #".to_owned());
+    }
+    let path = parsed.path().trim_matches('/');
+    match purpose {
+        UrlFor::S3 | UrlFor::Proxy if !path.is_empty() => return Err("must not hold a path".to_owned()),
+        UrlFor::Server | UrlFor::S3 if !parsed.username().is_empty() || parsed.password().is_some() => {
+            return Err("must not hold a user or a password".to_owned());
+        }
+        UrlFor::Server | UrlFor::Mirror | UrlFor::S3 | UrlFor::Proxy | UrlFor::Postgres | UrlFor::Web => {}
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// A URL fit to be printed: user and password are replaced by `***`.
+#[must_use]
+pub fn without_userinfo(url: &str) -> String {
+    let (scheme, rest) = url.find("://").map_or(("", url), |end| url.split_at(end + "://".len()));
+    // Up to the last `@`, wherever it is: a password with an unescaped `/` must not come through.
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}***@{host}"),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mirrors_are_web_addresses_or_directories() {
+        for (text, expected) in [
+            ("https://cloud.r-project.org/", "https://cloud.r-project.org"),
+            ("http://10.0.0.1:8080/cran", "http://10.0.0.1:8080/cran"),
+            ("file:///srv/mirror/", "file:///srv/mirror"),
+            ("file:///", "file:///"),
+            ("https://user:pw@mirror.example/cran", "https://user:pw@mirror.example/cran"),
+        ] {
+            assert_eq!(url(text, UrlFor::Mirror), Ok(expected.to_owned()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_mirror_is_refused_with_the_fix() {
+        let reason = |text| url(text, UrlFor::Mirror).unwrap_err();
+        assert_eq!(reason("ftp://x"), "must begin with https:// or http:// or file://");
+        assert!(reason("cloud.r-project.org").starts_with("must begin with"));
+        assert!(reason("/srv/mirror").starts_with("must begin with"));
+        assert!(reason("file://srv/mirror").contains("three slashes"));
+        assert!(reason("https://").starts_with("is no URL") || reason("https://").contains("host"));
+        assert!(reason("https://a b/").contains("%20"));
+        assert!(reason("https://x/?q").contains("must not hold"));
+        assert!(reason("file:///x#y").contains("%23"));
+    }
+
+    #[test]
+    fn the_servers_address_may_have_a_path_prefix_only() {
+        assert_eq!(url("https://h.example/rspm/", UrlFor::Server), Ok("https://h.example/rspm".to_owned()));
+        for text in ["file:///x", "https://u:p@h", "https://h/#a", "https://h?x", "h.example"] {
+            assert!(url(text, UrlFor::Server).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_may_be_host_and_port_alone() {
+        for text in ["proxy.example:3128", "http://u:p@proxy:3128", "socks5://proxy:1080", "u:p@proxy:3128"] {
+            assert_eq!(url(text, UrlFor::Proxy), Ok(text.to_owned()));
+        }
+        assert!(url("ftp://proxy:21", UrlFor::Proxy).is_err());
+        assert!(url("http://proxy/path", UrlFor::Proxy).is_err());
+    }
+
+    #[test]
+    fn databases_and_s3_servers_have_their_own_rules() {
+        assert!(url("postgres://u:p@h/db?sslmode=disable&search_path=x", UrlFor::Postgres).is_ok());
+        assert!(url("postgres:///db?host=/run/postgresql", UrlFor::Postgres).is_ok());
+        assert!(url("mysql://h/db", UrlFor::Postgres).is_err());
+        assert_eq!(url("http://127.0.0.1:9000/", UrlFor::S3), Ok("http://127.0.0.1:9000".to_owned()));
+        assert!(url("http://h/bucket", UrlFor::S3).is_err());
+    }
+
+    #[test]
+    fn printed_urls_hold_no_userinfo() {
+        assert_eq!(without_userinfo("https://u:p@h:1/x"), "https://***@h:1/x");
+        assert_eq!(without_userinfo("u:p@h:1"), "***@h:1");
+        assert_eq!(without_userinfo("https://u:p/w@h/x"), "https://***@h/x");
+        assert_eq!(without_userinfo("https://h/x"), "https://h/x");
+    }
+}

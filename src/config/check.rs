@@ -1,0 +1,105 @@
+//! The first two of the checks that `check-config` prints, as data: syntax, and names that are not known.
+
+use super::Loaded;
+use super::problem::{About, ConfigError, Notice};
+
+/// One check and its outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What was checked.
+    pub title: &'static str,
+    /// The outcome.
+    pub verdict: Verdict,
+    /// Findings, one line each.
+    pub findings: Vec<String>,
+}
+
+/// How a check ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// `[PASS]`.
+    Pass,
+    /// `[FAIL]`; the command ends with an error.
+    Fail,
+    /// `[INFO]`.
+    Info,
+}
+
+impl Check {
+    /// Fails when there are findings.
+    #[must_use]
+    pub fn of(title: &'static str, findings: Vec<String>) -> Check {
+        let verdict = if findings.is_empty() { Verdict::Pass } else { Verdict::Fail };
+        Check { title, verdict, findings }
+    }
+}
+
+/// What [`super::load`] gave, as checks: syntax and value types; unknown names; and, after these two and only when
+/// there is something to tell, properties without effect ([`Verdict::Info`]).
+///
+/// Findings about [`About::Path`] and [`About::Settings`] belong to the checks that look at the machine; these take
+/// them from [`ConfigError::errors`].
+#[must_use]
+pub fn checks(loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
+    let (errors, warnings): (&[Notice], &[Notice]) = match loaded {
+        Ok(loaded) => (&[], &loaded.warnings),
+        Err(ConfigError::Invalid { errors, warnings }) => (errors, warnings),
+        Err(error @ ConfigError::Unreadable { .. }) => {
+            return vec![Check::of(SYNTAX, vec![error.to_string()]), Check::of(NAMES, Vec::new())];
+        }
+    };
+    let lines = |notices: &[Notice], about| -> Vec<String> {
+        notices.iter().filter(|notice| notice.about == about).map(Notice::to_string).collect()
+    };
+    let mut checks =
+        vec![Check::of(SYNTAX, lines(errors, About::Syntax)), Check::of(NAMES, lines(warnings, About::Name))];
+    let effects = lines(warnings, About::Effect);
+    if !effects.is_empty() {
+        checks.push(Check { title: "Properties without effect", verdict: Verdict::Info, findings: effects });
+    }
+    checks
+}
+
+const SYNTAX: &str = "Configuration file syntax";
+const NAMES: &str = "Unknown sections and properties";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    fn verdicts(text: &str) -> Vec<(Verdict, usize)> {
+        checks(&parse("f", text.as_bytes(), []))
+            .iter()
+            .map(|check| (check.verdict, check.findings.len()))
+            .collect()
+    }
+
+    #[test]
+    fn a_clean_file_passes() {
+        assert_eq!(verdicts("[HTTP]\nListen = :4242\n"), [(Verdict::Pass, 0), (Verdict::Pass, 0)]);
+    }
+
+    #[test]
+    fn syntax_fails_and_unknown_names_fail_beside_it() {
+        let found = verdicts("[HTTP]\nListen\n[Sever]\n[Server]\nX = 1\nPackageRewriteBufferSize = big\n");
+        assert_eq!(found, [(Verdict::Fail, 2), (Verdict::Fail, 2)]);
+    }
+
+    #[test]
+    fn unknown_names_alone_let_the_server_start_and_fail_the_check() {
+        assert!(parse("f", b"[Sever]\n", []).is_ok());
+        assert_eq!(verdicts("[Sever]\n"), [(Verdict::Pass, 0), (Verdict::Fail, 1)]);
+    }
+
+    #[test]
+    fn properties_without_effect_are_told() {
+        assert_eq!(verdicts("[Git]\nPollInterval = 5m\n")[2], (Verdict::Info, 1));
+    }
+
+    #[test]
+    fn a_missing_file_fails_the_first_check() {
+        let found = checks(&crate::config::load(std::path::Path::new("/nonexistent/x.gcfg"), []));
+        assert_eq!(found[0].verdict, Verdict::Fail);
+    }
+}

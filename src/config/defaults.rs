@@ -1,0 +1,86 @@
+//! The text of `rstudio-pm.gcfg.defaults`: every property with its default, commented out.
+
+use std::fmt::Write;
+
+use super::rows::SECTIONS;
+use super::storage::StorageClass;
+use super::table::{Effect, Section, SubName, plain_default};
+
+/// The whole file. Prose begins with `; `, a property with `;` alone, so that it can be uncommented by machine too.
+#[must_use]
+pub fn text() -> String {
+    let mut out = String::from(
+        "; Every section and property of rstudio-pm.gcfg with its default.\n\
+         ; This file is not read: copy what you change into /etc/rstudio-pm/rstudio-pm.gcfg.\n",
+    );
+    for section in SECTIONS {
+        let classes = StorageClass::ALL.map(StorageClass::as_str);
+        match section.sub {
+            SubName::Never | SubName::ClassOrNone => write_section(&mut out, section, None),
+            SubName::Class => classes.iter().for_each(|class| write_section(&mut out, section, Some(class))),
+            SubName::Free => write_section(&mut out, section, Some("name")),
+        }
+    }
+    out
+}
+
+fn write_section(out: &mut String, section: &Section, sub: Option<&str>) {
+    let heading = super::merged::heading(section.name, sub);
+    let _ = write!(out, "\n; {}\n{heading}\n", section.sentence);
+    for property in section.properties {
+        let effect = match property.effect {
+            Effect::Since(_) => "",
+            Effect::NotYet => " (No effect yet.)",
+            Effect::Obsolete => " (No effect.)",
+        };
+        let _ = writeln!(out, "; {}{effect}", property.sentence);
+        let default = plain_default(property, sub.unwrap_or_default());
+        for value in default.split(", ") {
+            let space = if value.is_empty() { "" } else { " " };
+            let _ = writeln!(out, ";{} ={space}{value}", property.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{About, parse};
+
+    fn config(text: &str) -> String {
+        let loaded = parse("rstudio-pm.gcfg.defaults", text.as_bytes(), []).expect("valid");
+        let other = loaded.warnings.iter().find(|warning| warning.about != About::Effect);
+        assert_eq!(other, None);
+        format!("{:#?}", loaded.config)
+    }
+
+    #[test]
+    fn commented_out_it_is_the_defaults() {
+        assert_eq!(config(&text()), config(""));
+        assert_eq!(parse("f", text().as_bytes(), []).expect("valid").warnings, []);
+    }
+
+    #[test]
+    fn uncommented_where_the_default_has_a_value_it_is_the_defaults() {
+        let mut uncommented = 0;
+        let line = |line: &str| match line.strip_prefix(';').filter(|rest| !rest.starts_with(' ')) {
+            Some(setting) if !setting.ends_with('=') => {
+                uncommented += 1;
+                setting.to_owned()
+            }
+            _ => line.to_owned(),
+        };
+        let text: Vec<String> = text().lines().map(line).collect();
+        assert!(uncommented > 50, "{uncommented}");
+        assert_eq!(config(&text.join("\n")), config(""));
+    }
+
+    #[test]
+    fn each_property_is_there_once_or_once_for_each_class() {
+        let text = text();
+        for section in SECTIONS {
+            assert!(text.contains(&format!("\n[{}", section.name)), "{}", section.name);
+        }
+        assert_eq!(text.matches("\n;Location = /var/lib/rstudio-pm/").count(), 9);
+    }
+}

@@ -1,0 +1,167 @@
+//! Environment variables on top of the file: `PACKAGEMANAGER_<SECTION>[_<SUB-NAME>]_<PROPERTY>`.
+
+use super::merged::{Settings, Value, unknown_property, unknown_section};
+use super::problem::{About, Notice, Origin};
+use super::table::{self, Property, Section, SubName};
+
+const PREFIX: &str = "PACKAGEMANAGER_";
+
+/// Variables of that prefix that are no properties: the encryption key's contents, and what clients read.
+const OTHERS: [&str; 5] = ["ENCRYPTION_KEY", "ADDRESS", "TOKEN", "SSO_TOKEN_FILE", "IDENTITY_TOKEN_FILE"];
+
+/// Puts the environment on top. A variable replaces all values of its property; those of a multi property are
+/// separated by commas. Variables that name nothing are reported.
+pub(super) fn apply(settings: &mut Settings, env: impl IntoIterator<Item = (String, String)>) -> Vec<Notice> {
+    let mut unknown = Vec::new();
+    let mut variables: Vec<(String, String)> = env.into_iter().collect();
+    variables.sort();
+    for (variable, text) in variables {
+        if variable == "TMPDIR" && text.starts_with('/') {
+            settings.temp_dir = Some(text);
+            continue;
+        }
+        let Some(rest) = variable.strip_prefix(PREFIX).filter(|rest| !OTHERS.contains(rest)) else {
+            continue;
+        };
+        match resolve(settings, rest) {
+            Ok((section, sub, property)) => {
+                settings.clear(section, sub.as_deref(), property);
+                let values: Vec<&str> =
+                    if property.multi { text.split(',').map(str::trim).collect() } else { vec![&text] };
+                for value in values {
+                    let value =
+                        Value { text: value.to_owned(), origin: Origin::Environment(variable.clone()) };
+                    settings.add(section, sub.clone(), property, value);
+                }
+            }
+            Err(message) => unknown.push(Notice {
+                about: About::Name,
+                origin: Origin::Environment(variable.clone()),
+                section: None,
+                property: None,
+                value: None,
+                message,
+            }),
+        }
+    }
+    unknown
+}
+
+/// How a sub-name is spelled in a variable: upper case, with `_` for all but letters and digits.
+fn spelled(sub: &str) -> String {
+    sub.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+}
+
+type Found = (&'static Section, Option<String>, &'static Property);
+
+fn resolve(settings: &Settings, rest: &str) -> Result<Found, String> {
+    let (section, rest) = rest.split_once('_').unwrap_or((rest, ""));
+    let section = table::section(section).ok_or_else(|| unknown_section(section))?;
+    let (sub, property) = match rest.rsplit_once('_') {
+        Some((sub, property)) => (Some(sub), property),
+        None => (None, rest),
+    };
+    let sub = match (section.sub, sub) {
+        (SubName::Free, Some(sub)) => {
+            let spelling = sub.to_ascii_uppercase();
+            let in_file = settings.subs(section).find(|known| spelled(known) == spelling).map(str::to_owned);
+            Some(in_file.unwrap_or_else(|| sub.to_ascii_lowercase()))
+        }
+        (SubName::Never | SubName::Class | SubName::ClassOrNone, _) | (SubName::Free, None) => {
+            section.sub_name(sub)?
+        }
+    };
+    let property = section.property(property).ok_or_else(|| unknown_property(section, property))?;
+    Ok((section, sub, property))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::merged::merge;
+    use crate::config::written::Written;
+
+    fn with(text: &str, variables: &[(&str, &str)]) -> (Settings, Vec<String>) {
+        let (mut settings, _) = merge(&Written::read("f", text.as_bytes()));
+        let env = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let unknown = apply(&mut settings, env);
+        (settings, unknown.iter().map(Notice::to_string).collect())
+    }
+
+    #[test]
+    fn a_variable_wins_over_the_file_and_is_its_origin() {
+        let (settings, unknown) =
+            with("[Postgres]\nPassword = a\n", &[("PACKAGEMANAGER_POSTGRES_PASSWORD", "b"), ("HOME", "/")]);
+        assert_eq!(unknown, [""; 0]);
+        let setting = settings.get("Postgres", None, "Password").expect("set");
+        let origin = Origin::Environment("PACKAGEMANAGER_POSTGRES_PASSWORD".to_owned());
+        assert_eq!(setting.values, [Value { text: "b".to_owned(), origin }]);
+    }
+
+    #[test]
+    fn sub_names_stand_between_section_and_property() {
+        let (settings, unknown) = with(
+            "[IdentityFederation \"my-k8s.x\"]\n",
+            &[
+                ("PACKAGEMANAGER_FILESTORAGE_CACHE_LOCATION", "/c"),
+                ("PACKAGEMANAGER_S3STORAGE_BUCKET", "all"),
+                ("PACKAGEMANAGER_S3STORAGE_PACKAGES_BUCKET", "one"),
+                ("PACKAGEMANAGER_IDENTITYFEDERATION_MY_K8S_AUDIENCE", "a"),
+            ],
+        );
+        assert_eq!(unknown, [""; 0]);
+        let text = |section, sub, property| {
+            settings.get(section, sub, property).map(|setting| setting.values[0].text.as_str())
+        };
+        assert_eq!(text("FileStorage", Some("cache"), "Location"), Some("/c"));
+        assert_eq!(text("S3Storage", None, "Bucket"), Some("all"));
+        assert_eq!(text("S3Storage", Some("packages"), "Bucket"), Some("one"));
+        assert_eq!(text("IdentityFederation", Some("my_k8s"), "Audience"), Some("a"));
+    }
+
+    #[test]
+    fn a_sub_name_of_the_file_is_met_by_its_spelling() {
+        let (settings, _) = with(
+            "[IdentityFederation \"my-k8s.x\"]\nIssuer = https://i\n",
+            &[("PACKAGEMANAGER_IDENTITYFEDERATION_MY_K8S_X_AUDIENCE", "a")],
+        );
+        assert!(settings.get("IdentityFederation", Some("my-k8s.x"), "Audience").is_some());
+    }
+
+    #[test]
+    fn multi_properties_are_separated_by_commas_and_replace_the_files() {
+        let (settings, _) = with(
+            "[Logging]\nSystemLog = /x.log\n",
+            &[("PACKAGEMANAGER_LOGGING_SYSTEMLOG", "STDERR, /y.log")],
+        );
+        let setting = settings.get("Logging", None, "SystemLog").expect("set");
+        assert_eq!(setting.values.iter().map(|v| v.text.as_str()).collect::<Vec<_>>(), ["STDERR", "/y.log"]);
+    }
+
+    #[test]
+    fn variables_of_clients_and_the_key_are_no_properties() {
+        let variables: Vec<_> =
+            OTHERS.iter().map(|name| (format!("{PREFIX}{name}"), "x".to_owned())).collect();
+        let mut settings = Settings::default();
+        assert_eq!(apply(&mut settings, variables), []);
+        assert_eq!(settings.iter().count(), 0);
+    }
+
+    #[test]
+    fn an_unknown_variable_is_reported_with_the_nearest_name() {
+        let (_, unknown) = with(
+            "",
+            &[
+                ("PACKAGEMANAGER_SERVER_DATADRI", "/x"),
+                ("PACKAGEMANAGER_SEVER_DATADIR", "/x"),
+                ("PACKAGEMANAGER_FILESTORAGE_CASHE_LOCATION", "/x"),
+                ("PACKAGEMANAGER_", "x"),
+            ],
+        );
+        assert_eq!(unknown.len(), 4);
+        assert!(unknown.iter().all(|line| line.starts_with("environment PACKAGEMANAGER_")));
+        assert!(unknown.iter().any(|line| line.ends_with("did you mean `DataDir`?")), "{unknown:?}");
+        assert!(unknown.iter().any(|line| line.ends_with("did you mean `cache`?")), "{unknown:?}");
+        assert!(unknown.iter().any(|line| line.ends_with("did you mean `[Server]`?")), "{unknown:?}");
+    }
+}

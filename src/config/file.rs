@@ -1,0 +1,64 @@
+//! Reading the configuration file: the one place of this room that touches the disk.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use super::lexer::LONGEST;
+use super::problem::ConfigError;
+use super::{Loaded, parse};
+
+/// The file that is read when no other is named.
+pub const DEFAULT_FILE: &str = "/etc/rstudio-pm/rstudio-pm.gcfg";
+
+/// Reads the file at `path` and parses it with the environment on top.
+///
+/// # Errors
+/// The file cannot be read, or what [`parse`] finds.
+pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    // One byte more than the lexer takes, so that it can tell; a device or a huge file does not fill the memory.
+    file.take(LONGEST as u64 + 1).read_to_end(&mut text).map_err(unreadable)?;
+    parse(&path.display().to_string(), &text, env)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_names_the_path_and_the_way_out() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("none.gcfg");
+        let message = load(&path, []).expect_err("there is no file").to_string();
+        assert!(message.contains(&path.display().to_string()), "{message}");
+        assert!(message.contains("--config"), "{message}");
+    }
+
+    #[test]
+    fn an_unreadable_file_is_an_error_with_its_path() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let message = load(dir.path(), []).expect_err("a directory is no file").to_string();
+        assert!(message.contains(&dir.path().display().to_string()), "{message}");
+    }
+
+    #[test]
+    fn messages_name_the_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.gcfg");
+        std::fs::write(&path, "[HTTP]\nListen = x\n").expect("written");
+        let message = load(&path, []).expect_err("x is no address").to_string();
+        assert!(
+            message.starts_with(&format!("{}:2:10: [HTTP] Listen = \"x\": is no address", path.display())),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn an_endless_file_is_refused() {
+        let message = load(Path::new("/dev/zero"), []).expect_err("too long").to_string();
+        assert!(message.contains("bytes are read") || message.contains("are read"), "{message}");
+    }
+}

@@ -1,0 +1,503 @@
+//! gcfg text to section headers and `Name = value` entries, each with its place; every syntax error, not only the
+//! first. The dialect is git's configuration format with `=` mandatory; see `docs/admin/configuration.md`.
+
+use std::borrow::Cow;
+
+use super::problem::Position;
+
+/// Longest text that is read, in bytes; a real configuration has a few thousand.
+pub(super) const LONGEST: usize = 1 << 20;
+/// After so many errors the rest is not read.
+const MOST_ERRORS: usize = 50;
+
+/// What a text consists of, comments and blanks left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    /// `[Name]` or `[Name "sub"]`.
+    Section { at: Position, name: String, sub: Option<String> },
+    /// `Name = value`, in the section above it.
+    Entry { at: Position, name: String, value_at: Position, value: String },
+    /// A header that cannot be read: the entries below it belong to no section that is known.
+    BrokenSection,
+}
+
+/// A syntax error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// Where.
+    pub(super) at: Position,
+    /// The property being read, if any.
+    pub(super) property: Option<String>,
+    /// What is wrong, and what would be right.
+    pub(super) message: String,
+}
+
+/// Reads a whole text. Items that are free of errors are there even when others are not.
+pub(super) fn lex(bytes: &[u8]) -> (Vec<Item>, Vec<Fault>) {
+    let mut lexer = Lexer { chars: "".chars().peekable(), at: START, items: Vec::new(), faults: Vec::new() };
+    if bytes.len() > LONGEST {
+        lexer.fault(START, None, format!("the file has {} bytes; at most {LONGEST} are read", bytes.len()));
+        return (lexer.items, lexer.faults);
+    }
+    let text = readable(bytes, &mut lexer.faults);
+    let mut lexer = Lexer { chars: text.chars().peekable(), ..lexer };
+    lexer.items();
+    let mut faults = lexer.faults;
+    faults.sort_by_key(|fault| fault.at);
+    (lexer.items, faults)
+}
+
+const START: Position = Position { line: 1, column: 1 };
+
+/// Decodes, drops the byte order mark and the CR of CRLF, and replaces what no configuration can hold by U+FFFD
+/// after reporting it, one fault a line.
+fn readable(bytes: &[u8], faults: &mut Vec<Fault>) -> String {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut text = String::with_capacity(bytes.len());
+    for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        if number > 0 {
+            text.push('\n');
+        }
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let decoded = String::from_utf8_lossy(line);
+        let invalid = matches!(decoded, Cow::Owned(_));
+        let mut reported = false;
+        for (column, c) in decoded.chars().enumerate() {
+            let control = c.is_control() && c != '\t';
+            let bad = control || (invalid && c == '\u{fffd}');
+            if bad && !reported && faults.len() < MOST_ERRORS {
+                reported = true;
+                let at = Position { line: count(number), column: count(column) };
+                let message = match c {
+                    '\u{fffd}' => "the bytes here are not UTF-8; save the file as UTF-8".to_owned(),
+                    '\0' => "a NUL character; remove it".to_owned(),
+                    other => format!("a control character, {:?}; remove it", other),
+                };
+                faults.push(Fault { at, property: None, message });
+            }
+            text.push(if bad { '\u{fffd}' } else { c });
+        }
+    }
+    text
+}
+
+fn count(from_zero: usize) -> u32 {
+    u32::try_from(from_zero).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+struct Lexer<'a> {
+    chars: std::iter::Peekable<std::str::Chars<'a>>,
+    at: Position,
+    items: Vec<Item>,
+    faults: Vec<Fault>,
+}
+
+impl Lexer<'_> {
+    fn items(&mut self) {
+        while let Some(c) = self.peek() {
+            if self.faults.len() >= MOST_ERRORS {
+                let message = format!("more than {MOST_ERRORS} errors; the rest of the file is not read");
+                self.faults.push(Fault { at: self.at, property: None, message });
+                return;
+            }
+            match c {
+                '\n' | ' ' | '\t' => self.bump(),
+                ';' | '#' => self.skip_line(),
+                '[' => self.section(),
+                c if starts_name(c) => self.entry(),
+                other => {
+                    let at = self.at;
+                    self.fault(
+                        at,
+                        None,
+                        format!("unexpected {other:?}; a line is `[Section]`, `Name = value` or a comment"),
+                    );
+                    self.skip_line();
+                }
+            }
+        }
+    }
+
+    fn section(&mut self) {
+        let at = self.at;
+        self.bump();
+        match self.header(at) {
+            Ok(item) => self.items.push(item),
+            Err((at, message)) => {
+                self.fault(at, None, message);
+                self.items.push(Item::BrokenSection);
+                self.skip_line();
+            }
+        }
+    }
+
+    fn header(&mut self, at: Position) -> Result<Item, (Position, String)> {
+        self.skip_blanks();
+        let name = self.name();
+        if name.is_empty() {
+            return Err((self.at, "a section name is missing; write `[Section]`".to_owned()));
+        }
+        self.skip_blanks();
+        let mut sub = None;
+        if self.peek() == Some('"') {
+            sub = Some(self.sub_name()?);
+            self.skip_blanks();
+        }
+        match self.peek() {
+            Some(']') => {
+                self.bump();
+                Ok(Item::Section { at, name, sub })
+            }
+            Some(c) if sub.is_none() && (c == '.' || starts_name(c)) => {
+                if c == '.' {
+                    self.bump();
+                }
+                Err((self.at, format!("a sub-name is quoted; write `[{name} \"{}\"]`", self.name())))
+            }
+            _ => Err((self.at, format!("`]` is missing after `[{name}`"))),
+        }
+    }
+
+    /// As git reads it: a backslash makes the next character literal.
+    fn sub_name(&mut self) -> Result<String, (Position, String)> {
+        let opened = self.at;
+        self.bump();
+        let mut sub = String::new();
+        loop {
+            match self.peek() {
+                None | Some('\n') => return Err((opened, "the quote is not closed".to_owned())),
+                Some('"') => {
+                    self.bump();
+                    return Ok(sub);
+                }
+                Some('\\') => {
+                    self.bump();
+                    if let Some(c) = self.peek().filter(|&c| c != '\n') {
+                        self.bump();
+                        sub.push(c);
+                    }
+                }
+                Some(c) => {
+                    self.bump();
+                    sub.push(c);
+                }
+            }
+        }
+    }
+
+    fn entry(&mut self) {
+        let at = self.at;
+        let name = self.name();
+        self.skip_blanks();
+        match self.peek() {
+            Some('=') => self.bump(),
+            None | Some('\n' | ';' | '#') => {
+                let message =
+                    format!("`=` is missing; write `{name} = value` (for a switch, `{name} = true`)");
+                self.fault(at, Some(name), message);
+                return self.skip_line();
+            }
+            Some(c) => {
+                let (here, message) =
+                    (self.at, format!("`=` is missing before {c:?}; write `{name} = value`"));
+                self.fault(here, Some(name), message);
+                return self.skip_line();
+            }
+        }
+        self.skip_blanks();
+        let value_at = self.at;
+        match self.value() {
+            Ok(value) => self.items.push(Item::Entry { at, name, value_at, value }),
+            Err((at, message)) => {
+                self.fault(at, Some(name), message);
+                self.skip_line();
+            }
+        }
+    }
+
+    fn value(&mut self) -> Result<String, (Position, String)> {
+        let mut value = String::new();
+        // Up to here it is kept whatever follows: blanks outside quotes only count when something comes after them.
+        let mut keep = 0;
+        let mut quoted = None;
+        loop {
+            match self.peek() {
+                None | Some('\n') => {
+                    if let Some(opened) = quoted {
+                        return Err((opened, "the quote is not closed on its line".to_owned()));
+                    }
+                    break;
+                }
+                Some('"') => {
+                    quoted = if quoted.is_some() { None } else { Some(self.at) };
+                    self.bump();
+                    keep = value.len();
+                }
+                Some('\\') => {
+                    if let Some(c) = self.escape()? {
+                        value.push(c);
+                        keep = value.len();
+                    }
+                }
+                Some(';' | '#') if quoted.is_none() => {
+                    self.skip_line();
+                    break;
+                }
+                Some(c) => {
+                    self.bump();
+                    value.push(c);
+                    if quoted.is_some() || !matches!(c, ' ' | '\t') {
+                        keep = value.len();
+                    }
+                }
+            }
+        }
+        value.truncate(keep);
+        Ok(value)
+    }
+
+    /// `None` is a continued line.
+    fn escape(&mut self) -> Result<Option<char>, (Position, String)> {
+        let at = self.at;
+        self.bump();
+        let next = self.peek();
+        let escaped = match next {
+            Some('\n') => None,
+            Some(c @ ('"' | '\\')) => Some(c),
+            Some('n') => Some('\n'),
+            Some('t') => Some('\t'),
+            Some(c) => return Err((at, format!("`\\{c}` means nothing; write `\\\\` for a backslash"))),
+            None => {
+                return Err((at, "the file ends after a backslash; write `\\\\` for a backslash".to_owned()));
+            }
+        };
+        self.bump();
+        Ok(escaped)
+    }
+
+    fn name(&mut self) -> String {
+        let mut name = String::new();
+        while let Some(c) =
+            self.peek().filter(|&c| starts_name(c) || c.is_ascii_digit() || c == '-' || c == '_')
+        {
+            self.bump();
+            name.push(c);
+        }
+        name
+    }
+
+    fn skip_blanks(&mut self) {
+        while matches!(self.peek(), Some(' ' | '\t')) {
+            self.bump();
+        }
+    }
+
+    fn skip_line(&mut self) {
+        while self.peek().is_some_and(|c| c != '\n') {
+            self.bump();
+        }
+    }
+
+    fn peek(&mut self) -> Option<char> {
+        self.chars.peek().copied()
+    }
+
+    fn bump(&mut self) {
+        match self.chars.next() {
+            Some('\n') => self.at = Position { line: self.at.line.saturating_add(1), column: 1 },
+            Some(_) => self.at.column = self.at.column.saturating_add(1),
+            None => {}
+        }
+    }
+
+    fn fault(&mut self, at: Position, property: Option<String>, message: String) {
+        self.faults.push(Fault { at, property, message });
+    }
+}
+
+fn starts_name(c: char) -> bool {
+    c.is_ascii_alphabetic()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entries(text: &str) -> Vec<(String, String)> {
+        let (items, faults) = lex(text.as_bytes());
+        assert_eq!(faults, [], "{text:?}");
+        items
+            .into_iter()
+            .filter_map(|item| match item {
+                Item::Entry { name, value, .. } => Some((name, value)),
+                Item::Section { .. } | Item::BrokenSection => None,
+            })
+            .collect()
+    }
+
+    fn value(text: &str) -> String {
+        let all = entries(&format!("[S]\nName = {text}\n"));
+        assert_eq!(all.len(), 1, "{text:?} gave {all:?}");
+        all[0].1.clone()
+    }
+
+    /// The one fault, as `line:column message`.
+    fn fault(text: impl AsRef<[u8]>) -> String {
+        let (_, faults) = lex(text.as_ref());
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        format!("{}:{} {}", faults[0].at.line, faults[0].at.column, faults[0].message)
+    }
+
+    #[test]
+    fn a_value_runs_from_the_first_to_the_last_non_blank() {
+        assert_eq!(value("  one  two \t "), "one  two");
+        assert_eq!(value(""), "");
+    }
+
+    #[test]
+    fn comments_end_values_and_stand_alone() {
+        assert_eq!(value("a ; c"), "a");
+        assert_eq!(value("a#c"), "a");
+        assert_eq!(entries("; x\n# y\n[S] ; z\n  # [T]\nA = 1 # one").len(), 1);
+    }
+
+    #[test]
+    fn quotes_keep_blanks_and_comment_characters() {
+        assert_eq!(value(r#"" a ; # b ""#), " a ; # b ");
+        assert_eq!(value(r#"a" ; "b c"#), "a ; b c");
+        assert_eq!(value(r#""""#), "");
+        assert_eq!(value(r#"a "" "#), "a ");
+    }
+
+    #[test]
+    fn escapes_stand_for_quote_backslash_newline_and_tab() {
+        assert_eq!(value(r#""say \"hi\" \\ \n\t""#), "say \"hi\" \\ \n\t");
+        assert_eq!(value(r"C:\\dir"), r"C:\dir");
+    }
+
+    #[test]
+    fn a_backslash_at_the_end_continues_the_line() {
+        assert_eq!(value("a \\\n  b"), "a   b");
+        assert_eq!(value("\"a\\\r\nb\""), "ab");
+    }
+
+    #[test]
+    fn a_header_and_its_first_property_may_share_a_line() {
+        assert_eq!(entries("[HTTP] Listen = :80\n"), [("Listen".to_owned(), ":80".to_owned())]);
+    }
+
+    #[test]
+    fn sub_names_are_quoted_and_may_hold_escapes() {
+        let (items, faults) = lex(br#"[ FileStorage "ca\"c\\he" ]"#);
+        assert_eq!(faults, []);
+        let sub = Some("ca\"c\\he".to_owned());
+        assert_eq!(items, [Item::Section { at: START, name: "FileStorage".to_owned(), sub }]);
+    }
+
+    #[test]
+    fn byte_order_mark_and_crlf_are_no_part_of_values() {
+        let windows = "\u{feff}[S]\r\nA = 1\r\nB = 2\r\n";
+        assert_eq!(entries(windows), entries("[S]\nA = 1\nB = 2\n"));
+    }
+
+    #[test]
+    fn every_item_knows_its_line_and_column() {
+        let (items, _) = lex("[S]\n  ключ\n".as_bytes());
+        assert_eq!(items.len(), 1);
+        let (items, _) = lex("; é\n\n  [S] A =  \"x\"\n".as_bytes());
+        assert_eq!(
+            items[0],
+            Item::Section { at: Position { line: 3, column: 3 }, name: "S".into(), sub: None }
+        );
+        let Item::Entry { at, value_at, .. } = &items[1] else { panic!("{items:?}") };
+        assert_eq!((at.column, value_at.column), (7, 12));
+    }
+
+    #[test]
+    fn a_bare_name_is_an_error_with_the_fix() {
+        assert_eq!(
+            fault("[HTTPS]\nPermanent ; yes\n"),
+            "2:1 `=` is missing; write `Permanent = value` (for a switch, `Permanent = true`)"
+        );
+        assert!(fault("[HTTP]\nListen :80").starts_with("2:8 `=` is missing before ':'"));
+    }
+
+    #[test]
+    fn an_unclosed_quote_names_the_place_where_it_opens() {
+        assert_eq!(fault("[S]\nA = x\"y ; z\nB = 1\n"), "2:6 the quote is not closed on its line");
+        assert_eq!(fault("[S \"x]\n"), "1:4 the quote is not closed");
+    }
+
+    #[test]
+    fn an_unknown_escape_is_an_error_with_the_fix() {
+        assert_eq!(fault("[S]\nA = C:\\dir\n"), "2:7 `\\d` means nothing; write `\\\\` for a backslash");
+        assert!(fault("[S]\nA = x\\").contains("the file ends after a backslash"));
+    }
+
+    #[test]
+    fn an_unquoted_sub_name_is_an_error_with_the_fix() {
+        assert!(fault("[FileStorage cache]\n").ends_with("write `[FileStorage \"cache\"]`"));
+        assert!(fault("[FileStorage.cache]\n").ends_with("write `[FileStorage \"cache\"]`"));
+    }
+
+    #[test]
+    fn an_unclosed_or_empty_header_is_an_error() {
+        assert_eq!(fault("[Server\nA = 1"), "1:8 `]` is missing after `[Server`");
+        assert!(fault("[]").contains("a section name is missing"));
+    }
+
+    #[test]
+    fn a_line_that_is_nothing_is_an_error() {
+        assert!(fault("[S]\n= 3\n").starts_with("2:1 unexpected '='"));
+    }
+
+    #[test]
+    fn nul_is_an_error() {
+        assert_eq!(fault("[S]\nA = x\0y\0\n"), "2:6 a NUL character; remove it");
+    }
+
+    #[test]
+    fn invalid_utf8_is_an_error() {
+        assert!(fault(b"[S]\nA = \xff\xfe\n").starts_with("2:5 the bytes here are not UTF-8"));
+    }
+
+    #[test]
+    fn control_characters_are_errors() {
+        assert!(fault("[S]\nA = \u{1b}[31m\n").starts_with("2:5 a control character"));
+    }
+
+    #[test]
+    fn an_over_long_file_is_an_error() {
+        assert!(fault(vec![b'\n'; LONGEST + 1]).contains("at most 1048576 are read"));
+    }
+
+    #[test]
+    fn all_errors_are_reported_up_to_a_bound() {
+        let (items, faults) = lex(b"[S\nA\n[T]\nB\nC = \"\nD = 4\n");
+        assert_eq!(faults.iter().map(|f| f.at.line).collect::<Vec<_>>(), [1, 2, 4, 5]);
+        assert!(matches!(&items[2], Item::Entry { name, .. } if name == "D"), "{items:?}");
+        assert_eq!(lex("x\n".repeat(1000).as_bytes()).1.len(), MOST_ERRORS + 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = lex(&bytes);
+        }
+
+        #[test]
+        fn gcfg_like_text_is_read_without_panic(text in r#"([\[\]"\\;#=a-cS \t\r\n]|[é\x00\u{fffd}]){0,200}"#) {
+            for cut in 0..=text.len() {
+                let _ = lex(&text.as_bytes()[..cut]);
+            }
+        }
+
+        #[test]
+        fn a_quoted_value_comes_back(value in "[^\\p{Cc}]{0,40}") {
+            let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
+            let text = format!("[S]\nName = \"{quoted}\" ; comment\n");
+            prop_assert_eq!(entries(&text), vec![("Name".to_owned(), value)]);
+        }
+    }
+}

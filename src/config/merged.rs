@@ -1,0 +1,329 @@
+//! The second of three forms: the file's sections merged, the environment on top, each value with its origin.
+
+use super::problem::{About, Notice, Origin, Position};
+use super::rows::SECTIONS;
+use super::table::{self, Property, Section};
+use super::written::{Heading, Written};
+
+/// One value that is set, and where.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Value {
+    /// As written, quotes and escapes resolved.
+    pub text: String,
+    /// Where it is set.
+    pub origin: Origin,
+}
+
+/// A property that is set somewhere.
+#[derive(Clone)]
+pub struct Setting {
+    /// Its section.
+    pub section: &'static Section,
+    /// The section's sub-name.
+    pub sub: Option<String>,
+    /// Its row.
+    pub property: &'static Property,
+    /// One value; several for a multi property; never none.
+    pub values: Vec<Value>,
+}
+
+// SECURITY: the values may be secrets; printed are their origins.
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Value").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = format!("{} {}", heading(self.section.name, self.sub.as_deref()), self.property.name);
+        let shown = self.values.iter().map(|value| self.property.kind.shown(&value.text));
+        write!(f, "{name} = {:?}", shown.collect::<Vec<_>>())
+    }
+}
+
+/// All that is set, in the order in which it was first met.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    settings: Vec<Setting>,
+    /// What `{TMPDIR}` stands for.
+    pub(super) temp_dir: Option<String>,
+}
+
+/// One effective property, as `config show` prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// `[FileStorage "cache"]`.
+    pub section: String,
+    /// Its name.
+    pub property: &'static str,
+    /// Fit to be printed: secrets are `***`, URLs without user and password; empty when unset.
+    pub value: String,
+    /// Where it is set.
+    pub origin: Origin,
+}
+
+/// `[Name]` or `[Name "sub"]`.
+pub(super) fn heading(section: &str, sub: Option<&str>) -> String {
+    let at = Position { line: 0, column: 0 };
+    Heading { name: section.to_owned(), sub: sub.map(str::to_owned), at }.to_string()
+}
+
+impl Settings {
+    /// The setting of a property, if it is set. Names as in the table.
+    #[must_use]
+    pub fn get(&self, section: &str, sub: Option<&str>, property: &str) -> Option<&Setting> {
+        self.settings.iter().find(|setting| {
+            setting.section.name == section
+                && setting.sub.as_deref() == sub
+                && setting.property.name == property
+        })
+    }
+
+    /// All that is set.
+    pub fn iter(&self) -> impl Iterator<Item = &Setting> {
+        self.settings.iter()
+    }
+
+    /// Every property with its effective value: what is set, then the defaults of the sections without sub-names.
+    #[must_use]
+    pub fn shown(&self) -> Vec<Shown> {
+        let mut all = Vec::new();
+        for section in SECTIONS {
+            let mut subs: Vec<Option<&str>> = Vec::new();
+            if matches!(section.sub, table::SubName::Never | table::SubName::ClassOrNone) {
+                subs.push(None);
+            }
+            for setting in self.settings.iter().filter(|setting| std::ptr::eq(setting.section, section)) {
+                if !subs.contains(&setting.sub.as_deref()) {
+                    subs.push(setting.sub.as_deref());
+                }
+            }
+            for sub in subs {
+                for property in section.properties {
+                    let row = |value, origin| Shown {
+                        section: heading(section.name, sub),
+                        property: property.name,
+                        value,
+                        origin,
+                    };
+                    match self.get(section.name, sub, property.name) {
+                        Some(setting) => all.extend(
+                            setting
+                                .values
+                                .iter()
+                                .map(|v| row(property.kind.shown(&v.text), v.origin.clone())),
+                        ),
+                        None if sub.is_none() => {
+                            all.push(row(self.effective(section.name, None, property), Origin::Default));
+                        }
+                        None => {}
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    /// The value in use, as text: what is set last, else the default with its references resolved.
+    pub(super) fn effective(&self, section: &str, sub: Option<&str>, property: &Property) -> String {
+        if let Some(value) = self.get(section, sub, property.name).and_then(|setting| setting.values.last()) {
+            return value.text.clone();
+        }
+        let lookup =
+            |of: &str, name: &str| match table::section(of).and_then(|section| section.property(name)) {
+                Some(other) => self.effective(of, None, other),
+                None => self.temp_dir.clone().unwrap_or_else(|| "/tmp".to_owned()),
+            };
+        table::expand(property.default, &lookup).replace("{class}", sub.unwrap_or_default())
+    }
+
+    /// Adds a value: of a multi property to the others, else in place of the one before.
+    pub(super) fn add(
+        &mut self,
+        section: &'static Section,
+        sub: Option<String>,
+        property: &'static Property,
+        value: Value,
+    ) {
+        let known = self.settings.iter_mut().find(|setting| {
+            std::ptr::eq(setting.section, section)
+                && setting.sub == sub
+                && std::ptr::eq(setting.property, property)
+        });
+        match known {
+            Some(setting) if property.multi => setting.values.push(value),
+            Some(setting) => setting.values = vec![value],
+            None => self.settings.push(Setting { section, sub, property, values: vec![value] }),
+        }
+    }
+
+    /// Forgets a property, so that other values take its place.
+    pub(super) fn clear(
+        &mut self,
+        section: &'static Section,
+        sub: Option<&str>,
+        property: &'static Property,
+    ) {
+        self.settings.retain(|setting| {
+            !(std::ptr::eq(setting.section, section)
+                && setting.sub.as_deref() == sub
+                && std::ptr::eq(setting.property, property))
+        });
+    }
+
+    /// The sub-names in use of a section.
+    pub(super) fn subs<'a>(&'a self, section: &'a Section) -> impl Iterator<Item = &'a str> {
+        let of_section = move |setting: &&Setting| std::ptr::eq(setting.section, section);
+        self.settings.iter().filter(of_section).filter_map(|setting| setting.sub.as_deref())
+    }
+}
+
+/// Merges the sections of a file. Names that are not in the table are left out and reported.
+pub(super) fn merge(written: &Written) -> (Settings, Vec<Notice>) {
+    let mut settings = Settings::default();
+    let mut unknown = Vec::new();
+    for (heading, entries) in &written.sections {
+        let notice = |at, property: Option<&str>, message| Notice {
+            about: About::Name,
+            origin: Origin::File(written.file.clone(), at),
+            section: Some(heading.to_string()),
+            property: property.map(str::to_owned),
+            value: None,
+            message,
+        };
+        let Some(section) = table::section(&heading.name) else {
+            unknown.push(notice(heading.at, None, unknown_section(&heading.name)));
+            continue;
+        };
+        let sub = match section.sub_name(heading.sub.as_deref()) {
+            Ok(sub) => sub,
+            Err(message) => {
+                unknown.push(notice(heading.at, None, message));
+                continue;
+            }
+        };
+        for entry in entries {
+            match section.property(&entry.name) {
+                Some(property) => {
+                    let origin = Origin::File(written.file.clone(), entry.value_at);
+                    settings.add(section, sub.clone(), property, Value { text: entry.value.clone(), origin });
+                }
+                None => {
+                    unknown.push(notice(entry.at, Some(&entry.name), unknown_property(section, &entry.name)))
+                }
+            }
+        }
+    }
+    (settings, unknown)
+}
+
+/// The message for a section that is not in the table.
+pub(super) fn unknown_section(name: &str) -> String {
+    let hint = table::nearest(name, SECTIONS.iter().map(|section| section.name));
+    hint.map_or_else(
+        || "unknown section; it is ignored".to_owned(),
+        |near| format!("unknown section; it is ignored; did you mean `[{near}]`?"),
+    )
+}
+
+/// The message for a property that its section does not have.
+pub(super) fn unknown_property(section: &Section, name: &str) -> String {
+    let near = table::nearest(name, section.properties.iter().map(|property| property.name));
+    let home = table::home_of(name).map(|home| format!("it belongs to `[{home}]`"));
+    match home.or_else(|| near.map(table::did_you_mean)) {
+        Some(hint) => format!("unknown property; it is ignored; {hint}"),
+        None => "unknown property; it is ignored".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged(text: &str) -> (Settings, Vec<String>) {
+        let (settings, unknown) = merge(&Written::read("f", text.as_bytes()));
+        (settings, unknown.iter().map(Notice::to_string).collect())
+    }
+
+    fn values<'a>(settings: &'a Settings, section: &str, sub: Option<&str>, property: &str) -> Vec<&'a str> {
+        let setting = settings.get(section, sub, property).expect("is set");
+        setting.values.iter().map(|value| value.text.as_str()).collect()
+    }
+
+    #[test]
+    fn repeated_sections_merge_and_the_last_value_wins() {
+        let (settings, _) = merged("[Server]\nDataDir = /a\nTempDir = /t\n[HTTP]\n[sErver]\ndatadir = /b\n");
+        assert_eq!(values(&settings, "Server", None, "DataDir"), ["/b"]);
+        assert_eq!(values(&settings, "Server", None, "TempDir"), ["/t"]);
+    }
+
+    #[test]
+    fn multi_properties_gather_their_values() {
+        let (settings, _) =
+            merged("[Logging]\nSystemLog = STDERR\nSystemLog = /a.log\n[Logging]\nSystemLog = /b.log\n");
+        assert_eq!(values(&settings, "Logging", None, "SystemLog"), ["STDERR", "/a.log", "/b.log"]);
+    }
+
+    #[test]
+    fn sub_sections_are_apart_and_classes_have_no_case() {
+        let (settings, _) =
+            merged("[FileStorage \"Cache\"]\nLocation = /a\n[FileStorage \"packages\"]\nLocation = /b\n");
+        assert_eq!(values(&settings, "FileStorage", Some("cache"), "Location"), ["/a"]);
+        assert_eq!(values(&settings, "FileStorage", Some("packages"), "Location"), ["/b"]);
+    }
+
+    #[test]
+    fn an_unknown_section_is_reported_once_with_the_nearest_name() {
+        let (_, unknown) = merged("[Sever]\nDataDir = /a\nX = 1\n");
+        assert_eq!(unknown, ["f:1:1: [Sever]: unknown section; it is ignored; did you mean `[Server]`?"]);
+    }
+
+    #[test]
+    fn an_unknown_property_is_reported_with_the_nearest_name() {
+        let (_, unknown) = merged("[Server]\n  DataDri = /a\n");
+        assert_eq!(
+            unknown,
+            ["f:2:3: [Server] DataDri: unknown property; it is ignored; did you mean `DataDir`?"]
+        );
+    }
+
+    #[test]
+    fn a_property_in_a_foreign_section_is_told_its_own() {
+        let (_, unknown) = merged("[Server]\nSyncScheduel = x\nProvider = sqlite\n");
+        assert_eq!(unknown.len(), 2);
+        assert!(unknown[1].ends_with("it belongs to `[Database]`"), "{unknown:?}");
+    }
+
+    #[test]
+    fn a_wrong_sub_name_is_reported_with_the_fix() {
+        let (_, unknown) =
+            merged("[Server \"x\"]\n[FileStorage]\n[FileStorage \"pakages\"]\n[IdentityFederation]\n");
+        assert_eq!(
+            unknown,
+            [
+                "f:1:1: [Server \"x\"]: takes no sub-name; write `[Server]`",
+                "f:2:1: [FileStorage]: needs a storage class; write `[FileStorage \"packages\"]`",
+                "f:3:1: [FileStorage \"pakages\"]: unknown storage class \"pakages\"; did you mean `packages`?",
+                "f:4:1: [IdentityFederation]: needs a name; write `[IdentityFederation \"name\"]`",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_shown_has_its_origin_and_no_secret() {
+        let (settings, _) =
+            merged("[Server]\nDataDir = /d\n[Proxy]\nURL = http://u:p@h:1\nPassword = hunter2\n");
+        let shown = settings.shown();
+        let line = |section: &str, property: &str| {
+            let found =
+                shown.iter().find(|row| row.section == section && row.property == property).expect("shown");
+            format!("{} {}", found.value, found.origin)
+        };
+        assert_eq!(line("[Server]", "DataDir"), "/d f:2:11");
+        assert_eq!(line("[SQLite]", "Dir"), "/d/db default");
+        assert_eq!(line("[Proxy]", "URL"), "http://***@h:1 f:4:7");
+        assert_eq!(line("[Proxy]", "Password"), "*** f:5:12");
+        assert_eq!(line("[Storage]", "CRAN"), "file default");
+    }
+}

@@ -1,0 +1,162 @@
+//! From merged settings to typed values: what each section's file uses to fill its fields.
+
+use super::merged::{Settings, heading};
+use super::problem::{About, Notice, Origin};
+use super::table::{self, Effect, Kind, Property};
+
+/// Reads typed values and gathers what is wrong.
+pub(super) struct Reader<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) errors: Vec<Notice>,
+    pub(super) warnings: Vec<Notice>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(settings: &'a Settings) -> Reader<'a> {
+        Reader { settings, errors: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// Checks the type of every value that is set. A property without effect cannot stop the server: it only warns.
+    pub(super) fn check_all(&mut self) {
+        for setting in self.settings.iter() {
+            let property = setting.property;
+            for value in &setting.values {
+                let verdict = if value.text.is_empty() {
+                    may_be_empty(property)
+                } else {
+                    property.kind.check(&value.text)
+                };
+                let about = match (property.kind, value.text.is_empty()) {
+                    (Kind::Path, false) => About::Path,
+                    _ => About::Syntax,
+                };
+                let mut notice = Notice {
+                    about,
+                    origin: value.origin.clone(),
+                    section: Some(heading(setting.section.name, setting.sub.as_deref())),
+                    property: Some(property.name.to_owned()),
+                    value: Some(property.kind.shown(&value.text)),
+                    message: String::new(),
+                };
+                match verdict {
+                    Ok(()) => {}
+                    Err(message)
+                        if property.effect == Effect::Obsolete || property.effect == Effect::NotYet =>
+                    {
+                        notice.message = message;
+                        notice.about = About::Effect;
+                        self.warnings.push(notice.clone());
+                    }
+                    Err(message) => {
+                        notice.message = message;
+                        self.errors.push(notice.clone());
+                    }
+                }
+            }
+            let message = match property.effect {
+                Effect::Since(_) => continue,
+                Effect::NotYet => "has no effect yet",
+                Effect::Obsolete => "has no effect any more; remove it",
+            };
+            let notice = self.notice(
+                About::Effect,
+                setting.section.name,
+                setting.sub.as_deref(),
+                property.name,
+                message,
+            );
+            self.warnings.push(Notice { value: None, ..notice });
+        }
+    }
+
+    /// The value in use; the default where what is set is wrong (which [`Reader::check_all`] reports).
+    pub(super) fn value<T>(&self, section: &str, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        let property = row(section, name);
+        let text = self.settings.effective(section, None, property);
+        parse(&text)
+            .or_else(|_| parse(&table::plain_default(property, "")))
+            .expect("the defaults of the table are of their types")
+    }
+
+    /// The value in use, `None` when it is unset or empty.
+    pub(super) fn optional<T>(
+        &self,
+        section: &str,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = self.settings.effective(section, None, row(section, name));
+        if text.is_empty() { None } else { parse(&text).ok() }
+    }
+
+    /// All values of a multi property, or its defaults.
+    pub(super) fn values<T>(
+        &self,
+        section: &str,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        match self.settings.get(section, None, name) {
+            Some(setting) => setting.values.iter().filter_map(|value| parse(&value.text).ok()).collect(),
+            None => row(section, name).default.split(", ").filter_map(|text| parse(text).ok()).collect(),
+        }
+    }
+
+    /// Whether a property is set to something.
+    pub(super) fn is_set(&self, section: &str, sub: Option<&str>, name: &str) -> bool {
+        let setting = self.settings.get(section, sub, name);
+        setting.is_some_and(|setting| setting.values.iter().any(|value| !value.text.is_empty()))
+    }
+
+    pub(super) fn error(
+        &mut self,
+        about: About,
+        section: &str,
+        sub: Option<&str>,
+        name: &str,
+        message: &str,
+    ) {
+        let notice = self.notice(about, section, sub, name, message);
+        self.errors.push(notice);
+    }
+
+    pub(super) fn warning(
+        &mut self,
+        about: About,
+        section: &str,
+        sub: Option<&str>,
+        name: &str,
+        message: &str,
+    ) {
+        let notice = self.notice(about, section, sub, name, message);
+        self.warnings.push(notice);
+    }
+
+    fn notice(&self, about: About, section: &str, sub: Option<&str>, name: &str, message: &str) -> Notice {
+        let last = self.settings.get(section, sub, name).and_then(|setting| setting.values.last());
+        Notice {
+            about,
+            origin: last.map_or(Origin::Default, |value| value.origin.clone()),
+            section: Some(heading(section, sub)),
+            property: Some(name.to_owned()),
+            value: last.map(|value| row(section, name).kind.shown(&value.text)),
+            message: message.to_owned(),
+        }
+    }
+}
+
+/// The row of a name that this program's text asks for.
+fn row(section: &str, name: &str) -> &'static Property {
+    let found = table::section(section).and_then(|section| section.property(name));
+    found.expect("the sections' files ask for rows of the table")
+}
+
+/// An empty value means unset where that means something.
+fn may_be_empty(property: &Property) -> Result<(), String> {
+    let default = table::plain_default(property, "<class>");
+    if default.is_empty() || property.kind == Kind::Listen || property.kind == Kind::Text {
+        Ok(())
+    } else {
+        Err(format!("has no value; remove the line to use the default, {default}"))
+    }
+}

@@ -1,0 +1,112 @@
+//! The generated part of `docs/admin/configuration.md`: one table for each section.
+
+use std::fmt::Write;
+
+use super::address::UrlFor;
+use super::rows::SECTIONS;
+use super::table::{Effect, Kind, Property, SubName};
+
+/// The reference in Markdown, first the sections, then the list of what a reload applies.
+#[must_use]
+pub fn text() -> String {
+    let mut out = String::new();
+    let mut reloadable = Vec::new();
+    for section in SECTIONS {
+        let sub = match section.sub {
+            SubName::Never => "",
+            SubName::Class => " \"class\"",
+            SubName::ClassOrNone => " [\"class\"]",
+            SubName::Free => " \"name\"",
+        };
+        let _ = write!(out, "### `[{}{sub}]`\n\n{}\n\n", section.name, section.sentence);
+        out.push_str(
+            "| property | type | default | reload | effect | meaning |\n|---|---|---|---|---|---|\n",
+        );
+        for property in section.properties {
+            row(&mut out, property);
+            if property.reloadable {
+                reloadable.push(format!("`{}.{}`", section.name, property.name));
+            }
+        }
+        out.push('\n');
+    }
+    let _ = write!(out, "### Properties that a reload applies\n\n{}\n", reloadable.join(", "));
+    out
+}
+
+fn row(out: &mut String, property: &Property) {
+    let default = match property.default {
+        "" => "unset".to_owned(),
+        "{TMPDIR}" => "`$TMPDIR` or `/tmp`".to_owned(),
+        text => {
+            text.split(", ").map(|value| format!("`{}`", pretty(value))).collect::<Vec<_>>().join(" and ")
+        }
+    };
+    let effect = match property.effect {
+        Effect::Since(version) => format!("since {version}"),
+        Effect::NotYet => "none yet".to_owned(),
+        Effect::Obsolete => "none (obsolete)".to_owned(),
+    };
+    let many = if property.multi { ", repeatable" } else { "" };
+    let reload = if property.reloadable { "yes" } else { "restart" };
+    let _ = writeln!(
+        out,
+        "| `{}` | {}{many} | {default} | {reload} | {effect} | {} |",
+        property.name,
+        kind(property.kind),
+        property.sentence.replace('|', "\\|"),
+    );
+}
+
+/// `{Server.DataDir}/db` as `<Server.DataDir>/db`.
+fn pretty(default: &str) -> String {
+    default.replace('{', "<").replace('}', ">")
+}
+
+fn kind(kind: Kind) -> String {
+    match kind {
+        Kind::Boolean => "boolean".to_owned(),
+        Kind::Integer(least, i64::MAX) => format!("integer from {least}"),
+        Kind::Integer(least, most) => format!("integer {least} to {most}"),
+        Kind::Decimal => "decimal".to_owned(),
+        Kind::Text => "text".to_owned(),
+        Kind::Secret => "secret".to_owned(),
+        Kind::Path => "absolute path".to_owned(),
+        Kind::Duration => "duration".to_owned(),
+        Kind::Size(..) => "size".to_owned(),
+        Kind::Schedule => "schedule".to_owned(),
+        Kind::Listen => "address".to_owned(),
+        Kind::Url(UrlFor::Proxy) => "`host:port` or URL".to_owned(),
+        Kind::Url(UrlFor::Server | UrlFor::Mirror | UrlFor::S3 | UrlFor::Postgres | UrlFor::Web) => {
+            "URL".to_owned()
+        }
+        Kind::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        Kind::LogDestination => "`STDOUT`, `STDERR` or path".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: &str = "<!-- generated from src/config/rows.rs: begin -->\n\n";
+    const END: &str = "\n<!-- generated: end -->";
+
+    /// With RSPM_WRITE_DOCS=1 it writes instead of comparing.
+    #[test]
+    fn the_reference_page_is_what_the_table_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/admin/configuration.md");
+        let page = std::fs::read_to_string(path).expect("docs/admin/configuration.md is there");
+        let (before, rest) = page.split_once(BEGIN).expect("the page marks where the generated part begins");
+        let (generated, after) = rest.split_once(END).expect("the page marks where the generated part ends");
+        if std::env::var_os("RSPM_WRITE_DOCS").is_some() {
+            std::fs::write(path, format!("{before}{BEGIN}{}{END}{after}", text())).expect("written");
+            return;
+        }
+        assert!(
+            generated == text(),
+            "docs/admin/configuration.md is not what the table says; run \
+             RSPM_WRITE_DOCS=1 cargo test --lib config::reference"
+        );
+    }
+}

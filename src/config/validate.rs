@@ -1,0 +1,415 @@
+//! The third of three forms: from merged settings to a [`Config`], or to every reason why there is none.
+
+use std::sync::Arc;
+
+use super::merged::merge;
+use super::problem::ConfigError;
+use super::reader::Reader;
+use super::written::Written;
+use super::{
+    Config, Cran, Database, Loaded, Logging, Postgres, Proxy, Server, Sqlite, StorageConfig, environment,
+    listen, places,
+};
+
+/// Reads `text` (`name` is used in messages), puts the environment on top and validates. Pure.
+///
+/// # Errors
+/// Every error found, not only the first.
+pub fn parse(
+    name: &str,
+    text: &[u8],
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded, ConfigError> {
+    let written = Written::read(name, text);
+    let (mut settings, mut warnings) = merge(&written);
+    warnings.extend(environment::apply(&mut settings, env));
+    let mut reader = Reader::new(&settings);
+    reader.check_all();
+    let mut errors = written.errors;
+    // What a broken line would have said is unknown: that something is missing or does not fit may not be true.
+    let complete = errors.is_empty();
+    errors.append(&mut reader.errors);
+    let config = config(&mut reader);
+    if complete {
+        errors.append(&mut reader.errors);
+    }
+    warnings.append(&mut reader.warnings);
+    if errors.is_empty() {
+        Ok(Loaded { config: Arc::new(config), settings, warnings })
+    } else {
+        Err(ConfigError::Invalid { errors, warnings })
+    }
+}
+
+fn config(reader: &mut Reader<'_>) -> Config {
+    let server = Server::read(reader);
+    let (http, https, http_redirect) = listen::read(reader);
+    let database = Database::read(reader);
+    Config {
+        storage: StorageConfig { places: places::read(reader), spool_dir: server.temp_dir.clone() },
+        server,
+        http,
+        https,
+        http_redirect,
+        sqlite: Sqlite::read(reader),
+        postgres: Postgres::read(reader, database.provider),
+        database,
+        cran: Cran::read(reader),
+        logging: Logging::read(reader),
+        proxy: Proxy::read(reader),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{
+        About, AccessLogFormat, Listen, LogDestination, LogFormat, LogLevel, MinimumTls, Place, Provider,
+        S3Place, StorageClass,
+    };
+    use proptest::prelude::*;
+
+    fn good(text: &str) -> Loaded {
+        match parse("f", text.as_bytes(), []) {
+            Ok(loaded) => loaded,
+            Err(error) => panic!("{text}: {error}"),
+        }
+    }
+
+    fn bad(text: &str) -> Vec<String> {
+        let error = parse("f", text.as_bytes(), []).expect_err(text);
+        error.to_string().lines().map(str::to_owned).collect()
+    }
+
+    /// The only error.
+    fn reason(text: &str) -> String {
+        let lines = bad(text);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        lines[0].clone()
+    }
+
+    fn warned(text: &str) -> Vec<String> {
+        good(text).warnings.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        let loaded = good("");
+        let config = &loaded.config;
+        assert_eq!(loaded.warnings, []);
+        assert_eq!(config.server.data_dir, Path::new("/var/lib/rstudio-pm"));
+        assert_eq!(config.server.temp_dir, Path::new("/tmp"));
+        assert_eq!(config.server.package_rewrite_compression_level, 6);
+        assert_eq!(config.server.package_rewrite_buffer_size, 32 * 1024);
+        assert_eq!(config.server.access_log_format, AccessLogFormat::Combined);
+        assert_eq!(config.http.listen, Some(Listen { host: String::new(), port: 4242 }));
+        assert_eq!(config.https.minimum_tls, MinimumTls::Tls12);
+        assert_eq!(config.database.provider, Provider::Sqlite);
+        assert_eq!(config.sqlite.dir, Path::new("/var/lib/rstudio-pm/db"));
+        assert_eq!(config.cran.url, "https://cloud.r-project.org");
+        assert_eq!(config.cran.sync_schedule, "0 0 * * *");
+        let log = LogDestination::File("/var/log/rstudio/rstudio-pm/rstudio-pm.log".into());
+        assert_eq!(config.logging.system_log, [LogDestination::Stdout, log]);
+        assert_eq!((config.logging.level, config.logging.format), (LogLevel::Info, LogFormat::Text));
+        for class in StorageClass::ALL {
+            let location = Path::new("/var/lib/rstudio-pm").join(class.as_str());
+            assert_eq!(config.storage.place(class), &Place::File(crate::config::FilePlace { location }));
+        }
+    }
+
+    #[test]
+    fn every_property_that_has_effect_arrives() {
+        let loaded = good(
+            "[Server]\nAddress = https://h/rspm/\nDataDir = /d\nTempDir = /t\nAccessLog = /a.log\n\
+             AccessLogFormat = Common\nServiceLog = /s.log\nSockFileDir = /run/x\n\
+             PackageRewriteCompressionLevel = 1\nPackageRewriteBufferSize = 2MB\nContentTypeSniffing = on\n\
+             [HTTP]\nListen = 127.0.0.1:80\n[HTTPS]\nListen = [::1]:443\nCertificate = /c\nKey = /k\nPermanent = yes\n\
+             MinimumTLS = 1.3\n[HTTPRedirect]\nListen = :81\n[Database]\nProvider = Postgres\nConnectionTimeout = 5s\n\
+             [SQLite]\nDir = /db\n[Postgres]\nURL = postgres://u@h/d\nPassword = \"p;w\"\n\
+             [CRAN]\nURL = file:///m\nSyncSchedule = 5 4 * * 0\n\
+             [Logging]\nSystemLog = stderr\nSystemLogLevel = debug\nSystemLogFormat = json\n\
+             [Proxy]\nURL = p:3128\nUser = u\nPassword = w\n",
+        );
+        let config = &loaded.config;
+        let server = &config.server;
+        assert_eq!(server.address.as_deref(), Some("https://h/rspm"));
+        assert_eq!(server.access_log_format, AccessLogFormat::Common);
+        assert_eq!(server.service_log.as_deref(), Some(Path::new("/s.log")));
+        assert_eq!(
+            (server.package_rewrite_compression_level, server.package_rewrite_buffer_size),
+            (1, 2 << 20)
+        );
+        assert!(server.content_type_sniffing && config.https.permanent);
+        assert_eq!(config.https.listen.as_ref().map(ToString::to_string).as_deref(), Some("[::1]:443"));
+        assert_eq!(config.http.listen.as_ref().map(ToString::to_string).as_deref(), Some("127.0.0.1:80"));
+        assert_eq!(config.https.minimum_tls, MinimumTls::Tls13);
+        assert_eq!(config.http_redirect.listen.as_ref().map(|listen| listen.port), Some(81));
+        assert_eq!(
+            (config.database.provider, config.database.connection_timeout),
+            (Provider::Postgres, Duration::from_secs(5))
+        );
+        assert_eq!(config.sqlite.dir, Path::new("/db"));
+        assert_eq!(config.postgres.password.as_ref().map(|secret| secret.0.as_str()), Some("p;w"));
+        assert_eq!(
+            (config.cran.url.as_str(), config.cran.sync_schedule.as_str()),
+            ("file:///m", "5 4 * * 0")
+        );
+        assert_eq!(config.logging.system_log, [LogDestination::Stderr]);
+        assert_eq!((config.logging.level, config.logging.format), (LogLevel::Debug, LogFormat::Json));
+        assert_eq!(config.proxy.url.as_ref().map(|secret| secret.0.as_str()), Some("p:3128"));
+        assert_eq!(config.storage.spool_dir, Path::new("/t"));
+    }
+
+    #[test]
+    fn all_errors_are_reported_each_with_its_place_and_value() {
+        let text = "[Server]\nDataDir = data\nPackageRewriteBufferSize = big\n[HTTP]\nListen = 80\n";
+        assert_eq!(
+            bad(text),
+            [
+                "f:2:11: [Server] DataDir = \"data\": must be an absolute path (one that begins with /)",
+                "f:3:28: [Server] PackageRewriteBufferSize = \"big\": is no size; write for example 512, 32KB or 2MB \
+                 (1 KB is 1024 bytes)",
+                "f:5:10: [HTTP] Listen = \"80\": must have a colon before the port: write :80",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_compression_level_of_0_is_an_error() {
+        assert!(
+            reason("[Server]\nPackageRewriteCompressionLevel = 0\n").ends_with("must be between 1 and 9")
+        );
+    }
+
+    #[test]
+    fn a_compression_level_of_10_is_an_error() {
+        assert!(
+            reason("[Server]\nPackageRewriteCompressionLevel = 10\n").ends_with("must be between 1 and 9")
+        );
+    }
+
+    #[test]
+    fn a_buffer_size_of_0_is_an_error() {
+        assert!(reason("[Server]\nPackageRewriteBufferSize = 0\n").contains("must be between 1 and"));
+    }
+
+    #[test]
+    fn http_and_https_on_one_port_is_an_error() {
+        let text = "[HTTP]\nListen = 127.0.0.1:443\n[HTTPS]\nListen = :443\nCertificate = /c\nKey = /k\n";
+        assert!(reason(text).contains("HTTP.Listen and HTTPS.Listen using same value"));
+    }
+
+    #[test]
+    fn a_redirect_on_the_port_of_a_listener_is_an_error() {
+        let text = "[HTTPS]\nListen = :443\nCertificate = /c\nKey = /k\n[HTTPRedirect]\nListen = :443\n";
+        assert!(reason(text).contains("HTTPS.Listen and HTTPRedirect.Listen using same value"));
+    }
+
+    #[test]
+    fn no_listener_at_all_is_an_error() {
+        assert!(reason("[HTTP]\nListen =\n").contains("set at least one of HTTP.Listen and HTTPS.Listen"));
+    }
+
+    #[test]
+    fn https_alone_has_no_plain_listener() {
+        let text = "[HTTPS]\nListen = :443\nCertificate = /c\nKey = /k\n";
+        assert_eq!(good(text).config.http.listen, None);
+        assert!(good(&format!("[HTTP]\nListen = :80\n{text}")).config.http.listen.is_some());
+        assert_eq!(good(&format!("[HTTP]\nListen =\n{text}")).config.http.listen, None);
+    }
+
+    #[test]
+    fn https_without_certificate_or_key_is_an_error() {
+        let lines = bad("[HTTPS]\nListen = :443\n");
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].starts_with("[HTTPS] Certificate: must be set"), "{lines:?}");
+        assert!(reason("[HTTPS]\nListen = :443\nCertificate = /c\n").starts_with("[HTTPS] Key: must be set"));
+    }
+
+    #[test]
+    fn a_redirect_without_https_is_an_error() {
+        assert!(reason("[HTTPRedirect]\nListen = :80\n").contains("needs HTTPS.Listen"));
+    }
+
+    #[test]
+    fn old_tls_versions_act_as_1_2_and_say_so() {
+        for old in ["1.0", "1.1"] {
+            let text = format!("[HTTPS]\nMinimumTLS = {old}\n");
+            assert_eq!(good(&text).config.https.minimum_tls, MinimumTls::Tls12);
+            assert!(warned(&text)[0].contains("the oldest version accepted is 1.2"));
+        }
+        assert!(reason("[HTTPS]\nMinimumTLS = 1.4\n").contains("must be one of 1.0, 1.1, 1.2, 1.3"));
+    }
+
+    #[test]
+    fn a_temp_dir_inside_the_data_dir_is_an_error() {
+        let line = reason("[Server]\nDataDir = /d\nTempDir = /d/x/../tmp\n");
+        assert!(line.starts_with("f:3:11: [Server] TempDir"), "{line}");
+        assert!(line.contains("must not lie inside Server.DataDir, /d"), "{line}");
+        good("[Server]\nDataDir = /tmp/d\nTempDir = /tmp\n");
+        good("[Server]\nDataDir = /d\nTempDir = /data\n");
+    }
+
+    #[test]
+    fn the_temp_dir_follows_the_environment() {
+        let env = [("TMPDIR".to_owned(), "/scratch".to_owned())];
+        assert_eq!(
+            parse("f", b"", env.clone()).expect("valid").config.server.temp_dir,
+            Path::new("/scratch")
+        );
+        let text = b"[Server]\nTempDir = /t\n";
+        assert_eq!(parse("f", text, env).expect("valid").config.server.temp_dir, Path::new("/t"));
+    }
+
+    #[test]
+    fn postgres_without_a_url_is_an_error() {
+        assert!(reason("[Database]\nProvider = postgres\n").starts_with("[Postgres] URL: must be set"));
+    }
+
+    #[test]
+    fn a_misspelt_provider_gets_the_nearest_word() {
+        assert!(reason("[Database]\nProvider = postgress\n").ends_with("did you mean postgres?"));
+    }
+
+    #[test]
+    fn an_empty_value_of_a_property_with_a_default_is_an_error() {
+        let line = reason("[Server]\nDataDir =\n");
+        assert!(
+            line.ends_with("has no value; remove the line to use the default, /var/lib/rstudio-pm"),
+            "{line}"
+        );
+        assert_eq!(good("[Server]\nServiceLog =\nAddress =\n").config.server.service_log, None);
+    }
+
+    #[test]
+    fn a_cron_schedule_with_weekday_7_is_an_error() {
+        assert!(reason("[CRAN]\nSyncSchedule = 0 0 * * 7\n").contains("0 (Sunday) to 6"));
+    }
+
+    #[test]
+    fn a_mirror_that_is_no_url_is_an_error() {
+        assert!(reason("[CRAN]\nURL = ftp://x\n").contains("must begin with https://"));
+    }
+
+    #[test]
+    fn an_error_shows_no_secret() {
+        let lines = bad("[Proxy]\nURL = ftp://u:hunter2@h\n[Postgres]\nURL = mysql://u:hunter2@h/d\n");
+        assert!(lines.iter().all(|line| !line.contains("hunter2") && line.contains("***")), "{lines:?}");
+        let loaded = good(
+            "[Proxy]\nURL = http://u:hunter2@h\nPassword = hunter2\n[Postgres]\nPassword = hunter2\n\
+                           [CRAN]\nURL = https://u:hunter2@h/\n[Manifest]\nPassword = hunter2\n",
+        );
+        assert!(!format!("{loaded:?}").contains("hunter2"), "{loaded:?}");
+    }
+
+    #[test]
+    fn a_wrong_value_without_effect_only_warns() {
+        let lines = warned("[Git]\nBuildRetries = many\n");
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains("[Git] BuildRetries = \"many\": is no whole number"));
+        assert!(lines[1].ends_with("[Git] BuildRetries: has no effect yet"));
+    }
+
+    #[test]
+    fn a_broken_line_raises_no_error_about_what_it_would_have_said() {
+        assert_eq!(bad("[Storage]\nDefault = s3\n[S3Storage]\nBucket my-bucket\n").len(), 1);
+    }
+
+    #[test]
+    fn warnings_of_a_bad_file_are_kept() {
+        let error = parse("f", b"[Sever]\n[HTTP]\nListen = x\n", []).expect_err("x is no address");
+        let ConfigError::Invalid { errors, warnings } = error else { panic!("{error}") };
+        assert_eq!((errors.len(), warnings.len()), (1, 1));
+        assert_eq!((errors[0].about, warnings[0].about), (About::Syntax, About::Name));
+    }
+
+    fn s3(bucket: &str) -> S3Place {
+        S3Place { bucket: bucket.to_owned(), ..S3Place::default() }
+    }
+
+    #[test]
+    fn a_class_section_overrides_the_unnamed_one_property_by_property() {
+        let loaded = good(
+            "[Storage]\nDefault = S3\nCache = file\n[S3Storage]\nBucket = b\nRegion = r\nEndpoint = http://h:1/\n\
+             S3ForcePathStyle = true\n[S3Storage \"binaries\"]\nPrefix = /p/q/\nRegion = s\nPathStyle = false\n",
+        );
+        let place = |class| loaded.config.storage.place(class);
+        let all = S3Place {
+            region: Some("r".to_owned()),
+            endpoint: Some("http://h:1".to_owned()),
+            path_style: true,
+            ..s3("b")
+        };
+        assert_eq!(place(StorageClass::Metrics), &Place::S3(all.clone()));
+        let own =
+            S3Place { prefix: "p/q".to_owned(), region: Some("s".to_owned()), path_style: false, ..all };
+        assert_eq!(place(StorageClass::Binaries), &Place::S3(own));
+        assert!(matches!(place(StorageClass::Cache), Place::File(_)));
+    }
+
+    #[test]
+    fn cran_bioconductor_and_pypi_follow_packages_unless_set() {
+        let loaded = good(
+            "[Storage]\nPackages = s3\nPyPI = file\n[S3Storage \"packages\"]\nBucket = p\n\
+             [S3Storage \"cran\"]\nPrefix = c\n[FileStorage \"packages\"]\nLocation = /mnt/p\n",
+        );
+        let place = |class| loaded.config.storage.place(class).clone();
+        assert_eq!(place(StorageClass::Cran), Place::S3(S3Place { prefix: "c".to_owned(), ..s3("p") }));
+        assert_eq!(place(StorageClass::Bioconductor), Place::S3(s3("p")));
+        assert_eq!(
+            place(StorageClass::Pypi),
+            Place::File(crate::config::FilePlace { location: "/mnt/p".into() })
+        );
+        assert_eq!(loaded.warnings, []);
+    }
+
+    #[test]
+    fn s3_without_a_bucket_is_an_error_that_names_the_classes() {
+        let line = reason("[Storage]\nPackages = s3\n[S3Storage \"cran\"]\nBucket = c\n");
+        let expected = "[S3Storage] Bucket: must be set: the storage of packages, bioconductor, pypi is s3";
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn a_place_that_is_not_used_is_told() {
+        let lines = warned(
+            "[Storage]\nCache = s3\n[S3Storage]\nBucket = b\n[FileStorage \"cache\"]\nLocation = /c\n\
+             [S3Storage \"metrics\"]\nBucket = m\n",
+        );
+        assert_eq!(
+            lines,
+            [
+                "f:6:12: [FileStorage \"cache\"] Location = \"/c\": has no effect: Storage.Cache is s3",
+                "f:8:10: [S3Storage \"metrics\"] Bucket = \"m\": has no effect: Storage.Metrics is file",
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_judged_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse("f", &bytes, []);
+        }
+
+        #[test]
+        fn any_value_of_any_property_is_judged_without_panic(
+            pick in any::<prop::sample::Index>(),
+            value in "[0-9a-zA-Z.:/@ *-]{0,24}",
+        ) {
+            let all: Vec<_> = crate::config::rows::SECTIONS
+                .iter()
+                .flat_map(|section| section.properties.iter().map(move |property| (section, property)))
+                .collect();
+            let (section, property) = pick.get(&all);
+            let sub = if section.sub == crate::config::table::SubName::Never { "" } else { " \"cran\"" };
+            let text = format!("[{}{sub}]\n{} = \"{value}\"\n", section.name, property.name);
+            match parse("f", text.as_bytes(), []) {
+                Ok(_) | Err(ConfigError::Invalid { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! The value types of the dialect: text to booleans, numbers, durations, sizes, paths, addresses, URLs, schedules.
+//!
+//! Every function is pure; its error is the rest of a sentence that begins with the property and its value.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use super::listen::Listen;
+use super::logging::LogDestination;
+
+/// The words git knows for true and false, in any case.
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("is no boolean; write true, yes, on, 1 or false, no, off, 0".to_owned()),
+    }
+}
+
+/// A whole number between two bounds, both included.
+pub(super) fn integer(text: &str, least: i64, most: i64) -> Result<i64, String> {
+    let number: i64 = text.parse().map_err(|_| "is no whole number".to_owned())?;
+    if (least..=most).contains(&number) {
+        Ok(number)
+    } else if most == i64::MAX {
+        Err(format!("must be at least {least}"))
+    } else {
+        Err(format!("must be between {least} and {most}"))
+    }
+}
+
+/// `3.14`, `7.`, `2`, `.217`, `-1`.
+pub(super) fn decimal(text: &str) -> Result<f64, String> {
+    let plain = text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '-' | '+'));
+    text.parse().ok().filter(|_| plain).ok_or_else(|| "is no decimal number such as 3.14".to_owned())
+}
+
+const DURATION: &str = "is no duration; write for example 500ms, 1m15s, 72h or 30d";
+
+/// Go's form (`1h15m30.5s`; ns us µs ms s m h) and days (`30d`); a bare whole number is nanoseconds.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    if text.starts_with('-') {
+        return Err("must not be negative".to_owned());
+    }
+    let wrong = || DURATION.to_owned();
+    let too_long = || "is longer than 292 years".to_owned();
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        let nanos = text.parse().ok().filter(|&n: &u64| i64::try_from(n).is_ok()).ok_or_else(too_long)?;
+        return Ok(Duration::from_nanos(nanos));
+    }
+    let (mut rest, mut nanos) = (text, 0_u128);
+    if rest.is_empty() {
+        return Err(wrong());
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+        let (number, tail) = rest.split_at(digits);
+        let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_end);
+        let unit: u128 = match unit {
+            "ns" => 1,
+            "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            "d" => 86_400_000_000_000,
+            _ => return Err(wrong()),
+        };
+        nanos = scaled(number, unit).ok_or_else(wrong)?.checked_add(nanos).ok_or_else(too_long)?;
+        rest = tail;
+    }
+    match i64::try_from(nanos) {
+        Ok(_) => Ok(Duration::from_nanos(u64::try_from(nanos).map_err(|_| too_long())?)),
+        Err(_) => Err(too_long()),
+    }
+}
+
+/// `whole[.fraction]` times `unit`, rounded down. `None` is no number; a number beyond all units saturates.
+fn scaled(number: &str, unit: u128) -> Option<u128> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
+        return None;
+    }
+    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().unwrap_or(u128::MAX) };
+    // Fifteen digits are finer than a nanosecond of a day.
+    let fraction = &fraction[..fraction.len().min(15)];
+    let power = u32::try_from(fraction.len()).ok()?;
+    let part: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+    Some(whole.saturating_mul(unit).saturating_add(part * unit / 10_u128.pow(power)))
+}
+
+/// Bytes: `32KB`, `1.5M`, `2 GiB`, `512`. All units are powers of 1024, with or without `i` and `B`.
+pub(super) fn size(text: &str, least: u64, most: u64) -> Result<u64, String> {
+    let wrong = || "is no size; write for example 512, 32KB or 2MB (1 KB is 1024 bytes)".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit: u128 = match unit.trim_start().to_ascii_uppercase().as_str() {
+        "" | "B" => 1,
+        "K" | "KB" | "KIB" => 1 << 10,
+        "M" | "MB" | "MIB" => 1 << 20,
+        "G" | "GB" | "GIB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    let bytes = scaled(number, unit).ok_or_else(wrong)?;
+    match u64::try_from(bytes) {
+        Ok(bytes) if (least..=most).contains(&bytes) => Ok(bytes),
+        _ => Err(format!("must be between {least} and {most} bytes")),
+    }
+}
+
+/// An absolute path, `.` and `..` resolved by name.
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    if !text.starts_with('/') {
+        return Err("must be an absolute path (one that begins with /)".to_owned());
+    }
+    let mut clean = PathBuf::from("/");
+    for component in Path::new(text).components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    Ok(clean)
+}
+
+/// `STDOUT`, `STDERR` (any case) or an absolute path.
+pub(super) fn log_destination(text: &str) -> Result<LogDestination, String> {
+    match text.to_ascii_uppercase().as_str() {
+        "STDOUT" => Ok(LogDestination::Stdout),
+        "STDERR" => Ok(LogDestination::Stderr),
+        _ => match path(text) {
+            Ok(path) => Ok(LogDestination::File(path)),
+            Err(_) => Err("must be STDOUT, STDERR or an absolute path".to_owned()),
+        },
+    }
+}
+
+/// `:port`, `host:port` or `[IPv6]:port`.
+pub(super) fn listen(text: &str) -> Result<Listen, String> {
+    let wrong = || "is no address to listen on; write :4242, host:4242 or [::1]:4242".to_owned();
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err(match text.parse::<u16>() {
+            Ok(port) => format!("must have a colon before the port: write :{port}"),
+            Err(_) => wrong(),
+        });
+    };
+    if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let port = port.parse().map_err(|_| "must have a port between 0 and 65535".to_owned())?;
+    let host = match host.strip_prefix('[') {
+        Some(inner) => {
+            let inner = inner.strip_suffix(']').ok_or_else(wrong)?;
+            inner.parse::<Ipv6Addr>().map_err(|_| "has no IPv6 address between its brackets".to_owned())?;
+            inner
+        }
+        None if text.parse::<Ipv6Addr>().is_ok() || host.contains(':') => {
+            return Err("must have brackets around an IPv6 address: write [::1]:4242".to_owned());
+        }
+        None if is_host(host) || host.is_empty() => host,
+        None => return Err(wrong()),
+    };
+    Ok(Listen { host: host.to_owned(), port })
+}
+
+/// A host name or an IPv4 address; four dotted numbers must be an address.
+fn is_host(text: &str) -> bool {
+    let numbers = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if numbers {
+        return text.parse::<Ipv4Addr>().is_ok();
+    }
+    text.len() <= 253 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+}
+
+/// Checks a schedule and returns it with single blanks.
+pub(super) fn cron(text: &str) -> Result<String, String> {
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    let [_, _, _, _, weekday] = fields[..] else {
+        let message = "must have five fields: minute, hour, day of month, month, weekday";
+        return Err(format!("{message} (it has {})", fields.len()));
+    };
+    if weekday.split([',', '-']).any(|part| part.split('/').next() == Some("7")) {
+        return Err("must have weekdays from 0 (Sunday) to 6 (Saturday)".to_owned());
+    }
+    let plain = fields.join(" ");
+    let refused = |error| format!("is no schedule: {error}");
+    plain.parse::<croner::Cron>().map_err(refused)?;
+    Ok(plain)
+}
+
+/// One of some words, in any case; returns the word as listed.
+pub(super) fn choice(text: &str, words: &'static [&'static str]) -> Result<&'static str, String> {
+    let known = words.iter().copied().find(|word| word.eq_ignore_ascii_case(text));
+    known.ok_or_else(|| {
+        let near = super::table::nearest(text, words.iter().copied());
+        let hint = near.map_or_else(String::new, |word| format!("; did you mean {word}?"));
+        format!("must be one of {}{hint}", words.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn booleans_are_the_words_git_knows() {
+        for (text, expected) in [("true", true), ("Yes", true), ("ON", true), ("1", true)] {
+            assert_eq!(boolean(text), Ok(expected));
+        }
+        for text in ["false", "no", "off", "0"] {
+            assert_eq!(boolean(text), Ok(false));
+        }
+        for text in ["", "maybe", "2", "t"] {
+            assert!(boolean(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn integers_keep_their_bounds() {
+        assert_eq!(integer("-123", i64::MIN, i64::MAX), Ok(-123));
+        assert_eq!(integer("9", 1, 9), Ok(9));
+        assert_eq!(integer("10", 1, 9), Err("must be between 1 and 9".to_owned()));
+        assert_eq!(integer("-1", 0, i64::MAX), Err("must be at least 0".to_owned()));
+        assert!(integer("3.0", 0, 9).is_err() && integer("", 0, 9).is_err() && integer("0x1", 0, 9).is_err());
+    }
+
+    #[test]
+    fn decimals_may_miss_either_side_of_the_point() {
+        for (text, expected) in [("3.14", 3.14), ("7.", 7.0), ("2", 2.0), (".217", 0.217), ("-1", -1.0)] {
+            assert_eq!(decimal(text), Ok(expected));
+        }
+        for text in ["", ".", "inf", "NaN", "1e5", "1,5"] {
+            assert!(decimal(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations_are_go_style_with_days_and_bare_nanoseconds() {
+        let nanos = |text| duration(text).map(|d| d.as_nanos());
+        assert_eq!(nanos("500ms"), Ok(500_000_000));
+        assert_eq!(nanos("1m15s"), Ok(75_000_000_000));
+        assert_eq!(nanos("72h"), Ok(72 * 3_600_000_000_000));
+        assert_eq!(nanos("30d"), Ok(30 * 86_400_000_000_000));
+        assert_eq!(nanos("1.5h"), Ok(5_400_000_000_000));
+        assert_eq!(nanos(".5s"), Ok(500_000_000));
+        assert_eq!(nanos("1\u{b5}s2us3\u{3bc}s4ns"), Ok(6_004));
+        assert_eq!(nanos("1000000000"), Ok(1_000_000_000));
+        assert_eq!(nanos("0"), Ok(0));
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused() {
+        for text in ["", "5 m", "m", "1x", ".", ".s", "1.2.3s", "5m 3s", "1h-3m", "five"] {
+            assert!(duration(text).is_err(), "{text:?}");
+        }
+        assert_eq!(duration("-5m"), Err("must not be negative".to_owned()));
+        assert!(duration("9223372036854775808").is_err());
+        assert!(duration("99999999999999999999999999999999999999999999999999h").is_err());
+        assert!(duration("200000d").is_err());
+    }
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        let bytes = |text| size(text, 1, 1 << 40);
+        for text in ["32768", "32KB", "32K", "32KiB", "32kb", "32 KB", "32768B", "0.03125M"] {
+            assert_eq!(bytes(text), Ok(32_768), "{text:?}");
+        }
+        assert_eq!(bytes("2MB"), Ok(2 << 20));
+        assert_eq!(bytes("1GiB"), Ok(1 << 30));
+        for text in ["", "KB", "1TB", "1.2.3K", "x", "-1", "0x10"] {
+            assert!(bytes(text).unwrap_err().starts_with("is no size"), "{text:?}");
+        }
+        assert_eq!(bytes("0"), Err("must be between 1 and 1099511627776 bytes".to_owned()));
+        assert!(bytes("99999999999999999999999999G").unwrap_err().starts_with("must be between"));
+    }
+
+    #[test]
+    fn paths_are_absolute_and_cleaned() {
+        assert_eq!(path("/a/./b/../c/"), Ok(PathBuf::from("/a/c")));
+        assert_eq!(path("/.."), Ok(PathBuf::from("/")));
+        assert!(path("a/b").is_err() && path("").is_err() && path("~/x").is_err());
+    }
+
+    #[test]
+    fn listen_addresses_have_a_port_and_maybe_a_host() {
+        for (text, host, port) in [
+            (":4242", "", 4242),
+            ("0.0.0.0:80", "0.0.0.0", 80),
+            ("localhost:0", "localhost", 0),
+            ("[::1]:443", "::1", 443),
+            ("a-b.example.org:65535", "a-b.example.org", 65535),
+        ] {
+            assert_eq!(listen(text), Ok(Listen { host: host.to_owned(), port }), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_listen_address_is_refused_with_the_fix() {
+        assert_eq!(listen("4242"), Err("must have a colon before the port: write :4242".to_owned()));
+        assert!(listen("::1").unwrap_err().contains("brackets"));
+        assert!(listen("fe80::2:80").unwrap_err().contains("brackets"));
+        assert!(listen(":65536").unwrap_err().contains("between 0 and 65535"));
+        assert!(listen("[x]:80").unwrap_err().contains("no IPv6 address"));
+        for text in ["", ":", "host", "host:", ":http", "a b:80", "300.1.1.1:80", "[::1:80", ":+80"] {
+            assert!(listen(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn schedules_have_five_fields_and_weekdays_to_6() {
+        assert_eq!(cron("0  0 * *\t*"), Ok("0 0 * * *".to_owned()));
+        assert!(cron("*/15 1-5 1,15 * 0-6").is_ok());
+        assert!(cron("0 0 * *").unwrap_err().contains("it has 4"));
+        assert!(cron("0 0 0 * * *").unwrap_err().contains("it has 6"));
+        assert!(cron("0 0 * * 7").unwrap_err().contains("0 (Sunday)"));
+        assert!(cron("0 0 * * 1-7").is_err());
+        for text in ["60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "x * * * *", "@daily"] {
+            assert!(cron(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_word_gets_the_nearest_one() {
+        assert_eq!(choice("INFO", &["info", "warn"]), Ok("info"));
+        assert_eq!(
+            choice("postgers", &["sqlite", "postgres"]),
+            Err("must be one of sqlite, postgres; did you mean postgres?".to_owned())
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_judged_without_panic(text in "[0-9a-zA-Z.:/\\[\\]\\- µ*,]{0,30}|\\PC{0,20}") {
+            let _ = (boolean(&text), integer(&text, 0, 9), decimal(&text), duration(&text), size(&text, 0, 9));
+            let _ = (path(&text), log_destination(&text), listen(&text), cron(&text));
+        }
+
+        #[test]
+        fn durations_written_as_nanoseconds_come_back(nanos in 0..=i64::MAX as u64) {
+            prop_assert_eq!(duration(&format!("{nanos}ns")), Ok(Duration::from_nanos(nanos)));
+            prop_assert_eq!(duration(&nanos.to_string()), Ok(Duration::from_nanos(nanos)));
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The first of three forms: what stands in the file, section by section, nothing looked up yet.
+
+use std::sync::Arc;
+
+use super::lexer::{self, Item};
+use super::problem::{About, Notice, Origin, Position};
+
+/// `[Name "sub"]` as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Heading {
+    pub(super) name: String,
+    pub(super) sub: Option<String>,
+    pub(super) at: Position,
+}
+
+impl std::fmt::Display for Heading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.sub {
+            None => write!(f, "[{}]", self.name),
+            Some(sub) => write!(f, "[{} {sub:?}]", self.name),
+        }
+    }
+}
+
+/// `Name = value` as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) at: Position,
+    pub(super) value: String,
+    pub(super) value_at: Position,
+}
+
+/// A file as written: sections in their order, repeated ones apart.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    pub(super) file: Arc<str>,
+    pub(super) sections: Vec<(Heading, Vec<Entry>)>,
+    pub(super) errors: Vec<Notice>,
+}
+
+impl Written {
+    /// Reads a text; `file` is its name in messages.
+    pub(super) fn read(file: &str, text: &[u8]) -> Written {
+        let file: Arc<str> = file.into();
+        let (items, faults) = lexer::lex(text);
+        let notice = |at, section, property, message| Notice {
+            about: About::Syntax,
+            origin: Origin::File(Arc::clone(&file), at),
+            section,
+            property,
+            value: None,
+            message,
+        };
+        let heading_at = |at: Position, items: &[Item]| {
+            let mut found = None;
+            for item in items {
+                match item {
+                    Item::Section { at: start, name, sub } if *start < at => {
+                        found =
+                            Some(Heading { name: name.clone(), sub: sub.clone(), at: *start }.to_string());
+                    }
+                    Item::Section { .. } | Item::Entry { .. } | Item::BrokenSection => {}
+                }
+            }
+            found
+        };
+        let mut errors: Vec<Notice> = faults
+            .into_iter()
+            .map(|fault| {
+                // Only a fault inside an entry belongs to the section above it.
+                let section = fault.property.as_ref().and_then(|_| heading_at(fault.at, &items));
+                notice(fault.at, section, fault.property, fault.message)
+            })
+            .collect();
+        let mut sections: Vec<(Heading, Vec<Entry>)> = Vec::new();
+        let mut broken = false;
+        for item in items {
+            match item {
+                Item::Section { at, name, sub } => {
+                    broken = false;
+                    sections.push((Heading { name, sub, at }, Vec::new()));
+                }
+                Item::BrokenSection => broken = true,
+                Item::Entry { .. } if broken => {}
+                Item::Entry { at, name, value_at, value } => {
+                    match sections.last_mut() {
+                        Some((_, entries)) => entries.push(Entry { name, at, value, value_at }),
+                        None => {
+                            let message = match super::table::home_of(&name) {
+                            Some(home) => format!("stands before the first section; put `[{home}]` above it"),
+                            None => "stands before the first section; put a header such as `[Server]` above it".to_owned(),
+                        };
+                            errors.push(notice(at, None, Some(name), message));
+                        }
+                    }
+                }
+            }
+        }
+        Written { file, sections, errors }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(text: &str) -> Vec<String> {
+        Written::read("f.gcfg", text.as_bytes()).errors.iter().map(Notice::to_string).collect()
+    }
+
+    #[test]
+    fn a_property_outside_every_section_is_told_where_it_belongs() {
+        assert_eq!(
+            messages("DataDir = /x\nnonsense = 1\n"),
+            [
+                "f.gcfg:1:1: DataDir: stands before the first section; put `[Server]` above it",
+                "f.gcfg:2:1: nonsense: stands before the first section; put a header such as `[Server]` above it"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_syntax_error_names_its_section_and_property() {
+        let found = messages("[Server]\nA = 1\n[FileStorage \"cache\"]\nLocation\n[HTTP]\n");
+        assert_eq!(found.len(), 1);
+        assert!(
+            found[0].starts_with("f.gcfg:4:1: [FileStorage \"cache\"] Location: `=` is missing"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn entries_below_a_broken_header_raise_no_second_error() {
+        assert_eq!(messages("[Server\nDataDir = /x\n[HTTP]\nListen = :1\n").len(), 1);
+    }
+}

@@ -60,11 +60,12 @@ pub fn apply(c: &mut dyn Conn, to: &Target, changes: &[Change]) -> Result<Vec<In
         .iter()
         .filter_map(|change| match change {
             Change::Introduce { release, state, path } => Some((release, *state, path.as_str())),
-            Change::Open { .. } | Change::Close(_) => None,
+            Change::Open { .. } | Change::Record { .. } | Change::Close(_) => None,
         })
         .collect();
     let introduced = introduce(c, to, &new)?;
     close(c, to, changes)?;
+    record(c, changes)?;
     let mut lives = Vec::with_capacity(changes.len());
     for (known, (_, state, path)) in introduced.iter().zip(&new) {
         lives.push(life(to, *state, known.package, path, known.release, 0));
@@ -173,6 +174,27 @@ fn life(
     ]
 }
 
+fn record(c: &mut dyn Conn, changes: &[Change]) -> Result<(), DbError> {
+    // A record in the way is one that an abandoned import left: no published life shows it.
+    const WRITE: &str = "INSERT INTO record (release_id, variant, stanza) \
+        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3) \
+        ON CONFLICT (release_id, variant) DO UPDATE SET stanza = excluded.stanza";
+    const FILL: &str = "UPDATE file SET md5 = coalesce(md5, CAST($1 AS TEXT)), \
+        size = coalesce(size, CAST($2 AS BIGINT)) WHERE release_id = $3 AND role = 'source' AND platform = ''";
+    let (mut records, mut facts): (Vec<Vec<Value>>, Vec<Vec<Value>>) = (Vec::new(), Vec::new());
+    for change in changes {
+        if let Change::Record { release, variant, stanza, md5, size } = change {
+            records.push(vec![(*release).into(), (*variant).into(), stanza.as_slice().into()]);
+            facts.push(vec![Value::opt_text(*md5), (*size).into(), (*release).into()]);
+        }
+    }
+    if !records.is_empty() {
+        c.execute_many(WRITE, &records)?;
+        c.execute_many(FILL, &facts)?;
+    }
+    Ok(())
+}
+
 fn close(c: &mut dyn Conn, to: &Target, changes: &[Change]) -> Result<(), DbError> {
     // Only an open life is closed, so that a plan made from an old reading cannot rewrite a published step.
     const CLOSE: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND state = $3 \
@@ -191,7 +213,7 @@ fn close(c: &mut dyn Conn, to: &Target, changes: &[Change]) -> Result<(), DbErro
                 key.file.into(),
                 Seq::OPEN.into(),
             ]),
-            Change::Introduce { .. } | Change::Open { .. } => None,
+            Change::Introduce { .. } | Change::Open { .. } | Change::Record { .. } => None,
         })
         .collect();
     if rows.is_empty() {

@@ -13,6 +13,7 @@ pub mod import;
 pub mod lease;
 pub mod life;
 pub mod package;
+pub mod release;
 pub mod rendered;
 pub mod repo;
 pub mod source;

@@ -100,10 +100,24 @@ pub enum Change {
         package: PackageId,
         /// The release.
         release: ReleaseId,
-        /// The record to show: 0 is the source record.
+        /// The record to show: 0 is the release's first source record, see [`Change::Record`].
         variant: i64,
         /// As in [`LifeKey::path`].
         path: String,
+    },
+    /// A known release gets another index record: upstream edits a record without touching the file, and a release
+    /// known from `Archive/` alone has none before it is listed. A [`Change::Open`] that shows it goes with it.
+    Record {
+        /// The release.
+        release: ReleaseId,
+        /// The record's number: below every one the release had (-1, -2 …); those above 0 belong to binaries.
+        variant: i64,
+        /// As [`NewRelease::stanza`].
+        stanza: Vec<u8>,
+        /// What the index declares, where nothing is known of the release's own file yet.
+        md5: Option<Md5>,
+        /// Bytes, likewise.
+        size: Option<i64>,
     },
     /// A life ends.
     Close(LifeKey),

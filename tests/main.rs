@@ -1,5 +1,4 @@
 //! The integration tests: one binary, one folder for each concern.
 
-mod admin;
 mod r;
 mod support;

@@ -1,1 +1,30 @@
-//! (room under construction)
+//! Listeners, TLS, the one route table, and the answers.
+//!
+//! A request goes [`listener`] → [`app`] → [`route`] → [`cran`] or [`public`] (or [`admin`] on the admin socket) →
+//! [`conditional`] → [`response`]. Handlers hold no SQL and no file paths; [`response`] is the only place that sets
+//! headers, [`error`] the only place that chooses a status.
+
+pub mod admin;
+pub mod app;
+pub mod body;
+pub mod conditional;
+pub mod cran;
+pub mod drain;
+pub mod error;
+mod home;
+pub mod limits;
+pub mod listener;
+pub mod public;
+pub mod redirect;
+pub mod request;
+pub mod response;
+pub mod route;
+pub mod stream;
+pub mod target;
+pub mod tls;
+pub mod warm;
+
+pub use app::{AdminDoor, App, Control, PublicDoor};
+pub use error::Failure;
+pub use limits::Limits;
+pub use listener::{House, Peer};

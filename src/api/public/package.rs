@@ -1,0 +1,133 @@
+//! `GET /__api__/repos/{r}/packages…`: packages of a repository's newest state.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A package: in lists without `links`, `archived` and `readme_data`. `null` where DESCRIPTION has no such field.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Package {
+    /// Always 0, as clients are used to.
+    pub id: i64,
+    /// Name of the source.
+    pub source: String,
+    /// Number of the source.
+    pub source_id: i64,
+    /// The package.
+    pub name: String,
+    /// The listed version.
+    pub version: String,
+    /// `R`.
+    pub repo_type: String,
+    /// `RSPM`.
+    pub repository: String,
+    /// SHA-256 of the file; empty until its bytes were seen.
+    pub checksum: String,
+    /// `Title`
+    pub title: Option<String>,
+    /// `Description`
+    pub description: Option<String>,
+    /// `Date`
+    pub package_date: Option<String>,
+    /// `Date/Publication`, or when upstream published it.
+    pub date_publication: Option<String>,
+    /// `Authors@R`, never evaluated.
+    pub authors_r: Option<String>,
+    /// `Author`
+    pub author: Option<String>,
+    /// `Maintainer`
+    pub maintainer: Option<String>,
+    /// `License`
+    pub license: Option<String>,
+    /// `URL`
+    pub url: Option<String>,
+    /// `BugReports`
+    pub bug_reports: Option<String>,
+    /// `Depends`
+    pub depends: Option<String>,
+    /// `Imports`
+    pub imports: Option<String>,
+    /// `Suggests`
+    pub suggests: Option<String>,
+    /// `LinkingTo`
+    pub linking_to: Option<String>,
+    /// `Enhances`
+    pub enhances: Option<String>,
+    /// `NeedsCompilation`
+    pub needs_compilation: Option<String>,
+    /// `SystemRequirements`
+    pub system_requirements: Option<String>,
+    /// `OS_type`
+    pub os_type: Option<String>,
+    /// Bytes of the file, 0 while unknown.
+    pub package_size: i64,
+    /// Sub-directory of the index record.
+    pub path: Option<String>,
+    /// Always false.
+    pub installed: bool,
+    /// A rule forbids it.
+    pub blocked: bool,
+    /// Only in the archive.
+    pub is_archived: bool,
+    /// Usage.
+    pub downloads: Downloads,
+    /// Always empty: no advisory is known yet.
+    pub vulns: Vec<serde_json::Value>,
+    /// Archived versions, newest first; in the detail only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archived: Option<Vec<Archived>>,
+    /// Dependencies and reverse dependencies; in the detail only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub links: Option<Vec<Link>>,
+}
+
+/// [`Package::downloads`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Downloads {
+    /// 0 until usage is counted.
+    pub count: i64,
+}
+
+/// One archived version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Archived {
+    /// Always 0.
+    pub id: i64,
+    /// Number of the source.
+    pub source_id: i64,
+    /// The package.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// `Date`
+    pub package_date: Option<String>,
+    /// When it was published.
+    pub date_publication: Option<String>,
+    /// `License`
+    pub license: Option<String>,
+    /// A rule forbids it.
+    pub blocked: bool,
+    /// Which one.
+    pub blocking_rule: Option<String>,
+    /// Always empty: no advisory is known yet.
+    pub vulns: Vec<serde_json::Value>,
+}
+
+/// One dependency.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Link {
+    /// Always 0.
+    pub package_id: i64,
+    /// 0 Imports, 1 Depends, 2 Suggests, 3 LinkingTo, 4 Enhances.
+    #[serde(rename = "type")]
+    pub kind: i64,
+    /// The other package.
+    pub name: String,
+    /// 0 `==`, 1 `>`, 2 `>=`, 3 `<`, 4 `<=`; `null` without a version.
+    pub operator: Option<i64>,
+    /// The version compared with.
+    pub version: Option<String>,
+    /// Not `null` when the other package is in the repository.
+    pub linked_to: Option<String>,
+    /// The other package depends on this one.
+    pub reverse: bool,
+}

@@ -1,0 +1,150 @@
+//! The body of an answer: nothing, bytes at hand, or a stream whose error cuts the connection.
+
+use std::any::Any;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use hyper::body::{Frame, SizeHint};
+
+/// Why a stream ended early; hyper drops the connection (HTTP/1) or resets the stream (HTTP/2), so that no client
+/// takes the part for the whole.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+enum Content {
+    Empty,
+    Full(Bytes),
+    Stream { stream: BoxStream<'static, Result<Bytes, BodyError>>, left: Option<u64> },
+}
+
+/// A body; see the module.
+pub struct Body {
+    content: Content,
+    sent: u64,
+    /// Called with the number of bytes sent when the body ends.
+    finish: Option<Box<dyn FnOnce(u64) + Send>>,
+    held: Option<Box<dyn Any + Send>>,
+}
+
+impl Body {
+    fn new(content: Content) -> Body {
+        Body { content, sent: 0, finish: None, held: None }
+    }
+
+    /// No bytes.
+    #[must_use]
+    pub fn empty() -> Body {
+        Body::new(Content::Empty)
+    }
+
+    /// Bytes at hand.
+    #[must_use]
+    pub fn full(bytes: impl Into<Bytes>) -> Body {
+        let bytes = bytes.into();
+        Body::new(if bytes.is_empty() { Content::Empty } else { Content::Full(bytes) })
+    }
+
+    /// Bytes on their way; `size` in bytes where known. A stream that gives more or fewer than `size` is an error.
+    #[must_use]
+    pub fn stream(stream: BoxStream<'static, Result<Bytes, BodyError>>, size: Option<u64>) -> Body {
+        Body::new(Content::Stream { stream, left: size })
+    }
+
+    /// Keeps a value alive until the body is dropped.
+    pub fn hold(&mut self, value: impl Send + 'static) {
+        self.held = match self.held.take() {
+            None => Some(Box::new(value)),
+            Some(before) => Some(Box::new((before, value))),
+        };
+    }
+
+    /// Has `finish` called with the bytes sent when the body is dropped.
+    pub fn on_finish(&mut self, finish: impl FnOnce(u64) + Send + 'static) {
+        self.finish = Some(Box::new(finish));
+    }
+
+    /// Bytes at hand: their number, which needs no [`Body::on_finish`].
+    #[must_use]
+    pub fn known_size(&self) -> Option<u64> {
+        match &self.content {
+            Content::Empty => Some(0),
+            Content::Full(bytes) => Some(bytes.len() as u64),
+            Content::Stream { .. } => None,
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(finish) = self.finish.take() {
+            finish(self.sent);
+        }
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let next = match &mut self.content {
+            Content::Empty => None,
+            Content::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.content = Content::Empty;
+                Some(Ok(bytes))
+            }
+            Content::Stream { stream, left } => match std::task::ready!(stream.poll_next_unpin(context)) {
+                Some(Ok(bytes)) => match left {
+                    None => Some(Ok(bytes)),
+                    Some(left) => match left.checked_sub(bytes.len() as u64) {
+                        Some(rest) => {
+                            *left = rest;
+                            Some(Ok(bytes))
+                        }
+                        None => Some(Err("the stream gives more bytes than were promised".into())),
+                    },
+                },
+                Some(Err(error)) => Some(Err(error)),
+                None if left.is_some_and(|left| left > 0) => Some(Err("the stream ended early".into())),
+                None => None,
+            },
+        };
+        match next {
+            None => {
+                self.content = Content::Empty;
+                Poll::Ready(None)
+            }
+            Some(Ok(bytes)) => {
+                self.sent += bytes.len() as u64;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Some(Err(error)) => {
+                self.content = Content::Empty;
+                Poll::Ready(Some(Err(error)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Empty => true,
+            Content::Full(_) => false,
+            Content::Stream { left, .. } => *left == Some(0),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Stream { left: Some(left), .. } => SizeHint::with_exact(*left),
+            Content::Stream { left: None, .. } => SizeHint::default(),
+        }
+    }
+}

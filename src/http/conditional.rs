@@ -1,0 +1,299 @@
+//! What a conditional or ranged request gets: RFC 9110, sections 13 and 14. Pure.
+
+use std::ops::Range;
+use std::time::{Duration, SystemTime};
+
+use http::header::{
+    HeaderMap, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+};
+
+/// What names the current state of a resource.
+#[derive(Clone, Copy, Debug)]
+pub struct Validators<'a> {
+    /// The entity tag as it is sent: `"x"` or `W/"x"`.
+    pub etag: &'a [u8],
+    /// `Last-Modified`, whole seconds since the epoch.
+    pub modified: Option<i64>,
+}
+
+/// The outcome of the `If-*` fields of a GET or HEAD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// Answer as if there were none.
+    Proceed,
+    /// 304.
+    NotModified,
+    /// 412.
+    Failed,
+}
+
+/// Which bytes to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// 200 with everything: no range, one that is not understood, several, or an `If-Range` that does not match.
+    Whole,
+    /// 206.
+    Part(Range<u64>),
+    /// 416.
+    Unsatisfiable,
+}
+
+/// True when the request carries a field that [`precondition`] looks at.
+#[must_use]
+pub fn is_conditional(headers: &HeaderMap) -> bool {
+    headers.contains_key(IF_NONE_MATCH)
+        || headers.contains_key(IF_MODIFIED_SINCE)
+        || headers.contains_key(IF_MATCH)
+        || headers.contains_key(IF_UNMODIFIED_SINCE)
+}
+
+/// Evaluates the preconditions in the order of RFC 9110, 13.2.2.
+#[must_use]
+pub fn precondition(headers: &HeaderMap, current: Validators<'_>) -> Precondition {
+    if headers.contains_key(IF_MATCH) {
+        if !any_tag(headers, &IF_MATCH, |tag| same_strong(tag, current.etag)) {
+            return Precondition::Failed;
+        }
+    } else if let (Some(since), Some(modified)) = (date(headers, &IF_UNMODIFIED_SINCE), current.modified)
+        && modified > since
+    {
+        return Precondition::Failed;
+    }
+    if headers.contains_key(IF_NONE_MATCH) {
+        if any_tag(headers, &IF_NONE_MATCH, |tag| same_weak(tag, current.etag)) {
+            return Precondition::NotModified;
+        }
+    } else if let (Some(since), Some(modified)) = (date(headers, &IF_MODIFIED_SINCE), current.modified)
+        && modified <= since
+    {
+        return Precondition::NotModified;
+    }
+    Precondition::Proceed
+}
+
+/// Which part of `size` bytes a GET asks for.
+#[must_use]
+pub fn extent(headers: &HeaderMap, current: Validators<'_>, size: u64) -> Extent {
+    let mut ranges = headers.get_all(RANGE).iter();
+    let (Some(value), None) = (ranges.next(), ranges.next()) else {
+        return Extent::Whole;
+    };
+    if let Some(condition) = headers.get(IF_RANGE) {
+        let condition = condition.as_bytes();
+        let holds = if condition.starts_with(b"\"") || condition.starts_with(b"W/") {
+            same_strong(condition, current.etag)
+        } else {
+            // A date is a strong validator only when it is exactly ours (13.1.5).
+            current.modified.is_some() && date(headers, &IF_RANGE) == current.modified
+        };
+        if !holds {
+            return Extent::Whole;
+        }
+    }
+    value.to_str().ok().map_or(Extent::Whole, |text| parse_range(text, size))
+}
+
+/// One range of `bytes=`; anything that is not exactly one well-formed range means the whole.
+fn parse_range(text: &str, size: u64) -> Extent {
+    let whole = Extent::Whole;
+    let Some((unit, spec)) = text.split_once('=') else { return whole };
+    if !unit.trim().eq_ignore_ascii_case("bytes") {
+        return whole;
+    }
+    let Some((first, last)) = spec.trim().split_once('-') else { return whole };
+    match (number(first), number(last)) {
+        (Some(first), Some(last)) if first > last => whole,
+        (Some(first), last) if last.is_some() || spec.trim().ends_with('-') => {
+            if first >= size {
+                return Extent::Unsatisfiable;
+            }
+            let end = last.map_or(size, |last| last.saturating_add(1).min(size));
+            Extent::Part(first..end)
+        }
+        (None, Some(tail)) if first.is_empty() => {
+            if tail == 0 || size == 0 {
+                return Extent::Unsatisfiable;
+            }
+            Extent::Part(size.saturating_sub(tail)..size)
+        }
+        _ => whole,
+    }
+}
+
+/// Digits only; a number too large for 64 bits is as good as the largest.
+fn number(text: &str) -> Option<u64> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some(text.parse().unwrap_or(u64::MAX))
+}
+
+fn opaque(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
+}
+
+fn same_weak(a: &[u8], b: &[u8]) -> bool {
+    opaque(a) == opaque(b)
+}
+
+fn same_strong(a: &[u8], b: &[u8]) -> bool {
+    a == b && !a.starts_with(b"W/")
+}
+
+/// True when `*` or one of the listed tags satisfies `same`. A list that is cut off or malformed ends where it does.
+fn any_tag(headers: &HeaderMap, name: &HeaderName, same: impl Fn(&[u8]) -> bool) -> bool {
+    headers.get_all(name).iter().any(|value| {
+        let mut rest = value.as_bytes().trim_ascii();
+        if rest == b"*" {
+            return true;
+        }
+        while !rest.is_empty() {
+            let weak = usize::from(rest.starts_with(b"W/")) * 2;
+            if rest.get(weak) != Some(&b'"') {
+                // Some clients send the tag without its quotes; comparing the whole item costs nothing.
+                let end = rest.iter().position(|b| *b == b',').unwrap_or(rest.len());
+                let item = rest[..end].trim_ascii();
+                if !item.is_empty() && same(&[b"\"", item, b"\""].concat()) {
+                    return true;
+                }
+                rest = rest.get(end + 1..).unwrap_or_default().trim_ascii_start();
+                continue;
+            }
+            let Some(close) = rest[weak + 1..].iter().position(|b| *b == b'"') else {
+                return false;
+            };
+            let end = weak + 1 + close + 1;
+            if same(&rest[..end]) {
+                return true;
+            }
+            rest = rest[end..].trim_ascii_start();
+            rest = rest.strip_prefix(b",").unwrap_or(rest).trim_ascii_start();
+        }
+        false
+    })
+}
+
+fn date(headers: &HeaderMap, name: &HeaderName) -> Option<i64> {
+    let time = httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()?;
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
+}
+
+/// An instant as HTTP writes it (`Fri, 20 Nov 2026 08:00:00 GMT`); `None` before 1970 or after 9999.
+#[must_use]
+pub fn http_date(seconds: i64) -> Option<String> {
+    let seconds = u64::try_from(seconds).ok().filter(|s| *s < 253_402_300_800)?;
+    Some(httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STRONG: &[u8] = b"\"abc\"";
+    const WEAK: &[u8] = b"W/\"abc\"";
+    /// 1994-11-06 08:49:37.
+    const THEN: i64 = 784_111_777;
+    const THEN_TEXT: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+    const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, value.parse().expect("a header value"));
+        }
+        map
+    }
+
+    #[test]
+    fn preconditions_follow_rfc_9110() {
+        use Precondition::{Failed, NotModified, Proceed};
+        let cases: &[(&[(&'static str, &str)], &[u8], Precondition)] = &[
+            (&[], STRONG, Proceed),
+            (&[("if-none-match", "\"abc\"")], STRONG, NotModified),
+            (&[("if-none-match", "W/\"abc\"")], STRONG, NotModified),
+            (&[("if-none-match", "\"abc\"")], WEAK, NotModified),
+            (&[("if-none-match", "abc")], STRONG, NotModified),
+            (&[("if-none-match", "\"x\", W/\"y\" ,\"abc\"")], STRONG, NotModified),
+            (&[("if-none-match", "\"x\""), ("if-none-match", "\"abc\"")], STRONG, NotModified),
+            (&[("if-none-match", "*")], STRONG, NotModified),
+            (&[("if-none-match", "\"x,y\"")], STRONG, Proceed),
+            (&[("if-none-match", "\"abc")], STRONG, Proceed),
+            (&[("if-none-match", "\"x\""), ("if-modified-since", AFTER)], STRONG, Proceed),
+            (&[("if-modified-since", THEN_TEXT)], STRONG, NotModified),
+            (&[("if-modified-since", AFTER)], STRONG, NotModified),
+            (&[("if-modified-since", BEFORE)], STRONG, Proceed),
+            (&[("if-modified-since", "yesterday")], STRONG, Proceed),
+            (&[("if-match", "\"abc\"")], STRONG, Proceed),
+            (&[("if-match", "*")], STRONG, Proceed),
+            (&[("if-match", "\"abc\"")], WEAK, Failed),
+            (&[("if-match", "W/\"abc\"")], WEAK, Failed),
+            (&[("if-match", "\"x\"")], STRONG, Failed),
+            (&[("if-match", "\"abc\""), ("if-none-match", "\"abc\"")], STRONG, NotModified),
+            (&[("if-unmodified-since", BEFORE)], STRONG, Failed),
+            (&[("if-unmodified-since", THEN_TEXT)], STRONG, Proceed),
+            (&[("if-match", "\"abc\""), ("if-unmodified-since", BEFORE)], STRONG, Proceed),
+        ];
+        for (fields, etag, expected) in cases {
+            let current = Validators { etag, modified: Some(THEN) };
+            assert_eq!(precondition(&headers(fields), current), *expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn one_range_is_served_and_everything_else_is_the_whole() {
+        use Extent::{Part, Unsatisfiable, Whole};
+        let cases: &[(&str, Extent)] = &[
+            ("bytes=0-9", Part(0..10)),
+            ("bytes=0-0", Part(0..1)),
+            ("Bytes = 5-", Part(5..100)),
+            ("bytes=-7", Part(93..100)),
+            ("bytes=-1000", Part(0..100)),
+            ("bytes=90-1000", Part(90..100)),
+            ("bytes=99-99999999999999999999999", Part(99..100)),
+            ("bytes=100-", Unsatisfiable),
+            ("bytes=99999999999999999999999-", Unsatisfiable),
+            ("bytes=-0", Unsatisfiable),
+            ("bytes=0-1,5-6", Whole),
+            ("bytes=9-5", Whole),
+            ("bytes=", Whole),
+            ("bytes=-", Whole),
+            ("bytes=a-b", Whole),
+            ("bytes=1-b", Whole),
+            ("bytes=+1-2", Whole),
+            ("lines=1-2", Whole),
+            ("junk", Whole),
+        ];
+        let current = Validators { etag: STRONG, modified: None };
+        for (text, expected) in cases {
+            assert_eq!(extent(&headers(&[("range", text)]), current, 100), *expected, "{text}");
+        }
+        assert_eq!(extent(&headers(&[("range", "bytes=-1")]), current, 0), Unsatisfiable);
+        assert_eq!(extent(&headers(&[]), current, 100), Whole);
+    }
+
+    #[test]
+    fn if_range_needs_a_strong_match() {
+        let part = Extent::Part(0..1);
+        let cases: &[(&str, &[u8], Extent)] = &[
+            ("\"abc\"", STRONG, part.clone()),
+            ("\"x\"", STRONG, Extent::Whole),
+            ("W/\"abc\"", WEAK, Extent::Whole),
+            (THEN_TEXT, STRONG, part),
+            (AFTER, STRONG, Extent::Whole),
+            ("nonsense", STRONG, Extent::Whole),
+        ];
+        for (value, etag, expected) in cases {
+            let map = headers(&[("range", "bytes=0-0"), ("if-range", value)]);
+            assert_eq!(extent(&map, Validators { etag, modified: Some(THEN) }, 9), *expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn dates_are_written_as_http_does() {
+        assert_eq!(http_date(THEN).as_deref(), Some(THEN_TEXT));
+        assert_eq!(http_date(-1), None);
+        assert_eq!(http_date(i64::MAX), None);
+    }
+}

@@ -1,0 +1,277 @@
+//! CRAN-like repositories: indexes, package files, the archive, `Meta`, and the empty binary trees.
+
+use std::sync::OnceLock;
+
+use futures_util::StreamExt;
+use http::header::HeaderValue;
+use http::request::Parts;
+use http::{Method, Response};
+use sha2::{Digest, Sha256};
+
+use super::app::App;
+use super::body::Body;
+use super::conditional::{self, Extent, Precondition, Validators};
+use super::error::Failure;
+use super::response::{self, Card, Kind, Tongue};
+use super::warm::Moment;
+use crate::catalog::resolve::resolve;
+use crate::catalog::{Catalog, Repository};
+use crate::model::digest;
+use crate::model::point::Point;
+use crate::model::snapshot::Snapshot;
+use crate::r::layout::{FileName, IndexFormat, RPath, Tree};
+use crate::repo::RepoError;
+use crate::repo::file::{FileBody, Located};
+use crate::repo::index::{Document, EmptyForm};
+
+/// An address, resolved.
+pub struct Entry {
+    /// What the resolution depends on.
+    pub moment: Moment,
+    wanted: Wanted,
+}
+
+enum Wanted {
+    Document { point: Point, document: Document, card: OnceLock<Card> },
+    File { located: Box<Located>, card: Card },
+}
+
+impl Entry {
+    /// True when asking again would give the same entry. A file not stored yet learns its size with the first fetch.
+    #[must_use]
+    pub fn lasting(&self) -> bool {
+        match &self.wanted {
+            Wanted::Document { .. } => true,
+            Wanted::File { located, .. } => located.stored,
+        }
+    }
+}
+
+/// The repository of that name or number.
+///
+/// # Errors
+/// 404.
+pub fn repository<'a>(catalog: &'a Catalog, asked: &str) -> Result<&'a Repository, Failure> {
+    let named = catalog.repos.iter().find(|repo| repo.name.as_str() == asked);
+    named.ok_or_else(|| Failure::not_found(format!("there is no repository '{}'", shown(asked))))
+}
+
+/// A part of a request that may be repeated in an answer: at most 80 characters.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+/// Resolves an address: which state, which document or file of it. Fetches and renders nothing.
+///
+/// # Errors
+/// 404 for whatever does not exist, 503 when the database cannot tell.
+pub async fn find(app: &App, repo: &str, snapshot: Snapshot, path: RPath) -> Result<Entry, Failure> {
+    let moment = Moment::now(&app.state);
+    let point = {
+        let catalog = app.state.catalog.get();
+        let repo = repository(&catalog, repo)?;
+        resolve(&catalog, repo, snapshot, (app.state.clock)()).map_err(RepoError::from)?
+    };
+    let document = |document| Wanted::Document { point: point.clone(), document, card: OnceLock::new() };
+    let wanted = match path {
+        RPath::Index { tree: Tree::Source, format } => document(match format {
+            IndexFormat::Text => Document::Packages,
+            IndexFormat::Gz => Document::PackagesGz,
+            IndexFormat::Rds => Document::PackagesRds,
+        }),
+        RPath::Index { tree: Tree::Windows { .. } | Tree::MacOs { .. }, format } => {
+            document(Document::Empty(match format {
+                IndexFormat::Text => EmptyForm::Text,
+                IndexFormat::Gz => EmptyForm::Gz,
+                IndexFormat::Rds => EmptyForm::Rds,
+            }))
+        }
+        RPath::ArchiveMeta => document(Document::ArchiveRds),
+        RPath::CurrentMeta => document(Document::CurrentRds),
+        RPath::File { tree: Tree::Source, file } | RPath::SubFile { file, .. } => {
+            file_entry(app, &point, &file, None).await?
+        }
+        RPath::Archive { package, file } => file_entry(app, &point, &file, Some(package.as_str())).await?,
+        RPath::File { tree: Tree::Windows { .. } | Tree::MacOs { .. }, file } => {
+            return Err(Failure::not_found(format!("there is no binary package '{}'", shown(file.as_str()))));
+        }
+    };
+    Ok(Entry { moment, wanted })
+}
+
+async fn file_entry(
+    app: &App,
+    point: &Point,
+    file: &FileName,
+    archive_of: Option<&str>,
+) -> Result<Wanted, Failure> {
+    let absent = || Failure::not_found(format!("there is no package file '{}'", shown(file.as_str())));
+    let parts = file.package_file().ok_or_else(absent)?;
+    if archive_of.is_some_and(|package| package != parts.package) {
+        return Err(absent());
+    }
+    let located =
+        app.repo.locate(point, parts.package, parts.version, parts.name, archive_of.is_some()).await?;
+    let etag = hex::encode(&Sha256::digest(located.identity.as_bytes())[..16]);
+    let disposition = format!("attachment; filename=\"{}\"", located.name);
+    let card = Card {
+        etag: value(format!("\"{etag}\"")),
+        modified: last_modified(located.modified.map(|at| at.seconds())),
+        kind: Kind::Package(value(disposition)),
+    };
+    Ok(Wanted::File { located: Box::new(located), card })
+}
+
+/// Header values here are made of digests, dates and plain names.
+fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+fn last_modified(seconds: Option<i64>) -> Option<HeaderValue> {
+    seconds.and_then(conditional::http_date).map(value)
+}
+
+fn document_card(point: &Point, document: &Document, content: digest::Sha256) -> Card {
+    let (media, compressed) = match document {
+        Document::Packages | Document::Empty(EmptyForm::Text) => ("text/plain; charset=utf-8", false),
+        Document::PackagesGz | Document::Empty(EmptyForm::Gz) => ("application/gzip", true),
+        Document::PackagesRds
+        | Document::ArchiveRds
+        | Document::CurrentRds
+        | Document::Empty(EmptyForm::Rds) => ("application/octet-stream", true),
+    };
+    // The tag names the decoded content: weak for compressed forms, whose bytes another build may write differently.
+    let tag = hex::encode(&content.0[..16]);
+    Card {
+        etag: value(if compressed { format!("W/\"{tag}\"") } else { format!("\"{tag}\"") }),
+        modified: last_modified(point.modified.map(|at| at.seconds())),
+        kind: Kind::Document {
+            media: HeaderValue::from_static(media),
+            open: point.open,
+            ranges: !compressed,
+        },
+    }
+}
+
+/// Answers a GET or HEAD for a resolved address.
+pub async fn answer(app: &App, entry: &Entry, parts: &Parts) -> Response<Body> {
+    if !matches!(parts.method, Method::GET | Method::HEAD) {
+        return response::failure(&Failure::method("GET, HEAD"), Tongue::Text);
+    }
+    let answered = match &entry.wanted {
+        Wanted::Document { point, document, card } => {
+            answer_document(app, point, document, card, parts).await
+        }
+        Wanted::File { located, card } => answer_file(app, located, card, parts).await,
+    };
+    answered.unwrap_or_else(|error| response::failure(&error.into(), Tongue::Text))
+}
+
+/// 304 and 412, where the request's conditions say so.
+fn refused(card: &Card, modified: Option<i64>, parts: &Parts) -> Option<Response<Body>> {
+    match conditional::precondition(&parts.headers, Validators { etag: card.etag.as_bytes(), modified }) {
+        Precondition::Proceed => None,
+        Precondition::NotModified => Some(response::not_modified(card)),
+        Precondition::Failed => Some(response::precondition_failed(card)),
+    }
+}
+
+async fn answer_document(
+    app: &App,
+    point: &Point,
+    document: &Document,
+    known: &OnceLock<Card>,
+    parts: &Parts,
+) -> Result<Response<Body>, RepoError> {
+    let modified = point.modified.map(|at| at.seconds());
+    let conditional = conditional::is_conditional(&parts.headers);
+    if conditional {
+        // The digest alone may be known although the bytes are not at hand: enough for a 304 without rendering.
+        let card = match known.get() {
+            Some(card) => Some(card),
+            None => match app.repo.document_content(point, document).await? {
+                Some(content) => Some(known.get_or_init(|| document_card(point, document, content))),
+                None => None,
+            },
+        };
+        if let Some(response) = card.and_then(|card| refused(card, modified, parts)) {
+            return Ok(response);
+        }
+    }
+    let form = app.repo.document(point, document).await?;
+    let card = known.get_or_init(|| document_card(point, document, form.content));
+    if conditional && let Some(response) = refused(card, modified, parts) {
+        return Ok(response);
+    }
+    let size = form.bytes.len() as u64;
+    if parts.method == Method::HEAD {
+        return Ok(response::whole(card, Some(size), Body::empty()));
+    }
+    let extent = match &card.kind {
+        Kind::Document { ranges: true, .. } => {
+            let validators = Validators { etag: card.etag.as_bytes(), modified };
+            conditional::extent(&parts.headers, validators, size)
+        }
+        Kind::Document { ranges: false, .. } | Kind::Package(_) => Extent::Whole,
+    };
+    Ok(match extent {
+        Extent::Whole => response::whole(card, Some(size), Body::full(form.bytes)),
+        Extent::Unsatisfiable => response::unsatisfiable(card, size),
+        Extent::Part(range) => {
+            // A slice of bytes that are in memory: both ends fit.
+            #[allow(clippy::cast_possible_truncation)]
+            let bytes = form.bytes.slice(range.start as usize..range.end as usize);
+            response::part(card, &range, size, Body::full(bytes))
+        }
+    })
+}
+
+async fn answer_file(
+    app: &App,
+    located: &Located,
+    card: &Card,
+    parts: &Parts,
+) -> Result<Response<Body>, RepoError> {
+    let modified = located.modified.map(|at| at.seconds());
+    if let Some(response) = refused(card, modified, parts) {
+        return Ok(response);
+    }
+    if parts.method == Method::HEAD {
+        // Never fetches: the size is told where an index or an earlier fetch told it to us.
+        return Ok(response::whole(card, located.size, Body::empty()));
+    }
+    let range = match located.size {
+        None => None,
+        Some(size) => {
+            let validators = Validators { etag: card.etag.as_bytes(), modified };
+            match conditional::extent(&parts.headers, validators, size) {
+                Extent::Whole => None,
+                Extent::Part(range) => Some(range),
+                Extent::Unsatisfiable => return Ok(response::unsatisfiable(card, size)),
+            }
+        }
+    };
+    let open = app.repo.open(located, range).await?;
+    let length = match (&open.range, open.size) {
+        (Some(range), _) => Some(range.end - range.start),
+        (None, size) => size,
+    };
+    let body = match open.body {
+        FileBody::Memory(bytes) => Body::full(bytes),
+        FileBody::Stream(stream) => {
+            let name = located.name.clone();
+            let stream = stream.map(move |piece| {
+                piece.map_err(|error| {
+                    tracing::error!(file = %name, "a download was cut: {error}");
+                    error.into()
+                })
+            });
+            Body::stream(stream.boxed(), length)
+        }
+    };
+    Ok(match (open.range, open.size) {
+        (Some(range), Some(size)) => response::part(card, &range, size, body),
+        (Some(_), None) | (None, _) => response::whole(card, length, body),
+    })
+}

@@ -1,0 +1,105 @@
+//! From what went wrong to a status: the one place that decides. Detail goes to the log, a phrase to the client.
+
+use http::StatusCode;
+
+use crate::api::error::Code;
+use crate::repo::RepoError;
+use crate::upstream::UpstreamError;
+
+/// An answer that is no success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// 4xx or 5xx.
+    pub status: StatusCode,
+    /// `code` of the JSON form.
+    pub code: Code,
+    /// What the client reads: one line, no detail of the machine.
+    pub phrase: String,
+    /// `Retry-After` in seconds.
+    pub retry_after: Option<u64>,
+    /// `Allow`, with 405.
+    pub allow: Option<&'static str>,
+}
+
+impl Failure {
+    /// Any status; `code` is what the JSON form shows.
+    #[must_use]
+    pub fn new(status: StatusCode, code: Code, phrase: impl Into<String>) -> Failure {
+        Failure { status, code, phrase: phrase.into(), retry_after: None, allow: None }
+    }
+
+    /// 400.
+    #[must_use]
+    pub fn bad_request(phrase: impl Into<String>) -> Failure {
+        Failure::new(StatusCode::BAD_REQUEST, Code::Invalid, phrase)
+    }
+
+    /// 404.
+    #[must_use]
+    pub fn not_found(phrase: impl Into<String>) -> Failure {
+        Failure::new(StatusCode::NOT_FOUND, Code::NotFound, phrase)
+    }
+
+    /// 405 with the methods that are answered.
+    #[must_use]
+    pub fn method(allow: &'static str) -> Failure {
+        let phrase = format!("this address answers {allow} only");
+        Failure { allow: Some(allow), ..Failure::new(StatusCode::METHOD_NOT_ALLOWED, Code::Method, phrase) }
+    }
+
+    /// 414.
+    #[must_use]
+    pub fn target_too_long(limit: usize) -> Failure {
+        let phrase = format!("the request target is longer than {limit} bytes");
+        Failure::new(StatusCode::URI_TOO_LONG, Code::Invalid, phrase)
+    }
+
+    /// 413.
+    #[must_use]
+    pub fn body_too_large(limit: u64) -> Failure {
+        let phrase = format!("the request body is larger than {limit} bytes");
+        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, Code::Invalid, phrase)
+    }
+
+    /// 503 that may pass.
+    #[must_use]
+    pub fn unavailable(phrase: impl Into<String>, retry_after: u64) -> Failure {
+        Failure {
+            retry_after: Some(retry_after),
+            ..Failure::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, phrase)
+        }
+    }
+}
+
+impl From<RepoError> for Failure {
+    fn from(error: RepoError) -> Failure {
+        let failure = match &error {
+            RepoError::NotFound(what) => Failure::not_found(what.clone()),
+            RepoError::Unresolved(why) => Failure::not_found(why.to_string()),
+            RepoError::Conflict(why) => Failure::new(StatusCode::CONFLICT, Code::Conflict, why.clone()),
+            RepoError::Invalid(why) => Failure::bad_request(why.clone()),
+            RepoError::Upstream { source: UpstreamError::Missing(_), .. } => {
+                Failure::not_found("the upstream repository does not have this file any more")
+            }
+            RepoError::Upstream { source: UpstreamError::Unavailable { .. }, retry_after } => {
+                Failure::unavailable("the upstream repository cannot be reached now", *retry_after)
+            }
+            RepoError::Upstream { source: UpstreamError::Refused { .. }, retry_after } => Failure {
+                status: StatusCode::BAD_GATEWAY,
+                ..Failure::unavailable("the upstream repository sent something else", *retry_after)
+            },
+            RepoError::Db(_) => Failure::unavailable("the database cannot answer now", 5),
+            RepoError::Storage(_) => Failure::unavailable("the storage cannot answer now", 5),
+        };
+        if failure.status.is_server_error() {
+            tracing::error!(status = failure.status.as_u16(), "{error}");
+        }
+        failure
+    }
+}
+
+impl From<crate::db::DbError> for Failure {
+    fn from(error: crate::db::DbError) -> Failure {
+        RepoError::from(error).into()
+    }
+}

@@ -1,0 +1,102 @@
+//! Two small pages for people who open the server in a browser: the list of repositories, and one repository.
+
+use std::fmt::Write as _;
+
+use http::header::HOST;
+use http::request::Parts;
+use http::{Response, uri::Authority};
+
+use super::app::App;
+use super::body::Body;
+use super::cran;
+use super::error::Failure;
+use super::response;
+use crate::catalog::Catalog;
+use crate::catalog::resolve::resolve;
+use crate::model::snapshot::Snapshot;
+use crate::repo::RepoError;
+
+/// `/`
+#[must_use]
+pub(super) fn page(catalog: &Catalog, address: Option<&str>) -> Response<Body> {
+    let base = address.unwrap_or_default();
+    let mut items = String::new();
+    for repo in catalog.repos.iter().filter(|repo| !repo.hidden) {
+        let (name, text) = (escape(repo.name.as_str()), escape(&repo.description));
+        let _ = write!(items, "<li><a href=\"{}/{name}/latest/\">{name}</a> {text}</li>", escape(base));
+    }
+    if items.is_empty() {
+        items.push_str("<li>none yet: <code>rspm create repo --name=…</code></li>");
+    }
+    response::page(document("Package repositories", &format!("<ul>{items}</ul>")))
+}
+
+/// `/{repo}/{snapshot}/`: how to use it.
+///
+/// # Errors
+/// 404 when there is no such repository or snapshot.
+pub(super) fn repository(
+    app: &App,
+    name: &str,
+    snapshot: Snapshot,
+    parts: &Parts,
+) -> Result<Response<Body>, Failure> {
+    let catalog = app.state.catalog.get();
+    let repo = cran::repository(&catalog, name)?;
+    let point = resolve(&catalog, repo, snapshot, (app.state.clock)()).map_err(RepoError::from)?;
+    let base = match &app.site.address {
+        Some(address) => address.clone(),
+        None => {
+            let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+            let host = host.filter(|host| host.parse::<Authority>().is_ok()).unwrap_or("localhost");
+            format!("http://{host}")
+        }
+    };
+    let url = escape(&format!("{base}/{}/{snapshot}", repo.name));
+    let state = match point.modified {
+        Some(at) => format!("<p>This state was published at {at}.</p>"),
+        None => String::new(),
+    };
+    let text = format!(
+        "<p>{}</p><p>In R:</p><pre>options(repos = c({} = \"{url}\"))</pre>{state}",
+        escape(&repo.description),
+        if repo.name.as_str().contains('-') { format!("`{}`", repo.name) } else { repo.name.to_string() },
+    );
+    Ok(response::page(document(repo.name.as_str(), &text)))
+}
+
+fn document(title: &str, body: &str) -> String {
+    let title = escape(title);
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
+         <meta name=\"viewport\" content=\"width=device-width\"><style>body{{font:1rem/1.5 sans-serif;\
+         margin:2rem auto;max-width:50rem;padding:0 1rem}}</style></head><body><h1>{title}</h1>{body}\
+         </body></html>\n"
+    )
+}
+
+/// SECURITY: everything written into a page that is not ours goes through here.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_escape_what_people_write() {
+        assert_eq!(escape("<a href=\"x\">'&'</a>"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39;&lt;/a&gt;");
+    }
+}

@@ -1,0 +1,53 @@
+//! Every limit a stranger's connection meets, in one place; tests inject shorter ones.
+
+use std::time::Duration;
+
+/// Time and size limits of the listeners.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// A complete request head must arrive within this, counted from the connection's or the last answer's end: it
+    /// bounds slow heads and idle keep-alive connections alike (hyper has one timer for both).
+    pub head: Duration,
+    /// The TLS handshake must end within this.
+    pub handshake: Duration,
+    /// How long a client may keep us waiting, in sum, for each [`Limits::stall_bytes`] it takes.
+    pub stall: Duration,
+    /// See [`Limits::stall`]: together they are the slowest reader that is served.
+    pub stall_bytes: u64,
+    /// The longest pause between two pieces of a request body.
+    pub body_pause: Duration,
+    /// An HTTP/2 connection without an open stream is closed after this (its keep-alive pings prove only that the
+    /// client lives).
+    pub h2_idle: Duration,
+    /// Concurrent streams of one HTTP/2 connection.
+    pub h2_streams: u32,
+    /// Longest request head in bytes; longer ones get 431.
+    pub head_bytes: usize,
+    /// Longest request target in bytes; longer ones get 414.
+    pub target_bytes: usize,
+    /// Connections at a time, all listeners together; further ones wait in the kernel's backlog.
+    pub connections: usize,
+    /// After the last request that began before the stop: time for idle clients to see `Connection: close`.
+    pub linger: Duration,
+    /// Requests still under way this long after the stop are cut.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            head: Duration::from_secs(30),
+            handshake: Duration::from_secs(10),
+            stall: Duration::from_secs(60),
+            stall_bytes: 64 << 10,
+            body_pause: Duration::from_secs(60),
+            h2_idle: Duration::from_secs(180),
+            h2_streams: 128,
+            head_bytes: 32 << 10,
+            target_bytes: 4096,
+            connections: 8192,
+            linger: Duration::from_millis(500),
+            drain: Duration::from_secs(30),
+        }
+    }
+}

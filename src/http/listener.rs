@@ -1,0 +1,310 @@
+//! From a listening socket to answered requests: accept, TLS, HTTP/1.1 or HTTP/2, limits, goodbye.
+
+use std::convert::Infallible;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::{Request, Response, header};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::body::Body;
+use super::drain::{Drain, Phase};
+use super::limits::Limits;
+use super::stream::Patient;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A client on the network.
+    Tcp {
+        /// Its address.
+        address: SocketAddr,
+        /// True inside TLS.
+        tls: bool,
+    },
+    /// A process of this machine, at the admin socket: the kernel vouches for the ids (`SO_PEERCRED`).
+    Unix {
+        /// Effective user id.
+        uid: u32,
+        /// Effective group id.
+        gid: u32,
+        /// Process id, where the kernel tells it.
+        pid: Option<i32>,
+    },
+}
+
+/// What answers requests: the public door, the admin door, the redirect.
+pub trait Answer: Clone + Send + Sync + 'static {
+    /// Answers one request. Every failure is an answer too.
+    fn answer(&self, peer: Peer, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// What all listeners of a process share; cloning shares it.
+#[derive(Clone)]
+pub struct House {
+    limits: Arc<Limits>,
+    drain: Drain,
+    places: Arc<Semaphore>,
+}
+
+impl House {
+    /// With these limits; nobody is inside yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> House {
+        let places = Arc::new(Semaphore::new(limits.connections));
+        House { limits: Arc::new(limits), drain: Drain::default(), places }
+    }
+
+    /// The limits.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The state of a stop.
+    #[must_use]
+    pub fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// Accepts TCP connections until the stop lingers. The listener is dropped then, never shut down: systemd may
+    /// hold the same socket.
+    pub async fn serve_tcp<A: Answer>(
+        self,
+        listener: TcpListener,
+        tls: Option<tokio_rustls::TlsAcceptor>,
+        answer: A,
+    ) {
+        let mut lingering = pin!(self.drain.reached(Phase::Lingering));
+        loop {
+            let place = tokio::select! {
+                place = self.place() => place,
+                () = &mut lingering => break,
+            };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = &mut lingering => break,
+            };
+            match accepted {
+                Ok((socket, address)) => {
+                    // Without it an answer in two writes waits for the client's delayed ACK: a factor of 11.
+                    let _ = socket.set_nodelay(true);
+                    let (house, tls, answer) = (self.clone(), tls.clone(), answer.clone());
+                    self.drain.spawn(async move {
+                        let _place = place;
+                        match tls {
+                            None => {
+                                let peer = Peer::Tcp { address, tls: false };
+                                house.http1(socket, peer, answer).await;
+                            }
+                            Some(tls) => house.encrypted(socket, address, tls, answer).await,
+                        }
+                    });
+                }
+                Err(error) => pause_after(&error).await,
+            }
+        }
+        // Linger with the socket open: closing it now would reset who waits in the backlog when nobody else holds it.
+        self.drain.reached(Phase::Closing).await;
+    }
+
+    /// Accepts connections on the admin socket until connections close.
+    pub async fn serve_unix<A: Answer>(self, listener: UnixListener, answer: A) {
+        let mut closing = pin!(self.drain.reached(Phase::Lingering));
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = &mut closing => return,
+            };
+            match accepted {
+                Ok((socket, _)) => match socket.peer_cred() {
+                    Ok(who) => {
+                        let peer = Peer::Unix { uid: who.uid(), gid: who.gid(), pid: who.pid() };
+                        let (house, answer) = (self.clone(), answer.clone());
+                        self.drain.spawn(async move { house.http1(socket, peer, answer).await });
+                    }
+                    Err(error) => tracing::warn!("admin socket: the kernel tells no peer: {error}"),
+                },
+                Err(error) => pause_after(&error).await,
+            }
+        }
+    }
+
+    /// A place for one connection; while there is none, clients wait in the backlog.
+    async fn place(&self) -> OwnedSemaphorePermit {
+        let places = Arc::clone(&self.places);
+        places.acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    async fn encrypted<A: Answer>(
+        self,
+        socket: TcpStream,
+        address: SocketAddr,
+        tls: tokio_rustls::TlsAcceptor,
+        answer: A,
+    ) {
+        let limits = Arc::clone(&self.limits);
+        let patient = Patient::new(socket, limits.stall, limits.stall_bytes);
+        match tokio::time::timeout(limits.handshake, tls.accept(patient)).await {
+            Ok(Ok(stream)) => {
+                let peer = Peer::Tcp { address, tls: true };
+                if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                    self.http2(stream, peer, answer).await;
+                } else {
+                    self.http1_on(stream, peer, answer).await;
+                }
+            }
+            Ok(Err(error)) => tracing::debug!(%address, "TLS handshake failed: {error}"),
+            Err(_) => tracing::debug!(%address, "TLS handshake took too long"),
+        }
+    }
+
+    async fn http1<S, A>(self, socket: S, peer: Peer, answer: A)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        A: Answer,
+    {
+        let patient = Patient::new(socket, self.limits.stall, self.limits.stall_bytes);
+        self.http1_on(patient, peer, answer).await;
+    }
+
+    /// HTTP/1 only, never detected: the detecting builder of hyper-util has no limit for who sends nothing.
+    async fn http1_on<S, A>(self, io: S, peer: Peer, answer: A)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        A: Answer,
+    {
+        let drain = &self.drain;
+        let service = service_fn(|request| {
+            let under_way = drain.begin();
+            let answer = answer.clone();
+            async move {
+                let mut response = answer.answer(peer, request).await;
+                if drain.is_draining() {
+                    let close = header::HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
+                response.body_mut().hold(under_way);
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(self.limits.head);
+        builder.max_buf_size(self.limits.head_bytes);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = drain.reached(Phase::Closing) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        report(peer, outcome);
+    }
+
+    async fn http2<S, A>(self, io: S, peer: Peer, answer: A)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        A: Answer,
+    {
+        let streams = Arc::new(Streams::default());
+        let service = service_fn(|request| {
+            let under_way = self.drain.begin();
+            let open = Streams::open(&streams);
+            let answer = answer.clone();
+            async move {
+                let mut response = answer.answer(peer, request).await;
+                response.body_mut().hold((under_way, open));
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(20))
+            .max_concurrent_streams(self.limits.h2_streams)
+            .max_header_list_size(u32::try_from(self.limits.head_bytes).unwrap_or(u32::MAX))
+            // Rapid reset (CVE-2023-44487) and its mirror image: few resets may wait, few may be provoked.
+            .max_pending_accept_reset_streams(20)
+            .max_local_error_reset_streams(128)
+            .max_send_buf_size(512 << 10);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = self.drain.reached(Phase::Draining) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = streams.idle_for(self.limits.h2_idle) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        report(peer, outcome);
+    }
+}
+
+/// The open streams of one HTTP/2 connection.
+#[derive(Default)]
+struct Streams {
+    open: AtomicUsize,
+    begun: AtomicUsize,
+}
+
+struct OpenStream(Arc<Streams>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Streams {
+    fn open(streams: &Arc<Streams>) -> OpenStream {
+        streams.open.fetch_add(1, Ordering::AcqRel);
+        streams.begun.fetch_add(1, Ordering::AcqRel);
+        OpenStream(Arc::clone(streams))
+    }
+
+    /// Returns when no stream was open and none began for between one and two times `pause`.
+    async fn idle_for(&self, pause: Duration) {
+        loop {
+            let before = self.begun.load(Ordering::Acquire);
+            tokio::time::sleep(pause).await;
+            if self.open.load(Ordering::Acquire) == 0 && self.begun.load(Ordering::Acquire) == before {
+                return;
+            }
+        }
+    }
+}
+
+fn report(peer: Peer, outcome: hyper::Result<()>) {
+    let Err(error) = outcome else { return };
+    if error.is_parse() {
+        // hyper answered 400, 414 or 431 by itself; there is no request that the access log could name.
+        tracing::info!(?peer, "not an HTTP request, refused: {error}");
+    } else {
+        tracing::debug!(?peer, "connection ended: {error}");
+    }
+}
+
+/// Errors of a connection that died in the backlog pass; without file descriptors only time helps, not spinning.
+async fn pause_after(error: &std::io::Error) {
+    match error.kind() {
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted => {}
+        _ => {
+            tracing::error!("cannot accept connections: {error}; raise LimitNOFILE= when files ran out");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! The only place answers are built: the header set of each kind, and what every answer carries.
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+
+use super::body::Body;
+use super::error::Failure;
+use crate::config::Config;
+
+/// Clients tell a package manager from a plain mirror by this header.
+const X_REPOSITORY_TYPE: HeaderName = HeaderName::from_static("x-repository-type");
+const X_PACKAGE_TYPE: HeaderName = HeaderName::from_static("x-package-type");
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+/// 30 days.
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=2592000");
+/// Package files. Short, because a local package may be replaced by other bytes of the same version.
+const CACHE_FILE: HeaderValue = HeaderValue::from_static("max-age=3600");
+/// An index that may still change is asked for again each time; its `ETag` makes that a 304.
+const CACHE_OPEN: HeaderValue = HeaderValue::from_static("no-cache");
+/// A closed snapshot never changes; one day keeps proxies honest about snapshots that are withdrawn.
+const CACHE_CLOSED: HeaderValue = HeaderValue::from_static("max-age=86400");
+const CACHE_NEVER: HeaderValue = HeaderValue::from_static("no-cache, no-store, must-revalidate");
+
+/// Room for all headers of one answer, so that the map is allocated once.
+const HEADERS: usize = 16;
+
+/// What the configuration says about every answer.
+#[derive(Clone, Debug)]
+pub struct Site {
+    server: HeaderValue,
+    nosniff: bool,
+    permanent: bool,
+    /// `Server.Address`, no trailing slash.
+    pub address: Option<String>,
+    /// The path of `Server.Address`: empty or `/prefix`.
+    prefix: String,
+}
+
+impl Site {
+    /// From the configuration.
+    #[must_use]
+    pub fn new(config: &Config) -> Site {
+        let address = config.server.address.clone();
+        let prefix = address.as_deref().map(path_of).unwrap_or_default();
+        Site {
+            server: HeaderValue::from_static(concat!("rstudio-pm/", env!("CARGO_PKG_VERSION"))),
+            nosniff: !config.server.content_type_sniffing,
+            permanent: config.https.permanent,
+            address,
+            prefix,
+        }
+    }
+
+    /// The raw path without the prefix of `Server.Address`; proxies may have removed it already.
+    #[must_use]
+    pub fn strip<'a>(&self, path: &'a str) -> &'a str {
+        match path.strip_prefix(self.prefix.as_str()) {
+            Some("") if !self.prefix.is_empty() => "/",
+            Some(rest) if rest.starts_with('/') => rest,
+            Some(_) | None => path,
+        }
+    }
+
+    /// Puts on an answer what every answer carries.
+    pub fn dress(&self, tls: bool, response: &mut Response<Body>) {
+        let headers = response.headers_mut();
+        headers.insert(header::SERVER, self.server.clone());
+        headers.insert(X_REPOSITORY_TYPE, HeaderValue::from_static("RSPM"));
+        headers.insert(REQUEST_ID, request_id());
+        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        if self.nosniff {
+            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        }
+        // RFC 6797, 7.2: never over plain HTTP.
+        if self.permanent && tls {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
+        }
+    }
+}
+
+/// The path of a URL without trailing slash.
+fn path_of(address: &str) -> String {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    rest.find('/').map(|at| rest[at..].trim_end_matches('/').to_owned()).unwrap_or_default()
+}
+
+/// A version 4 UUID. It names a request in logs and is no secret: a counter, mixed with a number of this process.
+fn request_id() -> HeaderValue {
+    static PROCESS: OnceLock<u64> = OnceLock::new();
+    thread_local!(static NEXT: Cell<u64> = Cell::new(rand::random()));
+    let count = NEXT.with(|next| next.replace(next.get().wrapping_add(0x9e37_79b9_7f4a_7c15)));
+    let mix = |mut z: u64| {
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    let process = *PROCESS.get_or_init(rand::random);
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&mix(count).to_be_bytes());
+    bytes[8..].copy_from_slice(&mix(count ^ process).to_be_bytes());
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut text = [b'-'; 36];
+    for (i, at) in [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34].into_iter().enumerate() {
+        text[at] = b"0123456789abcdef"[usize::from(bytes[i] >> 4)];
+        text[at + 1] = b"0123456789abcdef"[usize::from(bytes[i] & 15)];
+    }
+    HeaderValue::from_bytes(&text).expect("hexadecimal digits and hyphens")
+}
+
+fn start(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
+    response
+}
+
+/// The headers a 200, a 206 and a 304 of the same resource share.
+#[derive(Clone, Debug)]
+pub struct Card {
+    /// `ETag`.
+    pub etag: HeaderValue,
+    /// `Last-Modified`.
+    pub modified: Option<HeaderValue>,
+    /// Which headers describe the content.
+    pub kind: Kind,
+}
+
+/// What is being served.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// An index or another generated document.
+    Document {
+        /// `Content-Type`.
+        media: HeaderValue,
+        /// True when it may still change.
+        open: bool,
+        /// False for compressed forms, whose bytes may differ for the same content.
+        ranges: bool,
+    },
+    /// A source package, with its `Content-Disposition`.
+    Package(HeaderValue),
+}
+
+impl Card {
+    fn put(&self, response: &mut Response<Body>) {
+        let headers = response.headers_mut();
+        headers.insert(header::ETAG, self.etag.clone());
+        if let Some(modified) = &self.modified {
+            headers.insert(header::LAST_MODIFIED, modified.clone());
+        }
+        let cache = match &self.kind {
+            Kind::Package(_) => CACHE_FILE,
+            Kind::Document { open: true, .. } => CACHE_OPEN,
+            Kind::Document { open: false, .. } => CACHE_CLOSED,
+        };
+        headers.insert(header::CACHE_CONTROL, cache);
+    }
+
+    fn describe(&self, response: &mut Response<Body>) {
+        let headers = response.headers_mut();
+        let ranges = match &self.kind {
+            Kind::Document { media, ranges, .. } => {
+                headers.insert(header::CONTENT_TYPE, media.clone());
+                *ranges
+            }
+            Kind::Package(disposition) => {
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("binary/octet-stream"));
+                headers.insert(header::CONTENT_DISPOSITION, disposition.clone());
+                headers.insert(X_PACKAGE_TYPE, HeaderValue::from_static("source"));
+                true
+            }
+        };
+        let ranges = if ranges { "bytes" } else { "none" };
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static(ranges));
+    }
+}
+
+/// 304.
+#[must_use]
+pub fn not_modified(card: &Card) -> Response<Body> {
+    let mut response = start(StatusCode::NOT_MODIFIED, Body::empty());
+    card.put(&mut response);
+    response
+}
+
+/// 200 with all of it; `size` where known. For HEAD `body` is empty.
+#[must_use]
+pub fn whole(card: &Card, size: Option<u64>, body: Body) -> Response<Body> {
+    let mut response = start(StatusCode::OK, body);
+    card.put(&mut response);
+    card.describe(&mut response);
+    if let Some(size) = size {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+    }
+    response
+}
+
+/// 206 with bytes `from` to `to` (exclusive) of `size`.
+#[must_use]
+pub fn part(card: &Card, range: &std::ops::Range<u64>, size: u64, body: Body) -> Response<Body> {
+    let mut response = start(StatusCode::PARTIAL_CONTENT, body);
+    card.put(&mut response);
+    card.describe(&mut response);
+    let headers = response.headers_mut();
+    let text = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+    headers.insert(header::CONTENT_RANGE, HeaderValue::try_from(text).expect("digits"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+    response
+}
+
+/// 416 for a resource of `size` bytes.
+#[must_use]
+pub fn unsatisfiable(card: &Card, size: u64) -> Response<Body> {
+    let mut response = start(StatusCode::RANGE_NOT_SATISFIABLE, Body::empty());
+    card.put(&mut response);
+    let text = format!("bytes */{size}");
+    response.headers_mut().insert(header::CONTENT_RANGE, HeaderValue::try_from(text).expect("digits"));
+    response
+}
+
+/// 412.
+#[must_use]
+pub fn precondition_failed(card: &Card) -> Response<Body> {
+    let mut response = start(StatusCode::PRECONDITION_FAILED, Body::empty());
+    card.put(&mut response);
+    response
+}
+
+/// JSON of the API, never cached.
+#[must_use]
+pub fn json<T: serde::Serialize + ?Sized>(status: StatusCode, value: &T) -> Response<Body> {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => json_bytes(status, bytes.into()),
+        Err(error) => {
+            tracing::error!("an API answer cannot be written as JSON: {error}");
+            json_bytes(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from_static(b"{}"))
+        }
+    }
+}
+
+fn json_bytes(status: StatusCode, bytes: Bytes) -> Response<Body> {
+    let size = bytes.len();
+    let mut response = start(status, Body::full(bytes));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+    headers.insert(header::CACHE_CONTROL, CACHE_NEVER);
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert(header::EXPIRES, HeaderValue::from_static("0"));
+    response
+}
+
+/// JSON lines that come over time (a job's progress): `application/x-ndjson`, no `Content-Length`.
+#[must_use]
+pub fn json_lines(body: Body) -> Response<Body> {
+    let mut response = start(StatusCode::OK, body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    headers.insert(header::CACHE_CONTROL, CACHE_NEVER);
+    response
+}
+
+/// A page for people; `html` is complete and escaped. No script, no foreign content, no frame.
+#[must_use]
+pub fn page(html: String) -> Response<Body> {
+    let size = html.len();
+    let mut response = start(StatusCode::OK, Body::full(html));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+    headers.insert(header::CACHE_CONTROL, CACHE_OPEN);
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    response
+}
+
+/// A redirect.
+#[must_use]
+pub fn redirect(status: StatusCode, location: HeaderValue) -> Response<Body> {
+    let mut response = start(status, Body::empty());
+    response.headers_mut().insert(header::LOCATION, location);
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    response
+}
+
+/// How a failure is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tongue {
+    /// One line of text, for repository paths.
+    Text,
+    /// `{"code","error","payload"}`, for `/__api__`.
+    Json,
+}
+
+/// A failure as an answer.
+#[must_use]
+pub fn failure(failure: &Failure, tongue: Tongue) -> Response<Body> {
+    let mut response = match tongue {
+        Tongue::Json => {
+            json(failure.status, &crate::api::error::Error::new(failure.code, failure.phrase.clone()))
+        }
+        Tongue::Text => {
+            let mut text = failure.phrase.clone();
+            text.push('\n');
+            let size = text.len();
+            let mut response = start(failure.status, Body::full(text));
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+            headers.insert(header::CACHE_CONTROL, CACHE_OPEN);
+            response
+        }
+    };
+    if let Some(seconds) = failure.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(methods) = failure.allow {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_are_uuids_and_differ() {
+        let ids: std::collections::HashSet<_> = (0..1000).map(|_| request_id()).collect();
+        assert_eq!(ids.len(), 1000);
+        let text = request_id();
+        let text = text.to_str().expect("text");
+        let shape: String = text.chars().map(|c| if c == '-' { '-' } else { 'x' }).collect();
+        assert_eq!(shape, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx");
+        assert_eq!(&text[14..15], "4");
+        assert!("89ab".contains(&text[19..20]));
+        assert!(text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit()));
+    }
+
+    #[test]
+    fn the_prefix_of_the_address_is_taken_off_once() {
+        assert_eq!(path_of("https://h.example/rspm"), "/rspm");
+        assert_eq!(path_of("https://h.example/"), "");
+        assert_eq!(path_of("https://h.example"), "");
+        let site = Site {
+            server: HeaderValue::from_static("x"),
+            nosniff: true,
+            permanent: false,
+            address: None,
+            prefix: "/rspm".to_owned(),
+        };
+        assert_eq!(site.strip("/rspm/cran/latest"), "/cran/latest");
+        assert_eq!(site.strip("/rspm"), "/");
+        assert_eq!(site.strip("/rspmx/latest"), "/rspmx/latest");
+        assert_eq!(site.strip("/cran/latest"), "/cran/latest");
+    }
+}

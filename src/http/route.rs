@@ -1,0 +1,213 @@
+//! The one table of our addresses: from method, path and query to a [`Route`]. Pure.
+
+use http::Method;
+
+use super::error::Failure;
+use super::target::{Query, segments};
+use crate::model::snapshot::{BadSnapshot, Snapshot};
+use crate::r::layout::{self, RPath};
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `/`: a small page for people.
+    Home,
+    /// `/__ping__`: alive.
+    Ping,
+    /// `/{repo}/{snapshot}/…`.
+    Repository {
+        /// As in the URL; may not exist.
+        repo: String,
+        /// What state of it.
+        snapshot: Snapshot,
+        /// What of it; `None` for the repository's own address, which people open in a browser.
+        path: Option<RPath>,
+    },
+    /// The public JSON API.
+    Public(Public),
+    /// `/__api__/admin/v1/…`: answered on the admin socket only. The path after the prefix, decoded, without a slash
+    /// in front; any method.
+    Admin(String),
+}
+
+/// `/__api__/…`, all of them GET.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Public {
+    /// `status`
+    Status,
+    /// `repos`
+    Repos,
+    /// `repos/{r}`, by id or name, as all below.
+    Repo(String),
+    /// `repos/{r}/sources`
+    RepoSources(String),
+    /// `repos/{r}/packages`
+    Packages(String),
+    /// `repos/{r}/packages/{name}`
+    Package(String, String),
+    /// `repos/{r}/transaction-dates`
+    TransactionDates(String),
+    /// `repos/{r}/first-transaction`
+    FirstTransaction(String),
+    /// `sources`
+    Sources,
+    /// `sources/{s}`, by id or name, as all below.
+    Source(String),
+    /// `sources/{s}/transactions`
+    SourceTransactions(String),
+    /// `sources/{s}/packages`
+    SourcePackages(String),
+}
+
+const READS: &str = "GET, HEAD";
+
+/// Parses a request's method, raw path (without the prefix of `Server.Address`) and raw query.
+///
+/// # Errors
+/// 400 malformed, 404 no such address, 405 wrong method, 414 too long.
+pub fn parse(
+    method: &Method,
+    path: &str,
+    query: Option<&str>,
+    limit: usize,
+) -> Result<(Route, Query), Failure> {
+    let decoded = segments(path, limit)?;
+    let query = Query::parse(query, limit)?;
+    let names: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
+    let route = match names.as_slice() {
+        [""] => Route::Home,
+        ["__ping__"] => Route::Ping,
+        ["__api__", "admin", "v1", rest @ ..] => return Ok((Route::Admin(rest.join("/")), query)),
+        ["__api__", rest @ ..] => Route::Public(public(rest)?),
+        [first, ..] if first.starts_with("__") => return Err(unknown()),
+        [_] | [_, ""] => {
+            return Err(Failure::not_found(
+                "a repository URL ends in a snapshot: /{repository}/latest, a date (YYYY-MM-DD) or a transaction id",
+            ));
+        }
+        [repo, snapshot, rest @ ..] => {
+            let snapshot = snapshot.parse().map_err(|e: BadSnapshot| Failure::not_found(e.to_string()))?;
+            let path = match rest {
+                [] | [""] => None,
+                rest => Some(layout::parse(&rest.join("/")).map_err(|e| Failure::not_found(e.to_string()))?),
+            };
+            Route::Repository { repo: (*repo).to_owned(), snapshot, path }
+        }
+        [] => return Err(unknown()),
+    };
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(Failure::method(READS));
+    }
+    Ok((route, query))
+}
+
+fn public(names: &[&str]) -> Result<Public, Failure> {
+    let own = |text: &&str| (*text).to_owned();
+    Ok(match names.strip_suffix(&[""]).unwrap_or(names) {
+        ["status"] => Public::Status,
+        ["repos"] => Public::Repos,
+        ["repos", r] => Public::Repo(own(r)),
+        ["repos", r, "sources"] => Public::RepoSources(own(r)),
+        ["repos", r, "packages"] => Public::Packages(own(r)),
+        ["repos", r, "packages", name] => Public::Package(own(r), own(name)),
+        ["repos", r, "transaction-dates"] => Public::TransactionDates(own(r)),
+        ["repos", r, "first-transaction"] => Public::FirstTransaction(own(r)),
+        ["sources"] => Public::Sources,
+        ["sources", s] => Public::Source(own(s)),
+        ["sources", s, "transactions"] => Public::SourceTransactions(own(s)),
+        ["sources", s, "packages"] => Public::SourcePackages(own(s)),
+        _ => return Err(unknown()),
+    })
+}
+
+fn unknown() -> Failure {
+    Failure::not_found("there is nothing at this address")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(path: &str) -> Result<Route, u16> {
+        parse(&Method::GET, path, None, 4096).map(|(route, _)| route).map_err(|e| e.status.as_u16())
+    }
+
+    fn repository(repo: &str, snapshot: &str, path: &str) -> Route {
+        let snapshot = snapshot.parse().expect("a snapshot");
+        let path = (!path.is_empty()).then(|| layout::parse(path).expect("a path"));
+        Route::Repository { repo: repo.to_owned(), snapshot, path }
+    }
+
+    #[test]
+    fn every_address_has_one_route() {
+        let s = str::to_owned;
+        let table = [
+            ("/", Route::Home),
+            ("/__ping__", Route::Ping),
+            ("/cran/latest", repository("cran", "latest", "")),
+            ("/cran/latest/", repository("cran", "latest", "")),
+            ("/cran/latest/src/contrib/PACKAGES", repository("cran", "latest", "src/contrib/PACKAGES")),
+            (
+                "/cran/2024-02-29/src/contrib/A_1.tar.gz",
+                repository("cran", "2024-02-29", "src/contrib/A_1.tar.gz"),
+            ),
+            ("/cran/2022-08-01+Y3JhbiwyOjQ1/", repository("cran", "2022-08-01", "")),
+            ("/cran/2022-08-01%2BY3JhbiwyOjQ1", repository("cran", "2022-08-01", "")),
+            ("/cran/5", repository("cran", "5", "")),
+            ("/__api__/status", Route::Public(Public::Status)),
+            ("/__api__/repos", Route::Public(Public::Repos)),
+            ("/__api__/repos/", Route::Public(Public::Repos)),
+            ("/__api__/repos/1", Route::Public(Public::Repo(s("1")))),
+            ("/__api__/repos/cran/sources", Route::Public(Public::RepoSources(s("cran")))),
+            ("/__api__/repos/cran/packages", Route::Public(Public::Packages(s("cran")))),
+            ("/__api__/repos/cran/packages/A3", Route::Public(Public::Package(s("cran"), s("A3")))),
+            ("/__api__/repos/1/transaction-dates", Route::Public(Public::TransactionDates(s("1")))),
+            ("/__api__/repos/1/first-transaction", Route::Public(Public::FirstTransaction(s("1")))),
+            ("/__api__/sources", Route::Public(Public::Sources)),
+            ("/__api__/sources/1", Route::Public(Public::Source(s("1")))),
+            ("/__api__/sources/1/transactions", Route::Public(Public::SourceTransactions(s("1")))),
+            ("/__api__/sources/1/packages", Route::Public(Public::SourcePackages(s("1")))),
+            ("/__api__/admin/v1/repos/x", Route::Admin(s("repos/x"))),
+        ];
+        for (path, expected) in table {
+            assert_eq!(route(path), Ok(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_is_not_found() {
+        for path in [
+            "/cran",
+            "/cran/",
+            "/favicon.ico",
+            "/cran/newest/x",
+            "/cran/latest/src",
+            "/cran/latest/src/contrib/",
+            "/cran/2024-13-01/x",
+            "/__api__",
+            "/__api__/nothing",
+            "/__api__/repos/a/b",
+            "/__linux__/x/latest",
+            "/__docs__/",
+        ] {
+            assert_eq!(route(path), Err(404), "{path}");
+        }
+    }
+
+    #[test]
+    fn other_methods_are_told_what_is_allowed() {
+        for method in
+            [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE, Method::CONNECT]
+        {
+            for path in ["/", "/cran/latest/src/contrib/PACKAGES", "/__api__/repos"] {
+                let refused = parse(&method, path, None, 4096).expect_err("refused");
+                assert_eq!(
+                    (refused.status.as_u16(), refused.allow),
+                    (405, Some("GET, HEAD")),
+                    "{method} {path}"
+                );
+            }
+        }
+        assert!(parse(&Method::POST, "/__api__/admin/v1/repos", None, 4096).is_ok());
+    }
+}

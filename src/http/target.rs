@@ -1,0 +1,188 @@
+//! The request target, decoded once and strictly: what comes out is plain segments, or the request is refused. Pure.
+
+use std::borrow::Cow;
+
+use super::error::Failure;
+
+/// Splits a raw path into decoded segments. A trailing slash gives an empty last segment.
+///
+/// SECURITY: nothing below this decodes again or normalises. Refused with 400: anything but visible ASCII in the raw
+/// path, broken or overlong percent-encoding, encoded `/`, `\`, `%` or control characters (NUL, CR, LF), `\`, `.` and
+/// `..` segments in any spelling, and empty segments (`//`).
+///
+/// # Errors
+/// 400, or 414 when the target is longer than `limit` bytes.
+pub fn segments(path: &str, limit: usize) -> Result<Vec<Cow<'_, str>>, Failure> {
+    if path.len() > limit {
+        return Err(Failure::target_too_long(limit));
+    }
+    let Some(rest) = path.strip_prefix('/') else {
+        return Err(Failure::bad_request("the request target must be a path that begins with '/'"));
+    };
+    let count = rest.split('/').count();
+    let mut segments = Vec::with_capacity(count);
+    for (i, raw) in rest.split('/').enumerate() {
+        let segment = decode(raw, false)?;
+        if segment.contains(['/', '\\', '%']) {
+            return Err(Failure::bad_request("the path holds an encoded separator"));
+        }
+        if segment == "." || segment == ".." {
+            return Err(Failure::bad_request("the path holds a relative segment"));
+        }
+        if segment.is_empty() && i + 1 < count {
+            return Err(Failure::bad_request("the path holds an empty segment ('//')"));
+        }
+        segments.push(segment);
+    }
+    Ok(segments)
+}
+
+/// The parameters of a query, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Decodes a raw query (`application/x-www-form-urlencoded`). Unknown names are kept and ignored.
+    ///
+    /// # Errors
+    /// 400 for broken encoding or control characters, 414 when it is longer than `limit` bytes.
+    pub fn parse(raw: Option<&str>, limit: usize) -> Result<Query, Failure> {
+        let Some(raw) = raw.filter(|raw| !raw.is_empty()) else { return Ok(Query::default()) };
+        if raw.len() > limit {
+            return Err(Failure::target_too_long(limit));
+        }
+        let pairs = raw.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name, true)?.into_owned(), decode(value, true)?.into_owned()))
+        });
+        pairs.collect::<Result<_, Failure>>().map(Query)
+    }
+
+    /// The first value of a parameter.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A parameter that must be a number of at most `most`.
+    ///
+    /// # Errors
+    /// 400 when it is something else.
+    pub fn number(&self, name: &str, most: usize) -> Result<Option<usize>, Failure> {
+        self.get(name)
+            .map(|text| {
+                text.parse::<usize>()
+                    .map(|n| n.min(most))
+                    .map_err(|_| Failure::bad_request(format!("the parameter {name} must be a number")))
+            })
+            .transpose()
+    }
+}
+
+fn decode(raw: &str, form: bool) -> Result<Cow<'_, str>, Failure> {
+    let broken = || Failure::bad_request("the request target is not properly percent-encoded");
+    if !raw.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Failure::bad_request(
+            "the request target holds a character that must be percent-encoded",
+        ));
+    }
+    let decoded = if raw.contains('%') || (form && raw.contains('+')) {
+        let mut bytes = Vec::with_capacity(raw.len());
+        let mut rest = raw.as_bytes();
+        while let Some((first, tail)) = rest.split_first() {
+            rest = match first {
+                b'%' => {
+                    let (digits, after) = tail.split_at_checked(2).ok_or_else(broken)?;
+                    let mut byte = [0];
+                    hex::decode_to_slice(digits, &mut byte).map_err(|_| broken())?;
+                    bytes.push(byte[0]);
+                    after
+                }
+                b'+' if form => {
+                    bytes.push(b' ');
+                    tail
+                }
+                other => {
+                    bytes.push(*other);
+                    tail
+                }
+            };
+        }
+        Cow::Owned(String::from_utf8(bytes).map_err(|_| broken())?)
+    } else {
+        Cow::Borrowed(raw)
+    };
+    if decoded.chars().any(char::is_control) {
+        return Err(Failure::bad_request("the request target holds an encoded control character"));
+    }
+    Ok(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_and_encoded_segments_come_out_decoded() {
+        let of = |path| segments(path, 4096).map(|s| s.join("|")).map_err(|e| e.status.as_u16());
+        assert_eq!(of("/"), Ok(String::new()));
+        assert_eq!(of("/cran/2022-08-01+Y3I/src"), Ok("cran|2022-08-01+Y3I|src".to_owned()));
+        assert_eq!(of("/cran/2022-08-01%2BY3I/%63ontrib/"), Ok("cran|2022-08-01+Y3I|contrib|".to_owned()));
+        assert_eq!(of("/%C3%A9"), Ok("é".to_owned()));
+    }
+
+    #[test]
+    fn every_hostile_spelling_is_refused() {
+        for path in [
+            "",
+            "*",
+            "cran",
+            "//",
+            "/a//b",
+            "/.",
+            "/..",
+            "/a/../b",
+            "/a/./b",
+            "/%2e%2e/x",
+            "/.%2e",
+            "/%2E",
+            "/a%2fb",
+            "/a%2Fb",
+            "/%5c",
+            "/a\\b",
+            "/%00",
+            "/a%0d%0ab",
+            "/a%0a",
+            "/%7f",
+            "/%252e%252e",
+            "/%c0%ae%c0%ae",
+            "/%e0%80%af",
+            "/%ff",
+            "/%",
+            "/%2",
+            "/%zz",
+            "/%u002e",
+            "/a b",
+            "/é",
+            "/a\u{1}b",
+            "/a%c2%85b",
+        ] {
+            let refused = segments(path, 4096).expect_err(path);
+            assert_eq!(refused.status.as_u16(), 400, "{path}");
+        }
+        assert_eq!(segments(&format!("/{}", "a".repeat(5000)), 4096).expect_err("long").status.as_u16(), 414);
+    }
+
+    #[test]
+    fn queries_are_decoded_as_forms_are() {
+        let query = Query::parse(Some("a=1&b=x%20y+z&c&=d&a=2"), 4096).expect("well-formed");
+        assert_eq!(query.get("a"), Some("1"));
+        assert_eq!(query.get("b"), Some("x y z"));
+        assert_eq!(query.get("c"), Some(""));
+        assert_eq!(query.number("a", 9), Ok(Some(1)));
+        assert!(query.number("b", 9).is_err());
+        for bad in ["a=%0d%0aX", "%00", "a=%f", "a=é"] {
+            assert!(Query::parse(Some(bad), 4096).is_err(), "{bad}");
+        }
+    }
+}

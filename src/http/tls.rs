@@ -1,0 +1,240 @@
+//! TLS as the server speaks it: certificate and key checked at start, swapped whole on reload.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use rustls::RootCertStore;
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::CryptoProvider;
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, ServerConfig};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+
+use crate::config::MinimumTls;
+
+/// Why HTTPS cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read, or holds no PEM of the kind it should.
+    #[error("{property} '{}': {reason}", path.display())]
+    File {
+        /// `HTTPS.Certificate` or `HTTPS.Key`.
+        property: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why, and the way out.
+        reason: String,
+    },
+    /// Key and certificate are not a pair.
+    #[error(
+        "HTTPS.Key '{}' does not belong to the first certificate in HTTPS.Certificate '{}': put the server's own \
+         certificate first, its chain after it",
+        key.display(), certificate.display()
+    )]
+    Mismatch {
+        /// The certificate file.
+        certificate: PathBuf,
+        /// The key file.
+        key: PathBuf,
+    },
+    /// The certificate is not valid now.
+    #[error("the certificate in HTTPS.Certificate '{}' {reason}: put a valid one in its place", path.display())]
+    NotNow {
+        /// The certificate file.
+        path: PathBuf,
+        /// `has expired`, or `is not valid yet`.
+        reason: &'static str,
+    },
+    /// The library refuses the settings.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(#[from] rustls::Error),
+}
+
+/// The certificate in use; connections that are open keep the one they began with.
+#[derive(Debug)]
+struct Current(ArcSwap<CertifiedKey>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+/// The server's side of TLS; cloning shares it.
+#[derive(Clone)]
+pub struct Tls {
+    config: Arc<ServerConfig>,
+    current: Arc<Current>,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Tls {
+    /// Reads and checks both PEM files. `MinimumTLS` 1.2 allows 1.2 and 1.3; ALPN offers `h2` and `http/1.1`.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    pub fn open(certificate: &Path, key: &Path, minimum: MinimumTls) -> Result<Tls, TlsError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let pair = read(certificate, key, &provider)?;
+        let current = Arc::new(Current(ArcSwap::from_pointee(pair)));
+        let versions: &[_] = match minimum {
+            MinimumTls::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+            MinimumTls::Tls13 => &[&rustls::version::TLS13],
+        };
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Tls {
+            config: Arc::new(config),
+            current,
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+        })
+    }
+
+    /// Reads both files again and uses them for new connections; on an error the old pair stays.
+    ///
+    /// # Errors
+    /// As [`Tls::open`].
+    pub fn reload(&self) -> Result<(), TlsError> {
+        let pair = read(&self.certificate, &self.key, self.config.crypto_provider())?;
+        self.current.0.store(Arc::new(pair));
+        Ok(())
+    }
+
+    /// For accepting connections.
+    #[must_use]
+    pub fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
+        tokio_rustls::TlsAcceptor::from(Arc::clone(&self.config))
+    }
+}
+
+fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+    let bad_certificate = |reason: String| TlsError::File {
+        property: "HTTPS.Certificate",
+        path: certificate.to_owned(),
+        reason,
+    };
+    let bad_key = |reason: String| TlsError::File { property: "HTTPS.Key", path: key.to_owned(), reason };
+    let text = std::fs::read(certificate).map_err(|e| bad_certificate(format!("cannot be read: {e}")))?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
+        .map_err(|e| bad_certificate(format!("is not PEM: {e}")))?;
+    let Some((own, intermediates)) = chain.split_first() else {
+        return Err(bad_certificate("holds no '-----BEGIN CERTIFICATE-----'".to_owned()));
+    };
+    valid_now(certificate, own, intermediates, provider)?;
+
+    let text = std::fs::read(key).map_err(|e| bad_key(format!("cannot be read: {e}")))?;
+    let private = PrivateKeyDer::from_pem_slice(&text).map_err(|e| {
+        let encrypted = text.windows(9).any(|w| w == b"ENCRYPTED");
+        bad_key(if encrypted {
+            "is protected by a passphrase: write it without one (openssl pkey -in KEY -out NEWKEY), mode 0600"
+                .to_owned()
+        } else {
+            format!("holds no PEM private key: {e}")
+        })
+    })?;
+    CertifiedKey::from_der(chain, private, provider).map_err(|e| match e {
+        rustls::Error::InconsistentKeys(_) => {
+            TlsError::Mismatch { certificate: certificate.to_owned(), key: key.to_owned() }
+        }
+        other => bad_key(other.to_string()),
+    })
+}
+
+/// rustls shows no dates; verifying against no roots at all fails on the dates before it misses the roots.
+fn valid_now(
+    path: &Path,
+    own: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    provider: &CryptoProvider,
+) -> Result<(), TlsError> {
+    let parsed = ParsedCertificate::try_from(own).map_err(|e| TlsError::File {
+        property: "HTTPS.Certificate",
+        path: path.to_owned(),
+        reason: format!("cannot be used: {e}"),
+    })?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let verdict = verify_server_cert_signed_by_trust_anchor(
+        &parsed,
+        &RootCertStore::empty(),
+        intermediates,
+        UnixTime::since_unix_epoch(now),
+        provider.signature_verification_algorithms.all,
+    );
+    let reason = match verdict {
+        Err(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. },
+        )) => "has expired",
+        Err(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::NotValidYet | rustls::CertificateError::NotValidYetContext { .. },
+        )) => "is not valid yet",
+        // Whoever signed it is the clients' question.
+        Ok(()) | Err(_) => return Ok(()),
+    };
+    Err(TlsError::NotNow { path: path.to_owned(), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(dir: &Path, stem: &str, valid: (i32, i32)) -> (PathBuf, PathBuf) {
+        let mut parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("a DNS name");
+        parameters.not_before = rcgen::date_time_ymd(valid.0, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(valid.1, 1, 1);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = parameters.self_signed(&key).expect("a certificate");
+        let (c, k) = (dir.join(format!("{stem}.crt")), dir.join(format!("{stem}.key")));
+        std::fs::write(&c, certificate.pem()).expect("written");
+        std::fs::write(&k, key.serialize_pem()).expect("written");
+        (c, k)
+    }
+
+    fn failure(certificate: &Path, key: &Path) -> String {
+        Tls::open(certificate, key, MinimumTls::Tls12).err().expect("refused").to_string()
+    }
+
+    #[test]
+    fn a_good_pair_is_taken_and_each_fault_is_named() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (certificate, key) = pair(dir.path(), "good", (2020, 4000));
+        let tls = Tls::open(&certificate, &key, MinimumTls::Tls13).expect("a good pair");
+        tls.reload().expect("again");
+
+        let (_, other) = pair(dir.path(), "other", (2020, 4000));
+        assert!(failure(&certificate, &other).contains("does not belong to"));
+        let (old, old_key) = pair(dir.path(), "old", (2000, 2001));
+        assert!(failure(&old, &old_key).contains("has expired"));
+        let (young, young_key) = pair(dir.path(), "young", (3000, 3001));
+        assert!(failure(&young, &young_key).contains("is not valid yet"));
+        assert!(failure(&dir.path().join("none"), &key).contains("cannot be read"));
+        assert!(failure(&key, &key).contains("holds no '-----BEGIN CERTIFICATE-----'"));
+        assert!(failure(&certificate, &certificate).contains("holds no PEM private key"));
+        let locked = dir.path().join("locked.key");
+        std::fs::write(
+            &locked,
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        )
+        .expect("written");
+        assert!(failure(&certificate, &locked).contains("passphrase"));
+    }
+
+    #[test]
+    fn a_bad_reload_keeps_the_old_pair() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (certificate, key) = pair(dir.path(), "good", (2020, 4000));
+        let tls = Tls::open(&certificate, &key, MinimumTls::Tls12).expect("a good pair");
+        let before = tls.current.0.load_full();
+        std::fs::write(&key, "nothing").expect("written");
+        assert!(tls.reload().is_err());
+        assert!(Arc::ptr_eq(&before, &tls.current.0.load_full()));
+    }
+}

@@ -1,4 +1,0 @@
-//! What an administrator touches: the configuration file.
-
-mod gcfg_examples;
-mod gcfg_oracle;

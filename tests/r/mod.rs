@@ -1,3 +1,7 @@
 //! R's formats against real R and real packages.
 
+mod rds_hostile;
+mod rds_matrix;
+mod rds_meta;
+mod rds_read;
 mod text;

@@ -27,12 +27,15 @@ pub const BINARY_FIELDS: &[&str] = SOURCE_FIELDS.split_at(14).0;
 const OPTIONAL_FIELDS: [&[u8]; 2] = [b"File", b"Path"];
 /// Records list their fields in nearly the same order: this many columns are tried before the map is asked.
 const NEAR: usize = 24;
+/// Every column costs eight bytes in every row, so one record full of made-up fields must not swell the index of all.
+const MAX_COLUMNS: usize = 256;
 
 /// Writes the matrix of `stanzas` (raw DCF records in index order) as one uncompressed RDS stream.
 ///
 /// The columns are `fields`, then `File` and `Path` if any record has them, then every other field in order of first
 /// appearance. Values are those `read.dcf` gives: no blanks at the ends of lines, continuation lines joined by a
-/// newline, the last of repeated fields, ` .` for an empty line. Records without `Package` are left out.
+/// newline, the last of repeated fields, ` .` for an empty line. Records without `Package` are left out, and so are
+/// fields that would make column 257.
 /// Equal stanzas give equal bytes for ever. Takes about 12 bytes of memory per value.
 ///
 /// # Errors
@@ -45,10 +48,10 @@ pub fn write_matrix<W: Write, S: AsRef<[u8]>>(out: W, fields: &[&str], stanzas: 
             rows.push(stanza.as_ref());
         }
     }
-    let mut shown: Vec<&Column<'_>> = columns.list[..fields.len()].iter().collect();
-    let rest = &columns.list[fields.len()..];
-    shown.extend(rest.iter().filter(|c| OPTIONAL_FIELDS.contains(&c.name) && !c.cells.is_empty()));
-    shown.extend(rest.iter().filter(|c| !OPTIONAL_FIELDS.contains(&c.name)));
+    let asked = |column: &Column<'_>| fields.iter().any(|field| field.as_bytes() == column.name);
+    let optional = |column: &Column<'_>| OPTIONAL_FIELDS.contains(&column.name);
+    let shown: Vec<&Column<'_>> =
+        columns.list.iter().filter(|c| asked(c) || !optional(c) || !c.cells.is_empty()).collect();
 
     let mut writer = Writer::new(out);
     let mut scratch = Vec::new();
@@ -79,6 +82,8 @@ struct Cell {
     row: u32,
     start: u32,
     end: u32,
+    /// One line of ASCII without NUL: written as it is. Found while the record is in the processor's cache.
+    plain: bool,
 }
 
 struct Column<'s> {
@@ -97,10 +102,14 @@ struct Columns<'s> {
 impl<'s> Columns<'s> {
     fn new(fields: &[&'s str]) -> Columns<'s> {
         let mut columns = Columns { list: Vec::new(), by_name: HashMap::new(), package: 0 };
-        for field in fields {
-            columns.add(field.as_bytes());
+        for field in
+            fields.iter().map(|field| field.as_bytes()).chain([&b"Package"[..]]).chain(OPTIONAL_FIELDS)
+        {
+            if !columns.by_name.contains_key(field) {
+                columns.add(field);
+            }
         }
-        columns.package = columns.column(b"Package", 0);
+        columns.package = columns.by_name[&b"Package"[..]];
         columns
     }
 
@@ -110,14 +119,13 @@ impl<'s> Columns<'s> {
         self.list.len() - 1
     }
 
-    /// The column of a field, a new one if need be; looks first behind the column of the field before it.
-    fn column(&mut self, name: &'s [u8], after: usize) -> usize {
+    /// The column of a field, a new one if need be and there is room; looks first behind the column of the field
+    /// before it.
+    fn column(&mut self, name: &'s [u8], after: usize) -> Option<usize> {
         let near = (after..self.list.len()).chain(0..after.min(self.list.len())).take(NEAR);
         let found = near.into_iter().find(|at| self.list[*at].name == name);
-        match found.or_else(|| self.by_name.get(name).copied()) {
-            Some(at) => at,
-            None => self.add(name),
-        }
+        let found = found.or_else(|| self.by_name.get(name).copied());
+        found.or_else(|| (self.list.len() < MAX_COLUMNS).then(|| self.add(name)))
     }
 
     /// Notes where the values of a record lie; `false`, and nothing noted, when it names no package.
@@ -126,7 +134,9 @@ impl<'s> Columns<'s> {
         u32::try_from(stanza.len()).map_err(too_long)?;
         let row = u32::try_from(row).map_err(too_long)?;
         #[allow(clippy::cast_possible_truncation)]
-        let cell = |start: usize, end: usize| Cell { row, start: start as u32, end: end as u32 };
+        let cell =
+            |start: usize, end: usize, plain| Cell { row, start: start as u32, end: end as u32, plain };
+        let simple = stanza.is_ascii() && !stanza.contains(&0);
         let mut at = 0;
         let mut last: Option<usize> = None;
         let mut next = 0;
@@ -137,15 +147,22 @@ impl<'s> Columns<'s> {
                 if let Some(cell) = last.and_then(|column| self.list[column].cells.last_mut()) {
                     #[allow(clippy::cast_possible_truncation)]
                     (cell.end = end as u32);
+                    cell.plain = false;
                 }
             } else if let Some(colon) = line.iter().position(|b| *b == b':').filter(|colon| *colon > 0) {
-                let column = self.column(line[..colon].trim_ascii_end(), next);
+                last = self.column(line[..colon].trim_ascii_end(), next);
+                let Some(column) = last else {
+                    at = end + 1;
+                    continue;
+                };
                 let cells = &mut self.list[column].cells;
                 if cells.last().is_some_and(|previous| previous.row == row) {
                     cells.pop();
                 }
-                cells.push(cell(at + colon + 1, end));
-                last = Some(column);
+                let value = trim(&line[colon + 1..]);
+                let blanks = line[colon + 1..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+                let start = at + colon + 1 + blanks;
+                cells.push(cell(start, start + value.len(), simple));
                 next = column + 1;
             } else {
                 last = None;
@@ -174,7 +191,7 @@ impl Column<'_> {
             match cells.next_if(|cell| cell.row as usize == at) {
                 Some(cell) => {
                     let raw = &row[cell.start as usize..cell.end as usize];
-                    writer.string(unfold(raw, scratch))?;
+                    if cell.plain { writer.ascii(raw)? } else { writer.string(unfold(raw, scratch))? }
                 }
                 None => writer.missing()?,
             }
@@ -184,10 +201,7 @@ impl Column<'_> {
 }
 
 /// What `read.dcf` makes of the text behind a field's colon.
-fn unfold<'v>(raw: &'v [u8], scratch: &'v mut Vec<u8>) -> &'v [u8] {
-    if !raw.contains(&b'\n') {
-        return trim(raw);
-    }
+fn unfold<'v>(raw: &[u8], scratch: &'v mut Vec<u8>) -> &'v [u8] {
     scratch.clear();
     let mut empty_lines = 0;
     for (number, line) in raw.split(|b| *b == b'\n').enumerate() {

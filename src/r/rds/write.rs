@@ -86,10 +86,8 @@ impl<W: Write> Writer<W> {
     /// A string. R refuses a whole file for one NUL, so a NUL ends the string; what is not UTF-8 is taken for
     /// Latin-1.
     pub(super) fn string(&mut self, value: &[u8]) -> io::Result<()> {
-        let value = match value.iter().position(|b| *b == 0) {
-            Some(nul) => &value[..nul],
-            None => value,
-        };
+        let value =
+            if value.contains(&0) { value.split(|b| *b == 0).next().unwrap_or_default() } else { value };
         if value.is_ascii() {
             return self.marked(STRING | ASCII, value);
         }
@@ -100,6 +98,11 @@ impl<W: Write> Writer<W> {
                 self.marked(STRING | UTF8, text.as_bytes())
             }
         }
+    }
+
+    /// A string known to be ASCII without NUL.
+    pub(super) fn ascii(&mut self, value: &[u8]) -> io::Result<()> {
+        self.marked(STRING | ASCII, value)
     }
 
     fn marked(&mut self, flags: u32, value: &[u8]) -> io::Result<()> {

@@ -1,0 +1,470 @@
+//! Streams nobody's R wrote: cut, lying about lengths, nested, carrying code. None may panic, or take more memory
+//! than it has bytes.
+
+use proptest::prelude::*;
+use rstudio_pm::model::time::{SECOND, Timestamp};
+use rstudio_pm::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta, write_archive_meta};
+use rstudio_pm::r::rds::item::{Data, Item};
+use rstudio_pm::r::rds::matrix::write_matrix;
+use rstudio_pm::r::rds::packages::{PackageTable, read_packages_matrix};
+use rstudio_pm::r::rds::read::read;
+use rstudio_pm::r::rds::{Limits, RdsError};
+use std::io::Write;
+
+const V2: &[u8] = b"X\n\0\0\0\x02\0\x04\x05\0\0\x02\x03\0";
+const V3: &[u8] = b"X\n\0\0\0\x03\0\x04\x05\0\0\x03\x05\0\0\0\0\x05UTF-8";
+const NULL: u32 = 0xfe;
+const SMALL: Limits = Limits { stream: 1 << 20, memory: 1 << 20 };
+
+fn stream(words: &[u32]) -> Vec<u8> {
+    let mut bytes = V2.to_vec();
+    words.iter().for_each(|word| bytes.extend(word.to_be_bytes()));
+    bytes
+}
+
+/// A string of at most four bytes as words.
+fn short(text: &[u8; 4]) -> [u32; 3] {
+    [9, 4, u32::from_be_bytes(*text)]
+}
+
+fn matrix() -> Vec<u8> {
+    let stanzas =
+        ["Package: aa\nVersion: 1.0\nDepends: R (>= 3.5),\n  bb", "Package: bb\nVersion: 2\nNew: J\u{f6}rg"];
+    let mut bytes = Vec::new();
+    write_matrix(&mut bytes, &["Package", "Version", "Depends"], &stanzas).expect("written");
+    bytes
+}
+
+fn archive() -> Vec<u8> {
+    let row = |package: &str, version: &str| MetaRow {
+        package: package.to_owned(),
+        file: format!("{package}_{version}.tar.gz"),
+        size: 7,
+        mtime: Timestamp(9 * SECOND),
+    };
+    let mut bytes = Vec::new();
+    write_archive_meta(&mut bytes, &[row("aa", "1.0"), row("aa", "2.0"), row("bb", "1.0")]).expect("written");
+    bytes
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(bytes).expect("packed");
+    gz.finish().expect("packed")
+}
+
+#[test]
+fn a_stream_cut_anywhere_is_truncated() {
+    for whole in [matrix(), archive()] {
+        for cut in 0..whole.len() {
+            let found = read(&whole[..cut], SMALL);
+            let plain = matches!(found, Err(RdsError::Truncated { .. }))
+                || cut == 1 && matches!(found, Err(RdsError::NotRds(_)));
+            assert!(plain, "{cut}: {found:?}");
+            assert!(read_archive_meta(&whole[..cut], SMALL).is_err(), "{cut}");
+        }
+        let packed = gzip(&whole);
+        for cut in 0..packed.len() {
+            assert!(read(&packed[..cut], SMALL).is_err(), "{cut}");
+        }
+        assert!(read(&packed[..], SMALL).is_ok());
+    }
+}
+
+#[test]
+fn bytes_after_the_object_are_refused() {
+    for whole in [matrix(), archive()] {
+        for packed in [[&whole[..], b"\0"].concat(), gzip(&[&whole[..], b"\0"].concat())] {
+            assert!(matches!(read(&packed[..], SMALL), Err(RdsError::Malformed { .. })));
+            assert!(read_archive_meta(&packed[..], SMALL).is_err());
+        }
+        assert!(read(&[&gzip(&whole)[..], b"<html>"].concat()[..], SMALL).is_err());
+    }
+}
+
+#[test]
+fn a_damaged_checksum_is_noticed() {
+    let mut packed = gzip(&matrix());
+    let at = packed.len() - 6;
+    packed[at] ^= 1;
+    assert!(matches!(read(&packed[..], SMALL), Err(RdsError::Damaged { .. })));
+}
+
+#[test]
+fn what_is_no_rds_is_named() {
+    for page in [&b"<!DOCTYPE html>"[..], b"PK\x03\x04", b"X", b"\x1f", b"Package: a"] {
+        assert!(matches!(read(page, SMALL), Err(RdsError::NotRds(_))), "{page:?}");
+    }
+    assert!(matches!(read(&b""[..], SMALL), Err(RdsError::Truncated { offset: 0 })));
+    for version in [0, 1, 4, -1i32] {
+        let bytes = [b"X\n", &version.to_be_bytes()[..], &[0; 8], &[0, 0, 0, NULL as u8]].concat();
+        assert!(matches!(read(&bytes[..], SMALL), Err(RdsError::Version(v)) if v == version));
+    }
+    let wild = [b"X\n\0\0\0\x03\0\x04\x05\0\0\x03\x05\0", &[0x7f, 0xff, 0xff, 0xff][..]].concat();
+    assert!(matches!(read(&wild[..], SMALL), Err(RdsError::Malformed { .. })));
+}
+
+#[test]
+fn every_type_but_data_is_refused() {
+    const DATA: [u8; 12] = [1, 2, 10, 13, 14, 15, 16, 19, 20, 24, 238, 254];
+    for code in 0..=255u8 {
+        for flags in [0u32, 0x100, 0x200, 0x400, 0x700] {
+            // Zeros behind it make an empty vector of whatever takes a length.
+            let found = read(&stream(&[u32::from(code) | flags, 0])[..], SMALL);
+            if flags & 0x200 == 0 && matches!(code, 10 | 13..=16 | 19 | 20 | 24) {
+                assert!(found.is_ok(), "{code}");
+            } else if !DATA.contains(&code) {
+                assert!(
+                    matches!(found, Err(RdsError::Refused { .. } | RdsError::Malformed { .. })),
+                    "{code}"
+                );
+            } else {
+                assert!(found.is_err(), "{code}");
+            }
+        }
+    }
+    for code in
+        [3, 4, 5, 6, 7, 8, 17, 21, 22, 23, 25, 239, 240, 241, 242, 243, 244, 245, 246, 247, 248, 249, 250]
+            .into_iter()
+            .chain(251..=253)
+    {
+        assert!(matches!(read(&stream(&[code])[..], SMALL), Err(RdsError::Refused { .. })), "{code}");
+        let as_attribute = stream(&[0x20d, 0, 0x402, 1, 9, 1]);
+        let as_attribute = [&as_attribute[..], b"a", &code.to_be_bytes(), &NULL.to_be_bytes()].concat();
+        assert!(matches!(read(&as_attribute[..], SMALL), Err(RdsError::Refused { .. })), "{code}");
+    }
+}
+
+#[test]
+fn lengths_that_cannot_be_are_refused_before_anything_is_taken() {
+    for code in [10u32, 13, 14, 15, 16, 19, 20, 24] {
+        for length in [-2i32, i32::MIN, -1] {
+            let found = read(&stream(&[code, length.cast_unsigned(), 1, 1])[..], SMALL);
+            assert!(matches!(found, Err(RdsError::Malformed { .. })), "{code} {length}: {found:?}");
+        }
+        let found = read(&stream(&[code, i32::MAX as u32])[..], SMALL);
+        assert!(matches!(found, Err(RdsError::TooLong(_))), "{code}: {found:?}");
+        // Allowed by both limits, and yet not there: only what came is held.
+        let roomy = Limits { stream: 1 << 40, memory: 1 << 40 };
+        let found = read(&stream(&[code, i32::MAX as u32, 0])[..], roomy);
+        assert!(found.is_err(), "{code}: {found:?}");
+    }
+    for length in [-2i32, i32::MIN, i32::MAX] {
+        assert!(read(&stream(&[16, 1, 9, length.cast_unsigned()])[..], SMALL).is_err());
+        assert!(read(&stream(&[1, 9, length.cast_unsigned()])[..], SMALL).is_err());
+    }
+}
+
+#[test]
+fn references_lead_to_symbols_or_nowhere() {
+    let [a, b, c] = short(b"abcd");
+    let ok = read(&stream(&[19, 2, 1, a, b, c, 0x1ff])[..], SMALL).expect("a symbol twice");
+    let symbol = Item::plain(Data::Symbol("abcd".into()));
+    assert_eq!(ok.data, Data::List(vec![symbol.clone(), symbol.clone()]));
+    let far = read(&stream(&[19, 2, 1, a, b, c, 0xff, 1])[..], SMALL).expect("an index of its own");
+    assert_eq!(far.data, Data::List(vec![symbol.clone(), symbol]));
+    for reference in
+        [&[0xffu32, 0][..], &[0x2ff], &[0xff, 2], &[0xff, u32::MAX], &[0xff, 1 << 31], &[0xffff_ffff]]
+    {
+        let words = [&[19, 2, 1, a, b, c][..], reference].concat();
+        assert!(matches!(read(&stream(&words)[..], SMALL), Err(RdsError::Malformed { .. })), "{reference:?}");
+    }
+    assert!(read(&stream(&[1, 9, u32::MAX])[..], SMALL).is_err(), "a symbol called NA");
+    assert!(read(&stream(&[16, 1, 9, 1])[..], SMALL).is_err());
+}
+
+#[test]
+fn a_pairlist_of_a_million_nodes_is_read_in_a_loop() {
+    let mut words = Vec::new();
+    for _ in 0..1_000_000 {
+        words.extend([2, NULL]);
+    }
+    words.push(NULL);
+    let bytes = stream(&words);
+    let item = read(&bytes[..], Limits { stream: 16 << 20, memory: 128 << 20 }).expect("long, not deep");
+    assert!(matches!(item.data, Data::Pairs(nodes) if nodes.len() == 1_000_000));
+    assert!(matches!(
+        read(&bytes[..], Limits { stream: 16 << 20, memory: 4 << 20 }),
+        Err(RdsError::TooLarge(_))
+    ));
+}
+
+#[test]
+fn nesting_has_a_floor() {
+    let levels: [&[u32]; 5] = [&[19, 1], &[20, 1], &[2], &[0x20d, 0], &[238]];
+    for level in levels {
+        let deep: Vec<u32> = level.iter().copied().cycle().take(level.len() * 100_000).collect();
+        let found = read(&stream(&deep)[..], Limits::INDEX);
+        assert!(matches!(found, Err(RdsError::Malformed { .. })), "{level:?}: {found:?}");
+    }
+    let mut fine: Vec<u32> = [19, 1].repeat(60);
+    fine.push(NULL);
+    assert!(read(&stream(&fine)[..], SMALL).is_ok());
+}
+
+#[test]
+fn bombs_end_at_the_limits() {
+    let zeros = vec![0; 8 << 20];
+    let bomb = [&stream(&[24, zeros.len() as u32])[..], &zeros].concat();
+    let zstd = zstd::encode_all(&bomb[..], 3).expect("packed");
+    for packed in [gzip(&bomb), zstd] {
+        assert!(packed.len() < bomb.len() / 100);
+        assert!(matches!(read(&packed[..], SMALL), Err(RdsError::TooLong(_))));
+        let tight = Limits { stream: 16 << 20, memory: 1 << 20 };
+        assert!(matches!(read(&packed[..], tight), Err(RdsError::TooLarge(_))));
+    }
+    // Many small things: four bytes on the wire, over fifty in memory.
+    let nulls = [&[19, 250_000][..], &vec![NULL; 250_000]].concat();
+    let tight = Limits { stream: 16 << 20, memory: 4 << 20 };
+    assert!(matches!(read(&stream(&nulls)[..], tight), Err(RdsError::TooLarge(_))));
+    // A length inside a list that the compressed rest cannot pay for.
+    let wide = stream(&[19, 200_000]);
+    assert!(matches!(read(&wide[..], SMALL), Err(RdsError::Truncated { .. })));
+}
+
+/// An ALTREP item of package `base`: info, state words, no attributes.
+fn compact(class: &str, state: &[u8]) -> Vec<u8> {
+    let mut bytes = V3.to_vec();
+    bytes.extend(238u32.to_be_bytes());
+    for name in [class, "base"] {
+        bytes.extend([2u32, 1, 9, name.len() as u32].iter().flat_map(|w| w.to_be_bytes()));
+        bytes.extend(name.as_bytes());
+    }
+    bytes.extend([2u32, 13, 1, 13, NULL].iter().flat_map(|w| w.to_be_bytes()));
+    bytes.extend(state);
+    bytes.extend(NULL.to_be_bytes());
+    bytes
+}
+
+fn reals(values: &[f64]) -> Vec<u8> {
+    let mut bytes = [14u32.to_be_bytes(), (values.len() as u32).to_be_bytes()].concat();
+    values.iter().for_each(|value| bytes.extend(value.to_be_bytes()));
+    bytes
+}
+
+#[test]
+fn compact_forms_unfold_within_bounds() {
+    let down = read(&compact("compact_intseq", &reals(&[3.0, 5.0, -1.0]))[..], SMALL).expect("5:3");
+    assert_eq!(down.data, Data::Integer(vec![5, 4, 3]));
+    let real = read(&compact("compact_realseq", &reals(&[2.0, 0.5, 1.0]))[..], SMALL).expect("0.5, 1.5");
+    assert_eq!(real.data, Data::Real(vec![0.5, 1.5]));
+    for class in ["compact_intseq", "compact_realseq"] {
+        let bomb = compact(class, &reals(&[2_147_483_647.0, 1.0, 1.0]));
+        assert!(matches!(read(&bomb[..], Limits::INDEX), Err(RdsError::TooLarge(_))));
+        for state in [
+            &[f64::NAN, 1.0, 1.0][..],
+            &[-1.0, 1.0, 1.0],
+            &[1e300, 1.0, 1.0],
+            &[2.0, f64::INFINITY, 1.0],
+            &[2.0, 1.0, 7.0],
+            &[2.0, 1.0],
+            &[],
+        ] {
+            assert!(read(&compact(class, &reals(state))[..], SMALL).is_err(), "{state:?}");
+        }
+    }
+    assert!(read(&compact("compact_intseq", &reals(&[2.0, 2_147_483_647.0, 1.0]))[..], SMALL).is_err());
+    for class in
+        ["mmap_integer", "mmap_real", "wrap_nothing", "", "deferred_string", "wrap_list", "wrap_string"]
+    {
+        assert!(read(&compact(class, &reals(&[1.0, 1.0, 1.0]))[..], SMALL).is_err(), "{class}");
+    }
+    let foreign = compact("compact_intseq", &reals(&[2.0, 1.0, 1.0]));
+    let at = foreign.windows(4).position(|w| w == b"base").expect("the package");
+    let foreign = [&foreign[..at], b"evil", &foreign[at + 4..]].concat();
+    assert!(read(&foreign[..], SMALL).is_err());
+}
+
+#[test]
+fn a_wrapper_is_what_it_wraps() {
+    let notes: Vec<u8> = [13u32, 2, 0, 1].iter().flat_map(|w| w.to_be_bytes()).collect();
+    let dotted = [&2u32.to_be_bytes()[..], &text(&[Some("a"), None]), &notes].concat();
+    let list = [&[0, 0, 0, 19, 0, 0, 0, 2][..], &text(&[Some("a"), None]), &notes].concat();
+    for state in [dotted, list] {
+        let found = read(&compact("wrap_string", &state)[..], SMALL).expect("a wrapper");
+        assert_eq!(found.text().expect("strings").iter().collect::<Vec<_>>(), [Some("a"), None]);
+    }
+}
+
+#[test]
+fn one_record_of_made_up_fields_does_not_swell_the_matrix() {
+    let many: String = (0..5000).map(|n| format!("X{n}: 1\n")).collect();
+    let records = [format!("Package: a\n{many}Path: sub\n"), "Package: b\nVersion: 1".to_owned()];
+    let mut bytes = Vec::new();
+    write_matrix(&mut bytes, &["Package", "Version"], &records).expect("written");
+    let found = read_packages_matrix(&bytes[..], SMALL).expect("read");
+    assert_eq!(found.fields().count(), 255, "256 with File, which nobody has");
+    assert_eq!((found.get(0, "Path"), found.get(1, "Version")), (Some("sub"), Some("1")));
+}
+
+fn text(values: &[Option<&str>]) -> Vec<u8> {
+    let mut bytes = [&16u32.to_be_bytes()[..], &(values.len() as u32).to_be_bytes()].concat();
+    for value in values {
+        let (length, value) = value.map_or((u32::MAX, ""), |v| (v.len() as u32, v));
+        bytes.extend([9, length].iter().flat_map(|w: &u32| w.to_be_bytes()));
+        bytes.extend(value.as_bytes());
+    }
+    bytes
+}
+
+/// A character matrix with these parts, however little they fit.
+fn parts(
+    cells: &[Option<&str>],
+    dim: &[i32],
+    rows: Option<&[Option<&str>]>,
+    columns: &[Option<&str>],
+) -> Vec<u8> {
+    let mut bytes = V2.to_vec();
+    let mut vector = text(cells);
+    vector[2] = 2;
+    bytes.extend(vector);
+    bytes.extend([0x402u32, 1, 9, 3].iter().flat_map(|w| w.to_be_bytes()));
+    bytes.extend(b"dim");
+    bytes.extend([13, dim.len() as u32].iter().flat_map(|w| w.to_be_bytes()));
+    dim.iter().for_each(|n| bytes.extend(n.to_be_bytes()));
+    bytes.extend([0x402u32, 1, 9, 8].iter().flat_map(|w| w.to_be_bytes()));
+    bytes.extend(b"dimnames");
+    bytes.extend([19u32, 2].iter().flat_map(|w| w.to_be_bytes()));
+    bytes.extend(rows.map_or_else(|| NULL.to_be_bytes().to_vec(), text));
+    bytes.extend(text(columns));
+    bytes.extend(NULL.to_be_bytes());
+    bytes
+}
+
+fn table(bytes: &[u8]) -> Result<PackageTable, RdsError> {
+    read_packages_matrix(bytes, SMALL)
+}
+
+#[test]
+fn a_matrix_whose_parts_do_not_fit_is_refused() {
+    let (p, v) = (Some("Package"), Some("Version"));
+    let cells = [Some("a"), Some("b"), Some("1"), Some("2")];
+    assert_eq!(table(&parts(&cells, &[2, 2], None, &[p, v])).expect("sound").get(1, "Version"), Some("2"));
+    let some: &[Option<&str>] = &[Some("x")];
+    for (what, bytes) in [
+        ("product", parts(&cells, &[2, 3], None, &[p, v, None])),
+        ("overflow", parts(&cells, &[i32::MAX, i32::MAX], None, &[p, v])),
+        ("negative", parts(&cells, &[-2, -2], None, &[p, v])),
+        ("missing", parts(&cells, &[i32::MIN, 2], None, &[p, v])),
+        ("one dimension", parts(&cells, &[4], None, &[p, v])),
+        ("three dimensions", parts(&cells, &[2, 2, 1], None, &[p, v])),
+        ("too few columns named", parts(&cells, &[2, 2], None, &[p])),
+        ("too many columns named", parts(&cells, &[2, 2], None, &[p, v, v])),
+        ("too few rows named", parts(&cells, &[2, 2], Some(some), &[p, v])),
+        ("no package", parts(&cells, &[2, 2], None, &[v, v])),
+        ("no attributes", [V2, &text(&cells)].concat()),
+        ("no text", stream(&[13, 1, 1])),
+        ("null", stream(&[NULL])),
+    ] {
+        assert!(matches!(table(&bytes), Err(RdsError::Shape { .. })), "{what}: {:?}", table(&bytes));
+    }
+}
+
+#[test]
+fn rows_without_a_name_and_columns_without_one_are_left_out() {
+    let cells = [None, Some("b"), Some(""), Some("1"), Some("2"), Some("3"), Some("x"), Some("y"), Some("z")];
+    let found =
+        table(&parts(&cells, &[3, 3], None, &[Some("Package"), Some("Version"), None])).expect("sound");
+    assert_eq!(found.len(), 1);
+    assert_eq!(found.record(0).collect::<Vec<_>>(), [("Package", "b"), ("Version", "2")]);
+    assert_eq!(found.record(1).count(), 0);
+    let cells = [Some("a"), Some("b"), None, None, Some("1"), None];
+    let twice =
+        table(&parts(&cells, &[2, 3], None, &[Some("Package"), Some("M"), Some("M")])).expect("sound");
+    assert_eq!(twice.fields().collect::<Vec<_>>(), ["Package", "M"]);
+    assert_eq!(twice.get(0, "M"), Some("1"));
+}
+
+#[test]
+fn a_stanza_cannot_be_forged_by_a_value() {
+    let cells = [Some("a"), Some("1\n\nPackage: evil\r\nVersion: 9"), Some("x")];
+    let found =
+        table(&parts(&cells, &[1, 3], None, &[Some("Package"), Some("Version"), Some("A: b\nPackage")]));
+    let mut text = Vec::new();
+    found.expect("sound").write_stanza(0, &mut text);
+    let text = String::from_utf8(text).expect("text");
+    assert_eq!(
+        text,
+        "Package: a\nVersion: 1\n        .\n        Package: evil\n        .\n        Version: 9\n"
+    );
+}
+
+fn values() -> impl Strategy<Value = String> {
+    "[a-zA-Z(>=.]([ -~\u{e9}\u{4e2d}]{0,20}[a-z0-9)])?"
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn what_is_written_is_read_back(
+        records in proptest::collection::vec(("[a-zA-Z][a-zA-Z0-9.]{1,8}", proptest::collection::btree_map("[A-Z][a-z_@]{1,3}", values(), 0..6)), 0..12),
+    ) {
+        let stanzas: Vec<String> = records.iter().map(|(package, fields)| {
+            let fields: String = fields.iter().map(|(k, v)| format!("\n{k}: {v}")).collect();
+            format!("Package: {package}{fields}")
+        }).collect();
+        let mut bytes = Vec::new();
+        write_matrix(&mut bytes, &["Package", "Version"], &stanzas).expect("written");
+        let found = read_packages_matrix(&bytes[..], SMALL).expect("read");
+        prop_assert_eq!(found.len(), records.len());
+        let mut again = Vec::new();
+        for (at, (package, fields)) in records.iter().enumerate() {
+            prop_assert_eq!(found.get(at, "Package"), Some(package.as_str()));
+            prop_assert_eq!(found.record(at).count(), fields.len() + 1);
+            for (field, value) in fields {
+                prop_assert_eq!(found.get(at, field), Some(value.as_str()));
+            }
+            let mut stanza = Vec::new();
+            found.write_stanza(at, &mut stanza);
+            again.push(stanza);
+        }
+        let mut fields: Vec<&str> = found.fields().collect();
+        if fields.is_empty() { fields = vec!["Package", "Version"]; }
+        let mut second = Vec::new();
+        write_matrix(&mut second, &fields, &again).expect("written");
+        prop_assert_eq!(second, bytes);
+    }
+
+    #[test]
+    fn archives_written_are_read_back(rows in proptest::collection::btree_map("[a-zA-Z][a-zA-Z0-9.]{0,8}[a-z]", proptest::collection::vec((0u64..1 << 50, 0i64..4_000_000_000), 1..4), 0..8)) {
+        let rows: Vec<MetaRow<String>> = rows.into_iter().flat_map(|(package, files)| {
+            files.into_iter().enumerate().map(move |(n, (size, seconds))| MetaRow {
+                file: format!("{package}_{n}.0.tar.gz"), package: package.clone(), size, mtime: Timestamp(seconds * SECOND),
+            })
+        }).collect();
+        let mut bytes = Vec::new();
+        write_archive_meta(&mut bytes, &rows).expect("written");
+        prop_assert_eq!(read_archive_meta(&bytes[..], SMALL).expect("read"), rows);
+    }
+
+    #[test]
+    fn damaged_streams_never_panic(edits in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6), which in 0..2usize) {
+        let mut bytes = [matrix(), archive()][which].clone();
+        for (at, value) in &edits {
+            let at = at.index(bytes.len());
+            bytes[at] = *value;
+        }
+        let _ = read_packages_matrix(&bytes[..], SMALL);
+        let _ = read_archive_meta(&bytes[..], SMALL);
+        let _ = read_current_meta(&bytes[..], SMALL);
+        let packed = gzip(&bytes);
+        let _ = read(&packed[..], SMALL);
+    }
+
+    #[test]
+    fn random_words_never_panic(words in proptest::collection::vec(prop_oneof![0u32..26, 238u32..256, 0x200u32..0x220, 0x400u32..0x410, any::<u32>()], 0..60)) {
+        let _ = read(&stream(&words)[..], SMALL);
+        let _ = read_archive_meta(&stream(&words)[..], SMALL);
+        let version3 = [V3, &stream(&words)[V2.len()..]].concat();
+        let _ = read(&version3[..], SMALL);
+    }
+
+    #[test]
+    fn random_records_never_panic(records in proptest::collection::vec(proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b':'), Just(b' '), Just(b'.'), Just(b'P'), any::<u8>()], 0..60), 0..5)) {
+        let records: Vec<Vec<u8>> = records.into_iter().map(|r| [&b"Package: a\n"[..], &r].concat()).collect();
+        let mut bytes = Vec::new();
+        write_matrix(&mut bytes, &["Package"], &records).expect("written");
+        read_packages_matrix(&bytes[..], SMALL).expect("what we write we read");
+    }
+}

@@ -1,0 +1,157 @@
+//! The matrix we write against what real R makes of the same index text.
+
+use crate::support::{data, rscript};
+use rstudio_pm::r::rds::Limits;
+use rstudio_pm::r::rds::matrix::{BINARY_FIELDS, SOURCE_FIELDS, write_matrix};
+use rstudio_pm::r::rds::packages::read_packages_matrix;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Compares, for every folder given: our matrix with `read.dcf` of the text, what `available.packages` makes of both,
+/// and our bytes with those of `saveRDS` (the writer's version, bytes 7 to 10, aside).
+const JUDGE: &str = r#"
+for (dir in commandArgs(TRUE)) {
+    text <- read.dcf(file.path(dir, "text", "PACKAGES"))
+    file <- file.path(dir, "rds", "PACKAGES.rds")
+    ours <- readRDS(file)
+    stopifnot(is.character(ours), is.matrix(ours), nrow(ours) == nrow(text))
+    if (nrow(ours)) {
+        rownames(text) <- text[, "Package"]
+        stopifnot(identical(ours[, colnames(text), drop = FALSE], text))
+        stopifnot(all(is.na(ours[, setdiff(colnames(ours), colnames(text))])))
+    }
+    available <- function(kind) {
+        url <- paste0("file://", file.path(dir, kind))
+        a <- available.packages(url, filters = list(), fields = colnames(text))
+        a[, "Repository"] <- sub(url, "", a[, "Repository"], fixed = TRUE)
+        a
+    }
+    stopifnot(identical(available("rds"), available("text")))
+    theirs <- tempfile()
+    saveRDS(ours, theirs, version = 2, compress = FALSE)
+    a <- readBin(theirs, "raw", 1e9)
+    b <- readBin(file, "raw", 1e9)
+    b[7:10] <- a[7:10]
+    stopifnot(identical(a, b))
+    cat(basename(dir), dim(ours), "\n")
+}
+"#;
+
+fn stanzas(text: &[u8]) -> Vec<Vec<u8>> {
+    let text = String::from_utf8(text.to_vec()).expect("indexes are UTF-8");
+    text.split("\n\n").filter(|s| !s.trim().is_empty()).map(|s| s.as_bytes().to_vec()).collect()
+}
+
+/// A folder for the judge: the text as it is, and our matrix of its records.
+fn folder(root: &Path, name: &str, text: &[u8], fields: &[&str], stanzas: &[Vec<u8>]) -> PathBuf {
+    let folder = root.join(name);
+    fs::create_dir_all(folder.join("text")).expect("a folder");
+    fs::create_dir_all(folder.join("rds")).expect("a folder");
+    fs::write(folder.join("text/PACKAGES"), text).expect("the text");
+    let mut rds = Vec::new();
+    write_matrix(&mut rds, fields, stanzas).expect("a vector takes everything");
+    fs::write(folder.join("rds/PACKAGES.rds"), &rds).expect("the matrix");
+    let table = read_packages_matrix(&rds[..], Limits::INDEX).expect("our own matrix is read");
+    assert_eq!(table.len(), stanzas.len(), "{name}");
+    folder
+}
+
+fn judge(folders: &[PathBuf]) {
+    let said = rscript::run(JUDGE, folders);
+    assert_eq!(said.lines().count(), folders.len(), "{said}");
+}
+
+#[test]
+fn every_real_index_becomes_the_matrix_r_reads_from_its_text() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let mut folders = Vec::new();
+    let mut add = |name: &str, text: &[u8], fields: &[&str]| {
+        folders.push(folder(root.path(), name, text, fields, &stanzas(text)));
+    };
+    for (name, path) in [
+        ("cran", "cran-mirror/src/contrib/PACKAGES"),
+        ("linux", "linux-index/ubuntu-24.04-aarch64-4.5/PACKAGES"),
+        ("bioc-3.16", "bioc-mirror/packages/3.16/bioc/src/contrib/PACKAGES"),
+        ("bioc-3.20", "bioc-mirror/packages/3.20/bioc/src/contrib/PACKAGES"),
+        ("books-3.16", "bioc-mirror/packages/3.16/books/src/contrib/PACKAGES"),
+        ("annotation-3.20", "bioc-mirror/packages/3.20/data/annotation/src/contrib/PACKAGES"),
+    ] {
+        add(name, &fs::read(data::path(path)).expect("readable"), &SOURCE_FIELDS);
+    }
+    let windows = data::path("cran-mirror/bin/windows/contrib/4.5/PACKAGES");
+    add("windows", &fs::read(windows).expect("readable"), BINARY_FIELDS);
+    let full = fs::File::open(data::path("cran-index-full/PACKAGES.gz")).expect("readable");
+    let mut text = Vec::new();
+    flate2::read::MultiGzDecoder::new(full).read_to_end(&mut text).expect("a sound gzip");
+    add("full", &text, &SOURCE_FIELDS);
+    judge(&folders);
+}
+
+#[test]
+fn odd_records_become_what_read_dcf_makes_of_them() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let records = [
+        "Package: aa\nVersion:   1.0  \t \nDepends: x,\n \t y \n    z  \nFoo: a\n b\nFoo:  dup\nEmpty:\nBar:\tq",
+        "Package: bb\nBelow:\n  cont\nDots: a\n .\n .\n b\n\t.\n\tc\nTwo:\n  one\n  two\nFirst:\n .\n x",
+        "Version: 3\nPackage: cc\nDesc: a\n   .\n   c\n.x: 1\nColon: a: b\nURL:http://e\nForm: \u{b}v\u{c}",
+        "Package: dd\nPath: 4.6.0/Recommended\nFile: x.tar.gz\nVersion: NA\nAuthor: J\u{f6}rg \u{4e2d}\nCont: a\n ..\n b",
+        "Package: aa\nPath: 4.5.0/Recommended\nX-Odd field: 1\nAuthors@R: c(\"\\n\")\nPriority: base",
+    ];
+    let text = format!("{}\n", records.join("\n\n"));
+    let raw: Vec<Vec<u8>> = records.iter().map(|r| r.as_bytes().to_vec()).collect();
+    let crlf = text.replace('\n', "\r\n");
+    let crlf_raw: Vec<Vec<u8>> = records.iter().map(|r| r.replace('\n', "\r\n").into_bytes()).collect();
+    let ended: Vec<Vec<u8>> = records.iter().map(|r| format!("{r}\n").into_bytes()).collect();
+    let many: Vec<String> = (0..200).map(|n| format!("F{}: {n}", n * 7 % 200)).collect();
+    let wide = format!("Package: a\n{}\n\nPackage: b\n{}\n", many[..150].join("\n"), many[50..].join("\n"));
+    judge(&[
+        folder(root.path(), "odd", text.as_bytes(), &SOURCE_FIELDS, &raw),
+        folder(root.path(), "crlf", crlf.as_bytes(), &SOURCE_FIELDS, &crlf_raw),
+        folder(root.path(), "ended", text.as_bytes(), BINARY_FIELDS, &ended),
+        folder(root.path(), "wide", wide.as_bytes(), &SOURCE_FIELDS, &stanzas(wide.as_bytes())),
+    ]);
+}
+
+#[test]
+fn an_empty_index_lets_r_go_on_with_the_next_repository() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let none = folder(root.path(), "none", b"", &SOURCE_FIELDS, &[]);
+    let one = folder(
+        root.path(),
+        "one",
+        b"Package: a\nVersion: 1.0\n",
+        &SOURCE_FIELDS,
+        &[b"Package: a\nVersion: 1.0".to_vec()],
+    );
+    let said = rscript::run(
+        r#"options(warn = 2)
+        url <- paste0("file://", commandArgs(TRUE), "/rds")
+        a <- available.packages(url, filters = list())
+        m <- readRDS(file.path(commandArgs(TRUE)[1], "rds", "PACKAGES.rds"))
+        stopifnot(identical(dim(m), c(0L, 15L)), is.null(rownames(m)), colnames(m)[15] == "NeedsCompilation")
+        cat(nrow(available.packages(url[1])), nrow(a), a[1, "Version"])"#,
+        &[none, one],
+    );
+    assert_eq!(said, "0 1 1.0");
+}
+
+#[test]
+fn bytes_that_r_would_refuse_do_not_cost_the_index() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let file = root.path().join("PACKAGES.rds");
+    let mut rds = Vec::new();
+    let rows: [&[u8]; 4] = [
+        b"Package: a\nAuthor: J\xf6rg",
+        b"Package: b\nAuthor: x\0y",
+        b"Version: 1.0\nNew: 1",
+        b"Package: c\nnonsense\n more",
+    ];
+    write_matrix(&mut rds, &["Package", "Version", "Author"], &rows).expect("written");
+    fs::write(&file, rds).expect("a file");
+    let said = rscript::run(
+        r#"m <- readRDS(commandArgs(TRUE)); stopifnot(all(validUTF8(m))); cat(rownames(m), m[, "Author"], dim(m))"#,
+        &[file],
+    );
+    assert_eq!(said, "a b c J\u{f6}rg x NA 3 4");
+}

@@ -282,14 +282,42 @@ pub struct Archived {
     pub published_at: Option<Timestamp>,
 }
 
-/// The archived files of a tree at a step: by lower-case name, name, publication, file name.
+impl Archived {
+    /// The order of the tables under `Meta/`: lower-case name, name, publication, file name.
+    #[must_use]
+    pub fn order(&self, other: &Archived) -> Ordering {
+        (&self.fold, &self.name)
+            .cmp(&(&other.fold, &other.name))
+            .then(self.published_at.cmp(&other.published_at))
+            .then_with(|| self.file.cmp(&other.file))
+    }
+}
+
+macro_rules! files {
+    ($rest:literal) => {
+        concat!(
+            "SELECT p.name, p.fold, f.name, f.size, r.published_at FROM life l \
+             JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+             JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' \
+             WHERE l.tree_id = $1 AND l.from_seq <= $2 AND l.to_seq > $2 ",
+            $rest
+        )
+    };
+}
+
+/// The archived files of a tree at a step, in the order of [`Archived::order`].
 pub fn archived(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Archived>, DbError> {
-    const ARCHIVED: &str = "SELECT p.name, p.fold, f.name, f.size, r.published_at FROM life l \
-        JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
-        JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' \
-        WHERE l.tree_id = $1 AND l.state = 1 AND l.from_seq <= $2 AND l.to_seq > $2";
+    files(c, files!("AND l.state = 1"), tree, seq)
+}
+
+/// The listed files of a tree at a step, in the order of [`Archived::order`]; not those in a sub-directory.
+pub fn listed_files(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Archived>, DbError> {
+    files(c, files!("AND l.state = 0 AND l.path = ''"), tree, seq)
+}
+
+fn files(c: &mut dyn Conn, sql: &'static str, tree: TreeId, seq: Seq) -> Result<Vec<Archived>, DbError> {
     let mut rows = Vec::new();
-    c.each(ARCHIVED, &[tree.into(), seq.into()], &mut |mut row| {
+    c.each(sql, &[tree.into(), seq.into()], &mut |mut row| {
         rows.push(Archived {
             name: row.text(0)?,
             fold: row.text(1)?,
@@ -299,13 +327,7 @@ pub fn archived(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Archived
         });
         Ok(())
     })?;
-    rows.sort_unstable_by(|a, b| {
-        let key = |r: &Archived| r.published_at;
-        (&a.fold, &a.name)
-            .cmp(&(&b.fold, &b.name))
-            .then(key(a).cmp(&key(b)))
-            .then_with(|| a.file.cmp(&b.file))
-    });
+    rows.sort_unstable_by(Archived::order);
     Ok(rows)
 }
 
@@ -342,6 +364,21 @@ pub struct Current {
     pub stanza: Option<Vec<u8>>,
 }
 
+macro_rules! current {
+    ($rest:literal) => {
+        concat!(
+            "SELECT l.state, l.package_id, l.path, l.release_id, l.file_id, l.from_seq, l.variant, \
+             p.name, r.version, r.revision, r.published_at, f.id, f.name, f.locator, f.size, f.md5, f.sha256, \
+             f.state, c.stanza FROM life l JOIN package p ON p.id = l.package_id \
+             JOIN release r ON r.id = l.release_id \
+             JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' \
+             LEFT JOIN record c ON c.release_id = l.release_id AND c.variant = l.variant AND l.state = 0 \
+             WHERE l.tree_id = $1 AND l.from_seq <= $2 AND l.to_seq > $2 ",
+            $rest
+        )
+    };
+}
+
 /// Calls `each` for every life of a tree at a step, in no order that means anything.
 pub fn current(
     c: &mut dyn Conn,
@@ -349,38 +386,58 @@ pub fn current(
     seq: Seq,
     each: &mut dyn FnMut(Current) -> Result<(), DbError>,
 ) -> Result<(), DbError> {
-    const CURRENT: &str = "SELECT l.state, l.package_id, l.path, l.release_id, l.file_id, l.from_seq, l.variant, \
-        p.name, r.version, r.revision, r.published_at, f.id, f.name, f.locator, f.size, f.md5, f.sha256, f.state, \
-        c.stanza FROM life l JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
-        JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' \
-        LEFT JOIN record c ON c.release_id = l.release_id AND c.variant = l.variant AND l.state = 0 \
-        WHERE l.tree_id = $1 AND l.from_seq <= $2 AND l.to_seq > $2";
-    c.each(CURRENT, &[tree.into(), seq.into()], &mut |mut row| {
-        let key = LifeKey {
-            state: life_state(0, row.int(0)?)?,
-            package: PackageId(row.int(1)?),
-            path: row.text(2)?,
-            release: ReleaseId(row.int(3)?),
-            file: FileId(row.int(4)?),
-            from_seq: row.int(5)?,
-        };
-        each(Current {
-            key,
-            variant: row.int(6)?,
-            name: row.text(7)?,
-            version: row.text(8)?,
-            revision: row.int(9)?,
-            published_at: row.opt_time(10)?,
-            file: FileId(row.int(11)?),
-            file_name: row.text(12)?,
-            locator: row.text(13)?,
-            size: row.opt_int(14)?,
-            md5: row.opt_parsed(15, "a digest")?,
-            sha256: row.opt_parsed(16, "a digest")?,
-            file_state: FileState::from_i64(17, row.int(17)?)?,
-            stanza: row.opt_bytes(18)?,
-        })
+    c.each(current!(""), &[tree.into(), seq.into()], &mut |row| each(current_row(row)?))
+}
+
+/// The lives of one package in a tree at a step, whatever the size of the tree.
+pub fn current_of(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    package: PackageId,
+) -> Result<Vec<Current>, DbError> {
+    const OF: &str = current!("AND l.state IN (0, 1) AND l.package_id = $3");
+    c.query(OF, &[tree.into(), seq.into(), package.into()])?.into_iter().map(current_row).collect()
+}
+
+fn current_row(mut row: Row) -> Result<Current, DbError> {
+    let key = LifeKey {
+        state: life_state(0, row.int(0)?)?,
+        package: PackageId(row.int(1)?),
+        path: row.text(2)?,
+        release: ReleaseId(row.int(3)?),
+        file: FileId(row.int(4)?),
+        from_seq: row.int(5)?,
+    };
+    Ok(Current {
+        key,
+        variant: row.int(6)?,
+        name: row.text(7)?,
+        version: row.text(8)?,
+        revision: row.int(9)?,
+        published_at: row.opt_time(10)?,
+        file: FileId(row.int(11)?),
+        file_name: row.text(12)?,
+        locator: row.text(13)?,
+        size: row.opt_int(14)?,
+        md5: row.opt_parsed(15, "a digest")?,
+        sha256: row.opt_parsed(16, "a digest")?,
+        file_state: FileState::from_i64(17, row.int(17)?)?,
+        stanza: row.opt_bytes(18)?,
     })
+}
+
+/// How a package lives in a tree at a step: listed, else archived, else not at all.
+pub fn presence(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    package: PackageId,
+) -> Result<Option<LifeState>, DbError> {
+    const PRESENCE: &str = "SELECT state FROM life WHERE tree_id = $1 AND state IN (0, 1) AND package_id = $2 \
+        AND from_seq <= $3 AND to_seq > $3 ORDER BY state LIMIT 1";
+    let rows = c.query(PRESENCE, &[tree.into(), package.into(), seq.into()])?;
+    rows.first().map(|row| life_state(0, row.int(0)?)).transpose()
 }
 
 /// The highest revision of a version of a package from a source, alive or not: the next bytes get one more.

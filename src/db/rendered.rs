@@ -51,3 +51,9 @@ pub fn put(c: &mut dyn Conn, rendered: &Rendered) -> Result<bool, DbError> {
     ];
     Ok(c.execute(PUT, &params)? == 1)
 }
+
+/// Whether any key stands for these stored bytes.
+pub fn is_kept(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
+    const KEPT: &str = "SELECT 1 FROM rendered WHERE sha256 = $1 LIMIT 1";
+    Ok(!c.query(KEPT, &[sha256.to_string().into()])?.is_empty())
+}

@@ -62,6 +62,15 @@ pub fn create(c: &mut dyn Conn, name: &Name, kind: SourceKind, now: Timestamp) -
     Ok(id)
 }
 
+/// Renames a source. Bump the catalog after it. False when there is none.
+///
+/// # Errors
+/// [`DbError::Conflict`] when the new name is taken.
+pub fn rename(c: &mut dyn Conn, id: SourceId, name: &Name) -> Result<bool, DbError> {
+    const RENAME: &str = "UPDATE source SET name = $1 WHERE id = $2 AND deleted_at IS NULL";
+    Ok(c.execute(RENAME, &[name.as_str().into(), id.into()])? == 1)
+}
+
 /// Marks a source as deleted. Its history stays; its name is free again, because the row's own gets a blank and
 /// the number, which no [`Name`] has. Bump the catalog after it. False when there is none.
 pub fn delete(c: &mut dyn Conn, id: SourceId, now: Timestamp) -> Result<bool, DbError> {

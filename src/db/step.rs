@@ -31,6 +31,12 @@ pub fn all(c: &mut dyn Conn) -> Result<Vec<(TreeId, Step)>, DbError> {
     c.query(ALL, &[])?.iter().map(|row| Ok((TreeId(row.int(3)?), decode(row)?))).collect()
 }
 
+/// The steps that transactions after `tx` published, by tree, oldest first: what an in-memory copy has to learn.
+pub fn since(c: &mut dyn Conn, tx: TxId) -> Result<Vec<(TreeId, Step)>, DbError> {
+    const SINCE: &str = "SELECT seq, at, tx_id, tree_id FROM step WHERE tx_id > $1 ORDER BY tree_id, seq";
+    c.query(SINCE, &[tx.into()])?.iter().map(|row| Ok((TreeId(row.int(3)?), decode(row)?))).collect()
+}
+
 /// Writes a step.
 pub(super) fn insert(c: &mut dyn Conn, tree: TreeId, step: Step) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO step (tree_id, seq, at, tx_id) VALUES (CAST($1 AS BIGINT), \

@@ -158,6 +158,11 @@ pub fn abandon(c: &mut dyn Conn, tree: TreeId) -> Result<(), DbError> {
     Ok(())
 }
 
+/// Gives up a claim under which nothing was written.
+pub fn release(c: &mut dyn Conn, tree: TreeId) -> Result<(), DbError> {
+    c.execute("UPDATE tree SET pending = NULL, pending_job = NULL WHERE id = $1", &[tree.into()]).map(drop)
+}
+
 /// Moves the head to the pending step.
 pub(super) fn publish(c: &mut dyn Conn, tree: TreeId, at: Timestamp, tx: TxId) -> Result<Seq, DbError> {
     const MOVE: &str = "UPDATE tree SET head = pending, \

@@ -130,6 +130,12 @@ pub fn list_all(c: &mut dyn Conn, limit: i64) -> Result<Vec<Tx>, DbError> {
     c.query(select!("ORDER BY at DESC LIMIT $1"), &[limit.into()])?.into_iter().map(decode).collect()
 }
 
+/// The instant of every transaction after `tx`, by id.
+pub fn instants(c: &mut dyn Conn, tx: TxId) -> Result<Vec<(TxId, Timestamp)>, DbError> {
+    const INSTANTS: &str = "SELECT id, at FROM tx WHERE id > $1 ORDER BY id";
+    c.query(INSTANTS, &[tx.into()])?.iter().map(|row| Ok((TxId(row.int(0)?), row.time(1)?))).collect()
+}
+
 /// The row of a publish.
 pub(super) fn insert(c: &mut dyn Conn, id: TxId, at: Timestamp, p: &Publish) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO tx (id, at, source_id, repo_id, kind, started_at, published_from, \

@@ -3,13 +3,11 @@
 //! [`Catalog`] is a value read from the database in one go; [`resolve`] is a pure function over it; [`Live`] holds
 //! the newest one.
 
+mod live;
 pub mod resolve;
 
-use std::sync::Arc;
+pub use live::Live;
 
-use arc_swap::ArcSwap;
-
-use crate::db::{Db, DbError};
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use crate::model::name::Name;
 use crate::model::repository::RepoKind;
@@ -17,7 +15,7 @@ use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 
 /// Sources, trees, steps, repositories and their subscription steps, as of one `clock.catalog`.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalog {
     /// The value of `clock.catalog` this was read at.
     pub version: i64,
@@ -25,11 +23,16 @@ pub struct Catalog {
     pub clock_at: Option<Timestamp>,
     /// Sources that are not deleted, by id.
     pub sources: Vec<Source>,
-    /// Trees of those sources, by id, each with its steps.
+    /// Trees by id, each with its steps; those of deleted sources too, because old snapshots still list them.
     pub trees: Vec<Tree>,
     /// Repositories, by id.
     pub repos: Vec<Repository>,
+    /// Every transaction and its instant, by id. The instant of a back-fill is later than its steps.
+    pub transactions: Vec<(TxId, Timestamp)>,
 }
+
+/// `tree.role` of the lists that hold source packages.
+pub const SOURCE_ROLE: &str = "source";
 
 /// A source.
 #[derive(Debug, Clone)]
@@ -83,6 +86,8 @@ pub struct Repository {
     pub description: String,
     /// Not listed publicly.
     pub hidden: bool,
+    /// For authenticated clients only.
+    pub authenticated: bool,
     /// When it was created.
     pub created_at: Timestamp,
     /// Subscription lists, oldest first; the last one is in force.
@@ -102,28 +107,70 @@ pub struct RepoStep {
     pub sources: Vec<SourceId>,
 }
 
-/// The newest catalog; cloning shares it.
-#[derive(Clone)]
-pub struct Live {
-    current: Arc<ArcSwap<Catalog>>,
+impl Catalog {
+    /// The source of that name, not deleted.
+    #[must_use]
+    pub fn source(&self, name: &str) -> Option<&Source> {
+        self.sources.iter().find(|source| source.name.as_str() == name)
+    }
+
+    /// The source with that number, not deleted.
+    #[must_use]
+    pub fn source_by_id(&self, id: SourceId) -> Option<&Source> {
+        let at = self.sources.binary_search_by_key(&id, |source| source.id).ok()?;
+        self.sources.get(at)
+    }
+
+    /// The repository of that name.
+    #[must_use]
+    pub fn repo(&self, name: &str) -> Option<&Repository> {
+        self.repos.iter().find(|repo| repo.name.as_str() == name)
+    }
+
+    /// The repository with that number.
+    #[must_use]
+    pub fn repo_by_id(&self, id: RepoId) -> Option<&Repository> {
+        let at = self.repos.binary_search_by_key(&id, |repo| repo.id).ok()?;
+        self.repos.get(at)
+    }
+
+    /// The repository a path of the public API names: by name first, then by number.
+    #[must_use]
+    pub fn repo_by_name_or_id(&self, text: &str) -> Option<&Repository> {
+        self.repo(text).or_else(|| self.repo_by_id(RepoId(text.parse().ok()?)))
+    }
+
+    /// The tree with that number.
+    #[must_use]
+    pub fn tree(&self, id: TreeId) -> Option<&Tree> {
+        let at = self.trees.binary_search_by_key(&id, |tree| tree.id).ok()?;
+        self.trees.get(at)
+    }
+
+    /// The lists of source packages of a source: what a subscription to it means.
+    pub fn source_trees(&self, source: SourceId) -> impl Iterator<Item = &Tree> {
+        self.trees.iter().filter(move |tree| tree.source == source && tree.role == SOURCE_ROLE)
+    }
+
+    /// When a transaction was published; `None` when there is no such transaction.
+    #[must_use]
+    pub fn instant(&self, tx: TxId) -> Option<Timestamp> {
+        let at = self.transactions.binary_search_by_key(&tx, |(id, _)| *id).ok()?;
+        self.transactions.get(at).map(|(_, at)| *at)
+    }
+
+    /// True when nothing can be published before `end` any more: what was resolved up to there is final.
+    #[must_use]
+    pub fn is_closed(&self, end: Timestamp) -> bool {
+        // The next publish is at `clock.at + 1` or later.
+        self.clock_at.is_some_and(|at| at.0.saturating_add(1) >= end.0)
+    }
 }
 
-impl Live {
-    /// Reads the catalog from the database.
-    pub async fn open(db: &Db) -> Result<Live, DbError> {
-        let _ = db;
-        todo!()
-    }
-
-    /// The newest catalog. Cheap.
+impl Repository {
+    /// The sources subscribed to now, in order; empty before the first subscription.
     #[must_use]
-    pub fn get(&self) -> Arc<Catalog> {
-        self.current.load_full()
-    }
-
-    /// Reads it again when `clock.catalog` moved, and swaps it. Called after every publish, before the answer.
-    pub async fn refresh(&self, db: &Db) -> Result<(), DbError> {
-        let _ = db;
-        todo!()
+    pub fn sources(&self) -> &[SourceId] {
+        self.steps.last().map_or(&[], |step| &step.sources)
     }
 }

@@ -1,7 +1,8 @@
 //! From what a URL asks for to a point: pure, over the in-memory catalog (data model, section 3).
 
-use super::{Catalog, Repository};
-use crate::model::point::Point;
+use super::{Catalog, RepoStep, Repository, Step};
+use crate::model::ids::SourceId;
+use crate::model::point::{Point, PointTree};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::{Day, Timestamp};
 
@@ -32,13 +33,102 @@ pub enum Unresolved {
     UnknownTransaction(i64),
 }
 
+/// The end of what counts, exclusive: states published before it.
+const NEWEST: Timestamp = Timestamp(i64::MAX);
+
 /// The point `snapshot` of `repo` means at `now`.
+///
+/// A date whose day is over but was never closed (`Catalog::is_closed`) gives an *open* point: a node with a slow
+/// clock could still publish into it. `Repo::point` closes such a day first.
 pub fn resolve(
     catalog: &Catalog,
     repo: &Repository,
     snapshot: Snapshot,
     now: Timestamp,
 ) -> Result<Point, Unresolved> {
-    let _ = (catalog, repo, snapshot, now);
-    todo!()
+    let end = end_of(catalog, snapshot, now)?;
+    let Some(list) = list_at(repo, end) else { return Err(Unresolved::Empty) };
+    let states = states(catalog, &list.step.sources, end);
+    let Some(newest) = states.iter().map(|(_, step)| step.at).max() else {
+        return Err(nothing(catalog, repo, snapshot, end));
+    };
+    Ok(Point {
+        repo: repo.id,
+        open: !catalog.is_closed(end) || !catalog.is_closed(list.until),
+        modified: Some(newest.max(list.step.at)),
+        trees: states.into_iter().map(|(tree, _)| tree).collect(),
+    })
 }
+
+/// The last day that is not in the future: today, or a later day when another node has published in it.
+#[must_use]
+pub fn today(catalog: &Catalog, now: Timestamp) -> Day {
+    catalog.clock_at.map_or(now, |at| at.max(now)).day()
+}
+
+fn end_of(catalog: &Catalog, snapshot: Snapshot, now: Timestamp) -> Result<Timestamp, Unresolved> {
+    match snapshot {
+        Snapshot::Latest => Ok(NEWEST),
+        Snapshot::Date(asked) => {
+            let today = today(catalog, now);
+            if asked > today { Err(Unresolved::Future { asked, today }) } else { Ok(asked.end()) }
+        }
+        Snapshot::Transaction(id) => match catalog.instant(id) {
+            Some(at) => Ok(Timestamp(at.0.saturating_add(1))),
+            None => Err(Unresolved::UnknownTransaction(id.0)),
+        },
+    }
+}
+
+/// A subscription list, and the instant until which it may still turn out to be another one.
+struct List<'a> {
+    step: &'a RepoStep,
+    until: Timestamp,
+}
+
+/// The list in force before `end`. Before the first subscription it is the one in force when the day of the first
+/// subscription ended: a repository made today serves the dates of 2020, and goes on serving the same when a source
+/// is subscribed next year.
+fn list_at(repo: &Repository, end: Timestamp) -> Option<List<'_>> {
+    let begun = repo.steps.iter().position(|step| !step.sources.is_empty())?;
+    let steps = repo.steps.get(begun..)?;
+    let until = if steps.first()?.at < end { end } else { steps.first()?.at.day().end() };
+    let place = steps.partition_point(|step| step.at < until);
+    Some(List { step: steps.get(place.checked_sub(1)?)?, until })
+}
+
+/// What each source's trees contribute: their last state published before `end`.
+fn states(catalog: &Catalog, sources: &[SourceId], end: Timestamp) -> Vec<(PointTree, Step)> {
+    let mut states = Vec::with_capacity(sources.len());
+    for &source in sources {
+        for tree in catalog.source_trees(source) {
+            let place = tree.steps.partition_point(|step| step.at < end);
+            if let Some(step) = place.checked_sub(1).and_then(|last| tree.steps.get(last)) {
+                states.push((PointTree { source, tree: tree.id, seq: step.seq }, *step));
+            }
+        }
+    }
+    states
+}
+
+/// Why there is no state before `end`: the first day that has one, or none at all.
+fn nothing(catalog: &Catalog, repo: &Repository, snapshot: Snapshot, end: Timestamp) -> Unresolved {
+    let has_state = |end: Timestamp| {
+        list_at(repo, end).is_some_and(|list| !states(catalog, &list.step.sources, end).is_empty())
+    };
+    // A state can only begin with a list, or with the first step of a tree that some list names.
+    let lists = repo.steps.iter().map(|step| step.at);
+    let sources = repo.steps.iter().flat_map(|step| &step.sources);
+    let trees =
+        sources.flat_map(|source| catalog.source_trees(*source)).filter_map(|tree| tree.steps.first());
+    let mut days: Vec<Day> = lists.chain(trees.map(|step| step.at)).map(Timestamp::day).collect();
+    days.sort_unstable();
+    days.dedup();
+    match days.into_iter().find(|day| day.end() >= end && has_state(day.end())) {
+        Some(first) => Unresolved::BeforeHistory { asked: snapshot.to_string(), first },
+        None => Unresolved::Empty,
+    }
+}
+
+#[cfg(test)]
+mod tests;

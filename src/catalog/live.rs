@@ -1,0 +1,144 @@
+//! The newest catalog: read at start, read again after a publish, shared by all who resolve.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use super::{Catalog, RepoStep, Repository, Source, Step, Tree};
+use crate::db::{self, Conn, Db, DbError};
+use crate::model::ids::{Seq, TreeId, TxId};
+
+/// The newest catalog; cloning shares it.
+#[derive(Clone)]
+pub struct Live {
+    current: Arc<ArcSwap<Catalog>>,
+    turn: Arc<Turn>,
+}
+
+/// Lets callers that come while one is reading share the next reading.
+#[derive(Default)]
+struct Turn {
+    /// Calls so far.
+    asked: AtomicU64,
+    /// Calls that a reading begun after them has answered.
+    answered: tokio::sync::Mutex<u64>,
+}
+
+impl Live {
+    /// Reads the catalog from the database.
+    pub async fn open(db: &Db) -> Result<Live, DbError> {
+        let live = Live { current: Arc::default(), turn: Arc::default() };
+        live.refresh(db).await?;
+        Ok(live)
+    }
+
+    /// The newest catalog. Cheap.
+    #[must_use]
+    pub fn get(&self) -> Arc<Catalog> {
+        self.current.load_full()
+    }
+
+    /// Reads it again when `clock.catalog` moved, and swaps it. Called after every publish, before the answer: what
+    /// was committed before the call is in the catalog after it. Calls at the same time share one reading.
+    pub async fn refresh(&self, db: &Db) -> Result<(), DbError> {
+        let mine = self.turn.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut answered = self.turn.answered.lock().await;
+        if *answered >= mine {
+            return Ok(());
+        }
+        let reading = self.turn.asked.load(Ordering::SeqCst);
+        let known = self.get();
+        if let Some(newer) = db.read(move |c| newer(c, &known)).await? {
+            self.current.store(Arc::new(newer));
+        }
+        *answered = reading;
+        Ok(())
+    }
+}
+
+/// The catalog as of now, `None` when `known` is that. Steps and transactions already known are not read again, so
+/// that an `rspm add` costs the same after ten thousand others.
+fn newer(c: &mut dyn Conn, known: &Catalog) -> Result<Option<Catalog>, DbError> {
+    let clock = db::clock::get(c)?;
+    if known.clock_at == Some(clock.at) && known.version == clock.catalog {
+        return Ok(None);
+    }
+    let last = known.transactions.last().map_or(TxId(i64::MIN), |(id, _)| *id);
+    let mut transactions = known.transactions.clone();
+    transactions.extend(db::tx::instants(c, last)?);
+    Ok(Some(Catalog {
+        version: clock.catalog,
+        clock_at: Some(clock.at),
+        sources: sources(c)?,
+        trees: trees(c, known, last)?,
+        repos: repos(c)?,
+        transactions,
+    }))
+}
+
+fn sources(c: &mut dyn Conn) -> Result<Vec<Source>, DbError> {
+    let rows = db::source::list(c)?;
+    let source = |row: db::source::Source| {
+        Some(Source { id: row.id, name: row.name.parse().ok()?, kind: row.kind, created_at: row.created_at })
+    };
+    Ok(rows.into_iter().filter_map(source).collect())
+}
+
+fn trees(c: &mut dyn Conn, known: &Catalog, last: TxId) -> Result<Vec<Tree>, DbError> {
+    let mut fresh = db::step::since(c, last)?.into_iter().peekable();
+    let mut trees = Vec::new();
+    for row in db::tree::list(c)? {
+        let mut steps = known.tree(row.id).map(|tree| tree.steps.clone()).unwrap_or_default();
+        while let Some((_, step)) = fresh.next_if(|(tree, _)| *tree == row.id) {
+            steps.push(Step { seq: step.seq, at: step.at, tx: step.tx });
+        }
+        // A back-fill publishes below what is known.
+        steps.sort_unstable_by_key(|step| step.seq);
+        if !spans(&steps, row.first, row.head) {
+            steps = read_steps(c, row.id)?;
+        }
+        let role = match row.role {
+            db::tree::Role::Source => super::SOURCE_ROLE,
+            db::tree::Role::Binary => "binary",
+        };
+        trees.push(Tree { id: row.id, source: row.source, label: row.label, role: role.to_owned(), steps });
+    }
+    Ok(trees)
+}
+
+/// True when `steps` reach from the tree's first step to its head: otherwise its history was rewritten (cleared).
+fn spans(steps: &[Step], first: Option<Seq>, head: Option<Seq>) -> bool {
+    steps.first().map(|step| step.seq) == first && steps.last().map(|step| step.seq) == head
+}
+
+fn read_steps(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<Step>, DbError> {
+    let rows = db::step::list(c, tree)?;
+    Ok(rows.into_iter().map(|step| Step { seq: step.seq, at: step.at, tx: step.tx }).collect())
+}
+
+fn repos(c: &mut dyn Conn) -> Result<Vec<Repository>, DbError> {
+    let mut steps = db::repo::steps(c)?.into_iter().peekable();
+    let mut repos = Vec::new();
+    for row in db::repo::list(c)? {
+        let mut lists = Vec::new();
+        while let Some(step) = steps.next_if(|step| step.repo <= row.id) {
+            if step.repo == row.id {
+                let sources = step.subscriptions.into_iter().map(|entry| entry.source).collect();
+                lists.push(RepoStep { seq: Seq(step.seq), at: step.at, tx: step.tx, sources });
+            }
+        }
+        let Ok(name) = row.name.parse() else { continue };
+        repos.push(Repository {
+            id: row.id,
+            name,
+            kind: row.kind,
+            description: row.description,
+            hidden: row.hidden,
+            authenticated: row.authenticated,
+            created_at: row.created_at,
+            steps: lists,
+        });
+    }
+    Ok(repos)
+}

@@ -1,0 +1,353 @@
+//! Tables for every row of the data model's section 3, and histories that grow at both ends.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::catalog::{Source, Tree};
+use crate::model::ids::{RepoId, Seq, TreeId, TxId};
+use crate::model::repository::RepoKind;
+use crate::model::source::SourceKind;
+use crate::model::time::SECOND;
+
+fn at(text: &str) -> Timestamp {
+    let (day, time) = text.split_once(' ').unwrap_or((text, "12:00"));
+    let (hour, minute) = time.split_once(':').expect("a time");
+    let part = |t: &str| t.parse::<i64>().expect("a number");
+    let start = day.parse::<Day>().expect("a day").start();
+    Timestamp(start.0 + (part(hour) * 3600 + part(minute) * 60) * SECOND)
+}
+
+fn date(text: &str) -> Snapshot {
+    Snapshot::Date(text.parse().expect("a day"))
+}
+
+/// A catalog written as a story: each event is one transaction, in order of time.
+#[derive(Default)]
+struct Story {
+    catalog: Catalog,
+}
+
+impl Story {
+    fn new(sources: &[&str]) -> Story {
+        let mut catalog = Catalog::default();
+        for (id, name) in (1..).zip(sources) {
+            let kind = if *name == "cran" { SourceKind::Cran } else { SourceKind::Local };
+            let (id, created_at) = (SourceId(id), Timestamp(0));
+            catalog.sources.push(Source { id, name: name.parse().expect("a name"), kind, created_at });
+            let (label, role) = ("src/contrib".to_owned(), "source".to_owned());
+            catalog.trees.push(Tree { id: TreeId(id.0 * 10), source: id, label, role, steps: Vec::new() });
+        }
+        catalog.repos.push(Repository {
+            id: RepoId(1),
+            name: "all".parse().expect("a name"),
+            kind: RepoKind::R,
+            description: String::new(),
+            hidden: false,
+            authenticated: false,
+            created_at: Timestamp(0),
+            steps: Vec::new(),
+        });
+        Story { catalog }
+    }
+
+    fn tx(&mut self, at: Timestamp) -> TxId {
+        let tx = TxId(self.catalog.transactions.len() as i64 + 1);
+        assert!(self.catalog.clock_at.is_none_or(|clock| clock < at), "events come in order");
+        self.catalog.transactions.push((tx, at));
+        self.catalog.clock_at = Some(at);
+        tx
+    }
+
+    fn publish(&mut self, source: i64, at: Timestamp) -> TxId {
+        let tx = self.tx(at);
+        let tree = &mut self.catalog.trees[source as usize - 1];
+        let seq = tree.steps.last().map_or(Seq(1), |step| step.seq.next());
+        tree.steps.push(Step { seq, at, tx });
+        tx
+    }
+
+    fn subscribe(&mut self, sources: &[i64], at: Timestamp) -> TxId {
+        let tx = self.tx(at);
+        let steps = &mut self.catalog.repos[0].steps;
+        let seq = Seq(steps.len() as i64 + 1);
+        steps.push(RepoStep { seq, at, tx, sources: sources.iter().map(|id| SourceId(*id)).collect() });
+        tx
+    }
+
+    fn backfill(&mut self, source: i64, step_at: Timestamp, published: Timestamp) {
+        let tx = self.tx(published);
+        let tree = &mut self.catalog.trees[source as usize - 1];
+        let seq = Seq(tree.steps[0].seq.0 - 1);
+        tree.steps.insert(0, Step { seq, at: step_at, tx });
+    }
+
+    fn close(&mut self, day: &str) {
+        let end = day.parse::<Day>().expect("a day").end();
+        self.catalog.clock_at = self.catalog.clock_at.max(Some(end));
+    }
+
+    fn ask(&self, snapshot: Snapshot, now: Timestamp) -> Result<Point, Unresolved> {
+        resolve(&self.catalog, &self.catalog.repos[0], snapshot, now)
+    }
+
+    /// `source@seq …`, and `open` or `closed`.
+    fn told(&self, snapshot: Snapshot, now: &str) -> String {
+        match self.ask(snapshot, at(now)) {
+            Ok(point) => {
+                let trees = point.trees.iter().map(|t| format!("{}@{}", t.source, t.seq)).collect::<Vec<_>>();
+                format!("{} {}", trees.join(" "), if point.open { "open" } else { "closed" })
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+fn typical() -> Story {
+    let mut story = Story::new(&["cran", "team"]);
+    story.publish(1, at("2024-01-01"));
+    story.publish(1, at("2024-01-03"));
+    story.publish(2, at("2024-01-05"));
+    story.subscribe(&[1], at("2024-01-10 09:00"));
+    story.publish(1, at("2024-01-10 10:00"));
+    story.subscribe(&[2, 1], at("2024-01-10 11:00"));
+    story.publish(2, at("2024-01-12"));
+    story.subscribe(&[1, 2], at("2024-01-15"));
+    story
+}
+
+#[test]
+fn latest_is_the_newest_list_and_every_head() {
+    assert_eq!(typical().told(Snapshot::Latest, "2024-01-15"), "1@3 2@2 open");
+    assert_eq!(typical().told(Snapshot::Latest, "2023-01-01"), "1@3 2@2 open");
+}
+
+#[test]
+fn a_date_is_the_state_at_the_end_of_its_day() {
+    let mut story = typical();
+    story.close("2024-01-14");
+    for (asked, told) in [
+        ("2024-01-01", "1@1 closed"),
+        ("2024-01-02", "1@1 closed"),
+        ("2024-01-03", "1@2 closed"),
+        ("2024-01-05", "2@1 1@2 closed"),
+        ("2024-01-10", "2@1 1@3 closed"),
+        ("2024-01-12", "2@2 1@3 closed"),
+        ("2024-01-14", "2@2 1@3 closed"),
+        ("2024-01-15", "1@3 2@2 open"),
+    ] {
+        assert_eq!(story.told(date(asked), "2024-01-15"), told, "{asked}");
+    }
+}
+
+#[test]
+fn a_step_at_midnight_belongs_to_the_new_day() {
+    let mut story = Story::new(&["cran"]);
+    story.subscribe(&[1], at("2024-01-01"));
+    story.publish(1, at("2024-01-02"));
+    story.publish(1, at("2024-01-04 00:00"));
+    assert_eq!(story.told(date("2024-01-03"), "2024-01-09"), "1@1 closed");
+    assert_eq!(story.told(date("2024-01-04"), "2024-01-09"), "1@2 open");
+}
+
+#[test]
+fn a_day_that_was_not_closed_is_open_even_when_it_is_over() {
+    let mut story = typical();
+    assert_eq!(story.told(date("2024-01-15"), "2024-01-20"), "1@3 2@2 open");
+    story.close("2024-01-15");
+    assert_eq!(story.told(date("2024-01-15"), "2024-01-20"), "1@3 2@2 closed");
+    assert_eq!(story.told(date("2024-01-16"), "2024-01-20"), "1@3 2@2 open");
+}
+
+#[test]
+fn a_day_after_today_is_refused_and_a_faster_clock_of_another_node_counts() {
+    let mut story = typical();
+    let told = "2024-01-16 is in the future; the newest snapshot is 2024-01-15";
+    assert_eq!(story.told(date("2024-01-16"), "2024-01-15 23:59"), told);
+    story.close("2024-01-15");
+    assert_eq!(story.told(date("2024-01-16"), "2024-01-15 23:59"), "1@3 2@2 open");
+}
+
+#[test]
+fn a_date_before_history_names_the_first_day_that_has_a_state() {
+    let story = typical();
+    let told = "no snapshot of this repository is as old as 2023-12-31; its history starts at 2024-01-01";
+    assert_eq!(story.told(date("2023-12-31"), "2024-01-15"), told);
+    let told = "no snapshot of this repository is as old as 0001-01-01; its history starts at 2024-01-01";
+    assert_eq!(story.told(date("0001-01-01"), "2024-01-15"), told);
+}
+
+#[test]
+fn a_repository_without_sources_or_states_says_what_to_do() {
+    let mut story = Story::new(&["cran", "team"]);
+    let empty = Unresolved::Empty.to_string();
+    assert_eq!(story.told(Snapshot::Latest, "2024-01-01"), empty);
+    story.subscribe(&[2], at("2024-01-01"));
+    assert_eq!(story.told(Snapshot::Latest, "2024-01-01"), empty);
+    assert_eq!(story.told(date("2024-01-01"), "2024-01-01"), empty);
+    story.publish(2, at("2024-01-02"));
+    assert_eq!(story.told(Snapshot::Latest, "2024-01-02"), "2@1 open");
+    let told = "no snapshot of this repository is as old as 2024-01-01; its history starts at 2024-01-02";
+    assert_eq!(story.told(date("2024-01-01"), "2024-01-02"), told);
+}
+
+#[test]
+fn a_transaction_is_its_instant_inclusive_whatever_it_changed() {
+    let story = typical();
+    for (tx, told) in [
+        (1, "1@1 closed"),
+        (2, "1@2 closed"),
+        // Before the first subscription: the list at the end of that day, which names both.
+        (3, "2@1 1@2 closed"),
+        // From then on the list of the instant.
+        (4, "1@2 closed"),
+        (5, "1@3 closed"),
+        (6, "2@1 1@3 closed"),
+        (7, "2@2 1@3 closed"),
+        (8, "1@3 2@2 closed"),
+        (9, "there is no transaction 9"),
+        (0, "there is no transaction 0"),
+    ] {
+        assert_eq!(story.told(Snapshot::Transaction(TxId(tx)), "2024-01-15"), told, "{tx}");
+    }
+}
+
+#[test]
+fn a_transaction_of_a_source_outside_the_repository_is_an_instant_too() {
+    let mut story = Story::new(&["cran", "other"]);
+    story.subscribe(&[1], at("2024-01-01"));
+    story.publish(1, at("2024-01-02"));
+    let tx = story.publish(2, at("2024-01-03"));
+    story.publish(1, at("2024-01-04"));
+    assert_eq!(story.told(Snapshot::Transaction(tx), "2024-01-04"), "1@1 closed");
+}
+
+#[test]
+fn dates_before_the_first_subscription_stay_open_until_its_day_is_over() {
+    let mut story = Story::new(&["cran", "team"]);
+    story.publish(1, at("2024-01-01"));
+    story.publish(2, at("2024-01-01 13:00"));
+    story.subscribe(&[1], at("2024-02-01 09:00"));
+    assert_eq!(story.told(date("2024-01-01"), "2024-02-01"), "1@1 open");
+    story.subscribe(&[1, 2], at("2024-02-01 17:00"));
+    assert_eq!(story.told(date("2024-01-01"), "2024-02-01"), "1@1 2@1 open");
+    story.close("2024-02-01");
+    assert_eq!(story.told(date("2024-01-01"), "2024-02-02"), "1@1 2@1 closed");
+    story.subscribe(&[2], at("2025-01-01"));
+    assert_eq!(story.told(date("2024-01-01"), "2025-01-01"), "1@1 2@1 closed");
+}
+
+#[test]
+fn an_empty_list_at_the_start_is_no_subscription() {
+    let mut story = Story::new(&["cran"]);
+    story.publish(1, at("2024-01-01"));
+    story.subscribe(&[], at("2024-01-02"));
+    story.subscribe(&[1], at("2024-01-05"));
+    story.close("2024-01-09");
+    assert_eq!(story.told(date("2024-01-03"), "2024-01-10"), "1@1 closed");
+}
+
+#[test]
+fn last_modified_moves_with_the_list_too() {
+    let story = typical();
+    let modified = |snapshot| story.ask(snapshot, at("2024-01-15")).expect("a point").modified;
+    assert_eq!(modified(Snapshot::Latest), Some(at("2024-01-15")));
+    assert_eq!(modified(date("2024-01-12")), Some(at("2024-01-12")));
+}
+
+#[test]
+fn a_back_fill_answers_older_dates_and_changes_no_later_one() {
+    let mut story = typical();
+    story.close("2024-01-15");
+    let before = story.told(date("2024-01-01"), "2024-01-16");
+    story.backfill(1, at("2023-06-01"), at("2024-01-16"));
+    assert_eq!(story.told(date("2024-01-01"), "2024-01-16"), before);
+    assert_eq!(story.told(date("2023-07-01"), "2024-01-16"), "1@0 closed");
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Publish(i64),
+    Subscribe(Vec<i64>),
+    Backfill(i64),
+    CloseDay,
+}
+
+fn event() -> impl Strategy<Value = (Event, i64)> {
+    let list = prop::sample::subsequence(vec![1_i64, 2, 3], 1..=3).prop_shuffle();
+    let event = prop_oneof![
+        4 => (1..=3_i64).prop_map(Event::Publish),
+        2 => list.prop_map(Event::Subscribe),
+        1 => (1..=3_i64).prop_map(Event::Backfill),
+        1 => Just(Event::CloseDay),
+    ];
+    (event, 1..200_000_i64)
+}
+
+/// Plays events, each some seconds after the one before.
+fn play(story: &mut Story, clock: &mut Timestamp, events: Vec<(Event, i64)>) {
+    for (event, pause) in events {
+        clock.0 = clock.max(&mut story.catalog.clock_at.unwrap_or(Timestamp(0))).0 + pause * SECOND;
+        match event {
+            Event::Publish(source) => drop(story.publish(source, *clock)),
+            Event::Subscribe(list) => drop(story.subscribe(&list, *clock)),
+            Event::Backfill(source) => {
+                if let Some(first) = story.catalog.trees[source as usize - 1].steps.first().copied() {
+                    story.backfill(source, Timestamp(first.at.0 - pause * SECOND), *clock);
+                }
+            }
+            Event::CloseDay => story.close(&Timestamp(clock.0 - 86_400 * SECOND).day().to_string()),
+        }
+    }
+}
+
+proptest! {
+    /// What a closed point lists is final: later steps change nothing, and older ones only add trees that had no
+    /// state that early.
+    #[test]
+    fn closed_points_never_change(
+        past in prop::collection::vec(event(), 1..30),
+        future in prop::collection::vec(event(), 1..30),
+    ) {
+        let mut story = Story::new(&["cran", "team", "lab"]);
+        let mut clock = at("2024-01-01");
+        play(&mut story, &mut clock, past);
+        let mut asked: Vec<Snapshot> = story.catalog.transactions.iter().map(|(tx, _)| Snapshot::Transaction(*tx)).collect();
+        let (mut day, today) = (at("2023-12-01").day(), clock.day());
+        while day <= today {
+            asked.push(Snapshot::Date(day));
+            day = day.end().day();
+        }
+        let before: Vec<_> = asked.iter().map(|snapshot| story.ask(*snapshot, clock)).collect();
+        play(&mut story, &mut clock, future);
+        for (snapshot, before) in asked.into_iter().zip(before) {
+            let after = story.ask(snapshot, clock);
+            match before {
+                Ok(before) if !before.open => {
+                    let mut after = after.expect("a closed point stays");
+                    prop_assert!(!after.open);
+                    after.trees.retain(|tree| before.trees.iter().any(|old| old.tree == tree.tree));
+                    prop_assert_eq!(&after.trees, &before.trees, "{}", snapshot);
+                }
+                Ok(open) => {
+                    // An open point moves forward only.
+                    for tree in after.map(|point| point.trees).unwrap_or_default() {
+                        let old = open.trees.iter().find(|old| old.tree == tree.tree);
+                        prop_assert!(old.is_none_or(|old| old.seq <= tree.seq));
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Asking for anything never panics, and answers in the order of the list.
+    #[test]
+    fn any_snapshot_gets_an_answer(events in prop::collection::vec(event(), 0..20), text in "[0-9]{1,6}|[0-9]{4}-[01][0-9]-[0-3][0-9]") {
+        let mut story = Story::new(&["cran", "team", "lab"]);
+        let mut clock = at("2024-01-01");
+        play(&mut story, &mut clock, events);
+        if let Ok(snapshot) = text.parse::<Snapshot>() {
+            let _ = story.ask(snapshot, clock);
+        }
+    }
+}

@@ -1,14 +1,25 @@
 //! An index as a value: rendered once per point and form, cached, stored when the point is closed.
 
-use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
+use quick_cache::sync::Cache as Weighted;
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use tokio::sync::Semaphore;
+
+use super::render::{self, ENCODER, Encoded, RENDERER};
 use super::{Repo, RepoError};
+use crate::catalog::resolve::resolve;
+use crate::db::{self, rendered::Rendered};
 use crate::model::digest::Sha256;
 use crate::model::point::Point;
+use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
+use crate::storage::{Key, StorageError};
 
 /// A rendered index, or any other generated document of a point.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct IndexForm {
     /// SHA-256 of the decoded content: what the ETag is made of.
     pub content: Sha256,
@@ -44,6 +55,50 @@ pub enum EmptyForm {
     Rds,
 }
 
+/// Documents in memory. What repositories show now and what they showed once are kept apart, so that a crawler
+/// walking through three thousand dates cannot push out `latest`.
+pub(super) struct Cache {
+    newest: Forms,
+    dated: Forms,
+    /// Renderings at the same time: each takes tens of megabytes for a moment.
+    rendering: Semaphore,
+}
+
+type Forms = Weighted<String, Arc<Held>, ByBytes>;
+
+/// Bytes kept of what repositories show now; with those of older points 32 MB.
+const NEWEST_BYTES: u64 = 24 << 20;
+const DATED_BYTES: u64 = 8 << 20;
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<String, Arc<Held>> for ByBytes {
+    fn weight(&self, key: &String, held: &Arc<Held>) -> u64 {
+        (key.len() + held.encoded.bytes.len()) as u64 + 200
+    }
+}
+
+/// A document in memory.
+struct Held {
+    encoded: Encoded,
+    /// True when `rendered` and storage have it, or never will.
+    stored: AtomicBool,
+}
+
+impl Default for Cache {
+    fn default() -> Cache {
+        let forms = |bytes| {
+            let options =
+                OptionsBuilder::new().shards(1).weight_capacity(bytes).estimated_items_capacity(256).build();
+            let options = options.expect("both capacities are given");
+            Weighted::with_options(options, ByBytes, DefaultHashBuilder::default(), Default::default())
+        };
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        Cache { newest: forms(NEWEST_BYTES), dated: forms(DATED_BYTES), rendering: Semaphore::new(threads) }
+    }
+}
+
 impl Repo {
     /// The content digest of a document when it is already known: enough for a 304, without rendering.
     pub async fn document_content(
@@ -51,13 +106,198 @@ impl Repo {
         point: &Point,
         document: &Document,
     ) -> Result<Option<Sha256>, RepoError> {
-        let _ = (point, document, &self.state);
-        todo!()
+        if let Document::Empty(_) = document {
+            return Ok(Some(empty(document).content));
+        }
+        for key in [key(point, document), key(point, twin(document))] {
+            if let Some(held) = self.indexes.newest.get(&key).or_else(|| self.indexes.dated.get(&key)) {
+                return Ok(Some(held.encoded.content));
+            }
+        }
+        let key = key(point, twin(document));
+        Ok(self.state.db.read(move |c| db::rendered::get(c, &key)).await?.map(|row| row.content))
     }
 
     /// A generated document of a point.
     pub async fn document(&self, point: &Point, document: &Document) -> Result<IndexForm, RepoError> {
-        let _ = (point, document);
-        todo!()
+        let form = |encoded: &Encoded| IndexForm {
+            content: encoded.content,
+            bytes: encoded.bytes.clone(),
+            modified: point.modified,
+        };
+        if let Document::Empty(_) = document {
+            return Ok(form(&empty(document)));
+        }
+        let key = key(point, document);
+        if let Some(held) =
+            self.forms(point).get(&key).filter(|held| point.open || held.stored.load(Ordering::Relaxed))
+        {
+            return Ok(form(&held.encoded));
+        }
+        // In a task of its own: a client that leaves must not throw away what others wait for.
+        let (repo, point_, document) = (self.clone(), point.clone(), document.clone());
+        let task = tokio::spawn(async move { repo.held(&point_, &document, &key).await });
+        match task.await {
+            Ok(held) => Ok(form(&held?.encoded)),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(StorageError::Other("the server is shutting down".to_owned()).into()),
+        }
+    }
+
+    /// The document from memory, from storage or made; one of a key at a time.
+    async fn held(&self, point: &Point, document: &Document, key: &str) -> Result<Arc<Held>, RepoError> {
+        let forms = self.forms(point);
+        let made = forms.get_or_insert_async(key, self.produce(point, document, key)).await?;
+        if point.open || made.stored.load(Ordering::Relaxed) {
+            return Ok(made);
+        }
+        // Rendered while its point was open, and closed since.
+        let encoded = Encoded { content: made.encoded.content, bytes: made.encoded.bytes.clone() };
+        let kept = Arc::new(self.keep(key, encoded).await?);
+        forms.insert(key.to_owned(), kept.clone());
+        Ok(kept)
+    }
+
+    async fn produce(&self, point: &Point, document: &Document, key: &str) -> Result<Arc<Held>, RepoError> {
+        if *document == Document::Packages {
+            // Stored and rendered as its compressed twin only.
+            let gz = self.document_boxed(point, Document::PackagesGz).await?;
+            let packed = Encoded { content: gz.content, bytes: gz.bytes };
+            let encoded = off_thread(move || render::gunzip(&packed)).await?;
+            return Ok(Arc::new(Held { encoded, stored: AtomicBool::new(true) }));
+        }
+        if let Some(encoded) = self.stored(key).await? {
+            return Ok(Arc::new(Held { encoded, stored: AtomicBool::new(true) }));
+        }
+        let encoded = self.render(point, document).await?;
+        let held = if point.open {
+            Held { encoded, stored: AtomicBool::new(false) }
+        } else {
+            self.keep(key, encoded).await?
+        };
+        Ok(Arc::new(held))
+    }
+
+    /// Breaks the cycle of futures between a document and its twin.
+    fn document_boxed<'a>(
+        &'a self,
+        point: &'a Point,
+        document: Document,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<IndexForm, RepoError>> + Send + 'a>> {
+        Box::pin(async move { self.document(point, &document).await })
+    }
+
+    async fn render(&self, point: &Point, document: &Document) -> Result<Encoded, RepoError> {
+        let _permit = self.indexes.rendering.acquire().await.ok();
+        let (trees, wanted) = (point.trees.clone(), document.clone());
+        let rows = self.state.db.read(move |c| render::rows(c, &trees, &wanted)).await?;
+        let document = document.clone();
+        off_thread(move || render::encode(&document, &rows)).await
+    }
+
+    /// What was stored under `key` when the point was first asked for as a closed one.
+    async fn stored(&self, key: &str) -> Result<Option<Encoded>, RepoError> {
+        let wanted = key.to_owned();
+        let Some(row) = self.state.db.read(move |c| db::rendered::get(c, &wanted)).await? else {
+            return Ok(None);
+        };
+        match read_whole(&self.state.storage, &Key::Index(row.sha256)).await {
+            Ok(bytes) => Ok(Some(Encoded { content: row.content, bytes })),
+            Err(StorageError::NotFound(object)) => {
+                tracing::warn!(key, object, "a stored index is gone from class persistent; it is made again");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Stores a closed point's document, once and for ever: bytes first, row second. Whoever was first, on whatever
+    /// node, decides the bytes. A storage that cannot take it does not keep the answer from the client.
+    async fn keep(&self, key: &str, encoded: Encoded) -> Result<Held, RepoError> {
+        use sha2::Digest;
+        let sha256 = Sha256(sha2::Sha256::digest(&encoded.bytes).into());
+        if let Err(error) = self.state.storage.put(&Key::Index(sha256), encoded.bytes.clone()).await {
+            tracing::warn!(key, %error, "an index of a closed snapshot could not be stored");
+            return Ok(Held { encoded, stored: AtomicBool::new(false) });
+        }
+        let row = Rendered {
+            key: key.to_owned(),
+            content: encoded.content,
+            encoder: ENCODER.to_owned(),
+            sha256,
+            size: i64::try_from(encoded.bytes.len()).unwrap_or(i64::MAX),
+            created_at: (self.state.clock)(),
+        };
+        let first = self.state.db.write(move |c| db::rendered::put(c, &row)).await?;
+        let encoded = if first { encoded } else { self.stored(key).await?.unwrap_or(encoded) };
+        Ok(Held { encoded, stored: AtomicBool::new(true) })
+    }
+
+    /// Where the documents of a point are kept: is it what its repository shows now?
+    fn forms(&self, point: &Point) -> &Forms {
+        let catalog = self.state.catalog.get();
+        let newest = catalog.repo_by_id(point.repo).is_some_and(|repo| {
+            let now = (self.state.clock)();
+            resolve(&catalog, repo, Snapshot::Latest, now).is_ok_and(|latest| latest.trees == point.trees)
+        });
+        if newest { &self.indexes.newest } else { &self.indexes.dated }
+    }
+}
+
+/// What a document is made from, in full: equal keys are equal decoded bytes, for ever.
+fn key(point: &Point, document: &Document) -> String {
+    use std::fmt::Write;
+    let mut key = format!("{RENDERER}/{}/", name(document));
+    for tree in &point.trees {
+        write!(key, "{}@{},", tree.tree, tree.seq).expect("a String takes every write");
+    }
+    key
+}
+
+fn name(document: &Document) -> &'static str {
+    match document {
+        Document::Packages => "PACKAGES",
+        Document::PackagesGz => "PACKAGES.gz",
+        Document::PackagesRds => "PACKAGES.rds",
+        Document::ArchiveRds => "archive.rds",
+        Document::CurrentRds => "current.rds",
+        Document::Empty(_) => "empty",
+    }
+}
+
+/// The document that has the same content and is the one that is stored.
+fn twin(document: &Document) -> &Document {
+    if *document == Document::Packages { &Document::PackagesGz } else { document }
+}
+
+fn empty(document: &Document) -> Encoded {
+    render::encode(document, &render::Rows::Listed(Vec::new())).expect("a Vec takes every write")
+}
+
+async fn off_thread<F>(work: F) -> Result<Encoded, RepoError>
+where
+    F: FnOnce() -> std::io::Result<Encoded> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(encoded)) => Ok(encoded),
+        Ok(Err(error)) => Err(StorageError::Other(format!("an index could not be made: {error}")).into()),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(StorageError::Other("the server is shutting down".to_owned()).into()),
+    }
+}
+
+/// Reads an object whole; for those known to be small.
+pub(super) async fn read_whole(storage: &crate::storage::Storage, key: &Key) -> Result<Bytes, StorageError> {
+    use crate::storage::Content;
+    use futures_util::StreamExt;
+    match storage.get(key, None).await?.content {
+        Content::Memory(bytes) => Ok(bytes),
+        Content::Stream(mut stream) => {
+            let mut whole = bytes::BytesMut::new();
+            while let Some(piece) = stream.next().await {
+                whole.extend_from_slice(&piece?);
+            }
+            Ok(whole.freeze())
+        }
     }
 }

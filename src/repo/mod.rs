@@ -3,7 +3,13 @@
 pub mod edit;
 pub mod error;
 pub mod file;
+mod find;
+pub mod gc;
 pub mod index;
+pub mod info;
+mod owner;
+mod point;
+mod render;
 
 pub use error::RepoError;
 
@@ -15,12 +21,16 @@ use crate::state::State;
 #[derive(Clone)]
 pub struct Repo {
     state: Arc<State>,
+    /// One closing of a day at a time.
+    closing: Arc<tokio::sync::Mutex<()>>,
+    indexes: Arc<index::Cache>,
+    uploads: Arc<edit::Uploads>,
 }
 
 impl Repo {
     /// On the shared handles.
     #[must_use]
     pub fn new(state: Arc<State>) -> Repo {
-        Repo { state }
+        Repo { state, closing: Arc::default(), indexes: Arc::default(), uploads: Arc::default() }
     }
 }

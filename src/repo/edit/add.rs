@@ -1,0 +1,273 @@
+//! Making uploads part of a local source: one publish for all of them.
+
+use super::plan::{Incoming, settle};
+use super::upload::Held;
+use super::{Actor, Added, OnExisting, Refused, Upload, publish};
+use crate::catalog::{Catalog, Source};
+use crate::config::StorageClass;
+use crate::db::clock::Publish;
+use crate::db::life::Current;
+use crate::db::tx::TxKind;
+use crate::db::{self, Conn, DbError};
+use crate::model::change::{Counts, NewFile, NewRelease};
+use crate::model::digest::Sha256;
+use crate::model::ids::{PackageId, ReleaseId, Seq, SourceId, TreeId, TxId};
+use crate::model::language::Language;
+use crate::model::source::SourceKind;
+use crate::model::time::Timestamp;
+use crate::repo::{Repo, RepoError, find};
+use crate::storage::Key;
+
+/// Rows of an import written at once.
+const CHUNK: usize = 2000;
+/// The claimant of a tree in an edit: begun and published in one write, so nobody ever sees it.
+pub(super) const EDIT_JOB: i64 = 0;
+
+impl Repo {
+    /// Makes uploads part of a local source: one publish for all of them, visible when this returns. Of the versions
+    /// of a package the highest is listed; an older one goes to `Archive/` at once. `None` when nothing changed.
+    ///
+    /// # Errors
+    /// [`RepoError::Conflict`] when a version is there already and `existing` is [`OnExisting::Fail`]; then none of
+    /// them is added.
+    pub async fn add(
+        &self,
+        source: &str,
+        uploads: &[u64],
+        existing: OnExisting,
+        actor: &Actor,
+    ) -> Result<(Option<TxId>, Vec<(Upload, Added)>), RepoError> {
+        let now = (self.state.clock)();
+        let source = find::source(&self.state.catalog.get(), source)?.clone();
+        let tree = local_tree(&self.state.catalog.get(), &source)?;
+        let held = self.uploads.get(uploads, now)?;
+        let work =
+            Work { source, tree, existing, publish: publish(TxKind::Add, now, Counts::default(), actor) };
+        let given = held.clone();
+        let (tx, outcomes) = self.state.db.write(move |c| work.write(c, &given)).await??;
+        self.seen().await?;
+        self.uploads.forget(uploads);
+        Ok((tx, held.into_iter().map(|held| held.upload).zip(outcomes).collect()))
+    }
+}
+
+/// The tree of a source an administrator may write to.
+pub(super) fn local_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, RepoError> {
+    match source.kind {
+        SourceKind::Local => {}
+        SourceKind::Cran | SourceKind::Bioconductor | SourceKind::Pypi => {
+            return Err(RepoError::Invalid(format!(
+                "only local sources can be changed by hand; '{}' is built in and filled by rspm sync --type={}",
+                source.name, source.kind
+            )));
+        }
+        SourceKind::CranSnapshot
+        | SourceKind::CuratedCran
+        | SourceKind::Git
+        | SourceKind::CuratedPypi
+        | SourceKind::LocalPython
+        | SourceKind::GitPython => {
+            return Err(RepoError::Invalid(format!(
+                "only local sources can be changed by hand; '{}' is of type {}",
+                source.name, source.kind
+            )));
+        }
+    }
+    let tree = catalog.source_trees(source.id).next();
+    tree.map(|tree| tree.id)
+        .ok_or_else(|| RepoError::Invalid(format!("the source '{}' has no package list", source.name)))
+}
+
+struct Work {
+    source: Source,
+    tree: TreeId,
+    existing: OnExisting,
+    publish: Publish,
+}
+
+impl Work {
+    fn write(&self, c: &mut dyn Conn, held: &[Held]) -> Result<Refused<(Option<TxId>, Vec<Added>)>, DbError> {
+        let pending = db::tree::begin(c, self.tree, EDIT_JOB)?;
+        let mut outcomes = vec![Added::Existing; held.len()];
+        let (mut changes, mut counts) = (Vec::new(), Counts::default());
+        for package in packages(held) {
+            let places: Vec<usize> = (0..held.len()).filter(|i| held[*i].upload.package == package).collect();
+            let mut one = Package::read(c, self, pending, package)?;
+            for place in places {
+                match one.take(c, &held[place], self)? {
+                    Ok(outcome) => outcomes[place] = outcome,
+                    Err(refusal) => {
+                        db::tree::release(c, self.tree)?;
+                        return Ok(Err(refusal));
+                    }
+                }
+            }
+            let gone = one.gone;
+            let (some, count) = settle(&one.alive, |life| !gone.contains(&life.key.release), one.incoming);
+            changes.extend(some);
+            counts = sum(counts, count);
+        }
+        if changes.is_empty() {
+            db::tree::release(c, self.tree)?;
+            return Ok(Ok((None, outcomes)));
+        }
+        for (held, _) in held.iter().zip(&outcomes).filter(|(_, outcome)| **outcome != Added::Existing) {
+            write_blobs(c, held, self.publish.now)?;
+        }
+        let language = Language::R;
+        let target = db::import::Target { tree: self.tree, pending, origin: self.source.id, language };
+        for chunk in changes.chunks(CHUNK) {
+            db::import::apply(c, &target, chunk)?;
+        }
+        let source = Some(self.source.id);
+        let publish = Publish { source, counts, trees: vec![self.tree], ..self.publish.clone() };
+        Ok(Ok((Some(db::clock::publish(c, &publish)?.tx), outcomes)))
+    }
+}
+
+/// The packages of the uploads, each once, in order.
+fn packages(held: &[Held]) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for held in held {
+        if !names.contains(&held.upload.package.as_str()) {
+            names.push(&held.upload.package);
+        }
+    }
+    names
+}
+
+pub(super) fn sum(a: Counts, b: Counts) -> Counts {
+    Counts {
+        added: a.added + b.added,
+        updated: a.updated + b.updated,
+        archived: a.archived + b.archived,
+        removed: a.removed + b.removed,
+    }
+}
+
+/// One package of the source, and what becomes of it.
+struct Package {
+    id: Option<PackageId>,
+    alive: Vec<Current>,
+    gone: Vec<ReleaseId>,
+    incoming: Vec<Incoming>,
+    /// Digests of what is incoming, beside it.
+    digests: Vec<(String, Sha256)>,
+}
+
+impl Package {
+    fn read(c: &mut dyn Conn, work: &Work, pending: Seq, name: &str) -> Result<Package, DbError> {
+        let id = db::package::by_name(c, Language::R, name)?;
+        let mut alive = match id {
+            Some(id) => db::life::current_of(c, work.tree, Seq(pending.0 - 1), id)?,
+            None => Vec::new(),
+        };
+        alive.sort_by_key(|life| life.key.release);
+        if alive.is_empty() {
+            for (_, twin) in db::package::by_fold(c, Language::R, name)? {
+                if twin != name {
+                    tracing::warn!(package = name, twin, "another package has this name but for case");
+                }
+            }
+        }
+        Ok(Package { id, alive, gone: Vec::new(), incoming: Vec::new(), digests: Vec::new() })
+    }
+
+    fn take(&mut self, c: &mut dyn Conn, held: &Held, work: &Work) -> Result<Refused<Added>, DbError> {
+        let Upload { package, version, sha256, .. } = &held.upload;
+        let there =
+            self.alive.iter().find(|life| life.version == *version && !self.gone.contains(&life.key.release));
+        let arriving = self.digests.iter().position(|(other, _)| other == version);
+        let bytes = match (there, arriving) {
+            (_, Some(place)) => Some(Some(self.digests[place].1)),
+            (Some(life), None) => Some(life.sha256),
+            (None, None) => None,
+        };
+        match (bytes, work.existing) {
+            (None, _) => {
+                let new = self.incoming(c, held, work)?;
+                self.push(version, *sha256, new);
+                Ok(Ok(Added::New))
+            }
+            (Some(_), OnExisting::Fail) => Ok(Err(RepoError::Conflict(format!(
+                "{package} {version} is in the source '{}' already; use --replace to put these bytes in its place, or \
+                 --succeed-on-existing to leave it",
+                work.source.name
+            )))),
+            (Some(_), OnExisting::Succeed) => Ok(Ok(Added::Existing)),
+            (Some(old), OnExisting::Replace) if old == Some(*sha256) => Ok(Ok(Added::Existing)),
+            (Some(_), OnExisting::Replace) => {
+                if let Some(place) = arriving {
+                    self.incoming.remove(place);
+                    self.digests.remove(place);
+                } else if let Some(life) = there {
+                    self.gone.push(life.key.release);
+                }
+                let new = self.incoming(c, held, work)?;
+                self.push(version, *sha256, new);
+                Ok(Ok(Added::Replaced))
+            }
+        }
+    }
+
+    fn push(&mut self, version: &str, sha256: Sha256, new: Incoming) {
+        self.incoming.push(new);
+        self.digests.push((version.to_owned(), sha256));
+    }
+
+    /// The release of an upload: the one it was before it was removed, or a new one with the next revision.
+    fn incoming(&self, c: &mut dyn Conn, held: &Held, work: &Work) -> Result<Incoming, DbError> {
+        let version = &held.upload.version;
+        let Some(package) = self.id else { return Ok(Incoming::New(release(held, 0, work.publish.now))) };
+        let Some((release_id, revision)) = newest(c, work.source.id, package, version)? else {
+            return Ok(Incoming::New(release(held, 0, work.publish.now)));
+        };
+        let same = db::file::by_sha256(c, held.upload.sha256)?;
+        if same.iter().any(|file| file.release == release_id && file.state == db::file::FileState::Stored) {
+            return Ok(Incoming::Known { package, release: release_id, version: version.clone() });
+        }
+        Ok(Incoming::New(release(held, revision + 1, work.publish.now)))
+    }
+}
+
+fn newest(
+    c: &mut dyn Conn,
+    origin: SourceId,
+    package: PackageId,
+    version: &str,
+) -> Result<Option<(ReleaseId, i64)>, DbError> {
+    db::life::newest_revision(c, origin, package, version)
+}
+
+fn release(held: &Held, revision: i64, now: Timestamp) -> NewRelease {
+    let upload = &held.upload;
+    NewRelease {
+        package: upload.package.clone(),
+        version: upload.version.clone(),
+        revision,
+        published_at: Some(now),
+        stanza: Some(held.stanza.clone()),
+        description: Some(held.description.clone()),
+        readme: held.readme.map(|(sha256, _)| sha256),
+        file: NewFile {
+            name: format!("{}_{}.tar.gz", upload.package, upload.version),
+            locator: String::new(),
+            size: i64::try_from(upload.size).ok(),
+            md5: Some(held.md5),
+            sha256: Some(upload.sha256),
+            stored: true,
+        },
+    }
+}
+
+/// The rows of what is in storage: the archive, and its README on a shelf of its own.
+fn write_blobs(c: &mut dyn Conn, held: &Held, now: Timestamp) -> Result<(), DbError> {
+    let archive = (Key::Package(StorageClass::Packages, held.upload.sha256), held.upload.size);
+    let readme = held.readme.map(|(sha256, size)| (Key::Readme(sha256), size));
+    for (key, size) in [Some(archive), readme].into_iter().flatten() {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        let class = key.shelf().to_owned();
+        db::blob::insert(c, &db::blob::Blob { sha256: *key.digest(), class, size, created_at: now })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! Taking releases out of a local source; older snapshots go on serving them.
+
+use super::add::{EDIT_JOB, local_tree};
+use super::plan::settle;
+use super::{Actor, Refused, Scope, publish};
+use crate::db::clock::Publish;
+use crate::db::life::Current;
+use crate::db::tx::TxKind;
+use crate::db::{self, Conn, DbError};
+use crate::model::change::{Counts, LifeState};
+use crate::model::ids::{Seq, SourceId, TreeId};
+use crate::model::language::Language;
+use crate::repo::{Repo, RepoError, find};
+
+impl Repo {
+    /// Removes releases of a package from a local source; older snapshots still serve them. When the listed version
+    /// goes and lower ones are in the archive, the highest of those is listed again. Returns the versions.
+    ///
+    /// # Errors
+    /// [`RepoError::NotFound`] when the source has no such package or version: names what it has.
+    pub async fn remove(
+        &self,
+        source: &str,
+        package: &str,
+        scope: Scope,
+        comment: &str,
+        actor: &Actor,
+    ) -> Result<Vec<String>, RepoError> {
+        let now = (self.state.clock)();
+        let catalog = self.state.catalog.get();
+        let source = find::source(&catalog, source)?.clone();
+        let tree = local_tree(&catalog, &source)?;
+        let mut publish = publish(TxKind::Remove, now, Counts::default(), actor);
+        (publish.source, publish.trees) = (Some(source.id), vec![tree]);
+        publish.comment = comment.to_owned();
+        (publish.published_from, publish.published_to) = (None, None);
+        let (package, name) = (package.to_owned(), source.name.to_string());
+        let work = Work { tree, origin: source.id, source: name, package, scope, publish };
+        let versions = self.state.db.write(move |c| work.write(c)).await??;
+        self.seen().await?;
+        Ok(versions)
+    }
+}
+
+struct Work {
+    tree: TreeId,
+    origin: SourceId,
+    source: String,
+    package: String,
+    scope: Scope,
+    publish: Publish,
+}
+
+impl Work {
+    fn write(&self, c: &mut dyn Conn) -> Result<Refused<Vec<String>>, DbError> {
+        let pending = db::tree::begin(c, self.tree, EDIT_JOB)?;
+        let mut alive = match db::package::by_name(c, Language::R, &self.package)? {
+            Some(id) => db::life::current_of(c, self.tree, Seq(pending.0 - 1), id)?,
+            None => Vec::new(),
+        };
+        alive.sort_by_key(|life| life.key.release);
+        let mut versions: Vec<String> =
+            alive.iter().filter(|life| self.means(life)).map(|life| life.version.clone()).collect();
+        if versions.is_empty() {
+            db::tree::release(c, self.tree)?;
+            return Ok(Err(self.nothing(&alive)));
+        }
+        let (changes, counts) = settle(&alive, |life| !self.means(life), Vec::new());
+        let target =
+            db::import::Target { tree: self.tree, pending, origin: self.origin, language: Language::R };
+        db::import::apply(c, &target, &changes)?;
+        db::clock::publish(c, &Publish { counts, ..self.publish.clone() })?;
+        versions.sort_by(|a, b| super::plan::compare(b, a));
+        Ok(Ok(versions))
+    }
+
+    fn means(&self, life: &Current) -> bool {
+        match &self.scope {
+            Scope::All => true,
+            Scope::Current => life.key.state == LifeState::Listed,
+            Scope::Version(version) => life.version == *version,
+        }
+    }
+
+    fn nothing(&self, alive: &[Current]) -> RepoError {
+        let (package, source) = (&self.package, &self.source);
+        let package: String = package.chars().take(128).collect();
+        let have: Vec<&str> = alive.iter().map(|life| life.version.as_str()).collect();
+        RepoError::NotFound(match (&self.scope, have.as_slice()) {
+            (_, []) => format!("the source '{source}' has no package '{package}'"),
+            (Scope::Version(version), have) => {
+                format!("the source '{source}' has no {package} {version}; it has {}", have.join(", "))
+            }
+            (Scope::All | Scope::Current, have) => {
+                format!("the source '{source}' lists no {package}; it has {}", have.join(", "))
+            }
+        })
+    }
+}

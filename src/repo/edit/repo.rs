@@ -1,0 +1,84 @@
+//! Making, changing and deleting repositories.
+
+use super::{OnExisting, RepoEdit, already, taken};
+use crate::db;
+use crate::model::name::Name;
+use crate::model::repository::RepoKind;
+use crate::repo::{Repo, RepoError, find};
+
+impl Repo {
+    /// Creates a repository, without subscriptions.
+    ///
+    /// # Errors
+    /// [`RepoError::Invalid`] for a kind this version cannot serve, [`RepoError::Conflict`] when the name is taken.
+    pub async fn create_repo(
+        &self,
+        name: &Name,
+        kind: RepoKind,
+        description: &str,
+        existing: OnExisting,
+    ) -> Result<(), RepoError> {
+        can_be_made(kind)?;
+        if let Some(there) = self.state.catalog.get().repo(name.as_str()) {
+            return match existing {
+                OnExisting::Succeed if there.kind == kind => Ok(()),
+                OnExisting::Fail | OnExisting::Succeed | OnExisting::Replace => {
+                    Err(already("repository", name.as_str()))
+                }
+            };
+        }
+        let description = described(description)?;
+        let new =
+            db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated: false };
+        let now = (self.state.clock)();
+        let made = self.state.db.write(move |c| {
+            db::repo::create(c, &new, now)?;
+            db::clock::bump_catalog(c)
+        });
+        made.await.map_err(|error| taken(error, "repository", name))?;
+        self.seen().await
+    }
+
+    /// Changes a repository's name, description or visibility.
+    pub async fn edit_repo(&self, name: &str, edit: RepoEdit) -> Result<(), RepoError> {
+        let repo = find::repo(&self.state.catalog.get(), name)?.clone();
+        let description = edit.description.as_deref().map(described).transpose()?;
+        let new_name = edit.name.clone().unwrap_or_else(|| repo.name.clone());
+        let edit = db::repo::Edit { name: edit.name, description, hidden: edit.hidden, authenticated: None };
+        let edited = self.state.db.write(move |c| {
+            db::repo::edit(c, repo.id, &edit)?;
+            db::clock::bump_catalog(c)
+        });
+        edited.await.map_err(|error| taken(error, "repository", &new_name))?;
+        self.seen().await
+    }
+
+    /// Deletes a repository with its subscriptions. Its sources stay.
+    pub async fn delete_repo(&self, name: &str) -> Result<(), RepoError> {
+        let repo = find::repo(&self.state.catalog.get(), name)?.clone();
+        let deleted = self.state.db.write(move |c| {
+            db::repo::delete(c, repo.id)?;
+            db::clock::bump_catalog(c)
+        });
+        deleted.await?;
+        self.seen().await
+    }
+}
+
+fn can_be_made(kind: RepoKind) -> Result<(), RepoError> {
+    match kind {
+        RepoKind::R => Ok(()),
+        RepoKind::Bioconductor | RepoKind::Python => Err(RepoError::Invalid(format!(
+            "this version cannot serve repositories of type {kind}; it supports r"
+        ))),
+    }
+}
+
+/// A description is one line that a listing can show.
+fn described(text: &str) -> Result<String, RepoError> {
+    if text.len() > 1000 || text.chars().any(char::is_control) {
+        let wanted = "a description is one line of at most 1000 bytes, without control characters";
+        return Err(RepoError::Invalid(wanted.to_owned()));
+    }
+    Ok(text.trim().to_owned())
+}

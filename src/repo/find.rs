@@ -1,0 +1,50 @@
+//! Looking up what an administrator or a URL names, and saying what there is when it is not there.
+
+use super::RepoError;
+use crate::catalog::{Catalog, Repository, Source};
+
+/// The repository of that name or number.
+pub(super) fn repo<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Repository, RepoError> {
+    catalog.repo_by_name_or_id(name).ok_or_else(|| {
+        // Hidden ones are not told to those who guess.
+        let names = catalog.repos.iter().filter(|repo| !repo.hidden).map(|repo| repo.name.as_str());
+        RepoError::NotFound(missing("repository", name, names, "rspm list repos shows all"))
+    })
+}
+
+/// The source of that name.
+pub(super) fn source<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Source, RepoError> {
+    catalog.source(name).ok_or_else(|| {
+        let names = catalog.sources.iter().map(|source| source.name.as_str());
+        RepoError::NotFound(missing("source", name, names, "rspm list sources shows all"))
+    })
+}
+
+/// What is said of a name that is not there: the nearest one that is, else where to look.
+fn missing<'a>(noun: &str, name: &str, names: impl Iterator<Item = &'a str>, look: &str) -> String {
+    let shown: String = name.chars().take(128).collect();
+    match nearest(&shown, names) {
+        Some(near) => format!("there is no {noun} '{shown}'; did you mean '{near}'?"),
+        None => format!("there is no {noun} '{shown}'; {look}"),
+    }
+}
+
+/// The name most like `wanted`, when it is like it at all.
+fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = wanted.to_lowercase();
+    let likeness = |name: &str| strsim::jaro_winkler(&wanted, &name.to_lowercase());
+    let rated = names.map(|name| (likeness(name), name)).filter(|(rate, _)| *rate > 0.8);
+    rated.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_name_gets_the_nearest() {
+        let said = missing("source", "interal", ["cran", "internal"].into_iter(), "look");
+        assert_eq!(said, "there is no source 'interal'; did you mean 'internal'?");
+        assert_eq!(missing("source", "x", ["cran"].into_iter(), "look"), "there is no source 'x'; look");
+    }
+}

@@ -1,0 +1,292 @@
+//! What the public API and `rspm list` tell of repositories, sources and packages, as plain values.
+
+use std::collections::HashSet;
+
+use super::{Repo, RepoError, find, owner};
+use crate::catalog::resolve::today;
+use crate::catalog::{Catalog, Repository, Source};
+use crate::db::life::{FoundFile, Listed, Named};
+use crate::db::tx::Tx;
+use crate::db::{self, Conn, DbError};
+use crate::model::change::LifeState;
+use crate::model::digest::Sha256;
+use crate::model::ids::{ReleaseId, SourceId};
+use crate::model::point::{Point, PointTree};
+use crate::model::time::{Day, Timestamp};
+use crate::storage::Key;
+
+/// Which packages of a point are wanted.
+#[derive(Clone, Debug)]
+pub struct PackageQuery {
+    /// Text the name holds, in any case; empty for all.
+    pub part: String,
+    /// Only the package of exactly this name.
+    pub name: Option<String>,
+    /// A package of exactly the name `part` goes first.
+    pub exact_first: bool,
+    /// At most so many.
+    pub limit: usize,
+    /// After so many.
+    pub offset: usize,
+}
+
+/// A page of packages.
+#[derive(Clone, Debug, Default)]
+pub struct PackagePage {
+    /// Packages that fit the query, on all pages.
+    pub total: usize,
+    /// Those of this page, by lower-case name.
+    pub packages: Vec<PackageRow>,
+}
+
+/// A listed package.
+#[derive(Clone, Debug)]
+pub struct PackageRow {
+    /// The name.
+    pub name: String,
+    /// The listed version.
+    pub version: String,
+    /// The source it comes from.
+    pub source: SourceId,
+    /// When that version was published, where known.
+    pub published_at: Option<Timestamp>,
+    /// Its index record, DCF.
+    pub stanza: Vec<u8>,
+}
+
+/// Everything known of one package at a point.
+#[derive(Clone, Debug)]
+pub struct PackageDetail {
+    /// The version told about: the listed one unless another was asked for.
+    pub release: Release,
+    /// The source it comes from.
+    pub source: SourceId,
+    /// Its DESCRIPTION where the archive was read, else its index record: DCF. Empty when neither is known.
+    pub description: Vec<u8>,
+    /// Its README, where the archive has one.
+    pub readme: Option<Vec<u8>>,
+    /// The other versions at that point, newest first.
+    pub others: Vec<Release>,
+}
+
+/// One version.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// Row id.
+    pub id: ReleaseId,
+    /// The package.
+    pub package: String,
+    /// The version.
+    pub version: String,
+    /// In `Archive/`, not in the index.
+    pub archived: bool,
+    /// When it was published, where known.
+    pub published_at: Option<Timestamp>,
+    /// Bytes of its file, where known.
+    pub size: Option<u64>,
+    /// SHA-256 of its file, where known.
+    pub sha256: Option<Sha256>,
+}
+
+/// A source and what it holds.
+#[derive(Clone, Debug)]
+pub struct SourceInfo {
+    /// The source.
+    pub source: Source,
+    /// Packages listed now.
+    pub packages: usize,
+    /// The newest transaction.
+    pub last: Option<Tx>,
+    /// The repositories that subscribe to it.
+    pub repos: Vec<String>,
+}
+
+/// The longest README told, in bytes.
+const README_LIMIT: u64 = 1 << 20;
+
+impl Repo {
+    /// A page of the packages listed at a point.
+    pub async fn package_list(&self, point: &Point, query: PackageQuery) -> Result<PackagePage, RepoError> {
+        let trees = point.trees.clone();
+        Ok(self.state.db.read(move |c| page(c, &trees, &query)).await?)
+    }
+
+    /// What is known of a package at a point; of its listed version, or of `version`.
+    ///
+    /// # Errors
+    /// [`RepoError::NotFound`].
+    pub async fn package_detail(
+        &self,
+        point: &Point,
+        name: &str,
+        version: Option<&str>,
+    ) -> Result<PackageDetail, RepoError> {
+        let (trees, wanted, version_) =
+            (point.trees.clone(), name.to_owned(), version.map(ToOwned::to_owned));
+        let found = self.state.db.read(move |c| detail(c, &trees, &wanted, version_.as_deref())).await?;
+        let Some((mut detail, readme)) = found else {
+            let name: String = name.chars().take(128).collect();
+            return Err(RepoError::NotFound(format!("Package '{name}' not found")));
+        };
+        if let Some(sha256) = readme {
+            detail.readme = self.readme(sha256).await?;
+        }
+        Ok(detail)
+    }
+
+    async fn readme(&self, sha256: Sha256) -> Result<Option<Vec<u8>>, RepoError> {
+        let key = Key::Readme(sha256);
+        if self.state.storage.size(&key).await?.is_none_or(|size| size > README_LIMIT) {
+            return Ok(None);
+        }
+        Ok(Some(super::index::read_whole(&self.state.storage, &key).await?.to_vec()))
+    }
+
+    /// A source and what it holds now.
+    pub async fn source_info(&self, name: &str) -> Result<SourceInfo, RepoError> {
+        let catalog = self.state.catalog.get();
+        let source = find::source(&catalog, name)?.clone();
+        let (point, id) = (self.source_point(name)?, source.id);
+        let (packages, last) = self
+            .state
+            .db
+            .read(move |c| Ok((names(c, &point.trees)?.len(), db::tx::list(c, id, 1)?.pop())))
+            .await?;
+        let users = catalog.repos.iter().filter(|repo| repo.sources().contains(&id));
+        Ok(SourceInfo { packages, last, repos: users.map(|repo| repo.name.to_string()).collect(), source })
+    }
+
+    /// The transactions of a source, newest first.
+    pub async fn source_transactions(&self, source: SourceId, limit: usize) -> Result<Vec<Tx>, RepoError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        Ok(self.state.db.read(move |c| db::tx::list(c, source, limit)).await?)
+    }
+
+    /// How many packages a point lists.
+    pub async fn package_count(&self, point: &Point) -> Result<usize, RepoError> {
+        let trees = point.trees.clone();
+        Ok(self.state.db.read(move |c| names(c, &trees)).await?.len())
+    }
+
+    /// The days on which a repository changed, newest first: its own subscriptions, and each publish of a source it
+    /// subscribes to. Days before the newest such are all answered too, by the last change before them.
+    pub fn snapshot_days(&self, repo: &str) -> Result<Vec<Day>, RepoError> {
+        let catalog = self.state.catalog.get();
+        Ok(snapshot_days(&catalog, find::repo(&catalog, repo)?, (self.state.clock)()))
+    }
+}
+
+/// The days on which what `repo` shows changed, newest first.
+fn snapshot_days(catalog: &Catalog, repo: &Repository, now: Timestamp) -> Vec<Day> {
+    let Some(begun) = repo.steps.iter().find(|step| !step.sources.is_empty()) else { return Vec::new() };
+    let mut days: Vec<Day> = Vec::new();
+    for (place, list) in repo.steps.iter().enumerate().filter(|(_, step)| step.at >= begun.at) {
+        // The first list also answers for all days before it.
+        let from = if list.seq == begun.seq { Timestamp(i64::MIN) } else { list.at };
+        let until = repo.steps.get(place + 1).map_or(Timestamp(i64::MAX), |next| next.at);
+        let trees = list.sources.iter().flat_map(|source| catalog.source_trees(*source));
+        let steps = trees.flat_map(|tree| &tree.steps).map(|step| step.at);
+        days.extend(steps.filter(|at| (from..until).contains(at)).map(Timestamp::day));
+        days.push(list.at.day());
+    }
+    let today = today(catalog, now);
+    days.retain(|day| *day <= today);
+    days.sort_unstable_by(|a, b| b.cmp(a));
+    days.dedup();
+    days
+}
+
+/// A listed name and the tree that owns it.
+struct Owned {
+    named: Named,
+    tree: PointTree,
+}
+
+/// Every name listed at a point, each from the first tree that lists it, by lower-case name.
+fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<Owned>, DbError> {
+    let mut seen: HashSet<String> = HashSet::new();
+    let mut owned = Vec::new();
+    for tree in trees {
+        let names = db::life::names(c, tree.tree, tree.seq)?;
+        let new = names.into_iter().filter(|named| trees.len() == 1 || seen.insert(named.name.clone()));
+        owned.extend(new.map(|named| Owned { named, tree: *tree }));
+    }
+    owned.sort_by(|a, b| (&a.named.fold, &a.named.name).cmp(&(&b.named.fold, &b.named.name)));
+    Ok(owned)
+}
+
+fn page(c: &mut dyn Conn, trees: &[PointTree], query: &PackageQuery) -> Result<PackagePage, DbError> {
+    let part = query.part.to_lowercase();
+    let fits = |owned: &Owned| {
+        owned.named.fold.contains(&part) && query.name.as_ref().is_none_or(|name| *name == owned.named.name)
+    };
+    let mut fitting: Vec<Owned> = names(c, trees)?.into_iter().filter(fits).collect();
+    if query.exact_first {
+        fitting.sort_by_key(|owned| owned.named.fold != part);
+    }
+    let total = fitting.len();
+    let shown: Vec<Owned> = fitting.into_iter().skip(query.offset).take(query.limit).collect();
+    let mut packages = Vec::with_capacity(shown.len());
+    for tree in trees {
+        let of_tree: Vec<_> =
+            shown.iter().filter(|owned| owned.tree == *tree).map(|owned| owned.named.package).collect();
+        packages.extend(db::life::listed_of(c, tree.tree, tree.seq, &of_tree)?);
+    }
+    let row = |owned: Owned| row(owned, &packages);
+    Ok(PackagePage { total, packages: shown.into_iter().map(row).collect() })
+}
+
+fn row(owned: Owned, records: &[Listed]) -> PackageRow {
+    let Owned { named, tree } = owned;
+    let record = records.iter().find(|record| record.package == named.package);
+    PackageRow {
+        stanza: record.map(|record| record.stanza.clone()).unwrap_or_default(),
+        name: named.name,
+        version: named.version,
+        source: tree.source,
+        published_at: named.published_at,
+    }
+}
+
+/// The detail, and the digest of the README that goes with it.
+type Found = Option<(PackageDetail, Option<Sha256>)>;
+
+fn detail(
+    c: &mut dyn Conn,
+    trees: &[PointTree],
+    name: &str,
+    version: Option<&str>,
+) -> Result<Found, DbError> {
+    let Some(tree) = owner::owner(c, trees, name)? else { return Ok(None) };
+    let mut all = db::life::package_detail(c, tree.tree, tree.seq, name)?;
+    let mut seen = HashSet::new();
+    all.retain(|file| seen.insert(file.release));
+    let place = match version {
+        Some(version) => all.iter().position(|file| file.version == version),
+        None => (!all.is_empty()).then_some(0),
+    };
+    let Some(file) = place.map(|place| all.remove(place)) else { return Ok(None) };
+    let known = db::detail::get(c, file.release)?;
+    let readme = known.as_ref().and_then(|known| known.readme);
+    let mut description = known.map(|known| known.description).unwrap_or_default();
+    if description.is_empty() && file.state == LifeState::Listed {
+        let records = db::life::listed_of(c, tree.tree, tree.seq, &[file.package])?;
+        description =
+            records.into_iter().find(|r| r.release == file.release).map(|r| r.stanza).unwrap_or_default();
+    }
+    let others = all.into_iter().map(|file| release(name, file)).collect();
+    let release = release(name, file);
+    Ok(Some((PackageDetail { release, source: tree.source, description, readme: None, others }, readme)))
+}
+
+fn release(name: &str, file: FoundFile) -> Release {
+    Release {
+        id: file.release,
+        package: name.to_owned(),
+        version: file.version,
+        archived: file.state == LifeState::Archived,
+        published_at: file.published_at,
+        size: file.size.and_then(|size| u64::try_from(size).ok()),
+        sha256: file.sha256,
+    }
+}

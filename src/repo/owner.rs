@@ -1,0 +1,31 @@
+//! Which subscription a package name belongs to: the one rule by which indexes, files and `Archive/` are blended.
+//!
+//! The first subscription that *lists* the name at the point owns it, whatever the versions; when none lists it,
+//! the first that has it in its archive. The owner alone answers for the name: a shadowed package is neither
+//! listed nor served by its path.
+
+use crate::db::{self, Conn, DbError};
+use crate::model::change::LifeState;
+use crate::model::language::Language;
+use crate::model::point::PointTree;
+
+/// The tree that answers for `package` among those of a point, `None` when none has it.
+pub(super) fn owner(
+    c: &mut dyn Conn,
+    trees: &[PointTree],
+    package: &str,
+) -> Result<Option<PointTree>, DbError> {
+    if let [only] = trees {
+        return Ok(Some(*only));
+    }
+    let Some(id) = db::package::by_name(c, Language::R, package)? else { return Ok(None) };
+    let mut archive = None;
+    for tree in trees {
+        match db::life::presence(c, tree.tree, tree.seq, id)? {
+            Some(LifeState::Listed) => return Ok(Some(*tree)),
+            Some(LifeState::Archived) => archive = archive.or(Some(*tree)),
+            None => {}
+        }
+    }
+    Ok(archive)
+}

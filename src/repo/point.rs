@@ -1,0 +1,99 @@
+//! From a repository's name and a snapshot to a point, closing a finished day on the way.
+
+use super::{Repo, RepoError, find};
+use crate::catalog::resolve::resolve;
+use crate::catalog::{Catalog, Repository};
+use crate::db::{self, DbError};
+use crate::model::ids::RepoId;
+use crate::model::point::{Point, PointTree};
+use crate::model::snapshot::Snapshot;
+use crate::model::time::Timestamp;
+
+impl Repo {
+    /// The point a snapshot of a repository means now. No SQL, except by the first that asks for a finished day:
+    /// closing it is an act, after which no node with a slow clock can publish into it any more.
+    ///
+    /// # Errors
+    /// [`RepoError::NotFound`] for an unknown repository, [`RepoError::Unresolved`].
+    pub async fn point(&self, repo: &str, snapshot: Snapshot) -> Result<Point, RepoError> {
+        let now = (self.state.clock)();
+        let catalog = self.state.catalog.get();
+        let point = resolve_in(&catalog, repo, snapshot, now)?;
+        match to_close(&catalog, find::repo(&catalog, repo)?, &point, snapshot, now) {
+            None => Ok(point),
+            Some(end) => {
+                self.close_day(end).await?;
+                resolve_in(&self.state.catalog.get(), repo, snapshot, now)
+            }
+        }
+    }
+
+    /// The newest state of a source by itself, as a point of no repository; without trees when it has none yet.
+    pub fn source_point(&self, source: &str) -> Result<Point, RepoError> {
+        let catalog = self.state.catalog.get();
+        let source = find::source(&catalog, source)?;
+        let heads = catalog.source_trees(source.id).filter_map(|tree| Some((tree.id, *tree.steps.last()?)));
+        let heads: Vec<_> = heads.collect();
+        Ok(Point {
+            repo: RepoId(0),
+            open: true,
+            modified: heads.iter().map(|(_, step)| step.at).max(),
+            trees: heads
+                .iter()
+                .map(|(tree, step)| PointTree { source: source.id, tree: *tree, seq: step.seq })
+                .collect(),
+        })
+    }
+
+    /// Closes the days that are over: for the job that runs at 00:00:05 UTC.
+    pub async fn close_finished_days(&self) -> Result<(), RepoError> {
+        let start_of_today = (self.state.clock)().day().start();
+        if self.state.catalog.get().is_closed(start_of_today) {
+            return Ok(());
+        }
+        self.close_day(start_of_today).await
+    }
+
+    /// Closes everything before `end`, once: those that come meanwhile wait and find it closed.
+    async fn close_day(&self, end: Timestamp) -> Result<(), RepoError> {
+        let _turn = self.closing.lock().await;
+        if self.state.catalog.get().is_closed(end) {
+            return Ok(());
+        }
+        match self.state.db.write(move |c| db::clock::close_day(c, end)).await {
+            Ok(_) => self.state.catalog.refresh(&self.state.db).await?,
+            // A clock far ahead of the database's cannot close a day; the point stays open, nothing is wrong with it.
+            Err(DbError::ClockAhead { now, database }) => {
+                tracing::warn!(%now, %database, "a day was not closed: this host's clock is far ahead of the database's");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+/// The instant to close up to before the point is final, when its days are over.
+fn to_close(
+    catalog: &Catalog,
+    repo: &Repository,
+    point: &Point,
+    snapshot: Snapshot,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    if !point.open {
+        return None;
+    }
+    let asked = match snapshot {
+        Snapshot::Latest => return None,
+        Snapshot::Date(day) => day.end(),
+        Snapshot::Transaction(id) => catalog.instant(id)?,
+    };
+    // A point before the first subscription also waits for the end of that day.
+    let first = repo.steps.iter().find(|step| !step.sources.is_empty())?.at;
+    let end = if first < asked { asked } else { first.day().end() };
+    (end <= now && !catalog.is_closed(end)).then_some(end)
+}
+
+fn resolve_in(catalog: &Catalog, repo: &str, snapshot: Snapshot, now: Timestamp) -> Result<Point, RepoError> {
+    Ok(resolve(catalog, find::repo(catalog, repo)?, snapshot, now)?)
+}

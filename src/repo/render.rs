@@ -1,0 +1,214 @@
+//! From the rows of a point to the bytes of a document: blended by name, encoded once, hashed on the way.
+
+use std::collections::HashSet;
+use std::io::{self, Write};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use sha2::Digest;
+
+use super::index::{Document, EmptyForm};
+use crate::db::life::{Archived, Listed};
+use crate::db::{self, Conn, DbError};
+use crate::model::digest::Sha256;
+use crate::model::point::PointTree;
+use crate::model::time::Timestamp;
+use crate::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
+use crate::r::rds::matrix::{BINARY_FIELDS, SOURCE_FIELDS, write_matrix};
+
+/// Goes into every key: raise it when the same rows give other decoded bytes than before.
+pub(super) const RENDERER: u32 = 1;
+/// What made the encoded bytes, as `rendered.encoder` records it.
+pub(super) const ENCODER: &str = "gzip-6";
+
+/// A document's bytes.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    /// SHA-256 of what the encoding holds.
+    pub content: Sha256,
+    /// The encoded bytes.
+    pub bytes: Bytes,
+}
+
+/// The rows a document is made of.
+#[derive(Debug)]
+pub(super) enum Rows {
+    /// Index records, blended, in index order.
+    Listed(Vec<Listed>),
+    /// Archived files, blended: by package, oldest first.
+    Archived(Vec<Archived>),
+    /// Listed files, blended.
+    Current(Vec<Archived>),
+}
+
+/// Reads what `document` is made of. The trees are those of a point: the earlier wins a name.
+pub(super) fn rows(c: &mut dyn Conn, trees: &[PointTree], document: &Document) -> Result<Rows, DbError> {
+    match document {
+        Document::Packages | Document::PackagesGz | Document::PackagesRds => {
+            Ok(Rows::Listed(listed(c, trees)?))
+        }
+        Document::ArchiveRds => Ok(Rows::Archived(archived(c, trees)?)),
+        Document::CurrentRds => {
+            let mut blend = Blend::default();
+            for tree in trees {
+                blend.add(db::life::listed_files(c, tree.tree, tree.seq)?, |row| &row.name);
+            }
+            Ok(Rows::Current(blend.sorted(Archived::order)))
+        }
+        Document::Empty(_) => Ok(Rows::Listed(Vec::new())),
+    }
+}
+
+/// Rows of several trees, each name from the first tree that has it.
+struct Blend<T> {
+    rows: Vec<T>,
+    names: HashSet<String>,
+}
+
+impl<T> Default for Blend<T> {
+    fn default() -> Blend<T> {
+        Blend { rows: Vec::new(), names: HashSet::new() }
+    }
+}
+
+impl<T> Blend<T> {
+    fn add(&mut self, rows: Vec<T>, name: impl Fn(&T) -> &str) {
+        let first = self.rows.len();
+        self.rows.extend(rows.into_iter().filter(|row| !self.names.contains(name(row))));
+        let new = self.rows.iter().skip(first);
+        self.names.extend(new.map(|row| name(row).to_owned()));
+    }
+
+    fn sorted(mut self, order: impl Fn(&T, &T) -> std::cmp::Ordering) -> Vec<T> {
+        // Runs in order already: the stable sort merges them.
+        self.rows.sort_by(order);
+        self.rows
+    }
+}
+
+fn listed(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<Listed>, DbError> {
+    if let [only] = trees {
+        return db::life::listed(c, only.tree, only.seq);
+    }
+    let mut blend = Blend::default();
+    for tree in trees {
+        blend.add(db::life::listed(c, tree.tree, tree.seq)?, |row| &row.name);
+    }
+    let rows = blend.sorted(Listed::order);
+    for twins in rows.windows(2).filter(|pair| pair[0].fold == pair[1].fold && pair[0].name != pair[1].name) {
+        tracing::warn!(
+            "the packages '{}' and '{}' of one repository differ only in case; they cannot be installed side by side everywhere",
+            twins[0].name,
+            twins[1].name
+        );
+    }
+    Ok(rows)
+}
+
+/// The archive of each name is its owner's: that of the first tree that lists it, else of the first that archived it.
+fn archived(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<Archived>, DbError> {
+    if let [only] = trees {
+        return db::life::archived(c, only.tree, only.seq);
+    }
+    let mut listed: Vec<HashSet<String>> = Vec::with_capacity(trees.len());
+    for tree in trees {
+        let names = db::life::names(c, tree.tree, tree.seq)?.into_iter().map(|row| row.name);
+        listed.push(names.filter(|name| !listed.iter().any(|owned| owned.contains(name))).collect());
+    }
+    let mut blend = Blend::default();
+    for (place, tree) in trees.iter().enumerate() {
+        let foreign =
+            |name: &str| listed.iter().enumerate().any(|(i, owned)| i != place && owned.contains(name));
+        let mut rows = db::life::archived(c, tree.tree, tree.seq)?;
+        rows.retain(|row| !foreign(&row.name));
+        blend.add(rows, |row| &row.name);
+    }
+    Ok(blend.sorted(Archived::order))
+}
+
+/// Makes a document's bytes of its rows. CPU only: call it off the async threads.
+pub(super) fn encode(document: &Document, rows: &Rows) -> io::Result<Encoded> {
+    match (document, rows) {
+        (Document::Packages, Rows::Listed(rows)) => {
+            let mut text = Vec::new();
+            write_text(&mut text, rows)?;
+            Ok(Encoded { content: digest(&text), bytes: text.into() })
+        }
+        (Document::PackagesGz, Rows::Listed(rows)) => gzip(|out| write_text(out, rows)),
+        (Document::PackagesRds, Rows::Listed(rows)) => {
+            let stanzas: Vec<&[u8]> = rows.iter().map(|row| row.stanza.as_slice()).collect();
+            gzip(|out| write_matrix(out, &SOURCE_FIELDS, &stanzas))
+        }
+        (Document::ArchiveRds, Rows::Archived(rows)) => gzip(|out| write_archive_meta(out, &meta(rows))),
+        (Document::CurrentRds, Rows::Current(rows)) => gzip(|out| write_current_meta(out, &meta(rows))),
+        (Document::Empty(EmptyForm::Text), _) => Ok(Encoded { content: digest(b""), bytes: Bytes::new() }),
+        (Document::Empty(EmptyForm::Gz), _) => gzip(|_| Ok(())),
+        (Document::Empty(EmptyForm::Rds), _) => gzip(|out| write_matrix(out, BINARY_FIELDS, &[] as &[&[u8]])),
+        (_, Rows::Listed(_) | Rows::Archived(_) | Rows::Current(_)) => {
+            Err(io::Error::other("rows of another document"))
+        }
+    }
+}
+
+/// What a `.gz` holds, as a document of its own.
+pub(super) fn gunzip(encoded: &Encoded) -> io::Result<Encoded> {
+    let mut text = Vec::new();
+    io::Read::read_to_end(&mut flate2::read::GzDecoder::new(encoded.bytes.as_ref()), &mut text)?;
+    Ok(Encoded { content: encoded.content, bytes: text.into() })
+}
+
+fn write_text(out: &mut impl Write, rows: &[Listed]) -> io::Result<()> {
+    for (place, row) in rows.iter().enumerate() {
+        if place > 0 {
+            out.write_all(b"\n")?;
+        }
+        out.write_all(&row.stanza)?;
+        if !row.stanza.ends_with(b"\n") {
+            out.write_all(b"\n")?;
+        }
+    }
+    Ok(())
+}
+
+/// A mirror without `Meta` tells no times: such files stand at the epoch, because clients only need their names.
+fn meta(rows: &[Archived]) -> Vec<MetaRow<&str>> {
+    let mut table = Vec::with_capacity(rows.len());
+    for row in rows {
+        let size = u64::try_from(row.size.unwrap_or(0)).unwrap_or(0);
+        let mtime = row.published_at.unwrap_or(Timestamp(0));
+        table.push(MetaRow { package: row.name.as_str(), file: row.file.as_str(), size, mtime });
+    }
+    table
+}
+
+fn digest(bytes: &[u8]) -> Sha256 {
+    Sha256(sha2::Sha256::digest(bytes).into())
+}
+
+/// Compresses what `write` writes, with its digest taken on the way. The header holds no time, so that equal rows
+/// give equal bytes.
+fn gzip(write: impl FnOnce(&mut Tee) -> io::Result<()>) -> io::Result<Encoded> {
+    let mut tee = Tee { out: GzEncoder::new(Vec::new(), Compression::new(6)), content: sha2::Sha256::new() };
+    write(&mut tee)?;
+    let content = Sha256(tee.content.finalize().into());
+    Ok(Encoded { content, bytes: tee.out.finish()?.into() })
+}
+
+/// Writes to an encoder and a digest.
+struct Tee {
+    out: GzEncoder<Vec<u8>>,
+    content: sha2::Sha256,
+}
+
+impl Write for Tee {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write_all(bytes)?;
+        self.content.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,1 +1,488 @@
-//! DCF, the format of DESCRIPTION and PACKAGES, as R reads and writes it.
+//! DCF, the format of DESCRIPTION and PACKAGES, as R reads and writes it (`read.dcf`, `write.dcf`): records of
+//! `Tag: value` lines with continuation lines, parsed as slices of the input without copying.
+
+use std::borrow::Cow;
+use std::io::{self, BufRead, Write};
+
+/// Fields whose white space means something; R's package tools read them as they stand.
+pub const KEEP_WHITE: [&str; 5] = ["Description", "Authors@R", "Author", "Built", "Packaged"];
+
+/// Why bytes are not DCF. Lines count from 1.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DcfError {
+    /// A line that is neither `Tag: value` nor a continuation.
+    #[error("line {line}: '{text}' is no 'Tag: value' line; begin continuation lines with a blank")]
+    NoTag {
+        /// The line.
+        line: usize,
+        /// Its beginning.
+        text: String,
+    },
+    /// A continuation line with nothing to continue.
+    #[error("line {line}: a continuation line begins the record; put a 'Tag:' line before it")]
+    Continuation {
+        /// The line.
+        line: usize,
+    },
+    /// A zero byte: not a text.
+    #[error("line {line}: a zero byte; this is not a text file")]
+    Zero {
+        /// The line.
+        line: usize,
+    },
+}
+
+/// One field of a record; both slices are of the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// The text before the first `:`, without blanks around it.
+    pub tag: &'a [u8],
+    /// The value.
+    pub value: Value<'a>,
+    /// The line it begins on, from 1.
+    pub line: usize,
+    /// Where its first line begins in the input, in bytes.
+    pub start: usize,
+    /// Where its last line ends, before the line end.
+    pub end: usize,
+}
+
+/// A value as it stands in the file: from after the `:` to the end of its last continuation line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value<'a>(&'a [u8]);
+
+impl<'a> Value<'a> {
+    /// The bytes as they stand, without the last line end.
+    #[must_use]
+    pub fn raw(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// As R reads a field: each line without blanks around it, lines joined by `\n`, a line ` .` as an empty one,
+    /// no empty lines at the end. Borrows when the value is on one line.
+    #[must_use]
+    pub fn fold(self) -> Cow<'a, [u8]> {
+        let (first, mut rest) = split_line(self.0);
+        let first = trim(first);
+        if rest.is_empty() {
+            return Cow::Borrowed(first);
+        }
+        let mut text = Vec::with_capacity(self.0.len());
+        text.extend_from_slice(first);
+        // A first line that is empty does not count: the value begins with the next.
+        let mut begun = !first.is_empty();
+        while !rest.is_empty() {
+            let (line, next) = split_line(rest);
+            if begun {
+                text.push(b'\n');
+            }
+            begun = true;
+            let line = trim(line);
+            if line != b"." {
+                text.extend_from_slice(line);
+            }
+            rest = next;
+        }
+        let end = text.iter().rposition(|b| !matches!(b, b'\n' | b' ' | b'\t')).map_or(0, |last| last + 1);
+        text.truncate(end);
+        Cow::Owned(text)
+    }
+
+    /// As R reads the fields of [`KEEP_WHITE`]: only the blanks after the `:` go; lines joined by `\n`, a line
+    /// ` .` as an empty one.
+    #[must_use]
+    pub fn keep(self) -> Cow<'a, [u8]> {
+        let (first, mut rest) = split_line(self.0);
+        let first = trim_start(first);
+        if rest.is_empty() {
+            return Cow::Borrowed(first);
+        }
+        let mut text = Vec::with_capacity(self.0.len());
+        text.extend_from_slice(first);
+        while !rest.is_empty() {
+            let (line, next) = split_line(rest);
+            text.push(b'\n');
+            if trim(line) != b"." {
+                text.extend_from_slice(line);
+            }
+            rest = next;
+        }
+        Cow::Owned(text)
+    }
+}
+
+/// One record: its fields in order (every one of a duplicate tag), and its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Every byte of the record from its first tag to its last line, without that line's end.
+    pub raw: &'a [u8],
+    /// Where `raw` begins in the input.
+    pub offset: usize,
+    /// The fields in order.
+    pub fields: Vec<Field<'a>>,
+}
+
+impl<'a> Record<'a> {
+    /// The value of a tag (case matters); the last one where a tag is repeated, as in R.
+    #[must_use]
+    pub fn get(&self, tag: &str) -> Option<Value<'a>> {
+        self.fields.iter().rev().find(|f| f.tag == tag.as_bytes()).map(|f| f.value)
+    }
+}
+
+/// What to do with lines that are not DCF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Like `read.dcf`: an error, after which iteration ends; blank lines end a record.
+    Strict,
+    /// For old DESCRIPTION files: such lines are passed over and blank lines do not end the record.
+    Lenient,
+}
+
+/// The records of a text. A byte order mark at its beginning is passed over; line ends are LF, CRLF or CR.
+#[must_use]
+pub fn records(text: &[u8]) -> Records<'_> {
+    Records::new(text, Mode::Strict)
+}
+
+/// The one record of a DESCRIPTION, read leniently (see [`Mode::Lenient`]): what follows a blank line is added,
+/// but never replaces what stands before it. Only a zero byte is an error.
+///
+/// # Errors
+/// [`DcfError::Zero`].
+pub fn description(text: &[u8]) -> Result<Record<'_>, DcfError> {
+    let empty = Record { raw: &text[..0], offset: 0, fields: Vec::new() };
+    Records::new(text, Mode::Lenient).next().unwrap_or(Ok(empty))
+}
+
+/// Iterator of [`records`].
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: usize,
+    mode: Mode,
+}
+
+impl<'a> Records<'a> {
+    fn new(text: &'a [u8], mode: Mode) -> Records<'a> {
+        let at = if text.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        Records { text, at, line: 0, mode }
+    }
+
+    fn fail(&mut self, error: DcfError) -> Option<Result<Record<'a>, DcfError>> {
+        self.at = self.text.len();
+        Some(Err(error))
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<Record<'a>, DcfError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let text = self.text;
+        let mut fields: Vec<Field<'a>> = Vec::with_capacity(16);
+        // Offsets: of the record, of the open field's value, and of the end of the last line that belongs to it.
+        let (mut begin, mut value, mut end) = (self.at, self.at, self.at);
+        // Lenient only: how many fields the first record had, and whether the open field is passed over.
+        let (mut settled, mut passing) = (0, false);
+        while self.at < text.len() {
+            let start = self.at;
+            let (line, rest) = split_line(&text[start..]);
+            self.at = text.len() - rest.len();
+            self.line += 1;
+            if line.contains(&0) {
+                return self.fail(DcfError::Zero { line: self.line });
+            }
+            let blank = trim_start(line).is_empty();
+            if blank && fields.is_empty() {
+                continue;
+            }
+            if blank {
+                match self.mode {
+                    Mode::Strict => break,
+                    Mode::Lenient => settled = fields.len(),
+                }
+                continue;
+            }
+            if is_blank(&line[0]) {
+                match (fields.last_mut(), self.mode) {
+                    (Some(_), _) if passing => {}
+                    (Some(open), _) => {
+                        end = start + line.len();
+                        (open.value, open.end) = (Value(&text[value..end]), end);
+                    }
+                    (None, Mode::Strict) => return self.fail(DcfError::Continuation { line: self.line }),
+                    (None, Mode::Lenient) => {}
+                }
+                continue;
+            }
+            match line.iter().position(|&b| b == b':') {
+                Some(colon) if colon > 0 => {
+                    let tag = trim(&line[..colon]);
+                    passing = fields[..settled].iter().any(|f| f.tag == tag);
+                    if passing {
+                        continue;
+                    }
+                    if fields.is_empty() {
+                        begin = start;
+                    }
+                    value = start + colon + 1;
+                    end = start + line.len();
+                    let (value, line) = (Value(&text[value..end]), self.line);
+                    fields.push(Field { tag, value, line, start, end });
+                }
+                _ if self.mode == Mode::Lenient => passing = true,
+                _ => {
+                    let text = String::from_utf8_lossy(&line[..line.len().min(60)]).into_owned();
+                    return self.fail(DcfError::NoTag { line: self.line, text });
+                }
+            }
+        }
+        (!fields.is_empty()).then(|| Ok(Record { raw: &text[begin..end], offset: begin, fields }))
+    }
+}
+
+/// Splits off the first line, without its end (LF, CRLF or CR: R's connections take all three).
+pub(in crate::r) fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
+    let mut rest = text;
+    // `skip_until` of a slice is the platform's memchr and cannot fail.
+    let taken = rest.skip_until(b'\n').unwrap_or(text.len());
+    let line = text[..taken].strip_suffix(b"\n").unwrap_or(&text[..taken]);
+    if !line.contains(&b'\r') {
+        return (line, rest);
+    }
+    let cr = line.iter().position(|&b| b == b'\r').expect("contains() saw it");
+    if cr + 1 == line.len() {
+        return (&line[..cr], rest);
+    }
+    (&line[..cr], &text[cr + 1..])
+}
+
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+fn trim_start(line: &[u8]) -> &[u8] {
+    &line[line.iter().take_while(|b| is_blank(b)).count()..]
+}
+
+/// Without blanks and tabs around it: to R other white space is text.
+fn trim(line: &[u8]) -> &[u8] {
+    let line = trim_start(line);
+    &line[..line.len() - line.iter().rev().take_while(|b| is_blank(b)).count()]
+}
+
+/// Where `write.dcf` breaks lines: characters on the first line, and on the following ones after their indent.
+const FIRST: usize = 72;
+const INDENT: usize = 8;
+
+/// Writes `tag: value` folded as `write.dcf` does, with a line end. Words are never broken; white space in the
+/// value is only a place to break.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_field(out: &mut impl Write, tag: &str, value: &str) -> io::Result<()> {
+    write!(out, "{tag}:")?;
+    let mut column = tag.chars().count() + 1;
+    let mut limit = FIRST;
+    let mut sentence = false;
+    let mut pause = false;
+    for word in value.split([' ', '\t', '\n', '\r']) {
+        if word.is_empty() {
+            // R keeps the second blank after the end of a sentence, unless the line breaks there.
+            pause |= sentence;
+            sentence = false;
+            continue;
+        }
+        let gap = 1 + usize::from(pause);
+        let width = word.chars().count();
+        if column + gap + width < limit {
+            out.write_all(&b"  "[..gap])?;
+            column += gap + width;
+        } else {
+            write!(out, "\n{:INDENT$}", "")?;
+            (column, limit) = (width, FIRST - INDENT);
+        }
+        out.write_all(word.as_bytes())?;
+        pause = false;
+        sentence = ends_sentence(word);
+    }
+    out.write_all(b"\n")
+}
+
+/// Writes `tag: value` without folding: for the fields of [`KEEP_WHITE`]. Lines that do not begin with a blank
+/// get one, empty lines become ` .`.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_unfolded(out: &mut impl Write, tag: &str, value: &str) -> io::Result<()> {
+    write!(out, "{tag}: ")?;
+    for (n, line) in value.split(['\n', '\r']).enumerate() {
+        match line {
+            _ if n == 0 => {}
+            "" => out.write_all(b"\n .")?,
+            _ if line.starts_with([' ', '\t']) && !line.trim_ascii().is_empty() => out.write_all(b"\n")?,
+            _ if line.trim_ascii().is_empty() => {
+                out.write_all(b"\n .")?;
+                continue;
+            }
+            _ => out.write_all(b"\n ")?,
+        }
+        out.write_all(line.as_bytes())?;
+    }
+    out.write_all(b"\n")
+}
+
+fn ends_sentence(word: &str) -> bool {
+    word.strip_suffix([')', '"', '\'']).is_some_and(|w| w.ends_with(['.', '?', '!']))
+        || word.ends_with(['.', '?', '!'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn one(text: &[u8]) -> Record<'_> {
+        let mut all = records(text);
+        let record = all.next().expect("a record").expect("good DCF");
+        assert_eq!(all.next(), None);
+        record
+    }
+
+    fn folded(text: &[u8], tag: &str) -> String {
+        String::from_utf8(one(text).get(tag).expect("the tag").fold().into_owned()).expect("UTF-8")
+    }
+
+    #[test]
+    fn values_are_trimmed_and_a_blank_after_the_colon_is_optional() {
+        assert_eq!(folded(b"A:  x y \t\nB:z\nC:\n", "A"), "x y");
+        assert_eq!(folded(b"A:  x y \t\nB:z\nC:\n", "B"), "z");
+        assert_eq!(folded(b"A:  x y \t\nB:z\nC:\n", "C"), "");
+        assert_eq!(folded(b"Version : 1\n", "Version"), "1");
+        assert_eq!(folded(b"URL: http://x:80/\n", "URL"), "http://x:80/");
+    }
+
+    #[test]
+    fn continuations_are_joined_and_a_dot_is_an_empty_line() {
+        assert_eq!(folded(b"A: x\n  y\n .\n\t. \n  z  \n .a\n", "A"), "x\ny\n\n\nz\n.a");
+        assert_eq!(folded(b"A:\n  y\n", "A"), "y");
+        assert_eq!(folded(b"A:\n .\n .\n  y\n .\n", "A"), "\n\ny");
+    }
+
+    #[test]
+    fn fields_with_meaningful_white_space_can_be_kept() {
+        let record = one(b"Author:  a\n   b  \n .\n  c\nBuilt:\n  y\n");
+        assert_eq!(record.get("Author").map(|v| v.keep().into_owned()), Some(b"a\n   b  \n\n  c".to_vec()));
+        assert_eq!(record.get("Built").map(|v| v.keep().into_owned()), Some(b"\n  y".to_vec()));
+    }
+
+    #[test]
+    fn line_ends_may_be_lf_crlf_or_cr_and_a_byte_order_mark_is_passed_over() {
+        for text in [&b"A: 1\r\n b\r\nB: 2\r\n\r\n"[..], b"A: 1\r b\rB: 2\r\r", b"\xef\xbb\xbfA: 1\n b\nB: 2"]
+        {
+            assert_eq!(folded(text, "A"), "1\nb");
+            assert_eq!(folded(text, "B"), "2");
+        }
+    }
+
+    #[test]
+    fn the_last_of_duplicate_tags_wins_and_all_are_kept_in_order() {
+        let record = one(b"A: 1\nB: 2\nA: 3\n");
+        assert_eq!(record.get("A").map(|v| v.raw()), Some(&b" 3"[..]));
+        assert_eq!(record.fields.iter().map(|f| f.tag).collect::<Vec<_>>(), [b"A", b"B", b"A"]);
+        assert_eq!(record.get("a"), None, "case matters");
+    }
+
+    #[test]
+    fn lines_of_blanks_end_a_record_and_bytes_of_records_are_exact() {
+        let text = b"\n \nA: 1\n  x\nX-Odd: \xff\n \t\n\nA: 2\r\nB: 3";
+        let all: Vec<_> = records(text).map(|r| r.expect("good DCF")).collect();
+        assert_eq!(
+            all.iter().map(|r| r.raw).collect::<Vec<_>>(),
+            [&b"A: 1\n  x\nX-Odd: \xff"[..], b"A: 2\r\nB: 3"]
+        );
+        assert_eq!(&text[all[1].offset..], all[1].raw);
+        assert_eq!(all[1].fields[1].line, 9);
+    }
+
+    #[test]
+    fn errors_name_the_line_and_end_the_text() {
+        let error = |text: &'static [u8]| {
+            let mut all = records(text);
+            let error = all.find_map(Result::err);
+            assert_eq!(all.next(), None);
+            error.map(|e| e.to_string()).unwrap_or_default()
+        };
+        assert!(
+            error(b"A: 1\n# note\n").starts_with("line 2: '# note' is no"),
+            "{}",
+            error(b"A: 1\n# note\n")
+        );
+        assert!(error(b": x\n").starts_with("line 1:"));
+        assert!(error(b"A: 1\n\n  y: z\n").starts_with("line 3: a continuation"));
+        assert!(error(b"A: 1\nB: \0\n").starts_with("line 2: a zero byte"));
+        assert!(error(b"A: 1\n\x0c\nB: 1\n").starts_with("line 2:"));
+    }
+
+    #[test]
+    fn a_description_is_read_past_its_oddities() {
+        let text =
+            b" stray\n# note\nPackage: a1\n\nVersion: 1.0\nno tag\n  goes on\nPackage: b2\n  x\nTitle: T\n";
+        let record = description(text).expect("lenient");
+        assert_eq!(record.get("Package").map(|v| v.fold().into_owned()), Some(b"a1".to_vec()));
+        assert_eq!(record.get("Version").map(|v| v.fold().into_owned()), Some(b"1.0".to_vec()));
+        assert!(record.get("Title").is_some());
+        assert_eq!(description(b"").map(|r| r.fields.len()), Ok(0));
+        assert_eq!(description(b"A: 1\0"), Err(DcfError::Zero { line: 1 }));
+    }
+
+    #[test]
+    fn long_values_are_folded_between_words() {
+        let mut out = Vec::new();
+        let value = "R (>= 3.5), ".repeat(12);
+        write_field(&mut out, "Depends", value.trim()).expect("a Vec takes it");
+        let text = String::from_utf8(out).expect("UTF-8");
+        assert!(text.lines().all(|l| l.len() < 72) && text.lines().count() == 3, "{text}");
+        assert!(text.lines().skip(1).all(|l| l.starts_with("        ")), "{text}");
+        assert_eq!(folded(text.as_bytes(), "Depends").replace('\n', " "), value.trim());
+    }
+
+    #[test]
+    fn unfolded_values_cannot_end_the_record_or_begin_a_field() {
+        let mut out = Vec::new();
+        write_unfolded(&mut out, "Author", "a\n\nPackage: evil\r  \n  kept\n.x").expect("a Vec takes it");
+        assert_eq!(out, b"Author: a\n .\n Package: evil\n .\n  kept\n .x\n");
+        assert_eq!(one(&out).fields.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(text in proptest::collection::vec(any::<u8>(), 0..200)) {
+            for record in records(&text).flatten() {
+                prop_assert_eq!(&text[record.offset..record.offset + record.raw.len()], record.raw);
+                let again: Vec<_> = records(record.raw).collect();
+                prop_assert_eq!(again.len(), 1);
+            }
+            let _ = description(&text);
+        }
+
+        #[test]
+        fn dcf_like_bytes_are_read_without_panic(text in "(A|B-x|[ \t.]|: ?|\n|\r\n|\r|é){0,60}") {
+            for field in records(text.as_bytes()).flatten().flat_map(|r| r.fields) {
+                let _ = (field.value.fold(), field.value.keep());
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(value in "[a-z.?!)( ]{0,200}") {
+            let mut out = Vec::new();
+            write_field(&mut out, "Title", &value).expect("a Vec takes it");
+            let words = |s: &str| s.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            // A lone dot that folding puts on a line of its own reads as an empty line, in R as here.
+            prop_assume!(!value.split_whitespace().any(|w| w == "."));
+            prop_assert_eq!(words(&folded(&out, "Title")), words(&value));
+        }
+    }
+}

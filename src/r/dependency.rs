@@ -1,1 +1,246 @@
-//! Dependency lists: what `Depends`, `Imports` and their kin say.
+//! Dependency lists: what `Depends`, `Imports`, `LinkingTo`, `Suggests` and `Enhances` say, read as leniently as
+//! the packages on CRAN are written.
+
+use super::version;
+use std::cmp::Ordering;
+use std::fmt;
+
+/// Which field a dependency stands in; the numbers are those of the public API's `links[].type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `Imports`: 0.
+    Imports,
+    /// `Depends`: 1.
+    Depends,
+    /// `Suggests`: 2.
+    Suggests,
+    /// `LinkingTo`: 3.
+    LinkingTo,
+    /// `Enhances`: 4.
+    Enhances,
+}
+
+impl Kind {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Kind; 5] =
+        [Kind::Imports, Kind::Depends, Kind::Suggests, Kind::LinkingTo, Kind::Enhances];
+
+    /// The DESCRIPTION field.
+    #[must_use]
+    pub fn field(self) -> &'static str {
+        match self {
+            Kind::Imports => "Imports",
+            Kind::Depends => "Depends",
+            Kind::Suggests => "Suggests",
+            Kind::LinkingTo => "LinkingTo",
+            Kind::Enhances => "Enhances",
+        }
+    }
+
+    /// The number of the public API.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Kind::Imports => 0,
+            Kind::Depends => 1,
+            Kind::Suggests => 2,
+            Kind::LinkingTo => 3,
+            Kind::Enhances => 4,
+        }
+    }
+}
+
+/// How a version is required to compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operator {
+    /// `==`
+    Equal,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    LessEqual,
+    /// `!=`
+    NotEqual,
+}
+
+impl Operator {
+    /// As written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Operator::Equal => "==",
+            Operator::Greater => ">",
+            Operator::GreaterEqual => ">=",
+            Operator::Less => "<",
+            Operator::LessEqual => "<=",
+            Operator::NotEqual => "!=",
+        }
+    }
+
+    /// The number of the public API's `links[].operator`: 0 to 4 as known; `!=`, for which none is known, is 5.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Operator::Equal => 0,
+            Operator::Greater => 1,
+            Operator::GreaterEqual => 2,
+            Operator::Less => 3,
+            Operator::LessEqual => 4,
+            Operator::NotEqual => 5,
+        }
+    }
+
+    /// Whether a version that compares to the required one so is allowed.
+    #[must_use]
+    pub fn allows(self, order: Ordering) -> bool {
+        match self {
+            Operator::Equal => order.is_eq(),
+            Operator::Greater => order.is_gt(),
+            Operator::GreaterEqual => order.is_ge(),
+            Operator::Less => order.is_lt(),
+            Operator::LessEqual => order.is_le(),
+            Operator::NotEqual => order.is_ne(),
+        }
+    }
+}
+
+/// `(>= 1.2)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requirement<'a> {
+    /// How to compare.
+    pub operator: Operator,
+    /// With what, as written; `r1234` (a Subversion revision) occurs for `R`.
+    pub version: &'a str,
+}
+
+impl Requirement<'_> {
+    /// Whether a version meets it. What is no version, such as a Subversion revision, rules nothing out.
+    #[must_use]
+    pub fn met_by(&self, candidate: &str) -> bool {
+        !version::is_numeric(self.version) || self.operator.allows(version::compare(candidate, self.version))
+    }
+}
+
+/// One item of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dependency<'a> {
+    /// The package, or `R`, as written; ask [`super::name::is_package`] before making a path of it.
+    pub name: &'a str,
+    /// The version asked for; `None` also where the parentheses could not be understood.
+    pub requirement: Option<Requirement<'a>>,
+}
+
+impl fmt::Display for Dependency<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.requirement {
+            None => f.write_str(self.name),
+            Some(r) => write!(f, "{} ({} {})", self.name, r.operator.as_str(), r.version),
+        }
+    }
+}
+
+/// The items of a list in order; empty ones are passed over. White space may stand or be missing anywhere.
+pub fn list(text: &str) -> impl Iterator<Item = Dependency<'_>> {
+    text.split(',').filter_map(item)
+}
+
+/// The version requirements on R itself.
+pub fn on_r(depends: &str) -> impl Iterator<Item = Requirement<'_>> {
+    list(depends).filter(|d| d.name == "R").filter_map(|d| d.requirement)
+}
+
+fn item(text: &str) -> Option<Dependency<'_>> {
+    let text = text.trim();
+    let (name, rest) = text.split_once('(').unwrap_or((text, ""));
+    let name = name.trim_end();
+    (!name.is_empty()).then(|| Dependency { name, requirement: requirement(rest) })
+}
+
+fn requirement(text: &str) -> Option<Requirement<'_>> {
+    let (inner, _) = text.split_once(')')?;
+    let inner = inner.trim();
+    let end = inner.find(|c: char| !matches!(c, '<' | '>' | '=' | '!'))?;
+    let operator = match &inner[..end] {
+        "==" | "=" => Operator::Equal,
+        ">" | ">>" => Operator::Greater,
+        ">=" => Operator::GreaterEqual,
+        "<" | "<<" => Operator::Less,
+        "<=" => Operator::LessEqual,
+        "!=" => Operator::NotEqual,
+        _ => return None,
+    };
+    let version = inner[end..].trim();
+    (!version.is_empty()).then_some(Requirement { operator, version })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn shown(text: &str) -> Vec<String> {
+        list(text).map(|d| d.to_string()).collect()
+    }
+
+    #[test]
+    fn white_space_is_optional_everywhere() {
+        let expected = ["R (>= 3.5)", "boot (>= 1.3)", "stats", "a.b (== 1-2)"];
+        assert_eq!(shown("R (>= 3.5), boot(>= 1.3), stats, a.b (== 1-2)"), expected);
+        assert_eq!(shown("\n R(>=3.5),boot (>=1.3),\n\tstats\n,a.b( ==1-2 )"), expected);
+    }
+
+    #[test]
+    fn empty_items_and_trailing_commas_are_passed_over() {
+        assert_eq!(shown(", methods,, utils ,"), ["methods", "utils"]);
+        assert_eq!(shown(" \n"), [""; 0]);
+    }
+
+    #[test]
+    fn every_operator_is_known() {
+        for (text, operator) in [
+            ("<", Operator::Less),
+            ("<=", Operator::LessEqual),
+            ("==", Operator::Equal),
+            ("!=", Operator::NotEqual),
+            (">=", Operator::GreaterEqual),
+            (">", Operator::Greater),
+        ] {
+            let item = format!("a1 ({text} 1.0)");
+            let found = list(&item).next().and_then(|d| d.requirement).expect("a requirement");
+            assert_eq!((found.operator, found.version), (operator, "1.0"));
+            assert_eq!(found.operator.as_str(), text);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_understood_asks_for_nothing() {
+        assert_eq!(shown("a1 (recent), b2 (=> 1), c3 (>= ), d4 (>= 1"), ["a1", "b2", "c3", "d4"]);
+    }
+
+    #[test]
+    fn requirements_on_r_may_be_several_and_a_revision_rules_nothing_out() {
+        let all: Vec<_> = on_r("R (>= 2.10), methods, R (< 4.0), R (>= r56550)").collect();
+        assert_eq!(all.len(), 3);
+        assert!(all.iter().all(|r| r.met_by("3.6.1")));
+        assert!(!all.iter().all(|r| r.met_by("4.2.2")));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_panic(text in "\\PC{0,60}") {
+            for dependency in list(&text) {
+                prop_assert!(!dependency.name.is_empty());
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(names in proptest::collection::vec("[a-zA-Z][a-z.]{1,6}", 0..8)) {
+            let text = names.iter().map(|n| format!("{n} (>= 1.0)")).collect::<Vec<_>>().join(", ");
+            prop_assert_eq!(shown(&text).join(", "), text);
+        }
+    }
+}

@@ -1,1 +1,232 @@
-//! A package's DESCRIPTION, and the index record made from it.
+//! A package's DESCRIPTION: its fields in order, decoded; and the index record made from it.
+
+use super::dcf::{self, DcfError};
+use super::dependency::{self, Dependency, Kind};
+use super::{encoding, version};
+use crate::model::digest::{Md5, Sha256};
+
+/// The fields of a DESCRIPTION in order, as UTF-8. Read leniently: oddities of old packages are passed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    fields: Vec<(String, String)>,
+}
+
+/// The parts of a `Built` field: `R 4.2.2; x86_64-pc-linux-gnu; 2023-01-16 13:49:09 UTC; unix`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// The version of R, without `R `.
+    pub r: String,
+    /// The platform triplet; empty for packages without compiled code.
+    pub platform: String,
+    /// When, as written: distributions have spellings of their own.
+    pub date: String,
+    /// `unix` or `windows`; empty where missing.
+    pub os_type: String,
+}
+
+impl Description {
+    /// Reads the bytes of a DESCRIPTION file and decodes them as its `Encoding` says.
+    ///
+    /// # Errors
+    /// A zero byte: then it is no text.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Description, DcfError> {
+        let record = dcf::description(bytes)?;
+        let declared = record.get("Encoding").map(|v| String::from_utf8_lossy(&v.fold()).into_owned());
+        let fields = record
+            .fields
+            .iter()
+            .map(|field| {
+                let tag = String::from_utf8_lossy(field.tag).into_owned();
+                let keep = dcf::KEEP_WHITE.contains(&tag.as_str());
+                let value = if keep { field.value.keep() } else { field.value.fold() };
+                let value = encoding::decode(&value, declared.as_deref()).into_owned();
+                (tag, value)
+            })
+            .collect();
+        Ok(Description { fields })
+    }
+
+    /// Every field in order, duplicates included.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields.iter().map(|(tag, value)| (tag.as_str(), value.as_str()))
+    }
+
+    /// A field's value (case matters); the last one of duplicates, as in R.
+    #[must_use]
+    pub fn get(&self, tag: &str) -> Option<&str> {
+        self.fields.iter().rev().find(|(t, _)| t == tag).map(|(_, value)| value.as_str())
+    }
+
+    /// As [`Description::get`], and `None` for an empty value.
+    #[must_use]
+    pub fn filled(&self, tag: &str) -> Option<&str> {
+        self.get(tag).filter(|value| !value.trim().is_empty())
+    }
+
+    /// `Package`.
+    #[must_use]
+    pub fn package(&self) -> Option<&str> {
+        self.filled("Package")
+    }
+
+    /// `Version`.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.filled("Version")
+    }
+
+    /// `NeedsCompilation`, in any case of letters; `None` where missing or neither yes nor no.
+    #[must_use]
+    pub fn needs_compilation(&self) -> Option<bool> {
+        let value = self.get("NeedsCompilation")?;
+        if value.eq_ignore_ascii_case("yes") || value.eq_ignore_ascii_case("true") {
+            return Some(true);
+        }
+        (value.eq_ignore_ascii_case("no") || value.eq_ignore_ascii_case("false")).then_some(false)
+    }
+
+    /// `Built`: present in binary packages only, which is how R tells them from source packages.
+    #[must_use]
+    pub fn built(&self) -> Option<Built> {
+        let mut parts = self.get("Built")?.split(';').map(|part| part.trim().to_owned());
+        let r = parts.next().unwrap_or_default();
+        let r = r.strip_prefix('R').map(|v| v.trim().to_owned()).unwrap_or(r);
+        Some(Built {
+            r,
+            platform: parts.next().unwrap_or_default(),
+            date: parts.next().unwrap_or_default(),
+            os_type: parts.next().unwrap_or_default(),
+        })
+    }
+
+    /// The items of one of the dependency fields.
+    pub fn dependencies(&self, kind: Kind) -> impl Iterator<Item = Dependency<'_>> {
+        dependency::list(self.get(kind.field()).unwrap_or_default())
+    }
+
+    /// Whether the version is one R allows.
+    #[must_use]
+    pub fn has_valid_version(&self) -> bool {
+        self.version().is_some_and(version::is_package_version)
+    }
+}
+
+/// The fields of a source index before `MD5sum`, in R's order.
+const INDEX_FIELDS: [&str; 13] = [
+    "Package",
+    "Version",
+    "Priority",
+    "Depends",
+    "Imports",
+    "LinkingTo",
+    "Suggests",
+    "Enhances",
+    "License",
+    "License_is_FOSS",
+    "License_restricts_use",
+    "OS_type",
+    "Archs",
+];
+
+/// The record of `PACKAGES` for a source package: the fields and the folding of `tools::write_PACKAGES`, then
+/// `SystemRequirements`, `SHA256` and `Filesize` (bytes). No empty line at the end, LF after every field.
+///
+/// R replaces `License` by a standard form and drops what it cannot standardise; here only the blanks around `|`
+/// and `+` are made even and nothing is dropped, because a client can do nothing with a missing licence.
+#[must_use]
+pub fn index_stanza(
+    description: &Description,
+    md5: Md5,
+    sha256: Sha256,
+    size: u64,
+    needs_compilation: bool,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    let mut write = |tag: &str, value: &str| {
+        dcf::write_field(&mut out, tag, value).expect("a Vec takes every write");
+    };
+    for tag in INDEX_FIELDS {
+        match (tag, description.filled(tag)) {
+            ("License", Some(value)) => write(tag, &even_license(value)),
+            (_, Some(value)) => write(tag, value),
+            (_, None) => {}
+        }
+    }
+    write("MD5sum", &md5.to_string());
+    write("NeedsCompilation", if needs_compilation { "yes" } else { "no" });
+    if let Some(value) = description.filled("SystemRequirements") {
+        write("SystemRequirements", value);
+    }
+    // Not folded: the digest alone is as wide as a line, and readers that go line by line want it on its own.
+    out.extend_from_slice(format!("SHA256: {sha256}\nFilesize: {size}\n").as_bytes());
+    out
+}
+
+/// `GPL-2|GPL-3` as `GPL-2 | GPL-3`, `MIT+file LICENSE` as `MIT + file LICENSE`.
+fn even_license(value: &str) -> String {
+    let alternatives = value.split('|').map(|alternative| match alternative.split_once('+') {
+        Some((name, file)) if file.trim_start().starts_with("file ") => {
+            format!("{} + {}", name.trim(), file.trim())
+        }
+        _ => alternative.trim().to_owned(),
+    });
+    alternatives.collect::<Vec<_>>().join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &[u8]) -> Description {
+        Description::from_bytes(text).expect("a description")
+    }
+
+    #[test]
+    fn fields_are_decoded_and_the_last_duplicate_wins() {
+        let d = read(b"Package: a1\nAuthor: Fran\xe7ois\n   and me\nEncoding: latin1\nTitle: x\nTitle: y\n");
+        assert_eq!(d.get("Author"), Some("François\n   and me"));
+        assert_eq!(d.get("Title"), Some("y"));
+        assert_eq!(d.fields().count(), 5);
+    }
+
+    #[test]
+    fn needs_compilation_is_read_in_any_case() {
+        for (text, expected) in [("yes", Some(true)), ("No", Some(false)), ("maybe", None)] {
+            assert_eq!(read(format!("NeedsCompilation: {text}").as_bytes()).needs_compilation(), expected);
+        }
+        assert_eq!(read(b"Package: a1").needs_compilation(), None);
+    }
+
+    #[test]
+    fn built_has_four_parts_whatever_the_date() {
+        let b = read(b"Built: R 4.2.2; ; 'Mon, 16 Jan 2023 13:49:09 +0100'; unix").built().expect("built");
+        assert_eq!((b.r.as_str(), b.platform.as_str(), b.os_type.as_str()), ("4.2.2", "", "unix"));
+        assert_eq!(read(b"Built: junk").built().map(|b| b.os_type), Some(String::new()));
+        assert_eq!(read(b"Package: a1").built(), None);
+    }
+
+    #[test]
+    fn the_index_record_has_the_standard_fields_in_order() {
+        let d = read(
+            b"Title: T\nLicense: GPL-2|MIT+file LICENSE\nVersion: 1.0\nPackage: a1\nSuggests:\nImports: b2,\n c3\n",
+        );
+        let text = index_stanza(&d, Md5([1; 16]), Sha256([2; 32]), 77, false);
+        let expected = format!(
+            "Package: a1\nVersion: 1.0\nImports: b2, c3\nLicense: GPL-2 | MIT + file LICENSE\nMD5sum: {}\n\
+             NeedsCompilation: no\nSHA256: {}\nFilesize: 77\n",
+            "01".repeat(16),
+            "02".repeat(32)
+        );
+        assert_eq!(String::from_utf8_lossy(&text), expected);
+    }
+
+    #[test]
+    fn no_value_can_add_a_field_to_the_record() {
+        let d = read(
+            b"Package: a1\nVersion: 1.0\nDepends: x,\n  MD5sum: 00,\n .\n y\nLicense: a\n  File: ../z\n",
+        );
+        let text = index_stanza(&d, Md5([1; 16]), Sha256([2; 32]), 1, false);
+        let all: Vec<_> = dcf::records(&text).map(|r| r.expect("good DCF")).collect();
+        assert_eq!((all.len(), all[0].fields.len()), (1, 8));
+    }
+}

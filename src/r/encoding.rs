@@ -1,1 +1,58 @@
-//! The `Encoding` field: bytes of a DESCRIPTION to UTF-8.
+//! The `Encoding` field: bytes of a DESCRIPTION to UTF-8. With the field, by it; without, UTF-8 where the bytes
+//! are valid, else latin1. What cannot be decoded becomes U+FFFD: metadata must never make a package unservable.
+
+use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
+use std::borrow::Cow;
+
+/// The encoding an `Encoding` value names, as R spells them (`UTF-8`, `latin1`, `latin2`) or as the web does;
+/// `None` when it is not known.
+#[must_use]
+pub fn by_name(label: &str) -> Option<&'static Encoding> {
+    let label = label.trim();
+    match label.to_ascii_lowercase().as_str() {
+        // R's word for latin-9, which the web's table does not have.
+        "latin9" | "latin-9" => Encoding::for_label(b"iso-8859-15"),
+        "latin-1" | "iso8859-1" => Some(WINDOWS_1252),
+        "latin-2" | "iso8859-2" => Encoding::for_label(b"iso-8859-2"),
+        "utf8" | "utf-8-bom" => Some(UTF_8),
+        _ => Encoding::for_label(label.as_bytes()),
+    }
+}
+
+/// Decodes with the declared encoding. A text that declares something other than UTF-8 but is valid UTF-8 with
+/// bytes beyond ASCII is still decoded as declared, as R does. An unknown name counts as none.
+#[must_use]
+pub fn decode<'a>(bytes: &'a [u8], declared: Option<&str>) -> Cow<'a, str> {
+    match declared.and_then(by_name) {
+        Some(encoding) => encoding.decode_without_bom_handling(bytes).0,
+        None => match std::str::from_utf8(bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => WINDOWS_1252.decode_without_bom_handling(bytes).0,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_declared_encoding_is_used() {
+        assert_eq!(decode(b"Fran\xe7ois", Some("latin1")), "François");
+        assert_eq!(decode(b"\xb3\xf3d\xbc", Some("latin2")), "łódź");
+        assert_eq!(decode("Ünal".as_bytes(), Some("UTF-8")), "Ünal");
+        assert_eq!(decode(b"\xa4", Some("latin9")), "€");
+    }
+
+    #[test]
+    fn without_a_declaration_utf8_is_tried_first() {
+        assert_eq!(decode("Ünal".as_bytes(), None), "Ünal");
+        assert_eq!(decode(b"\xdcnal", None), "Ünal");
+        assert_eq!(decode(b"\xdcnal", Some("klingon")), "Ünal");
+    }
+
+    #[test]
+    fn wrong_bytes_are_replaced() {
+        assert_eq!(decode(b"a\xff\xc3b", Some("UTF-8")), "a\u{fffd}\u{fffd}b");
+    }
+}

@@ -1,1 +1,190 @@
-//! Package names, file names, and the packages that come with R.
+//! Package names, the names of source archives, and the packages that come with R.
+
+use super::version;
+
+/// Packages that are part of R itself (with `R`, the dependencies no repository resolves).
+pub const BASE_PACKAGES: [&str; 15] = [
+    "base",
+    "compiler",
+    "datasets",
+    "grDevices",
+    "graphics",
+    "grid",
+    "methods",
+    "parallel",
+    "splines",
+    "stats",
+    "stats4",
+    "tcltk",
+    "tools",
+    "translations",
+    "utils",
+];
+
+/// Whether the package comes with R and no repository holds it.
+#[must_use]
+pub fn is_base(package: &str) -> bool {
+    BASE_PACKAGES.contains(&package)
+}
+
+/// Whether R allows the name (Writing R Extensions, 1.1.1): ASCII letters, digits and dots, two or more,
+/// beginning with a letter, not ending with a dot. At most 255 bytes, so that it can be a folder.
+#[must_use]
+pub fn is_package(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    (2..=255).contains(&bytes.len())
+        && bytes[0].is_ascii_alphabetic()
+        && bytes[bytes.len() - 1] != b'.'
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'.')
+}
+
+/// Why a file name is not one of a source package.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadFileName {
+    /// Not `{package}_{version}` with a known ending.
+    #[error("'{0}' is not a source package's file name; it has the form name_1.0.tar.gz")]
+    Form(String),
+    /// The part before `_` is no package name.
+    #[error(
+        "'{0}': the part before '_' is not a package name (letters, digits and dots, beginning with a letter)"
+    )]
+    Package(String),
+    /// The part after `_` cannot be a version.
+    #[error("'{0}': the part after '_' is not a version")]
+    Version(String),
+}
+
+/// How the file of a source package ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Extension {
+    /// `.tar.gz`: what is built today.
+    TarGz,
+    /// `.tgz`: some old archives, and macOS binaries.
+    Tgz,
+    /// `.tar.bz2`: some old archives.
+    TarBz2,
+    /// `.tar.xz`: some old archives.
+    TarXz,
+}
+
+impl Extension {
+    /// With its leading dot.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Extension::TarGz => ".tar.gz",
+            Extension::Tgz => ".tgz",
+            Extension::TarBz2 => ".tar.bz2",
+            Extension::TarXz => ".tar.xz",
+        }
+    }
+}
+
+/// `{package}_{version}.tar.gz` taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileName<'a> {
+    /// Before the first `_`.
+    pub package: &'a str,
+    /// The rest without the ending; with [`FileName::parse`] a version R allows.
+    pub version: &'a str,
+    /// The ending.
+    pub extension: Extension,
+}
+
+impl<'a> FileName<'a> {
+    /// Reads the name of a source package's file.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(name: &'a str) -> Result<FileName<'a>, BadFileName> {
+        let file = FileName::parse_archived(name)?;
+        if version::is_package_version(file.version) {
+            return Ok(file);
+        }
+        Err(BadFileName::Version(excerpt(name)))
+    }
+
+    /// As [`FileName::parse`], and takes the versions of old archives: see [`is_archived_version`].
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse_archived(name: &'a str) -> Result<FileName<'a>, BadFileName> {
+        let endings = [Extension::TarGz, Extension::Tgz, Extension::TarBz2, Extension::TarXz];
+        let (stem, extension) = endings
+            .into_iter()
+            .find_map(|e| name.strip_suffix(e.as_str()).map(|stem| (stem, e)))
+            .ok_or_else(|| BadFileName::Form(excerpt(name)))?;
+        let (package, version) = stem.split_once('_').ok_or_else(|| BadFileName::Form(excerpt(name)))?;
+        if !is_package(package) {
+            return Err(BadFileName::Package(excerpt(name)));
+        }
+        if !is_archived_version(version) {
+            return Err(BadFileName::Version(excerpt(name)));
+        }
+        Ok(FileName { package, version, extension })
+    }
+}
+
+/// Whether a text can stand for a version in a file name: what R allows, and what old archives have besides
+/// (ASCII letters, digits, `.`, `-`, `_`, `+`, beginning with a letter or digit, at most 128).
+#[must_use]
+pub fn is_archived_version(text: &str) -> bool {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+');
+    text.len() <= 128
+        && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
+        && text.bytes().all(fine)
+}
+
+fn excerpt(name: &str) -> String {
+    name.chars().take(120).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn package_names_are_those_of_the_manual() {
+        for good in ["R6", "data.table", "A3", "rJava", "ab"] {
+            assert!(is_package(good), "{good}");
+        }
+        for bad in
+            ["", "a", "1a", "a.", "a_b", "a-b", "../x", "__api__", ".well-known", "naïve", "a b", "a\n"]
+        {
+            assert!(!is_package(bad), "{bad:?}");
+        }
+        assert!(!is_package(&"a".repeat(256)));
+    }
+
+    #[test]
+    fn file_names_split_at_the_first_underscore() {
+        let file = FileName::parse("png_0.1-8.tar.gz").expect("a good name");
+        assert_eq!((file.package, file.version, file.extension), ("png", "0.1-8", Extension::TarGz));
+        let old = FileName::parse_archived("foo_0.9_2b.tgz").expect("an old name");
+        assert_eq!((old.package, old.version, old.extension), ("foo", "0.9_2b", Extension::Tgz));
+        for (ending, name) in [(Extension::TarBz2, "a1_1.0.tar.bz2"), (Extension::TarXz, "a1_1.0.tar.xz")] {
+            assert_eq!(FileName::parse(name).map(|f| f.extension), Ok(ending));
+        }
+    }
+
+    #[test]
+    fn other_file_names_are_refused_with_the_reason() {
+        let cases = [
+            ("png.tar.gz", BadFileName::Form("png.tar.gz".into())),
+            ("png_1.0.zip", BadFileName::Form("png_1.0.zip".into())),
+            ("p_1.0.tar.gz", BadFileName::Package("p_1.0.tar.gz".into())),
+            ("../x_1.0.tar.gz", BadFileName::Package("../x_1.0.tar.gz".into())),
+            ("png_.tar.gz", BadFileName::Version("png_.tar.gz".into())),
+            ("png_1.0/..tar.gz", BadFileName::Version("png_1.0/..tar.gz".into())),
+            ("png_1.0b.tar.gz", BadFileName::Version("png_1.0b.tar.gz".into())),
+        ];
+        for (name, error) in cases {
+            assert_eq!(FileName::parse(name), Err(error));
+        }
+    }
+
+    #[test]
+    fn base_packages_are_known() {
+        assert!(is_base("stats4") && is_base("translations") && !is_base("MASS"));
+    }
+}

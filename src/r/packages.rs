@@ -1,1 +1,284 @@
-//! The text index `PACKAGES`: rendered, compressed, and read from an upstream.
+//! The text index `PACKAGES`: rendered, compressed, and read from an upstream that may send anything.
+
+use super::{dcf, name};
+use crate::model::digest::{Md5, Sha256};
+use flate2::write::GzEncoder;
+use flate2::{Compression, GzBuilder};
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::io::{self, Read, Write};
+
+/// The order of packages in an index: by lower-case name, then by name. Second records of a package (`Path`)
+/// follow its first, and equal versions keep their order: sort with a stable sort.
+#[must_use]
+pub fn order(a: &str, b: &str) -> Ordering {
+    let lower = |b: u8| b.to_ascii_lowercase();
+    a.bytes().map(lower).cmp(b.bytes().map(lower)).then_with(|| a.cmp(b))
+}
+
+/// Writes an index: the records in the order given, one empty line between two, as they are byte for byte.
+///
+/// # Errors
+/// Those of `out`.
+pub fn render<W, I>(out: &mut W, stanzas: I) -> io::Result<()>
+where
+    W: Write,
+    I: IntoIterator,
+    I::Item: AsRef<[u8]>,
+{
+    let mut first = true;
+    for stanza in stanzas {
+        if !first {
+            out.write_all(b"\n")?;
+        }
+        first = false;
+        let stanza = stanza.as_ref();
+        out.write_all(stanza)?;
+        if stanza.last() != Some(&b'\n') {
+            out.write_all(b"\n")?;
+        }
+    }
+    Ok(())
+}
+
+/// A gzip writer for indexes: level 6, no time, no name, so that the same text gives the same bytes. Call
+/// `finish` at the end.
+pub fn gzip<W: Write>(out: W) -> GzEncoder<W> {
+    GzBuilder::new().mtime(0).write(out, Compression::new(6))
+}
+
+/// Why what an upstream sent is not an index.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// An error page with status 200, a login page, a directory listing.
+    #[error(
+        "this is an HTML page, not a PACKAGES index; check that the URL is the root of a CRAN-like repository"
+    )]
+    Html,
+    /// Something else that is no text.
+    #[error(
+        "this is binary data, not a PACKAGES index; check that the URL is the root of a CRAN-like repository"
+    )]
+    Binary,
+    /// The compressed stream ends too early.
+    #[error(
+        "the compressed PACKAGES index is cut short; the mirror is being updated or the transfer broke off"
+    )]
+    Truncated,
+    /// The compressed stream is damaged.
+    #[error("the compressed PACKAGES index is damaged")]
+    Gzip(#[source] io::Error),
+    /// More than the caller allows.
+    #[error("the PACKAGES index is larger than {limit} bytes")]
+    TooLarge {
+        /// In bytes.
+        limit: u64,
+    },
+    /// Not DCF.
+    #[error("the PACKAGES index is not well formed")]
+    Dcf(#[from] dcf::DcfError),
+    /// A record without `Package` or `Version`.
+    #[error("record {record} of the PACKAGES index has no {field}")]
+    Missing {
+        /// Counting from 1.
+        record: usize,
+        /// `Package` or `Version`.
+        field: &'static str,
+    },
+    /// A value that must not become part of a path or of our tables.
+    #[error("record {record} of the PACKAGES index: {field} '{value}' is not valid")]
+    Invalid {
+        /// Counting from 1.
+        record: usize,
+        /// The field.
+        field: &'static str,
+        /// Its beginning.
+        value: String,
+    },
+}
+
+/// The text of an index that came plain or gzip-compressed (told apart by content), at most `limit` bytes of it.
+///
+/// # Errors
+/// [`IndexError`], all but those of records.
+pub fn text(bytes: &[u8], limit: u64) -> Result<Cow<'_, [u8]>, IndexError> {
+    let text = if bytes.starts_with(b"\x1f\x8b") {
+        let mut text = Vec::new();
+        let mut decoder = flate2::bufread::MultiGzDecoder::new(bytes).take(limit.saturating_add(1));
+        decoder.read_to_end(&mut text).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => IndexError::Truncated,
+            _ => IndexError::Gzip(e),
+        })?;
+        Cow::Owned(text)
+    } else {
+        Cow::Borrowed(bytes)
+    };
+    if text.len() as u64 > limit {
+        return Err(IndexError::TooLarge { limit });
+    }
+    let beginning = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text).trim_ascii_start();
+    if beginning.starts_with(b"<") {
+        return Err(IndexError::Html);
+    }
+    if beginning.iter().take(4096).any(|b| matches!(b, 0..=8 | 0x0e..=0x1f)) {
+        return Err(IndexError::Binary);
+    }
+    Ok(text)
+}
+
+/// A record of an index; every slice is of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexRecord<'a> {
+    /// `Package`: a valid name.
+    pub package: &'a str,
+    /// `Version`: one that may stand in a file name.
+    pub version: &'a str,
+    /// `Path`: the sub-directory, relative and clean.
+    pub path: Option<&'a str>,
+    /// `File`: a file name that is not the usual one.
+    pub file: Option<&'a str>,
+    /// `MD5sum` of the file, where it is one.
+    pub md5: Option<Md5>,
+    /// `SHA256` of the file, where it is one.
+    pub sha256: Option<Sha256>,
+    /// `Filesize` in bytes.
+    pub size: Option<u64>,
+    /// The record as it stands, unknown fields included, without the line end after its last line.
+    pub stanza: &'a [u8],
+}
+
+/// The records of an index. After an error that is not [`IndexError::Dcf`] iteration goes on with the next
+/// record, so a caller may count and pass over single bad ones.
+pub fn records(text: &[u8]) -> impl Iterator<Item = Result<IndexRecord<'_>, IndexError>> {
+    dcf::records(text).enumerate().map(|(n, record)| index_record(&record?, n + 1))
+}
+
+fn index_record<'a>(record: &dcf::Record<'a>, number: usize) -> Result<IndexRecord<'a>, IndexError> {
+    let invalid = |field: &'static str, value: &[u8]| {
+        let value = String::from_utf8_lossy(&value[..value.len().min(80)]).into_owned();
+        IndexError::Invalid { record: number, field, value }
+    };
+    let line = |field: &'static str| -> Result<Option<&'a str>, IndexError> {
+        let Some(value) = record.get(field) else { return Ok(None) };
+        match value.fold() {
+            Cow::Borrowed(bytes) => match std::str::from_utf8(bytes) {
+                Ok("" | "NA") => Ok(None),
+                Ok(text) => Ok(Some(text)),
+                Err(_) => Err(invalid(field, bytes)),
+            },
+            Cow::Owned(bytes) => Err(invalid(field, &bytes)),
+        }
+    };
+    let checked = |field, allowed: fn(&str) -> bool| match line(field)? {
+        Some(text) if !allowed(text) => Err(invalid(field, text.as_bytes())),
+        value => Ok(value),
+    };
+    let missing = |field| IndexError::Missing { record: number, field };
+    Ok(IndexRecord {
+        package: checked("Package", name::is_package)?.ok_or_else(|| missing("Package"))?,
+        version: checked("Version", name::is_archived_version)?.ok_or_else(|| missing("Version"))?,
+        path: checked("Path", is_clean_path)?,
+        file: checked("File", |file| is_clean_path(file) && !file.contains('/'))?,
+        md5: line("MD5sum").ok().flatten().and_then(|text| text.parse().ok()),
+        sha256: line("SHA256").ok().flatten().and_then(|text| text.parse().ok()),
+        size: line("Filesize").ok().flatten().and_then(|text| text.parse().ok()),
+        stanza: record.raw,
+    })
+}
+
+/// Relative, of visible ASCII segments none of which is empty, `.` or `..`.
+fn is_clean_path(path: &str) -> bool {
+    path.len() <= 1024
+        && path.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'\\' | b'%' | b'?' | b'#'))
+        && path.split('/').all(|segment| !segment.is_empty() && segment != "." && segment != "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gz(text: &[u8]) -> Vec<u8> {
+        let mut encoder = gzip(Vec::new());
+        encoder.write_all(text).expect("a Vec takes it");
+        encoder.finish().expect("a Vec takes it")
+    }
+
+    #[test]
+    fn records_are_separated_by_one_empty_line_and_kept_as_they_are() {
+        let mut out = Vec::new();
+        render(&mut out, [&b"Package: a1\nX-Odd: \xff"[..], b"Package: b2\n"]).expect("a Vec takes it");
+        assert_eq!(out, b"Package: a1\nX-Odd: \xff\n\nPackage: b2\n");
+        out.clear();
+        render(&mut out, [""; 0]).expect("a Vec takes it");
+        assert_eq!(out, b"");
+    }
+
+    #[test]
+    fn packages_are_ordered_without_regard_to_case() {
+        let mut names = ["zoo", "A3", "abc", "ABC", "R6", "r6", "a3x"];
+        names.sort_by(|a, b| order(a, b));
+        assert_eq!(names, ["A3", "a3x", "ABC", "abc", "R6", "r6", "zoo"]);
+    }
+
+    #[test]
+    fn gzip_is_reproducible_and_has_no_time_and_no_name() {
+        let bytes = gz(b"Package: a1\n");
+        assert_eq!(bytes, gz(b"Package: a1\n"));
+        assert_eq!(&bytes[..8], b"\x1f\x8b\x08\x00\x00\x00\x00\x00");
+        assert_eq!(text(&bytes, 100).expect("an index"), &b"Package: a1\n"[..]);
+    }
+
+    #[test]
+    fn what_is_no_index_is_refused_by_name() {
+        assert!(matches!(text(b"\xef\xbb\xbf\n <!DOCTYPE html><html>", 1000), Err(IndexError::Html)));
+        assert!(matches!(text(&gz(b"<html>"), 1000), Err(IndexError::Html)));
+        assert!(matches!(text(b"\x89PNG\r\n\x1a\n\0\0", 1000), Err(IndexError::Binary)));
+        assert!(matches!(text(b"Package: a1\n", 5), Err(IndexError::TooLarge { limit: 5 })));
+        assert!(matches!(text(&gz(&[b'a'; 1 << 20]), 1000), Err(IndexError::TooLarge { .. })));
+        let whole = gz(b"Package: a1\nVersion: 1.0\n");
+        for cut in 2..whole.len() {
+            assert!(matches!(text(&whole[..cut], 1000), Err(IndexError::Truncated)), "cut at {cut}");
+        }
+        let mut damaged = whole.clone();
+        let crc = whole.len() - 8;
+        damaged[crc] ^= 1;
+        assert!(matches!(text(&damaged, 1000), Err(IndexError::Gzip(_))));
+    }
+
+    #[test]
+    fn a_record_is_read_with_its_bytes() {
+        let md5 = "0123456789abcdef".repeat(2);
+        let index = format!(
+            "Package: a1\nVersion: 1.0-1\nMD5sum: {md5}\nPath: 4.6.0/Recommended\nFile: x.tar.gz\nFilesize: 5\n\
+             X-New: kept\n\nPackage: b2\nVersion: 0.9b\nMD5sum: zz\n"
+        );
+        let all: Vec<_> = records(index.as_bytes()).map(|r| r.expect("a record")).collect();
+        assert_eq!((all[0].package, all[0].version, all[0].path), ("a1", "1.0-1", Some("4.6.0/Recommended")));
+        assert_eq!((all[0].file, all[0].size, all[0].md5), (Some("x.tar.gz"), Some(5), md5.parse().ok()));
+        assert!(all[0].stanza.ends_with(b"X-New: kept"));
+        assert_eq!((all[1].version, all[1].md5), ("0.9b", None));
+    }
+
+    #[test]
+    fn single_bad_records_are_named_and_passed_over() {
+        let bad = [
+            ("Version: 1.0", "has no Package"),
+            ("Package: a1", "has no Version"),
+            ("Package:\nVersion: 1.0", "has no Package"),
+            ("Package: ../x\nVersion: 1.0", "Package '../x'"),
+            ("Package: a1\nVersion: 1.0\n 2", "Version '1.0\n2'"),
+            ("Package: a1\nVersion: 1/0", "Version '1/0'"),
+            ("Package: a1\nVersion: 1.0\nPath: a/../b", "Path 'a/../b'"),
+            ("Package: a1\nVersion: 1.0\nPath: /etc", "Path '/etc'"),
+            ("Package: a1\nVersion: 1.0\nFile: ../x", "File '../x'"),
+            ("Package: aé1\nVersion: 1.0", "Package"),
+        ];
+        for (record, reason) in bad {
+            let index = format!("{record}\n\nPackage: good\nVersion: 1.0\n");
+            let all: Vec<_> = records(index.as_bytes()).collect();
+            let error = all[0].as_ref().expect_err(record).to_string();
+            assert!(error.contains(reason) && error.contains("record 1"), "{error}");
+            assert_eq!(all[1].as_ref().map(|r| r.package).ok(), Some("good"));
+        }
+    }
+}

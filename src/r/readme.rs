@@ -1,1 +1,51 @@
-//! Which file of a package is its README.
+//! Which file of a package is its README: `README.md`, `README.txt` or `README`, in any case of letters, at the
+//! top or one directory down.
+
+/// The longest README taken: 1 MiB.
+pub const MAX_README: u64 = 1 << 20;
+
+/// How good a candidate is; the greater is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// `README`
+    Plain,
+    /// `README.txt`
+    Text,
+    /// `README.md`
+    Markdown,
+}
+
+/// The rank of a path in an archive; `None` when it is no README, or lies deeper than one directory.
+#[must_use]
+pub fn rank(path: &str) -> Option<Rank> {
+    let name = match path.split_once('/') {
+        None => path,
+        Some((_, name)) if !name.contains('/') => name,
+        Some(_) => return None,
+    };
+    match name.to_ascii_lowercase().as_str() {
+        "readme.md" => Some(Rank::Markdown),
+        "readme.txt" => Some(Rank::Text),
+        "readme" => Some(Rank::Plain),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markdown_is_better_than_text_and_text_than_none() {
+        assert!(rank("a1/README.md") > rank("a1/readme.TXT"));
+        assert!(rank("a1/readme.TXT") > rank("a1/ReadMe"));
+        assert!(rank("README").is_some());
+    }
+
+    #[test]
+    fn other_names_and_deeper_folders_do_not_count() {
+        for path in ["a1/inst/README.md", "a1/README.Rmd", "a1/README.md/x", "a1/xREADME", "", "a1/"] {
+            assert_eq!(rank(path), None, "{path}");
+        }
+    }
+}

@@ -1,1 +1,200 @@
-//! A source archive with another `Repository` field and every other byte kept.
+//! A source archive with another `Repository` field in DESCRIPTION and every other byte kept.
+
+use super::archive::{ArchiveError, Kind, Limits, Member, Members, SourceArchive};
+use super::dcf;
+use flate2::write::GzEncoder;
+use flate2::{Compression, GzBuilder};
+use md5::{Digest, Md5};
+use std::io::{self, BufWriter, Read, Write};
+
+/// How the result is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The gzip level, 1 (fast) to 9 (small); other values are taken as the nearest.
+    pub level: u32,
+    /// Bytes gathered before they are compressed and before they are written.
+    pub buffer: usize,
+    /// The limits the archive was checked with.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    /// Level 6, 32 KiB.
+    fn default() -> Options {
+        Options { level: 6, buffer: 32 << 10, limits: Limits::default() }
+    }
+}
+
+/// Why an archive was not rewritten.
+#[derive(Debug, thiserror::Error)]
+pub enum RewriteError {
+    /// The archive cannot be read (any more).
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The result cannot be written.
+    #[error("the rewritten package cannot be written")]
+    Write(#[source] io::Error),
+    /// Not the archive that was checked.
+    #[error("the file changed while it was being added; add it again")]
+    Changed,
+    /// DESCRIPTION's size is given by an extended header.
+    #[error("'{0}' has an extended header that gives its size; build the package again with R CMD build")]
+    ExtendedSize(String),
+    /// A value that cannot be one line of DESCRIPTION.
+    #[error("'{0}' cannot be a Repository value: it must be printable ASCII on one line")]
+    BadValue(String),
+}
+
+/// DESCRIPTION with `Repository: value`: the field's lines replaced (the last one where there are several, as R
+/// reads the last), or one line added at the end of the record. Every other byte stays, line ends included.
+///
+/// # Errors
+/// [`RewriteError::BadValue`], and [`ArchiveError::Dcf`] when the bytes are no text.
+pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
+    let printable = |b: u8| b == b' ' || b.is_ascii_graphic();
+    if value.trim() != value || value.is_empty() || !value.bytes().all(printable) {
+        return Err(RewriteError::BadValue(value.chars().take(80).collect()));
+    }
+    let record = dcf::description(raw).map_err(ArchiveError::Dcf)?;
+    let range = match record.fields.iter().rev().find(|field| field.tag == b"Repository") {
+        Some(field) => field.start..field.end,
+        None => {
+            let end = first_record_end(raw, record.offset);
+            end..end
+        }
+    };
+    let line_end: &[u8] = if raw.windows(2).any(|pair| pair == b"\r\n") { b"\r\n" } else { b"\n" };
+    let mut out = Vec::with_capacity(raw.len() + value.len() + 16);
+    out.extend_from_slice(&raw[..range.start]);
+    if range.is_empty() && range.start > 0 {
+        out.extend_from_slice(line_end);
+    }
+    out.extend_from_slice(b"Repository: ");
+    out.extend_from_slice(value.as_bytes());
+    let after = &raw[range.end..];
+    if after.is_empty() {
+        out.extend_from_slice(line_end);
+    }
+    out.extend_from_slice(after);
+    Ok(out)
+}
+
+/// Where the last line before the first blank one ends (before its line end).
+fn first_record_end(raw: &[u8], begin: usize) -> usize {
+    let mut end = begin;
+    let mut at = begin;
+    while at < raw.len() {
+        let (line, rest) = dcf::split_line(&raw[at..]);
+        if line.trim_ascii().is_empty() && end > begin {
+            break;
+        }
+        end = at + line.len();
+        at = raw.len() - rest.len();
+    }
+    end
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewritten {
+    /// DESCRIPTION as it stands in the new archive.
+    pub description: Vec<u8>,
+}
+
+/// Copies an archive that [`super::archive::read`] accepted, as a gzip tar whose DESCRIPTION says
+/// `Repository: repository` and whose `MD5` agrees with it. `source` gives the same bytes once more: the second
+/// pass is what lets MD5 come before DESCRIPTION without keeping anything in memory. The result depends on the
+/// input, the value and the options alone.
+///
+/// # Errors
+/// [`RewriteError`].
+pub fn archive<W: Write>(
+    source: impl Read,
+    checked: &SourceArchive,
+    repository: &str,
+    out: W,
+    options: Options,
+) -> Result<(Rewritten, W), RewriteError> {
+    let description = description(&checked.description_raw, repository)?;
+    let digest = hex::encode(Md5::digest(&description));
+    let mut members = Members::new(source, options.limits)?;
+    let mut out = output(out, options);
+    let mut found = false;
+    while let Some(mut member) = members.advance()? {
+        let file = member.kind == Kind::File;
+        if file && member.directly_in("DESCRIPTION").is_some() {
+            if members.contents(&member, options.limits.description)? != checked.description_raw {
+                return Err(RewriteError::Changed);
+            }
+            members.padding()?;
+            found = true;
+            replace(&mut out, &mut member, &description)?;
+            continue;
+        }
+        write(&mut out, &member.extensions)?;
+        write(&mut out, &member.header.0)?;
+        // A file of checksums as large as no package has is copied as it is.
+        if file && member.directly_in("MD5").is_some() && member.size <= options.limits.description << 4 {
+            let contents = members.contents(&member, member.size)?;
+            write(&mut out, &fix_md5(contents, &digest))?;
+        }
+        while let Some(bytes) = members.chunk()? {
+            write(&mut out, bytes)?;
+        }
+        write(&mut out, &members.padding()?)?;
+    }
+    if !found {
+        return Err(RewriteError::Changed);
+    }
+    write(&mut out, &[0; 512])?;
+    while let Some(bytes) = members.rest()? {
+        write(&mut out, bytes)?;
+    }
+    let encoder = out.into_inner().map_err(|e| RewriteError::Write(e.into_error()))?;
+    let file = encoder.finish().map_err(RewriteError::Write)?;
+    let file = file.into_inner().map_err(|e| RewriteError::Write(e.into_error()))?;
+    Ok((Rewritten { description }, file))
+}
+
+type Output<W> = BufWriter<GzEncoder<BufWriter<W>>>;
+
+fn output<W: Write>(out: W, options: Options) -> Output<W> {
+    let level = Compression::new(options.level.clamp(1, 9));
+    let encoder = GzBuilder::new().mtime(0).write(BufWriter::with_capacity(options.buffer, out), level);
+    BufWriter::with_capacity(options.buffer, encoder)
+}
+
+fn write<W: Write>(out: &mut Output<W>, bytes: &[u8]) -> Result<(), RewriteError> {
+    out.write_all(bytes).map_err(RewriteError::Write)
+}
+
+fn replace<W: Write>(out: &mut Output<W>, member: &mut Member, text: &[u8]) -> Result<(), RewriteError> {
+    if member.extended_size {
+        return Err(RewriteError::ExtendedSize(String::from_utf8_lossy(&member.name).into_owned()));
+    }
+    if member.size != text.len() as u64 {
+        member.header.set_size(text.len() as u64);
+    }
+    write(out, &member.extensions)?;
+    write(out, &member.header.0)?;
+    write(out, text)?;
+    write(out, &[0; 512][..text.len().next_multiple_of(512) - text.len()])
+}
+
+/// `MD5` with another checksum in the line of DESCRIPTION: 32 digits, a blank, a `*` or a blank, the path.
+fn fix_md5(mut contents: Vec<u8>, digest: &str) -> Vec<u8> {
+    let mut at = 0;
+    while at < contents.len() {
+        let (line, rest) = dcf::split_line(&contents[at..]);
+        let next = contents.len() - rest.len();
+        if line.len() == 34 + 11
+            && line[32] == b' '
+            && matches!(line[33], b'*' | b' ')
+            && &line[34..] == b"DESCRIPTION"
+        {
+            contents[at..at + 32].copy_from_slice(digest.as_bytes());
+        }
+        at = next;
+    }
+    contents
+}

@@ -1,1 +1,187 @@
-//! Package versions in the order R gives them.
+//! Package versions in the order R gives them: numbers compared one by one, `.` and `-` alike, a longer one after
+//! its own beginning. The text stays the identity in file names; the order is of values.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+/// A version as written. Comparing (and `==`) is by value: `1.0-1` equals `1.0.1`, and `1.2` equals `01.2`; compare
+/// [`Version::as_str`] where the text counts. Components may have any number of digits.
+#[derive(Clone, Debug)]
+pub struct Version(Box<str>);
+
+/// A text that R does not take for a package version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{0}' is not a package version: write two or more numbers with '.' or '-' between them, such as 1.0 or 0.9-2"
+)]
+pub struct BadVersion(String);
+
+impl Version {
+    /// Any text: old archives hold versions with letters, which must still be sorted.
+    #[must_use]
+    pub fn lenient(text: &str) -> Version {
+        Version(text.into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether R takes it for a package version: `([0-9]+[.-])+[0-9]+`.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        is_package_version(&self.0)
+    }
+}
+
+/// Whether R takes the text for a package version (Writing R Extensions, 1.1.1): two or more numbers with `.` or
+/// `-` between them.
+#[must_use]
+pub fn is_package_version(text: &str) -> bool {
+    is_numeric(text) && text.contains(['.', '-'])
+}
+
+/// Whether the text is numbers with `.` or `-` between them; one number is enough, as in `R (>= 4)`.
+#[must_use]
+pub fn is_numeric(text: &str) -> bool {
+    text.split(['.', '-']).all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Compares two versions by value without keeping anything: R's `compareVersion` for valid ones; a total order for
+/// every other text (letters come before numbers, any other character only separates).
+#[must_use]
+pub fn compare(a: &str, b: &str) -> Ordering {
+    Tokens(a.as_bytes()).cmp(Tokens(b.as_bytes()))
+}
+
+/// A run of digits or of other text; `Text` sorts before `Number`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Token<'a> {
+    Text(&'a [u8]),
+    /// Length first: without leading zeros the longer number is the greater.
+    Number(usize, &'a [u8]),
+}
+
+struct Tokens<'a>(&'a [u8]);
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Token<'a>;
+
+    fn next(&mut self) -> Option<Token<'a>> {
+        let separator = |b: &u8| b.is_ascii() && !b.is_ascii_alphanumeric();
+        let start = self.0.iter().position(|b| !separator(b))?;
+        let text = &self.0[start..];
+        let digits = text[0].is_ascii_digit();
+        let end =
+            text.iter().position(|b| separator(b) || b.is_ascii_digit() != digits).unwrap_or(text.len());
+        self.0 = &text[end..];
+        if !digits {
+            return Some(Token::Text(&text[..end]));
+        }
+        let zeros = text[..end].iter().take_while(|&&b| b == b'0').count();
+        Some(Token::Number(end - zeros, &text[zeros..end]))
+    }
+}
+
+impl FromStr for Version {
+    type Err = BadVersion;
+
+    fn from_str(text: &str) -> Result<Version, BadVersion> {
+        if is_package_version(text) {
+            return Ok(Version(text.into()));
+        }
+        Err(BadVersion(text.chars().take(80).collect()))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Ord for Version {
+    fn cmp(&self, other: &Version) -> Ordering {
+        compare(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for Version {
+    fn partial_cmp(&self, other: &Version) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Version) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Version {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn order_is_r_order() {
+        let ordered = ["0.9", "1", "1.0", "1.0.0", "1.0-1", "1.2", "1.9", "1.10", "1.10.0.9000", "2.0"];
+        for pair in ordered.windows(2) {
+            assert_eq!(compare(pair[0], pair[1]), Ordering::Less, "{pair:?}");
+        }
+        for (a, b) in [("1.0-1", "1.0.1"), ("01.2", "1.2"), ("1.00", "1.0")] {
+            assert_eq!(Version::lenient(a), Version::lenient(b));
+        }
+    }
+
+    #[test]
+    fn numbers_of_any_size_do_not_overflow() {
+        assert!(compare("1.99999999999999999999999998", "1.99999999999999999999999999").is_lt());
+        assert!(compare("1.2147483648", "1.18446744073709551616").is_lt());
+        assert!(compare("20240101.1", "9.9").is_gt());
+    }
+
+    #[test]
+    fn validity_is_that_of_the_manual() {
+        for good in ["1.0", "0.9-2", "1.2.3.4", "20240101.1", "0-0"] {
+            assert!(good.parse::<Version>().is_ok(), "{good}");
+        }
+        for bad in ["", "1", "1.0a", "1.0.", ".1", "1..0", "1.0\n2", "1_0", "1.0 ", "-1.0", "１.0"] {
+            assert!(bad.parse::<Version>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn odd_old_versions_are_sorted_near_their_numbers() {
+        for pair in ["", "1.0", "1.0a", "1.0b", "1.0.1", "1.1"].windows(2) {
+            assert_eq!(compare(pair[0], pair[1]), Ordering::Less, "{pair:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn order_is_total(a in "[0-9a-c._-]{0,6}", b in "[0-9a-c._-]{0,6}", c in "[0-9a-cé._-]{0,6}") {
+            prop_assert_eq!(compare(&a, &b), compare(&b, &a).reverse());
+            prop_assert_eq!(compare(&a, &a), Ordering::Equal);
+            let mut three = [&a, &b, &c];
+            three.sort_by(|x, y| compare(x, y));
+            prop_assert!(compare(three[0], three[2]).is_le());
+            if compare(&a, &b).is_eq() {
+                prop_assert_eq!(compare(&a, &c), compare(&b, &c));
+            }
+        }
+
+        #[test]
+        fn valid_versions_compare_as_lists_of_numbers(
+            a in proptest::collection::vec(0u32..2000, 2..6), b in proptest::collection::vec(0u32..2000, 2..6),
+        ) {
+            let text = |v: &[u32], sep: &str| v.iter().map(u32::to_string).collect::<Vec<_>>().join(sep);
+            prop_assert_eq!(compare(&text(&a, "."), &text(&b, "-")), a.cmp(&b));
+        }
+    }
+}

@@ -1,4 +1,4 @@
 //! What tests of several folders share.
 
-pub mod data;
-pub mod rscript;
+pub(crate) mod data;
+pub(crate) mod rscript;

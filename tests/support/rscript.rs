@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// Runs R code with arguments (seen by `commandArgs(TRUE)`) and returns what it printed; panics with R's own
 /// message when R is absent or the code fails.
-pub fn run<S: AsRef<OsStr>>(code: &str, args: &[S]) -> String {
+pub(crate) fn run<S: AsRef<OsStr>>(code: &str, args: &[S]) -> String {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let script = folder.path().join("script.R");
     std::fs::write(&script, code).expect("the script is written");

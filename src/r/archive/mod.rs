@@ -1,1 +1,33 @@
-//! Source archives: recognised by content, validated in one pass.
+//! Source archives: recognised by content, validated in one pass without writing anything to disk.
+
+mod decode;
+mod error;
+mod header;
+mod links;
+mod members;
+mod read;
+
+pub use decode::{Compression, decoder};
+pub use error::ArchiveError;
+pub use members::{Kind, Member, Members};
+pub use read::{Identity, SourceArchive, description, identity, read};
+
+/// What an archive may cost. All sizes in bytes, after decompression where not said otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The whole archive.
+    pub inflated: u64,
+    /// How many times larger than the compressed bytes it may be, once it is larger than 64 MiB.
+    pub ratio: u64,
+    /// Members, directories included.
+    pub members: u64,
+    /// DESCRIPTION, and MD5 when it is rewritten.
+    pub description: u64,
+}
+
+impl Default for Limits {
+    /// 16 GiB, 250 times, 400,000 members, 1 MiB: more than any package on CRAN or Bioconductor needs.
+    fn default() -> Limits {
+        Limits { inflated: 16 << 30, ratio: 250, members: 400_000, description: 1 << 20 }
+    }
+}

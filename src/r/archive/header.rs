@@ -1,0 +1,75 @@
+//! The 512-byte header of a tar member (POSIX ustar, with what GNU tar and old tars do differently).
+
+/// Bytes of a block.
+pub(in crate::r) const BLOCK: usize = 512;
+
+/// One header block whose checksum is right.
+#[derive(Clone)]
+pub(in crate::r) struct Header(pub(in crate::r) [u8; BLOCK]);
+
+impl Header {
+    /// Checks the checksum: the sum of all bytes with the checksum's own as blanks; signed sums of old tars too.
+    pub(in crate::r) fn new(block: [u8; BLOCK]) -> Option<Header> {
+        let header = Header(block);
+        let declared = number(&header.0[148..156])?;
+        let signed = |sum: i64, (at, byte): (usize, &u8)| {
+            sum + if (148..156).contains(&at) { 32 } else { i64::from(byte.cast_signed()) }
+        };
+        let old = header.0.iter().enumerate().fold(0, signed);
+        (declared == header.sum() || i64::try_from(declared) == Ok(old)).then_some(header)
+    }
+
+    fn sum(&self) -> u64 {
+        let byte = |(at, byte): (usize, &u8)| if (148..156).contains(&at) { 32 } else { u64::from(*byte) };
+        self.0.iter().enumerate().map(byte).sum()
+    }
+
+    /// The name; the prefix counts only in POSIX headers, GNU keeps times there.
+    pub(in crate::r) fn name(&self) -> Vec<u8> {
+        let name = until_zero(&self.0[..100]);
+        let prefix = until_zero(&self.0[345..500]);
+        if &self.0[257..263] != b"ustar\0" || prefix.is_empty() {
+            return name.to_vec();
+        }
+        [prefix, b"/", name].concat()
+    }
+
+    pub(in crate::r) fn link(&self) -> Vec<u8> {
+        until_zero(&self.0[157..257]).to_vec()
+    }
+
+    pub(in crate::r) fn kind(&self) -> u8 {
+        self.0[156]
+    }
+
+    /// Bytes of contents; `None` when the field is no number.
+    pub(in crate::r) fn size(&self) -> Option<u64> {
+        number(&self.0[124..136])
+    }
+
+    /// Another size (below 8 GiB), and the checksum that goes with it.
+    pub(in crate::r) fn set_size(&mut self, size: u64) {
+        self.0[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
+        let sum = format!("{:06o}\0 ", self.sum());
+        self.0[148..156].copy_from_slice(sum.as_bytes());
+    }
+}
+
+fn until_zero(field: &[u8]) -> &[u8] {
+    &field[..field.iter().position(|&b| b == 0).unwrap_or(field.len())]
+}
+
+/// Octal digits between blanks or zeros, or a base-256 number (first bit set) as GNU tar writes large ones.
+fn number(field: &[u8]) -> Option<u64> {
+    if field[0] & 0x80 != 0 {
+        // Negative numbers (0xff…) overflow and are refused with the rest.
+        let first = u64::from(field[0] & 0x7f);
+        return field[1..].iter().try_fold(first, |n, &b| n.checked_mul(256)?.checked_add(u64::from(b)));
+    }
+    let digits = until_zero(field).trim_ascii();
+    let digit = |n: u64, &b: &u8| match b {
+        b'0'..=b'7' => n.checked_mul(8)?.checked_add(u64::from(b - b'0')),
+        _ => None,
+    };
+    digits.iter().try_fold(0, digit)
+}

@@ -1,0 +1,154 @@
+//! Paths and links of an archive: what stays inside its one folder, whatever the order of unpacking.
+
+use super::ArchiveError;
+use std::collections::HashSet;
+
+/// Checks a member's name and returns it without `./`, doubled and trailing slashes; empty for the root itself.
+/// Backslashes count as separators too, because R on Windows takes them so.
+pub(in crate::r) fn checked_path(name: &[u8]) -> Result<String, ArchiveError> {
+    let shown = || String::from_utf8_lossy(name).escape_debug().take(200).collect::<String>();
+    let Ok(text) = std::str::from_utf8(name) else { return Err(ArchiveError::NotUtf8(shown())) };
+    if text.is_empty() || text.contains('\0') {
+        return Err(ArchiveError::BadName(shown()));
+    }
+    if is_absolute(text) {
+        return Err(ArchiveError::AbsolutePath(shown()));
+    }
+    if text.split(['/', '\\']).any(|part| part == "..") {
+        return Err(ArchiveError::ParentPath(shown()));
+    }
+    let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    Ok(parts.join("/"))
+}
+
+fn is_absolute(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    text.starts_with(['/', '\\']) || (bytes.len() >= 2 && bytes[1] == b':' && bytes[0].is_ascii_alphabetic())
+}
+
+/// Checks a symbolic link: `..` may only lead, and must not climb above the package's folder. With
+/// [`Tree::check`] (nothing lies below a link) that holds for chains of links as well.
+pub(in crate::r) fn check_symlink(path: &str, target: &[u8]) -> Result<(), ArchiveError> {
+    let outside = || outside(path, target);
+    let text = std::str::from_utf8(target).map_err(|_| outside())?;
+    if text.is_empty() || text.contains('\0') || is_absolute(text) {
+        return Err(outside());
+    }
+    // In `a1/x/link` the link lies in a1/x: one `..` stays in the package, two do not.
+    let mut above = path.split('/').count().saturating_sub(2);
+    let mut down = false;
+    for part in text.split(['/', '\\']) {
+        match part {
+            "" | "." => {}
+            ".." if down || above == 0 => return Err(outside()),
+            ".." => above -= 1,
+            _ => down = true,
+        }
+    }
+    Ok(())
+}
+
+/// Checks a hard link: its target is a path in the archive, below the same top-level folder.
+pub(in crate::r) fn check_hard_link(path: &str, target: &[u8]) -> Result<(), ArchiveError> {
+    let inside = checked_path(target).map_err(|_| outside(path, target))?;
+    let top = |p: &str| p.split('/').next().map(str::to_owned);
+    if inside.contains('/') && top(&inside) == top(path) { Ok(()) } else { Err(outside(path, target)) }
+}
+
+fn outside(path: &str, target: &[u8]) -> ArchiveError {
+    let target = String::from_utf8_lossy(target).escape_debug().take(200).collect();
+    ArchiveError::LinkOutside { path: path.chars().take(200).collect(), target }
+}
+
+/// The folders and the links of an archive, to find members that would be written through a link.
+#[derive(Default)]
+pub(in crate::r) struct Tree {
+    folders: HashSet<String>,
+    links: HashSet<String>,
+    bytes: usize,
+}
+
+/// Names kept at most; real packages need some ten kilobytes.
+const MAX_NAMES: usize = 16 << 20;
+
+impl Tree {
+    /// Notes a member; false when there are too many names to keep.
+    pub(in crate::r) fn note(&mut self, path: &str, is_link: bool) -> bool {
+        if is_link && self.links.insert(path.to_owned()) {
+            self.bytes += path.len();
+        }
+        let mut at = path;
+        while let Some((parent, _)) = at.rsplit_once('/') {
+            if self.folders.contains(parent) {
+                break;
+            }
+            self.bytes += parent.len();
+            self.folders.insert(parent.to_owned());
+            at = parent;
+        }
+        self.bytes <= MAX_NAMES
+    }
+
+    /// After the last member: no folder that has members is a link, whatever came first.
+    pub(in crate::r) fn check(&self) -> Result<(), ArchiveError> {
+        match self.links.iter().find(|link| self.folders.contains(*link)) {
+            Some(link) => Err(ArchiveError::ThroughLink(link.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_made_plain() {
+        for (name, path) in
+            [("./a1/x", "a1/x"), ("a1//x/", "a1/x"), ("./", ""), ("a1/./x", "a1/x"), ("a1/..x", "a1/..x")]
+        {
+            assert_eq!(checked_path(name.as_bytes()).expect(name), path);
+        }
+    }
+
+    #[test]
+    fn paths_that_leave_are_refused() {
+        for name in ["/etc/passwd", "\\x", "C:\\x", "c:x"] {
+            assert!(matches!(checked_path(name.as_bytes()), Err(ArchiveError::AbsolutePath(_))), "{name}");
+        }
+        for name in ["../x", "a1/../../x", "a1/..", "a1\\..\\..\\x"] {
+            assert!(matches!(checked_path(name.as_bytes()), Err(ArchiveError::ParentPath(_))), "{name}");
+        }
+        assert!(matches!(checked_path(b"a1/\xff"), Err(ArchiveError::NotUtf8(_))));
+        assert!(matches!(checked_path(b""), Err(ArchiveError::BadName(_))));
+        assert!(matches!(checked_path(b"a1/x\0y"), Err(ArchiveError::BadName(_))));
+    }
+
+    #[test]
+    fn symbolic_links_stay_in_the_folder() {
+        for target in ["x", "../y", "../../R/x", "./x/y"] {
+            assert!(check_symlink("a1/inst/doc/link", target.as_bytes()).is_ok(), "{target}");
+        }
+        for target in ["../../../x", "/etc", "x/../../y", "x/..", "", "..\\..\\..\\x", "C:/x"] {
+            assert!(check_symlink("a1/inst/doc/link", target.as_bytes()).is_err(), "{target}");
+        }
+        assert!(check_symlink("a1/link", b"..").is_err());
+    }
+
+    #[test]
+    fn hard_links_stay_in_the_folder() {
+        assert!(check_hard_link("a1/x", b"a1/y").is_ok());
+        for target in ["b2/y", "../a1/y", "/a1/y", "a1", ""] {
+            assert!(check_hard_link("a1/x", target.as_bytes()).is_err(), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_member_below_a_link_is_found_in_either_order() {
+        for order in [[("a1/l", true), ("a1/l/x/y", false)], [("a1/l/x/y", false), ("a1/l", true)]] {
+            let mut tree = Tree::default();
+            assert!(order.iter().all(|(path, link)| tree.note(path, *link)));
+            assert!(matches!(tree.check(), Err(ArchiveError::ThroughLink(p)) if p == "a1/l"));
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The members of a tar archive one after the other, with their raw header bytes so that a copy can be exact.
+
+use super::decode::Decoder;
+use super::header::{BLOCK, Header};
+use super::{ArchiveError, Limits, links};
+use std::io::Read;
+
+/// What a member is; targets of links as they stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A plain file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Symlink(Vec<u8>),
+    /// A hard link: another name of a member that came before.
+    HardLink(Vec<u8>),
+}
+
+/// One member; its contents are read from [`Members`].
+pub struct Member {
+    /// The name as it stands.
+    pub name: Vec<u8>,
+    /// What it is.
+    pub kind: Kind,
+    /// Bytes of contents.
+    pub size: u64,
+    /// Blocks of extended headers before its own, as they stand.
+    pub(in crate::r) extensions: Vec<u8>,
+    /// Its own header.
+    pub(in crate::r) header: Header,
+    /// Whether an extended header gave the size.
+    pub(in crate::r) extended_size: bool,
+}
+
+impl Member {
+    /// The name as a clean path below the archive's root.
+    ///
+    /// # Errors
+    /// Names that leave the archive's folder or are not UTF-8.
+    pub fn path(&self) -> Result<String, ArchiveError> {
+        links::checked_path(&self.name)
+    }
+
+    /// The folder when this is `{folder}/{file}`, whatever else is wrong with it.
+    #[must_use]
+    pub fn directly_in(&self, file: &str) -> Option<&[u8]> {
+        let name = self.name.strip_prefix(b"./").unwrap_or(&self.name);
+        let folder = name.strip_suffix(file.as_bytes())?.strip_suffix(b"/")?;
+        (!folder.is_empty() && !folder.contains(&b'/')).then_some(folder)
+    }
+}
+
+/// Extended headers (long names, pax records) before one member, at most.
+const MAX_EXTENSION: u64 = 1 << 20;
+
+/// Reads members in order.
+pub struct Members<R: Read> {
+    decoder: Decoder<R>,
+    /// Contents of the current member not read yet, and the zeros after them.
+    left: u64,
+    padding: u64,
+    count: u64,
+    offset: u64,
+    ended: bool,
+}
+
+impl<R: Read> Members<R> {
+    /// Recognises the archive by content.
+    ///
+    /// # Errors
+    /// As [`super::decoder`].
+    pub fn new(source: R, limits: Limits) -> Result<Members<R>, ArchiveError> {
+        let decoder = super::decoder(source, limits)?;
+        Ok(Members { decoder, left: 0, padding: 0, count: 0, offset: 0, ended: false })
+    }
+
+    /// The next member; what was not read of the one before is passed over. `None` at the end of the archive:
+    /// then [`Members::rest`] has what follows.
+    ///
+    /// # Errors
+    /// A damaged archive, a member nobody should have in a package, a limit.
+    pub fn advance(&mut self) -> Result<Option<Member>, ArchiveError> {
+        if self.ended {
+            return Ok(None);
+        }
+        while self.chunk()?.is_some() {}
+        self.padding()?;
+        let mut extensions = Vec::new();
+        let mut known = Extended::default();
+        loop {
+            let offset = self.offset;
+            let bad = |what| ArchiveError::Tar { offset, what };
+            let Some(block) = self.block()? else {
+                if extensions.is_empty() && self.count > 0 {
+                    // No end mark: old tars leave it out, and the compressed stream was intact.
+                    self.ended = true;
+                    return Ok(None);
+                }
+                return Err(if self.count == 0 { ArchiveError::Empty } else { ArchiveError::Truncated });
+            };
+            if block.iter().all(|&b| b == 0) {
+                self.ended = true;
+                return if self.count == 0 { Err(ArchiveError::Empty) } else { Ok(None) };
+            }
+            let header = Header::new(block).ok_or_else(|| bad("the header's checksum is wrong"))?;
+            let size = header.size().ok_or_else(|| bad("the size is not a number"))?;
+            if matches!(header.kind(), b'x' | b'g' | b'L' | b'K') {
+                if size + extensions.len() as u64 > MAX_EXTENSION {
+                    return Err(ArchiveError::LongName { size });
+                }
+                extensions.extend_from_slice(&header.0);
+                let begin = extensions.len();
+                self.padded(size, &mut extensions)?;
+                known.read(header.kind(), &extensions[begin..begin + size as usize]).map_err(bad)?;
+                continue;
+            }
+            self.count += 1;
+            if self.count > self.decoder.limits().members {
+                return Err(ArchiveError::TooManyMembers { limit: self.decoder.limits().members });
+            }
+            let extended_size = known.size.is_some();
+            let size = known.size.unwrap_or(size);
+            let name = known.path.unwrap_or_else(|| header.name());
+            let link = known.link.unwrap_or_else(|| header.link());
+            let kind = match header.kind() {
+                b'0' | 0 | b'7' if known.sparse => return Err(special(&name, b'S')),
+                b'0' | 0 if name.ends_with(b"/") => Kind::Folder,
+                b'0' | 0 | b'7' => Kind::File,
+                b'1' => Kind::HardLink(link),
+                b'2' => Kind::Symlink(link),
+                b'5' => Kind::Folder,
+                other => return Err(special(&name, other)),
+            };
+            if kind != Kind::File && size > 0 {
+                // Readers differ on whether contents follow: what one takes for data is a member to another.
+                return Err(bad("a link or folder declares contents"));
+            }
+            if size > self.decoder.limits().inflated {
+                return Err(ArchiveError::TooLarge { limit: self.decoder.limits().inflated });
+            }
+            self.left = size;
+            self.padding = size.next_multiple_of(BLOCK as u64) - size;
+            return Ok(Some(Member { name, kind, size, extensions, header, extended_size }));
+        }
+    }
+
+    /// The next bytes of the current member's contents; `None` after the last.
+    ///
+    /// # Errors
+    /// A damaged archive or a limit.
+    pub fn chunk(&mut self) -> Result<Option<&[u8]>, ArchiveError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let bytes = self.decoder.take(usize::try_from(self.left).unwrap_or(usize::MAX))?;
+        if bytes.is_empty() {
+            return Err(ArchiveError::Truncated);
+        }
+        self.left -= bytes.len() as u64;
+        self.offset += bytes.len() as u64;
+        Ok(Some(bytes))
+    }
+
+    /// The whole contents of the current member, which must not have more than `limit` bytes.
+    ///
+    /// # Errors
+    /// [`ArchiveError::DescriptionTooLarge`] and those of [`Members::chunk`].
+    pub fn contents(&mut self, member: &Member, limit: u64) -> Result<Vec<u8>, ArchiveError> {
+        if member.size > limit {
+            let path = String::from_utf8_lossy(&member.name).chars().take(200).collect();
+            return Err(ArchiveError::DescriptionTooLarge { path, size: member.size, limit });
+        }
+        let mut contents = Vec::with_capacity(usize::try_from(member.size).unwrap_or(0).min(1 << 20));
+        while let Some(bytes) = self.chunk()? {
+            contents.extend_from_slice(bytes);
+        }
+        Ok(contents)
+    }
+
+    /// What fills the current member's last block, as it stands; call it after the contents.
+    ///
+    /// # Errors
+    /// A damaged archive.
+    pub fn padding(&mut self) -> Result<Vec<u8>, ArchiveError> {
+        let mut padding = Vec::new();
+        while self.padding > 0 {
+            let bytes = self.decoder.take(self.padding as usize)?;
+            if bytes.is_empty() {
+                return Err(ArchiveError::Truncated);
+            }
+            self.padding -= bytes.len() as u64;
+            self.offset += bytes.len() as u64;
+            padding.extend_from_slice(bytes);
+        }
+        Ok(padding)
+    }
+
+    /// After the last member: what follows the first block of the end mark, piece by piece; `None` at the end of
+    /// an intact stream. Unpackers ignore it.
+    ///
+    /// # Errors
+    /// Damage and the limits.
+    pub fn rest(&mut self) -> Result<Option<&[u8]>, ArchiveError> {
+        let bytes = self.decoder.take(usize::MAX)?;
+        Ok((!bytes.is_empty()).then_some(bytes))
+    }
+
+    /// Reads on to the end without looking, so that the compressed stream's checksum is checked.
+    ///
+    /// # Errors
+    /// Damage and the limits.
+    pub fn finish(&mut self) -> Result<u64, ArchiveError> {
+        self.decoder.finish()?;
+        Ok(self.decoder.produced())
+    }
+
+    /// One block, or `None` when the stream ends exactly before it.
+    fn block(&mut self) -> Result<Option<[u8; BLOCK]>, ArchiveError> {
+        let mut block = [0; BLOCK];
+        let mut have = 0;
+        while have < BLOCK {
+            let bytes = self.decoder.take(BLOCK - have)?;
+            if bytes.is_empty() {
+                return if have == 0 { Ok(None) } else { Err(ArchiveError::Truncated) };
+            }
+            block[have..have + bytes.len()].copy_from_slice(bytes);
+            have += bytes.len();
+        }
+        self.offset += BLOCK as u64;
+        Ok(Some(block))
+    }
+
+    fn padded(&mut self, size: u64, out: &mut Vec<u8>) -> Result<(), ArchiveError> {
+        for _ in 0..size.div_ceil(BLOCK as u64) {
+            out.extend_from_slice(&self.block()?.ok_or(ArchiveError::Truncated)?);
+        }
+        Ok(())
+    }
+}
+
+fn special(name: &[u8], kind: u8) -> ArchiveError {
+    ArchiveError::Special {
+        path: String::from_utf8_lossy(name).chars().take(200).collect(),
+        kind: kind.escape_ascii().to_string(),
+    }
+}
+
+/// What extended headers say about the next member.
+#[derive(Default)]
+struct Extended {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    size: Option<u64>,
+    sparse: bool,
+}
+
+impl Extended {
+    fn read(&mut self, kind: u8, data: &[u8]) -> Result<(), &'static str> {
+        let text = |data: &[u8]| data.strip_suffix(b"\0").unwrap_or(data).to_vec();
+        match kind {
+            b'L' => self.path = Some(text(data)),
+            b'K' => self.link = Some(text(data)),
+            b'x' => self.pax(data, false)?,
+            _ => self.pax(data, true)?,
+        }
+        Ok(())
+    }
+
+    /// Records `{length} {key}={value}\n` (POSIX pax). Those for the whole archive may only be comments and the
+    /// like: a name or size for every member at once is a trick.
+    fn pax(&mut self, mut data: &[u8], global: bool) -> Result<(), &'static str> {
+        const BAD: &str = "an extended header is malformed";
+        while !data.is_empty() {
+            let blank = data.iter().take(20).position(|&b| b == b' ').ok_or(BAD)?;
+            let length = std::str::from_utf8(&data[..blank]).ok().and_then(|t| t.parse::<usize>().ok());
+            let length = length.filter(|l| *l > blank + 1 && *l <= data.len()).ok_or(BAD)?;
+            let record = data[blank + 1..length].strip_suffix(b"\n").ok_or(BAD)?;
+            let equals = record.iter().position(|&b| b == b'=').ok_or(BAD)?;
+            let (key, value) = (&record[..equals], &record[equals + 1..]);
+            data = &data[length..];
+            match key {
+                b"path" | b"linkpath" | b"size" if global => {
+                    return Err("an extended header names all members at once");
+                }
+                b"path" => self.path = Some(value.to_vec()),
+                b"linkpath" => self.link = Some(value.to_vec()),
+                b"size" => {
+                    let size = std::str::from_utf8(value).ok().and_then(|t| t.parse().ok());
+                    self.size = Some(size.ok_or(BAD)?);
+                }
+                _ if key.starts_with(b"GNU.sparse") => self.sparse = true,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,235 @@
+//! Reading a package out of an archive: everything checked, or only who it is.
+
+use super::links::{self, Tree};
+use super::{ArchiveError, Kind, Limits, Member, Members};
+use crate::r::description::{Built, Description};
+use crate::r::name::{self, FileName};
+use crate::r::readme::{self, Rank};
+use crate::r::version;
+use std::io::Read;
+
+/// A package archive that passed every check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceArchive {
+    /// The one top-level folder: the package's name.
+    pub folder: String,
+    /// The fields of DESCRIPTION.
+    pub description: Description,
+    /// Its bytes.
+    pub description_raw: Vec<u8>,
+    /// `NeedsCompilation`, else whether there is a `src` folder.
+    pub needs_compilation: bool,
+    /// The README's path within the folder and its bytes, at most 1 MiB.
+    pub readme: Option<(String, Vec<u8>)>,
+    /// For a binary package: what it was built for.
+    pub built: Option<Built>,
+    /// Bytes of the tar archive.
+    pub inflated_size: u64,
+}
+
+impl SourceArchive {
+    /// `Package`.
+    #[must_use]
+    pub fn package(&self) -> &str {
+        self.description.package().unwrap_or(&self.folder)
+    }
+
+    /// `Version`, as written.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        self.description.version().unwrap_or_default()
+    }
+
+    /// Refuses a binary package.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Binary`].
+    pub fn require_source(&self) -> Result<(), ArchiveError> {
+        match &self.built {
+            None => Ok(()),
+            Some(b) => Err(ArchiveError::Binary { r: b.r.clone(), platform: b.platform.clone() }),
+        }
+    }
+}
+
+/// Reads an archive once, to its last byte, and checks all of it; `file` is its name where that must agree.
+/// Nothing is unpacked. Takes binary packages too: see [`SourceArchive::require_source`].
+///
+/// # Errors
+/// [`ArchiveError`], one variant for each reason.
+pub fn read(
+    source: impl Read,
+    file: Option<FileName<'_>>,
+    limits: Limits,
+) -> Result<SourceArchive, ArchiveError> {
+    let mut members = Members::new(source, limits)?;
+    let mut tree = Tree::default();
+    let mut folder: Option<String> = None;
+    let mut has_src = false;
+    let mut raw: Option<Vec<u8>> = None;
+    let mut best: Option<(Rank, String, Vec<u8>)> = None;
+    while let Some(member) = members.advance()? {
+        let path = member.path()?;
+        if path.is_empty() && member.kind == Kind::Folder {
+            continue;
+        }
+        let (top, inside) = path.split_once('/').unwrap_or((&path, ""));
+        same_folder(&mut folder, top, inside, &member)?;
+        match &member.kind {
+            Kind::File | Kind::Folder => {}
+            Kind::Symlink(target) => links::check_symlink(&path, target)?,
+            Kind::HardLink(target) => links::check_hard_link(&path, target)?,
+        }
+        if !tree.note(&path, matches!(member.kind, Kind::Symlink(_))) {
+            return Err(ArchiveError::TooManyMembers { limit: limits.members });
+        }
+        has_src |= inside.starts_with("src/") || (inside == "src" && member.kind == Kind::Folder);
+        if inside.eq_ignore_ascii_case("DESCRIPTION") {
+            // Where case does not count, `description` would be written over it.
+            let exact = inside == "DESCRIPTION";
+            if exact && member.kind != Kind::File {
+                return Err(ArchiveError::DescriptionNotAFile(path));
+            }
+            if raw.is_some() || !exact {
+                return Err(ArchiveError::TwoDescriptions(path));
+            }
+            raw = Some(members.contents(&member, limits.description)?);
+            continue;
+        }
+        let Some(rank) = readme::rank(&path).filter(|_| member.kind == Kind::File) else { continue };
+        let better = best.as_ref().is_none_or(|(have, ..)| rank > *have);
+        if better && member.size <= readme::MAX_README {
+            best = Some((rank, inside.to_owned(), members.contents(&member, readme::MAX_README)?));
+        }
+    }
+    let inflated_size = members.finish()?;
+    tree.check()?;
+    let folder = folder.ok_or(ArchiveError::Empty)?;
+    let raw = raw.ok_or_else(|| ArchiveError::NoDescription(folder.clone()))?;
+    let description = Description::from_bytes(&raw)?;
+    let (package, version) = valid_names(&description)?;
+    if package != folder {
+        return Err(ArchiveError::OtherFolder { package: package.to_owned(), folder });
+    }
+    if let Some(file) = file.filter(|file| file.package != package || file.version != version) {
+        return Err(other_file_name(package, version, file));
+    }
+    Ok(SourceArchive {
+        needs_compilation: description.needs_compilation().unwrap_or(has_src),
+        built: description.built(),
+        readme: best.map(|(_, name, bytes)| (name, bytes)),
+        description_raw: raw,
+        description,
+        folder,
+        inflated_size,
+    })
+}
+
+fn same_folder(
+    folder: &mut Option<String>,
+    top: &str,
+    inside: &str,
+    member: &Member,
+) -> Result<(), ArchiveError> {
+    if inside.is_empty() && member.kind != Kind::Folder {
+        return Err(ArchiveError::FileAtTop(top.to_owned()));
+    }
+    match folder {
+        None => *folder = Some(top.to_owned()),
+        Some(first) if first == top => {}
+        Some(first) => {
+            return Err(ArchiveError::TwoFolders { first: first.clone(), second: top.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+fn valid_names(description: &Description) -> Result<(&str, &str), ArchiveError> {
+    let excerpt = |text: &str| text.chars().take(120).collect();
+    let package = description.package().ok_or(ArchiveError::NoField("Package"))?;
+    let version = description.version().ok_or(ArchiveError::NoField("Version"))?;
+    if !name::is_package(package) {
+        return Err(ArchiveError::BadPackage(excerpt(package)));
+    }
+    if !version::is_package_version(version) {
+        return Err(ArchiveError::BadVersion(excerpt(version)));
+    }
+    Ok((package, version))
+}
+
+fn other_file_name(package: &str, version: &str, file: FileName<'_>) -> ArchiveError {
+    ArchiveError::OtherFileName {
+        package: package.to_owned(),
+        version: version.to_owned(),
+        file: format!("{}_{}{}", file.package, file.version, file.extension.as_str()),
+    }
+}
+
+/// Who an archived release says it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// `Package`, or `Bundle` for the bundles of old archives.
+    pub name: String,
+    /// `Version`.
+    pub version: String,
+    /// The fields of DESCRIPTION.
+    pub description: Description,
+    /// Its bytes.
+    pub description_raw: Vec<u8>,
+}
+
+/// Reads only DESCRIPTION, but the stream to its end, so that its checksums are checked: for releases an upstream
+/// archived long ago, whose insides nobody can change any more. `file`, where given, must agree by name and by the
+/// value of the version (`1.0-1` is `1.0.1`).
+///
+/// # Errors
+/// A damaged stream, no DESCRIPTION, or a file name that is another package's.
+pub fn identity(
+    source: impl Read,
+    file: Option<FileName<'_>>,
+    limits: Limits,
+) -> Result<Identity, ArchiveError> {
+    let mut members = Members::new(source, limits)?;
+    let (_, raw) = first_description(&mut members, limits)?;
+    members.finish()?;
+    let description = Description::from_bytes(&raw)?;
+    let name = description.package().or_else(|| description.filled("Bundle"));
+    let name = name.ok_or(ArchiveError::NoField("Package"))?.to_owned();
+    let version = description.version().ok_or(ArchiveError::NoField("Version"))?.to_owned();
+    if let Some(file) = file {
+        let same = file.package == name && version::compare(file.version, &version).is_eq();
+        if !same {
+            return Err(other_file_name(&name, &version, file));
+        }
+    }
+    Ok(Identity { name, version, description, description_raw: raw })
+}
+
+/// Reads up to the first `{folder}/DESCRIPTION` and stops: `(folder, bytes)`. The rest of the stream is neither
+/// read nor checked.
+///
+/// # Errors
+/// A damaged beginning, or no DESCRIPTION.
+pub fn description(source: impl Read, limits: Limits) -> Result<(String, Vec<u8>), ArchiveError> {
+    first_description(&mut Members::new(source, limits)?, limits)
+}
+
+fn first_description<R: Read>(
+    members: &mut Members<R>,
+    limits: Limits,
+) -> Result<(String, Vec<u8>), ArchiveError> {
+    let mut folder = String::new();
+    while let Some(member) = members.advance()? {
+        if let Some(found) = member.directly_in("DESCRIPTION").filter(|_| member.kind == Kind::File) {
+            let folder = String::from_utf8_lossy(found).into_owned();
+            return Ok((folder, members.contents(&member, limits.description)?));
+        }
+        if folder.is_empty() {
+            let top = member.name.split(|&b| b == b'/').next().unwrap_or_default();
+            folder = String::from_utf8_lossy(top).chars().take(120).collect();
+        }
+    }
+    // A stream that is damaged later is damaged, not a package without DESCRIPTION.
+    members.finish()?;
+    Err(ArchiveError::NoDescription(folder))
+}

@@ -32,7 +32,7 @@ pub enum Tree {
     },
     /// `bin/macosx/contrib/{r}` or `bin/macosx/{build}/contrib/{r}`
     MacOs {
-        /// The flavour, as `big-sur-arm64`; none in R before 4.0's first CRAN builds.
+        /// The flavour, as `big-sur-arm64` (make it with [`Tree::macos`]); none for R's type `mac.binary`.
         build: Option<Segment>,
         /// The R version the packages are built for.
         r: RMinor,

@@ -3,6 +3,7 @@
 //! A noun file holds free functions over `&mut dyn Conn`; only the two driver files know which database it is.
 
 pub mod blob;
+mod checkpoint;
 pub mod clock;
 pub mod conn;
 pub mod detail;
@@ -10,26 +11,52 @@ pub mod error;
 pub mod file;
 pub mod ids;
 pub mod import;
+mod lanes;
 pub mod lease;
 pub mod life;
+pub mod migrate;
 pub mod package;
+mod pgconnect;
+mod pgwire;
+pub mod place;
+mod postgres;
 pub mod release;
 pub mod rendered;
 pub mod repo;
 pub mod source;
+mod sqlite;
 pub mod step;
+pub mod target;
+mod tls;
 pub mod tree;
 pub mod tx;
 pub mod upstream;
 
-use crate::config::Config;
-
 pub use conn::{Conn, Row, Value};
 pub use error::DbError;
 
-/// A handle on the database; cloning shares it.
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::OpenFlags;
+
+use crate::config::{Config, Provider};
+use lanes::{Kind, Lane};
+use postgres::{PgSession, Postgres};
+use sqlite::Sqlite;
+use target::Target;
+
+enum Engine {
+    Sqlite(Sqlite),
+    Postgres(Postgres),
+}
+
+/// A handle on the database; cloning shares it. The last one to go closes it.
 #[derive(Clone)]
-pub struct Db {}
+pub struct Db {
+    engine: Arc<Engine>,
+}
 
 impl Db {
     /// Opens the configured database and brings its schema up to date. Blocks: call it before the runtime starts or
@@ -38,44 +65,60 @@ impl Db {
     /// # Errors
     /// One variant for each thing an administrator can mend; the text says how.
     pub fn open(config: &Config) -> Result<Db, DbError> {
-        let _ = config;
-        todo!()
+        let wait = config.database.connection_timeout;
+        let engine = match config.database.provider {
+            Provider::Sqlite => {
+                let (file, lock) = place::prepare(&config.sqlite.dir)?;
+                Engine::Sqlite(Sqlite::open(&file, lock, wait)?)
+            }
+            Provider::Postgres => Engine::Postgres(Postgres::open(Target::parse(&config.postgres, wait)?)?),
+        };
+        Ok(Db { engine: Arc::new(engine) })
     }
 
     /// Looks at the configured database without creating or changing anything and returns one line to print.
     /// Blocks.
     ///
     /// # Errors
-    /// As [`Db::open`].
+    /// As [`Db::open`], but for the lock: a running daemon holds it.
     pub fn check(config: &Config) -> Result<String, DbError> {
-        let _ = config;
-        todo!()
+        let wait = config.database.connection_timeout;
+        match config.database.provider {
+            Provider::Sqlite => look_at_file(&place::look(&config.sqlite.dir)?, wait),
+            Provider::Postgres => {
+                let mut session = PgSession::new(Arc::new(Target::parse(&config.postgres, wait)?));
+                let place = format!("PostgreSQL database {}", session.target.place());
+                Ok(state_line(&place, migrate::level(session.connected()?)?))
+            }
+        }
     }
 
     /// Ends the database: work under way is finished, later calls get [`DbError::Closed`]. Blocks.
     pub fn close(&self) {
-        todo!()
+        match &*self.engine {
+            Engine::Sqlite(engine) => engine.close(),
+            Engine::Postgres(engine) => engine.close(),
+        }
     }
 
-    /// Runs `f` on a reader, off the async threads. `f` collects what it needs and ends: it never streams to a socket.
+    /// Runs `f` on a reader, off the async threads, over one consistent snapshot. `f` collects what it needs and
+    /// ends: it never streams to a socket. It may run twice on PostgreSQL.
     pub async fn read<T, F>(&self, f: F) -> Result<T, DbError>
     where
         T: Send + 'static,
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
     {
-        let _ = f;
-        todo!()
+        self.lane(Kind::Read).run(Kind::Read, f).await
     }
 
-    /// Runs `f` in one interactive write transaction: commit on `Ok`, roll back on `Err`. `f` may run twice on
-    /// PostgreSQL (40001, 40P01), so it has no side effects.
+    /// Runs `f` in one interactive write transaction: commit on `Ok`, roll back on `Err`. Interactive writes go one
+    /// at a time, on every node. `f` may run twice on PostgreSQL (40001, 40P01), so it has no side effects.
     pub async fn write<T, F>(&self, f: F) -> Result<T, DbError>
     where
         T: Send + 'static,
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
     {
-        let _ = f;
-        todo!()
+        self.lane(Kind::Write).run(Kind::Write, f).await
     }
 
     /// As [`Db::write`], behind every interactive write: one chunk of at most 2,000 rows of a long import.
@@ -84,7 +127,43 @@ impl Db {
         T: Send + 'static,
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
     {
-        let _ = f;
-        todo!()
+        self.lane(Kind::Bulk).run(Kind::Bulk, f).await
+    }
+
+    fn lane(&self, kind: Kind) -> &Lane {
+        match &*self.engine {
+            Engine::Sqlite(engine) => engine.lane(kind),
+            Engine::Postgres(engine) => engine.lane(kind),
+        }
+    }
+}
+
+fn look_at_file(file: &Path, wait: Duration) -> Result<String, DbError> {
+    let place = format!("SQLite database {}", file.display());
+    match std::fs::metadata(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(format!("{place} does not exist yet; it is made at the first start"));
+        }
+        Err(error) => return Err(place::unwritable(file, error)),
+        Ok(found) if found.len() == 0 => return Ok(state_line(&place, 0)),
+        Ok(_) => {}
+    }
+    // Without a log beside it the file is complete and at rest; opened in the usual way SQLite would make that log.
+    let log = file.with_extension("db-wal");
+    let path =
+        if log.exists() { file.to_owned() } else { format!("file:{}?immutable=1", uri_path(file)).into() };
+    let mut session = sqlite::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, wait)?;
+    session.call_it(file);
+    Ok(state_line(&place, migrate::level(&mut session)?))
+}
+
+fn uri_path(file: &Path) -> String {
+    file.display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23")
+}
+
+fn state_line(place: &str, level: i64) -> String {
+    match level {
+        0 => format!("{place} is blank; its schema is made at the first start"),
+        level => format!("{place} answers (schema {level})"),
     }
 }

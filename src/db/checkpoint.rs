@@ -1,0 +1,93 @@
+//! Copies SQLite's log into the database on a thread of its own, so that no write pays for it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+use rusqlite::Connection;
+
+/// Pages of log (4 kB each) worth a checkpoint.
+const ENOUGH: i32 = 1000;
+
+#[derive(Default)]
+struct State {
+    pages: i32,
+    closed: bool,
+}
+
+/// What the writer rings after each commit.
+#[derive(Clone, Default)]
+pub(super) struct Bell(Arc<(Mutex<State>, Condvar)>);
+
+impl Bell {
+    /// The log holds that many pages.
+    pub(super) fn wrote(&self, pages: i32) {
+        if pages >= ENOUGH {
+            self.0.0.lock().pages = pages;
+            self.0.1.notify_one();
+        }
+    }
+}
+
+/// The thread.
+pub(super) struct Checkpointer {
+    bell: Bell,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Checkpointer {
+    pub(super) fn start(file: &Path) -> std::io::Result<Checkpointer> {
+        let bell = Bell::default();
+        let (ours, path) = (bell.clone(), file.to_owned());
+        let thread = std::thread::Builder::new()
+            .name("db-checkpoint".to_owned())
+            .spawn(move || serve(&ours, &path))?;
+        Ok(Checkpointer { bell, thread: Mutex::new(Some(thread)) })
+    }
+
+    pub(super) fn bell(&self) -> Bell {
+        self.bell.clone()
+    }
+
+    /// Ends the thread. The last connection to close copies what is left.
+    pub(super) fn close(&self) {
+        self.bell.0.0.lock().closed = true;
+        self.bell.0.1.notify_all();
+        if let Some(thread) = self.thread.lock().take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn serve(bell: &Bell, path: &PathBuf) {
+    let mut connection: Option<Connection> = None;
+    loop {
+        {
+            let mut state = bell.0.0.lock();
+            while state.pages < ENOUGH && !state.closed {
+                bell.0.1.wait(&mut state);
+            }
+            if state.closed {
+                return;
+            }
+            state.pages = 0;
+        }
+        if connection.is_none() {
+            connection = Connection::open(path).ok();
+        }
+        // PASSIVE waits for nobody and nobody waits for it. What it cannot copy now (a reader stands on it, the disk
+        // is full) the next one will; a failing disk shows in the writes themselves.
+        if let Some(open) = &connection
+            && open.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).is_err()
+        {
+            connection = None;
+        }
+    }
+}

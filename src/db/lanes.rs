@@ -1,0 +1,157 @@
+//! Who runs a closure, and when: threads of the database's own, interactive work before bulk.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::{Conn, DbError};
+
+/// What a closure is allowed to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One consistent snapshot, no writes.
+    Read,
+    /// A write someone waits for.
+    Write,
+    /// A chunk of a long import.
+    Bulk,
+}
+
+/// The work of one transaction. It may be called again after a roll-back.
+pub(super) type Work<'a> = &'a mut dyn FnMut(&mut dyn Conn) -> Result<(), DbError>;
+
+/// A connection that runs transactions, on the thread that made it.
+pub(super) trait Session {
+    /// Begins, calls `work`, commits on `Ok`, rolls back on `Err`.
+    fn run(&mut self, kind: Kind, work: Work<'_>) -> Result<(), DbError>;
+}
+
+/// Makes a session on the thread that will use it.
+pub(super) type Opener = Arc<dyn Fn() -> Result<Box<dyn Session>, DbError> + Send + Sync>;
+
+type Job = Box<dyn FnOnce(Result<&mut dyn Session, DbError>) + Send>;
+
+#[derive(Default)]
+struct Waiting {
+    interactive: VecDeque<Job>,
+    bulk: VecDeque<Job>,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+}
+
+/// Two queues before a number of threads, one session each.
+pub(super) struct Lane {
+    queue: Arc<Queue>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Lane {
+    /// Starts `threads` threads; each opens its session when its first job comes.
+    pub(super) fn start(name: &str, threads: usize, open: &Opener) -> std::io::Result<Lane> {
+        let queue = Arc::new(Queue::default());
+        let lane = Lane { queue: Arc::clone(&queue), threads: Mutex::new(Vec::new()) };
+        for _ in 0..threads {
+            let (queue, open) = (Arc::clone(&queue), Arc::clone(open));
+            let thread = std::thread::Builder::new().name(format!("db-{name}"));
+            lane.threads.lock().push(thread.spawn(move || serve(&queue, &open))?);
+        }
+        Ok(lane)
+    }
+
+    /// Hands work over and waits for its answer.
+    pub(super) async fn run<T, F>(&self, kind: Kind, f: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
+    {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let job: Job = Box::new(move |session| {
+            let result = session.and_then(|session| {
+                let mut out = None;
+                session.run(kind, &mut |c| {
+                    out = Some(f(c)?);
+                    Ok(())
+                })?;
+                out.ok_or(DbError::Closed)
+            });
+            // A caller that went away has no use for the answer; what was committed stays.
+            let _ = answer.send(result);
+        });
+        {
+            let mut waiting = self.queue.waiting.lock();
+            if waiting.closed {
+                return Err(DbError::Closed);
+            }
+            match kind {
+                Kind::Read | Kind::Write => waiting.interactive.push_back(job),
+                Kind::Bulk => waiting.bulk.push_back(job),
+            }
+        }
+        self.queue.arrived.notify_one();
+        answered.await.unwrap_or(Err(DbError::Closed))
+    }
+
+    /// Lets the threads finish what is queued and end, and waits for them.
+    pub(super) fn close(&self) {
+        self.queue.waiting.lock().closed = true;
+        self.queue.arrived.notify_all();
+        let here = std::thread::current().id();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        // The last handle may be dropped by a closure on one of these very threads.
+        for thread in threads.into_iter().filter(|t| t.thread().id() != here) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn serve(queue: &Queue, open: &Opener) {
+    let mut session: Option<Box<dyn Session>> = None;
+    while let Some(job) = next(queue) {
+        if session.is_none() {
+            match open() {
+                Ok(opened) => session = Some(opened),
+                Err(error) => {
+                    job(Err(error));
+                    continue;
+                }
+            }
+        }
+        if let Some(opened) = &mut session {
+            // A panicking closure loses its answer and the session, whose transaction is rolled back with it; the
+            // thread and everybody else's work go on.
+            if catch_unwind(AssertUnwindSafe(|| job(Ok(opened.as_mut())))).is_err() {
+                session = None;
+            }
+        }
+    }
+}
+
+fn next(queue: &Queue) -> Option<Job> {
+    let mut waiting = queue.waiting.lock();
+    loop {
+        if let Some(job) = waiting.interactive.pop_front() {
+            return Some(job);
+        }
+        if let Some(job) = waiting.bulk.pop_front() {
+            return Some(job);
+        }
+        if waiting.closed {
+            return None;
+        }
+        queue.arrived.wait(&mut waiting);
+    }
+}

@@ -1,0 +1,85 @@
+//! Brings a schema up to date: numbered scripts in pairs, one for each database, run once under a lock.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Conn, DbError};
+
+/// One change of the schema.
+pub struct Migration {
+    /// Counts from 1.
+    pub number: i64,
+    /// What it is about, the file's name.
+    pub name: &'static str,
+    /// True when an older program can go on working with the result.
+    pub expand_only: bool,
+    /// For SQLite.
+    pub sqlite: &'static str,
+    /// For PostgreSQL.
+    pub postgres: &'static str,
+}
+
+/// All of them, in order.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    number: 1,
+    name: "foundation",
+    expand_only: false,
+    sqlite: include_str!("migrations/0001_foundation.sqlite.sql"),
+    postgres: include_str!("migrations/0001_foundation.postgres.sql"),
+}];
+
+/// What a driver offers the migrator, inside a transaction that holds the lock.
+pub(super) trait Schema: Conn {
+    /// Runs the statements of a script.
+    fn script(&mut self, sql: &str) -> Result<(), DbError>;
+    /// True when the table `migration` exists.
+    fn is_begun(&mut self) -> Result<bool, DbError>;
+    /// This database's script.
+    fn pick(&self, migration: &Migration) -> &'static str;
+    /// What to call the database in an error.
+    fn place(&self) -> String;
+}
+
+/// The newest migration a database has seen, 0 in a blank one.
+///
+/// # Errors
+/// [`DbError::TooNew`] when a newer program changed it so that this one cannot work with it.
+pub(super) fn level(c: &mut dyn Schema) -> Result<i64, DbError> {
+    const SEEN: &str = "SELECT number, expand_only, version FROM migration ORDER BY number";
+    if !c.is_begun()? {
+        return Ok(0);
+    }
+    let known = MIGRATIONS.last().map_or(0, |m| m.number);
+    let (mut newest, mut too_new) = (0, None);
+    for mut row in c.query(SEEN, &[])? {
+        newest = row.int(0)?;
+        if newest > known && row.int(1)? == 0 {
+            too_new = Some(row.text(2)?);
+        }
+    }
+    match too_new {
+        Some(made_by) => Err(DbError::TooNew { place: c.place(), made_by, found: newest, known }),
+        None => Ok(newest),
+    }
+}
+
+/// Runs what is missing. The caller commits.
+pub(super) fn run(c: &mut dyn Schema) -> Result<(), DbError> {
+    const DONE: &str = "INSERT INTO migration (number, name, at, expand_only, version) \
+        VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5)";
+    let level = level(c)?;
+    if level == 0 {
+        c.script(
+            "CREATE TABLE migration (number BIGINT PRIMARY KEY, name TEXT NOT NULL, at BIGINT NOT NULL, \
+             expand_only BIGINT NOT NULL, version TEXT NOT NULL)",
+        )?;
+    }
+    for migration in MIGRATIONS.iter().filter(|m| m.number > level) {
+        c.script(c.pick(migration))?;
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+        let version = env!("CARGO_PKG_VERSION").into();
+        let (name, expand_only) = (migration.name.into(), migration.expand_only.into());
+        c.execute(DONE, &[migration.number.into(), name, now.into(), expand_only, version])?;
+    }
+    Ok(())
+}

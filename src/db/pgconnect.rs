@@ -1,0 +1,126 @@
+//! One connection to PostgreSQL: the order of tries of each `sslmode`, and what each refusal means.
+
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, NoTls, config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::target::{SslMode, Target};
+use super::{DbError, tls};
+
+/// Connects, and returns the client with the runtime that drives it. Never on an async thread.
+pub(super) fn connect(target: &Target) -> Result<(tokio::runtime::Runtime, Client), DbError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| DbError::Driver { place: target.place(), source: e.into() })?;
+    let client = runtime.block_on(open(target))?;
+    Ok((runtime, client))
+}
+
+async fn open(target: &Target) -> Result<Client, DbError> {
+    let client = if target.is_local_socket() {
+        once(target, config::SslMode::Disable).await?
+    } else {
+        match target.ssl_mode {
+            SslMode::Disable => once(target, config::SslMode::Disable).await?,
+            SslMode::Allow => match once(target, config::SslMode::Disable).await {
+                // pg_hba.conf may admit TLS only: that shows as a refused login.
+                Err(DbError::Authentication { .. }) => once(target, config::SslMode::Require).await?,
+                other => other?,
+            },
+            SslMode::Prefer => match once(target, config::SslMode::Prefer).await {
+                Err(DbError::Tls { .. } | DbError::Authentication { .. }) => {
+                    once(target, config::SslMode::Disable).await?
+                }
+                other => other?,
+            },
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
+                once(target, config::SslMode::Require).await?
+            }
+        }
+    };
+    prepare(target, &client).await?;
+    Ok(client)
+}
+
+async fn once(target: &Target, mode: config::SslMode) -> Result<Client, DbError> {
+    let mut config = target.config.clone();
+    config.ssl_mode(mode);
+    let wait = config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(30));
+    // The driver's own limit covers reaching the port, not a server that then says nothing.
+    let connected = tokio::time::timeout(wait, async {
+        if mode == config::SslMode::Disable {
+            let (client, connection) = config.connect(NoTls).await.map_err(|e| map(target, e))?;
+            tokio::spawn(async { drop(connection.await) });
+            Ok(client)
+        } else {
+            let tls = MakeRustlsConnect::new(tls::client(target)?);
+            let (client, connection) = config.connect(tls).await.map_err(|e| map(target, e))?;
+            tokio::spawn(async { drop(connection.await) });
+            Ok(client)
+        }
+    });
+    connected.await.unwrap_or_else(|_| {
+        let source = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time");
+        Err(unreachable(target, source.into()))
+    })
+}
+
+/// Settings of the session; and tables must have a schema to be in.
+async fn prepare(target: &Target, client: &Client) -> Result<(), DbError> {
+    // A node that hangs inside a transaction must not hold the others up for ever.
+    client
+        .batch_execute("SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '60s'")
+        .await
+        .map_err(|e| super::postgres::map(target, e))?;
+    if let Some(path) = &target.search_path {
+        const SET: &str = "SELECT set_config('search_path', $1, false)";
+        const SCHEMA: &str =
+            "SELECT CASE WHEN has_schema_privilege(current_schema(), 'CREATE') THEN 1 ELSE 0 END";
+        client.query(SET, &[path]).await.map_err(|e| super::postgres::map(target, e))?;
+        let rows = client.query(SCHEMA, &[]).await.map_err(|e| super::postgres::map(target, e))?;
+        if rows.first().and_then(|row| row.try_get::<_, i32>(0).ok()) != Some(1) {
+            return Err(DbError::SearchPath { path: path.clone(), user: target.user.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn unreachable(target: &Target, source: super::error::Source) -> DbError {
+    DbError::Unreachable {
+        host: target.host.clone(),
+        port: target.port,
+        database: target.database.clone(),
+        source,
+    }
+}
+
+/// Sorts what stops a connection from being made.
+fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
+    let (host, port) = (target.host.clone(), target.port);
+    if let Some(db) = error.as_db_error() {
+        return match db.code() {
+            code if code.code().starts_with("28") => {
+                let user = target.user.clone();
+                DbError::Authentication { host, port, user, source: error.into() }
+            }
+            code if *code == SqlState::INVALID_CATALOG_NAME => {
+                DbError::DatabaseMissing { host, port, database: target.database.clone() }
+            }
+            code if code.code().starts_with("57") || *code == SqlState::TOO_MANY_CONNECTIONS => {
+                unreachable(target, error.into())
+            }
+            _ => super::postgres::map(target, error),
+        };
+    }
+    let text = error.to_string();
+    if text.contains("TLS") {
+        let reason = std::error::Error::source(&error).map_or(text, ToString::to_string);
+        return DbError::Tls { host, port, mode: target.ssl_mode.as_str(), reason };
+    }
+    if text.contains("password") || text.contains("authentication") {
+        let user = target.user.clone();
+        return DbError::Authentication { host, port, user, source: error.into() };
+    }
+    unreachable(target, error.into())
+}

@@ -1,0 +1,149 @@
+//! Is `SQLite.Dir` a place where a database can live?
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::statfs;
+use nix::unistd::{AccessFlags, User, access, geteuid};
+
+use super::DbError;
+
+/// The database's file in `SQLite.Dir`.
+pub(super) const FILE: &str = "rstudio-pm.db";
+const LOCK: &str = "rstudio-pm.db.lock";
+
+/// The kind of a file system, by its magic number, where its locks cannot be trusted: statfs(2) lists the numbers.
+#[must_use]
+pub fn remote_kind(magic: i64) -> Option<&'static str> {
+    // The type of f_type differs between architectures and may have come sign-extended.
+    match magic & 0xffff_ffff {
+        0x6969 => Some("NFS"),
+        0x517b => Some("SMB"),
+        0xff53_4d42 => Some("CIFS"),
+        0xfe53_4d42 => Some("SMB2"),
+        0x6573_5546 => Some("FUSE"),
+        0x5346_414f | 0x6b41_4653 => Some("AFS"),
+        0x0102_1997 => Some("9P"),
+        0x00c3_6400 => Some("Ceph"),
+        _ => None,
+    }
+}
+
+/// Refuses a directory (or, before it exists, the nearest one above) on such a file system.
+pub(super) fn refuse_remote(dir: &Path) -> Result<(), DbError> {
+    let existing = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));
+    match statfs(existing) {
+        Ok(found) => {
+            #[allow(clippy::unnecessary_cast, clippy::cast_possible_wrap)]
+            let magic = found.filesystem_type().0 as i64;
+            remote_kind(magic)
+                .map_or(Ok(()), |kind| Err(DbError::RemoteFileSystem { path: dir.to_owned(), kind }))
+        }
+        Err(error) => Err(unwritable(dir, error.into())),
+    }
+}
+
+/// Makes the directory (mode 0700) and the file (0600) where missing, and takes the lock that keeps a second
+/// process out. Returns the file and the lock.
+pub(super) fn prepare(dir: &Path) -> Result<(PathBuf, File), DbError> {
+    let bad = |error: io::Error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            DbError::Full { place: dir.display().to_string(), source: error.into() }
+        }
+        _ => unwritable(dir, error),
+    };
+    refuse_remote(dir)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(bad)?;
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join(LOCK));
+    let lock = lock.map_err(bad)?;
+    let path = dir.join(FILE);
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(DbError::Locked { path }),
+        Err(TryLockError::Error(error)) => return Err(bad(error)),
+    }
+    // Made here and not by SQLite, which would take the mode from the umask; log and index files copy it. Only where
+    // it is missing: closing a second descriptor of an open database would drop SQLite's locks.
+    match OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(bad(error)),
+    }
+    if access(&path, AccessFlags::R_OK | AccessFlags::W_OK).is_err() {
+        return Err(unwritable(&path, io::Error::from(io::ErrorKind::PermissionDenied)));
+    }
+    Ok((path, lock))
+}
+
+/// What `prepare` would meet, without making anything. Returns the file, which may be missing.
+pub(super) fn look(dir: &Path) -> Result<PathBuf, DbError> {
+    refuse_remote(dir)?;
+    let existing = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));
+    if !existing.is_dir() {
+        return Err(unwritable(dir, io::Error::from(io::ErrorKind::NotADirectory)));
+    }
+    access(existing, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|e| unwritable(dir, e.into()))?;
+    Ok(dir.join(FILE))
+}
+
+/// The error for a place that cannot be written, with the command that mends it.
+pub(super) fn unwritable(path: &Path, source: io::Error) -> DbError {
+    let uid = geteuid();
+    let user = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |u| u.name);
+    let quoted = format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
+    let mend = if path.extension().is_some_and(|e| e == "db") {
+        format!("chown {user} {quoted} && chmod 0600 {quoted}")
+    } else {
+        format!("install -d -m 0700 -o {user} {quoted}")
+    };
+    DbError::Unwritable { path: path.to_owned(), user, mend, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_systems_with_untrustworthy_locks_are_known_by_number() {
+        for (magic, kind) in [
+            (0x6969, "NFS"),
+            (0x517b, "SMB"),
+            (0xff53_4d42, "CIFS"),
+            (i64::from(0xff53_4d42_u32 as i32), "CIFS"),
+            (0xfe53_4d42, "SMB2"),
+            (0x6573_5546, "FUSE"),
+        ] {
+            assert_eq!(remote_kind(magic), Some(kind), "{magic:x}");
+        }
+        for (magic, name) in
+            [(0xef53, "ext4"), (0x5846_5342, "xfs"), (0x0102_1994, "tmpfs"), (0x9123_683e, "btrfs")]
+        {
+            assert_eq!(remote_kind(magic), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_made_for_its_owner_alone_and_locked() {
+        use std::os::unix::fs::PermissionsExt;
+        let above = tempfile::tempdir().expect("a directory");
+        let dir = above.path().join("a/db");
+        let (file, lock) = prepare(&dir).expect("a place");
+        let mode = |p: &Path| std::fs::metadata(p).expect("it is there").permissions().mode() & 0o777;
+        assert_eq!((mode(&dir), mode(&file)), (0o700, 0o600));
+        assert!(matches!(prepare(&dir), Err(DbError::Locked { .. })));
+        drop(lock);
+        assert!(prepare(&dir).is_ok());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_names_the_command() {
+        let above = tempfile::tempdir().expect("a directory");
+        let file = above.path().join("file");
+        std::fs::write(&file, b"").expect("a file");
+        let error = prepare(&file.join("db")).expect_err("no directory below a file").to_string();
+        assert!(error.contains("install -d -m 0700"), "{error}");
+        assert!(look(&file.join("db")).is_err());
+    }
+}

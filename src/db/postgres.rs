@@ -1,0 +1,345 @@
+//! PostgreSQL: connections on threads of our own, pipelined statements, COPY, and honest ends of transactions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use futures_util::{SinkExt, TryStreamExt, pin_mut};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Statement};
+
+use super::lanes::{Kind, Lane, Opener, Session, Work};
+use super::migrate::{self, Migration, Schema};
+use super::target::Target;
+use super::{Conn, DbError, Row, Value, pgconnect, pgwire};
+use crate::model::time::Timestamp;
+
+/// Statements sent before the first answer is awaited.
+const PIPELINE: usize = 512;
+/// How often a transaction is tried when the server asks for it.
+const TRIES: u32 = 10;
+
+/// The running database.
+pub(super) struct Postgres {
+    read: Lane,
+    write: Lane,
+    bulk: Lane,
+}
+
+impl Postgres {
+    pub(super) fn open(target: Target) -> Result<Postgres, DbError> {
+        let mut first = PgSession::new(Arc::new(target));
+        let target = Arc::clone(&first.target);
+        first.connected()?.migrate()?;
+        drop(first);
+        let place = target.place();
+        let opener: Opener =
+            Arc::new(move || Ok(Box::new(PgSession::new(Arc::clone(&target))) as Box<dyn Session>));
+        let start = |name, threads| {
+            Lane::start(name, threads, &opener)
+                .map_err(|e| DbError::Driver { place: place.clone(), source: e.into() })
+        };
+        let readers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
+        Ok(Postgres { read: start("read", readers)?, write: start("write", 1)?, bulk: start("bulk", 1)? })
+    }
+
+    pub(super) fn lane(&self, kind: Kind) -> &Lane {
+        match kind {
+            Kind::Read => &self.read,
+            Kind::Write => &self.write,
+            Kind::Bulk => &self.bulk,
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.read.close();
+        self.write.close();
+        self.bulk.close();
+    }
+}
+
+/// A thread's connection, made anew when it was lost.
+pub(super) struct PgSession {
+    pub(super) target: Arc<Target>,
+    connection: Option<PgConn>,
+}
+
+impl PgSession {
+    pub(super) fn new(target: Arc<Target>) -> PgSession {
+        PgSession { target, connection: None }
+    }
+
+    /// A connection that was alive when last used.
+    pub(super) fn connected(&mut self) -> Result<&mut PgConn, DbError> {
+        if self.connection.as_ref().is_none_or(|c| c.client.is_closed()) {
+            self.connection = None;
+            let (runtime, client) = pgconnect::connect(&self.target)?;
+            let statements = HashMap::new();
+            let target = Arc::clone(&self.target);
+            return Ok(self.connection.insert(PgConn { client, runtime, statements, target }));
+        }
+        self.connection.as_mut().ok_or(DbError::Closed)
+    }
+
+    /// One try. `Ok(None)` means: again.
+    fn attempt(&mut self, kind: Kind, work: &mut Work<'_>) -> Result<Option<()>, DbError> {
+        let c = self.connected()?;
+        let id = match c.begin(kind) {
+            Ok(id) => id,
+            // The server went away while the connection rested: nothing was asked of it yet.
+            Err(DbError::Lost(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match work(c) {
+            Ok(()) => {}
+            Err(error) => {
+                c.rollback();
+                let again = matches!(&error, DbError::Driver { source, .. } if retryable(source.as_ref()))
+                    || (kind == Kind::Read && matches!(error, DbError::Lost(_)));
+                return if again { Ok(None) } else { Err(error) };
+            }
+        }
+        match c.control("COMMIT") {
+            Ok(()) => Ok(Some(())),
+            Err(DbError::Lost(_)) if kind == Kind::Read => Ok(None),
+            Err(DbError::Lost(lost)) => self.outcome(id, lost),
+            Err(DbError::Driver { source, .. }) if retryable(source.as_ref()) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What became of a transaction whose COMMIT got no answer: the server remembers it by number.
+    fn outcome(&mut self, id: i64, lost: super::error::Source) -> Result<Option<()>, DbError> {
+        const STATUS: &str = "SELECT txid_status(CAST($1 AS BIGINT))";
+        for _ in 0..50 {
+            let status = match self.connected() {
+                Ok(c) => c.query(STATUS, &[id.into()]),
+                Err(error) => Err(error),
+            };
+            match status.map(|mut rows| rows.pop().map(|mut row| row.opt_text(0))) {
+                Ok(Some(Ok(Some(word)))) if word == "committed" => return Ok(Some(())),
+                Ok(Some(Ok(Some(word)))) if word == "aborted" => return Ok(None),
+                // In progress, or a server that is coming back.
+                Ok(Some(Ok(Some(_)))) | Err(_) => std::thread::sleep(Duration::from_millis(200)),
+                Ok(_) => break,
+            }
+        }
+        Err(DbError::UnknownOutcome(lost))
+    }
+}
+
+impl Session for PgSession {
+    fn run(&mut self, kind: Kind, mut work: Work<'_>) -> Result<(), DbError> {
+        for attempt in 1..TRIES {
+            if let Some(()) = self.attempt(kind, &mut work)? {
+                return Ok(());
+            }
+            let most = 1 << attempt.min(8);
+            std::thread::sleep(Duration::from_millis(rand::random_range(most / 2..=most)));
+        }
+        self.attempt(kind, &mut work)?.ok_or_else(|| {
+            DbError::Conflict(format!("transactions on {} kept colliding; try again", self.target.place()))
+        })
+    }
+}
+
+/// One connection and the runtime that drives it.
+pub(super) struct PgConn {
+    // Before the runtime: it says goodbye on it.
+    client: Client,
+    runtime: tokio::runtime::Runtime,
+    statements: HashMap<String, Statement>,
+    target: Arc<Target>,
+}
+
+impl PgConn {
+    fn control(&mut self, sql: &str) -> Result<(), DbError> {
+        self.runtime.block_on(self.client.batch_execute(sql)).map_err(|e| map(&self.target, e))
+    }
+
+    fn rollback(&mut self) {
+        if self.control("ROLLBACK").is_err() {
+            // Without its end the transaction would go on under the next one: lose the connection instead.
+            self.runtime.block_on(async {
+                let _ = self.client.cancel_token().cancel_query(tokio_postgres::NoTls).await;
+            });
+        }
+    }
+
+    /// Begins and returns the number by which the server will remember a write.
+    fn begin(&mut self, kind: Kind) -> Result<i64, DbError> {
+        // Interactive writes go one at a time on every node, as on SQLite, so that a closure may read and then
+        // write what follows from it. The lock is this schema's own.
+        const ALONE: &str =
+            "SELECT txid_current() FROM pg_advisory_xact_lock(1381191757, hashtext(current_schema()))";
+        const NUMBER: &str = "SELECT txid_current()";
+        match kind {
+            Kind::Read => self.control("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").map(|()| 0),
+            Kind::Write | Kind::Bulk => {
+                self.control("BEGIN")?;
+                let rows = self.query(if kind == Kind::Write { ALONE } else { NUMBER }, &[])?;
+                rows.first().map_or(Ok(0), |row| row.int(0))
+            }
+        }
+    }
+
+    fn migrate(&mut self) -> Result<(), DbError> {
+        self.begin(Kind::Write)?;
+        match migrate::run(self) {
+            Ok(()) => self.control("COMMIT"),
+            Err(error) => {
+                self.rollback();
+                Err(error)
+            }
+        }
+    }
+
+    fn prepare(&mut self, sql: &str) -> Result<Statement, DbError> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.runtime.block_on(self.client.prepare(sql)).map_err(|e| map(&self.target, e))?;
+        self.statements.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+}
+
+fn refs(params: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
+    params.iter().map(|v| v as &(dyn ToSql + Sync)).collect()
+}
+
+fn row(target: &Target, found: &tokio_postgres::Row) -> Result<Row, DbError> {
+    let value = |column| found.try_get::<_, Value>(column).map_err(|e| map(target, e));
+    (0..found.len()).map(value).collect::<Result<_, _>>().map(Row)
+}
+
+impl Conn for PgConn {
+    fn each(
+        &mut self,
+        sql: &'static str,
+        params: &[Value],
+        each: &mut dyn FnMut(Row) -> Result<(), DbError>,
+    ) -> Result<(), DbError> {
+        let statement = self.prepare(sql)?;
+        let (client, target) = (&self.client, &self.target);
+        self.runtime.block_on(async {
+            let rows = client.query_raw(&statement, params).await.map_err(|e| map(target, e))?;
+            pin_mut!(rows);
+            while let Some(found) = rows.try_next().await.map_err(|e| map(target, e))? {
+                each(row(target, &found)?)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn query_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<Vec<Vec<Row>>, DbError> {
+        let statement = self.prepare(sql)?;
+        let (client, target) = (&self.client, &self.target);
+        let params: Vec<_> = params.iter().map(|p| refs(p)).collect();
+        let mut answers = Vec::with_capacity(params.len());
+        for part in params.chunks(PIPELINE) {
+            let asked = try_join_all(part.iter().map(|p| client.query(&statement, p)));
+            for rows in self.runtime.block_on(asked).map_err(|e| map(target, e))? {
+                answers.push(rows.iter().map(|r| row(target, r)).collect::<Result<_, _>>()?);
+            }
+        }
+        Ok(answers)
+    }
+
+    fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, DbError> {
+        let statement = self.prepare(sql)?;
+        let run = self.client.execute_raw(&statement, params);
+        self.runtime.block_on(run).map_err(|e| map(&self.target, e))
+    }
+
+    fn execute_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<u64, DbError> {
+        let statement = self.prepare(sql)?;
+        let mut touched = 0;
+        for part in params.chunks(PIPELINE) {
+            let runs = try_join_all(part.iter().map(|p| self.client.execute_raw(&statement, p)));
+            touched += self.runtime.block_on(runs).map_err(|e| map(&self.target, e))?.iter().sum::<u64>();
+        }
+        Ok(touched)
+    }
+
+    fn batch_insert(
+        &mut self,
+        table: &'static str,
+        columns: &'static [&'static str],
+        rows: &[Vec<Value>],
+    ) -> Result<(), DbError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let statement =
+            self.prepare(&format!("COPY {table} ({}) FROM STDIN (FORMAT binary)", columns.join(", ")))?;
+        let bytes = pgwire::copy(rows).freeze();
+        let client = &self.client;
+        let copied = self.runtime.block_on(async {
+            let sink = client.copy_in(&statement).await?;
+            pin_mut!(sink);
+            sink.send(bytes).await?;
+            sink.finish().await
+        });
+        copied.map(drop).map_err(|e| map(&self.target, e))
+    }
+
+    fn host_time(&mut self) -> Result<Option<Timestamp>, DbError> {
+        const NOW: &str = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)";
+        self.query(NOW, &[])?.first().map(|row| row.time(0)).transpose()
+    }
+}
+
+impl Schema for PgConn {
+    fn script(&mut self, sql: &str) -> Result<(), DbError> {
+        self.control(sql)
+    }
+
+    fn is_begun(&mut self) -> Result<bool, DbError> {
+        const BEGUN: &str = "SELECT 1 FROM information_schema.tables \
+            WHERE table_schema = current_schema() AND table_name = 'migration'";
+        Ok(!self.query(BEGUN, &[])?.is_empty())
+    }
+
+    fn pick(&self, migration: &Migration) -> &'static str {
+        migration.postgres
+    }
+
+    fn place(&self) -> String {
+        self.target.place()
+    }
+}
+
+fn retryable(error: &(dyn std::error::Error + 'static)) -> bool {
+    let code = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::code);
+    code.is_some_and(|c| *c == SqlState::T_R_SERIALIZATION_FAILURE || *c == SqlState::T_R_DEADLOCK_DETECTED)
+}
+
+/// Sorts the errors of an open connection into ours.
+pub(super) fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
+    let place = target.place();
+    let Some(db) = error.as_db_error() else {
+        return if error.is_closed()
+            || std::error::Error::source(&error).is_some_and(|s| s.is::<std::io::Error>())
+        {
+            DbError::Lost(error.into())
+        } else {
+            DbError::Driver { place, source: error.into() }
+        };
+    };
+    let code = db.code();
+    match code.code() {
+        c if c.starts_with("23") => DbError::Conflict(db.message().to_owned()),
+        c if c.starts_with("53")
+            && *code != SqlState::TOO_MANY_CONNECTIONS
+            && *code != SqlState::OUT_OF_MEMORY =>
+        {
+            DbError::Full { place, source: error.into() }
+        }
+        // The server shuts down, or an administrator ended the session.
+        "57P01" | "57P02" | "57P03" | "25P03" => DbError::Lost(error.into()),
+        _ => DbError::Driver { place, source: error.into() },
+    }
+}

@@ -1,0 +1,294 @@
+//! SQLite: one writer thread, a few readers, WAL, and a checkpointer of our own.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params_from_iter};
+
+use super::checkpoint::Checkpointer;
+use super::lanes::{Kind, Lane, Opener, Session, Work};
+use super::migrate::{self, Migration, Schema};
+use super::{Conn, DbError, Row, Value};
+use crate::model::time::Timestamp;
+
+/// The running database.
+pub(super) struct Sqlite {
+    read: Lane,
+    write: Lane,
+    checkpointer: Checkpointer,
+    /// Held as long as the database is open: only one process at a time.
+    _lock: std::fs::File,
+}
+
+impl Sqlite {
+    /// Opens and migrates `file`; its directory exists and can be written.
+    pub(super) fn open(file: &Path, lock: std::fs::File, wait: Duration) -> Result<Sqlite, DbError> {
+        let mut first =
+            connect(file, OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_READ_WRITE, wait)?;
+        first.migrate()?;
+        drop(first);
+        let wal = Arc::new(AtomicI32::new(0));
+        let path = file.to_owned();
+        let checkpointer = Checkpointer::start(file).map_err(|e| driver(file, e))?;
+        let hook = checkpointer.bell();
+        let writer: Opener = Arc::new(move || {
+            let mut session = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, wait)?;
+            let pages = Arc::clone(&wal);
+            let count = move |_: &mut rusqlite::hooks::Wal, n: std::ffi::c_int| {
+                pages.store(n, Ordering::Relaxed);
+                Ok(())
+            };
+            session.connection.wal_hook(Some(count)).map_err(|e| map(&path, e))?;
+            session.ring = Some((Arc::clone(&wal), hook.clone()));
+            Ok(Box::new(session) as Box<dyn Session>)
+        });
+        let path = file.to_owned();
+        let reader: Opener = Arc::new(move || {
+            let session = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, wait)?;
+            session.pragma("query_only", "ON")?;
+            Ok(Box::new(session) as Box<dyn Session>)
+        });
+        let readers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
+        Ok(Sqlite {
+            read: Lane::start("read", readers, &reader).map_err(|e| driver(file, e))?,
+            write: Lane::start("write", 1, &writer).map_err(|e| driver(file, e))?,
+            checkpointer,
+            _lock: lock,
+        })
+    }
+
+    pub(super) fn lane(&self, kind: Kind) -> &Lane {
+        match kind {
+            Kind::Read => &self.read,
+            Kind::Write | Kind::Bulk => &self.write,
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.read.close();
+        self.write.close();
+        self.checkpointer.close();
+    }
+}
+
+/// One connection.
+pub(super) struct SqliteConn {
+    connection: Connection,
+    path: PathBuf,
+    ring: Option<(Arc<AtomicI32>, super::checkpoint::Bell)>,
+}
+
+/// Opens a connection. `wait` is how long another process may keep it waiting; inside this process nobody waits
+/// for a lock, because there is one writer.
+pub(super) fn connect(file: &Path, flags: OpenFlags, wait: Duration) -> Result<SqliteConn, DbError> {
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(file, flags).map_err(|e| map(file, e))?;
+    connection.set_prepared_statement_cache_capacity(128);
+    connection.busy_timeout(wait).map_err(|e| map(file, e))?;
+    let session = SqliteConn { connection, path: file.to_owned(), ring: None };
+    if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
+        session.pragma("journal_mode", "WAL")?;
+        session.pragma("synchronous", "FULL")?;
+        session.pragma("foreign_keys", "ON")?;
+        session.pragma("wal_autocheckpoint", "0")?;
+        // A long import's log is cut back once it has been copied into the database.
+        session.pragma("journal_size_limit", "16777216")?;
+    }
+    Ok(session)
+}
+
+impl SqliteConn {
+    fn pragma(&self, name: &str, value: &str) -> Result<(), DbError> {
+        self.connection
+            .pragma_update_and_check(None, name, value, |_| Ok(()))
+            .or_else(|e| match e {
+                rusqlite::Error::QueryReturnedNoRows => Ok(()),
+                other => Err(other),
+            })
+            .map_err(|e| map(&self.path, e))
+    }
+
+    /// What errors call the file.
+    pub(super) fn call_it(&mut self, path: &Path) {
+        self.path = path.to_owned();
+    }
+
+    fn control(&mut self, sql: &str) -> Result<(), DbError> {
+        self.connection.execute_batch(sql).map_err(|e| map(&self.path, e))
+    }
+
+    fn migrate(&mut self) -> Result<(), DbError> {
+        self.control("BEGIN EXCLUSIVE")?;
+        match migrate::run(self) {
+            Ok(()) => self.control("COMMIT"),
+            Err(error) => {
+                let _ = self.control("ROLLBACK");
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Session for SqliteConn {
+    fn run(&mut self, kind: Kind, work: Work<'_>) -> Result<(), DbError> {
+        self.control(match kind {
+            Kind::Read => "BEGIN",
+            Kind::Write | Kind::Bulk => "BEGIN IMMEDIATE",
+        })?;
+        let done = work(self).and_then(|()| self.control("COMMIT"));
+        if done.is_err() && !self.connection.is_autocommit() {
+            self.control("ROLLBACK")?;
+        }
+        if let Some((pages, bell)) = &self.ring {
+            bell.wrote(pages.load(Ordering::Relaxed));
+        }
+        done
+    }
+}
+
+impl rusqlite::ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Value::Null => ValueRef::Null,
+            Value::Int(v) => ValueRef::Integer(*v),
+            Value::Text(v) => ValueRef::Text(v.as_bytes()),
+            Value::Bytes(v) => ValueRef::Blob(v),
+        }))
+    }
+}
+
+fn row(columns: usize, row: &rusqlite::Row<'_>) -> Result<Row, DbError> {
+    let mut values = Vec::with_capacity(columns);
+    for column in 0..columns {
+        let shape = |found| DbError::Shape { column, found, wanted: "a value" };
+        values.push(match row.get_ref(column).map_err(|_| shape("nothing"))? {
+            ValueRef::Null => Value::Null,
+            ValueRef::Integer(v) => Value::Int(v),
+            ValueRef::Text(v) => {
+                Value::Text(std::str::from_utf8(v).map_err(|_| shape("text that is not UTF-8"))?.to_owned())
+            }
+            ValueRef::Blob(v) => Value::Bytes(v.to_owned()),
+            ValueRef::Real(_) => return Err(shape("a fraction")),
+        });
+    }
+    Ok(Row(values))
+}
+
+fn ask(
+    path: &Path,
+    statement: &mut Statement<'_>,
+    params: &[Value],
+    each: &mut dyn FnMut(Row) -> Result<(), DbError>,
+) -> Result<(), DbError> {
+    let columns = statement.column_count();
+    let mut rows = statement.query(params_from_iter(params)).map_err(|e| map(path, e))?;
+    while let Some(found) = rows.next().map_err(|e| map(path, e))? {
+        each(row(columns, found)?)?;
+    }
+    Ok(())
+}
+
+impl Conn for SqliteConn {
+    fn each(
+        &mut self,
+        sql: &'static str,
+        params: &[Value],
+        row: &mut dyn FnMut(Row) -> Result<(), DbError>,
+    ) -> Result<(), DbError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(|e| map(&self.path, e))?;
+        ask(&self.path, &mut statement, params, row)
+    }
+
+    fn query_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<Vec<Vec<Row>>, DbError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(|e| map(&self.path, e))?;
+        let mut answers = Vec::with_capacity(params.len());
+        for params in params {
+            let mut rows = Vec::new();
+            ask(&self.path, &mut statement, params, &mut |row| {
+                rows.push(row);
+                Ok(())
+            })?;
+            answers.push(rows);
+        }
+        Ok(answers)
+    }
+
+    fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, DbError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(|e| map(&self.path, e))?;
+        let touched = statement.execute(params_from_iter(params)).map_err(|e| map(&self.path, e))?;
+        Ok(touched as u64)
+    }
+
+    fn execute_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<u64, DbError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(|e| map(&self.path, e))?;
+        let mut touched = 0;
+        for params in params {
+            touched += statement.execute(params_from_iter(params)).map_err(|e| map(&self.path, e))? as u64;
+        }
+        Ok(touched)
+    }
+
+    fn batch_insert(
+        &mut self,
+        table: &'static str,
+        columns: &'static [&'static str],
+        rows: &[Vec<Value>],
+    ) -> Result<(), DbError> {
+        let marks: Vec<String> = (1..=columns.len()).map(|n| format!("${n}")).collect();
+        let sql = format!("INSERT INTO {table} ({}) VALUES ({})", columns.join(", "), marks.join(", "));
+        let mut statement = self.connection.prepare_cached(&sql).map_err(|e| map(&self.path, e))?;
+        for row in rows {
+            statement.execute(params_from_iter(row)).map_err(|e| map(&self.path, e))?;
+        }
+        Ok(())
+    }
+
+    fn host_time(&mut self) -> Result<Option<Timestamp>, DbError> {
+        Ok(None)
+    }
+}
+
+impl Schema for SqliteConn {
+    fn script(&mut self, sql: &str) -> Result<(), DbError> {
+        self.control(sql)
+    }
+
+    fn is_begun(&mut self) -> Result<bool, DbError> {
+        const BEGUN: &str = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migration'";
+        Ok(!self.query(BEGUN, &[])?.is_empty())
+    }
+
+    fn pick(&self, migration: &Migration) -> &'static str {
+        migration.sqlite
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+/// Sorts SQLite's errors into ours.
+pub(super) fn map(path: &Path, error: rusqlite::Error) -> DbError {
+    use ErrorCode as Code;
+    let path = path.to_owned();
+    let place = path.display().to_string();
+    match error.sqlite_error_code() {
+        Some(Code::DatabaseBusy | Code::DatabaseLocked) => DbError::Locked { path },
+        Some(Code::DiskFull) => DbError::Full { place, source: error.into() },
+        Some(Code::NotADatabase | Code::DatabaseCorrupt) => {
+            DbError::NotADatabase { path, source: error.into() }
+        }
+        Some(Code::ConstraintViolation) => DbError::Conflict(error.to_string()),
+        Some(Code::PermissionDenied | Code::ReadOnly | Code::CannotOpen) => {
+            super::place::unwritable(&path, std::io::Error::other(error.to_string()))
+        }
+        Some(_) | None => DbError::Driver { place, source: error.into() },
+    }
+}
+
+fn driver(path: &Path, error: std::io::Error) -> DbError {
+    DbError::Driver { place: path.display().to_string(), source: error.into() }
+}

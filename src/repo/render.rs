@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 
 use bytes::Bytes;
-use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::Digest;
 
@@ -14,6 +13,7 @@ use crate::db::{self, Conn, DbError};
 use crate::model::digest::Sha256;
 use crate::model::point::PointTree;
 use crate::model::time::Timestamp;
+use crate::r::packages;
 use crate::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
 use crate::r::rds::matrix::{BINARY_FIELDS, SOURCE_FIELDS, write_matrix};
 
@@ -132,12 +132,12 @@ pub(super) fn encode(document: &Document, rows: &Rows) -> io::Result<Encoded> {
     match (document, rows) {
         (Document::Packages, Rows::Listed(rows)) => {
             let mut text = Vec::new();
-            write_text(&mut text, rows)?;
+            packages::render(&mut text, stanzas(rows))?;
             Ok(Encoded { content: digest(&text), bytes: text.into() })
         }
-        (Document::PackagesGz, Rows::Listed(rows)) => gzip(|out| write_text(out, rows)),
+        (Document::PackagesGz, Rows::Listed(rows)) => gzip(|out| packages::render(out, stanzas(rows))),
         (Document::PackagesRds, Rows::Listed(rows)) => {
-            let stanzas: Vec<&[u8]> = rows.iter().map(|row| row.stanza.as_slice()).collect();
+            let stanzas: Vec<&[u8]> = stanzas(rows).collect();
             gzip(|out| write_matrix(out, &SOURCE_FIELDS, &stanzas))
         }
         (Document::ArchiveRds, Rows::Archived(rows)) => gzip(|out| write_archive_meta(out, &meta(rows))),
@@ -158,17 +158,8 @@ pub(super) fn gunzip(encoded: &Encoded) -> io::Result<Encoded> {
     Ok(Encoded { content: encoded.content, bytes: text.into() })
 }
 
-fn write_text(out: &mut impl Write, rows: &[Listed]) -> io::Result<()> {
-    for (place, row) in rows.iter().enumerate() {
-        if place > 0 {
-            out.write_all(b"\n")?;
-        }
-        out.write_all(&row.stanza)?;
-        if !row.stanza.ends_with(b"\n") {
-            out.write_all(b"\n")?;
-        }
-    }
-    Ok(())
+fn stanzas(rows: &[Listed]) -> impl Iterator<Item = &[u8]> {
+    rows.iter().map(|row| row.stanza.as_slice())
 }
 
 /// A mirror without `Meta` tells no times: such files stand at the epoch, because clients only need their names.
@@ -189,7 +180,7 @@ fn digest(bytes: &[u8]) -> Sha256 {
 /// Compresses what `write` writes, with its digest taken on the way. The header holds no time, so that equal rows
 /// give equal bytes.
 fn gzip(write: impl FnOnce(&mut Tee) -> io::Result<()>) -> io::Result<Encoded> {
-    let mut tee = Tee { out: GzEncoder::new(Vec::new(), Compression::new(6)), content: sha2::Sha256::new() };
+    let mut tee = Tee { out: packages::gzip(Vec::new()), content: sha2::Sha256::new() };
     write(&mut tee)?;
     let content = Sha256(tee.content.finalize().into());
     Ok(Encoded { content, bytes: tee.out.finish()?.into() })

@@ -1,7 +1,7 @@
 //! Making uploads part of a local source: one publish for all of them.
 
 use super::plan::{Incoming, settle};
-use super::upload::Held;
+use super::uploads::Held;
 use super::{Actor, Added, OnExisting, Refused, Upload, publish};
 use crate::catalog::{Catalog, Source};
 use crate::config::StorageClass;

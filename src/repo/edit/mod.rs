@@ -10,8 +10,9 @@ mod repo;
 mod source;
 mod subscription;
 mod upload;
+mod uploads;
 
-pub use upload::{Upload, Uploads};
+pub use uploads::{Upload, Uploads};
 
 use crate::db::DbError;
 use crate::model::change::Counts;

@@ -7,6 +7,7 @@
 use crate::db::life::Current;
 use crate::model::change::{Change, Counts, LifeState, NewRelease};
 use crate::model::ids::{PackageId, ReleaseId};
+use crate::r::version;
 
 /// A release that comes to a package.
 #[derive(Clone, Debug)]
@@ -53,7 +54,7 @@ pub(super) fn settle(
         alive.iter().filter(|life| kept(life)).map(|life| life.version.as_str()).collect();
     versions.extend(incoming.iter().map(Incoming::version));
     // Of equals the last wins: `max_by` returns it.
-    let listed = (0..versions.len()).max_by(|a, b| compare(versions[*a], versions[*b]));
+    let listed = (0..versions.len()).max_by(|a, b| version::compare(versions[*a], versions[*b]));
     let was = alive.iter().find(|life| life.key.state == LifeState::Listed);
     let now = listed.map(|place| versions[place].to_owned());
 
@@ -97,11 +98,4 @@ pub(super) fn settle(
         (Some(_), Some(_)) | (None, None) => Counts::default(),
     };
     (changes, Counts { archived, ..counts })
-}
-
-/// Stands in for `r::version::compare`.
-pub(super) fn compare(a: &str, b: &str) -> std::cmp::Ordering {
-    let parts =
-        |text: &str| text.split(['.', '-']).map(|part| part.parse::<u64>().unwrap_or(0)).collect::<Vec<_>>();
-    parts(a).cmp(&parts(b))
 }

@@ -70,7 +70,7 @@ impl Work {
             db::import::Target { tree: self.tree, pending, origin: self.origin, language: Language::R };
         db::import::apply(c, &target, &changes)?;
         db::clock::publish(c, &Publish { counts, ..self.publish.clone() })?;
-        versions.sort_by(|a, b| super::plan::compare(b, a));
+        versions.sort_by(|a, b| crate::r::version::compare(b, a));
         Ok(Ok(versions))
     }
 

@@ -1,144 +1,211 @@
-//! Taking in a package archive: recognised by content, validated, rewritten, stored, and kept at hand for an hour.
+//! Taking in a package archive: recognised by content, validated, rewritten, stored.
 
-use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, Write};
 
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use parking_lot::Mutex;
+use sha2::Digest;
 
-use crate::config::StorageClass;
+use super::uploads::{Held, Upload};
+use crate::config::{Server, StorageClass};
 use crate::model::digest::{Md5, Sha256};
-use crate::model::time::{SECOND, Timestamp};
+use crate::r::archive::{self, ArchiveError, Limits};
+use crate::r::description::index_stanza;
+use crate::r::name::FileName;
+use crate::r::rewrite::{self, RewriteError};
 use crate::repo::{Repo, RepoError};
 use crate::storage::{Key, Spool, StorageError};
 
-/// A package archive an administrator handed in: validated, rewritten, in storage, and not yet part of a source.
-#[derive(Clone, Debug)]
-pub struct Upload {
-    /// Number to name it by; forgotten after an hour.
-    pub id: u64,
-    /// The file's name as given.
-    pub file: String,
-    /// From DESCRIPTION.
-    pub package: String,
-    /// From DESCRIPTION.
-    pub version: String,
-    /// Of the bytes as given.
-    pub original: Sha256,
-    /// Of the bytes as stored.
-    pub sha256: Sha256,
-    /// Of the bytes as stored.
-    pub size: u64,
-}
-
-/// An upload with all that becomes rows when it is added.
-#[derive(Clone, Debug)]
-pub(in crate::repo) struct Held {
-    pub upload: Upload,
-    /// The index record, with MD5, SHA-256 and size of the bytes as stored.
-    pub stanza: Vec<u8>,
-    /// DESCRIPTION as it stands in the rewritten archive.
-    pub description: Vec<u8>,
-    pub md5: Md5,
-    pub readme: Option<(Sha256, u64)>,
-    pub since: Timestamp,
-}
-
-/// Uploads not added yet. They live in memory: after a restart the file is uploaded again.
-#[derive(Default)]
-pub struct Uploads {
-    held: Mutex<Registry>,
-}
-
-#[derive(Default)]
-struct Registry {
-    next: u64,
-    by_id: HashMap<u64, Held>,
-    /// Digests on their way into storage: the clean-up leaves them alone.
-    arriving: Vec<Sha256>,
-}
-
-/// How long an upload waits to be added, in microseconds.
-const KEPT: i64 = 3600 * SECOND;
-
-impl Uploads {
-    fn keep(&self, mut held: Held) -> Upload {
-        let mut registry = self.held.lock();
-        let old = held.since.0.saturating_sub(KEPT);
-        registry.by_id.retain(|_, held| held.since.0 > old);
-        registry.next += 1;
-        held.upload.id = registry.next;
-        let upload = held.upload.clone();
-        registry.by_id.insert(upload.id, held);
-        upload
-    }
-
-    /// The uploads of these numbers, in that order.
-    pub(in crate::repo) fn get(&self, ids: &[u64], now: Timestamp) -> Result<Vec<Held>, RepoError> {
-        let registry = self.held.lock();
-        let held = |id: &u64| {
-            let found = registry.by_id.get(id).filter(|held| held.since.0 > now.0.saturating_sub(KEPT));
-            found.cloned().ok_or_else(|| {
-                RepoError::NotFound(format!(
-                    "there is no upload {id}; uploads wait for an hour: upload the file again"
-                ))
-            })
-        };
-        ids.iter().map(held).collect()
-    }
-
-    /// Forgets uploads that were added.
-    pub(in crate::repo) fn forget(&self, ids: &[u64]) {
-        let mut registry = self.held.lock();
-        for id in ids {
-            registry.by_id.remove(id);
-        }
-    }
-
-    /// True while an upload still needs the bytes of this digest.
-    pub(in crate::repo) fn needs(&self, sha256: &Sha256) -> bool {
-        let registry = self.held.lock();
-        let of = |held: &Held| {
-            held.upload.sha256 == *sha256 || held.readme.is_some_and(|(readme, _)| readme == *sha256)
-        };
-        registry.arriving.contains(sha256) || registry.by_id.values().any(of)
-    }
-
-    fn arriving(&self, digests: Vec<Sha256>) -> Arriving<'_> {
-        self.held.lock().arriving.extend(&digests);
-        Arriving { uploads: self, digests }
-    }
-}
-
-/// Keeps digests out of the clean-up until it is dropped.
-struct Arriving<'a> {
-    uploads: &'a Uploads,
-    digests: Vec<Sha256>,
-}
-
-impl Drop for Arriving<'_> {
-    fn drop(&mut self) {
-        let mut registry = self.uploads.held.lock();
-        for digest in &self.digests {
-            if let Some(place) = registry.arriving.iter().position(|other| other == digest) {
-                registry.arriving.swap_remove(place);
-            }
-        }
-    }
-}
+/// What packages handed out by this server say of where they come from. renv, rsconnect and others take packages
+/// with this word for those of a package manager and look for no repository of that name.
+const REPOSITORY: &str = "RSPM";
+/// Bytes gathered before a write leaves the async threads.
+const PIECE: usize = 512 << 10;
 
 impl Repo {
-    /// Takes in a package archive from a stream of bytes: recognised by content, validated, rewritten, stored.
+    /// Takes in a package archive from a stream of bytes: recognised by content, validated, rewritten, stored. It is
+    /// part of no source before [`Repo::add`].
     ///
     /// # Errors
     /// [`RepoError::Invalid`] for what is no source package, and why.
     pub async fn upload(
         &self,
         file: &str,
-        mut body: BoxStream<'static, Result<bytes::Bytes, std::io::Error>>,
+        body: BoxStream<'static, Result<Bytes, io::Error>>,
     ) -> Result<Upload, RepoError> {
-        let _ = (file, body.next().await, |a: Arriving<'_>| drop(a), Uploads::keep, Uploads::arriving);
-        let _: Option<(Spool, StorageError, StorageClass, Key)> = None;
-        todo!()
+        let file = file.rsplit(['/', '\\']).next().unwrap_or(file).to_owned();
+        let given = self.receive(&file, body).await?;
+        let out = self.state.storage.spool(StorageClass::Packages).await?;
+        let options = options(&self.state.config.server);
+        let since = (self.state.clock)();
+        let name = file.clone();
+        let made = tokio::task::spawn_blocking(move || make(&name, given, out, options)).await;
+        let made = match made {
+            Ok(made) => made?,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => return Err(StorageError::Other("the server is shutting down".to_owned()).into()),
+        };
+        let (sha256, readme) = (made.upload.sha256, made.readme);
+        let digests = [Some(sha256), readme.as_ref().map(|readme| readme.0)].into_iter().flatten().collect();
+        let _kept = self.uploads.arriving(digests);
+        self.state.storage.commit(made.out, &Key::Package(StorageClass::Packages, sha256)).await?;
+        let readme = match readme {
+            Some((sha256, text)) => {
+                let size = text.len() as u64;
+                self.state.storage.put(&Key::Readme(sha256), text).await?;
+                Some((sha256, size))
+            }
+            None => None,
+        };
+        let (stanza, description, md5) = (made.stanza, made.description, made.md5);
+        Ok(self.uploads.keep(Held { upload: made.upload, stanza, description, md5, readme, since }))
+    }
+
+    /// Writes a body to a spool as it comes.
+    async fn receive(
+        &self,
+        file: &str,
+        mut body: BoxStream<'static, Result<Bytes, io::Error>>,
+    ) -> Result<Given, RepoError> {
+        let spool = self.state.storage.spool(StorageClass::Packages).await?;
+        let mut given = Given { spool, digest: sha2::Sha256::new() };
+        let mut waiting = BytesMut::new();
+        loop {
+            let piece = body.next().await;
+            let last = piece.is_none();
+            if let Some(piece) = piece {
+                let cut = |error| RepoError::Invalid(format!("the upload of '{file}' broke off: {error}"));
+                waiting.extend_from_slice(&piece.map_err(cut)?);
+            }
+            if waiting.len() >= PIECE || (last && !waiting.is_empty()) {
+                given = given.append(waiting.split().freeze()).await?;
+            }
+            if last {
+                return Ok(given);
+            }
+        }
+    }
+}
+
+/// The bytes as given.
+struct Given {
+    spool: Spool,
+    digest: sha2::Sha256,
+}
+
+impl Given {
+    /// Writes and hashes off the async threads.
+    async fn append(mut self, piece: Bytes) -> Result<Given, RepoError> {
+        let written = tokio::task::spawn_blocking(move || {
+            self.digest.update(&piece);
+            self.spool
+                .write_all(&piece)
+                .map_err(|error| StorageError::io("write", self.spool.path(), error))?;
+            Ok(self)
+        });
+        match written.await {
+            Ok(given) => given,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(StorageError::Other("the server is shutting down".to_owned()).into()),
+        }
+    }
+}
+
+fn options(server: &Server) -> rewrite::Options {
+    rewrite::Options {
+        level: server.package_rewrite_compression_level,
+        buffer: server.package_rewrite_buffer_size,
+        limits: Limits::default(),
+    }
+}
+
+/// A package as it will be stored.
+struct Made {
+    upload: Upload,
+    out: Spool,
+    stanza: Vec<u8>,
+    description: Vec<u8>,
+    md5: Md5,
+    readme: Option<(Sha256, Bytes)>,
+}
+
+/// Checks what was given and writes what will be stored. Blocking.
+fn make(file: &str, given: Given, out: Spool, options: rewrite::Options) -> Result<Made, RepoError> {
+    let refused = |error: ArchiveError| refuse(file, &error);
+    let open = || -> Result<File, RepoError> {
+        let path = given.spool.path();
+        Ok(File::open(path).map_err(|error| StorageError::io("read", path, error))?)
+    };
+    // A name of another form says nothing; one of this form must not lie.
+    let name = FileName::parse(file).ok();
+    let checked = archive::read(buffered(open()?, options.buffer), name, options.limits).map_err(refused)?;
+    checked.require_source().map_err(refused)?;
+    let stored = Stored { spool: out, sha256: sha2::Sha256::new(), md5: md5::Md5::new() };
+    let source = buffered(open()?, options.buffer);
+    let (rewritten, stored) =
+        rewrite::archive(source, &checked, REPOSITORY, stored, options).map_err(|error| match error {
+            RewriteError::Write(error) => {
+                RepoError::Storage(StorageError::io("write", given.spool.path(), error))
+            }
+            other => refuse(file, &other),
+        })?;
+    let (sha256, md5) = (Sha256(stored.sha256.finalize().into()), Md5(stored.md5.finalize().into()));
+    let size = stored.spool.written();
+    Ok(Made {
+        upload: Upload {
+            id: 0,
+            file: file.to_owned(),
+            package: checked.package().to_owned(),
+            version: checked.version().to_owned(),
+            original: Sha256(given.digest.finalize().into()),
+            sha256,
+            size,
+        },
+        out: stored.spool,
+        stanza: index_stanza(&checked.description, md5, sha256, size, checked.needs_compilation),
+        description: rewritten.description,
+        md5,
+        readme: checked.readme.map(|(_, text)| (Sha256(sha2::Sha256::digest(&text).into()), text.into())),
+    })
+}
+
+/// Why a file is no package, with the causes below.
+fn refuse(file: &str, error: &dyn std::error::Error) -> RepoError {
+    let mut said = format!("'{}' is refused: {error}", file.chars().take(200).collect::<String>());
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !said.ends_with(&text) {
+            said.push_str(": ");
+            said.push_str(&text);
+        }
+        cause = error.source();
+    }
+    RepoError::Invalid(said)
+}
+
+fn buffered(file: File, size: usize) -> BufReader<File> {
+    BufReader::with_capacity(size.clamp(4 << 10, 16 << 20), file)
+}
+
+/// Writes to a spool, hashing on the way.
+struct Stored {
+    spool: Spool,
+    sha256: sha2::Sha256,
+    md5: md5::Md5,
+}
+
+impl Write for Stored {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.spool.write_all(bytes)?;
+        self.sha256.update(bytes);
+        self.md5.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -1,0 +1,124 @@
+//! Uploads not added yet: in memory, for an hour.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use crate::model::digest::{Md5, Sha256};
+use crate::model::time::{SECOND, Timestamp};
+use crate::repo::RepoError;
+
+/// A package archive an administrator handed in: validated, rewritten, in storage, and not yet part of a source.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// Number to name it by; forgotten after an hour.
+    pub id: u64,
+    /// The file's name as given.
+    pub file: String,
+    /// From DESCRIPTION.
+    pub package: String,
+    /// From DESCRIPTION.
+    pub version: String,
+    /// Of the bytes as given.
+    pub original: Sha256,
+    /// Of the bytes as stored.
+    pub sha256: Sha256,
+    /// Of the bytes as stored.
+    pub size: u64,
+}
+
+/// An upload with all that becomes rows when it is added.
+#[derive(Clone, Debug)]
+pub(in crate::repo) struct Held {
+    pub upload: Upload,
+    /// The index record, with MD5, SHA-256 and size of the bytes as stored.
+    pub stanza: Vec<u8>,
+    /// DESCRIPTION as it stands in the rewritten archive.
+    pub description: Vec<u8>,
+    pub md5: Md5,
+    pub readme: Option<(Sha256, u64)>,
+    pub since: Timestamp,
+}
+
+/// Uploads not added yet. They live in memory: after a restart the file is uploaded again.
+#[derive(Default)]
+pub struct Uploads {
+    held: Mutex<Registry>,
+}
+
+#[derive(Default)]
+struct Registry {
+    next: u64,
+    by_id: HashMap<u64, Held>,
+    /// Digests on their way into storage.
+    arriving: Vec<Sha256>,
+}
+
+/// How long an upload waits to be added, in microseconds.
+const KEPT: i64 = 3600 * SECOND;
+
+impl Uploads {
+    pub(super) fn keep(&self, mut held: Held) -> Upload {
+        let mut registry = self.held.lock();
+        let old = held.since.0.saturating_sub(KEPT);
+        registry.by_id.retain(|_, held| held.since.0 > old);
+        registry.next += 1;
+        held.upload.id = registry.next;
+        let upload = held.upload.clone();
+        registry.by_id.insert(upload.id, held);
+        upload
+    }
+
+    /// The uploads of these numbers, in that order.
+    pub(in crate::repo) fn get(&self, ids: &[u64], now: Timestamp) -> Result<Vec<Held>, RepoError> {
+        let registry = self.held.lock();
+        let held = |id: &u64| {
+            let found = registry.by_id.get(id).filter(|held| held.since.0 > now.0.saturating_sub(KEPT));
+            found.cloned().ok_or_else(|| {
+                RepoError::NotFound(format!(
+                    "there is no upload {id}; uploads wait for an hour: upload the file again"
+                ))
+            })
+        };
+        ids.iter().map(held).collect()
+    }
+
+    /// Forgets uploads that were added.
+    pub(in crate::repo) fn forget(&self, ids: &[u64]) {
+        let mut registry = self.held.lock();
+        for id in ids {
+            registry.by_id.remove(id);
+        }
+    }
+
+    /// True while an upload still needs the bytes of this digest.
+    pub(in crate::repo) fn needs(&self, sha256: &Sha256) -> bool {
+        let registry = self.held.lock();
+        let of = |held: &Held| {
+            held.upload.sha256 == *sha256 || held.readme.is_some_and(|(readme, _)| readme == *sha256)
+        };
+        registry.arriving.contains(sha256) || registry.by_id.values().any(of)
+    }
+
+    pub(super) fn arriving(&self, digests: Vec<Sha256>) -> Arriving<'_> {
+        self.held.lock().arriving.extend(&digests);
+        Arriving { uploads: self, digests }
+    }
+}
+
+/// Keeps digests out of the clean-up until it is dropped.
+pub(super) struct Arriving<'a> {
+    uploads: &'a Uploads,
+    digests: Vec<Sha256>,
+}
+
+impl Drop for Arriving<'_> {
+    fn drop(&mut self) {
+        let mut registry = self.uploads.held.lock();
+        for digest in &self.digests {
+            if let Some(place) = registry.arriving.iter().position(|other| other == digest) {
+                registry.arriving.swap_remove(place);
+            }
+        }
+    }
+}

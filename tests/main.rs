@@ -1,4 +1,5 @@
 //! The integration tests: one binary, one folder for each concern.
 
+mod admin;
 mod r;
 mod support;

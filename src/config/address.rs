@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn what_is_no_mirror_is_refused_with_the_fix() {
-        let reason = |text| url(text, UrlFor::Mirror).unwrap_err();
+        let reason = |text| url(text, UrlFor::Mirror).expect_err("is refused");
         assert_eq!(reason("ftp://x"), "must begin with https:// or http:// or file://");
         assert!(reason("cloud.r-project.org").starts_with("must begin with"));
         assert!(reason("/srv/mirror").starts_with("must begin with"));

@@ -234,15 +234,15 @@ impl Lexer<'_> {
                     keep = value.len();
                 }
                 Some('\\') => {
-                    if let Some(c) = self.escape()? {
-                        value.push(c);
-                        keep = value.len();
-                    }
+                    value.extend(self.escape()?);
+                    keep = value.len();
                 }
                 Some(';' | '#') if quoted.is_none() => {
                     self.skip_line();
                     break;
                 }
+                // As git reads it: blanks begin no value, not even after empty quotes.
+                Some(' ' | '\t') if quoted.is_none() && value.is_empty() => self.bump(),
                 Some(c) => {
                     self.bump();
                     value.push(c);
@@ -368,6 +368,7 @@ mod tests {
         assert_eq!(value(r#"a" ; "b c"#), "a ; b c");
         assert_eq!(value(r#""""#), "");
         assert_eq!(value(r#"a "" "#), "a ");
+        assert_eq!(value(r#""" a"#), "a");
     }
 
     #[test]

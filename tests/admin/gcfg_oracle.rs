@@ -1,0 +1,136 @@
+//! Does our reader of the git-config dialect read what another implementation of it reads?
+
+use std::collections::BTreeMap;
+
+use gix_config::parse::{EventRef, Events};
+use gix_config::value::normalize;
+use proptest::prelude::*;
+use rstudio_pm::config::{About, ConfigError};
+
+/// Section, sub-name and property, without case where there is none, to its values.
+type Values = BTreeMap<(String, Option<String>, String), Vec<String>>;
+
+fn add(values: &mut Values, section: &str, sub: Option<&str>, name: &str, value: String) {
+    let key = (section.to_lowercase(), sub.map(str::to_owned), name.to_lowercase());
+    let all = values.entry(key).or_default();
+    if !name.eq_ignore_ascii_case("CustomScope") {
+        all.clear();
+    }
+    all.push(value);
+}
+
+/// What the other implementation reads; `None` when it refuses, or when there is a name without `=`.
+fn theirs(text: &str) -> Option<Values> {
+    let events = Events::from_bytes(text.as_bytes(), None).ok()?;
+    let mut values = Values::new();
+    let (mut section, mut sub, mut name) = (String::new(), None, String::new());
+    let (mut separated, mut partial) = (false, String::new());
+    for event in events.iter() {
+        match event {
+            EventRef::SectionHeader { name, subsection_name, .. } => {
+                section = name.to_string();
+                sub = subsection_name.map(ToString::to_string);
+            }
+            EventRef::SectionValueName(found) => {
+                (name, separated) = (found.to_string(), false);
+                partial.clear();
+            }
+            EventRef::KeyValueSeparator => separated = true,
+            EventRef::ValueNotDone(part) => partial.push_str(&part.to_string()),
+            EventRef::Value(part) | EventRef::ValueDone(part) => {
+                if !separated {
+                    return None;
+                }
+                let whole = format!("{partial}{part}");
+                add(&mut values, &section, sub.as_deref(), &name, normalize(whole.as_str()).to_string());
+                partial.clear();
+            }
+            EventRef::Comment { .. } | EventRef::Newline(_) | EventRef::Whitespace(_) => {}
+        }
+    }
+    Some(values)
+}
+
+/// What we read; `None` when the text has a syntax error.
+fn ours(text: &str) -> Option<Values> {
+    match rstudio_pm::config::parse("f", text.as_bytes(), []) {
+        Ok(loaded) => {
+            assert_eq!(loaded.warnings.iter().find(|warning| warning.about == About::Name), None, "{text:?}");
+            let mut values = Values::new();
+            for setting in loaded.settings.iter() {
+                for value in &setting.values {
+                    let (section, sub) = (setting.section.name, setting.sub.as_deref());
+                    add(&mut values, section, sub, setting.property.name, value.text.clone());
+                }
+            }
+            Some(values)
+        }
+        Err(ConfigError::Invalid { errors, .. }) => {
+            assert!(errors.iter().all(|error| error.about == About::Syntax), "{errors:?}");
+            None
+        }
+        Err(ConfigError::Unreadable { .. }) => panic!("nothing was opened"),
+    }
+}
+
+fn header() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("[Repos]".to_owned()),
+        Just("[rEPOS] ; comment".to_owned()),
+        "[ac .é\\[\\]#;-]{0,6}".prop_map(|sub| format!("[IdentityFederation \"{sub}\"]")),
+        "([ac]|\\\\\"|\\\\\\\\){0,4}".prop_map(|sub| format!("[identityfederation \"{sub}\"] # comment")),
+    ]
+}
+
+fn tidy_value() -> impl Strategy<Value = String> {
+    "([ace =]{0,5}|\"[ac ;#=]{0,5}\"){1,3}"
+}
+
+fn entry(tidy_only: bool) -> impl Strategy<Value = String> {
+    let name = prop_oneof![Just("Audience"), Just("AUDIENCE"), Just("Subject"), Just("CustomScope")];
+    let blanks = "[ \t]{0,2}";
+    // Any mixture of what matters to the dialect: balanced or not, both must agree whether it is.
+    let value = "([acnt=é\\[ \t]|[;#]|\"|\\\\[nt\"\\\\]|\\\\\n|\\\\c){0,10}";
+    let value = prop_oneof![value, tidy_value()];
+    let value = if tidy_only { tidy_value().boxed() } else { value.boxed() };
+    (blanks, name, blanks, value)
+        .prop_map(|(before, name, after, value)| format!("{before}{name}{after}={value}"))
+}
+
+fn text(tidy_only: bool) -> impl Strategy<Value = String> {
+    let line =
+        prop_oneof![1 => Just(String::new()), 1 => Just("; a = [b \"".to_owned()), 4 => entry(tidy_only)];
+    // `[Repos]` has none of these properties: its entries would be unknown names, so it stays empty.
+    let body = (header(), proptest::collection::vec(line, 0..5)).prop_map(|(header, lines)| {
+        let lines = if header.to_lowercase().starts_with("[repos") { Vec::new() } else { lines };
+        let mut all = vec![header];
+        all.extend(lines);
+        all.join("\n")
+    });
+    (proptest::collection::vec(body, 1..4), any::<bool>(), any::<bool>()).prop_map(|(bodies, crlf, end)| {
+        let text = bodies.join("\n") + if end { "\n" } else { "" };
+        if crlf { text.replace('\n', "\r\n") } else { text }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn both_read_the_same(text in text(false)) {
+        prop_assert_eq!(ours(&text), theirs(&text), "{:?}", text);
+    }
+
+    #[test]
+    fn both_read_what_is_written_well(text in text(true)) {
+        prop_assert!(theirs(&text).is_some(), "{:?}", text);
+        prop_assert_eq!(ours(&text), theirs(&text), "{:?}", text);
+    }
+}
+
+#[test]
+fn a_name_without_a_sign_is_where_the_dialects_part() {
+    let text = "[IdentityFederation \"a\"]\nAudience\n";
+    assert!(Events::from_bytes(text.as_bytes(), None).is_ok());
+    assert_eq!(ours(text), None);
+}

@@ -1,1 +1,42 @@
-//! (room under construction)
+//! Start, supervise, stop.
+//!
+//! Exit codes: 0 after a stop that was asked for, 1 when it cannot start (or a check failed), 2 for wrong usage.
+
+pub mod args;
+pub mod check;
+mod logging;
+mod signals;
+pub mod sockets;
+pub mod start;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config;
+
+/// The program `rstudio-pm`.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
+    let loaded = config::load(&args.config, environment);
+    if args.check_config {
+        return check::run(&loaded, args.output_format);
+    }
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => return fail(&format!("Unable to initialize the configuration:\n{error}")),
+    };
+    match start::run(loaded) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+/// Said on standard error, where the journal and the container's log hear it, whatever the log settings are.
+fn fail(reason: &str) -> ExitCode {
+    eprintln!("Error: {reason}");
+    ExitCode::FAILURE
+}

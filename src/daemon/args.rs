@@ -1,0 +1,31 @@
+//! The arguments of `rstudio-pm`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+use crate::config::DEFAULT_FILE;
+
+/// Serves R package repositories.
+#[derive(Debug, Parser)]
+#[command(name = "rstudio-pm", version, about, long_about = None)]
+pub struct Args {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+    pub config: PathBuf,
+    /// Check the configuration, say what is wrong, and end: nothing is created and nothing is started
+    #[arg(long)]
+    pub check_config: bool,
+    /// How --check-config prints its findings
+    #[arg(long, value_enum, default_value_t = Format::Human, value_name = "FORMAT", requires = "check_config")]
+    pub output_format: Format,
+}
+
+/// How findings are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Lines that begin with [PASS], [FAIL] or [INFO].
+    Human,
+    /// One JSON object.
+    Json,
+}

@@ -1,0 +1,304 @@
+//! The listening sockets: those systemd hands over, else bound here; once, before there are threads.
+
+use std::io::{Error, ErrorKind};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use listenfd::ListenFd;
+use nix::sys::socket::{Backlog, listen};
+use nix::sys::stat::{Mode, umask};
+
+use crate::config::{Config, Listen};
+
+/// Connections that may wait to be accepted; std asks for 128, too few for a restart under load.
+const BACKLOG: i32 = 4096;
+
+/// A socket that cannot be had, with the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// A TCP address.
+    #[error("Could not initialize the {what} listener: listen tcp {address}: bind: {reason}{way_out}")]
+    Tcp {
+        /// `HTTP`, `HTTPS`, `HTTPRedirect`.
+        what: &'static str,
+        /// As the gcfg names it.
+        address: String,
+        /// In the system's words.
+        reason: String,
+        /// A sentence on a line of its own, or nothing.
+        way_out: String,
+    },
+    /// The admin socket.
+    #[error("Could not initialize the admin socket {}: {reason}", path.display())]
+    Admin {
+        /// Its path.
+        path: PathBuf,
+        /// Why, and the way out.
+        reason: String,
+    },
+    /// systemd handed over something else.
+    #[error("the inherited socket '{name}' cannot be used: {source}")]
+    Inherited {
+        /// Its `FileDescriptorName=`.
+        name: String,
+        /// Why.
+        source: Error,
+    },
+}
+
+/// All listening sockets, non-blocking.
+pub struct Sockets {
+    /// `HTTP.Listen`.
+    pub http: Vec<TcpListener>,
+    /// `HTTPS.Listen`.
+    pub https: Vec<TcpListener>,
+    /// `HTTPRedirect.Listen`.
+    pub redirect: Vec<TcpListener>,
+    /// `<SockFileDir>/rstudio-pm.sock`.
+    pub admin: UnixListener,
+    /// The path to remove at the end; `None` when systemd owns the socket.
+    pub admin_path: Option<PathBuf>,
+    /// Where inherited sockets and gcfg differ; to be logged.
+    pub warnings: Vec<String>,
+}
+
+/// The admin socket of a configuration.
+#[must_use]
+pub fn admin_path(config: &Config) -> PathBuf {
+    config.server.sock_file_dir.join("rstudio-pm.sock")
+}
+
+/// Takes what systemd hands over (`LISTEN_FDNAMES`: http, https, redirect, admin) and binds the rest.
+///
+/// # Errors
+/// The first socket that cannot be had.
+pub fn open(config: &Config) -> Result<Sockets, SocketError> {
+    let mut inherited = Inherited::take()?;
+    let mut warnings = Vec::new();
+    let mut tcp = |what, mine: Vec<TcpListener>, configured: Option<&Listen>| {
+        for socket in &mine {
+            if let (Ok(address), false) = (socket.local_addr(), agrees(socket, configured)) {
+                warnings.push(format!(
+                    "systemd listens on {address} for {what}, the configuration says {}; run \
+                     'systemctl daemon-reload' and restart rstudio-pm",
+                    configured.map_or_else(|| "nothing".to_owned(), shown),
+                ));
+            }
+        }
+        match (mine.is_empty(), configured) {
+            (true, Some(listen)) => Ok(vec![bind(what, listen)?]),
+            (true, None) | (false, _) => Ok(mine),
+        }
+    };
+    let http = tcp("HTTP", inherited.http, config.http.listen.as_ref())?;
+    let https = tcp("HTTPS", inherited.https, config.https.listen.as_ref())?;
+    let redirect = tcp("HTTPRedirect", inherited.redirect, config.http_redirect.listen.as_ref())?;
+    let (admin, admin_path) = match inherited.admin.take() {
+        Some(socket) => (socket, None),
+        None => {
+            let path = admin_path(config);
+            (bind_admin(&path)?, Some(path))
+        }
+    };
+    let sockets = Sockets { http, https, redirect, admin, admin_path, warnings };
+    // tokio requires it.
+    for socket in sockets.http.iter().chain(&sockets.https).chain(&sockets.redirect) {
+        set_nonblocking("TCP", socket.set_nonblocking(true))?;
+    }
+    set_nonblocking("admin", sockets.admin.set_nonblocking(true))?;
+    Ok(sockets)
+}
+
+fn set_nonblocking(name: &str, outcome: std::io::Result<()>) -> Result<(), SocketError> {
+    outcome.map_err(|source| SocketError::Inherited { name: name.to_owned(), source })
+}
+
+/// The gcfg's spelling: `:4242`, `host:port`, `[::1]:443`.
+#[must_use]
+pub fn shown(listen: &Listen) -> String {
+    let (host, port) = (&listen.host, listen.port);
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+fn agrees(socket: &TcpListener, configured: Option<&Listen>) -> bool {
+    configured.is_some_and(|listen| socket.local_addr().is_ok_and(|at| at.port() == listen.port))
+}
+
+/// Binds a TCP address. An empty host is every address, IPv6 and IPv4.
+///
+/// # Errors
+/// In the words the administrator's documents give, with the way out.
+pub fn bind(what: &'static str, configured: &Listen) -> Result<TcpListener, SocketError> {
+    let failed = |error: &Error| SocketError::Tcp {
+        what,
+        address: shown(configured),
+        reason: reason(error),
+        way_out: way_out(error, configured.port),
+    };
+    let addresses: Vec<SocketAddr> = if configured.host.is_empty() {
+        // A socket on :: takes IPv4 too; machines without IPv6 have only the second.
+        vec![
+            (std::net::Ipv6Addr::UNSPECIFIED, configured.port).into(),
+            ([0, 0, 0, 0], configured.port).into(),
+        ]
+    } else {
+        let found = (configured.host.as_str(), configured.port).to_socket_addrs();
+        found.map_err(|e| failed(&e))?.collect()
+    };
+    let mut outcome = Err(Error::new(ErrorKind::AddrNotAvailable, "the host has no address"));
+    for address in addresses {
+        outcome = TcpListener::bind(address);
+        match &outcome {
+            Err(error) if configured.host.is_empty() && no_ipv6(error) => {}
+            Ok(_) | Err(_) => break,
+        }
+    }
+    let socket = outcome.map_err(|e| failed(&e))?;
+    // A second listen(2) only sets the backlog.
+    if let Ok(backlog) = Backlog::new(BACKLOG) {
+        let _ = listen(&socket, backlog);
+    }
+    Ok(socket)
+}
+
+fn no_ipv6(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::Unsupported)
+        || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
+}
+
+fn reason(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        ErrorKind::AddrInUse => "address already in use".to_owned(),
+        ErrorKind::AddrNotAvailable => "cannot assign requested address".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn way_out(error: &Error, port: u16) -> String {
+    match error.kind() {
+        ErrorKind::PermissionDenied => format!(
+            "\nPorts below 1024 need a privilege. Either start rstudio-pm through systemd, which opens port {port} \
+             for it; or run: setcap 'cap_net_bind_service=+ep' /opt/rstudio-pm/bin/rstudio-pm (again after each \
+             upgrade); or choose a port from 1024 up."
+        ),
+        ErrorKind::AddrInUse => format!(
+            "\nAnother program listens on port {port}: 'ss -ltnp sport = :{port}' shows which. Stop it, or choose \
+             another port."
+        ),
+        ErrorKind::AddrNotAvailable => "\nNo network interface of this machine has that address.".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// Binds the admin socket, mode 0660, in place of one a crashed process left.
+fn bind_admin(path: &Path) -> Result<UnixListener, SocketError> {
+    let failed = |reason: String| SocketError::Admin { path: path.to_owned(), reason };
+    if UnixStream::connect(path).is_ok() {
+        return Err(failed("another rstudio-pm answers on it; stop that one first".to_owned()));
+    }
+    match std::fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(format!("the old one cannot be removed: {error}"))),
+    }
+    // The mode must be right from the first moment, not after a chmod.
+    let before = umask(Mode::from_bits_truncate(0o117));
+    let bound = UnixListener::bind(path);
+    umask(before);
+    bound.map_err(|error| {
+        failed(match error.kind() {
+            ErrorKind::PermissionDenied => {
+                format!("{error}; this user must be able to write to the directory (Server.SockFileDir)")
+            }
+            ErrorKind::InvalidInput => {
+                "the path is too long for a socket (107 bytes); shorten Server.SockFileDir".to_owned()
+            }
+            _ => error.to_string(),
+        })
+    })
+}
+
+#[derive(Default)]
+struct Inherited {
+    http: Vec<TcpListener>,
+    https: Vec<TcpListener>,
+    redirect: Vec<TcpListener>,
+    admin: Option<UnixListener>,
+}
+
+impl Inherited {
+    fn take() -> Result<Inherited, SocketError> {
+        // ListenFd removes the variables.
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut fds = ListenFd::from_env();
+        let mut inherited = Inherited::default();
+        let names: Vec<&str> = names.split(':').collect();
+        for i in 0..fds.len() {
+            let name = names.get(i).copied().unwrap_or_default();
+            let failed = |source| SocketError::Inherited { name: name.to_owned(), source };
+            match name {
+                "http" => inherited.http.extend(fds.take_tcp_listener(i).map_err(failed)?),
+                "https" => inherited.https.extend(fds.take_tcp_listener(i).map_err(failed)?),
+                "redirect" => inherited.redirect.extend(fds.take_tcp_listener(i).map_err(failed)?),
+                "admin" => inherited.admin = fds.take_unix_listener(i).map_err(failed)?,
+                _ => {
+                    let source = Error::new(
+                        ErrorKind::InvalidInput,
+                        "FileDescriptorName= must be http, https, redirect or admin",
+                    );
+                    return Err(failed(source));
+                }
+            }
+        }
+        Ok(inherited)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_port_in_use_names_the_listener_and_the_way_out() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = taken.local_addr().expect("bound").port();
+        let error = bind("HTTP", &Listen { host: "127.0.0.1".to_owned(), port }).expect_err("taken");
+        let text = error.to_string();
+        let start = format!(
+            "Could not initialize the HTTP listener: listen tcp 127.0.0.1:{port}: bind: address already in use\n"
+        );
+        assert!(text.starts_with(&start), "{text}");
+        assert!(text.contains("ss -ltnp"), "{text}");
+    }
+
+    #[test]
+    fn a_privileged_port_gets_the_documented_text_and_three_ways_out() {
+        let error = Error::from(ErrorKind::PermissionDenied);
+        let text = SocketError::Tcp {
+            what: "HTTP",
+            address: shown(&Listen { host: String::new(), port: 80 }),
+            reason: reason(&error),
+            way_out: way_out(&error, 80),
+        }
+        .to_string();
+        let documented = "Could not initialize the HTTP listener: listen tcp :80: bind: permission denied\n";
+        assert!(text.starts_with(documented), "{text}");
+        assert!(text.contains("systemd") && text.contains("setcap") && text.contains("1024 up"), "{text}");
+    }
+
+    #[test]
+    fn the_admin_socket_is_0660_replaces_a_stale_one_and_never_a_live_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("rstudio-pm.sock");
+        drop(bind_admin(&path).expect("bound"));
+        let alive = bind_admin(&path).expect("the stale one is replaced");
+        let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o660);
+        let error = bind_admin(&path).expect_err("somebody answers");
+        assert!(error.to_string().contains("another rstudio-pm"), "{error}");
+        drop(alive);
+    }
+}

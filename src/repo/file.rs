@@ -1,21 +1,29 @@
 //! A package file: found by point and path, served from storage or from a flight.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 
-use super::{Repo, RepoError};
+use super::flight::{self, FlightError, Landed, Outcome, Passenger, Ticket};
+use super::{Repo, RepoError, owner};
+use crate::config::StorageClass;
+use crate::db;
+use crate::db::file::FileState;
+use crate::db::life::FoundFile;
+use crate::model::change::LifeState;
 use crate::model::digest::Sha256;
-use crate::model::ids::FileId;
-use crate::model::point::Point;
+use crate::model::ids::SourceId;
+use crate::model::point::{Point, PointTree};
+use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
+use crate::storage::{Blob, Content, Key, StorageError};
+use crate::upstream::UpstreamError;
 
 /// A file that exists at a point; nothing was read or fetched yet.
 #[derive(Clone, Debug)]
 pub struct Located {
-    /// Row id.
-    pub file: FileId,
     /// The package.
     pub package: String,
     /// The version.
@@ -34,6 +42,10 @@ pub struct Located {
     pub identity: String,
     /// Publication time: `Last-Modified`.
     pub modified: Option<Timestamp>,
+    /// The source whose tree has it.
+    source: SourceId,
+    /// The row.
+    found: FoundFile,
 }
 
 /// How a client's bytes come.
@@ -56,9 +68,53 @@ pub struct OpenFile {
     pub body: FileBody,
 }
 
+/// Located files that are in storage, by where they were asked for. A tree's step never changes, and what is stored
+/// stays where it is, so an entry is right for as long as it is kept.
+pub(super) type Cache = quick_cache::sync::Cache<Wanted, Located>;
+
+/// Entries of the [`Cache`]; each takes some hundred bytes.
+pub(super) const CACHED: usize = 20_000;
+
+/// What a located file is cached by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Wanted {
+    trees: Vec<PointTree>,
+    file: String,
+    archive: bool,
+}
+
+impl Located {
+    fn new(package: &str, source: SourceId, found: FoundFile) -> Located {
+        Located {
+            package: package.to_owned(),
+            version: found.version.clone(),
+            name: found.name.clone(),
+            archived: found.state == LifeState::Archived,
+            size: found.size.and_then(|size| u64::try_from(size).ok()),
+            sha256: found.sha256,
+            stored: found.file_state == FileState::Stored,
+            identity: format!("{source}-{package}-{}-{}", found.version, found.revision),
+            modified: found.published_at,
+            source,
+            found,
+        }
+    }
+
+    /// The blob, when the row says that there is one.
+    fn key(&self) -> Option<Key> {
+        let class = self.found.class.as_deref()?;
+        let class = StorageClass::ALL.into_iter().find(|c| c.as_str() == class)?;
+        self.sha256.filter(|_| self.stored).map(|digest| Key::Package(class, digest))
+    }
+}
+
 impl Repo {
-    /// Finds `src/contrib[/path]/{file}` or `src/contrib/Archive/{package}/{file}` at a point. `archive` says which;
-    /// a current release also answers under `Archive/`. The earliest subscription that has the name decides.
+    /// Finds `src/contrib[/path]/{file}` or `src/contrib/Archive/{package}/{file}` at a point. `archive` says which
+    /// address was used; either answers for a release in either state, so that an index read a minute before a new
+    /// version came still leads to its files. The owner of the name alone decides.
+    ///
+    /// # Errors
+    /// [`RepoError::NotFound`], or the database.
     pub async fn locate(
         &self,
         point: &Point,
@@ -67,13 +123,139 @@ impl Repo {
         file: &str,
         archive: bool,
     ) -> Result<Located, RepoError> {
-        let _ = (point, package, version, file, archive);
-        todo!()
+        let wanted = Wanted { trees: point.trees.clone(), file: file.to_owned(), archive };
+        if let Some(located) = self.located.get(&wanted) {
+            return Ok(located);
+        }
+        let (trees, name, path_and_file) = (point.trees.clone(), package.to_owned(), file.to_owned());
+        let found = self
+            .state
+            .db
+            .read(move |c| {
+                let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(None) };
+                let file = path_and_file.rsplit('/').next().unwrap_or_default();
+                let preferred = if archive { LifeState::Archived } else { LifeState::Listed };
+                let mut found = None;
+                for state in [Some(preferred), None] {
+                    if found.is_none() {
+                        found = db::life::find_file(c, tree.tree, tree.seq, state, &name, file)?;
+                    }
+                }
+                Ok(found.map(|found| (tree.source, found)))
+            })
+            .await?;
+        let Some((source, found)) = found else {
+            return Err(RepoError::NotFound(format!("there is no {package} {version} in this snapshot")));
+        };
+        let located = Located::new(package, source, found);
+        if located.stored {
+            self.located.insert(wanted, located.clone());
+        }
+        Ok(located)
     }
 
-    /// Opens a located file, whole or a range (byte positions, end exclusive, inside the file).
+    /// Opens a located file, whole or a range (byte positions, end exclusive, inside the file). What is not in
+    /// storage is fetched from its mirror while it is served.
+    ///
+    /// # Errors
+    /// [`RepoError::Upstream`] when the mirror cannot give it now, [`RepoError::NotFound`] when it has it no more.
     pub async fn open(&self, located: &Located, range: Option<Range<u64>>) -> Result<OpenFile, RepoError> {
-        let _ = (located, range);
-        todo!()
+        if let Some(key) = located.key() {
+            match self.from_storage(&key, range.clone()).await {
+                Err(RepoError::Storage(StorageError::NotFound(object))) => {
+                    tracing::error!(%object, file = %located.name, "a stored package is gone from storage; fetching it again");
+                }
+                answer => return answer,
+            }
+        }
+        let passenger = self.board(located)?;
+        let mut progress = passenger.flight.progress.clone();
+        let seen = progress
+            .wait_for(|p| p.can_answer())
+            .await
+            .map_err(|_| RepoError::Storage(StorageError::Other("the server stops".to_owned())))?
+            .clone();
+        match seen.outcome {
+            Some(Outcome::Failed(error)) => return Err(error.into()),
+            Some(Outcome::Landed(Landed::Stored(key))) => return self.from_storage(&key, range).await,
+            Some(Outcome::Landed(Landed::Passed)) | None => {}
+        }
+        Ok(from_flight(passenger, seen.size, range))
+    }
+
+    async fn from_storage(&self, key: &Key, range: Option<Range<u64>>) -> Result<OpenFile, RepoError> {
+        let Blob { size, content } = self.state.storage.get(key, range.clone()).await?;
+        let body = match content {
+            Content::Memory(bytes) => FileBody::Memory(bytes),
+            Content::Stream(stream) => FileBody::Stream(stream.map_err(RepoError::from).boxed()),
+        };
+        Ok(OpenFile { size: Some(size), range, body })
+    }
+
+    fn board(&self, located: &Located) -> Result<Passenger, RepoError> {
+        let catalog = self.state.catalog.get();
+        let kind = catalog.sources.iter().find(|s| s.id == located.source).map(|s| s.kind);
+        let (url, class) = match kind {
+            Some(SourceKind::Cran) => (&self.state.config.cran.url, StorageClass::Cran),
+            Some(
+                SourceKind::CranSnapshot
+                | SourceKind::CuratedCran
+                | SourceKind::Bioconductor
+                | SourceKind::Local
+                | SourceKind::Git
+                | SourceKind::Pypi
+                | SourceKind::CuratedPypi
+                | SourceKind::LocalPython
+                | SourceKind::GitPython,
+            )
+            | None => {
+                let missing = format!("the bytes of {} are not in storage and have no upstream", located.name);
+                return Err(RepoError::Storage(StorageError::NotFound(missing)));
+            }
+        };
+        let mirror = self.state.upstream.mirror(url);
+        let mirror = mirror.map_err(|source| RepoError::Upstream { source, retry_after: 60 })?;
+        let (stale, source) = (self.stale.clone(), located.source);
+        let ticket = || {
+            Ticket::new(
+                &located.found,
+                &located.package,
+                mirror,
+                class,
+                self.state.clone(),
+                self.learner.clone(),
+                Arc::new(move || stale.call(source)),
+            )
+        };
+        Ok(self.flights.board(located.found.file, ticket)?)
+    }
+}
+
+/// A client's view of a flight. A range that is far from what is written is not waited for: all is sent (RFC 9110
+/// section 14.2 leaves that to the server).
+fn from_flight(passenger: Passenger, size: Option<u64>, range: Option<Range<u64>>) -> OpenFile {
+    let range = range.filter(|range| size.is_some() && flight::near(&passenger.flight, range.start));
+    let wanted = range.clone().unwrap_or(0..size.unwrap_or(u64::MAX));
+    let stream = flight::read(passenger, wanted).map_err(RepoError::from).boxed();
+    OpenFile { size, range, body: FileBody::Stream(stream) }
+}
+
+impl From<FlightError> for RepoError {
+    fn from(error: FlightError) -> RepoError {
+        match error {
+            FlightError::Missing(what) => RepoError::NotFound(what),
+            FlightError::Mismatch(reason) => RepoError::Upstream {
+                source: UpstreamError::Refused { url: "the mirror".to_owned(), reason },
+                retry_after: 60,
+            },
+            FlightError::Upstream(source) => {
+                let retry_after = match &source {
+                    UpstreamError::Unavailable { retry_after, .. } => retry_after.unwrap_or(30),
+                    UpstreamError::Missing(_) | UpstreamError::Refused { .. } => 60,
+                };
+                RepoError::Upstream { source, retry_after }
+            }
+            FlightError::Storage(reason) => RepoError::Storage(StorageError::Other(reason)),
+        }
     }
 }

@@ -4,12 +4,15 @@ pub mod edit;
 pub mod error;
 pub mod file;
 mod find;
+mod flight;
 pub mod gc;
 pub mod index;
 pub mod info;
+mod learn;
 mod owner;
 mod point;
 mod render;
+mod stale;
 
 pub use error::RepoError;
 
@@ -25,12 +28,31 @@ pub struct Repo {
     closing: Arc<tokio::sync::Mutex<()>>,
     indexes: Arc<index::Cache>,
     uploads: Arc<edit::Uploads>,
+    located: Arc<file::Cache>,
+    flights: flight::Flights,
+    learner: learn::Learner,
+    stale: stale::Stale,
 }
 
 impl Repo {
-    /// On the shared handles.
+    /// On the shared handles. Called inside the runtime: it starts the task that writes down what fetches learn.
     #[must_use]
     pub fn new(state: Arc<State>) -> Repo {
-        Repo { state, closing: Arc::default(), indexes: Arc::default(), uploads: Arc::default() }
+        Repo {
+            closing: Arc::default(),
+            indexes: Arc::default(),
+            uploads: Arc::default(),
+            located: Arc::new(file::Cache::new(file::CACHED)),
+            flights: flight::Flights::default(),
+            learner: learn::Learner::start(state.db.clone()),
+            stale: stale::Stale::default(),
+            state,
+        }
+    }
+
+    /// What to do when a mirror turns out to be newer, or older, than our index of it: called at most once a
+    /// minute for each source.
+    pub fn on_stale(&self, act: impl Fn(crate::model::ids::SourceId) + Send + Sync + 'static) {
+        self.stale.set(Box::new(act));
     }
 }

@@ -1,14 +1,53 @@
+<<<<<<< HEAD
 //! `/__api__/admin/v1/…`: what an administrator may ask, on the admin socket only.
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+=======
+//! `/__api__/admin/v1/…`: what an administrator may ask, on the admin socket only. One file per noun.
+//!
+//! This file is the table of the admin addresses; `docs/api/admin.json` (OpenAPI) describes the same ones.
+
+mod job;
+pub mod openapi;
+mod package;
+mod repo;
+mod source;
+mod upload;
+
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+>>>>>>> 1284fc9 (repo, http: flights and the admin API)
 
 use super::app::App;
 use super::body::Body;
 use super::error::Failure;
 use super::listener::Peer;
+<<<<<<< HEAD
 use super::response::{self, Tongue};
 use super::target::Query;
+=======
+use super::request;
+use super::response::{self, Tongue};
+use super::target::Query;
+use crate::repo::edit::{Actor, OnExisting};
+
+/// The largest JSON body, in bytes.
+const JSON_LIMIT: usize = 1 << 20;
+
+/// One admin request on its way through a handler.
+struct Call<'a> {
+    app: &'a App,
+    query: &'a Query,
+    actor: Actor,
+    body: Incoming,
+}
+
+type Answered = Result<Response<Body>, Failure>;
+>>>>>>> 1284fc9 (repo, http: flights and the admin API)
 
 /// Answers one admin request; `path` is decoded and without the prefix: `repos/cran`.
 pub async fn answer(
@@ -18,6 +57,98 @@ pub async fn answer(
     path: &str,
     query: &Query,
 ) -> Response<Body> {
+<<<<<<< HEAD
     let _ = (app, peer, request, path, query);
     response::failure(&Failure::not_found("there is nothing at this address"), Tongue::Json)
+=======
+    let (Parts { method, .. }, body) = request.into_parts();
+    let writes = method != Method::GET && method != Method::HEAD;
+    let actor = Actor(if writes { who(peer).await } else { String::new() });
+    let named = actor.0.clone();
+    let answered = dispatch(&method, path, Call { app, query, actor, body }).await;
+    let response = answered.unwrap_or_else(|failure| response::failure(&failure, Tongue::Json));
+    if writes {
+        tracing::info!(by = %named, %method, path, status = response.status().as_u16(), "admin request");
+    }
+    response
+}
+
+async fn dispatch(method: &Method, path: &str, call: Call<'_>) -> Answered {
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    match (method.as_str(), segments.as_slice()) {
+        ("GET", ["sources"]) => source::list(call).await,
+        ("POST", ["sources"]) => source::create(call).await,
+        ("GET", ["sources", name]) => source::info(call, name).await,
+        ("PATCH", ["sources", name]) => source::edit(call, name).await,
+        ("DELETE", ["sources", name]) => source::delete(call, name).await,
+        ("GET", ["sources", name, "packages"]) => package::of_source(call, name).await,
+        ("POST", ["sources", name, "packages"]) => package::add(call, name).await,
+        ("POST", ["sources", name, "packages", "remove"]) => package::remove(call, name).await,
+        ("GET", ["repos"]) => repo::list(call).await,
+        ("POST", ["repos"]) => repo::create(call).await,
+        ("GET", ["repos", name]) => repo::info(call, name).await,
+        ("PATCH", ["repos", name]) => repo::edit(call, name).await,
+        ("DELETE", ["repos", name]) => repo::delete(call, name).await,
+        ("GET", ["repos", name, "packages"]) => package::of_repo(call, name).await,
+        ("POST", ["repos", name, "sources"]) => repo::subscribe(call, name).await,
+        ("PUT", ["repos", name, "sources"]) => repo::reorder(call, name).await,
+        ("DELETE", ["repos", name, "sources", source]) => repo::unsubscribe(call, name, source).await,
+        ("POST", ["uploads"]) => upload::take(call).await,
+        ("POST", ["sync"]) => job::sync(call).await,
+        ("GET", ["jobs"]) => Ok(job::running(&call)),
+        ("GET", ["jobs", id]) => job::get(&call, id),
+        ("GET", ["openapi.json"]) => Ok(response::json(StatusCode::OK, &openapi::document())),
+        (_, known) => Err(unknown(known)),
+    }
+}
+
+/// 405 where another method is answered, else 404.
+fn unknown(segments: &[&str]) -> Failure {
+    match segments {
+        ["sources"] | ["repos"] => Failure::method("GET, POST"),
+        ["sources", _] | ["repos", _] => Failure::method("GET, PATCH, DELETE"),
+        ["sources", _, "packages"] => Failure::method("GET, POST"),
+        ["repos", _, "sources"] => Failure::method("POST, PUT"),
+        ["repos", _, "sources", _] => Failure::method("DELETE"),
+        ["uploads"] | ["sync"] | ["sources", _, "packages", "remove"] => Failure::method("POST"),
+        ["repos", _, "packages"] | ["jobs"] | ["jobs", _] | ["openapi.json"] => Failure::method("GET"),
+        _ => Failure::not_found("the admin API has nothing at this address; rspm and server may differ in version"),
+    }
+}
+
+/// The user behind a request, as the kernel tells it: `alice (uid 1000)`.
+async fn who(peer: Peer) -> String {
+    let Peer::Unix { uid, .. } = peer else { return "unknown".to_owned() };
+    let lookup = tokio::task::spawn_blocking(move || {
+        // A user that has no name any more is still told by number.
+        nix::unistd::User::from_uid(uid.into()).ok().flatten().map(|user| user.name)
+    });
+    match lookup.await.ok().flatten() {
+        Some(name) => format!("{name} (uid {uid})"),
+        None => format!("uid {uid}"),
+    }
+}
+
+fn ok<T: Serialize>(value: &T) -> Answered {
+    Ok(response::json(StatusCode::OK, value))
+}
+
+impl Call<'_> {
+    /// The JSON body.
+    async fn json<T: DeserializeOwned>(self) -> Result<(T, Actor), Failure> {
+        let bytes = request::read(self.body, JSON_LIMIT, self.app.limits.body_pause).await?;
+        let value = serde_json::from_slice(&bytes)
+            .map_err(|e| Failure::bad_request(format!("the body is not the JSON expected here: {e}")))?;
+        Ok((value, self.actor))
+    }
+}
+
+fn on_existing(succeed: bool) -> OnExisting {
+    if succeed { OnExisting::Succeed } else { OnExisting::Fail }
+}
+
+/// A name that an administrator gives to something new.
+fn name(text: &str) -> Result<crate::model::name::Name, Failure> {
+    text.parse().map_err(|e: crate::model::name::BadName| Failure::bad_request(e.to_string()))
+>>>>>>> 1284fc9 (repo, http: flights and the admin API)
 }

@@ -1,0 +1,49 @@
+//! Jobs: start a sync, see how far it is.
+
+use http::{Response, StatusCode};
+
+use super::{Answered, Call, ok};
+use crate::api::job::{Job, JobStatus, StartSync};
+use crate::http::body::Body;
+use crate::http::error::Failure;
+use crate::http::response;
+use crate::jobs::{self, JobState, Started};
+use crate::model::source::UnknownSourceKind;
+
+fn wire(job: &jobs::Job, attached: bool) -> Job {
+    let state = job.state.borrow().clone();
+    let (status, message, done, total) = match state {
+        JobState::Running(progress) => (JobStatus::Running, progress.phase, progress.done, progress.total),
+        JobState::Done(sentence) => (JobStatus::Done, sentence, 0, None),
+        JobState::Failed(reason) => (JobStatus::Failed, reason, 0, None),
+    };
+    Job { id: job.id, key: job.key.clone(), started: job.started_at.to_string(), attached, status, message, done, total }
+}
+
+/// `POST /sync`.
+pub(super) async fn sync(call: Call<'_>) -> Answered {
+    let app = call.app;
+    let (body, _): (StartSync, _) = call.json().await?;
+    let kind = body.kind.parse().map_err(|e: UnknownSourceKind| Failure::bad_request(e.to_string()))?;
+    let started = app.sync.start(kind).map_err(|e| Failure::bad_request(e.to_string()))?;
+    let job = match &started {
+        Started::New(job) => wire(job, false),
+        Started::Attached(job) => wire(job, true),
+    };
+    Ok(response::json(StatusCode::ACCEPTED, &job))
+}
+
+/// `GET /jobs`.
+pub(super) fn running(call: &Call<'_>) -> Response<Body> {
+    let jobs: Vec<Job> = call.app.state.jobs.running().iter().map(|job| wire(job, false)).collect();
+    response::json(StatusCode::OK, &jobs)
+}
+
+/// `GET /jobs/{id}`.
+pub(super) fn get(call: &Call<'_>, id: &str) -> Answered {
+    let job = id.parse().ok().and_then(|id| call.app.state.jobs.get(id));
+    match job {
+        Some(job) => ok(&wire(&job, false)),
+        None => Err(Failure::not_found("there is no such job; those that ended are kept for an hour")),
+    }
+}

@@ -1,0 +1,94 @@
+//! Packages: pages of a listing, adding uploads to a source, removing.
+
+use super::{Answered, Call, ok};
+use crate::api::package::{Package, Packages};
+use crate::api::source::{
+    AddPackages, AddedPackage, AddedPackages, Outcome, RemovePackage, RemovedPackage,
+};
+use crate::http::error::Failure;
+use crate::model::point::Point;
+use crate::model::snapshot::Snapshot;
+use crate::repo::edit::{Added, OnExisting, Scope};
+use crate::repo::info::PackageQuery;
+
+/// The largest page.
+const MOST: usize = 10_000;
+
+/// `GET /sources/{name}/packages?search=&count=&page=`.
+pub(super) async fn of_source(call: Call<'_>, name: &str) -> Answered {
+    let point = call.app.repo.source_point(name)?;
+    page(&call, &point).await
+}
+
+/// `GET /repos/{name}/packages?search=&count=&page=`.
+pub(super) async fn of_repo(call: Call<'_>, name: &str) -> Answered {
+    let point = call.app.repo.point(name, Snapshot::Latest).await?;
+    page(&call, &point).await
+}
+
+async fn page(call: &Call<'_>, point: &Point) -> Answered {
+    let count = call.query.number("count", MOST)?.unwrap_or(100).max(1);
+    let page = call.query.number("page", usize::MAX)?.unwrap_or(1).max(1);
+    let query = PackageQuery {
+        part: call.query.get("search").unwrap_or_default().to_owned(),
+        name: None,
+        exact_first: true,
+        limit: count,
+        offset: (page - 1).saturating_mul(count),
+    };
+    let found = call.app.repo.package_list(point, query).await?;
+    let catalog = call.app.state.catalog.get();
+    let source = |id| catalog.source_by_id(id).map(|s| s.name.to_string()).unwrap_or_default();
+    let packages = found.packages.into_iter().map(|row| Package {
+        name: row.name,
+        version: row.version,
+        source: source(row.source),
+        published: row.published_at.map(|at| at.to_string()),
+    });
+    ok(&Packages {
+        total: i64::try_from(found.total).unwrap_or(i64::MAX),
+        page: i64::try_from(page).unwrap_or(i64::MAX),
+        packages: packages.collect(),
+    })
+}
+
+/// `POST /sources/{name}/packages`.
+pub(super) async fn add(call: Call<'_>, name: &str) -> Answered {
+    let app = call.app;
+    let (body, actor): (AddPackages, _) = call.json().await?;
+    let existing = match (body.replace, body.succeed_on_existing) {
+        (false, false) => OnExisting::Fail,
+        (false, true) => OnExisting::Succeed,
+        (true, false) => OnExisting::Replace,
+        (true, true) => {
+            return Err(Failure::bad_request("choose one of replace and succeed_on_existing"));
+        }
+    };
+    let (tx, added) = app.repo.add(name, &body.uploads, existing, &actor).await?;
+    let packages = added.into_iter().map(|(upload, added)| AddedPackage {
+        file: upload.file,
+        name: upload.package,
+        version: upload.version,
+        sha256: upload.sha256.to_string(),
+        size: upload.size,
+        outcome: match added {
+            Added::New => Outcome::Added,
+            Added::Replaced => Outcome::Replaced,
+            Added::Existing => Outcome::Existing,
+        },
+    });
+    ok(&AddedPackages { transaction: tx.map(|id| id.0), packages: packages.collect() })
+}
+
+/// `POST /sources/{name}/packages/remove`.
+pub(super) async fn remove(call: Call<'_>, name: &str) -> Answered {
+    let app = call.app;
+    let (body, actor): (RemovePackage, _) = call.json().await?;
+    let scope = match body.scope.as_str() {
+        "all" => Scope::All,
+        "current" => Scope::Current,
+        version => Scope::Version(version.to_owned()),
+    };
+    let versions = app.repo.remove(name, &body.name, scope, &body.comment, &actor).await?;
+    ok(&RemovedPackage { name: body.name, versions })
+}

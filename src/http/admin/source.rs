@@ -1,0 +1,85 @@
+//! Sources: list, create, show, rename, delete.
+
+use http::StatusCode;
+
+use super::{Answered, Call, name, ok, on_existing};
+use crate::api::source::{CreateSource, EditSource, Source, Transaction};
+use crate::http::app::App;
+use crate::http::error::Failure;
+use crate::http::response;
+use crate::model::source::{SourceKind, UnknownSourceKind};
+use crate::repo::info::SourceInfo;
+
+fn kind(text: &str) -> Result<SourceKind, Failure> {
+    text.parse().map_err(|e: UnknownSourceKind| Failure::bad_request(e.to_string()))
+}
+
+fn wire(info: SourceInfo) -> Source {
+    Source {
+        id: info.source.id.0,
+        name: info.source.name.to_string(),
+        kind: info.source.kind.to_string(),
+        type_label: info.source.kind.label().to_owned(),
+        created: info.source.created_at.to_string(),
+        packages: i64::try_from(info.packages).unwrap_or(i64::MAX),
+        last_transaction: info.last.map(|tx| Transaction {
+            id: tx.id.0,
+            at: tx.at.to_string(),
+            added: tx.counts.added,
+            updated: tx.counts.updated,
+            archived: tx.counts.archived,
+            removed: tx.counts.removed,
+        }),
+    }
+}
+
+async fn show(app: &App, name: &str) -> Result<Source, Failure> {
+    Ok(wire(app.repo.source_info(name).await?))
+}
+
+/// `GET /sources?repo=&type=`.
+pub(super) async fn list(call: Call<'_>) -> Answered {
+    let wanted = call.query.get("type").map(kind).transpose()?;
+    let repo = call.query.get("repo");
+    if let Some(repo) = repo {
+        super::repo::known(call.app, repo)?;
+    }
+    let catalog = call.app.state.catalog.get();
+    let mut sources = Vec::new();
+    for source in catalog.sources.iter().filter(|s| wanted.is_none_or(|kind| kind == s.kind)) {
+        let info = call.app.repo.source_info(source.name.as_str()).await?;
+        if repo.is_none_or(|repo| info.repos.iter().any(|name| name == repo)) {
+            sources.push(wire(info));
+        }
+    }
+    ok(&sources)
+}
+
+/// `POST /sources`.
+pub(super) async fn create(call: Call<'_>) -> Answered {
+    let app = call.app;
+    let (body, _): (CreateSource, _) = call.json().await?;
+    let name = name(&body.name)?;
+    app.repo.create_source(&name, kind(&body.kind)?, on_existing(body.succeed_on_existing)).await?;
+    Ok(response::json(StatusCode::CREATED, &show(app, name.as_str()).await?))
+}
+
+/// `GET /sources/{name}`.
+pub(super) async fn info(call: Call<'_>, name: &str) -> Answered {
+    ok(&show(call.app, name).await?)
+}
+
+/// `PATCH /sources/{name}`.
+pub(super) async fn edit(call: Call<'_>, old: &str) -> Answered {
+    let app = call.app;
+    let (body, _): (EditSource, _) = call.json().await?;
+    let new = name(&body.new_name)?;
+    app.repo.rename_source(old, &new).await?;
+    ok(&show(app, new.as_str()).await?)
+}
+
+/// `DELETE /sources/{name}`.
+pub(super) async fn delete(call: Call<'_>, name: &str) -> Answered {
+    call.app.repo.delete_source(name).await?;
+    ok(&serde_json::json!({ "deleted": name }))
+}

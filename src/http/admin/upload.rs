@@ -1,0 +1,31 @@
+//! Uploads: a package archive as the body of a request, checked and stored before it is answered.
+
+use http::StatusCode;
+
+use super::{Answered, Call};
+use crate::api::upload::Upload;
+use crate::http::error::Failure;
+use crate::http::{request, response};
+
+/// The largest archive, in bytes.
+const LIMIT: u64 = 10 << 30;
+
+/// `POST /uploads?file=`.
+pub(super) async fn take(call: Call<'_>) -> Answered {
+    let file = call.query.get("file").filter(|file| !file.is_empty()).ok_or_else(|| {
+        Failure::bad_request("the parameter file is missing: the name of the file that is handed in")
+    })?;
+    let body = request::stream(call.body, LIMIT, call.app.limits.body_pause);
+    let upload = call.app.repo.upload(file, body).await?;
+    Ok(response::json(
+        StatusCode::CREATED,
+        &Upload {
+            id: upload.id,
+            file: upload.file,
+            name: upload.package,
+            version: upload.version,
+            sha256: upload.sha256.to_string(),
+            size: upload.size,
+        },
+    ))
+}

@@ -1,0 +1,119 @@
+//! Flights: one upstream request for each file and node, however many clients wait (data model, section 6).
+//!
+//! A flight belongs to its own task, never to a client. The task writes a spool file and says how far it is;
+//! every client reads the spool up to what is released. The last 64 kB are released when size and checksum are
+//! right, so no client ever holds a whole file that is not what the index promised.
+
+mod board;
+mod host;
+mod pilot;
+mod progress;
+mod reader;
+mod spool;
+mod verify;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::model::ids::FileId;
+use crate::storage::Key;
+use crate::upstream::UpstreamError;
+
+pub(super) use board::Ticket;
+pub(super) use progress::{Outcome, Progress};
+pub(super) use reader::{near, read};
+
+/// What is not released before the file is verified.
+const HELD_BACK: u64 = 64 << 10;
+/// Flights under way at one time.
+const FLIGHTS: usize = 64;
+/// How long a file that upstream does not have is not asked for again.
+const MISSING_FOR: Duration = Duration::from_secs(60);
+
+/// Flights under way, and what is remembered of failed ones; cloning shares it.
+#[derive(Clone)]
+pub(super) struct Flights {
+    table: Arc<Mutex<HashMap<FileId, Arc<Flight>>>>,
+    missing: Arc<Mutex<HashMap<FileId, (std::time::Instant, FlightError)>>>,
+    slots: Arc<Semaphore>,
+    hosts: host::Hosts,
+}
+
+impl Default for Flights {
+    fn default() -> Flights {
+        Flights {
+            table: Arc::default(),
+            missing: Arc::default(),
+            slots: Arc::new(Semaphore::new(FLIGHTS)),
+            hosts: host::Hosts::default(),
+        }
+    }
+}
+
+/// One file on its way.
+pub(super) struct Flight {
+    /// How far it is.
+    pub(super) progress: watch::Receiver<Progress>,
+    /// The spool, for reading at a position; there before the first byte is released.
+    spool: Mutex<Option<Arc<File>>>,
+    /// Bytes that found no place on a full disk: those after the spool's end.
+    tail: Mutex<Vec<Bytes>>,
+    /// Clients that wait for it.
+    passengers: AtomicUsize,
+    /// A client came or left.
+    boarding: Notify,
+}
+
+/// Why a flight ended without the file.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum FlightError {
+    /// Upstream does not have it, nor in its archive.
+    #[error("{0}")]
+    Missing(String),
+    /// Upstream has other bytes under this name: it is newer, or older, than the index.
+    #[error("{0}")]
+    Mismatch(String),
+    /// Upstream cannot give it now.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The spool or the storage failed.
+    #[error("{0}")]
+    Storage(String),
+}
+
+/// A client that waits: counted while it lives.
+pub(super) struct Passenger {
+    /// What it waits for.
+    pub(super) flight: Arc<Flight>,
+}
+
+impl Passenger {
+    fn new(flight: Arc<Flight>) -> Passenger {
+        flight.passengers.fetch_add(1, Ordering::SeqCst);
+        flight.boarding.notify_waiters();
+        Passenger { flight }
+    }
+}
+
+impl Drop for Passenger {
+    fn drop(&mut self) {
+        self.flight.passengers.fetch_sub(1, Ordering::SeqCst);
+        self.flight.boarding.notify_waiters();
+    }
+}
+
+/// Where verified bytes went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Landed {
+    /// Into storage.
+    Stored(Key),
+    /// Only to those who waited: the disk is full.
+    Passed,
+}

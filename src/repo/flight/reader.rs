@@ -1,0 +1,91 @@
+//! The reading end of a flight: a client's bytes, as far as they are released.
+
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::{BoxStream, StreamExt, unfold};
+
+use super::{Flight, FlightError, Passenger};
+
+/// Bytes read at once.
+const CHUNK: u64 = 256 << 10;
+/// A range that begins this far behind what is written is waited for.
+const NEAR: u64 = 1 << 20;
+
+/// Whether a range from `start` on can be answered from this flight without a long wait.
+pub(in crate::repo) fn near(flight: &Flight, start: u64) -> bool {
+    start <= flight.progress.borrow().written + NEAR
+}
+
+/// The bytes of `range`, each piece as soon as it is released. An error ends the stream: the client must not take
+/// what it has for the whole.
+pub(in crate::repo) fn read(
+    passenger: Passenger,
+    range: Range<u64>,
+) -> BoxStream<'static, Result<Bytes, FlightError>> {
+    unfold(Some((passenger, range)), |state| async move {
+        let (passenger, range) = state?;
+        if range.start >= range.end {
+            return None;
+        }
+        match piece(&passenger.flight, &range).await {
+            Ok(Some(bytes)) => {
+                let next = range.start + bytes.len() as u64..range.end;
+                Some((Ok(bytes), Some((passenger, next))))
+            }
+            Ok(None) => None,
+            Err(error) => Some((Err(error), None)),
+        }
+    })
+    .boxed()
+}
+
+/// The next piece of the range; `None` at the end of a file whose size nobody told.
+async fn piece(flight: &Arc<Flight>, range: &Range<u64>) -> Result<Option<Bytes>, FlightError> {
+    let mut progress = flight.progress.clone();
+    let seen = progress
+        .wait_for(|p| p.released() > range.start || p.outcome.is_some())
+        .await
+        .map_err(|_| FlightError::Storage("the fetch was given up while the server stops".to_owned()))?
+        .clone();
+    if seen.released() <= range.start {
+        return match seen.failure() {
+            Some(error) => Err(error.clone()),
+            None if range.end == u64::MAX => Ok(None),
+            None => Err(FlightError::Mismatch("upstream's file is shorter than it said".to_owned())),
+        };
+    }
+    let end = seen.released().min(range.end).min(range.start + CHUNK);
+    if range.start >= seen.spooled {
+        return Ok(Some(from_tail(flight, range.start - seen.spooled, end - range.start)));
+    }
+    let (start, end) = (range.start, end.min(seen.spooled));
+    let gone = || FlightError::Storage("the spool of a fetch is not there".to_owned());
+    let file = flight.spool.lock().clone().ok_or_else(gone)?;
+    let read = move || {
+        let mut piece = vec![0; usize::try_from(end - start).unwrap_or(0)];
+        file.read_exact_at(&mut piece, start).map(|()| Bytes::from(piece))
+    };
+    tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|_| gone())?
+        .map(Some)
+        .map_err(|e| FlightError::Storage(format!("reading a spool: {e}")))
+}
+
+/// Bytes from `skip` on behind the spool's end, at most `length` of them, never none.
+fn from_tail(flight: &Flight, mut skip: u64, length: u64) -> Bytes {
+    let tail = flight.tail.lock();
+    for chunk in tail.iter() {
+        let size = chunk.len() as u64;
+        if skip < size {
+            let start = usize::try_from(skip).unwrap_or(0);
+            let end = usize::try_from((skip + length).min(size)).unwrap_or(chunk.len());
+            return chunk.slice(start..end);
+        }
+        skip -= size;
+    }
+    Bytes::new()
+}

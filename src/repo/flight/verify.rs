@@ -1,0 +1,100 @@
+//! Whether bytes are what the index promised: MD5 and size where it has them, else size, gzip CRC and DESCRIPTION.
+
+use std::fs::File;
+use std::io::{BufReader, Seek};
+
+use super::FlightError;
+use crate::model::digest::{Md5, Sha256};
+use crate::r::archive;
+
+/// What the index, or an earlier fetch, says of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Promise {
+    /// The file's name in URLs.
+    pub(super) name: String,
+    /// Bytes.
+    pub(super) size: Option<u64>,
+    /// MD5 of the index.
+    pub(super) md5: Option<Md5>,
+    /// Digest of the bytes we had before they were evicted.
+    pub(super) sha256: Option<Sha256>,
+}
+
+/// What a flight brought.
+#[derive(Clone, Debug)]
+pub(super) struct Brought {
+    /// Bytes.
+    pub(super) size: u64,
+    /// Their MD5.
+    pub(super) md5: Md5,
+    /// Their digest.
+    pub(super) sha256: Sha256,
+}
+
+impl Promise {
+    /// The size upstream declares must be the index's, before a single byte is taken.
+    pub(super) fn accepts_size(&self, declared: Option<u64>) -> Result<(), FlightError> {
+        match (self.size, declared) {
+            (Some(ours), Some(theirs)) if ours != theirs => Err(self.differs(&format!("{theirs} bytes, not {ours}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks what can be checked without reading the file again. True when that proves the bytes.
+    pub(super) fn accepts(&self, brought: &Brought) -> Result<bool, FlightError> {
+        self.accepts_size(Some(brought.size))?;
+        if let Some(md5) = self.md5.filter(|md5| *md5 != brought.md5) {
+            return Err(self.differs(&format!("MD5 {}, not {md5}", brought.md5)));
+        }
+        if let Some(sha256) = self.sha256.filter(|sha256| *sha256 != brought.sha256) {
+            return Err(self.differs(&format!("SHA-256 {}, not {sha256}", brought.sha256)));
+        }
+        Ok(self.md5.is_some() || self.sha256.is_some())
+    }
+
+    /// Reads the archive to its end: gzip CRC, and name and version in DESCRIPTION. Blocking.
+    pub(super) fn accepts_archive(&self, mut file: &File) -> Result<(), FlightError> {
+        file.rewind().map_err(|e| FlightError::Storage(format!("reading the spool of {}: {e}", self.name)))?;
+        archive::check(BufReader::with_capacity(256 << 10, file), &self.name)
+            .map_err(|e| self.differs(&format!("an archive that is refused: {e}")))
+    }
+
+    fn differs(&self, what: &str) -> FlightError {
+        FlightError::Mismatch(format!("upstream's {} is not the file of the index: it has {what}", self.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn promise() -> Promise {
+        Promise { name: "a_1.0.tar.gz".to_owned(), size: Some(3), md5: Some(Md5([1; 16])), sha256: None }
+    }
+
+    fn brought() -> Brought {
+        Brought { size: 3, md5: Md5([1; 16]), sha256: Sha256([2; 32]) }
+    }
+
+    #[test]
+    fn a_matching_md5_proves_the_bytes() {
+        assert!(promise().accepts(&brought()).expect("the same"));
+        let unproven = Promise { md5: None, ..promise() };
+        assert!(!unproven.accepts(&brought()).expect("nothing contradicts"));
+    }
+
+    #[test]
+    fn any_difference_is_told() {
+        for wrong in [
+            Brought { size: 4, ..brought() },
+            Brought { md5: Md5([9; 16]), ..brought() },
+        ] {
+            let error = promise().accepts(&wrong).expect_err("it differs").to_string();
+            assert!(error.contains("a_1.0.tar.gz"), "{error}");
+        }
+        let evicted = Promise { sha256: Some(Sha256([7; 32])), ..promise() };
+        assert!(evicted.accepts(&brought()).is_err());
+        assert!(promise().accepts_size(Some(9)).is_err());
+        assert!(promise().accepts_size(None).is_ok());
+    }
+}

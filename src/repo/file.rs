@@ -209,7 +209,8 @@ impl Repo {
                 | SourceKind::GitPython,
             )
             | None => {
-                let missing = format!("the bytes of {} are not in storage and have no upstream", located.name);
+                let missing =
+                    format!("the bytes of {} are not in storage and have no upstream", located.name);
                 return Err(RepoError::Storage(StorageError::NotFound(missing)));
             }
         };

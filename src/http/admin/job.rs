@@ -17,7 +17,16 @@ fn wire(job: &jobs::Job, attached: bool) -> Job {
         JobState::Done(sentence) => (JobStatus::Done, sentence, 0, None),
         JobState::Failed(reason) => (JobStatus::Failed, reason, 0, None),
     };
-    Job { id: job.id, key: job.key.clone(), started: job.started_at.to_string(), attached, status, message, done, total }
+    Job {
+        id: job.id,
+        key: job.key.clone(),
+        started: job.started_at.to_string(),
+        attached,
+        status,
+        message,
+        done,
+        total,
+    }
 }
 
 /// `POST /sync`.

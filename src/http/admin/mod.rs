@@ -1,9 +1,3 @@
-<<<<<<< HEAD
-//! `/__api__/admin/v1/…`: what an administrator may ask, on the admin socket only.
-
-use http::{Request, Response};
-use hyper::body::Incoming;
-=======
 //! `/__api__/admin/v1/…`: what an administrator may ask, on the admin socket only. One file per noun.
 //!
 //! This file is the table of the admin addresses; `docs/api/admin.json` (OpenAPI) describes the same ones.
@@ -20,16 +14,11 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
->>>>>>> 1284fc9 (repo, http: flights and the admin API)
 
 use super::app::App;
 use super::body::Body;
 use super::error::Failure;
 use super::listener::Peer;
-<<<<<<< HEAD
-use super::response::{self, Tongue};
-use super::target::Query;
-=======
 use super::request;
 use super::response::{self, Tongue};
 use super::target::Query;
@@ -47,7 +36,6 @@ struct Call<'a> {
 }
 
 type Answered = Result<Response<Body>, Failure>;
->>>>>>> 1284fc9 (repo, http: flights and the admin API)
 
 /// Answers one admin request; `path` is decoded and without the prefix: `repos/cran`.
 pub async fn answer(
@@ -57,10 +45,6 @@ pub async fn answer(
     path: &str,
     query: &Query,
 ) -> Response<Body> {
-<<<<<<< HEAD
-    let _ = (app, peer, request, path, query);
-    response::failure(&Failure::not_found("there is nothing at this address"), Tongue::Json)
-=======
     let (Parts { method, .. }, body) = request.into_parts();
     let writes = method != Method::GET && method != Method::HEAD;
     let actor = Actor(if writes { who(peer).await } else { String::new() });
@@ -112,7 +96,9 @@ fn unknown(segments: &[&str]) -> Failure {
         ["repos", _, "sources", _] => Failure::method("DELETE"),
         ["uploads"] | ["sync"] | ["sources", _, "packages", "remove"] => Failure::method("POST"),
         ["repos", _, "packages"] | ["jobs"] | ["jobs", _] | ["openapi.json"] => Failure::method("GET"),
-        _ => Failure::not_found("the admin API has nothing at this address; rspm and server may differ in version"),
+        _ => Failure::not_found(
+            "the admin API has nothing at this address; rspm and server may differ in version",
+        ),
     }
 }
 
@@ -150,5 +136,4 @@ fn on_existing(succeed: bool) -> OnExisting {
 /// A name that an administrator gives to something new.
 fn name(text: &str) -> Result<crate::model::name::Name, Failure> {
     text.parse().map_err(|e: crate::model::name::BadName| Failure::bad_request(e.to_string()))
->>>>>>> 1284fc9 (repo, http: flights and the admin API)
 }

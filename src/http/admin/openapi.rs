@@ -62,7 +62,13 @@ const TABLE: &[Row] = &[
         Some("*"),
         Some("Upload"),
     ),
-    (HttpMethod::Post, "/sync", "Start the sync of a built-in source, or attach to it", Some("StartSync"), Some("Job")),
+    (
+        HttpMethod::Post,
+        "/sync",
+        "Start the sync of a built-in source, or attach to it",
+        Some("StartSync"),
+        Some("Job"),
+    ),
     (HttpMethod::Get, "/jobs", "Jobs under way", None, Some("[Job]")),
     (HttpMethod::Get, "/jobs/{id}", "One job, also for an hour after its end", None, Some("Job")),
 ];
@@ -86,9 +92,8 @@ pub fn document() -> OpenApi {
         }
         let described = ResponseBuilder::new().description("Done");
         let done = match answer {
-            Some(answer) => {
-                described.content("application/json", ContentBuilder::new().schema(Some(named(answer))).build())
-            }
+            Some(answer) => described
+                .content("application/json", ContentBuilder::new().schema(Some(named(answer))).build()),
             None => described,
         };
         let refused = ResponseBuilder::new()
@@ -107,23 +112,22 @@ pub fn document() -> OpenApi {
     OpenApiBuilder::new().info(info).paths(paths.build()).components(Some(components())).build()
 }
 
-fn content(
-    body: &str,
-    builder: RequestBodyBuilder,
-) -> utoipa::openapi::request_body::RequestBody {
+fn content(body: &str, builder: RequestBodyBuilder) -> utoipa::openapi::request_body::RequestBody {
     let required = builder.required(Some(Required::True));
     match body {
         "*" => required.content("application/octet-stream", ContentBuilder::new().build()).build(),
-        name => {
-            required.content("application/json", ContentBuilder::new().schema(Some(named(name))).build()).build()
-        }
+        name => required
+            .content("application/json", ContentBuilder::new().schema(Some(named(name))).build())
+            .build(),
     }
 }
 
 /// A reference to a schema; `[Name]` is an array of it.
 fn named(name: &str) -> RefOr<Schema> {
     match name.strip_prefix('[').and_then(|n| n.strip_suffix(']')) {
-        Some(item) => RefOr::T(Schema::Array(utoipa::openapi::schema::Array::new(Ref::from_schema_name(item)))),
+        Some(item) => {
+            RefOr::T(Schema::Array(utoipa::openapi::schema::Array::new(Ref::from_schema_name(item))))
+        }
         None => RefOr::Ref(Ref::from_schema_name(name)),
     }
 }

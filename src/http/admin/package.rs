@@ -2,9 +2,7 @@
 
 use super::{Answered, Call, ok};
 use crate::api::package::{Package, Packages};
-use crate::api::source::{
-    AddPackages, AddedPackage, AddedPackages, Outcome, RemovePackage, RemovedPackage,
-};
+use crate::api::source::{AddPackages, AddedPackage, AddedPackages, Outcome, RemovePackage, RemovedPackage};
 use crate::http::error::Failure;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;

@@ -52,7 +52,8 @@ pub(super) async fn list(call: Call<'_>) -> Answered {
         Some(name) => Some(app.repo.source_info(name).await?.source.id),
     };
     let wanted = |repo: &&Repository| source.is_none_or(|id| repo.sources().contains(&id));
-    let repos: Vec<Repo> = catalog.repos.iter().filter(wanted).map(|repo| wire(app, &catalog, repo)).collect();
+    let repos: Vec<Repo> =
+        catalog.repos.iter().filter(wanted).map(|repo| wire(app, &catalog, repo)).collect();
     ok(&repos)
 }
 

@@ -48,7 +48,9 @@ impl Ticket {
         stale: Arc<dyn Fn() + Send + Sync>,
     ) -> Ticket {
         let mut paths = vec![format!("src/contrib/{}", found.locator)];
-        for other in [format!("src/contrib/Archive/{package}/{}", found.name), format!("src/contrib/{}", found.name)] {
+        for other in
+            [format!("src/contrib/Archive/{package}/{}", found.name), format!("src/contrib/{}", found.name)]
+        {
             if !paths.contains(&other) {
                 paths.push(other);
             }

@@ -43,7 +43,9 @@ impl Hosts {
                 failures: 0,
                 open_until: None,
             });
-            if let Some(left) = entry.open_until.and_then(|until| until.checked_duration_since(Instant::now())) {
+            if let Some(left) =
+                entry.open_until.and_then(|until| until.checked_duration_since(Instant::now()))
+            {
                 return Err(closed(left.as_secs().max(1)));
             }
             entry.slots.clone()
@@ -87,7 +89,10 @@ mod tests {
             assert!(hosts.admit("h").await.is_ok());
             hosts.note("h", Some(&down()));
         }
-        assert!(matches!(hosts.admit("h").await, Err(UpstreamError::Unavailable { retry_after: Some(_), .. })));
+        assert!(matches!(
+            hosts.admit("h").await,
+            Err(UpstreamError::Unavailable { retry_after: Some(_), .. })
+        ));
         assert!(hosts.admit("other").await.is_ok());
     }
 

@@ -149,7 +149,8 @@ async fn carry(
         let (writing, reporting) = (flight.clone(), progress.clone());
         let pen = tokio::task::spawn_blocking(move || pen.take(inbox, &writing, &reporting));
         let ended = pump(flight, &mut opened.body, skip, size.map(|s| s - written), chunks).await;
-        let pen = pen.await.map_err(|e| FlightError::Storage(format!("the writer of a spool ended: {e}")))??;
+        let pen =
+            pen.await.map_err(|e| FlightError::Storage(format!("the writer of a spool ended: {e}")))??;
         let now = pen.written();
         if now > written {
             tries = 0;
@@ -157,7 +158,9 @@ async fn carry(
         match ended {
             Pumped::Ended if size.is_none_or(|size| size == now) => return Ok(pen.finish()),
             Pumped::Overlong => {
-                return Err(FlightError::Mismatch(format!("{path} is longer on the mirror than in the index")));
+                return Err(FlightError::Mismatch(format!(
+                    "{path} is longer on the mirror than in the index"
+                )));
             }
             Pumped::Deserted => await_passenger(flight).await?,
             Pumped::Ended | Pumped::Stopped => {

@@ -92,7 +92,10 @@ impl Writer {
                     );
                 }
                 Err(e) => {
-                    return Err(FlightError::Storage(format!("writing {}: {e}", self.spool.path().display())));
+                    return Err(FlightError::Storage(format!(
+                        "writing {}: {e}",
+                        self.spool.path().display()
+                    )));
                 }
             }
         }

@@ -6,6 +6,7 @@ use std::io::{BufReader, Seek};
 use super::FlightError;
 use crate::model::digest::{Md5, Sha256};
 use crate::r::archive;
+use crate::r::name::FileName;
 
 /// What the index, or an earlier fetch, says of a file.
 #[derive(Clone, Debug)]
@@ -35,7 +36,9 @@ impl Promise {
     /// The size upstream declares must be the index's, before a single byte is taken.
     pub(super) fn accepts_size(&self, declared: Option<u64>) -> Result<(), FlightError> {
         match (self.size, declared) {
-            (Some(ours), Some(theirs)) if ours != theirs => Err(self.differs(&format!("{theirs} bytes, not {ours}"))),
+            (Some(ours), Some(theirs)) if ours != theirs => {
+                Err(self.differs(&format!("{theirs} bytes, not {ours}")))
+            }
             _ => Ok(()),
         }
     }
@@ -54,8 +57,11 @@ impl Promise {
 
     /// Reads the archive to its end: gzip CRC, and name and version in DESCRIPTION. Blocking.
     pub(super) fn accepts_archive(&self, mut file: &File) -> Result<(), FlightError> {
-        file.rewind().map_err(|e| FlightError::Storage(format!("reading the spool of {}: {e}", self.name)))?;
-        archive::check(BufReader::with_capacity(256 << 10, file), &self.name)
+        file.rewind()
+            .map_err(|e| FlightError::Storage(format!("reading the spool of {}: {e}", self.name)))?;
+        let named = FileName::parse_archived(&self.name).ok();
+        archive::identity(BufReader::with_capacity(256 << 10, file), named, archive::Limits::default())
+            .map(drop)
             .map_err(|e| self.differs(&format!("an archive that is refused: {e}")))
     }
 
@@ -85,10 +91,7 @@ mod tests {
 
     #[test]
     fn any_difference_is_told() {
-        for wrong in [
-            Brought { size: 4, ..brought() },
-            Brought { md5: Md5([9; 16]), ..brought() },
-        ] {
+        for wrong in [Brought { size: 4, ..brought() }, Brought { md5: Md5([9; 16]), ..brought() }] {
             let error = promise().accepts(&wrong).expect_err("it differs").to_string();
             assert!(error.contains("a_1.0.tar.gz"), "{error}");
         }

@@ -22,4 +22,10 @@ pub enum SyncError {
     /// A kind of source that has no sync.
     #[error("sources of type {0} are not synced")]
     NotSynced(crate::model::source::SourceKind),
+    /// Another node of the cluster does it, or took it over.
+    #[error("another server that uses this database is syncing {0}; its result will be visible here as well")]
+    Elsewhere(String),
+    /// The server is going down.
+    #[error("the server is stopping; the sync will run again after the next start")]
+    Stopping,
 }

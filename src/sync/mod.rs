@@ -1,14 +1,30 @@
 //! From what a mirror declares to one published transaction: plan (pure), fetch, apply.
 
+mod apply;
 pub mod error;
+mod fetch;
+pub mod known;
+mod lease;
+mod package;
+pub mod plan;
+mod read;
+mod run;
 
 pub use error::SyncError;
 
 use std::sync::Arc;
 
+use crate::db::upstream;
 use crate::jobs::Started;
+use crate::jobs::schedule::{Schedule, sleep_until};
+use crate::model::ids::SourceId;
 use crate::model::source::SourceKind;
+use crate::model::time::{SECOND, Timestamp};
 use crate::state::State;
+use run::{Cause, Outcome};
+
+/// A scheduled sync that failed is tried again after this time, if the next one is not due before.
+const AGAIN: i64 = 3600 * SECOND;
 
 /// Syncs sources from their mirrors; cloning shares it.
 #[derive(Clone)]
@@ -23,14 +39,117 @@ impl Sync {
         Sync { state }
     }
 
-    /// Starts (or attaches to) the sync of the built-in source of `kind`.
+    /// Starts (or attaches to) the sync of the built-in source of `kind` for an administrator.
     pub fn start(&self, kind: SourceKind) -> Result<Started, SyncError> {
-        let _ = (kind, &self.state);
-        todo!()
+        self.start_by(kind, "rspm sync")
     }
 
-    /// Runs schedules until the task is dropped; syncs missed while the server was down run at once.
+    /// As [`Sync::start`]; the transaction names `actor`.
+    ///
+    /// # Errors
+    /// [`SyncError::NotSynced`] for sources that have no mirror.
+    pub fn start_by(&self, kind: SourceKind, actor: &str) -> Result<Started, SyncError> {
+        match kind {
+            SourceKind::Cran => Ok(self.begin(Cause::Administrator(actor.to_owned()))),
+            SourceKind::CranSnapshot
+            | SourceKind::CuratedCran
+            | SourceKind::Bioconductor
+            | SourceKind::Local
+            | SourceKind::Git
+            | SourceKind::Pypi
+            | SourceKind::CuratedPypi
+            | SourceKind::LocalPython
+            | SourceKind::GitPython => Err(SyncError::NotSynced(kind)),
+        }
+    }
+
+    /// Undoes what a sync left behind that was killed. The daemon calls it before it serves; each sync does the same
+    /// before it writes.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn recover(&self) -> Result<(), SyncError> {
+        let state = &self.state;
+        let tree = state.db.read(run::cran_tree).await?;
+        if tree.pending.is_none() {
+            return Ok(());
+        }
+        match lease::Lease::claim(&state.db, &state.config, &state.clock, "sync:cran").await {
+            // Another server is writing at this moment.
+            Err(SyncError::Elsewhere(_)) => Ok(()),
+            Err(error) => Err(error),
+            Ok(lease) => {
+                let undone = apply::abandon(&state.db, &lease, SourceId::CRAN, tree.id).await;
+                lease.release(&state.db).await;
+                undone
+            }
+        }
+    }
+
+    /// When the built-in CRAN source was last synced with success, changes or not; `None` before the first time.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn last_success(&self) -> Result<Option<Timestamp>, SyncError> {
+        let key = run::success_key(SourceId::CRAN);
+        let row = self.state.db.read(move |c| upstream::get(c, &key)).await?;
+        Ok(row.map(|row| row.fetched_at))
+    }
+
+    /// Runs schedules until the task is dropped; syncs missed while the server was down run at once. A sync that
+    /// failed is tried again after an hour.
     pub async fn run_schedules(&self) {
-        todo!()
+        let state = &self.state;
+        let schedule: Schedule = match state.config.cran.sync_schedule.parse() {
+            Ok(schedule) => schedule,
+            Err(error) => {
+                tracing::error!(target: "sync", %error, "CRAN.SyncSchedule is not run");
+                return;
+            }
+        };
+        let last = self.last_success().await.unwrap_or_else(|error| {
+            tracing::warn!(target: "sync", %error, "whether a sync was missed is not known");
+            None
+        });
+        let mut now_due = schedule.missed(last, (state.clock)());
+        if now_due {
+            tracing::info!(target: "sync", source = "cran", "a scheduled sync was missed; it runs now");
+        }
+        loop {
+            let mut again = None;
+            if now_due {
+                let ended = self.begin(Cause::Schedule).job().ended().await;
+                again = ended.is_err().then(|| Timestamp((state.clock)().0 + AGAIN));
+            }
+            let next = [schedule.next((state.clock)()), again].into_iter().flatten().min();
+            let Some(next) = next else { return };
+            sleep_until(&state.clock, next).await;
+            now_due = true;
+        }
+    }
+
+    fn begin(&self, cause: Cause) -> Started {
+        let state = self.state.clone();
+        let now = (state.clock)();
+        self.state.jobs.start("sync:cran", now, |report| async move {
+            let ended = run::cran(&state, &cause, &report).await;
+            ended.map(|outcome| sentence(&outcome)).map_err(|error| failed(&error))
+        })
+    }
+}
+
+fn failed(error: &SyncError) -> String {
+    tracing::error!(target: "sync", source = "cran", %error, "the sync failed; the last good state is served");
+    error.to_string()
+}
+
+/// For people: what a sync did.
+fn sentence(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Nothing => "cran is up to date; nothing changed".to_owned(),
+        Outcome::Published(tx, counts) => format!(
+            "cran was synced (transaction {tx}): {} packages added, {} updated, {} removed, {} releases archived",
+            counts.added, counts.updated, counts.removed, counts.archived
+        ),
     }
 }

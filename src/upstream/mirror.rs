@@ -100,6 +100,15 @@ impl Mirror {
         }
     }
 
+    /// The address for people and for keys: without user, password and trailing slash.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match &*self.place {
+            Place::Remote(remote) => remote.shown().to_owned(),
+            Place::Folder(folder) => format!("file://{}", folder.root().display()),
+        }
+    }
+
     /// The directory of a `file://` mirror.
     #[must_use]
     pub fn directory(&self) -> Option<&Path> {

@@ -52,6 +52,10 @@ impl Remote {
         &self.host
     }
 
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+
     fn target(&self, path: &str) -> Result<Target, UpstreamError> {
         let mut target = Target { url: self.base.clone(), shown: self.shown.clone() };
         for segment in segments(path)? {

@@ -1,0 +1,166 @@
+//! What the database knows of a source: every release that was ever listed or archived, and its open lives.
+
+use std::collections::BTreeMap;
+
+use crate::db::life::Current;
+use crate::db::release::Dormant;
+use crate::db::{Conn, DbError, life, release, tree};
+use crate::model::change::{LifeKey, LifeState};
+use crate::model::digest::Md5;
+use crate::model::ids::{FileId, PackageId, ReleaseId, SourceId};
+use crate::model::time::Timestamp;
+
+/// Everything known of a source in one tree.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// By the package's name.
+    pub packages: BTreeMap<String, KnownPackage>,
+}
+
+/// A package and its releases.
+#[derive(Clone, Debug)]
+pub struct KnownPackage {
+    /// Row id.
+    pub id: PackageId,
+    /// In no order that means anything.
+    pub releases: Vec<KnownRelease>,
+}
+
+/// A release: one version with one set of bytes.
+#[derive(Clone, Debug)]
+pub struct KnownRelease {
+    /// Row id.
+    pub id: ReleaseId,
+    /// As written.
+    pub version: Box<str>,
+    /// Counts re-publications of the version.
+    pub revision: i64,
+    /// When it was published upstream, where known.
+    pub published_at: Option<Timestamp>,
+    /// Bytes, where known.
+    pub size: Option<i64>,
+    /// What the index declared.
+    pub md5: Option<Md5>,
+    /// The lowest number of its records.
+    pub variant: i64,
+    /// Open lives: none after a withdrawal.
+    pub lives: Vec<KnownLife>,
+}
+
+/// An open life of a release.
+#[derive(Clone, Debug)]
+pub struct KnownLife {
+    /// Listed or archived.
+    pub state: LifeState,
+    /// Sub-directory of a second record, else empty.
+    pub path: Box<str>,
+    /// As in the row's key.
+    pub file: FileId,
+    /// The step it began with.
+    pub from_seq: i64,
+    /// The record, for listed lives.
+    pub stanza: Option<Box<[u8]>>,
+}
+
+impl KnownRelease {
+    /// The key of one of its lives.
+    #[must_use]
+    pub fn key(&self, package: PackageId, life: &KnownLife) -> LifeKey {
+        LifeKey {
+            state: life.state,
+            package,
+            path: life.path.to_string(),
+            release: self.id,
+            file: life.file,
+            from_seq: life.from_seq,
+        }
+    }
+
+    /// Its life as an archived release.
+    #[must_use]
+    pub fn archived(&self) -> Option<&KnownLife> {
+        self.lives.iter().find(|life| life.state == LifeState::Archived)
+    }
+
+    /// Its life in the index, under `path`.
+    #[must_use]
+    pub fn listed(&self, path: &str) -> Option<&KnownLife> {
+        self.lives.iter().find(|life| life.state == LifeState::Listed && &*life.path == path)
+    }
+}
+
+impl KnownPackage {
+    /// True when any of its releases is in the index.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        let listed = |life: &KnownLife| life.state == LifeState::Listed;
+        self.releases.iter().any(|release| release.lives.iter().any(listed))
+    }
+}
+
+impl Known {
+    /// Reads it from the database.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn load(c: &mut dyn Conn, source: SourceId, of: &tree::Tree) -> Result<Known, DbError> {
+        let mut known = Known::default();
+        let Some(head) = of.head else { return Ok(known) };
+        life::current(c, of.id, head, &mut |row| {
+            known.alive(row);
+            Ok(())
+        })?;
+        release::dormant(c, source, of.id, &mut |row| {
+            known.dormant(row);
+            Ok(())
+        })?;
+        Ok(known)
+    }
+
+    fn package(&mut self, name: String, id: PackageId) -> &mut KnownPackage {
+        self.packages.entry(name).or_insert_with(|| KnownPackage { id, releases: Vec::with_capacity(1) })
+    }
+
+    /// Adds one open life.
+    pub fn alive(&mut self, row: Current) {
+        let life = KnownLife {
+            state: row.key.state,
+            path: row.key.path.into_boxed_str(),
+            file: row.key.file,
+            from_seq: row.key.from_seq,
+            stanza: row.stanza.map(Vec::into_boxed_slice),
+        };
+        let package = self.package(row.name, row.key.package);
+        // The lives of a release are few and come in any order.
+        if let Some(release) = package.releases.iter_mut().find(|release| release.id == row.key.release) {
+            release.variant = release.variant.min(row.variant);
+            release.lives.push(life);
+            return;
+        }
+        package.releases.push(KnownRelease {
+            id: row.key.release,
+            version: row.version.into_boxed_str(),
+            revision: row.revision,
+            published_at: row.published_at,
+            size: row.size,
+            md5: row.md5,
+            variant: row.variant,
+            lives: vec![life],
+        });
+    }
+
+    /// Adds a release without an open life.
+    pub fn dormant(&mut self, row: Dormant) {
+        let release = KnownRelease {
+            id: row.release,
+            version: row.version.into_boxed_str(),
+            revision: row.revision,
+            published_at: row.published_at,
+            size: row.size,
+            md5: row.md5,
+            variant: row.variant,
+            lives: Vec::new(),
+        };
+        self.package(row.name, row.package).releases.push(release);
+    }
+}

@@ -1,0 +1,430 @@
+//! The changes of one package: which of its known releases upstream still lists or keeps in `Archive/`, and which
+//! are new.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::known::{KnownLife, KnownPackage, KnownRelease};
+use crate::model::change::{Change, Counts, LifeState, NewFile, NewRelease};
+use crate::model::digest::Md5;
+use crate::model::time::Timestamp;
+use crate::r::dcf;
+use crate::r::packages::IndexRecord;
+use crate::r::rds::archive_meta::MetaRow;
+use crate::r::version;
+
+/// Size and time of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    size: i64,
+    mtime: Timestamp,
+}
+
+impl Facts {
+    pub(super) fn of(row: &MetaRow<String>) -> Facts {
+        Facts { size: i64::try_from(row.size).unwrap_or(i64::MAX), mtime: row.mtime }
+    }
+}
+
+/// `Meta/current.rds` by file name.
+pub(super) type Sizes<'a> = HashMap<&'a str, Facts>;
+
+/// One package to compare.
+pub(super) struct Work<'a> {
+    pub(super) name: &'a str,
+    pub(super) known: &'a KnownPackage,
+    pub(super) listed: &'a [&'a IndexRecord<'a>],
+    pub(super) archived: &'a [&'a MetaRow<String>],
+    pub(super) sizes: &'a Sizes<'a>,
+    /// Whether there is a `Meta/archive.rds` at all.
+    pub(super) has_archive: bool,
+    /// Times that differ count for nothing.
+    pub(super) storm: bool,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) counts: Counts,
+    /// Known versions with another time and the same size.
+    pub(super) touched: usize,
+    /// The index has the package more than once.
+    pub(super) doubled: bool,
+}
+
+/// A life upstream declares.
+#[derive(Clone, Debug)]
+struct Wanted<'a> {
+    state: LifeState,
+    path: &'a str,
+    version: &'a str,
+    file: String,
+    locator: String,
+    size: Option<i64>,
+    mtime: Option<Timestamp>,
+    md5: Option<Md5>,
+    stanza: Option<&'a [u8]>,
+}
+
+/// Whether a declared file is one we know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Match {
+    Same,
+    /// Only the time differs.
+    Touched,
+    Other,
+}
+
+impl<'a> Work<'a> {
+    /// Appends the package's changes.
+    pub(super) fn compare(&self, changes: &mut Vec<Change>) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut wanted = self.wanted_listed(&mut outcome.doubled);
+        self.wanted_archived(&mut wanted);
+
+        let begin = changes.len();
+        let mut hold = Hold::new(self.known);
+        let mut revisions: BTreeMap<&str, i64> = BTreeMap::new();
+        for want in wanted.iter().filter(|want| want.state == LifeState::Listed) {
+            self.settle(want, &mut hold, &mut revisions, &mut outcome.touched, changes);
+        }
+        for want in wanted.iter().filter(|want| want.state == LifeState::Archived) {
+            self.settle(want, &mut hold, &mut revisions, &mut outcome.touched, changes);
+        }
+        self.keep_superseded(&mut hold, changes);
+        let closed = self.close_rest(&hold, changes);
+        outcome.counts = self.count(&changes[begin..], closed);
+        outcome
+    }
+
+    /// One record for each path: the highest version. The others of the plain path are there to be installed, as
+    /// archived releases are, so that is what they become.
+    fn wanted_listed(&self, doubled: &mut bool) -> Vec<Wanted<'a>> {
+        let mut records: Vec<&IndexRecord<'a>> = self.listed.to_vec();
+        records.sort_by(|a, b| {
+            let newest_first = version::compare(b.version, a.version);
+            let path = |r: &IndexRecord<'a>| r.path.unwrap_or_default();
+            path(a)
+                .cmp(path(b))
+                .then(newest_first)
+                .then_with(|| (a.version, a.stanza).cmp(&(b.version, b.stanza)))
+        });
+        let mut wanted: Vec<Wanted<'a>> = Vec::with_capacity(records.len());
+        for record in records {
+            let want = self.record(record);
+            let first = !wanted.iter().any(|other| other.path == want.path);
+            *doubled |= !first;
+            if first {
+                wanted.push(want);
+            } else if want.path.is_empty() && wanted.iter().all(|other| other.version != want.version) {
+                wanted.push(Wanted { state: LifeState::Archived, stanza: None, ..want });
+            }
+        }
+        wanted
+    }
+
+    fn record(&self, record: &IndexRecord<'a>) -> Wanted<'a> {
+        let path = record.path.unwrap_or_default();
+        let file = match record.file {
+            Some(file) => file.to_owned(),
+            None => format!("{}_{}.tar.gz", record.package, record.version),
+        };
+        let facts = self.sizes.get(file.as_str()).filter(|_| path.is_empty());
+        let declared = record.size.and_then(|size| i64::try_from(size).ok());
+        Wanted {
+            state: LifeState::Listed,
+            path,
+            version: record.version,
+            locator: if path.is_empty() { file.clone() } else { format!("{path}/{file}") },
+            size: facts.map(|facts| facts.size).or(declared),
+            mtime: facts.map(|facts| facts.mtime),
+            md5: record.md5,
+            stanza: Some(record.stanza),
+            file,
+        }
+    }
+
+    /// Adds the rows of `Meta/archive.rds`. A file that is listed too, with equal size and time, is the listed one:
+    /// upstream was caught between copying and deleting.
+    fn wanted_archived(&self, wanted: &mut Vec<Wanted<'a>>) {
+        let mut rows: Vec<&MetaRow<String>> = self.archived.to_vec();
+        rows.sort_by(|a, b| (&a.file, a.mtime, a.size).cmp(&(&b.file, b.mtime, b.size)));
+        rows.dedup_by(|a, b| a.file == b.file);
+        for row in rows {
+            let Some(version) = archived_version(self.name, &row.file) else { continue };
+            let facts = Facts::of(row);
+            let differs = |want: &Wanted<'a>| {
+                want.size.is_some_and(|size| size != facts.size)
+                    || want.mtime.is_some_and(|mtime| mtime.seconds() != facts.mtime.seconds())
+            };
+            let twin =
+                wanted.iter().any(|want| want.path.is_empty() && want.file == row.file && !differs(want));
+            if !twin {
+                wanted.push(Wanted {
+                    state: LifeState::Archived,
+                    path: "",
+                    version,
+                    file: row.file.clone(),
+                    locator: format!("Archive/{}/{}", self.name, row.file),
+                    size: Some(facts.size),
+                    mtime: Some(facts.mtime),
+                    md5: None,
+                    stanza: None,
+                });
+            }
+        }
+    }
+
+    /// Finds the known release a declaration means and keeps or opens its life, or introduces a new one.
+    fn settle(
+        &self,
+        want: &Wanted<'a>,
+        hold: &mut Hold,
+        revisions: &mut BTreeMap<&'a str, i64>,
+        touched: &mut usize,
+        changes: &mut Vec<Change>,
+    ) {
+        let mut best: Option<(usize, (bool, bool, i64))> = None;
+        let mut only_touched = false;
+        for (place, release) in self.known.releases.iter().enumerate() {
+            if hold.claimed[place] || &*release.version != want.version {
+                continue;
+            }
+            match self.matches(want, release) {
+                Match::Other => {}
+                Match::Touched => only_touched = true,
+                Match::Same => {
+                    let lives_so = match want.state {
+                        LifeState::Listed => release.listed(want.path).is_some(),
+                        LifeState::Archived => release.archived().is_some(),
+                    };
+                    let rank = (lives_so, release.listed("").is_some(), release.revision);
+                    if best.is_none_or(|(_, other)| rank > other) {
+                        best = Some((place, rank));
+                    }
+                }
+            }
+        }
+        match best {
+            Some((place, _)) => {
+                hold.claimed[place] = true;
+                self.open(want, place, hold, changes);
+            }
+            None if self.is_stale(want) => {
+                let fresh = Wanted { size: None, mtime: None, ..want.clone() };
+                changes.push(self.introduce(&fresh, revisions));
+            }
+            None => {
+                *touched += usize::from(only_touched);
+                changes.push(self.introduce(want, revisions));
+            }
+        }
+    }
+
+    /// Other bytes by MD5 with the size and time of the bytes known before: `Meta/current.rds` is older than the
+    /// index, and its size would make the new file look damaged.
+    fn is_stale(&self, want: &Wanted<'a>) -> bool {
+        want.md5.is_some()
+            && want.mtime.is_some()
+            && self.known.releases.iter().any(|release| {
+                &*release.version == want.version
+                    && release.md5.is_some()
+                    && release.md5 != want.md5
+                    && release.size == want.size
+                    && release.published_at == want.mtime
+            })
+    }
+
+    fn matches(&self, want: &Wanted<'a>, release: &KnownRelease) -> Match {
+        let differ = |a: Option<i64>, b: Option<i64>| a.zip(b).is_some_and(|(a, b)| a != b);
+        if let (Some(declared), Some(known)) = (want.md5, release.md5) {
+            return if declared == known { Match::Same } else { Match::Other };
+        }
+        if differ(want.size, release.size) {
+            return Match::Other;
+        }
+        let seconds = |time: Option<Timestamp>| time.map(Timestamp::seconds);
+        if differ(seconds(want.mtime), seconds(release.published_at)) {
+            return if self.storm { Match::Same } else { Match::Touched };
+        }
+        Match::Same
+    }
+
+    fn open(&self, want: &Wanted<'a>, place: usize, hold: &mut Hold, changes: &mut Vec<Change>) {
+        let release = &self.known.releases[place];
+        let open = |variant| Change::Open {
+            state: want.state,
+            package: self.known.id,
+            release: release.id,
+            variant,
+            path: want.path.to_owned(),
+        };
+        let Some(stanza) = want.stanza else {
+            match release.archived() {
+                Some(_) => hold.keep(place, LifeState::Archived, ""),
+                None => changes.push(open(release.variant)),
+            }
+            return;
+        };
+        let shown = release.listed(want.path).and_then(|life| life.stanza.as_deref());
+        if shown.is_some_and(|shown| same_record(shown, stanza)) {
+            hold.keep(place, LifeState::Listed, want.path);
+            return;
+        }
+        let variant = release.variant - 1;
+        let stanza = stanza.to_vec();
+        changes.push(Change::Record { release: release.id, variant, stanza, md5: want.md5, size: want.size });
+        changes.push(open(variant));
+    }
+
+    fn introduce(&self, want: &Wanted<'a>, revisions: &mut BTreeMap<&'a str, i64>) -> Change {
+        let next = revisions.entry(want.version).or_insert_with(|| {
+            let known = self.known.releases.iter().filter(|release| &*release.version == want.version);
+            known.map(|release| release.revision + 1).max().unwrap_or(0)
+        });
+        let revision = *next;
+        *next += 1;
+        let release = NewRelease {
+            package: self.name.to_owned(),
+            version: want.version.to_owned(),
+            revision,
+            published_at: want.mtime,
+            stanza: want.stanza.map(<[u8]>::to_vec),
+            description: None,
+            readme: None,
+            file: NewFile {
+                name: want.file.clone(),
+                locator: want.locator.clone(),
+                size: want.size,
+                md5: want.md5,
+                sha256: None,
+                stored: false,
+            },
+        };
+        Change::Introduce { release, state: want.state, path: want.path.to_owned() }
+    }
+
+    /// Releases upstream no longer declares, although nobody withdrew them: without `Meta/archive.rds` a superseded
+    /// release is taken for archived, and so it is while `Meta/` lags behind the index.
+    fn keep_superseded(&self, hold: &mut Hold, changes: &mut Vec<Change>) {
+        let Some(listed) = self.newest_listed() else {
+            if !self.has_archive {
+                hold.keep_archived(self.known);
+            }
+            return;
+        };
+        for (place, release) in self.known.releases.iter().enumerate() {
+            if hold.claimed[place] {
+                continue;
+            }
+            let lags =
+                || self.sizes.contains_key(format!("{}_{}.tar.gz", self.name, release.version).as_str());
+            let replaced = &*release.version == listed;
+            let may_stay = !self.has_archive || (!replaced && lags());
+            if may_stay && release.archived().is_some() {
+                hold.keep(place, LifeState::Archived, "");
+            } else if may_stay && !replaced && release.listed("").is_some() {
+                changes.push(Change::Open {
+                    state: LifeState::Archived,
+                    package: self.known.id,
+                    release: release.id,
+                    variant: release.variant,
+                    path: String::new(),
+                });
+            }
+        }
+    }
+
+    /// The version the plain index record has.
+    fn newest_listed(&self) -> Option<&'a str> {
+        let plain = self.listed.iter().filter(|record| record.path.is_none());
+        plain.map(|record| record.version).max_by(|a, b| version::compare(a, b).then_with(|| b.cmp(a)))
+    }
+
+    /// Ends every life that was not kept; returns how many were listed ones.
+    fn close_rest(&self, hold: &Hold, changes: &mut Vec<Change>) -> usize {
+        let mut listed = 0;
+        for (place, release) in self.known.releases.iter().enumerate() {
+            for life in &release.lives {
+                if !hold.keeps(place, life) {
+                    listed += usize::from(life.state == LifeState::Listed);
+                    changes.push(Change::Close(release.key(self.known.id, life)));
+                }
+            }
+        }
+        listed
+    }
+
+    fn count(&self, changes: &[Change], closed: usize) -> Counts {
+        let opens = |change: &Change, wanted: LifeState| match change {
+            Change::Introduce { state, .. } | Change::Open { state, .. } => *state == wanted,
+            Change::Record { .. } | Change::Close(_) => false,
+        };
+        let opened = changes.iter().any(|change| opens(change, LifeState::Listed));
+        let archived = changes.iter().filter(|change| match change {
+            Change::Open { state: LifeState::Archived, release, .. } => {
+                let known = self.known.releases.iter().find(|known| known.id == *release);
+                known.is_some_and(|known| known.listed("").is_some())
+            }
+            Change::Open { .. } | Change::Introduce { .. } | Change::Record { .. } | Change::Close(_) => {
+                false
+            }
+        });
+        let (before, after) = (self.known.is_listed(), !self.listed.is_empty());
+        Counts {
+            added: i64::from(!before && after),
+            updated: i64::from(before && after && (opened || closed > 0)),
+            archived: i64::try_from(archived.count()).unwrap_or(i64::MAX),
+            removed: i64::from(before && !after),
+        }
+    }
+}
+
+/// Which known releases were claimed by a declaration, and which of their lives go on.
+struct Hold {
+    claimed: Vec<bool>,
+    kept: Vec<(usize, LifeState, String)>,
+}
+
+impl Hold {
+    fn new(known: &KnownPackage) -> Hold {
+        Hold { claimed: vec![false; known.releases.len()], kept: Vec::new() }
+    }
+
+    fn keep(&mut self, place: usize, state: LifeState, path: &str) {
+        self.kept.push((place, state, path.to_owned()));
+    }
+
+    fn keep_archived(&mut self, known: &KnownPackage) {
+        for (place, release) in known.releases.iter().enumerate() {
+            if release.archived().is_some() {
+                self.keep(place, LifeState::Archived, "");
+            }
+        }
+    }
+
+    fn keeps(&self, place: usize, life: &KnownLife) -> bool {
+        self.kept.iter().any(|(p, state, path)| *p == place && *state == life.state && **path == *life.path)
+    }
+}
+
+/// The version of a file in `Archive/`.
+fn archived_version<'a>(package: &str, file: &'a str) -> Option<&'a str> {
+    let rest = file.strip_prefix(package)?.strip_prefix('_')?;
+    [".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"].iter().find_map(|ending| rest.strip_suffix(ending))
+}
+
+/// Whether two records say the same: field by field in any order, whatever the line breaks, so that an index
+/// written by another version of R, or read from another of its three forms, changes nothing.
+fn same_record(a: &[u8], b: &[u8]) -> bool {
+    a == b || said(a) == said(b)
+}
+
+fn said(stanza: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let Some(Ok(record)) = dcf::records(stanza).next() else { return BTreeMap::new() };
+    let words = |value: &[u8]| {
+        let words = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        words.collect::<Vec<_>>().join(&b' ')
+    };
+    let fields = record.fields.iter().map(|field| (field.tag.to_vec(), words(&field.value.fold())));
+    fields.filter(|(_, value)| !value.is_empty()).collect()
+}

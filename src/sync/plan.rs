@@ -1,0 +1,178 @@
+//! Which changes turn what is known into what a mirror declares. Pure; the rules are those of `docs/admin/sync.md`.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::known::{Known, KnownPackage};
+use super::package::{Facts, Sizes, Work};
+use crate::model::change::{Change, Counts};
+use crate::model::time::Timestamp;
+use crate::r::packages::IndexRecord;
+use crate::r::rds::archive_meta::MetaRow;
+
+/// More known versions than this with another time and the same size in one sync: the mirror was copied, nothing
+/// was published anew.
+pub const STORM: usize = 500;
+
+/// Fewer packages than this may vanish unnoticed, whatever their share: small repositories are tidied up.
+const FEW: usize = 10;
+
+/// What a mirror declares.
+#[derive(Clone, Debug, Default)]
+pub struct Declared<'a> {
+    /// The records of its index.
+    pub listed: Vec<IndexRecord<'a>>,
+    /// `Meta/current.rds`, where the mirror has one that can be read.
+    pub current: Option<Vec<MetaRow<String>>>,
+    /// `Meta/archive.rds`, likewise. `None` means: not known, and never: nothing is archived.
+    pub archive: Option<Vec<MetaRow<String>>>,
+}
+
+/// What to do, and what to say about it.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// In the order of package names.
+    pub changes: Vec<Change>,
+    /// As the API counts them.
+    pub counts: Counts,
+    /// The oldest publication date among new releases.
+    pub published_from: Option<Timestamp>,
+    /// The newest.
+    pub published_to: Option<Timestamp>,
+    /// What an administrator should know.
+    pub warnings: Vec<String>,
+}
+
+/// How many packages, or archived files, a declaration no longer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Known before.
+    pub before: usize,
+    /// Of these, not declared any more.
+    pub lost: usize,
+}
+
+impl Loss {
+    /// A fifth or more is gone: rather a half-written mirror than a decision of its maintainers.
+    #[must_use]
+    pub fn is_suspicious(self) -> bool {
+        self.lost >= FEW && self.lost * 5 >= self.before
+    }
+}
+
+/// Packages of the index that a new one lacks.
+#[must_use]
+pub fn lost_packages(known: &Known, listed: &[IndexRecord<'_>]) -> Loss {
+    let now: BTreeSet<&str> = listed.iter().map(|record| record.package).collect();
+    let before = known.packages.iter().filter(|(_, package)| package.is_listed());
+    let mut loss = Loss { before: 0, lost: 0 };
+    for (name, _) in before {
+        loss.before += 1;
+        loss.lost += usize::from(!now.contains(name.as_str()));
+    }
+    loss
+}
+
+/// Packages with archived releases that a new `Meta/archive.rds` lacks.
+#[must_use]
+pub fn lost_archives(known: &Known, archive: &[MetaRow<String>]) -> Loss {
+    let now: BTreeSet<&str> = archive.iter().map(|row| row.package.as_str()).collect();
+    let mut loss = Loss { before: 0, lost: 0 };
+    for (name, package) in &known.packages {
+        if package.releases.iter().any(|release| release.archived().is_some()) {
+            loss.before += 1;
+            loss.lost += usize::from(!now.contains(name.as_str()));
+        }
+    }
+    loss
+}
+
+/// Compares. The answer depends neither on the order of records nor on that of rows, and is empty when it is
+/// applied already.
+#[must_use]
+pub fn plan(known: &Known, declared: &Declared<'_>) -> Plan {
+    let grouped = Grouped::new(declared);
+    let names: BTreeSet<&str> =
+        known.packages.keys().map(String::as_str).chain(grouped.names.iter().copied()).collect();
+    let (plan, touched) = compare(known, &grouped, &names, false);
+    if touched <= STORM {
+        return plan;
+    }
+    let (mut calm, _) = compare(known, &grouped, &names, true);
+    calm.warnings.push(format!(
+        "the mirror gives {touched} known versions another time and the same size: it was copied, so the dates \
+         known before are kept"
+    ));
+    calm
+}
+
+fn compare(known: &Known, grouped: &Grouped<'_>, names: &BTreeSet<&str>, storm: bool) -> (Plan, usize) {
+    let none = KnownPackage { id: crate::model::ids::PackageId(0), releases: Vec::new() };
+    let mut plan = Plan::default();
+    let (mut touched, mut doubled) = (0, 0);
+    for name in names {
+        let work = Work {
+            name,
+            known: known.packages.get(*name).unwrap_or(&none),
+            listed: grouped.listed.get(name).map_or(&[], Vec::as_slice),
+            archived: grouped.archived.get(name).map_or(&[], Vec::as_slice),
+            sizes: &grouped.sizes,
+            has_archive: grouped.has_archive,
+            storm,
+        };
+        let outcome = work.compare(&mut plan.changes);
+        plan.counts.added += outcome.counts.added;
+        plan.counts.updated += outcome.counts.updated;
+        plan.counts.archived += outcome.counts.archived;
+        plan.counts.removed += outcome.counts.removed;
+        touched += outcome.touched;
+        doubled += usize::from(outcome.doubled);
+    }
+    let dates = plan.changes.iter().filter_map(|change| match change {
+        Change::Introduce { release, .. } => release.published_at,
+        Change::Open { .. } | Change::Record { .. } | Change::Close(_) => None,
+    });
+    for date in dates {
+        plan.published_from = Some(plan.published_from.map_or(date, |from| from.min(date)));
+        plan.published_to = Some(plan.published_to.map_or(date, |to| to.max(date)));
+    }
+    if doubled > 0 {
+        plan.warnings.push(format!(
+            "the index has {doubled} packages more than once: the highest version is listed, the others count as \
+             archived"
+        ));
+    }
+    (plan, touched)
+}
+
+/// The declaration by package.
+struct Grouped<'a> {
+    names: BTreeSet<&'a str>,
+    listed: HashMap<&'a str, Vec<&'a IndexRecord<'a>>>,
+    archived: HashMap<&'a str, Vec<&'a MetaRow<String>>>,
+    sizes: Sizes<'a>,
+    has_archive: bool,
+}
+
+impl<'a> Grouped<'a> {
+    fn new(declared: &'a Declared<'a>) -> Grouped<'a> {
+        let mut grouped = Grouped {
+            names: BTreeSet::new(),
+            listed: HashMap::new(),
+            archived: HashMap::new(),
+            sizes: HashMap::new(),
+            has_archive: declared.archive.is_some(),
+        };
+        for record in &declared.listed {
+            grouped.names.insert(record.package);
+            grouped.listed.entry(record.package).or_default().push(record);
+        }
+        for row in declared.archive.iter().flatten() {
+            grouped.names.insert(&row.package);
+            grouped.archived.entry(&row.package).or_default().push(row);
+        }
+        for row in declared.current.iter().flatten() {
+            grouped.sizes.insert(&row.file, Facts::of(row));
+        }
+        grouped
+    }
+}

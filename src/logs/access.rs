@@ -1,6 +1,18 @@
 //! What one line of the access log is: Apache's common and combined formats.
 
+use std::cell::RefCell;
+use std::io::Write;
 use std::net::IpAddr;
+use std::path::Path;
+
+use jiff::tz::TimeZone;
+
+use super::sink::{Full, Sink, SinkError};
+use super::stamp::{self, Form};
+use crate::config::AccessLogFormat;
+
+/// A field longer than this (in bytes, before escaping) is cut and ends with `...`.
+const LONGEST_FIELD: usize = 4096;
 
 /// One answered request. Fields are as the client sent them; the formatter escapes them.
 #[derive(Clone, Copy, Debug)]
@@ -11,7 +23,7 @@ pub struct Record<'a> {
     pub user: Option<&'a str>,
     /// When the request came, microseconds since the epoch.
     pub time: i64,
-    /// `GET`.
+    /// `GET`; empty when no request could be read.
     pub method: &'a str,
     /// Path and query as sent.
     pub target: &'a str,
@@ -29,12 +41,230 @@ pub struct Record<'a> {
 
 /// The access log: formats records and hands them to its file; cloning shares the file.
 #[derive(Clone, Debug)]
-pub struct Access {}
+pub struct Access {
+    sink: Option<Sink>,
+    format: AccessLogFormat,
+    zone: TimeZone,
+}
+
+thread_local! {
+    /// Each line is built here: no allocation for a line, and none of the work under the sink's lock.
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 impl Access {
-    /// Formats one line and queues it. Never blocks: a line that does not fit in the queue is counted as dropped.
+    /// Opens (creates with mode 0600) the file. Times are in the machine's time zone, with its offset.
+    ///
+    /// # Errors
+    /// The file cannot be opened for appending.
+    pub fn open(path: &Path, format: AccessLogFormat) -> Result<Access, SinkError> {
+        Ok(Access { sink: Some(Sink::open(path, Full::Drop)?), format, zone: TimeZone::system() })
+    }
+
+    /// An access log that writes nothing.
+    #[must_use]
+    pub fn off() -> Access {
+        Access { sink: None, format: AccessLogFormat::Combined, zone: TimeZone::UTC }
+    }
+
+    /// Formats one line and queues it. Never waits for the disk: a line that does not fit in the queue is counted
+    /// as dropped.
     pub fn log(&self, record: &Record<'_>) {
-        let _ = record;
-        todo!()
+        let Some(sink) = &self.sink else { return };
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            render(line, record, self.format, &self.zone);
+            sink.write(line);
+        });
+    }
+
+    /// Writes what is queued to the old file, then opens the path anew; see [`Sink::reopen`].
+    ///
+    /// # Errors
+    /// The path cannot be opened; the old file stays in use.
+    pub fn reopen(&self) -> Result<(), SinkError> {
+        self.sink.as_ref().map_or(Ok(()), Sink::reopen)
+    }
+
+    /// Writes what is queued; see [`Sink::flush`].
+    pub fn flush(&self) {
+        if let Some(sink) = &self.sink {
+            sink.flush();
+        }
+    }
+
+    /// Lines dropped since the start.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.sink.as_ref().map_or(0, Sink::dropped)
+    }
+}
+
+/// Appends the line of a record, with its line feed.
+fn render(line: &mut Vec<u8>, record: &Record<'_>, format: AccessLogFormat, zone: &TimeZone) {
+    // Writing to a Vec cannot fail.
+    let _ = write!(line, "{} - ", record.remote.to_canonical());
+    match record.user.filter(|user| !user.is_empty()) {
+        Some(user) => push_escaped(line, user.as_bytes(), true),
+        None => line.push(b'-'),
+    }
+    line.extend_from_slice(b" [");
+    stamp::push(line, record.time, Form::Apache, zone);
+    line.extend_from_slice(b"] \"");
+    if record.method.is_empty() {
+        line.push(b'-');
+    } else {
+        push_escaped(line, record.method.as_bytes(), false);
+        line.push(b' ');
+        push_escaped(line, record.target.as_bytes(), false);
+        line.push(b' ');
+        push_escaped(line, record.version.as_bytes(), false);
+    }
+    let _ = write!(line, "\" {} ", record.status);
+    match record.bytes {
+        0 => line.push(b'-'),
+        bytes => {
+            let _ = write!(line, "{bytes}");
+        }
+    }
+    match format {
+        AccessLogFormat::Common => {}
+        AccessLogFormat::Combined => {
+            for header in [record.referer, record.user_agent] {
+                line.extend_from_slice(b" \"");
+                push_escaped(line, header.filter(|value| !value.is_empty()).unwrap_or(b"-"), false);
+                line.push(b'"');
+            }
+        }
+    }
+    line.push(b'\n');
+}
+
+// SECURITY: a client must not be able to begin a line or end a field, nor to reach the terminal of who reads the log.
+fn push_escaped(line: &mut Vec<u8>, field: &[u8], blanks_too: bool) {
+    let shown = &field[..field.len().min(LONGEST_FIELD)];
+    for &byte in shown {
+        match byte {
+            b'"' | b'\\' => line.extend_from_slice(&[b'\\', byte]),
+            b'\n' => line.extend_from_slice(b"\\n"),
+            b'\r' => line.extend_from_slice(b"\\r"),
+            b'\t' => line.extend_from_slice(b"\\t"),
+            0x21..=0x7e => line.push(byte),
+            b' ' if !blanks_too => line.push(byte),
+            _ => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                let digit = |nibble: u8| HEX[usize::from(nibble & 15)];
+                line.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte)]);
+            }
+        }
+    }
+    if shown.len() < field.len() {
+        line.extend_from_slice(b"...");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn record() -> Record<'static> {
+        Record {
+            remote: IpAddr::from([127, 0, 0, 1]),
+            user: Some("frank"),
+            time: 971_211_336_000_000,
+            method: "GET",
+            target: "/apache_pb.gif",
+            version: "HTTP/1.0",
+            status: 200,
+            bytes: 2326,
+            referer: Some(b"http://www.example.com/start.html"),
+            user_agent: Some(b"Mozilla/4.08 [en] (Win98; I ;Nav)"),
+        }
+    }
+
+    fn line(record: &Record<'_>, format: AccessLogFormat) -> String {
+        let mut line = Vec::new();
+        render(&mut line, record, format, &TimeZone::fixed(jiff::tz::offset(-7)));
+        String::from_utf8(line).expect("ASCII")
+    }
+
+    #[test]
+    fn the_combined_format_is_apaches() {
+        assert_eq!(
+            line(&record(), AccessLogFormat::Combined),
+            "127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] \"GET /apache_pb.gif HTTP/1.0\" 200 2326 \
+             \"http://www.example.com/start.html\" \"Mozilla/4.08 [en] (Win98; I ;Nav)\"\n"
+        );
+    }
+
+    #[test]
+    fn the_common_format_is_apaches() {
+        assert_eq!(
+            line(&record(), AccessLogFormat::Common),
+            "127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] \"GET /apache_pb.gif HTTP/1.0\" 200 2326\n"
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_a_dash() {
+        let empty =
+            Record { user: None, method: "", bytes: 0, referer: None, user_agent: Some(b""), ..record() };
+        assert_eq!(
+            line(&Record { status: 400, ..empty }, AccessLogFormat::Combined),
+            "127.0.0.1 - - [10/Oct/2000:13:55:36 -0700] \"-\" 400 - \"-\" \"-\"\n"
+        );
+    }
+
+    #[test]
+    fn a_mapped_address_is_written_as_ipv4() {
+        let mapped = Record { remote: "::ffff:10.0.0.7".parse().expect("an address"), ..record() };
+        assert!(line(&mapped, AccessLogFormat::Common).starts_with("10.0.0.7 - "));
+    }
+
+    #[test]
+    fn quotes_control_characters_and_high_bytes_are_escaped() {
+        let nasty = Record {
+            user: Some("a b"),
+            target: "/x\" 200 1\n\r\t\\",
+            user_agent: Some(b"\x1b[31m\x00\xc3\xa9\x7f"),
+            ..record()
+        };
+        let line = line(&nasty, AccessLogFormat::Combined);
+        assert!(line.contains(" a\\x20b ["), "{line}");
+        assert!(line.contains("GET /x\\\" 200 1\\n\\r\\t\\\\ HTTP"), "{line}");
+        assert!(line.ends_with("\"\\x1b[31m\\x00\\xc3\\xa9\\x7f\"\n"), "{line}");
+    }
+
+    #[test]
+    fn an_over_long_field_is_cut() {
+        let long = vec![b'a'; LONGEST_FIELD + 1];
+        let line = line(&Record { user_agent: Some(&long), ..record() }, AccessLogFormat::Combined);
+        assert!(line.ends_with("aaa...\"\n") && line.len() < LONGEST_FIELD + 300);
+    }
+
+    #[test]
+    fn an_access_log_that_is_off_does_nothing() {
+        let off = Access::off();
+        off.log(&record());
+        off.flush();
+        assert!(off.reopen().is_ok());
+        assert_eq!(off.dropped(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_clients_send_a_record_is_one_line_of_printable_ascii(
+            target in "\\PC{0,40}|[\\x00-\\x7f]{0,40}",
+            agent in proptest::collection::vec(any::<u8>(), 0..60),
+            time in any::<i64>(),
+        ) {
+            let line = line(
+                &Record { target: &target, user_agent: Some(&agent), time, ..record() },
+                AccessLogFormat::Combined,
+            );
+            let body = line.strip_suffix('\n').expect("ends with a line feed");
+            prop_assert!(body.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{:?}", body);
+        }
     }
 }

@@ -1,13 +1,31 @@
 //! A log file that may be renamed under its writer: one thread per file, a bounded queue, `reopen` after a rotation.
+//!
+//! The queue is one buffer that the thread swaps for an empty one: a line costs a lock and a copy, and the thread is
+//! woken when the buffer stops being empty or gets large, not for every line.
 
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+/// Most bytes that wait to be written.
+const QUEUE: usize = 4 << 20;
+/// From so many bytes on they are written at once.
+const LARGE: usize = 256 << 10;
+/// The longest that a line of [`Full::Drop`] waits to be written.
+const DELAY: Duration = Duration::from_millis(200);
 
 /// What a writer does when the queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// Count the line as dropped (access log: a slow disk must not slow requests).
+    /// Count the line as dropped (access log: a slow disk must not slow requests). Lines are gathered for 200 ms.
     Drop,
-    /// Wait (server and service logs).
+    /// Wait (server and service logs). Lines are written at once.
     Wait,
 }
 
@@ -18,45 +36,357 @@ pub struct SinkError {
     /// The file.
     pub path: PathBuf,
     /// What the system said.
-    pub source: std::io::Error,
+    pub source: io::Error,
 }
 
-/// The writing end of one file; cloning shares it.
+/// The writing end of one file; cloning shares it. When the last one goes, what is queued is written.
 #[derive(Clone, Debug)]
-pub struct Sink {}
+pub struct Sink {
+    owner: Arc<Owner>,
+}
+
+#[derive(Debug)]
+struct Owner {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    full: Full,
+    state: Mutex<State>,
+    /// Something to do for the thread.
+    work: Condvar,
+    /// Room in the queue, or a wish fulfilled.
+    done: Condvar,
+    /// One reopening at a time.
+    reopening: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: Vec<u8>,
+    dropped: u64,
+    /// Flushes and reopenings asked for, and how many of them are done.
+    asked: u64,
+    answered: u64,
+    reopen: bool,
+    reopened: Option<Result<(), SinkError>>,
+    closed: bool,
+}
 
 impl Sink {
     /// Opens (creates with mode 0600) the file and starts its thread.
     ///
     /// # Errors
-    /// The file cannot be opened for appending.
+    /// The file cannot be opened for appending, or the thread not started.
     pub fn open(path: &Path, full: Full) -> Result<Sink, SinkError> {
-        let _ = (path, full);
-        todo!()
+        let file = open(path)?;
+        let shared = Arc::new(Shared {
+            path: path.to_owned(),
+            full,
+            state: Mutex::default(),
+            work: Condvar::new(),
+            done: Condvar::new(),
+            reopening: Mutex::new(()),
+        });
+        let writer = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write_all(&writer, file))
+            .map_err(|source| SinkError { path: path.to_owned(), source })?;
+        Ok(Sink { owner: Arc::new(Owner { shared, thread: Some(thread) }) })
     }
 
-    /// Queues bytes that end with a line feed.
-    pub fn write(&self, line: Vec<u8>) {
-        let _ = line;
-        todo!()
+    /// Queues bytes that end with a line feed. They stay together.
+    pub fn write(&self, line: &[u8]) {
+        let shared = &*self.owner.shared;
+        let mut state = shared.state.lock();
+        // An empty queue takes any line, else one that is longer than the queue would wait for ever.
+        while !state.queue.is_empty() && state.queue.len() + line.len() > QUEUE {
+            match shared.full {
+                Full::Drop => {
+                    state.dropped += 1;
+                    return;
+                }
+                Full::Wait => shared.done.wait(&mut state),
+            }
+        }
+        let before = state.queue.len();
+        state.queue.extend_from_slice(line);
+        let wake = before == 0 || (before < LARGE && state.queue.len() >= LARGE);
+        drop(state);
+        if wake {
+            shared.work.notify_one();
+        }
     }
 
-    /// Writes what is queued to the old file, then opens the path anew. Returns when that is done.
+    /// Writes what is queued to the old file, then opens the path anew. Returns when that is done; blocks for as
+    /// long as the disk does.
     ///
     /// # Errors
     /// The path cannot be opened; the old file stays in use.
     pub fn reopen(&self) -> Result<(), SinkError> {
-        todo!()
+        let _alone = self.owner.shared.reopening.lock();
+        let mut state = self.ask(|state| state.reopen = true);
+        state.reopened.take().unwrap_or(Ok(()))
     }
 
-    /// Writes what is queued and flushes. Returns when that is done.
+    /// Writes what is queued. Returns when that is done (not when the disk has it for good).
     pub fn flush(&self) {
-        todo!()
+        drop(self.ask(|_| {}));
     }
 
-    /// Lines dropped since the start.
+    fn ask(&self, wish: impl FnOnce(&mut State)) -> parking_lot::MutexGuard<'_, State> {
+        let shared = &*self.owner.shared;
+        let mut state = shared.state.lock();
+        wish(&mut state);
+        state.asked += 1;
+        let mine = state.asked;
+        shared.work.notify_one();
+        while state.answered < mine {
+            shared.done.wait(&mut state);
+        }
+        state
+    }
+
+    /// Lines dropped since the start: the queue was full, or the disk refused them.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        todo!()
+        self.owner.shared.state.lock().dropped
+    }
+
+    /// The file's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.owner.shared.path
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.state.lock().closed = true;
+        self.shared.work.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // It does not panic; if it did, there is nothing left to write with.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<File, SinkError> {
+    let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    opened.map_err(|source| SinkError { path: path.to_owned(), source })
+}
+
+/// The thread: until the last [`Sink`] is gone and everything is written.
+fn write_all(shared: &Shared, mut file: File) {
+    let mut spare = Vec::new();
+    let mut failing = false;
+    let mut state = shared.state.lock();
+    loop {
+        let urgent = |state: &State| state.closed || state.asked > state.answered;
+        while state.queue.is_empty() && !urgent(&state) {
+            shared.work.wait(&mut state);
+        }
+        if shared.full == Full::Drop {
+            let until = Instant::now() + DELAY;
+            while state.queue.len() < LARGE && !urgent(&state) {
+                if shared.work.wait_until(&mut state, until).timed_out() {
+                    break;
+                }
+            }
+        }
+        let (asked, reopen, closed) = (state.asked, std::mem::take(&mut state.reopen), state.closed);
+        std::mem::swap(&mut state.queue, &mut spare);
+        drop(state);
+
+        // Writers that wait for room have it now, whatever the disk does.
+        shared.done.notify_all();
+        let lost = append(&mut file, &spare, &shared.path, &mut failing);
+        spare.clear();
+        // What a burst needed is not kept for ever.
+        spare.shrink_to(LARGE);
+        let reopened = reopen.then(|| open(&shared.path).map(|new| file = new));
+
+        state = shared.state.lock();
+        state.dropped += lost;
+        if reopened.is_some() {
+            state.reopened = reopened;
+        }
+        if state.answered < asked {
+            state.answered = asked;
+            shared.done.notify_all();
+        }
+        if closed && state.queue.is_empty() {
+            return;
+        }
+    }
+}
+
+/// Writes the bytes; returns how many lines could not be written. The first failure of a row of them is told.
+fn append(file: &mut File, mut bytes: &[u8], path: &Path, failing: &mut bool) -> u64 {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => break,
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                if !*failing {
+                    // Not through the log: it may be this very file.
+                    let _ =
+                        writeln!(io::stderr(), "cannot write to the log file {}: {error}", path.display());
+                }
+                *failing = true;
+                return bytes.iter().map(|&byte| u64::from(byte == b'\n')).sum();
+            }
+        }
+    }
+    *failing = false;
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn lines(path: &Path) -> Vec<String> {
+        std::fs::read_to_string(path).expect("is there").lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_file_is_created_with_mode_0600_and_appended_to() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.log");
+        for line in ["one\n", "two\n"] {
+            Sink::open(&path, Full::Drop).expect("opens").write(line.as_bytes());
+        }
+        assert_eq!(lines(&path), ["one", "two"]);
+        assert_eq!(std::fs::metadata(&path).expect("is there").permissions().mode() & 0o7777, 0o600);
+    }
+
+    #[test]
+    fn lines_reach_the_file_by_themselves() {
+        for full in [Full::Drop, Full::Wait] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let path = dir.path().join("a.log");
+            let sink = Sink::open(&path, full).expect("opens");
+            sink.write(b"one\n");
+            while lines(&path).is_empty() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            assert_eq!(lines(&path), ["one"]);
+        }
+    }
+
+    #[test]
+    fn renaming_and_reopening_under_load_loses_no_line_and_breaks_none() {
+        const EACH: usize = 5000;
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.log");
+        let sink = Sink::open(&path, Full::Wait).expect("opens");
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                let sink = sink.clone();
+                std::thread::spawn(move || {
+                    for number in 0..EACH {
+                        sink.write(format!("{writer} {number}\n").as_bytes());
+                    }
+                })
+            })
+            .collect();
+        let rotated: Vec<PathBuf> = (0..20)
+            .map(|rotation| {
+                let to = dir.path().join(format!("a.log.{rotation}"));
+                std::fs::rename(&path, &to).expect("renamed");
+                sink.reopen().expect("reopens");
+                to
+            })
+            .collect();
+        for writer in writers {
+            writer.join().expect("wrote");
+        }
+        sink.flush();
+        let mut next = [0; 4];
+        for line in rotated.iter().chain([&path]).flat_map(|path| lines(path)) {
+            let (writer, number) = line.split_once(' ').expect("two numbers");
+            let writer: usize = writer.parse().expect("a number");
+            assert_eq!(number, next[writer].to_string(), "lines of one writer stay in order");
+            next[writer] += 1;
+        }
+        assert_eq!(next, [EACH; 4]);
+        assert_eq!(std::fs::metadata(&path).expect("is there").permissions().mode() & 0o7777, 0o600);
+        assert_eq!(sink.dropped(), 0);
+    }
+
+    #[test]
+    fn after_a_reopen_lines_go_to_the_new_file_only() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, old) = (dir.path().join("a.log"), dir.path().join("a.log.1"));
+        let sink = Sink::open(&path, Full::Drop).expect("opens");
+        sink.write(b"before\n");
+        std::fs::rename(&path, &old).expect("renamed");
+        sink.write(b"between\n");
+        sink.reopen().expect("reopens");
+        sink.write(b"after\n");
+        sink.flush();
+        assert_eq!(lines(&old), ["before", "between"]);
+        assert_eq!(lines(&path), ["after"]);
+    }
+
+    #[test]
+    fn a_failed_reopen_keeps_the_old_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (folder, moved) = (dir.path().join("logs"), dir.path().join("moved"));
+        std::fs::create_dir(&folder).expect("created");
+        let sink = Sink::open(&folder.join("a.log"), Full::Drop).expect("opens");
+        std::fs::rename(&folder, &moved).expect("renamed");
+        let message = sink.reopen().expect_err("the directory is gone").to_string();
+        assert!(message.contains("its directory must exist"), "{message}");
+        sink.write(b"still\n");
+        sink.flush();
+        assert_eq!(lines(&moved.join("a.log")), ["still"]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_named() {
+        let error = Sink::open(Path::new("/nonexistent/a.log"), Full::Drop).expect_err("no directory");
+        assert!(error.to_string().contains("/nonexistent/a.log"), "{error}");
+    }
+
+    /// A pipe that nobody empties is a disk that hangs: the queue fills, then lines are counted.
+    #[test]
+    fn a_full_queue_drops_and_counts_instead_of_waiting() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("pipe");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        let reader = OpenOptions::new().read(true).write(true).open(&path).expect("the pipe opens");
+        let sink = Sink::open(&path, Full::Drop).expect("opens");
+        let line = [&[b'x'; 65_535][..], b"\n"].concat();
+        for _ in 0..(4 * QUEUE / line.len()) {
+            sink.write(&line);
+        }
+        assert!(sink.dropped() > 0);
+        // Let the thread finish.
+        let drain = std::thread::spawn(move || {
+            use std::io::Read;
+            let mut left = reader;
+            let mut buffer = vec![0; 1 << 20];
+            while left.read(&mut buffer).expect("reads") > 0 && !buffer.starts_with(b"end") {}
+        });
+        sink.flush();
+        sink.write(b"end\n");
+        drop(sink);
+        drain.join().expect("drained");
+    }
+
+    #[test]
+    fn lines_that_the_disk_refuses_are_counted() {
+        let sink = Sink::open(Path::new("/dev/full"), Full::Wait).expect("opens");
+        sink.write(b"one\ntwo\n");
+        sink.flush();
+        assert_eq!(sink.dropped(), 2);
     }
 }

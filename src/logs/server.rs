@@ -1,0 +1,278 @@
+//! The server log: where `tracing` events go, in which format, from which level on; all of it changeable while running.
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use jiff::tz::TimeZone;
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::reload;
+
+use super::event::{self, Parts};
+use super::sink::{Full, Sink, SinkError};
+use crate::config::{LogDestination, LogFormat, LogLevel, Logging};
+
+/// Events of this program's code begin so; those of its libraries are written from WARN on, whatever the level: at
+/// DEBUG some of them print what they send.
+const OWN: &str = "rstudio_pm";
+
+/// The server log; cloning shares it.
+#[derive(Clone)]
+pub struct ServerLog {
+    filter: reload::Handle<Targets, Registry>,
+    outputs: Arc<ArcSwap<Outputs>>,
+}
+
+struct Outputs {
+    format: LogFormat,
+    zone: TimeZone,
+    destinations: Vec<Output>,
+}
+
+enum Output {
+    Stdout,
+    Stderr,
+    File(Sink),
+}
+
+impl ServerLog {
+    /// Makes the log the program's: text on standard error from INFO on, until [`ServerLog::configure`].
+    ///
+    /// # Errors
+    /// Another log is installed already.
+    pub fn install() -> Result<ServerLog, tracing::subscriber::SetGlobalDefaultError> {
+        let (log, subscriber) = ServerLog::new();
+        tracing::subscriber::set_global_default(subscriber)?;
+        Ok(log)
+    }
+
+    /// A log and the subscriber that feeds it, for a part of a program.
+    #[must_use]
+    pub fn new() -> (ServerLog, impl Subscriber + Send + Sync) {
+        let outputs =
+            Outputs { format: LogFormat::Text, zone: TimeZone::system(), destinations: vec![Output::Stderr] };
+        let outputs = Arc::new(ArcSwap::from_pointee(outputs));
+        let (filter, handle) = reload::Layer::new(targets(LogLevel::Info));
+        let subscriber = Registry::default().with(filter).with(Lines { outputs: Arc::clone(&outputs) });
+        (ServerLog { filter: handle, outputs }, subscriber)
+    }
+
+    /// Applies `[Logging]`. Files that cannot be opened are returned and left out; when nothing is left, standard
+    /// error is used. The files used before are flushed and closed.
+    pub fn configure(&self, logging: &Logging) -> Vec<SinkError> {
+        let mut destinations = Vec::new();
+        let mut failed = Vec::new();
+        for destination in &logging.system_log {
+            match destination {
+                LogDestination::Stdout => destinations.push(Output::Stdout),
+                LogDestination::Stderr => destinations.push(Output::Stderr),
+                LogDestination::File(path) => match Sink::open(path, Full::Wait) {
+                    Ok(sink) => destinations.push(Output::File(sink)),
+                    Err(error) => failed.push(error),
+                },
+            }
+        }
+        if destinations.is_empty() {
+            destinations.push(Output::Stderr);
+        }
+        let zone = TimeZone::system();
+        self.outputs.store(Arc::new(Outputs { format: logging.format, zone, destinations }));
+        self.set_level(logging.level);
+        failed
+    }
+
+    /// Changes the least severe level that is written.
+    pub fn set_level(&self, level: LogLevel) {
+        // It fails only when the subscriber is gone, and then nobody logs.
+        let _ = self.filter.reload(targets(level));
+    }
+
+    /// Opens the files anew, after a rotation.
+    ///
+    /// # Errors
+    /// The files that cannot be opened; their old ones stay in use.
+    pub fn reopen(&self) -> Result<(), Vec<SinkError>> {
+        let outputs = self.outputs.load_full();
+        let failed: Vec<SinkError> = outputs.files().filter_map(|sink| sink.reopen().err()).collect();
+        if failed.is_empty() { Ok(()) } else { Err(failed) }
+    }
+
+    /// Writes what is queued: before the program ends, and in a panic hook.
+    pub fn flush(&self) {
+        self.outputs.load_full().files().for_each(Sink::flush);
+    }
+}
+
+impl Outputs {
+    fn files(&self) -> impl Iterator<Item = &Sink> {
+        self.destinations.iter().filter_map(|output| match output {
+            Output::File(sink) => Some(sink),
+            Output::Stdout | Output::Stderr => None,
+        })
+    }
+}
+
+fn targets(level: LogLevel) -> Targets {
+    let level = match level {
+        LogLevel::Trace => LevelFilter::TRACE,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
+    };
+    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target(OWN, level)
+}
+
+struct Lines {
+    outputs: Arc<ArcSwap<Outputs>>,
+}
+
+thread_local! {
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut parts = Parts::default();
+        event.record(&mut parts);
+        let outputs = self.outputs.load();
+        let micros = jiff::Timestamp::now().as_microsecond();
+        // An event out of a destination's own code would find the buffer in use: it is left out.
+        LINE.with(|line| {
+            let Ok(mut line) = line.try_borrow_mut() else { return };
+            line.clear();
+            event::render(
+                &mut line,
+                outputs.format,
+                *event.metadata().level(),
+                &parts,
+                micros,
+                &outputs.zone,
+            );
+            for output in &outputs.destinations {
+                // A closed terminal or pipe is no reason to stop serving, and there is nowhere to say so.
+                let _ = match output {
+                    Output::Stdout => std::io::stdout().lock().write_all(&line),
+                    Output::Stderr => std::io::stderr().lock().write_all(&line),
+                    Output::File(sink) => {
+                        sink.write(&line);
+                        Ok(())
+                    }
+                };
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::{Path, PathBuf};
+    use tracing::subscriber::with_default;
+    use tracing::{debug, error, info};
+
+    fn to(files: &[&Path], format: LogFormat) -> Logging {
+        let system_log = files.iter().map(|path| LogDestination::File(path.to_path_buf())).collect();
+        Logging { system_log, level: LogLevel::Info, format }
+    }
+
+    fn read(path: &Path) -> String {
+        std::fs::read_to_string(path).expect("is there")
+    }
+
+    #[test]
+    fn events_go_to_every_destination_in_the_format_asked_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (a, b) = (dir.path().join("a.log"), dir.path().join("b.log"));
+        let (log, subscriber) = ServerLog::new();
+        with_default(subscriber, || {
+            assert!(log.configure(&to(&[&a, &b], LogFormat::Text)).is_empty());
+            info!(source = "cran", packages = 3, "synced");
+            log.flush();
+            assert!(read(&a).ends_with(" INFO synced source=cran packages=3\n"), "{}", read(&a));
+            assert_eq!(read(&a), read(&b));
+            log.configure(&to(&[&b], LogFormat::Json));
+            error!("over");
+            log.flush();
+        });
+        assert_eq!(read(&a).lines().count(), 1);
+        let last: serde_json::Value =
+            serde_json::from_str(read(&b).lines().last().expect("a line")).expect("JSON");
+        assert_eq!((&last["level"], &last["msg"]), (&"error".into(), &"over".into()));
+    }
+
+    #[test]
+    fn the_level_changes_while_running_and_libraries_stay_quiet() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.log");
+        let (log, subscriber) = ServerLog::new();
+        with_default(subscriber, || {
+            log.configure(&to(&[&path], LogFormat::Text));
+            debug!("one");
+            log.set_level(LogLevel::Debug);
+            debug!("two");
+            debug!(target: "hyper::proto", "three");
+            error!(target: "hyper::proto", "four");
+            log.set_level(LogLevel::Error);
+            info!("five");
+            log.flush();
+        });
+        let text = read(&path);
+        let words: Vec<&str> = text.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+        assert_eq!(words, ["two", "four"]);
+    }
+
+    #[test]
+    fn a_rotated_file_is_left_after_reopening() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, old) = (dir.path().join("a.log"), dir.path().join("a.log.1"));
+        let (log, subscriber) = ServerLog::new();
+        with_default(subscriber, || {
+            log.configure(&to(&[&path], LogFormat::Text));
+            info!("before");
+            std::fs::rename(&path, &old).expect("renamed");
+            log.reopen().expect("reopens");
+            info!("after");
+            log.flush();
+        });
+        assert!(read(&old).ends_with("before\n") && read(&path).ends_with("after\n"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_told_and_the_others_are_used() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.log");
+        let (log, subscriber) = ServerLog::new();
+        let missing = PathBuf::from("/nonexistent/b.log");
+        with_default(subscriber, || {
+            let failed = log.configure(&to(&[&missing, &path], LogFormat::Text));
+            assert_eq!(failed.len(), 1);
+            assert_eq!(failed[0].path, missing);
+            info!("here");
+            log.flush();
+        });
+        assert!(read(&path).ends_with("here\n"));
+    }
+
+    #[test]
+    fn no_line_holds_a_password() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.log");
+        let (log, subscriber) = ServerLog::new();
+        with_default(subscriber, || {
+            log.configure(&to(&[&path], LogFormat::Text));
+            let secret = crate::config::Secret("hunter2".to_owned());
+            let url = "https://u:hunter2@h/x";
+            let failure = std::io::Error::other(format!("cannot reach {url}"));
+            info!(?secret, url, error = &failure as &dyn std::error::Error, "reading {url}");
+            log.flush();
+        });
+        assert!(!read(&path).contains("hunter2"), "{}", read(&path));
+        assert_eq!(read(&path).matches("***@h").count(), 3);
+    }
+}

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one folder for each concern.
 
 mod admin;
+mod contract;
 mod r;
 mod support;

@@ -291,11 +291,8 @@ fn part(whole: &Bytes, range: Option<&Range<u64>>, key: &Key) -> Result<Blob, St
 fn within(range: Option<&Range<u64>>, size: u64, key: &Key) -> Result<Range<u64>, StorageError> {
     match range {
         None => Ok(0..size),
-        Some(range)
-            if range.start <= range.end && (range.start < size || range.start == range.end.min(size)) =>
-        {
-            Ok(range.start..range.end.min(size))
-        }
+        Some(range) if range.start < range.end && range.start < size => Ok(range.start..range.end.min(size)),
+        Some(range) if range.start == range.end && range.start <= size => Ok(range.clone()),
         Some(range) => Err(StorageError::Range { object: key.to_string(), range: range.clone(), size }),
     }
 }

@@ -1,4 +1,8 @@
 //! What tests of several folders share.
 
+pub(crate) mod again;
 pub(crate) mod data;
+pub(crate) mod faulty;
 pub(crate) mod rscript;
+pub(crate) mod s3;
+pub(crate) mod storage;

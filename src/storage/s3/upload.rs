@@ -52,29 +52,23 @@ impl S3 {
         media_type: &'static str,
     ) -> Result<(), StorageError> {
         let length = bytes.len() as u64;
-        let put = |mode: PutMode| {
-            let bytes = bytes.clone();
-            async move {
-                let options =
-                    PutOptions { mode, attributes: attributes(media_type), ..PutOptions::default() };
-                match self.store.put_opts(path, bytes.into(), options).await {
-                    Ok(_) => Ok(true),
-                    Err(Error::AlreadyExists { .. }) => Ok(false),
-                    Err(e) => Err(e),
-                }
-            }
+        let put = async |mode: PutMode| {
+            let options = PutOptions { mode, attributes: attributes(media_type), ..PutOptions::default() };
+            self.store.put_opts(path, bytes.clone().into(), options).await.map(|_| ())
         };
-        match self.attempt("write", path, || put(PutMode::Create)).await {
-            Ok(true) => return Ok(()),
+        let failed = match self.attempt("write", path, || put(PutMode::Create)).await {
+            Ok(()) => return Ok(()),
+            Err(e) => e,
+        };
+        match Refused::of(&failed) {
             // "Exists" is also the answer to a put that raced with a deletion, and to our own put whose first
             // answer was lost. An object of another length cannot have this digest: it is damaged.
-            Ok(false) if self.length(path).await? == Some(length) => return Ok(()),
-            Ok(false) => {}
-            Err(e) if repeatable(&e) => {}
-            Err(e) => return Err(e),
+            Refused::Exists if self.length(path).await? == Some(length) => return Ok(()),
+            Refused::Exists | Refused::Unclear => {}
+            Refused::Finally => return Err(failed),
         }
         // The same bytes under the same key can be written twice.
-        self.attempt("write", path, || put(PutMode::Overwrite)).await.map(|_| ())
+        self.attempt("write", path, || put(PutMode::Overwrite)).await
     }
 
     async fn multipart(
@@ -141,15 +135,28 @@ impl Drop for Upload {
     }
 }
 
-/// Whether a conditional put that failed may succeed without its condition: the connection broke (the client library
-/// repeats only what surely was not sent), or the server does not know conditions. Other answers were retried already.
-fn repeatable(error: &StorageError) -> bool {
-    match error {
-        StorageError::S3 { source, .. } => {
-            let text = super::chain(source.as_ref());
-            !text.contains("Server returned") || text.contains("501 Not Implemented")
+/// What the failure of a conditional put means.
+enum Refused {
+    /// The server says that there is an object.
+    Exists,
+    /// The connection broke (the client library repeats only what surely was not sent), or the server does not know
+    /// conditions.
+    Unclear,
+    /// Any other answer; it was retried as far as it makes sense.
+    Finally,
+}
+
+impl Refused {
+    fn of(error: &StorageError) -> Refused {
+        let StorageError::S3 { source, .. } = error else { return Refused::Finally };
+        if let Error::AlreadyExists { .. } = **source {
+            return Refused::Exists;
         }
-        _ => false,
+        let text = super::chain(source.as_ref());
+        match !text.contains("Server returned") || text.contains("501 Not Implemented") {
+            true => Refused::Unclear,
+            false => Refused::Finally,
+        }
     }
 }
 

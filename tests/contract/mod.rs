@@ -1,0 +1,3 @@
+//! What every backend of a store must do alike.
+
+mod storage;

@@ -1,0 +1,156 @@
+//! What only a directory can get wrong: modes, owners, space.
+
+use crate::support::again;
+use crate::support::storage::{bytes, on_disk, read};
+use rstudio_pm::config::StorageClass;
+use rstudio_pm::model::digest::Sha256;
+use rstudio_pm::storage::{Key, Storage, StorageError};
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+
+fn cran(digest: Sha256) -> Key {
+    Key::Package(StorageClass::Cran, digest)
+}
+
+fn walk(at: &Path) -> Vec<PathBuf> {
+    let mut found = vec![at.to_owned()];
+    if at.is_dir() {
+        found.extend(std::fs::read_dir(at).unwrap().flat_map(|entry| walk(&entry.unwrap().path())));
+    }
+    found
+}
+
+#[tokio::test]
+async fn nobody_else_may_look_at_what_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("data/var");
+    let storage = Storage::open(&on_disk(&root)).await.unwrap();
+    let (content, digest) = bytes(10, 1);
+    storage.put(&cran(digest), content.into()).await.unwrap();
+    let spool = storage.spool(StorageClass::Cran).await.unwrap();
+    let modes: BTreeSet<(bool, u32)> = walk(&folder.path().join("data"))
+        .iter()
+        .map(|path| (path.is_dir(), path.metadata().unwrap().permissions().mode() & 0o7777))
+        .collect();
+    assert_eq!(modes, BTreeSet::from([(true, 0o700), (false, 0o600)]));
+    drop(spool);
+}
+
+#[tokio::test]
+async fn a_probe_creates_no_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let probed = Storage::probe(&on_disk(&folder.path().join("var"))).await;
+    assert!(probed.iter().all(|(_, result)| result.is_ok()), "{probed:?}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn directories_removed_under_the_server_are_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Storage::open(&on_disk(folder.path())).await.unwrap();
+    let (content, digest) = bytes(10, 1);
+    storage.put(&cran(digest), content.clone().into()).await.unwrap();
+    std::fs::remove_dir_all(folder.path().join("cran/cran")).unwrap();
+    storage.put(&cran(digest), content.clone().into()).await.unwrap();
+    std::fs::remove_dir_all(folder.path().join("cran/.spool")).unwrap();
+    storage.put(&cran(Sha256([1; 32])), content.clone().into()).await.unwrap();
+    assert_eq!(read(storage.get(&cran(digest), None).await.unwrap()).await.unwrap(), content);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let prepare = |command: &mut std::process::Command| {
+        // A file system of 1 MB that only this process sees and that ends with it.
+        let script = r#"mount -t tmpfs -o size=1m none "$RSPM_TEST_FULL" && exec "$0" "$@""#;
+        *command = std::process::Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", script]);
+        command.arg(std::env::current_exe().unwrap()).env("RSPM_TEST_FULL", folder.path());
+    };
+    if again::elsewhere(prepare) {
+        return;
+    }
+    let full = PathBuf::from(std::env::var_os("RSPM_TEST_FULL").unwrap());
+    let storage = Storage::open(&on_disk(&full)).await.unwrap();
+    let (content, digest) = bytes(3 << 20, 1);
+    let put = storage.put(&cran(digest), content.clone().into()).await.unwrap_err();
+    assert!(matches!(&put, StorageError::Full(path) if path.contains("cran")), "{put:?}");
+
+    let mut spool = storage.spool(StorageClass::Cran).await.unwrap();
+    let written = spool.write_all(&content).unwrap_err();
+    let said = StorageError::io("write", spool.path(), written);
+    assert!(matches!(said, StorageError::Full(_)), "{said:?}");
+    drop(spool);
+
+    assert_eq!(storage.size(&cran(digest)).await.unwrap(), None);
+    assert_eq!(storage.list(StorageClass::Cran, None, 10).await.unwrap(), []);
+    assert_eq!(std::fs::read_dir(full.join("cran/.spool")).unwrap().count(), 0);
+    let (small, digest) = bytes(1000, 2);
+    storage.put(&cran(digest), small.into()).await.unwrap();
+
+    std::fs::write(full.join("filler"), vec![0; 1 << 20]).unwrap_err();
+    let refused = Storage::open(&on_disk(&full)).await.err().unwrap().to_string();
+    assert!(refused.contains("no space left") && refused.contains("df -h"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_directory_of_somebody_else_is_refused_with_the_command_that_mends_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("var");
+    std::fs::create_dir_all(root.join("cran")).unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let prepare = |command: &mut std::process::Command| {
+        command.env("RSPM_TEST_ROOT", &root);
+        if nix::unistd::geteuid().is_root() {
+            command.uid(65534).gid(65534).env("TMPDIR", "/tmp");
+        } else {
+            // The owner cannot write either.
+            let read_only = std::fs::Permissions::from_mode(0o555);
+            std::fs::set_permissions(root.join("cran"), read_only.clone()).unwrap();
+            std::fs::set_permissions(&root, read_only).unwrap();
+        }
+    };
+    if again::elsewhere(prepare) {
+        std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755)).unwrap();
+        return;
+    }
+    let root = PathBuf::from(std::env::var_os("RSPM_TEST_ROOT").unwrap());
+    let uid = nix::unistd::geteuid();
+    let name = nix::unistd::User::from_uid(uid).unwrap().unwrap().name;
+
+    let refused = Storage::open(&on_disk(&root)).await.err().unwrap();
+    let StorageError::Unusable(places) = &refused else { panic!("{refused:?}") };
+    assert_eq!(places.len(), 9, "every place is told");
+    let cran = &places[StorageClass::Cran as usize];
+    let path = root.join("cran").display().to_string();
+    assert_eq!(cran.classes, "'cran'");
+    assert_eq!(cran.user, format!("user {name} (uid {uid})"));
+    assert!(cran.problem.contains("Permission denied"), "{cran}");
+    assert_eq!(cran.remedy, format!("run: sudo chown -R {name} {path} && sudo chmod 0700 {path}"));
+    let pypi = &places[StorageClass::Pypi as usize];
+    let path = root.join("pypi").display().to_string();
+    assert_eq!(pypi.remedy, format!("run: sudo install -d -o {name} -m 0700 {path}"));
+
+    let probed = Storage::probe(&on_disk(&root)).await;
+    for (class, result) in probed {
+        let said = result.unwrap_err().to_string();
+        assert!(said.contains(&format!("'{}'", class.as_str())) && said.contains("sudo"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn classes_that_share_a_directory_do_not_mix() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = on_disk(folder.path());
+    config.places[StorageClass::Cran as usize] = config.places[StorageClass::Packages as usize].clone();
+    let storage = Storage::open(&config).await.unwrap();
+    let digest = Sha256([4; 32]);
+    storage.put(&cran(digest), "cran".into()).await.unwrap();
+    storage.put(&Key::Package(StorageClass::Packages, digest), "local".into()).await.unwrap();
+    storage.delete(&cran(digest)).await.unwrap();
+    let left = storage.list(StorageClass::Packages, None, 10).await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(storage.list(StorageClass::Cran, None, 10).await.unwrap(), []);
+}

@@ -1,0 +1,143 @@
+//! A proxy in front of the S3 server that misbehaves as it is told.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What happens to a request.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// It never reaches the server; this status and this S3 error code come back.
+    Answer(u16, &'static str),
+    /// It reaches the server, whose answer is replaced by status 200 with this S3 error code.
+    Garble(&'static str),
+    /// The answer's body ends after so many bytes, and the connection with it.
+    Cut(usize),
+    /// The connection is reset before the request reaches the server.
+    Reset,
+    /// The connection is reset after the server has done what was asked.
+    Lose,
+}
+
+/// Which requests, and for how many of them.
+struct Rule {
+    matches: Box<dyn Fn(&str) -> bool + Send>,
+    fault: Fault,
+    times: usize,
+}
+
+/// The proxy.
+#[derive(Clone)]
+pub struct Faulty {
+    /// Where it listens.
+    pub address: SocketAddr,
+    rules: Arc<Mutex<Vec<Rule>>>,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Faulty {
+    /// Starts a well-behaved proxy in front of `server`.
+    pub async fn start(server: SocketAddr) -> Faulty {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("its number");
+        let faulty = Faulty { address, rules: Arc::default(), heads: Arc::default() };
+        let proxy = faulty.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let proxy = proxy.clone();
+                // A broken connection is what this is for.
+                tokio::spawn(async move { drop(proxy.relay(client, server).await) });
+            }
+        });
+        faulty
+    }
+
+    /// From now on, the next `times` requests whose head (method, path, header lines) matches get the fault.
+    pub fn next(&self, times: usize, fault: Fault, matches: impl Fn(&str) -> bool + Send + 'static) {
+        self.rules.lock().unwrap().push(Rule { matches: Box::new(matches), fault, times });
+    }
+
+    /// Behaves well again.
+    pub fn heal(&self) {
+        self.rules.lock().unwrap().clear();
+    }
+
+    /// The heads of all requests so far.
+    pub fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+
+    fn fault(&self, head: &str) -> Option<Fault> {
+        let mut rules = self.rules.lock().unwrap();
+        let rule = rules.iter_mut().find(|rule| rule.times > 0 && (rule.matches)(head))?;
+        rule.times -= 1;
+        Some(rule.fault.clone())
+    }
+
+    /// One request and its answer.
+    async fn relay(&self, mut client: TcpStream, server: SocketAddr) -> std::io::Result<()> {
+        let mut request = Vec::new();
+        let end = loop {
+            if let Some(at) = request.windows(4).position(|w| w == b"\r\n\r\n") {
+                break at + 4;
+            }
+            if client.read_buf(&mut request).await? == 0 {
+                return Ok(());
+            }
+        };
+        let head = String::from_utf8_lossy(&request[..end]).into_owned();
+        let length = head
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+            .map_or(0, |(_, value)| value.trim().parse().expect("a length"));
+        self.heads.lock().unwrap().push(head.clone());
+        let fault = self.fault(&head);
+        while request.len() < end + length {
+            if client.read_buf(&mut request).await? == 0 {
+                return Ok(());
+            }
+        }
+        if let Some(Fault::Reset) = fault {
+            return reset(client);
+        }
+        if let Some(Fault::Answer(status, code)) = fault {
+            return answer(client, status, code, head.starts_with("HEAD")).await;
+        }
+        let mut upstream = TcpStream::connect(server).await?;
+        let line = head.find("\r\n").expect("a request line") + 2;
+        upstream.write_all(&request[..line]).await?;
+        upstream.write_all(b"Connection: close\r\n").await?;
+        upstream.write_all(&request[line..]).await?;
+        let mut reply = Vec::new();
+        upstream.read_to_end(&mut reply).await?;
+        match fault {
+            Some(Fault::Lose) => return reset(client),
+            Some(Fault::Garble(code)) => return answer(client, 200, code, false).await,
+            Some(Fault::Cut(after)) => {
+                let body = reply.windows(4).position(|w| w == b"\r\n\r\n").map_or(0, |at| at + 4);
+                reply.truncate(body + after);
+            }
+            Some(Fault::Answer(..) | Fault::Reset) | None => {}
+        }
+        client.write_all(&reply).await?;
+        client.shutdown().await
+    }
+}
+
+async fn answer(mut client: TcpStream, status: u16, code: &str, head: bool) -> std::io::Result<()> {
+    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>as told</Message></Error>");
+    let text = format!(
+        "HTTP/1.1 {status} Told\r\nContent-Type: application/xml\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
+        body.len(),
+        if head { "" } else { &body }
+    );
+    client.write_all(text.as_bytes()).await?;
+    client.shutdown().await
+}
+
+/// Ends the connection with a reset, which the peer sees as an error and not as an end.
+fn reset(client: TcpStream) -> std::io::Result<()> {
+    client.set_zero_linger()
+}

@@ -1,0 +1,151 @@
+//! A real S3 server for tests: `moto_server`, one for all test processes that run at a time.
+
+use super::again;
+use rstudio_pm::config::{Place, S3Place};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// The address of the server. It is started by the first test that asks, shared by every test process, and ends by
+/// itself a few seconds after the last of them.
+pub fn server() -> SocketAddr {
+    static SERVER: OnceLock<(SocketAddr, File)> = OnceLock::new();
+    SERVER.get_or_init(start).0
+}
+
+fn start() -> (SocketAddr, File) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("s3");
+    std::fs::create_dir_all(&folder).expect("a folder for the S3 server");
+    // Locked shared by everybody who uses the server; the loop below ends it when nobody does.
+    let users = File::create(folder.join("users")).expect("the file of users");
+    users.lock_shared().expect("a shared lock");
+    let starting = File::create(folder.join("starting")).expect("the file of starters");
+    starting.lock().expect("an exclusive lock");
+    let noted = std::fs::read_to_string(folder.join("address")).unwrap_or_default();
+    if let Some(address) = noted.parse().ok().filter(|address| answers(*address)) {
+        return (address, users);
+    }
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = free.local_addr().expect("its number");
+    drop(free);
+    let script = r#"
+        "$0" -H 127.0.0.1 -p "$1" & server=$!
+        idle=0
+        while [ $idle -lt 5 ] && kill -0 $server; do
+            sleep 1
+            if flock --nonblock --exclusive users true; then idle=$((idle + 1)); else idle=0; fi
+        done
+        kill $server"#;
+    let log = File::create(folder.join("log")).expect("the server's log");
+    Command::new("sh")
+        .args(["-c", script])
+        .arg(program())
+        .arg(address.port().to_string())
+        .current_dir(&folder)
+        .env_remove("AWS_SHARED_CREDENTIALS_FILE")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("the log again"))
+        .stderr(log)
+        .spawn()
+        .expect("sh can be run");
+    let begun = Instant::now();
+    while !answers(address) {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "moto_server does not start: see {}",
+            folder.display()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::fs::write(folder.join("address"), address.to_string()).expect("the address is noted");
+    (address, users)
+}
+
+/// `moto_server` from `$RSPM_TEST_VENV/bin` or the search path.
+fn program() -> PathBuf {
+    let venv = std::env::var_os("RSPM_TEST_VENV").map(|venv| PathBuf::from(venv).join("bin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = venv.into_iter().chain(std::env::split_paths(&path));
+    let found = folders.map(|folder| folder.join("moto_server")).find(|program| program.is_file());
+    found
+        .expect("moto_server is missing: pip install 'moto[server,s3]', or set RSPM_TEST_VENV to where it is")
+}
+
+fn answers(address: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+}
+
+/// A request without a body, straight to the server: status and body.
+pub fn ask(method: &str, path: &str) -> (u16, Vec<u8>) {
+    let mut connection = TcpStream::connect(server()).expect("the S3 server answers");
+    // The signature is not verified, but without one only public objects are shown.
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential=DIRECT/20200101/us-east-1/s3/aws4_request, \
+         SignedHeaders=host, Signature=0\r\n\r\n"
+    );
+    connection.write_all(head.as_bytes()).expect("the request is sent");
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).expect("the answer comes");
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("the answer has a head");
+    let status = std::str::from_utf8(&answer[9..12]).ok().and_then(|s| s.parse().ok()).expect("a status");
+    (status, answer.split_off(end + 4))
+}
+
+/// A new, empty bucket, reached at `address` (the server itself, or something in front of it).
+pub fn bucket(address: SocketAddr) -> S3Place {
+    let bucket = format!("test-{:016x}", rand::random::<u64>());
+    assert_eq!(ask("PUT", &format!("/{bucket}")).0, 200, "the bucket is created");
+    S3Place {
+        bucket,
+        prefix: "some/prefix".into(),
+        endpoint: Some(format!("http://{address}")),
+        path_style: true,
+        ..S3Place::default()
+    }
+}
+
+/// All nine classes in one bucket.
+pub fn places(place: &S3Place) -> [Place; 9] {
+    std::array::from_fn(|_| Place::S3(place.clone()))
+}
+
+/// Runs the current test again with AWS credentials in a file of its own ([`credentials_file`]); false in that run.
+pub fn elsewhere() -> bool {
+    let folder = tempfile::tempdir().expect("a folder for credentials");
+    let file = folder.path().join("credentials");
+    write_credentials(&file, "FIRSTKEY");
+    again::elsewhere(|command| environment(command, &file))
+}
+
+/// Makes a command see only the credentials in `file`.
+pub fn environment(command: &mut Command, file: &Path) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("AWS_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("AWS_SHARED_CREDENTIALS_FILE", file);
+    command.env("AWS_CONFIG_FILE", file.with_file_name("config"));
+    command.env("AWS_EC2_METADATA_DISABLED", "true");
+    command.env("NO_PROXY", "127.0.0.1");
+}
+
+/// Where this test's credentials are.
+pub fn credentials_file() -> PathBuf {
+    std::env::var_os("AWS_SHARED_CREDENTIALS_FILE").expect("the test runs elsewhere").into()
+}
+
+/// Writes a credentials file with the profiles `default` and `other`.
+pub fn write_credentials(file: &Path, key: &str) {
+    let profile =
+        |name, key: &str| format!("[{name}]\naws_access_key_id={key}\naws_secret_access_key=secret\n");
+    let text = format!("{}{}", profile("default", key), profile("other", "OTHERKEY"));
+    std::fs::write(file, text).expect("the credentials are written");
+}

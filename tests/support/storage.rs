@@ -1,0 +1,43 @@
+//! Storage for tests: a configuration for all nine classes, and bytes to put there.
+
+use rstudio_pm::config::{FilePlace, Place, StorageClass, StorageConfig};
+use rstudio_pm::model::digest::Sha256;
+use rstudio_pm::storage::{Blob, Content, StorageError};
+use sha2::Digest;
+use std::path::Path;
+
+/// All classes on disk, below `root`, as in a default configuration.
+pub fn on_disk(root: &Path) -> StorageConfig {
+    let place = |class: StorageClass| Place::File(FilePlace { location: root.join(class.as_str()) });
+    StorageConfig { places: StorageClass::ALL.map(place), spool_dir: root.to_owned() }
+}
+
+/// Bytes that differ everywhere, and their digest.
+pub fn bytes(length: usize, seed: u64) -> (Vec<u8>, Sha256) {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33).to_le_bytes()
+    };
+    let mut bytes: Vec<u8> =
+        std::iter::repeat_with(&mut next).flat_map(|b| [b[0], b[1], b[2]]).take(length).collect();
+    bytes.shrink_to_fit();
+    let digest = Sha256(sha2::Sha256::digest(&bytes).into());
+    (bytes, digest)
+}
+
+/// Everything a blob yields, or its first error.
+pub async fn read(blob: Blob) -> Result<Vec<u8>, StorageError> {
+    use futures_util::TryStreamExt;
+    match blob.content {
+        Content::Memory(bytes) => Ok(bytes.to_vec()),
+        Content::Stream(pieces) => {
+            pieces
+                .try_fold(Vec::new(), |mut all, piece| async move {
+                    all.extend_from_slice(&piece);
+                    Ok(all)
+                })
+                .await
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! The integration tests: one binary, one folder for each concern.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails, as it should")]
+
 mod admin;
 mod contract;
 mod r;

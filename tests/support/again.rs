@@ -9,7 +9,7 @@ const MARK: &str = "RSPM_TEST_AGAIN";
 /// if that fails, and returns true: the test is done. In the second process: returns false.
 ///
 /// The environment of a process that has threads cannot be changed safely; that of a new one can.
-pub fn elsewhere(prepare: impl FnOnce(&mut Command)) -> bool {
+pub(crate) fn elsewhere(prepare: impl FnOnce(&mut Command)) -> bool {
     if std::env::var_os(MARK).is_some() {
         return false;
     }

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// What happens to a request.
 #[derive(Clone, Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// It never reaches the server; this status and this S3 error code come back.
     Answer(u16, &'static str),
     /// It reaches the server, whose answer is replaced by status 200 with this S3 error code.
@@ -29,16 +29,16 @@ struct Rule {
 
 /// The proxy.
 #[derive(Clone)]
-pub struct Faulty {
+pub(crate) struct Faulty {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     rules: Arc<Mutex<Vec<Rule>>>,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Faulty {
     /// Starts a well-behaved proxy in front of `server`.
-    pub async fn start(server: SocketAddr) -> Faulty {
+    pub(crate) async fn start(server: SocketAddr) -> Faulty {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its number");
         let faulty = Faulty { address, rules: Arc::default(), heads: Arc::default() };
@@ -54,17 +54,17 @@ impl Faulty {
     }
 
     /// From now on, the next `times` requests whose head (method, path, header lines) matches get the fault.
-    pub fn next(&self, times: usize, fault: Fault, matches: impl Fn(&str) -> bool + Send + 'static) {
+    pub(crate) fn next(&self, times: usize, fault: Fault, matches: impl Fn(&str) -> bool + Send + 'static) {
         self.rules.lock().unwrap().push(Rule { matches: Box::new(matches), fault, times });
     }
 
     /// Behaves well again.
-    pub fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.rules.lock().unwrap().clear();
     }
 
     /// The heads of all requests so far.
-    pub fn heads(&self) -> Vec<String> {
+    pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }
 

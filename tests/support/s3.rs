@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// The address of the server. It is started by the first test that asks, shared by every test process, and ends by
 /// itself a few seconds after the last of them.
-pub fn server() -> SocketAddr {
+pub(crate) fn server() -> SocketAddr {
     static SERVER: OnceLock<(SocketAddr, File)> = OnceLock::new();
     SERVER.get_or_init(start).0
 }
@@ -33,16 +33,18 @@ fn start() -> (SocketAddr, File) {
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = free.local_addr().expect("its number");
     drop(free);
-    let script = r#"
-        "$0" -H 127.0.0.1 -p "$1" & server=$!
-        idle=0
-        while [ $idle -lt 5 ] && kill -0 $server; do
-            sleep 1
-            if flock --nonblock --exclusive users true; then idle=$((idle + 1)); else idle=0; fi
-        done
-        kill $server"#;
+    // In the background of a shell that ends at once.
+    let script = r#"(
+            "$0" -H 127.0.0.1 -p "$1" & server=$!
+            idle=0
+            while [ $idle -lt 5 ] && kill -0 $server; do
+                sleep 1
+                if flock --nonblock --exclusive users true; then idle=$((idle + 1)); else idle=0; fi
+            done
+            kill $server
+        ) &"#;
     let log = File::create(folder.join("log")).expect("the server's log");
-    Command::new("sh")
+    let begun = Command::new("sh")
         .args(["-c", script])
         .arg(program())
         .arg(address.port().to_string())
@@ -52,8 +54,8 @@ fn start() -> (SocketAddr, File) {
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("the log again"))
         .stderr(log)
-        .spawn()
-        .expect("sh can be run");
+        .status();
+    assert!(begun.is_ok_and(|status| status.success()), "sh can be run");
     let begun = Instant::now();
     while !answers(address) {
         assert!(
@@ -82,7 +84,7 @@ fn answers(address: SocketAddr) -> bool {
 }
 
 /// A request without a body, straight to the server: status and body.
-pub fn ask(method: &str, path: &str) -> (u16, Vec<u8>) {
+pub(crate) fn ask(method: &str, path: &str) -> (u16, Vec<u8>) {
     let mut connection = TcpStream::connect(server()).expect("the S3 server answers");
     // The signature is not verified, but without one only public objects are shown.
     let head = format!(
@@ -99,7 +101,7 @@ pub fn ask(method: &str, path: &str) -> (u16, Vec<u8>) {
 }
 
 /// A new, empty bucket, reached at `address` (the server itself, or something in front of it).
-pub fn bucket(address: SocketAddr) -> S3Place {
+pub(crate) fn bucket(address: SocketAddr) -> S3Place {
     let bucket = format!("test-{:016x}", rand::random::<u64>());
     assert_eq!(ask("PUT", &format!("/{bucket}")).0, 200, "the bucket is created");
     S3Place {
@@ -112,12 +114,12 @@ pub fn bucket(address: SocketAddr) -> S3Place {
 }
 
 /// All nine classes in one bucket.
-pub fn places(place: &S3Place) -> [Place; 9] {
+pub(crate) fn places(place: &S3Place) -> [Place; 9] {
     std::array::from_fn(|_| Place::S3(place.clone()))
 }
 
 /// Runs the current test again with AWS credentials in a file of its own ([`credentials_file`]); false in that run.
-pub fn elsewhere() -> bool {
+pub(crate) fn elsewhere() -> bool {
     let folder = tempfile::tempdir().expect("a folder for credentials");
     let file = folder.path().join("credentials");
     write_credentials(&file, "FIRSTKEY");
@@ -125,7 +127,7 @@ pub fn elsewhere() -> bool {
 }
 
 /// Makes a command see only the credentials in `file`.
-pub fn environment(command: &mut Command, file: &Path) {
+pub(crate) fn environment(command: &mut Command, file: &Path) {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("AWS_") {
             command.env_remove(name);
@@ -138,12 +140,12 @@ pub fn environment(command: &mut Command, file: &Path) {
 }
 
 /// Where this test's credentials are.
-pub fn credentials_file() -> PathBuf {
+pub(crate) fn credentials_file() -> PathBuf {
     std::env::var_os("AWS_SHARED_CREDENTIALS_FILE").expect("the test runs elsewhere").into()
 }
 
 /// Writes a credentials file with the profiles `default` and `other`.
-pub fn write_credentials(file: &Path, key: &str) {
+pub(crate) fn write_credentials(file: &Path, key: &str) {
     let profile =
         |name, key: &str| format!("[{name}]\naws_access_key_id={key}\naws_secret_access_key=secret\n");
     let text = format!("{}{}", profile("default", key), profile("other", "OTHERKEY"));

@@ -7,13 +7,13 @@ use sha2::Digest;
 use std::path::Path;
 
 /// All classes on disk, below `root`, as in a default configuration.
-pub fn on_disk(root: &Path) -> StorageConfig {
+pub(crate) fn on_disk(root: &Path) -> StorageConfig {
     let place = |class: StorageClass| Place::File(FilePlace { location: root.join(class.as_str()) });
     StorageConfig { places: StorageClass::ALL.map(place), spool_dir: root.to_owned() }
 }
 
 /// Bytes that differ everywhere, and their digest.
-pub fn bytes(length: usize, seed: u64) -> (Vec<u8>, Sha256) {
+pub(crate) fn bytes(length: usize, seed: u64) -> (Vec<u8>, Sha256) {
     let mut state = seed.wrapping_mul(2).wrapping_add(1);
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -27,7 +27,7 @@ pub fn bytes(length: usize, seed: u64) -> (Vec<u8>, Sha256) {
 }
 
 /// Everything a blob yields, or its first error.
-pub async fn read(blob: Blob) -> Result<Vec<u8>, StorageError> {
+pub(crate) async fn read(blob: Blob) -> Result<Vec<u8>, StorageError> {
     use futures_util::TryStreamExt;
     match blob.content {
         Content::Memory(bytes) => Ok(bytes.to_vec()),

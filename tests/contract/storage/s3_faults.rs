@@ -336,7 +336,7 @@ mod tests {
     /// A seeded storm of faults: every acknowledged object is there, every read is whole or an error.
     pub(super) async fn whatever_happens_acknowledged_objects_are_there(bench: Bench) {
         let mut acknowledged = 0;
-        for seed in 0..40u64 {
+        for seed in 0..24u64 {
             let (noise, _) = bytes(64, seed);
             let fault = |n: usize| match noise[n] % 6 {
                 0 => Fault::Answer(500, "InternalError"),
@@ -346,8 +346,8 @@ mod tests {
                 4 => Fault::Lose,
                 _ => Fault::Answer(409, "OperationAborted"),
             };
-            for n in 0..3 {
-                bench.proxy.next(usize::from(noise[n] % 3), fault(n * 2), any);
+            for (n, times) in noise[50..53].iter().enumerate() {
+                bench.proxy.next(usize::from(times % 3), fault(n * 2), any);
             }
             let length = if seed % 8 == 0 { 9_000_000 } else { usize::from(noise[40]) * 137 };
             let (content, digest) = bytes(length, seed + 1_000);
@@ -363,6 +363,6 @@ mod tests {
             }
             bench.proxy.heal();
         }
-        assert!(acknowledged > 20, "{acknowledged}");
+        assert!(acknowledged > 12, "{acknowledged}");
     }
 }

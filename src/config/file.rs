@@ -11,7 +11,8 @@ use super::{Loaded, parse};
 /// The file that is read when no other is named.
 pub const DEFAULT_FILE: &str = "/etc/rstudio-pm/rstudio-pm.gcfg";
 
-/// Reads the file at `path` and parses it with the environment on top.
+/// Reads the file at `path` and parses it with the environment on top: pairs of [`std::env::vars_os`] that are text
+/// ([`std::env::vars`] panics on others).
 ///
 /// # Errors
 /// The file cannot be read, or what [`parse`] finds.

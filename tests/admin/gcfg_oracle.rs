@@ -114,7 +114,7 @@ fn text(tidy_only: bool) -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn both_read_the_same(text in text(false)) {

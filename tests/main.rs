@@ -5,4 +5,5 @@
 mod admin;
 mod contract;
 mod r;
+mod repo;
 mod support;

@@ -6,3 +6,5 @@ pub(crate) mod faulty;
 pub(crate) mod rscript;
 pub(crate) mod s3;
 pub(crate) mod storage;
+pub(crate) mod tarball;
+pub(crate) mod world;

@@ -1,0 +1,78 @@
+//! Several sources in one repository: the earlier wins a name, in every place a client could look.
+
+use rstudio_pm::repo::edit::{OnExisting, Scope};
+use rstudio_pm::repo::index::Document;
+
+use super::{archived, index, told};
+use crate::support::tarball::Tarball;
+use crate::support::world::{World, actor};
+
+/// A team's source and an outsider's, each with the other's names.
+async fn two() -> World {
+    let world = World::new().await;
+    for source in ["team", "outside"] {
+        world.local(source).await;
+    }
+    world.add("team", "internalpkg", "0.9").await;
+    world.add("team", "internalpkg", "1.0").await;
+    world.add("outside", "internalpkg", "98.0").await;
+    world.add("outside", "internalpkg", "99.0").await;
+    world.add("outside", "zoo", "1.0").await;
+    world.add("outside", "Abacus", "1.0").await;
+    world.repository("all", &["team", "outside"]).await;
+    world
+}
+
+#[tokio::test]
+async fn an_outsiders_higher_version_loses_everywhere() {
+    let world = two().await;
+    assert_eq!(told(&world, "all", "latest").await, "Abacus 1.0, internalpkg 1.0, zoo 1.0");
+    assert_eq!(archived(&world, "all", "latest").await, ["internalpkg/internalpkg_0.9.tar.gz"]);
+    let latest = super::point(&world, "all", "latest").await;
+    let detail = world.repo.package_detail(&latest, "internalpkg", None).await.expect("the package");
+    assert_eq!(detail.release.version, "1.0");
+    assert!(world.repo.package_detail(&latest, "internalpkg", Some("99.0")).await.is_err());
+    let current = index(&world, "all", "latest", Document::CurrentRds).await;
+    let rows = rstudio_pm::r::rds::archive_meta::read_current_meta(
+        current.bytes.as_ref(),
+        rstudio_pm::r::rds::Limits::META,
+    );
+    let files: Vec<String> = rows.expect("a table").into_iter().map(|row| row.file).collect();
+    assert_eq!(files, ["Abacus_1.0.tar.gz", "internalpkg_1.0.tar.gz", "zoo_1.0.tar.gz"]);
+}
+
+#[tokio::test]
+async fn a_name_goes_to_the_next_subscription_only_when_the_first_has_none_of_it() {
+    let world = two().await;
+    world.repo.remove("team", "internalpkg", Scope::Current, "", &actor()).await.expect("removed");
+    assert_eq!(told(&world, "all", "latest").await, "Abacus 1.0, internalpkg 0.9, zoo 1.0");
+    world.repo.remove("team", "internalpkg", Scope::All, "", &actor()).await.expect("removed");
+    assert_eq!(told(&world, "all", "latest").await, "Abacus 1.0, internalpkg 99.0, zoo 1.0");
+    assert_eq!(archived(&world, "all", "latest").await, ["internalpkg/internalpkg_98.0.tar.gz"]);
+}
+
+#[tokio::test]
+async fn unknown_fields_of_a_record_survive_the_blend() {
+    let world = two().await;
+    let tarball = Tarball::new("odd", "1.0").field("SystemRequirements: GNU make");
+    world.try_add("outside", &[tarball], OnExisting::Fail).await.expect("added");
+    let text = index(&world, "all", "latest", Document::Packages).await.bytes;
+    assert!(String::from_utf8_lossy(&text).contains("SystemRequirements: GNU make"));
+}
+
+#[tokio::test]
+async fn the_three_forms_of_an_index_hold_the_same_packages() {
+    use std::io::Read;
+    let world = two().await;
+    let text = index(&world, "all", "latest", Document::Packages).await;
+    let gz = index(&world, "all", "latest", Document::PackagesGz).await;
+    let mut inflated = Vec::new();
+    flate2::read::GzDecoder::new(gz.bytes.as_ref()).read_to_end(&mut inflated).expect("gzip");
+    assert_eq!((inflated.as_slice(), gz.content), (text.bytes.as_ref(), text.content));
+    let rds = index(&world, "all", "latest", Document::PackagesRds).await;
+    let limits = rstudio_pm::r::rds::Limits::INDEX;
+    let table =
+        rstudio_pm::r::rds::packages::read_packages_matrix(rds.bytes.as_ref(), limits).expect("a matrix");
+    let names: Vec<_> = (0..table.len()).filter_map(|row| table.get(row, "Package")).collect();
+    assert_eq!(names, ["Abacus", "internalpkg", "zoo"]);
+}

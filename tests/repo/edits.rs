@@ -1,0 +1,153 @@
+//! Sources, repositories and subscriptions: what is refused, why, and the way out.
+
+use rstudio_pm::model::repository::RepoKind;
+use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::repo::RepoError;
+use rstudio_pm::repo::edit::{OnExisting, RepoEdit};
+
+use super::told;
+use crate::support::world::{World, actor};
+
+fn name(text: &str) -> rstudio_pm::model::name::Name {
+    text.parse().expect("a name")
+}
+
+#[tokio::test]
+async fn sources_of_kinds_that_cannot_be_made_are_refused_with_what_can() {
+    let world = World::new().await;
+    for kind in [SourceKind::Git, SourceKind::CuratedCran, SourceKind::LocalPython] {
+        let said = world
+            .repo
+            .create_source(&name("x"), kind, OnExisting::Fail)
+            .await
+            .expect_err("refused")
+            .to_string();
+        assert_eq!(
+            said,
+            format!(
+                "this version cannot make sources of type {kind}; it supports local, and the built-in cran"
+            )
+        );
+    }
+    let said =
+        world.repo.create_source(&name("x"), SourceKind::Cran, OnExisting::Fail).await.expect_err("refused");
+    assert!(said.to_string().contains("is built in: there is one, named 'cran'"), "{said}");
+    let said = world
+        .repo
+        .create_repo(&name("py"), RepoKind::Python, "", OnExisting::Fail)
+        .await
+        .expect_err("refused");
+    assert_eq!(said.to_string(), "this version cannot serve repositories of type python; it supports r");
+}
+
+#[tokio::test]
+async fn what_exists_is_refused_or_left_as_asked() {
+    let world = World::new().await;
+    world.local("team").await;
+    world.repository("all", &["team"]).await;
+    let again = world.repo.create_source(&name("team"), SourceKind::Local, OnExisting::Fail).await;
+    assert!(matches!(again, Err(RepoError::Conflict(_))));
+    world.repo.create_source(&name("team"), SourceKind::Local, OnExisting::Succeed).await.expect("left");
+    let again = world.repo.create_repo(&name("all"), RepoKind::R, "", OnExisting::Fail).await;
+    assert!(matches!(again, Err(RepoError::Conflict(_))));
+    world.repo.create_repo(&name("all"), RepoKind::R, "", OnExisting::Succeed).await.expect("left");
+    let again = world.repo.subscribe("all", "team", OnExisting::Fail, &actor()).await;
+    assert!(matches!(again, Err(RepoError::Conflict(_))));
+    world.repo.subscribe("all", "team", OnExisting::Succeed, &actor()).await.expect("left");
+    assert_eq!(world.state.catalog.get().repo("all").expect("a repository").steps.len(), 1);
+}
+
+#[tokio::test]
+async fn unknown_names_get_the_nearest() {
+    let world = World::new().await;
+    world.local("internal").await;
+    world.repository("production", &["internal"]).await;
+    let said =
+        world.repo.subscribe("prodution", "internal", OnExisting::Fail, &actor()).await.expect_err("unknown");
+    assert_eq!(said.to_string(), "there is no repository 'prodution'; did you mean 'production'?");
+    let said =
+        world.repo.subscribe("production", "intenal", OnExisting::Fail, &actor()).await.expect_err("unknown");
+    assert_eq!(said.to_string(), "there is no source 'intenal'; did you mean 'internal'?");
+}
+
+#[tokio::test]
+async fn a_repository_of_one_language_offers_no_source_of_another() {
+    let world = World::new().await;
+    world.repository("all", &[]).await;
+    let said = world
+        .repo
+        .subscribe("all", "pypi", OnExisting::Fail, &actor())
+        .await
+        .expect_err("refused")
+        .to_string();
+    assert_eq!(
+        said,
+        "the repository 'all' is of type R and cannot offer 'pypi', a source of type PyPI; both must be of one language"
+    );
+}
+
+#[tokio::test]
+async fn a_subscribed_source_is_not_deleted_and_a_built_in_one_never() {
+    let world = World::new().await;
+    world.local("team").await;
+    world.repository("all", &["team"]).await;
+    let said = world.repo.delete_source("team").await.expect_err("subscribed").to_string();
+    assert_eq!(
+        said,
+        "the source 'team' is subscribed to by 'all'; first run: rspm unsubscribe --repo=all --source=team"
+    );
+    assert!(matches!(world.repo.delete_source("cran").await, Err(RepoError::Invalid(_))));
+    assert!(matches!(world.repo.rename_source("cran", &name("x")).await, Err(RepoError::Invalid(_))));
+    world.repo.unsubscribe("all", "team", &actor()).await.expect("unsubscribed");
+    world.repo.delete_source("team").await.expect("deleted");
+    assert!(world.state.catalog.get().source("team").is_none());
+    world.local("team").await;
+}
+
+#[tokio::test]
+async fn a_source_and_a_repository_take_another_name() {
+    let world = World::new().await;
+    world.local("team").await;
+    world.local("other").await;
+    world.repository("all", &["team"]).await;
+    world.add("team", "alpha", "1.0").await;
+    world.repo.rename_source("team", &name("crew")).await.expect("renamed");
+    let taken = world.repo.rename_source("crew", &name("other")).await.expect_err("taken");
+    assert!(matches!(taken, RepoError::Conflict(_)), "{taken}");
+    let edit =
+        RepoEdit { name: Some(name("every")), description: Some("All of it".to_owned()), hidden: Some(true) };
+    world.repo.edit_repo("all", edit).await.expect("edited");
+    let catalog = world.state.catalog.get();
+    let repo = catalog.repo("every").expect("the repository");
+    assert!(repo.hidden && repo.description == "All of it" && catalog.repo("all").is_none());
+    assert_eq!(told(&world, "every", "latest").await, "alpha 1.0");
+    let long = RepoEdit { description: Some("a\nb".to_owned()), ..RepoEdit::default() };
+    assert!(matches!(world.repo.edit_repo("every", long).await, Err(RepoError::Invalid(_))));
+    world.repo.delete_repo("every").await.expect("deleted");
+    assert!(world.state.catalog.get().repo("every").is_none());
+}
+
+#[tokio::test]
+async fn an_order_names_every_subscribed_source_once() {
+    let world = World::new().await;
+    for source in ["a", "b", "c"] {
+        world.local(source).await;
+    }
+    world.repository("all", &["a", "b"]).await;
+    let order = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    for (wrong, said) in [
+        (order(&["a"]), "the order must name every subscribed source; missing: b"),
+        (order(&["a", "b", "c"]), "not subscribed to: c; run rspm subscribe --repo=all first"),
+        (order(&["a", "a"]), "'a' is named twice; name each subscribed source once"),
+    ] {
+        assert_eq!(world.repo.reorder("all", &wrong, &actor()).await.expect_err("refused").to_string(), said);
+    }
+    for source in ["a", "b"] {
+        world.add(source, "pkg", if source == "a" { "1.0" } else { "2.0" }).await;
+    }
+    assert_eq!(told(&world, "all", "latest").await, "pkg 1.0");
+    world.repo.reorder("all", &order(&["b", "a"]), &actor()).await.expect("reordered");
+    assert_eq!(told(&world, "all", "latest").await, "pkg 2.0");
+    let said = world.repo.unsubscribe("all", "c", &actor()).await.expect_err("refused").to_string();
+    assert_eq!(said, "the repository 'all' does not subscribe to 'c'");
+}

@@ -1,0 +1,53 @@
+//! Repositories on real stores: edits, blending, dated snapshots, clean-up.
+
+mod blend;
+mod edits;
+mod packages;
+mod snapshots;
+
+use std::collections::BTreeMap;
+
+use rstudio_pm::model::point::Point;
+use rstudio_pm::model::snapshot::Snapshot;
+use rstudio_pm::repo::index::{Document, IndexForm};
+
+use crate::support::world::World;
+
+/// The packages a snapshot lists, with their versions.
+async fn listed(world: &World, repo: &str, snapshot: &str) -> BTreeMap<String, String> {
+    let form = index(world, repo, snapshot, Document::Packages).await;
+    let text = String::from_utf8(form.bytes.to_vec()).expect("text");
+    let field = |record: &str, tag: &str| {
+        let line = record.lines().find_map(|line| line.strip_prefix(tag)).unwrap_or_default();
+        line.trim_start_matches(": ").to_owned()
+    };
+    let records = text.split("\n\n").filter(|record| !record.is_empty());
+    records.map(|record| (field(record, "Package"), field(record, "Version"))).collect()
+}
+
+/// As `name version …` in one line.
+async fn told(world: &World, repo: &str, snapshot: &str) -> String {
+    let listed = listed(world, repo, snapshot).await;
+    listed.into_iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>().join(", ")
+}
+
+async fn point(world: &World, repo: &str, snapshot: &str) -> Point {
+    let snapshot: Snapshot = snapshot.parse().expect("a snapshot");
+    world.repo.point(repo, snapshot).await.expect("a point")
+}
+
+async fn index(world: &World, repo: &str, snapshot: &str, document: Document) -> IndexForm {
+    let point = point(world, repo, snapshot).await;
+    world.repo.document(&point, &document).await.expect("a document")
+}
+
+/// The names in `Meta/archive.rds`, as `package/file`, sorted.
+async fn archived(world: &World, repo: &str, snapshot: &str) -> Vec<String> {
+    use rstudio_pm::r::rds::{Limits, archive_meta::read_archive_meta};
+    let form = index(world, repo, snapshot, Document::ArchiveRds).await;
+    let rows = read_archive_meta(form.bytes.as_ref(), Limits::META).expect("a table");
+    let mut names: Vec<String> =
+        rows.into_iter().map(|row| format!("{}/{}", row.package, row.file)).collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,193 @@
+//! Adding to and removing from local sources.
+
+use rstudio_pm::repo::RepoError;
+use rstudio_pm::repo::edit::{Added, OnExisting, Scope};
+use rstudio_pm::repo::index::Document;
+
+use super::{archived, index, point, told};
+use crate::support::tarball::Tarball;
+use crate::support::world::{World, actor};
+
+async fn team() -> World {
+    let world = World::new().await;
+    world.local("team").await;
+    world.repository("all", &["team"]).await;
+    world
+}
+
+#[tokio::test]
+async fn an_added_package_is_in_the_next_answer() {
+    let world = team().await;
+    world.add("team", "alpha", "1.0").await;
+    assert_eq!(told(&world, "all", "latest").await, "alpha 1.0");
+    world.add("team", "Beta", "0.1-2").await;
+    world.add("team", "gamma", "2.0").await;
+    let text = index(&world, "all", "latest", Document::Packages).await.bytes;
+    let text = String::from_utf8(text.to_vec()).expect("text");
+    let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("Package: ")).collect();
+    assert_eq!(names, ["alpha", "Beta", "gamma"]);
+    assert!(text.contains("SHA256: ") && text.contains("Filesize: ") && text.contains("MD5sum: "), "{text}");
+}
+
+#[tokio::test]
+async fn a_higher_version_moves_the_lower_one_to_the_archive() {
+    let world = team().await;
+    world.add("team", "alpha", "1.9").await;
+    world.add("team", "alpha", "1.10").await;
+    assert_eq!(told(&world, "all", "latest").await, "alpha 1.10");
+    assert_eq!(archived(&world, "all", "latest").await, ["alpha/alpha_1.9.tar.gz"]);
+}
+
+#[tokio::test]
+async fn an_older_version_goes_straight_to_the_archive() {
+    let world = team().await;
+    world.add("team", "alpha", "2.0").await;
+    world.add("team", "alpha", "1.0").await;
+    assert_eq!(told(&world, "all", "latest").await, "alpha 2.0");
+    assert_eq!(archived(&world, "all", "latest").await, ["alpha/alpha_1.0.tar.gz"]);
+}
+
+#[tokio::test]
+async fn several_versions_in_one_call_are_one_transaction() {
+    let world = team().await;
+    let versions = ["1.0", "3.0", "2.0"].map(|version| Tarball::new("alpha", version));
+    let before = world.state.catalog.get().transactions.len();
+    let added = world.try_add("team", &versions, OnExisting::Fail).await.expect("added");
+    assert_eq!(added, [Added::New; 3]);
+    assert_eq!(world.state.catalog.get().transactions.len(), before + 1);
+    assert_eq!(told(&world, "all", "latest").await, "alpha 3.0");
+    assert_eq!(archived(&world, "all", "latest").await, ["alpha/alpha_1.0.tar.gz", "alpha/alpha_2.0.tar.gz"]);
+}
+
+#[tokio::test]
+async fn a_version_that_is_there_is_refused_left_or_replaced_as_asked() {
+    let world = team().await;
+    world.add("team", "alpha", "1.0").await;
+    let other = [Tarball::new("alpha", "1.0").with("NEWS", "other bytes"), Tarball::new("beta", "1.0")];
+    let refused = world.try_add("team", &other, OnExisting::Fail).await.expect_err("refused").to_string();
+    assert!(refused.contains("alpha 1.0 is in the source 'team' already"), "{refused}");
+    assert_eq!(told(&world, "all", "latest").await, "alpha 1.0", "nothing of a refused call is added");
+
+    let before = index(&world, "all", "latest", Document::Packages).await.content;
+    let left = world.try_add("team", &other[..1], OnExisting::Succeed).await.expect("left");
+    assert_eq!(left, [Added::Existing]);
+    assert_eq!(index(&world, "all", "latest", Document::Packages).await.content, before);
+
+    let replaced = world.try_add("team", &other, OnExisting::Replace).await.expect("replaced");
+    assert_eq!(replaced, [Added::Replaced, Added::New]);
+    assert_ne!(index(&world, "all", "latest", Document::Packages).await.content, before);
+    assert_eq!(told(&world, "all", "latest").await, "alpha 1.0, beta 1.0");
+    assert!(archived(&world, "all", "latest").await.is_empty());
+    let same = world.try_add("team", &other, OnExisting::Replace).await.expect("the same bytes");
+    assert_eq!(same, [Added::Existing; 2]);
+}
+
+#[tokio::test]
+async fn the_same_version_twice_in_one_call_is_taken_in_order() {
+    let world = team().await;
+    let twice = [Tarball::new("alpha", "1.0"), Tarball::new("alpha", "1.0").with("NEWS", "x")];
+    assert!(matches!(world.try_add("team", &twice, OnExisting::Fail).await, Err(RepoError::Conflict(_))));
+    let added = world.try_add("team", &twice, OnExisting::Replace).await.expect("the last wins");
+    assert_eq!(added, [Added::New, Added::Replaced]);
+    let last = world.upload(&twice[1]).await.expect("an upload").sha256.to_string();
+    let text = index(&world, "all", "latest", Document::Packages).await.bytes;
+    assert!(String::from_utf8_lossy(&text).contains(&last));
+}
+
+#[tokio::test]
+async fn removing_follows_its_scope_and_lists_the_next_lower_version() {
+    let world = team().await;
+    for version in ["1.0", "1.1", "2.0"] {
+        world.add("team", "alpha", version).await;
+    }
+    let remove = |scope: Scope| world.repo.remove("team", "alpha", scope, "why", &ACTOR);
+    static ACTOR: std::sync::LazyLock<rstudio_pm::repo::edit::Actor> = std::sync::LazyLock::new(actor);
+    assert_eq!(remove(Scope::Current).await.expect("removed"), ["2.0"]);
+    assert_eq!(told(&world, "all", "latest").await, "alpha 1.1");
+    assert_eq!(archived(&world, "all", "latest").await, ["alpha/alpha_1.0.tar.gz"]);
+    let missing = remove(Scope::Version("9.9".to_owned())).await.expect_err("missing").to_string();
+    assert_eq!(missing, "the source 'team' has no alpha 9.9; it has 1.0, 1.1");
+    assert_eq!(remove(Scope::Version("1.0".to_owned())).await.expect("removed"), ["1.0"]);
+    assert_eq!(told(&world, "all", "latest").await, "alpha 1.1");
+    world.add("team", "alpha", "1.0").await;
+    assert_eq!(remove(Scope::All).await.expect("removed"), ["1.1", "1.0"]);
+    assert_eq!(told(&world, "all", "latest").await, "");
+    let gone = remove(Scope::All).await.expect_err("gone").to_string();
+    assert_eq!(gone, "the source 'team' has no package 'alpha'");
+}
+
+#[tokio::test]
+async fn a_removed_package_comes_back_as_the_release_it_was() {
+    let world = team().await;
+    world.add("team", "alpha", "1.0").await;
+    let before = point(&world, "all", "latest").await;
+    let release = world.repo.package_detail(&before, "alpha", None).await.expect("alpha").release.id;
+    world.repo.remove("team", "alpha", Scope::All, "", &actor()).await.expect("removed");
+    world.add("team", "alpha", "1.0").await;
+    let after = point(&world, "all", "latest").await;
+    assert_eq!(world.repo.package_detail(&after, "alpha", None).await.expect("alpha").release.id, release);
+    world.repo.remove("team", "alpha", Scope::All, "", &actor()).await.expect("removed");
+    let other = [Tarball::new("alpha", "1.0").with("NEWS", "x")];
+    world.try_add("team", &other, OnExisting::Fail).await.expect("added");
+    let other = point(&world, "all", "latest").await;
+    assert_ne!(world.repo.package_detail(&other, "alpha", None).await.expect("alpha").release.id, release);
+}
+
+#[tokio::test]
+async fn a_package_tells_its_description_readme_and_other_versions() {
+    let world = team().await;
+    world.add("team", "alpha", "1.0").await;
+    let new = Tarball::new("alpha", "2.0").with("README.md", "# alpha\n").field("Imports: stats");
+    world.try_add("team", &[new], OnExisting::Fail).await.expect("added");
+    let latest = point(&world, "all", "latest").await;
+    let detail = world.repo.package_detail(&latest, "alpha", None).await.expect("alpha");
+    assert_eq!(detail.release.version, "2.0");
+    assert_eq!(detail.readme.as_deref(), Some(&b"# alpha\n"[..]));
+    let description = String::from_utf8_lossy(&detail.description).into_owned();
+    assert!(
+        description.contains("Imports: stats") && description.contains("Repository: RSPM"),
+        "{description}"
+    );
+    assert_eq!(
+        detail.others.iter().map(|r| (r.version.as_str(), r.archived)).collect::<Vec<_>>(),
+        [("1.0", true)]
+    );
+    let old = world.repo.package_detail(&latest, "alpha", Some("1.0")).await.expect("alpha 1.0");
+    assert!(old.release.archived && !old.description.is_empty());
+    let missing = world.repo.package_detail(&latest, "omega", None).await.expect_err("missing");
+    assert_eq!(missing.to_string(), "Package 'omega' not found");
+}
+
+#[tokio::test]
+async fn only_local_sources_take_packages_and_uploads_are_named_by_number() {
+    let world = team().await;
+    let upload = world.upload(&Tarball::new("alpha", "1.0")).await.expect("an upload");
+    let cran = world.repo.add("cran", &[upload.id], OnExisting::Fail, &actor()).await.expect_err("refused");
+    assert_eq!(
+        cran.to_string(),
+        "only local sources can be changed by hand; 'cran' is built in and filled by rspm sync --type=cran"
+    );
+    let unknown =
+        world.repo.add("team", &[upload.id, 77], OnExisting::Fail, &actor()).await.expect_err("refused");
+    assert_eq!(unknown.to_string(), "there is no upload 77; uploads wait for an hour: upload the file again");
+    world.noon("2024-03-02");
+    let late = world.repo.add("team", &[upload.id], OnExisting::Fail, &actor()).await.expect_err("too late");
+    assert!(matches!(late, RepoError::NotFound(_)), "{late}");
+}
+
+#[tokio::test]
+async fn what_is_no_source_package_is_refused_by_name_and_reason() {
+    let world = team().await;
+    for (tarball, reason) in [
+        (Tarball::new("alpha", "1.0").field("Built: R 4.2.2; ; 2024-01-01 00:00:00 UTC; unix"), "binary"),
+        (Tarball::new("alpha", "1.0").with("../../evil", "x"), "evil"),
+        (Tarball { version: "one".to_owned(), ..Tarball::new("alpha", "1.0") }, "one"),
+    ] {
+        let refused = world.upload(&tarball).await.expect_err(reason);
+        assert!(matches!(refused, RepoError::Invalid(_)), "{refused}");
+        assert!(
+            refused.to_string().contains("is refused") && refused.to_string().contains(reason),
+            "{refused}"
+        );
+    }
+}

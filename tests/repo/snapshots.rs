@@ -1,0 +1,227 @@
+//! Dated snapshots: what is closed never changes, on whatever happens later.
+
+use rstudio_pm::model::snapshot::Snapshot;
+use rstudio_pm::repo::RepoError;
+use rstudio_pm::repo::edit::Scope;
+use rstudio_pm::repo::index::{Document, IndexForm};
+
+use super::{index, point, told};
+use crate::support::world::{World, actor, day};
+
+async fn team() -> World {
+    let world = World::new().await;
+    world.local("team").await;
+    world.repository("all", &["team"]).await;
+    world
+}
+
+const DOCUMENTS: [Document; 5] = [
+    Document::Packages,
+    Document::PackagesGz,
+    Document::PackagesRds,
+    Document::ArchiveRds,
+    Document::CurrentRds,
+];
+
+async fn forms(world: &World, snapshot: &str) -> Vec<IndexForm> {
+    let mut forms = Vec::new();
+    for document in DOCUMENTS {
+        forms.push(index(world, "all", snapshot, document).await);
+    }
+    forms
+}
+
+fn same(a: &[IndexForm], b: &[IndexForm]) {
+    for ((a, b), document) in a.iter().zip(b).zip(DOCUMENTS) {
+        assert_eq!((a.content, &a.bytes, a.modified), (b.content, &b.bytes, b.modified), "{document:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_closed_snapshot_is_the_same_after_ten_transactions_and_a_restart() {
+    let mut world = team().await;
+    world.add("team", "alpha", "1.0").await;
+    world.add("team", "alpha", "1.1").await;
+    world.noon("2024-03-02");
+    let before = forms(&world, "2024-03-01").await;
+    assert_eq!(told(&world, "all", "2024-03-01").await, "alpha 1.1");
+    for number in 0..9 {
+        world.add("team", "alpha", &format!("2.{number}")).await;
+    }
+    world.repo.remove("team", "alpha", Scope::All, "", &actor()).await.expect("removed");
+    same(&before, &forms(&world, "2024-03-01").await);
+    world = world.restarted().await;
+    let closed = point(&world, "all", "2024-03-01").await;
+    for (document, form) in DOCUMENTS.iter().zip(&before) {
+        let content = world.repo.document_content(&closed, document).await.expect("no error");
+        assert_eq!(content, Some(form.content), "a 304 needs no rendering: {document:?}");
+    }
+    same(&before, &forms(&world, "2024-03-01").await);
+    assert_eq!(told(&world, "all", "latest").await, "");
+}
+
+#[tokio::test]
+async fn a_closed_snapshot_is_read_back_and_not_rendered_again() {
+    let world = team().await;
+    world.add("team", "alpha", "1.0").await;
+    world.noon("2024-03-02");
+    let before = forms(&world, "2024-03-01").await;
+    let closed = point(&world, "all", "2024-03-01").await;
+    let world = world.restarted().await;
+    // What is stored is what is served, even when the rows would give something else.
+    let tree = closed.trees[0].tree;
+    world
+        .state
+        .db
+        .write(move |c| c.execute("DELETE FROM life WHERE tree_id = $1", &[tree.into()]))
+        .await
+        .expect("deleted");
+    same(&before, &forms(&world, "2024-03-01").await);
+}
+
+#[tokio::test]
+async fn rendering_again_after_a_lost_store_gives_the_same_content() {
+    let world = team().await;
+    world.add("team", "alpha", "1.0").await;
+    world.noon("2024-03-02");
+    let before = forms(&world, "2024-03-01").await;
+    let indexes = world.folder().join("data/persistent");
+    let world = world.restarted().await;
+    std::fs::remove_dir_all(&indexes).expect("the folder of closed indexes");
+    same(&before, &forms(&world, "2024-03-01").await);
+}
+
+#[tokio::test]
+async fn today_is_open_and_follows_latest() {
+    let world = team().await;
+    world.add("team", "alpha", "1.0").await;
+    assert!(point(&world, "all", "2024-03-01").await.open);
+    let open = index(&world, "all", "2024-03-01", Document::Packages).await;
+    world.add("team", "alpha", "1.1").await;
+    assert_eq!(told(&world, "all", "2024-03-01").await, "alpha 1.1");
+    assert_ne!(index(&world, "all", "2024-03-01", Document::Packages).await.content, open.content);
+    let stored = std::fs::read_dir(world.folder().join("data/persistent/indexes")).map_or(0, Iterator::count);
+    assert_eq!(stored, 0, "open points are kept in memory only");
+}
+
+#[tokio::test]
+async fn a_document_made_while_its_day_was_open_is_stored_once_it_is_closed() {
+    let world = team().await;
+    world.add("team", "alpha", "1.0").await;
+    let open = forms(&world, "2024-03-01").await;
+    world.noon("2024-03-02");
+    same(&open, &forms(&world, "2024-03-01").await);
+    let world = world.restarted().await;
+    let closed = point(&world, "all", "2024-03-01").await;
+    assert!(!closed.open);
+    assert!(world.repo.document_content(&closed, &Document::PackagesRds).await.expect("no error").is_some());
+}
+
+#[tokio::test]
+async fn the_first_that_asks_for_a_finished_day_closes_it() {
+    let world = team().await;
+    world.add("team", "alpha", "1.0").await;
+    world.noon("2024-03-05");
+    assert!(!world.state.catalog.get().is_closed(day("2024-03-04").end()));
+    let asked: Vec<_> = (0..8).map(|_| world.repo.point("all", Snapshot::Date(day("2024-03-04")))).collect();
+    for answer in futures_util::future::join_all(asked).await {
+        assert!(!answer.expect("a point").open);
+    }
+    assert!(world.state.catalog.get().is_closed(day("2024-03-04").end()));
+    let version = world.state.catalog.get().version;
+    assert!(!point(&world, "all", "2024-03-03").await.open);
+    assert_eq!(world.state.catalog.get().version, version, "an earlier day is closed already");
+}
+
+#[tokio::test]
+async fn frozen_dates_stay_when_a_source_is_subscribed_later() {
+    let world = team().await;
+    world.local("other").await;
+    world.add("team", "alpha", "1.0").await;
+    world.add("other", "beta", "1.0").await;
+    world.noon("2024-03-10");
+    let before = forms(&world, "2024-03-05").await;
+    world
+        .repo
+        .subscribe("all", "other", rstudio_pm::repo::edit::OnExisting::Fail, &actor())
+        .await
+        .expect("subscribed");
+    assert_eq!(told(&world, "all", "latest").await, "alpha 1.0, beta 1.0");
+    assert_eq!(told(&world, "all", "2024-03-10").await, "alpha 1.0, beta 1.0");
+    same(&before, &forms(&world, "2024-03-05").await);
+}
+
+#[tokio::test]
+async fn a_new_repository_serves_the_days_before_it_was_made() {
+    let world = World::new().await;
+    world.local("team").await;
+    world.add("team", "alpha", "1.0").await;
+    world.noon("2024-03-03");
+    world.add("team", "alpha", "2.0").await;
+    world.noon("2024-04-01");
+    world.repository("late", &["team"]).await;
+    assert_eq!(told(&world, "late", "2024-03-01").await, "alpha 1.0");
+    assert_eq!(told(&world, "late", "2024-03-03").await, "alpha 2.0");
+    assert!(point(&world, "late", "2024-03-01").await.open, "another source may be subscribed today");
+    world.noon("2024-04-02");
+    assert!(!point(&world, "late", "2024-03-01").await.open);
+    let early = world.repo.point("late", Snapshot::Date(day("2024-02-01"))).await.expect_err("too early");
+    assert!(matches!(early, RepoError::Unresolved(_)));
+    assert!(early.to_string().contains("its history starts at 2024-03-01"), "{early}");
+    let days = world.repo.snapshot_days("late").expect("days");
+    let days: Vec<String> = days.iter().map(ToString::to_string).collect();
+    assert_eq!(days, ["2024-04-01", "2024-03-03", "2024-03-01"]);
+}
+
+#[tokio::test]
+async fn a_deleted_source_stays_in_the_days_it_was_subscribed() {
+    let world = team().await;
+    world.add("team", "alpha", "1.0").await;
+    world.noon("2024-03-02");
+    world.repo.unsubscribe("all", "team", &actor()).await.expect("unsubscribed");
+    world.repo.delete_source("team").await.expect("deleted");
+    assert_eq!(told(&world, "all", "2024-03-01").await, "alpha 1.0");
+    let world = world.restarted().await;
+    assert_eq!(told(&world, "all", "2024-03-01").await, "alpha 1.0");
+}
+
+#[tokio::test]
+async fn a_walk_through_old_dates_leaves_latest_in_memory() {
+    let world = team().await;
+    for number in 2..6 {
+        world.add("team", "alpha", &format!("1.{number}")).await;
+        world.noon(&format!("2024-03-0{number}"));
+    }
+    let latest = index(&world, "all", "latest", Document::PackagesGz).await;
+    for number in 1..5 {
+        let dated = index(&world, "all", &format!("2024-03-0{number}"), Document::PackagesGz).await;
+        assert_eq!(dated.content == latest.content, number == 4);
+    }
+    let again = index(&world, "all", "latest", Document::PackagesGz).await;
+    assert_eq!(latest.bytes.as_ptr(), again.bytes.as_ptr(), "the very same bytes in memory");
+}
+
+#[tokio::test]
+async fn requests_at_the_same_time_share_one_rendering() {
+    let world = team().await;
+    world.add("team", "alpha", "1.0").await;
+    let latest = point(&world, "all", "latest").await;
+    let asked: Vec<_> = (0..16).map(|_| world.repo.document(&latest, &Document::PackagesRds)).collect();
+    let forms: Vec<_> =
+        futures_util::future::join_all(asked).await.into_iter().map(|f| f.expect("a form")).collect();
+    assert!(forms.iter().all(|form| form.bytes.as_ptr() == forms[0].bytes.as_ptr()));
+}
+
+#[tokio::test]
+async fn empty_forms_are_valid_for_platforms_nothing_serves() {
+    use rstudio_pm::repo::index::EmptyForm;
+    let world = team().await;
+    world.add("team", "alpha", "1.0").await;
+    let text = index(&world, "all", "latest", Document::Empty(EmptyForm::Text)).await;
+    assert!(text.bytes.is_empty());
+    let rds = index(&world, "all", "latest", Document::Empty(EmptyForm::Rds)).await;
+    let limits = rstudio_pm::r::rds::Limits::INDEX;
+    let table =
+        rstudio_pm::r::rds::packages::read_packages_matrix(rds.bytes.as_ref(), limits).expect("a matrix");
+    assert!(table.is_empty() && table.fields().any(|field| field == "Package"));
+}

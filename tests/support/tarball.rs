@@ -1,0 +1,66 @@
+//! Small source packages made on the spot.
+
+use std::io::Write;
+
+/// A source package to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Tarball {
+    pub(crate) package: String,
+    pub(crate) version: String,
+    /// More lines of DESCRIPTION.
+    pub(crate) fields: String,
+    /// More files, by path below the package's folder.
+    pub(crate) files: Vec<(String, Vec<u8>)>,
+}
+
+impl Tarball {
+    pub(crate) fn new(package: &str, version: &str) -> Tarball {
+        Tarball {
+            package: package.to_owned(),
+            version: version.to_owned(),
+            fields: String::new(),
+            files: vec![
+                ("NAMESPACE".to_owned(), b"export(f)\n".to_vec()),
+                ("R/f.R".to_owned(), b"f <- function() 1\n".to_vec()),
+            ],
+        }
+    }
+
+    pub(crate) fn field(mut self, line: &str) -> Tarball {
+        self.fields.push_str(line);
+        self.fields.push('\n');
+        self
+    }
+
+    pub(crate) fn with(mut self, path: &str, text: &str) -> Tarball {
+        self.files.push((path.to_owned(), text.as_bytes().to_vec()));
+        self
+    }
+
+    pub(crate) fn file(&self) -> String {
+        format!("{}_{}.tar.gz", self.package, self.version)
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let description = format!(
+            "Package: {}\nVersion: {}\nTitle: A Test\nDescription: Tests.\nLicense: MIT\n{}",
+            self.package, self.version, self.fields
+        );
+        let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut tar = tar::Builder::new(gz);
+        let description = ("DESCRIPTION".to_owned(), description.into_bytes());
+        for (path, bytes) in [description].iter().chain(&self.files) {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            let path = format!("{}/{path}", self.package);
+            // Set as bytes: a hostile path is what some tests want.
+            header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_cksum();
+            tar.append(&header, bytes.as_slice()).expect("a member");
+        }
+        let mut gz = tar.into_inner().expect("a tar");
+        gz.flush().expect("a flush");
+        gz.finish().expect("a gzip")
+    }
+}

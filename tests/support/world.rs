@@ -1,0 +1,144 @@
+//! The work rooms on real stores in a folder of their own, with a clock that tests move.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use futures_util::StreamExt;
+use rstudio_pm::catalog::Live;
+use rstudio_pm::config;
+use rstudio_pm::db::Db;
+use rstudio_pm::jobs::Jobs;
+use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::time::{Clock, Day, SECOND, Timestamp};
+use rstudio_pm::repo::edit::{Actor, Added, OnExisting, Upload};
+use rstudio_pm::repo::{Repo, RepoError};
+use rstudio_pm::state::State;
+use rstudio_pm::storage::{Storage, install_tls_provider};
+use rstudio_pm::upstream::Upstream;
+
+use super::tarball::Tarball;
+
+/// Where the world keeps its rows and its bytes.
+#[derive(Clone, Default)]
+pub(crate) struct Stores {
+    /// Lines of gcfg on top of SQLite and disk.
+    pub(crate) gcfg: String,
+}
+
+/// A server without its faces.
+pub(crate) struct World {
+    pub(crate) state: Arc<State>,
+    pub(crate) repo: Repo,
+    stores: Stores,
+    now: Arc<AtomicI64>,
+    folder: Arc<tempfile::TempDir>,
+}
+
+pub(crate) fn day(text: &str) -> Day {
+    text.parse().expect("a day")
+}
+
+pub(crate) fn actor() -> Actor {
+    Actor("test".to_owned())
+}
+
+impl World {
+    /// On SQLite and disk, at noon of 2024-03-01.
+    pub(crate) async fn new() -> World {
+        World::on(Stores::default()).await
+    }
+
+    pub(crate) async fn on(stores: Stores) -> World {
+        let noon = day("2024-03-01").start().0 + 12 * 3600 * SECOND;
+        let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+        World::open(stores, folder, Arc::new(AtomicI64::new(noon))).await
+    }
+
+    async fn open(stores: Stores, folder: Arc<tempfile::TempDir>, now: Arc<AtomicI64>) -> World {
+        install_tls_provider();
+        let root = folder.path();
+        let text = format!(
+            "[Server]\nDataDir = {0}/data\nTempDir = {0}/tmp\nSockFileDir = {0}/run\nAccessLog = {0}/access.log\n{1}\n",
+            root.display(),
+            stores.gcfg
+        );
+        std::fs::create_dir_all(root.join("tmp")).expect("a folder");
+        let config = config::parse("test.gcfg", text.as_bytes(), []).expect("a configuration").config;
+        let opening = config.clone();
+        let db = tokio::task::spawn_blocking(move || Db::open(&opening))
+            .await
+            .expect("no panic")
+            .expect("a database");
+        let storage = Storage::open(&config.storage).await.expect("a storage");
+        let upstream = Upstream::new(&config.proxy).expect("a client");
+        let catalog = Live::open(&db).await.expect("a catalog");
+        let time = now.clone();
+        let clock: Clock = Arc::new(move || Timestamp(time.load(Ordering::SeqCst)));
+        let state = Arc::new(State { config, db, storage, upstream, catalog, jobs: Jobs::default(), clock });
+        World { repo: Repo::new(state.clone()), state, stores, now, folder }
+    }
+
+    /// As after a restart: nothing is kept but the stores and the time.
+    pub(crate) async fn restarted(self) -> World {
+        let World { state, repo, stores, now, folder } = self;
+        drop((state, repo));
+        World::open(stores, folder, now).await
+    }
+
+    /// The folder that holds everything.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp(self.now.load(Ordering::SeqCst))
+    }
+
+    /// Moves the clock on to noon of a later day.
+    pub(crate) fn noon(&self, text: &str) {
+        let noon = day(text).start().0 + 12 * 3600 * SECOND;
+        assert!(noon > self.now.swap(noon, Ordering::SeqCst), "time goes on");
+    }
+
+    pub(crate) async fn local(&self, name: &str) {
+        let name = name.parse().expect("a name");
+        self.repo.create_source(&name, SourceKind::Local, OnExisting::Fail).await.expect("a source");
+    }
+
+    /// A repository with these subscriptions.
+    pub(crate) async fn repository(&self, name: &str, sources: &[&str]) {
+        let kind = rstudio_pm::model::repository::RepoKind::R;
+        let parsed = name.parse().expect("a name");
+        self.repo.create_repo(&parsed, kind, "", OnExisting::Fail).await.expect("a repository");
+        for source in sources {
+            self.repo.subscribe(name, source, OnExisting::Fail, &actor()).await.expect("a subscription");
+        }
+    }
+
+    pub(crate) async fn upload(&self, tarball: &Tarball) -> Result<Upload, RepoError> {
+        let body = futures_util::stream::iter([Ok(tarball.bytes().into())]).boxed();
+        self.repo.upload(&tarball.file(), body).await
+    }
+
+    /// Adds packages in one call.
+    pub(crate) async fn try_add(
+        &self,
+        source: &str,
+        tarballs: &[Tarball],
+        existing: OnExisting,
+    ) -> Result<Vec<Added>, RepoError> {
+        let mut ids = Vec::new();
+        for tarball in tarballs {
+            ids.push(self.upload(tarball).await?.id);
+        }
+        let (_, added) = self.repo.add(source, &ids, existing, &actor()).await?;
+        Ok(added.into_iter().map(|(_, added)| added).collect())
+    }
+
+    /// Adds one package that is not there.
+    pub(crate) async fn add(&self, source: &str, package: &str, version: &str) {
+        let added = self.try_add(source, &[Tarball::new(package, version)], OnExisting::Fail).await;
+        assert_eq!(added.expect("a package"), [Added::New]);
+    }
+}

@@ -4,6 +4,7 @@
 
 mod admin;
 mod contract;
+mod daemon;
 mod r;
 mod repo;
 mod support;

@@ -3,8 +3,10 @@
 pub(crate) mod again;
 pub(crate) mod data;
 pub(crate) mod faulty;
+pub(crate) mod http;
 pub(crate) mod rscript;
 pub(crate) mod s3;
+pub(crate) mod server;
 pub(crate) mod storage;
 pub(crate) mod tarball;
 pub(crate) mod world;

@@ -1,0 +1,5 @@
+//! The daemon as a process: start, answers, check-config, signals, stop.
+
+mod check;
+mod start;
+mod stop;

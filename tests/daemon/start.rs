@@ -1,0 +1,194 @@
+//! What a start does and says, and what keeps it from starting.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::support::http;
+use crate::support::server::{Builder, Server};
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).permissions().mode() & 0o777
+}
+
+/// Runs a prepared server that is expected not to start.
+fn refused(server: &Server) -> Output {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_rstudio-pm")).arg("--config").arg(server.config_file()).output();
+    let output = output.expect("rstudio-pm runs");
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn an_empty_directory_becomes_a_server_that_answers() {
+    let mut server = Server::start();
+    let ping = server.get("/__ping__");
+    assert_eq!((ping.status, ping.text().as_str()), (200, "{}"));
+    assert_eq!(ping.header("content-type"), Some("application/json; charset=utf-8"));
+    assert_eq!(ping.header("x-repository-type"), Some("RSPM"));
+    let home = server.get("/");
+    assert_eq!(home.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(home.text().contains("rspm create repo"), "{}", home.text());
+
+    assert_eq!(mode(&server.admin_socket()), 0o660);
+    assert_eq!(mode(&server.dir().join("data")), 0o701);
+    let pid_file = server.dir().join("run/rstudio-pm.pid");
+    let pid = std::fs::read_to_string(&pid_file).expect("a PID file");
+    assert_eq!(pid.trim(), server.pid().to_string());
+
+    assert_eq!(server.stop().code(), Some(0));
+    assert!(!pid_file.exists() && !server.admin_socket().exists(), "nothing is left behind");
+    server.launch();
+    assert_eq!(server.get("/__ping__").status, 200, "it starts again on what it made");
+}
+
+#[test]
+fn the_port_and_a_mirror_directory_are_told_in_the_log() {
+    let server = Server::start();
+    let log = server.log_lines().join("\n");
+    assert!(log.contains(&format!("Listening on {}", server.url(""))), "{log}");
+    let path = server.dir().join("no-mirror");
+    let line = format!(
+        "Configured to serve CRAN/Bioconductor data from a directory. Checking path '{}'.",
+        path.display()
+    );
+    assert!(log.contains(&line), "{log}");
+}
+
+#[test]
+fn unknown_names_are_warned_of_and_do_not_stop_it() {
+    let server = Builder::default().gcfg("[Sever]\nAdress = x").start();
+    let log = server.log_lines().join("\n");
+    assert!(log.contains("Sever") && log.contains("WARN"), "{log}");
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_way_out() {
+    let first = Server::start();
+    let second = Builder::default().gcfg(&format!("[HTTP]\nListen = {}", first.host())).prepare();
+    let text = said(&refused(&second));
+    let expected = format!(
+        "Error: Could not initialize the HTTP listener: listen tcp {}: bind: address already in use",
+        first.host()
+    );
+    assert!(text.contains(&expected), "{text}");
+}
+
+#[test]
+fn a_second_daemon_on_the_same_directories_is_refused() {
+    let first = Server::start();
+    let text = said(&refused(&first));
+    assert!(text.contains("another rstudio-pm"), "{text}");
+    assert_eq!(first.get("/__ping__").status, 200, "and the first one is not harmed");
+}
+
+#[test]
+fn a_bad_configuration_says_where_and_ends() {
+    let server = Builder::default().gcfg("[HTTP]\nListen = nowhere").prepare();
+    let text = said(&refused(&server));
+    assert!(text.contains("Unable to initialize the configuration"), "{text}");
+    assert!(text.contains("rstudio-pm.gcfg:") && text.contains("nowhere"), "{text}");
+}
+
+#[test]
+fn an_unusable_database_says_so_and_ends() {
+    let server = Builder::default().gcfg("[SQLite]\nDir = {dir}/db").prepare();
+    std::fs::write(server.dir().join("db"), "not a directory").expect("written");
+    let text = said(&refused(&server));
+    assert!(text.contains("Unable to connect to the database") && text.contains("/db"), "{text}");
+}
+
+#[test]
+fn wrong_usage_is_another_exit_code_and_the_version_is_one_line() {
+    let run =
+        |args: &[&str]| Command::new(env!("CARGO_BIN_EXE_rstudio-pm")).args(args).output().expect("it runs");
+    assert_eq!(run(&["--nonsense"]).status.code(), Some(2));
+    let version = run(&["--version"]);
+    assert_eq!(version.status.code(), Some(0));
+    let expected = format!("rstudio-pm {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(String::from_utf8_lossy(&version.stdout), expected);
+}
+
+#[test]
+fn a_prefix_of_the_address_works_with_and_without_a_proxy_that_removes_it() {
+    let server = Builder::default().gcfg("[Server]\nAddress = https://pm.example.org/rspm").start();
+    assert_eq!(server.get("/rspm/__ping__").status, 200);
+    assert_eq!(server.get("/__ping__").status, 200);
+    assert_eq!(server.get("/rspm").status, 200);
+    assert_eq!(server.get("/rspmx/__ping__").status, 404);
+}
+
+#[test]
+fn every_answer_carries_the_common_headers() {
+    let server = Server::start();
+    for (path, status) in [("/", 200), ("/__ping__", 200), ("/nothing/latest/x", 404), ("/%00", 400)] {
+        let answer = server.get(path);
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(answer.header("x-repository-type"), Some("RSPM"), "{path}");
+        assert_eq!(answer.header("x-frame-options"), Some("DENY"), "{path}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        let name = format!("rstudio-pm/{}", env!("CARGO_PKG_VERSION"));
+        assert_eq!(answer.header("server"), Some(name.as_str()), "{path}");
+        assert_eq!(answer.header("request-id").map(str::len), Some(36), "{path}");
+        assert_eq!(answer.header("strict-transport-security"), None, "never over plain HTTP: {path}");
+        assert!(answer.header("date").is_some(), "{path}");
+    }
+    let sniffing = Builder::default().gcfg("[Server]\nContentTypeSniffing = true").start();
+    assert_eq!(sniffing.get("/").header("x-content-type-options"), None);
+}
+
+#[test]
+fn the_admin_api_is_on_the_admin_socket_only() {
+    let server = Server::start();
+    let refused = server.get("/__api__/admin/v1/repos");
+    assert_eq!(refused.status, 404);
+    assert_eq!(refused.json()["code"], 4);
+    let over_tcp = http::request("POST", &server.url("/__api__/admin/v1/repos"), &[], b"{}");
+    assert_eq!(over_tcp.status, 404);
+    let ping = http::admin(&server.admin_socket(), "GET", "/__ping__", b"");
+    assert_eq!(ping.status, 200, "the admin socket answers everything else too");
+}
+
+#[test]
+fn status_has_the_whole_shape_clients_read() {
+    let server = Server::start();
+    let answer = server.get("/__api__/status");
+    assert_eq!(answer.header("cache-control"), Some("no-cache, no-store, must-revalidate"));
+    let status = answer.json();
+    for field in ["version", "build_date", "cran_repo", "custom_home_title", "ga_id"] {
+        assert!(status[field].is_string(), "{field}: {status}");
+    }
+    for field in [
+        "metrics_enabled",
+        "r_configured",
+        "python_configured",
+        "binaries_enabled",
+        "display_ash",
+        "custom_home",
+        "auth_available",
+        "auth_enabled",
+        "repos_require_auth",
+        "sso_enabled",
+        "public_p3m",
+    ] {
+        assert!(status[field].is_boolean(), "{field}: {status}");
+    }
+    for field in ["distros", "r_versions", "bioc_versions"] {
+        assert!(status[field].is_array(), "{field}: {status}");
+    }
+    for row in status["distros"].as_array().expect("an array") {
+        for field in ["name", "os", "binaryURL", "binaryDisplay", "display", "distribution", "release"] {
+            assert!(row[field].is_string(), "{field}: {row}");
+        }
+        for field in ["sysReqs", "binaries", "hidden", "official_rspm"] {
+            assert!(row[field].is_boolean(), "{field}: {row}");
+        }
+        assert!(row["arch"].is_array(), "{row}");
+    }
+    assert_eq!(status["support_window"]["days_left"], 9999);
+}

@@ -1,0 +1,96 @@
+//! A stop finishes what was begun, and signals do what they say.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::http;
+use crate::support::server::Server;
+
+#[test]
+fn no_request_fails_while_it_drains() {
+    let mut server = Server::start();
+    let host = server.host().to_owned();
+    let stopped = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicUsize::new(0));
+    // Keep-alive clients that reconnect when told to close, as load balancers and R's libcurl do.
+    let clients: Vec<_> = (0..16)
+        .map(|_| {
+            let (host, stopped, answered) = (host.clone(), Arc::clone(&stopped), Arc::clone(&answered));
+            std::thread::spawn(move || -> Result<(), String> {
+                'connect: loop {
+                    let Ok(mut wire) = std::net::TcpStream::connect(&host) else {
+                        // Refused: the port is closed, which is the end of a server nobody holds the socket of.
+                        assert!(stopped.load(Ordering::Acquire), "refused before the stop");
+                        return Ok(());
+                    };
+                    wire.set_nodelay(true).expect("no delay");
+                    let mut first = true;
+                    loop {
+                        let sent = wire.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: x\r\n\r\n");
+                        let outcome = sent.and_then(|()| http::try_read(&mut wire, "GET"));
+                        match outcome {
+                            Ok(answer) if answer.status == 200 => {
+                                answered.fetch_add(1, Ordering::AcqRel);
+                                if answer.header("connection") == Some("close") {
+                                    continue 'connect;
+                                }
+                            }
+                            Ok(answer) => return Err(format!("status {}", answer.status)),
+                            // A connection that was still in the backlog when the last owner of the socket ended.
+                            Err(_) if first && stopped.load(Ordering::Acquire) => return Ok(()),
+                            Err(error) => return Err(format!("a request was cut: {error}")),
+                        }
+                        first = false;
+                    }
+                }
+            })
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(300));
+    stopped.store(true, Ordering::Release);
+    let status = server.stop();
+    assert_eq!(status.code(), Some(0));
+    for client in clients {
+        assert_eq!(client.join().expect("no panic"), Ok(()));
+    }
+    assert!(answered.load(Ordering::Acquire) > 100, "there was load");
+}
+
+#[test]
+fn idle_keep_alive_connections_do_not_delay_a_stop() {
+    let mut server = Server::start();
+    let mut idle = http::connect(server.host());
+    idle.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    assert_eq!(http::read(&mut idle, "GET").status, 200);
+    let began = Instant::now();
+    assert_eq!(server.stop().code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(idle.read(&mut [0]).expect("closed, not reset"), 0);
+}
+
+#[test]
+fn log_signals_leave_it_running() {
+    let server = Server::start();
+    for signal in [Signal::SIGHUP, Signal::SIGUSR1] {
+        server.signal(signal);
+    }
+    server.wait_for_log("log files reopened");
+    assert_eq!(server.get("/__ping__").status, 200);
+}
+
+#[test]
+fn interrupt_stops_it_too_and_a_killed_one_starts_again() {
+    let mut server = Server::start();
+    server.signal(Signal::SIGINT);
+    assert_eq!(server.wait().code(), Some(0));
+    server.launch();
+    server.kill();
+    server.launch();
+    assert_eq!(server.get("/__ping__").status, 200);
+    server.restart();
+    assert_eq!(server.get("/__ping__").status, 200);
+}

@@ -1,0 +1,146 @@
+//! A small blocking HTTP/1.1 client that sends exactly what it is told: for TCP and for the admin socket.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// Longest wait for an answer in a test.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An answer, read to its end.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    /// Status code.
+    pub(crate) status: u16,
+    /// Names in lower case, in order.
+    pub(crate) headers: Vec<(String, String)>,
+    /// Decoded when it came in chunks.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The first value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON; panics with the body when it is none.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("no JSON ({e}): {}", self.text()))
+    }
+}
+
+/// Anything that can be talked over.
+pub(crate) trait Wire: Read + Write {}
+impl<T: Read + Write> Wire for T {}
+
+/// GET of a complete `http://host:port/path` URL.
+pub(crate) fn get(url: &str) -> Answer {
+    request("GET", url, &[], b"")
+}
+
+/// A request with a `Connection: close`; the target goes out exactly as it stands in the URL.
+pub(crate) fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let rest = url.strip_prefix("http://").expect("an http:// URL");
+    let (host, target) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+    let mut wire = connect(host);
+    send(&mut wire, host, method, target, headers, body);
+    read(&mut wire, method)
+}
+
+/// The same over the admin socket.
+pub(crate) fn admin(socket: &Path, method: &str, target: &str, body: &[u8]) -> Answer {
+    let mut wire = UnixStream::connect(socket).expect("the admin socket answers");
+    wire.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    let json = [("Content-Type", "application/json")];
+    send(&mut wire, "localhost", method, target, &json, body);
+    read(&mut wire, method)
+}
+
+/// A connection to `host:port`.
+pub(crate) fn connect(host: &str) -> TcpStream {
+    let wire = TcpStream::connect(host).unwrap_or_else(|e| panic!("{host} does not answer: {e}"));
+    wire.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    wire.set_nodelay(true).expect("no delay");
+    wire
+}
+
+fn send(wire: &mut dyn Wire, host: &str, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) {
+    let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() || method == "POST" || method == "PUT" {
+        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    head.push_str("\r\n");
+    // The server may answer and close before it has read everything: that is no failure of the test.
+    let _ = wire.write_all(head.as_bytes()).and_then(|()| wire.write_all(body));
+}
+
+/// Sends raw bytes and reads one answer.
+pub(crate) fn raw(host: &str, bytes: &[u8]) -> Answer {
+    let mut wire = connect(host);
+    let _ = wire.write_all(bytes);
+    read(&mut wire, "GET")
+}
+
+/// Reads one answer; panics when the connection ends inside it.
+pub(crate) fn read(wire: &mut dyn Read, method: &str) -> Answer {
+    try_read(wire, method).unwrap_or_else(|e| panic!("no complete answer: {e}"))
+}
+
+/// Reads one answer.
+pub(crate) fn try_read(wire: &mut dyn Read, method: &str) -> std::io::Result<Answer> {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    while !bytes.ends_with(b"\r\n\r\n") {
+        wire.read_exact(&mut byte)?;
+        bytes.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&bytes).into_owned();
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let mut answer = Answer { status: status.expect("a status line"), headers, body: Vec::new() };
+    if method == "HEAD" || answer.status == 304 || answer.status == 204 {
+        return Ok(answer);
+    }
+    if answer.header("transfer-encoding") == Some("chunked") {
+        loop {
+            let mut line = Vec::new();
+            while !line.ends_with(b"\r\n") {
+                wire.read_exact(&mut byte)?;
+                line.push(byte[0]);
+            }
+            let size =
+                usize::from_str_radix(String::from_utf8_lossy(&line).trim(), 16).expect("a chunk size");
+            let mut chunk = vec![0; size + 2];
+            wire.read_exact(&mut chunk)?;
+            answer.body.extend_from_slice(&chunk[..size]);
+            if size == 0 {
+                return Ok(answer);
+            }
+        }
+    }
+    match answer.header("content-length").map(|n| n.parse::<usize>().expect("a number")) {
+        Some(size) => {
+            answer.body = vec![0; size];
+            wire.read_exact(&mut answer.body)?;
+        }
+        None => {
+            wire.read_to_end(&mut answer.body)?;
+        }
+    }
+    Ok(answer)
+}

@@ -1,0 +1,226 @@
+//! The real `rstudio-pm`, started in a directory of its own on a port the system chooses; killed on drop.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use super::http::{self, Answer};
+
+/// Longest wait for a start or a stop.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What to start.
+#[derive(Default)]
+pub(crate) struct Builder {
+    gcfg: String,
+    environment: Vec<(String, String)>,
+}
+
+impl Builder {
+    /// Adds lines to the configuration; `{dir}` in them is the server's directory.
+    pub(crate) fn gcfg(mut self, lines: &str) -> Builder {
+        self.gcfg.push_str(lines);
+        self.gcfg.push('\n');
+        self
+    }
+
+    /// Sets an environment variable.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Builder {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Writes the configuration and starts nothing.
+    pub(crate) fn prepare(self) -> Server {
+        let dir = tempfile::tempdir().expect("a directory");
+        let root = dir.path().display().to_string();
+        let base = format!(
+            "[Server]\nDataDir = {root}/data\nTempDir = {root}/tmp\nSockFileDir = {root}/run\n\
+             AccessLog = {root}/access.log\n[HTTP]\nListen = 127.0.0.1:0\n[Logging]\nSystemLog = STDERR\n\
+             [CRAN]\nURL = file://{root}/no-mirror\n"
+        );
+        fs::create_dir(dir.path().join("tmp")).expect("a directory for TempDir");
+        let gcfg = base + &self.gcfg.replace("{dir}", &root);
+        fs::write(dir.path().join("rstudio-pm.gcfg"), gcfg).expect("the configuration is written");
+        Server { dir, environment: self.environment, process: None, log: Arc::default(), urls: Vec::new() }
+    }
+
+    /// Starts it and waits until it answers.
+    pub(crate) fn start(self) -> Server {
+        let mut server = self.prepare();
+        server.launch();
+        server
+    }
+}
+
+#[derive(Default)]
+struct Log {
+    lines: Mutex<(Vec<String>, bool)>,
+    more: Condvar,
+}
+
+/// A running (or stopped) server and its directory.
+pub(crate) struct Server {
+    dir: tempfile::TempDir,
+    environment: Vec<(String, String)>,
+    process: Option<Child>,
+    log: Arc<Log>,
+    urls: Vec<String>,
+}
+
+impl Server {
+    /// With a plain configuration: SQLite, disk, plain HTTP.
+    pub(crate) fn start() -> Server {
+        Builder::default().start()
+    }
+
+    /// Starts or starts again, and waits for `is ready`.
+    pub(crate) fn launch(&mut self) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rstudio-pm"))
+            .arg("--config")
+            .arg(self.config_file())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("rstudio-pm runs");
+        let output = child.stderr.take().expect("piped");
+        self.log = Arc::default();
+        let log = Arc::clone(&self.log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines() {
+                let Ok(line) = line else { break };
+                log.lines.lock().expect("no panic holds it").0.push(line);
+                log.more.notify_all();
+            }
+            log.lines.lock().expect("no panic holds it").1 = true;
+            log.more.notify_all();
+        });
+        self.process = Some(child);
+        self.wait_for_log("is ready");
+        self.urls = self
+            .log_lines()
+            .iter()
+            .filter_map(|line| Some(line.split_once("Listening on ")?.1.trim_matches('"').to_owned()))
+            .collect();
+    }
+
+    /// Waits for a line that contains `text`; panics with the whole log when the server ends before.
+    pub(crate) fn wait_for_log(&self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut lines = self.log.lines.lock().expect("no panic holds it");
+        while !lines.0.iter().any(|line| line.contains(text)) {
+            assert!(!lines.1, "the server ended before it said '{text}':\n{}", lines.0.join("\n"));
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "the server never said '{text}':\n{}", lines.0.join("\n"));
+            lines = self.log.more.wait_timeout(lines, left).expect("no panic holds it").0;
+        }
+    }
+
+    /// What it wrote to standard error since its last start.
+    pub(crate) fn log_lines(&self) -> Vec<String> {
+        self.log.lines.lock().expect("no panic holds it").0.clone()
+    }
+
+    /// `http://127.0.0.1:PORT` + `path`, of the first listener.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.urls[0])
+    }
+
+    /// The URLs of all listeners in the order HTTP, HTTPS, HTTPRedirect.
+    pub(crate) fn urls(&self) -> &[String] {
+        &self.urls
+    }
+
+    /// `127.0.0.1:PORT` of the first listener.
+    pub(crate) fn host(&self) -> &str {
+        self.urls[0].split_once("://").expect("a URL").1
+    }
+
+    /// GET of a path.
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        http::get(&self.url(path))
+    }
+
+    /// The admin socket.
+    pub(crate) fn admin_socket(&self) -> PathBuf {
+        self.dir.path().join("run/rstudio-pm.sock")
+    }
+
+    /// A request to the admin API: `admin("POST", "/repos", &json)`.
+    pub(crate) fn admin(&self, method: &str, path: &str, body: &serde_json::Value) -> Answer {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let target = format!("/__api__/admin/v1{path}");
+        http::admin(&self.admin_socket(), method, &target, body.as_bytes())
+    }
+
+    /// The directory that holds everything of this server.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its configuration file.
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.dir.path().join("rstudio-pm.gcfg")
+    }
+
+    /// The process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().expect("running").id()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.pid()).expect("a process id"));
+        nix::sys::signal::kill(pid, signal).expect("it runs");
+    }
+
+    /// Asks it to stop, and waits.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        self.wait()
+    }
+
+    /// Waits until it ends; panics when it does not.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut child = self.process.take().expect("running");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = child.try_wait().expect("our own child") {
+                return status;
+            }
+            if Instant::now() > deadline {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("the server does not stop:\n{}", self.log_lines().join("\n"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.process.take().expect("running");
+        child.kill().expect("it runs");
+        child.wait().expect("our own child");
+    }
+
+    /// Stops and starts again in the same directory; the port is another one.
+    pub(crate) fn restart(&mut self) {
+        self.stop();
+        self.launch();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.process.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -33,14 +33,14 @@ fn each_fault_fails_its_own_check() {
     let cases = [
         ("[Sever]\nX = 1", "[FAIL] Unknown sections and properties"),
         ("[HTTP]\nListen = x", "[FAIL] Configuration file syntax"),
-        ("[Server]\nDataDir = /proc/nothing", "[FAIL] File paths"),
+        ("[Server]\nDataDir = {dir}/rstudio-pm.gcfg/data", "[FAIL] File paths"),
         ("[Server]\nAccessLog = {dir}", "[FAIL] File paths"),
         ("[HTTP]\nListen = 192.0.2.1:4242", "[FAIL] Listeners and start settings"),
         (
             "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/x\nKey = {dir}/y",
             "[FAIL] Listeners and start settings",
         ),
-        ("[FileStorage \"cran\"]\nLocation = /proc/nothing", "[FAIL] Storage"),
+        ("[FileStorage \"cran\"]\nLocation = {dir}/rstudio-pm.gcfg/cran", "[FAIL] Storage"),
     ];
     for (gcfg, expected) in cases {
         let (code, text) = check(&Builder::default().gcfg(gcfg).prepare(), &[]);

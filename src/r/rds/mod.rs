@@ -1,7 +1,7 @@
 //! RDS, R's serialised objects: the reader and writer of the few shapes a repository publishes (a character matrix
 //! or data frame of packages, and the `Meta` tables). Format: "R Internals", section Serialization Formats.
 //!
-//! Own code instead of the crate rd-rds 0.5, after trying it: that one walks over environments and the code inside
+//! Own code instead of the crate rd-rds 0.5, after reading its source: that one walks over environments and the code inside
 //! them, takes no ALTREP forms, ignores bytes after the object, and holds the inflated stream and an `Arc` for
 //! every string at once. This reader pulls from the decompressor, builds data only, and keeps one buffer per vector.
 

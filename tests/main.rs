@@ -8,3 +8,4 @@ mod daemon;
 mod r;
 mod repo;
 mod support;
+mod sync;

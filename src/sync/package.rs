@@ -1,7 +1,7 @@
 //! The changes of one package: which of its known releases upstream still lists or keeps in `Archive/`, and which
 //! are new.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::known::{KnownLife, KnownPackage, KnownRelease};
 use crate::model::change::{Change, Counts, LifeState, NewFile, NewRelease};
@@ -90,7 +90,7 @@ impl<'a> Work<'a> {
         for want in wanted.iter().filter(|want| want.state == LifeState::Archived) {
             self.settle(want, &mut hold, &mut revisions, &mut outcome.touched, changes);
         }
-        self.keep_superseded(&mut hold, changes);
+        self.keep_superseded(&wanted, &mut hold, changes);
         let closed = self.close_rest(&hold, changes);
         outcome.counts = self.count(&changes[begin..], closed);
         outcome
@@ -106,7 +106,7 @@ impl<'a> Work<'a> {
             path(a)
                 .cmp(path(b))
                 .then(newest_first)
-                .then_with(|| (a.version, a.stanza).cmp(&(b.version, b.stanza)))
+                .then_with(|| (a.version, a.stanza, a.md5, a.size).cmp(&(b.version, b.stanza, b.md5, b.size)))
         });
         let mut wanted: Vec<Wanted<'a>> = Vec::with_capacity(records.len());
         for record in records {
@@ -159,6 +159,8 @@ impl<'a> Work<'a> {
             let twin =
                 wanted.iter().any(|want| want.path.is_empty() && want.file == row.file && !differs(want));
             if !twin {
+                // A double of the index with other bytes: what lies in `Archive/` has the better claim to the name.
+                wanted.retain(|want| want.state == LifeState::Listed || want.file != row.file);
                 wanted.push(Wanted {
                     state: LifeState::Archived,
                     path: "",
@@ -304,25 +306,27 @@ impl<'a> Work<'a> {
     }
 
     /// Releases upstream no longer declares, although nobody withdrew them: without `Meta/archive.rds` a superseded
-    /// release is taken for archived, and so it is while `Meta/` lags behind the index.
-    fn keep_superseded(&self, hold: &mut Hold, changes: &mut Vec<Change>) {
-        let Some(listed) = self.newest_listed() else {
-            if !self.has_archive {
-                hold.keep_archived(self.known);
-            }
-            return;
-        };
-        for (place, release) in self.known.releases.iter().enumerate() {
-            if hold.claimed[place] {
-                continue;
-            }
+    /// release is taken for archived, and so it is while `Meta/` lags behind the index. Of one version the newest
+    /// revision stays: a file in `Archive/` has one name.
+    fn keep_superseded(&self, wanted: &[Wanted<'a>], hold: &mut Hold, changes: &mut Vec<Change>) {
+        let listed = self.newest_listed();
+        let mut taken: BTreeSet<&str> =
+            wanted.iter().filter(|want| want.state == LifeState::Archived).map(|want| want.version).collect();
+        let mut places: Vec<usize> = (0..self.known.releases.len()).filter(|p| !hold.claimed[*p]).collect();
+        places.sort_by_key(|place| std::cmp::Reverse(self.known.releases[*place].revision));
+        for place in places {
+            let release = &self.known.releases[place];
+            let replaced = listed.is_none_or(|listed| *listed == *release.version);
             let lags =
                 || self.sizes.contains_key(format!("{}_{}.tar.gz", self.name, release.version).as_str());
-            let replaced = &*release.version == listed;
-            let may_stay = !self.has_archive || (!replaced && lags());
-            if may_stay && release.archived().is_some() {
+            if (self.has_archive && (replaced || !lags())) || taken.contains(&*release.version) {
+                continue;
+            }
+            if release.archived().is_some() {
                 hold.keep(place, LifeState::Archived, "");
-            } else if may_stay && !replaced && release.listed("").is_some() {
+                taken.insert(&release.version);
+            } else if !replaced && release.listed("").is_some() {
+                taken.insert(&release.version);
                 changes.push(Change::Open {
                     state: LifeState::Archived,
                     package: self.known.id,
@@ -392,14 +396,6 @@ impl Hold {
 
     fn keep(&mut self, place: usize, state: LifeState, path: &str) {
         self.kept.push((place, state, path.to_owned()));
-    }
-
-    fn keep_archived(&mut self, known: &KnownPackage) {
-        for (place, release) in known.releases.iter().enumerate() {
-            if release.archived().is_some() {
-                self.keep(place, LifeState::Archived, "");
-            }
-        }
     }
 
     fn keeps(&self, place: usize, life: &KnownLife) -> bool {

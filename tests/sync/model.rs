@@ -1,0 +1,234 @@
+//! What the tables would hold after a plan, without a database.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rstudio_pm::model::change::{Change, LifeState};
+use rstudio_pm::model::digest::Md5;
+use rstudio_pm::model::ids::{FileId, PackageId, ReleaseId};
+use rstudio_pm::model::time::{SECOND, Timestamp};
+use rstudio_pm::r::packages::IndexRecord;
+use rstudio_pm::r::rds::archive_meta::MetaRow;
+use rstudio_pm::sync::known::{Known, KnownLife, KnownPackage, KnownRelease};
+use rstudio_pm::sync::plan::{Declared, Plan, plan};
+
+/// A mirror's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) package: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) size: u64,
+    /// Seconds.
+    pub(crate) mtime: i64,
+}
+
+/// A mirror's index record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) package: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) path: Option<&'static str>,
+    pub(crate) md5: Option<u8>,
+    /// A further field.
+    pub(crate) depends: &'static str,
+}
+
+/// All a mirror declares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mirror {
+    pub(crate) listed: Vec<Record>,
+    pub(crate) current: Option<Vec<Row>>,
+    pub(crate) archive: Option<Vec<Row>>,
+}
+
+pub(crate) fn record(package: &'static str, version: &'static str, md5: u8) -> Record {
+    Record { package, version, path: None, md5: Some(md5), depends: "R" }
+}
+
+pub(crate) fn row(package: &'static str, version: &'static str, size: u64, mtime: i64) -> Row {
+    Row { package, version, size, mtime }
+}
+
+fn meta(rows: &[Row]) -> Vec<MetaRow<String>> {
+    let meta = |row: &Row| MetaRow {
+        package: row.package.to_owned(),
+        file: format!("{}_{}.tar.gz", row.package, row.version),
+        size: row.size,
+        mtime: Timestamp(row.mtime * SECOND),
+    };
+    rows.iter().map(meta).collect()
+}
+
+/// What is known, as rows would tell it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tables {
+    pub(crate) known: Known,
+    records: BTreeMap<(ReleaseId, i64), Vec<u8>>,
+    seq: i64,
+    ids: i64,
+}
+
+impl Tables {
+    pub(crate) fn plan(&self, mirror: &Mirror) -> Plan {
+        let stanzas: Vec<String> = mirror
+            .listed
+            .iter()
+            .map(|r| format!("Package: {}\nVersion: {}\nDepends: {}", r.package, r.version, r.depends))
+            .collect();
+        let listed = mirror.listed.iter().zip(&stanzas).map(|(r, stanza)| IndexRecord {
+            package: r.package,
+            version: r.version,
+            path: r.path,
+            file: None,
+            md5: r.md5.map(|byte| Md5([byte; 16])),
+            sha256: None,
+            size: None,
+            stanza: stanza.as_bytes(),
+        });
+        let declared = Declared {
+            listed: listed.collect(),
+            current: mirror.current.as_deref().map(meta),
+            archive: mirror.archive.as_deref().map(meta),
+        };
+        plan(&self.known, &declared)
+    }
+
+    /// Plans and applies.
+    pub(crate) fn sync(&mut self, mirror: &Mirror) -> Plan {
+        let plan = self.plan(mirror);
+        self.apply(&plan.changes);
+        plan
+    }
+
+    fn apply(&mut self, changes: &[Change]) {
+        self.seq += 1;
+        for change in changes {
+            match change {
+                Change::Introduce { release, state, path } => {
+                    self.ids += 1;
+                    let id = self.ids;
+                    if let Some(stanza) = &release.stanza {
+                        self.records.insert((ReleaseId(id), 0), stanza.clone());
+                    }
+                    let package = self.known.packages.entry(release.package.clone());
+                    let package = package
+                        .or_insert_with(|| KnownPackage { id: PackageId(1000 + id), releases: Vec::new() });
+                    let twin = |known: &KnownRelease| {
+                        *known.version == *release.version && known.revision == release.revision
+                    };
+                    assert!(!package.releases.iter().any(twin), "the database would refuse {release:?}");
+                    package.releases.push(KnownRelease {
+                        id: ReleaseId(id),
+                        version: release.version.clone().into_boxed_str(),
+                        revision: release.revision,
+                        published_at: release.published_at,
+                        size: release.file.size,
+                        md5: release.file.md5,
+                        variant: 0,
+                        lives: Vec::new(),
+                    });
+                    self.open(ReleaseId(id), 0, *state, path);
+                }
+                Change::Record { release, variant, stanza, md5, size } => {
+                    let written = self.records.insert((*release, *variant), stanza.clone());
+                    assert_eq!(written, None, "a published record would be overwritten");
+                    let known = self.release(*release);
+                    known.md5 = known.md5.or(*md5);
+                    known.size = known.size.or(*size);
+                    known.variant = known.variant.min(*variant);
+                }
+                Change::Open { state, release, variant, path, .. } => {
+                    self.open(*release, *variant, *state, path);
+                }
+                Change::Close(key) => {
+                    let lives = &mut self.release(key.release).lives;
+                    let before = lives.len();
+                    lives.retain(|life| {
+                        life.state != key.state || *life.path != *key.path || life.from_seq != key.from_seq
+                    });
+                    assert_eq!(lives.len() + 1, before, "{key:?} is no open life");
+                }
+            }
+        }
+        self.check();
+    }
+
+    fn open(&mut self, release: ReleaseId, variant: i64, state: LifeState, path: &str) {
+        let stanza = match state {
+            LifeState::Listed => Some(self.records[&(release, variant)].clone().into_boxed_slice()),
+            LifeState::Archived => None,
+        };
+        let from_seq = self.seq;
+        let life = KnownLife { state, path: path.into(), file: FileId(0), from_seq, stanza };
+        self.release(release).lives.push(life);
+    }
+
+    fn release(&mut self, id: ReleaseId) -> &mut KnownRelease {
+        let mut all = self.known.packages.values_mut().flat_map(|package| package.releases.iter_mut());
+        all.find(|release| release.id == id).expect("a release that exists")
+    }
+
+    /// What must always hold: one listed release for each package and path, one archived one for each file.
+    fn check(&self) {
+        for (name, package) in &self.known.packages {
+            let (mut listed, mut archived) = (BTreeSet::new(), BTreeSet::new());
+            for release in &package.releases {
+                for life in &release.lives {
+                    match life.state {
+                        LifeState::Listed => assert!(listed.insert(&life.path), "{name} is listed twice"),
+                        LifeState::Archived => {
+                            assert!(
+                                archived.insert(&release.version),
+                                "{name} {} is archived twice",
+                                release.version
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// `name version[.revision][@path]`, sorted.
+    pub(crate) fn listed(&self) -> Vec<String> {
+        self.alive(LifeState::Listed)
+    }
+
+    /// As [`Tables::listed`].
+    pub(crate) fn archived(&self) -> Vec<String> {
+        self.alive(LifeState::Archived)
+    }
+
+    fn alive(&self, state: LifeState) -> Vec<String> {
+        let mut all = Vec::new();
+        for (name, package) in &self.known.packages {
+            for release in &package.releases {
+                for life in release.lives.iter().filter(|life| life.state == state) {
+                    let mut text = format!("{name} {}", release.version);
+                    if release.revision > 0 {
+                        text.push_str(&format!(" revision {}", release.revision));
+                    }
+                    if !life.path.is_empty() {
+                        text.push_str(&format!(" at {}", life.path));
+                    }
+                    all.push(text);
+                }
+            }
+        }
+        all.sort();
+        all
+    }
+
+    /// The record shown for a package.
+    pub(crate) fn stanza(&self, package: &str) -> String {
+        let lives = self.known.packages[package].releases.iter().flat_map(|release| &release.lives);
+        let mut stanzas = lives.filter_map(|life| life.stanza.as_deref());
+        String::from_utf8_lossy(stanzas.next().expect("it is listed")).into_owned()
+    }
+
+    /// Publication date and size of a release.
+    pub(crate) fn facts(&self, package: &str, version: &str, revision: i64) -> (Option<i64>, Option<i64>) {
+        let mut releases = self.known.packages[package].releases.iter();
+        let found = releases.find(|r| &*r.version == version && r.revision == revision).expect("a release");
+        (found.published_at.map(Timestamp::seconds), found.size)
+    }
+}

@@ -1,0 +1,280 @@
+//! Does a plan follow the rules for everything mirrors are known to do?
+
+use super::model::{Mirror, Record, Row, Tables, record, row};
+
+fn mirror(listed: &[Record], current: &[Row], archive: &[Row]) -> Mirror {
+    Mirror { listed: listed.to_vec(), current: Some(current.to_vec()), archive: Some(archive.to_vec()) }
+}
+
+/// `aa 1.0` listed, `bb 2.0` listed with `bb 1.0` archived.
+fn first() -> (Tables, Mirror) {
+    let mirror = mirror(
+        &[record("aa", "1.0", 1), record("bb", "2.0", 2)],
+        &[row("aa", "1.0", 10, 100), row("bb", "2.0", 20, 200)],
+        &[row("bb", "1.0", 15, 50)],
+    );
+    let mut tables = Tables::default();
+    tables.sync(&mirror);
+    (tables, mirror)
+}
+
+fn counts(plan: &rstudio_pm::sync::plan::Plan) -> (i64, i64, i64, i64) {
+    let c = plan.counts;
+    (c.added, c.updated, c.archived, c.removed)
+}
+
+#[test]
+fn the_first_sync_lists_and_archives_everything_with_its_real_date() {
+    let mut tables = Tables::default();
+    let (_, mirror) = first();
+    let plan = tables.sync(&mirror);
+    assert_eq!(tables.listed(), ["aa 1.0", "bb 2.0"]);
+    assert_eq!(tables.archived(), ["bb 1.0"]);
+    assert_eq!(tables.facts("bb", "1.0", 0), (Some(50), Some(15)));
+    assert_eq!(counts(&plan), (2, 0, 0, 0));
+    let seconds = |t: Option<rstudio_pm::model::time::Timestamp>| t.map(|t| t.seconds());
+    assert_eq!((seconds(plan.published_from), seconds(plan.published_to)), (Some(50), Some(200)));
+}
+
+#[test]
+fn a_superseded_release_moves_to_the_archive_and_stays_the_same_release() {
+    let (mut tables, mut mirror) = first();
+    mirror.listed[0] = record("aa", "1.1", 3);
+    mirror.current = Some(vec![row("aa", "1.1", 11, 300), row("bb", "2.0", 20, 200)]);
+    mirror.archive.as_mut().expect("has one").push(row("aa", "1.0", 10, 100));
+    let plan = tables.sync(&mirror);
+    assert_eq!(tables.listed(), ["aa 1.1", "bb 2.0"]);
+    assert_eq!(tables.archived(), ["aa 1.0", "bb 1.0"]);
+    assert_eq!(counts(&plan), (0, 1, 1, 0));
+    assert_eq!(plan.changes.len(), 3, "introduce, open, close: {:?}", plan.changes);
+}
+
+#[test]
+fn a_package_gone_from_both_is_closed_and_opens_nothing() {
+    let (mut tables, mut mirror) = first();
+    mirror.listed.remove(1);
+    mirror.archive = Some(Vec::new());
+    let plan = tables.sync(&mirror);
+    assert_eq!((tables.listed(), tables.archived()), (vec!["aa 1.0".to_owned()], vec![]));
+    assert_eq!(counts(&plan), (0, 0, 0, 1));
+}
+
+#[test]
+fn a_package_gone_from_the_index_but_in_the_archive_is_archived() {
+    let (mut tables, mut mirror) = first();
+    mirror.listed.remove(1);
+    mirror.current.as_mut().expect("has one").remove(1);
+    mirror.archive.as_mut().expect("has one").push(row("bb", "2.0", 20, 200));
+    let plan = tables.sync(&mirror);
+    assert_eq!(tables.archived(), ["bb 1.0", "bb 2.0"]);
+    assert_eq!(counts(&plan), (0, 0, 1, 1));
+}
+
+#[test]
+fn a_restored_package_is_the_release_it_was_and_shows_a_new_record() {
+    let (mut tables, before) = first();
+    let mut gone = before.clone();
+    gone.listed.remove(1);
+    gone.current.as_mut().expect("has one").remove(1);
+    gone.archive.as_mut().expect("has one").push(row("bb", "2.0", 20, 200));
+    tables.sync(&gone);
+    let mut back = before;
+    back.listed[1].depends = "R (>= 4.0)";
+    let plan = tables.sync(&back);
+    assert_eq!(
+        (tables.listed(), tables.archived()),
+        (vec!["aa 1.0".into(), "bb 2.0".into()], vec!["bb 1.0".to_owned()])
+    );
+    assert!(tables.stanza("bb").contains("4.0"));
+    assert_eq!(counts(&plan), (1, 0, 0, 0));
+}
+
+#[test]
+fn an_archived_release_that_was_never_listed_can_be_listed() {
+    let (mut tables, mut mirror) = first();
+    mirror.listed[1] = record("bb", "1.0", 9);
+    mirror.current.as_mut().expect("has one")[1] = row("bb", "1.0", 15, 50);
+    mirror.archive = Some(vec![row("bb", "2.0", 20, 200)]);
+    tables.sync(&mirror);
+    assert_eq!(
+        (tables.listed(), tables.archived()),
+        (vec!["aa 1.0".into(), "bb 1.0".into()], vec!["bb 2.0".to_owned()])
+    );
+    assert!(tables.stanza("bb").contains("1.0"));
+}
+
+#[test]
+fn a_withdrawn_package_that_comes_back_is_the_release_it_was() {
+    let (mut tables, before) = first();
+    let mut gone = before.clone();
+    gone.listed.remove(0);
+    tables.sync(&gone);
+    tables.sync(&before);
+    assert_eq!(tables.listed(), ["aa 1.0", "bb 2.0"]);
+}
+
+#[test]
+fn the_same_version_with_other_bytes_is_a_new_revision_and_the_old_bytes_may_be_archived() {
+    let (mut tables, mut mirror) = first();
+    mirror.listed[0].md5 = Some(77);
+    mirror.current.as_mut().expect("has one")[0] = row("aa", "1.0", 12, 300);
+    mirror.archive.as_mut().expect("has one").push(row("aa", "1.0", 10, 100));
+    tables.sync(&mirror);
+    assert_eq!(tables.listed(), ["aa 1.0 revision 1", "bb 2.0"]);
+    assert_eq!(tables.archived(), ["aa 1.0", "bb 1.0"]);
+}
+
+#[test]
+fn the_same_version_with_other_bytes_replaces_the_old_bytes_when_they_are_nowhere() {
+    let (mut tables, mut mirror) = first();
+    mirror.listed[0].md5 = Some(77);
+    mirror.current.as_mut().expect("has one")[0] = row("aa", "1.0", 12, 300);
+    tables.sync(&mirror);
+    assert_eq!(
+        (tables.listed(), tables.archived()),
+        (vec!["aa 1.0 revision 1".into(), "bb 2.0".into()], vec!["bb 1.0".to_owned()])
+    );
+}
+
+#[test]
+fn a_size_of_the_old_bytes_is_not_given_to_the_new_ones() {
+    let (mut tables, mut mirror) = first();
+    // The index is new, `Meta/` is not yet.
+    mirror.listed[0].md5 = Some(77);
+    tables.sync(&mirror);
+    assert_eq!(tables.listed()[0], "aa 1.0 revision 1");
+    assert_eq!(tables.facts("aa", "1.0", 1), (None, None));
+}
+
+#[test]
+fn a_changed_record_of_the_same_bytes_is_the_same_release() {
+    let (mut tables, mut mirror) = first();
+    mirror.listed[0].depends = "R (>= 4.1)";
+    let plan = tables.sync(&mirror);
+    assert_eq!(tables.listed(), ["aa 1.0", "bb 2.0"]);
+    assert!(tables.stanza("aa").contains("4.1"));
+    assert_eq!(counts(&plan), (0, 1, 0, 0));
+    mirror.listed[0].depends = "R (>= 4.2)";
+    tables.sync(&mirror);
+    assert!(tables.stanza("aa").contains("4.2"));
+}
+
+#[test]
+fn a_record_with_other_line_breaks_is_the_same_record() {
+    let (mut tables, mut mirror) = first();
+    mirror.listed[0].depends = "R\n        ";
+    mirror.listed[1].depends = "\n  R";
+    assert_eq!(tables.sync(&mirror).changes, []);
+}
+
+#[test]
+fn a_release_listed_and_archived_with_equal_size_and_time_is_listed() {
+    let (mut tables, mut mirror) = first();
+    mirror.archive.as_mut().expect("has one").push(row("aa", "1.0", 10, 100));
+    assert_eq!(tables.sync(&mirror).changes, []);
+}
+
+#[test]
+fn second_records_with_a_path_stand_beside_the_first() {
+    let (mut tables, mut mirror) = first();
+    let recommended =
+        Record { path: Some("4.6.0/Recommended"), depends: "R (>= 4.6)", ..record("aa", "1.0", 1) };
+    mirror.listed.push(recommended);
+    tables.sync(&mirror);
+    assert_eq!(tables.listed(), ["aa 1.0", "aa 1.0 revision 1 at 4.6.0/Recommended", "bb 2.0"]);
+    mirror.listed.retain(|r| r.path.is_none());
+    tables.sync(&mirror);
+    assert_eq!(
+        (tables.listed(), tables.archived()),
+        (vec!["aa 1.0".into(), "bb 2.0".into()], vec!["bb 1.0".to_owned()])
+    );
+}
+
+#[test]
+fn an_index_with_several_versions_lists_the_highest_and_archives_the_others() {
+    let mut tables = Tables::default();
+    let listed = [record("aa", "1.9", 1), record("aa", "1.10", 2), record("aa", "1.2", 3)];
+    let plan = tables.sync(&Mirror { listed: listed.to_vec(), current: None, archive: None });
+    assert_eq!(
+        (tables.listed(), tables.archived()),
+        (vec!["aa 1.10".to_owned()], vec!["aa 1.2".into(), "aa 1.9".to_owned()])
+    );
+    assert!(plan.warnings[0].contains("more than once"), "{:?}", plan.warnings);
+}
+
+#[test]
+fn without_meta_superseded_releases_are_archived_and_stay_so() {
+    let mut tables = Tables::default();
+    let mut mirror = Mirror { listed: vec![record("aa", "1.0", 1)], current: None, archive: None };
+    for (version, md5) in [("1.1", 2), ("1.2", 3)] {
+        tables.sync(&mirror);
+        mirror.listed = vec![record("aa", version, md5)];
+    }
+    tables.sync(&mirror);
+    assert_eq!(
+        (tables.listed(), tables.archived()),
+        (vec!["aa 1.2".to_owned()], vec!["aa 1.0".into(), "aa 1.1".to_owned()])
+    );
+    mirror.listed = vec![record("bb", "1.0", 9)];
+    tables.sync(&mirror);
+    assert_eq!(
+        (tables.listed(), tables.archived()),
+        (vec!["bb 1.0".to_owned()], vec!["aa 1.0".into(), "aa 1.1".to_owned()])
+    );
+}
+
+#[test]
+fn a_meta_that_lags_does_not_take_a_superseded_release_away() {
+    let (mut tables, mut mirror) = first();
+    mirror.listed[0] = record("aa", "1.1", 3);
+    tables.sync(&mirror);
+    assert_eq!(tables.archived(), ["aa 1.0", "bb 1.0"]);
+    assert_eq!(tables.facts("aa", "1.1", 0), (None, None));
+    mirror.current.as_mut().expect("has one")[0] = row("aa", "1.1", 11, 300);
+    mirror.archive.as_mut().expect("has one").push(row("aa", "1.0", 10, 100));
+    assert_eq!(tables.sync(&mirror).changes, []);
+}
+
+#[test]
+fn a_superseded_release_that_meta_no_longer_has_is_gone() {
+    let (mut tables, mut mirror) = first();
+    mirror.listed[0] = record("aa", "1.1", 3);
+    mirror.current.as_mut().expect("has one")[0] = row("aa", "1.1", 11, 300);
+    tables.sync(&mirror);
+    assert_eq!(tables.archived(), ["bb 1.0"]);
+}
+
+#[test]
+fn a_file_on_the_mirror_that_the_index_does_not_list_is_not_listed() {
+    let (mut tables, mut mirror) = first();
+    mirror.current.as_mut().expect("has one").push(row("cc", "1.0", 5, 5));
+    assert_eq!(tables.sync(&mirror).changes, []);
+}
+
+#[test]
+fn a_few_archived_files_with_another_time_are_new_revisions() {
+    let (mut tables, mut mirror) = first();
+    mirror.archive.as_mut().expect("has one")[0].mtime = 51;
+    tables.sync(&mirror);
+    assert_eq!(tables.archived(), ["bb 1.0 revision 1"]);
+}
+
+#[test]
+fn a_storm_of_times_keeps_the_dates() {
+    let versions: Vec<&'static str> = (0..600).map(|n| &*format!("1.{n}").leak()).collect();
+    let rows = |mtime: i64| versions.iter().map(|v| row("aa", v, 10, mtime)).collect::<Vec<_>>();
+    let listed = [record("aa", "2.0", 1)];
+    let mut tables = Tables::default();
+    tables.sync(&mirror(&listed, &[], &rows(100)));
+    let plan = tables.sync(&mirror(&listed, &[], &rows(999)));
+    assert_eq!(plan.changes, []);
+    assert!(plan.warnings[0].contains("600 known versions"), "{:?}", plan.warnings);
+    assert_eq!(tables.facts("aa", "1.0", 0), (Some(100), Some(10)));
+}
+
+#[test]
+fn packages_whose_names_differ_in_case_are_two_packages() {
+    let mut tables = Tables::default();
+    tables.sync(&mirror(&[record("aa", "1.0", 1), record("AA", "1.0", 2)], &[], &[]));
+    assert_eq!(tables.listed(), ["AA 1.0", "aa 1.0"]);
+}

@@ -198,3 +198,44 @@ fn fix_md5(mut contents: Vec<u8>, digest: &str) -> Vec<u8> {
     }
     contents
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edited(raw: &str) -> String {
+        let out = description(raw.as_bytes(), "RSPM").expect("good DCF");
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn the_field_is_replaced_where_it_stands() {
+        assert_eq!(edited("A: 1\nRepository: CRAN\nB: 2\n"), "A: 1\nRepository: RSPM\nB: 2\n");
+        assert_eq!(edited("A: 1\nRepository:\n  CRAN\nB: 2\n"), "A: 1\nRepository: RSPM\nB: 2\n");
+        assert_eq!(edited("Repository: CRAN"), "Repository: RSPM\n");
+        assert_eq!(edited("Repository: RSPM\nB: 2\n"), "Repository: RSPM\nB: 2\n");
+        assert_eq!(edited("Repository: X\nRepository: Y\n"), "Repository: X\nRepository: RSPM\n");
+    }
+
+    #[test]
+    fn the_field_is_added_at_the_end_of_the_record() {
+        assert_eq!(edited("A: 1\nB: 2\n"), "A: 1\nB: 2\nRepository: RSPM\n");
+        assert_eq!(edited("A: 1\nB: 2"), "A: 1\nB: 2\nRepository: RSPM\n");
+        assert_eq!(edited("A: 1\n\n\n"), "A: 1\nRepository: RSPM\n\n\n");
+        assert_eq!(edited("A: 1\n\nRepositoryX: 2\n"), "A: 1\nRepository: RSPM\n\nRepositoryX: 2\n");
+    }
+
+    #[test]
+    fn line_ends_and_bytes_that_are_not_utf8_stay() {
+        assert_eq!(edited("A: 1\r\nB: 2\r\n"), "A: 1\r\nB: 2\r\nRepository: RSPM\r\n");
+        let out = description(b"Author: Fran\xe7ois\nEncoding: latin1\n", "RSPM").expect("good DCF");
+        assert_eq!(out, b"Author: Fran\xe7ois\nEncoding: latin1\nRepository: RSPM\n");
+    }
+
+    #[test]
+    fn a_value_that_could_add_a_field_is_refused() {
+        for bad in ["", " x", "a\nBuilt: R 4.2.2", "a\r", "é"] {
+            assert!(matches!(description(b"A: 1\n", bad), Err(RewriteError::BadValue(_))), "{bad:?}");
+        }
+    }
+}

@@ -121,6 +121,10 @@ impl<R: Read> Members<R> {
                 return Err(ArchiveError::TooManyMembers { limit: self.decoder.limits().members });
             }
             let extended_size = known.size.is_some();
+            if known.size.is_some_and(|extended| extended != size && extended < 8 << 30) {
+                // Readers differ on which of the two counts, so each sees other members.
+                return Err(bad("two headers give different sizes"));
+            }
             let size = known.size.unwrap_or(size);
             let name = known.path.unwrap_or_else(|| header.name());
             let link = known.link.unwrap_or_else(|| header.link());

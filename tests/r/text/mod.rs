@@ -1,1 +1,9 @@
 //! DCF, versions, dependency lists, index text and archives.
+
+mod dcf;
+mod dependencies;
+mod hostile;
+mod index;
+mod rewrite;
+mod tar;
+mod versions;

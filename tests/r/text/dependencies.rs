@@ -1,0 +1,58 @@
+//! Dependency lists against the splitter of R's own tools, on every dependency field of the real indexes.
+
+use crate::support::{data, rscript};
+use rstudio_pm::r::{dependency, version};
+
+#[test]
+fn every_real_dependency_item_is_split_as_r_splits_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (fields, items) = (folder.path().join("fields"), folder.path().join("items"));
+    // R's splitter wants a blank between operator and version: it gets one where it is missing.
+    let script = r#"
+        args <- commandArgs(TRUE)
+        kinds <- c("Depends", "Imports", "LinkingTo", "Suggests", "Enhances")
+        full <- read.dcf(gzfile(args[2]), fields = kinds)
+        x <- unique(c(unlist(readRDS(args[1])[kinds]), full))
+        x <- gsub("[ \t\n]+", " ", x[!is.na(x)])
+        writeLines(x, args[3])
+        item <- unique(trimws(unlist(strsplit(x, ","))))
+        item <- item[nzchar(item)]
+        spaced <- gsub("\\( *([<>=!]+) *", "(\\1 ", item)
+        one <- function(s) {
+            d <- tools:::.split_dependencies(s)[[1L]]
+            paste(d$name, if (is.null(d$op)) "|" else paste(d$op, as.character(d$version), sep = "|"), sep = "|")
+        }
+        out <- vapply(spaced, function(s) tryCatch(one(s), error = function(e) "error"), "")
+        writeLines(paste(item, out, sep = "|"), args[4])
+    "#;
+    let mut args = vec![data::path("cran-db-2018/packages.rds"), data::path("cran-index-full/PACKAGES.gz")];
+    args.extend([fields.clone(), items.clone()]);
+    rscript::run(script, &args);
+
+    let items = std::fs::read_to_string(items).expect("R's items");
+    let mut refused = Vec::new();
+    for line in items.lines() {
+        let (item, real) = line.split_once('|').expect("an item and what R makes of it");
+        let real: Vec<&str> = real.split('|').collect();
+        let [name, operator, wanted] = real[..] else {
+            refused.push(item);
+            continue;
+        };
+        let mut ours = dependency::list(item);
+        let found = ours.next().unwrap_or_else(|| panic!("{item}: nothing"));
+        assert_eq!(ours.next(), None, "{item}");
+        assert_eq!(found.name, name, "{item}");
+        assert_eq!(found.requirement.map_or("", |r| r.operator.as_str()), operator, "{item}");
+        let required = found.requirement.map_or("", |r| r.version);
+        assert!(version::compare(required, wanted).is_eq(), "{item}: {required} is not {wanted}");
+    }
+    assert!(items.lines().count() > 10_000, "{}", items.lines().count());
+    assert!(refused.len() < 10, "R refuses {refused:?}");
+
+    // And the fields are those items: none lost, none made.
+    let fields = std::fs::read_to_string(fields).expect("the fields");
+    for field in fields.lines() {
+        let commas = field.split(',').filter(|item| !item.trim().is_empty()).count();
+        assert_eq!(dependency::list(field).count(), commas, "{field}");
+    }
+}

@@ -1,0 +1,130 @@
+//! Index records against `tools::write_PACKAGES`, on every tarball of the real mirror, archived ones included.
+
+use crate::support::{data, rscript};
+use md5::{Digest, Md5};
+use rstudio_pm::model::digest;
+use rstudio_pm::r::archive::{self, Limits};
+use rstudio_pm::r::name::FileName;
+use rstudio_pm::r::{description, packages};
+use std::path::{Path, PathBuf};
+
+/// Every source tarball of the shared mirror, current and archived.
+pub(super) fn tarballs() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![data::path("cran-mirror/src/contrib")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder of the mirror") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_string_lossy().ends_with(".tar.gz") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    assert!(found.len() >= 85, "{}", found.len());
+    found
+}
+
+pub(super) fn file_name(path: &Path) -> String {
+    path.file_name().map(|n| n.to_string_lossy().into_owned()).expect("a file name")
+}
+
+/// The differences that are meant: what R makes of a licence it has to translate.
+fn same_license(real: Option<&str>, ours: Option<&str>) -> bool {
+    let same = real == ours;
+    // R drops a licence that is not in its table (`NA`); it is kept here.
+    same || (real.is_none() && ours.is_some())
+}
+
+#[test]
+fn records_of_real_packages_are_those_of_write_packages() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut stanzas = Vec::new();
+    for path in tarballs() {
+        let name = file_name(&path);
+        std::os::unix::fs::symlink(&path, folder.path().join(&name)).expect("a link");
+        let bytes = std::fs::read(&path).expect("a tarball");
+        let file = FileName::parse(&name).expect("a file name");
+        let found = archive::read(&bytes[..], Some(file), Limits::default())
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
+        found.require_source().expect("a source package");
+        let md5 = digest::Md5(Md5::digest(&bytes).into());
+        let stanza = description::index_stanza(
+            &found.description,
+            md5,
+            digest::Sha256([0; 32]),
+            bytes.len() as u64,
+            found.needs_compilation,
+        );
+        stanzas.push((file.package.to_owned(), file.version.to_owned(), stanza));
+    }
+    let script = r#"
+        setwd(commandArgs(TRUE))
+        n <- tools::write_PACKAGES(".", type = "source", latestOnly = FALSE)
+        cat(n, "\n")
+    "#;
+    rscript::run(script, &[folder.path()]);
+    let real = std::fs::read(folder.path().join("PACKAGES")).expect("R's index");
+    let mut compared = 0;
+    for record in packages::records(&real) {
+        let record = record.expect("a record of R");
+        let (_, _, ours) = stanzas
+            .iter()
+            .find(|(package, version, _)| package == record.package && version == record.version)
+            .unwrap_or_else(|| panic!("{} {} is missing", record.package, record.version));
+        let field = |bytes: &[u8], tag: &str| {
+            let record = rstudio_pm::r::dcf::records(bytes).next()?.ok()?;
+            Some(String::from_utf8_lossy(record.get(tag)?.raw()).into_owned())
+        };
+        for tag in [
+            "Package",
+            "Version",
+            "Priority",
+            "Depends",
+            "Imports",
+            "LinkingTo",
+            "Suggests",
+            "Enhances",
+            "License_is_FOSS",
+            "License_restricts_use",
+            "OS_type",
+            "Archs",
+            "MD5sum",
+            "NeedsCompilation",
+        ] {
+            assert_eq!(field(record.stanza, tag), field(ours, tag), "{} {tag}", record.package);
+        }
+        let (theirs, mine) = (field(record.stanza, "License"), field(ours, "License"));
+        assert!(
+            same_license(theirs.as_deref(), mine.as_deref()),
+            "{}: R has {theirs:?}, we have {mine:?}",
+            record.package
+        );
+        compared += 1;
+    }
+    assert_eq!(compared, stanzas.len());
+}
+
+#[test]
+fn r_reads_our_index_as_its_own() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let text = std::fs::read(data::path("cran-mirror/src/contrib/PACKAGES")).expect("R's index");
+    let mut records: Vec<_> = packages::records(&text).map(|r| r.expect("a record")).collect();
+    records.sort_by(|a, b| packages::order(a.package, b.package));
+    let mut out = packages::gzip(Vec::new());
+    packages::render(&mut out, records.iter().map(|r| r.stanza)).expect("a Vec takes it");
+    let packed = out.finish().expect("a Vec takes it");
+    std::fs::write(folder.path().join("PACKAGES.gz"), &packed).expect("a file");
+    let script = r#"
+        args <- commandArgs(TRUE)
+        ours <- read.dcf(gzfile(file.path(args[1], "PACKAGES.gz")))
+        real <- read.dcf(file.path(args[2], "PACKAGES"))
+        real <- real[match(ours[, "Package"], real[, "Package"]), colnames(ours)]
+        stopifnot(nrow(ours) > 50, identical(ours, real), !is.unsorted(tolower(ours[, "Package"])))
+        cat("identical\n")
+    "#;
+    let args = [folder.path().to_owned(), data::path("cran-mirror/src/contrib")];
+    assert_eq!(rscript::run(script, &args), "identical\n");
+}

@@ -1,0 +1,150 @@
+//! Rewritten packages: everything but DESCRIPTION and its checksum is as it was, and real R installs them.
+
+use super::index::{file_name, tarballs};
+use super::tar::{Tar, description, gz, header, source};
+use crate::support::{data, rscript};
+use rstudio_pm::r::archive::{self, Limits, Members, SourceArchive};
+use rstudio_pm::r::rewrite::{self, Options, RewriteError};
+
+fn read(bytes: &[u8]) -> SourceArchive {
+    archive::read(bytes, None, Limits::default()).expect("a package")
+}
+
+fn rewritten(bytes: &[u8], options: Options) -> Vec<u8> {
+    rewrite::archive(bytes, &read(bytes), "RSPM", Vec::new(), options).expect("rewritten").1
+}
+
+/// Every member: raw name, size and contents.
+fn members(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut all = Vec::new();
+    let mut members = Members::new(bytes, Limits::default()).expect("an archive");
+    while let Some(member) = members.advance().expect("a member") {
+        let contents = members.contents(&member, 1 << 30).expect("contents");
+        all.push((String::from_utf8_lossy(&member.name).into_owned(), contents));
+    }
+    members.finish().expect("an intact stream");
+    all
+}
+
+#[test]
+fn every_real_package_keeps_everything_but_description_and_its_checksum() {
+    let options = Options { level: 1, ..Options::default() };
+    for path in tarballs() {
+        let name = file_name(&path);
+        let bytes = std::fs::read(&path).expect("a tarball");
+        if bytes.len() > 1 << 20 {
+            continue;
+        }
+        let before = read(&bytes);
+        let new = rewritten(&bytes, options);
+        let after = read(&new);
+        assert_eq!(after.description.get("Repository"), Some("RSPM"), "{name}");
+        let differing: Vec<String> = members(&bytes)
+            .into_iter()
+            .zip(members(&new))
+            .filter(|(a, b)| a != b)
+            .map(|(a, b)| {
+                assert_eq!(a.0, b.0, "{name}");
+                a.0
+            })
+            .collect();
+        let folder = &before.folder;
+        let allowed = [format!("{folder}/DESCRIPTION"), format!("{folder}/MD5")];
+        assert!(differing.iter().all(|d| allowed.contains(d)), "{name}: {differing:?}");
+        assert_eq!(differing.len(), 2, "{name}: {differing:?}");
+        // The fields differ in Repository alone.
+        let others = |archive: &SourceArchive| -> Vec<(String, String)> {
+            let fields = archive.description.fields().filter(|(tag, _)| *tag != "Repository");
+            fields.map(|(tag, value)| (tag.to_owned(), value.to_owned())).collect()
+        };
+        assert_eq!(others(&before), others(&after), "{name}");
+    }
+}
+
+#[test]
+fn a_rewritten_package_installs_and_its_checksums_agree() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let bytes =
+        std::fs::read(data::path("cran-mirror/src/contrib/pkgconfig_2.0.3.tar.gz")).expect("a tarball");
+    let file = folder.path().join("pkgconfig_2.0.3.tar.gz");
+    std::fs::write(&file, rewritten(&bytes, Options::default())).expect("a file");
+    let script = r#"
+        args <- commandArgs(TRUE)
+        setwd(args[1])
+        untar(args[2])
+        stopifnot(isTRUE(tools::checkMD5sums("pkgconfig", file.path(getwd(), "pkgconfig"))))
+        dir.create("lib")
+        r <- file.path(R.home("bin"), "R")
+        status <- system2(r, c("CMD", "INSTALL", "--no-docs", "--no-test-load", "-l", "lib", args[2]), stdout = FALSE, stderr = FALSE)
+        stopifnot(status == 0L)
+        cat(packageDescription("pkgconfig", "lib")$Repository, "\n", sep = "")
+    "#;
+    let args = [folder.path().to_owned(), file];
+    assert_eq!(rscript::run(script, &args).lines().last(), Some("RSPM"));
+}
+
+#[test]
+fn the_result_depends_on_input_and_options_alone() {
+    let bytes = source("a1", "1.0", &[("R/x.R", &b"x <- 1\n".repeat(4000))]);
+    let options = |level, buffer| Options { level, buffer, ..Options::default() };
+    let one = rewritten(&bytes, options(6, 32 << 10));
+    assert_eq!(one, rewritten(&bytes, options(6, 32 << 10)));
+    assert_eq!(&one[..8], b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "no time, no name");
+    let all: Vec<_> = (1..=9).map(|level| members(&rewritten(&bytes, options(level, 1)))).collect();
+    assert!(all.windows(2).all(|pair| pair[0] == pair[1]));
+    assert!(rewritten(&bytes, options(9, 4096)).len() <= rewritten(&bytes, options(1, 4096)).len());
+}
+
+#[test]
+fn a_package_that_has_the_value_already_keeps_its_tar_byte_for_byte() {
+    let text = format!("{}Repository: RSPM\n", description("a1", "1.0"));
+    let digest = hex::encode(<md5::Md5 as md5::Digest>::digest(&text));
+    let list = format!("{} *R/x.R\n{digest} *DESCRIPTION\n", "0".repeat(32));
+    let mut odd = header(b'0', b"a1/odd", b"", 3);
+    odd[500..512].copy_from_slice(b"not padding!");
+    super::tar::sum(&mut odd);
+    let tar = Tar::default()
+        .member(b'x', b"p", b"", b"11 path=a1\n")
+        .member(b'5', b"ignored/", b"", b"")
+        .file("a1/MD5", list.as_bytes())
+        .raw(odd, b"abc")
+        .file("a1/DESCRIPTION", text.as_bytes())
+        .end();
+    let tar = [&tar[..], &[0; 5000]].concat();
+    let new = rewritten(&gz(&tar), Options::default());
+    let mut inflated = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&new[..]), &mut inflated).expect("gzip");
+    assert!(inflated == tar);
+}
+
+#[test]
+fn checksums_may_come_before_description() {
+    let text = description("a1", "1.0");
+    let digest = hex::encode(<md5::Md5 as md5::Digest>::digest(&text));
+    let other = "0123456789abcdef".repeat(2);
+    let list = format!("{digest} *DESCRIPTION\n{other} *inst/x/DESCRIPTION\n{other}  NAMESPACE\n");
+    let bytes = Tar::default().file("a1/MD5", list.as_bytes()).file("a1/DESCRIPTION", text.as_bytes()).gz();
+    let all = members(&rewritten(&bytes, Options::default()));
+    let fresh = hex::encode(<md5::Md5 as md5::Digest>::digest(&all[1].1));
+    assert_ne!(fresh, digest);
+    assert_eq!(all[0].1, list.replace(&digest, &fresh).into_bytes());
+}
+
+#[test]
+fn another_file_than_the_one_checked_is_refused() {
+    let checked = read(&source("a1", "1.0", &[]));
+    let other = source("a1", "1.1", &[]);
+    let result = rewrite::archive(&other[..], &checked, "RSPM", Vec::new(), Options::default());
+    assert!(matches!(result, Err(RewriteError::Changed)));
+}
+
+#[test]
+fn a_description_whose_size_is_in_an_extended_header_is_refused() {
+    let text = description("a1", "1.0");
+    let size = format!("12 size={}\n", text.len());
+    assert_eq!(size.len(), 12, "the record gives its own length");
+    let bytes =
+        Tar::default().member(b'x', b"p", b"", size.as_bytes()).file("a1/DESCRIPTION", text.as_bytes()).gz();
+    let result = rewrite::archive(&bytes[..], &read(&bytes), "RSPM", Vec::new(), Options::default());
+    assert!(matches!(result, Err(RewriteError::ExtendedSize(_))));
+}

@@ -82,17 +82,15 @@ impl World {
     /// As after a restart: nothing is kept but the stores and the time.
     pub(crate) async fn restarted(self) -> World {
         let World { state, repo, stores, now, folder } = self;
+        let db = state.db.clone();
         drop((state, repo));
+        tokio::task::spawn_blocking(move || db.close()).await.expect("no panic");
         World::open(stores, folder, now).await
     }
 
     /// The folder that holds everything.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
-    }
-
-    pub(crate) fn now(&self) -> Timestamp {
-        Timestamp(self.now.load(Ordering::SeqCst))
     }
 
     /// Moves the clock on to noon of a later day.

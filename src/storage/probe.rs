@@ -2,7 +2,7 @@
 
 use super::disk::{Disk, SPOOLS};
 use super::s3::S3;
-use super::{StorageError, Unusable};
+use super::{Spool, StorageError, Unusable};
 use crate::config::{FilePlace, Place, S3Place, StorageClass, StorageConfig};
 use bytes::Bytes;
 use nix::unistd::{AccessFlags, User, geteuid};
@@ -54,7 +54,7 @@ pub(super) fn disk(
 ) -> Result<(), Unusable> {
     let location = &place.location;
     let tried = match opened {
-        Some(_) => write_and_read(location),
+        Some(_) => write_and_read(location, classes[0]),
         None => look(location),
     };
     tried.map_err(|e| refused(place, classes, &e))
@@ -72,14 +72,14 @@ pub(super) fn refused_spools(spool_dir: &Path, classes: &[StorageClass], error: 
     unusable(classes, spool_dir.display().to_string(), error.to_string(), remedy)
 }
 
-fn write_and_read(location: &Path) -> Result<(), StorageError> {
+fn write_and_read(location: &Path, class: StorageClass) -> Result<(), StorageError> {
     let failed = |action| move |e| StorageError::io(action, location, e);
     let spools = location.join(SPOOLS);
-    let named = tempfile::Builder::new().prefix("probe-").tempfile_in(&spools);
-    let mut file = named.map_err(|e| StorageError::io("create a file in", &spools, e))?;
-    file.write_all(CONTENT).and_then(|()| file.as_file().sync_all()).map_err(failed("write to"))?;
+    let mut spool = Spool::create(&spools, class)?;
+    spool.write_all(CONTENT).map_err(failed("write to"))?;
     let path = location.join(format!(".probe-{:016x}", rand::random::<u64>()));
-    file.persist(&path).map_err(|e| StorageError::io("create a file in", location, e.error))?;
+    let moved = spool.into_file().persist(&path);
+    moved.map_err(|e| StorageError::io("create a file in", location, e.error))?;
     let read = std::fs::read(&path).map_err(failed("read from"));
     std::fs::remove_file(&path).map_err(failed("delete from"))?;
     match read? == CONTENT {

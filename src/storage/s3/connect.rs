@@ -69,7 +69,7 @@ fn address(endpoint: &str, place: &S3Place) -> Result<String, String> {
         let host = url.host_str().ok_or_else(|| bad(&"no host"))?;
         let host = format!("{}.{host}", place.bucket);
         url.set_host(Some(&host))
-            .map_err(|e| bad(&format_args!("{e}; set S3ForcePathStyle for an IP address")))?;
+            .map_err(|e| bad(&format_args!("{e}; set S3Storage.PathStyle = true for an IP address")))?;
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }

@@ -29,7 +29,10 @@ pub fn main() -> ExitCode {
         Ok(loaded) => loaded,
         Err(error) => return fail(&format!("Unable to initialize the configuration:\n{error}")),
     };
-    match start::run(loaded) {
+    let mut logs = logging::Logs::early();
+    let served = start::run(loaded, &mut logs);
+    logs.flush();
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }

@@ -12,8 +12,9 @@ use nix::sys::stat::{Mode, umask};
 use sd_notify::NotifyState;
 use tokio::sync::Notify;
 
+use super::logging::Logs;
+use super::signals;
 use super::sockets::{self, SocketError, Sockets};
-use super::{logging, signals};
 use crate::catalog::Live;
 use crate::config::{Config, Loaded};
 use crate::db::{Db, DbError};
@@ -27,7 +28,7 @@ use crate::model::time::{Clock, Timestamp};
 use crate::repo::Repo;
 use crate::state::State;
 use crate::storage::{Storage, StorageError};
-use crate::sync::Sync;
+use crate::sync::{Sync, SyncError};
 use crate::upstream::{Upstream, UpstreamError};
 
 /// Why the daemon does not start.
@@ -58,6 +59,9 @@ pub enum StartError {
     /// The client for mirrors.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// What a crashed sync left behind.
+    #[error("what a crashed sync left behind cannot be undone: {0}")]
+    Sync(#[from] SyncError),
     /// Threads.
     #[error("the runtime cannot start: {0}")]
     Runtime(std::io::Error),
@@ -67,7 +71,7 @@ pub enum StartError {
 ///
 /// # Errors
 /// Whatever keeps it from serving.
-pub fn run(loaded: Loaded) -> Result<(), StartError> {
+pub(super) fn run(loaded: Loaded, logs: &mut Logs) -> Result<(), StartError> {
     let config = loaded.config;
     let began = SystemTime::now();
     let files = raise_open_files();
@@ -75,7 +79,7 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     let sockets = sockets::open(&config)?;
     let tls = open_tls(&config)?;
     umask(Mode::from_bits_truncate(0o077));
-    logging::start(&config);
+    logs.configure(&config);
     for warning in loaded.warnings.iter().map(ToString::to_string).chain(sockets.warnings.iter().cloned()) {
         tracing::warn!("{warning}");
     }
@@ -84,7 +88,7 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     let db = Db::open(&config)?;
     let runtime = runtime().map_err(StartError::Runtime)?;
     let served = runtime.block_on(async {
-        let app = open(Arc::clone(&config), db).await?;
+        let app = open(Arc::clone(&config), db, logs).await?;
         let limits = Limits { connections: files.saturating_sub(512).clamp(64, 16_384), ..Limits::default() };
         serve(app, sockets, tls, House::new(limits), began).await;
         Ok(())
@@ -95,7 +99,7 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
 }
 
 /// Opens what answering needs.
-async fn open(config: Arc<Config>, db: Db) -> Result<Arc<App>, StartError> {
+async fn open(config: Arc<Config>, db: Db, logs: &Logs) -> Result<Arc<App>, StartError> {
     let storage = Storage::open(&config.storage).await?;
     let upstream = Upstream::new(&config.proxy)?;
     let catalog = Live::open(&db).await?;
@@ -113,14 +117,16 @@ async fn open(config: Arc<Config>, db: Db) -> Result<Arc<App>, StartError> {
             "Configured to serve CRAN/Bioconductor data from a directory. Checking path '{path}'."
         );
     }
+    let sync = Sync::new(Arc::clone(&state));
+    sync.recover().await?;
     Ok(Arc::new(App {
         repo: Repo::new(Arc::clone(&state)),
-        sync: Sync::new(Arc::clone(&state)),
+        sync,
         state,
-        control: Control { reopen_logs: Arc::new(|| Ok(())), stop: Arc::new(Notify::new()) },
+        control: Control { reopen_logs: logs.reopener(), stop: Arc::new(Notify::new()) },
         site: Arc::new(Site::new(&config)),
         limits: Limits::default(),
-        access: None,
+        access: logs.access.clone(),
         warm: Warm::default(),
     }))
 }
@@ -237,6 +243,10 @@ fn make_directories(config: &Config) -> Result<(), StartError> {
     };
     let made = make("Server.DataDir", &config.server.data_dir, 0o701)
         .and_then(|()| make("Server.SockFileDir", &config.server.sock_file_dir, 0o755));
+    // 0750: logrotate refuses directories that a group may write to. A log that cannot be opened is said later.
+    if let Some(logs) = config.server.access_log.parent() {
+        let _ = make("Server.AccessLog", logs, 0o750);
+    }
     umask(before);
     made
 }

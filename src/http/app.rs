@@ -44,7 +44,7 @@ pub struct App {
     /// Limits of requests.
     pub limits: Limits,
     /// The access log.
-    pub access: Option<Access>,
+    pub access: Access,
     /// Resolved addresses that were asked for before.
     pub warm: Warm,
 }
@@ -110,7 +110,7 @@ async fn read(
         Route::Ping => Ok(response::json(http::StatusCode::OK, &serde_json::json!({}))),
         Route::Home => Ok(home::page(&app.state.catalog.get(), app.site.address.as_deref())),
         Route::Repository { repo, snapshot, path: None } => {
-            Ok(home::repository(app, &repo, snapshot, parts).unwrap_or_else(text))
+            home::repository(app, &repo, snapshot, parts).await
         }
         Route::Repository { repo, snapshot, path: Some(wanted) } => {
             match cran::find(app, &repo, snapshot, wanted).await {
@@ -141,7 +141,7 @@ fn tongue(path: &str) -> Tongue {
 
 /// One line of the access log: at once when the size is known, else when the body ends.
 fn log(app: &App, peer: Peer, time: i64, parts: Parts, response: &mut Response<Body>) {
-    let Some(access) = &app.access else { return };
+    let access = &app.access;
     let remote = match peer {
         Peer::Tcp { address, .. } => address.ip().to_canonical(),
         Peer::Unix { .. } => IpAddr::V4(Ipv4Addr::LOCALHOST),

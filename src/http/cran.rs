@@ -14,8 +14,6 @@ use super::conditional::{self, Extent, Precondition, Validators};
 use super::error::Failure;
 use super::response::{self, Card, Kind, Tongue};
 use super::warm::Moment;
-use crate::catalog::resolve::resolve;
-use crate::catalog::{Catalog, Repository};
 use crate::model::digest;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
@@ -47,15 +45,6 @@ impl Entry {
     }
 }
 
-/// The repository of that name or number.
-///
-/// # Errors
-/// 404.
-pub fn repository<'a>(catalog: &'a Catalog, asked: &str) -> Result<&'a Repository, Failure> {
-    let named = catalog.repos.iter().find(|repo| repo.name.as_str() == asked);
-    named.ok_or_else(|| Failure::not_found(format!("there is no repository '{}'", shown(asked))))
-}
-
 /// A part of a request that may be repeated in an answer: at most 80 characters.
 #[must_use]
 pub fn shown(text: &str) -> String {
@@ -68,11 +57,7 @@ pub fn shown(text: &str) -> String {
 /// 404 for whatever does not exist, 503 when the database cannot tell.
 pub async fn find(app: &App, repo: &str, snapshot: Snapshot, path: RPath) -> Result<Entry, Failure> {
     let moment = Moment::now(&app.state);
-    let point = {
-        let catalog = app.state.catalog.get();
-        let repo = repository(&catalog, repo)?;
-        resolve(&catalog, repo, snapshot, (app.state.clock)()).map_err(RepoError::from)?
-    };
+    let point = app.repo.point(repo, snapshot).await?;
     let document = |document| Wanted::Document { point: point.clone(), document, card: OnceLock::new() };
     let wanted = match path {
         RPath::Index { tree: Tree::Source, format } => document(match format {

@@ -8,13 +8,10 @@ use http::{Response, uri::Authority};
 
 use super::app::App;
 use super::body::Body;
-use super::cran;
 use super::error::Failure;
 use super::response;
 use crate::catalog::Catalog;
-use crate::catalog::resolve::resolve;
 use crate::model::snapshot::Snapshot;
-use crate::repo::RepoError;
 
 /// `/`
 #[must_use]
@@ -35,15 +32,16 @@ pub(super) fn page(catalog: &Catalog, address: Option<&str>) -> Response<Body> {
 ///
 /// # Errors
 /// 404 when there is no such repository or snapshot.
-pub(super) fn repository(
+pub(super) async fn repository(
     app: &App,
     name: &str,
     snapshot: Snapshot,
     parts: &Parts,
 ) -> Result<Response<Body>, Failure> {
+    let point = app.repo.point(name, snapshot).await?;
     let catalog = app.state.catalog.get();
-    let repo = cran::repository(&catalog, name)?;
-    let point = resolve(&catalog, repo, snapshot, (app.state.clock)()).map_err(RepoError::from)?;
+    let repo =
+        catalog.repo_by_id(point.repo).ok_or_else(|| Failure::not_found("there is no such repository"))?;
     let base = match &app.site.address {
         Some(address) => address.clone(),
         None => {

@@ -14,6 +14,7 @@ pub mod error;
 mod home;
 pub mod limits;
 pub mod listener;
+mod packages;
 pub mod public;
 pub mod redirect;
 pub mod request;

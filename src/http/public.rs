@@ -1,23 +1,27 @@
 //! The public read API under `/__api__`: repositories, sources, packages, transactions.
 
-use std::cmp::Reverse;
-
 use http::{Response, StatusCode};
 
 use super::app::App;
 use super::body::Body;
-use super::cran;
+use super::cran::shown;
 use super::error::Failure;
+use super::packages;
 use super::response;
 use super::route::Public;
 use super::target::Query;
 use crate::api::public::repo::{Repo, TransactionDate};
-use crate::api::public::source::Source;
+use crate::api::public::source::{Source, Transaction};
 use crate::api::public::status::Status;
 use crate::catalog::{self, Catalog, Repository};
+use crate::db::tx::{Tx, TxKind};
 use crate::model::ids::SourceId;
 use crate::model::repository::RepoKind;
-use crate::model::time::Timestamp;
+use crate::model::snapshot::Snapshot;
+use crate::model::time::Day;
+
+/// Transactions in one answer: old clients ask for ten thousand.
+const MOST_TRANSACTIONS: usize = 100_000;
 
 /// Answers one question.
 ///
@@ -36,30 +40,41 @@ pub async fn answer(app: &App, asked: &Public, query: &Query) -> Result<Response
         }
         Public::Repo(name) => ok(&wire_repo(repository(&catalog, name)?)),
         Public::RepoSources(name) => {
-            let subscribed = sources_of(repository(&catalog, name)?);
-            let sources = subscribed.iter().filter_map(|id| catalog.sources.iter().find(|s| s.id == *id));
+            let subscribed = repository(&catalog, name)?.sources();
+            let sources = subscribed.iter().filter_map(|id| catalog.source_by_id(*id));
             ok(&sources.map(wire_source).collect::<Vec<_>>())
         }
-        Public::TransactionDates(name) => ok(&dates(&catalog, repository(&catalog, name)?, query)),
+        Public::TransactionDates(name) => {
+            let repo = repository(&catalog, name)?;
+            ok(&dates(repo, &app.repo.snapshot_days(repo.name.as_str())?, query))
+        }
         Public::FirstTransaction(name) => {
             let repo = repository(&catalog, name)?;
-            let first = moments(&catalog, repo).into_iter().min();
+            let first = app.repo.snapshot_days(repo.name.as_str())?.pop();
             let first = first.ok_or_else(|| Failure::not_found("this repository has no snapshot yet"))?;
-            ok(&wire_date(repo, first.day().to_string(), first))
+            ok(&wire_date(repo, first.to_string(), first))
         }
         Public::Sources => ok(&catalog.sources.iter().map(wire_source).collect::<Vec<_>>()),
         Public::Source(name) => ok(&wire_source(source(&catalog, name)?)),
         Public::Packages(name) => {
-            let _ = repository(&catalog, name)?;
-            ok::<[(); 0]>(&[])
+            let point = app.repo.point(repository(&catalog, name)?.name.as_str(), Snapshot::Latest).await?;
+            ok(&packages::list(app, &catalog, &point, query).await?)
         }
         Public::Package(name, package) => {
-            let _ = repository(&catalog, name)?;
-            return Err(Failure::not_found(format!("Package '{}' not found", cran::shown(package))));
+            let point = app.repo.point(repository(&catalog, name)?.name.as_str(), Snapshot::Latest).await?;
+            ok(&packages::detail(app, &catalog, &point, package, query).await?)
         }
-        Public::SourceTransactions(name) | Public::SourcePackages(name) => {
-            let _ = source(&catalog, name)?;
-            ok::<[(); 0]>(&[])
+        Public::SourcePackages(name) => {
+            let point = app.repo.source_point(source(&catalog, name)?.name.as_str())?;
+            ok(&packages::list(app, &catalog, &point, query).await?)
+        }
+        Public::SourceTransactions(name) => {
+            let source = source(&catalog, name)?.id;
+            let limit = query.number("_limit", MOST_TRANSACTIONS)?.unwrap_or(1000);
+            let page = query.number("_page", MOST_TRANSACTIONS / limit.max(1))?.unwrap_or(1).max(1);
+            let rows = app.repo.source_transactions(source, limit * page).await?;
+            let rows = rows.iter().skip(limit * (page - 1));
+            ok(&rows.map(|tx| wire_transaction(source, tx)).collect::<Vec<_>>())
         }
     })
 }
@@ -68,19 +83,18 @@ fn ok<T: serde::Serialize + ?Sized>(value: &T) -> Response<Body> {
     response::json(StatusCode::OK, value)
 }
 
-/// By number or name: a number that is also a name means the name.
+/// By number or name; hidden ones answer to who knows them.
 fn repository<'a>(catalog: &'a Catalog, asked: &str) -> Result<&'a Repository, Failure> {
-    let number: Option<i64> = asked.parse().ok();
-    cran::repository(catalog, asked)
-        .or_else(|failure| catalog.repos.iter().find(|repo| Some(repo.id.0) == number).ok_or(failure))
+    let found = catalog.repo_by_name_or_id(asked);
+    found.ok_or_else(|| Failure::not_found(format!("there is no repository '{}'", shown(asked))))
 }
 
 fn source<'a>(catalog: &'a Catalog, asked: &str) -> Result<&'a catalog::Source, Failure> {
     let number: Option<i64> = asked.parse().ok();
-    let named = catalog.sources.iter().find(|source| source.name.as_str() == asked);
-    named
-        .or_else(|| catalog.sources.iter().find(|source| Some(source.id.0) == number))
-        .ok_or_else(|| Failure::not_found(format!("there is no source '{}'", cran::shown(asked))))
+    catalog
+        .source(asked)
+        .or_else(|| catalog.source_by_id(SourceId(number?)))
+        .ok_or_else(|| Failure::not_found(format!("there is no source '{}'", shown(asked))))
 }
 
 fn wire_repo(repo: &Repository) -> Repo {
@@ -104,38 +118,50 @@ fn wire_source(source: &catalog::Source) -> Source {
     }
 }
 
-fn sources_of(repo: &Repository) -> &[SourceId] {
-    repo.steps.last().map_or(&[], |step| &step.sources)
+/// Old clients read `id` and `published_to` of each row, so neither is ever missing.
+fn wire_transaction(source: SourceId, tx: &Tx) -> Transaction {
+    let action = match tx.kind {
+        TxKind::Sync => "Sync",
+        TxKind::Add => "Add",
+        TxKind::Remove => "Remove",
+        TxKind::Subscribe => "Subscribe",
+    };
+    Transaction {
+        id: tx.id.0,
+        created: tx.started_at.to_string(),
+        completed: tx.at.day().to_string(),
+        kind: "source".to_owned(),
+        tag: tx.comment.clone(),
+        source_id: source.0,
+        guid: format!("{source}-{}", tx.id),
+        packages_added: tx.counts.added,
+        packages_updated: tx.counts.updated,
+        packages_archived: tx.counts.archived,
+        packages_removed: tx.counts.removed,
+        action: action.to_owned(),
+        published_from: tx.published_from.unwrap_or(tx.at).to_string(),
+        published_to: tx.at.to_string(),
+        result: String::new(),
+    }
 }
 
 /// The repository clients may take for CRAN: the first listed R repository that subscribes to it.
 fn cran_repo(catalog: &Catalog) -> Option<String> {
     let mut repos = catalog.repos.iter().filter(|repo| !repo.hidden && repo.kind == RepoKind::R);
-    repos.find(|repo| sources_of(repo).contains(&SourceId::CRAN)).map(|repo| repo.name.to_string())
+    repos.find(|repo| repo.sources().contains(&SourceId::CRAN)).map(|repo| repo.name.to_string())
 }
 
-/// Every moment at which the repository's newest subscriptions changed.
-fn moments(catalog: &Catalog, repo: &Repository) -> Vec<Timestamp> {
-    let sources = sources_of(repo);
-    let trees = catalog.trees.iter().filter(|tree| sources.contains(&tree.source));
-    trees.flat_map(|tree| tree.steps.iter().map(|step| step.at)).collect()
-}
-
-/// The days with a state of their own; `_sort=date`, newest first unless `_order=asc`, `latest` among them.
-fn dates(catalog: &Catalog, repo: &Repository, query: &Query) -> Vec<TransactionDate> {
-    let mut moments = moments(catalog, repo);
-    moments.sort_by_key(|at| Reverse(*at));
-    let newest = moments.first().copied();
-    // The newest moment of each day is the day's state.
-    moments.dedup_by_key(|at| at.day());
-    let mut dates: Vec<_> = newest.map(|at| wire_date(repo, "latest".to_owned(), at)).into_iter().collect();
-    dates.extend(moments.into_iter().map(|at| wire_date(repo, at.day().to_string(), at)));
+/// `days` come newest first, and so they go out unless `_order=asc`; `latest` stands for the newest.
+fn dates(repo: &Repository, days: &[Day], query: &Query) -> Vec<TransactionDate> {
+    let latest = days.first().map(|newest| wire_date(repo, "latest".to_owned(), *newest));
+    let mut dates: Vec<_> = latest.into_iter().collect();
+    dates.extend(days.iter().map(|day| wire_date(repo, day.to_string(), *day)));
     if query.get("_order").is_some_and(|order| order.eq_ignore_ascii_case("asc")) {
         dates.reverse();
     }
     dates
 }
 
-fn wire_date(repo: &Repository, alias: String, at: Timestamp) -> TransactionDate {
-    TransactionDate { repo_id: repo.id.0, alias, date: at.to_string() }
+fn wire_date(repo: &Repository, alias: String, day: Day) -> TransactionDate {
+    TransactionDate { repo_id: repo.id.0, alias, date: day.start().to_string() }
 }

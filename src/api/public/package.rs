@@ -72,6 +72,11 @@ pub struct Package {
     pub downloads: Downloads,
     /// Always empty: no advisory is known yet.
     pub vulns: Vec<serde_json::Value>,
+    /// `md` where there is a README; in the detail only.
+    pub readme: Option<String>,
+    /// The README as it stands in the archive, never rendered; in the detail only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readme_data: Option<String>,
     /// Archived versions, newest first; in the detail only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archived: Option<Vec<Archived>>,

@@ -1,0 +1,146 @@
+//! Packages as the public API tells them: from index records and DESCRIPTIONs to its rows.
+
+use super::app::App;
+use super::error::Failure;
+use super::target::Query;
+use crate::api::public::package::{Archived, Link, Package};
+use crate::catalog::Catalog;
+use crate::model::ids::SourceId;
+use crate::model::point::Point;
+use crate::model::time::Timestamp;
+use crate::r::dependency::Kind;
+use crate::r::description::Description;
+use crate::repo::RepoError;
+use crate::repo::info::{PackageQuery, Release};
+
+/// Rows of one answer.
+const PAGE: usize = 1000;
+/// Pages beyond this are empty anyway.
+const LAST_PAGE: usize = 1_000_000;
+
+/// A page of packages: `_limit`, `_page`, `name`, `name_like` or `name_search`, `exact_first`.
+pub(super) async fn list(
+    app: &App,
+    catalog: &Catalog,
+    point: &Point,
+    query: &Query,
+) -> Result<Vec<Package>, Failure> {
+    let limit = query.number("_limit", PAGE)?.unwrap_or(PAGE);
+    let page = query.number("_page", LAST_PAGE)?.unwrap_or(1).max(1);
+    let part = query.get("name_search").or_else(|| query.get("name_like")).unwrap_or_default();
+    let wanted = PackageQuery {
+        // SQL's wildcards at the ends are how old clients say "contains".
+        part: part.trim_matches('%').to_owned(),
+        name: query.get("name").map(ToOwned::to_owned),
+        exact_first: query.get("exact_first").is_some_and(|flag| flag != "false" && flag != "0"),
+        limit,
+        offset: limit * (page - 1),
+    };
+    let found = app.repo.package_list(point, wanted).await?;
+    let rows = found.packages.into_iter().map(|row| {
+        let package = package(catalog, row.source, &row.stanza, row.published_at);
+        Package { name: row.name, version: row.version, ..package }
+    });
+    Ok(rows.collect())
+}
+
+/// One package, of its listed version or of `version`.
+pub(super) async fn detail(
+    app: &App,
+    catalog: &Catalog,
+    point: &Point,
+    name: &str,
+    query: &Query,
+) -> Result<Package, Failure> {
+    let found = app.repo.package_detail(point, name, query.get("version")).await?;
+    let described = Description::from_bytes(&found.description).ok();
+    let mut links = described.as_ref().map(links).unwrap_or_default();
+    let names: Vec<String> = links.iter().map(|link| link.name.clone()).collect();
+    for (link, listed) in links.iter_mut().zip(listed(app, point, names).await?) {
+        link.linked_to = listed;
+    }
+    let release = &found.release;
+    let shown = package(catalog, found.source, &found.description, release.published_at);
+    Ok(Package {
+        name: release.package.clone(),
+        version: release.version.clone(),
+        checksum: release.sha256.map(|digest| digest.to_string()).unwrap_or_default(),
+        package_size: release.size.and_then(|size| i64::try_from(size).ok()).unwrap_or(0),
+        is_archived: release.archived,
+        readme: found.readme.as_ref().map(|_| "md".to_owned()),
+        readme_data: found.readme.map(|text| String::from_utf8_lossy(&text).into_owned()),
+        archived: Some(found.others.iter().map(|other| archived(found.source, other)).collect()),
+        links: Some(links),
+        ..shown
+    })
+}
+
+/// For each name its own name when the point has it.
+async fn listed(app: &App, point: &Point, names: Vec<String>) -> Result<Vec<Option<String>>, Failure> {
+    let mut found = Vec::with_capacity(names.len());
+    for name in names {
+        match app.repo.package_detail(point, &name, None).await {
+            Ok(detail) => found.push((!detail.release.archived).then_some(name)),
+            Err(RepoError::NotFound(_)) => found.push(None),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(found)
+}
+
+/// A row from the fields of an index record or a DESCRIPTION.
+fn package(catalog: &Catalog, source: SourceId, text: &[u8], published: Option<Timestamp>) -> Package {
+    let described = Description::from_bytes(text).ok();
+    let field = |tag: &str| described.as_ref().and_then(|d| d.filled(tag)).map(ToOwned::to_owned);
+    Package {
+        source: catalog.source_by_id(source).map(|source| source.name.to_string()).unwrap_or_default(),
+        source_id: source.0,
+        repo_type: "R".to_owned(),
+        repository: "RSPM".to_owned(),
+        title: field("Title"),
+        description: field("Description"),
+        package_date: field("Date"),
+        date_publication: published.map(|at| at.to_string()).or_else(|| field("Date/Publication")),
+        authors_r: field("Authors@R"),
+        author: field("Author"),
+        maintainer: field("Maintainer"),
+        license: field("License"),
+        url: field("URL"),
+        bug_reports: field("BugReports"),
+        depends: field("Depends"),
+        imports: field("Imports"),
+        suggests: field("Suggests"),
+        linking_to: field("LinkingTo"),
+        enhances: field("Enhances"),
+        needs_compilation: field("NeedsCompilation"),
+        system_requirements: field("SystemRequirements"),
+        os_type: field("OS_type"),
+        path: field("Path"),
+        ..Package::default()
+    }
+}
+
+fn links(described: &Description) -> Vec<Link> {
+    let all = Kind::ALL.into_iter().flat_map(|kind| {
+        described.dependencies(kind).map(move |dependency| Link {
+            package_id: 0,
+            kind: i64::from(kind.code()),
+            name: dependency.name.to_owned(),
+            operator: dependency.requirement.map(|r| i64::from(r.operator.code())),
+            version: dependency.requirement.map(|r| r.version.to_owned()),
+            linked_to: None,
+            reverse: false,
+        })
+    });
+    all.collect()
+}
+
+fn archived(source: SourceId, release: &Release) -> Archived {
+    Archived {
+        source_id: source.0,
+        name: release.package.clone(),
+        version: release.version.clone(),
+        date_publication: release.published_at.map(|at| at.to_string()),
+        ..Archived::default()
+    }
+}

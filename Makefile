@@ -52,7 +52,7 @@ bench: setup build
 
 ## make docs    write the generated pages of docs/ again
 docs:
-	UPDATE_DOCS=1 $(CARGO) test --lib --test integration -- docs
+	UPDATE_DOCS=1 $(CARGO) test --lib -- docs reference defaults
 
 ## make clean   remove build output and the demo's directory
 clean:

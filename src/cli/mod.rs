@@ -7,6 +7,7 @@ pub mod error;
 pub mod list;
 pub mod output;
 pub mod package;
+pub mod reference;
 pub mod repo;
 pub mod source;
 pub mod sync;

@@ -161,7 +161,7 @@ impl Repo {
     /// [`RepoError::Upstream`] when the mirror cannot give it now, [`RepoError::NotFound`] when it has it no more.
     pub async fn open(&self, located: &Located, range: Option<Range<u64>>) -> Result<OpenFile, RepoError> {
         if let Some(key) = located.key() {
-            match self.from_storage(&key, range.clone()).await {
+            match self.read_stored(&key, range.clone()).await {
                 Err(RepoError::Storage(StorageError::NotFound(object))) => {
                     tracing::error!(%object, file = %located.name, "a stored package is gone from storage; fetching it again");
                 }
@@ -177,13 +177,13 @@ impl Repo {
             .clone();
         match seen.outcome {
             Some(Outcome::Failed(error)) => return Err(error.into()),
-            Some(Outcome::Landed(Landed::Stored(key))) => return self.from_storage(&key, range).await,
+            Some(Outcome::Landed(Landed::Stored(key))) => return self.read_stored(&key, range).await,
             Some(Outcome::Landed(Landed::Passed)) | None => {}
         }
         Ok(from_flight(passenger, seen.size, range))
     }
 
-    async fn from_storage(&self, key: &Key, range: Option<Range<u64>>) -> Result<OpenFile, RepoError> {
+    async fn read_stored(&self, key: &Key, range: Option<Range<u64>>) -> Result<OpenFile, RepoError> {
         let Blob { size, content } = self.state.storage.get(key, range.clone()).await?;
         let body = match content {
             Content::Memory(bytes) => FileBody::Memory(bytes),

@@ -1,0 +1,84 @@
+//! The page `docs/admin/rspm.md`, made from the grammar itself.
+
+use std::fmt::Write;
+
+use clap::{Command, CommandFactory};
+
+use super::args::Cli;
+
+/// The page: every command with its flags, in the order of `rspm --help`.
+#[must_use]
+pub fn text() -> String {
+    let mut page = String::from(
+        "# rspm\n\nThe command line talks to the server over its unix socket, so it runs on the server's machine, as root or as a member of the server's group. \
+         `--config FILE` names the server's configuration when it is not the default one; `-o json` prints one JSON value instead of sentences and tables.\n\n\
+         | exit code | meaning |\n|---|---|\n| 0 | done |\n| 1 | refused or failed; standard error says why and what to do |\n\
+         | 2 | wrong usage |\n| 3 | no server to talk to |\n\n\
+         This page is generated: `make docs` writes it again.\n",
+    );
+    let mut root = Cli::command().term_width(100);
+    root.build();
+    commands(&root, "rspm", &mut page);
+    page
+}
+
+fn commands(command: &Command, path: &str, page: &mut String) {
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        let path = format!("{path} {}", sub.get_name());
+        if !sub.has_subcommands() || sub.get_name() == "list" {
+            section(sub, &path, page);
+        }
+        commands(sub, &path, page);
+    }
+}
+
+fn section(command: &Command, path: &str, page: &mut String) {
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    // Writing to a String cannot fail.
+    let _ = write!(page, "\n## {path}\n\n{about}.\n");
+    let own = |arg: &&clap::Arg| !arg.is_hide_set() && !arg.is_global_set() && arg.get_id() != "help";
+    let rows: Vec<String> = command.get_arguments().filter(own).map(row).collect();
+    if !rows.is_empty() {
+        let _ = write!(page, "\n| flag | meaning | default |\n|---|---|---|\n{}", rows.concat());
+    }
+}
+
+fn row(arg: &clap::Arg) -> String {
+    let flag = match arg.get_long() {
+        Some(long) => format!("--{long}"),
+        None => arg.get_id().to_string(),
+    };
+    let takes = arg.get_num_args().is_some_and(|n| n.takes_values());
+    let value = match arg.get_value_names().and_then(|names| names.first()) {
+        Some(name) if takes && arg.get_long().is_some() => format!("={name}"),
+        _ => String::new(),
+    };
+    let choices: Vec<String> = arg.get_possible_values().iter().map(|v| v.get_name().to_owned()).collect();
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let help = if choices.is_empty() || !takes { help } else { format!("{help} ({})", choices.join(", ")) };
+    let default = match arg.get_default_values() {
+        _ if !takes => String::new(),
+        [first, ..] if !first.is_empty() => format!("`{}`", first.to_string_lossy()),
+        _ if arg.is_required_set() => "required".to_owned(),
+        _ => String::new(),
+    };
+    format!("| `{flag}{value}` | {help} | {default} |\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docs_hold_every_command() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/admin/rspm.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, text()).expect("the page can be written");
+        }
+        let page = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(page == text(), "{path} is not what the grammar says; write it again with `make docs`");
+        for command in ["## rspm create source", "## rspm list packages", "`--hide=BOOL`", "## rspm sync"] {
+            assert!(page.contains(command), "{command}");
+        }
+    }
+}

@@ -27,13 +27,14 @@ pub(super) struct Disk {
 impl Disk {
     /// Makes the directory (0700) and what is missing above it, and its place for spools.
     pub(super) fn open(root: &Path) -> Result<Disk, StorageError> {
-        if !root.is_dir() {
+        let missing: Vec<&Path> = root.ancestors().take_while(|at| !at.is_dir()).collect();
+        if !missing.is_empty() {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
                 .create(root)
                 .map_err(|e| StorageError::io("create the directory", root, e))?;
-            root.parent().map_or(Ok(()), sync_directory)?;
+            missing.iter().filter_map(|made| made.parent()).try_for_each(sync_directory)?;
         }
         let spools = root.join(SPOOLS);
         spool::prepare(&spools)?;

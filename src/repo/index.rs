@@ -301,3 +301,37 @@ pub(super) async fn read_whole(storage: &crate::storage::Storage, key: &Key) -> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crawler_cannot_push_out_what_repositories_show_now() {
+        let cache = Cache::default();
+        let form = |bytes: usize| {
+            let encoded = Encoded { content: Sha256([0; 32]), bytes: vec![0; bytes].into() };
+            Arc::new(Held { encoded, stored: AtomicBool::new(true) })
+        };
+        cache.newest.insert("latest".to_owned(), form(6 << 20));
+        for date in 0..3000 {
+            cache.dated.insert(format!("date {date}"), form(1 << 20));
+        }
+        assert!(cache.newest.get("latest").is_some());
+        assert!(cache.dated.weight() <= DATED_BYTES, "{}", cache.dated.weight());
+        assert!(cache.dated.len() >= 7);
+    }
+
+    #[test]
+    fn a_key_tells_order_steps_and_document() {
+        use crate::model::ids::{RepoId, Seq, SourceId, TreeId};
+        use crate::model::point::PointTree;
+        let tree = |tree, seq| PointTree { source: SourceId(1), tree: TreeId(tree), seq: Seq(seq) };
+        let point = |trees| Point { repo: RepoId(1), trees, open: false, modified: None };
+        let ab = point(vec![tree(1, -3), tree(2, 7)]);
+        let ba = point(vec![tree(2, 7), tree(1, -3)]);
+        assert_eq!(key(&ab, &Document::PackagesGz), "1/PACKAGES.gz/1@-3,2@7,");
+        assert_ne!(key(&ab, &Document::PackagesGz), key(&ba, &Document::PackagesGz));
+        assert_ne!(key(&ab, &Document::PackagesGz), key(&ab, &Document::PackagesRds));
+    }
+}

@@ -1,6 +1,7 @@
 //! Repositories on real stores: edits, blending, dated snapshots, clean-up.
 
 mod blend;
+mod clean_up;
 mod edits;
 mod packages;
 mod snapshots;

@@ -78,6 +78,9 @@ pub(super) fn local_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, R
         .ok_or_else(|| RepoError::Invalid(format!("the source '{}' has no package list", source.name)))
 }
 
+/// The transaction, `None` when nothing changed, and what became of each upload.
+type Outcome = (Option<TxId>, Vec<Added>);
+
 struct Work {
     source: Source,
     tree: TreeId,
@@ -86,7 +89,7 @@ struct Work {
 }
 
 impl Work {
-    fn write(&self, c: &mut dyn Conn, held: &[Held]) -> Result<Refused<(Option<TxId>, Vec<Added>)>, DbError> {
+    fn write(&self, c: &mut dyn Conn, held: &[Held]) -> Result<Refused<Outcome>, DbError> {
         let pending = db::tree::begin(c, self.tree, EDIT_JOB)?;
         let mut outcomes = vec![Added::Existing; held.len()];
         let (mut changes, mut counts) = (Vec::new(), Counts::default());
@@ -239,9 +242,9 @@ fn newest(
     db::life::newest_revision(c, origin, package, version)
 }
 
-fn release(held: &Held, revision: i64, now: Timestamp) -> NewRelease {
+fn release(held: &Held, revision: i64, now: Timestamp) -> Box<NewRelease> {
     let upload = &held.upload;
-    NewRelease {
+    Box::new(NewRelease {
         package: upload.package.clone(),
         version: upload.version.clone(),
         revision,
@@ -257,7 +260,7 @@ fn release(held: &Held, revision: i64, now: Timestamp) -> NewRelease {
             sha256: Some(upload.sha256),
             stored: true,
         },
-    }
+    })
 }
 
 /// The rows of what is in storage: the archive, and its README on a shelf of its own.
@@ -271,3 +274,6 @@ fn write_blobs(c: &mut dyn Conn, held: &Held, now: Timestamp) -> Result<(), DbEr
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use crate::r::version;
 #[derive(Clone, Debug)]
 pub(super) enum Incoming {
     /// Never seen with these bytes.
-    New(NewRelease),
+    New(Box<NewRelease>),
     /// Removed once, and back with the same bytes.
     Known {
         /// The package.
@@ -36,7 +36,7 @@ impl Incoming {
     fn change(self, state: LifeState) -> Change {
         let path = String::new();
         match self {
-            Incoming::New(release) => Change::Introduce { release, state, path },
+            Incoming::New(release) => Change::Introduce { release: *release, state, path },
             Incoming::Known { package, release, .. } => {
                 Change::Open { state, package, release, variant: 0, path }
             }
@@ -98,4 +98,124 @@ pub(super) fn settle(
         (Some(_), Some(_)) | (None, None) => Counts::default(),
     };
     (changes, Counts { archived, ..counts })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::db::file::FileState;
+    use crate::model::change::{LifeKey, NewFile};
+    use crate::model::ids::FileId;
+
+    fn life(release: i64, version: &str, state: LifeState) -> Current {
+        let (package, release) = (PackageId(1), ReleaseId(release));
+        Current {
+            key: LifeKey { state, package, path: String::new(), release, file: FileId(0), from_seq: 1 },
+            name: "pkg".to_owned(),
+            version: version.to_owned(),
+            revision: 0,
+            variant: 0,
+            published_at: None,
+            file: FileId(0),
+            file_name: String::new(),
+            locator: String::new(),
+            size: None,
+            md5: None,
+            sha256: None,
+            file_state: FileState::Stored,
+            stanza: None,
+        }
+    }
+
+    fn new(version: &str) -> Incoming {
+        let file = NewFile {
+            name: String::new(),
+            locator: String::new(),
+            size: None,
+            md5: None,
+            sha256: None,
+            stored: true,
+        };
+        Incoming::New(Box::new(NewRelease {
+            package: "pkg".to_owned(),
+            version: version.to_owned(),
+            revision: 0,
+            published_at: None,
+            stanza: None,
+            description: None,
+            readme: None,
+            file,
+        }))
+    }
+
+    /// The package after the changes: versions with their states.
+    fn after(alive: &[Current], changes: &[Change]) -> Vec<(String, LifeState)> {
+        let mut lives: Vec<(ReleaseId, String, LifeState)> =
+            alive.iter().map(|l| (l.key.release, l.version.clone(), l.key.state)).collect();
+        for change in changes {
+            match change {
+                Change::Close(key) => lives.retain(|life| life.0 != key.release || life.2 != key.state),
+                Change::Open { state, release, .. } => {
+                    let known = alive.iter().find(|l| l.key.release == *release);
+                    lives.push((*release, known.expect("a known release").version.clone(), *state));
+                }
+                Change::Introduce { release, state, .. } => {
+                    lives.push((ReleaseId(-1), release.version.clone(), *state));
+                }
+                Change::Record { .. } => unreachable!("no records of known releases"),
+            }
+        }
+        lives.into_iter().map(|(_, version, state)| (version, state)).collect()
+    }
+
+    #[test]
+    fn counts_say_what_a_listing_shows() {
+        let counts = |alive: &[Current], gone: i64, incoming: Vec<Incoming>| {
+            let (_, c) = settle(alive, |life| life.key.release.0 != gone, incoming);
+            (c.added, c.updated, c.archived, c.removed)
+        };
+        let listed = life(1, "1.0", LifeState::Listed);
+        assert_eq!(counts(&[], 0, vec![new("1.0")]), (1, 0, 0, 0));
+        assert_eq!(counts(std::slice::from_ref(&listed), 0, vec![new("1.1")]), (0, 1, 1, 0));
+        assert_eq!(counts(std::slice::from_ref(&listed), 0, vec![new("0.9")]), (0, 0, 1, 0));
+        assert_eq!(counts(std::slice::from_ref(&listed), 1, vec![new("1.0")]), (0, 1, 0, 0), "replaced");
+        assert_eq!(counts(&[listed], 1, vec![]), (0, 0, 0, 1));
+    }
+
+    #[test]
+    fn of_equal_versions_the_later_is_listed() {
+        let (changes, _) = settle(&[life(1, "1.0-1", LifeState::Listed)], |_| true, vec![new("1.0.1")]);
+        let lives = after(&[life(1, "1.0-1", LifeState::Listed)], &changes);
+        assert!(lives.contains(&("1.0.1".to_owned(), LifeState::Listed)), "{lives:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn the_highest_version_is_listed_and_all_others_archived(
+            versions in prop::collection::btree_set("[0-9]{1,2}\\.[0-9]{1,2}", 0..8),
+            gone in prop::collection::vec(any::<bool>(), 8),
+            incoming in prop::collection::btree_set("[0-9]{1,2}\\.[0-9]{1,2}-[0-9]", 0..5),
+        ) {
+            let versions: Vec<String> = versions.into_iter().collect();
+            let top = (0..versions.len()).max_by(|a, b| version::compare(&versions[*a], &versions[*b]));
+            let state = |i| if Some(i) == top { LifeState::Listed } else { LifeState::Archived };
+            let alive: Vec<Current> =
+                versions.iter().enumerate().map(|(i, v)| life(i as i64, v, state(i))).collect();
+            let kept = |life: &Current| !gone[life.key.release.0 as usize];
+            let incoming: Vec<Incoming> = incoming.iter().map(|version| new(version)).collect();
+            let untouched = incoming.is_empty() && alive.iter().all(kept);
+            let expected = alive.iter().filter(|life| kept(life)).count() + incoming.len();
+            let (changes, _) = settle(&alive, kept, incoming);
+            prop_assert!(!untouched || changes.is_empty());
+            let lives = after(&alive, &changes);
+            prop_assert_eq!(lives.len(), expected);
+            let listed: Vec<_> = lives.iter().filter(|life| life.1 == LifeState::Listed).collect();
+            prop_assert_eq!(listed.len(), usize::from(expected > 0));
+            for (version, _) in &lives {
+                prop_assert!(version::compare(version, &listed[0].0).is_le());
+            }
+        }
+    }
 }

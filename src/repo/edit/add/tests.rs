@@ -1,0 +1,172 @@
+//! What an add costs, counted: statements sent and rows read, in a small source and in a large one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+use crate::config::Config;
+use crate::db::{Db, Row, Value};
+use crate::model::digest::Md5;
+
+/// A connection that counts what passes.
+struct Counting<'a> {
+    inner: &'a mut dyn Conn,
+    cost: &'a Cost,
+}
+
+#[derive(Default)]
+struct Cost {
+    statements: AtomicU64,
+    rows: AtomicU64,
+}
+
+impl Cost {
+    fn count(&self, statements: usize, rows: usize) {
+        self.statements.fetch_add(statements as u64, Ordering::Relaxed);
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    /// A statement that walks through a whole table costs more the more there is.
+    fn plan(&self, inner: &mut dyn Conn, sql: &'static str, params: &[Value]) -> Result<(), DbError> {
+        let explain: &'static str = Box::leak(format!("EXPLAIN QUERY PLAN {sql}").into_boxed_str());
+        inner.each(explain, params, &mut |mut row| {
+            let step = row.text(3)?;
+            assert!(!step.contains("SCAN ") || step.contains("CONSTANT ROW"), "{sql}: {step}");
+            Ok(())
+        })
+    }
+
+    fn taken(&self) -> (u64, u64) {
+        (self.statements.swap(0, Ordering::Relaxed), self.rows.swap(0, Ordering::Relaxed))
+    }
+}
+
+impl Conn for Counting<'_> {
+    fn each(
+        &mut self,
+        sql: &'static str,
+        params: &[Value],
+        row: &mut dyn FnMut(Row) -> Result<(), DbError>,
+    ) -> Result<(), DbError> {
+        self.cost.plan(self.inner, sql, params)?;
+        let mut rows = 0;
+        let result = self.inner.each(sql, params, &mut |r| {
+            rows += 1;
+            row(r)
+        });
+        self.cost.count(1, rows);
+        result
+    }
+
+    fn query_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<Vec<Vec<Row>>, DbError> {
+        if let Some(first) = params.first() {
+            self.cost.plan(self.inner, sql, first)?;
+        }
+        let result = self.inner.query_many(sql, params)?;
+        self.cost.count(params.len(), result.iter().map(Vec::len).sum());
+        Ok(result)
+    }
+
+    fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, DbError> {
+        self.cost.plan(self.inner, sql, params)?;
+        let touched = self.inner.execute(sql, params)?;
+        self.cost.count(1, touched as usize);
+        Ok(touched)
+    }
+
+    fn execute_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<u64, DbError> {
+        if let Some(first) = params.first() {
+            self.cost.plan(self.inner, sql, first)?;
+        }
+        let touched = self.inner.execute_many(sql, params)?;
+        self.cost.count(params.len(), touched as usize);
+        Ok(touched)
+    }
+
+    fn batch_insert(
+        &mut self,
+        table: &'static str,
+        columns: &'static [&'static str],
+        rows: &[Vec<Value>],
+    ) -> Result<(), DbError> {
+        self.cost.count(1, rows.len());
+        self.inner.batch_insert(table, columns, rows)
+    }
+
+    fn host_time(&mut self) -> Result<Option<Timestamp>, DbError> {
+        self.inner.host_time()
+    }
+}
+
+fn held(package: &str, version: &str, seed: u64) -> Held {
+    let mut sha256 = Sha256([0; 32]);
+    sha256.0[..8].copy_from_slice(&seed.to_be_bytes());
+    let upload = Upload {
+        id: seed,
+        file: String::new(),
+        package: package.to_owned(),
+        version: version.to_owned(),
+        original: sha256,
+        sha256,
+        size: 1000,
+    };
+    let stanza = format!("Package: {package}\nVersion: {version}\n").into_bytes();
+    let (description, md5, since) = (stanza.clone(), Md5([0; 16]), Timestamp(0));
+    Held { upload, stanza, description, md5, readme: None, since }
+}
+
+struct Bench {
+    db: Db,
+    live: crate::catalog::Live,
+    cost: Arc<Cost>,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn new() -> Bench {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = Config::example(folder.path(), "").expect("a configuration").config;
+        let db = tokio::task::spawn_blocking(move || Db::open(&config))
+            .await
+            .expect("no panic")
+            .expect("a database");
+        let made = db.write(|c| {
+            let name = "team".parse().expect("a name");
+            let source = db::source::create(c, &name, SourceKind::Local, Timestamp(0))?;
+            db::tree::create(c, source, "src/contrib", db::tree::Role::Source, db::tree::Axis::Step)?;
+            db::clock::bump_catalog(c)
+        });
+        made.await.expect("a source");
+        let live = crate::catalog::Live::open(&db).await.expect("a catalog");
+        Bench { db, live, cost: Arc::default(), _folder: folder }
+    }
+
+    /// Adds, and returns statements and rows.
+    async fn add(&self, uploads: Vec<Held>) -> (u64, u64) {
+        let catalog = self.live.get();
+        let source = catalog.source("team").expect("the source").clone();
+        let tree = local_tree(&catalog, &source).expect("a tree");
+        let actor = Actor("test".to_owned());
+        let publish = publish(TxKind::Add, Timestamp(1), Counts::default(), &actor);
+        let work = Work { source, tree, existing: OnExisting::Fail, publish };
+        let cost = self.cost.clone();
+        let written = self.db.write(move |c| work.write(&mut Counting { inner: c, cost: &cost }, &uploads));
+        written.await.expect("a write").expect("added");
+        self.live.refresh(&self.db).await.expect("refreshed");
+        self.cost.taken()
+    }
+}
+
+#[tokio::test]
+async fn an_add_costs_the_same_in_a_large_source() {
+    let bench = Bench::new().await;
+    bench.add(vec![held("first", "1.0", 1)]).await;
+    bench.add(vec![held("second", "1.0", 2)]).await;
+    let small = (bench.add(vec![held("new", "1.0", 3)]).await, bench.add(vec![held("new", "1.1", 4)]).await);
+    let many = (0..3000).map(|i| held(&format!("pkg{i}"), "1.0", 100 + i)).collect();
+    bench.add(many).await;
+    let large =
+        (bench.add(vec![held("other", "1.0", 5)]).await, bench.add(vec![held("other", "1.1", 6)]).await);
+    assert_eq!(small, large, "statements and rows of a new package, and of a new version");
+    assert!(small.1.0 <= 30, "{} statements", small.1.0);
+}

@@ -1,0 +1,78 @@
+//! The clean-up: what nothing refers to goes, what anything refers to stays.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rstudio_pm::repo::edit::{OnExisting, Scope};
+
+use super::told;
+use crate::support::tarball::Tarball;
+use crate::support::world::{World, actor};
+
+/// Every object below a folder, without spools and probes.
+fn objects(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        match path.is_dir() {
+            true if !hidden => found.extend(objects(&path)),
+            false if !hidden => found.push(path),
+            _ => {}
+        }
+    }
+    found.sort();
+    found
+}
+
+fn make_old(files: &[PathBuf]) {
+    let old = SystemTime::now() - Duration::from_secs(3 * 3600);
+    for file in files {
+        std::fs::File::options().write(true).open(file).expect("a file").set_modified(old).expect("a time");
+    }
+}
+
+#[tokio::test]
+async fn only_old_bytes_that_nothing_refers_to_are_removed() {
+    let world = World::new().await;
+    world.local("team").await;
+    world.repository("all", &["team"]).await;
+    let packages = world.folder().join("data/packages");
+    let readme = Tarball::new("alpha", "1.0").with("README.md", "# alpha\n");
+    world.try_add("team", &[readme], OnExisting::Fail).await.expect("added");
+    let wanted = objects(&packages);
+    assert_eq!(wanted.len(), 2, "the archive and its README");
+    world.upload(&Tarball::new("beta", "1.0")).await.expect("an upload");
+    let all = objects(&packages);
+    assert_eq!(all.len(), 3);
+    make_old(&all);
+
+    world.repo.sweep().await.expect("a clean-up");
+    assert_eq!(objects(&packages), all, "an upload that waits to be added is wanted");
+
+    let world = world.restarted().await;
+    let fresh = Tarball::new("gamma", "1.0").with("README.md", "# gamma\n");
+    world.upload(&fresh).await.expect("an upload");
+    let world = world.restarted().await;
+    let swept = world.repo.sweep().await.expect("a clean-up");
+    assert_eq!(swept.objects, 1, "forgotten with the restart, and old");
+    assert_eq!(objects(&packages).len(), 4, "forgotten with the restart, but new");
+    assert!(wanted.iter().all(|path| path.exists()));
+}
+
+#[tokio::test]
+async fn a_removed_package_keeps_its_bytes_for_older_snapshots() {
+    let world = World::new().await;
+    world.local("team").await;
+    world.repository("all", &["team"]).await;
+    world.add("team", "alpha", "1.0").await;
+    world.noon("2024-03-02");
+    assert_eq!(told(&world, "all", "2024-03-01").await, "alpha 1.0");
+    world.repo.remove("team", "alpha", Scope::All, "", &actor()).await.expect("removed");
+    let kept =
+        [objects(&world.folder().join("data/packages")), objects(&world.folder().join("data/persistent"))];
+    assert!(kept.iter().all(|files| !files.is_empty()));
+    make_old(&kept.concat());
+    assert_eq!(world.repo.sweep().await.expect("a clean-up").objects, 0);
+    assert!(kept.concat().iter().all(|path| path.exists()));
+}

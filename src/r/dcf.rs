@@ -7,6 +7,9 @@ use std::io::{self, BufRead, Write};
 /// Fields whose white space means something; R's package tools read them as they stand.
 pub const KEEP_WHITE: [&str; 5] = ["Description", "Authors@R", "Author", "Built", "Packaged"];
 
+/// Fields one record may have: real ones have some 70 at most, and each costs memory.
+pub const MAX_FIELDS: usize = 10_000;
+
 /// Why bytes are not DCF. Lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DcfError {
@@ -21,6 +24,12 @@ pub enum DcfError {
     /// A continuation line with nothing to continue.
     #[error("line {line}: a continuation line begins the record; put a 'Tag:' line before it")]
     Continuation {
+        /// The line.
+        line: usize,
+    },
+    /// More than [`MAX_FIELDS`] fields in one record.
+    #[error("line {line}: a record of more than {MAX_FIELDS} fields; this is not package metadata")]
+    TooManyFields {
         /// The line.
         line: usize,
     },
@@ -146,10 +155,10 @@ pub fn records(text: &[u8]) -> Records<'_> {
 }
 
 /// The one record of a DESCRIPTION, read leniently (see [`Mode::Lenient`]): what follows a blank line is added,
-/// but never replaces what stands before it. Only a zero byte is an error.
+/// but never replaces what stands before it.
 ///
 /// # Errors
-/// [`DcfError::Zero`].
+/// [`DcfError::Zero`], [`DcfError::TooManyFields`]; nothing else.
 pub fn description(text: &[u8]) -> Result<Record<'_>, DcfError> {
     let empty = Record { raw: &text[..0], offset: 0, fields: Vec::new() };
     Records::new(text, Mode::Lenient).next().unwrap_or(Ok(empty))
@@ -223,6 +232,9 @@ impl<'a> Iterator for Records<'a> {
                     passing = fields[..settled].iter().any(|f| f.tag == tag);
                     if passing {
                         continue;
+                    }
+                    if fields.len() == MAX_FIELDS {
+                        return self.fail(DcfError::TooManyFields { line: self.line });
                     }
                     if fields.is_empty() {
                         begin = start;
@@ -307,29 +319,6 @@ pub fn write_field(out: &mut impl Write, tag: &str, value: &str) -> io::Result<(
         out.write_all(word.as_bytes())?;
         pause = false;
         sentence = ends_sentence(word);
-    }
-    out.write_all(b"\n")
-}
-
-/// Writes `tag: value` without folding: for the fields of [`KEEP_WHITE`]. Lines that do not begin with a blank
-/// get one, empty lines become ` .`.
-///
-/// # Errors
-/// Those of `out`.
-pub fn write_unfolded(out: &mut impl Write, tag: &str, value: &str) -> io::Result<()> {
-    write!(out, "{tag}: ")?;
-    for (n, line) in value.split(['\n', '\r']).enumerate() {
-        match line {
-            _ if n == 0 => {}
-            "" => out.write_all(b"\n .")?,
-            _ if line.starts_with([' ', '\t']) && !line.trim_ascii().is_empty() => out.write_all(b"\n")?,
-            _ if line.trim_ascii().is_empty() => {
-                out.write_all(b"\n .")?;
-                continue;
-            }
-            _ => out.write_all(b"\n ")?,
-        }
-        out.write_all(line.as_bytes())?;
     }
     out.write_all(b"\n")
 }
@@ -450,11 +439,12 @@ mod tests {
     }
 
     #[test]
-    fn unfolded_values_cannot_end_the_record_or_begin_a_field() {
-        let mut out = Vec::new();
-        write_unfolded(&mut out, "Author", "a\n\nPackage: evil\r  \n  kept\n.x").expect("a Vec takes it");
-        assert_eq!(out, b"Author: a\n .\n Package: evil\n .\n  kept\n .x\n");
-        assert_eq!(one(&out).fields.len(), 1);
+    fn a_record_with_more_fields_than_any_real_one_is_refused() {
+        let text = "A: 1\n".repeat(MAX_FIELDS + 1);
+        let error = DcfError::TooManyFields { line: MAX_FIELDS + 1 };
+        assert_eq!(records(text.as_bytes()).next(), Some(Err(error.clone())));
+        assert_eq!(description(text.as_bytes()), Err(error));
+        assert!(description(text[5..].as_bytes()).is_ok());
     }
 
     proptest! {

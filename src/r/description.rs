@@ -28,7 +28,7 @@ impl Description {
     /// Reads the bytes of a DESCRIPTION file and decodes them as its `Encoding` says.
     ///
     /// # Errors
-    /// A zero byte: then it is no text.
+    /// A zero byte, or thousands of fields: then it is no DESCRIPTION.
     pub fn from_bytes(bytes: &[u8]) -> Result<Description, DcfError> {
         let record = dcf::description(bytes)?;
         let declared = record.get("Encoding").map(|v| String::from_utf8_lossy(&v.fold()).into_owned());

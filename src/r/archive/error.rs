@@ -127,7 +127,7 @@ pub enum ArchiveError {
         limit: u64,
     },
     /// Not DCF.
-    #[error("DESCRIPTION is no text")]
+    #[error("DESCRIPTION cannot be read")]
     Dcf(#[from] crate::r::dcf::DcfError),
     /// A field that must be there.
     #[error("DESCRIPTION has no '{0}' field")]

@@ -12,11 +12,15 @@ impl Header {
     pub(in crate::r) fn new(block: [u8; BLOCK]) -> Option<Header> {
         let header = Header(block);
         let declared = number(&header.0[148..156])?;
-        let signed = |sum: i64, (at, byte): (usize, &u8)| {
-            sum + if (148..156).contains(&at) { 32 } else { i64::from(byte.cast_signed()) }
+        if declared == header.sum() {
+            return Some(header);
+        }
+        let signed = |(at, byte): (usize, &u8)| match at {
+            148..156 => 32,
+            _ => i64::from(byte.cast_signed()),
         };
-        let old = header.0.iter().enumerate().fold(0, signed);
-        (declared == header.sum() || i64::try_from(declared) == Ok(old)).then_some(header)
+        let old: i64 = header.0.iter().enumerate().map(signed).sum();
+        (i64::try_from(declared) == Ok(old)).then_some(header)
     }
 
     fn sum(&self) -> u64 {
@@ -72,4 +76,57 @@ fn number(field: &[u8]) -> Option<u64> {
         _ => None,
     };
     digits.iter().try_fold(0, digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(name: &[u8]) -> Header {
+        let mut header = Header([0; BLOCK]);
+        header.0[..name.len()].copy_from_slice(name);
+        header.set_size(0);
+        header
+    }
+
+    #[test]
+    fn checksums_are_checked_signed_ones_of_old_tars_too() {
+        let good = header(b"a1/\xe9");
+        assert!(Header::new(good.0).is_some());
+        let mut signed = good.clone();
+        // 0xe9 as a signed byte is 256 less.
+        let sum = signed.sum() - 256;
+        signed.0[148..154].copy_from_slice(format!("{sum:06o}").as_bytes());
+        assert!(Header::new(signed.0).is_some());
+        signed.0[0] ^= 1;
+        assert!(Header::new(signed.0).is_none());
+    }
+
+    #[test]
+    fn sizes_are_octal_or_base_256() {
+        for (field, size) in [
+            (&b"00000000017\0"[..], Some(15)),
+            (b"         17 \0", Some(15)),
+            (b"\0\0\0\0\0\0\0\0\0\0\0\0", Some(0)),
+            (b"777777777777", Some((1 << 36) - 1)),
+            (b"\x80\0\0\0\0\0\0\x02\0\0\0\0", Some(1 << 33)),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", None),
+            (b"0000000001x\0", None),
+            (b"-0000000017\0", None),
+            (b"00000000018\0", None),
+        ] {
+            assert_eq!(number(field), size, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn the_prefix_counts_in_posix_headers_only() {
+        let mut posix = header(b"x");
+        posix.0[345..348].copy_from_slice(b"a/b");
+        assert_eq!(posix.name(), b"x");
+        posix.0[257..263].copy_from_slice(b"ustar\0");
+        assert_eq!(posix.name(), b"a/b/x");
+        posix.0[257..263].copy_from_slice(b"ustar ");
+        assert_eq!(posix.name(), b"x");
+    }
 }

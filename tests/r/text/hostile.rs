@@ -296,16 +296,16 @@ fn a_real_package_cut_at_any_offset_is_refused_and_never_panics() {
         std::fs::read(data::path("cran-mirror/src/contrib/askpass_1.2.1.tar.gz")).expect("a real package");
     let bytes = &bytes[..];
     assert!(check(bytes).is_ok());
-    // Every offset near both ends, where headers and checksums are; a prime step between.
-    let ends = (0..300).chain(bytes.len() - 300..bytes.len());
-    for cut in ends.chain((300..bytes.len() - 300).step_by(7)) {
+    for cut in 0..bytes.len() {
         assert!(check(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+    for cut in (0..bytes.len()).step_by(11) {
         assert!(identity(&bytes[..cut], None, Limits::default()).is_err(), "cut at {cut}");
     }
 }
 
 #[test]
-fn a_real_tar_with_any_header_byte_changed_never_panics() {
+fn a_tar_with_any_header_byte_changed_never_panics() {
     let good = Tar::default()
         .folder("a1")
         .member(b'x', b"p", b"", &pax(&[("path", "a1/a-long-name"), ("mtime", "1.5")]))

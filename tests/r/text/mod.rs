@@ -2,6 +2,7 @@
 
 mod dcf;
 mod dependencies;
+mod description;
 mod hostile;
 mod index;
 mod rewrite;

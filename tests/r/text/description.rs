@@ -1,0 +1,47 @@
+//! DESCRIPTION of every real package, decoded and field by field, against the reader of R's own tools.
+
+use super::index::{file_name, tarballs};
+use crate::support::rscript;
+use rstudio_pm::r::archive::{self, Limits};
+use rstudio_pm::r::description::Description;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+const SCRIPT: &str = r#"
+    flat <- function(x) gsub("\n", "\\n", gsub("\\", "\\\\", x, fixed = TRUE), fixed = TRUE)
+    for (file in sort(list.files(commandArgs(TRUE), full.names = TRUE), method = "radix")) {
+        d <- enc2utf8(tools:::.read_description(file))
+        d <- d[sort(names(d), method = "radix")]
+        cat(paste0(basename(file), "|", names(d), "|", flat(d), "|\n"), sep = "")
+    }
+"#;
+
+#[test]
+fn every_real_description_is_read_as_r_reads_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut all = BTreeMap::new();
+    for path in tarballs() {
+        let bytes = std::fs::read(&path).expect("a tarball");
+        let found = archive::identity(&bytes[..], None, Limits::default()).expect("a release");
+        all.insert(file_name(&path), found.description_raw);
+    }
+    // Real ones are UTF-8 or ASCII by now; these are as they were.
+    let latin =
+        b"Package: old\nVersion: 0.1\nAuthor: Fran\xe7ois,\n    M\xfcller\nEncoding: latin1\n".to_vec();
+    all.insert("old_latin1".to_owned(), latin);
+    let latin = b"Package: old\nVersion: 0.1\nAuthor: Micha\xb3 \xa3\xf3d\xbc\nEncoding: latin2\n".to_vec();
+    all.insert("old_latin2".to_owned(), latin);
+    let mut ours = String::new();
+    for (name, raw) in &all {
+        std::fs::write(folder.path().join(name), raw).expect("a file");
+        let description = Description::from_bytes(raw).expect("a description");
+        let fields: BTreeMap<&str, &str> = description.fields().collect();
+        for (tag, value) in fields {
+            let value = value.replace('\\', "\\\\").replace('\n', "\\n");
+            writeln!(ours, "{name}|{tag}|{value}|").expect("a String takes it");
+        }
+    }
+    let real = rscript::run(SCRIPT, &[folder.path()]);
+    assert_eq!(real.lines().zip(ours.lines()).find(|(real, ours)| real != ours), None);
+    assert_eq!(real.lines().count(), ours.lines().count());
+}

@@ -444,7 +444,7 @@ mod tests {
         let error = DcfError::TooManyFields { line: MAX_FIELDS + 1 };
         assert_eq!(records(text.as_bytes()).next(), Some(Err(error.clone())));
         assert_eq!(description(text.as_bytes()), Err(error));
-        assert!(description(text[5..].as_bytes()).is_ok());
+        assert!(description(&text.as_bytes()[5..]).is_ok());
     }
 
     proptest! {

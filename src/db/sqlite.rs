@@ -20,7 +20,7 @@ pub(super) struct Sqlite {
     write: Lane,
     checkpointer: Checkpointer,
     /// Held as long as the database is open: only one process at a time.
-    _lock: std::fs::File,
+    lock: std::fs::File,
 }
 
 impl Sqlite {
@@ -56,7 +56,7 @@ impl Sqlite {
             read: Lane::start("read", readers, &reader).map_err(|e| driver(file, e))?,
             write: Lane::start("write", 1, &writer).map_err(|e| driver(file, e))?,
             checkpointer,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -71,6 +71,8 @@ impl Sqlite {
         self.read.close();
         self.write.close();
         self.checkpointer.close();
+        // The same process may open it again; a lock that cannot be given back goes with the process.
+        let _ = self.lock.unlock();
     }
 }
 

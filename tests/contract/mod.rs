@@ -1,3 +1,4 @@
 //! What every backend of a store must do alike.
 
+mod db;
 mod storage;

@@ -2,8 +2,10 @@
 
 pub(crate) mod again;
 pub(crate) mod data;
+pub(crate) mod db;
 pub(crate) mod faulty;
 pub(crate) mod http;
+pub(crate) mod postgres;
 pub(crate) mod rscript;
 pub(crate) mod s3;
 pub(crate) mod server;

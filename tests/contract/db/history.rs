@@ -1,0 +1,253 @@
+//! Steps and lives: what a step answers is settled when it is published.
+
+use rstudio_pm::db::life::{self, Named};
+use rstudio_pm::db::{DbError, Value, clock, file, import, tree};
+use rstudio_pm::model::change::{Change, LifeState};
+use rstudio_pm::model::ids::Seq;
+use rstudio_pm::model::time::Timestamp;
+
+use super::samples::{CRAN, NEW_YEAR, answers, change, introduce, keys, publish_of, release, target};
+use crate::support::db::Fresh;
+
+both! {
+    a_superseded_release_moves_to_the_archive
+    a_running_import_is_invisible_until_it_is_published
+    an_abandoned_import_leaves_no_trace_in_any_answer
+    only_open_lives_are_closed
+    the_same_version_with_other_bytes_is_a_revision
+    a_known_release_is_refused
+    names_are_in_one_order_and_found_by_part
+    a_second_record_has_a_path
+    facts_learnt_late_do_not_change_an_index
+    history_can_be_prepended_without_changing_later_answers
+}
+
+fn listed_names(db: &Fresh, seq: i64) -> Vec<String> {
+    db.read(move |c| life::names(c, CRAN, Seq(seq)))
+        .into_iter()
+        .map(|n| format!("{} {}", n.name, n.version))
+        .collect()
+}
+
+fn a_superseded_release_moves_to_the_archive(db: &mut Fresh) {
+    let old = db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)])).0[0];
+    db.write(move |c| {
+        let close = keys(c, CRAN, Seq(1), "a")?.into_iter().map(Change::Close);
+        let archive = Change::Open {
+            state: LifeState::Archived,
+            package: old.package,
+            release: old.release,
+            variant: 0,
+            path: String::new(),
+        };
+        let all: Vec<Change> = close.chain([archive, introduce("a", "1.1", LifeState::Listed)]).collect();
+        change(c, CRAN, NEW_YEAR, &all)
+    });
+    assert_eq!(listed_names(db, 1), ["a 1.0"]);
+    assert_eq!(listed_names(db, 2), ["a 1.1"]);
+    assert!(db.read(|c| life::archived(c, CRAN, Seq(1))).is_empty());
+    let archived = db.read(|c| life::archived(c, CRAN, Seq(2)));
+    assert_eq!(archived.len(), 1);
+    assert_eq!((archived[0].file.as_str(), archived[0].published_at), ("a_1.0.tar.gz", Some(NEW_YEAR)));
+    let find = |seq, state, file: &'static str| {
+        db.read(move |c| life::find_file(c, CRAN, Seq(seq), state, "a", file))
+            .map(|f| (f.state, f.release == old.release))
+    };
+    assert_eq!(find(1, None, "a_1.0.tar.gz"), Some((LifeState::Listed, true)));
+    assert_eq!(find(2, None, "a_1.0.tar.gz"), Some((LifeState::Archived, true)));
+    assert_eq!(find(2, Some(LifeState::Listed), "a_1.0.tar.gz"), None);
+    assert_eq!(find(2, None, "a_1.1.tar.gz"), Some((LifeState::Listed, false)));
+    assert_eq!(find(1, None, "a_1.1.tar.gz"), None);
+    let detail = db.read(|c| life::package_detail(c, CRAN, Seq(2), "a"));
+    assert_eq!(detail.iter().map(|f| f.version.as_str()).collect::<Vec<_>>(), ["1.1", "1.0"]);
+}
+
+fn a_running_import_is_invisible_until_it_is_published(db: &mut Fresh) {
+    db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
+    let before = db.read(|c| answers(c, CRAN, Seq(1)));
+    let pending = db.write(|c| tree::begin(c, CRAN, 1));
+    for n in 0..3 {
+        let bulk = db.db.bulk(move |c| {
+            import::apply(c, &target(CRAN, pending), &[introduce(&format!("p{n}"), "1", LifeState::Listed)])
+        });
+        db.block(bulk).expect("a chunk");
+        assert_eq!(db.read(|c| answers(c, CRAN, Seq(1))), before);
+    }
+    db.write(|c| clock::publish(c, &publish_of(&[CRAN], NEW_YEAR)));
+    assert_eq!(db.read(|c| answers(c, CRAN, Seq(1))), before);
+    assert_eq!(listed_names(db, 2), ["a 1.0", "p0 1", "p1 1", "p2 1"]);
+}
+
+fn an_abandoned_import_leaves_no_trace_in_any_answer(db: &mut Fresh) {
+    db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
+    let lives = |db: &Fresh| {
+        db.read(|c| c.query("SELECT package_id, from_seq, to_seq FROM life ORDER BY package_id", &[]))
+    };
+    let (before, rows) = (db.read(|c| answers(c, CRAN, Seq(1))), lives(db));
+    let pending = db.write(|c| tree::begin(c, CRAN, 1));
+    db.write(move |c| {
+        let mut all: Vec<Change> = keys(c, CRAN, Seq(1), "a")?.into_iter().map(Change::Close).collect();
+        all.push(introduce("b", "1.0", LifeState::Listed));
+        import::apply(c, &target(CRAN, pending), &all)
+    });
+    db.reopen();
+    assert_ne!(lives(db), rows, "there was something to undo");
+    db.write(|c| tree::abandon(c, CRAN));
+    assert_eq!(lives(db), rows);
+    assert_eq!(db.read(|c| answers(c, CRAN, Seq(1))), before);
+    db.write(|c| rstudio_pm::db::release::sweep(c, rstudio_pm::model::ids::SourceId::CRAN, 100));
+    db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("b", "1.0", LifeState::Listed)]));
+    assert_eq!(listed_names(db, 2), ["a 1.0", "b 1.0"]);
+    assert_eq!(db.read(|c| answers(c, CRAN, Seq(1))), before);
+}
+
+fn only_open_lives_are_closed(db: &mut Fresh) {
+    db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
+    let key = db.read(|c| keys(c, CRAN, Seq(1), "a")).remove(0);
+    let close = Change::Close(key);
+    let again = close.clone();
+    db.write(move |c| change(c, CRAN, NEW_YEAR, &[close.clone()]));
+    let answer = db.try_write(move |c| change(c, CRAN, NEW_YEAR, &[again.clone()]));
+    assert!(matches!(answer, Err(DbError::Conflict(_))), "{answer:?}");
+    assert_eq!(db.read(|c| tree::get(c, CRAN)).expect("a tree").pending, None, "all of it was rolled back");
+}
+
+fn the_same_version_with_other_bytes_is_a_revision(db: &mut Fresh) {
+    let first = db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)])).0[0];
+    let newest = db.read(move |c| {
+        life::newest_revision(c, rstudio_pm::model::ids::SourceId::CRAN, first.package, "1.0")
+    });
+    assert_eq!(newest, Some((first.release, 0)));
+    let second = db.write(|c| {
+        let mut all: Vec<Change> = keys(c, CRAN, Seq(1), "a")?.into_iter().map(Change::Close).collect();
+        let mut again = release("a", "1.0");
+        again.revision = 1;
+        all.push(Change::Introduce { release: again, state: LifeState::Listed, path: String::new() });
+        change(c, CRAN, NEW_YEAR, &all)
+    });
+    let find = |seq| {
+        db.read(move |c| life::find_file(c, CRAN, Seq(seq), None, "a", "a_1.0.tar.gz")).expect("a file")
+    };
+    assert_eq!((find(1).release, find(2).release, find(2).revision), (first.release, second.0[0].release, 1));
+}
+
+fn a_known_release_is_refused(db: &mut Fresh) {
+    db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
+    let answer = db.try_write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
+    assert!(matches!(answer, Err(DbError::Conflict(_))), "{answer:?}");
+}
+
+fn names_are_in_one_order_and_found_by_part(db: &mut Fresh) {
+    let all = ["b", "A3", "a_x", "abc", "ABC", "Zoo", "a.b", "data.table", "ä"];
+    db.write(move |c| change(c, CRAN, NEW_YEAR, &all.map(|n| introduce(n, "1", LifeState::Listed))));
+    let ordered = ["a.b", "A3", "a_x", "ABC", "abc", "b", "data.table", "Zoo", "ä"];
+    let only = |found: Vec<Named>| found.into_iter().map(|n| n.name).collect::<Vec<_>>();
+    assert_eq!(only(db.read(|c| life::names(c, CRAN, Seq(1)))), ordered);
+    let index: Vec<_> = db.read(|c| life::listed(c, CRAN, Seq(1))).into_iter().map(|l| l.name).collect();
+    assert_eq!(index, ordered);
+    let page = |part: &'static str, limit, offset| {
+        only(db.read(move |c| life::page(c, CRAN, Seq(1), part, limit, offset)))
+    };
+    assert_eq!(page("B", 10, 0), ["a.b", "ABC", "abc", "b", "data.table"]);
+    assert_eq!(page("b", 2, 1), ["ABC", "abc"]);
+    assert_eq!(page("_", 10, 0), ["a_x"], "a wildcard is a letter here");
+    assert!(page("%", 10, 0).is_empty());
+    assert!(page("\\", 10, 0).is_empty());
+    let some = db.read(|c| {
+        let wanted: Vec<_> =
+            life::page(c, CRAN, Seq(1), "abc", 9, 0)?.into_iter().map(|n| n.package).collect();
+        life::listed_of(c, CRAN, Seq(1), &wanted)
+    });
+    assert_eq!(some.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["ABC", "abc"]);
+}
+
+fn a_second_record_has_a_path(db: &mut Fresh) {
+    db.write(|c| {
+        let nested = |path: &str, version| Change::Introduce {
+            release: release("Matrix", version),
+            state: LifeState::Listed,
+            path: path.to_owned(),
+        };
+        change(c, CRAN, NEW_YEAR, &[nested("4.6.0/Recommended", "1.8"), nested("", "1.7")])
+    });
+    let listed = db.read(|c| life::listed(c, CRAN, Seq(1)));
+    assert_eq!(listed.iter().map(|l| l.path.as_str()).collect::<Vec<_>>(), ["", "4.6.0/Recommended"]);
+    assert_eq!(listed_names(db, 1), ["Matrix 1.7"]);
+}
+
+fn facts_learnt_late_do_not_change_an_index(db: &mut Fresh) {
+    let known = db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)])).0[0];
+    let index = |db: &Fresh| db.read(|c| life::listed(c, CRAN, Seq(1)));
+    let before = index(db);
+    let digest = "ab".repeat(32).parse().expect("a digest");
+    db.write(move |c| {
+        let stored = file::FileState::Stored;
+        file::learn(c, &[file::Learnt { file: known.file, sha256: Some(digest), size: None, state: stored }])
+    });
+    assert_eq!(index(db), before);
+    let found = db.read(|c| life::find_file(c, CRAN, Seq(1), None, "a", "a_1.0.tar.gz")).expect("a file");
+    assert_eq!(
+        (found.sha256, found.size, found.file_state),
+        (Some(digest), Some(1000), file::FileState::Stored)
+    );
+    let same = db.read(move |c| file::by_sha256(c, digest));
+    assert_eq!(same.iter().map(|f| f.file).collect::<Vec<_>>(), [known.file]);
+}
+
+fn history_can_be_prepended_without_changing_later_answers(db: &mut Fresh) {
+    for version in ["1.0", "1.1", "1.2"] {
+        db.write(move |c| {
+            let head = tree::get(c, CRAN)?.and_then(|t| t.head).unwrap_or(Seq(0));
+            let close = keys(c, CRAN, head, "a")?.into_iter().map(Change::Close);
+            let all: Vec<Change> = close.chain([introduce("a", version, LifeState::Listed)]).collect();
+            change(c, CRAN, NEW_YEAR, &all)
+        });
+    }
+    let later =
+        |db: &Fresh| (1..=3).map(|seq| db.read(move |c| answers(c, CRAN, Seq(seq)))).collect::<Vec<_>>();
+    let before = later(db);
+    // Steps 0 and -1, of days long before: a release that ended before step 1, and one that was there all along.
+    db.write(|c| {
+        const LIFE: [&str; 10] = [
+            "tree_id",
+            "state",
+            "package_id",
+            "path",
+            "from_seq",
+            "to_seq",
+            "release_id",
+            "variant",
+            "file_id",
+            "mark",
+        ];
+        let new = [introduce("a", "0.9", LifeState::Listed), introduce("gone", "1", LifeState::Listed)];
+        let known = import::apply(c, &target(CRAN, Seq(-1)), &new)?;
+        c.execute("UPDATE life SET to_seq = 0 WHERE release_id = $1", &[known[0].release.into()])?;
+        c.execute("UPDATE life SET to_seq = 1 WHERE release_id = $1", &[known[1].release.into()])?;
+        let first = keys(c, CRAN, Seq(1), "a")?.remove(0);
+        let early: Vec<Value> = vec![
+            CRAN.into(),
+            0.into(),
+            first.package.into(),
+            "".into(),
+            0.into(),
+            1.into(),
+            first.release.into(),
+            0.into(),
+            0.into(),
+            0.into(),
+        ];
+        c.batch_insert("life", &LIFE, &[early])?;
+        let published = clock::publish(c, &publish_of(&[], Timestamp(NEW_YEAR.0 + 1)))?;
+        for (seq, at) in [(-1, 1000), (0, 2000)] {
+            const STEP: &str = "INSERT INTO step (tree_id, seq, at, tx_id) VALUES (CAST($1 AS BIGINT), \
+                CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT))";
+            c.execute(STEP, &[CRAN.into(), seq.into(), at.into(), published.tx.into()])?;
+        }
+        c.execute("UPDATE tree SET first = -1 WHERE id = $1", &[CRAN.into()])
+    });
+    assert_eq!(later(db), before);
+    assert_eq!(listed_names(db, -1), ["a 0.9", "gone 1"]);
+    assert_eq!(listed_names(db, 0), ["a 1.0", "gone 1"]);
+    assert_eq!(listed_names(db, -2), [""; 0]);
+}

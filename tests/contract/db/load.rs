@@ -1,0 +1,155 @@
+//! A long import beside an administrator's `add`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rstudio_pm::db::{clock, import, life, source, tree};
+use rstudio_pm::model::change::{Change, LifeState};
+use rstudio_pm::model::ids::TreeId;
+use rstudio_pm::model::source::SourceKind;
+
+use super::samples::{CRAN, NEW_YEAR, change, introduce, publish_of, release, target};
+use crate::support::db::{Engine, Fresh};
+
+both! {
+    a_long_import_keeps_no_add_waiting
+}
+
+/// Releases and packages of a full CRAN.
+const FULL: (usize, usize) = (160_000, 23_000);
+
+fn a_long_import_keeps_no_add_waiting(db: &mut Fresh) {
+    let slowest = import_beside_adds(db, 12_000, 1_725, true);
+    assert!(slowest < Duration::from_secs(1), "an add waited {slowest:?}");
+}
+
+#[test]
+#[ignore = "full size: run it with --release and --nocapture to see the numbers"]
+fn full_size_import() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        for adds in [false, true] {
+            let db = Fresh::new(engine);
+            import_beside_adds(&db, FULL.0, FULL.1, adds);
+            listing(&db);
+        }
+    }
+}
+
+/// Changes of a first sync, in chunks of 2,000: the newest release of each package listed, the others archived.
+fn chunks(releases: usize, packages: usize) -> Vec<Vec<Change>> {
+    let mut all: Vec<Change> = Vec::with_capacity(releases);
+    for n in 0..releases {
+        let (package, version) = (n % packages, n / packages);
+        let mut new = release(&format!("package{package}"), &format!("1.{version}.0"));
+        let listed = version == 0;
+        let filler = "Depends: R (>= 3.5.0)\nImports: methods, stats, utils, graphics, Rcpp (>= 1.0.0)\n\
+            Suggests: testthat, knitr, rmarkdown, covr\nLicense: GPL (>= 2)\n\
+            MD5sum: 0123456789abcdef0123456789abcdef\nNeedsCompilation: no\n";
+        new.stanza = listed.then(|| {
+            [new.stanza.as_deref().unwrap_or_default(), filler.as_bytes(), filler.as_bytes()].concat()
+        });
+        let state = if listed { LifeState::Listed } else { LifeState::Archived };
+        all.push(Change::Introduce { release: new, state, path: String::new() });
+    }
+    all.chunks(2000).map(<[Change]>::to_vec).collect()
+}
+
+/// Returns the longest that an add waited.
+fn import_beside_adds(db: &Fresh, releases: usize, packages: usize, adds: bool) -> Duration {
+    let local: TreeId = db.write(|c| {
+        let id = source::create(c, &"team".parse().expect("a name"), SourceKind::Local, NEW_YEAR)?;
+        tree::create(c, id, "src/contrib", tree::Role::Source, tree::Axis::Step)
+    });
+    let chunks = chunks(releases, packages);
+    let done = AtomicBool::new(!adds);
+    let importing = async {
+        let begun = Instant::now();
+        let pending = db.db.write(|c| tree::begin(c, CRAN, 1)).await.expect("it is free");
+        for chunk in chunks {
+            let apply = db.db.bulk(move |c| import::apply(c, &target(CRAN, pending), &chunk));
+            apply.await.unwrap_or_else(|e| panic!("{e} {e:?}"));
+        }
+        db.db.write(|c| clock::publish(c, &publish_of(&[CRAN], NEW_YEAR))).await.expect("a publish");
+        done.store(true, Ordering::Relaxed);
+        begun.elapsed()
+    };
+    let adding = async {
+        let mut waits = Vec::new();
+        while !done.load(Ordering::Relaxed) {
+            let (begun, name) = (Instant::now(), format!("mine{}", waits.len()));
+            let new = [introduce(&name, "1.0", LifeState::Listed)];
+            db.db
+                .write(move |c| change(c, local, NEW_YEAR, &new))
+                .await
+                .unwrap_or_else(|e| panic!("{e} {e:?}"));
+            waits.push(begun.elapsed());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        waits.sort();
+        waits
+    };
+    let (took, waits) = db.block(async { tokio::join!(importing, adding) });
+    let at = |part: usize| waits.get(waits.len() * part / 100).or(waits.last()).copied().unwrap_or_default();
+    println!(
+        "{:?}: {releases} releases in {took:?}; {} adds, median {:?}, 99 % {:?}, longest {:?}; peak memory {}",
+        db.engine,
+        waits.len(),
+        at(50),
+        at(99),
+        at(100),
+        peak(),
+    );
+    waits.last().copied().unwrap_or_default()
+}
+
+fn listing(db: &Fresh) {
+    for round in 0..5 {
+        let begun = Instant::now();
+        let (rows, inside) = db.read(|c| {
+            let begun = Instant::now();
+            let head = tree::get(c, CRAN)?.and_then(|t| t.head).expect("it was published");
+            Ok((life::listed(c, CRAN, head)?.len(), begun.elapsed()))
+        });
+        println!(
+            "{:?}: listed {rows} rows, round {round}: {inside:?} ({:?} with the way there)",
+            db.engine,
+            begun.elapsed()
+        );
+    }
+    let begun = Instant::now();
+    let rows = db.read(|c| {
+        let mut rows = 0;
+        let head = tree::get(c, CRAN)?.and_then(|t| t.head).expect("it was published");
+        life::current(c, CRAN, head, &mut |_| {
+            rows += 1;
+            Ok(())
+        })?;
+        Ok(rows)
+    });
+    println!("{:?}: current {rows} rows in {:?}", db.engine, begun.elapsed());
+    let begun = Instant::now();
+    let rows = db.read(|c| {
+        let head = tree::get(c, CRAN)?.and_then(|t| t.head).expect("it was published");
+        Ok(life::archived(c, CRAN, head)?.len())
+    });
+    println!("{:?}: archived {rows} rows in {:?}; peak memory {}", db.engine, begun.elapsed(), peak());
+    let found = Instant::now();
+    for n in 0..100 {
+        let file = db.read(move |c| {
+            let head = tree::get(c, CRAN)?.and_then(|t| t.head).expect("it was published");
+            let name = format!("package{}", n * 7);
+            life::find_file(c, CRAN, head, None, &name, &format!("{name}_1.1.0.tar.gz"))
+        });
+        assert!(file.is_some());
+    }
+    println!("{:?}: find_file {:?} each", db.engine, found.elapsed() / 100);
+    let begun = Instant::now();
+    db.write(|c| tree::begin(c, CRAN, 1));
+    db.write(|c| tree::abandon(c, CRAN));
+    println!("{:?}: abandon of nothing {:?}", db.engine, begun.elapsed());
+}
+
+fn peak() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("unknown").trim().to_owned()
+}

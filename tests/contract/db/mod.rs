@@ -1,0 +1,24 @@
+//! What the database room promises, on SQLite and on PostgreSQL.
+
+/// Makes each case a test on both databases: `sqlite::case` and `postgres::case`.
+macro_rules! both {
+    ($($case:ident)*) => {
+        mod sqlite {
+            $(#[test] fn $case() { super::$case(&mut crate::support::db::Fresh::new(crate::support::db::Engine::Sqlite)); })*
+        }
+        mod postgres {
+            $(#[test] fn $case() { super::$case(&mut crate::support::db::Fresh::new(crate::support::db::Engine::Postgres)); })*
+        }
+    };
+}
+
+mod clock;
+mod crash;
+mod history;
+mod load;
+mod nouns;
+mod postgres;
+mod samples;
+mod schema;
+mod sqlite;
+mod statements;

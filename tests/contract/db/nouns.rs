@@ -1,0 +1,336 @@
+//! Sources, repositories, blobs, details, rendered indexes, remembered answers, leases, numbers.
+
+use rstudio_pm::db::clock::NewRepoStep;
+use rstudio_pm::db::repo::{self, Edit, NewRepo, Subscription};
+use rstudio_pm::db::{
+    DbError, blob, clock, detail, file, ids, import, lease, package, rendered, source, tree, tx, upstream,
+};
+use rstudio_pm::model::change::{Change, LifeState};
+use rstudio_pm::model::digest::Sha256;
+use rstudio_pm::model::ids::{PackageId, RepoId, SourceId};
+use rstudio_pm::model::language::Language;
+use rstudio_pm::model::repository::RepoKind;
+use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::time::{SECOND, Timestamp};
+
+use super::samples::{CRAN, NEW_YEAR, publish_of, release, target};
+use crate::support::db::Fresh;
+
+both! {
+    a_deleted_source_frees_its_name
+    a_repository_is_made_edited_and_deleted
+    subscriptions_have_steps
+    a_name_is_taken_once
+    an_error_rolls_everything_back
+    a_refusal_comes_back_as_itself
+    packages_keep_their_numbers
+    a_blob_goes_only_when_nothing_refers_to_it
+    the_transaction_keeps_what_it_was_told
+    details_are_replaced
+    a_rendered_index_is_recorded_once
+    answers_of_upstreams_are_remembered_and_forgotten
+    a_lease_has_one_holder_and_a_rising_fence
+    bytes_that_are_no_text_survive
+    reads_see_one_moment
+    a_closed_database_says_so
+    a_panicking_closure_harms_nobody_else
+}
+
+fn digest(byte: u8) -> Sha256 {
+    Sha256([byte; 32])
+}
+
+fn later(seconds: i64) -> Timestamp {
+    Timestamp(NEW_YEAR.0 + seconds * SECOND)
+}
+
+fn new_repo(name: &str) -> NewRepo {
+    NewRepo {
+        name: name.parse().expect("a name"),
+        kind: RepoKind::R,
+        description: "first".into(),
+        hidden: false,
+        authenticated: false,
+    }
+}
+
+fn a_deleted_source_frees_its_name(db: &mut Fresh) {
+    let create = |c: &mut dyn rstudio_pm::db::Conn| {
+        let id = source::create(c, &"team".parse().expect("a name"), SourceKind::Local, NEW_YEAR)?;
+        tree::create(c, id, "src/contrib", tree::Role::Source, tree::Axis::Step)?;
+        Ok(id)
+    };
+    let first = db.write(create);
+    assert_eq!(first, SourceId(4), "after the built-in ones");
+    assert!(matches!(db.try_write(create), Err(DbError::Conflict(_))));
+    assert!(db.write(move |c| source::delete(c, first, NEW_YEAR)));
+    assert!(!db.write(move |c| source::delete(c, first, NEW_YEAR)));
+    assert_eq!(db.read(|c| source::by_name(c, "team")), None);
+    let second = db.write(create);
+    assert_ne!(first, second);
+    assert_eq!(db.read(|c| source::by_name(c, "team")).map(|s| s.id), Some(second));
+    assert_eq!(db.read(move |c| tree::of_source(c, second)).len(), 1);
+}
+
+fn a_repository_is_made_edited_and_deleted(db: &mut Fresh) {
+    let id = db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
+    let edit = Edit { description: Some("second".into()), hidden: Some(true), ..Edit::default() };
+    assert!(db.write(move |c| repo::edit(c, id, &edit)));
+    let found = db.read(|c| repo::by_name(c, "prod")).expect("it was made");
+    assert_eq!((found.description.as_str(), found.hidden, found.authenticated), ("second", true, false));
+    assert!(!db.write(|c| repo::edit(c, RepoId(99), &Edit::default())));
+    let mut publish = publish_of(&[], NEW_YEAR);
+    publish.repo_steps.push(NewRepoStep { repo: id, subscriptions: vec![] });
+    db.write(move |c| clock::publish(c, &publish));
+    assert!(db.write(move |c| repo::delete(c, id)));
+    assert!(!db.write(move |c| repo::delete(c, id)));
+    assert!(db.read(|c| repo::list(c)).is_empty() && db.read(|c| repo::steps(c)).is_empty());
+    let mut gone = publish_of(&[], NEW_YEAR);
+    gone.repo_steps.push(NewRepoStep { repo: id, subscriptions: vec![] });
+    let answer = db.try_write(move |c| clock::publish(c, &gone));
+    assert!(matches!(answer, Err(DbError::NoRepo(_))), "{answer:?}");
+}
+
+fn subscriptions_have_steps(db: &mut Fresh) {
+    let (a, b) = db.write(|c| {
+        Ok((repo::create(c, &new_repo("a"), NEW_YEAR)?, repo::create(c, &new_repo("b"), NEW_YEAR)?))
+    });
+    let list = |numbers: &[i64]| -> Vec<Subscription> {
+        numbers.iter().map(|n| Subscription { source: SourceId(*n), label: String::new() }).collect()
+    };
+    for (repo, numbers) in [(a, vec![1]), (b, vec![]), (a, vec![2, 1])] {
+        let mut publish = publish_of(&[], NEW_YEAR);
+        publish.repo_steps.push(NewRepoStep { repo, subscriptions: list(&numbers) });
+        db.write(move |c| clock::publish(c, &publish));
+    }
+    assert_eq!(db.read(move |c| repo::subscriptions(c, a)), list(&[2, 1]));
+    assert_eq!(db.read(move |c| repo::subscriptions(c, b)), []);
+    let steps = db.read(|c| repo::steps(c));
+    let shown: Vec<_> = steps.iter().map(|s| (s.repo, s.seq, s.tx.0, s.subscriptions.clone())).collect();
+    assert_eq!(shown, [(a, 1, 1, list(&[1])), (a, 2, 3, list(&[2, 1])), (b, 1, 2, vec![])]);
+}
+
+fn a_name_is_taken_once(db: &mut Fresh) {
+    db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
+    let again = db.try_write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
+    assert!(matches!(again, Err(DbError::Conflict(_))), "{again:?}");
+    db.write(|c| repo::create(c, &new_repo("Prod"), NEW_YEAR));
+}
+
+fn an_error_rolls_everything_back(db: &mut Fresh) {
+    let answer = db.try_write(|c| {
+        repo::create(c, &new_repo("prod"), NEW_YEAR)?;
+        Err::<(), _>(DbError::NoRepo(RepoId(1)))
+    });
+    assert!(matches!(answer, Err(DbError::NoRepo(_))));
+    assert!(db.read(|c| repo::list(c)).is_empty());
+    // Also after the database itself refused a statement in the middle.
+    let answer = db.try_write(|c| {
+        repo::create(c, &new_repo("prod"), NEW_YEAR)?;
+        repo::create(c, &new_repo("prod"), NEW_YEAR)
+    });
+    assert!(matches!(answer, Err(DbError::Conflict(_))));
+    assert!(db.read(|c| repo::list(c)).is_empty());
+    assert_eq!(db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR)), RepoId(1));
+}
+
+fn a_refusal_comes_back_as_itself(db: &mut Fresh) {
+    #[derive(Debug, PartialEq, thiserror::Error)]
+    #[error("package {0} is not wanted")]
+    struct Unwanted(&'static str);
+    let answer = db.try_write(|c| {
+        repo::create(c, &new_repo("prod"), NEW_YEAR)?;
+        Err::<(), _>(DbError::refuse(Unwanted("a")))
+    });
+    let error = answer.expect_err("it was refused");
+    assert_eq!(error.to_string(), "package a is not wanted");
+    assert_eq!(error.into_refusal::<Unwanted>().ok(), Some(Unwanted("a")));
+    assert!(db.read(|c| repo::list(c)).is_empty());
+}
+
+fn packages_keep_their_numbers(db: &mut Fresh) {
+    let first = db.write(|c| package::upsert_many(c, Language::R, &["b", "a", "b", "A"]));
+    assert_eq!(first[0], first[2]);
+    let second = db.write(|c| package::upsert_many(c, Language::R, &["A", "new", "b"]));
+    assert_eq!((second[0], second[2]), (first[3], first[0]));
+    let python = db.write(|c| package::upsert_many(c, Language::Python, &["a"]));
+    assert_ne!(python[0], first[1]);
+    let twins = db.read(|c| package::by_fold(c, Language::R, "a"));
+    assert_eq!(twins, [(first[3], "A".to_owned()), (first[1], "a".to_owned())]);
+    assert_eq!(db.read(|c| package::by_name(c, Language::R, "B")), None);
+    let many: Vec<String> = (0..1500).map(|n| format!("p{n}")).collect();
+    let numbers = db.write(move |c| {
+        package::upsert_many(c, Language::R, &many.iter().map(String::as_str).collect::<Vec<_>>())
+    });
+    assert_eq!(numbers.iter().collect::<std::collections::HashSet<_>>().len(), 1500);
+    assert!(numbers.contains(&db.read(|c| package::by_name(c, Language::R, "p1499")).expect("it was made")));
+    let block = db.write(|c| ids::reserve(c, ids::Sequence::Package, 10));
+    assert!(numbers.iter().all(|n: &PackageId| n.0 < block), "blocks do not overlap");
+}
+
+fn a_blob_goes_only_when_nothing_refers_to_it(db: &mut Fresh) {
+    let blob =
+        |byte| blob::Blob { sha256: digest(byte), class: "cran".into(), size: 5, created_at: NEW_YEAR };
+    assert!(db.write(move |c| blob::insert(c, &blob(1))));
+    assert!(!db.write(move |c| blob::insert(c, &blob(1))));
+    db.write(move |c| blob::insert(c, &blob(2)));
+    let known = db.write(|c| {
+        let mut new = release("a", "1");
+        new.readme = Some(digest(2));
+        let change = Change::Introduce { release: new, state: LifeState::Listed, path: String::new() };
+        import::apply(c, &target(CRAN, rstudio_pm::model::ids::Seq(1)), &[change])
+    })[0];
+    let unreferenced = |db: &Fresh, seconds| -> Vec<Sha256> {
+        db.read(move |c| blob::unreferenced(c, later(seconds), 10)).into_iter().map(|b| b.sha256).collect()
+    };
+    assert_eq!(unreferenced(db, 1), [digest(1)]);
+    assert!(unreferenced(db, 0).is_empty(), "too young");
+    let learn = move |state| file::Learnt { file: known.file, sha256: Some(digest(1)), size: Some(5), state };
+    db.write(move |c| file::learn(c, &[learn(file::FileState::Stored)]));
+    assert!(unreferenced(db, 1).is_empty());
+    assert_eq!(
+        (db.read(|c| blob::references(c, digest(1))), db.read(|c| blob::references(c, digest(2)))),
+        (1, 1)
+    );
+    assert!(!db.write(|c| blob::delete(c, digest(1))));
+    db.write(move |c| file::learn(c, &[learn(file::FileState::Evicted)]));
+    assert!(db.write(|c| blob::delete(c, digest(1))));
+    assert_eq!(db.read(|c| blob::get(c, digest(1))), None);
+    assert_eq!(db.read(|c| blob::get(c, digest(2))).map(|b| b.size), Some(5));
+}
+
+fn the_transaction_keeps_what_it_was_told(db: &mut Fresh) {
+    let mut publish = publish_of(&[], later(5));
+    publish.comment = "why 'not'; é".into();
+    publish.published_from = Some(NEW_YEAR);
+    publish.kind = tx::TxKind::Subscribe;
+    publish.repo = Some(RepoId(3));
+    let told = publish.clone();
+    let published = db.write(move |c| clock::publish(c, &publish));
+    let found = db.read(move |c| tx::get(c, published.tx)).expect("it was published");
+    assert_eq!(
+        (found.id, found.at, found.kind, found.repo),
+        (published.tx, published.at, told.kind, told.repo)
+    );
+    assert_eq!((found.comment, found.actor, found.counts), (told.comment, told.actor, told.counts));
+    assert_eq!((found.published_from, found.published_to), (Some(NEW_YEAR), None));
+    assert_eq!(db.read(|c| tx::list(c, SourceId::PYPI, 5)), []);
+    assert_eq!(db.read(|c| tx::list_all(c, 5)).len(), 1);
+}
+
+fn details_are_replaced(db: &mut Fresh) {
+    let release = rstudio_pm::model::ids::ReleaseId(5);
+    let put = |description: &[u8], readme| {
+        let detail = detail::Detail { description: description.to_owned(), readme };
+        db.write(move |c| detail::put(c, release, &detail));
+        db.read(move |c| detail::get(c, release))
+    };
+    let first = put(b"Package: a\r\n", None).expect("it was put");
+    assert_eq!((first.description.as_slice(), first.readme), (&b"Package: a\r\n"[..], None));
+    let second = put(b"", Some(digest(3))).expect("it was put");
+    assert_eq!((second.description.as_slice(), second.readme), (&b""[..], Some(digest(3))));
+}
+
+fn a_rendered_index_is_recorded_once(db: &mut Fresh) {
+    let row = |byte: u8| rendered::Rendered {
+        key: "1:5/PACKAGES.gz".into(),
+        content: digest(byte),
+        encoder: "gzip-6".into(),
+        sha256: digest(9),
+        size: 10,
+        created_at: NEW_YEAR,
+    };
+    assert!(db.write(move |c| rendered::put(c, &row(1))));
+    assert!(!db.write(move |c| rendered::put(c, &row(2))));
+    assert_eq!(db.read(|c| rendered::get(c, "1:5/PACKAGES.gz")), Some(row(1)));
+    assert_eq!(db.read(|c| rendered::get(c, "other")), None);
+}
+
+fn answers_of_upstreams_are_remembered_and_forgotten(db: &mut Fresh) {
+    let seen = |n: u8| upstream::Seen {
+        etag: Some(format!("\"{n}\"")),
+        modified: None,
+        sha256: digest(n),
+        fetched_at: later(n.into()),
+    };
+    for n in [1, 2] {
+        db.write(move |c| upstream::put(c, "http://mirror/PACKAGES", &seen(n)));
+    }
+    assert_eq!(db.read(|c| upstream::get(c, "http://mirror/PACKAGES")), Some(seen(2)));
+    db.write(|c| upstream::forget(c, "http://mirror/PACKAGES"));
+    assert_eq!(db.read(|c| upstream::get(c, "http://mirror/PACKAGES")), None);
+}
+
+fn a_lease_has_one_holder_and_a_rising_fence(db: &mut Fresh) {
+    let claim = |who: &'static str, now, until| {
+        db.write(move |c| lease::claim(c, "sync", who, later(now), later(until)))
+    };
+    let first = claim("a", 0, 10).expect("it is free");
+    assert_eq!(claim("b", 5, 15), None);
+    assert!(db.write(move |c| lease::renew(c, "sync", first, later(20))));
+    assert_eq!(claim("b", 15, 25), None, "it was prolonged");
+    let second = claim("b", 20, 30).expect("it ran out");
+    assert!(second > first);
+    assert!(!db.write(move |c| lease::renew(c, "sync", first, later(99))));
+    assert!(
+        !db.read(move |c| lease::holds(c, "sync", first))
+            && db.read(move |c| lease::holds(c, "sync", second))
+    );
+    db.write(move |c| lease::release(c, "sync", second));
+    assert!(claim("a", 21, 31).expect("it was given back") > second);
+}
+
+fn bytes_that_are_no_text_survive(db: &mut Fresh) {
+    let odd: Vec<u8> = (0..=255).chain([0, 0xc3, 0x28]).collect();
+    let stanza = odd.clone();
+    db.write(move |c| {
+        let mut new = release("a", "1");
+        new.stanza = Some(stanza.clone());
+        let all = [Change::Introduce { release: new, state: LifeState::Listed, path: String::new() }];
+        super::samples::change(c, CRAN, NEW_YEAR, &all)
+    });
+    let listed = db.read(|c| rstudio_pm::db::life::listed(c, CRAN, rstudio_pm::model::ids::Seq(1)));
+    assert_eq!(listed[0].stanza, odd);
+}
+
+fn reads_see_one_moment(db: &mut Fresh) {
+    let handle = db.db.clone();
+    let (ready, wait) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+    let gate = std::sync::Mutex::new((ready.0, wait.1));
+    let reading = db.block(async {
+        let reading = tokio::spawn(async move {
+            let read = handle.read(move |c| {
+                let before = clock::get(c)?.catalog;
+                let gate = gate.lock().expect("one reader");
+                gate.0.send(()).expect("the test waits");
+                gate.1.recv().expect("the test writes");
+                Ok((before, clock::get(c)?.catalog))
+            });
+            read.await.expect("a read")
+        });
+        tokio::task::block_in_place(|| ready.1.recv().expect("the reader began"));
+        reading
+    });
+    db.write(|c| clock::bump_catalog(c));
+    wait.0.send(()).expect("the reader waits");
+    let (before, after) = db.block(reading).expect("no panic");
+    assert_eq!(before, after);
+    assert_eq!(db.read(|c| clock::get(c)).catalog, before + 1);
+}
+
+fn a_closed_database_says_so(db: &mut Fresh) {
+    db.db.close();
+    assert!(matches!(db.try_write(|c| clock::get(c)), Err(DbError::Closed)));
+    db.reopen();
+    db.read(|c| clock::get(c));
+}
+
+fn a_panicking_closure_harms_nobody_else(db: &mut Fresh) {
+    let answer = db.try_write(|c| -> Result<(), DbError> {
+        repo::create(c, &new_repo("prod"), NEW_YEAR)?;
+        panic!("on purpose")
+    });
+    assert!(matches!(answer, Err(DbError::Closed)), "{answer:?}");
+    assert!(db.read(|c| repo::list(c)).is_empty(), "it was rolled back");
+    db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
+}

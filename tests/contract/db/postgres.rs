@@ -1,0 +1,231 @@
+//! What only a server can do to us: refuse, vanish, demand TLS.
+
+use std::sync::Arc;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rstudio_pm::config::{Config, Secret};
+use rstudio_pm::db::{Db, DbError, clock};
+
+use crate::support::db::{Engine, Fresh};
+use crate::support::postgres::{PASSWORD, server};
+
+fn config(url: &str) -> Config {
+    let dir = tempfile::tempdir().expect("a directory");
+    let settings =
+        "[Database]\nProvider = postgres\nConnectionTimeout = 5s\n[Postgres]\nURL = postgres://u@h/d\n";
+    let mut config =
+        (*Config::example(dir.path(), settings).unwrap_or_else(|e| panic!("{e}")).config).clone();
+    config.postgres.url = Some(Secret(url.to_owned()));
+    config
+}
+
+fn check(url: &str) -> Result<String, DbError> {
+    Db::check(&config(url))
+}
+
+fn failure(url: &str) -> DbError {
+    let (error, same) = (check(url).expect_err("it fails"), Db::open(&config(url)).err().expect("it fails"));
+    assert_eq!(std::mem::discriminant(&error), std::mem::discriminant(&same), "{error:?} {same:?}");
+    error
+}
+
+fn password() -> String {
+    utf8_percent_encode(PASSWORD, NON_ALPHANUMERIC).to_string()
+}
+
+#[test]
+fn nobody_listening_is_unreachable_and_named() {
+    let error = failure("postgres://pm:hunter2@127.0.0.1:1/library");
+    assert!(matches!(error, DbError::Unreachable { port: 1, .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("127.0.0.1") && text.contains("port 1") && text.contains("library"), "{text}");
+    assert!(!text.contains("hunter2"));
+}
+
+#[test]
+fn a_server_that_says_nothing_is_unreachable_in_time() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("bound").port();
+    let mut config = config(&format!("postgres://pm@127.0.0.1:{port}/x?sslmode=disable"));
+    config.database.connection_timeout = std::time::Duration::from_millis(200);
+    let error = Db::check(&config).expect_err("no answer");
+    assert!(matches!(error, DbError::Unreachable { .. }), "{error:?}");
+}
+
+#[test]
+fn a_wrong_password_and_an_unknown_user_are_authentication() {
+    let port = server().port;
+    for user in ["pm:wrong", "pm", "nobody:x"] {
+        let error = failure(&format!("postgres://{user}@127.0.0.1:{port}/pm"));
+        assert!(matches!(error, DbError::Authentication { .. }), "{user}: {error:?}");
+        assert!(!error.to_string().contains("wrong"), "{error}");
+    }
+}
+
+#[test]
+fn a_missing_database_says_how_to_make_it() {
+    let error = failure(&format!("postgres://pm:{}@127.0.0.1:{}/nowhere", password(), server().port));
+    assert!(matches!(error, DbError::DatabaseMissing { .. }), "{error:?}");
+    assert!(error.to_string().contains("createdb"), "{error}");
+}
+
+#[test]
+fn a_search_path_without_a_schema_is_refused() {
+    let url = format!("postgres://pm:{}@127.0.0.1:{}/pm?search_path=missing", password(), server().port);
+    let error = failure(&url);
+    assert!(matches!(error, DbError::SearchPath { .. }), "{error:?}");
+}
+
+#[test]
+fn the_password_property_is_used() {
+    let mut config = config(&format!("postgres://pm@127.0.0.1:{}/pm", server().port));
+    config.postgres.password = Some(Secret(PASSWORD.to_owned()));
+    Db::check(&config).unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn an_unknown_tls_mode_lists_the_known_ones() {
+    let error = failure("postgres://pm@127.0.0.1/pm?sslmode=maybe");
+    assert!(error.to_string().contains("verify-full"), "{error}");
+}
+
+/// Whether the connection of this URL is encrypted.
+fn encrypted(url: &str) -> Result<bool, DbError> {
+    let db = Db::open(&config(url))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    const ASK: &str = "SELECT CASE WHEN ssl THEN 1 ELSE 0 END FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    runtime.block_on(db.read(|c| Ok(c.query(ASK, &[])?[0].int(0)? == 1)))
+}
+
+#[test]
+fn each_sslmode_does_what_libpq_does() {
+    let server = server();
+    let (authority, stranger) = (server.authority.display(), server.stranger.display());
+    let schema = server.schema();
+    let schema = schema.split_once("search_path=").expect("a schema").1;
+    let url = |user: &str, host: &str, tls: &str| {
+        format!("postgres://{user}@{host}:{}/postgres?search_path={schema}&{tls}", server.port)
+    };
+    let known = |mode: &str| format!("sslmode={mode}&sslrootcert={authority}");
+    let unknown = |mode: &str| format!("sslmode={mode}&sslrootcert={stranger}");
+    for (user, host, tls, expected) in [
+        ("postgres", "127.0.0.1", "x".replace('x', "sslmode=prefer"), Some(true)),
+        ("postgres", "127.0.0.1", "sslmode=disable".into(), Some(false)),
+        ("postgres", "127.0.0.1", "sslmode=allow".into(), Some(false)),
+        ("postgres", "127.0.0.1", "sslmode=require".into(), Some(true)),
+        ("tlsonly", "127.0.0.1", "sslmode=allow".into(), Some(true)),
+        ("tlsonly", "127.0.0.1", "sslmode=prefer".into(), Some(true)),
+        ("postgres", "localhost", known("verify-full"), Some(true)),
+        ("postgres", "127.0.0.1", known("verify-full"), None),
+        ("postgres", "127.0.0.1", known("verify-ca"), Some(true)),
+        ("postgres", "localhost", unknown("verify-full"), None),
+        ("postgres", "localhost", unknown("verify-ca"), None),
+        ("postgres", "127.0.0.1", known("require"), Some(true)),
+        ("postgres", "127.0.0.1", unknown("require"), None),
+        ("postgres", "127.0.0.1", unknown("prefer"), Some(true)),
+        ("postgres", "localhost", "sslmode=verify-full".into(), None),
+    ] {
+        match (encrypted(&url(user, host, &tls)), expected) {
+            (Ok(found), Some(wanted)) => assert_eq!(found, wanted, "{user} {host} {tls}"),
+            (Err(DbError::Tls { .. }), None) => {}
+            (other, _) => panic!("{user} {host} {tls}: {other:?}"),
+        }
+    }
+    let error = encrypted(&url("tlsonly", "127.0.0.1", "sslmode=disable"));
+    assert!(matches!(error, Err(DbError::Authentication { .. })), "{error:?}");
+}
+
+#[test]
+fn tls_that_is_demanded_of_a_server_without_is_an_error() {
+    let plain = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = plain.local_addr().expect("bound").port();
+    std::thread::spawn(move || {
+        for stream in plain.incoming().flatten() {
+            use std::io::{Read, Write};
+            let (mut stream, mut request) = (stream, [0; 8]);
+            let _ = stream.read_exact(&mut request).and_then(|()| stream.write_all(b"N"));
+        }
+    });
+    let error = failure(&format!("postgres://pm@127.0.0.1:{port}/x?sslmode=require"));
+    assert!(matches!(error, DbError::Tls { mode: "require", .. }), "{error:?}");
+}
+
+/// Ends every session of this schema's database user but the caller's, as an administrator or a failover does.
+const END_OTHERS: &str = "SELECT CAST(count(pg_terminate_backend(pid)) AS BIGINT) FROM pg_stat_activity \
+    WHERE application_name = $1 AND pid <> pg_backend_pid()";
+
+fn named(name: &str) -> Fresh {
+    let fresh = Fresh::new(Engine::Postgres);
+    let mut config = (*fresh.config).clone();
+    let url = config.postgres.url.as_ref().expect("a URL").0.clone();
+    config.postgres.url = Some(Secret(url));
+    fresh.write({
+        let name = name.to_owned();
+        move |c| {
+            c.query("SELECT set_config('application_name', $1, false)", &[name.as_str().into()]).map(drop)
+        }
+    });
+    fresh
+}
+
+#[test]
+fn a_session_that_was_ended_is_made_anew() {
+    let name = format!("ended-{}", std::process::id());
+    let db = named(&name);
+    let gone = db.read(move |c| c.query(END_OTHERS, &[name.as_str().into()]));
+    assert_eq!(gone[0].int(0).expect("a number"), 1);
+    db.write(|c| clock::bump_catalog(c));
+    assert_eq!(db.read(|c| clock::get(c)).catalog, 1);
+}
+
+#[test]
+fn a_session_lost_inside_a_write_commits_nothing() {
+    let db = named("unused");
+    let other = Arc::new(db.db.clone());
+    let answer = db.try_write(move |c| {
+        clock::bump_catalog(c)?;
+        let pid = c.query("SELECT pg_backend_pid()", &[])?[0].int(0)?;
+        let other = Arc::clone(&other);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            const END: &str = "SELECT CAST(count(pg_terminate_backend(CAST($1 AS INT))) AS BIGINT)";
+            runtime.block_on(other.read(move |c| c.query(END, &[pid.into()]))).expect("a superuser");
+        })
+        .join()
+        .expect("no panic");
+        clock::bump_catalog(c)
+    });
+    assert!(matches!(answer, Err(DbError::Lost(_))), "{answer:?}");
+    assert_eq!(db.read(|c| clock::get(c)).catalog, 0);
+    db.write(|c| clock::bump_catalog(c));
+}
+
+#[test]
+fn colliding_transactions_are_tried_again() {
+    let db = Fresh::new(Engine::Postgres);
+    db.write(|c| {
+        rstudio_pm::db::ids::reserve(c, rstudio_pm::db::ids::Sequence::File, 1)?;
+        Ok(())
+    });
+    // A bulk chunk and a write that take the same two rows in opposite order: one of them is a deadlock's victim.
+    let take = |first: &'static str, second: &'static str| {
+        move |c: &mut dyn rstudio_pm::db::Conn| {
+            for name in [first, second] {
+                c.execute("UPDATE sequence SET next = next + 1 WHERE name = $1", &[name.into()])?;
+                std::thread::sleep(std::time::Duration::from_millis(150));
+            }
+            Ok(())
+        }
+    };
+    let (a, b) = db.block(async {
+        tokio::join!(db.db.bulk(take("file", "release")), db.db.write(take("release", "file")))
+    });
+    a.expect("tried again");
+    b.expect("tried again");
+    let next = |name: &'static str| {
+        db.read(move |c| c.query("SELECT next FROM sequence WHERE name = $1", &[name.into()]))[0]
+            .int(0)
+            .expect("a number")
+    };
+    assert_eq!((next("file"), next("release")), (4, 3), "each counted once");
+}

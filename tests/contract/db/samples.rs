@@ -1,0 +1,106 @@
+//! Changes and publishes to test with.
+
+use rstudio_pm::db::clock::{Publish, Published};
+use rstudio_pm::db::import::{self, Introduced, Target};
+use rstudio_pm::db::tx::TxKind;
+use rstudio_pm::db::{Conn, DbError, clock, life, tree};
+use rstudio_pm::model::change::{Change, Counts, LifeKey, LifeState, NewFile, NewRelease};
+use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
+use rstudio_pm::model::language::Language;
+use rstudio_pm::model::time::{SECOND, Timestamp};
+
+/// CRAN's tree.
+pub(crate) const CRAN: TreeId = TreeId(1);
+/// 2024-01-01.
+pub(crate) const NEW_YEAR: Timestamp = Timestamp(1_704_067_200 * SECOND);
+
+/// A release that nobody saw before.
+pub(crate) fn release(package: &str, version: &str) -> NewRelease {
+    let file = NewFile {
+        name: format!("{package}_{version}.tar.gz"),
+        locator: format!("{package}_{version}.tar.gz"),
+        size: Some(1000),
+        md5: Some("00ff".repeat(8).parse().expect("a digest")),
+        sha256: None,
+        stored: false,
+    };
+    NewRelease {
+        package: package.into(),
+        version: version.into(),
+        revision: 0,
+        published_at: Some(NEW_YEAR),
+        stanza: Some(format!("Package: {package}\nVersion: {version}\n").into_bytes()),
+        description: None,
+        readme: None,
+        file,
+    }
+}
+
+/// Its change.
+pub(crate) fn introduce(package: &str, version: &str, state: LifeState) -> Change {
+    Change::Introduce { release: release(package, version), state, path: String::new() }
+}
+
+/// Where to write them.
+pub(crate) fn target(tree: TreeId, pending: Seq) -> Target {
+    Target { tree, pending, origin: SourceId::CRAN, language: Language::R }
+}
+
+/// A publish of trees.
+pub(crate) fn publish_of(trees: &[TreeId], now: Timestamp) -> Publish {
+    Publish {
+        now,
+        source: Some(SourceId::CRAN),
+        repo: None,
+        kind: TxKind::Sync,
+        started_at: now,
+        published_from: None,
+        published_to: None,
+        counts: Counts { added: 1, ..Counts::default() },
+        actor: "test".into(),
+        comment: String::new(),
+        trees: trees.to_vec(),
+        repo_steps: Vec::new(),
+    }
+}
+
+/// Begin, apply, publish.
+pub(crate) fn change(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    now: Timestamp,
+    changes: &[Change],
+) -> Result<(Vec<Introduced>, Published), DbError> {
+    let pending = tree::begin(c, tree, 7)?;
+    let introduced = import::apply(c, &target(tree, pending), changes)?;
+    Ok((introduced, clock::publish(c, &publish_of(&[tree], now))?))
+}
+
+/// The open lives of a package, as a plan would close them.
+pub(crate) fn keys(c: &mut dyn Conn, tree: TreeId, seq: Seq, package: &str) -> Result<Vec<LifeKey>, DbError> {
+    let mut keys = Vec::new();
+    life::current(c, tree, seq, &mut |row| {
+        if row.name == package {
+            keys.push(row.key);
+        }
+        Ok(())
+    })?;
+    keys.sort_by_key(|k| (k.state, k.from_seq));
+    Ok(keys)
+}
+
+/// Everything a step answers, as text to compare.
+pub(crate) fn answers(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<String, DbError> {
+    let mut text = String::new();
+    for l in life::listed(c, tree, seq)? {
+        text +=
+            &format!("listed {} {} {} {}\n", l.name, l.path, l.release, String::from_utf8_lossy(&l.stanza));
+    }
+    for a in life::archived(c, tree, seq)? {
+        text += &format!("archived {} {} {:?} {:?}\n", a.name, a.file, a.size, a.published_at);
+    }
+    for n in life::names(c, tree, seq)? {
+        text += &format!("{n:?} {:?}\n", life::package_detail(c, tree, seq, &n.name)?);
+    }
+    Ok(text)
+}

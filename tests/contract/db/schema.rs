@@ -1,0 +1,102 @@
+//! Migrations: pairs that make the same tables, and programs that meet a schema not theirs.
+
+use std::collections::BTreeMap;
+
+use rstudio_pm::db::migrate::MIGRATIONS;
+use rstudio_pm::db::{Db, DbError};
+
+use crate::support::db::{Engine, Fresh};
+
+both! {
+    a_schema_from_a_newer_program_is_refused
+    a_newer_schema_that_only_adds_is_accepted
+    opening_again_changes_nothing
+    check_reports_without_changing
+}
+
+type Columns = BTreeMap<String, Vec<String>>;
+
+fn columns(db: &Fresh) -> Columns {
+    const SQLITE: &str = "SELECT m.name, t.name || CASE WHEN t.\"notnull\" = 1 OR t.pk > 0 THEN ' NOT NULL' ELSE '' END \
+        || CASE t.type WHEN 'INTEGER' THEN ' BIGINT' WHEN 'BLOB' THEN ' BYTEA' ELSE ' ' || t.type END \
+        FROM sqlite_master m JOIN pragma_table_info(m.name) t WHERE m.type = 'table' ORDER BY m.name, t.cid";
+    const POSTGRES: &str = "SELECT CAST(table_name AS TEXT), column_name || CASE is_nullable WHEN 'NO' THEN ' NOT NULL' ELSE '' END \
+        || ' ' || upper(data_type) FROM information_schema.columns WHERE table_schema = current_schema() \
+        ORDER BY table_name, ordinal_position";
+    let sql = if db.engine == Engine::Sqlite { SQLITE } else { POSTGRES };
+    let mut columns = Columns::new();
+    for mut row in db.read(move |c| c.query(sql, &[])) {
+        columns.entry(row.text(0).expect("a name")).or_default().push(row.text(1).expect("a column"));
+    }
+    columns
+}
+
+#[test]
+fn both_databases_have_the_same_tables_and_columns() {
+    let (sqlite, postgres) = (columns(&Fresh::new(Engine::Sqlite)), columns(&Fresh::new(Engine::Postgres)));
+    assert!(sqlite.len() >= 20 && sqlite.contains_key("life"), "{:?}", sqlite.keys());
+    assert_eq!(sqlite.keys().collect::<Vec<_>>(), postgres.keys().collect::<Vec<_>>());
+    for (table, columns) in &sqlite {
+        assert_eq!(columns, &postgres[table], "{table}");
+    }
+}
+
+#[test]
+fn migrations_are_numbered_from_one_and_each_is_a_pair() {
+    for (number, migration) in (1..).zip(MIGRATIONS) {
+        assert_eq!(migration.number, number, "{}", migration.name);
+        assert!(!migration.sqlite.is_empty() && !migration.postgres.is_empty());
+    }
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/db/migrations");
+    let files: Vec<_> =
+        std::fs::read_dir(folder).expect("migrations").flatten().map(|f| f.file_name()).collect();
+    assert_eq!(files.len(), 2 * MIGRATIONS.len(), "{files:?}");
+    for m in MIGRATIONS {
+        for engine in ["sqlite", "postgres"] {
+            let name = format!("{:04}_{}.{engine}.sql", m.number, m.name);
+            assert!(files.iter().any(|f| *f == *name), "{name}");
+        }
+    }
+}
+
+fn newer(db: &Fresh, expand_only: i64) {
+    const NEWER: &str = "INSERT INTO migration (number, name, at, expand_only, version) \
+        VALUES (900, 'future', 0, CAST($1 AS BIGINT), '9.8.7')";
+    db.write(move |c| c.execute(NEWER, &[expand_only.into()]));
+    db.db.close();
+}
+
+fn a_schema_from_a_newer_program_is_refused(db: &mut Fresh) {
+    newer(db, 0);
+    for answer in [Db::open(&db.config).map(|_| String::new()), Db::check(&db.config)] {
+        let error = answer.expect_err("too new");
+        assert!(matches!(error, DbError::TooNew { found: 900, .. }), "{error:?}");
+        assert!(error.to_string().contains("made by version 9.8.7"), "{error}");
+    }
+}
+
+fn a_newer_schema_that_only_adds_is_accepted(db: &mut Fresh) {
+    newer(db, 1);
+    db.reopen();
+    db.read(|c| rstudio_pm::db::clock::get(c));
+}
+
+fn opening_again_changes_nothing(db: &mut Fresh) {
+    let before = columns(db);
+    db.reopen();
+    assert_eq!(columns(db), before);
+    let rows = db.read(|c| c.query("SELECT number FROM migration", &[]));
+    assert_eq!(rows.len(), MIGRATIONS.len());
+}
+
+fn check_reports_without_changing(db: &mut Fresh) {
+    let line = Db::check(&db.config).expect("it can be used while it is used");
+    assert!(line.contains("schema 1"), "{line}");
+    db.db.close();
+    assert!(Db::check(&db.config).expect("it can be used").contains("schema 1"));
+    let dir = tempfile::tempdir().expect("a directory");
+    let blank = crate::support::db::config(db.engine, dir.path());
+    let line = Db::check(&blank).expect("it could be made");
+    assert!(line.contains("at the first start"), "{line}");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 0, "nothing was made");
+}

@@ -1,0 +1,184 @@
+//! One SQL text for both databases: every statement in the room's noun files keeps to what both mean the same by.
+
+use std::path::Path;
+
+/// Files that may say what only one database understands.
+const DRIVERS: [&str; 4] = ["sqlite.rs", "postgres.rs", "pgconnect.rs", "checkpoint.rs"];
+
+/// String literals of Rust source, with `\`-continued lines joined.
+fn literals(source: &str) -> Vec<String> {
+    let code: String =
+        source.lines().filter(|l| !l.trim_start().starts_with("//")).map(|l| format!("{l}\n")).collect();
+    let mut found = Vec::new();
+    let mut chars = code.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\'' && chars.peek() == Some(&'"') {
+            chars.next();
+        }
+        if c != '"' {
+            continue;
+        }
+        let mut text = String::new();
+        while let Some(c) = chars.next() {
+            match c {
+                '"' => break,
+                '\\' => match chars.next() {
+                    Some('\n') => while chars.next_if(|c| c.is_whitespace()).is_some() {},
+                    Some(other) => text.push(other),
+                    None => {}
+                },
+                other => text.push(other),
+            }
+        }
+        found.push(text);
+    }
+    found
+}
+
+fn is_sql(text: &str) -> bool {
+    let verbs =
+        ["SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM ", "WITH ", "WHERE ", "AND ", "ORDER BY "];
+    verbs.iter().any(|verb| text.starts_with(verb))
+}
+
+/// What is wrong with a statement, or with the end of one that a macro puts together.
+fn complaint(sql: &str) -> Option<String> {
+    let whole = !["WHERE ", "AND ", "ORDER BY "].iter().any(|verb| sql.starts_with(verb));
+    let mut highest = if whole { Some(0) } else { None };
+    for (place, _) in sql.match_indices('$') {
+        let digits: String = sql[place + 1..].chars().take_while(char::is_ascii_digit).collect();
+        // A macro's own variable is no placeholder.
+        let Ok(number) = digits.parse::<u32>() else { continue };
+        let known = highest.unwrap_or(number - 1);
+        if number > known + 1 {
+            return Some(format!(
+                "${number} comes before ${}: SQLite numbers them by first appearance",
+                known + 1
+            ));
+        }
+        highest = Some(known.max(number));
+    }
+    let lower = sql.to_lowercase();
+    for word in [
+        "greatest(",
+        "least(",
+        "ilike",
+        "any(",
+        "::",
+        "insert or",
+        "replace into",
+        "is not distinct",
+        "is distinct",
+        "nulls first",
+        "nulls last",
+        " true",
+        " false",
+        "boolean",
+        "now()",
+        "datetime(",
+        "random()",
+        "json",
+        "rowid",
+        "autoincrement",
+        "limit -1",
+        "glob ",
+        "strftime",
+        "generate_series",
+        "to_timestamp",
+        "unnest",
+        "length(",
+        "ifnull(",
+        "nvl(",
+        "concat(",
+        "$$",
+    ] {
+        if lower.contains(word) {
+            return Some(format!("'{word}' does not mean the same on both"));
+        }
+    }
+    for function in ["max(", "min("] {
+        for (place, _) in lower.match_indices(function) {
+            let mut depth = 0;
+            for c in lower[place + function.len() - 1..].chars() {
+                match c {
+                    '(' => depth += 1,
+                    ')' => depth -= 1,
+                    ',' if depth == 1 => {
+                        return Some(format!("{function}) of two is SQLite's alone: use CASE"));
+                    }
+                    _ => {}
+                }
+                if depth == 0 {
+                    break;
+                }
+            }
+        }
+    }
+    for (place, _) in lower.match_indices(" like ") {
+        if !lower[place..].contains("escape") {
+            return Some("LIKE needs ESCAPE".into());
+        }
+    }
+    for (place, _) in lower.match_indices(" is null") {
+        if lower[..place].ends_with(|c: char| c.is_ascii_digit()) && lower[..place].contains('$') {
+            return Some("a parameter tested for NULL needs CAST".into());
+        }
+    }
+    // A comparison as a result column is a boolean on one and an integer on the other.
+    if let Some(columns) = lower.strip_prefix("select ").and_then(|rest| rest.split(" from ").next())
+        && !columns.contains("case ")
+        && !columns.contains('(')
+        && columns.contains(['=', '<', '>'])
+    {
+        return Some("a comparison as a column".into());
+    }
+    None
+}
+
+#[test]
+fn every_statement_means_the_same_on_both_databases() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/db");
+    let (mut count, mut complaints) = (0, Vec::new());
+    for entry in std::fs::read_dir(folder).expect("the room").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.ends_with(".rs") || DRIVERS.contains(&name.as_str()) {
+            continue;
+        }
+        for sql in
+            literals(&std::fs::read_to_string(entry.path()).expect("a file")).iter().filter(|t| is_sql(t))
+        {
+            count += 1;
+            complaints.extend(complaint(sql).map(|why| format!("{name}: {why}: {sql}")));
+        }
+    }
+    assert!(count > 80, "only {count} statements were found: the scanner is blind");
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn the_scanner_sees_what_it_should() {
+    for bad in [
+        "SELECT $2, $1",
+        "SELECT a FROM t WHERE b = $1 AND c = $3",
+        "SELECT max(a, b) FROM t",
+        "UPDATE t SET a = min(a, (SELECT 1))",
+        "SELECT a FROM t WHERE b LIKE $1",
+        "SELECT a FROM t WHERE $1 IS NULL OR a = $1",
+        "SELECT a = 1 FROM t",
+        "SELECT a FROM t WHERE a = ANY($1)",
+        "SELECT a::TEXT FROM t",
+        "INSERT OR REPLACE INTO t (a) VALUES ($1)",
+        "SELECT a FROM t ORDER BY a NULLS LAST",
+    ] {
+        assert!(complaint(bad).is_some(), "{bad}");
+    }
+    for good in [
+        "SELECT coalesce(max(seq), 0) + 1 FROM t WHERE a = $1 AND b = $1 AND c = $2",
+        "AND a = $4 LIMIT $5",
+        "SELECT a FROM t WHERE b LIKE $1 ESCAPE '\\'",
+    ] {
+        assert_eq!(complaint(good), None, "{good}");
+    }
+    let source = "f(\"SELECT a, \\\n        b FROM t\"); g('\"'); h(\"UPDATE t\")";
+    assert_eq!(literals(source), ["SELECT a, b FROM t", "UPDATE t"]);
+}

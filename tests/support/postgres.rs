@@ -1,0 +1,231 @@
+//! A real PostgreSQL server, shared by every test process of this target directory.
+//!
+//! The first to need it starts it; a watchdog beside it ends it and removes its files when no test process has held
+//! its `users` lock for half a minute. It listens on a Unix socket and, with and without TLS, on a loopback port.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// The server.
+pub(crate) struct Server {
+    /// Directory of the Unix socket.
+    pub(crate) socket: PathBuf,
+    /// Loopback port.
+    pub(crate) port: u16,
+    /// Certificate of the authority that signed the server's certificate, which names `localhost`.
+    pub(crate) authority: PathBuf,
+    /// Certificate of another authority.
+    pub(crate) stranger: PathBuf,
+    _using: File,
+}
+
+/// Roles: `postgres` (superuser, no password), `pm` (password `s3cret:@`, with or without TLS), `tlsonly` (no
+/// password, TLS only).
+pub(crate) const PASSWORD: &str = "s3cret:@";
+
+static SERVER: OnceLock<Server> = OnceLock::new();
+
+/// The running server. Panics with what to install when there is no PostgreSQL.
+pub(crate) fn server() -> &'static Server {
+    SERVER.get_or_init(start)
+}
+
+impl Server {
+    /// A new, empty schema of its own and the URL that leads to it.
+    pub(crate) fn schema(&self) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("t{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        self.sql(&format!("DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name}"));
+        let socket = self.socket.display().to_string().replace('/', "%2F");
+        format!("postgres://postgres@{socket}:{}/postgres?search_path={name}", self.port)
+    }
+
+    /// Runs statements as superuser.
+    pub(crate) fn sql(&self, sql: &str) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut config = tokio_postgres::Config::new();
+            config.host_path(&self.socket).port(self.port).user("postgres").dbname("postgres");
+            let (client, connection) =
+                config.connect(tokio_postgres::NoTls).await.expect("the server answers");
+            tokio::spawn(connection);
+            client.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        });
+    }
+}
+
+/// Runs the cluster's own programs: PostgreSQL refuses to run as root.
+fn as_owner(program: &str) -> Command {
+    if !nix::unistd::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let owner = owner().expect("root has another user for PostgreSQL");
+    let mut command = Command::new("setpriv");
+    command.args([
+        &format!("--reuid={}", owner.0),
+        &format!("--regid={}", owner.1),
+        "--clear-groups",
+        program,
+    ]);
+    command
+}
+
+fn owner() -> Option<(u32, u32)> {
+    let user =
+        ["postgres", "nobody"].iter().find_map(|name| nix::unistd::User::from_name(name).ok().flatten())?;
+    nix::unistd::geteuid().is_root().then_some((user.uid.as_raw(), user.gid.as_raw()))
+}
+
+fn own(path: &Path) {
+    if let Some((user, group)) = owner() {
+        chown(path, Some(user), Some(group)).expect("root may give files away");
+    }
+}
+
+fn start() -> Server {
+    // A socket's path may have 107 bytes, so the home is a short name in /tmp for each target directory.
+    let target = fs::metadata(env!("CARGO_TARGET_TMPDIR")).expect("the target directory");
+    let home = PathBuf::from(format!("/tmp/rspm-test-pg-{:x}-{:x}", target.dev(), target.ino()));
+    fs::create_dir_all(&home).expect("/tmp can be written");
+    own(&home);
+    let using = File::create(home.with_extension("users")).expect("/tmp can be written");
+    // Waits while the watchdog is ending a server.
+    using.lock_shared().expect("a lock");
+    let starting = File::create(home.with_extension("start")).expect("/tmp can be written");
+    starting.lock().expect("a lock");
+    let port = fs::read_to_string(home.join("ready")).ok().and_then(|text| text.trim().parse().ok());
+    let alive =
+        |port: u16| std::os::unix::net::UnixStream::connect(home.join(format!(".s.PGSQL.{port}"))).is_ok();
+    let port = match port {
+        Some(port) if alive(port) => port,
+        _ => launch(&home),
+    };
+    drop(starting);
+    let (authority, stranger) = (home.join("authority.crt"), home.join("stranger.crt"));
+    Server { socket: home, port, authority, stranger, _using: using }
+}
+
+fn launch(home: &Path) -> u16 {
+    for entry in fs::read_dir(home).expect("it was made").flatten() {
+        let path = entry.path();
+        let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+    }
+    let data = home.join("data");
+    let made = as_owner("initdb")
+        .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
+        .arg(&data)
+        .current_dir("/")
+        .output()
+        .unwrap_or_else(|e| {
+            panic!("initdb cannot be run ({e}): install postgresql and put its bin into PATH")
+        });
+    assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+    certificates(home, &data);
+    let rules = "local all all trust\n\
+        hostssl all tlsonly 127.0.0.1/32 trust\nhostssl all tlsonly ::1/128 trust\n\
+        host all pm 127.0.0.1/32 scram-sha-256\nhost all pm ::1/128 scram-sha-256\n\
+        host all postgres 127.0.0.1/32 trust\nhost all postgres ::1/128 trust\n";
+    fs::write(data.join("pg_hba.conf"), rules).expect("the data directory can be written");
+    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+    let log = File::create(home.join("log")).expect("the home can be written");
+    // One connection for each reader and writer of each test under way.
+    let settings = [
+        format!("port={port}"),
+        format!("unix_socket_directories={}", home.display()),
+        "listen_addresses=localhost".into(),
+        "fsync=off".into(),
+        "full_page_writes=off".into(),
+        "max_connections=300".into(),
+        "max_wal_size=4GB".into(),
+        "ssl=on".into(),
+    ];
+    let mut server = as_owner("postgres");
+    server.arg("-D").arg(&data).args(settings.iter().flat_map(|s| ["-c", s.as_str()]));
+    let mut server = detached(server.current_dir("/").stdin(Stdio::null()))
+        .stdout(log.try_clone().expect("a file"))
+        .stderr(log)
+        .spawn()
+        .expect("postgres lies beside initdb");
+    let socket = home.join(format!(".s.PGSQL.{port}"));
+    let begun = Instant::now();
+    while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+        let log = || fs::read_to_string(home.join("log")).unwrap_or_default();
+        assert!(server.try_wait().expect("our child").is_none(), "PostgreSQL ended: {}", log());
+        assert!(begun.elapsed() < Duration::from_secs(60), "PostgreSQL does not answer: {}", log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    watch(home, server.id());
+    let (authority, stranger) = (home.join("authority.crt"), home.join("stranger.crt"));
+    let using = File::open(home.join("log")).expect("just made");
+    let ready = Server { socket: home.to_owned(), port, authority, stranger, _using: using };
+    // A socket that accepts may still say "the database system is starting up".
+    let begun = Instant::now();
+    while as_owner("pg_isready")
+        .arg("-q")
+        .arg("-h")
+        .arg(home)
+        .args(["-p", &port.to_string()])
+        .current_dir("/")
+        .status()
+        .is_ok_and(|s| !s.success())
+    {
+        assert!(begun.elapsed() < Duration::from_secs(60), "PostgreSQL is not ready");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    ready.sql(&format!("CREATE ROLE pm LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE tlsonly LOGIN SUPERUSER"));
+    ready.sql("CREATE DATABASE pm OWNER pm");
+    fs::write(home.join("ready"), port.to_string()).expect("the home can be written");
+    port
+}
+
+fn detached(command: &mut Command) -> &mut Command {
+    use std::os::unix::process::CommandExt;
+    // A group of its own, so that Ctrl-C on one test run does not end the server under another.
+    command.process_group(0)
+}
+
+/// Ends the server when nobody used it for half a minute.
+fn watch(home: &Path, pid: u32) {
+    const SCRIPT: &str = "idle=0
+        while kill -0 $1 2>/dev/null; do
+            sleep 5
+            if flock -n -x $2.users true; then idle=$((idle + 1)); else idle=0; fi
+            if [ $idle -ge 6 ]; then
+                flock -n -x $2.users sh -c 'rm -f $1/ready; kill -INT $0; while kill -0 $0 2>/dev/null; do sleep 0.1; done; rm -rf $1/data' $1 $2 && exit
+                idle=0
+            fi
+        done";
+    let mut watchdog = Command::new("sh");
+    watchdog.args(["-c", SCRIPT, "watchdog", &pid.to_string()]).arg(home).current_dir("/");
+    detached(watchdog.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())).spawn().expect("sh");
+}
+
+fn certificates(home: &Path, data: &Path) {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    let authority = |name: &str| {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        fs::write(home.join(format!("{name}.crt")), certificate.pem()).expect("the home can be written");
+        Issuer::new(params, key)
+    };
+    let issuer = authority("authority");
+    authority("stranger");
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+    fs::write(data.join("server.crt"), certificate.pem()).expect("the data directory can be written");
+    let file = data.join("server.key");
+    fs::write(&file, key.serialize_pem()).expect("the data directory can be written");
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("our file");
+    own(&file);
+    own(&data.join("server.crt"));
+}

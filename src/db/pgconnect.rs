@@ -113,12 +113,12 @@ fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
             _ => super::postgres::map(target, error),
         };
     }
-    let text = error.to_string();
-    if text.contains("TLS") {
-        let reason = std::error::Error::source(&error).map_or(text, ToString::to_string);
+    // The driver tells these apart in words only: the kind in its own text, the rest in its source's.
+    let reason = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    if error.to_string().contains("TLS") {
         return DbError::Tls { host, port, mode: target.ssl_mode.as_str(), reason };
     }
-    if text.contains("password") || text.contains("authentication") {
+    if reason.contains("password") || error.to_string().contains("authentication") {
         let user = target.user.clone();
         return DbError::Authentication { host, port, user, source: error.into() };
     }

@@ -95,7 +95,9 @@ impl PgSession {
         match work(c) {
             Ok(()) => {}
             Err(error) => {
-                c.rollback();
+                if !c.rollback() {
+                    self.connection = None;
+                }
                 let again = matches!(&error, DbError::Driver { source, .. } if retryable(source.as_ref()))
                     || (kind == Kind::Read && matches!(error, DbError::Lost(_)));
                 return if again { Ok(None) } else { Err(error) };
@@ -159,13 +161,9 @@ impl PgConn {
         self.runtime.block_on(self.client.batch_execute(sql)).map_err(|e| map(&self.target, e))
     }
 
-    fn rollback(&mut self) {
-        if self.control("ROLLBACK").is_err() {
-            // Without its end the transaction would go on under the next one: lose the connection instead.
-            self.runtime.block_on(async {
-                let _ = self.client.cancel_token().cancel_query(tokio_postgres::NoTls).await;
-            });
-        }
+    /// False when the transaction may still be open: then the connection must go with it.
+    fn rollback(&mut self) -> bool {
+        self.control("ROLLBACK").is_ok()
     }
 
     /// Begins and returns the number by which the server will remember a write.
@@ -190,6 +188,7 @@ impl PgConn {
         match migrate::run(self) {
             Ok(()) => self.control("COMMIT"),
             Err(error) => {
+                // The session is dropped with the error, and the transaction with it.
                 self.rollback();
                 Err(error)
             }

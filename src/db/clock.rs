@@ -75,6 +75,12 @@ pub fn get(c: &mut dyn Conn) -> Result<ClockRow, DbError> {
     Ok(ClockRow { tx: TxId(row.int(0)?), at: row.time(1)?, catalog: row.int(2)? })
 }
 
+/// Locks out every other publisher until the end of this write: call it first where what is published depends on
+/// rows read before.
+pub fn lock(c: &mut dyn Conn) -> Result<(), DbError> {
+    c.execute("UPDATE clock SET catalog = catalog WHERE id = 1", &[]).map(drop)
+}
+
 /// Publishes: takes the next transaction id and an instant after every earlier one, moves each tree's head to its
 /// pending step, writes each repository's new list. Call it last in its closure: it locks out other publishers.
 ///

@@ -151,7 +151,12 @@ impl Repo {
         if point.open || made.stored.load(Ordering::Relaxed) {
             return Ok(made);
         }
-        // Rendered while its point was open, and closed since.
+        // Made while its point was open, and closed since.
+        if *document == Document::Packages {
+            self.document_boxed(point, Document::PackagesGz).await?;
+            made.stored.store(true, Ordering::Relaxed);
+            return Ok(made);
+        }
         let encoded = Encoded { content: made.encoded.content, bytes: made.encoded.bytes.clone() };
         let kept = Arc::new(self.keep(key, encoded).await?);
         forms.insert(key.to_owned(), kept.clone());
@@ -164,7 +169,7 @@ impl Repo {
             let gz = self.document_boxed(point, Document::PackagesGz).await?;
             let packed = Encoded { content: gz.content, bytes: gz.bytes };
             let encoded = off_thread(move || render::gunzip(&packed)).await?;
-            return Ok(Arc::new(Held { encoded, stored: AtomicBool::new(true) }));
+            return Ok(Arc::new(Held { encoded, stored: AtomicBool::new(!point.open) }));
         }
         if let Some(encoded) = self.stored(key).await? {
             return Ok(Arc::new(Held { encoded, stored: AtomicBool::new(true) }));

@@ -9,6 +9,7 @@ pub mod gc;
 pub mod index;
 pub mod info;
 mod learn;
+mod nightly;
 mod owner;
 mod point;
 mod render;
@@ -24,8 +25,8 @@ use crate::state::State;
 #[derive(Clone)]
 pub struct Repo {
     state: Arc<State>,
-    /// One closing of a day at a time.
-    closing: Arc<tokio::sync::Mutex<()>>,
+    /// One closing of a day at a time, and when one failed last.
+    closing: Arc<tokio::sync::Mutex<Option<crate::model::time::Timestamp>>>,
     indexes: Arc<index::Cache>,
     uploads: Arc<edit::Uploads>,
     located: Arc<file::Cache>,

@@ -3,11 +3,11 @@
 use super::{Repo, RepoError, find};
 use crate::catalog::resolve::resolve;
 use crate::catalog::{Catalog, Repository};
-use crate::db::{self, DbError};
+use crate::db;
 use crate::model::ids::RepoId;
 use crate::model::point::{Point, PointTree};
 use crate::model::snapshot::Snapshot;
-use crate::model::time::Timestamp;
+use crate::model::time::{SECOND, Timestamp};
 
 impl Repo {
     /// The point a snapshot of a repository means now. No SQL, except by the first that asks for a finished day:
@@ -22,7 +22,7 @@ impl Repo {
         match to_close(&catalog, find::repo(&catalog, repo)?, &point, snapshot, now) {
             None => Ok(point),
             Some(end) => {
-                self.close_day(end).await?;
+                self.close_day(end).await;
                 resolve_in(&self.state.catalog.get(), repo, snapshot, now)
             }
         }
@@ -46,31 +46,33 @@ impl Repo {
     }
 
     /// Closes the days that are over: for the job that runs at 00:00:05 UTC.
-    pub async fn close_finished_days(&self) -> Result<(), RepoError> {
-        let start_of_today = (self.state.clock)().day().start();
-        if self.state.catalog.get().is_closed(start_of_today) {
-            return Ok(());
-        }
-        self.close_day(start_of_today).await
+    pub async fn close_finished_days(&self) {
+        self.close_day((self.state.clock)().day().start()).await;
     }
 
-    /// Closes everything before `end`, once: those that come meanwhile wait and find it closed.
-    async fn close_day(&self, end: Timestamp) -> Result<(), RepoError> {
-        let _turn = self.closing.lock().await;
-        if self.state.catalog.get().is_closed(end) {
-            return Ok(());
+    /// Closes everything before `end`, once: those that come meanwhile wait and find it closed. When it cannot be
+    /// closed the point stays open, which is slower for clients and never wrong.
+    async fn close_day(&self, end: Timestamp) {
+        let mut failed = self.closing.lock().await;
+        let now = (self.state.clock)();
+        let soon = failed.is_some_and(|at| now.0.saturating_sub(at.0) < RETRY);
+        if soon || self.state.catalog.get().is_closed(end) {
+            return;
         }
-        match self.state.db.write(move |c| db::clock::close_day(c, end)).await {
-            Ok(_) => self.state.catalog.refresh(&self.state.db).await?,
-            // A clock far ahead of the database's cannot close a day; the point stays open, nothing is wrong with it.
-            Err(DbError::ClockAhead { now, database }) => {
-                tracing::warn!(%now, %database, "a day was not closed: this host's clock is far ahead of the database's");
-            }
-            Err(error) => return Err(error.into()),
+        let closed = self.state.db.write(move |c| db::clock::close_day(c, end)).await;
+        let seen = match closed {
+            Ok(_) => self.state.catalog.refresh(&self.state.db).await,
+            Err(error) => Err(error),
+        };
+        *failed = seen.is_err().then_some(now);
+        if let Err(error) = seen {
+            tracing::warn!(%error, "the days before {end} could not be closed; their snapshots stay open");
         }
-        Ok(())
     }
 }
+
+/// Between two tries to close a day, in microseconds.
+const RETRY: i64 = 60 * SECOND;
 
 /// The instant to close up to before the point is final, when its days are over.
 fn to_close(

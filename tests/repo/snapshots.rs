@@ -108,13 +108,20 @@ async fn today_is_open_and_follows_latest() {
 async fn a_document_made_while_its_day_was_open_is_stored_once_it_is_closed() {
     let world = team().await;
     world.add("team", "alpha", "1.0").await;
-    let open = forms(&world, "2024-03-01").await;
+    let asked = [Document::Packages, Document::PackagesRds];
+    for document in asked.clone() {
+        index(&world, "all", "2024-03-01", document).await;
+    }
     world.noon("2024-03-02");
-    same(&open, &forms(&world, "2024-03-01").await);
+    for document in asked.clone() {
+        index(&world, "all", "2024-03-01", document).await;
+    }
     let world = world.restarted().await;
     let closed = point(&world, "all", "2024-03-01").await;
     assert!(!closed.open);
-    assert!(world.repo.document_content(&closed, &Document::PackagesRds).await.expect("no error").is_some());
+    for document in asked {
+        assert!(world.repo.document_content(&closed, &document).await.expect("no error").is_some());
+    }
 }
 
 #[tokio::test]
@@ -224,4 +231,19 @@ async fn empty_forms_are_valid_for_platforms_nothing_serves() {
     let table =
         rstudio_pm::r::rds::packages::read_packages_matrix(rds.bytes.as_ref(), limits).expect("a matrix");
     assert!(table.is_empty() && table.fields().any(|field| field == "Package"));
+}
+
+#[tokio::test]
+async fn the_night_makes_the_indexes_of_yesterday() {
+    let world = team().await;
+    world.repository("empty", &[]).await;
+    world.add("team", "alpha", "1.0").await;
+    world.noon("2024-03-02");
+    world.repo.night().await;
+    let world = world.restarted().await;
+    let yesterday = point(&world, "all", "2024-03-01").await;
+    assert!(!yesterday.open);
+    for document in [Document::PackagesGz, Document::PackagesRds, Document::ArchiveRds] {
+        assert!(world.repo.document_content(&yesterday, &document).await.expect("no error").is_some());
+    }
 }

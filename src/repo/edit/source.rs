@@ -71,6 +71,7 @@ impl Repo {
         }
         let now = (self.state.clock)();
         let deleted = self.state.db.write(move |c| {
+            db::clock::lock(c)?;
             let mut users = Vec::new();
             for repo in db::repo::list(c)? {
                 if db::repo::subscriptions(c, repo.id)?.iter().any(|entry| entry.source == source.id) {

@@ -98,6 +98,8 @@ impl Repo {
         let mut publish = publish(TxKind::Subscribe, now, Counts::default(), actor);
         publish.repo = Some(repo);
         let changed = self.state.db.write(move |c| {
+            // Two lists made from the same one would lose a subscription.
+            db::clock::lock(c)?;
             let list: Vec<SourceId> =
                 db::repo::subscriptions(c, repo)?.into_iter().map(|entry| entry.source).collect();
             let new = match change(&list) {

@@ -1,0 +1,69 @@
+//! What a repository does by itself: clean up at start, and after midnight close the day, make its indexes before
+//! anyone asks for them, and clean up again.
+
+use std::time::Duration;
+
+use super::Repo;
+use super::index::Document;
+use crate::catalog::resolve::Unresolved;
+use crate::model::snapshot::Snapshot;
+use crate::model::time::{SECOND, Timestamp};
+use crate::repo::RepoError;
+
+/// After midnight UTC, in microseconds: what was begun before it has its time by then.
+const AFTER_MIDNIGHT: i64 = 5 * SECOND;
+/// The longest sleep: a clock that was set is noticed.
+const NAP: Duration = Duration::from_secs(600);
+
+/// What clients ask a dated snapshot for.
+const ASKED: [Document; 3] = [Document::PackagesRds, Document::PackagesGz, Document::ArchiveRds];
+
+impl Repo {
+    /// Runs until the task is dropped. Failures are logged and tried again the next night.
+    pub async fn run_nightly(&self) {
+        if let Err(error) = self.sweep().await {
+            tracing::warn!(%error, "the clean-up at start failed");
+        }
+        let mut done = (self.state.clock)().day();
+        loop {
+            let now = (self.state.clock)();
+            let due = Timestamp(done.end().0 + AFTER_MIDNIGHT);
+            if now < due {
+                let micros = u64::try_from(due.0 - now.0).unwrap_or(0);
+                tokio::time::sleep(Duration::from_micros(micros).min(NAP)).await;
+                continue;
+            }
+            done = now.day();
+            self.night().await;
+        }
+    }
+
+    /// What is done once a night.
+    pub async fn night(&self) {
+        self.close_finished_days().await;
+        let yesterday = Timestamp((self.state.clock)().day().start().0 - 1).day();
+        let names: Vec<String> =
+            self.state.catalog.get().repos.iter().map(|repo| repo.name.to_string()).collect();
+        for name in names {
+            match self.make_ready(&name, Snapshot::Date(yesterday)).await {
+                Ok(()) | Err(RepoError::NotFound(_)) => {}
+                // Nothing was published yet.
+                Err(RepoError::Unresolved(Unresolved::Empty | Unresolved::BeforeHistory { .. })) => {}
+                Err(error) => {
+                    tracing::warn!(repo = name, %error, "the indexes of {yesterday} could not be made")
+                }
+            }
+        }
+        if let Err(error) = self.sweep().await {
+            tracing::warn!(%error, "the nightly clean-up failed");
+        }
+    }
+
+    async fn make_ready(&self, repo: &str, snapshot: Snapshot) -> Result<(), RepoError> {
+        let point = self.point(repo, snapshot).await?;
+        for document in ASKED {
+            self.document(&point, &document).await?;
+        }
+        Ok(())
+    }
+}

@@ -7,5 +7,6 @@ mod contract;
 mod daemon;
 mod r;
 mod repo;
+mod security;
 mod support;
 mod sync;

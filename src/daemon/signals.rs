@@ -4,29 +4,46 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::http::Control;
 
-/// Returns when the process shall stop. Handles the other signals meanwhile, and afterwards only the impatient.
-pub(super) async fn until_stop(control: &Control) {
-    let mut term = on(SignalKind::terminate());
-    let mut int = on(SignalKind::interrupt());
-    let mut hup = on(SignalKind::hangup());
-    let mut usr1 = on(SignalKind::user_defined1());
-    loop {
-        tokio::select! {
-            _ = term.recv() => break,
-            _ = int.recv() => break,
-            () = control.stop.notified() => break,
-            _ = hup.recv() => reopen(control).await,
-            _ = usr1.recv() => reopen(control).await,
+/// The signals of the process; they are caught from the moment this is made.
+pub(super) struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+    usr1: Signal,
+}
+
+impl Signals {
+    /// Begins to catch them. Inside the runtime.
+    pub(super) fn catch() -> Signals {
+        Signals {
+            term: on(SignalKind::terminate()),
+            int: on(SignalKind::interrupt()),
+            hup: on(SignalKind::hangup()),
+            usr1: on(SignalKind::user_defined1()),
         }
     }
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
+
+    /// Returns when the process shall stop. Handles the other signals meanwhile, and afterwards only the impatient.
+    pub(super) async fn until_stop(self, control: &Control) {
+        let Signals { mut term, mut int, mut hup, mut usr1 } = self;
+        loop {
+            tokio::select! {
+                _ = term.recv() => break,
+                _ = int.recv() => break,
+                () = control.stop.notified() => break,
+                _ = hup.recv() => reopen(control).await,
+                _ = usr1.recv() => reopen(control).await,
+            }
         }
-        tracing::warn!("told to stop again: ending at once");
-        std::process::exit(1);
-    });
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            tracing::warn!("told to stop again: ending at once");
+            std::process::exit(1);
+        });
+    }
 }
 
 fn on(kind: SignalKind) -> Signal {

@@ -13,7 +13,7 @@ use sd_notify::NotifyState;
 use tokio::sync::Notify;
 
 use super::logging::Logs;
-use super::signals;
+use super::signals::Signals;
 use super::sockets::{self, SocketError, Sockets};
 use crate::catalog::Live;
 use crate::config::{Config, Loaded};
@@ -133,6 +133,7 @@ async fn open(config: Arc<Config>, db: Db, logs: &Logs) -> Result<Arc<App>, Star
 
 /// Accepts until a signal or a command asks to stop; returns when everything is closed.
 async fn serve(app: Arc<App>, sockets: Sockets, tls: Option<Tls>, house: House, began: SystemTime) {
+    let signals = Signals::catch();
     let mut urls = Vec::new();
     for socket in sockets.http {
         let listener = adopt(socket, "http", &mut urls);
@@ -162,7 +163,7 @@ async fn serve(app: Arc<App>, sockets: Sockets, tls: Option<Tls>, house: House, 
         let sync = app.sync.clone();
         async move { sync.run_schedules().await }
     });
-    signals::until_stop(&app.control).await;
+    signals.until_stop(&app.control).await;
 
     notify(&[NotifyState::Stopping, NotifyState::Status("Finishing requests")]);
     tracing::info!("stopping: {} requests under way", house.drain().requests());

@@ -1,5 +1,8 @@
 //! The daemon as a process: start, answers, check-config, signals, stop.
 
 mod check;
+mod conditional;
+mod repository;
 mod start;
 mod stop;
+mod tls;

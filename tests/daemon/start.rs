@@ -138,8 +138,11 @@ fn every_answer_carries_the_common_headers() {
         assert_eq!(answer.header("strict-transport-security"), None, "never over plain HTTP: {path}");
         assert!(answer.header("date").is_some(), "{path}");
     }
-    let sniffing = Builder::default().gcfg("[Server]\nContentTypeSniffing = true").start();
-    assert_eq!(sniffing.get("/").header("x-content-type-options"), None);
+    let by_file = Builder::default().gcfg("[Server]\nContentTypeSniffing = true");
+    let by_environment = Builder::default().env("PACKAGEMANAGER_SERVER_CONTENTTYPESNIFFING", "true");
+    for sniffing in [by_file, by_environment] {
+        assert_eq!(sniffing.start().get("/").header("x-content-type-options"), None);
+    }
 }
 
 #[test]

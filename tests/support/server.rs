@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::http::{self, Answer};
+use super::tarball::Tarball;
 
 /// Longest wait for a start or a stop.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -156,6 +157,31 @@ impl Server {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let target = format!("/__api__/admin/v1{path}");
         http::admin(&self.admin_socket(), method, &target, body.as_bytes())
+    }
+
+    /// Makes a repository that subscribes to a local source of the same name, and adds packages to it.
+    pub(crate) fn local_repository(&self, name: &str, packages: &[Tarball]) {
+        let json = |method, path: &str, body| {
+            let answer = self.admin(method, path, &body);
+            assert!(answer.status < 300, "{method} {path}: {} {}", answer.status, answer.text());
+            answer.json()
+        };
+        json("POST", "/sources", serde_json::json!({ "name": name }));
+        json("POST", "/repos", serde_json::json!({ "name": name }));
+        json("POST", &format!("/repos/{name}/sources"), serde_json::json!({ "source": name }));
+        for package in packages {
+            self.add(name, package);
+        }
+    }
+
+    /// Adds one package to a local source.
+    pub(crate) fn add(&self, source: &str, package: &Tarball) {
+        let target = format!("/__api__/admin/v1/uploads?file={}", package.file());
+        let upload = http::admin(&self.admin_socket(), "POST", &target, &package.bytes());
+        assert_eq!(upload.status, 201, "{}", upload.text());
+        let body = serde_json::json!({ "uploads": [upload.json()["id"]] });
+        let added = self.admin("POST", &format!("/sources/{source}/packages"), &body);
+        assert_eq!(added.status, 200, "{}", added.text());
     }
 
     /// The directory that holds everything of this server.

@@ -1,0 +1,135 @@
+//! HEAD, conditions and ranges on every kind of resource.
+
+use crate::support::http::{self, Answer};
+use crate::support::server::Server;
+use crate::support::tarball::Tarball;
+
+const INDEX: &str = "/team/latest/src/contrib/PACKAGES";
+const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+const FUTURE: &str = "Fri, 06 Nov 2099 08:49:37 GMT";
+const RESOURCES: [&str; 7] = [
+    INDEX,
+    "/team/latest/src/contrib/PACKAGES.gz",
+    "/team/latest/src/contrib/PACKAGES.rds",
+    "/team/latest/src/contrib/Meta/archive.rds",
+    "/team/latest/bin/windows/contrib/4.5/PACKAGES.gz",
+    "/team/latest/src/contrib/alpha_1.1.tar.gz",
+    "/team/latest/src/contrib/Archive/alpha/alpha_1.0.tar.gz",
+];
+
+fn server() -> Server {
+    let server = Server::start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0"), Tarball::new("alpha", "1.1")]);
+    server
+}
+
+fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    http::request(method, &server.url(path), headers, b"")
+}
+
+#[test]
+fn head_is_get_without_the_body() {
+    let server = server();
+    for path in RESOURCES.into_iter().chain([
+        "/",
+        "/__ping__",
+        "/__api__/status",
+        "/team/latest/src/contrib/x_1.tar.gz",
+    ]) {
+        let (get, head) = (server.get(path), ask(&server, "HEAD", path, &[]));
+        let fixed = |answer: &Answer| {
+            let volatile = ["date", "request-id"];
+            let mut headers: Vec<_> =
+                answer.headers.iter().filter(|(n, _)| !volatile.contains(&n.as_str())).cloned().collect();
+            headers.sort();
+            (answer.status, headers)
+        };
+        assert_eq!(fixed(&get), fixed(&head), "{path}");
+    }
+}
+
+#[test]
+fn the_condition_matrix_holds_for_every_resource() {
+    let server = server();
+    for path in RESOURCES {
+        let first = server.get(path);
+        let tag = first.header("etag").expect("an ETag").to_owned();
+        let modified = first.header("last-modified").map(ToOwned::to_owned);
+        let weak = format!("W/{}", tag.trim_start_matches("W/"));
+        let among = format!("\"other\", {weak}");
+        let strong_match = if tag.starts_with("W/") { 412 } else { 200 };
+        let dated = |with, without| if modified.is_some() { with } else { without };
+        let mut cases: Vec<(&[(&str, &str)], u16)> = vec![
+            (&[], 200),
+            (&[("If-None-Match", "\"other\"")], 200),
+            (&[("If-None-Match", "*")], 304),
+            (&[("If-Modified-Since", OLD)], 200),
+            (&[("If-Modified-Since", FUTURE)], dated(304, 200)),
+            (&[("If-Unmodified-Since", OLD)], dated(412, 200)),
+            (&[("If-Unmodified-Since", FUTURE)], 200),
+            (&[("If-Match", "*")], 200),
+            (&[("If-Match", "\"other\"")], 412),
+            (&[("If-None-Match", "\"other\""), ("If-Modified-Since", FUTURE)], 200),
+        ];
+        let (same, weakly, listed, strong) = (
+            [("If-None-Match", tag.as_str())],
+            [("If-None-Match", weak.as_str())],
+            [("If-None-Match", among.as_str())],
+            [("If-Match", tag.as_str())],
+        );
+        cases.extend([(&same[..], 304), (&weakly[..], 304), (&listed[..], 304), (&strong[..], strong_match)]);
+        for method in ["GET", "HEAD"] {
+            for (headers, status) in &cases {
+                let answer = ask(&server, method, path, headers);
+                assert_eq!(answer.status, *status, "{method} {path} {headers:?}");
+                assert_eq!(answer.header("etag"), Some(tag.as_str()), "{method} {path} {headers:?}");
+                if answer.status == 304 {
+                    assert!(
+                        answer.header("cache-control").is_some() && answer.header("content-type").is_none()
+                    );
+                    assert_eq!(answer.header("x-repository-type"), Some("RSPM"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn ranges_are_served_where_the_bytes_are_stable() {
+    let server = server();
+    for path in [INDEX, "/team/latest/src/contrib/alpha_1.1.tar.gz"] {
+        let whole = server.get(path);
+        let size = whole.body.len();
+        let tag = whole.header("etag").expect("an ETag").to_owned();
+        let last = size - 1;
+        let cases = [
+            ("bytes=0-9".to_owned(), 0..10),
+            (format!("bytes=5-{last}"), 5..size),
+            (format!("bytes={last}-"), last..size),
+            ("bytes=-7".to_owned(), size - 7..size),
+            (format!("bytes=3-{}", size + 100), 3..size),
+        ];
+        for (range, expected) in cases {
+            for more in [&[][..], &[("If-Range", tag.as_str())][..]] {
+                let headers = [&[("Range", range.as_str())][..], more].concat();
+                let part = ask(&server, "GET", path, &headers);
+                assert_eq!(part.status, 206, "{path} {headers:?}");
+                assert_eq!(part.body, whole.body[expected.clone()], "{path} {headers:?}");
+                let content_range = format!("bytes {}-{}/{size}", expected.start, expected.end - 1);
+                assert_eq!(part.header("content-range"), Some(content_range.as_str()));
+            }
+            let stale = ask(&server, "GET", path, &[("Range", &range), ("If-Range", "\"other\"")]);
+            assert_eq!((stale.status, stale.body.len()), (200, size), "a stale If-Range gives the whole");
+        }
+        let beyond = format!("bytes={size}-");
+        let refused = ask(&server, "GET", path, &[("Range", &beyond)]);
+        assert_eq!(refused.status, 416);
+        assert_eq!(refused.header("content-range"), Some(format!("bytes */{size}").as_str()));
+        for odd in ["bytes=0-1,3-4", "bytes=x", "lines=1-2"] {
+            assert_eq!(ask(&server, "GET", path, &[("Range", odd)]).status, 200, "{odd}");
+        }
+        assert_eq!(ask(&server, "HEAD", path, &[("Range", "bytes=0-9")]).status, 200);
+    }
+    let gz = ask(&server, "GET", "/team/latest/src/contrib/PACKAGES.gz", &[("Range", "bytes=0-9")]);
+    assert_eq!(gz.status, 200, "a compressed index has no ranges: its bytes may differ for the same content");
+}

@@ -1,0 +1,131 @@
+//! Malformed requests: smuggling, headers without end, bodies nobody asked for, methods nobody offers.
+
+use std::io::{Read, Write};
+
+use crate::support::http;
+use crate::support::server::Server;
+
+#[test]
+fn other_methods_are_refused_with_what_is_allowed() {
+    let server = Server::start();
+    for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get", "X"] {
+        for path in
+            ["/", "/__ping__", "/team/latest/src/contrib/PACKAGES", "/__api__/repos", "/__api__/status"]
+        {
+            let answer = http::request(method, &server.url(path), &[], b"");
+            assert_eq!(answer.status, 405, "{method} {path}");
+            assert_eq!(answer.header("allow"), Some("GET, HEAD"), "{method} {path}");
+        }
+    }
+    let answer = http::raw(server.host(), b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n");
+    assert!((400..500).contains(&answer.status), "CONNECT: {}", answer.status);
+}
+
+/// Counts the answers on a connection that sent `bytes`.
+fn answers(server: &Server, bytes: &[u8]) -> Vec<u16> {
+    let mut wire = http::connect(server.host());
+    wire.set_read_timeout(Some(std::time::Duration::from_millis(400))).expect("a time-out");
+    // The server may close before it has read everything.
+    let _ = wire.write_all(bytes);
+    let mut statuses = Vec::new();
+    while let Ok(answer) = http::try_read(&mut wire, "GET") {
+        statuses.push(answer.status);
+    }
+    statuses
+}
+
+#[test]
+fn a_request_that_two_parsers_could_read_differently_is_one_answer_or_none() {
+    let server = Server::start();
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
+    let heads = [
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Content-Length: 5, 6\r\n",
+        "Content-Length: +5\r\n",
+        "Content-Length: -1\r\n",
+        "Content-Length: 0x5\r\n",
+        "Content-Length: 5 5\r\n",
+        "Content-Length: 99999999999999999999999\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding : chunked\r\n",
+        "Transfer-Encoding: identity, chunked, identity\r\n",
+        " Transfer-Encoding: chunked\r\n",
+        "X: 1\r\n Transfer-Encoding: chunked\r\n",
+        "Content-Length : 5\r\n",
+        "X\rY: 1\r\n",
+        "X\0Y: 1\r\n",
+        "X: a\0b\r\n",
+        ": nameless\r\n",
+        "no colon\r\n",
+        "Host: again\r\n\tfolded: 1\r\n",
+    ];
+    let mut asked = 0;
+    for head in heads {
+        for method in ["GET", "POST"] {
+            for path in ["/__ping__", "/team/latest/src/contrib/PACKAGES", "/__api__/repos"] {
+                for body in ["0\r\n\r\n", "5\r\nabcde\r\n0\r\n\r\n", ""] {
+                    let bytes = format!("{method} {path} HTTP/1.1\r\nHost: h\r\n{head}\r\n{body}{smuggled}");
+                    let statuses = answers(&server, bytes.as_bytes());
+                    assert!(statuses.len() <= 1, "{bytes:?}: {statuses:?}");
+                    assert!(statuses.iter().all(|s| (200..500).contains(s)), "{bytes:?}: {statuses:?}");
+                    asked += 1;
+                }
+            }
+        }
+    }
+    assert!(asked >= 300);
+    assert_eq!(server.get("/__ping__").status, 200, "the server lives");
+}
+
+#[test]
+fn what_is_not_http_1_is_refused() {
+    let server = Server::start();
+    for bytes in [
+        &b"GET /__ping__\r\n\r\n"[..],
+        b"GET  /__ping__ HTTP/1.1\r\n\r\n",
+        b"GET /__ping__ HTTP/1.2\r\nHost: h\r\n\r\n",
+        b"GET /__ping__ HTTP/2.0\r\nHost: h\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /\xff HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"G\xffT / HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"\0\0\0\0\r\n\r\n",
+    ] {
+        let statuses = answers(&server, bytes);
+        assert!(
+            statuses.iter().all(|s| (400..=505).contains(s)) && statuses.len() <= 1,
+            "{bytes:?}: {statuses:?}"
+        );
+    }
+    assert_eq!(server.get("/__ping__").status, 200, "the server lives");
+}
+
+#[test]
+fn heads_have_a_limit() {
+    let server = Server::start();
+    let many = "X: y\r\n".repeat(200);
+    let long = format!("X: {}\r\n", "y".repeat(200_000));
+    for head in [many, long] {
+        let answer = http::raw(server.host(), format!("GET / HTTP/1.1\r\nHost: h\r\n{head}\r\n").as_bytes());
+        assert_eq!(answer.status, 431);
+    }
+}
+
+#[test]
+fn bodies_have_a_limit_before_they_are_read() {
+    let server = Server::start();
+    // To the public: a body of any announced size is not read.
+    let mut wire = http::connect(server.host());
+    let head = b"GET /__ping__ HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000000\r\n\r\n";
+    wire.write_all(head).expect("sent");
+    assert_eq!(http::read(&mut wire, "GET").status, 200);
+    let mut rest = Vec::new();
+    let closed = wire.read_to_end(&mut rest);
+    assert!(closed.is_err() || rest.is_empty(), "the connection ends instead of waiting for it");
+    // To the administrator: JSON of more than a megabyte is refused unread.
+    let mut wire = std::os::unix::net::UnixStream::connect(server.admin_socket()).expect("connected");
+    let head = "POST /__api__/admin/v1/repos HTTP/1.1\r\nHost: h\r\nContent-Length: 2000000\r\n\r\n";
+    wire.write_all(head.as_bytes()).expect("sent");
+    assert_eq!(http::read(&mut wire, "POST").status, 413);
+}

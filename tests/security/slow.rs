@@ -1,0 +1,212 @@
+//! Connections that only cost: who sends nothing, little, or reads nothing is let go, and others are served meanwhile.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use rstudio_pm::http::body::Body;
+use rstudio_pm::http::listener::Answer;
+use rstudio_pm::http::tls::Tls;
+use rstudio_pm::http::{House, Limits, Peer};
+
+/// Answers `/endless` with bytes for ever, everything else with one.
+#[derive(Clone)]
+struct Simple;
+
+impl Answer for Simple {
+    async fn answer(&self, _: Peer, request: Request<Incoming>) -> Response<Body> {
+        Response::new(match request.uri().path() {
+            "/endless" => {
+                let piece = Bytes::from(vec![0; 64 << 10]);
+                Body::stream(futures_util::stream::repeat_with(move || Ok(piece.clone())).boxed(), None)
+            }
+            "/broken" => {
+                let pieces = [Ok(Bytes::from_static(b"half")), Err("the upstream died".into())];
+                Body::stream(futures_util::stream::iter(pieces).boxed(), Some(8))
+            }
+            _ => Body::full("x"),
+        })
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        head: Duration::from_millis(400),
+        handshake: Duration::from_millis(400),
+        stall: Duration::from_millis(400),
+        ..Limits::default()
+    }
+}
+
+/// A house on a port of its own, in a runtime that lives as long as the value.
+struct Running {
+    address: SocketAddr,
+    house: House,
+    runtime: tokio::runtime::Runtime,
+}
+
+fn run(limits: Limits, tls: Option<&Tls>) -> Running {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let house = House::new(limits);
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
+    let address = listener.local_addr().expect("bound");
+    runtime.spawn(house.clone().serve_tcp(listener, tls.map(Tls::acceptor), Simple));
+    Running { address, house, runtime }
+}
+
+impl Running {
+    fn connect(&self) -> TcpStream {
+        let wire = TcpStream::connect(self.address).expect("connected");
+        wire.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
+        wire
+    }
+
+    fn works(&self) {
+        let mut wire = self.connect();
+        wire.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").expect("sent");
+        let mut text = String::new();
+        wire.read_to_string(&mut text).expect("an answer");
+        assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
+    }
+}
+
+/// How long until the server closes.
+fn closes(mut wire: TcpStream) -> Duration {
+    let began = Instant::now();
+    let mut bytes = [0; 4096];
+    loop {
+        match wire.read(&mut bytes) {
+            Ok(0) => return began.elapsed(),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return began.elapsed(),
+            Err(error) => panic!("still open after {:?}: {error}", began.elapsed()),
+        }
+    }
+}
+
+#[test]
+fn who_sends_nothing_half_a_head_or_half_a_preface_is_let_go() {
+    let running = run(limits(), None);
+    let first_words: [&[u8]; 5] = [
+        b"",
+        b"GET / HT",
+        b"GET / HTTP/1.1\r\nHost: h\r\n",
+        b"PRI * HT",
+        b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+    ];
+    for bytes in first_words {
+        let mut wire = running.connect();
+        wire.write_all(bytes).expect("sent");
+        let took = closes(wire);
+        assert!(took >= Duration::from_millis(300), "{took:?} is too impatient: {bytes:?}");
+        assert!(took < Duration::from_secs(5), "{took:?}: {bytes:?}");
+    }
+}
+
+#[test]
+fn a_head_that_comes_byte_by_byte_does_not_reset_the_clock() {
+    let running = run(limits(), None);
+    let wire = running.connect();
+    let mut writer = wire.try_clone().expect("a second handle");
+    let dripping = std::thread::spawn(move || {
+        for byte in b"GET / HTTP/1.1\r\nX: ".iter().chain(std::iter::repeat(&b'a')).take(200) {
+            if writer.write_all(&[*byte]).is_err() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(40));
+        }
+        false
+    });
+    assert!(closes(wire) < Duration::from_secs(5));
+    assert!(dripping.join().expect("no panic"), "it was cut off");
+}
+
+#[test]
+fn a_client_that_stops_reading_is_let_go() {
+    let running = run(limits(), None);
+    let mut wire = running.connect();
+    wire.write_all(b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while running.house.drain().requests() == 0 {
+        assert!(Instant::now() < deadline, "the request began");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    while running.house.drain().requests() > 0 {
+        assert!(Instant::now() < deadline, "the stalled answer is still held");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    running.works();
+}
+
+#[test]
+fn a_half_open_tls_handshake_is_let_go_and_others_are_served_meanwhile() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let (certificate, key) = (dir.path().join("c"), dir.path().join("k"));
+    std::fs::write(&certificate, signed.cert.pem()).expect("written");
+    std::fs::write(&key, signed.signing_key.serialize_pem()).expect("written");
+    let tls = Tls::open(&certificate, &key, rstudio_pm::config::MinimumTls::Tls12).expect("a pair");
+    let running = run(limits(), Some(&tls));
+    let mut silent = running.connect();
+    silent.write_all(b"\x16\x03\x01\x02\x00").expect("sent");
+    assert!(closes(silent) < Duration::from_secs(5));
+    let mut junk = running.connect();
+    junk.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
+    assert!(closes(junk) < Duration::from_secs(5), "plain HTTP at the TLS port");
+}
+
+#[test]
+fn beyond_the_connection_limit_clients_wait_and_are_served_when_others_leave() {
+    let running = run(Limits { connections: 4, ..limits() }, None);
+    let idle: Vec<_> = (0..4).map(|_| running.connect()).collect();
+    let began = Instant::now();
+    running.works();
+    assert!(began.elapsed() >= Duration::from_millis(200), "there was no place at first");
+    drop(idle);
+}
+
+#[test]
+fn a_thousand_idle_connections_do_not_keep_a_new_client_waiting() {
+    let running = run(Limits { head: Duration::from_secs(30), ..limits() }, None);
+    let idle: Vec<_> = (0..1000).map(|_| running.connect()).collect();
+    let began = Instant::now();
+    running.works();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    drop(idle);
+}
+
+#[test]
+fn an_answer_that_breaks_is_never_taken_for_whole() {
+    let running = run(limits(), None);
+    let mut wire = running.connect();
+    wire.write_all(b"GET /broken HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
+    let mut bytes = Vec::new();
+    let _ = wire.read_to_end(&mut bytes);
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.contains("content-length: 8") && text.ends_with("half"), "cut after what there was: {text}");
+}
+
+#[test]
+fn a_stop_cuts_what_does_not_end_and_says_so() {
+    let running = run(
+        Limits {
+            drain: Duration::from_millis(300),
+            linger: Duration::from_millis(50),
+            stall: Duration::from_secs(60),
+            ..limits()
+        },
+        None,
+    );
+    let mut wire = running.connect();
+    wire.write_all(b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
+    while running.house.drain().requests() == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let whole = running.runtime.block_on(running.house.drain().stop(running.house.limits()));
+    assert!(!whole, "an endless answer was still under way");
+}

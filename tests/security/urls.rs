@@ -1,0 +1,199 @@
+//! Tens of thousands of hostile addresses: each gets 4xx, none reaches a file, none breaks the server.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::TcpStream;
+
+use crate::support::http;
+use crate::support::server::Server;
+use crate::support::tarball::Tarball;
+
+/// Written into files that no address may ever show.
+const CANARY: &str = "canary-3b1f0e6a";
+
+const PREFIXES: [&str; 12] = [
+    "",
+    "/",
+    "/team",
+    "/team/latest",
+    "/team/latest/src/contrib",
+    "/team/latest/src/contrib/Archive",
+    "/team/latest/src/contrib/Archive/alpha",
+    "/team/latest/src/contrib/Meta",
+    "/team/latest/bin/windows/contrib/4.5",
+    "/__api__",
+    "/__api__/repos/team/packages",
+    "/%2F%2F",
+];
+
+const CLIMBS: [&str; 32] = [
+    "../",
+    "..%2f",
+    "..%2F",
+    "%2e%2e/",
+    "%2e%2e%2f",
+    "%2E%2E%2F",
+    ".%2e/",
+    "%2e./",
+    "..%5c",
+    "..\\",
+    "%2e%2e%5c",
+    "..%255c",
+    "..%252f",
+    "%252e%252e%252f",
+    "%252e%252e/",
+    "%c0%ae%c0%ae/",
+    "%c0%ae%c0%ae%c0%af",
+    "..%c0%af",
+    "%e0%80%ae%e0%80%ae/",
+    "..;/",
+    "....//",
+    "..../",
+    ".../",
+    "..//",
+    "//",
+    "/./",
+    "%2f",
+    "%00/",
+    "..%00/",
+    "..%0d/",
+    "%uff0e%uff0e/",
+    "%ef%bc%8e%ef%bc%8e/",
+];
+
+fn targets(canary: &str) -> Vec<String> {
+    let files = [
+        "etc/passwd",
+        canary.trim_start_matches('/'),
+        "rstudio-pm.gcfg",
+        "data/db",
+        "run/rstudio-pm.sock",
+        "proc/self/environ",
+        "canary%00.tar.gz",
+    ];
+    let mut targets = Vec::new();
+    for prefix in PREFIXES {
+        for climb in CLIMBS {
+            for depth in 1..=9 {
+                for file in files {
+                    let path = format!("{prefix}/{}{file}", climb.repeat(depth));
+                    // The redundant slash of an empty prefix is a case of its own.
+                    targets.push(path);
+                }
+            }
+        }
+    }
+    targets
+}
+
+/// Sends many requests on one connection at a time, as a scanner does.
+fn sweep(host: &str, targets: &[String], mut look: impl FnMut(&str, &http::Answer)) {
+    let mut wire: Option<TcpStream> = None;
+    for target in targets {
+        let connection = wire.get_or_insert_with(|| http::connect(host));
+        let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+        connection.write_all(request.as_bytes()).expect("sent");
+        let answer = http::read(connection, "GET");
+        if answer.header("connection") == Some("close")
+            || answer.status == 400 && answer.header("server").is_none()
+        {
+            wire = None;
+        }
+        look(target, &answer);
+    }
+}
+
+fn server() -> Server {
+    let server = Server::start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0"), Tarball::new("alpha", "1.1")]);
+    server
+}
+
+#[test]
+fn no_hostile_address_reaches_a_file() {
+    let server = server();
+    let canary = server.dir().join("canary.txt");
+    std::fs::write(&canary, CANARY).expect("written");
+    std::fs::write(server.dir().join("data/canary.txt"), CANARY).expect("written");
+    let targets = targets(&canary.display().to_string());
+    assert!(targets.len() >= 20_000, "{}", targets.len());
+    let mut statuses = BTreeMap::new();
+    sweep(server.host(), &targets, |target, answer| {
+        *statuses.entry(answer.status).or_insert(0) += 1;
+        assert!((400..500).contains(&answer.status), "{target}: {}", answer.status);
+        let text = answer.text();
+        assert!(
+            !text.contains(CANARY) && !text.contains("root:x:") && !text.contains("[Server]"),
+            "{target}: {text}"
+        );
+    });
+    assert!(statuses.keys().all(|status| [400, 404].contains(status)), "{statuses:?}");
+    assert_eq!(server.get("/team/latest/src/contrib/PACKAGES").status, 200, "the server lives");
+}
+
+#[test]
+fn line_ends_in_an_address_inject_nothing() {
+    let server = server();
+    let breaks = [
+        "%0d%0a",
+        "%0a",
+        "%0d",
+        "%0D%0A",
+        "%e5%98%8a%e5%98%8d",
+        "%c2%85",
+        "%e2%80%a8",
+        "%u000a",
+        "\t",
+        "%09",
+        "%0b",
+        "%0c",
+    ];
+    let places = [
+        "/{}X-Evil:%201",
+        "/team{}X-Evil:1/latest",
+        "/team/latest{}X-Evil:1/src/contrib/PACKAGES",
+        "/team/latest/src/contrib/{}X-Evil:1",
+        "/team/latest/src/contrib/alpha{}X-Evil:1_1.1.tar.gz",
+        "/team/latest/src/contrib/Archive/{}X-Evil:1/alpha_1.0.tar.gz",
+        "/team/latest/src/contrib/PACKAGES?a={}X-Evil:1",
+        "/team/latest/src/contrib/PACKAGES?{}X-Evil:1=b",
+        "/__api__/repos/{}X-Evil:1",
+        "/__api__/repos?type={}X-Evil:1",
+        "/__api__/repos/team/packages?name={}X-Evil:1",
+        "/__api__/repos/team/packages/{}X-Evil:1",
+    ];
+    let doubled = breaks.map(|b| b.repeat(2));
+    let mut asked = 0;
+    for place in places {
+        for text in breaks.iter().map(|b| (*b).to_owned()).chain(doubled.clone()) {
+            let target = place.replace("{}", &text);
+            let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+            let answer = http::raw(server.host(), request.as_bytes());
+            assert_eq!(answer.header("x-evil"), None, "{target}");
+            let control = ["%0", "%c2%85", "\t", "%u"].iter().any(|c| text.to_lowercase().contains(c));
+            if control {
+                assert!((400..500).contains(&answer.status), "{target}: {}", answer.status);
+            } else {
+                // Line separators of Unicode are no line ends of HTTP: text that names nothing, or an unused query.
+                assert!(answer.status < 500, "{target}: {}", answer.status);
+            }
+            asked += 1;
+        }
+    }
+    assert!(asked > 250);
+}
+
+#[test]
+fn an_overlong_address_is_414_or_431_and_never_more() {
+    let server = server();
+    for (length, status) in [(3000, 404), (4200, 414), (20_000, 414), (60_000, 431), (200_000, 431)] {
+        let target = format!("/team/latest/src/contrib/{}", "a".repeat(length));
+        let answer = http::raw(
+            server.host(),
+            format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").as_bytes(),
+        );
+        assert_eq!(answer.status, status, "{length}");
+    }
+    let query = format!("/__ping__?{}", "a=b&".repeat(2000));
+    assert_eq!(server.get(&query).status, 414);
+}

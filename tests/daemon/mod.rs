@@ -5,4 +5,5 @@ mod conditional;
 mod repository;
 mod start;
 mod stop;
+mod systemd;
 mod tls;

@@ -25,8 +25,13 @@ impl Answer for Simple {
                 Body::stream(futures_util::stream::repeat_with(move || Ok(piece.clone())).boxed(), None)
             }
             "/broken" => {
-                let pieces = [Ok(Bytes::from_static(b"half")), Err("the upstream died".into())];
-                Body::stream(futures_util::stream::iter(pieces).boxed(), Some(8))
+                // The pause lets the half leave before the fault is known.
+                let fault = async {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    Err("the upstream died".into())
+                };
+                let half = futures_util::stream::iter([Ok(Bytes::from_static(b"half"))]);
+                Body::stream(half.chain(futures_util::stream::once(fault)).boxed(), Some(8))
             }
             _ => Body::full("x"),
         })

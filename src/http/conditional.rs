@@ -198,7 +198,9 @@ mod tests {
     const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
     const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
 
-    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+    type Fields<'a> = &'a [(&'static str, &'a str)];
+
+    fn headers(fields: Fields<'_>) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in fields {
             map.append(*name, value.parse().expect("a header value"));
@@ -209,7 +211,7 @@ mod tests {
     #[test]
     fn preconditions_follow_rfc_9110() {
         use Precondition::{Failed, NotModified, Proceed};
-        let cases: &[(&[(&'static str, &str)], &[u8], Precondition)] = &[
+        let cases: &[(Fields, &[u8], Precondition)] = &[
             (&[], STRONG, Proceed),
             (&[("if-none-match", "\"abc\"")], STRONG, NotModified),
             (&[("if-none-match", "W/\"abc\"")], STRONG, NotModified),

@@ -175,10 +175,10 @@ async fn answer_document(
         // The digest alone may be known although the bytes are not at hand: enough for a 304 without rendering.
         let card = match known.get() {
             Some(card) => Some(card),
-            None => match app.repo.document_content(point, document).await? {
-                Some(content) => Some(known.get_or_init(|| document_card(point, document, content))),
-                None => None,
-            },
+            None => {
+                let content = app.repo.document_content(point, document).await?;
+                content.map(|content| known.get_or_init(|| document_card(point, document, content)))
+            }
         };
         if let Some(response) = card.and_then(|card| refused(card, modified, parts)) {
             return Ok(response);

@@ -3,6 +3,7 @@
 mod blend;
 mod clean_up;
 mod edits;
+mod everywhere;
 mod packages;
 mod snapshots;
 

@@ -247,3 +247,48 @@ async fn the_night_makes_the_indexes_of_yesterday() {
         assert!(world.repo.document_content(&yesterday, &document).await.expect("no error").is_some());
     }
 }
+
+#[tokio::test]
+async fn older_steps_put_below_the_first_change_no_later_answer() {
+    let world = team().await;
+    world.add("team", "alpha", "1.0").await;
+    world.noon("2024-03-02");
+    world.add("team", "alpha", "1.1").await;
+    world.noon("2024-03-03");
+    let before = [forms(&world, "2024-03-01").await, forms(&world, "2024-03-02").await];
+    let closed = point(&world, "all", "2024-03-01").await.trees[0];
+
+    // A back-fill as the data model has it: step 0, a year earlier, lists what became 1.0 as it was.
+    let early = day("2023-03-01").start().0;
+    let written = world.state.db.write(move |c| {
+        let tree = closed.tree;
+        c.execute(
+            "INSERT INTO tx SELECT id + 1, at + 1, source_id, repo_id, kind, started_at, published_from, published_to, \
+             added, updated, archived, removed, actor, comment FROM tx WHERE id = (SELECT max(id) FROM tx)",
+            &[],
+        )?;
+        c.execute("UPDATE clock SET tx = tx + 1, at = at + 1, catalog = catalog + 1", &[])?;
+        c.execute(
+            "INSERT INTO step SELECT $1, 0, $2, max(id) FROM tx",
+            &[tree.into(), early.into()],
+        )?;
+        c.execute(
+            "INSERT INTO life (tree_id, state, package_id, path, from_seq, to_seq, release_id, variant, file_id, mark) \
+             SELECT tree_id, state, package_id, path, 0, 1, release_id, variant, file_id, mark FROM life \
+             WHERE tree_id = $1 AND from_seq = 1",
+            &[tree.into()],
+        )?;
+        c.execute("UPDATE tree SET first = 0 WHERE id = $1", &[tree.into()]).map(drop)
+    });
+    written.await.expect("a back-fill");
+    world.state.catalog.refresh(&world.state.db).await.expect("refreshed");
+
+    let answers = async |world: &World| {
+        same(&before[0], &forms(world, "2024-03-01").await);
+        same(&before[1], &forms(world, "2024-03-02").await);
+        assert_eq!(told(world, "all", "2023-06-01").await, "alpha 1.0");
+        assert!(world.repo.point("all", Snapshot::Date(day("2023-02-28"))).await.is_err());
+    };
+    answers(&world).await;
+    answers(&world.restarted().await).await;
+}

@@ -33,7 +33,8 @@ pub(crate) fn config(engine: Engine, dir: &std::path::Path) -> Arc<Config> {
     Config::example(dir, &settings(engine)).unwrap_or_else(|e| panic!("{e}")).config
 }
 
-fn settings(engine: Engine) -> String {
+/// Lines of gcfg for a database that nobody used yet.
+pub(crate) fn settings(engine: Engine) -> String {
     match engine {
         Engine::Sqlite => "[Database]\nProvider = sqlite\nConnectionTimeout = 5s\n".to_owned(),
         Engine::Postgres => format!(

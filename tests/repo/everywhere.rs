@@ -1,0 +1,163 @@
+//! The same story on every pair of stores: {SQLite, PostgreSQL} × {disk, S3}.
+
+use std::fmt::Write;
+
+use rstudio_pm::model::snapshot::Snapshot;
+use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::repo::RepoError;
+use rstudio_pm::repo::edit::{Added, OnExisting, Scope};
+use rstudio_pm::repo::file::FileBody;
+use rstudio_pm::repo::index::{Document, IndexForm};
+
+use super::{archived, index, point, told};
+use crate::support::tarball::Tarball;
+use crate::support::world::{Stores, World, actor, day};
+use crate::support::{db, s3};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bytes {
+    Disk,
+    S3,
+}
+
+macro_rules! stories {
+    ($($name:ident: $engine:ident, $bytes:ident;)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                if Bytes::$bytes == Bytes::S3 && s3::elsewhere() {
+                    return;
+                }
+                story(stores(db::Engine::$engine, Bytes::$bytes).await).await;
+            }
+        )*
+    };
+}
+
+stories! {
+    on_sqlite_and_disk: Sqlite, Disk;
+    on_sqlite_and_s3: Sqlite, S3;
+    on_postgres_and_disk: Postgres, Disk;
+    on_postgres_and_s3: Postgres, S3;
+}
+
+async fn stores(engine: db::Engine, bytes: Bytes) -> Stores {
+    let lines = tokio::task::spawn_blocking(move || {
+        let mut gcfg = db::settings(engine);
+        if bytes == Bytes::S3 {
+            let place = s3::bucket(s3::server());
+            write!(
+                gcfg,
+                "[Storage]\nDefault = s3\n[S3Storage]\nBucket = {}\nPrefix = {}\nRegion = us-east-1\nEndpoint = {}\nS3ForcePathStyle = true\n",
+                place.bucket,
+                place.prefix,
+                place.endpoint.expect("an endpoint")
+            )
+            .expect("a String takes every write");
+        }
+        gcfg
+    });
+    Stores { gcfg: lines.await.expect("no panic") }
+}
+
+async fn forms(world: &World, snapshot: &str) -> Vec<IndexForm> {
+    let mut forms = Vec::new();
+    for document in [Document::Packages, Document::PackagesGz, Document::PackagesRds, Document::ArchiveRds] {
+        forms.push(index(world, "all", snapshot, document).await);
+    }
+    forms
+}
+
+/// The bytes a client gets for a package's file.
+async fn fetched(world: &World, snapshot: &str, package: &str, version: &str) -> Option<Vec<u8>> {
+    let point = point(world, "all", snapshot).await;
+    let file = format!("{package}_{version}.tar.gz");
+    let located = world.repo.locate(&point, package, version, &file, false).await.ok()?;
+    let open = world.repo.open(&located, None).await.expect("stored bytes");
+    Some(match open.body {
+        FileBody::Memory(bytes) => bytes.to_vec(),
+        FileBody::Stream(mut stream) => {
+            use futures_util::StreamExt;
+            let mut whole = Vec::new();
+            while let Some(piece) = stream.next().await {
+                whole.extend_from_slice(&piece.expect("a piece"));
+            }
+            whole
+        }
+    })
+}
+
+async fn story(stores: Stores) {
+    let mut world = World::on(stores).await;
+    world.local("team").await;
+    world.local("outside").await;
+    world.repository("all", &["team", "outside"]).await;
+
+    // Added is seen at once; the earlier subscription wins everywhere.
+    world.add("team", "internalpkg", "1.0").await;
+    world.add("outside", "internalpkg", "99.0").await;
+    world.add("outside", "zoo", "1.0").await;
+    assert_eq!(told(&world, "all", "latest").await, "internalpkg 1.0, zoo 1.0");
+    assert!(archived(&world, "all", "latest").await.is_empty());
+    assert!(
+        fetched(&world, "latest", "internalpkg", "99.0").await.is_none(),
+        "a shadowed file has no address"
+    );
+    let bytes = fetched(&world, "latest", "internalpkg", "1.0").await.expect("the package");
+
+    // Several at once, a replaced one, an older one.
+    let some = [
+        Tarball::new("internalpkg", "1.0").with("NEWS", "mended"),
+        Tarball::new("internalpkg", "0.9"),
+        Tarball::new("internalpkg", "1.1").with("README.md", "# internal\n"),
+    ];
+    let added = world.try_add("team", &some, OnExisting::Replace).await.expect("added");
+    assert_eq!(added, [Added::Replaced, Added::New, Added::New]);
+    assert_eq!(told(&world, "all", "latest").await, "internalpkg 1.1, zoo 1.0");
+    let old = ["internalpkg/internalpkg_0.9.tar.gz", "internalpkg/internalpkg_1.0.tar.gz"];
+    assert_eq!(archived(&world, "all", "latest").await, old);
+    assert_ne!(fetched(&world, "latest", "internalpkg", "1.0").await.expect("the mended one"), bytes);
+
+    // A closed day: the same bytes after ten transactions, a restart and without memory.
+    world.noon("2024-03-02");
+    assert!(!world.repo.point("all", Snapshot::Date(day("2024-03-01"))).await.expect("a point").open);
+    let before = forms(&world, "2024-03-01").await;
+    for number in 0..9 {
+        world.add("team", "internalpkg", &format!("2.{number}")).await;
+    }
+    let removed = world.repo.remove("team", "internalpkg", Scope::All, "", &actor()).await.expect("removed");
+    assert_eq!(removed.len(), 12);
+    assert_eq!(told(&world, "all", "latest").await, "internalpkg 99.0, zoo 1.0");
+    world = world.restarted().await;
+    for (before, after) in before.iter().zip(forms(&world, "2024-03-01").await) {
+        assert_eq!((before.content, &before.bytes), (after.content, &after.bytes));
+    }
+    assert!(fetched(&world, "2024-03-01", "internalpkg", "1.1").await.is_some());
+    let closed = point(&world, "all", "2024-03-01").await;
+    let detail = world.repo.package_detail(&closed, "internalpkg", None).await.expect("the package");
+    assert_eq!(detail.readme.as_deref(), Some(&b"# internal\n"[..]));
+
+    // Names are unique, and a clean-up takes nothing that is wanted.
+    let team = "team".parse().expect("a name");
+    let again = world.repo.create_source(&team, SourceKind::Local, OnExisting::Fail);
+    assert!(matches!(again.await, Err(RepoError::Conflict(_))));
+    world.repo.sweep().await.expect("a clean-up");
+    assert!(fetched(&world, "2024-03-01", "internalpkg", "1.0").await.is_some());
+
+    // Edits at the same time lose nothing.
+    for source in ["a", "b", "c", "d"] {
+        world.local(source).await;
+    }
+    let who = actor();
+    let all = ["a", "b", "c", "d"].map(|source| world.repo.subscribe("all", source, OnExisting::Fail, &who));
+    assert!(futures_util::future::join_all(all).await.iter().all(Result::is_ok));
+    let catalog = world.state.catalog.get();
+    assert_eq!(catalog.repo("all").expect("the repository").sources().len(), 6);
+    let packages = [("a", "pkg.a"), ("b", "pkg.b"), ("c", "pkg.c"), ("d", "pkg.d")];
+    let adds = packages.map(|(source, package)| world.add(source, package, "1.0"));
+    futures_util::future::join_all(adds).await;
+    let same = ["1.0", "1.1", "1.2", "1.3"].map(|version| world.add("a", "together", version));
+    futures_util::future::join_all(same).await;
+    let told = told(&world, "all", "latest").await;
+    assert_eq!(told, "internalpkg 99.0, pkg.a 1.0, pkg.b 1.0, pkg.c 1.0, pkg.d 1.0, together 1.3, zoo 1.0");
+}

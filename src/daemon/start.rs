@@ -163,11 +163,16 @@ async fn serve(app: Arc<App>, sockets: Sockets, tls: Option<Tls>, house: House, 
         let sync = app.sync.clone();
         async move { sync.run_schedules().await }
     });
+    let nights = tokio::spawn({
+        let repo = app.repo.clone();
+        async move { repo.run_nightly().await }
+    });
     signals.until_stop(&app.control).await;
 
     notify(&[NotifyState::Stopping, NotifyState::Status("Finishing requests")]);
     tracing::info!("stopping: {} requests under way", house.drain().requests());
     schedules.abort();
+    nights.abort();
     let limits = house.limits().clone();
     if !house.drain().stop(&limits).await {
         tracing::warn!("stopped with {} connections cut", house.drain().connections());

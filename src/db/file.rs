@@ -65,6 +65,15 @@ pub fn learn(c: &mut dyn Conn, learnt: &[Learnt]) -> Result<(), DbError> {
     c.execute_many(LEARN, &rows).map(drop)
 }
 
+/// Where a file's bytes are, when they are in storage: the class of the blob, and its digest.
+pub fn stored(c: &mut dyn Conn, file: FileId) -> Result<Option<(String, Sha256)>, DbError> {
+    const FIND: &str = "SELECT b.class, b.sha256 FROM file f JOIN blob b ON b.sha256 = f.sha256 \
+        WHERE f.id = $1 AND f.state = 1";
+    let rows = c.query(FIND, &[file.into()])?;
+    let decode = |mut r: super::Row| Ok((r.text(0)?, r.parsed(1, "a digest")?));
+    rows.into_iter().next().map(decode).transpose()
+}
+
 /// A file with these bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SameBytes {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 
-use super::flight::{self, FlightError, Landed, Outcome, Passenger, Ticket};
+use super::flight::{self, Crew, FlightError, Landed, Outcome, Passenger, Ticket};
 use super::{Repo, RepoError, owner};
 use crate::config::StorageClass;
 use crate::db;
@@ -218,15 +218,13 @@ impl Repo {
         let mirror = mirror.map_err(|source| RepoError::Upstream { source, retry_after: 60 })?;
         let (stale, source) = (self.stale.clone(), located.source);
         let ticket = || {
-            Ticket::new(
-                &located.found,
-                &located.package,
-                mirror,
-                class,
-                self.state.clone(),
-                self.learner.clone(),
-                Arc::new(move || stale.call(source)),
-            )
+            let crew = Crew {
+                state: self.state.clone(),
+                learner: self.learner.clone(),
+                stale: Arc::new(move || stale.call(source)),
+                landing: self.landing.clone(),
+            };
+            Ticket::new(&located.found, &located.package, mirror, class, crew)
         };
         Ok(self.flights.board(located.found.file, ticket)?)
     }
@@ -257,6 +255,7 @@ impl From<FlightError> for RepoError {
                 RepoError::Upstream { source, retry_after }
             }
             FlightError::Storage(reason) => RepoError::Storage(StorageError::Other(reason)),
+            FlightError::Deserted => RepoError::Storage(StorageError::Other(error.to_string())),
         }
     }
 }

@@ -79,6 +79,8 @@ impl Repo {
             if self.uploads.needs(&blob.sha256) {
                 continue;
             }
+            // Alone: a fetch that brings these very bytes now must not rely on them.
+            let _alone = self.landing.write().await;
             if self.state.db.write(move |c| db::blob::delete(c, blob.sha256)).await? {
                 self.state.storage.delete(&key).await?;
                 swept.objects += 1;
@@ -104,7 +106,12 @@ impl Repo {
                 .db
                 .read(move |c| keys.iter().map(|key| is_known(c, key)).collect::<Result<Vec<bool>, _>>());
             for (object, known) in old.iter().zip(known.await?) {
-                if !known {
+                if known {
+                    continue;
+                }
+                let _alone = self.landing.write().await;
+                let key = object.key;
+                if !self.state.db.read(move |c| is_known(c, &key)).await? {
                     self.state.storage.delete(&object.key).await?;
                     swept.objects += 1;
                     swept.bytes += object.size;

@@ -16,6 +16,7 @@ mod render;
 mod stale;
 
 pub use error::RepoError;
+pub use flight::Patience;
 
 use std::sync::Arc;
 
@@ -33,20 +34,29 @@ pub struct Repo {
     flights: flight::Flights,
     learner: learn::Learner,
     stale: stale::Stale,
+    /// Held shared while a blob and its row are written, alone while both are removed.
+    landing: Arc<tokio::sync::RwLock<()>>,
 }
 
 impl Repo {
     /// On the shared handles. Called inside the runtime: it starts the task that writes down what fetches learn.
     #[must_use]
     pub fn new(state: Arc<State>) -> Repo {
+        Repo::with_patience(state, Patience::default())
+    }
+
+    /// As [`Repo::new`], with other limits of lazy fetches.
+    #[must_use]
+    pub fn with_patience(state: Arc<State>, patience: Patience) -> Repo {
         Repo {
             closing: Arc::default(),
             indexes: Arc::default(),
             uploads: Arc::default(),
             located: Arc::new(file::Cache::new(file::CACHED)),
-            flights: flight::Flights::default(),
+            flights: flight::Flights::new(patience),
             learner: learn::Learner::start(state.db.clone()),
             stale: stale::Stale::default(),
+            landing: Arc::default(),
             state,
         }
     }

@@ -1,20 +1,25 @@
 //! Boarding: the first client starts a flight, the others join it, and a failure is remembered for a minute.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use super::tail::Tail;
 use super::verify::Promise;
-use super::{Flight, FlightError, Flights, MISSING_FOR, Passenger, Progress, pilot};
+use super::{Flight, FlightError, Flights, Passenger, Progress, pilot};
 use crate::config::StorageClass;
+use crate::db::file::FileState;
 use crate::db::life::FoundFile;
 use crate::model::ids::FileId;
 use crate::repo::learn::Learner;
 use crate::state::State;
-use crate::upstream::Mirror;
+use crate::upstream::{Mirror, UpstreamError};
+
+/// What is too old is forgotten whenever this many failures came.
+const FORGET_EVERY: usize = 256;
 
 /// What a flight needs to know.
 pub(in crate::repo) struct Ticket {
@@ -28,12 +33,23 @@ pub(in crate::repo) struct Ticket {
     pub(super) promise: Promise,
     /// Where it is kept.
     pub(super) class: StorageClass,
+    /// True when the row says that it is in storage, and it is not.
+    pub(super) gone: bool,
+    /// Who works.
+    pub(super) crew: Crew,
+}
+
+/// What every flight of a [`crate::repo::Repo`] works with.
+#[derive(Clone)]
+pub(in crate::repo) struct Crew {
     /// The stores.
-    pub(super) state: Arc<State>,
+    pub(in crate::repo) state: Arc<State>,
     /// Takes down what was learnt.
-    pub(super) learner: Learner,
+    pub(in crate::repo) learner: Learner,
     /// Called when the mirror and our index disagree.
-    pub(super) stale: Arc<dyn Fn() + Send + Sync>,
+    pub(in crate::repo) stale: Arc<dyn Fn() + Send + Sync>,
+    /// Keeps the clean-up away from what is being stored.
+    pub(in crate::repo) landing: Arc<tokio::sync::RwLock<()>>,
 }
 
 impl Ticket {
@@ -43,9 +59,7 @@ impl Ticket {
         package: &str,
         mirror: Mirror,
         class: StorageClass,
-        state: Arc<State>,
-        learner: Learner,
-        stale: Arc<dyn Fn() + Send + Sync>,
+        crew: Crew,
     ) -> Ticket {
         let mut paths = vec![format!("src/contrib/{}", found.locator)];
         for other in
@@ -61,7 +75,11 @@ impl Ticket {
             md5: found.md5,
             sha256: found.sha256,
         };
-        Ticket { file: found.file, mirror, paths, promise, class, state, learner, stale }
+        // What was stored once goes back to where its row says it is.
+        let kept = found.class.as_deref().filter(|_| found.file_state == FileState::Stored);
+        let kept = kept.and_then(|kept| StorageClass::ALL.into_iter().find(|class| class.as_str() == kept));
+        let gone = kept.is_some();
+        Ticket { file: found.file, mirror, paths, promise, class: kept.unwrap_or(class), gone, crew }
     }
 }
 
@@ -75,43 +93,72 @@ impl Flights {
         file: FileId,
         ticket: impl FnOnce() -> Ticket,
     ) -> Result<Passenger, FlightError> {
-        if let Some(error) = self.remembered(file) {
-            return Err(error);
-        }
         let mut table = self.table.lock();
         if let Some(flight) = table.get(&file) {
             return Ok(Passenger::new(flight.clone()));
+        }
+        // Looked at with the table in hand: a flight that fails is remembered before it leaves the table.
+        if let Some(error) = self.remembered(file) {
+            return Err(error);
         }
         let (progress, watch) = watch::channel(Progress::default());
         let flight = Arc::new(Flight {
             progress: watch,
             spool: Mutex::default(),
-            tail: Mutex::default(),
+            tail: Tail::new(self.memory.clone()),
+            memory: self.memory.clone(),
             passengers: AtomicUsize::new(0),
             boarding: Notify::new(),
         });
         table.insert(file, flight.clone());
-        drop(table);
         let passenger = Passenger::new(flight.clone());
+        drop(table);
         tokio::spawn(pilot::fly(self.clone(), flight, Arc::new(progress), ticket()));
         Ok(passenger)
     }
 
-    /// Ends the entry of a flight that is over. A failure that upstream answers for is remembered for a minute, so
-    /// that a crowd asking for a missing file is not passed on.
-    pub(super) fn over(&self, file: FileId, failure: Option<&FlightError>) {
-        if let Some(error @ (FlightError::Missing(_) | FlightError::Mismatch(_))) = failure {
+    /// Remembers a failure that upstream answers for, so that a crowd asking for a missing file is not passed on.
+    pub(super) fn remember(&self, file: FileId, failure: &FlightError) {
+        let ours = match failure {
+            FlightError::Missing(_)
+            | FlightError::Mismatch(_)
+            | FlightError::Upstream(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) => false,
+            FlightError::Upstream(UpstreamError::Unavailable { .. })
+            | FlightError::Storage(_)
+            | FlightError::Deserted => true,
+        };
+        if !ours {
             let mut missing = self.missing.lock();
-            missing.retain(|_, (since, _)| since.elapsed() < MISSING_FOR);
-            missing.insert(file, (Instant::now(), error.clone()));
+            if missing.len() % FORGET_EVERY == FORGET_EVERY - 1 {
+                missing.retain(|_, (since, _)| since.elapsed() < self.patience.missing);
+            }
+            missing.insert(file, (Instant::now(), failure.clone()));
         }
-        self.table.lock().remove(&file);
+    }
+
+    /// Ends the entry of a flight, unless it is another one's by now.
+    pub(super) fn over(&self, file: FileId, flight: &Arc<Flight>) {
+        let mut table = self.table.lock();
+        if table.get(&file).is_some_and(|entry| Arc::ptr_eq(entry, flight)) {
+            table.remove(&file);
+        }
+    }
+
+    /// Ends the entry of a flight if nobody waits for it; false when somebody came.
+    pub(super) fn over_if_deserted(&self, file: FileId, flight: &Arc<Flight>) -> bool {
+        let mut table = self.table.lock();
+        // Nobody boards without the table.
+        let nobody = flight.passengers.load(Ordering::SeqCst) == 0;
+        if nobody {
+            table.remove(&file);
+        }
+        nobody
     }
 
     fn remembered(&self, file: FileId) -> Option<FlightError> {
         let mut missing = self.missing.lock();
         match missing.get(&file) {
-            Some((since, error)) if since.elapsed() < MISSING_FOR => Some(error.clone()),
+            Some((since, error)) if since.elapsed() < self.patience.missing => Some(error.clone()),
             Some(_) => {
                 missing.remove(&file);
                 None

@@ -6,19 +6,20 @@
 
 mod board;
 mod host;
+mod landing;
+mod patience;
 mod pilot;
 mod progress;
 mod reader;
 mod spool;
+mod tail;
 mod verify;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -26,16 +27,18 @@ use crate::model::ids::FileId;
 use crate::storage::Key;
 use crate::upstream::UpstreamError;
 
-pub(super) use board::Ticket;
+pub use patience::Patience;
+
+pub(super) use board::{Crew, Ticket};
 pub(super) use progress::{Outcome, Progress};
 pub(super) use reader::{near, read};
 
 /// What is not released before the file is verified.
 const HELD_BACK: u64 = 64 << 10;
-/// Flights under way at one time.
+/// Upstream requests for package files at one time.
 const FLIGHTS: usize = 64;
-/// How long a file that upstream does not have is not asked for again.
-const MISSING_FOR: Duration = Duration::from_secs(60);
+/// The largest file that is taken when no index says how large it is, in bytes.
+const LARGEST: u64 = 4 << 30;
 
 /// Flights under way, and what is remembered of failed ones; cloning shares it.
 #[derive(Clone)]
@@ -44,15 +47,20 @@ pub(super) struct Flights {
     missing: Arc<Mutex<HashMap<FileId, (std::time::Instant, FlightError)>>>,
     slots: Arc<Semaphore>,
     hosts: host::Hosts,
+    memory: tail::Memory,
+    patience: Arc<Patience>,
 }
 
-impl Default for Flights {
-    fn default() -> Flights {
+impl Flights {
+    /// None under way.
+    pub(super) fn new(patience: Patience) -> Flights {
         Flights {
             table: Arc::default(),
             missing: Arc::default(),
             slots: Arc::new(Semaphore::new(FLIGHTS)),
             hosts: host::Hosts::default(),
+            memory: tail::Memory::default(),
+            patience: Arc::new(patience),
         }
     }
 }
@@ -64,7 +72,8 @@ pub(super) struct Flight {
     /// The spool, for reading at a position; there before the first byte is released.
     spool: Mutex<Option<Arc<File>>>,
     /// Bytes that found no place on a full disk: those after the spool's end.
-    tail: Mutex<Vec<Bytes>>,
+    tail: tail::Tail,
+    memory: tail::Memory,
     /// Clients that wait for it.
     passengers: AtomicUsize,
     /// A client came or left.
@@ -86,6 +95,9 @@ pub(super) enum FlightError {
     /// The spool or the storage failed.
     #[error("{0}")]
     Storage(String),
+    /// Nobody waited any more.
+    #[error("nobody waits for the file any more")]
+    Deserted,
 }
 
 /// A client that waits: counted while it lives.

@@ -1,32 +1,26 @@
-//! The task of a flight: asks upstream, resumes when it dies, waits when nobody waits, verifies, stores.
+//! The task of a flight: asks upstream, resumes when it dies, waits when nobody waits, and lands.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use tokio::sync::{mpsc, watch};
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{sleep, timeout};
 
 use super::board::Ticket;
 use super::spool::{Complete, Writer};
-use super::{Flight, FlightError, Flights, Landed, Outcome, Progress};
-use crate::config::StorageClass;
-use crate::db;
+use super::{Flight, FlightError, Flights, LARGEST, Outcome, Progress};
 use crate::db::file::FileState;
-use crate::storage::Key;
+use crate::storage::StorageError;
 use crate::upstream::{Opened, UpstreamError, Validators};
 
-/// Failures in a row, without one byte between them, that end a flight.
-const TRIES: u32 = 5;
-/// A file of at most this size is fetched to its end, whoever leaves.
-const SMALL: u64 = 8 << 20;
-/// How long a flight goes on for nobody.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a spool is kept for somebody to come back.
-const KEPT: Duration = Duration::from_secs(600);
+/// Bytes that are taken from upstream before they are written: what is there already, up to about this.
+const BATCH: usize = 1 << 20;
+/// A mirror that wants to be left alone for longer is not waited for: the clients are told, and may come back.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// How the reading of one upstream answer ended.
 enum Pumped {
@@ -38,8 +32,21 @@ enum Pumped {
     Deserted,
     /// More bytes came than the file has.
     Overlong,
-    /// The writer stopped; it says why.
-    Stopped,
+}
+
+/// A flight with all that belongs to it.
+pub(super) struct Pilot {
+    pub(super) flights: Flights,
+    pub(super) flight: Arc<Flight>,
+    pub(super) progress: Arc<watch::Sender<Progress>>,
+    pub(super) ticket: Ticket,
+}
+
+impl Drop for Pilot {
+    /// Whatever happened, even a panic: the next one who asks starts anew.
+    fn drop(&mut self) {
+        self.flights.over(self.ticket.file, &self.flight);
+    }
 }
 
 /// Flies to the end and says how it was.
@@ -49,300 +56,297 @@ pub(super) async fn fly(
     progress: Arc<watch::Sender<Progress>>,
     ticket: Ticket,
 ) {
-    let outcome = match attempt(&flights, &flight, &progress, &ticket).await {
-        Ok((landed, learnt)) => {
-            progress.send_modify(|p| p.outcome = Some(Outcome::Landed(landed)));
-            if let Some(learnt) = learnt {
-                // Until the row says so, those who come find the flight and through it the blob.
-                ticket.learner.stored(learnt.0, learnt.1).await;
-            }
-            None
+    let pilot = Pilot { flights, flight, progress, ticket };
+    let Err(error) = pilot.attempt().await else { return };
+    let (file, name) = (pilot.ticket.file, &pilot.ticket.promise.name);
+    match &error {
+        FlightError::Missing(_) | FlightError::Mismatch(_) => {
+            pilot.ticket.crew.learner.state(file, FileState::Lost).await;
+            (pilot.ticket.crew.stale)();
         }
-        Err(error) => {
-            match &error {
-                FlightError::Missing(_) | FlightError::Mismatch(_) => {
-                    ticket.learner.state(ticket.file, FileState::Lost).await;
-                    (ticket.stale)();
-                }
-                FlightError::Upstream(_) | FlightError::Storage(_) => {}
-            }
-            tracing::warn!(file = %ticket.promise.name, reason = %error, "a package could not be fetched");
-            Some(error)
-        }
-    };
-    flights.over(ticket.file, outcome.as_ref());
-    if let Some(error) = outcome {
-        progress.send_modify(|p| p.outcome = Some(Outcome::Failed(error)));
-    }
-}
-
-type Learnt = (crate::db::file::Learnt, crate::db::blob::Blob);
-
-async fn attempt(
-    flights: &Flights,
-    flight: &Arc<Flight>,
-    progress: &Arc<watch::Sender<Progress>>,
-    ticket: &Ticket,
-) -> Result<(Landed, Option<Learnt>), FlightError> {
-    let _slot = flights.slots.acquire().await;
-    let mut last = FlightError::Missing(format!("{} is not on the mirror", ticket.promise.name));
-    for path in &ticket.paths {
-        let result = match carry(flights, flight, progress, ticket, path).await {
-            Ok(complete) => land(progress, ticket, complete).await,
-            Err(error) => Err(error),
-        };
-        match result {
-            Ok(landed) => return Ok(landed),
-            // Another place may have the right file, as long as nobody was given bytes of this one.
-            Err(error @ (FlightError::Missing(_) | FlightError::Mismatch(_)))
-                if progress.borrow().released() == 0 =>
-            {
-                // That the index's own place has other bytes says more than that the archive has none.
-                if !matches!((&last, &error), (FlightError::Mismatch(_), FlightError::Missing(_))) {
-                    last = error;
-                }
-                progress.send_modify(|p| *p = Progress::default());
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Err(last)
-}
-
-/// Brings the file at `path` into a spool, however often upstream has to be asked.
-async fn carry(
-    flights: &Flights,
-    flight: &Arc<Flight>,
-    progress: &Arc<watch::Sender<Progress>>,
-    ticket: &Ticket,
-    path: &str,
-) -> Result<Complete, FlightError> {
-    let mut validators = Validators::default();
-    let mut writer: Option<Writer> = None;
-    let mut tries = 0;
-    loop {
-        let written = writer.as_ref().map_or(0, Writer::written);
-        let resume = (written > 0).then(|| (written, validators.clone()));
-        let (mut opened, _permit) = match ask(flights, ticket, path, resume).await {
-            Ok(answer) => answer,
-            Err(UpstreamError::Missing(what)) if written == 0 => {
-                return Err(FlightError::Missing(format!("{what} is not on the mirror")));
-            }
-            Err(error) => {
-                tries += 1;
-                pause(tries, error).await?;
-                continue;
-            }
-        };
-        ticket.promise.accepts_size(opened.size)?;
-        let size = ticket.promise.size.or(opened.size);
-        progress.send_modify(|p| p.size = size);
-        validators = opened.validators.clone();
-        let pen = match writer.take() {
-            Some(pen) => pen,
-            None => begin(flight, ticket).await?,
-        };
-        let Some(skip) = written.checked_sub(opened.offset) else {
-            return Err(FlightError::Mismatch(format!("{path}: upstream resumed at the wrong place")));
-        };
-        let (chunks, inbox) = mpsc::channel(16);
-        let (writing, reporting) = (flight.clone(), progress.clone());
-        let pen = tokio::task::spawn_blocking(move || pen.take(inbox, &writing, &reporting));
-        let ended = pump(flight, &mut opened.body, skip, size.map(|s| s - written), chunks).await;
-        let pen =
-            pen.await.map_err(|e| FlightError::Storage(format!("the writer of a spool ended: {e}")))??;
-        let now = pen.written();
-        if now > written {
-            tries = 0;
-        }
-        match ended {
-            Pumped::Ended if size.is_none_or(|size| size == now) => return Ok(pen.finish()),
-            Pumped::Overlong => {
-                return Err(FlightError::Mismatch(format!(
-                    "{path} is longer on the mirror than in the index"
-                )));
-            }
-            Pumped::Deserted => await_passenger(flight).await?,
-            Pumped::Ended | Pumped::Stopped => {
-                tries += 1;
-                let reason = "the connection ended before the file did".to_owned();
-                pause(tries, UpstreamError::Unavailable { url: path.to_owned(), reason, retry_after: None })
-                    .await?;
-            }
-            Pumped::Broken(error) => {
-                tries += 1;
-                pause(tries, error).await?;
-            }
-        }
-        writer = Some(pen);
-    }
-}
-
-async fn ask(
-    flights: &Flights,
-    ticket: &Ticket,
-    path: &str,
-    resume: Option<(u64, Validators)>,
-) -> Result<(Opened, tokio::sync::OwnedSemaphorePermit), UpstreamError> {
-    let host = ticket.mirror.host();
-    let permit = flights.hosts.admit(host).await?;
-    let answer = ticket.mirror.open(path, resume).await;
-    flights.hosts.note(host, answer.as_ref().err());
-    Ok((answer?, permit))
-}
-
-/// Waits before the next try; gives up after [`TRIES`], or at once where trying again cannot help.
-async fn pause(tries: u32, error: UpstreamError) -> Result<(), FlightError> {
-    let wait = match &error {
-        UpstreamError::Unavailable { retry_after, .. } if tries < TRIES => {
-            Duration::from_secs(retry_after.unwrap_or(0)).max(Duration::from_millis(100 << tries))
-        }
-        _ => return Err(FlightError::Upstream(error)),
-    };
-    // A mirror that wants to be left alone for long: the clients are told, and may come back.
-    if wait > Duration::from_secs(15) {
-        return Err(FlightError::Upstream(error));
-    }
-    sleep(wait).await;
-    Ok(())
-}
-
-async fn begin(flight: &Arc<Flight>, ticket: &Ticket) -> Result<Writer, FlightError> {
-    let storage = |e: crate::storage::StorageError| FlightError::Storage(e.to_string());
-    let spool = ticket.state.storage.spool(ticket.class).await.map_err(storage)?;
-    let writer = tokio::task::spawn_blocking(move || Writer::new(spool))
-        .await
-        .map_err(|e| FlightError::Storage(e.to_string()))??;
-    *flight.spool.lock() = Some(writer.file.clone());
-    Ok(writer)
-}
-
-/// Hands chunks to the writer: the first `skip` bytes are there already, at most `left` may still come.
-async fn pump(
-    flight: &Flight,
-    body: &mut BoxStream<'static, Result<Bytes, UpstreamError>>,
-    mut skip: u64,
-    mut left: Option<u64>,
-    chunks: mpsc::Sender<Bytes>,
-) -> Pumped {
-    let deserted = deserted(flight);
-    tokio::pin!(deserted);
-    loop {
-        let next = tokio::select! {
-            next = body.next() => next,
-            () = &mut deserted => return Pumped::Deserted,
-        };
-        let mut chunk = match next {
-            Some(Ok(chunk)) => chunk,
-            Some(Err(error)) => return Pumped::Broken(error),
-            None => return Pumped::Ended,
-        };
-        let known = skip.min(chunk.len() as u64);
-        skip -= known;
-        chunk.advance(usize::try_from(known).unwrap_or(0));
-        if chunk.is_empty() {
-            continue;
-        }
-        if let Some(left) = &mut left {
-            match left.checked_sub(chunk.len() as u64) {
-                Some(rest) => *left = rest,
-                None => return Pumped::Overlong,
-            }
-        }
-        if chunks.send(chunk).await.is_err() {
-            return Pumped::Stopped;
-        }
-    }
-}
-
-/// Ends when nobody has waited for a while and the file is neither small nor more than half here.
-async fn deserted(flight: &Flight) {
-    loop {
-        let change = flight.boarding.notified();
-        tokio::pin!(change);
-        change.as_mut().enable();
-        if flight.passengers.load(Ordering::SeqCst) > 0 {
-            change.await;
-            continue;
-        }
-        if timeout(PATIENCE, change).await.is_ok() {
-            continue;
-        }
-        let (written, size) = {
-            let progress = flight.progress.borrow();
-            (progress.written, progress.size)
-        };
-        if size.is_none_or(|size| size > SMALL && written < size / 2) {
+        FlightError::Upstream(_) | FlightError::Storage(_) => {}
+        FlightError::Deserted => {
+            tracing::debug!(file = %name, "nobody waits for a package any more; its fetch is given up");
             return;
         }
     }
+    tracing::warn!(file = %name, reason = %error, "a package could not be fetched");
+    pilot.flights.remember(file, &error);
+    pilot.flights.over(file, &pilot.flight);
+    pilot.progress.send_modify(|p| p.outcome = Some(Outcome::Failed(error)));
 }
 
-/// Keeps the spool until somebody comes.
-async fn await_passenger(flight: &Flight) -> Result<(), FlightError> {
-    let somebody = async {
+impl Pilot {
+    async fn attempt(&self) -> Result<(), FlightError> {
+        if self.landed_already().await {
+            return Ok(());
+        }
+        let mut last = FlightError::Missing(format!("{} is not on the mirror", self.ticket.promise.name));
+        for path in &self.ticket.paths {
+            let result = match self.carry(path).await {
+                Ok(complete) => self.land(complete).await,
+                Err(error) => Err(error),
+            };
+            let Err(error) = result else { return Ok(()) };
+            // Another place may have the right file, as long as nobody was given bytes of this one. Mirrors in a
+            // bucket say 403 for what they do not have.
+            let elsewhere = matches!(
+                error,
+                FlightError::Missing(_)
+                    | FlightError::Mismatch(_)
+                    | FlightError::Upstream(UpstreamError::Refused { .. })
+            );
+            if !elsewhere || self.progress.borrow().released() > 0 {
+                return Err(error);
+            }
+            // That a place has other bytes, or refuses, says more than that another has none.
+            if matches!(last, FlightError::Missing(_)) || matches!(error, FlightError::Mismatch(_)) {
+                last = error;
+            }
+            self.progress.send_modify(|p| *p = Progress::default());
+        }
+        Err(last)
+    }
+
+    /// Brings the file at `path` into a spool, however often upstream has to be asked.
+    async fn carry(&self, path: &str) -> Result<Complete, FlightError> {
+        let promise = &self.ticket.promise;
+        let mut validators = Validators::default();
+        let mut writer: Option<Writer> = None;
+        let mut size = promise.size;
+        let mut tries = 0;
+        loop {
+            let written = writer.as_ref().map_or(0, Writer::written);
+            let resume = (written > 0).then(|| (written, validators.clone()));
+            // Lives until the end of this round: neither the connection nor its place among the host's requests is
+            // held while nothing is read.
+            let (mut opened, permits) = match self.ask(path, resume).await {
+                Ok(answer) => answer,
+                Err(UpstreamError::Missing(what)) if written == 0 => {
+                    return Err(FlightError::Missing(format!("{what} is not on the mirror")));
+                }
+                Err(error) => {
+                    tries += 1;
+                    self.pause(tries, error).await?;
+                    continue;
+                }
+            };
+            promise.accepts_size(opened.size)?;
+            size = agreed(path, size, opened.size, written)?;
+            self.progress.send_modify(|p| p.size = size);
+            validators = std::mem::take(&mut opened.validators);
+            let pen = match writer.take() {
+                Some(pen) => pen,
+                None => self.begin().await?,
+            };
+            let skip = written.checked_sub(opened.offset).ok_or_else(|| {
+                FlightError::Mismatch(format!("{path}: the mirror resumed at the wrong place"))
+            })?;
+            let left = size.unwrap_or(LARGEST).saturating_sub(written);
+            let (pen, ended) = self.pump(opened.body, pen, skip, left).await?;
+            drop(permits);
+            let now = pen.written();
+            if now > written {
+                tries = 0;
+            }
+            match ended {
+                Pumped::Ended if size.is_none_or(|size| size == now) => return Ok(pen.finish()),
+                Pumped::Overlong => {
+                    let most = size.unwrap_or(LARGEST);
+                    return Err(FlightError::Mismatch(format!("{path} is longer than {most} bytes")));
+                }
+                Pumped::Deserted => self.await_passenger().await?,
+                Pumped::Ended => {
+                    tries += 1;
+                    let reason = "the connection ended before the file did".to_owned();
+                    let error =
+                        UpstreamError::Unavailable { url: path.to_owned(), reason, retry_after: None };
+                    self.pause(tries, error).await?;
+                }
+                Pumped::Broken(error) => {
+                    tries += 1;
+                    self.pause(tries, error).await?;
+                }
+            }
+            writer = Some(pen);
+        }
+    }
+
+    async fn ask(
+        &self,
+        path: &str,
+        resume: Option<(u64, Validators)>,
+    ) -> Result<(Opened, [Option<OwnedSemaphorePermit>; 2]), UpstreamError> {
+        let host = self.ticket.mirror.host();
+        // The host's place first: those who wait for a slow host do not keep others from theirs.
+        let of_host = self.flights.hosts.admit(host).await?;
+        let of_all = self.flights.slots.clone().acquire_owned().await.ok();
+        let answer = self.ticket.mirror.open(path, resume).await;
+        self.flights.hosts.note(host, answer.as_ref().err());
+        Ok((answer?, [Some(of_host), of_all]))
+    }
+
+    /// Waits before the next try; gives up after some, or at once where trying again cannot help.
+    async fn pause(&self, tries: u32, error: UpstreamError) -> Result<(), FlightError> {
+        let patience = &self.flights.patience;
+        let wait = match &error {
+            UpstreamError::Unavailable { retry_after, .. } if tries < patience.tries => {
+                let planned = patience.pause * (1 << tries.min(10));
+                Duration::from_secs(retry_after.unwrap_or(0)).max(planned)
+            }
+            _ => return Err(FlightError::Upstream(error)),
+        };
+        if wait > LONGEST_PAUSE {
+            return Err(FlightError::Upstream(error));
+        }
+        sleep(wait).await;
+        Ok(())
+    }
+
+    async fn begin(&self) -> Result<Writer, FlightError> {
+        let spool = match self.ticket.crew.state.storage.spool(self.ticket.class).await {
+            Ok(spool) => Some(spool),
+            Err(error @ StorageError::Full(_)) => {
+                self.flight.memory.disk_is_full(&error.to_string());
+                None
+            }
+            Err(error) => return Err(FlightError::Storage(error.to_string())),
+        };
+        let memory = self.flights.patience.memory;
+        let writer = blocking(move || Writer::new(spool, memory)).await?;
+        self.flight.tail.clear();
+        *self.flight.spool.lock() = writer.file();
+        Ok(writer)
+    }
+
+    /// Writes what comes: the first `skip` bytes are there already, at most `left` may still come. Writing takes a
+    /// thread only while there is something to write, so that slow mirrors use up none.
+    async fn pump(
+        &self,
+        mut body: BoxStream<'static, Result<Bytes, UpstreamError>>,
+        mut pen: Writer,
+        mut skip: u64,
+        mut left: u64,
+    ) -> Result<(Writer, Pumped), FlightError> {
+        let deserted = self.deserted();
+        tokio::pin!(deserted);
+        loop {
+            let mut next = tokio::select! {
+                next = body.next() => Some(next),
+                () = &mut deserted => return Ok((pen, Pumped::Deserted)),
+            };
+            let (mut batch, mut size, mut end) = (Vec::new(), 0, None);
+            while let Some(item) = next.take() {
+                let mut chunk = match item {
+                    Some(Ok(chunk)) => chunk,
+                    Some(Err(error)) => {
+                        end = Some(Pumped::Broken(error));
+                        break;
+                    }
+                    None => {
+                        end = Some(Pumped::Ended);
+                        break;
+                    }
+                };
+                let known = skip.min(chunk.len() as u64);
+                skip -= known;
+                chunk.advance(usize::try_from(known).unwrap_or(0));
+                let Some(rest) = left.checked_sub(chunk.len() as u64) else {
+                    end = Some(Pumped::Overlong);
+                    break;
+                };
+                left = rest;
+                size += chunk.len();
+                if !chunk.is_empty() {
+                    batch.push(chunk);
+                }
+                if size < BATCH {
+                    next = body.next().now_or_never();
+                }
+            }
+            if !batch.is_empty() {
+                let (flight, progress) = (self.flight.clone(), self.progress.clone());
+                pen = blocking(move || pen.take(&batch, &flight, &progress).map(|()| pen)).await?;
+            }
+            if let Some(end) = end {
+                return Ok((pen, end));
+            }
+        }
+    }
+
+    /// Ends when nobody has waited for a while and the file is neither small nor more than half here.
+    async fn deserted(&self) {
+        let (flight, patience) = (&self.flight, &self.flights.patience);
         loop {
             let change = flight.boarding.notified();
             tokio::pin!(change);
             change.as_mut().enable();
             if flight.passengers.load(Ordering::SeqCst) > 0 {
+                change.await;
+                continue;
+            }
+            if timeout(patience.deserted, change).await.is_ok() {
+                continue;
+            }
+            let (written, size) = {
+                let progress = flight.progress.borrow();
+                (progress.written, progress.size)
+            };
+            if size.is_none_or(|size| size > patience.small && written < size / 2) {
                 return;
             }
-            change.await;
         }
-    };
-    let nobody = |_| FlightError::Storage("nobody waits for the file any more".to_owned());
-    timeout(KEPT, somebody).await.map_err(nobody)
+    }
+
+    /// Keeps the spool until somebody comes.
+    async fn await_passenger(&self) -> Result<(), FlightError> {
+        let flight = &self.flight;
+        let somebody = async {
+            loop {
+                let change = flight.boarding.notified();
+                tokio::pin!(change);
+                change.as_mut().enable();
+                if flight.passengers.load(Ordering::SeqCst) > 0 {
+                    return;
+                }
+                change.await;
+            }
+        };
+        if timeout(self.flights.patience.kept, somebody).await.is_err()
+            && self.flights.over_if_deserted(self.ticket.file, flight)
+        {
+            return Err(FlightError::Deserted);
+        }
+        Ok(())
+    }
 }
 
-/// Verifies, lets go of the end, and stores: the blob first, the row later.
-async fn land(
-    progress: &watch::Sender<Progress>,
-    ticket: &Ticket,
-    complete: Complete,
-) -> Result<(Landed, Option<Learnt>), FlightError> {
-    let Complete { brought, spool, file } = complete;
-    if !ticket.promise.accepts(&brought)? && spool.is_some() {
-        let promise = ticket.promise.clone();
-        tokio::task::spawn_blocking(move || promise.accepts_archive(&file))
-            .await
-            .map_err(|e| FlightError::Storage(e.to_string()))??;
-    }
-    progress.send_modify(|p| {
-        p.verified = true;
-        p.size = Some(brought.size);
-    });
-    let Some(spool) = spool else { return Ok((Landed::Passed, None)) };
-    let digest = brought.sha256;
-    let known = ticket.state.db.read(move |c| db::blob::get(c, digest)).await;
-    let class = match known {
-        // One digest is one blob, whichever source brought it first.
-        Ok(Some(blob)) => StorageClass::ALL.into_iter().find(|class| class.as_str() == blob.class),
-        Ok(None) => None,
-        Err(error) => {
-            tracing::error!(%error, "a fetched package is not stored: the database does not answer");
-            return Ok((Landed::Passed, None));
+/// The file's size, from what was known of it and what an answer says.
+fn agreed(
+    path: &str,
+    known: Option<u64>,
+    declared: Option<u64>,
+    written: u64,
+) -> Result<Option<u64>, FlightError> {
+    let changed = |why: String| Err(FlightError::Mismatch(format!("{path} on the mirror {why}")));
+    match (known, declared) {
+        (Some(known), Some(declared)) if known != declared => {
+            changed(format!("had {known} bytes and has {declared} now"))
         }
-    };
-    let key = Key::Package(class.unwrap_or(ticket.class), digest);
-    if class.is_none()
-        && let Err(error) = ticket.state.storage.commit(spool, &key).await
-    {
-        tracing::error!(file = %ticket.promise.name, %error, "a fetched package is passed on but not stored");
-        return Ok((Landed::Passed, None));
+        (None, Some(declared)) if declared < written => {
+            changed(format!("has {declared} bytes, but {written} came already"))
+        }
+        (None, Some(declared)) if declared > LARGEST => {
+            changed(format!("claims to have {declared} bytes, more than the {LARGEST} it may have"))
+        }
+        (known, declared) => Ok(known.or(declared)),
     }
-    let size = i64::try_from(brought.size).unwrap_or(i64::MAX);
-    let learnt = db::file::Learnt {
-        file: ticket.file,
-        sha256: Some(digest),
-        size: Some(size),
-        state: FileState::Stored,
-    };
-    let blob = db::blob::Blob {
-        sha256: digest,
-        class: key.class().as_str().to_owned(),
-        size,
-        created_at: (ticket.state.clock)(),
-    };
-    Ok((Landed::Stored(key), Some((learnt, blob))))
+}
+
+/// Runs file work off the async threads. It finishes even when the flight goes away.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FlightError> + Send + 'static,
+) -> Result<T, FlightError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|e| Err(FlightError::Storage(format!("a task of a fetch ended early: {e}"))))
 }

@@ -59,7 +59,7 @@ async fn piece(flight: &Arc<Flight>, range: &Range<u64>) -> Result<Option<Bytes>
     }
     let end = seen.released().min(range.end).min(range.start + CHUNK);
     if range.start >= seen.spooled {
-        return Ok(Some(from_tail(flight, range.start - seen.spooled, end - range.start)));
+        return Ok(Some(flight.tail.piece(range.start - seen.spooled, end - range.start)));
     }
     let (start, end) = (range.start, end.min(seen.spooled));
     let gone = || FlightError::Storage("the spool of a fetch is not there".to_owned());
@@ -73,19 +73,4 @@ async fn piece(flight: &Arc<Flight>, range: &Range<u64>) -> Result<Option<Bytes>
         .map_err(|_| gone())?
         .map(Some)
         .map_err(|e| FlightError::Storage(format!("reading a spool: {e}")))
-}
-
-/// Bytes from `skip` on behind the spool's end, at most `length` of them, never none.
-fn from_tail(flight: &Flight, mut skip: u64, length: u64) -> Bytes {
-    let tail = flight.tail.lock();
-    for chunk in tail.iter() {
-        let size = chunk.len() as u64;
-        if skip < size {
-            let start = usize::try_from(skip).unwrap_or(0);
-            let end = usize::try_from((skip + length).min(size)).unwrap_or(chunk.len());
-            return chunk.slice(start..end);
-        }
-        skip -= size;
-    }
-    Bytes::new()
 }

@@ -1,32 +1,31 @@
-//! The writing end of a flight: bytes go to the spool and through both digests, on a blocking thread of its own.
+//! The writing end of a flight: bytes go to the spool and through both digests, off the async threads.
 
 use std::fs::File;
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use md5::Md5 as Md5Hasher;
 use sha2::{Digest, Sha256 as Sha256Hasher};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::verify::Brought;
 use super::{Flight, FlightError, Progress};
 use crate::model::digest::{Md5, Sha256};
-use crate::storage::Spool;
-
-/// Bytes kept in memory for those who wait, when the disk is full; beyond, the flight fails.
-const TAIL: u64 = 64 << 20;
+use crate::storage::{Spool, StorageError};
 
 /// A spool being written.
 pub(super) struct Writer {
-    spool: Spool,
+    /// `None` once the disk was full: what follows is kept in memory and nothing is stored.
+    open: Option<Spool>,
     /// For reading what was written.
-    pub(super) file: Arc<File>,
+    file: Option<Arc<File>>,
+    /// Bytes in the file.
+    spooled: u64,
     sha256: Sha256Hasher,
     md5: Md5Hasher,
     written: u64,
-    /// True once the disk was full: what follows is kept in memory and nothing is stored.
-    full: bool,
+    /// Bytes that may be kept in memory by all flights together.
+    memory: u64,
 }
 
 /// A spool that is complete.
@@ -35,23 +34,28 @@ pub(super) struct Complete {
     pub(super) brought: Brought,
     /// The spool, unless the disk was full.
     pub(super) spool: Option<Spool>,
-    /// For reading it again.
-    pub(super) file: Arc<File>,
+    /// For reading it again, up to `spooled`; what follows is the flight's tail.
+    pub(super) file: Option<Arc<File>>,
+    /// Bytes in the file.
+    pub(super) spooled: u64,
 }
 
 impl Writer {
-    /// On a fresh spool. Blocking.
-    pub(super) fn new(spool: Spool) -> Result<Writer, FlightError> {
-        let file = File::open(spool.path())
-            .map_err(|e| FlightError::Storage(format!("opening {}: {e}", spool.path().display())))?;
-        Ok(Writer {
-            spool,
-            file: Arc::new(file),
-            sha256: Sha256Hasher::new(),
-            md5: Md5Hasher::new(),
-            written: 0,
-            full: false,
-        })
+    /// On a fresh spool, or on none when the disk is full already. Blocking.
+    pub(super) fn new(spool: Option<Spool>, memory: u64) -> Result<Writer, FlightError> {
+        let open = |spool: &Spool| {
+            File::open(spool.path())
+                .map(Arc::new)
+                .map_err(|e| FlightError::Storage(format!("opening {}: {e}", spool.path().display())))
+        };
+        let file = spool.as_ref().map(open).transpose()?;
+        let (sha256, md5) = (Sha256Hasher::new(), Md5Hasher::new());
+        Ok(Writer { open: spool, file, spooled: 0, sha256, md5, written: 0, memory })
+    }
+
+    /// For reading what is in the spool.
+    pub(super) fn file(&self) -> Option<Arc<File>> {
+        self.file.clone()
     }
 
     /// Bytes taken so far.
@@ -59,57 +63,45 @@ impl Writer {
         self.written
     }
 
-    /// Takes every chunk until the sender is gone. Blocking; returns itself, so that a flight can be resumed.
+    /// Takes chunks and tells the readers. Blocking.
     pub(super) fn take(
-        mut self,
-        mut chunks: mpsc::Receiver<Bytes>,
+        &mut self,
+        chunks: &[Bytes],
         flight: &Flight,
         progress: &watch::Sender<Progress>,
-    ) -> Result<Writer, FlightError> {
-        while let Some(chunk) = chunks.blocking_recv() {
-            self.sha256.update(&chunk);
-            self.md5.update(&chunk);
-            self.keep(&chunk, flight)?;
+    ) -> Result<(), FlightError> {
+        for chunk in chunks {
+            self.sha256.update(chunk);
+            self.md5.update(chunk);
+            self.keep(chunk, flight)?;
             self.written += chunk.len() as u64;
-            let spooled = self.spool.written();
-            progress.send_modify(|p| {
-                p.written = self.written;
-                p.spooled = if self.full { p.spooled } else { spooled };
-            });
         }
-        Ok(self)
+        progress.send_modify(|p| (p.written, p.spooled) = (self.written, self.spooled));
+        Ok(())
     }
 
     fn keep(&mut self, chunk: &Bytes, flight: &Flight) -> Result<(), FlightError> {
-        if !self.full {
-            match self.spool.write_all(chunk) {
-                Ok(()) => return Ok(()),
-                Err(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-                    self.full = true;
-                    tracing::error!(
-                        spool = %self.spool.path().display(),
-                        "the disk is full: packages pass through to those who ask, nothing is stored"
-                    );
-                }
-                Err(e) => {
-                    return Err(FlightError::Storage(format!(
-                        "writing {}: {e}",
-                        self.spool.path().display()
-                    )));
-                }
+        if let Some(spool) = &mut self.open {
+            let Err(error) = spool.write_all(chunk) else {
+                self.spooled = spool.written();
+                return Ok(());
+            };
+            let error = StorageError::io("write", spool.path(), error);
+            if !matches!(error, StorageError::Full(_)) {
+                return Err(FlightError::Storage(error.to_string()));
             }
+            flight.memory.disk_is_full(&error.to_string());
+            // What was written stays readable through `file`; the name goes, and with the last reader the space.
+            self.open = None;
         }
-        let mut tail = flight.tail.lock();
-        let kept: u64 = tail.iter().map(|b| b.len() as u64).sum();
-        if kept + chunk.len() as u64 > TAIL {
-            return Err(FlightError::Storage(format!(
-                "the disk is full and more than {} MB are missing; make room on the file system of {}",
-                TAIL >> 20,
-                self.spool.path().display()
-            )));
+        if flight.tail.keep(chunk.clone(), self.memory) {
+            return Ok(());
         }
-        tail.push(chunk.clone());
-        Ok(())
+        Err(FlightError::Storage(format!(
+            "the disk is full, and packages being passed through take more than the {} MB of memory set aside for \
+             that; make room on the disk",
+            self.memory >> 20
+        )))
     }
 
     /// The digests of all that was taken.
@@ -119,6 +111,6 @@ impl Writer {
             md5: Md5(self.md5.finalize().into()),
             sha256: Sha256(self.sha256.finalize().into()),
         };
-        Complete { brought, spool: (!self.full).then_some(self.spool), file: self.file }
+        Complete { brought, spool: self.open, file: self.file, spooled: self.spooled }
     }
 }

@@ -1,7 +1,6 @@
 //! Whether bytes are what the index promised: MD5 and size where it has them, else size, gzip CRC and DESCRIPTION.
 
-use std::fs::File;
-use std::io::{BufReader, Seek};
+use std::io::Read;
 
 use super::FlightError;
 use crate::model::digest::{Md5, Sha256};
@@ -56,11 +55,9 @@ impl Promise {
     }
 
     /// Reads the archive to its end: gzip CRC, and name and version in DESCRIPTION. Blocking.
-    pub(super) fn accepts_archive(&self, mut file: &File) -> Result<(), FlightError> {
-        file.rewind()
-            .map_err(|e| FlightError::Storage(format!("reading the spool of {}: {e}", self.name)))?;
+    pub(super) fn accepts_archive(&self, archive: impl Read) -> Result<(), FlightError> {
         let named = FileName::parse_archived(&self.name).ok();
-        archive::identity(BufReader::with_capacity(256 << 10, file), named, archive::Limits::default())
+        archive::identity(archive, named, archive::Limits::default())
             .map(drop)
             .map_err(|e| self.differs(&format!("an archive that is refused: {e}")))
     }

@@ -1,0 +1,124 @@
+//! Bytes that found no place on a full disk: kept in memory for those who wait, within one budget for all flights.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
+
+/// What all flights together keep in memory; cloning shares it.
+#[derive(Clone, Default)]
+pub(super) struct Memory {
+    kept: Arc<AtomicU64>,
+    told: Arc<AtomicBool>,
+}
+
+impl Memory {
+    /// Says that the disk is full: once, until something was stored again.
+    pub(super) fn disk_is_full(&self, detail: &str) {
+        if !self.told.swap(true, Ordering::SeqCst) {
+            tracing::error!("{detail}: packages pass through to those who ask and are not stored");
+        }
+    }
+
+    /// Something was stored.
+    pub(super) fn disk_has_room(&self) {
+        if self.told.load(Ordering::Relaxed) && self.told.swap(false, Ordering::SeqCst) {
+            tracing::info!("the disk has room again: fetched packages are stored");
+        }
+    }
+}
+
+/// The end of one file; what it took of the budget is given back when it is dropped.
+pub(super) struct Tail {
+    memory: Memory,
+    chunks: Mutex<Vec<Bytes>>,
+}
+
+impl Tail {
+    pub(super) fn new(memory: Memory) -> Tail {
+        Tail { memory, chunks: Mutex::default() }
+    }
+
+    /// Keeps a chunk; false when the budget of `limit` bytes is used up.
+    pub(super) fn keep(&self, chunk: Bytes, limit: u64) -> bool {
+        let size = chunk.len() as u64;
+        let before = self.memory.kept.fetch_add(size, Ordering::SeqCst);
+        if before + size > limit {
+            self.memory.kept.fetch_sub(size, Ordering::SeqCst);
+            return false;
+        }
+        self.chunks.lock().push(chunk);
+        true
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&self) {
+        let chunks = std::mem::take(&mut *self.chunks.lock());
+        let size: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        self.memory.kept.fetch_sub(size, Ordering::SeqCst);
+    }
+
+    /// Bytes from `skip` on, at most `length` of them; none only behind the end.
+    pub(super) fn piece(&self, mut skip: u64, length: u64) -> Bytes {
+        for chunk in self.chunks.lock().iter() {
+            let size = chunk.len() as u64;
+            if skip < size {
+                let start = usize::try_from(skip).unwrap_or(0);
+                let end = usize::try_from((skip + length).min(size)).unwrap_or(chunk.len());
+                return chunk.slice(start..end);
+            }
+            skip -= size;
+        }
+        Bytes::new()
+    }
+
+    /// All of it, for reading once more.
+    pub(super) fn reader(&self) -> impl Read + Send + 'static {
+        Chunks(self.chunks.lock().clone().into_iter())
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+struct Chunks(std::vec::IntoIter<Bytes>);
+
+impl Read for Chunks {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        while let Some(chunk) = self.0.as_mut_slice().first_mut() {
+            if !chunk.is_empty() {
+                let size = chunk.len().min(out.len());
+                chunk.copy_to_slice(&mut out[..size]);
+                return Ok(size);
+            }
+            self.0.next();
+        }
+        Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_tails_share_one_budget_and_give_it_back() {
+        let memory = Memory::default();
+        let (one, two) = (Tail::new(memory.clone()), Tail::new(memory));
+        assert!(one.keep(Bytes::from_static(b"abcdef"), 10) && two.keep(Bytes::from_static(b"ghi"), 10));
+        assert!(!two.keep(Bytes::from_static(b"jk"), 10));
+        drop(one);
+        assert!(two.keep(Bytes::from_static(b"jk"), 10));
+        assert_eq!(&two.piece(1, 9)[..], b"hi");
+        assert_eq!(&two.piece(3, 1)[..], b"j");
+        assert!(two.piece(5, 1).is_empty());
+        let mut all = Vec::new();
+        two.reader().read_to_end(&mut all).unwrap();
+        assert_eq!(all, b"ghijk");
+    }
+}

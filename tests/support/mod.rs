@@ -5,6 +5,7 @@ pub(crate) mod data;
 pub(crate) mod db;
 pub(crate) mod faulty;
 pub(crate) mod http;
+pub(crate) mod mirror;
 pub(crate) mod postgres;
 pub(crate) mod rscript;
 pub(crate) mod s3;

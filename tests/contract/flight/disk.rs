@@ -1,0 +1,87 @@
+//! Where the bytes go: a full disk, and S3.
+
+use std::path::PathBuf;
+
+use rstudio_pm::repo::Patience;
+
+use super::{Field, KB, impatient, read};
+use crate::support::mirror::{Entry, Mirror};
+use crate::support::{again, s3};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_packages_pass_through_and_nothing_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let prepare = |command: &mut std::process::Command| {
+        // A file system of 1 MB that only this process sees and that ends with it.
+        let script = r#"mount -t tmpfs -o size=1m none "$RSPM_TEST_FULL" && exec "$0" "$@""#;
+        *command = std::process::Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", script]);
+        command.arg(std::env::current_exe().unwrap()).env("RSPM_TEST_FULL", folder.path());
+    };
+    if again::elsewhere(prepare) {
+        return;
+    }
+    let full = PathBuf::from(std::env::var_os("RSPM_TEST_FULL").unwrap());
+    let (big, small) = (Entry::new("big", "2.0", 1800 * KB), Entry::new("small", "1.0", 30 * KB));
+    let old = Entry::new("big", "1.0", 1500 * KB);
+    let cut = Entry::new("big", "1.1", 1500 * KB);
+    let cut = Entry { bytes: cut.bytes[..cut.bytes.len() - 20].to_vec(), ..cut };
+    let huge = Entry::new("huge", "1.0", 4000 * KB);
+    let mirror = Mirror::of(&[big.clone(), small.clone(), huge.clone()], &[old.clone(), cut.clone()]);
+    let gcfg = format!("[FileStorage \"cran\"]\nLocation = {}\n", full.display());
+    let patience = Patience { memory: 2 << 20, ..impatient() };
+    let field = Field::on(mirror, patience, &gcfg).await;
+
+    let (one, two) = tokio::join!(field.get(&big), field.get(&big));
+    assert!(one.expect("passed through") == big.bytes && two.expect("to both") == big.bytes);
+    assert!(!field.stored(&big).await);
+    assert!(field.get(&old).await.expect("archived, too") == old.bytes);
+    // What cannot be stored is verified all the same.
+    let end = match field.open(&cut, None).await {
+        Ok(open) => read(open).await,
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    assert!(end.1.is_some() && end.0.len() < cut.bytes.len(), "a damaged archive is never whole");
+    // More than the memory set aside: an error, and the memory is free again.
+    assert!(field.get(&huge).await.is_err());
+    assert!(field.get(&big).await.expect("passed through") == big.bytes);
+
+    // To the last byte: not even the spool of a small file finds room.
+    let filler = full.join("filler");
+    std::fs::write(&filler, vec![0; 2 << 20]).unwrap_err();
+    assert!(field.get(&small).await.expect("passed through") == small.bytes);
+    assert!(!field.stored(&small).await);
+    std::fs::remove_file(&filler).unwrap();
+    assert!(field.get(&small).await.expect("there is room") == small.bytes);
+    field.wait_stored(&small).await;
+    assert_eq!(field.spools(), 0);
+    let left = super::walk(&full);
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_s3_a_file_is_spooled_here_and_put_once() {
+    if s3::elsewhere() {
+        return;
+    }
+    let place = s3::bucket(s3::server());
+    let gcfg = format!(
+        "[Storage]\nDefault = s3\n[S3Storage]\nBucket = {}\nPrefix = some/prefix\nRegion = us-east-1\n\
+         Endpoint = {}\nPathStyle = true\n",
+        place.bucket,
+        place.endpoint.as_deref().unwrap()
+    );
+    let (big, small) = (Entry::new("big", "1.0", 2000 * KB), Entry::new("small", "1.0", 10 * KB));
+    let field = Field::on(Mirror::of(&[big.clone(), small.clone()], &[]), impatient(), &gcfg).await;
+    for entry in [&big, &small] {
+        let (one, two) = tokio::join!(field.get(entry), field.get(entry));
+        assert!(one.expect("the file") == entry.bytes && two.expect("the file") == entry.bytes);
+        field.wait_stored(entry).await;
+        assert!(field.get(entry).await.expect("from the bucket") == entry.bytes);
+        assert_eq!(field.mirror.asked(&entry.listed()).len(), 1);
+        let digest = field.locate(entry).await.unwrap().sha256.unwrap().to_string();
+        let path = format!("/{}/some/prefix/cran/{}/{digest}", place.bucket, &digest[..2]);
+        assert_eq!(s3::ask("GET", &path), (200, entry.bytes.clone()));
+    }
+    assert_eq!(field.spools(), 0);
+}

@@ -1,0 +1,158 @@
+//! Lazy fetches: one upstream request for all who wait, and nothing wrong is ever whole.
+
+mod clients;
+mod disk;
+mod mirrors;
+mod verified;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::repo::file::{FileBody, Located, OpenFile};
+use rstudio_pm::repo::{Patience, Repo, RepoError};
+use rstudio_pm::sync::Sync;
+use rstudio_pm::upstream::UpstreamError;
+
+use crate::support::mirror::{Entry, Mirror};
+use crate::support::world::{Stores, World};
+
+const KB: usize = 1 << 10;
+
+/// A mirror, and a server without its faces that is synced with it.
+struct Field {
+    mirror: Mirror,
+    world: World,
+    repo: Repo,
+    /// How often the server was told that its index is stale.
+    stale: Arc<AtomicUsize>,
+}
+
+/// Limits a test can wait for.
+fn impatient() -> Patience {
+    Patience {
+        deserted: Duration::from_millis(50),
+        small: 100 << 10,
+        pause: Duration::from_millis(5),
+        missing: Duration::from_millis(600),
+        ..Patience::default()
+    }
+}
+
+impl Field {
+    async fn new(mirror: Mirror) -> Field {
+        Field::on(mirror, impatient(), "").await
+    }
+
+    async fn on(mirror: Mirror, patience: Patience, gcfg: &str) -> Field {
+        let gcfg = format!("[CRAN]\nURL = {}\n{gcfg}", mirror.url());
+        let world = World::on(Stores { gcfg }).await;
+        world.repository("all", &["cran"]).await;
+        let repo = Repo::with_patience(world.state.clone(), patience);
+        let stale = Arc::new(AtomicUsize::new(0));
+        let count = stale.clone();
+        repo.on_stale(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        let field = Field { mirror, world, repo, stale };
+        field.sync().await;
+        field
+    }
+
+    async fn sync(&self) -> String {
+        let started = Sync::new(self.world.state.clone()).start(SourceKind::Cran).expect("cran is synced");
+        started.job().ended().await.expect("a sync")
+    }
+
+    async fn locate(&self, entry: &Entry) -> Result<Located, RepoError> {
+        let point = self.repo.point("all", "latest".parse().expect("a snapshot")).await.expect("a point");
+        self.repo.locate(&point, &entry.package, &entry.version, &entry.file(), false).await
+    }
+
+    async fn open(&self, entry: &Entry, range: Option<Range<u64>>) -> Result<OpenFile, RepoError> {
+        let located = self.locate(entry).await?;
+        self.repo.open(&located, range).await
+    }
+
+    /// The whole file, or how it failed before or amid the bytes.
+    async fn get(&self, entry: &Entry) -> Result<Vec<u8>, RepoError> {
+        match read(self.open(entry, None).await?).await {
+            (bytes, None) => Ok(bytes),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    async fn stored(&self, entry: &Entry) -> bool {
+        self.locate(entry).await.expect("located").stored
+    }
+
+    /// Waits until the row says that the file is in storage.
+    async fn wait_stored(&self, entry: &Entry) {
+        let begun = Instant::now();
+        while !self.stored(entry).await {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{} is never stored", entry.file());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn stale(&self) -> usize {
+        self.stale.load(Ordering::SeqCst)
+    }
+
+    /// Files in the server's folder whose name begins with `spool-`.
+    fn spools(&self) -> usize {
+        walk(self.world.folder())
+            .iter()
+            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("spool-")))
+            .count()
+    }
+}
+
+/// Every file below a folder.
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.path() {
+            path if path.is_dir() => found.extend(walk(&path)),
+            path => found.push(path),
+        }
+    }
+    found
+}
+
+/// What came, and the error it ended with.
+async fn read(open: OpenFile) -> (Vec<u8>, Option<RepoError>) {
+    let mut stream = match open.body {
+        FileBody::Memory(bytes) => return (bytes.to_vec(), None),
+        FileBody::Stream(stream) => stream,
+    };
+    let mut bytes = Vec::new();
+    while let Some(piece) = stream.next().await {
+        match piece {
+            Ok(piece) => bytes.extend_from_slice(&piece),
+            Err(error) => return (bytes, Some(error)),
+        }
+    }
+    (bytes, None)
+}
+
+/// Reads at least `size` bytes and leaves.
+async fn sip(open: OpenFile, size: usize) -> usize {
+    let FileBody::Stream(mut stream) = open.body else { panic!("it is on its way") };
+    let mut got = 0;
+    while got < size {
+        got += stream.next().await.expect("more").expect("bytes").len();
+    }
+    got
+}
+
+fn is_refused(error: &RepoError) -> bool {
+    matches!(error, RepoError::Upstream { source: UpstreamError::Refused { .. }, .. })
+}
+
+fn is_unavailable(error: &RepoError) -> bool {
+    matches!(error, RepoError::Upstream { source: UpstreamError::Unavailable { .. }, .. })
+}

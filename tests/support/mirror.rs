@@ -1,0 +1,313 @@
+//! A CRAN-like mirror over HTTP whose package files come exactly as fast and as far as a test lets them.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use rstudio_pm::model::time::{SECOND, Timestamp};
+use rstudio_pm::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
+use sha2::Digest;
+
+use super::tarball::Tarball;
+
+/// A file of the mirror, and how it is given.
+#[derive(Clone, Debug)]
+pub(crate) struct Page {
+    pub(crate) bytes: Arc<Vec<u8>>,
+    /// `Content-Length` is told.
+    pub(crate) length: bool,
+    /// `Range` is honoured.
+    pub(crate) ranges: bool,
+    /// Bytes that are let through; the connection stays open at this place.
+    pub(crate) open: usize,
+    /// The next answers break off at these places of the file, one each.
+    pub(crate) cuts: VecDeque<usize>,
+    /// Another status than 200, and a header line.
+    pub(crate) status: Option<(u16, &'static str)>,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) path: String,
+    pub(crate) range: Option<String>,
+    pub(crate) if_range: Option<String>,
+}
+
+#[derive(Default)]
+struct Shared {
+    pages: Mutex<HashMap<String, Page>>,
+    changed: Condvar,
+    asked: Mutex<Vec<Asked>>,
+    sending: AtomicUsize,
+    stop: AtomicBool,
+}
+
+/// A running mirror; it stops when it is dropped.
+pub(crate) struct Mirror {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+}
+
+/// A package as the mirror's index tells it.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) package: String,
+    pub(crate) version: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Entry {
+    /// A package of about `size` incompressible bytes.
+    pub(crate) fn new(package: &str, version: &str, size: usize) -> Entry {
+        let mut tarball = Tarball::new(package, version);
+        // xorshift: no two packages alike, and the same in each run.
+        let mut state = package
+            .bytes()
+            .chain(version.bytes())
+            .fold(0x9e37_79b9_7f4a_7c15_u64, |a, b| (a ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        let noise = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        });
+        tarball.files.push(("data/noise".to_owned(), noise.flatten().take(size).collect()));
+        Entry { package: package.to_owned(), version: version.to_owned(), bytes: tarball.bytes() }
+    }
+
+    pub(crate) fn file(&self) -> String {
+        format!("{}_{}.tar.gz", self.package, self.version)
+    }
+
+    /// Its path among the listed.
+    pub(crate) fn listed(&self) -> String {
+        format!("src/contrib/{}", self.file())
+    }
+
+    /// Its path in the archive.
+    pub(crate) fn archived(&self) -> String {
+        format!("src/contrib/Archive/{}/{}", self.package, self.file())
+    }
+
+    fn row(&self) -> MetaRow<String> {
+        // 2024-01-01.
+        let mtime = Timestamp(1_704_067_200 * SECOND);
+        MetaRow { package: self.package.clone(), file: self.file(), size: self.bytes.len() as u64, mtime }
+    }
+}
+
+impl Mirror {
+    pub(crate) fn start() -> Mirror {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let shared = Arc::new(Shared::default());
+        let serving = shared.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if serving.stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                let shared = serving.clone();
+                std::thread::spawn(move || drop(serve(&stream, &shared)));
+            }
+        });
+        Mirror { shared, address }
+    }
+
+    /// A mirror that has these packages, with all that CRAN tells of them.
+    pub(crate) fn of(listed: &[Entry], archived: &[Entry]) -> Mirror {
+        let mirror = Mirror::start();
+        mirror.publish(listed, archived);
+        mirror
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Puts packages, index and `Meta/` there. What was there stays unless it is replaced.
+    pub(crate) fn publish(&self, listed: &[Entry], archived: &[Entry]) {
+        for (path, entry) in listed
+            .iter()
+            .map(|entry| (entry.listed(), entry))
+            .chain(archived.iter().map(|entry| (entry.archived(), entry)))
+        {
+            self.put(&path, entry.bytes.clone());
+        }
+        self.index(listed, archived);
+    }
+
+    /// Tells of packages without having them.
+    pub(crate) fn index(&self, listed: &[Entry], archived: &[Entry]) {
+        let (mut current, mut archive) = (Vec::new(), Vec::new());
+        let rows = |entries: &[Entry]| entries.iter().map(Entry::row).collect::<Vec<_>>();
+        write_current_meta(&mut current, &rows(listed)).expect("memory");
+        write_archive_meta(&mut archive, &rows(archived)).expect("memory");
+        self.put("src/contrib/Meta/current.rds", current);
+        self.put("src/contrib/Meta/archive.rds", archive);
+        self.bare_index(listed);
+    }
+
+    /// An index without `Meta/`: nobody tells sizes.
+    pub(crate) fn bare_index(&self, listed: &[Entry]) {
+        let mut text = String::new();
+        for Entry { package, version, bytes } in listed {
+            let md5 = hex::encode(md5::Md5::digest(bytes));
+            text.push_str(&format!("Package: {package}\nVersion: {version}\nMD5sum: {md5}\n\n"));
+        }
+        self.put("src/contrib/PACKAGES", text);
+    }
+
+    /// Puts a file there, given as it should be.
+    pub(crate) fn put(&self, path: &str, bytes: impl Into<Vec<u8>>) {
+        let bytes = Arc::new(bytes.into());
+        let page =
+            Page { bytes, length: true, ranges: true, open: usize::MAX, cuts: VecDeque::new(), status: None };
+        self.shared.pages.lock().unwrap().insert(path.to_owned(), page);
+    }
+
+    /// Changes how a file is given, also to those who are reading it.
+    pub(crate) fn set(&self, path: &str, change: impl FnOnce(&mut Page)) {
+        change(self.shared.pages.lock().unwrap().get_mut(path).expect("it is there"));
+        self.shared.changed.notify_all();
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        self.shared.pages.lock().unwrap().remove(path).expect("it is there");
+    }
+
+    /// All that was asked for a path, in order.
+    pub(crate) fn asked(&self, path: &str) -> Vec<Asked> {
+        self.shared.asked.lock().unwrap().iter().filter(|asked| asked.path == path).cloned().collect()
+    }
+
+    /// How many requests under way are being answered.
+    pub(crate) fn sending(&self) -> usize {
+        self.shared.sending.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the mirror answers so many requests.
+    pub(crate) fn wait_sending(&self, wanted: usize) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.sending() != wanted {
+            assert!(Instant::now() < deadline, "{} requests are answered, not {wanted}", self.sending());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Is no more.
+    pub(crate) fn away(&self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+        // The listener is gone when a connection is refused.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while TcpStream::connect(self.address).is_ok() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+        self.shared.changed.notify_all();
+    }
+}
+
+struct Sending<'a>(&'a AtomicUsize);
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.take(64 * 1024)).lines();
+    let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
+    let path = first.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
+    let mut headers = HashMap::new();
+    for line in lines {
+        let line = line?;
+        let Some((name, value)) = line.split_once(':') else { break };
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+    let of = |name: &str| headers.get(name).cloned();
+    let asked = Asked { path: path.clone(), range: of("range"), if_range: of("if-range") };
+    shared.asked.lock().unwrap().push(asked);
+    shared.sending.fetch_add(1, Ordering::SeqCst);
+    let _sending = Sending(&shared.sending);
+    let (page, cut) = {
+        let mut pages = shared.pages.lock().unwrap();
+        let cut = pages.get_mut(&path).and_then(|page| page.cuts.pop_front());
+        (pages.get(&path).cloned(), cut)
+    };
+    let mut out = stream;
+    let Some(page) = page else {
+        out.write_all(b"HTTP/1.1 404 No\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")?;
+        return stream.shutdown(Shutdown::Write);
+    };
+    if let Some((status, header)) = page.status {
+        let head =
+            format!("HTTP/1.1 {status} No\r\nConnection: close\r\n{header}\r\nContent-Length: 2\r\n\r\nno");
+        out.write_all(head.as_bytes())?;
+        return stream.shutdown(Shutdown::Write);
+    }
+    let size = page.bytes.len();
+    let etag = format!("\"{}\"", &hex::encode(sha2::Sha256::digest(&*page.bytes))[..16]);
+    if of("if-none-match").as_ref() == Some(&etag) {
+        out.write_all(format!("HTTP/1.1 304 Same\r\nConnection: close\r\nETag: {etag}\r\n\r\n").as_bytes())?;
+        return stream.shutdown(Shutdown::Write);
+    }
+    let range = of("range").and_then(|r| r.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
+    let from =
+        range.filter(|from| page.ranges && *from < size && of("if-range").is_none_or(|known| known == etag));
+    let mut head = match from {
+        Some(from) => format!("HTTP/1.1 206 Part\r\nContent-Range: bytes {from}-{}/{size}\r\n", size - 1),
+        None => "HTTP/1.1 200 OK\r\n".to_owned(),
+    };
+    let mut at = from.unwrap_or(0);
+    if page.length {
+        head.push_str(&format!("Content-Length: {}\r\n", size - at));
+    }
+    head.push_str(&format!("ETag: {etag}\r\nConnection: close\r\n\r\n"));
+    out.write_all(head.as_bytes())?;
+    let end = cut.unwrap_or(size).min(size);
+    while at < end {
+        let open = {
+            let pages = shared.pages.lock().unwrap();
+            let open = pages.get(&path).map_or(usize::MAX, |page| page.open);
+            if open <= at && !shared.stop.load(Ordering::SeqCst) {
+                drop(shared.changed.wait_timeout(pages, Duration::from_millis(5)).unwrap());
+            }
+            open
+        };
+        if open <= at {
+            if gone(stream)? || shared.stop.load(Ordering::SeqCst) {
+                return Ok(());
+            }
+            continue;
+        }
+        let piece = &page.bytes[at..end.min(open).min(at + (64 << 10))];
+        out.write_all(piece)?;
+        at += piece.len();
+    }
+    out.flush()?;
+    stream.shutdown(Shutdown::Write)
+}
+
+/// Whether the other end has closed.
+fn gone(stream: &TcpStream) -> std::io::Result<bool> {
+    stream.set_nonblocking(true)?;
+    let peeked = stream.peek(&mut [0]);
+    stream.set_nonblocking(false)?;
+    Ok(match peeked {
+        Ok(n) => n == 0,
+        Err(e) => e.kind() != ErrorKind::WouldBlock,
+    })
+}

@@ -119,8 +119,13 @@ async fn open(config: Arc<Config>, db: Db, logs: &Logs) -> Result<Arc<App>, Star
     }
     let sync = Sync::new(Arc::clone(&state));
     sync.recover().await?;
+    let repo = Repo::new(Arc::clone(&state));
+    repo.on_stale({
+        let sync = sync.clone();
+        move |source| sync.mismatch(source)
+    });
     Ok(Arc::new(App {
-        repo: Repo::new(Arc::clone(&state)),
+        repo,
         sync,
         state,
         control: Control { reopen_logs: logs.reopener(), stop: Arc::new(Notify::new()) },

@@ -63,6 +63,14 @@ impl Sync {
         }
     }
 
+    /// Syncs a source whose mirror turned out to differ from what is known of it. Unlike an administrator's word,
+    /// this never confirms an index that shrank. Sources without a mirror are left alone.
+    pub fn mismatch(&self, source: SourceId) {
+        if source == SourceId::CRAN {
+            self.begin(Cause::Mismatch);
+        }
+    }
+
     /// Undoes what a sync left behind that was killed. The daemon calls it before it serves; each sync does the same
     /// before it writes.
     ///

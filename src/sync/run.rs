@@ -24,6 +24,8 @@ use crate::upstream::Mirror;
 pub(super) enum Cause {
     /// The schedule, or a run that was missed.
     Schedule,
+    /// A package file that was not what the index says.
+    Mismatch,
     /// An administrator, as the transaction will name them.
     Administrator(String),
 }
@@ -32,6 +34,7 @@ impl Cause {
     fn actor(&self) -> &str {
         match self {
             Cause::Schedule => "schedule",
+            Cause::Mismatch => "a package that differs from the index",
             Cause::Administrator(actor) => actor,
         }
     }

@@ -3,6 +3,7 @@
 mod clients;
 mod disk;
 mod mirrors;
+mod served;
 mod verified;
 
 use std::ops::Range;

@@ -120,9 +120,11 @@ async fn a_blob_that_vanished_is_fetched_and_stored_again() {
     let key = rstudio_pm::storage::Key::Package(rstudio_pm::config::StorageClass::Cran, sha256);
     field.world.state.storage.delete(&key).await.expect("deleted");
     assert!(field.get(&small).await.expect("from the mirror") == small.bytes);
+    while field.world.state.storage.size(&key).await.unwrap().is_none() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     assert!(field.get(&small).await.expect("from storage") == small.bytes);
     assert_eq!(field.mirror.asked(&small.listed()).len(), 2);
-    assert!(field.world.state.storage.size(&key).await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,252 @@
+//! The same through the real program: what clients of HTTP see.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::KB;
+use crate::support::http::{self, Answer};
+use crate::support::mirror::{Entry, Mirror};
+use crate::support::server::{Builder, Server};
+
+/// The program with a repository `all` of this mirror, synced.
+fn serving(mirror: &Mirror, gcfg: &str) -> Server {
+    let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}\n{gcfg}", mirror.url())).start();
+    sync(&server);
+    created(server.admin("POST", "/repos", &json!({"name": "all"})));
+    created(server.admin("POST", "/repos/all/sources", &json!({"source": "cran"})));
+    server
+}
+
+fn created(answer: Answer) {
+    assert!((200..300).contains(&answer.status), "{} {}", answer.status, answer.text());
+}
+
+fn sync(server: &Server) {
+    let job = server.admin("POST", "/sync", &json!({"type": "cran"})).json()["id"].clone();
+    let begun = Instant::now();
+    loop {
+        let now = server.admin("GET", &format!("/jobs/{job}"), &serde_json::Value::Null).json();
+        match now["status"].as_str() {
+            Some("done") => return,
+            Some("running") => assert!(begun.elapsed() < Duration::from_secs(20), "{now}"),
+            _ => panic!("{now}"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn path(entry: &Entry) -> String {
+    format!("/all/latest/src/contrib/{}", entry.file())
+}
+
+/// The answer, or how the connection ended; the bytes that came of the body.
+fn fetch(server: &Server, entry: &Entry) -> Result<Answer, std::io::Error> {
+    use std::io::Write;
+    let mut wire = http::connect(server.host());
+    write!(wire, "GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path(entry))?;
+    http::try_read(&mut wire, "GET")
+}
+
+fn wrong(entry: &Entry) -> Vec<u8> {
+    let mut bytes = entry.bytes.clone();
+    let place = bytes.len() - 100;
+    bytes[place] ^= 1;
+    bytes
+}
+
+fn stored(server: &Server, entry: &Entry) -> bool {
+    server.get("/__ping__");
+    let before = Instant::now();
+    // The row is written within 50 ms after the last byte.
+    while before.elapsed() < Duration::from_secs(5) {
+        let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&entry.bytes));
+        if super::walk(server.dir()).iter().any(|path| path.ends_with(&digest)) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    false
+}
+
+#[test]
+fn fifty_clients_of_http_cost_one_upstream_request() {
+    let big = Entry::new("big", "1.0", 400 * KB);
+    let mirror = Mirror::of(std::slice::from_ref(&big), &[]);
+    let server = serving(&mirror, "");
+    mirror.set(&big.listed(), |page| page.open = 0);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..50).map(|_| scope.spawn(|| fetch(&server, &big))).collect();
+        mirror.wait_sending(1);
+        std::thread::sleep(Duration::from_millis(200));
+        mirror.set(&big.listed(), |page| page.open = usize::MAX);
+        for client in clients {
+            let answer = client.join().unwrap().expect("an answer");
+            assert_eq!((answer.status, answer.body.len()), (200, big.bytes.len()));
+            assert!(answer.body == big.bytes);
+            assert_eq!(answer.header("content-length"), Some(&*big.bytes.len().to_string()));
+            assert_eq!(answer.header("transfer-encoding"), None);
+        }
+    });
+    assert_eq!(mirror.asked(&big.listed()).len(), 1);
+    assert!(stored(&server, &big));
+}
+
+#[test]
+fn a_wrong_file_is_a_502_when_small_and_a_dropped_connection_when_large() {
+    let (small, big) = (Entry::new("small", "1.0", 20 * KB), Entry::new("big", "1.0", 500 * KB));
+    let mirror = Mirror::of(&[small.clone(), big.clone()], &[]);
+    let server = serving(&mirror, "");
+    mirror.put(&small.listed(), wrong(&small));
+    mirror.put(&big.listed(), wrong(&big));
+    let answer = fetch(&server, &small).expect("an answer");
+    assert_eq!(answer.status, 502);
+    let wait: u64 = answer.header("retry-after").expect("Retry-After").parse().expect("seconds");
+    assert!((1..=120).contains(&wait));
+    assert!(!answer.text().contains("127.0.0.1"), "no detail for strangers: {}", answer.text());
+    let error = fetch(&server, &big).expect_err("the end never comes");
+    assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof, "{error}");
+    assert!(!stored_now(&server), "nothing was stored");
+    assert_eq!(server.get("/__ping__").status, 200);
+}
+
+/// Whether any package is in storage.
+fn stored_now(server: &Server) -> bool {
+    super::walk(server.dir()).iter().any(|path| path.to_string_lossy().contains("/cran/cran/"))
+}
+
+#[tokio::test]
+async fn over_http2_a_wrong_file_is_a_reset_stream() {
+    let (good, big) = (Entry::new("good", "1.0", 20 * KB), Entry::new("big", "1.0", 500 * KB));
+    let mirror = Mirror::of(&[good.clone(), big.clone()], &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let gcfg = format!(
+        "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {}\nKey = {}\n",
+        certificate.display(),
+        key.display()
+    );
+    let server = tokio::task::spawn_blocking({
+        let gcfg = gcfg.clone();
+        move || {
+            let server = serving(&mirror, &gcfg);
+            mirror.put(&big.listed(), wrong(&big));
+            (server, mirror, big)
+        }
+    });
+    let (server, _mirror, big) = server.await.unwrap();
+    rstudio_pm::storage::install_tls_provider();
+    let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).no_proxy().build().unwrap();
+    let url = |entry: &Entry| format!("{}{}", server.urls()[1], path(entry));
+    let answer = client.get(url(&good)).send().await.expect("an answer");
+    assert_eq!((answer.status().as_u16(), answer.version()), (200, reqwest::Version::HTTP_2));
+    assert!(answer.bytes().await.expect("all of it") == good.bytes);
+    let mut answer = client.get(url(&big)).send().await.expect("a head");
+    assert_eq!((answer.status().as_u16(), answer.content_length()), (200, Some(big.bytes.len() as u64)));
+    let mut got = 0;
+    let error = loop {
+        match answer.chunk().await {
+            Ok(Some(piece)) => got += piece.len(),
+            Ok(None) => panic!("it ended after {got} bytes as if it were whole"),
+            Err(error) => break error,
+        }
+    };
+    assert!(got <= big.bytes.len() - 64 * KB, "{got}");
+    assert!(format!("{error:?}").contains("reset") || format!("{error:?}").contains("Reset"), "{error:?}");
+    // Only the stream: the connection goes on.
+    assert_eq!(client.get(url(&good)).send().await.expect("an answer").status().as_u16(), 200);
+}
+
+#[test]
+fn head_and_a_conditional_get_fetch_nothing_and_the_etag_outlives_the_first_get() {
+    let big = Entry::new("big", "1.0", 300 * KB);
+    let mirror = Mirror::of(std::slice::from_ref(&big), &[]);
+    let server = serving(&mirror, "");
+    let url = server.url(&path(&big));
+    let head = http::request("HEAD", &url, &[], b"");
+    let etag = head.header("etag").expect("an ETag").to_owned();
+    assert_eq!((head.status, head.header("content-length")), (200, Some(&*big.bytes.len().to_string())));
+    let not = http::request("GET", &url, &[("If-None-Match", &etag)], b"");
+    assert_eq!((not.status, not.header("etag")), (304, Some(&*etag)));
+    assert_eq!(mirror.asked(&big.listed()).len(), 0);
+    let first = http::get(&url);
+    assert!(first.body == big.bytes && stored(&server, &big));
+    let after = http::request("HEAD", &url, &[], b"");
+    assert_eq!(
+        (first.header("etag"), after.header("etag"), after.header("last-modified")),
+        (Some(&*etag), Some(&*etag), head.header("last-modified"))
+    );
+    assert_eq!(http::request("GET", &url, &[("If-None-Match", &etag)], b"").status, 304);
+}
+
+#[test]
+fn a_mirror_that_moved_on_is_synced_by_itself() {
+    let old = Entry::new("moving", "1.0", 20 * KB);
+    let mirror = Mirror::of(std::slice::from_ref(&old), &[]);
+    let server = serving(&mirror, "");
+    // The same version with other bytes, in the index as well.
+    let new = Entry { bytes: Entry::new("moving", "1.0", 30 * KB).bytes, ..old.clone() };
+    mirror.publish(std::slice::from_ref(&new), &[]);
+    let first = fetch(&server, &old).expect("an answer");
+    assert_eq!(first.status, 502);
+    let begun = Instant::now();
+    loop {
+        let answer = fetch(&server, &new).expect("an answer");
+        if answer.status == 200 {
+            assert!(answer.body == new.bytes);
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{} {}", answer.status, answer.text());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let latest = server.admin("GET", "/sources/cran", &serde_json::Value::Null).json();
+    assert_eq!(latest["last_transaction"]["id"], json!(latest["last_transaction"]["id"].as_i64().unwrap()));
+}
+
+#[test]
+fn with_the_mirror_away_what_was_fetched_is_served_and_the_rest_may_come_back() {
+    let (had, other) = (Entry::new("had", "1.0", 200 * KB), Entry::new("other", "1.0", 20 * KB));
+    let mirror = Mirror::of(&[had.clone(), other.clone()], &[]);
+    let mut server = serving(&mirror, "");
+    assert_eq!(fetch(&server, &had).expect("an answer").status, 200);
+    assert!(stored(&server, &had));
+    mirror.away();
+    server.restart();
+    let answer = fetch(&server, &had).expect("an answer");
+    assert!(answer.status == 200 && answer.body == had.bytes);
+    let answer = fetch(&server, &other).expect("an answer");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.header("retry-after").expect("Retry-After").parse::<u64>().expect("seconds") >= 1);
+}
+
+#[test]
+fn a_stop_during_a_flight_is_quick_and_leaves_nothing() {
+    let big = Entry::new("big", "1.0", 9 << 20);
+    let mirror = Mirror::of(std::slice::from_ref(&big), &[]);
+    let mut server = serving(&mirror, "");
+    mirror.set(&big.listed(), |page| page.open = 1 << 20);
+    // A client that leaves: the flight goes on for nobody for a while.
+    let mut wire = http::connect(server.host());
+    std::io::Write::write_all(
+        &mut wire,
+        format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", path(&big)).as_bytes(),
+    )
+    .unwrap();
+    std::io::Read::read_exact(&mut wire, &mut [0; 1000]).unwrap();
+    drop(wire);
+    assert_eq!(mirror.sending(), 1);
+    let begun = Instant::now();
+    assert_eq!(server.stop().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    server.launch();
+    let spools = || {
+        let all = super::walk(server.dir());
+        all.into_iter().filter(|path| path.to_string_lossy().contains("spool-")).collect::<Vec<_>>()
+    };
+    assert_eq!(spools(), Vec::<std::path::PathBuf>::new());
+    mirror.set(&big.listed(), |page| page.open = usize::MAX);
+    assert!(fetch(&server, &big).expect("an answer").body == big.bytes);
+}

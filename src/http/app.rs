@@ -64,7 +64,7 @@ impl Answer for PublicDoor {
         // The body is dropped unread: no public address takes one.
         let (parts, _) = request.into_parts();
         let path = app.site.strip(parts.uri.path());
-        let mut response = match app.warm.get(&app.state, path, parts.uri.query()) {
+        let mut response = match app.warm.get(&app.state, began, path, parts.uri.query()) {
             Some(entry) => cran::answer(app, &entry, &parts).await,
             None => match route::parse(&parts.method, path, parts.uri.query(), app.limits.target_bytes) {
                 Err(failure) => response::failure(&failure, tongue(path)),

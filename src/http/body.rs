@@ -9,6 +9,8 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use hyper::body::{Frame, SizeHint};
 
+use super::drain::UnderWay;
+
 /// Why a stream ended early; hyper drops the connection (HTTP/1) or resets the stream (HTTP/2), so that no client
 /// takes the part for the whole.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -25,12 +27,14 @@ pub struct Body {
     sent: u64,
     /// Called with the number of bytes sent when the body ends.
     finish: Option<Box<dyn FnOnce(u64) + Send>>,
+    /// A field of its own, not one of `held`: every answer has it, and it costs no allocation.
+    under_way: Option<UnderWay>,
     held: Option<Box<dyn Any + Send>>,
 }
 
 impl Body {
     fn new(content: Content) -> Body {
-        Body { content, sent: 0, finish: None, held: None }
+        Body { content, sent: 0, finish: None, under_way: None, held: None }
     }
 
     /// No bytes.
@@ -50,6 +54,11 @@ impl Body {
     #[must_use]
     pub fn stream(stream: BoxStream<'static, Result<Bytes, BodyError>>, size: Option<u64>) -> Body {
         Body::new(Content::Stream { stream, left: size })
+    }
+
+    /// Ends the request with the body.
+    pub fn ends(&mut self, under_way: UnderWay) {
+        self.under_way = Some(under_way);
     }
 
     /// Keeps a value alive until the body is dropped.

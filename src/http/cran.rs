@@ -20,7 +20,7 @@ use crate::model::snapshot::Snapshot;
 use crate::r::layout::{FileName, IndexFormat, RPath, Tree};
 use crate::repo::RepoError;
 use crate::repo::file::{FileBody, Located};
-use crate::repo::index::{Document, EmptyForm};
+use crate::repo::index::{Document, EmptyForm, IndexForm};
 
 /// An address, resolved.
 pub struct Entry {
@@ -30,8 +30,17 @@ pub struct Entry {
 }
 
 enum Wanted {
-    Document { point: Point, document: Document, card: OnceLock<Card> },
+    Document(Wished),
     File { located: Box<Located>, card: Card },
+}
+
+/// A generated document of a point.
+struct Wished {
+    point: Point,
+    document: Document,
+    card: OnceLock<Card>,
+    /// The bytes themselves, for `latest` only: there is one such address, so that nothing older stays in memory.
+    form: Option<OnceLock<IndexForm>>,
 }
 
 impl Entry {
@@ -39,7 +48,7 @@ impl Entry {
     #[must_use]
     pub fn lasting(&self) -> bool {
         match &self.wanted {
-            Wanted::Document { .. } => true,
+            Wanted::Document(_) => true,
             Wanted::File { located, .. } => located.stored,
         }
     }
@@ -56,9 +65,12 @@ pub fn shown(text: &str) -> String {
 /// # Errors
 /// 404 for whatever does not exist, 503 when the database cannot tell.
 pub async fn find(app: &App, repo: &str, snapshot: Snapshot, path: RPath) -> Result<Entry, Failure> {
-    let moment = Moment::now(&app.state);
+    let moment = Moment::of(&app.state, (app.state.clock)());
     let point = app.repo.point(repo, snapshot).await?;
-    let document = |document| Wanted::Document { point: point.clone(), document, card: OnceLock::new() };
+    let document = |document| {
+        let form = (snapshot == Snapshot::Latest).then(OnceLock::new);
+        Wanted::Document(Wished { point: point.clone(), document, card: OnceLock::new(), form })
+    };
     let wanted = match path {
         RPath::Index { tree: Tree::Source, format } => document(match format {
             IndexFormat::Text => Document::Packages,
@@ -145,9 +157,7 @@ pub async fn answer(app: &App, entry: &Entry, parts: &Parts) -> Response<Body> {
         return response::failure(&Failure::method("GET, HEAD"), Tongue::Text);
     }
     let answered = match &entry.wanted {
-        Wanted::Document { point, document, card } => {
-            answer_document(app, point, document, card, parts).await
-        }
+        Wanted::Document(wished) => answer_document(app, wished, parts).await,
         Wanted::File { located, card } => answer_file(app, located, card, parts).await,
     };
     answered.unwrap_or_else(|error| response::failure(&error.into(), Tongue::Text))
@@ -162,13 +172,8 @@ fn refused(card: &Card, modified: Option<i64>, parts: &Parts) -> Option<Response
     }
 }
 
-async fn answer_document(
-    app: &App,
-    point: &Point,
-    document: &Document,
-    known: &OnceLock<Card>,
-    parts: &Parts,
-) -> Result<Response<Body>, RepoError> {
+async fn answer_document(app: &App, wished: &Wished, parts: &Parts) -> Result<Response<Body>, RepoError> {
+    let Wished { point, document, card: known, form: kept } = wished;
     let modified = point.modified.map(|at| at.seconds());
     let conditional = conditional::is_conditional(&parts.headers);
     if conditional {
@@ -184,7 +189,14 @@ async fn answer_document(
             return Ok(response);
         }
     }
-    let form = app.repo.document(point, document).await?;
+    let form = match kept.as_ref().and_then(OnceLock::get) {
+        Some(form) => form.clone(),
+        None => {
+            let form = app.repo.document(point, document).await?;
+            kept.as_ref().map(|kept| kept.get_or_init(|| form.clone()));
+            form
+        }
+    };
     let card = known.get_or_init(|| document_card(point, document, form.content));
     if conditional && let Some(response) = refused(card, modified, parts) {
         return Ok(response);

@@ -3,7 +3,9 @@
 use http::StatusCode;
 
 use crate::api::error::Code;
+use crate::db::DbError;
 use crate::repo::RepoError;
+use crate::storage::StorageError;
 use crate::upstream::UpstreamError;
 
 /// An answer that is no success.
@@ -88,6 +90,13 @@ impl From<RepoError> for Failure {
                 status: StatusCode::BAD_GATEWAY,
                 ..Failure::unavailable("the upstream repository sent something else", *retry_after)
             },
+            RepoError::Db(DbError::Busy { .. } | DbError::Conflict(_)) => {
+                Failure::new(StatusCode::CONFLICT, Code::Conflict, error.to_string())
+            }
+            RepoError::Db(DbError::Full { .. }) | RepoError::Storage(StorageError::Full(_)) => Failure {
+                status: StatusCode::INSUFFICIENT_STORAGE,
+                ..Failure::unavailable("the server has no space left", 300)
+            },
             RepoError::Db(_) => Failure::unavailable("the database cannot answer now", 5),
             RepoError::Storage(_) => Failure::unavailable("the storage cannot answer now", 5),
         };
@@ -98,8 +107,42 @@ impl From<RepoError> for Failure {
     }
 }
 
-impl From<crate::db::DbError> for Failure {
-    fn from(error: crate::db::DbError) -> Failure {
+impl From<DbError> for Failure {
+    fn from(error: DbError) -> Failure {
         RepoError::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::resolve::Unresolved;
+
+    #[test]
+    fn each_failure_has_its_status_and_no_detail_of_the_machine() {
+        let upstream = |source| RepoError::Upstream { source, retry_after: 7 };
+        let secret = || "/secret/place".to_owned();
+        let cases = [
+            (RepoError::NotFound("no a".to_owned()), 404, None),
+            (Unresolved::Empty.into(), 404, None),
+            (RepoError::Conflict("b exists".to_owned()), 409, None),
+            (RepoError::Invalid("not c".to_owned()), 400, None),
+            (upstream(UpstreamError::Missing(secret())), 404, None),
+            (
+                upstream(UpstreamError::Unavailable { url: secret(), reason: secret(), retry_after: None }),
+                503,
+                Some(7),
+            ),
+            (upstream(UpstreamError::Refused { url: secret(), reason: secret() }), 502, Some(7)),
+            (DbError::Closed.into(), 503, Some(5)),
+            (StorageError::NotFound(secret()).into(), 503, Some(5)),
+            (StorageError::Full(secret()).into(), 507, Some(300)),
+        ];
+        for (error, status, retry_after) in cases {
+            let told = format!("{error:?}");
+            let failure = Failure::from(error);
+            assert_eq!((failure.status.as_u16(), failure.retry_after), (status, retry_after), "{told}");
+            assert!(!failure.phrase.contains("secret"), "{told}: {}", failure.phrase);
+        }
     }
 }

@@ -193,7 +193,7 @@ impl House {
                     let close = header::HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
                 }
-                response.body_mut().hold(under_way);
+                response.body_mut().ends(under_way);
                 Ok::<_, Infallible>(response)
             }
         });
@@ -223,7 +223,8 @@ impl House {
             let answer = answer.clone();
             async move {
                 let mut response = answer.answer(peer, request).await;
-                response.body_mut().hold((under_way, open));
+                response.body_mut().ends(under_way);
+                response.body_mut().hold(open);
                 Ok::<_, Infallible>(response)
             }
         });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 
 use super::cran::Entry;
-use crate::model::time::SECOND;
+use crate::model::time::{SECOND, Timestamp};
 use crate::state::State;
 
 /// Entries kept; each is well below a kilobyte.
@@ -24,10 +24,10 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Now.
+    /// The newest catalog, at `now`.
     #[must_use]
-    pub fn now(state: &State) -> Moment {
-        Moment { catalog: state.catalog.get().version, day: (state.clock)().0.div_euclid(86_400 * SECOND) }
+    pub fn of(state: &State, now: Timestamp) -> Moment {
+        Moment { catalog: state.catalog.get().version, day: now.0.div_euclid(86_400 * SECOND) }
     }
 }
 
@@ -43,18 +43,19 @@ impl Default for Warm {
 impl Warm {
     /// The entry of a raw path, when it still holds. A query is looked at by the slow path only.
     #[must_use]
-    pub fn get(&self, state: &State, path: &str, query: Option<&str>) -> Option<Arc<Entry>> {
+    pub fn get(&self, state: &State, now: Timestamp, path: &str, query: Option<&str>) -> Option<Arc<Entry>> {
         if query.is_some() || path.len() > LONGEST {
             return None;
         }
-        self.0.get(path).filter(|entry| entry.moment == Moment::now(state))
+        self.0.get(path).filter(|entry| entry.moment == Moment::of(state, now))
     }
 
     /// Keeps an entry that may be kept.
     #[must_use]
     pub fn keep(&self, path: &str, entry: Entry) -> Arc<Entry> {
         let entry = Arc::new(entry);
-        if entry.lasting() && path.len() <= LONGEST {
+        // One spelling of a path only: a stranger must not fill this with the thousand encodings of one address.
+        if entry.lasting() && path.len() <= LONGEST && !path.contains(['%', '+']) {
             self.0.insert(path.into(), Arc::clone(&entry));
         }
         entry

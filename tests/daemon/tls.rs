@@ -172,3 +172,42 @@ fn a_certificate_that_cannot_be_used_ends_the_start_and_says_why() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("HTTPS listener") && text.contains("does not belong to"), "{text}");
 }
+
+#[tokio::test]
+async fn streams_that_are_reset_at_once_do_not_hurt_others() {
+    let (server, certificate) = start("");
+    let config = || {
+        let mut config = client(&certificate, &[&rustls::version::TLS13]);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        tokio_rustls::TlsConnector::from(Arc::new(config))
+    };
+    let name = ServerName::try_from("localhost").expect("a name");
+    let mut reset = 0;
+    // The server may end a connection that does this; the attacker comes back.
+    for _ in 0..20 {
+        let tcp = tokio::net::TcpStream::connect(https(&server)).await.expect("connected");
+        let tls = config().connect(name.clone(), tcp).await.expect("a handshake");
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await.expect("h2");
+        let connection = tokio::spawn(connection);
+        for _ in 0..500 {
+            let request =
+                ::http::Request::get("https://localhost/__api__/status").body(Empty::<bytes::Bytes>::new());
+            let answer = sender.send_request(request.expect("a request"));
+            // Sent, and given up before an answer can come.
+            if tokio::time::timeout(std::time::Duration::from_micros(50), answer).await.is_err() {
+                reset += 1;
+            }
+            if sender.is_closed() {
+                break;
+            }
+        }
+        connection.abort();
+    }
+    assert!(reset > 100, "{reset} streams were reset");
+    let answer = tokio::task::spawn_blocking(move || {
+        let answer = get(&https(&server), client(&certificate, &[&rustls::version::TLS13]), "/__ping__");
+        (answer.expect("an answer").status, server.get("/__ping__").status)
+    });
+    assert_eq!(answer.await.expect("no panic"), (200, 200));
+}

@@ -9,6 +9,7 @@ mod package;
 pub mod plan;
 mod read;
 mod run;
+mod wanted;
 
 pub use error::SyncError;
 

@@ -1,40 +1,18 @@
 //! The changes of one package: which of its known releases upstream still lists or keeps in `Archive/`, and which
 //! are new.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::known::{KnownLife, KnownPackage, KnownRelease};
+use super::wanted::{Declaration, Wanted};
 use crate::model::change::{Change, Counts, LifeState, NewFile, NewRelease};
-use crate::model::digest::Md5;
 use crate::model::time::Timestamp;
 use crate::r::dcf;
-use crate::r::packages::IndexRecord;
-use crate::r::rds::archive_meta::MetaRow;
-use crate::r::version;
-
-/// Size and time of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Facts {
-    size: i64,
-    mtime: Timestamp,
-}
-
-impl Facts {
-    pub(super) fn of(row: &MetaRow<String>) -> Facts {
-        Facts { size: i64::try_from(row.size).unwrap_or(i64::MAX), mtime: row.mtime }
-    }
-}
-
-/// `Meta/current.rds` by file name.
-pub(super) type Sizes<'a> = HashMap<&'a str, Facts>;
 
 /// One package to compare.
 pub(super) struct Work<'a> {
-    pub(super) name: &'a str,
+    pub(super) declared: Declaration<'a>,
     pub(super) known: &'a KnownPackage,
-    pub(super) listed: &'a [&'a IndexRecord<'a>],
-    pub(super) archived: &'a [&'a MetaRow<String>],
-    pub(super) sizes: &'a Sizes<'a>,
     /// Whether there is a `Meta/archive.rds` at all.
     pub(super) has_archive: bool,
     /// Times that differ count for nothing.
@@ -51,20 +29,6 @@ pub(super) struct Outcome {
     pub(super) doubled: bool,
 }
 
-/// A life upstream declares.
-#[derive(Clone, Debug)]
-struct Wanted<'a> {
-    state: LifeState,
-    path: &'a str,
-    version: &'a str,
-    file: String,
-    locator: String,
-    size: Option<i64>,
-    mtime: Option<Timestamp>,
-    md5: Option<Md5>,
-    stanza: Option<&'a [u8]>,
-}
-
 /// Whether a declared file is one we know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Match {
@@ -78,8 +42,8 @@ impl<'a> Work<'a> {
     /// Appends the package's changes.
     pub(super) fn compare(&self, changes: &mut Vec<Change>) -> Outcome {
         let mut outcome = Outcome::default();
-        let mut wanted = self.wanted_listed(&mut outcome.doubled);
-        self.wanted_archived(&mut wanted);
+        let (wanted, doubled) = self.declared.wanted();
+        outcome.doubled = doubled;
 
         let begin = changes.len();
         let mut hold = Hold::new(self.known);
@@ -94,86 +58,6 @@ impl<'a> Work<'a> {
         let closed = self.close_rest(&hold, changes);
         outcome.counts = self.count(&changes[begin..], closed);
         outcome
-    }
-
-    /// One record for each path: the highest version. The others of the plain path are there to be installed, as
-    /// archived releases are, so that is what they become.
-    fn wanted_listed(&self, doubled: &mut bool) -> Vec<Wanted<'a>> {
-        let mut records: Vec<&IndexRecord<'a>> = self.listed.to_vec();
-        records.sort_by(|a, b| {
-            let newest_first = version::compare(b.version, a.version);
-            let path = |r: &IndexRecord<'a>| r.path.unwrap_or_default();
-            path(a)
-                .cmp(path(b))
-                .then(newest_first)
-                .then_with(|| (a.version, a.stanza, a.md5, a.size).cmp(&(b.version, b.stanza, b.md5, b.size)))
-        });
-        let mut wanted: Vec<Wanted<'a>> = Vec::with_capacity(records.len());
-        for record in records {
-            let want = self.record(record);
-            let first = !wanted.iter().any(|other| other.path == want.path);
-            *doubled |= !first;
-            if first {
-                wanted.push(want);
-            } else if want.path.is_empty() && wanted.iter().all(|other| other.version != want.version) {
-                wanted.push(Wanted { state: LifeState::Archived, stanza: None, ..want });
-            }
-        }
-        wanted
-    }
-
-    fn record(&self, record: &IndexRecord<'a>) -> Wanted<'a> {
-        let path = record.path.unwrap_or_default();
-        let file = match record.file {
-            Some(file) => file.to_owned(),
-            None => format!("{}_{}.tar.gz", record.package, record.version),
-        };
-        let facts = self.sizes.get(file.as_str()).filter(|_| path.is_empty());
-        let declared = record.size.and_then(|size| i64::try_from(size).ok());
-        Wanted {
-            state: LifeState::Listed,
-            path,
-            version: record.version,
-            locator: if path.is_empty() { file.clone() } else { format!("{path}/{file}") },
-            size: facts.map(|facts| facts.size).or(declared),
-            mtime: facts.map(|facts| facts.mtime),
-            md5: record.md5,
-            stanza: Some(record.stanza),
-            file,
-        }
-    }
-
-    /// Adds the rows of `Meta/archive.rds`. A file that is listed too, with equal size and time, is the listed one:
-    /// upstream was caught between copying and deleting.
-    fn wanted_archived(&self, wanted: &mut Vec<Wanted<'a>>) {
-        let mut rows: Vec<&MetaRow<String>> = self.archived.to_vec();
-        rows.sort_by(|a, b| (&a.file, a.mtime, a.size).cmp(&(&b.file, b.mtime, b.size)));
-        rows.dedup_by(|a, b| a.file == b.file);
-        for row in rows {
-            let Some(version) = archived_version(self.name, &row.file) else { continue };
-            let facts = Facts::of(row);
-            let differs = |want: &Wanted<'a>| {
-                want.size.is_some_and(|size| size != facts.size)
-                    || want.mtime.is_some_and(|mtime| mtime.seconds() != facts.mtime.seconds())
-            };
-            let twin =
-                wanted.iter().any(|want| want.path.is_empty() && want.file == row.file && !differs(want));
-            if !twin {
-                // A double of the index with other bytes: what lies in `Archive/` has the better claim to the name.
-                wanted.retain(|want| want.state == LifeState::Listed || want.file != row.file);
-                wanted.push(Wanted {
-                    state: LifeState::Archived,
-                    path: "",
-                    version,
-                    file: row.file.clone(),
-                    locator: format!("Archive/{}/{}", self.name, row.file),
-                    size: Some(facts.size),
-                    mtime: Some(facts.mtime),
-                    md5: None,
-                    stanza: None,
-                });
-            }
-        }
     }
 
     /// Finds the known release a declaration means and keeps or opens its life, or introduces a new one.
@@ -286,7 +170,7 @@ impl<'a> Work<'a> {
         let revision = *next;
         *next += 1;
         let release = NewRelease {
-            package: self.name.to_owned(),
+            package: self.declared.name.to_owned(),
             version: want.version.to_owned(),
             revision,
             published_at: want.mtime,
@@ -309,7 +193,7 @@ impl<'a> Work<'a> {
     /// release is taken for archived, and so it is while `Meta/` lags behind the index. Of one version the newest
     /// revision stays: a file in `Archive/` has one name.
     fn keep_superseded(&self, wanted: &[Wanted<'a>], hold: &mut Hold, changes: &mut Vec<Change>) {
-        let listed = self.newest_listed();
+        let listed = self.declared.newest_listed();
         let mut taken: BTreeSet<&str> =
             wanted.iter().filter(|want| want.state == LifeState::Archived).map(|want| want.version).collect();
         let mut places: Vec<usize> = (0..self.known.releases.len()).filter(|p| !hold.claimed[*p]).collect();
@@ -317,9 +201,9 @@ impl<'a> Work<'a> {
         for place in places {
             let release = &self.known.releases[place];
             let replaced = listed.is_none_or(|listed| *listed == *release.version);
-            let lags =
-                || self.sizes.contains_key(format!("{}_{}.tar.gz", self.name, release.version).as_str());
-            if (self.has_archive && (replaced || !lags())) || taken.contains(&*release.version) {
+            if (self.has_archive && (replaced || !self.declared.has_current(&release.version)))
+                || taken.contains(&*release.version)
+            {
                 continue;
             }
             if release.archived().is_some() {
@@ -336,12 +220,6 @@ impl<'a> Work<'a> {
                 });
             }
         }
-    }
-
-    /// The version the plain index record has.
-    fn newest_listed(&self) -> Option<&'a str> {
-        let plain = self.listed.iter().filter(|record| record.path.is_none());
-        plain.map(|record| record.version).max_by(|a, b| version::compare(a, b).then_with(|| b.cmp(a)))
     }
 
     /// Ends every life that was not kept; returns how many were listed ones.
@@ -373,7 +251,7 @@ impl<'a> Work<'a> {
                 false
             }
         });
-        let (before, after) = (self.known.is_listed(), !self.listed.is_empty());
+        let (before, after) = (self.known.is_listed(), !self.declared.listed.is_empty());
         Counts {
             added: i64::from(!before && after),
             updated: i64::from(before && after && (opened || closed > 0)),
@@ -401,12 +279,6 @@ impl Hold {
     fn keeps(&self, place: usize, life: &KnownLife) -> bool {
         self.kept.iter().any(|(p, state, path)| *p == place && *state == life.state && **path == *life.path)
     }
-}
-
-/// The version of a file in `Archive/`.
-fn archived_version<'a>(package: &str, file: &'a str) -> Option<&'a str> {
-    let rest = file.strip_prefix(package)?.strip_prefix('_')?;
-    [".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"].iter().find_map(|ending| rest.strip_suffix(ending))
 }
 
 /// Whether two records say the same: field by field in any order, whatever the line breaks, so that an index

@@ -1,9 +1,10 @@
-//! Which changes turn what is known into what a mirror declares. Pure; the rules are those of `docs/admin/sync.md`.
+//! Which changes turn what is known into what a mirror declares. Pure; the rules are those of `docs/admin/mirrors.md`.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::known::{Known, KnownPackage};
-use super::package::{Facts, Sizes, Work};
+use super::package::Work;
+use super::wanted::{Declaration, Facts, Sizes};
 use crate::model::change::{Change, Counts};
 use crate::model::time::Timestamp;
 use crate::r::packages::IndexRecord;
@@ -110,12 +111,15 @@ fn compare(known: &Known, grouped: &Grouped<'_>, names: &BTreeSet<&str>, storm: 
     let mut plan = Plan::default();
     let (mut touched, mut doubled) = (0, 0);
     for name in names {
-        let work = Work {
+        let declared = Declaration {
             name,
-            known: known.packages.get(*name).unwrap_or(&none),
             listed: grouped.listed.get(name).map_or(&[], Vec::as_slice),
             archived: grouped.archived.get(name).map_or(&[], Vec::as_slice),
             sizes: &grouped.sizes,
+        };
+        let work = Work {
+            declared,
+            known: known.packages.get(*name).unwrap_or(&none),
             has_archive: grouped.has_archive,
             storm,
         };

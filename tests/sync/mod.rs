@@ -1,5 +1,52 @@
 //! Syncs: what is planned, what mirrors may do to us, and what is left after a crash.
 
+mod crash;
+mod http;
+mod mirrors;
 mod model;
 mod plan;
 mod plan_properties;
+mod refusals;
+
+/// The same test on both databases.
+macro_rules! on_both {
+    ($($(#[doc = $doc:literal])* async fn $name:ident($engine:ident) $body:block)*) => {$(
+        mod $name {
+            use super::*;
+            async fn run($engine: Engine) $body
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                run(Engine::Sqlite).await;
+            }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                run(Engine::Postgres).await;
+            }
+        }
+    )*};
+}
+use on_both;
+
+/// `src/contrib/PACKAGES.gz` of a text.
+fn gz(text: impl AsRef<[u8]>) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = rstudio_pm::r::packages::gzip(Vec::new());
+    encoder.write_all(text.as_ref()).expect("a Vec takes it");
+    encoder.finish().expect("a Vec takes it")
+}
+
+/// An index of `count` packages, `p0` to …, each of version 1.0.
+fn index(count: usize) -> String {
+    (0..count).map(|n| format!("Package: p{n}\nVersion: 1.0\nMD5sum: {n:032x}\n\n")).collect()
+}
+
+/// A mirror with nothing but an index of so many packages.
+fn small(count: usize) -> crate::support::upstream::Upstream {
+    let upstream = crate::support::upstream::Upstream::empty();
+    upstream.put(INDEX, gz(index(count)));
+    upstream
+}
+
+const INDEX: &str = "src/contrib/PACKAGES.gz";
+const CURRENT: &str = "src/contrib/Meta/current.rds";
+const ARCHIVE: &str = "src/contrib/Meta/archive.rds";

@@ -1,0 +1,155 @@
+//! What a mirror declares of one package: which releases it lists and which it keeps in `Archive/`.
+
+use std::collections::HashMap;
+
+use crate::model::change::LifeState;
+use crate::model::digest::Md5;
+use crate::model::time::Timestamp;
+use crate::r::packages::IndexRecord;
+use crate::r::rds::archive_meta::MetaRow;
+use crate::r::version;
+
+/// Size and time of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    size: i64,
+    mtime: Timestamp,
+}
+
+impl Facts {
+    pub(super) fn of(row: &MetaRow<String>) -> Facts {
+        Facts { size: i64::try_from(row.size).unwrap_or(i64::MAX), mtime: row.mtime }
+    }
+}
+
+/// `Meta/current.rds` by file name.
+pub(super) type Sizes<'a> = HashMap<&'a str, Facts>;
+
+/// A life upstream declares.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) state: LifeState,
+    pub(super) path: &'a str,
+    pub(super) version: &'a str,
+    pub(super) file: String,
+    pub(super) locator: String,
+    pub(super) size: Option<i64>,
+    pub(super) mtime: Option<Timestamp>,
+    pub(super) md5: Option<Md5>,
+    pub(super) stanza: Option<&'a [u8]>,
+}
+
+/// The declaration of one package.
+pub(super) struct Declaration<'a> {
+    pub(super) name: &'a str,
+    pub(super) listed: &'a [&'a IndexRecord<'a>],
+    pub(super) archived: &'a [&'a MetaRow<String>],
+    pub(super) sizes: &'a Sizes<'a>,
+}
+
+impl<'a> Declaration<'a> {
+    /// Every life the package should have, listed ones first, and whether the index has it more than once.
+    pub(super) fn wanted(&self) -> (Vec<Wanted<'a>>, bool) {
+        let mut doubled = false;
+        let mut wanted = self.wanted_listed(&mut doubled);
+        self.wanted_archived(&mut wanted);
+        (wanted, doubled)
+    }
+
+    /// One record for each path: the highest version. The others of the plain path are there to be installed, as
+    /// archived releases are, so that is what they become.
+    fn wanted_listed(&self, doubled: &mut bool) -> Vec<Wanted<'a>> {
+        let mut records: Vec<&IndexRecord<'a>> = self.listed.to_vec();
+        records.sort_by(|a, b| {
+            let newest_first = version::compare(b.version, a.version);
+            let path = |r: &IndexRecord<'a>| r.path.unwrap_or_default();
+            path(a)
+                .cmp(path(b))
+                .then(newest_first)
+                .then_with(|| (a.version, a.stanza, a.md5, a.size).cmp(&(b.version, b.stanza, b.md5, b.size)))
+        });
+        let mut wanted: Vec<Wanted<'a>> = Vec::with_capacity(records.len());
+        for record in records {
+            let want = self.record(record);
+            let first = !wanted.iter().any(|other| other.path == want.path);
+            *doubled |= !first;
+            if first {
+                wanted.push(want);
+            } else if want.path.is_empty() && wanted.iter().all(|other| other.version != want.version) {
+                wanted.push(Wanted { state: LifeState::Archived, stanza: None, ..want });
+            }
+        }
+        wanted
+    }
+
+    fn record(&self, record: &IndexRecord<'a>) -> Wanted<'a> {
+        let path = record.path.unwrap_or_default();
+        let file = match record.file {
+            Some(file) => file.to_owned(),
+            None => format!("{}_{}.tar.gz", record.package, record.version),
+        };
+        let facts = self.sizes.get(file.as_str()).filter(|_| path.is_empty());
+        let declared = record.size.and_then(|size| i64::try_from(size).ok());
+        Wanted {
+            state: LifeState::Listed,
+            path,
+            version: record.version,
+            locator: if path.is_empty() { file.clone() } else { format!("{path}/{file}") },
+            size: facts.map(|facts| facts.size).or(declared),
+            mtime: facts.map(|facts| facts.mtime),
+            md5: record.md5,
+            stanza: Some(record.stanza),
+            file,
+        }
+    }
+
+    /// Adds the rows of `Meta/archive.rds`. A file that is listed too, with equal size and time, is the listed one:
+    /// upstream was caught between copying and deleting.
+    fn wanted_archived(&self, wanted: &mut Vec<Wanted<'a>>) {
+        let mut rows: Vec<&MetaRow<String>> = self.archived.to_vec();
+        rows.sort_by(|a, b| (&a.file, a.mtime, a.size).cmp(&(&b.file, b.mtime, b.size)));
+        rows.dedup_by(|a, b| a.file == b.file);
+        for row in rows {
+            let Some(version) = archived_version(self.name, &row.file) else { continue };
+            let facts = Facts::of(row);
+            let differs = |want: &Wanted<'a>| {
+                want.size.is_some_and(|size| size != facts.size)
+                    || want.mtime.is_some_and(|mtime| mtime.seconds() != facts.mtime.seconds())
+            };
+            let twin =
+                wanted.iter().any(|want| want.path.is_empty() && want.file == row.file && !differs(want));
+            if !twin {
+                // A double of the index with other bytes: what lies in `Archive/` has the better claim to the name.
+                wanted.retain(|want| want.state == LifeState::Listed || want.file != row.file);
+                wanted.push(Wanted {
+                    state: LifeState::Archived,
+                    path: "",
+                    version,
+                    file: row.file.clone(),
+                    locator: format!("Archive/{}/{}", self.name, row.file),
+                    size: Some(facts.size),
+                    mtime: Some(facts.mtime),
+                    md5: None,
+                    stanza: None,
+                });
+            }
+        }
+    }
+
+    /// The version the plain index record has.
+    pub(super) fn newest_listed(&self) -> Option<&'a str> {
+        let plain = self.listed.iter().filter(|record| record.path.is_none());
+        plain.map(|record| record.version).max_by(|a, b| version::compare(a, b).then_with(|| b.cmp(a)))
+    }
+
+    /// Whether `Meta/current.rds` has the usual file of a version.
+    pub(super) fn has_current(&self, version: &str) -> bool {
+        self.sizes.contains_key(format!("{}_{version}.tar.gz", self.name).as_str())
+    }
+}
+
+/// The version of a file in `Archive/`.
+fn archived_version<'a>(package: &str, file: &'a str) -> Option<&'a str> {
+    let rest = file.strip_prefix(package)?.strip_prefix('_')?;
+    [".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"].iter().find_map(|ending| rest.strip_suffix(ending))
+}

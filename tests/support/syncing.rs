@@ -1,0 +1,151 @@
+//! A server's rooms without its faces: enough to sync a mirror and to look at what it published.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use rstudio_pm::catalog::Live;
+use rstudio_pm::config::Config;
+use rstudio_pm::db::{Conn, Db, DbError, life, tx};
+use rstudio_pm::jobs::Jobs;
+use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
+use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::time::{SECOND, Timestamp};
+use rstudio_pm::state::State;
+use rstudio_pm::storage::{Storage, install_tls_provider};
+use rstudio_pm::sync::Sync;
+use rstudio_pm::upstream::{Limits, Upstream};
+
+use super::db::{self, Engine};
+
+/// Time limits that a test can wait for.
+pub(crate) fn limits() -> Limits {
+    Limits {
+        connect: Duration::from_secs(5),
+        idle: Duration::from_millis(500),
+        total: Duration::from_secs(20),
+        retries: 3,
+        pause: Duration::from_millis(5),
+        patience: Duration::from_secs(2),
+    }
+}
+
+/// Opens the database; the tasks of a server that was stopped may hold its lock for a moment.
+fn patiently(config: &Config) -> Db {
+    let begun = std::time::Instant::now();
+    loop {
+        match Db::open(config) {
+            Ok(db) => return db,
+            Err(DbError::Locked { .. }) if begun.elapsed() < Duration::from_secs(20) => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// A server's state on a fresh database.
+pub(crate) struct Server {
+    pub(crate) state: Arc<State>,
+    pub(crate) sync: Sync,
+    dir: Arc<tempfile::TempDir>,
+    clock: Arc<AtomicI64>,
+    config: Arc<Config>,
+}
+
+impl Server {
+    /// On a database that nobody used yet; the clock stands still at noon of a day.
+    pub(crate) async fn new(engine: Engine, mirror: &str) -> Server {
+        let dir = tempfile::tempdir().expect("a folder");
+        let place = dir.path().to_owned();
+        let config =
+            tokio::task::spawn_blocking(move || db::config(engine, &place)).await.expect("a database");
+        let clock = Arc::new(AtomicI64::new(1_760_000_000 * SECOND));
+        Server::open(Arc::new(dir), config, clock, mirror).await
+    }
+
+    /// The same database after a restart, with another mirror perhaps.
+    pub(crate) async fn restarted(self, mirror: &str) -> Server {
+        let db = self.state.db.clone();
+        tokio::task::spawn_blocking(move || db.close()).await.expect("closed");
+        let (dir, config, clock) = (self.dir.clone(), self.config.clone(), self.clock.clone());
+        drop(self);
+        Server::open(dir, config, clock, mirror).await
+    }
+
+    /// A second server on the same database.
+    pub(crate) async fn twin(&self, mirror: &str) -> Server {
+        let mut config = (*self.config).clone();
+        config.server.data_dir.push("twin");
+        Server::open(self.dir.clone(), Arc::new(config), self.clock.clone(), mirror).await
+    }
+
+    async fn open(
+        dir: Arc<tempfile::TempDir>,
+        config: Arc<Config>,
+        clock: Arc<AtomicI64>,
+        mirror: &str,
+    ) -> Server {
+        install_tls_provider();
+        let mut ours = (*config).clone();
+        ours.cran.url = mirror.to_owned();
+        let ours = Arc::new(ours);
+        let opening = ours.clone();
+        let db = tokio::task::spawn_blocking(move || patiently(&opening)).await.expect("opened");
+        let ticking = clock.clone();
+        let state = Arc::new(State {
+            storage: Storage::open(&ours.storage).await.unwrap_or_else(|e| panic!("{e}")),
+            upstream: Upstream::with_limits(&ours.proxy, limits()).unwrap_or_else(|e| panic!("{e}")),
+            catalog: Live::open(&db).await.unwrap_or_else(|e| panic!("{e}")),
+            jobs: Jobs::default(),
+            clock: Arc::new(move || Timestamp(ticking.fetch_add(1, Ordering::SeqCst))),
+            config: ours,
+            db,
+        });
+        Server { sync: Sync::new(state.clone()), state, dir, clock, config }
+    }
+
+    /// Moves the clock.
+    pub(crate) fn pass(&self, seconds: i64) {
+        self.clock.fetch_add(seconds * SECOND, Ordering::SeqCst);
+    }
+
+    /// Syncs CRAN by hand.
+    pub(crate) async fn sync(&self) -> Result<String, String> {
+        let started = self.sync.start(SourceKind::Cran).expect("cran is synced");
+        started.job().ended().await
+    }
+
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        f: impl Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
+    ) -> T {
+        self.state.db.read(f).await.unwrap_or_else(|e| panic!("{e} {e:?}"))
+    }
+
+    /// The tree of CRAN and its published head.
+    pub(crate) fn head(&self) -> Option<(TreeId, Seq)> {
+        let catalog = self.state.catalog.get();
+        let tree = catalog.source_trees(SourceId::CRAN).next().expect("the first migration made it");
+        tree.steps.last().map(|step| (tree.id, step.seq))
+    }
+
+    /// `name_version` of what is listed.
+    pub(crate) async fn listed(&self) -> Vec<String> {
+        let Some((tree, seq)) = self.head() else { return Vec::new() };
+        let names = self.read(move |c| life::names(c, tree, seq)).await;
+        names.into_iter().map(|named| format!("{}_{}", named.name, named.version)).collect()
+    }
+
+    /// File names of what is archived.
+    pub(crate) async fn archived(&self) -> Vec<String> {
+        let Some((tree, seq)) = self.head() else { return Vec::new() };
+        let rows = self.read(move |c| life::archived(c, tree, seq)).await;
+        rows.into_iter().map(|row| row.file).collect()
+    }
+
+    /// How many transactions there are.
+    pub(crate) async fn transactions(&self) -> usize {
+        self.read(|c| tx::list_all(c, 1000)).await.len()
+    }
+}

@@ -1,0 +1,228 @@
+//! A mirror over HTTP that can be told to misbehave.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sha2::Digest;
+
+/// What goes wrong with one answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// The body ends after so many bytes; the header is right about the part.
+    Truncate(usize),
+    /// The header declares everything, the connection breaks off after so many bytes.
+    CutAfter(usize),
+    /// `Content-Length` is this much larger than the body.
+    Longer(usize),
+    /// A web page with status 200.
+    Html,
+    /// A status, and what else the head says (`Retry-After: 1`).
+    Status(u16, &'static str),
+    /// Silence before the answer.
+    Slow(Duration),
+    /// A redirect to this path (`/x`) or URL.
+    Redirect(String),
+    /// No `ETag`, no `Last-Modified`, no ranges: the simplest of servers.
+    Plain,
+    /// 206 with the right bytes and a `Content-Range` that says something else.
+    WrongRange,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// Without the leading slash.
+    pub(crate) path: String,
+    /// Names in lower case.
+    pub(crate) headers: HashMap<String, String>,
+    /// What was answered.
+    pub(crate) status: u16,
+}
+
+#[derive(Default)]
+struct Shared {
+    files: Mutex<HashMap<String, Vec<u8>>>,
+    once: Mutex<HashMap<String, Vec<Fault>>>,
+    always: Mutex<HashMap<String, Fault>>,
+    asked: Mutex<Vec<Asked>>,
+    stop: AtomicBool,
+}
+
+/// A running mirror; it stops when it is dropped.
+pub(crate) struct Upstream {
+    shared: Arc<Shared>,
+    address: std::net::SocketAddr,
+}
+
+impl Upstream {
+    /// Serves every file below `root`, as it is now.
+    pub(crate) fn of(root: &Path) -> Upstream {
+        let upstream = Upstream::empty();
+        upstream.add_all(root, root);
+        upstream
+    }
+
+    /// Serves nothing yet.
+    pub(crate) fn empty() -> Upstream {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let shared = Arc::new(Shared::default());
+        let serving = shared.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if serving.stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                let shared = serving.clone();
+                std::thread::spawn(move || drop(serve(&stream, &shared)));
+            }
+        });
+        Upstream { shared, address }
+    }
+
+    fn add_all(&self, root: &Path, folder: &Path) {
+        for entry in std::fs::read_dir(folder).expect("a folder").map(|e| e.expect("an entry").path()) {
+            if entry.is_dir() {
+                self.add_all(root, &entry);
+            } else {
+                let name = entry.strip_prefix(root).expect("below").to_string_lossy().into_owned();
+                self.put(&name, std::fs::read(&entry).expect("readable"));
+            }
+        }
+    }
+
+    /// Its address.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Replaces a file.
+    pub(crate) fn put(&self, path: &str, bytes: impl Into<Vec<u8>>) {
+        self.shared.files.lock().unwrap().insert(path.to_owned(), bytes.into());
+    }
+
+    /// The bytes of a file.
+    pub(crate) fn bytes(&self, path: &str) -> Vec<u8> {
+        self.shared.files.lock().unwrap()[path].clone()
+    }
+
+    /// Removes a file.
+    pub(crate) fn remove(&self, path: &str) {
+        self.shared.files.lock().unwrap().remove(path).expect("it is there");
+    }
+
+    /// The next answers for a path go wrong, one each.
+    pub(crate) fn fail(&self, path: &str, faults: impl IntoIterator<Item = Fault>) {
+        self.shared.once.lock().unwrap().entry(path.to_owned()).or_default().extend(faults);
+    }
+
+    /// Every answer for a path goes wrong.
+    pub(crate) fn always(&self, path: &str, fault: Fault) {
+        self.shared.always.lock().unwrap().insert(path.to_owned(), fault);
+    }
+
+    /// What was asked for since the last call.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        std::mem::take(&mut *self.shared.asked.lock().unwrap())
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// One request for each connection: what fails then fails alone.
+fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.take(64 * 1024)).lines();
+    let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
+    let path = first.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
+    let path = percent_encoding::percent_decode_str(&path).decode_utf8_lossy().into_owned();
+    let mut headers = HashMap::new();
+    for line in lines {
+        let line = line?;
+        let Some((name, value)) = line.split_once(':') else { break };
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+    let fault = {
+        let mut once = shared.once.lock().unwrap();
+        let next = once.get_mut(&path).filter(|faults| !faults.is_empty()).map(|faults| faults.remove(0));
+        next.or_else(|| shared.always.lock().unwrap().get(&path).cloned())
+    };
+    let file = shared.files.lock().unwrap().get(&path).cloned();
+    let (status, head, body, declared) = answer(&headers, fault, file);
+    shared.asked.lock().unwrap().push(Asked { path, headers, status });
+    let mut out = stream;
+    let text =
+        format!("HTTP/1.1 {status} Because\r\nConnection: close\r\n{head}Content-Length: {declared}\r\n\r\n");
+    out.write_all(text.as_bytes())?;
+    out.write_all(&body)?;
+    out.flush()?;
+    stream.shutdown(Shutdown::Write)
+}
+
+/// Status, further headers, body, declared length.
+fn answer(
+    headers: &HashMap<String, String>,
+    fault: Option<Fault>,
+    file: Option<Vec<u8>>,
+) -> (u16, String, Vec<u8>, usize) {
+    let mut plain = false;
+    let mut wrong_range = false;
+    match &fault {
+        Some(Fault::Html) => {
+            let page = b"<!DOCTYPE html><html><body>Sign in to the network</body></html>".to_vec();
+            let length = page.len();
+            return (200, "Content-Type: text/html\r\n".to_owned(), page, length);
+        }
+        Some(Fault::Status(status, more)) => {
+            let more = if more.is_empty() { String::new() } else { format!("{more}\r\n") };
+            return (*status, more, b"no".to_vec(), 2);
+        }
+        Some(Fault::Redirect(to)) => return (302, format!("Location: {to}\r\n"), Vec::new(), 0),
+        Some(Fault::Slow(time)) => std::thread::sleep(*time),
+        Some(Fault::Plain) => plain = true,
+        Some(Fault::WrongRange) => wrong_range = true,
+        Some(Fault::Truncate(_) | Fault::CutAfter(_) | Fault::Longer(_)) | None => {}
+    }
+    let Some(mut body) = file else { return (404, String::new(), b"no such file".to_vec(), 12) };
+    let etag = format!("\"{}\"", &hex::encode(sha2::Sha256::digest(&body))[..16]);
+    let mut head = if plain { String::new() } else { format!("ETag: {etag}\r\n") };
+    if !plain && headers.get("if-none-match") == Some(&etag) {
+        return (304, head, Vec::new(), 0);
+    }
+    let range =
+        headers.get("range").and_then(|r| r.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
+    let range = range.filter(|_| !plain && headers.get("if-range").is_none_or(|known| *known == etag));
+    let mut status = 200;
+    if let Some(from) = range {
+        if from >= body.len() {
+            return (416, head, Vec::new(), 0);
+        }
+        let (shown, last, size) = (from - usize::from(wrong_range), body.len() - 1, body.len());
+        head.push_str(&format!("Content-Range: bytes {shown}-{last}/{size}\r\n"));
+        body.drain(..from);
+        status = 206;
+    }
+    let declared = match fault {
+        Some(Fault::Truncate(at)) => {
+            body.truncate(at);
+            body.len()
+        }
+        Some(Fault::CutAfter(at)) => {
+            let declared = body.len();
+            body.truncate(at);
+            declared
+        }
+        Some(Fault::Longer(by)) => body.len() + by,
+        _ => body.len(),
+    };
+    (status, head, body, declared)
+}

@@ -1,0 +1,116 @@
+//! Is nothing left of a sync that was killed, and does the next one do all of it?
+
+use std::time::Duration;
+
+use rstudio_pm::db::{import, tree};
+use rstudio_pm::model::change::{Change, LifeState, NewFile, NewRelease};
+use rstudio_pm::model::ids::SourceId;
+use rstudio_pm::model::language::Language;
+use rstudio_pm::model::source::SourceKind;
+
+use super::{INDEX, gz, index, on_both, small};
+use crate::support::db::Engine;
+use crate::support::syncing::Server;
+
+/// What a sync that died between two chunks leaves: a claimed tree, releases, and lives nobody sees.
+async fn half_an_import(server: &Server, packages: usize) {
+    let written = server.state.db.write(move |c| {
+        let found = tree::of_source(c, SourceId::CRAN)?.remove(0);
+        let pending = tree::begin(c, found.id, 7)?;
+        let target =
+            import::Target { tree: found.id, pending, origin: SourceId::CRAN, language: Language::R };
+        let introduce = |n: usize| Change::Introduce {
+            release: NewRelease {
+                package: format!("p{n}"),
+                version: "1.0".to_owned(),
+                revision: 0,
+                published_at: None,
+                stanza: Some(format!("Package: p{n}\nVersion: 1.0").into_bytes()),
+                description: None,
+                readme: None,
+                file: NewFile {
+                    name: format!("p{n}_1.0.tar.gz"),
+                    locator: format!("p{n}_1.0.tar.gz"),
+                    size: None,
+                    md5: None,
+                    sha256: None,
+                    stored: false,
+                },
+            },
+            state: LifeState::Listed,
+            path: String::new(),
+        };
+        let changes: Vec<Change> = (0..packages).map(introduce).collect();
+        import::apply(c, &target, &changes).map(drop)
+    });
+    written.await.unwrap_or_else(|e| panic!("{e} {e:?}"));
+}
+
+on_both! {
+    async fn a_sync_that_died_between_two_chunks_is_undone_and_done_again(engine) {
+        let mirror = small(50);
+        let server = Server::new(engine, &mirror.url()).await;
+        half_an_import(&server, 30).await;
+        assert_eq!(server.listed().await, [""; 0], "nobody sees half an import");
+        let told = server.sync().await.expect("a good mirror");
+        assert!(told.contains("50 packages added"), "{told}");
+        assert_eq!(server.listed().await.len(), 50);
+        assert_eq!(server.transactions().await, 1);
+    }
+
+    async fn what_a_killed_server_left_is_removed_at_its_next_start(engine) {
+        let mirror = small(50);
+        let server = Server::new(engine, &mirror.url()).await;
+        half_an_import(&server, 30).await;
+        let server = server.restarted(&mirror.url()).await;
+        server.sync.recover().await.expect("undone");
+        let (pending, releases) = server
+            .read(|c| {
+                let pending = tree::of_source(c, SourceId::CRAN)?.remove(0).pending;
+                Ok((pending, c.query("SELECT id FROM release", &[])?.len()))
+            })
+            .await;
+        assert_eq!((pending, releases), (None, 0));
+        server.sync.recover().await.expect("nothing to do");
+    }
+
+    async fn what_was_published_survives_the_undoing(engine) {
+        let mirror = small(50);
+        let server = Server::new(engine, &mirror.url()).await;
+        server.sync().await.expect("a good mirror");
+        let server = server.restarted(&mirror.url()).await;
+        let died = server.state.db.write(|c| {
+            let found = tree::of_source(c, SourceId::CRAN)?.remove(0);
+            tree::begin(c, found.id, 7).map(drop)
+        });
+        died.await.unwrap_or_else(|e| panic!("{e}"));
+        mirror.put(INDEX, gz(index(51)));
+        server.sync().await.expect("a good mirror");
+        assert_eq!(server.listed().await.len(), 51);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_dropped_at_any_moment_of_a_sync_recovers() {
+    // Several chunks, so that the moments fall before, into and after the writing.
+    const PACKAGES: usize = 5_000;
+    for moment in [0, 20, 60, 120, 250, 500, 1000] {
+        let mirror = small(PACKAGES);
+        let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        {
+            let _inside = runtime.enter();
+            server.sync.start(SourceKind::Cran).expect("cran is synced");
+        }
+        tokio::time::sleep(Duration::from_millis(moment)).await;
+        runtime.shutdown_background();
+        let server = server.restarted(&mirror.url()).await;
+        server.sync.recover().await.expect("undone");
+        let listed = server.listed().await.len();
+        assert!(listed == 0 || listed == PACKAGES, "{listed} after {moment} ms");
+        server.sync().await.expect("a good mirror");
+        assert_eq!(server.listed().await.len(), PACKAGES, "after {moment} ms");
+        assert_eq!(server.transactions().await, 1, "after {moment} ms");
+    }
+}

@@ -1,0 +1,135 @@
+//! Does a package file over HTTP come whole, or resume only where it left off?
+
+use futures_util::TryStreamExt;
+use rstudio_pm::config::Proxy;
+use rstudio_pm::storage::install_tls_provider;
+use rstudio_pm::upstream::{Fetch, Fetched, Mirror, Opened, Upstream as Client, UpstreamError, Validators};
+
+use crate::support::syncing::limits;
+use crate::support::upstream::{Fault, Upstream};
+
+const FILE: &str = "src/contrib/a_1.0.tar.gz";
+
+fn mirror(upstream: &Upstream) -> Mirror {
+    install_tls_provider();
+    let client = Client::with_limits(&Proxy::default(), limits()).expect("no proxy");
+    client.mirror(&upstream.url()).expect("a URL")
+}
+
+/// One file of 300,000 bytes.
+fn serving() -> (Upstream, Vec<u8>) {
+    let bytes: Vec<u8> = (0..300_000_u32).map(|n| (n / 7) as u8).collect();
+    let upstream = Upstream::empty();
+    upstream.put(FILE, bytes.clone());
+    (upstream, bytes)
+}
+
+async fn read(opened: Opened) -> Result<Vec<u8>, UpstreamError> {
+    let chunks: Vec<bytes::Bytes> = opened.body.try_collect().await?;
+    Ok(chunks.concat())
+}
+
+#[tokio::test]
+async fn a_file_comes_whole_with_its_size() {
+    let (upstream, bytes) = serving();
+    let opened = mirror(&upstream).open(FILE, None).await.expect("it is there");
+    assert_eq!((opened.size, opened.offset), (Some(300_000), 0));
+    assert!(read(opened).await.expect("whole") == bytes);
+    let asked = upstream.asked().remove(0);
+    assert_eq!(asked.headers["user-agent"], format!("rstudio-pm/{}", env!("CARGO_PKG_VERSION")));
+    assert_eq!(asked.headers["accept-encoding"], "identity");
+}
+
+#[tokio::test]
+async fn a_file_is_resumed_where_it_broke_off() {
+    let (upstream, bytes) = serving();
+    let mirror = mirror(&upstream);
+    upstream.fail(FILE, [Fault::CutAfter(100_000)]);
+    let opened = mirror.open(FILE, None).await.expect("it is there");
+    let validators = opened.validators.clone();
+    let error = read(opened).await.expect_err("the connection broke off");
+    assert!(matches!(error, UpstreamError::Unavailable { .. }), "{error}");
+    let rest = mirror.open(FILE, Some((100_000, validators))).await.expect("it is there");
+    assert_eq!((rest.size, rest.offset), (Some(300_000), 100_000));
+    assert!(read(rest).await.expect("the rest") == bytes[100_000..]);
+}
+
+#[tokio::test]
+async fn a_file_that_changed_begins_anew() {
+    let (upstream, _) = serving();
+    let mirror = mirror(&upstream);
+    let validators = mirror.open(FILE, None).await.expect("it is there").validators;
+    upstream.put(FILE, vec![7; 400_000]);
+    let opened = mirror.open(FILE, Some((100_000, validators))).await.expect("it is there");
+    assert_eq!((opened.size, opened.offset), (Some(400_000), 0));
+}
+
+#[tokio::test]
+async fn a_resumption_that_does_not_fit_begins_anew() {
+    let (upstream, bytes) = serving();
+    let mirror = mirror(&upstream);
+    let validators = mirror.open(FILE, None).await.expect("it is there").validators;
+    upstream.fail(FILE, [Fault::WrongRange]);
+    let opened = mirror.open(FILE, Some((100_000, validators.clone()))).await.expect("it is there");
+    assert_eq!(opened.offset, 0);
+    assert!(read(opened).await.expect("whole") == bytes);
+    // Beyond the end, without validators, with a weak one, and from a server that knows no ranges.
+    let weak = Validators { etag: Some("W/\"x\"".to_owned()), modified: None };
+    for resume in [(300_000, validators.clone()), (100_000, Validators::default()), (100_000, weak)] {
+        assert_eq!(mirror.open(FILE, Some(resume)).await.expect("it is there").offset, 0);
+    }
+    upstream.fail(FILE, [Fault::Plain]);
+    assert_eq!(mirror.open(FILE, Some((100_000, validators))).await.expect("it is there").offset, 0);
+}
+
+#[tokio::test]
+async fn a_missing_file_is_missing_and_a_busy_mirror_is_not() {
+    let (upstream, _) = serving();
+    let mirror = mirror(&upstream);
+    let missing = mirror.open("src/contrib/b_1.0.tar.gz", None).await.err().expect("missing");
+    assert!(matches!(missing, UpstreamError::Missing(_)), "{missing}");
+    upstream.fail(FILE, [Fault::Status(503, "Retry-After: 7")]);
+    let busy = mirror.open(FILE, None).await.err().expect("busy");
+    assert!(matches!(busy, UpstreamError::Unavailable { retry_after: Some(7), .. }), "{busy:?}");
+    assert_eq!(upstream.asked().len(), 2, "opening is one try");
+}
+
+#[tokio::test]
+async fn a_small_file_larger_than_its_limit_is_refused_whatever_the_header_says() {
+    let (upstream, _) = serving();
+    let mirror = mirror(&upstream);
+    let fetch = |limit| Fetch { path: FILE, known: None, limit };
+    let error = mirror.fetch(fetch(299_999)).await.expect_err("too large");
+    assert!(matches!(error, UpstreamError::Refused { .. }), "{error}");
+    assert!(
+        matches!(mirror.fetch(fetch(300_000)).await, Ok(Fetched::Body { bytes, .. }) if bytes.len() == 300_000)
+    );
+}
+
+#[tokio::test]
+async fn a_redirect_is_followed() {
+    let (upstream, bytes) = serving();
+    let elsewhere = Upstream::empty();
+    elsewhere.put("cdn/a.tar.gz", bytes.clone());
+    upstream.always(FILE, Fault::Redirect(format!("{}/cdn/a.tar.gz", elsewhere.url())));
+    let opened = mirror(&upstream).open(FILE, None).await.expect("it is there");
+    assert!(read(opened).await.expect("whole") == bytes);
+}
+
+#[tokio::test]
+async fn requests_go_through_the_proxy_with_its_password() {
+    install_tls_provider();
+    // A proxy is asked for whole URLs; this one knows a single answer.
+    let proxy = Upstream::empty();
+    proxy.put("http://cran.invalid/src/contrib/PACKAGES", &b"Package: a\n"[..]);
+    let settings = Proxy {
+        url: Some(rstudio_pm::config::Secret(proxy.url().trim_start_matches("http://").to_owned())),
+        user: Some("team".to_owned()),
+        password: Some(rstudio_pm::config::Secret("s3cret".to_owned())),
+    };
+    let client = Client::with_limits(&settings, limits()).expect("a proxy");
+    let mirror = client.mirror("http://cran.invalid").expect("a URL");
+    let fetched = mirror.fetch(Fetch { path: "src/contrib/PACKAGES", known: None, limit: 100 }).await;
+    assert!(matches!(fetched, Ok(Fetched::Body { .. })), "{fetched:?}");
+    assert_eq!(proxy.asked()[0].headers["proxy-authorization"], "Basic dGVhbTpzM2NyZXQ=");
+}

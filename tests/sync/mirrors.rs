@@ -1,0 +1,247 @@
+//! Does a sync take in what a real mirror has, and nothing twice?
+
+use rstudio_pm::db::{life, tx};
+use rstudio_pm::model::ids::SourceId;
+use rstudio_pm::model::source::SourceKind;
+
+use super::{ARCHIVE, CURRENT, INDEX, gz, index, on_both, small};
+use crate::support::data;
+use crate::support::db::Engine;
+use crate::support::full_mirror::{self, Size};
+use crate::support::syncing::Server;
+use crate::support::upstream::{Fault, Upstream};
+
+fn real() -> String {
+    format!("file://{}", data::path("cran-mirror").canonicalize().expect("it exists").display())
+}
+
+on_both! {
+    async fn the_first_sync_of_a_real_mirror_lists_everything_and_the_second_is_no_transaction(engine) {
+        let server = Server::new(engine, &real()).await;
+        let told = server.sync().await.expect("a good mirror");
+        assert!(told.contains("61 packages added"), "{told}");
+        let listed = server.listed().await;
+        assert_eq!(listed.len(), 61);
+        assert!(listed.contains(&"R6_2.6.1".to_owned()), "{listed:?}");
+        let archived = server.archived().await;
+        assert_eq!(archived.len(), 24, "{archived:?}");
+        let (tree, seq) = server.head().expect("published");
+        let found = server.read(move |c| life::find_file(c, tree, seq, None, "R6", "R6_2.5.1.tar.gz")).await;
+        let found = found.expect("R6 2.5.1 is archived");
+        assert_eq!(found.locator, "Archive/R6/R6_2.5.1.tar.gz");
+        assert_eq!(found.published_at.expect("in Meta").day().to_string(), "2021-08-19");
+        assert!(found.size.is_some_and(|size| size > 10_000));
+
+        let again = server.sync().await.expect("a good mirror");
+        assert!(again.contains("nothing changed"), "{again}");
+        assert_eq!(server.transactions().await, 1);
+    }
+
+    async fn the_same_mirror_over_http_is_asked_with_conditions_the_second_time(engine) {
+        let mirror = Upstream::of(&data::path("cran-mirror"));
+        let server = Server::new(engine, &mirror.url()).await;
+        server.sync().await.expect("a good mirror");
+        assert_eq!((server.listed().await.len(), server.archived().await.len()), (61, 24));
+        mirror.asked();
+        server.sync().await.expect("a good mirror");
+        let asked: Vec<(String, u16)> = mirror.asked().into_iter().map(|a| (a.path, a.status)).collect();
+        let expected = [INDEX, CURRENT, ARCHIVE].map(|path| (path.to_owned(), 304));
+        assert_eq!(asked, expected);
+        assert_eq!(server.transactions().await, 1);
+    }
+
+    async fn what_changed_is_one_transaction_with_its_counts(engine) {
+        let mirror = small(4);
+        let server = Server::new(engine, &mirror.url()).await;
+        server.sync().await.expect("a good mirror");
+        let text = index(3).replace("Package: p0\nVersion: 1.0", "Package: p0\nVersion: 1.1")
+            + "Package: new\nVersion: 0.1\n";
+        mirror.put(INDEX, gz(text.replace("MD5sum: 00000000000000000000000000000000", "MD5sum: ffffffffffffffffffffffffffffffff")));
+        let told = server.sync().await.expect("a good mirror");
+        assert!(told.contains("1 packages added, 1 updated, 1 removed, 1 releases archived"), "{told}");
+        assert_eq!(server.listed().await, ["new_0.1", "p0_1.1", "p1_1.0", "p2_1.0"]);
+        assert_eq!(server.archived().await, ["p0_1.0.tar.gz"]);
+        let all = server.read(|c| tx::list(c, SourceId::CRAN, 10)).await;
+        assert_eq!((all.len(), all[0].actor.as_str(), all[0].counts.updated), (2, "rspm sync", 1));
+    }
+
+    async fn an_index_that_was_only_touched_publishes_nothing(engine) {
+        let mirror = small(3);
+        let server = Server::new(engine, &mirror.url()).await;
+        server.sync().await.expect("a good mirror");
+        // Other bytes, same packages: in another order, with other blanks.
+        let text = index(3);
+        let mut records: Vec<String> = text.trim().split("\n\n").map(|r| r.replace(": ", ":   ")).collect();
+        records.reverse();
+        mirror.put(INDEX, gz(records.join("\n\n")));
+        let told = server.sync().await.expect("a good mirror");
+        assert!(told.contains("nothing changed"), "{told}");
+        assert_eq!(server.transactions().await, 1);
+        mirror.asked();
+        server.sync().await.expect("a good mirror");
+        assert_eq!(mirror.asked()[0].status, 304, "the new form is remembered");
+    }
+
+    async fn a_large_mirror_is_written_in_many_chunks_and_seen_at_once(engine) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let size = Size { listed: 1_500, archived: 6_000 };
+        let real = data::path("cran-index-full/PACKAGES.gz");
+        full_mirror::write(dir.path(), size, Some(&real)).expect("written");
+        let server = Server::new(engine, &format!("file://{}", dir.path().display())).await;
+        server.sync().await.expect("a good mirror");
+        assert_eq!((server.listed().await.len(), server.archived().await.len()), (size.listed, size.archived));
+        assert_eq!(server.transactions().await, 1);
+        // Every record comes back as it was read, so nothing is new.
+        let whole = dir.path().join(INDEX);
+        let bytes = std::fs::read(&whole).expect("read");
+        std::fs::write(&whole, bytes).expect("touched");
+        let told = server.sync().await.expect("a good mirror");
+        assert!(told.contains("nothing changed"), "{told}");
+    }
+
+    async fn a_removed_package_stays_in_the_steps_before(engine) {
+        let mirror = small(3);
+        let server = Server::new(engine, &mirror.url()).await;
+        server.sync().await.expect("a good mirror");
+        let (tree, before) = server.head().expect("published");
+        mirror.put(INDEX, gz(index(2)));
+        server.sync().await.expect("a good mirror");
+        assert_eq!(server.listed().await.len(), 2);
+        assert_eq!(server.read(move |c| life::names(c, tree, before)).await.len(), 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_three_forms_of_an_index_say_the_same() {
+    let whole = Upstream::of(&data::path("cran-mirror"));
+    let mut seen = Vec::new();
+    for form in [INDEX, "src/contrib/PACKAGES.rds", "src/contrib/PACKAGES"] {
+        let mirror = Upstream::empty();
+        mirror.put(form, whole.bytes(form));
+        let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+        server.sync().await.expect("a good mirror");
+        seen.push(server.listed().await);
+    }
+    assert_eq!(seen[0].len(), 61);
+    assert!(seen[0] == seen[1] && seen[1] == seen[2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_in_another_form_changes_nothing() {
+    let mirror = Upstream::of(&data::path("cran-mirror"));
+    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    server.sync().await.expect("a good mirror");
+    mirror.remove(INDEX);
+    let told = server.sync().await.expect("a good mirror");
+    assert!(told.contains("nothing changed"), "{told}");
+    assert_eq!(server.transactions().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_without_meta_works() {
+    let mirror = Upstream::of(&data::path("cran-mirror"));
+    mirror.remove(CURRENT);
+    mirror.remove(ARCHIVE);
+    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    server.sync().await.expect("a good mirror");
+    assert_eq!((server.listed().await.len(), server.archived().await.len()), (61, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_validators_is_not_published_twice() {
+    let mirror = small(3);
+    mirror.always(INDEX, Fault::Plain);
+    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    server.sync().await.expect("a good mirror");
+    let told = server.sync().await.expect("a good mirror");
+    assert!(told.contains("nothing changed"), "{told}");
+    assert_eq!(server.transactions().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_moves_while_meta_is_read_is_read_again() {
+    let mirror = Upstream::of(&data::path("cran-mirror"));
+    mirror.fail(ARCHIVE, [Fault::Slow(std::time::Duration::from_millis(300))]);
+    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    let started = server.sync.start(SourceKind::Cran).expect("cran is synced");
+    // The index was answered; its successor comes while `Meta/` is on its way.
+    while mirror.asked().iter().all(|asked| asked.path != INDEX) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let mut text = String::from_utf8(mirror.bytes("src/contrib/PACKAGES")).expect("ASCII");
+    text.push_str("\nPackage: justnow\nVersion: 1.0\n");
+    mirror.put(INDEX, gz(text));
+    started.job().ended().await.expect("a good mirror");
+    assert!(server.listed().await.contains(&"justnow_1.0".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_mirror_is_read_in_full_and_its_state_counts() {
+    let (one, two) = (small(3), small(5));
+    let server = Server::new(Engine::Sqlite, &one.url()).await;
+    server.sync().await.expect("a good mirror");
+    let server = server.restarted(&two.url()).await;
+    server.sync().await.expect("a good mirror");
+    assert_eq!(server.listed().await.len(), 5);
+    let server = server.restarted(&one.url()).await;
+    server.sync().await.expect("a good mirror");
+    assert_eq!(server.listed().await.len(), 3, "what the first mirror said once is not taken for said now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_syncs_at_once_are_one() {
+    let mirror = small(3);
+    mirror.fail(INDEX, [Fault::Slow(std::time::Duration::from_millis(200))]);
+    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    let (one, two) = tokio::join!(server.sync(), server.sync());
+    assert_eq!(one, two);
+    assert_eq!(server.transactions().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_on_one_database_do_not_sync_at_once() {
+    let mirror = small(3);
+    mirror.fail(INDEX, [Fault::Slow(std::time::Duration::from_millis(400))]);
+    let one = Server::new(Engine::Postgres, &mirror.url()).await;
+    let two = one.twin(&mirror.url()).await;
+    let first = one.sync.start(SourceKind::Cran).expect("cran is synced");
+    while mirror.asked().is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let refused = two.sync().await.expect_err("the other one has the lease");
+    assert!(refused.contains("another server"), "{refused}");
+    first.job().ended().await.expect("a good mirror");
+    two.sync().await.expect("the lease is free again");
+    assert_eq!(one.transactions().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_without_a_mirror_is_not_synced() {
+    let server = Server::new(Engine::Sqlite, "file:///nowhere").await;
+    let error = server.sync.start(SourceKind::Local).err().map(|e| e.to_string());
+    assert_eq!(error.as_deref(), Some("sources of type local are not synced"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missed_sync_runs_at_start_and_one_that_never_ran_does_not() {
+    let mirror = small(3);
+    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    let runs = |server: &Server| {
+        let sync = server.sync.clone();
+        tokio::spawn(async move { sync.run_schedules().await })
+    };
+    let task = runs(&server);
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    task.abort();
+    assert_eq!(mirror.asked(), [], "a new server reaches for no mirror unasked");
+    server.sync().await.expect("a good mirror");
+    mirror.put(INDEX, gz(index(4)));
+    server.pass(86_400);
+    let task = runs(&server);
+    while server.transactions().await < 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    task.abort();
+    let newest = server.read(|c| tx::list(c, SourceId::CRAN, 1)).await;
+    assert_eq!(newest[0].actor, "schedule");
+}

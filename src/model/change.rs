@@ -82,6 +82,10 @@ pub struct LifeKey {
 
 /// One change of a tree at its next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the plans that are large hold almost nothing but the large variant"
+)]
 pub enum Change {
     /// A release never seen before begins a life.
     Introduce {

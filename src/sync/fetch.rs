@@ -51,7 +51,7 @@ pub(super) struct Files {
 pub(super) enum Look {
     /// Nothing the database does not know. The validators that changed, to be remembered.
     Unchanged(Vec<(&'static str, Seen)>),
-    Changed(Files),
+    Changed(Box<Files>),
 }
 
 /// Reads a mirror.
@@ -133,7 +133,7 @@ impl Reader<'_> {
         let current = file(self.whole(current).await?);
         let archive = file(self.whole(archive).await?);
         let Got::Read(index) = index else { return Err(no_index(self.mirror)) };
-        Ok(Look::Changed(Files { index, current, archive, warnings }))
+        Ok(Look::Changed(Box::new(Files { index, current, archive, warnings })))
     }
 
     async fn index(&self) -> Result<Got, SyncError> {

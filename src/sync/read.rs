@@ -66,12 +66,14 @@ pub(super) fn records<'a>(
     Ok(good)
 }
 
+type Rows = Vec<MetaRow<String>>;
+
 /// A `Meta/` table. One that cannot be read is as good as none: dates are missed, nothing is lost.
 fn table(
     file: Option<&File>,
-    read: fn(&[u8]) -> Result<Vec<MetaRow<String>>, RdsError>,
+    read: fn(&[u8]) -> Result<Rows, RdsError>,
     warnings: &mut Vec<String>,
-) -> Option<Vec<MetaRow<String>>> {
+) -> Option<Rows> {
     let file = file?;
     match read(&file.bytes) {
         Ok(rows) => Some(rows),
@@ -83,12 +85,12 @@ fn table(
 }
 
 /// `Meta/current.rds`.
-pub(super) fn current(file: Option<&File>, warnings: &mut Vec<String>) -> Option<Vec<MetaRow<String>>> {
+pub(super) fn current(file: Option<&File>, warnings: &mut Vec<String>) -> Option<Rows> {
     table(file, |bytes| read_current_meta(bytes, Limits::META), warnings)
 }
 
 /// `Meta/archive.rds`.
-pub(super) fn archive(file: Option<&File>, warnings: &mut Vec<String>) -> Option<Vec<MetaRow<String>>> {
+pub(super) fn archive(file: Option<&File>, warnings: &mut Vec<String>) -> Option<Rows> {
     table(file, |bytes| read_archive_meta(bytes, Limits::META), warnings)
 }
 

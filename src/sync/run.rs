@@ -101,7 +101,7 @@ impl Run<'_> {
                 self.remember(memory).await?;
                 return Ok(Outcome::Nothing);
             }
-            Look::Changed(files) => files,
+            Look::Changed(files) => *files,
         };
         let of = self.tree().await?;
         self.report.progress("comparing with what is known", 0, None);

@@ -146,13 +146,12 @@ fn outbound(proxy: &Proxy) -> Result<Option<reqwest::Proxy>, UpstreamError> {
     if !known || url.host_str().is_none_or(str::is_empty) {
         return Err(bad());
     }
-    if url.username().is_empty() {
-        if let Some(user) = proxy.user.as_deref().filter(|user| !user.is_empty()) {
-            let password = proxy.password.as_ref().map(|p| p.0.as_str());
-            // In the URL and not through `basic_auth`, so that SOCKS proxies get them too.
-            url.set_username(user).map_err(|()| bad())?;
-            url.set_password(password).map_err(|()| bad())?;
-        }
+    let user = proxy.user.as_deref().filter(|user| !user.is_empty() && url.username().is_empty());
+    if let Some(user) = user.map(str::to_owned) {
+        let password = proxy.password.as_ref().map(|p| p.0.as_str());
+        // In the URL and not through `basic_auth`, so that SOCKS proxies get them too.
+        url.set_username(&user).map_err(|()| bad())?;
+        url.set_password(password).map_err(|()| bad())?;
     }
     let proxy = reqwest::Proxy::all(url).map_err(|_| bad())?;
     Ok(Some(proxy.no_proxy(reqwest::NoProxy::from_env())))

@@ -150,7 +150,7 @@ pub(super) fn segments(path: &str) -> Result<Vec<&str>, UpstreamError> {
         !matches!(*segment, "" | "." | "..") && !segment.bytes().any(|b| b < 0x20 || b == 0x7f || b == b'\\')
     };
     let segments: Vec<&str> = path.split('/').collect();
-    if path.len() <= 2048 && segments.iter().all(|segment| plain(segment)) {
+    if path.len() <= 2048 && segments.iter().all(plain) {
         return Ok(segments);
     }
     Err(UpstreamError::Refused {

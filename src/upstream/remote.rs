@@ -113,10 +113,10 @@ impl Remote {
         resume: Option<(u64, Validators)>,
     ) -> Result<Opened, UpstreamError> {
         let target = self.target(path)?;
-        if let Some((offset, known)) = resume.filter(|(offset, _)| *offset > 0) {
-            if let Some(opened) = self.resume(&target, offset, &known).await? {
-                return Ok(opened);
-            }
+        if let Some((offset, known)) = resume.filter(|(offset, _)| *offset > 0)
+            && let Some(opened) = self.resume(&target, offset, &known).await?
+        {
+            return Ok(opened);
         }
         let answer = target.send(self.get(&target)?).await?;
         target.opened(answer)

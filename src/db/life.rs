@@ -199,7 +199,8 @@ macro_rules! found {
              JOIN release r ON r.id = l.release_id \
              JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' \
              LEFT JOIN blob b ON b.sha256 = f.sha256 AND f.state = 1 \
-             WHERE p.name = $3 ",
+             WHERE p.name = $3 AND p.language = \
+             (SELECT s.language FROM source s JOIN tree t ON t.source_id = s.id WHERE t.id = $1) ",
             $rest
         )
     };

@@ -130,6 +130,12 @@ impl Db {
         self.lane(Kind::Bulk).run(Kind::Bulk, f).await
     }
 
+    /// Lets the database take stock after a long import, before the publish: PostgreSQL would plan by the numbers of
+    /// the empty tables for a minute.
+    pub async fn settle(&self) -> Result<(), DbError> {
+        self.bulk(|c| c.execute("ANALYZE", &[]).map(drop)).await
+    }
+
     fn lane(&self, kind: Kind) -> &Lane {
         match &*self.engine {
             Engine::Sqlite(engine) => engine.lane(kind),

@@ -96,6 +96,8 @@ pub(super) fn connect(file: &Path, flags: OpenFlags, wait: Duration) -> Result<S
         session.pragma("synchronous", "FULL")?;
         session.pragma("foreign_keys", "ON")?;
         session.pragma("wal_autocheckpoint", "0")?;
+        // Enough rows to know an index by; all of them would take as long as the import did.
+        session.pragma("analysis_limit", "400")?;
         // A long import's log is cut back once it has been copied into the database.
         session.pragma("journal_size_limit", "16777216")?;
     }

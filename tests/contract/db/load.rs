@@ -17,6 +17,8 @@ both! {
 
 /// Releases and packages of a full CRAN.
 const FULL: (usize, usize) = (160_000, 23_000);
+/// Changes written in one go.
+const CHUNK: usize = 2000;
 
 fn a_long_import_keeps_no_add_waiting(db: &mut Fresh) {
     let slowest = import_beside_adds(db, 12_000, 1_725, true);
@@ -35,23 +37,21 @@ fn full_size_import() {
     }
 }
 
-/// Changes of a first sync, in chunks of 2,000: the newest release of each package listed, the others archived.
-fn chunks(releases: usize, packages: usize) -> Vec<Vec<Change>> {
-    let mut all: Vec<Change> = Vec::with_capacity(releases);
-    for n in 0..releases {
+/// One chunk of a first sync: the newest release of each package listed, the others archived.
+fn chunk(from: usize, releases: usize, packages: usize) -> Vec<Change> {
+    const FILLER: &str = "Depends: R (>= 3.5.0)\nImports: methods, stats, utils, graphics, Rcpp (>= 1.0.0)\n\
+        Suggests: testthat, knitr, rmarkdown, covr\nLicense: GPL (>= 2)\n\
+        MD5sum: 0123456789abcdef0123456789abcdef\nNeedsCompilation: no\n";
+    let change = |n| {
         let (package, version) = (n % packages, n / packages);
         let mut new = release(&format!("package{package}"), &format!("1.{version}.0"));
         let listed = version == 0;
-        let filler = "Depends: R (>= 3.5.0)\nImports: methods, stats, utils, graphics, Rcpp (>= 1.0.0)\n\
-            Suggests: testthat, knitr, rmarkdown, covr\nLicense: GPL (>= 2)\n\
-            MD5sum: 0123456789abcdef0123456789abcdef\nNeedsCompilation: no\n";
-        new.stanza = listed.then(|| {
-            [new.stanza.as_deref().unwrap_or_default(), filler.as_bytes(), filler.as_bytes()].concat()
-        });
+        let stanza = new.stanza.take().unwrap_or_default();
+        new.stanza = listed.then(|| [&stanza, FILLER.as_bytes(), FILLER.as_bytes()].concat());
         let state = if listed { LifeState::Listed } else { LifeState::Archived };
-        all.push(Change::Introduce { release: new, state, path: String::new() });
-    }
-    all.chunks(2000).map(<[Change]>::to_vec).collect()
+        Change::Introduce { release: new, state, path: String::new() }
+    };
+    (from..releases.min(from + CHUNK)).map(change).collect()
 }
 
 /// Returns the longest that an add waited.
@@ -60,15 +60,16 @@ fn import_beside_adds(db: &Fresh, releases: usize, packages: usize, adds: bool) 
         let id = source::create(c, &"team".parse().expect("a name"), SourceKind::Local, NEW_YEAR)?;
         tree::create(c, id, "src/contrib", tree::Role::Source, tree::Axis::Step)
     });
-    let chunks = chunks(releases, packages);
     let done = AtomicBool::new(!adds);
     let importing = async {
         let begun = Instant::now();
         let pending = db.db.write(|c| tree::begin(c, CRAN, 1)).await.expect("it is free");
-        for chunk in chunks {
+        for from in (0..releases).step_by(CHUNK) {
+            let chunk = chunk(from, releases, packages);
             let apply = db.db.bulk(move |c| import::apply(c, &target(CRAN, pending), &chunk));
             apply.await.unwrap_or_else(|e| panic!("{e} {e:?}"));
         }
+        db.db.settle().await.unwrap_or_else(|e| panic!("{e} {e:?}"));
         db.db.write(|c| clock::publish(c, &publish_of(&[CRAN], NEW_YEAR))).await.expect("a publish");
         done.store(true, Ordering::Relaxed);
         begun.elapsed()
@@ -143,10 +144,16 @@ fn listing(db: &Fresh) {
         assert!(file.is_some());
     }
     println!("{:?}: find_file {:?} each", db.engine, found.elapsed() / 100);
+    let pending = db.write(|c| tree::begin(c, CRAN, 1));
+    db.block(async {
+        for from in (FULL.0..2 * FULL.0).step_by(CHUNK) {
+            let chunk = chunk(from, 2 * FULL.0, FULL.1);
+            db.db.bulk(move |c| import::apply(c, &target(CRAN, pending), &chunk)).await.expect("a chunk");
+        }
+    });
     let begun = Instant::now();
-    db.write(|c| tree::begin(c, CRAN, 1));
     db.write(|c| tree::abandon(c, CRAN));
-    println!("{:?}: abandon of nothing {:?}", db.engine, begun.elapsed());
+    println!("{:?}: abandon of {} releases {:?}", db.engine, FULL.0, begun.elapsed());
 }
 
 fn peak() -> String {

@@ -46,9 +46,10 @@ endif
 build:
 	$(CARGO) build --release --bins
 
-## make bench   the measured promises, as ratios taken in one run
-bench: setup build
-	. tests/setup.env && $(CARGO) bench
+## make bench   the measured promises, as ratios taken in one run (ARGS="serving index" for some of them)
+bench: setup
+	@command -v libdeflate-gzip >/dev/null || apt-get install -y -qq --no-install-recommends libdeflate-tools >/dev/null
+	. tests/setup.env && $(CARGO) bench --bench promises -- $(ARGS)
 
 ## make docs    write the generated pages of docs/ again
 docs:

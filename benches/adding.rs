@@ -1,0 +1,89 @@
+//! One package added: from the command to the answer of the server, durable and visible, against the cost of one
+//! fsync on the same disk; with 1,000 and with 23,000 packages in the source.
+
+use std::fs::File;
+use std::io::Write;
+use std::time::Instant;
+
+use super::report::{Report, median};
+use super::server::{Server, package};
+
+const ROUNDS: usize = 25;
+
+pub(crate) fn run(report: &mut Report) {
+    let server = Server::start("");
+    server.rspm(&["create", "source", "--name=team"]);
+    server.rspm(&["create", "repo", "--name=bench"]);
+    server.rspm(&["subscribe", "--repo=bench", "--source=team"]);
+    let mut number = 0;
+    let mut figures = Vec::new();
+    for packages in [1_000, 23_000] {
+        fill(&server, &mut number, packages);
+        let (mut adds, mut syncs) = (vec![], vec![]);
+        for _ in 0..ROUNDS {
+            number += 1;
+            let file = package(server.path(), &format!("added{number}"), 500);
+            // What a client of the admin socket waits for: hand in, make part of the source.
+            let began = Instant::now();
+            let upload = curl(&server, &format!("/uploads?file=added{number}_1.0.0.tar.gz"), &["--data-binary", &format!("@{}", file.display())]);
+            let id = upload.split("\"id\":").nth(1).and_then(|t| t.split(',').next()).expect("an upload");
+            curl(&server, "/sources/team/packages", &["--data", &format!("{{\"uploads\":[{id}]}}")]);
+            adds.push(began.elapsed().as_secs_f64() - 2.0 * curl_cost(&server));
+            syncs.push(fsync(&server));
+        }
+        figures.push((packages, median(adds), median(syncs)));
+    }
+    for (packages, add, sync) in &figures {
+        report.row(
+            format!("add one package to {packages}, durable and visible, p50"),
+            format!("{:.1} ms", 1e3 * add),
+            format!("one fsync {:.2} ms", 1e3 * sync),
+            format!("{:.1} fsyncs", add / sync),
+            "≤ 5",
+        );
+    }
+    let flat = (figures[1].1 / figures[1].2) / (figures[0].1 / figures[0].2);
+    report.row("the same, 23,000 against 1,000 packages", "", "", format!("{flat:.2}"), "1.0");
+}
+
+fn curl(server: &Server, path: &str, args: &[&str]) -> String {
+    let output = std::process::Command::new("curl")
+        .args(["--silent", "--show-error", "--fail-with-body", "--unix-socket"])
+        .arg(server.path().join("run/rstudio-pm.sock"))
+        .args(args)
+        .arg(format!("http://localhost/__api__/admin/v1{path}"))
+        .output()
+        .expect("curl is installed");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{path}: {text}");
+    text
+}
+
+/// What a request that does nothing costs, so that starting curl is not counted.
+fn curl_cost(server: &Server) -> f64 {
+    let began = Instant::now();
+    curl(server, "/jobs", &[]);
+    began.elapsed().as_secs_f64()
+}
+
+/// One write and fsync of 4 kB beside the server's data.
+fn fsync(server: &Server) -> f64 {
+    let mut file = File::create(server.path().join("fsync")).expect("a file");
+    file.write_all(&[7; 4096]).expect("written");
+    let began = Instant::now();
+    file.sync_all().expect("on disk");
+    began.elapsed().as_secs_f64()
+}
+
+/// Adds small packages in large batches until the source has `packages` of them.
+fn fill(server: &Server, number: &mut usize, packages: usize) {
+    while *number < packages {
+        let mut files = Vec::new();
+        while files.len() < 500 && *number < packages {
+            *number += 1;
+            files.push(package(server.path(), &format!("added{number}"), 16).display().to_string());
+        }
+        server.rspm(&["add", "--source=team", &format!("--path={}", files.join(","))]);
+        files.iter().for_each(|file| std::fs::remove_file(file).expect("ours"));
+    }
+}

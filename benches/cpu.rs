@@ -1,0 +1,26 @@
+//! CPU time, of this process and of the children it waited for.
+
+use std::process::{Command, Stdio};
+
+use nix::sys::resource::{UsageWho, getrusage};
+
+fn used(who: UsageWho) -> f64 {
+    let usage = getrusage(who).expect("the kernel counts");
+    let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
+    seconds(usage.user_time()) + seconds(usage.system_time())
+}
+
+/// CPU seconds that `work` took in this process, all threads.
+pub(crate) fn of<T>(work: impl FnOnce() -> T) -> (f64, T) {
+    let before = used(UsageWho::RUSAGE_SELF);
+    let out = work();
+    (used(UsageWho::RUSAGE_SELF) - before, out)
+}
+
+/// CPU seconds of a command and its children; its output is thrown away.
+pub(crate) fn of_command(command: &mut Command) -> f64 {
+    let before = used(UsageWho::RUSAGE_CHILDREN);
+    let status = command.stdout(Stdio::null()).status().expect("the yardstick runs");
+    assert!(status.success(), "{command:?}");
+    used(UsageWho::RUSAGE_CHILDREN) - before
+}

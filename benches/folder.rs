@@ -1,0 +1,111 @@
+//! Reading, hashing and checking a folder of source archives against R's own `tools::write_PACKAGES`, and what
+//! rewriting costs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use md5::Md5;
+use rstudio_pm::r::archive::{self, Limits};
+use rstudio_pm::r::rewrite;
+use sha2::{Digest, Sha256};
+
+use super::report::{Report, median};
+
+/// How often each real archive stands in the folder, under another name.
+const COPIES: usize = 6;
+
+pub(crate) fn run(report: &mut Report) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let archives = fill(folder.path());
+    let read = || {
+        let next = AtomicUsize::new(0);
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while let Some(path) = archives.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let bytes = fs::read(path).expect("an archive");
+                        std::hint::black_box((Sha256::digest(&bytes), Md5::digest(&bytes)));
+                        let read = archive::read(&bytes[..], None, Limits::default());
+                        std::hint::black_box(read.expect("a real package"));
+                    }
+                });
+            }
+        });
+        began.elapsed().as_secs_f64()
+    };
+    let script = format!("tools::write_PACKAGES('{}', type = 'source')", folder.path().display());
+    let (mut ratios, mut ours_all, mut theirs_all) = (vec![], vec![], vec![]);
+    read();
+    for _ in 0..3 {
+        let ours = read();
+        let began = Instant::now();
+        let status = Command::new("Rscript").args(["-e", &script]).status().expect("R is installed: tests/setup");
+        assert!(status.success());
+        let theirs = began.elapsed().as_secs_f64();
+        ratios.push(theirs / ours);
+        ours_all.push(ours);
+        theirs_all.push(theirs);
+    }
+    report.row(
+        format!("reading, hashing, checking {} archives", archives.len()),
+        format!("{:.0} ms", 1e3 * median(ours_all)),
+        format!("write_PACKAGES {:.0} ms", 1e3 * median(theirs_all)),
+        format!("{:.0} × faster", median(ratios)),
+        "≥ 100 ×",
+    );
+    rewriting(report, &archives[..archives.len() / COPIES]);
+}
+
+/// `Server.PackageRewriteCompressionLevel` and `Server.PackageRewriteBufferSize`, as they are documented.
+fn rewriting(report: &mut Report, archives: &[PathBuf]) {
+    let pass = |level: u32, buffer: usize| {
+        let (began, mut size) = (Instant::now(), 0);
+        for path in archives {
+            let bytes = fs::read(path).expect("an archive");
+            let checked = archive::read(&bytes[..], None, Limits::default()).expect("a real package");
+            let mut out = Vec::new();
+            let options = rewrite::Options { level, buffer, ..rewrite::Options::default() };
+            rewrite::archive(&bytes[..], &checked, &bytes[..], &mut out, "RSPM", &options).expect("memory");
+            size += out.len();
+        }
+        (began.elapsed().as_secs_f64(), size as f64)
+    };
+    let (base, base_size) = pass(6, 32 << 10);
+    for (what, level, buffer) in [
+        ("rewriting at level 1", 1, 32 << 10),
+        ("rewriting at level 9", 9, 32 << 10),
+        ("rewriting at level 6, buffer 2 MB", 6, 2 << 20),
+    ] {
+        let (time, size) = pass(level, buffer);
+        report.row(
+            what,
+            format!("{:.0} ms, {:.2} × the bytes", 1e3 * time, size / base_size),
+            format!("level 6, 32 kB {:.0} ms", 1e3 * base),
+            format!("{:.2}", time / base),
+            "—",
+        );
+    }
+}
+
+fn fill(folder: &Path) -> Vec<PathBuf> {
+    let data = std::env::var_os("RSPM_TEST_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
+    let contrib = data.join("cran-mirror/src/contrib");
+    let mut archives = Vec::new();
+    for copy in 0..COPIES {
+        for entry in fs::read_dir(&contrib).expect("the test data is there").flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if let Some(stem) = name.strip_suffix(".tar.gz") {
+                let path = folder.join(format!("{stem}.{copy}.tar.gz"));
+                fs::copy(entry.path(), &path).expect("a copy");
+                archives.push(path);
+            }
+        }
+    }
+    archives.sort_by_key(|path| path.to_string_lossy().rsplit('.').nth(2).map(str::to_owned));
+    archives
+}

@@ -1,0 +1,62 @@
+//! A first sync of a full mirror, a sync with nothing new, and what they need in memory.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::mirror::{Mirror, PACKAGES, RELEASES};
+use super::report::Report;
+use super::server::Server;
+
+pub(crate) fn run(report: &mut Report) {
+    let mirror = Mirror::write();
+    let url = super::postgres::server().schema();
+    let postgres = format!("[Database]\nProvider = postgres\n[Postgres]\nURL = {url}");
+    for (engine, more, aim) in [("SQLite", "", "≤ 4 s"), ("PostgreSQL", postgres.as_str(), "≤ 8 s")] {
+        let server = Server::start(&format!("[CRAN]\nURL = {}\n{more}", mirror.url()));
+        let began = Instant::now();
+        server.rspm(&["sync", "--quiet"]);
+        let first = began.elapsed();
+        let peak = server.memory("VmHWM");
+        let began = Instant::now();
+        let said = server.rspm(&["sync", "--quiet"]);
+        let second = began.elapsed();
+        report.row(
+            format!("import of {RELEASES} releases ({PACKAGES} current), {engine}"),
+            format!("{:.2} s", first.as_secs_f64()),
+            "—",
+            format!("{:.2} s", first.as_secs_f64()),
+            aim,
+        );
+        report.row(format!("memory during it, {engine}"), format!("{peak:.0} MB"), "—", format!("{peak:.0} MB"), "≤ 200 MB");
+        report.row(
+            format!("sync with nothing new, {engine} ({})", said.trim()),
+            format!("{} ms", second.as_millis()),
+            "—",
+            format!("{} ms", second.as_millis()),
+            "≤ 200 ms",
+        );
+        if engine == "SQLite" {
+            at_rest(report, server, &mirror);
+        }
+    }
+    let empty = Server::start("");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let memory = empty.memory("VmRSS");
+    report.row("memory at rest, empty", format!("{memory:.1} MB"), "—", format!("{memory:.1} MB"), "≤ 14 MB");
+}
+
+/// Memory of a server that has all of CRAN, was started anew, and has served both forms of the index.
+fn at_rest(report: &mut Report, server: Server, mirror: &Mirror) {
+    server.rspm(&["create", "repo", "--name=bench"]);
+    server.rspm(&["subscribe", "--repo=bench", "--source=cran"]);
+    let folder = server.folder();
+    server.stop();
+    let server = Server::on(Arc::clone(&folder), &format!("[CRAN]\nURL = {}", mirror.url()));
+    for form in ["gz", "rds"] {
+        let url = server.url(&format!("/bench/latest/src/contrib/PACKAGES.{form}"));
+        super::nginx::fetch(&url, &folder.path().join("copy"));
+    }
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let memory = server.memory("VmRSS");
+    report.row("memory at rest, full CRAN, index served", format!("{memory:.1} MB"), "—", format!("{memory:.1} MB"), "≤ 60 MB");
+}

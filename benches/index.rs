@@ -1,0 +1,116 @@
+//! The index of 23,000 packages for a snapshot never asked before: CPU time against libdeflate -6 on the same bytes.
+
+use std::process::Command;
+use std::sync::Arc;
+
+use rstudio_pm::catalog::Live;
+use rstudio_pm::config;
+use rstudio_pm::db::{self, Db};
+use rstudio_pm::jobs::{JobState, Jobs, Started};
+use rstudio_pm::model::repository::RepoKind;
+use rstudio_pm::model::snapshot::Snapshot;
+use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::time::{Clock, Timestamp};
+use rstudio_pm::repo::Repo;
+use rstudio_pm::repo::edit::{Actor, OnExisting};
+use rstudio_pm::repo::index::Document;
+use rstudio_pm::state::State;
+use rstudio_pm::storage::{Storage, install_tls_provider};
+use rstudio_pm::sync::Sync;
+use rstudio_pm::upstream::Upstream;
+
+use super::cpu;
+use super::mirror::Mirror;
+use super::report::{Report, median};
+
+const ROUNDS: usize = 7;
+
+pub(crate) fn run(report: &mut Report) {
+    let mirror = Mirror::write();
+    on(report, "SQLite", "", &mirror);
+    let url = super::postgres::server().schema();
+    on(report, "PostgreSQL", &format!("[Database]\nProvider = postgres\n[Postgres]\nURL = {url}\n"), &mirror);
+}
+
+fn on(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
+    let state = runtime.block_on(open(folder.path(), gcfg, mirror));
+    for (form, document, plain) in [
+        ("gz", Document::PackagesGz, Document::Packages),
+        ("rds", Document::PackagesRds, Document::PackagesRds),
+    ] {
+        let point = runtime.block_on(Repo::new(state.clone()).point("bench", Snapshot::Latest)).expect("a point");
+        let decoded = runtime.block_on(Repo::new(state.clone()).document(&point, &plain)).expect("an index");
+        let raw = folder.path().join("raw");
+        std::fs::write(&raw, inflate(&decoded.bytes)).expect("written");
+        let (mut ratios, mut ours_all, mut theirs_all, mut queries) = (vec![], vec![], vec![], vec![]);
+        for _ in 0..ROUNDS {
+            // A repository room without any memory: the cold path.
+            let repo = Repo::new(state.clone());
+            let (ours, _) = cpu::of(|| runtime.block_on(repo.document(&point, &document)).expect("an index"));
+            let tree = point.trees[0];
+            let (query, _) = cpu::of(|| {
+                runtime.block_on(state.db.read(move |c| db::life::listed(c, tree.tree, tree.seq))).expect("rows")
+            });
+            let theirs =
+                cpu::of_command(Command::new("libdeflate-gzip").args(["-6", "-c"]).arg(&raw));
+            ratios.push((ours - query) / theirs);
+            ours_all.push(ours);
+            theirs_all.push(theirs);
+            queries.push(query);
+        }
+        report.row(
+            format!("cold {form} index of 23,000 packages, {engine}, CPU without the query"),
+            format!("{:.0} ms + query {:.0} ms", 1e3 * (median(ours_all) - median(queries.clone())), 1e3 * median(queries)),
+            format!("libdeflate -6 {:.0} ms", 1e3 * median(theirs_all)),
+            format!("{:.2}", median(ratios)),
+            "≤ 1.35",
+        );
+    }
+    let db = state.db.clone();
+    drop((state, runtime));
+    db.close();
+}
+
+async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<State> {
+    install_tls_provider();
+    std::fs::create_dir_all(folder.join("tmp")).expect("a folder");
+    let text = format!(
+        "[Server]\nDataDir = {0}/data\nTempDir = {0}/tmp\nSockFileDir = {0}/run\nAccessLog = {0}/access.log\n\
+         [CRAN]\nURL = {1}\n{gcfg}",
+        folder.display(),
+        mirror.url()
+    );
+    let config = config::parse("bench.gcfg", text.as_bytes(), []).expect("a configuration").config;
+    let opening = config.clone();
+    let db = tokio::task::spawn_blocking(move || Db::open(&opening)).await.expect("no panic").expect("a database");
+    let storage = Storage::open(&config.storage).await.expect("storage");
+    let upstream = Upstream::new(&config.proxy).expect("a client");
+    let catalog = Live::open(&db).await.expect("a catalog");
+    let clock: Clock = Arc::new(|| {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        Timestamp(since.as_micros() as i64)
+    });
+    let state = Arc::new(State { config, db, storage, upstream, catalog, jobs: Jobs::default(), clock });
+    let started = Sync::new(state.clone()).start(SourceKind::Cran).expect("a sync");
+    let (Started::New(job) | Started::Attached(job)) = started;
+    let mut progress = job.state.clone();
+    let ended = progress.wait_for(|s| !matches!(s, JobState::Running(_))).await.expect("an end").clone();
+    assert!(matches!(ended, JobState::Done(_)), "{ended:?}");
+    let repo = Repo::new(state.clone());
+    repo.create_repo(&"bench".parse().expect("a name"), RepoKind::R, "", OnExisting::Fail).await.expect("a repository");
+    repo.subscribe("bench", "cran", OnExisting::Fail, &Actor("bench".to_owned())).await.expect("a subscription");
+    state
+}
+
+/// The decoded bytes of a gzip stream, or what it is when it is none.
+fn inflate(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Read;
+    if !bytes.starts_with(b"\x1f\x8b") {
+        return bytes.to_vec();
+    }
+    let mut out = Vec::new();
+    flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut out).expect("our own gzip");
+    out
+}

@@ -1,0 +1,49 @@
+//! The measured promises: `make bench` prints ratios taken in one run, never a bare time as a result.
+//!
+//! Every figure is compared with a yardstick that is measured interleaved with it, so that a busy machine slows
+//! both. `make bench ARGS="serving index"` runs only the groups named. Absolute values stand beside the ratios for
+//! orientation.
+
+#![allow(clippy::unwrap_used)]
+
+mod adding;
+mod cpu;
+mod folder;
+mod importing;
+mod index;
+mod mirror;
+mod nginx;
+mod report;
+mod server;
+mod serving;
+mod starting;
+
+#[path = "../tests/support/postgres.rs"]
+#[allow(dead_code)]
+mod postgres;
+
+use report::Report;
+
+type Group = (&'static str, fn(&mut Report));
+
+const GROUPS: [Group; 6] = [
+    ("serving", serving::run),
+    ("index", index::run),
+    ("importing", importing::run),
+    ("folder", folder::run),
+    ("adding", adding::run),
+    ("starting", starting::run),
+];
+
+fn main() {
+    // cargo adds --bench.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let mut report = Report::new();
+    for (name, run) in GROUPS {
+        if wanted.is_empty() || wanted.iter().any(|w| w == name) {
+            eprintln!("… {name}");
+            run(&mut report);
+        }
+    }
+    report.print();
+}

@@ -1,0 +1,96 @@
+//! The yardstick for serving: nginx with the committed configuration, and wrk as the client of both.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// A running nginx; ended on drop.
+pub(crate) struct Nginx {
+    folder: tempfile::TempDir,
+    process: Child,
+    port: u16,
+}
+
+impl Nginx {
+    /// Starts it on an empty document root.
+    pub(crate) fn start() -> Nginx {
+        Nginx::timed().0
+    }
+
+    /// Starts it and tells how long it took until a connection was accepted.
+    pub(crate) fn timed() -> (Nginx, Duration) {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("www")).expect("a folder");
+        let port = free_port();
+        let conf = include_str!("nginx.conf")
+            .replace("{root}", &folder.path().display().to_string())
+            .replace("{port}", &port.to_string());
+        let path = folder.path().join("nginx.conf");
+        fs::write(&path, conf).expect("written");
+        let began = Instant::now();
+        let process = Command::new("nginx").arg("-c").arg(&path).spawn().expect("nginx is installed: tests/setup");
+        let deadline = began + Duration::from_secs(10);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "nginx does not start");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        let took = began.elapsed();
+        (Nginx { folder, process, port }, took)
+    }
+
+    /// Serves these bytes under `/{name}`.
+    pub(crate) fn serve(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.folder.path().join("www").join(name), bytes).expect("written");
+    }
+
+    /// The address of a file.
+    pub(crate) fn url(&self, name: &str) -> String {
+        format!("http://127.0.0.1:{}/{name}", self.port)
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.process.id()).expect("a pid"));
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.process.wait();
+    }
+}
+
+/// A port nobody listens on now.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port()
+}
+
+/// Requests per second that wrk reaches; panics when one fails.
+pub(crate) fn wrk(url: &str, connections: u32, seconds: u32, headers: &[String]) -> f64 {
+    let mut command = Command::new("wrk");
+    command.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--timeout", "10s"]);
+    for header in headers {
+        command.args(["-H", header]);
+    }
+    let output = command.arg(url).output().expect("wrk is installed: tests/setup");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "{url}:\n{text}");
+    text.lines()
+        .find_map(|line| line.strip_prefix("Requests/sec:"))
+        .and_then(|n| n.trim().parse().ok())
+        .unwrap_or_else(|| panic!("wrk says nothing of requests:\n{text}"))
+}
+
+/// The bytes at an address and the `ETag` they came with.
+pub(crate) fn fetch(url: &str, to: &Path) -> String {
+    let output = Command::new("curl")
+        .args(["--silent", "--fail", "--dump-header", "-", "--output"])
+        .arg(to)
+        .arg(url)
+        .output()
+        .expect("curl is installed");
+    assert!(output.status.success(), "{url}");
+    let head = String::from_utf8_lossy(&output.stdout).into_owned();
+    head.lines()
+        .find_map(|l| l.split_once(": ").filter(|(n, _)| n.eq_ignore_ascii_case("etag")).map(|(_, v)| v.trim().to_owned()))
+        .unwrap_or_default()
+}

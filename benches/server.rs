@@ -1,0 +1,132 @@
+//! The real programs, started in a folder of their own.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::nginx::free_port;
+
+/// A running `rstudio-pm`; killed on drop.
+pub(crate) struct Server {
+    folder: std::sync::Arc<tempfile::TempDir>,
+    process: Child,
+    port: u16,
+    /// From the start of the process to `READY=1`.
+    pub(crate) ready: Duration,
+}
+
+impl Server {
+    /// Starts it on a fresh folder with more lines of configuration.
+    pub(crate) fn start(more: &str) -> Server {
+        Server::on(std::sync::Arc::new(tempfile::tempdir().expect("a folder")), more)
+    }
+
+    /// Starts it on a folder that may have data already.
+    pub(crate) fn on(folder: std::sync::Arc<tempfile::TempDir>, more: &str) -> Server {
+        let root = folder.path().display();
+        let port = free_port();
+        fs::create_dir_all(folder.path().join("tmp")).expect("a folder");
+        let gcfg = format!(
+            "[Server]\nDataDir = {root}/data\nTempDir = {root}/tmp\nSockFileDir = {root}/run\nAccessLog = {root}/access.log\n\
+             [HTTP]\nListen = 127.0.0.1:{port}\n[Logging]\nSystemLog = {root}/server.log\n{more}\n"
+        );
+        fs::write(folder.path().join("rstudio-pm.gcfg"), gcfg).expect("written");
+        let notify = folder.path().join("notify");
+        let _ = fs::remove_file(&notify);
+        let socket = UnixDatagram::bind(&notify).expect("a socket");
+        socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
+        let began = Instant::now();
+        let process = Command::new(env!("CARGO_BIN_EXE_rstudio-pm"))
+            .arg("--config")
+            .arg(folder.path().join("rstudio-pm.gcfg"))
+            .env("NOTIFY_SOCKET", &notify)
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("rstudio-pm runs");
+        let mut text = [0; 4096];
+        loop {
+            let n = socket.recv(&mut text).expect("the server becomes ready; server.log may say why not");
+            if text[..n].windows(7).any(|w| w == b"READY=1") {
+                break;
+            }
+        }
+        Server { ready: began.elapsed(), folder, process, port }
+    }
+
+    /// Its folder, so that another process can go on with it.
+    pub(crate) fn folder(&self) -> std::sync::Arc<tempfile::TempDir> {
+        self.folder.clone()
+    }
+
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// An address.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Runs `rspm`; panics when it fails.
+    pub(crate) fn rspm(&self, args: &[&str]) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_rspm"))
+            .arg("--config")
+            .arg(self.folder.path().join("rstudio-pm.gcfg"))
+            .args(args)
+            .output()
+            .expect("rspm runs");
+        assert!(output.status.success(), "rspm {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// A value of `/proc/PID/status` in MB: `VmRSS`, `VmHWM`.
+    pub(crate) fn memory(&self, what: &str) -> f64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
+        let line = text.lines().find(|l| l.starts_with(what)).expect("the kernel tells");
+        line.split_whitespace().nth(1).and_then(|n| n.parse::<f64>().ok()).expect("a number") / 1024.0
+    }
+
+    /// Stops it and waits.
+    pub(crate) fn stop(mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.process.id()).expect("a pid"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+        self.process.wait().expect("our own child");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A source package of about `size` bytes that does not compress, in `folder`.
+pub(crate) fn package(folder: &Path, name: &str, size: usize) -> std::path::PathBuf {
+    let mut noise = vec![0; size];
+    let mut state = size as u64 | 1;
+    for byte in &mut noise {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        *byte = state as u8;
+    }
+    let description = format!(
+        "Package: {name}\nVersion: 1.0.0\nTitle: Bytes\nDescription: Bytes.\nLicense: MIT\nNeedsCompilation: no\n"
+    );
+    let path = folder.join(format!("{name}_1.0.0.tar.gz"));
+    let file = fs::File::create(&path).expect("a file");
+    let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(file, flate2::Compression::new(6)));
+    for (member, bytes) in [("DESCRIPTION", description.as_bytes()), ("inst/noise", &noise)] {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, format!("{name}/{member}"), bytes).expect("a member");
+    }
+    tar.into_inner().and_then(flate2::write::GzEncoder::finish).expect("written");
+    path
+}

@@ -1,0 +1,94 @@
+//! Requests per second against nginx serving the same bytes from disk, interleaved, the middle of five rounds.
+
+use super::mirror::Mirror;
+use super::nginx::{Nginx, fetch, wrk};
+use super::report::{Report, median};
+use super::server::{Server, package};
+
+const ROUNDS: usize = 5;
+const SECONDS: u32 = 2;
+
+/// What is asked for, how often at a time, and the aim.
+struct Load {
+    what: &'static str,
+    path: &'static str,
+    revalidate: bool,
+    connections: u32,
+    aim: &'static str,
+}
+
+const fn load(
+    what: &'static str,
+    path: &'static str,
+    revalidate: bool,
+    connections: u32,
+    aim: &'static str,
+) -> Load {
+    Load { what, path, revalidate, connections, aim }
+}
+
+const INDEX: &str = "/bench/latest/src/contrib/PACKAGES.gz";
+
+const LOADS: [Load; 12] = [
+    load("PACKAGES.gz, 1 connection", INDEX, false, 1, "≥ 1.0"),
+    load("PACKAGES.gz, 64 connections", INDEX, false, 64, "≥ 1.0"),
+    load("304, 1 connection", INDEX, true, 1, "≥ 1.0"),
+    load("304, 64 connections", INDEX, true, 64, "≥ 1.0"),
+    load("1 kB file, 1 connection", "/bench/latest/src/contrib/kb1_1.0.0.tar.gz", false, 1, "≥ 1.0"),
+    load("1 kB file, 64 connections", "/bench/latest/src/contrib/kb1_1.0.0.tar.gz", false, 64, "≥ 1.0"),
+    load("100 kB tarball, 1 connection", "/bench/latest/src/contrib/kb100_1.0.0.tar.gz", false, 1, "≥ 0.9"),
+    load("100 kB tarball, 64 connections", "/bench/latest/src/contrib/kb100_1.0.0.tar.gz", false, 64, "≥ 0.9"),
+    load("300 kB tarball, 1 connection", "/bench/latest/src/contrib/kb300_1.0.0.tar.gz", false, 1, "≥ 0.9"),
+    load("300 kB tarball, 64 connections", "/bench/latest/src/contrib/kb300_1.0.0.tar.gz", false, 64, "≥ 0.9"),
+    load("20 MB tarball, 1 connection", "/bench/latest/src/contrib/mb20_1.0.0.tar.gz", false, 1, "≥ 0.9"),
+    load("20 MB tarball, 8 connections", "/bench/latest/src/contrib/mb20_1.0.0.tar.gz", false, 8, "≥ 0.9"),
+];
+
+pub(crate) fn run(report: &mut Report) {
+    let mirror = Mirror::write();
+    let server = Server::start(&format!("[CRAN]\nURL = {}", mirror.url()));
+    server.rspm(&["create", "source", "--name=files"]);
+    for (name, size) in [("kb1", 400), ("kb100", 100 << 10), ("kb300", 300 << 10), ("mb20", 20 << 20)] {
+        let path = package(server.path(), name, size);
+        server.rspm(&["add", "--source=files", &format!("--path={}", path.display())]);
+    }
+    server.rspm(&["create", "repo", "--name=bench"]);
+    server.rspm(&["subscribe", "--repo=bench", "--source=files"]);
+    server.rspm(&["sync"]);
+    server.rspm(&["subscribe", "--repo=bench", "--source=cran"]);
+    let nginx = Nginx::start();
+    for load in &LOADS {
+        let copy = server.path().join("copy");
+        let ours = server.url(load.path);
+        let our_tag = fetch(&ours, &copy);
+        let bytes = std::fs::read(&copy).expect("just fetched");
+        nginx.serve("file", &bytes);
+        let theirs = nginx.url("file");
+        let their_tag = fetch(&theirs, &copy);
+        let header = |tag: &str| if load.revalidate { vec![format!("If-None-Match: {tag}")] } else { Vec::new() };
+        let (our_header, their_header) = (header(&our_tag), header(&their_tag));
+        let mut rounds = Vec::new();
+        for round in 0..ROUNDS {
+            let us = || wrk(&ours, load.connections, SECONDS, &our_header);
+            let them = || wrk(&theirs, load.connections, SECONDS, &their_header);
+            // Neither always goes first.
+            let (ours, theirs) = if round % 2 == 0 {
+                let ours = us();
+                (ours, them())
+            } else {
+                let theirs = them();
+                (us(), theirs)
+            };
+            rounds.push((ours, theirs));
+        }
+        let ratio = median(rounds.iter().map(|(a, b)| a / b).collect());
+        let middle = |pick: fn(&(f64, f64)) -> f64| median(rounds.iter().map(pick).collect());
+        report.row(
+            format!("{} ({} bytes)", load.what, bytes.len()),
+            format!("{:.0}/s", middle(|r| r.0)),
+            format!("nginx {:.0}/s", middle(|r| r.1)),
+            format!("{ratio:.2}"),
+            load.aim,
+        );
+    }
+}

@@ -1,0 +1,60 @@
+//! From the start of the process to `READY=1` and to the first answer, with all of CRAN's metadata, against nginx.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::mirror::Mirror;
+use super::nginx::Nginx;
+use super::report::{Report, median};
+use super::server::Server;
+
+const ROUNDS: usize = 9;
+
+pub(crate) fn run(report: &mut Report) {
+    let mirror = Mirror::write();
+    let more = format!("[CRAN]\nURL = {}", mirror.url());
+    let server = Server::start(&more);
+    server.rspm(&["sync", "--quiet"]);
+    server.rspm(&["create", "repo", "--name=bench"]);
+    server.rspm(&["subscribe", "--repo=bench", "--source=cran"]);
+    let folder = server.folder();
+    server.stop();
+    let (mut ready, mut answer, mut theirs, mut ratios) = (vec![], vec![], vec![], vec![]);
+    for _ in 0..ROUNDS {
+        let began = Instant::now();
+        let server = Server::on(Arc::clone(&folder), &more);
+        ask(&server);
+        answer.push(began.elapsed().as_secs_f64());
+        ready.push(server.ready.as_secs_f64());
+        server.stop();
+        let (nginx, took) = Nginx::timed();
+        drop(nginx);
+        theirs.push(took.as_secs_f64());
+        ratios.push(ready.last().expect("pushed") / took.as_secs_f64());
+    }
+    report.row(
+        "start to READY, full CRAN metadata",
+        format!("{:.0} ms", 1e3 * median(ready)),
+        format!("nginx {:.0} ms", 1e3 * median(theirs)),
+        format!("{:.2}", median(ratios)),
+        "≤ 1.5",
+    );
+    let answer = 1e3 * median(answer);
+    report.row("start to the first answer", format!("{answer:.0} ms"), "—", format!("{answer:.0} ms"), "≤ 60 ms");
+}
+
+/// One package's HEAD through a resolved snapshot, over a connection of its own.
+fn ask(server: &Server) {
+    let url = server.url("");
+    let host = url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host).expect("it is ready");
+    let request = format!(
+        "HEAD /bench/latest/src/contrib/zzz_0.0.1.tar.gz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    assert!(text.starts_with("HTTP/1.1 404") || text.starts_with("HTTP/1.1 200"), "{text}");
+}

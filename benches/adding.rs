@@ -25,7 +25,11 @@ pub(crate) fn run(report: &mut Report) {
             let file = package(server.path(), &format!("added{number}"), 500);
             // What a client of the admin socket waits for: hand in, make part of the source.
             let began = Instant::now();
-            let upload = curl(&server, &format!("/uploads?file=added{number}_1.0.0.tar.gz"), &["--data-binary", &format!("@{}", file.display())]);
+            let upload = curl(
+                &server,
+                &format!("/uploads?file=added{number}_1.0.0.tar.gz"),
+                &["--data-binary", &format!("@{}", file.display())],
+            );
             let id = upload.split("\"id\":").nth(1).and_then(|t| t.split(',').next()).expect("an upload");
             curl(&server, "/sources/team/packages", &["--data", &format!("{{\"uploads\":[{id}]}}")]);
             adds.push(began.elapsed().as_secs_f64() - 2.0 * curl_cost(&server));

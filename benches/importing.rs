@@ -27,7 +27,13 @@ pub(crate) fn run(report: &mut Report) {
             format!("{:.2} s", first.as_secs_f64()),
             aim,
         );
-        report.row(format!("memory during it, {engine}"), format!("{peak:.0} MB"), "—", format!("{peak:.0} MB"), "≤ 200 MB");
+        report.row(
+            format!("memory during it, {engine}"),
+            format!("{peak:.0} MB"),
+            "—",
+            format!("{peak:.0} MB"),
+            "≤ 200 MB",
+        );
         report.row(
             format!("sync with nothing new, {engine} ({})", said.trim()),
             format!("{} ms", second.as_millis()),
@@ -58,5 +64,11 @@ fn at_rest(report: &mut Report, server: Server, mirror: &Mirror) {
     }
     std::thread::sleep(std::time::Duration::from_secs(2));
     let memory = server.memory("VmRSS");
-    report.row("memory at rest, full CRAN, index served", format!("{memory:.1} MB"), "—", format!("{memory:.1} MB"), "≤ 60 MB");
+    report.row(
+        "memory at rest, full CRAN, index served",
+        format!("{memory:.1} MB"),
+        "—",
+        format!("{memory:.1} MB"),
+        "≤ 60 MB",
+    );
 }

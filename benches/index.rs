@@ -34,13 +34,15 @@ pub(crate) fn run(report: &mut Report) {
 
 fn on(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
     let folder = tempfile::tempdir().expect("a folder");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
     let state = runtime.block_on(open(folder.path(), gcfg, mirror));
     for (form, document, plain) in [
         ("gz", Document::PackagesGz, Document::Packages),
         ("rds", Document::PackagesRds, Document::PackagesRds),
     ] {
-        let point = runtime.block_on(Repo::new(state.clone()).point("bench", Snapshot::Latest)).expect("a point");
+        let point =
+            runtime.block_on(Repo::new(state.clone()).point("bench", Snapshot::Latest)).expect("a point");
         let decoded = runtime.block_on(Repo::new(state.clone()).document(&point, &plain)).expect("an index");
         let raw = folder.path().join("raw");
         std::fs::write(&raw, inflate(&decoded.bytes)).expect("written");
@@ -51,10 +53,11 @@ fn on(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
             let (ours, _) = cpu::of(|| runtime.block_on(repo.document(&point, &document)).expect("an index"));
             let tree = point.trees[0];
             let (query, _) = cpu::of(|| {
-                runtime.block_on(state.db.read(move |c| db::life::listed(c, tree.tree, tree.seq))).expect("rows")
+                runtime
+                    .block_on(state.db.read(move |c| db::life::listed(c, tree.tree, tree.seq)))
+                    .expect("rows")
             });
-            let theirs =
-                cpu::of_command(Command::new("libdeflate-gzip").args(["-6", "-c"]).arg(&raw));
+            let theirs = cpu::of_command(Command::new("libdeflate-gzip").args(["-6", "-c"]).arg(&raw));
             ratios.push((ours - query) / theirs);
             ours_all.push(ours);
             theirs_all.push(theirs);
@@ -62,7 +65,11 @@ fn on(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
         }
         report.row(
             format!("cold {form} index of 23,000 packages, {engine}, CPU without the query"),
-            format!("{:.0} ms + query {:.0} ms", 1e3 * (median(ours_all) - median(queries.clone())), 1e3 * median(queries)),
+            format!(
+                "{:.0} ms + query {:.0} ms",
+                1e3 * (median(ours_all) - median(queries.clone())),
+                1e3 * median(queries)
+            ),
             format!("libdeflate -6 {:.0} ms", 1e3 * median(theirs_all)),
             format!("{:.2}", median(ratios)),
             "≤ 1.35",
@@ -84,7 +91,8 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
     );
     let config = config::parse("bench.gcfg", text.as_bytes(), []).expect("a configuration").config;
     let opening = config.clone();
-    let db = tokio::task::spawn_blocking(move || Db::open(&opening)).await.expect("no panic").expect("a database");
+    let db =
+        tokio::task::spawn_blocking(move || Db::open(&opening)).await.expect("no panic").expect("a database");
     let storage = Storage::open(&config.storage).await.expect("storage");
     let upstream = Upstream::new(&config.proxy).expect("a client");
     let catalog = Live::open(&db).await.expect("a catalog");
@@ -99,8 +107,12 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
     let ended = progress.wait_for(|s| !matches!(s, JobState::Running(_))).await.expect("an end").clone();
     assert!(matches!(ended, JobState::Done(_)), "{ended:?}");
     let repo = Repo::new(state.clone());
-    repo.create_repo(&"bench".parse().expect("a name"), RepoKind::R, "", OnExisting::Fail).await.expect("a repository");
-    repo.subscribe("bench", "cran", OnExisting::Fail, &Actor("bench".to_owned())).await.expect("a subscription");
+    repo.create_repo(&"bench".parse().expect("a name"), RepoKind::R, "", OnExisting::Fail)
+        .await
+        .expect("a repository");
+    repo.subscribe("bench", "cran", OnExisting::Fail, &Actor("bench".to_owned()))
+        .await
+        .expect("a subscription");
     state
 }
 

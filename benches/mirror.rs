@@ -19,8 +19,6 @@ pub(crate) const RELEASES: usize = 160_000;
 /// A mirror on disk; removed on drop.
 pub(crate) struct Mirror {
     folder: tempfile::TempDir,
-    /// `PACKAGES` as text.
-    pub(crate) index: Vec<u8>,
 }
 
 /// SplitMix64: small, and the same everywhere.
@@ -48,8 +46,10 @@ impl Mirror {
         fs::create_dir_all(contrib.join("Meta")).expect("folders");
         let mut random = Random(20_261_120);
         let current = records(&mut random);
-        let index: Vec<u8> = current.iter().map(|(_, _, s)| s.as_str()).collect::<Vec<_>>().join("\n").into_bytes();
-        let day = |random: &mut Random| Timestamp((1_300_000_000 + random.below(480_000_000) as i64) * SECOND);
+        let index: Vec<u8> =
+            current.iter().map(|(_, _, s)| s.as_str()).collect::<Vec<_>>().join("\n").into_bytes();
+        let day =
+            |random: &mut Random| Timestamp((1_300_000_000 + random.below(480_000_000) as i64) * SECOND);
         let size = |random: &mut Random| 8_000 + random.below(250_000);
         let mut listed = Vec::new();
         let mut archived = Vec::new();
@@ -87,17 +87,12 @@ impl Mirror {
         meta.clear();
         write_current_meta(&mut meta, &listed).expect("memory");
         gz(contrib.join("Meta/current.rds"), &meta);
-        Mirror { folder, index }
+        Mirror { folder }
     }
 
     /// Its `file://` address.
     pub(crate) fn url(&self) -> String {
         format!("file://{}", self.folder.path().display())
-    }
-
-    /// Where it lies.
-    pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
     }
 }
 
@@ -125,7 +120,9 @@ fn records(random: &mut Random) -> Vec<(String, String, String)> {
             (0..random.below(9)).map(|_| format!("zsynthetic{:05}", random.below(600))).collect();
         let record = format!(
             "Package: {name}\nVersion: 1.{}.{}\nDepends: R (>= 3.5.0)\nImports: {}\nSuggests: testthat (>= 3.0.0), knitr, rmarkdown\nLicense: GPL-3",
-            random.below(9), random.below(9), imports.join(", ")
+            random.below(9),
+            random.below(9),
+            imports.join(", ")
         );
         let version = field(&record, "Version").expect("just written");
         all.push((name, version, record));

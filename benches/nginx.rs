@@ -30,7 +30,8 @@ impl Nginx {
         let path = folder.path().join("nginx.conf");
         fs::write(&path, conf).expect("written");
         let began = Instant::now();
-        let process = Command::new("nginx").arg("-c").arg(&path).spawn().expect("nginx is installed: tests/setup");
+        let process =
+            Command::new("nginx").arg("-c").arg(&path).spawn().expect("nginx is installed: tests/setup");
         let deadline = began + Duration::from_secs(10);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < deadline, "nginx does not start");
@@ -91,6 +92,10 @@ pub(crate) fn fetch(url: &str, to: &Path) -> String {
     assert!(output.status.success(), "{url}");
     let head = String::from_utf8_lossy(&output.stdout).into_owned();
     head.lines()
-        .find_map(|l| l.split_once(": ").filter(|(n, _)| n.eq_ignore_ascii_case("etag")).map(|(_, v)| v.trim().to_owned()))
+        .find_map(|l| {
+            l.split_once(": ")
+                .filter(|(n, _)| n.eq_ignore_ascii_case("etag"))
+                .map(|(_, v)| v.trim().to_owned())
+        })
         .unwrap_or_default()
 }

@@ -37,9 +37,21 @@ const LOADS: [Load; 12] = [
     load("1 kB file, 1 connection", "/bench/latest/src/contrib/kb1_1.0.0.tar.gz", false, 1, "≥ 1.0"),
     load("1 kB file, 64 connections", "/bench/latest/src/contrib/kb1_1.0.0.tar.gz", false, 64, "≥ 1.0"),
     load("100 kB tarball, 1 connection", "/bench/latest/src/contrib/kb100_1.0.0.tar.gz", false, 1, "≥ 0.9"),
-    load("100 kB tarball, 64 connections", "/bench/latest/src/contrib/kb100_1.0.0.tar.gz", false, 64, "≥ 0.9"),
+    load(
+        "100 kB tarball, 64 connections",
+        "/bench/latest/src/contrib/kb100_1.0.0.tar.gz",
+        false,
+        64,
+        "≥ 0.9",
+    ),
     load("300 kB tarball, 1 connection", "/bench/latest/src/contrib/kb300_1.0.0.tar.gz", false, 1, "≥ 0.9"),
-    load("300 kB tarball, 64 connections", "/bench/latest/src/contrib/kb300_1.0.0.tar.gz", false, 64, "≥ 0.9"),
+    load(
+        "300 kB tarball, 64 connections",
+        "/bench/latest/src/contrib/kb300_1.0.0.tar.gz",
+        false,
+        64,
+        "≥ 0.9",
+    ),
     load("20 MB tarball, 1 connection", "/bench/latest/src/contrib/mb20_1.0.0.tar.gz", false, 1, "≥ 0.9"),
     load("20 MB tarball, 8 connections", "/bench/latest/src/contrib/mb20_1.0.0.tar.gz", false, 8, "≥ 0.9"),
 ];
@@ -65,7 +77,8 @@ pub(crate) fn run(report: &mut Report) {
         nginx.serve("file", &bytes);
         let theirs = nginx.url("file");
         let their_tag = fetch(&theirs, &copy);
-        let header = |tag: &str| if load.revalidate { vec![format!("If-None-Match: {tag}")] } else { Vec::new() };
+        let header =
+            |tag: &str| if load.revalidate { vec![format!("If-None-Match: {tag}")] } else { Vec::new() };
         let (our_header, their_header) = (header(&our_tag), header(&their_tag));
         let mut rounds = Vec::new();
         for round in 0..ROUNDS {

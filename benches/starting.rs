@@ -42,7 +42,13 @@ pub(crate) fn run(report: &mut Report) {
         "≤ 1.5",
     );
     let answer = 1e3 * median(answer);
-    report.row("start to the first answer", format!("{answer:.0} ms"), "—", format!("{answer:.0} ms"), "≤ 60 ms");
+    report.row(
+        "start to the first answer",
+        format!("{answer:.0} ms"),
+        "—",
+        format!("{answer:.0} ms"),
+        "≤ 60 ms",
+    );
 }
 
 /// One package's HEAD through a resolved snapshot, over a connection of its own.

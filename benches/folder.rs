@@ -93,9 +93,7 @@ fn rewriting(report: &mut Report, archives: &[PathBuf]) {
 }
 
 fn fill(folder: &Path) -> Vec<PathBuf> {
-    let data = std::env::var_os("RSPM_TEST_DATA")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let contrib = data.join("cran-mirror/src/contrib");
+    let contrib = super::mirror::data().join("cran-mirror/src/contrib");
     let mut archives = Vec::new();
     for copy in 0..COPIES {
         for entry in fs::read_dir(&contrib).expect("the test data is there").flatten() {

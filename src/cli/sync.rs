@@ -30,9 +30,12 @@ pub async fn run(client: &Client, output: &Output, args: Sync) -> Result<(), Cli
     } else {
         ProgressBar::hidden()
     };
+    // A sync with nothing new is over at once; a long one is not asked after ten times a second.
+    let mut pause = Duration::from_millis(5);
     while job.status == JobStatus::Running {
         show(&bar, &job);
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(200));
         job = client.get(&format!("/jobs/{}", job.id)).await?;
     }
     job.attached = attached;

@@ -231,8 +231,9 @@ fn life_state(column: usize, number: i64) -> Result<LifeState, DbError> {
     found.ok_or(DbError::Shape { column, found: "another number", wanted: "a life's state" })
 }
 
-/// The file of that name alive in a tree at a step: `package` as written, `file` as in URLs
-/// (`pkg_1.0.tar.gz`). `state` limits it to listed or archived; else listed goes first, then the one without path.
+/// The file of that name alive in a tree at a step: `package` as written, `file` as in URLs (`pkg_1.0.tar.gz`, or
+/// `4.6.0/Recommended/pkg_1.0.tar.gz` for that of a second record). `state` limits it to listed or archived; else
+/// the one with that very path goes first, then a listed one.
 pub fn find_file(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -241,13 +242,14 @@ pub fn find_file(
     package: &str,
     file: &str,
 ) -> Result<Option<FoundFile>, DbError> {
+    let (path, file) = file.rsplit_once('/').unwrap_or(("", file));
     let rows = c.query(found!("AND f.name = $4"), &[tree.into(), seq.into(), package.into(), file.into()])?;
     let found: Vec<FoundFile> = rows.into_iter().map(found_row).collect::<Result<_, _>>()?;
     let wanted = found.into_iter().filter(|f| state.is_none_or(|s| s == f.state));
-    // The newest revision last: the one that `max_by` keeps among equals of state and path.
+    // The newest revision last: the one that `max_by` keeps among equals of path and state.
     Ok(wanted.max_by(|a, b| {
-        (b.state, &b.path)
-            .cmp(&(a.state, &a.path))
+        (b.path != path, b.state, &b.path)
+            .cmp(&(a.path != path, a.state, &a.path))
             .then_with(|| (a.revision, a.release).cmp(&(b.revision, b.release)))
     }))
 }

@@ -86,10 +86,11 @@ pub async fn find(app: &App, repo: &str, snapshot: Snapshot, path: RPath) -> Res
         }
         RPath::ArchiveMeta => document(Document::ArchiveRds),
         RPath::CurrentMeta => document(Document::CurrentRds),
-        RPath::File { tree: Tree::Source, file } | RPath::SubFile { file, .. } => {
-            file_entry(app, &point, &file, None).await?
+        RPath::File { tree: Tree::Source, file } => file_entry(app, &point, &file, Place::Listed).await?,
+        RPath::SubFile { dir, file } => file_entry(app, &point, &file, Place::Under(dir.as_str())).await?,
+        RPath::Archive { package, file } => {
+            file_entry(app, &point, &file, Place::Archive(package.as_str())).await?
         }
-        RPath::Archive { package, file } => file_entry(app, &point, &file, Some(package.as_str())).await?,
         RPath::File { tree: Tree::Windows { .. } | Tree::MacOs { .. }, file } => {
             return Err(Failure::not_found(format!("there is no binary package '{}'", shown(file.as_str()))));
         }
@@ -97,19 +98,26 @@ pub async fn find(app: &App, repo: &str, snapshot: Snapshot, path: RPath) -> Res
     Ok(Entry { moment, wanted })
 }
 
-async fn file_entry(
-    app: &App,
-    point: &Point,
-    file: &FileName,
-    archive_of: Option<&str>,
-) -> Result<Wanted, Failure> {
+/// Which address a package file was asked for at.
+enum Place<'a> {
+    /// `src/contrib/`.
+    Listed,
+    /// `src/contrib/{dir}/`: of a second record, with a version of its own or the same one.
+    Under(&'a str),
+    /// `src/contrib/Archive/{package}/`.
+    Archive(&'a str),
+}
+
+async fn file_entry(app: &App, point: &Point, file: &FileName, place: Place<'_>) -> Result<Wanted, Failure> {
     let absent = || Failure::not_found(format!("there is no package file '{}'", shown(file.as_str())));
     let parts = file.package_file().ok_or_else(absent)?;
-    if archive_of.is_some_and(|package| package != parts.package) {
-        return Err(absent());
-    }
-    let located =
-        app.repo.locate(point, parts.package, parts.version, parts.name, archive_of.is_some()).await?;
+    let (name, archive) = match place {
+        Place::Listed => (parts.name.to_owned(), false),
+        Place::Under(dir) => (format!("{dir}/{}", parts.name), false),
+        Place::Archive(package) if package == parts.package => (parts.name.to_owned(), true),
+        Place::Archive(_) => return Err(absent()),
+    };
+    let located = app.repo.locate(point, parts.package, parts.version, &name, archive).await?;
     let etag = hex::encode(&Sha256::digest(located.identity.as_bytes())[..16]);
     let disposition = format!("attachment; filename=\"{}\"", located.name);
     let card = Card {

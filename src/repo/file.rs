@@ -133,12 +133,11 @@ impl Repo {
             .db
             .read(move |c| {
                 let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(None) };
-                let file = path_and_file.rsplit('/').next().unwrap_or_default();
                 let preferred = if archive { LifeState::Archived } else { LifeState::Listed };
                 let mut found = None;
                 for state in [Some(preferred), None] {
                     if found.is_none() {
-                        found = db::life::find_file(c, tree.tree, tree.seq, state, &name, file)?;
+                        found = db::life::find_file(c, tree.tree, tree.seq, state, &name, &path_and_file)?;
                     }
                 }
                 Ok(found.map(|found| (tree.source, found)))

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails, as it should")]
 
 mod admin;
+mod cli;
+mod clients;
 mod contract;
 mod daemon;
 mod r;

@@ -47,10 +47,17 @@ pub fn resolve(
     now: Timestamp,
 ) -> Result<Point, Unresolved> {
     let end = end_of(catalog, snapshot, now)?;
-    let Some(list) = list_at(repo, end) else { return Err(Unresolved::Empty) };
+    let is_now = match snapshot {
+        Snapshot::Latest => true,
+        Snapshot::Date(day) => day == today(catalog, now),
+        Snapshot::Transaction(_) => false,
+    };
+    let Some(list) = list_at(repo, end) else {
+        return if is_now { Ok(empty(repo)) } else { Err(Unresolved::Empty) };
+    };
     let states = states(catalog, &list.step.sources, end);
     let Some(newest) = states.iter().map(|(_, step)| step.at).max() else {
-        return Err(nothing(catalog, repo, snapshot, end));
+        return if is_now { Ok(empty(repo)) } else { Err(nothing(catalog, repo, snapshot, end)) };
     };
     Ok(Point {
         repo: repo.id,
@@ -58,6 +65,11 @@ pub fn resolve(
         modified: Some(newest.max(list.step.at)),
         trees: states.into_iter().map(|(tree, _)| tree).collect(),
     })
+}
+
+/// What a repository offers before anything is published for it: no package, which clients read without a warning.
+fn empty(repo: &Repository) -> Point {
+    Point { repo: repo.id, open: true, modified: None, trees: Vec::new() }
 }
 
 /// The last day that is not in the future: today, or a later day when another node has published in it.
@@ -125,8 +137,15 @@ fn nothing(catalog: &Catalog, repo: &Repository, snapshot: Snapshot, end: Timest
     days.sort_unstable();
     days.dedup();
     match days.into_iter().find(|day| day.end() >= end && has_state(day.end())) {
-        Some(first) => Unresolved::BeforeHistory { asked: snapshot.to_string(), first },
+        Some(first) => Unresolved::BeforeHistory { asked: told(snapshot), first },
         None => Unresolved::Empty,
+    }
+}
+
+fn told(snapshot: Snapshot) -> String {
+    match snapshot {
+        Snapshot::Transaction(id) => format!("transaction {id}"),
+        Snapshot::Latest | Snapshot::Date(_) => snapshot.to_string(),
     }
 }
 

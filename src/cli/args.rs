@@ -181,6 +181,8 @@ pub struct EditSource {
 
 /// Flags of `edit repo`.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true)
+    .args(["new_name", "description", "clear_description", "hide"]))]
 pub struct EditRepo {
     /// The repository
     #[arg(long)]
@@ -368,9 +370,13 @@ mod tests {
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err().map(|e| e.to_string()));
         }
-        for line in
-            ["rspm info", "rspm info --repo=a --source=b", "rspm add --source=team", "rspm remove --name=x"]
-        {
+        for line in [
+            "rspm info",
+            "rspm info --repo=a --source=b",
+            "rspm add --source=team",
+            "rspm remove --name=x",
+            "rspm edit repo --name=prod",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

@@ -17,11 +17,7 @@ pub enum CliError {
     )]
     NoSocket(PathBuf),
     /// The socket belongs to others.
-    #[error(
-        "user {user} may not talk to the server: {} belongs to group {group}\n\
-         Use sudo, or join the group and log in again: sudo usermod -aG {group} {user}",
-        .path.display()
-    )]
+    #[error("user {user} may not talk to the server: {} belongs to group {group}\n{}", .path.display(), join(group, user))]
     NoAccess {
         /// The socket.
         path: PathBuf,
@@ -55,6 +51,14 @@ pub enum CliError {
     /// Our own output.
     #[error("writing the output: {0}")]
     Output(std::io::Error),
+}
+
+/// The way to get access. Nobody should join the group of root for it.
+fn join(group: &str, user: &str) -> String {
+    if group == "root" {
+        return "Use sudo.".to_owned();
+    }
+    format!("Use sudo, or join the group and log in again: sudo usermod -aG {group} {user}")
 }
 
 impl CliError {

@@ -70,9 +70,12 @@ pub async fn packages(client: &Client, output: &Output, args: ListPackages) -> R
                 vec![p.name.clone(), p.version.clone(), p.source.clone(), published.to_owned()]
             })
             .collect();
-        let shown = rows.len();
-        let total = count(page.total);
-        format!("{}\n{shown} of {total}", table(&["Name", "Version", "Source", "Published"], &rows))
+        let (shown, total) = (rows.len(), count(page.total));
+        match (shown, page.total) {
+            (0, 0) => "No packages.".to_owned(),
+            (0, _) => format!("Page {} is past the end: there are {total} packages.", args.page),
+            _ => format!("{}\n{shown} of {total}", table(&["Name", "Version", "Source", "Published"], &rows)),
+        }
     })
 }
 
@@ -91,7 +94,7 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
                 ("Type", repo.kind.clone()),
                 ("Description", repo.description.clone()),
                 ("Hidden", if repo.hidden { "yes" } else { "no" }.to_owned()),
-                ("Created", repo.created.clone()),
+                ("Created", moment(&repo.created)),
                 ("Sources", sources.join(", ")),
                 ("URL", repo.url.clone()),
             ])
@@ -100,28 +103,44 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
     let source: Source =
         client.get(&format!("/sources/{}", segment(&args.source.unwrap_or_default()))).await?;
     output.print(&source, || {
+        // Those that every database has from its first day on are dated to the beginning of time.
+        let built_in = source.created.starts_with("1970-01-01");
         let last = source.last_transaction.as_ref().map_or_else(
             || "none yet".to_owned(),
             |t| {
                 format!(
                     "{} at {} ({} added, {} updated, {} archived, {} removed)",
-                    t.id, t.at, t.added, t.updated, t.archived, t.removed
+                    t.id,
+                    moment(&t.at),
+                    t.added,
+                    t.updated,
+                    t.archived,
+                    t.removed
                 )
             },
         );
         fields(&[
             ("Source", source.name.clone()),
             ("Type", source.type_label.clone()),
-            ("Created", source.created.clone()),
+            ("Created", if built_in { "with the server".to_owned() } else { moment(&source.created) }),
             ("Packages", count(source.packages)),
             ("Last transaction", last),
         ])
     })
 }
 
+/// `2026-10-05T12:00:00.123456Z` as people read it.
+fn moment(rfc3339: &str) -> String {
+    rfc3339.get(..19).map_or_else(|| rfc3339.to_owned(), |text| format!("{} UTC", text.replace('T', " ")))
+}
+
 fn fields(pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 1;
-    pairs.iter().map(|(name, value)| format!("{:<width$}  {value}\n", format!("{name}:"))).collect()
+    pairs
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{:<width$}  {value}\n", format!("{name}:")))
+        .collect()
 }
 
 fn repo_table(repos: &[Repo]) -> String {
@@ -143,7 +162,7 @@ fn source_table(sources: &[Source]) -> String {
     let rows: Vec<Vec<String>> = sources
         .iter()
         .map(|s| {
-            let last = s.last_transaction.as_ref().map_or_else(String::new, |t| t.at.clone());
+            let last = s.last_transaction.as_ref().map_or_else(String::new, |t| moment(&t.at));
             vec![s.name.clone(), s.type_label.clone(), count(s.packages), last]
         })
         .collect();

@@ -32,6 +32,13 @@ pub async fn add(client: &Client, output: &Output, args: Add) -> Result<(), CliE
             Outcome::Replaced => {
                 format!("Replaced {} {} by '{}'.\n", package.name, package.version, path.display())
             }
+            Outcome::Existing if args.replace => format!(
+                "{} {} is in source '{}' with the bytes of '{}' already.\n",
+                package.name,
+                package.version,
+                args.source,
+                path.display()
+            ),
             Outcome::Existing => format!(
                 "{} {} is in source '{}' already; '{}' was not added.\n",
                 package.name,

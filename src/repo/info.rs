@@ -168,6 +168,14 @@ impl Repo {
         Ok(self.state.db.read(move |c| names(c, &trees)).await?.len())
     }
 
+    /// The repository of that name or number.
+    ///
+    /// # Errors
+    /// [`RepoError::NotFound`] with the nearest name.
+    pub fn known<'a>(&self, catalog: &'a Catalog, repo: &str) -> Result<&'a Repository, RepoError> {
+        find::repo(catalog, repo)
+    }
+
     /// The days on which a repository changed, newest first: its own subscriptions, and each publish of a source it
     /// subscribes to. Days before the newest such are all answered too, by the last change before them.
     pub fn snapshot_days(&self, repo: &str) -> Result<Vec<Day>, RepoError> {

@@ -20,7 +20,7 @@ pub enum SyncError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// A kind of source that has no sync.
-    #[error("sources of type {0} are not synced")]
+    #[error("this version cannot sync sources of type {0}; it supports cran")]
     NotSynced(crate::model::source::SourceKind),
     /// Another node of the cluster does it, or took it over.
     #[error("another server that uses this database is syncing {0}; its result will be visible here as well")]

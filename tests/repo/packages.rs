@@ -113,7 +113,7 @@ async fn removing_follows_its_scope_and_lists_the_next_lower_version() {
     assert_eq!(remove(Scope::All).await.expect("removed"), ["1.1", "1.0"]);
     assert_eq!(told(&world, "all", "latest").await, "");
     let gone = remove(Scope::All).await.expect_err("gone").to_string();
-    assert_eq!(gone, "the source 'team' has no package 'alpha'");
+    assert_eq!(gone, "the source 'team' has no package 'alpha'; rspm list packages --source=team shows all");
 }
 
 #[tokio::test]

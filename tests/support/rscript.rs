@@ -6,19 +6,30 @@ use std::process::Command;
 /// Runs R code with arguments (seen by `commandArgs(TRUE)`) and returns what it printed; panics with R's own
 /// message when R is absent or the code fails.
 pub(crate) fn run<S: AsRef<OsStr>>(code: &str, args: &[S]) -> String {
+    run_with(code, args, |_| ())
+}
+
+/// The same in an environment that `prepare` changes. The first library is a folder of its own.
+pub(crate) fn run_with<S: AsRef<OsStr>>(
+    code: &str,
+    args: &[S],
+    prepare: impl FnOnce(&mut Command),
+) -> String {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let script = folder.path().join("script.R");
     std::fs::write(&script, code).expect("the script is written");
-    let output = Command::new("Rscript")
+    let mut command = Command::new("Rscript");
+    command
         .arg("--vanilla")
         .arg(&script)
         .args(args)
         .env("LC_ALL", "C.UTF-8")
         .env("TZ", "UTC")
         .env("R_LIBS_USER", folder.path())
-        .current_dir(folder.path())
-        .output()
-        .unwrap_or_else(|e| panic!("Rscript cannot be run ({e}): install r-base-core"));
+        .current_dir(folder.path());
+    prepare(&mut command);
+    let output =
+        command.output().unwrap_or_else(|e| panic!("Rscript cannot be run ({e}): install r-base-core"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         output.status.success(),

@@ -53,6 +53,8 @@ impl Tarball {
             let mut header = tar::Header::new_ustar();
             header.set_size(bytes.len() as u64);
             header.set_mode(0o644);
+            // The default is the zero byte of old, which R does not unpack.
+            header.set_entry_type(tar::EntryType::Regular);
             let path = format!("{}/{path}", self.package);
             // Set as bytes: a hostile path is what some tests want.
             header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());

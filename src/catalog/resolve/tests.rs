@@ -177,13 +177,16 @@ fn a_date_before_history_names_the_first_day_that_has_a_state() {
 }
 
 #[test]
-fn a_repository_without_sources_or_states_says_what_to_do() {
+fn a_repository_without_sources_or_states_is_empty_now_and_has_no_past() {
     let mut story = Story::new(&["cran", "team"]);
-    let empty = Unresolved::Empty.to_string();
-    assert_eq!(story.told(Snapshot::Latest, "2024-01-01"), empty);
+    let none = Unresolved::Empty.to_string();
+    assert_eq!(story.told(Snapshot::Latest, "2024-01-01"), " open");
+    assert_eq!(story.told(date("2023-12-31"), "2024-01-01"), none);
     story.subscribe(&[2], at("2024-01-01"));
-    assert_eq!(story.told(Snapshot::Latest, "2024-01-01"), empty);
-    assert_eq!(story.told(date("2024-01-01"), "2024-01-01"), empty);
+    assert_eq!(story.told(Snapshot::Latest, "2024-01-01"), " open");
+    assert_eq!(story.told(date("2024-01-01"), "2024-01-01"), " open");
+    assert_eq!(story.told(date("2023-12-31"), "2024-01-01"), none);
+    assert_eq!(story.told(Snapshot::Transaction(TxId(1)), "2024-01-01"), none);
     story.publish(2, at("2024-01-02"));
     assert_eq!(story.told(Snapshot::Latest, "2024-01-02"), "2@1 open");
     let told = "no snapshot of this repository is as old as 2024-01-01; its history starts at 2024-01-02";

@@ -30,17 +30,12 @@ fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
 
 fn show(app: &App, name: &str) -> Result<Repo, Failure> {
     let catalog = app.state.catalog.get();
-    catalog.repo(name).map(|repo| wire(app, &catalog, repo)).ok_or_else(|| absent(name))
-}
-
-fn absent(name: &str) -> Failure {
-    let name: String = name.chars().take(128).collect();
-    Failure::not_found(format!("there is no repository '{name}'; rspm list repos shows all"))
+    Ok(wire(app, &catalog, app.repo.known(&catalog, name)?))
 }
 
 /// That there is such a repository.
 pub(super) fn known(app: &App, name: &str) -> Result<(), Failure> {
-    app.state.catalog.get().repo(name).map(drop).ok_or_else(|| absent(name))
+    Ok(app.repo.known(&app.state.catalog.get(), name).map(drop)?)
 }
 
 /// `GET /repos?source=`.

@@ -85,9 +85,12 @@ impl Work {
     fn nothing(&self, alive: &[Current]) -> RepoError {
         let (package, source) = (&self.package, &self.source);
         let package: String = package.chars().take(128).collect();
-        let have: Vec<&str> = alive.iter().map(|life| life.version.as_str()).collect();
+        let mut have: Vec<&str> = alive.iter().map(|life| life.version.as_str()).collect();
+        have.sort_by(|a, b| crate::r::version::compare(b, a));
         RepoError::NotFound(match (&self.scope, have.as_slice()) {
-            (_, []) => format!("the source '{source}' has no package '{package}'"),
+            (_, []) => format!(
+                "the source '{source}' has no package '{package}'; rspm list packages --source={source} shows all"
+            ),
             (Scope::Version(version), have) => {
                 format!("the source '{source}' has no {package} {version}; it has {}", have.join(", "))
             }

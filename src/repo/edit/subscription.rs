@@ -31,7 +31,7 @@ impl Repo {
                 return match existing {
                     OnExisting::Succeed => Ok(None),
                     OnExisting::Fail | OnExisting::Replace => Err(RepoError::Conflict(format!(
-                        "the repository '{name}' subscribes to '{}' already",
+                        "the repository '{name}' subscribes to '{}' already; use --succeed-on-existing to accept that",
                         source.name
                     ))),
                 };

@@ -1,0 +1,73 @@
+//! The real `rspm` against the real server: what it prints, what it refuses and why.
+
+mod access;
+mod bad_packages;
+mod packages;
+mod refusals;
+mod syncing;
+mod texts;
+
+use std::path::PathBuf;
+
+use crate::support::server::Server;
+use crate::support::tarball::Tarball;
+
+/// Writes package files into the server's directory.
+fn files(server: &Server, tarballs: &[Tarball]) -> Vec<PathBuf> {
+    let path = |tarball: &Tarball| {
+        let path = server.dir().join(tarball.file());
+        std::fs::write(&path, tarball.bytes()).expect("written");
+        path
+    };
+    tarballs.iter().map(path).collect()
+}
+
+/// `--path=a,b` for these.
+fn path_flag(files: &[PathBuf]) -> String {
+    let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    format!("--path={}", files.join(","))
+}
+
+/// Adds packages, which must go well.
+fn add(server: &Server, source: &str, tarballs: &[Tarball]) {
+    let files = files(server, tarballs);
+    server.told(&format!("add --source={source} {}", path_flag(&files)));
+}
+
+/// A server with the local source `team` in the repository `prod`.
+fn team() -> Server {
+    let server = Server::start();
+    server.told("create source --name=team");
+    server.told("create repo --name=prod");
+    server.told("subscribe --repo=prod --source=team");
+    server
+}
+
+/// The text with every time (`2026-10-05 12:00:00 UTC` or RFC 3339) as `<time>`, and every day as `<day>`.
+fn timeless(text: &str) -> String {
+    let digits = |text: &str, shape: &str| {
+        text.len() >= shape.len()
+            && text
+                .bytes()
+                .zip(shape.bytes())
+                .all(|(b, s)| if s == b'0' { b.is_ascii_digit() } else { b == s })
+    };
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(first) = rest.chars().next() {
+        let length = if digits(rest, "0000-00-00 00:00:00 UTC") {
+            out.push_str("<time>");
+            23
+        } else if digits(rest, "0000-00-00T00:00:00") {
+            out.push_str("<time>");
+            rest.find('Z').map_or(19, |at| at + 1)
+        } else if digits(rest, "0000-00-00") {
+            out.push_str("<day>");
+            10
+        } else {
+            out.push(first);
+            first.len_utf8()
+        };
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    out
+}

@@ -1,0 +1,64 @@
+//! A team's package and an outsider's higher version of the same name: R gets the team's, wherever it looks.
+
+use super::{Mirror, add, curl, r, repository, said};
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+/// What R sees and installs; how every place of the outsider's version answers.
+fn ask(server: &Server, repository: &str) -> (String, [u16; 4]) {
+    let url = server.url(&format!("/{repository}/latest"));
+    let code = "found <- available.packages(repos = args[[1]], filters = list())
+        install.packages('internalpkg', repos = args[[1]], quiet = TRUE, INSTALL_opts = fast)
+        say('told', found[found[, 'Package'] == 'internalpkg', 'Version'], as.character(packageVersion('internalpkg')),
+            'zoo' %in% found[, 'Package'])";
+    let told = r(code, &[&url]);
+    let statuses = [
+        "internalpkg_1.0.tar.gz",
+        "Archive/internalpkg/internalpkg_1.0.tar.gz",
+        "internalpkg_99.0.tar.gz",
+        "Archive/internalpkg/internalpkg_99.0.tar.gz",
+    ]
+    .map(|file| curl(&[], &format!("{url}/src/contrib/{file}")).status);
+    (told["told"].clone(), statuses)
+}
+
+#[test]
+fn an_outsiders_higher_version_never_reaches_r_while_the_team_comes_first() {
+    let mirror = Mirror::of(&[
+        Tarball::new("internalpkg", "99.0").with("R/evil.R", "evil <- function() 1\n"),
+        Tarball::new("zoo", "1.0"),
+    ]);
+    let server = Builder::default().gcfg(&mirror.gcfg()).start();
+    server.told("sync");
+    server.told("create source --name=team");
+    add(&server, "team", &[Tarball::new("internalpkg", "1.0")]);
+    repository(&server, "prod", &["team", "cran"]);
+
+    let safe = ("1.0 1.0 TRUE".to_owned(), [200, 200, 404, 404]);
+    assert_eq!(ask(&server, "prod"), safe);
+    // The order is what decides, and nothing else; one who changes it gets what he asked for.
+    server.told("reorder --repo=prod --sources=cran,team");
+    let outside = ("99.0 99.0 TRUE".to_owned(), [404, 404, 200, 200]);
+    assert_eq!(ask(&server, "prod"), outside);
+    server.told("reorder --repo=prod --sources=team,cran");
+    assert_eq!(ask(&server, "prod"), safe);
+    server.told("unsubscribe --repo=prod --source=cran");
+    assert_eq!(ask(&server, "prod"), ("1.0 1.0 FALSE".to_owned(), [200, 200, 404, 404]));
+    server.told("subscribe --repo=prod --source=cran");
+    assert_eq!(ask(&server, "prod"), safe);
+}
+
+#[test]
+fn a_version_that_both_have_comes_from_the_team() {
+    let same = Tarball::new("internalpkg", "1.0");
+    let mirror = Mirror::of(&[same.clone().with("R/evil.R", "evil <- function() 1\n")]);
+    let server = Builder::default().gcfg(&mirror.gcfg()).start();
+    server.told("sync");
+    server.told("create source --name=team");
+    add(&server, "team", &[same]);
+    repository(&server, "prod", &["team", "cran"]);
+    let code = "install.packages('internalpkg', repos = args[[1]], quiet = TRUE, INSTALL_opts = fast)
+        say('evil', 'evil' %in% ls(asNamespace('internalpkg')))";
+    let told = r(code, &[&server.url("/prod/latest")]);
+    assert_eq!(told, said(&[("evil", "FALSE")]));
+}

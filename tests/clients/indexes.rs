@@ -1,0 +1,113 @@
+//! Indexes with oddities, as R reads them.
+
+use super::{Mirror, add, curl, r, repository, said};
+use crate::support::data;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+fn mirrored(mirror: &Mirror) -> Server {
+    let server = Builder::default().gcfg(&mirror.gcfg()).start();
+    server.told("sync");
+    repository(&server, "cran", &["cran"]);
+    server
+}
+
+#[test]
+fn platforms_that_nothing_serves_have_empty_indexes_and_r_does_not_warn() {
+    let server = Server::start();
+    server.told("create source --name=team");
+    repository(&server, "prod", &["team"]);
+    add(&server, "team", &[Tarball::new("alpha", "1.0")]);
+    let code = "for (type in c('win.binary', 'mac.binary', 'mac.binary.big-sur-arm64', 'mac.binary.el-capitan'))
+            say(type, nrow(available.packages(repos = args[[1]], type = type)))
+        contrib <- contrib.url(args[[1]], 'win.binary')
+        say('rds', dim(readRDS(gzcon(url(paste0(contrib, '/PACKAGES.rds'), 'rb')))))
+        say('own version', nrow(available.packages(paste0(args[[1]], '/bin/windows/contrib/9.9'), filters = list())))";
+    let told = r(code, &[&server.url("/prod/latest")]);
+    assert_eq!(told["own version"], "0");
+    assert!(told["rds"].starts_with("0 "), "{told:?}");
+    for kind in ["win.binary", "mac.binary", "mac.binary.big-sur-arm64", "mac.binary.el-capitan"] {
+        assert_eq!(told[kind], "0", "{kind}");
+    }
+    for tree in ["bin/windows/contrib/4.5", "bin/macosx/big-sur-arm64/contrib/4.4", "bin/macosx/contrib/4.0"]
+    {
+        let text = curl(&[], &server.url(&format!("/prod/latest/{tree}/PACKAGES")));
+        assert_eq!((text.status, text.body.len()), (200, 0), "{tree}");
+        assert_eq!(curl(&[], &server.url(&format!("/prod/latest/{tree}/PACKAGES.gz"))).status, 200);
+    }
+}
+
+#[test]
+fn r_reads_the_archives_table_with_the_mirrors_own_dates_and_order() {
+    let mirror = data::path("cran-mirror");
+    let server = Builder::default().gcfg(&format!("[CRAN]\nURL = file://{}", mirror.display())).start();
+    server.told("sync");
+    repository(&server, "cran", &["cran"]);
+    // remotes walks the rows from the last to the first and takes the first version that fits.
+    let code = "read <- function(where) readRDS(gzcon(where))
+        ours <- read(url(paste0(args[[1]], '/src/contrib/Meta/archive.rds'), 'rb'))
+        theirs <- read(file(file.path(args[[2]], 'src/contrib/Meta/archive.rds'), 'rb'))
+        say('packages', identical(sort(names(ours)), sort(names(theirs))))
+        say('files', all(mapply(function(n) identical(rownames(ours[[n]]), rownames(theirs[[n]])), names(ours))))
+        whole <- function(rows) trunc(as.numeric(rows$mtime))
+        say('dates', all(mapply(function(n) identical(whole(ours[[n]]), whole(theirs[[n]])), names(ours))))
+        say('classes', class(ours$cli), class(ours$cli$mtime))
+        say('cli', rownames(ours$cli))
+        say('sorted', !is.unsorted(ours$cli$mtime))
+        say('newest below 3.6.5', basename(remotes::download_version('cli', '< 3.6.5', repos = args[[1]], quiet = TRUE)) != '')
+        now <- read(url(paste0(args[[1]], '/src/contrib/Meta/current.rds'), 'rb'))
+        say('current', nrow(now), class(now))";
+    let told = r(code, &[&server.url("/cran/latest"), &mirror.display().to_string()]);
+    let expected = [
+        ("packages", "TRUE"),
+        ("files", "TRUE"),
+        ("dates", "TRUE"),
+        ("classes", "data.frame POSIXct data.frame POSIXt"),
+        ("cli", "cli/cli_3.6.0.tar.gz cli/cli_3.6.4.tar.gz"),
+        ("sorted", "TRUE"),
+        ("newest below 3.6.5", "TRUE"),
+        ("current", "61 data.frame"),
+    ];
+    assert_eq!(told, said(&expected));
+}
+
+#[test]
+fn a_second_record_with_a_path_is_what_an_older_r_installs() {
+    let mirror = Mirror::new();
+    mirror.list(&Tarball::new("recom", "2.0").field("Depends: R (>= 99.0)"), "");
+    mirror.list(&Tarball::new("recom", "1.0").field("Depends: R (>= 3.0)"), "Path: 4.2.0/Recommended\n");
+    mirror.list(&Tarball::new("zoo", "1.0"), "");
+    let server = mirrored(&mirror);
+    let code = "all <- available.packages(repos = args[[1]], filters = list())
+        say('records', all[, 'Package'], all[, 'Version'])
+        mine <- available.packages(repos = args[[1]])
+        say('mine', mine[, 'Package'], mine[, 'Version'])
+        say('where', sub(args[[1]], '', mine['recom', 'Repository'], fixed = TRUE))
+        install.packages('recom', repos = args[[1]], quiet = TRUE, INSTALL_opts = fast)
+        say('installed', as.character(packageVersion('recom')))";
+    let told = r(code, &[&server.url("/cran/latest")]);
+    assert_eq!(told["mine"], "recom 1.0 zoo 1.0", "{told:?}");
+    assert_eq!(told["where"], "/src/contrib/4.2.0/Recommended");
+    assert_eq!(told["installed"], "1.0");
+    assert_eq!(told["records"].matches("recom").count(), 2, "{told:?}");
+    let newer = curl(&[], &server.url("/cran/latest/src/contrib/recom_2.0.tar.gz"));
+    assert_eq!((newer.status, newer.header("x-package-type")), (200, "source"));
+}
+
+#[test]
+fn names_that_differ_in_case_are_two_packages() {
+    let twins =
+        [Tarball::new("twin", "1.0"), Tarball::new("Twin", "1.0").with("R/g.R", "g <- function() 2\n")];
+    let mirror = Mirror::of(&twins);
+    let server = mirrored(&mirror);
+    for twin in &twins {
+        let got = curl(&[], &server.url(&format!("/cran/latest/src/contrib/{}", twin.file())));
+        assert_eq!((got.status, got.body == twin.bytes()), (200, true), "{}", twin.file());
+    }
+    let code = "say('listed', sort(available.packages(repos = args[[1]])[, 'Package']))
+        got <- download.packages('Twin', tempdir(), repos = args[[1]], quiet = TRUE)
+        say('got', basename(got[, 2]), length(untar(got[, 2], list = TRUE)))";
+    let told = r(code, &[&server.url("/cran/latest")]);
+    assert_eq!(told["got"], "Twin_1.0.tar.gz 4");
+    assert_eq!(told["listed"].split(' ').count(), 2, "{told:?}");
+}

@@ -1,0 +1,240 @@
+//! Every database, every storage, every origin of packages: real R, remotes and curl each time.
+
+use std::path::Path;
+
+use rstudio_pm::model::digest::Sha256;
+use sha2::Digest;
+
+use super::{add, curl, examples, fewer_forms, listed, r, repository, said};
+use crate::support::nginx::Nginx;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+use crate::support::{data, postgres, s3};
+
+#[derive(Clone, Copy, PartialEq)]
+enum Database {
+    Sqlite,
+    Postgres,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Files {
+    Disk,
+    S3,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Origin {
+    HttpMirror,
+    FileMirror,
+    Local,
+    Blended,
+}
+
+macro_rules! origins {
+    ($database:ident, $files:ident) => {
+        use super::{Database, Files, Origin, check};
+
+        #[test]
+        fn a_mirror_over_http() {
+            check(Database::$database, Files::$files, Origin::HttpMirror);
+        }
+
+        #[test]
+        fn a_mirror_in_a_directory() {
+            check(Database::$database, Files::$files, Origin::FileMirror);
+        }
+
+        #[test]
+        fn a_local_source() {
+            check(Database::$database, Files::$files, Origin::Local);
+        }
+
+        #[test]
+        fn a_local_source_and_a_mirror_blended() {
+            check(Database::$database, Files::$files, Origin::Blended);
+        }
+    };
+}
+
+mod sqlite_and_disk {
+    origins!(Sqlite, Disk);
+}
+mod sqlite_and_s3 {
+    origins!(Sqlite, S3);
+}
+mod postgres_and_disk {
+    origins!(Postgres, Disk);
+}
+mod postgres_and_s3 {
+    origins!(Postgres, S3);
+}
+
+/// A package of the mirror that is not installed but fetched by curl, and one of its archive.
+const FETCHED: &str = "praise_1.0.0.tar.gz";
+const ARCHIVED: &str = "Archive/crayon/crayon_1.5.2.tar.gz";
+
+fn start(database: Database, files: Files, mirror: &str) -> Server {
+    let mut builder = Builder::default().gcfg(&format!("[CRAN]\nURL = {mirror}"));
+    if database == Database::Postgres {
+        let url = postgres::server().schema();
+        builder = builder.gcfg(&format!("[Database]\nProvider = postgres\n[Postgres]\nURL = \"{url}\""));
+    }
+    if files == Files::S3 {
+        let place = s3::bucket(s3::server());
+        let endpoint = place.endpoint.expect("the address of the emulator");
+        builder = builder
+            .gcfg(&format!(
+                "[Storage]\nDefault = s3\n[S3Storage]\nBucket = {}\nRegion = us-east-1\nEndpoint = {endpoint}\n\
+                 PathStyle = true",
+                place.bucket
+            ))
+            .env("AWS_ACCESS_KEY_ID", "key")
+            .env("AWS_SECRET_ACCESS_KEY", "secret")
+            .env("AWS_EC2_METADATA_DISABLED", "true");
+    }
+    builder.start()
+}
+
+fn check(database: Database, files: Files, origin: Origin) {
+    let contrib = data::path("cran-mirror").join("src/contrib");
+    let web = (origin == Origin::HttpMirror).then(|| Nginx::files(&data::path("cran-mirror")));
+    let folder = format!("file://{}", data::path("cran-mirror").display());
+    let server = start(database, files, &web.as_ref().map_or(folder, Nginx::url));
+    let local = matches!(origin, Origin::Local | Origin::Blended);
+    let mirrored = origin != Origin::Local;
+    if mirrored {
+        let told = server.told("sync");
+        assert!(told.contains("61 packages added"), "{told}");
+        assert_eq!(server.told("sync"), "cran is up to date; nothing changed\n");
+    }
+    let mut sources = Vec::new();
+    if local {
+        server.told("create source --name=team");
+        let packages = examples(&server.dir().join("packages"));
+        server.told(&format!("add --source=team --path={}", listed(&packages)));
+        add(&server, "team", &[Tarball::new("oldie", "1.0"), Tarball::new("oldie", "2.0")]);
+        sources.push("team");
+    }
+    if mirrored {
+        sources.push("cran");
+    }
+    repository(&server, "prod", &sources);
+
+    real_r(&server, origin);
+    if mirrored {
+        the_mirrors_files(&server, &contrib);
+    }
+    if local {
+        the_teams_files(&server);
+    }
+    if let Some(web) = &web {
+        for file in [FETCHED, ARCHIVED] {
+            assert_eq!(web.requests(&format!("/src/contrib/{file}")), 1, "{file} is fetched once");
+        }
+    }
+    if files == Files::S3 {
+        let kept = std::fs::read_dir(server.dir().join("data")).expect("it was made");
+        let kept: Vec<_> = kept.map(|entry| entry.expect("an entry").file_name()).collect();
+        let packages = kept.iter().find(|name| ["packages", "cran"].iter().any(|class| name == class));
+        assert!(packages.is_none(), "no package on the disk: {kept:?}");
+    }
+}
+
+fn real_r(server: &Server, origin: Origin) {
+    let repository = server.url("/prod/latest");
+    let fewer = fewer_forms(&repository);
+    let (wanted, archived, listed) = match origin {
+        Origin::HttpMirror | Origin::FileMirror => ("itertools", "crayon@1.5.2", "61"),
+        Origin::Local => ("ledger", "oldie@1.0", "4"),
+        Origin::Blended => ("ledger,itertools", "oldie@1.0,crayon@1.5.2", "65"),
+    };
+    let forms = format!("{0}/gz,{0}/plain", fewer.url());
+    let told = r(include_str!("client.R"), &[&repository, wanted, archived, &forms]);
+    let mut expected = said(&[
+        ("files agree", "TRUE"),
+        ("listings agree", "TRUE"),
+        ("packages", listed),
+        ("checksums agree", "TRUE"),
+    ]);
+    expected.extend(match origin {
+        Origin::HttpMirror | Origin::FileMirror => said(&[
+            ("downloaded", "itertools_0.1-3.tar.gz"),
+            ("installed", "iterators_1.0.14 itertools_0.1-3"),
+            ("from", "CRAN"),
+            ("archived crayon", "1.5.2"),
+        ]),
+        Origin::Local => said(&[
+            ("downloaded", "ledger_2.0-1.tar.gz"),
+            ("installed", "greeting_1.0.0 ledger_2.0-1 tally_0.2.1"),
+            ("from", "RSPM"),
+            ("ledger", "Hello, world! Your numbers come in 2 runs."),
+            ("archived oldie", "1.0"),
+        ]),
+        Origin::Blended => said(&[
+            ("downloaded", "ledger_2.0-1.tar.gz itertools_0.1-3.tar.gz"),
+            ("installed", "greeting_1.0.0 iterators_1.0.14 itertools_0.1-3 ledger_2.0-1 tally_0.2.1"),
+            ("from", "RSPM CRAN"),
+            ("ledger", "Hello, world! Your numbers come in 2 runs."),
+            ("archived oldie", "1.0"),
+            ("archived crayon", "1.5.2"),
+        ]),
+    });
+    assert_eq!(told, expected);
+}
+
+/// GET, HEAD, Range and If-None-Match of one file, whose bytes are known.
+fn one_file(url: &str, bytes: &[u8]) {
+    let whole = curl(&[], url);
+    assert_eq!((whole.status, whole.protocol.as_str()), (200, "1.1"), "{url}");
+    assert!(whole.body == bytes, "{url}: other bytes");
+    assert_eq!(whole.header("content-length"), bytes.len().to_string(), "{url}");
+    assert_eq!(whole.header("accept-ranges"), "bytes");
+    let head = curl(&["--head"], url);
+    assert_eq!((head.status, head.header("content-length")), (200, whole.header("content-length")), "{url}");
+    assert_eq!(head.header("etag"), whole.header("etag"), "{url}");
+    let part = curl(&["--range", "10-109"], url);
+    assert_eq!((part.status, part.body.as_slice()), (206, &bytes[10..110]), "{url}");
+    assert_eq!(part.header("content-range"), format!("bytes 10-109/{}", bytes.len()), "{url}");
+    let tag = format!("If-None-Match: {}", whole.header("etag"));
+    let again = curl(&["--header", &tag], url);
+    assert_eq!((again.status, again.body.len()), (304, 0), "{url}");
+}
+
+fn the_mirrors_files(server: &Server, contrib: &Path) {
+    let base = server.url("/prod/latest/src/contrib");
+    for file in [FETCHED, ARCHIVED] {
+        let bytes = std::fs::read(contrib.join(file)).expect("the mirror's file");
+        let url = format!("{base}/{file}");
+        one_file(&url, &bytes);
+        let answer = curl(&[], &url);
+        assert_eq!(answer.header("content-type"), "binary/octet-stream");
+        assert_eq!(answer.header("x-package-type"), "source");
+        let name = file.rsplit('/').next().expect("a name");
+        assert_eq!(answer.header("content-disposition"), format!("attachment; filename=\"{name}\""));
+    }
+    assert_eq!(curl(&[], &format!("{base}/crayon_1.5.2.tar.gz")).status, 200, "generous with old versions");
+    assert_eq!(curl(&[], &format!("{base}/Archive/praise/praise_9.9.tar.gz")).status, 404);
+}
+
+/// What is stored is what the index says, in all places.
+fn the_teams_files(server: &Server) {
+    let base = server.url("/prod/latest/src/contrib");
+    let index = curl(&[], &format!("{base}/PACKAGES"));
+    one_file(&format!("{base}/PACKAGES"), &index.body);
+    let text = index.text();
+    let record = text.split("\n\n").find(|record| record.starts_with("Package: tally\n"));
+    let record = record.expect("tally is listed");
+    let field = |name: &str| {
+        let line = record.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line.unwrap_or_else(|| panic!("no {name}: {record}")).to_owned()
+    };
+    let file = curl(&[], &format!("{base}/tally_0.2.1.tar.gz"));
+    assert_eq!(field("SHA256"), Sha256(sha2::Sha256::digest(&file.body).into()).to_string());
+    assert_eq!(field("Filesize"), file.body.len().to_string());
+    one_file(&format!("{base}/tally_0.2.1.tar.gz"), &file.body);
+    let gz = curl(&[], &format!("{base}/PACKAGES.gz"));
+    let tag = format!("If-None-Match: {}", gz.header("etag"));
+    assert_eq!(curl(&["--header", &tag], &format!("{base}/PACKAGES.gz")).status, 304);
+    assert!(!gz.headers.iter().any(|(name, _)| name == "content-encoding"), "never, for R");
+}

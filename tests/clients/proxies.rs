@@ -1,0 +1,103 @@
+//! Behind a reverse proxy with a path prefix, over HTTPS with a private authority, and HTTP/2.
+
+use super::{add, curl, r, r_with, repository, said};
+use crate::support::nginx::Nginx;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+fn fill(server: &Server) {
+    server.told("create source --name=team");
+    repository(server, "prod", &["team"]);
+    add(server, "team", &[Tarball::new("alpha", "1.0"), Tarball::new("alpha", "2.0")]);
+}
+
+const INSTALL: &str = "say('packages', nrow(available.packages(repos = args[[1]])))
+    install.packages('alpha', repos = args[[1]], quiet = TRUE, INSTALL_opts = fast)
+    say('installed', as.character(packageVersion('alpha')))
+    remotes::install_version('alpha', '1.0', repos = args[[1]], quiet = TRUE, upgrade = 'never', INSTALL_opts = fast)
+    say('archived', as.character(packageVersion('alpha')))";
+
+fn installed() -> std::collections::BTreeMap<String, String> {
+    said(&[("packages", "1"), ("installed", "2.0"), ("archived", "1.0")])
+}
+
+#[test]
+fn r_installs_through_a_reverse_proxy_with_a_path_prefix() {
+    let server = Builder::default().gcfg("[Server]\nAddress = http://pm.example.org/packages").start();
+    fill(&server);
+    assert_eq!(server.json("info --repo=prod")["url"], "http://pm.example.org/packages/prod/latest");
+    // `/packages/` is passed on as it is; `/stripped/` is taken off.
+    let proxy = Nginx::start(&format!(
+        "location /packages/ {{ proxy_pass {0}; }} location /stripped/ {{ proxy_pass {0}/; }}",
+        server.url("")
+    ));
+    for prefix in ["packages", "stripped"] {
+        let told = r(INSTALL, &[&format!("{}/{prefix}/prod/latest", proxy.url())]);
+        assert_eq!(told, installed(), "{prefix}");
+        let ping = curl(&[], &format!("{}/{prefix}/__ping__", proxy.url()));
+        assert_eq!((ping.status, ping.text().as_str()), (200, "{}"), "{prefix}");
+        let status = curl(&[], &format!("{}/{prefix}/__api__/status", proxy.url()));
+        assert_eq!(status.status, 200, "{prefix}");
+    }
+    let tag = curl(&[], &format!("{}/packages/prod/latest/src/contrib/PACKAGES.gz", proxy.url()));
+    let header = format!("If-None-Match: {}", tag.header("etag"));
+    let again = curl(
+        &["--header", &header],
+        &format!("{}/stripped/prod/latest/src/contrib/PACKAGES.gz", proxy.url()),
+    );
+    assert_eq!(again.status, 304, "a cache on the way can ask again");
+}
+
+/// A private authority and a certificate of it for 127.0.0.1, as files; returns the authority's.
+fn certificates(folder: &std::path::Path) -> std::path::PathBuf {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+    let mut authority = CertificateParams::new(Vec::new()).expect("no names");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(DnType::CommonName, "A Private Authority");
+    let key = KeyPair::generate().expect("a key");
+    let file = folder.join("authority.pem");
+    let signed = authority.self_signed(&key).expect("a certificate");
+    std::fs::write(&file, signed.pem()).expect("written");
+    let issuer = Issuer::new(authority, key);
+    let key = KeyPair::generate().expect("a key");
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let server =
+        CertificateParams::new(names).expect("names").signed_by(&key, &issuer).expect("a certificate");
+    std::fs::write(folder.join("server.pem"), server.pem()).expect("written");
+    std::fs::write(folder.join("server.key"), key.serialize_pem()).expect("written");
+    file
+}
+
+#[test]
+fn r_and_curl_read_over_https_with_a_private_authority() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let authority = certificates(folder.path());
+    let server = Builder::default()
+        .gcfg(&format!(
+            "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {0}/server.pem\nKey = {0}/server.key",
+            folder.path().display()
+        ))
+        .start();
+    fill(&server);
+    let url = server.urls().iter().find(|url| url.starts_with("https://")).expect("an HTTPS listener");
+    let authority = authority.display().to_string();
+    let index = format!("{url}/prod/latest/src/contrib/PACKAGES.gz");
+    let plain = curl(&[], &server.url("/prod/latest/src/contrib/PACKAGES.gz"));
+    for (option, protocol) in [("--http2", "2"), ("--http1.1", "1.1")] {
+        let got = curl(&["--cacert", &authority, option], &index);
+        assert_eq!((got.status, got.protocol.as_str()), (200, protocol));
+        assert!(got.body == plain.body && got.header("etag") == plain.header("etag"), "{option}");
+        let header = format!("If-None-Match: {}", got.header("etag"));
+        let again = curl(&["--cacert", &authority, option, "--header", &header], &index);
+        assert_eq!((again.status, again.body.len()), (304, 0), "{option}");
+        let tarball = format!("{url}/prod/latest/src/contrib/alpha_2.0.tar.gz");
+        let part = curl(&["--cacert", &authority, option, "--range", "5-14"], &tarball);
+        assert_eq!((part.status, part.body.len()), (206, 10), "{option}");
+        let head = curl(&["--cacert", &authority, option, "--head"], &tarball);
+        assert_eq!((head.status, head.body.len()), (200, 0), "{option}");
+    }
+    let told = r_with(INSTALL, &[&format!("{url}/prod/latest")], |command| {
+        command.env("CURL_CA_BUNDLE", &authority);
+    });
+    assert_eq!(told, installed());
+}

@@ -1,0 +1,68 @@
+//! The real `rspm` talking to a started server.
+
+use std::process::{Command, Output};
+
+use super::server::Server;
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Ran {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ran {
+            code: output.status.code().expect("no signal ended it"),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+}
+
+/// Splits a line at spaces; `~` inside a word stands for a space.
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(|word| word.replace('~', " ")).collect()
+}
+
+/// `rspm` without a server's configuration.
+pub(crate) fn bare(line: &str) -> Ran {
+    Command::new(env!("CARGO_BIN_EXE_rspm")).args(words(line)).output().expect("rspm runs").into()
+}
+
+impl Server {
+    /// `rspm --config … LINE` as a command to be run.
+    pub(crate) fn rspm_command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rspm"));
+        command.arg("--config").arg(self.config_file()).args(words(line));
+        command
+    }
+
+    /// Runs it.
+    pub(crate) fn rspm(&self, line: &str) -> Ran {
+        self.rspm_command(line).output().expect("rspm runs").into()
+    }
+
+    /// Runs it and returns what it printed; panics when it fails.
+    pub(crate) fn told(&self, line: &str) -> String {
+        let ran = self.rspm(line);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "rspm {line}: {}", ran.out);
+        ran.out
+    }
+
+    /// Runs it with `-o json`.
+    pub(crate) fn json(&self, line: &str) -> serde_json::Value {
+        let out = self.told(&format!("{line} -o json"));
+        serde_json::from_str(&out).unwrap_or_else(|e| panic!("rspm {line}: no JSON ({e}): {out}"))
+    }
+
+    /// Runs it and returns the error after `Error: `; panics when it does not fail with exit code 1.
+    pub(crate) fn refused(&self, line: &str) -> String {
+        let ran = self.rspm(line);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "rspm {line}: {}", ran.err);
+        ran.err.trim_end().strip_prefix("Error: ").unwrap_or_else(|| panic!("{}", ran.err)).to_owned()
+    }
+}

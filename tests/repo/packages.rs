@@ -106,7 +106,7 @@ async fn removing_follows_its_scope_and_lists_the_next_lower_version() {
     assert_eq!(told(&world, "all", "latest").await, "alpha 1.1");
     assert_eq!(archived(&world, "all", "latest").await, ["alpha/alpha_1.0.tar.gz"]);
     let missing = remove(Scope::Version("9.9".to_owned())).await.expect_err("missing").to_string();
-    assert_eq!(missing, "the source 'team' has no alpha 9.9; it has 1.0, 1.1");
+    assert_eq!(missing, "the source 'team' has no alpha 9.9; it has 1.1, 1.0");
     assert_eq!(remove(Scope::Version("1.0".to_owned())).await.expect("removed"), ["1.0"]);
     assert_eq!(told(&world, "all", "latest").await, "alpha 1.1");
     world.add("team", "alpha", "1.0").await;

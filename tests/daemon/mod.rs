@@ -2,6 +2,7 @@
 
 mod check;
 mod conditional;
+mod crash;
 mod repository;
 mod start;
 mod stop;

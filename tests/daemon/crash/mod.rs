@@ -1,0 +1,364 @@
+//! kill -9, at any moment and at every boundary: what was acknowledged is there, nothing is half there, nothing is
+//! left over.
+
+mod boundaries;
+mod moments;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Error, Read, Result, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rstudio_pm::r::rds::{Limits, archive_meta::read_archive_meta};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::support::http::{self, Answer};
+use crate::support::mirror::{Entry, Mirror};
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// A package file: package, version.
+type Release = (String, String);
+
+fn file((package, version): &Release) -> String {
+    format!("{package}_{version}.tar.gz")
+}
+
+/// What the server owes, and what the mirror was.
+#[derive(Default)]
+struct Ledger {
+    /// Acknowledged: the digest of the bytes that must be served.
+    added: BTreeMap<Release, String>,
+    /// Handed in since the last audit, in the groups that were to become one transaction each.
+    tried: Vec<Vec<Release>>,
+    /// Acknowledged since the last audit.
+    fresh: Vec<Release>,
+    /// Adds begun in all.
+    adds: usize,
+    /// What the mirror listed in each of its states.
+    states: Vec<BTreeMap<String, String>>,
+    /// The newest state whose sync was acknowledged.
+    synced: usize,
+    /// All the mirror ever had.
+    entries: BTreeMap<Release, Entry>,
+}
+
+/// A server that is killed again and again, and its mirror.
+struct Victim {
+    server: Server,
+    mirror: Mirror,
+    ledger: Mutex<Ledger>,
+}
+
+/// Where the server listens in one of its lives.
+#[derive(Clone)]
+struct Doors {
+    host: String,
+    socket: PathBuf,
+}
+
+impl Doors {
+    fn get(&self, target: &str) -> Result<Answer> {
+        let mut wire = std::net::TcpStream::connect(&self.host)?;
+        wire.set_read_timeout(Some(Duration::from_secs(20)))?;
+        write!(wire, "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+        http::try_read(&mut wire, "GET")
+    }
+
+    fn admin(&self, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
+        let mut wire = UnixStream::connect(&self.socket)?;
+        wire.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let size = body.len();
+        write!(
+            wire,
+            "{method} /__api__/admin/v1{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
+        )?;
+        wire.write_all(body)?;
+        http::try_read(&mut wire, method)
+    }
+
+    /// A call that must succeed if it is answered.
+    fn call(&self, method: &str, path: &str, body: &[u8]) -> Result<Value> {
+        let answer = self.admin(method, path, body)?;
+        assert!((200..300).contains(&answer.status), "{method} {path}: {} {}", answer.status, answer.text());
+        Ok(answer.json())
+    }
+}
+
+impl Victim {
+    /// Synced with the first state of the mirror, with a repository `all` of `team` and CRAN.
+    fn new(gcfg: &str) -> Victim {
+        let mirror = Mirror::start();
+        let builder = Builder::default().gcfg(&format!("[CRAN]\nURL = {}\n{gcfg}", mirror.url()));
+        let victim = Victim { mirror, server: builder.prepare(), ledger: Mutex::default() };
+        victim.next_state();
+        let mut victim = victim;
+        victim.server.launch();
+        let doors = victim.doors();
+        doors.call("POST", "/sources", &json!({"name": "team"}).to_string().into_bytes()).unwrap();
+        doors.call("POST", "/repos", &json!({"name": "all"}).to_string().into_bytes()).unwrap();
+        for source in ["team", "cran"] {
+            let body = json!({"source": source}).to_string();
+            doors.call("POST", "/repos/all/sources", body.as_bytes()).unwrap();
+        }
+        victim.sync(&doors).unwrap();
+        victim
+    }
+
+    fn doors(&self) -> Doors {
+        Doors { host: self.server.host().to_owned(), socket: self.server.admin_socket() }
+    }
+
+    /// The mirror moves on: one package gets a new version, one comes or goes, and one counts the states.
+    fn next_state(&self) {
+        let mut ledger = self.ledger.lock().unwrap();
+        let number = ledger.states.len();
+        let mut state: BTreeMap<String, String> = match ledger.states.last() {
+            None => (0..8).map(|n| (format!("package{n}"), "1.0".to_owned())).collect(),
+            Some(last) => last.clone(),
+        };
+        state.insert("counter".to_owned(), format!("0.{number}"));
+        state.insert(format!("package{}", number % 8), format!("1.{number}"));
+        if number % 2 == 1 {
+            state.insert("visitor".to_owned(), format!("2.{number}"));
+        } else {
+            state.remove("visitor");
+        }
+        for (package, version) in &state {
+            let release = (package.clone(), version.clone());
+            if !ledger.entries.contains_key(&release) {
+                let entry = Entry::new(package, version, 100 << 10);
+                self.mirror.put(&entry.listed(), entry.bytes.clone());
+                ledger.entries.insert(release, entry);
+            }
+        }
+        // Nothing is ever away: what was superseded is in the archive before it leaves the list.
+        let (listed, archived): (Vec<_>, Vec<_>) =
+            ledger.entries.iter().partition(|((package, version), _)| state.get(package) == Some(version));
+        let own = |of: Vec<(&Release, &Entry)>| of.into_iter().map(|(_, e)| e.clone()).collect::<Vec<_>>();
+        let (listed, archived) = (own(listed), own(archived));
+        if let Some(last) = ledger.states.last() {
+            for entry in archived.iter().filter(|entry| last.get(&entry.package) == Some(&entry.version)) {
+                self.mirror.put(&entry.archived(), entry.bytes.clone());
+                self.mirror.remove(&entry.listed());
+            }
+        }
+        self.mirror.index(&listed, &archived);
+        ledger.states.push(state);
+    }
+
+    /// Syncs with the state the mirror is in; returns when the server says that it is done.
+    fn sync(&self, doors: &Doors) -> Result<()> {
+        let state = self.ledger.lock().unwrap().states.len() - 1;
+        loop {
+            let begun = doors.call("POST", "/sync", br#"{"type": "cran"}"#)?;
+            let mut job = begun.clone();
+            while job["status"] == "running" {
+                std::thread::sleep(Duration::from_millis(3));
+                job = doors.call("GET", &format!("/jobs/{}", begun["id"]), b"")?;
+            }
+            assert_eq!(job["status"], "done", "{job}");
+            // One that was under way may have read the state before.
+            if begun["attached"] == false {
+                self.ledger.lock().unwrap().synced = state;
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next packages to be added: a plain one, one with a README and C code, or two that belong together.
+    fn next_group(&self) -> Vec<Tarball> {
+        let mut ledger = self.ledger.lock().unwrap();
+        let number = ledger.adds;
+        ledger.adds += 1;
+        let version = format!("1.{number}");
+        let group = match number % 3 {
+            0 => vec![Tarball::new("plain", &version)],
+            1 => vec![
+                Tarball::new("compiled", &version)
+                    .with("README.md", &format!("# Compiled {number}\n"))
+                    .with("src/one.c", "int one(void) { return 1; }\n"),
+            ],
+            _ => vec![Tarball::new("left", &version), Tarball::new("right", &version).field("Depends: left")],
+        };
+        let releases = group.iter().map(|t| (t.package.clone(), t.version.clone())).collect();
+        ledger.tried.push(releases);
+        group
+    }
+
+    /// What a server said it has taken.
+    fn acknowledge(&self, packages: &Value) {
+        let mut ledger = self.ledger.lock().unwrap();
+        for package in packages.as_array().expect("a list") {
+            let text = |name: &str| package[name].as_str().expect("text").to_owned();
+            let release = (text("name"), text("version"));
+            ledger.added.insert(release.clone(), text("sha256"));
+            ledger.fresh.push(release);
+        }
+    }
+
+    fn add(&self, doors: &Doors) -> Result<()> {
+        let mut uploads = Vec::new();
+        for tarball in self.next_group() {
+            let path = format!("/uploads?file={}", tarball.file());
+            uploads.push(doors.call("POST", &path, &tarball.bytes())?["id"].clone());
+        }
+        let body = json!({"uploads": uploads}).to_string();
+        let added = doors.call("POST", "/sources/team/packages", body.as_bytes())?;
+        self.acknowledge(&added["packages"]);
+        Ok(())
+    }
+
+    /// Fetches a file of the mirror; wrong bytes never come whole.
+    fn fetch(&self, doors: &Doors, choice: usize) -> Result<()> {
+        let (release, bytes) = {
+            let ledger = self.ledger.lock().unwrap();
+            let synced = &ledger.states[ledger.synced];
+            let (package, version) = synced.iter().nth(choice % synced.len()).expect("a package");
+            let release = (package.clone(), version.clone());
+            let bytes = ledger.entries[&release].bytes.clone();
+            (release, bytes)
+        };
+        let answer = doors.get(&format!("/all/latest/src/contrib/{}", file(&release)))?;
+        assert_eq!(answer.status, 200, "{release:?}: {}", answer.text());
+        assert!(answer.body == bytes, "{release:?} is wrong");
+        Ok(())
+    }
+
+    /// Everything that must be true after a start; `all` looks at every file there is.
+    fn audit(&self, all: bool) {
+        let left = leftovers(self.server.dir());
+        assert!(left.is_empty(), "left over: {left:?}");
+        let doors = self.doors();
+        let get = |path: &str| doors.get(&format!("/all/latest/src/contrib/{path}")).expect("an answer");
+        let mut ledger = self.ledger.lock().unwrap();
+        let index = records(&get("PACKAGES").text());
+        let of_cran = |name: &str| name == "counter" || name == "visitor" || name.starts_with("package");
+        let version = |name: &str| index.get(name).map(|(version, _)| version.as_str());
+
+        // A sync is whole: exactly one of the states the mirror was in, and none older than what was acknowledged.
+        let count: usize =
+            version("counter").and_then(|v| v.strip_prefix("0.")?.parse().ok()).expect("a state");
+        let ours: BTreeMap<String, String> = index
+            .iter()
+            .filter(|(name, _)| of_cran(name))
+            .map(|(name, (version, _))| (name.clone(), version.clone()))
+            .collect();
+        assert_eq!(ours, ledger.states[count], "a state that never was");
+        assert!(count >= ledger.synced, "state {count} is older than {}", ledger.synced);
+        ledger.synced = count;
+
+        // An add is whole.
+        assert_eq!(version("left"), version("right"), "half a transaction");
+        let archive = get("Meta/archive.rds").body;
+        let rows = read_archive_meta(archive.as_slice(), Limits::META).expect("a table");
+        let archived: BTreeSet<String> = rows.into_iter().map(|row| row.file).collect();
+        let owed: Vec<Release> = match all {
+            true => ledger.added.keys().cloned().collect(),
+            false => std::mem::take(&mut ledger.fresh),
+        };
+        for release in &owed {
+            let name = file(release);
+            let listed = version(&release.0) == Some(&release.1);
+            assert!(listed != archived.contains(&name), "{name} is acknowledged: listed {listed}");
+            let answer = get(&if listed { name.clone() } else { format!("Archive/{}/{name}", release.0) });
+            assert_eq!((answer.status, sha256(&answer.body)), (200, ledger.added[release].clone()), "{name}");
+        }
+        for group in std::mem::take(&mut ledger.tried) {
+            let there: Vec<bool> = group
+                .iter()
+                .map(|release| {
+                    let name = file(release);
+                    let known = version(&release.0) == Some(&release.1) || archived.contains(&name);
+                    let answer = get(&name);
+                    assert_eq!(answer.status, if known { 200 } else { 404 }, "{name}: {}", answer.text());
+                    known
+                })
+                .collect();
+            assert!(there.iter().all(|t| *t == there[0]), "half of {group:?}: {there:?}");
+        }
+        // What is listed is served as it is listed, acknowledged or not.
+        for (name, (version, sha256_told)) in index.iter().filter(|(name, _)| !of_cran(name)) {
+            let answer = get(&format!("{name}_{version}.tar.gz"));
+            assert_eq!((answer.status, &sha256(&answer.body)), (200, sha256_told.as_ref().expect("SHA256")));
+        }
+        if all {
+            for name in archived {
+                let package = name.split('_').next().expect("a name").to_owned();
+                let answer = get(&format!("Archive/{package}/{name}"));
+                assert_eq!(answer.status, 200, "{name} is in Meta/archive.rds: {}", answer.text());
+            }
+            for release in &ours {
+                let release = (release.0.clone(), release.1.clone());
+                let answer = get(&file(&release));
+                assert!(answer.status == 200 && answer.body == ledger.entries[&release].bytes, "{release:?}");
+            }
+            // A row that says `stored` without the bytes.
+            let log = self.server.log_lines();
+            assert!(!log.iter().any(|line| line.contains("gone from storage")), "{}", log.join("\n"));
+            for path in walk(&self.server.dir().join("data")) {
+                let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+                if name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit()) {
+                    let mut bytes = Vec::new();
+                    std::fs::File::open(&path).unwrap().read_to_end(&mut bytes).unwrap();
+                    assert_eq!(sha256(&bytes), name, "{} is damaged", path.display());
+                }
+            }
+        }
+    }
+}
+
+/// Packages of an index: version and SHA256.
+fn records(text: &str) -> BTreeMap<String, (String, Option<String>)> {
+    let field = |record: &str, tag: &str| {
+        record.lines().find_map(|line| line.strip_prefix(tag)?.strip_prefix(": ")).map(str::to_owned)
+    };
+    let records = text.split("\n\n").filter(|record| !record.trim().is_empty());
+    let parsed = records.map(|record| {
+        let name = field(record, "Package").expect("a name");
+        (name, (field(record, "Version").expect("a version"), field(record, "SHA256")))
+    });
+    parsed.collect()
+}
+
+/// Unfinished files that no process writes any more.
+fn leftovers(dir: &Path) -> Vec<PathBuf> {
+    let unfinished = |path: &PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        name.starts_with("spool-")
+            || name.starts_with("probe-")
+            || name.contains("tmp")
+            || path.starts_with(dir.join("tmp"))
+    };
+    walk(dir).into_iter().filter(unfinished).collect()
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.path() {
+            path if path.is_dir() => found.extend(walk(&path)),
+            path => found.push(path),
+        }
+    }
+    found
+}
+
+/// True for what a client sees of a server that was killed.
+fn is_cut(error: &Error) -> bool {
+    use std::io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof,
+    };
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionRefused | ConnectionReset | NotFound | UnexpectedEof
+    )
+}

@@ -134,11 +134,11 @@ impl Victim {
         }
         for (package, version) in &state {
             let release = (package.clone(), version.clone());
-            if !ledger.entries.contains_key(&release) {
+            ledger.entries.entry(release).or_insert_with(|| {
                 let entry = Entry::new(package, version, 100 << 10);
                 self.mirror.put(&entry.listed(), entry.bytes.clone());
-                ledger.entries.insert(release, entry);
-            }
+                entry
+            });
         }
         // Nothing is ever away: what was superseded is in the archive before it leaves the list.
         let (listed, archived): (Vec<_>, Vec<_>) =

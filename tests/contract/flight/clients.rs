@@ -12,7 +12,7 @@ async fn fifty_clients_at_once_make_one_upstream_request() {
     field.mirror.set(&big.listed(), |page| page.open = 0);
     let clients = (0..50).map(|_| field.get(&big));
     let first = async {
-        field.mirror.wait_sending(1);
+        field.sending(1).await;
         // Long enough for all fifty to board.
         tokio::time::sleep(Duration::from_millis(100)).await;
         field.mirror.set(&big.listed(), |page| page.open = usize::MAX);
@@ -62,7 +62,7 @@ async fn a_large_file_that_everybody_left_is_stopped_and_resumed_later() {
     field.mirror.set(&big.listed(), |page| page.open = 300 * KB);
     assert!(sip(field.open(&big, None).await.expect("open"), 100 * KB).await < 300 * KB);
     // The connection is given back, the spool is kept.
-    field.mirror.wait_sending(0);
+    field.sending(0).await;
     assert!(!field.stored(&big).await);
     assert_eq!(field.spools(), 1);
     field.mirror.set(&big.listed(), |page| page.open = usize::MAX);
@@ -82,7 +82,7 @@ async fn a_large_file_that_nobody_comes_back_for_is_given_up() {
     let field = Field::on(Mirror::of(std::slice::from_ref(&big), &[]), patience, "").await;
     field.mirror.set(&big.listed(), |page| page.open = 300 * KB);
     sip(field.open(&big, None).await.expect("open"), 100 * KB).await;
-    field.mirror.wait_sending(0);
+    field.sending(0).await;
     while field.spools() > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -147,7 +147,7 @@ fn mirrors_that_dribble_use_up_no_threads() {
             field.mirror.set(&entry.listed(), |page| page.open = 100 * KB);
             waiting.push(field.open(entry, None).await.expect("open"));
         }
-        field.mirror.wait_sending(slow.len());
+        field.sending(slow.len()).await;
         let got = tokio::time::timeout(Duration::from_secs(10), field.get(&quick)).await;
         assert!(got.expect("threads are free").expect("the file") == quick.bytes);
         for (entry, open) in slow.iter().zip(waiting) {

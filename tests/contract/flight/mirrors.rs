@@ -134,7 +134,7 @@ async fn a_size_that_comes_late_and_contradicts_what_came_is_an_error_and_no_cra
     let held = field.mirror.asked(&url).len();
     // The page is another one when the connection is given up by its reader.
     drop(open);
-    field.mirror.wait_sending(0);
+    field.sending(0).await;
     field.mirror.put(&url, short);
     let (bytes, error) = match field.open(&odd, None).await {
         Ok(open) => read(open).await,

@@ -99,6 +99,15 @@ impl Field {
         }
     }
 
+    /// Waits until the mirror answers so many requests.
+    async fn sending(&self, wanted: usize) {
+        let begun = Instant::now();
+        while self.mirror.sending() != wanted {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{} not {wanted}", self.mirror.sending());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     fn stale(&self) -> usize {
         self.stale.load(Ordering::SeqCst)
     }

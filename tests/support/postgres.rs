@@ -111,6 +111,7 @@ fn start() -> Server {
     Server { socket: home, port, authority, stranger, _using: using }
 }
 
+#[allow(clippy::zombie_processes, reason = "it outlives this process on purpose")]
 fn launch(home: &Path) -> u16 {
     for entry in fs::read_dir(home).expect("it was made").flatten() {
         let path = entry.path();
@@ -191,6 +192,7 @@ fn detached(command: &mut Command) -> &mut Command {
 }
 
 /// Ends the server when nobody used it for half a minute.
+#[allow(clippy::zombie_processes, reason = "it outlives this process on purpose")]
 fn watch(home: &Path, pid: u32) {
     const SCRIPT: &str = "idle=0
         while kill -0 $1 2>/dev/null; do

@@ -106,8 +106,8 @@ fn only_open_lives_are_closed(db: &mut Fresh) {
     let key = db.read(|c| keys(c, CRAN, Seq(1), "a")).remove(0);
     let close = Change::Close(key);
     let again = close.clone();
-    db.write(move |c| change(c, CRAN, NEW_YEAR, &[close.clone()]));
-    let answer = db.try_write(move |c| change(c, CRAN, NEW_YEAR, &[again.clone()]));
+    db.write(move |c| change(c, CRAN, NEW_YEAR, std::slice::from_ref(&close)));
+    let answer = db.try_write(move |c| change(c, CRAN, NEW_YEAR, std::slice::from_ref(&again)));
     assert!(matches!(answer, Err(DbError::Conflict(_))), "{answer:?}");
     assert_eq!(db.read(|c| tree::get(c, CRAN)).expect("a tree").pending, None, "all of it was rolled back");
 }

@@ -104,6 +104,7 @@ fn import_beside_adds(db: &Fresh, releases: usize, packages: usize, adds: bool) 
 }
 
 fn listing(db: &Fresh) {
+    println!("{:?}: before five listings {}", db.engine, peak());
     for round in 0..5 {
         let begun = Instant::now();
         let (rows, inside) = db.read(|c| {
@@ -117,6 +118,7 @@ fn listing(db: &Fresh) {
             begun.elapsed()
         );
     }
+    println!("{:?}: after five listings {}", db.engine, peak());
     let begun = Instant::now();
     let rows = db.read(|c| {
         let mut rows = 0;
@@ -127,7 +129,7 @@ fn listing(db: &Fresh) {
         })?;
         Ok(rows)
     });
-    println!("{:?}: current {rows} rows in {:?}", db.engine, begun.elapsed());
+    println!("{:?}: current {rows} rows in {:?}; peak memory {}", db.engine, begun.elapsed(), peak());
     let begun = Instant::now();
     let rows = db.read(|c| {
         let head = tree::get(c, CRAN)?.and_then(|t| t.head).expect("it was published");
@@ -156,7 +158,11 @@ fn listing(db: &Fresh) {
     println!("{:?}: abandon of {} releases {:?}", db.engine, FULL.0, begun.elapsed());
 }
 
+/// Most memory so far, and processor time so far: the latter tells the truth on a busy machine.
 fn peak() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("unknown").trim().to_owned()
+    let memory = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("unknown").trim();
+    let usage =
+        nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).expect("it is known");
+    format!("{memory}, processor {} + {} s", usage.user_time(), usage.system_time())
 }

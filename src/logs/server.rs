@@ -21,6 +21,9 @@ use crate::config::{LogDestination, LogFormat, LogLevel, Logging};
 /// DEBUG some of them print what they send.
 const OWN: &str = "rstudio_pm";
 
+/// Areas of this program whose events name them instead.
+const AREAS: [&str; 2] = ["sync", "upstream"];
+
 /// The server log; cloning shares it.
 #[derive(Clone)]
 pub struct ServerLog {
@@ -125,7 +128,8 @@ fn targets(level: LogLevel) -> Targets {
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Error => LevelFilter::ERROR,
     };
-    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target(OWN, level)
+    let own = AREAS.into_iter().chain([OWN]).map(|target| (target, level));
+    Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(own)
 }
 
 struct Lines {
@@ -217,6 +221,7 @@ mod tests {
             log.set_level(LogLevel::Debug);
             debug!("two");
             debug!(target: "hyper::proto", "three");
+            debug!(target: "sync", "area");
             error!(target: "hyper::proto", "four");
             log.set_level(LogLevel::Error);
             info!("five");
@@ -224,7 +229,34 @@ mod tests {
         });
         let text = read(&path);
         let words: Vec<&str> = text.lines().filter_map(|line| line.rsplit(' ').next()).collect();
-        assert_eq!(words, ["two", "four"]);
+        assert_eq!(words, ["two", "area", "four"]);
+    }
+
+    /// An area that is not in the list would be silent below WARN.
+    #[test]
+    fn every_area_that_events_name_is_known() {
+        let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+        let mark = ["target", ": \""].concat();
+        let mut found = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("readable").flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                for rest in read(&path).split(mark.as_str()).skip(1) {
+                    let area = rest.split('"').next().unwrap_or_default();
+                    // What only looks like one, in a string of a test, has other letters.
+                    if !area.bytes().all(|b| b.is_ascii_lowercase()) {
+                        continue;
+                    }
+                    assert!(AREAS.contains(&area), "{}: {area} is not in AREAS", path.display());
+                    found += 1;
+                }
+            }
+        }
+        assert!(found > 0);
     }
 
     #[test]

@@ -214,6 +214,12 @@ pub(super) fn refused_s3(
         format!("create the bucket: aws s3 mb s3://{bucket}, or correct S3Storage.Bucket and Region")
     } else if matches!(error, StorageError::Credentials { .. } | StorageError::Other(_)) {
         "correct the S3Storage section".to_owned()
+    } else if ["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"]
+        .iter()
+        .any(|code| problem.contains(code))
+    {
+        "correct the credentials: those of S3Storage.Profile, of the environment or of the host's role"
+            .to_owned()
     } else if ["AccessDenied", "403 Forbidden"].iter().any(|code| problem.contains(code)) {
         format!(
             "allow the credentials {permission} (storage needs s3:ListBucket on arn:aws:s3:::{bucket}, and s3:GetObject, \

@@ -10,46 +10,61 @@ use std::process::ExitCode;
 use nix::unistd::{AccessFlags, access};
 
 use super::args::Format;
-use super::sockets;
-use crate::config::{About, Check, Config, ConfigError, Listen, Loaded, LogDestination, Verdict, checks};
-use crate::db::Db;
-use crate::http::tls::Tls;
+use super::start::user_name;
+use super::{report, sockets};
+use crate::config::{
+    About, Check, ConfigError, Listen, Loaded, LogDestination, Place, Provider, StorageClass, Verdict, checks,
+};
+use crate::db::{Db, DbError};
+use crate::http::tls::{Tls, TlsError};
 use crate::storage::Storage;
 
 /// Runs all checks, prints them, and fails when one failed.
 #[must_use]
-pub fn run(loaded: &Result<Loaded, ConfigError>, format: Format) -> ExitCode {
+pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) -> ExitCode {
     let all = all(loaded);
     let failed = all.iter().any(|check| check.verdict == Verdict::Fail);
     match format {
-        Format::Human => print!("{}", human(&all)),
-        Format::Json => println!("{}", json(&all, !failed)),
+        Format::Human => print!("{}", report::human(file, &all)),
+        Format::Json => println!("{}", report::json(file, &all)),
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
+/// The six checks, in their order; after the second, where there is something to tell, the properties without effect.
 fn all(loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
     let mut all = checks(loaded);
     match loaded {
         Ok(loaded) => {
-            let config = &*loaded.config;
-            all.push(Check::of("File paths", paths(config)));
-            all.push(listeners(config));
-            all.push(Check::of("Database", Db::check(config).err().map(|e| chain(&e)).into_iter().collect()));
-            all.push(Check::of("Storage", storage(config)));
+            all.push(Check::of(PATHS, paths(loaded)));
+            all.push(listeners(loaded));
+            all.push(Check::of(DATABASE, database(loaded)));
         }
         Err(error) => {
-            let about =
-                |which| error.errors().iter().filter(|n| n.about == which).map(ToString::to_string).collect();
-            all.push(Check::of("File paths", about(About::Path)));
-            all.push(Check::of("Listeners and start settings", about(About::Settings)));
-            for title in ["Database", "Storage"] {
-                all.push(info(title, "not checked: mend the configuration first"));
+            let about = |which| {
+                error
+                    .errors()
+                    .iter()
+                    .filter(|n| n.about == which)
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+            };
+            for (title, findings) in [(PATHS, about(About::Path)), (SETTINGS, about(About::Settings))] {
+                all.push(if findings.is_empty() { unchecked(title) } else { Check::of(title, findings) });
             }
+            all.push(unchecked(DATABASE));
         }
     }
     all.push(info("Licence", "none needed"));
     all
+}
+
+const PATHS: &str = "File paths and storage";
+const SETTINGS: &str = "Listeners and start settings";
+const DATABASE: &str = "Database";
+
+fn unchecked(title: &'static str) -> Check {
+    info(title, "not checked: mend the configuration first")
 }
 
 fn info(title: &'static str, finding: &str) -> Check {
@@ -70,55 +85,83 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Directories that the server writes to. Storage places are probed by [`storage`].
-fn paths(config: &Config) -> Vec<String> {
-    let server = &config.server;
+/// A section, its sub-name and a property.
+type Name = (&'static str, Option<&'static str>, &'static str);
+
+/// A finding on one line that begins with where the first of these properties is set that is set anywhere.
+fn placed(loaded: &Loaded, names: &[Name], message: &str) -> String {
+    let message = message.replace('\n', " ");
+    let mut set = names.iter().filter_map(|(section, sub, name)| loaded.settings.get(section, *sub, name));
+    match set.next().and_then(|setting| setting.values.last()) {
+        Some(value) => format!("{}: {message}", value.origin),
+        None => message,
+    }
+}
+
+/// Directories that the server writes to, then the places of storage.
+fn paths(loaded: &Loaded) -> Vec<String> {
+    let server = &loaded.config.server;
     let mut findings = Vec::new();
-    let mut look = |property: &str, path: &Path| findings.extend(directory(property, path));
-    look("Server.DataDir", &server.data_dir);
-    look("Server.TempDir", &server.temp_dir);
-    look("Server.SockFileDir", &server.sock_file_dir);
-    let mut logs = vec![("Server.AccessLog", server.access_log.as_path())];
-    logs.extend(server.service_log.as_deref().map(|path| ("Server.ServiceLog", path)));
-    for destination in &config.logging.system_log {
+    let mut unusable = None;
+    for (name, path, mode) in [
+        ("DataDir", &server.data_dir, "0701"),
+        ("TempDir", &server.temp_dir, "0700"),
+        ("SockFileDir", &server.sock_file_dir, "0755"),
+    ] {
+        let Some(finding) = directory(&format!("Server.{name}"), path, mode) else { continue };
+        findings.push(placed(loaded, &[("Server", None, name)], &finding));
+        if name == "DataDir" {
+            unusable = Some(path.as_path());
+        }
+    }
+    let mut logs = vec![(("Server", None, "AccessLog"), server.access_log.as_path())];
+    logs.extend(server.service_log.as_deref().map(|path| (("Server", None, "ServiceLog"), path)));
+    for destination in &loaded.config.logging.system_log {
         match destination {
-            LogDestination::File(path) => logs.push(("Logging.SystemLog", path)),
+            LogDestination::File(path) => logs.push((("Logging", None, "SystemLog"), path)),
             LogDestination::Stdout | LogDestination::Stderr => {}
         }
     }
-    for (property, path) in logs {
-        if path.exists() {
-            if path.is_dir() {
-                findings.push(format!("{property} '{}' is a directory, not a file", path.display()));
-            } else if let Err(error) = access(path, AccessFlags::W_OK) {
-                findings.push(format!("{property} '{}' cannot be written: {error}", path.display()));
-            }
-        } else if let Some(parent) = path.parent() {
-            findings.extend(directory(property, parent));
-        }
+    for (name, path) in logs {
+        let finding = log_file(&format!("{}.{}", name.0, name.2), path);
+        findings.extend(finding.map(|finding| placed(loaded, &[name], &finding)));
     }
     if let Ok(found) = std::fs::metadata(&server.data_dir)
         && found.mode() & 0o022 != 0
     {
-        findings.push(format!(
+        let finding = format!(
             "Server.DataDir '{0}' can be written by others (mode {1:04o}); mend it with: chmod 0701 '{0}'",
             server.data_dir.display(),
             found.mode() & 0o7777,
-        ));
+        );
+        findings.push(placed(loaded, &[("Server", None, "DataDir")], &finding));
     }
+    findings.extend(storage(loaded, unusable));
     findings
 }
 
-/// Whether a directory can be used, or made: then its nearest parent that exists must be writable.
-fn directory(property: &str, path: &Path) -> Option<String> {
+/// Whether a log can be written.
+fn log_file(property: &str, path: &Path) -> Option<String> {
+    let shown = path.display();
+    if path.is_dir() {
+        return Some(format!("{property} '{shown}' is a directory, not a file"));
+    }
+    if path.exists() {
+        let error = access(path, AccessFlags::W_OK).err()?;
+        return Some(format!("{property} '{shown}' cannot be written: {error}"));
+    }
+    directory(property, path.parent()?, "0750")
+}
+
+/// Whether a directory can be used, or made with this mode: then its nearest parent that exists must be writable.
+fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
     let existing = path.ancestors().find(|part| part.exists())?;
     let shown = path.display();
     if !existing.is_dir() {
         return Some(format!("{property} '{shown}': '{}' is not a directory", existing.display()));
     }
     let error = access(existing, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
-    let uid = nix::unistd::geteuid();
-    let user = nix::unistd::User::from_uid(uid).ok().flatten().map_or(uid.to_string(), |user| user.name);
+    let user = user_name();
     Some(if existing == path {
         format!(
             "{property} '{shown}' cannot be written by user {user}: {error}; mend it with: chown {user} '{shown}'"
@@ -126,14 +169,14 @@ fn directory(property: &str, path: &Path) -> Option<String> {
     } else {
         format!(
             "{property} '{shown}' does not exist, and user {user} cannot create it in '{}': {error}; mend it with: \
-             install -d -o {user} -m 0700 '{shown}'",
+             install -d -o {user} -m {mode} '{shown}'",
             existing.display()
         )
     })
 }
 
-fn listeners(config: &Config) -> Check {
-    let title = "Listeners and start settings";
+fn listeners(loaded: &Loaded) -> Check {
+    let config = &*loaded.config;
     let mut failures = Vec::new();
     let mut remarks = Vec::new();
     let running = UnixStream::connect(sockets::admin_path(config)).is_ok();
@@ -143,30 +186,36 @@ fn listeners(config: &Config) -> Check {
         ("HTTPRedirect", config.http_redirect.listen.as_ref()),
     ];
     for (what, listen) in named.into_iter().filter_map(|(what, listen)| Some((what, listen?))) {
-        match sockets::bind(what, listen) {
-            Ok(_) => {}
-            Err(error) if running && in_use(listen) => {
-                remarks.push(format!(
-                    "{what}.Listen = {} is in use, by rstudio-pm it seems",
-                    sockets::shown(listen)
-                ));
-                drop(error);
-            }
-            Err(error) if listen.port < 1024 && denied(listen) => remarks.push(error.to_string()),
-            Err(error) => failures.push(error.to_string()),
-        }
+        let Err(error) = sockets::bind(what, listen) else { continue };
+        let kind = bind_kind(listen);
+        let (list, message) = if running && kind == Some(ErrorKind::AddrInUse) {
+            let shown = sockets::shown(listen);
+            (&mut remarks, format!("{what}.Listen = {shown} is in use, by rstudio-pm it seems"))
+        } else if listen.port < 1024 && kind == Some(ErrorKind::PermissionDenied) {
+            // Whoever runs the check may lack a privilege that the server has.
+            (&mut remarks, error.to_string())
+        } else {
+            (&mut failures, error.to_string())
+        };
+        list.push(placed(loaded, &[(what, None, "Listen")], &message));
     }
     if config.https.listen.is_some()
         && let (Some(certificate), Some(key)) = (&config.https.certificate, &config.https.key)
         && let Err(error) = Tls::open(certificate, key, config.https.minimum_tls)
     {
-        failures.push(error.to_string());
+        let name = match &error {
+            TlsError::File { property, .. } if *property == "HTTPS.Key" => "Key",
+            TlsError::File { .. } | TlsError::NotNow { .. } => "Certificate",
+            TlsError::Mismatch { .. } => "Key",
+            TlsError::Setup(_) => "Listen",
+        };
+        failures.push(placed(loaded, &[("HTTPS", None, name)], &error.to_string()));
     }
     if failures.is_empty() && !remarks.is_empty() {
-        return Check { title, verdict: Verdict::Info, findings: remarks };
+        return Check { title: SETTINGS, verdict: Verdict::Info, findings: remarks };
     }
     failures.extend(remarks);
-    Check::of(title, failures)
+    Check::of(SETTINGS, failures)
 }
 
 fn bind_kind(listen: &Listen) -> Option<ErrorKind> {
@@ -174,62 +223,56 @@ fn bind_kind(listen: &Listen) -> Option<ErrorKind> {
     std::net::TcpListener::bind((host, listen.port)).err().map(|error| error.kind())
 }
 
-fn in_use(listen: &Listen) -> bool {
-    bind_kind(listen) == Some(ErrorKind::AddrInUse)
+fn database(loaded: &Loaded) -> Vec<String> {
+    let Err(error) = Db::check(&loaded.config) else { return Vec::new() };
+    let url = ("Postgres", None, "URL");
+    let names: &[Name] = match (loaded.config.database.provider, &error) {
+        (Provider::Sqlite, _) => &[("SQLite", None, "Dir"), ("Server", None, "DataDir")],
+        (Provider::Postgres, DbError::Authentication { .. }) => &[("Postgres", None, "Password"), url],
+        (Provider::Postgres, _) => &[url],
+    };
+    vec![placed(loaded, names, &chain(&error))]
 }
 
-fn denied(listen: &Listen) -> bool {
-    bind_kind(listen) == Some(ErrorKind::PermissionDenied)
-}
-
-fn storage(config: &Config) -> Vec<String> {
+/// The classes that cannot be used as configured; those below `unusable` are told of by its own finding.
+fn storage(loaded: &Loaded, unusable: Option<&Path>) -> Vec<String> {
+    let config = &loaded.config.storage;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return vec![error.to_string()],
     };
     let mut findings: Vec<String> = Vec::new();
-    for (_, outcome) in runtime.block_on(Storage::probe(&config.storage)) {
+    let mut seen: Vec<String> = Vec::new();
+    for (class, outcome) in runtime.block_on(Storage::probe(config)) {
+        let Err(error) = outcome else { continue };
+        let (place, error) = (config.place(class), error.to_string());
+        let told = match place {
+            Place::File(place) => unusable.is_some_and(|above| place.location.starts_with(above)),
+            Place::S3(_) => false,
+        };
         // Classes that share a place share its fault.
-        if let Err(error) = outcome
-            && !findings.contains(&error.to_string())
-        {
-            findings.push(error.to_string());
+        if !told && !seen.contains(&error) {
+            findings.push(placed(loaded, &place_names(class, place), &error));
+            seen.push(error);
         }
     }
     findings
 }
 
-fn human(checks: &[Check]) -> String {
-    let mut text = String::new();
-    for check in checks {
-        let mark = match check.verdict {
-            Verdict::Pass => "[PASS]",
-            Verdict::Fail => "[FAIL]",
-            Verdict::Info => "[INFO]",
-        };
-        match check.findings.as_slice() {
-            [one] if check.verdict == Verdict::Info => {
-                let _ = writeln!(text, "{mark} {}: {one}", check.title);
-            }
-            findings => {
-                let _ = writeln!(text, "{mark} {}", check.title);
-                for line in findings.iter().flat_map(|finding| finding.lines()) {
-                    let _ = writeln!(text, "       {line}");
-                }
-            }
-        }
-    }
-    text
-}
-
-fn json(checks: &[Check], passed: bool) -> serde_json::Value {
-    let rows = checks.iter().map(|check| {
-        let result = match check.verdict {
-            Verdict::Pass => "pass",
-            Verdict::Fail => "fail",
-            Verdict::Info => "info",
-        };
-        serde_json::json!({ "check": check.title, "result": result, "findings": check.findings })
-    });
-    serde_json::json!({ "passed": passed, "checks": rows.collect::<Vec<_>>() })
+/// The properties that may have said where a class lives, the most particular first.
+fn place_names(class: StorageClass, place: &Place) -> [Name; 3] {
+    let followed = match class {
+        StorageClass::Cran | StorageClass::Bioconductor | StorageClass::Pypi => "packages",
+        StorageClass::Cache
+        | StorageClass::Launcher
+        | StorageClass::Metrics
+        | StorageClass::Packages
+        | StorageClass::Binaries
+        | StorageClass::Persistent => class.as_str(),
+    };
+    let (section, name, all) = match place {
+        Place::File(_) => ("FileStorage", "Location", ("Server", None, "DataDir")),
+        Place::S3(_) => ("S3Storage", "Bucket", ("S3Storage", None, "Bucket")),
+    };
+    [(section, Some(class.as_str()), name), (section, Some(followed), name), all]
 }

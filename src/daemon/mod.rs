@@ -5,6 +5,7 @@
 pub mod args;
 pub mod check;
 mod logging;
+mod report;
 mod signals;
 pub mod sockets;
 pub mod start;
@@ -23,7 +24,7 @@ pub fn main() -> ExitCode {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
     let loaded = config::load(&args.config, environment);
     if args.check_config {
-        return check::run(&loaded, args.output_format);
+        return check::run(&args.config, &loaded, args.output_format);
     }
     let loaded = match loaded {
         Ok(loaded) => loaded,

@@ -16,7 +16,7 @@ use super::logging::Logs;
 use super::signals::Signals;
 use super::sockets::{self, SocketError, Sockets};
 use crate::catalog::Live;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, LogDestination};
 use crate::db::{Db, DbError};
 use crate::http::redirect::Redirect;
 use crate::http::response::Site;
@@ -41,12 +41,19 @@ pub enum StartError {
     #[error("Could not initialize the HTTPS listener: {0}")]
     Tls(#[from] TlsError),
     /// A directory.
-    #[error("{property} '{}' cannot be created: {source}", path.display())]
+    #[error(
+        "{property} '{0}' cannot be created: {source}; mend it with: install -d -o {user} -m {mode:04o} '{0}'",
+        path.display()
+    )]
     Directory {
         /// Which property names it.
         property: &'static str,
         /// The directory.
         path: PathBuf,
+        /// Who runs this.
+        user: String,
+        /// Its mode.
+        mode: u32,
         /// Why.
         source: std::io::Error,
     },
@@ -245,21 +252,30 @@ fn raise_open_files() -> usize {
 /// storage make their own.
 fn make_directories(config: &Config) -> Result<(), StartError> {
     let before = umask(Mode::from_bits_truncate(0o022));
-    let make = |property, path: &Path, mode| {
-        DirBuilder::new().recursive(true).mode(mode).create(path).map_err(|source| StartError::Directory {
-            property,
-            path: path.to_owned(),
-            source,
-        })
-    };
+    let make =
+        |property, path: &Path, mode| {
+            DirBuilder::new().recursive(true).mode(mode).create(path).map_err(|source| {
+                StartError::Directory { property, path: path.to_owned(), user: user_name(), mode, source }
+            })
+        };
     let made = make("Server.DataDir", &config.server.data_dir, 0o701)
         .and_then(|()| make("Server.SockFileDir", &config.server.sock_file_dir, 0o755));
     // 0750: logrotate refuses directories that a group may write to. A log that cannot be opened is said later.
-    if let Some(logs) = config.server.access_log.parent() {
-        let _ = make("Server.AccessLog", logs, 0o750);
+    let server_logs = config.logging.system_log.iter().filter_map(|destination| match destination {
+        LogDestination::File(path) => Some(path),
+        LogDestination::Stdout | LogDestination::Stderr => None,
+    });
+    for logs in server_logs.chain([&config.server.access_log]).filter_map(|log| log.parent()) {
+        let _ = make("a log's directory", logs, 0o750);
     }
     umask(before);
     made
+}
+
+/// The effective user's name, or its number.
+pub(super) fn user_name() -> String {
+    let uid = nix::unistd::geteuid();
+    nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 /// `<SockFileDir>/rstudio-pm.pid`. Convenience: failing to write it stops nothing.

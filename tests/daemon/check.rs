@@ -21,7 +21,7 @@ fn a_good_configuration_passes_and_nothing_is_created() {
     let (code, text) = check(&server, &[]);
     assert_eq!(code, Some(0), "{text}");
     let passed = text.lines().filter(|line| line.starts_with("[PASS]")).count();
-    assert_eq!(passed, 6, "{text}");
+    assert_eq!(passed, 5, "{text}");
     assert!(text.contains("[INFO] Licence: none needed"), "{text}");
     for name in ["data", "run", "access.log"] {
         assert!(!server.dir().join(name).exists(), "{name} was created");
@@ -33,14 +33,14 @@ fn each_fault_fails_its_own_check() {
     let cases = [
         ("[Sever]\nX = 1", "[FAIL] Unknown sections and properties"),
         ("[HTTP]\nListen = x", "[FAIL] Configuration file syntax"),
-        ("[Server]\nDataDir = {dir}/rstudio-pm.gcfg/data", "[FAIL] File paths"),
-        ("[Server]\nAccessLog = {dir}", "[FAIL] File paths"),
+        ("[Server]\nDataDir = {dir}/rstudio-pm.gcfg/data", "[FAIL] File paths and storage"),
+        ("[Server]\nAccessLog = {dir}", "[FAIL] File paths and storage"),
         ("[HTTP]\nListen = 192.0.2.1:4242", "[FAIL] Listeners and start settings"),
         (
             "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/x\nKey = {dir}/y",
             "[FAIL] Listeners and start settings",
         ),
-        ("[FileStorage \"cran\"]\nLocation = {dir}/rstudio-pm.gcfg/cran", "[FAIL] Storage"),
+        ("[FileStorage \"cran\"]\nLocation = {dir}/rstudio-pm.gcfg/cran", "[FAIL] File paths and storage"),
     ];
     for (gcfg, expected) in cases {
         let (code, text) = check(&Builder::default().gcfg(gcfg).prepare(), &[]);

@@ -64,7 +64,7 @@ s("Server", Never, "Where the server keeps its data and logs, and how it names i
     p("PackageRewriteCompressionLevel", Integer(1, 9), "6",
       "gzip level with which packages of local sources are stored; lower is faster and larger.").reloadable(),
     p("PackageRewriteBufferSize", Size(1, LARGEST_BUFFER), "32KB",
-      "Write buffer for packages of local sources.").reloadable(),
+      "Write buffer for packages of local sources; below 32KB the compressor's own, of 32KB, is what counts.").reloadable(),
     p("ContentTypeSniffing", Boolean, "false",
       "When false, answers carry `X-Content-Type-Options: nosniff`.").reloadable(),
     p("EncryptionKeyPath", Path, "{Server.DataDir}/rstudio-pm.key",

@@ -1,4 +1,15 @@
 //! What an administrator touches: the configuration file.
 
+mod bad_config;
 mod gcfg_examples;
 mod gcfg_oracle;
+mod property_cran;
+mod property_database;
+mod property_environment;
+mod property_list;
+mod property_listen;
+mod property_logging;
+mod property_proxy;
+mod property_s3;
+mod property_server;
+mod property_storage;

@@ -1,5 +1,8 @@
 //! The daemon as a process: start, answers, check-config, signals, stop.
 
+mod bad_start;
+mod bad_start_database;
+mod bad_start_storage;
 mod check;
 mod conditional;
 mod crash;

@@ -80,10 +80,8 @@ impl Server {
 
     /// Starts or starts again, and waits for `is ready`.
     pub(crate) fn launch(&mut self) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rstudio-pm"))
-            .arg("--config")
-            .arg(self.config_file())
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+        let mut child = self
+            .command(env!("CARGO_BIN_EXE_rstudio-pm"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -192,6 +190,14 @@ impl Server {
     /// Its configuration file.
     pub(crate) fn config_file(&self) -> PathBuf {
         self.dir.path().join("rstudio-pm.gcfg")
+    }
+
+    /// A program with its configuration and environment.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.arg("--config").arg(self.config_file());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
     }
 
     /// The process id.

@@ -1,0 +1,97 @@
+//! `[CRAN]`: each property changed, and what is synced then.
+
+use std::path::Path;
+
+use crate::support::furnish::{mirror, until};
+use crate::support::relay::Relay;
+use crate::support::server::{Builder, Server};
+use crate::support::tls::Pair;
+
+/// Syncs, and fetches the one package of the mirror.
+fn syncs(server: &Server) {
+    assert_eq!(server.sync().map(|said| said.contains("1 packages added")), Ok(true));
+    server.repository("r", "cran");
+    let package = server.get("/r/latest/src/contrib/alpha_1.0.tar.gz");
+    assert_eq!((package.status, package.header("x-package-type")), (200, Some("source")));
+}
+
+#[test]
+pub(super) fn url_of_a_directory_is_read_from_the_disk() {
+    let server = Builder::default().gcfg("[CRAN]\nURL = file://{dir}/other-mirror").start();
+    let dir = server.dir().join("other-mirror");
+    server.wait_for_log(&format!("Checking path '{}'.", dir.display()));
+    mirror(&dir);
+    syncs(&server);
+}
+
+#[test]
+pub(super) fn url_of_a_web_server_is_asked_over_http() {
+    let folder = tempfile::tempdir().expect("a directory");
+    mirror(&folder.path().join("cran"));
+    let relay = Relay::folder(folder.path());
+    let url = format!("http://reader:w0rd@{}/cran/", relay.host());
+    let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {url}")).env("NO_PROXY", "*").start();
+    assert!(server.log_lines().iter().all(|line| !line.contains("Checking path") && !line.contains("w0rd")));
+    syncs(&server);
+    let heads = relay.heads();
+    assert!(
+        heads.iter().any(|head| head.starts_with("GET /cran/src/contrib/alpha_1.0.tar.gz ")),
+        "{heads:?}"
+    );
+    let basic = "authorization: basic cmvhzgvyoncwcmq="; // reader:w0rd
+    assert!(heads.iter().all(|head| head.to_ascii_lowercase().contains(basic)), "{heads:?}");
+}
+
+#[test]
+pub(super) fn url_of_a_web_server_is_asked_over_https() {
+    let folder = tempfile::tempdir().expect("a directory");
+    mirror(folder.path());
+    let pair = Pair::new();
+    pair.write(folder.path());
+    let relay = Relay::folder_over_tls(folder.path(), pair.server_config());
+    let gcfg = format!("[CRAN]\nURL = https://localhost:{}", relay.address.port());
+    let trusted = folder.path().join("server.crt").display().to_string();
+    let server = Builder::default().gcfg(&gcfg).env("SSL_CERT_FILE", &trusted).env("NO_PROXY", "*").start();
+    syncs(&server);
+    let stranger = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
+    let said = stranger.sync().expect_err("a certificate that nobody vouches for");
+    assert!(said.to_lowercase().contains("certificate"), "{said}");
+}
+
+/// Writes into the database of a stopped server when it last synced, in microseconds since the epoch.
+fn last_synced(dir: &Path, at: i64) {
+    let database = rusqlite::Connection::open(dir.join("data/db/rstudio-pm.db")).expect("a database");
+    let changed = database.execute("UPDATE upstream SET fetched_at = ?1", [at]).expect("written");
+    assert!(changed > 0);
+}
+
+#[test]
+pub(super) fn sync_schedule_runs_what_was_due_while_the_server_was_down() {
+    let mut server = Builder::default().gcfg("[CRAN]\nSyncSchedule = * * * * *").start();
+    mirror(&server.dir().join("no-mirror"));
+    server.sync().expect("the mirror is there");
+    server.stop();
+    // 2020-03-01: since then, every minute was due; a 29th of February came in 2024; a 30th never.
+    let then = 1_583_020_800_000_000;
+    let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
+    for (schedule, due) in [("* * * * *", true), ("0 0 29 2 *", true), ("0 0 30 2 *", false)] {
+        last_synced(server.dir(), then);
+        std::fs::write(server.config_file(), gcfg.replace("* * * * *", schedule)).expect("written");
+        server.launch();
+        let runs = || server.log_lines().iter().any(|line| line.contains("a scheduled sync was missed"));
+        if due {
+            until("the missed sync runs", runs);
+            let done = || {
+                let database =
+                    rusqlite::Connection::open(server.dir().join("data/db/rstudio-pm.db")).unwrap();
+                let rows = "SELECT max(fetched_at) FROM upstream";
+                database.query_row(rows, [], |row| row.get::<_, i64>(0)).unwrap() > then
+            };
+            until("it succeeds", done);
+        } else {
+            server.wait_for_log("is ready");
+            assert!(!runs(), "{:?}", server.log_lines());
+        }
+        server.stop();
+    }
+}

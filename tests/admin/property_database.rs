@@ -1,0 +1,117 @@
+//! `[Database]`, `[SQLite]`, `[Postgres]`: each property changed, and what changes with it.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use crate::support::postgres::{self, PASSWORD};
+use crate::support::server::Builder;
+use crate::support::tarball::Tarball;
+
+/// `[Database]` and `[Postgres]` for a URL.
+fn on_postgres(url: &str, more: &str) -> Builder {
+    let lines = format!("[Database]\nProvider = postgres\n[Postgres]\nURL = \"{url}\"\n{more}");
+    // A password of the environment must not help.
+    Builder::default().gcfg(&lines).env("PGPASSWORD", "")
+}
+
+/// A new schema's name, and its URL over loopback for a role.
+fn over_tcp(role: &str, more: &str) -> (String, String) {
+    let server = postgres::server();
+    let url = server.schema();
+    let schema = url.rsplit_once("search_path=").expect("a schema").1.to_owned();
+    server.sql(&format!("GRANT ALL ON SCHEMA {schema} TO PUBLIC"));
+    let url = format!("postgres://{role}@localhost:{}/postgres?search_path={schema}{more}", server.port);
+    (schema, url)
+}
+
+/// Fails unless the schema has our tables.
+fn has_tables(schema: &str) {
+    postgres::server().sql(&format!("SELECT count(*) FROM {schema}.migration"));
+}
+
+#[test]
+pub(super) fn provider_chooses_between_a_file_and_a_server() {
+    let sqlite = Builder::default().gcfg("[Database]\nProvider = sqlite").start();
+    assert!(sqlite.dir().join("data/db/rstudio-pm.db").is_file());
+    let (schema, url) = over_tcp("postgres", "");
+    let server = on_postgres(&url, "").start();
+    assert!(!server.dir().join("data/db").exists());
+    has_tables(&schema);
+    server.store("local", &Tarball::new("alpha", "1.0"));
+    server.repository("r", "local");
+    assert_eq!(server.get("/r/latest/src/contrib/PACKAGES").status, 200);
+}
+
+#[test]
+pub(super) fn connection_timeout_ends_the_wait_for_a_database_that_says_nothing() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = silent.local_addr().expect("its number").port();
+    let url = format!("postgres://pm@127.0.0.1:{port}/pm?sslmode=disable");
+    let server = on_postgres(&url, "[Database]\nConnectionTimeout = 500ms").prepare();
+    let begun = Instant::now();
+    let said = server.start_refused();
+    // The default is 30 s.
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    assert!(
+        said.contains("Unable to connect to the database: cannot reach PostgreSQL at 127.0.0.1"),
+        "{said}"
+    );
+    drop(silent);
+}
+
+#[test]
+pub(super) fn sqlite_dir_holds_the_database_file() {
+    let server = Builder::default().gcfg("[SQLite]\nDir = {dir}/metadata").start();
+    assert!(server.dir().join("metadata/rstudio-pm.db").is_file());
+    assert!(!server.dir().join("data/db").exists());
+}
+
+#[test]
+pub(super) fn postgres_url_search_path_chooses_the_schema() {
+    let (first, url) = over_tcp("postgres", "");
+    let one = on_postgres(&url, "").start();
+    one.repository("only-here", "cran");
+    let (second, url) = over_tcp("postgres", "");
+    let other = on_postgres(&url, "").start();
+    has_tables(&first);
+    has_tables(&second);
+    assert_eq!(
+        other.call("GET", "/repos", &serde_json::Value::Null).to_string().matches("only-here").count(),
+        0
+    );
+}
+
+#[test]
+pub(super) fn postgres_url_sslmode_decides_whether_and_how_tls_is_spoken() {
+    // The role is admitted over TLS only.
+    let (schema, url) = over_tcp("tlsonly", "&sslmode=require");
+    drop(on_postgres(&url, "").start());
+    has_tables(&schema);
+    let said = on_postgres(&url.replace("require", "disable"), "").prepare().start_refused();
+    assert!(said.contains("refused user 'tlsonly'"), "{said}");
+    let authority = |file: &std::path::Path| {
+        url.replace("require", &format!("verify-full&sslrootcert={}", file.display()))
+    };
+    drop(on_postgres(&authority(&postgres::server().authority), "").start());
+    let said = on_postgres(&authority(&postgres::server().stranger), "").prepare().start_refused();
+    assert!(
+        said.contains("no TLS connection to PostgreSQL") && said.contains("sslmode=verify-full"),
+        "{said}"
+    );
+}
+
+#[test]
+pub(super) fn postgres_url_may_hold_the_password_url_encoded() {
+    let (schema, url) = over_tcp("pm:s3cret%3A%40", "");
+    drop(on_postgres(&url, "").start());
+    has_tables(&schema);
+}
+
+#[test]
+pub(super) fn postgres_password_is_used_when_the_url_holds_none() {
+    let (schema, url) = over_tcp("pm", "");
+    drop(on_postgres(&url, &format!("Password = \"{PASSWORD}\"")).start());
+    has_tables(&schema);
+    let said = on_postgres(&url, "").prepare().start_refused();
+    assert!(said.contains("user 'pm'"), "{said}");
+}

@@ -1,0 +1,160 @@
+//! Every property of the sections that have their full effect has a test of its own: the list, held against the table.
+
+use rstudio_pm::config::rows::SECTIONS;
+use rstudio_pm::config::table::{Effect, Kind, SubName};
+
+use super::{
+    property_cran as cran, property_database as database, property_listen as listen,
+    property_logging as logging, property_proxy as proxy, property_s3 as s3, property_server as server,
+    property_storage as storage,
+};
+use crate::support::server::Builder;
+
+/// The sections whose properties all have their effect, or say that they have none yet.
+const WHOLE: &[&str] = &[
+    "Server",
+    "HTTP",
+    "HTTPS",
+    "HTTPRedirect",
+    "Database",
+    "SQLite",
+    "Postgres",
+    "Storage",
+    "FileStorage",
+    "S3Storage",
+    "CRAN",
+    "Logging",
+    "Proxy",
+];
+
+/// Section, property, and the test that changes it and looks.
+#[rustfmt::skip]
+const TESTED: &[(&str, &str, fn())] = &[
+    ("Server", "Address", server::address_is_the_base_of_printed_urls_and_its_path_a_prefix),
+    ("Server", "DataDir", server::data_dir_holds_database_and_storage),
+    ("Server", "TempDir", server::temp_dir_takes_unfinished_files_of_classes_on_s3),
+    ("Server", "AccessLog", server::access_log_is_written_where_it_says),
+    ("Server", "AccessLogFormat", server::access_log_format_says_whether_referer_and_agent_are_written),
+    ("Server", "SockFileDir", server::sock_file_dir_holds_socket_and_pid_file),
+    ("Server", "PackageRewriteCompressionLevel",
+        server::package_rewrite_compression_level_decides_the_size_of_what_is_stored),
+    ("Server", "PackageRewriteBufferSize",
+        server::package_rewrite_buffer_size_decides_how_many_writes_an_add_takes),
+    ("Server", "ContentTypeSniffing", server::content_type_sniffing_takes_a_header_away),
+    ("HTTP", "Listen", listen::http_listen_is_the_address_that_answers),
+    ("HTTPS", "Listen", listen::https_listen_is_the_address_that_speaks_tls),
+    ("HTTPS", "Certificate", listen::certificate_is_what_clients_see),
+    ("HTTPS", "Key", listen::key_is_read_from_where_it_says),
+    ("HTTPS", "Permanent", listen::permanent_sends_strict_transport_security_over_tls_only),
+    ("HTTPS", "MinimumTLS", listen::minimum_tls_refuses_older_clients),
+    ("HTTPRedirect", "Listen", listen::http_redirect_listen_sends_every_request_to_https),
+    ("Database", "Provider", database::provider_chooses_between_a_file_and_a_server),
+    ("Database", "ConnectionTimeout",
+        database::connection_timeout_ends_the_wait_for_a_database_that_says_nothing),
+    ("SQLite", "Dir", database::sqlite_dir_holds_the_database_file),
+    ("Postgres", "URL", database::postgres_url_search_path_chooses_the_schema),
+    ("Postgres", "Password", database::postgres_password_is_used_when_the_url_holds_none),
+    ("Storage", "Default", storage::default_is_for_every_class_that_is_not_set),
+    ("Storage", "Cache", storage::cache_moves_that_class),
+    ("Storage", "Launcher", storage::launcher_moves_that_class),
+    ("Storage", "Metrics", storage::metrics_moves_that_class),
+    ("Storage", "Packages", storage::packages_moves_that_class_and_what_follows_it),
+    ("Storage", "Binaries", storage::binaries_moves_that_class),
+    ("Storage", "CRAN", storage::cran_moves_that_class),
+    ("Storage", "Bioconductor", storage::bioconductor_moves_that_class),
+    ("Storage", "PyPI", storage::pypi_moves_that_class),
+    ("Storage", "Persistent", storage::persistent_moves_that_class),
+    ("FileStorage", "Location", storage::file_storage_location_is_the_directory_of_its_class),
+    ("S3Storage", "Bucket", s3::bucket_takes_what_is_stored),
+    ("S3Storage", "Prefix", s3::prefix_begins_every_key),
+    ("S3Storage", "Profile", s3::profile_chooses_the_credentials),
+    ("S3Storage", "Region", s3::region_is_what_requests_are_signed_for),
+    ("S3Storage", "EnableSharedConfig", s3::enable_shared_config_reads_the_configuration_file_too),
+    ("S3Storage", "Endpoint", s3::endpoint_is_the_server_that_is_asked),
+    ("S3Storage", "PathStyle", s3::path_style_moves_the_bucket_from_the_host_into_the_path),
+    ("S3Storage", "S3ForcePathStyle", s3::s3_force_path_style_is_another_name_of_path_style_which_wins),
+    ("CRAN", "URL", cran::url_of_a_directory_is_read_from_the_disk),
+    ("CRAN", "SyncSchedule", cran::sync_schedule_runs_what_was_due_while_the_server_was_down),
+    ("Logging", "SystemLog", logging::system_log_goes_to_each_of_its_places),
+    ("Logging", "SystemLogLevel", logging::system_log_level_says_which_lines_are_written),
+    ("Logging", "SystemLogFormat", logging::system_log_format_is_text_or_json),
+    ("Proxy", "URL", proxy::url_is_asked_for_the_mirror),
+    ("Proxy", "User", proxy::user_is_told_to_the_proxy),
+    ("Proxy", "Password", proxy::password_is_told_to_the_proxy),
+];
+
+#[test]
+fn every_property_with_effect_has_its_own_test() {
+    let mut rows = Vec::new();
+    for section in SECTIONS {
+        for property in section.properties {
+            match property.effect {
+                Effect::Since(_) => rows.push((section.name, property.name)),
+                Effect::NotYet | Effect::Obsolete => {}
+            }
+        }
+    }
+    let whole: Vec<_> = rows.iter().copied().filter(|(section, _)| WHOLE.contains(section)).collect();
+    let tested: Vec<_> = TESTED.iter().map(|&(section, property, _)| (section, property)).collect();
+    assert_eq!(tested, whole, "a property of the table without a test here, or the other way round");
+    for section in WHOLE {
+        assert!(SECTIONS.iter().any(|row| row.name == *section), "[{section}] is not in the table");
+    }
+}
+
+/// A value of the type of a property.
+fn good(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Boolean => "true",
+        Kind::Integer(..) | Kind::Decimal => "3",
+        Kind::Text | Kind::Secret => "word",
+        Kind::Path => "/nonexistent/path",
+        Kind::Duration => "5m",
+        Kind::Size(..) => "32KB",
+        Kind::Schedule => "0 0 * * *",
+        Kind::Listen => "127.0.0.1:0",
+        Kind::Url(rstudio_pm::config::address::UrlFor::Postgres) => "postgres://u@h/d",
+        Kind::Url(_) => "https://h.example",
+        Kind::Choice(words) => words[0],
+        Kind::LogDestination => "STDERR",
+    }
+}
+
+#[test]
+fn every_property_without_effect_says_so_at_start_and_in_the_check() {
+    let mut gcfg = String::new();
+    let mut expected = Vec::new();
+    for section in SECTIONS {
+        let sub = match section.sub {
+            SubName::Never | SubName::ClassOrNone => "",
+            SubName::Class | SubName::Free => " \"packages\"",
+        };
+        gcfg.push_str(&format!("[{}{sub}]\n", section.name));
+        for property in section.properties {
+            let words = match property.effect {
+                Effect::Since(_) => continue,
+                Effect::NotYet => "has no effect yet",
+                Effect::Obsolete => "has no effect any more; remove it",
+            };
+            gcfg.push_str(&format!("{} = {}\n", property.name, good(property.kind)));
+            expected.push(format!("[{}{sub}] {}: {words}", section.name, property.name));
+        }
+    }
+    let server = Builder::default().gcfg(&gcfg).prepare();
+    let (result, findings) = server.checked("Properties without effect");
+    assert_eq!((result.as_str(), findings.len()), ("info", expected.len()), "{findings:#?}");
+    for (finding, expected) in findings.iter().zip(&expected) {
+        assert!(finding.ends_with(expected), "{finding}\n{expected}");
+        assert!(finding.starts_with(&format!("{}:", server.config_file().display())), "{finding}");
+    }
+    let (code, text) = server.check_config();
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("[INFO] Properties without effect"), "{text}");
+
+    let server = Builder::default().gcfg(&gcfg).start();
+    let log = server.log_lines();
+    for expected in &expected {
+        let warned = log.iter().any(|line| line.contains("WARN") && line.contains(expected.as_str()));
+        assert!(warned, "{expected}:\n{}", log.join("\n"));
+    }
+}

@@ -1,0 +1,104 @@
+//! `[Logging]`: each property changed, and what is written where then.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+
+use super::property_server::text;
+use crate::support::furnish::{free_port, until};
+use crate::support::server::{Builder, Server};
+
+/// A server whose output goes to the files `out` and `err` of its directory; ends with the test.
+struct Running {
+    server: Server,
+    child: Child,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts it with these lines of `[Logging]` and no others, and waits until it answers.
+fn run(lines: &str) -> Running {
+    let server = Builder::default().prepare();
+    let gcfg = text(&server.config_file());
+    let lines = lines.replace("{dir}", &server.dir().display().to_string());
+    std::fs::write(server.config_file(), gcfg.replace("SystemLog = STDERR", &lines)).expect("written");
+    let file = |name: &str| Stdio::from(std::fs::File::create(server.dir().join(name)).expect("a file"));
+    let mut command: Command = server.command(env!("CARGO_BIN_EXE_rstudio-pm"));
+    let child =
+        command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err")).spawn().expect("it runs");
+    let running = Running { server, child };
+    until("it answers", || running.server.dir().join("run/rstudio-pm.pid").exists());
+    running
+}
+
+impl Running {
+    fn read(&self, name: &str) -> String {
+        text(&self.server.dir().join(name))
+    }
+}
+
+#[test]
+pub(super) fn system_log_goes_to_each_of_its_places() {
+    for (lines, places) in [
+        ("SystemLog = STDOUT", vec!["out"]),
+        ("SystemLog = STDERR", vec!["err"]),
+        ("SystemLog = {dir}/logs/one.log", vec!["logs/one.log"]),
+        (
+            "SystemLog = STDOUT\nSystemLog = {dir}/one.log\nSystemLog = {dir}/two.log",
+            vec!["out", "one.log", "two.log"],
+        ),
+    ] {
+        let running = run(lines);
+        for place in &places {
+            until(lines, || running.read(place).contains("is ready after"));
+        }
+        for other in ["out", "err"].iter().filter(|name| !places.contains(name)) {
+            assert_eq!(running.read(other), "", "{lines}: {other}");
+        }
+    }
+}
+
+#[test]
+pub(super) fn system_log_level_says_which_lines_are_written() {
+    let lines_at = |level: &str| {
+        let port = free_port();
+        let lines = format!("SystemLog = {{dir}}/log\nSystemLogLevel = {level}\n[Sever]\n");
+        let running = run(&format!("{lines}[HTTP]\nListen = 127.0.0.1:{port}\n"));
+        let file = running.server.dir().join("run/rstudio-pm.pid");
+        // A client that goes away inside a request is worth a line for those who look closely.
+        let mut wire = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        wire.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").expect("sent");
+        wire.shutdown(std::net::Shutdown::Write).expect("open until now");
+        let _ = wire.read_to_end(&mut Vec::new());
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(running.child.id().try_into().expect("a process id")),
+            nix::sys::signal::Signal::SIGTERM,
+        );
+        until("it is down", || !file.exists());
+        let log = running.read("log");
+        ["DEBUG", "INFO", "WARN"].map(|level| log.lines().any(|line| line.contains(level)))
+    };
+    assert_eq!(lines_at("ERROR"), [false, false, false]);
+    assert_eq!(lines_at("warn"), [false, false, true]);
+    assert_eq!(lines_at("INFO"), [false, true, true]);
+    assert_eq!(lines_at("DEBUG"), [true, true, true]);
+    assert_eq!(lines_at("TRACE"), [true, true, true]);
+}
+
+#[test]
+pub(super) fn system_log_format_is_text_or_json() {
+    let running = run("SystemLog = {dir}/log\nSystemLogFormat = JSON");
+    until("it is ready", || running.read("log").contains("is ready after"));
+    for line in running.read("log").lines() {
+        let json: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        assert!(json["msg"].is_string() && json["level"].is_string() && json["time"].is_string(), "{line}");
+    }
+    let running = run("SystemLog = {dir}/log\nSystemLogFormat = TEXT");
+    until("it is ready", || running.read("log").contains("is ready after"));
+    assert!(running.read("log").lines().all(|line| !line.starts_with('{')));
+}

@@ -1,0 +1,71 @@
+//! `[Proxy]`: each property changed, and what the proxy is asked then.
+
+use crate::support::furnish::mirror;
+use crate::support::relay::Relay;
+use crate::support::server::Builder;
+
+/// The heads a proxy got while a mirror was synced whose name nobody but the proxy can resolve.
+fn through(lines: impl Fn(&str) -> String) -> Vec<String> {
+    let folder = tempfile::tempdir().expect("a directory");
+    mirror(&folder.path().join("cran"));
+    let proxy = Relay::folder(folder.path());
+    let gcfg = format!("[CRAN]\nURL = http://mirror.test/cran\n[Proxy]\n{}", lines(&proxy.host()));
+    let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "").env("no_proxy", "").start();
+    server.sync().expect("the proxy leads to the mirror");
+    proxy.heads()
+}
+
+fn authorization(heads: &[String]) -> Vec<Option<&str>> {
+    let field = |head: &'static str| head;
+    let name = field("proxy-authorization: ");
+    let mut found: Vec<Option<&str>> = heads
+        .iter()
+        .map(|head| {
+            head.lines()
+                .find_map(|line| line.to_ascii_lowercase().starts_with(name).then(|| &line[name.len()..]))
+        })
+        .collect();
+    found.dedup();
+    found
+}
+
+#[test]
+pub(super) fn url_is_asked_for_the_mirror() {
+    for scheme in ["", "http://"] {
+        let heads = through(|host| format!("URL = {scheme}{host}"));
+        assert!(
+            heads.iter().any(|head| head.starts_with("GET http://mirror.test/cran/src/contrib/PACKAGES")),
+            "{heads:?}"
+        );
+        assert_eq!(authorization(&heads), [None]);
+    }
+}
+
+#[test]
+pub(super) fn url_may_hold_user_and_password() {
+    let heads = through(|host| format!("URL = http://team:w0rd@{host}\nUser = nobody\nPassword = x"));
+    assert_eq!(authorization(&heads), [Some("Basic dGVhbTp3MHJk")], "team:w0rd");
+}
+
+#[test]
+pub(super) fn user_is_told_to_the_proxy() {
+    let heads = through(|host| format!("URL = {host}\nUser = team"));
+    assert_eq!(authorization(&heads), [Some("Basic dGVhbTo=")], "team:");
+}
+
+#[test]
+pub(super) fn password_is_told_to_the_proxy() {
+    let heads = through(|host| format!("URL = {host}\nUser = team\nPassword = \"p@ss;/w\""));
+    assert_eq!(authorization(&heads), [Some("Basic dGVhbTpwQHNzOy93")], "team:p@ss;/w");
+}
+
+#[test]
+pub(super) fn no_proxy_of_the_environment_is_honoured() {
+    let folder = tempfile::tempdir().expect("a directory");
+    mirror(folder.path());
+    let (web, proxy) = (Relay::folder(folder.path()), Relay::answering(502, ""));
+    let gcfg = format!("[CRAN]\nURL = http://{}\n[Proxy]\nURL = {}", web.host(), proxy.host());
+    let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "127.0.0.1").start();
+    server.sync().expect("the mirror is reached directly");
+    assert_eq!(proxy.heads().len(), 0);
+}

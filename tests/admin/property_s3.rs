@@ -1,0 +1,174 @@
+//! `[S3Storage]`: each property changed, and what the S3 server sees then.
+
+use rstudio_pm::config::S3Place;
+
+use crate::support::relay::Relay;
+use crate::support::s3;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+/// A server that sees no AWS settings of this machine, and the credentials of the profiles `default` and `other`.
+pub(super) fn builder() -> Builder {
+    // Kept as long as the test process: servers may be started later.
+    let folder = tempfile::tempdir().expect("a directory").keep();
+    let credentials = folder.join("credentials");
+    s3::write_credentials(&credentials, "FIRSTKEY");
+    let mut builder = Builder::default()
+        .env("AWS_SHARED_CREDENTIALS_FILE", &credentials.display().to_string())
+        .env("AWS_CONFIG_FILE", &folder.join("config").display().to_string())
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("NO_PROXY", "127.0.0.1");
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+        builder = builder.env(&name, "");
+    }
+    builder
+}
+
+/// `[S3Storage]` for a bucket of the test server.
+pub(super) fn lines(place: &S3Place) -> String {
+    format!(
+        "[S3Storage]\nBucket = {}\nRegion = us-east-1\nEndpoint = {}\nPathStyle = {}\n",
+        place.bucket,
+        place.endpoint.as_deref().expect("an endpoint"),
+        place.path_style,
+    )
+}
+
+/// All classes in a new bucket behind a relay that tells what was asked.
+fn watched() -> (S3Place, Relay, Builder) {
+    let relay = Relay::to(s3::server());
+    let place = s3::bucket(relay.address);
+    let builder = builder().gcfg(&format!("[Storage]\nDefault = s3\n{}", lines(&place)));
+    (place, relay, builder)
+}
+
+/// The keys in a bucket.
+fn keys(bucket: &str) -> Vec<String> {
+    let (status, body) = s3::ask("GET", &format!("/{bucket}?list-type=2"));
+    assert_eq!(status, 200);
+    let text = String::from_utf8(body).expect("XML");
+    text.split("<Key>").skip(1).map(|rest| rest.split('<').next().expect("a key").to_owned()).collect()
+}
+
+/// How many packages of local sources are in a bucket.
+fn packages(bucket: &str) -> usize {
+    keys(bucket).iter().filter(|key| key.starts_with("packages/")).count()
+}
+
+fn add(server: &Server) {
+    server.store("local", &Tarball::new("alpha", "1.0"));
+}
+
+#[test]
+pub(super) fn bucket_takes_what_is_stored() {
+    let (place, _relay, builder) = watched();
+    let other = s3::bucket(s3::server());
+    add(&builder.start());
+    assert_eq!((packages(&place.bucket), keys(&other.bucket).len()), (1, 0));
+}
+
+#[test]
+pub(super) fn bucket_of_a_class_overrides_the_one_of_all() {
+    let (place, _relay, builder) = watched();
+    let other = s3::bucket(s3::server());
+    add(&builder.gcfg(&format!("[S3Storage \"packages\"]\nBucket = {}", other.bucket)).start());
+    assert_eq!(packages(&place.bucket), 0);
+    assert_eq!(packages(&other.bucket), 1);
+}
+
+#[test]
+pub(super) fn prefix_begins_every_key() {
+    let (place, _relay, builder) = watched();
+    add(&builder.gcfg("[S3Storage]\nPrefix = /team/pm/").start());
+    let keys = keys(&place.bucket);
+    assert!(!keys.is_empty() && keys.iter().all(|key| key.starts_with("team/pm/")), "{keys:?}");
+}
+
+#[test]
+pub(super) fn profile_chooses_the_credentials() {
+    for (line, key) in [("", "FIRSTKEY"), ("Profile = other", "OTHERKEY")] {
+        let (_, relay, builder) = watched();
+        drop(builder.gcfg(&format!("[S3Storage]\n{line}")).start());
+        let heads = relay.heads();
+        assert!(
+            !heads.is_empty() && heads.iter().all(|head| head.contains(&format!("Credential={key}/"))),
+            "{heads:?}"
+        );
+    }
+}
+
+#[test]
+pub(super) fn region_is_what_requests_are_signed_for() {
+    let (_, relay, builder) = watched();
+    drop(builder.gcfg("[S3Storage]\nRegion = eu-west-3").start());
+    let heads = relay.heads();
+    assert!(
+        !heads.is_empty() && heads.iter().all(|head| head.contains("/eu-west-3/s3/aws4_request")),
+        "{heads:?}"
+    );
+}
+
+#[test]
+pub(super) fn enable_shared_config_reads_the_configuration_file_too() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let config = folder.path().join("config");
+    let text =
+        "[profile shared]\nregion = ap-south-1\naws_access_key_id = SHAREDKEY\naws_secret_access_key = x\n";
+    std::fs::write(&config, text).expect("written");
+    let (_, relay, builder) = watched();
+    let builder = builder.env("AWS_CONFIG_FILE", &config.display().to_string());
+    let mut server = builder.gcfg("[S3Storage]\nProfile = shared").prepare();
+    let said = server.start_refused();
+    assert!(said.contains("no AWS credentials"), "{said}");
+    let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
+    std::fs::write(server.config_file(), gcfg + "EnableSharedConfig = true\n").expect("written");
+    server.launch();
+    let heads = relay.heads();
+    assert!(
+        !heads.is_empty() && heads.iter().all(|head| head.contains("Credential=SHAREDKEY/")),
+        "{heads:?}"
+    );
+}
+
+#[test]
+pub(super) fn endpoint_is_the_server_that_is_asked() {
+    let (place, relay, builder) = watched();
+    let second = Relay::to(s3::server());
+    let line = format!("[S3Storage]\nEndpoint = http://{}", second.host());
+    add(&builder.gcfg(&line).start());
+    assert_eq!(relay.heads().len(), 0);
+    assert!(!second.heads().is_empty() && !keys(&place.bucket).is_empty());
+}
+
+/// What the first request looked like, with `host` and path, when the endpoint is a name that only the proxy knows.
+fn first_request(line: &str) -> String {
+    let relay = Relay::to(s3::server());
+    let place = s3::bucket(s3::server());
+    let gcfg = format!(
+        "[Storage]\nDefault = s3\n[S3Storage]\nBucket = {}\nRegion = us-east-1\nEndpoint = http://s3.test\n{line}",
+        place.bucket
+    );
+    let server = builder().env("HTTP_PROXY", &format!("http://{}", relay.host())).gcfg(&gcfg).start();
+    add(&server);
+    assert_eq!(packages(&place.bucket), 1, "{:?}", relay.heads());
+    let heads = relay.heads();
+    heads[0].lines().next().expect("a request line").replace(&place.bucket, "BUCKET")
+}
+
+#[test]
+pub(super) fn path_style_moves_the_bucket_from_the_host_into_the_path() {
+    for line in ["", "PathStyle = false"] {
+        let request = first_request(line);
+        assert!(request.contains("http://BUCKET.s3.test/"), "{request}");
+    }
+    let request = first_request("PathStyle = true");
+    assert!(request.contains("http://s3.test/BUCKET/"), "{request}");
+}
+
+#[test]
+pub(super) fn s3_force_path_style_is_another_name_of_path_style_which_wins() {
+    let request = first_request("S3ForcePathStyle = true");
+    assert!(request.contains("http://s3.test/BUCKET/"), "{request}");
+    let request = first_request("S3ForcePathStyle = true\nPathStyle = false");
+    assert!(request.contains("http://BUCKET.s3.test/"), "{request}");
+}

@@ -1,0 +1,144 @@
+//! `[Server]`: each property changed, and what changes with it.
+
+use std::path::Path;
+
+use crate::support::furnish::until;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+use crate::support::{http, s3};
+
+pub(super) fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn size_with(line: &str) -> u64 {
+    let code =
+        (0..4000).fold(String::new(), |code, n| code + &format!("f{n} <- function(x) x + {}\n", n * n));
+    let server = Builder::default().gcfg(&format!("[Server]\n{line}")).start();
+    server.store("local", &Tarball::new("alpha", "1.0").with("R/code.R", &code))
+}
+
+#[test]
+pub(super) fn address_is_the_base_of_printed_urls_and_its_path_a_prefix() {
+    let url = |server: &Server| {
+        server.repository("r", "cran");
+        server.call("GET", "/repos/r", &serde_json::Value::Null)["url"].clone()
+    };
+    let plain = Server::start();
+    assert_eq!((url(&plain), plain.get("/rspm/__ping__").status), ("/r/latest".into(), 404));
+    let server = Builder::default().gcfg("[Server]\nAddress = https://pm.example.org/rspm").start();
+    assert_eq!(url(&server), "https://pm.example.org/rspm/r/latest");
+    assert_eq!(server.get("/rspm/__ping__").status, 200);
+}
+
+#[test]
+pub(super) fn data_dir_holds_database_and_storage() {
+    let server = Builder::default().gcfg("[Server]\nDataDir = {dir}/elsewhere").start();
+    for name in ["db/rstudio-pm.db", "packages", "cran", "persistent"] {
+        assert!(server.dir().join("elsewhere").join(name).exists(), "{name}");
+    }
+    assert!(!server.dir().join("data").exists());
+}
+
+#[test]
+pub(super) fn temp_dir_takes_unfinished_files_of_classes_on_s3() {
+    let place = s3::bucket(s3::server());
+    let lines = super::property_s3::lines(&place);
+    let mine = format!("rstudio-pm-{}", nix::unistd::geteuid());
+    let mut server = super::property_s3::builder()
+        .gcfg(&format!("[Server]\nTempDir = {{dir}}/scratch\n[Storage]\nDefault = s3\n{lines}"))
+        .prepare();
+    std::fs::create_dir(server.dir().join("scratch")).expect("a directory");
+    server.launch();
+    assert!(server.dir().join("scratch").join(&mine).is_dir());
+    assert!(!server.dir().join("tmp").join(&mine).exists());
+}
+
+#[test]
+pub(super) fn temp_dir_is_tmpdir_of_the_environment_when_it_is_not_set() {
+    let place = s3::bucket(s3::server());
+    let scratch = tempfile::tempdir().expect("a directory");
+    let server = super::property_s3::builder()
+        .gcfg(&format!("[Storage]\nDefault = s3\n{}", super::property_s3::lines(&place)))
+        .env("TMPDIR", &scratch.path().display().to_string());
+    let mut server = server.prepare();
+    let gcfg = text(&server.config_file());
+    let without: Vec<&str> = gcfg.lines().filter(|line| !line.starts_with("TempDir")).collect();
+    std::fs::write(server.config_file(), without.join("\n")).expect("written");
+    server.launch();
+    assert!(scratch.path().join(format!("rstudio-pm-{}", nix::unistd::geteuid())).is_dir());
+}
+
+#[test]
+pub(super) fn access_log_is_written_where_it_says() {
+    let server = Builder::default().gcfg("[Server]\nAccessLog = {dir}/logs/requests.log").start();
+    server.get("/__ping__");
+    let file = server.dir().join("logs/requests.log");
+    until("the request is in the log", || text(&file).contains("\"GET /__ping__ HTTP/1.1\" 200 2"));
+    assert!(!server.dir().join("access.log").exists());
+}
+
+#[test]
+pub(super) fn access_log_format_says_whether_referer_and_agent_are_written() {
+    for (format, expected) in [("common", false), ("combined", true)] {
+        let server = Builder::default().gcfg(&format!("[Server]\nAccessLogFormat = {format}")).start();
+        let headers = [("User-Agent", "the-agent"), ("Referer", "http://the.referer/")];
+        http::request("GET", &server.url("/__ping__"), &headers, b"");
+        let file = server.dir().join("access.log");
+        until("the request is in the log", || text(&file).ends_with('\n'));
+        let line = text(&file);
+        assert_eq!(
+            line.trim_end().ends_with(r#" 200 2 "http://the.referer/" "the-agent""#),
+            expected,
+            "{line}"
+        );
+        assert_eq!(line.trim_end().ends_with("\" 200 2"), !expected, "{line}");
+    }
+}
+
+#[test]
+pub(super) fn sock_file_dir_holds_socket_and_pid_file() {
+    let server = Builder::default().gcfg("[Server]\nSockFileDir = {dir}/sockets").start();
+    let socket = server.dir().join("sockets/rstudio-pm.sock");
+    assert_eq!(http::admin(&socket, "GET", "/__ping__", b"").status, 200);
+    assert!(server.dir().join("sockets/rstudio-pm.pid").exists());
+    assert!(!server.dir().join("run").exists());
+}
+
+#[test]
+pub(super) fn package_rewrite_compression_level_decides_the_size_of_what_is_stored() {
+    let [fast, usual, small] = [1, 6, 9].map(|n| size_with(&format!("PackageRewriteCompressionLevel = {n}")));
+    assert!(fast > usual && usual >= small, "{fast} {usual} {small}");
+    assert_eq!(size_with(""), usual, "6 is the default");
+}
+
+#[test]
+pub(super) fn package_rewrite_buffer_size_decides_how_many_writes_an_add_takes() {
+    let (noise, _) = crate::support::storage::bytes(2 << 20, 1);
+    let calls = |size: &str| {
+        let server = Builder::default().gcfg(&format!("[Server]\nPackageRewriteBufferSize = {size}")).start();
+        let mut package = Tarball::new("alpha", "1.0");
+        package.files.push(("data/noise".to_owned(), noise.clone()));
+        let count = || -> u64 {
+            let io = text(Path::new(&format!("/proc/{}/io", server.pid())));
+            let line = io.lines().find_map(|line| line.strip_prefix("syscw: "));
+            line.expect("the kernel counts writes").parse().expect("a number")
+        };
+        let before = count();
+        assert!(server.store("local", &package) > 2 << 20, "the package does not become smaller");
+        count() - before
+    };
+    let (small, large) = (calls("32KB"), calls("1MB"));
+    // 2 MB are 64 times 32 KB and twice 1 MB; the rest is the database and the log.
+    assert!(small > large + 40, "{small} and {large} writes");
+}
+
+#[test]
+pub(super) fn content_type_sniffing_takes_a_header_away() {
+    let header = |line: &str| {
+        let server = Builder::default().gcfg(&format!("[Server]\n{line}")).start();
+        server.get("/__ping__").header("x-content-type-options").map(str::to_owned)
+    };
+    assert_eq!(header("").as_deref(), Some("nosniff"));
+    assert_eq!(header("ContentTypeSniffing = true"), None);
+}

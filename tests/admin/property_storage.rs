@@ -1,0 +1,119 @@
+//! `[Storage]` and `[FileStorage "class"]`: each class moved, and where its files are then.
+
+use rstudio_pm::config::StorageClass;
+
+use super::property_s3::{builder, lines};
+use crate::support::s3;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+/// The classes that have a directory below `data`.
+fn on_disk(server: &Server) -> Vec<&'static str> {
+    let names = StorageClass::ALL.map(StorageClass::as_str);
+    names.into_iter().filter(|name| server.dir().join("data").join(name).is_dir()).collect()
+}
+
+/// With `[Storage] <property> = s3`, exactly `classes` leave the disk; with a bucket that does not exist, the start
+/// is refused for exactly these.
+fn moves(property: &str, classes: &[&str]) {
+    let place = s3::bucket(s3::server());
+    let gcfg = format!("[Storage]\n{property} = s3\n{}", lines(&place));
+    let server = builder().gcfg(&gcfg).start();
+    let others: Vec<&str> = StorageClass::ALL
+        .map(StorageClass::as_str)
+        .into_iter()
+        .filter(|name| !classes.contains(name))
+        .collect();
+    assert_eq!(on_disk(&server), others, "{property}");
+
+    let nowhere = builder().gcfg(&gcfg).gcfg("[S3Storage]\nBucket = there-is-no-such-bucket").prepare();
+    let said = nowhere.start_refused();
+    let named: Vec<String> = classes.iter().map(|class| format!("'{class}'")).collect();
+    assert!(
+        said.contains(&format!("storage class {}: 's3://there-is-no-such-bucket/", named.join(", "))),
+        "{said}"
+    );
+}
+
+#[test]
+pub(super) fn default_is_for_every_class_that_is_not_set() {
+    moves("Default", &StorageClass::ALL.map(StorageClass::as_str));
+    let place = s3::bucket(s3::server());
+    let gcfg = format!("[Storage]\nDefault = S3\nLauncher = File\n{}", lines(&place));
+    assert_eq!(on_disk(&builder().gcfg(&gcfg).start()), ["launcher"]);
+}
+
+#[test]
+pub(super) fn cache_moves_that_class() {
+    moves("Cache", &["cache"]);
+}
+
+#[test]
+pub(super) fn launcher_moves_that_class() {
+    moves("Launcher", &["launcher"]);
+}
+
+#[test]
+pub(super) fn metrics_moves_that_class() {
+    moves("Metrics", &["metrics"]);
+}
+
+#[test]
+pub(super) fn packages_moves_that_class_and_what_follows_it() {
+    moves("Packages", &["packages", "cran", "bioconductor", "pypi"]);
+}
+
+#[test]
+pub(super) fn binaries_moves_that_class() {
+    moves("Binaries", &["binaries"]);
+}
+
+#[test]
+pub(super) fn cran_moves_that_class() {
+    moves("CRAN", &["cran"]);
+}
+
+#[test]
+pub(super) fn bioconductor_moves_that_class() {
+    moves("Bioconductor", &["bioconductor"]);
+}
+
+#[test]
+pub(super) fn pypi_moves_that_class() {
+    moves("PyPI", &["pypi"]);
+}
+
+#[test]
+pub(super) fn persistent_moves_that_class() {
+    moves("Persistent", &["persistent"]);
+}
+
+#[test]
+pub(super) fn file_storage_location_is_the_directory_of_its_class() {
+    for class in StorageClass::ALL.map(StorageClass::as_str) {
+        let server = Builder::default()
+            .gcfg(&format!("[FileStorage \"{class}\"]\nLocation = {{dir}}/own/place"))
+            .start();
+        assert!(server.dir().join("own/place").is_dir(), "{class}");
+        assert!(!on_disk(&server).contains(&class), "{class}");
+        // What mirrors bring follows `packages`.
+        assert_eq!(on_disk(&server).len(), if class == "packages" { 5 } else { 8 }, "{class}");
+    }
+}
+
+#[test]
+pub(super) fn file_storage_location_of_packages_takes_added_packages() {
+    let server = Builder::default().gcfg("[FileStorage \"packages\"]\nLocation = {dir}/own").start();
+    server.store("local", &Tarball::new("alpha", "1.0"));
+    let mut dirs = vec![server.dir().join("own")];
+    let mut files = 0;
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).expect("readable").flatten() {
+            match entry.file_type().expect("known").is_dir() {
+                true => dirs.push(entry.path()),
+                false => files += usize::from(entry.path().starts_with(server.dir().join("own/packages"))),
+            }
+        }
+    }
+    assert_eq!(files, 1);
+}

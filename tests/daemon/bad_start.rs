@@ -1,0 +1,191 @@
+//! What keeps the daemon from starting: ports, certificates, directories; each error with the way out, and the same
+//! in `rspm check-config`.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use crate::support::ended::end;
+use crate::support::server::{Builder, Server};
+use crate::support::tls::Pair;
+
+const DAEMON: &str = env!("CARGO_BIN_EXE_rstudio-pm");
+const SETTINGS: &str = "Listeners and start settings";
+const HTTPS: &str = "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt\nKey = {dir}/server.key";
+
+/// The start says `Error: ` and this; the check says the same, after where `value` is set.
+fn refused_and_checked(server: &Server, title: &str, value: &str, text: &str) {
+    let said = server.start_refused();
+    assert!(said.contains(&format!("Error: {text}")), "{text}\n{said}");
+    let expected = format!("{}: {text}", server.place_of(value));
+    let finding = server.failed_check(title);
+    assert!(finding.starts_with(&expected), "{expected}\n{finding}");
+}
+
+#[test]
+fn a_taken_port_is_named_with_the_way_out() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("its number").to_string();
+    let server = Builder::default().gcfg(&format!("[HTTP]\nListen = {address}")).prepare();
+    let text =
+        format!("Could not initialize the HTTP listener: listen tcp {address}: bind: address already in use");
+    refused_and_checked(&server, SETTINGS, &address, &text);
+    assert!(server.start_refused().contains("'ss -ltnp sport = :"));
+}
+
+#[test]
+fn a_privileged_port_gets_the_documented_words_and_three_ways_out() {
+    let server = Builder::default().gcfg("[HTTP]\nListen = :80").prepare();
+    let shown = server.as_nobody(DAEMON);
+    // In a network of its own the port is free, and privileged whatever this machine's own setting is.
+    let mut command = Command::new("unshare");
+    command.arg("--net").arg(shown.get_program()).args(shown.get_args());
+    let data = server.dir().join("data");
+    std::fs::create_dir_all(server.dir().join("run")).expect("a directory");
+    std::fs::create_dir(&data).expect("a directory");
+    for dir in [data, server.dir().join("run")] {
+        std::os::unix::fs::chown(dir, Some(65_534), Some(65_534)).expect("root may give away");
+    }
+    let ended = end(&mut command);
+    let documented =
+        "Error: Could not initialize the HTTP listener: listen tcp :80: bind: permission denied\n";
+    assert!(ended.code == Some(1) && ended.err.contains(documented), "{ended:?}");
+    for way_out in ["systemd", "setcap 'cap_net_bind_service=+ep'", "a port from 1024 up"] {
+        assert!(ended.err.contains(way_out), "{way_out}: {}", ended.err);
+    }
+    // An administrator who checks as an ordinary user gets a remark: the server may have the privilege.
+    let ended = end(command.arg("--check-config"));
+    assert!(ended.out.contains("[INFO] Listeners and start settings"), "{ended:?}");
+    assert!(ended.out.contains("listen tcp :80: bind: permission denied Ports below 1024"), "{ended:?}");
+}
+
+#[test]
+fn an_address_of_another_machine_is_refused() {
+    let server = Builder::default().gcfg("[HTTP]\nListen = 192.0.2.1:4242").prepare();
+    let text =
+        "Could not initialize the HTTP listener: listen tcp 192.0.2.1:4242: bind: cannot assign requested";
+    refused_and_checked(&server, SETTINGS, "192.0.2.1:4242", text);
+}
+
+/// A server with HTTPS and these files.
+fn tls(certificate: &str, key: &str) -> Server {
+    let server = Builder::default().gcfg(HTTPS).prepare();
+    for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+        if !text.is_empty() {
+            std::fs::write(server.dir().join(name), text).expect("written");
+        }
+    }
+    server
+}
+
+fn tls_refused(server: &Server, file: &str, text: &str) {
+    let path = server.dir().join(file).display().to_string();
+    let said = server.start_refused();
+    assert!(said.contains("Error: Could not initialize the HTTPS listener: "), "{said}");
+    let text = text.replace("PATH", &path);
+    assert!(said.contains(&text), "{text}\n{said}");
+    let finding = server.failed_check(SETTINGS);
+    assert!(finding.starts_with(&format!("{}: ", server.place_of(&path))), "{finding}");
+    assert!(finding.contains(&text), "{text}\n{finding}");
+}
+
+#[test]
+fn a_missing_certificate_is_named() {
+    tls_refused(
+        &tls("", &Pair::new().key),
+        "server.crt",
+        "HTTPS.Certificate 'PATH': cannot be read: No such file",
+    );
+}
+
+#[test]
+fn a_missing_key_is_named() {
+    tls_refused(
+        &tls(&Pair::new().certificate, ""),
+        "server.key",
+        "HTTPS.Key 'PATH': cannot be read: No such file",
+    );
+}
+
+#[test]
+fn a_key_of_another_certificate_is_named() {
+    let server = tls(&Pair::new().certificate, &Pair::new().key);
+    tls_refused(&server, "server.key", "HTTPS.Key 'PATH' does not belong to the first certificate in");
+}
+
+#[test]
+fn an_expired_certificate_is_named() {
+    let pair = Pair::expired();
+    tls_refused(&tls(&pair.certificate, &pair.key), "server.crt", "HTTPS.Certificate 'PATH' has expired");
+}
+
+#[test]
+fn files_that_are_no_pem_are_named() {
+    let pair = Pair::new();
+    tls_refused(
+        &tls("hello", &pair.key),
+        "server.crt",
+        "HTTPS.Certificate 'PATH': holds no '-----BEGIN CERT",
+    );
+    tls_refused(&tls(&pair.certificate, "hello"), "server.key", "HTTPS.Key 'PATH': holds no PEM private key");
+}
+
+#[test]
+fn a_data_dir_the_user_cannot_make_is_named_with_the_command() {
+    let server = Builder::default().prepare();
+    let ended = end(&mut server.as_nobody(DAEMON));
+    let data = server.dir().join("data").display().to_string();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let expected = format!("Error: Server.DataDir '{data}' cannot be created: Permission denied");
+    assert!(ended.err.contains(&expected), "{ended:?}");
+    assert!(ended.err.contains(&format!("install -d -o nobody -m 0701 '{data}'")), "{ended:?}");
+
+    let ended = end(server.as_nobody(DAEMON).arg("--check-config"));
+    let line = format!(
+        "{}: Server.DataDir '{data}' does not exist, and user nobody cannot create it",
+        server.place_of(&data)
+    );
+    assert!(ended.code == Some(1) && ended.out.contains(&line), "{ended:?}");
+    assert!(ended.out.contains(&format!("mend it with: install -d -o nobody -m 0701 '{data}'")), "{ended:?}");
+    // Not once more for each class that lives below it.
+    assert!(!ended.out.contains("storage class"), "{ended:?}");
+}
+
+#[test]
+fn a_data_dir_of_somebody_else_is_named_with_the_command() {
+    let server = Builder::default().prepare();
+    let data = server.dir().join("data");
+    let mut start = server.as_nobody(DAEMON);
+    for dir in [data.clone(), server.dir().join("run")] {
+        std::fs::create_dir(&dir).expect("a directory");
+        std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o755)).expect("ours");
+    }
+    std::os::unix::fs::chown(server.dir().join("run"), Some(65_534), None).expect("root may give away");
+    let ended = end(&mut start);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("as user nobody: ") && ended.err.contains("mend it with: "), "{ended:?}");
+    let ended = end(start.arg("--check-config"));
+    let line = format!("Server.DataDir '{}' cannot be written by user nobody: ", data.display());
+    assert!(ended.code == Some(1) && ended.out.contains(&line), "{ended:?}");
+    assert!(ended.out.contains(&format!("mend it with: chown nobody '{}'", data.display())), "{ended:?}");
+}
+
+#[test]
+fn a_directory_that_is_no_mirror_is_told_by_the_sync_and_does_not_stop_the_start() {
+    let server = Server::start();
+    let dir = server.dir().join("no-mirror");
+    server.wait_for_log(&format!(
+        "Configured to serve CRAN/Bioconductor data from a directory. Checking path '{}'.",
+        dir.display()
+    ));
+    let said = server.sync().expect_err("there is nothing");
+    assert!(
+        said.contains(&dir.display().to_string()) && said.contains("there is no such directory"),
+        "{said}"
+    );
+    std::fs::create_dir(&dir).expect("a directory");
+    let said = server.sync().expect_err("there is no mirror");
+    for looked_for in ["PACKAGES.gz", "PACKAGES.rds", "src/contrib/PACKAGES", "v3/version.txt"] {
+        assert!(said.contains(looked_for), "{said}");
+    }
+    assert_eq!(server.get("/__ping__").status, 200);
+}

@@ -1,0 +1,178 @@
+//! Databases that cannot be used: the start ends with what to do, and `rspm check-config` says the same.
+
+use std::net::TcpListener;
+
+use crate::support::ended::end;
+use crate::support::server::{Builder, Server};
+use crate::support::{fuse, postgres, statfs};
+
+const DAEMON: &str = env!("CARGO_BIN_EXE_rstudio-pm");
+
+/// The start ends with this, and the check with it after where `value` is set.
+fn refused(server: &Server, value: &str, text: &str) {
+    let said = server.start_refused();
+    assert!(said.contains(&format!("Error: Unable to connect to the database: {text}")), "{text}\n{said}");
+    let finding = server.failed_check("Database");
+    let expected = format!("{}: {text}", server.place_of(value));
+    assert!(finding.starts_with(&expected), "{expected}\n{finding}");
+}
+
+/// A server on SQLite in `{dir}/db` that ran once.
+fn ran() -> (Server, std::path::PathBuf) {
+    let mut server = Builder::default().gcfg("[SQLite]\nDir = {dir}/db").start();
+    assert_eq!(server.stop().code(), Some(0));
+    let file = server.dir().join("db/rstudio-pm.db");
+    (server, file)
+}
+
+#[test]
+fn a_database_that_another_daemon_uses_is_locked() {
+    let mut first = Builder::default().gcfg("[SQLite]\nDir = {dir}/db").start();
+    let db = first.dir().join("db");
+    let second = Builder::default().gcfg(&format!("[SQLite]\nDir = {}", db.display())).prepare();
+    let said = second.start_refused();
+    let expected = format!(
+        "Error: Unable to connect to the database: the database {} is locked by another process; stop the other",
+        db.join("rstudio-pm.db").display()
+    );
+    assert!(said.contains(&expected), "{said}");
+    assert_eq!(first.get("/__ping__").status, 200, "the first one is not harmed");
+    assert_eq!(first.stop().code(), Some(0));
+    drop(end(second.command(DAEMON).arg("--check-config")));
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_refused_untouched() {
+    let (server, file) = ran();
+    let database = rusqlite::Connection::open(&file).expect("a database");
+    let newer =
+        "INSERT INTO migration (number, name, at, expand_only, version) VALUES (900, 'x', 0, 0, '9.9.9')";
+    database.execute(newer, []).expect("written");
+    drop(database);
+    let before = std::fs::read(&file).expect("readable");
+    let text =
+        format!("the database {} was made by version 9.9.9 (schema 900; this version knows", file.display());
+    let dir = server.dir().join("db").display().to_string();
+    refused(&server, &dir, &text);
+    assert_eq!(std::fs::read(&file).expect("readable"), before);
+}
+
+#[test]
+fn a_corrupt_database_file_is_refused() {
+    let (server, file) = ran();
+    for damage in [b"not a database ".repeat(600), vec![0; 100]] {
+        std::fs::write(&file, &damage).expect("written");
+        let text = format!("{} is not a SQLite database or is damaged; restore it", file.display());
+        let dir = server.dir().join("db").display().to_string();
+        refused(&server, &dir, &text);
+        assert_eq!(std::fs::read(&file).expect("readable"), damage, "it is left as it was");
+    }
+}
+
+#[test]
+fn a_sqlite_dir_that_is_a_file_is_refused_with_the_command() {
+    let server = Builder::default().gcfg("[SQLite]\nDir = {dir}/db").prepare();
+    std::fs::write(server.dir().join("db"), "").expect("written");
+    let dir = server.dir().join("db").display().to_string();
+    refused(&server, &dir, &format!("cannot write SQLite.Dir {dir} as user "));
+}
+
+#[test]
+fn a_sqlite_dir_on_tmpfs_is_used() {
+    let shm = tempfile::tempdir_in("/dev/shm").expect("a tmpfs");
+    let server = Builder::default().gcfg(&format!("[SQLite]\nDir = {}/db", shm.path().display())).start();
+    assert!(shm.path().join("db/rstudio-pm.db").exists());
+    assert_eq!(server.get("/__ping__").status, 200);
+}
+
+#[test]
+fn a_sqlite_dir_on_nfs_cifs_smb_or_fuse_is_refused() {
+    let kinds = [("NFS", 0x6969), ("CIFS", 0xff53_4d42), ("SMB2", 0xfe53_4d42), ("FUSE", 0x6573_5546_u32)];
+    for (kind, magic) in kinds {
+        let server = Builder::default().gcfg("[SQLite]\nDir = {dir}/remote/db").prepare();
+        let remote = server.dir().join("remote");
+        std::fs::create_dir(&remote).expect("a directory");
+        let library = statfs::pretend(server.dir(), &remote, magic);
+        let text = format!("SQLite.Dir {}/db is on {kind}, where file locks can corrupt", remote.display());
+        let ended = end(server.command(DAEMON).env("LD_PRELOAD", &library));
+        assert!(ended.code == Some(1) && ended.err.contains(&text), "{kind}: {ended:?}");
+        let ended = end(server.command(DAEMON).env("LD_PRELOAD", &library).arg("--check-config"));
+        assert!(ended.code == Some(1) && ended.out.contains("[FAIL] Database"), "{kind}: {ended:?}");
+        let place = server.place_of(&format!("{}/db", remote.display()));
+        assert!(ended.out.contains(&format!("{place}: {text}")), "{kind}: {ended:?}");
+        assert!(!remote.join("db").exists(), "{kind}: nothing was made there");
+    }
+}
+
+#[test]
+fn a_sqlite_dir_on_a_mounted_fuse_is_refused() {
+    let server = Builder::default().gcfg("[SQLite]\nDir = {dir}/remote/db").prepare();
+    let remote = server.dir().join("remote");
+    std::fs::create_dir(&remote).expect("a directory");
+    let Some(_mounted) = fuse::mount(&remote) else {
+        // The test above stands in for it with the answer the kernel would give.
+        eprintln!("FUSE cannot be mounted on this machine");
+        return;
+    };
+    let dir = remote.join("db").display().to_string();
+    refused(&server, &dir, &format!("SQLite.Dir {dir} is on FUSE, where file locks can corrupt a database"));
+}
+
+/// A server on PostgreSQL.
+fn on_postgres(url: &str, more: &str) -> Server {
+    let lines =
+        format!("[Database]\nProvider = postgres\nConnectionTimeout = 5s\n[Postgres]\nURL = {url}\n{more}");
+    Builder::default().gcfg(&lines).env("PGPASSWORD", "").prepare()
+}
+
+#[test]
+fn an_unreachable_postgres_is_told() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = free.local_addr().expect("its number").port();
+    drop(free);
+    let url = format!("postgres://pm:w0rd@127.0.0.1:{port}/pm");
+    let server = on_postgres(&url, "");
+    let text =
+        format!("cannot reach PostgreSQL at 127.0.0.1, port {port}, for database 'pm'; check Postgres.URL");
+    refused(&server, &url, &text);
+    assert!(!server.start_refused().contains("w0rd") && !server.check_config().1.contains("w0rd"));
+}
+
+#[test]
+fn a_wrong_password_is_told() {
+    let port = postgres::server().port;
+    let server = on_postgres(&format!("postgres://pm@localhost:{port}/pm"), "Password = wr0ng");
+    refused(
+        &server,
+        "wr0ng",
+        &format!("PostgreSQL at localhost, port {port}, refused user 'pm'; check the user"),
+    );
+    assert!(!server.start_refused().contains("wr0ng") && !server.check_config().1.contains("wr0ng"));
+}
+
+#[test]
+fn a_missing_database_is_told_with_the_command() {
+    let port = postgres::server().port;
+    let url = format!("postgres://postgres@localhost:{port}/nowhere");
+    let text = format!(
+        "PostgreSQL at localhost, port {port}, has no database 'nowhere'; create it first: createdb -h localhost"
+    );
+    refused(&on_postgres(&url, ""), &url, &text);
+}
+
+#[test]
+fn a_missing_schema_is_told_with_the_command() {
+    let port = postgres::server().port;
+    let url = format!("postgres://postgres@localhost:{port}/postgres?search_path=not_there");
+    refused(&on_postgres(&url, ""), &url, "search_path 'not_there' of Postgres.URL names no schema");
+}
+
+#[test]
+fn an_unknown_sslmode_is_told() {
+    let url = format!("postgres://postgres@localhost:{}/postgres?sslmode=maybe", postgres::server().port);
+    refused(
+        &on_postgres(&url, ""),
+        &url,
+        "Postgres.URL: sslmode 'maybe' is unknown; known are disable, allow",
+    );
+}

@@ -1,0 +1,124 @@
+//! Storage that cannot be used: the start ends with path or bucket, user and what mends it; the check says the same.
+
+use crate::support::ended::end;
+use crate::support::relay::Relay;
+use crate::support::s3;
+use crate::support::server::{Builder, Server};
+
+const DAEMON: &str = env!("CARGO_BIN_EXE_rstudio-pm");
+const PATHS: &str = "File paths and storage";
+
+/// The class `packages` (and what follows it) on S3, with the credentials in `{dir}/credentials`.
+fn on_s3(bucket: &str, endpoint: &str) -> Server {
+    let gcfg = format!(
+        "[Storage]\nPackages = s3\n[S3Storage]\nBucket = {bucket}\nRegion = us-east-1\nEndpoint = http://{endpoint}\n\
+         PathStyle = true"
+    );
+    let mut builder = Builder::default().gcfg(&gcfg);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+        builder = builder.env(&name, "");
+    }
+    let home = tempfile::tempdir().expect("a directory").keep();
+    let credentials = home.join("credentials");
+    s3::write_credentials(&credentials, "FIRSTKEY");
+    builder
+        .env("AWS_SHARED_CREDENTIALS_FILE", &credentials.display().to_string())
+        .env("AWS_CONFIG_FILE", &home.join("config").display().to_string())
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("NO_PROXY", "127.0.0.1")
+        .prepare()
+}
+
+/// Start and check name the four classes, the bucket, the user, the problem and the remedy.
+fn refused(server: &Server, bucket: &str, problem: &str, remedy: &str) {
+    let start = format!(
+        "storage class 'packages', 'cran', 'bioconductor', 'pypi': 's3://{bucket}/' cannot be used by user "
+    );
+    let said = server.start_refused();
+    let finding = server.failed_check(PATHS);
+    let place = format!("{}: ", server.place_of(bucket));
+    assert!(said.contains(&format!("Error: {start}")), "{said}");
+    assert!(finding.starts_with(&format!("{place}{start}")), "{finding}");
+    for text in [said, finding] {
+        assert!(text.contains(problem) && text.contains(remedy), "{problem}, {remedy}:\n{text}");
+    }
+}
+
+#[test]
+fn a_missing_bucket_is_named_with_the_command() {
+    let server = on_s3("no-such-bucket-here", &s3::server().to_string());
+    refused(
+        &server,
+        "no-such-bucket-here",
+        "NoSuchBucket",
+        "create the bucket: aws s3 mb s3://no-such-bucket-here",
+    );
+}
+
+#[test]
+fn credentials_that_s3_does_not_know_are_told() {
+    let body = "<?xml version=\"1.0\"?><Error><Code>InvalidAccessKeyId</Code><Message>The AWS Access Key Id you \
+                provided does not exist in our records.</Message></Error>";
+    let relay = Relay::answering(403, body);
+    refused(&on_s3("a-bucket", &relay.host()), "a-bucket", "InvalidAccessKeyId", "correct the credentials");
+}
+
+#[test]
+fn credentials_without_permission_are_told_with_what_to_allow() {
+    let relay =
+        Relay::answering(403, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>");
+    refused(
+        &on_s3("a-bucket", &relay.host()),
+        "a-bucket",
+        "AccessDenied",
+        "allow the credentials s3:PutObject",
+    );
+}
+
+#[test]
+fn missing_credentials_are_told() {
+    let server = on_s3("a-bucket", &s3::server().to_string());
+    let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
+    std::fs::write(server.config_file(), gcfg + "Profile = nobody-wrote-this\n").expect("written");
+    refused(&server, "a-bucket", "no AWS credentials for s3://a-bucket", "S3Storage.Profile");
+}
+
+#[test]
+fn a_storage_without_bucket_is_refused() {
+    let server = Builder::default().gcfg("[Storage]\nCache = s3").prepare();
+    let line = "[S3Storage] Bucket: must be set: the storage of cache is s3";
+    assert!(server.start_refused().contains(line));
+    assert_eq!(server.failed_check("Listeners and start settings"), line);
+}
+
+#[test]
+fn a_location_of_somebody_else_is_named_with_the_command() {
+    let server = Builder::default().gcfg("[FileStorage \"binaries\"]\nLocation = {dir}/own").prepare();
+    let own = server.dir().join("own");
+    std::fs::create_dir(&own).expect("a directory");
+    let mut start = server.as_nobody(DAEMON);
+    for name in ["data", "run"] {
+        let dir = server.dir().join(name);
+        std::fs::create_dir(&dir).expect("a directory");
+        std::os::unix::fs::chown(dir, Some(65_534), Some(65_534)).expect("root may give away");
+    }
+    let text =
+        format!("storage class 'binaries': '{}' cannot be used by user nobody (uid 65534): ", own.display());
+    let remedy = format!("sudo chown -R nobody {}", own.display());
+    let ended = end(&mut start);
+    assert!(ended.code == Some(1) && ended.err.contains(&text) && ended.err.contains(&remedy), "{ended:?}");
+    let ended = end(start.arg("--check-config"));
+    let line = format!("{}: {text}", server.place_of(&own.display().to_string()));
+    assert!(ended.code == Some(1) && ended.out.contains(&line) && ended.out.contains(&remedy), "{ended:?}");
+}
+
+#[test]
+fn a_location_below_a_file_is_named() {
+    let server = Builder::default().gcfg("[FileStorage \"cran\"]\nLocation = {dir}/file/cran").prepare();
+    std::fs::write(server.dir().join("file"), "").expect("written");
+    let text =
+        format!("storage class 'cran': '{}/file/cran' cannot be used by user ", server.dir().display());
+    assert!(server.start_refused().contains(&text));
+    let finding = server.failed_check(PATHS);
+    assert!(finding.contains(&text) && finding.contains("/file is a file; move it away"), "{finding}");
+}

@@ -1,0 +1,128 @@
+//! Programs that are run to their end: a start that is refused, a check, as this user or as nobody.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::server::Server;
+
+/// Longest wait for an end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// Runs a command to its end; panics with what it said when it goes on for too long.
+pub(crate) fn end(command: &mut Command) -> Ended {
+    let (mut out, mut err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
+    let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?} cannot be run: {e}"));
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("our own child") {
+            break Some(status);
+        }
+        if begun.elapsed() > PATIENCE {
+            child.kill().expect("it runs");
+            child.wait().expect("our own child");
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let text = |file: &mut File| {
+        let mut bytes = Vec::new();
+        file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("our own file");
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let (out, err) = (text(&mut out), text(&mut err));
+    let status = status.unwrap_or_else(|| panic!("{command:?} does not end:\n{out}\n{err}"));
+    Ended { code: status.code(), out, err }
+}
+
+impl Server {
+    /// Starts it where a start must be refused with exit code 1; what it said on standard error.
+    pub(crate) fn start_refused(&self) -> String {
+        let ended = end(&mut self.command(env!("CARGO_BIN_EXE_rstudio-pm")));
+        assert_eq!(ended.code, Some(1), "{}\n{}", ended.out, ended.err);
+        ended.err
+    }
+
+    /// `rspm check-config`: the exit code and what it printed.
+    pub(crate) fn check_config(&self) -> (i32, String) {
+        let ended = end(self.command(env!("CARGO_BIN_EXE_rspm")).arg("check-config"));
+        (ended.code.expect("no signal"), ended.out + &ended.err)
+    }
+
+    /// The one check of that title in `rspm check-config -o json`, as its result and its findings; the exit code must
+    /// agree with the results.
+    pub(crate) fn checked(&self, title: &str) -> (String, Vec<String>) {
+        let ended = end(self.command(env!("CARGO_BIN_EXE_rspm")).args(["check-config", "-o", "json"]));
+        let json: serde_json::Value =
+            serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {}{}", ended.out, ended.err));
+        let checks = json["checks"].as_array().expect("checks");
+        let failed = checks.iter().any(|check| check["result"] == "fail");
+        assert_eq!(
+            (json["passed"].as_bool(), ended.code),
+            (Some(!failed), Some(i32::from(failed))),
+            "{json}"
+        );
+        let found = checks.iter().find(|check| check["check"] == title);
+        let found = found.unwrap_or_else(|| panic!("no check '{title}': {json}"));
+        let findings = found["findings"].as_array().expect("findings").iter();
+        let findings = findings.map(|line| line.as_str().expect("a line").to_owned()).collect();
+        (found["result"].as_str().expect("a result").to_owned(), findings)
+    }
+
+    /// The failed check of that title has exactly one finding; returns it.
+    pub(crate) fn failed_check(&self, title: &str) -> String {
+        let (result, findings) = self.checked(title);
+        assert_eq!((result.as_str(), findings.len()), ("fail", 1), "{title}: {findings:?}");
+        findings.into_iter().next().expect("one")
+    }
+
+    /// The line and column of the last occurrence of `text` in its configuration file, as findings name them.
+    pub(crate) fn place_of(&self, text: &str) -> String {
+        let gcfg = std::fs::read_to_string(self.config_file()).expect("readable");
+        let at = gcfg.rfind(text).unwrap_or_else(|| panic!("no '{text}' in\n{gcfg}"));
+        let line = gcfg[..at].matches('\n').count() + 1;
+        let column = at - gcfg[..at].rfind('\n').map_or(0, |end| end + 1) + 1;
+        format!("{}:{line}:{column}", self.config_file().display())
+    }
+
+    /// The same program, run by nobody, who may read this server's configuration and nothing else of it.
+    pub(crate) fn as_nobody(&self, program: &str) -> Command {
+        assert!(nix::unistd::geteuid().is_root(), "this test needs root, to become another user");
+        let open = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("ours");
+        };
+        open(self.dir(), 0o755);
+        open(&self.config_file(), 0o644);
+        open(&self.dir().join("tmp"), 0o1777);
+        let program = self.reachable(Path::new(program));
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all"]);
+        command.arg(program).arg("--config").arg(self.config_file());
+        command
+    }
+
+    /// The program, or a copy of it where nobody may not pass through the directories above it.
+    fn reachable(&self, program: &Path) -> PathBuf {
+        let passable = |dir: &Path| dir.metadata().is_ok_and(|found| found.mode() & 0o001 != 0);
+        if program.ancestors().skip(1).all(passable) {
+            return program.to_owned();
+        }
+        let copy = self.dir().join(program.file_name().expect("a file"));
+        if !copy.exists() {
+            std::fs::copy(program, &copy).expect("room for a copy");
+        }
+        copy
+    }
+}

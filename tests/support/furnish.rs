@@ -1,0 +1,71 @@
+//! What fills a started server: sources, repositories, packages, a small mirror to sync from.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::http;
+use super::server::Server;
+use super::tarball::Tarball;
+
+impl Server {
+    /// A call of the admin API that must succeed; its answer.
+    pub(crate) fn call(&self, method: &str, path: &str, body: &serde_json::Value) -> serde_json::Value {
+        let answer = self.admin(method, path, body);
+        assert!(answer.status < 300, "{method} {path}: {} {}", answer.status, answer.text());
+        answer.json()
+    }
+
+    /// A repository with one subscription.
+    pub(crate) fn repository(&self, name: &str, source: &str) {
+        self.call("POST", "/repos", &serde_json::json!({ "name": name }));
+        self.call("POST", &format!("/repos/{name}/sources"), &serde_json::json!({ "source": source }));
+    }
+
+    /// Makes a local source and adds a package; the size of what is stored, in bytes.
+    pub(crate) fn store(&self, source: &str, package: &Tarball) -> u64 {
+        self.call("POST", "/sources", &serde_json::json!({ "name": source, "succeed_on_existing": true }));
+        let target = format!("/__api__/admin/v1/uploads?file={}", package.file());
+        let upload = http::admin(&self.admin_socket(), "POST", &target, &package.bytes());
+        assert_eq!(upload.status, 201, "{}", upload.text());
+        let body = serde_json::json!({ "uploads": [upload.json()["id"]] });
+        let added = self.call("POST", &format!("/sources/{source}/packages"), &body);
+        added["packages"][0]["size"].as_u64().expect("a size")
+    }
+
+    /// Syncs CRAN and waits; the closing sentence, or the error.
+    pub(crate) fn sync(&self) -> Result<String, String> {
+        let mut job = self.call("POST", "/sync", &serde_json::json!({ "type": "cran" }));
+        let begun = Instant::now();
+        while job["status"] == "running" {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the sync does not end: {job}");
+            std::thread::sleep(Duration::from_millis(10));
+            job = self.call("GET", &format!("/jobs/{}", job["id"]), &serde_json::Value::Null);
+        }
+        let said = job["message"].as_str().expect("a message").to_owned();
+        if job["status"] == "done" { Ok(said) } else { Err(said) }
+    }
+}
+
+/// A mirror with one package, `alpha` 1.0.
+pub(crate) fn mirror(root: &Path) {
+    let contrib = root.join("src/contrib");
+    std::fs::create_dir_all(&contrib).expect("a directory");
+    std::fs::write(contrib.join("alpha_1.0.tar.gz"), Tarball::new("alpha", "1.0").bytes()).expect("written");
+    std::fs::write(contrib.join("PACKAGES"), "Package: alpha\nVersion: 1.0\nLicense: MIT\n")
+        .expect("written");
+}
+
+/// Waits until `what` is true; panics when it never is.
+pub(crate) fn until(what: &str, mut met: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !met() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A loopback port that nobody listens on at this moment.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its number").port()
+}

@@ -1,0 +1,153 @@
+//! A small HTTP server that writes down every request: a proxy, something in front of another server, or a mirror.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+/// What becomes of a request.
+#[derive(Clone)]
+enum Behaviour {
+    /// It goes to this server, whatever host it names; the first label of a host below `s3.test` becomes the first
+    /// segment of the path.
+    Forward(SocketAddr),
+    /// It is answered from this directory.
+    Folder(PathBuf),
+    /// It gets this status and body.
+    Answer(u16, &'static str),
+}
+
+/// The server; it runs as long as the test.
+pub(crate) struct Relay {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Relay {
+    /// In front of another server, or as a proxy to it.
+    pub(crate) fn to(server: SocketAddr) -> Relay {
+        Relay::start(Behaviour::Forward(server), None)
+    }
+
+    /// A mirror of what is in a directory.
+    pub(crate) fn folder(folder: &Path) -> Relay {
+        Relay::start(Behaviour::Folder(folder.to_owned()), None)
+    }
+
+    /// The same over TLS.
+    pub(crate) fn folder_over_tls(folder: &Path, config: ServerConfig) -> Relay {
+        Relay::start(Behaviour::Folder(folder.to_owned()), Some(Arc::new(config)))
+    }
+
+    /// Always the same answer.
+    pub(crate) fn answering(status: u16, body: &'static str) -> Relay {
+        Relay::start(Behaviour::Answer(status, body), None)
+    }
+
+    fn start(behaviour: Behaviour, tls: Option<Arc<ServerConfig>>) -> Relay {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("its number");
+        let heads = Arc::<Mutex<Vec<String>>>::default();
+        let relay = Relay { address, heads: Arc::clone(&heads) };
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let (behaviour, heads, tls) = (behaviour.clone(), Arc::clone(&heads), tls.clone());
+                // A client that goes away is its own affair.
+                std::thread::spawn(move || {
+                    let _ = client.set_read_timeout(Some(Duration::from_secs(30)));
+                    let _ = match tls {
+                        None => serve(client, &behaviour, &heads),
+                        Some(config) => {
+                            let connection = ServerConnection::new(config).expect("a server's side");
+                            serve(StreamOwned::new(connection, client), &behaviour, &heads)
+                        }
+                    };
+                });
+            }
+        });
+        relay
+    }
+
+    /// The heads of all requests so far: request line and header lines.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub(crate) fn host(&self) -> String {
+        self.address.to_string()
+    }
+}
+
+/// One request of a connection; then it is closed.
+fn serve<W: Read + Write>(wire: W, behaviour: &Behaviour, heads: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    let mut wire = BufReader::new(wire);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if wire.read_line(&mut head)? == 0 {
+            return Ok(());
+        }
+    }
+    let field = |name: &str| {
+        head.lines().filter_map(|line| line.split_once(':')).find(|(n, _)| n.eq_ignore_ascii_case(name))
+    };
+    let size = field("content-length").and_then(|(_, n)| n.trim().parse().ok()).unwrap_or(0);
+    let mut body = vec![0; size];
+    wire.read_exact(&mut body)?;
+    heads.lock().unwrap().push(head.clone());
+
+    let mut words = head.split(' ');
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let (host, path) = match target.strip_prefix("http://") {
+        Some(rest) => rest.find('/').map_or((rest, "/"), |at| rest.split_at(at)),
+        None => (field("host").map_or("", |(_, host)| host.trim()), target),
+    };
+    let answer = match behaviour {
+        Behaviour::Answer(status, body) => format!(
+            "HTTP/1.1 {status} Told\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes(),
+        Behaviour::Folder(folder) => {
+            let found = std::fs::read(folder.join(path.trim_start_matches('/')));
+            let status = if found.is_ok() { "200 OK" } else { "404 Not Found" };
+            let content = found.unwrap_or_default();
+            let length = content.len();
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            let body = if method == "HEAD" { Vec::new() } else { content };
+            [head.into_bytes(), body].concat()
+        }
+        Behaviour::Forward(server) => {
+            let name = host.split(':').next().unwrap_or_default();
+            let path = match name.strip_suffix(".s3.test") {
+                // The bucket itself has no slash at its end.
+                Some(bucket) => match path.strip_prefix("/?") {
+                    Some(query) => format!("/{bucket}?{query}"),
+                    None => format!("/{bucket}{path}"),
+                },
+                None => path.to_owned(),
+            };
+            let mut forward = TcpStream::connect(server)?;
+            // An S3 server takes the bucket from a host it does not know as its own.
+            let mut fields = format!("Host: {server}\r\nConnection: close\r\n");
+            for line in head.lines().skip(1).filter(|line| !line.is_empty()) {
+                let name = line.split(':').next().unwrap_or_default();
+                if !["host", "connection"].iter().any(|own| name.eq_ignore_ascii_case(own)) {
+                    fields.push_str(&format!("{line}\r\n"));
+                }
+            }
+            let head = format!("{method} {path} HTTP/1.1\r\n{fields}\r\n");
+            forward.write_all(head.as_bytes())?;
+            forward.write_all(&body)?;
+            let mut answer = Vec::new();
+            forward.read_to_end(&mut answer)?;
+            answer
+        }
+    };
+    wire.get_mut().write_all(&answer)?;
+    wire.get_mut().flush()
+}

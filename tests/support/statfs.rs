@@ -1,0 +1,27 @@
+//! Makes a program believe that a directory is on another file system: NFS cannot be mounted in every test machine.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Answers of statfs(2) with this magic number for every path below `below`, by a library that is loaded first.
+pub(crate) fn pretend(folder: &Path, below: &Path, magic: u32) -> PathBuf {
+    let (source, library) = (folder.join("statfs.c"), folder.join("statfs.so"));
+    let text = format!(
+        "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <string.h>\n#include <sys/vfs.h>\n\
+         static int fake(const char *name, const char *path, struct statfs *out) {{\n\
+         int (*real)(const char *, struct statfs *) = dlsym(RTLD_NEXT, name);\n\
+         int result = real(path, out);\n\
+         if (result == 0 && strncmp(path, \"{0}\", strlen(\"{0}\")) == 0) out->f_type = {magic};\n\
+         return result;\n}}\n\
+         int statfs(const char *path, struct statfs *out) {{ return fake(\"statfs\", path, out); }}\n\
+         int statfs64(const char *path, struct statfs64 *out) {{\n\
+         return fake(\"statfs64\", path, (struct statfs *)out); }}\n",
+        below.display()
+    );
+    std::fs::write(&source, text).expect("written");
+    let built =
+        Command::new("gcc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).arg("-ldl").output();
+    let built = built.unwrap_or_else(|e| panic!("gcc cannot be run ({e}): install build-essential"));
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    library
+}

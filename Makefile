@@ -15,7 +15,7 @@ endif
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 CARGO := cargo --locked
 
-.PHONY: demo test setup lint unit bench build docs clean help
+.PHONY: demo test setup lint unit bench build portable install deb rpm package-test docs clean help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -54,6 +54,60 @@ bench: setup
 ## make docs    write the generated pages of docs/ again
 docs:
 	UPDATE_DOCS=1 $(CARGO) test --lib -- docs reference defaults
+	UPDATE_DOCS=1 $(CARGO) test --test integration -- packaging::generated
+
+## make portable  programs that run on every distribution with glibc 2.28 or newer, without debug information
+portable:
+	@CARGO_TARGET_DIR=$(CARGO_TARGET_DIR) tests/packaging/portable
+
+# Where `install` takes the programs from, and the number of the package.
+BIN ?= $(CARGO_TARGET_DIR)/x86_64-unknown-linux-gnu/dist
+RELEASE ?= 1
+# Where zsh looks: Debian has another place than others.
+ZSH ?= /usr/share/zsh/vendor-completions
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p;/^version/q' Cargo.toml)
+
+## make install DESTDIR=…  put everything where the documents say; what a package consists of
+install:
+	install -d -m 755 $(DESTDIR)/opt/rstudio-pm/bin $(DESTDIR)/opt/rstudio-pm/lib $(DESTDIR)/usr/bin
+	install -m 755 $(BIN)/rstudio-pm $(BIN)/rspm $(DESTDIR)/opt/rstudio-pm/bin/
+	echo $(VERSION)-$(RELEASE) > $(DESTDIR)/opt/rstudio-pm/VERSION
+	chmod 644 $(DESTDIR)/opt/rstudio-pm/VERSION
+	install -m 644 etc/schema $(DESTDIR)/opt/rstudio-pm/lib/schema
+	install -m 755 units/close-sockets units/reopen-logs units/elsewhere $(DESTDIR)/opt/rstudio-pm/lib/
+	ln -sf /opt/rstudio-pm/bin/rspm $(DESTDIR)/usr/bin/rspm
+	install -d -m 755 $(DESTDIR)/etc/rstudio-pm $(DESTDIR)/etc/logrotate.d
+	install -m 640 etc/rstudio-pm.gcfg $(DESTDIR)/etc/rstudio-pm/
+	install -m 644 etc/rstudio-pm.gcfg.defaults $(DESTDIR)/etc/rstudio-pm/
+	install -m 644 logrotate/rstudio-pm $(DESTDIR)/etc/logrotate.d/
+	install -d -m 755 $(DESTDIR)/usr/lib/systemd/system $(DESTDIR)/usr/lib/systemd/system-generators
+	install -m 644 units/rstudio-pm.service units/rstudio-pm-*@.socket $(DESTDIR)/usr/lib/systemd/system/
+	install -m 755 $(BIN)/rstudio-pm-generator $(DESTDIR)/usr/lib/systemd/system-generators/
+	install -d -m 755 $(DESTDIR)/usr/lib/sysusers.d $(DESTDIR)/usr/lib/tmpfiles.d
+	install -m 644 units/sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/rstudio-pm.conf
+	install -m 644 units/tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/rstudio-pm.conf
+	for page in docs/man/*.[158]; do \
+	    dir=$(DESTDIR)/usr/share/man/man$${page##*.}; install -d -m 755 $$dir; \
+	    gzip -9n < $$page > $$dir/$${page##*/}.gz; chmod 644 $$dir/$${page##*/}.gz; done
+	install -d -m 755 $(DESTDIR)/usr/share/bash-completion/completions $(DESTDIR)$(ZSH) \
+	    $(DESTDIR)/usr/share/fish/vendor_completions.d
+	$(BIN)/rspm completion bash > $(DESTDIR)/usr/share/bash-completion/completions/rspm
+	$(BIN)/rspm completion zsh > $(DESTDIR)$(ZSH)/_rspm
+	$(BIN)/rspm completion fish > $(DESTDIR)/usr/share/fish/vendor_completions.d/rspm.fish
+	chmod 644 $(DESTDIR)/usr/share/bash-completion/completions/rspm \
+	    $(DESTDIR)$(ZSH)/_rspm $(DESTDIR)/usr/share/fish/vendor_completions.d/rspm.fish
+
+## make deb     dist/rstudio-pm_<version>-<release>_amd64.deb
+deb: portable
+	@VERSION=$(VERSION) RELEASE=$(RELEASE) BIN=$(BIN) debian/build
+
+## make rpm     dist/rstudio-pm-<version>-<release>.x86_64.rpm
+rpm: portable
+	@VERSION=$(VERSION) RELEASE=$(RELEASE) BIN=$(BIN) rpm/build
+
+## make package-test  install, run, upgrade and remove the packages on booted systems (as root, on Debian or Ubuntu)
+package-test: deb rpm
+	@tests/packaging/run
 
 ## make clean   remove build output and the demo's directory
 clean:

@@ -7,6 +7,7 @@ mod cli;
 mod clients;
 mod contract;
 mod daemon;
+mod packaging;
 mod r;
 mod repo;
 mod security;

@@ -17,12 +17,19 @@ pub const DEFAULT_FILE: &str = "/etc/rstudio-pm/rstudio-pm.gcfg";
 /// # Errors
 /// The file cannot be read, or what [`parse`] finds.
 pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, ConfigError> {
-    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
-    let mut text = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    // One byte more than the lexer takes, so that it can tell; a device or a huge file does not fill the memory.
-    file.take(LONGEST as u64 + 1).read_to_end(&mut text).map_err(unreadable)?;
+    let text = read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
     parse(&path.display().to_string(), &text, env)
+}
+
+/// The bytes of a configuration file, at most one more than the lexer takes, so that it can tell: a device or a huge
+/// file does not fill the memory.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(LONGEST as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub use problem::{About, ConfigError, Notice, Origin, Position};
 pub use proxy::Proxy;
 pub use server::{AccessLogFormat, Secret, Server};
 pub use storage::{FilePlace, Place, S3Place, StorageClass, StorageConfig};
-pub use validate::parse;
+pub use validate::{parse, salvage};
 
 /// A configuration that can be used, and what there is to say about it.
 #[derive(Clone, Debug)]

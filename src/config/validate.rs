@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::merged::merge;
-use super::problem::ConfigError;
+use super::problem::{ConfigError, Notice};
 use super::reader::Reader;
 use super::written::Written;
 use super::{
@@ -39,6 +39,19 @@ pub fn parse(
     } else {
         Err(ConfigError::Invalid { errors, warnings })
     }
+}
+
+/// What can be understood of a text, faults and all: each property that cannot has its default, and a listener that
+/// cannot is none. For what must go on with a broken file; never for serving.
+#[must_use]
+pub fn salvage(name: &str, text: &[u8]) -> (Config, Vec<Notice>) {
+    let written = Written::read(name, text);
+    let (settings, _) = merge(&written);
+    let mut reader = Reader::new(&settings);
+    reader.check_all();
+    let config = config(&mut reader);
+    let errors = written.errors.into_iter().chain(reader.errors).collect();
+    (config, errors)
 }
 
 fn config(reader: &mut Reader<'_>) -> Config {
@@ -93,6 +106,17 @@ mod tests {
 
     fn warned(text: &str) -> Vec<String> {
         good(text).warnings.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_broken_file_gives_what_can_be_understood() {
+        let (config, errors) =
+            salvage("f", b"[HTTP]\nListen = :80\n[Server\nDataDir = /x\n[SQLite]\nDir = db\n");
+        assert_eq!(config.http.listen, Some(Listen { host: String::new(), port: 80 }));
+        assert_eq!(config.sqlite.dir, Path::new("/var/lib/rstudio-pm/db"));
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        let (config, errors) = salvage("f", b"[HTTP]\nListen = x\n");
+        assert_eq!((config.http.listen.clone(), errors.len() > 0), (None, true));
     }
 
     #[test]

@@ -4,11 +4,13 @@
 
 pub mod args;
 pub mod check;
+pub mod generator;
 mod logging;
 mod report;
 mod signals;
 pub mod sockets;
 pub mod start;
+pub mod units;
 
 use std::process::ExitCode;
 

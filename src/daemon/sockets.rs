@@ -1,7 +1,7 @@
 //! The listening sockets: those systemd hands over, else bound here; once, before there are threads.
 
 use std::io::{Error, ErrorKind};
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -37,11 +37,11 @@ pub enum SocketError {
         /// Why, and the way out.
         reason: String,
     },
-    /// systemd handed over something else.
-    #[error("the inherited socket '{name}' cannot be used: {source}")]
-    Inherited {
-        /// Its `FileDescriptorName=`.
-        name: String,
+    /// The system refuses to make a socket non-blocking.
+    #[error("the {name} socket cannot be used: {source}")]
+    Mode {
+        /// Which.
+        name: &'static str,
         /// Why.
         source: Error,
     },
@@ -69,33 +69,53 @@ pub fn admin_path(config: &Config) -> PathBuf {
     config.server.sock_file_dir.join("rstudio-pm.sock")
 }
 
+/// What to do when the sockets are not those of the configuration; the service manager opened them before.
+const COMMANDS: &str = "systemctl daemon-reload && systemctl restart rstudio-pm";
+
 /// Takes what systemd hands over (`LISTEN_FDNAMES`: http, https, redirect, admin) and binds the rest.
 ///
 /// # Errors
-/// The first socket that cannot be had.
+/// The first socket that cannot be had. When systemd has handed over some, one that is missing is a warning: the
+/// others serve.
 pub fn open(config: &Config) -> Result<Sockets, SocketError> {
-    let mut inherited = Inherited::take()?;
-    let mut warnings = Vec::new();
+    let mut inherited = Inherited::take();
+    let started_by_systemd = inherited.any();
+    let mut warnings = std::mem::take(&mut inherited.warnings);
     let mut tcp = |what, mine: Vec<TcpListener>, configured: Option<&Listen>| {
         for socket in &mine {
             if let (Ok(address), false) = (socket.local_addr(), agrees(socket, configured)) {
                 warnings.push(format!(
-                    "systemd listens on {address} for {what}, the configuration says {}; run \
-                     'systemctl daemon-reload' and restart rstudio-pm",
+                    "systemd listens on {address} for {what}, the configuration says {}; run: {COMMANDS}",
                     configured.map_or_else(|| "nothing".to_owned(), shown),
                 ));
             }
         }
         match (mine.is_empty(), configured) {
-            (true, Some(listen)) => Ok(vec![bind(what, listen)?]),
+            (true, Some(listen)) => match bind(what, listen) {
+                Ok(socket) => Ok(vec![socket]),
+                Err(error) if started_by_systemd => {
+                    warnings.push(format!(
+                        "{error}\nIf that address is new in the configuration, run: {COMMANDS}"
+                    ));
+                    Ok(Vec::new())
+                }
+                Err(error) => Err(error),
+            },
             (true, None) | (false, _) => Ok(mine),
         }
     };
     let http = tcp("HTTP", inherited.http, config.http.listen.as_ref())?;
-    let https = tcp("HTTPS", inherited.https, config.https.listen.as_ref())?;
+    let mut https = tcp("HTTPS", inherited.https, config.https.listen.as_ref())?;
+    if config.https.listen.is_none() {
+        // Without a certificate there is nothing to say on it.
+        https.clear();
+    }
     let redirect = tcp("HTTPRedirect", inherited.redirect, config.http_redirect.listen.as_ref())?;
     let (admin, admin_path) = match inherited.admin.take() {
-        Some(socket) => (socket, None),
+        Some(socket) => {
+            warnings.extend(other_path(&socket, config));
+            (socket, None)
+        }
         None => {
             let path = admin_path(config);
             (bind_admin(&path)?, Some(path))
@@ -110,8 +130,22 @@ pub fn open(config: &Config) -> Result<Sockets, SocketError> {
     Ok(sockets)
 }
 
-fn set_nonblocking(name: &str, outcome: std::io::Result<()>) -> Result<(), SocketError> {
-    outcome.map_err(|source| SocketError::Inherited { name: name.to_owned(), source })
+fn set_nonblocking(name: &'static str, outcome: std::io::Result<()>) -> Result<(), SocketError> {
+    outcome.map_err(|source| SocketError::Mode { name, source })
+}
+
+/// `/var/run` is a link to `/run`: the files are compared, not the names.
+fn other_path(socket: &UnixListener, config: &Config) -> Option<String> {
+    let address = socket.local_addr().ok()?;
+    let (inherited, configured) = (address.as_pathname()?, admin_path(config));
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    (real(inherited) != real(&configured)).then(|| {
+        format!(
+            "systemd listens on {} for administrators, the configuration says {}; run: {COMMANDS}",
+            inherited.display(),
+            configured.display()
+        )
+    })
 }
 
 /// The gcfg's spelling: `:4242`, `host:port`, `[::1]:443`.
@@ -121,8 +155,14 @@ pub fn shown(listen: &Listen) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
+/// Whether a socket is that of a configured address; of a name only the port is compared, for it may have moved.
 fn agrees(socket: &TcpListener, configured: Option<&Listen>) -> bool {
-    configured.is_some_and(|listen| socket.local_addr().is_ok_and(|at| at.port() == listen.port))
+    let (Ok(at), Some(listen)) = (socket.local_addr(), configured) else { return false };
+    let host = match listen.host.parse::<IpAddr>() {
+        Ok(host) => at.ip() == host,
+        Err(_) => !listen.host.is_empty() || at.ip().is_unspecified(),
+    };
+    host && at.port() == listen.port
 }
 
 /// Binds a TCP address. An empty host is every address, IPv6 and IPv4.
@@ -226,33 +266,56 @@ struct Inherited {
     https: Vec<TcpListener>,
     redirect: Vec<TcpListener>,
     admin: Option<UnixListener>,
+    /// What was handed over and is of no use.
+    warnings: Vec<String>,
 }
 
+/// More than any configuration asks for; what is said beyond is not believed.
+const MOST: usize = 64;
+
 impl Inherited {
-    fn take() -> Result<Inherited, SocketError> {
-        // ListenFd removes the variables.
-        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-        let mut fds = ListenFd::from_env();
+    fn any(&self) -> bool {
+        self.admin.is_some() || !(self.http.is_empty() && self.https.is_empty() && self.redirect.is_empty())
+    }
+
+    /// By the protocol of sd_listen_fds(3). What does not follow it is said and left alone.
+    fn take() -> Inherited {
         let mut inherited = Inherited::default();
+        let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        let Some(count) = variable("LISTEN_FDS") else { return inherited };
+        if !count.parse::<usize>().is_ok_and(|count| count <= MOST) {
+            inherited
+                .warnings
+                .push(format!("LISTEN_FDS is '{count}', not a number up to {MOST}; it is ignored"));
+            return inherited;
+        }
+        // ListenFd removes the other two variables.
+        let names = variable("LISTEN_FDNAMES").unwrap_or_default();
         let names: Vec<&str> = names.split(':').collect();
+        let mut fds = ListenFd::from_env();
         for i in 0..fds.len() {
             let name = names.get(i).copied().unwrap_or_default();
-            let failed = |source| SocketError::Inherited { name: name.to_owned(), source };
-            match name {
-                "http" => inherited.http.extend(fds.take_tcp_listener(i).map_err(failed)?),
-                "https" => inherited.https.extend(fds.take_tcp_listener(i).map_err(failed)?),
-                "redirect" => inherited.redirect.extend(fds.take_tcp_listener(i).map_err(failed)?),
-                "admin" => inherited.admin = fds.take_unix_listener(i).map_err(failed)?,
-                _ => {
-                    let source = Error::new(
-                        ErrorKind::InvalidInput,
-                        "FileDescriptorName= must be http, https, redirect or admin",
-                    );
-                    return Err(failed(source));
-                }
+            if let Err(why) = inherited.sort(&mut fds, i, name) {
+                inherited.warnings.push(format!(
+                    "the inherited socket {i}, named '{name}', cannot be used and is left alone: {why}"
+                ));
             }
         }
-        Ok(inherited)
+        inherited
+    }
+
+    fn sort(&mut self, fds: &mut ListenFd, i: usize, name: &str) -> Result<(), Error> {
+        match name {
+            "http" => self.http.extend(fds.take_tcp_listener(i)?),
+            "https" => self.https.extend(fds.take_tcp_listener(i)?),
+            "redirect" => self.redirect.extend(fds.take_tcp_listener(i)?),
+            "admin" => self.admin = fds.take_unix_listener(i)?.or(self.admin.take()),
+            _ => {
+                let known = "FileDescriptorName= must be http, https, redirect or admin";
+                return Err(Error::new(ErrorKind::InvalidInput, known));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -272,6 +335,21 @@ mod tests {
         );
         assert!(text.starts_with(&start), "{text}");
         assert!(text.contains("ss -ltnp"), "{text}");
+    }
+
+    #[test]
+    fn an_inherited_socket_is_compared_with_the_whole_address() {
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = socket.local_addr().expect("bound").port();
+        let at = |host: &str, port| Listen { host: host.to_owned(), port };
+        assert!(agrees(&socket, Some(&at("127.0.0.1", port))));
+        assert!(agrees(&socket, Some(&at("localhost", port))));
+        for other in [at("127.0.0.1", port ^ 1), at("", port), at("::1", port)] {
+            assert!(!agrees(&socket, Some(&other)), "{other:?}");
+        }
+        assert!(!agrees(&socket, None));
+        let any = TcpListener::bind("0.0.0.0:0").expect("a free port");
+        assert!(agrees(&any, Some(&at("", any.local_addr().expect("bound").port()))));
     }
 
     #[test]

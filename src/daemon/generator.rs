@@ -1,0 +1,208 @@
+//! The systemd generator: reads the gcfg at boot and at each `daemon-reload`, and writes what [`super::units`] says.
+//!
+//! It runs before other file systems are mounted, in systemd's own start: it reads a few small files, uses no
+//! network, writes only into the directory it is given, speaks through the kernel's log, and never fails.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::units::{self, Around, Content, File};
+use crate::config::{self, Config, DEFAULT_FILE};
+
+/// Drop-ins longer than this are not looked at.
+const LONGEST_DROP_IN: u64 = 1 << 16;
+
+/// The program `rstudio-pm-generator`: systemd calls it with three directories, of which the first is used.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Some(directory) = std::env::args_os().nth(1) else {
+        eprintln!("systemd calls this program: rstudio-pm-generator DIRECTORY [EARLY LATE]");
+        return ExitCode::from(2);
+    };
+    for line in run(Path::new("/"), Path::new(&directory)) {
+        say(&line);
+    }
+    // A generator that fails breaks nobody's boot, but systemd complains of it at each reload.
+    ExitCode::SUCCESS
+}
+
+/// Reads below `root`, writes into `directory`, and returns what there is to say.
+pub fn run(root: &Path, directory: &Path) -> Vec<String> {
+    let mut said = Vec::new();
+    let config = configuration(&root.join(DEFAULT_FILE.trim_start_matches('/')), &mut said);
+    let (files, rejected) = units::files(&config, &around(root));
+    said.extend(rejected);
+    for file in &files {
+        if let Err(error) = write(directory, file) {
+            said.push(format!("{}: {error}", directory.join(&file.path).display()));
+        }
+    }
+    said
+}
+
+/// As far as it can be understood; one that names no listener has the default one.
+fn configuration(path: &Path, said: &mut Vec<String>) -> Config {
+    let name = path.display().to_string();
+    let text = config::file::read(path).unwrap_or_else(|error| {
+        said.push(format!("{name}: {error}; the defaults are used"));
+        Vec::new()
+    });
+    let (mut config, errors) = config::salvage(&name, &text);
+    said.extend(errors.iter().map(ToString::to_string));
+    if config.http.listen.is_none() && config.https.listen.is_none() {
+        config.http.listen = config::salvage(&name, b"").0.http.listen;
+    }
+    config
+}
+
+fn around(root: &Path) -> Around {
+    let wants = root.join("etc/systemd/system/multi-user.target.wants/rstudio-pm.service");
+    let mut around = Around { enabled: fs::symlink_metadata(wants).is_ok(), ..Around::default() };
+    for path in drop_ins(root).into_values() {
+        let text = fs::File::open(path).and_then(|file| {
+            let mut text = String::new();
+            io::Read::read_to_string(&mut io::Read::take(file, LONGEST_DROP_IN), &mut text).map(|_| text)
+        });
+        run_as(&text.unwrap_or_default(), &mut around);
+    }
+    around
+}
+
+/// The administrator's drop-ins by name, in the order in which they count; `/etc` replaces the same name in `/run`.
+fn drop_ins(root: &Path) -> BTreeMap<OsString, PathBuf> {
+    let mut found = BTreeMap::new();
+    for place in ["run/systemd/system", "etc/systemd/system"] {
+        let Ok(entries) = fs::read_dir(root.join(place).join("rstudio-pm.service.d")) else { continue };
+        let conf = entries
+            .flatten()
+            .filter(|entry| Path::new(&entry.file_name()).extension() == Some("conf".as_ref()));
+        found.extend(conf.map(|entry| (entry.file_name(), entry.path())));
+    }
+    found
+}
+
+/// `User=` and `Group=` of `[Service]`; empty ones take back what was said before.
+fn run_as(text: &str, around: &mut Around) {
+    let mut service = false;
+    for line in text.lines().map(str::trim) {
+        if line.starts_with('[') {
+            service = line == "[Service]";
+        }
+        let Some((key, value)) = line.split_once('=').filter(|_| service) else { continue };
+        let value = value.trim();
+        // What else a name can be (a specifier, a dynamic user) is not followed.
+        let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let value = Some(value.to_owned()).filter(|value| !value.is_empty() && value.chars().all(name));
+        match key.trim() {
+            "User" => around.user = value,
+            "Group" => around.group = value,
+            _ => {}
+        }
+    }
+}
+
+fn write(directory: &Path, file: &File) -> io::Result<()> {
+    let path = directory.join(&file.path);
+    fs::create_dir_all(path.parent().unwrap_or(directory))?;
+    match &file.content {
+        Content::Text(text) => fs::write(path, text),
+        Content::Link(target) => std::os::unix::fs::symlink(target, path),
+    }
+}
+
+/// There is no journal yet at boot. `<28>` is a warning of a daemon.
+fn say(line: &str) {
+    // One write is one record; longer ones are refused by the kernel.
+    let line: String = line.chars().filter(|c| !c.is_control()).take(700).collect();
+    let kmsg = fs::OpenOptions::new().write(true).open("/dev/kmsg");
+    let written =
+        kmsg.and_then(|mut log| log.write_all(format!("<28>rstudio-pm-generator: {line}\n").as_bytes()));
+    if written.is_err() {
+        eprintln!("{line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A root with these files; what was said; the generator's directory.
+    fn ran(files: &[(&str, &str)]) -> (tempfile::TempDir, Vec<String>, PathBuf) {
+        let root = tempfile::tempdir().expect("a directory");
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().expect("has one")).expect("made");
+            fs::write(path, text).expect("written");
+        }
+        let directory = root.path().join("run/generator");
+        let said = run(root.path(), &directory);
+        (root, said, directory)
+    }
+
+    const GCFG: &str = "etc/rstudio-pm/rstudio-pm.gcfg";
+
+    fn sockets(directory: &Path) -> String {
+        fs::read_to_string(directory.join("rstudio-pm.service.d/10-sockets.conf")).expect("written")
+    }
+
+    #[test]
+    fn without_a_file_the_defaults_are_written_and_said() {
+        let (_root, said, directory) = ran(&[]);
+        assert!(sockets(&directory).contains("Sockets=rstudio-pm-http@4242.socket\n"));
+        assert!(said.len() == 1 && said[0].contains("the defaults are used"), "{said:?}");
+    }
+
+    #[test]
+    fn a_broken_file_keeps_the_listeners_that_can_be_understood() {
+        let (_root, said, directory) =
+            ran(&[(GCFG, "[HTTP]\nListen = :80\n[Server\nx\n[SQLite]\nDir = no\n")]);
+        assert!(sockets(&directory).contains("Sockets=rstudio-pm-http@80.socket\n"));
+        assert!(!said.is_empty());
+        for broken in
+            ["[HTTP]\nListen = nonsense\n", "[HTTPS]\nListen = [[[\n", "\u{0}\u{1}", "HTTP.Listen=:80"]
+        {
+            let (_root, _, directory) = ran(&[(GCFG, broken)]);
+            assert!(sockets(&directory).contains("Sockets=rstudio-pm-http@4242.socket\n"), "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn an_enabled_service_has_its_sockets_linked() {
+        let wants = ("etc/systemd/system/multi-user.target.wants/rstudio-pm.service", "");
+        let (_root, _, directory) = ran(&[(GCFG, ""), wants]);
+        let link = fs::read_link(directory.join("sockets.target.wants/rstudio-pm-http@4242.socket"));
+        assert_eq!(link.expect("linked"), Path::new("/usr/lib/systemd/system/rstudio-pm-http@.socket"));
+    }
+
+    #[test]
+    fn the_last_drop_in_by_name_says_whom_the_service_runs_as() {
+        let (root, said, _) = ran(&[
+            (GCFG, ""),
+            ("run/systemd/system/rstudio-pm.service.d/user.conf", "[Service]\nUser=masked\n"),
+            (
+                "etc/systemd/system/rstudio-pm.service.d/user.conf",
+                "[Unit]\nUser=no\n[Service]\n User = deploy\nGroup=a\n",
+            ),
+            ("etc/systemd/system/rstudio-pm.service.d/z.conf", "[Service]\nGroup=staff\n"),
+            ("etc/systemd/system/rstudio-pm.service.d/z.conf.old", "[Service]\nUser=old\n"),
+        ]);
+        assert_eq!(said, Vec::<String>::new());
+        let around = around(root.path());
+        assert_eq!((around.user.as_deref(), around.group.as_deref()), (Some("deploy"), Some("staff")));
+        let mut none = Around::default();
+        run_as("[Service]\nUser=%i\nGroup=a b\n", &mut none);
+        assert_eq!((none.user, none.group), (None, None));
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_is_said_and_nothing_fails() {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::write(root.path().join("taken"), "").expect("written");
+        let said = run(root.path(), &root.path().join("taken"));
+        assert!(said.iter().any(|line| line.contains("taken/rstudio-pm.service.d")), "{said:?}");
+    }
+}

@@ -1,0 +1,426 @@
+//! Which unit files a configuration asks for. Pure: a configuration in, names and contents out.
+//!
+//! The socket units are instances of templates, named by their address: a unit whose address changed under its name
+//! would lose its descriptor at the next `daemon-reload`, a unit of another name does not. See systemd.socket(5),
+//! systemd.generator(7).
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, Listen, LogDestination, Place, StorageClass};
+
+/// The unit all this is about.
+const SERVICE: &str = "rstudio-pm.service";
+/// Where the templates are.
+const TEMPLATES: &str = "/usr/lib/systemd/system";
+/// Whom the shipped unit runs as.
+const USER: &str = "rstudio-pm";
+/// First line of what this writes.
+const ORIGIN: &str =
+    "# Made from rstudio-pm.gcfg by a systemd generator: change that file, then daemon-reload and restart.\n";
+/// systemd takes no longer unit names.
+const LONGEST_NAME: usize = 255;
+
+/// One file of the generator's directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Relative to the directory.
+    pub path: String,
+    /// What it is.
+    pub content: Content,
+}
+
+/// A text or a symbolic link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A drop-in.
+    Text(String),
+    /// A link to that path.
+    Link(String),
+}
+
+/// What is known besides the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
+    /// The service starts at boot; its sockets then do too. Else the service alone asks for them.
+    pub enabled: bool,
+    /// `User=` of the administrator's drop-ins.
+    pub user: Option<String>,
+    /// `Group=` of the administrator's drop-ins.
+    pub group: Option<String>,
+}
+
+/// A socket that cannot be systemd's: why, and what becomes of it.
+pub type Rejected = String;
+
+/// The files for a configuration, and the sockets that are not among them.
+#[must_use]
+pub fn files(config: &Config, around: &Around) -> (Vec<File>, Vec<Rejected>) {
+    let (units, rejected) = sockets(config);
+    let mut files = vec![
+        text(format!("{SERVICE}.d/10-sockets.conf"), service_sockets(&units)),
+        text(format!("{SERVICE}.d/20-paths.conf"), service_paths(config, around)),
+    ];
+    for unit in &units {
+        if around.enabled {
+            let path = format!("sockets.target.wants/{}", unit.name());
+            let target = format!("{TEMPLATES}/rstudio-pm-{}@.socket", unit.kind);
+            files.push(File { path, content: Content::Link(target) });
+        }
+        if unit.kind == "admin" && (around.user.is_some() || around.group.is_some()) {
+            let mut drop_in =
+                String::from("# The service runs as another user: its socket follows.\n[Socket]\n");
+            for (key, value) in [("User", &around.user), ("Group", &around.group)] {
+                if let Some(value) = value {
+                    let _ = writeln!(drop_in, "Socket{key}={value}");
+                }
+            }
+            files.push(text(format!("{}.d/50-run-as.conf", unit.name()), drop_in));
+        }
+    }
+    (files, rejected)
+}
+
+fn text(path: String, content: String) -> File {
+    File { path, content: Content::Text(content) }
+}
+
+/// An instance of a template.
+struct Unit {
+    /// http, https, redirect, admin: also its `FileDescriptorName=`.
+    kind: &'static str,
+    /// Escaped.
+    instance: String,
+}
+
+impl Unit {
+    fn name(&self) -> String {
+        format!("rstudio-pm-{}@{}.socket", self.kind, self.instance)
+    }
+}
+
+fn sockets(config: &Config) -> (Vec<Unit>, Vec<Rejected>) {
+    let (mut units, mut rejected) = (Vec::new(), Vec::new());
+    for (kind, property, listen) in [
+        ("http", "HTTP.Listen", &config.http.listen),
+        ("https", "HTTPS.Listen", &config.https.listen),
+        ("redirect", "HTTPRedirect.Listen", &config.http_redirect.listen),
+    ] {
+        match listen.as_ref().map(address) {
+            Some(Ok(address)) => units.push(Unit { kind, instance: escape(&address) }),
+            Some(Err(why)) => rejected.push(format!("{property}: {why}")),
+            None => {}
+        }
+    }
+    let path = run(&config.server.sock_file_dir).join("rstudio-pm.sock");
+    match path.to_str().map(escape_path) {
+        // A socket's path is at most 107 bytes, whatever the unit is called.
+        Some(instance) if instance.len() + "rstudio-pm-admin@.socket".len() <= LONGEST_NAME => {
+            units.push(Unit { kind: "admin", instance });
+        }
+        Some(_) | None => rejected.push(format!(
+            "Server.SockFileDir: '{}' cannot be the name of a unit; the server opens its socket itself",
+            path.display()
+        )),
+    }
+    (units, rejected)
+}
+
+/// `ListenStream=` of an address: `80`, `10.0.0.1:443`, `[::1]:8443`.
+fn address(listen: &Listen) -> Result<String, String> {
+    let itself = "the server opens the port itself, which fails below 1024";
+    if listen.port == 0 {
+        return Err(format!("port 0 is chosen by the system; {itself}"));
+    }
+    if listen.host.is_empty() {
+        return Ok(listen.port.to_string());
+    }
+    match listen.host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(host)) => Ok(format!("{host}:{}", listen.port)),
+        Ok(IpAddr::V6(host)) => Ok(format!("[{host}]:{}", listen.port)),
+        Err(_) => Err(format!(
+            "systemd listens on addresses, and '{}' is a name; {itself}; write the IP address instead",
+            listen.host
+        )),
+    }
+}
+
+/// The systemd spelling of text in a unit name: letters, digits, `:_.` stay, `/` is `-`, the rest `\xNN`.
+fn escape(text: &str) -> String {
+    let mut out = String::new();
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'/' => out.push('-'),
+            b'.' if at == 0 => out.push_str("\\x2e"),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b':' | b'_' | b'.' => out.push(char::from(byte)),
+            _ => {
+                let _ = write!(out, "\\x{byte:02x}");
+            }
+        }
+    }
+    out
+}
+
+/// The same of an absolute path, whose first `/` the template adds.
+fn escape_path(path: &str) -> String {
+    escape(path.trim_start_matches('/'))
+}
+
+/// `Sockets=` brings `Wants=` and `After=`, and no more: a port that is taken must not keep the others from serving.
+fn service_sockets(units: &[Unit]) -> String {
+    let mut out = format!("{ORIGIN}[Service]\n");
+    for unit in units {
+        // This list is unquoted once more than others: each backslash twice.
+        let _ = writeln!(out, "Sockets={}", unit.name().replace('\\', "\\\\"));
+    }
+    out
+}
+
+/// What of the file system the sandbox opens, and which mounts come first.
+fn service_paths(config: &Config, around: &Around) -> String {
+    let mut paths = Paths::default();
+    let server = &config.server;
+    paths.write(&server.data_dir);
+    paths.write(&config.sqlite.dir);
+    for class in StorageClass::ALL {
+        match config.storage.place(class) {
+            Place::File(place) => paths.write(&place.location),
+            Place::S3(_) => {}
+        }
+    }
+    paths.write(&server.temp_dir);
+    paths.write(&run(&server.sock_file_dir));
+    let system = config.logging.system_log.iter().filter_map(|to| match to {
+        LogDestination::File(path) => Some(path),
+        LogDestination::Stdout | LogDestination::Stderr => None,
+    });
+    let logs: Vec<&PathBuf> = system.chain([&server.access_log]).chain(&server.service_log).collect();
+    for log in &logs {
+        // The directory, for a rotation puts another file in its place. Owner and mode still decide in there.
+        paths.write(log.parent().filter(|parent| *parent != Path::new("/")).unwrap_or(log));
+    }
+    for file in config.https.certificate.iter().chain(&config.https.key) {
+        paths.read(file);
+    }
+    if let Some(mirror) = config.cran.url.strip_prefix("file://") {
+        paths.read(Path::new(percent_encoding::percent_decode_str(mirror).decode_utf8_lossy().as_ref()));
+    }
+    let user = around.user.as_deref().unwrap_or(USER);
+    let group = around.group.as_deref().unwrap_or(USER);
+    let mut out = paths.text();
+    for log in logs.iter().filter_map(|log| root_makes(log)) {
+        let _ = writeln!(
+            out,
+            "ExecStartPre=+/bin/sh -c '[ -e {log} ] || install -o {user} -g {group} -m 0600 /dev/null {log}'"
+        );
+    }
+    out
+}
+
+/// A log directly in `/var/log`, where the service's user may not make files.
+///
+/// SECURITY: root makes a file for the service's user, who may edit the gcfg: anywhere else that would be a way to
+/// become root. The name goes through a shell and a unit file.
+fn root_makes(log: &Path) -> Option<&str> {
+    let name = log.strip_prefix("/var/log").ok()?.to_str()?.strip_suffix(".log")?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if name.chars().all(plain) { log.to_str() } else { None }
+}
+
+/// `/var/run` is `/run` on every system with systemd, and `systemd-analyze verify` wants the latter.
+fn run(path: &Path) -> PathBuf {
+    path.strip_prefix("/var/run").map_or_else(|_| path.to_owned(), |rest| Path::new("/run").join(rest))
+}
+
+#[derive(Default)]
+struct Paths {
+    write: Vec<PathBuf>,
+    read: Vec<PathBuf>,
+}
+
+impl Paths {
+    fn write(&mut self, path: &Path) {
+        // What lies below a path that is open is open; the unit has its own /tmp; all of / would be no sandbox.
+        let private = ["/", "/tmp", "/var/tmp"].iter().any(|whole| path == Path::new(whole));
+        if !private && expressible(path) && !self.write.iter().any(|open| path.starts_with(open)) {
+            self.write.push(path.to_owned());
+        }
+    }
+
+    fn read(&mut self, path: &Path) {
+        if expressible(path) {
+            self.read.push(path.to_owned());
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut out = format!("{ORIGIN}[Unit]\n");
+        for path in self.write.iter().chain(&self.read) {
+            let _ = writeln!(out, "RequiresMountsFor={}", quoted("", path));
+        }
+        out.push_str("[Service]\n");
+        for (paths, open, bind) in
+            [(&self.write, "ReadWritePaths", "BindPaths"), (&self.read, "ReadOnlyPaths", "BindReadOnlyPaths")]
+        {
+            for path in paths {
+                // The unit's /home is empty and its /tmp its own: what is configured in there is put into them.
+                let hidden = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
+                let key = if hidden.iter().any(|root| path.starts_with(root)) { bind } else { open };
+                // The dash: a path that is not there yet keeps nothing from starting.
+                let _ = writeln!(out, "{key}={}", quoted("-", path));
+            }
+        }
+        out
+    }
+}
+
+/// Unit files cannot hold control characters, and systemd takes paths in UTF-8 only.
+fn expressible(path: &Path) -> bool {
+    path.to_str().is_some_and(|path| !path.chars().any(char::is_control))
+}
+
+/// One word of a unit file: `%` doubled, `\` and `"` escaped, the whole in quotes.
+fn quoted(prefix: &str, path: &Path) -> String {
+    let path = path.to_string_lossy();
+    format!("\"{prefix}{}\"", path.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    fn made(gcfg: &str, around: &Around) -> (Vec<File>, Vec<Rejected>) {
+        files(&parse("f", gcfg.as_bytes(), []).expect("valid").config, around)
+    }
+
+    fn content(files: &[File], path: &str) -> String {
+        let file = files.iter().find(|file| file.path == path).unwrap_or_else(|| panic!("{path}: {files:?}"));
+        match &file.content {
+            Content::Text(text) => text.clone(),
+            Content::Link(target) => target.clone(),
+        }
+    }
+
+    fn sockets_of(gcfg: &str) -> Vec<String> {
+        let text = content(&made(gcfg, &Around::default()).0, "rstudio-pm.service.d/10-sockets.conf");
+        text.lines().filter_map(|line| line.strip_prefix("Sockets=")).map(str::to_owned).collect()
+    }
+
+    fn paths_of(gcfg: &str) -> String {
+        content(&made(gcfg, &Around::default()).0, "rstudio-pm.service.d/20-paths.conf")
+    }
+
+    const ADMIN: &str = r"rstudio-pm-admin@run-rstudio\\x2dpm-rstudio\\x2dpm.sock.socket";
+    const TLS: &str = "Certificate = /etc/ssl/c.pem\nKey = /etc/ssl/k.pem\n";
+
+    #[test]
+    fn an_empty_configuration_listens_on_4242_and_for_administrators() {
+        assert_eq!(sockets_of(""), ["rstudio-pm-http@4242.socket", ADMIN]);
+    }
+
+    #[test]
+    fn every_listener_and_every_form_of_address_has_its_unit() {
+        let gcfg = format!(
+            "[HTTP]\nListen = 10.0.0.1:80\n[HTTPS]\nListen = [::1]:8443\n{TLS}[HTTPRedirect]\nListen = :81\n"
+        );
+        assert_eq!(
+            sockets_of(&gcfg),
+            [
+                "rstudio-pm-http@10.0.0.1:80.socket",
+                r"rstudio-pm-https@\\x5b::1\\x5d:8443.socket",
+                "rstudio-pm-redirect@81.socket",
+                ADMIN
+            ]
+        );
+    }
+
+    #[test]
+    fn a_host_name_is_left_to_the_server_and_said() {
+        let (files, rejected) = made("[HTTP]\nListen = localhost:4242\n", &Around::default());
+        assert_eq!(rejected.len(), 1);
+        assert!(rejected[0].starts_with("HTTP.Listen: systemd listens on addresses"), "{rejected:?}");
+        assert!(!content(&files, "rstudio-pm.service.d/10-sockets.conf").contains("-http@"));
+    }
+
+    #[test]
+    fn links_are_made_only_for_a_service_that_is_enabled() {
+        let link = r"sockets.target.wants/rstudio-pm-admin@srv-a\x20b-rstudio\x2dpm.sock.socket";
+        let gcfg = "[Server]\nSockFileDir = /srv/a b\n";
+        let (files, _) = made(gcfg, &Around { enabled: true, ..Around::default() });
+        assert_eq!(content(&files, link), "/usr/lib/systemd/system/rstudio-pm-admin@.socket");
+        let links = |files: &[File]| files.iter().filter(|f| matches!(f.content, Content::Link(_))).count();
+        assert_eq!(links(&files), 2);
+        assert_eq!(links(&made(gcfg, &Around::default()).0), 0);
+    }
+
+    #[test]
+    fn the_admin_socket_follows_the_user_of_the_service() {
+        let around =
+            Around { user: Some("deploy".to_owned()), group: Some("staff".to_owned()), enabled: false };
+        let (files, _) = made("[Server]\nServiceLog = /var/log/rstudio-pm.service.log\n", &around);
+        let path = r"rstudio-pm-admin@run-rstudio\x2dpm-rstudio\x2dpm.sock.socket.d/50-run-as.conf";
+        assert!(content(&files, path).ends_with("[Socket]\nSocketUser=deploy\nSocketGroup=staff\n"));
+        let paths = content(&files, "rstudio-pm.service.d/20-paths.conf");
+        assert!(
+            paths.contains("install -o deploy -g staff -m 0600 /dev/null /var/log/rstudio-pm.service.log")
+        );
+    }
+
+    #[test]
+    fn every_path_of_the_documents_examples_is_opened() {
+        let text = paths_of(
+            "[Server]\nDataDir = /mnt/rstudio-pm\nServiceLog = /var/log/rstudio-pm.service.log\n\
+             [SQLite]\nDir = /var/lib/rstudio-pm/db\n\
+             [FileStorage \"cache\"]\nLocation = /mnt/rstudio-pm-cache\n\
+             [FileStorage \"packages\"]\nLocation = /mnt/rstudio-pm-packages\n\
+             [CRAN]\nURL = file:///srv/my%20mirror\n",
+        );
+        for line in [
+            "ReadWritePaths=\"-/mnt/rstudio-pm\"",
+            "ReadWritePaths=\"-/var/lib/rstudio-pm/db\"",
+            "ReadWritePaths=\"-/mnt/rstudio-pm-cache\"",
+            "ReadWritePaths=\"-/mnt/rstudio-pm-packages\"",
+            "ReadWritePaths=\"-/var/log\"",
+            "ReadWritePaths=\"-/run/rstudio-pm\"",
+            "RequiresMountsFor=\"/mnt/rstudio-pm\"",
+            "ReadOnlyPaths=\"-/srv/my mirror\"",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+        }
+        assert!(!text.contains("/mnt/rstudio-pm/"), "below an open path: {text}");
+    }
+
+    #[test]
+    fn what_the_sandbox_hides_is_bound_into_it() {
+        let text =
+            paths_of("[CRAN]\nURL = file:///home/m/cran\n[FileStorage \"cache\"]\nLocation = /tmp/cache\n");
+        assert!(text.contains("BindReadOnlyPaths=\"-/home/m/cran\""), "{text}");
+        assert!(text.contains("BindPaths=\"-/tmp/cache\""), "{text}");
+        assert!(!text.contains("\"-/tmp\""), "the unit has its own /tmp: {text}");
+    }
+
+    #[test]
+    fn a_path_cannot_leave_its_word_and_all_of_the_disk_is_never_opened() {
+        let text = paths_of("[Server]\nDataDir = \"/a\\\" 100% \\\\b\"\nAccessLog = /access.log\n");
+        assert!(text.contains(r#"ReadWritePaths="-/a\" 100%% \\b""#), "{text}");
+        assert!(!text.contains("\"-/\""), "{text}");
+        assert!(text.contains("\"-/access.log\""), "{text}");
+    }
+
+    #[test]
+    fn root_makes_logs_of_a_plain_name_in_var_log_and_nothing_else() {
+        for (log, made) in [
+            ("/var/log/rstudio-pm.log", true),
+            ("/var/log/x/rstudio-pm.log", false),
+            ("/var/log/a b.log", false),
+            ("/var/log/x;reboot.log", false),
+            ("/etc/profile.d/x.log", false),
+            ("/var/log/wtmp", false),
+        ] {
+            let text = paths_of(&format!("[Server]\nAccessLog = \"{log}\"\n"));
+            assert_eq!(text.contains("ExecStartPre="), made, "{log}: {text}");
+        }
+    }
+}

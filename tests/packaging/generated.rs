@@ -1,0 +1,209 @@
+//! What is installed besides programs is made from them: manual pages, the defaults, the levels of the schema.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use clap::{Command, CommandFactory};
+use clap_mangen::Man;
+use rstudio_pm::config::rows::SECTIONS;
+use rstudio_pm::config::table::{Effect, Property, Section, SubName};
+use rstudio_pm::{cli, config, daemon, db};
+
+/// Compares a file of the checkout with what it shall be; with UPDATE_DOCS=1 it writes instead.
+fn holds(path: &str, expected: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&file, expected).unwrap();
+    }
+    let found = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(found == expected, "{path} is not what the program says; write it again with `make docs`");
+}
+
+/// Text of a manual page: no control lines, no escapes, no typographic dashes.
+fn roff(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    let lines = text.lines().map(|line| match line.chars().next() {
+        Some('.' | '\'') => format!("\\&{line}"),
+        _ => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// `words` between backquotes in bold.
+fn marked(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    parts.map(|(i, part)| if i % 2 == 1 { format!("\\fB{}\\fR", roff(part)) } else { roff(part) }).collect()
+}
+
+fn title(name: &str, section: &str, what: &str) -> String {
+    format!(".TH {name} {section} \"\" \"rstudio\\-pm\"\n.SH NAME\n{} \\- {}\n", roff(name), roff(what))
+}
+
+const FILES: &str = ".SH FILES\n\
+    .TP\n\\fI/etc/rstudio\\-pm/rstudio\\-pm.gcfg\\fR\nThe configuration, see\n.BR rstudio\\-pm.gcfg (5).\n\
+    .TP\n\\fI/var/lib/rstudio\\-pm\\fR\nPackages and metadata.\n\
+    .TP\n\\fI/var/log/rstudio/rstudio\\-pm\\fR\nServer log and access log.\n\
+    .TP\n\\fI/run/rstudio\\-pm/rstudio\\-pm.sock\\fR\nThe socket\n.BR rspm (1)\ntalks to.\n";
+
+/// One part of what clap_mangen makes.
+fn part(render: fn(&Man, &mut dyn std::io::Write) -> std::io::Result<()>, command: &Command) -> String {
+    let mut out = Vec::new();
+    render(&Man::new(command.clone()), &mut out).unwrap();
+    // Its preamble defines an apostrophe, in each part.
+    let text = String::from_utf8(out).unwrap();
+    text.lines()
+        .filter(|l| !l.starts_with(".ie ") && !l.starts_with(".el "))
+        .map(|l| format!("{}\n", l.replace("\\*(Aq", "\\(aq")))
+        .collect()
+}
+
+fn leaves(command: &Command, path: &str, out: &mut Vec<(String, Command)>) {
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
+        let path = format!("{path} {}", sub.get_name());
+        if sub.has_subcommands() && sub.get_name() != "list" {
+            leaves(sub, &path, out);
+        } else {
+            out.push((path.clone(), sub.clone()));
+            leaves(sub, &path, out);
+        }
+    }
+}
+
+#[test]
+fn man_page_of_rspm() {
+    let mut root = cli::args::Cli::command();
+    root.build();
+    let mut page = title("rspm", "1", "manage a running package server");
+    page.push_str(".SH SYNOPSIS\n\\fBrspm\\fR [\\fIOPTIONS\\fR] \\fICOMMAND\\fR\n");
+    page.push_str(".SH DESCRIPTION\nTalks to the server of this machine over its socket, as root or as a member of the server's group.\n");
+    page.push_str(&part(|man, out| man.render_options_section(out), &root));
+    page.push_str(".SH COMMANDS\n");
+    let mut commands = Vec::new();
+    leaves(&root, "rspm", &mut commands);
+    assert!(commands.len() > 15, "{}", commands.len());
+    for (path, command) in &commands {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        let _ = write!(page, ".SS {}\n{}.\n", roff(path), roff(&about));
+        let own = command.clone().mut_args(|arg| if arg.is_global_set() { arg.hide(true) } else { arg });
+        if own.get_arguments().any(|arg| !arg.is_hide_set() && arg.get_id() != "help") {
+            page.push_str(
+                &part(|man, out| man.render_options_section(out), &own).replace(".SH OPTIONS\n", ""),
+            );
+        }
+    }
+    page.push_str(
+        ".SH EXIT STATUS\n.TP\n0\ndone\n.TP\n1\nrefused or failed; standard error says why and what to do\n\
+         .TP\n2\nwrong usage\n.TP\n3\nno server to talk to\n",
+    );
+    page.push_str(FILES);
+    page.push_str(".SH SEE ALSO\n.BR rstudio\\-pm (8),\n.BR rstudio\\-pm.gcfg (5)\n");
+    holds("docs/man/rspm.1", &page);
+}
+
+#[test]
+fn man_page_of_the_server() {
+    let command = daemon::args::Args::command();
+    let mut page = title("rstudio-pm", "8", "package server for R, Bioconductor and Python");
+    page.push_str(&part(|man, out| man.render_synopsis_section(out), &command));
+    page.push_str(
+        ".SH DESCRIPTION\nServes package repositories over HTTP. systemd starts it and opens its sockets; \
+         which ones, the configuration says: after a change of an address or a path there,\n.PP\n.RS\n\
+         systemctl daemon\\-reload && systemctl restart rstudio\\-pm\n.RE\n",
+    );
+    page.push_str(&part(|man, out| man.render_options_section(out), &command));
+    page.push_str(
+        ".SH EXIT STATUS\n.TP\n0\nstopped as asked\n.TP\n1\ncannot start, or a check failed\n.TP\n2\nwrong usage\n\
+         .SH SIGNALS\n.TP\nTERM, INT\nfinish the requests under way, then end\n\
+         .TP\nUSR1\nopen the log files anew, after a rotation\n",
+    );
+    page.push_str(FILES);
+    page.push_str(".SH SEE ALSO\n.BR rspm (1),\n.BR rstudio\\-pm.gcfg (5),\n.BR systemctl (1)\n");
+    holds("docs/man/rstudio-pm.8", &page);
+}
+
+fn section(page: &mut String, section: &Section) {
+    let sub = match section.sub {
+        SubName::Never => "",
+        SubName::Class => " \"class\"",
+        SubName::ClassOrNone => " [\"class\"]",
+        SubName::Free => " \"name\"",
+    };
+    let _ = write!(page, ".SS [{}{}]\n{}\n", section.name, roff(sub), marked(section.sentence));
+    section.properties.iter().for_each(|property| row(page, property));
+}
+
+fn row(page: &mut String, property: &Property) {
+    let default = match property.default {
+        "" => "none".to_owned(),
+        text => text.replace('{', "<").replace('}', ">"),
+    };
+    let _ = write!(
+        page,
+        ".TP\n\\fB{}\\fR\n{} Default: {}.",
+        property.name,
+        marked(property.sentence),
+        roff(&default)
+    );
+    if property.reloadable {
+        page.push_str(" A reload applies it.");
+    }
+    if property.multi {
+        page.push_str(" May be repeated.");
+    }
+    page.push_str(match property.effect {
+        Effect::Since(_) => "\n",
+        Effect::NotYet => " It has no effect yet.\n",
+        Effect::Obsolete => " It has no effect.\n",
+    });
+}
+
+#[test]
+fn man_page_of_the_configuration() {
+    let mut page = title("rstudio-pm.gcfg", "5", "configuration of the package server");
+    page.push_str(
+        ".SH DESCRIPTION\nSections in brackets, in them lines \\fIName\\fR = \\fIvalue\\fR. Names have no case. \
+         A comment runs from ; or # to the end of its line. Values with ; or # or blanks at their ends stand in \
+         double quotes. The last value of a property counts, but for those that may be repeated.\n.PP\n\
+         .B rspm check\\-config\nsays what is wrong.\n.PP\n\
+         Addresses to listen on are :4242, 10.0.0.1:443 or [::1]:8443. Durations are 500ms, 1m15s or 30d; sizes \
+         are 32KB or 2MB; schedules are five fields as in\n.BR crontab (5),\nin UTC.\n.SH SECTIONS\n",
+    );
+    SECTIONS.iter().for_each(|each| section(&mut page, each));
+    page.push_str(
+        ".SH ENVIRONMENT\n.TP\nPACKAGEMANAGER_\\fISECTION\\fR_\\fIPROPERTY\\fR\nwins over the file. systemd opens \
+         the sockets before, and knows the file alone: set addresses there.\n",
+    );
+    page.push_str(FILES);
+    page.push_str(".SH SEE ALSO\n.BR rstudio\\-pm (8),\n.BR rspm (1)\n");
+    holds("docs/man/rstudio-pm.gcfg.5", &page);
+}
+
+#[test]
+fn the_defaults_file() {
+    holds("etc/rstudio-pm.gcfg.defaults", &config::defaults::text());
+}
+
+#[test]
+fn the_shipped_configuration_is_the_defaults() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("etc/rstudio-pm.gcfg");
+    let text = std::fs::read(path).unwrap();
+    let shipped = config::parse("rstudio-pm.gcfg", &text, []).unwrap();
+    let defaults = config::parse("rstudio-pm.gcfg", b"", []).unwrap();
+    assert_eq!(shipped.warnings, []);
+    assert_eq!(format!("{:?}", shipped.config), format!("{:?}", defaults.config));
+}
+
+/// The package scripts refuse a downgrade by these two numbers, before anything is touched.
+#[test]
+fn the_levels_of_the_schema() {
+    let all = db::migrate::MIGRATIONS;
+    let known = all.last().map_or(0, |m| m.number);
+    let needed = all.iter().filter(|m| !m.expand_only).map(|m| m.number).max().unwrap_or(0);
+    holds(
+        "etc/schema",
+        &format!(
+            "# Levels of the database schema: the newest this version knows, and the least that a program must know \
+             to use it.\nknown={known}\nneeded={needed}\n"
+        ),
+    );
+}

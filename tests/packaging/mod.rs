@@ -1,0 +1,5 @@
+//! What is installed: units, manual pages, packages.
+
+mod generated;
+mod sockets;
+mod units;

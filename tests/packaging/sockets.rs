@@ -1,0 +1,37 @@
+//! Sockets that are said to be handed over and are none: a line in the log, and a server that answers.
+
+use crate::support::server::Builder;
+
+fn started_with(variables: &[(&str, &str)]) -> String {
+    let mut builder = Builder::default();
+    for (name, value) in variables {
+        builder = builder.env(name, value);
+    }
+    let server = builder.start();
+    assert_eq!(server.get("/__ping__").status, 200);
+    server.log_lines().join("\n")
+}
+
+#[test]
+fn listen_fds_that_is_no_number_is_said_and_ignored() {
+    for garbage in ["banana", "-1", "99999999999999", ""] {
+        let log = started_with(&[("LISTEN_FDS", garbage)]);
+        assert!(log.contains(&format!("LISTEN_FDS is '{garbage}', not a number")), "{log}");
+    }
+}
+
+#[test]
+fn descriptors_that_are_not_there_and_names_nobody_knows_are_said() {
+    let log = started_with(&[("LISTEN_FDS", "2"), ("LISTEN_FDNAMES", "http:gopher")]);
+    assert!(log.contains("the inherited socket 0, named 'http', cannot be used"), "{log}");
+    assert!(
+        log.contains("named 'gopher'") && log.contains("must be http, https, redirect or admin"),
+        "{log}"
+    );
+}
+
+#[test]
+fn sockets_of_another_process_are_not_taken() {
+    let log = started_with(&[("LISTEN_FDS", "1"), ("LISTEN_PID", "1"), ("LISTEN_FDNAMES", "http")]);
+    assert!(!log.contains("inherited"), "{log}");
+}

@@ -1,8 +1,8 @@
 //! Releases that are not alive in a tree, and those that no tree ever showed.
 
-use super::{Conn, DbError};
+use super::{Conn, DbError, Row, Value};
 use crate::model::digest::Md5;
-use crate::model::ids::{PackageId, ReleaseId, Seq, SourceId, TreeId};
+use crate::model::ids::{PackageId, ReleaseId, SourceId};
 use crate::model::time::Timestamp;
 
 /// A release that was listed or archived once.
@@ -28,22 +28,24 @@ pub struct Dormant {
     pub variant: i64,
 }
 
-/// Calls `each` for every release of a source that no open life of the tree shows: upstream withdrew it, and may
-/// bring it back.
-pub fn dormant(
-    c: &mut dyn Conn,
-    origin: SourceId,
-    tree: TreeId,
-    each: &mut dyn FnMut(Dormant) -> Result<(), DbError>,
-) -> Result<(), DbError> {
+/// Every release of a source, by number.
+///
+/// What is missing among others is found by the caller, in memory: as an anti-join the question ran for minutes on
+/// PostgreSQL right after a large import, when the planner has no statistics of the new rows yet.
+pub fn all(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<ReleaseId>, DbError> {
+    const ALL: &str = "SELECT id FROM release WHERE origin_id = $1 ORDER BY id";
+    c.query(ALL, &[origin.into()])?.iter().map(|row| Ok(ReleaseId(row.int(0)?))).collect()
+}
+
+/// What is known of releases that upstream withdrew and may bring back. Give at most 2,000 at a time.
+pub fn dormant(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Dormant>, DbError> {
     const DORMANT: &str = "SELECT r.id, r.package_id, p.name, r.version, r.revision, r.published_at, f.size, f.md5, \
         coalesce((SELECT min(c.variant) FROM record c WHERE c.release_id = r.id), 0) \
         FROM release r JOIN package p ON p.id = r.package_id \
-        JOIN file f ON f.release_id = r.id AND f.role = 'source' AND f.platform = '' \
-        WHERE r.origin_id = $1 AND NOT EXISTS \
-        (SELECT 1 FROM life l WHERE l.release_id = r.id AND l.tree_id = $2 AND l.to_seq = $3)";
-    c.each(DORMANT, &[origin.into(), tree.into(), Seq::OPEN.into()], &mut |mut row| {
-        each(Dormant {
+        JOIN file f ON f.release_id = r.id AND f.role = 'source' AND f.platform = '' WHERE r.id = $1";
+    let params: Vec<Vec<Value>> = releases.iter().map(|release| vec![(*release).into()]).collect();
+    let decode = |mut row: Row| {
+        Ok(Dormant {
             release: ReleaseId(row.int(0)?),
             package: PackageId(row.int(1)?),
             name: row.text(2)?,
@@ -54,7 +56,8 @@ pub fn dormant(
             md5: row.opt_parsed(7, "a digest")?,
             variant: row.int(8)?,
         })
-    })
+    };
+    c.query_many(DORMANT, &params)?.into_iter().flatten().map(decode).collect()
 }
 
 /// Removes up to `limit` releases of a source that never had a life: an import that was abandoned left them, and

@@ -1,6 +1,6 @@
 //! What the database knows of a source: every release that was ever listed or archived, and its open lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::db::life::Current;
 use crate::db::release::Dormant;
@@ -9,6 +9,9 @@ use crate::model::change::{LifeKey, LifeState};
 use crate::model::digest::Md5;
 use crate::model::ids::{FileId, PackageId, ReleaseId, SourceId};
 use crate::model::time::Timestamp;
+
+/// Releases asked for at once.
+const CHUNK: usize = 2_000;
 
 /// Everything known of a source in one tree.
 #[derive(Clone, Debug, Default)]
@@ -106,14 +109,17 @@ impl Known {
     pub fn load(c: &mut dyn Conn, source: SourceId, of: &tree::Tree) -> Result<Known, DbError> {
         let mut known = Known::default();
         let Some(head) = of.head else { return Ok(known) };
+        let mut alive = HashSet::new();
         life::current(c, of.id, head, &mut |row| {
+            alive.insert(row.key.release);
             known.alive(row);
             Ok(())
         })?;
-        release::dormant(c, source, of.id, &mut |row| {
-            known.dormant(row);
-            Ok(())
-        })?;
+        let mut withdrawn = release::all(c, source)?;
+        withdrawn.retain(|release| !alive.contains(release));
+        for releases in withdrawn.chunks(CHUNK) {
+            release::dormant(c, releases)?.into_iter().for_each(|row| known.dormant(row));
+        }
         Ok(known)
     }
 

@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(config.sqlite.dir, Path::new("/var/lib/rstudio-pm/db"));
         assert_eq!(errors.len(), 2, "{errors:?}");
         let (config, errors) = salvage("f", b"[HTTP]\nListen = x\n");
-        assert_eq!((config.http.listen.clone(), errors.len() > 0), (None, true));
+        assert_eq!((config.http.listen.clone(), errors.is_empty()), (None, false));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::dcf::{self, DcfError};
 use super::dependency::{self, Dependency, Kind};
+use super::packages::SOURCE_FIELDS;
 use super::{encoding, version};
 use crate::model::digest::{Md5, Sha256};
 
@@ -111,23 +112,6 @@ impl Description {
     }
 }
 
-/// The fields of a source index before `MD5sum`, in R's order.
-const INDEX_FIELDS: [&str; 13] = [
-    "Package",
-    "Version",
-    "Priority",
-    "Depends",
-    "Imports",
-    "LinkingTo",
-    "Suggests",
-    "Enhances",
-    "License",
-    "License_is_FOSS",
-    "License_restricts_use",
-    "OS_type",
-    "Archs",
-];
-
 /// The record of `PACKAGES` for a source package: the fields and the folding of `tools::write_PACKAGES`, then
 /// `SystemRequirements`, `SHA256` and `Filesize` (bytes). No empty line at the end, LF after every field.
 ///
@@ -145,7 +129,8 @@ pub fn index_stanza(
     let mut write = |tag: &str, value: &str| {
         dcf::write_field(&mut out, tag, value).expect("a Vec takes every write");
     };
-    for tag in INDEX_FIELDS {
+    // `MD5sum` and `NeedsCompilation`, the last two, are not DESCRIPTION's to tell.
+    for &tag in &SOURCE_FIELDS[..SOURCE_FIELDS.len() - 2] {
         match (tag, description.filled(tag)) {
             ("License", Some(value)) => write(tag, &even_license(value)),
             (_, Some(value)) => write(tag, value),

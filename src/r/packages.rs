@@ -8,6 +8,28 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::io::{self, Read, Write};
 
+/// The fields of a source index, in R's order (`tools:::.get_standard_repository_db_fields()`); `File` and `Path`
+/// stand behind them where a record has them.
+pub const SOURCE_FIELDS: [&str; 15] = [
+    "Package",
+    "Version",
+    "Priority",
+    "Depends",
+    "Imports",
+    "LinkingTo",
+    "Suggests",
+    "Enhances",
+    "License",
+    "License_is_FOSS",
+    "License_restricts_use",
+    "OS_type",
+    "Archs",
+    "MD5sum",
+    "NeedsCompilation",
+];
+/// The fields of an index of binary packages: those of a source index without `NeedsCompilation`.
+pub const BINARY_FIELDS: &[&str] = SOURCE_FIELDS.split_at(14).0;
+
 /// The order of packages in an index: by lower-case name, then by name. Second records of a package (`Path`)
 /// follow its first, and equal versions keep their order: sort with a stable sort.
 #[must_use]

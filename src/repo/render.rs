@@ -14,8 +14,9 @@ use crate::model::digest::Sha256;
 use crate::model::point::PointTree;
 use crate::model::time::Timestamp;
 use crate::r::packages;
+use crate::r::packages::{BINARY_FIELDS, SOURCE_FIELDS};
 use crate::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
-use crate::r::rds::matrix::{BINARY_FIELDS, SOURCE_FIELDS, write_matrix};
+use crate::r::rds::matrix::write_matrix;
 
 /// Goes into every key: raise it when the same rows give other decoded bytes than before.
 pub(super) const RENDERER: u32 = 1;

@@ -1,8 +1,9 @@
 //! The matrix we write against what real R makes of the same index text.
 
 use crate::support::{data, rscript};
+use rstudio_pm::r::packages::{BINARY_FIELDS, SOURCE_FIELDS};
 use rstudio_pm::r::rds::Limits;
-use rstudio_pm::r::rds::matrix::{BINARY_FIELDS, SOURCE_FIELDS, write_matrix};
+use rstudio_pm::r::rds::matrix::write_matrix;
 use rstudio_pm::r::rds::packages::read_packages_matrix;
 use std::fs;
 use std::io::Read;

@@ -4,26 +4,6 @@ use super::write::{HAS_ATTRIBUTES, INTEGER, LIST, TEXT, Writer};
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-/// The columns of a source index, in R's order; `File` and `Path` stand behind them where a record has them.
-pub const SOURCE_FIELDS: [&str; 15] = [
-    "Package",
-    "Version",
-    "Priority",
-    "Depends",
-    "Imports",
-    "LinkingTo",
-    "Suggests",
-    "Enhances",
-    "License",
-    "License_is_FOSS",
-    "License_restricts_use",
-    "OS_type",
-    "Archs",
-    "MD5sum",
-    "NeedsCompilation",
-];
-/// The columns of an index of binary packages: those of a source index without `NeedsCompilation`.
-pub const BINARY_FIELDS: &[&str] = SOURCE_FIELDS.split_at(14).0;
 const OPTIONAL_FIELDS: [&[u8]; 2] = [b"File", b"Path"];
 /// Records list their fields in nearly the same order: this many columns are tried before the map is asked.
 const NEAR: usize = 24;

@@ -71,23 +71,7 @@ fn records_of_real_packages_are_those_of_write_packages() {
             let record = rstudio_pm::r::dcf::records(bytes).next()?.ok()?;
             Some(String::from_utf8_lossy(record.get(tag)?.raw()).into_owned())
         };
-        for tag in [
-            "Package",
-            "Version",
-            "Priority",
-            "Depends",
-            "Imports",
-            "LinkingTo",
-            "Suggests",
-            "Enhances",
-            "License",
-            "License_is_FOSS",
-            "License_restricts_use",
-            "OS_type",
-            "Archs",
-            "MD5sum",
-            "NeedsCompilation",
-        ] {
+        for tag in packages::SOURCE_FIELDS {
             assert_eq!(field(record.stanza, tag), field(ours, tag), "{} {tag}", record.package);
         }
         compared += 1;

@@ -72,12 +72,18 @@ fn an_inherited_socket_is_served_and_systemd_is_told() {
 }
 
 #[test]
-fn a_socket_of_an_unknown_name_is_refused_by_name() {
+fn a_socket_of_an_unknown_name_is_left_alone_and_the_configured_one_serves() {
     let server = Builder::default().prepare();
     let notify = notify_socket(&server);
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let status = inherit(&server, &socket, "telnet", &notify).wait().expect("our child");
-    assert_eq!(status.code(), Some(1));
+    let stranger = socket.local_addr().expect("bound").to_string();
+    let mut child = inherit(&server, &socket, "telnet", &notify);
+    let ready = told(&notify, "READY=1");
+    let serving = ready.split("http://").nth(1).and_then(|rest| rest.lines().next()).expect("an address");
+    assert_ne!(serving, stranger);
+    assert_eq!(http::get(&format!("http://{serving}/__ping__")).status, 200);
+    terminate(&child);
+    assert_eq!(child.wait().expect("our child").code(), Some(0));
 }
 
 #[test]

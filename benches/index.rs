@@ -36,6 +36,8 @@ fn on(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
     let folder = tempfile::tempdir().expect("a folder");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
+    // The repository room starts a task of its own.
+    let _inside = runtime.enter();
     let state = runtime.block_on(open(folder.path(), gcfg, mirror));
     for (form, document, plain) in [
         ("gz", Document::PackagesGz, Document::Packages),
@@ -76,6 +78,7 @@ fn on(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
         );
     }
     let db = state.db.clone();
+    drop(_inside);
     drop((state, runtime));
     db.close();
 }

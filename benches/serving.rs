@@ -69,13 +69,15 @@ pub(crate) fn run(report: &mut Report) {
     server.rspm(&["sync"]);
     server.rspm(&["subscribe", "--repo=bench", "--source=cran"]);
     let nginx = Nginx::start();
-    for load in &LOADS {
+    for (number, load) in LOADS.iter().enumerate() {
         let copy = server.path().join("copy");
         let ours = server.url(load.path);
         let our_tag = fetch(&ours, &copy);
         let bytes = std::fs::read(&copy).expect("just fetched");
-        nginx.serve("file", &bytes);
-        let theirs = nginx.url("file");
+        // nginx keeps open files for a minute: each load has one of its own.
+        let name = format!("file{number}");
+        nginx.serve(&name, &bytes);
+        let theirs = nginx.url(&name);
         let their_tag = fetch(&theirs, &copy);
         let header =
             |tag: &str| if load.revalidate { vec![format!("If-None-Match: {tag}")] } else { Vec::new() };

@@ -21,7 +21,7 @@ pub struct Point {
     pub repo: RepoId,
     /// The trees, the winner of a name first.
     pub trees: Vec<PointTree>,
-    /// True when the answer may still change (`latest`, today, the newest transaction's instant).
+    /// True when the answer may still change: `latest`, today, a day nobody has closed yet.
     pub open: bool,
     /// When the newest of the steps was published: the point's `Last-Modified`.
     pub modified: Option<Timestamp>,

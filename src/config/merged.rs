@@ -158,6 +158,23 @@ impl Settings {
         }
     }
 
+    /// All values in use, as text: those that are set, else the default with its references resolved.
+    pub(super) fn in_use(&self, section: &Section, sub: Option<&str>, property: &Property) -> Vec<String> {
+        match self.get(section.name, sub, property.name) {
+            Some(setting) => setting.values.iter().map(|value| value.text.clone()).collect(),
+            None => {
+                let default = self.effective(section.name, sub, property);
+                if property.multi { default.split(", ").map(str::to_owned).collect() } else { vec![default] }
+            }
+        }
+    }
+
+    /// Puts a setting in the place of the one of the same property.
+    pub(super) fn replace(&mut self, setting: Setting) {
+        self.clear(setting.section, setting.sub.as_deref(), setting.property);
+        self.settings.push(setting);
+    }
+
     /// Forgets a property, so that other values take its place.
     pub(super) fn clear(
         &mut self,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::merged::merge;
+use super::merged::{Settings, merge};
 use super::problem::{ConfigError, Notice};
 use super::reader::Reader;
 use super::written::Written;
@@ -23,9 +23,17 @@ pub fn parse(
     let written = Written::read(name, text);
     let (mut settings, mut warnings) = merge(&written);
     warnings.extend(environment::apply(&mut settings, env));
+    settled(settings, written.errors, warnings)
+}
+
+/// The end of the way to a [`Config`]: checks the settings one by one and against each other.
+pub(super) fn settled(
+    settings: Settings,
+    mut errors: Vec<Notice>,
+    mut warnings: Vec<Notice>,
+) -> Result<Loaded, ConfigError> {
     let mut reader = Reader::new(&settings);
     reader.check_all();
-    let mut errors = written.errors;
     // What a broken line would have said is unknown: that something is missing or does not fit may not be true.
     let complete = errors.is_empty();
     errors.append(&mut reader.errors);

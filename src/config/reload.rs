@@ -1,0 +1,282 @@
+//! Which settings of a changed file a running server takes over, and which not. Pure.
+//!
+//! Taken over is a property that is marked reloadable, set in the new file or the environment, and changed. One whose
+//! line is gone keeps its value; so does one that is not marked.
+
+use super::merged::{Setting, Settings};
+use super::table::{Effect, Property, Section};
+use super::{ConfigError, Loaded, validate};
+
+/// What a reload comes to.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    /// What to go on with: the running settings with the new values of [`Reload::applied`]; the warnings are those of
+    /// the file.
+    pub loaded: Loaded,
+    /// Properties that change now.
+    pub applied: Vec<Change>,
+    /// Properties whose line is gone: they keep their value (`from`) until a restart, which makes it `to`.
+    pub ignored: Vec<Change>,
+    /// Properties that changed in the file and need a restart.
+    pub restart: Vec<Change>,
+}
+
+/// A property, fit to be printed: secrets are `***`, URLs without user and password, several values separated by `, `.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// `CRAN.URL`, `FileStorage.cache.Location`.
+    pub property: String,
+    /// The value in force before; empty when there was none.
+    pub from: String,
+    /// The value of the file; empty when it gives none.
+    pub to: String,
+}
+
+impl Reload {
+    /// Whether there is nothing to apply and nothing to tell.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.applied.is_empty() && self.ignored.is_empty() && self.restart.is_empty()
+    }
+
+    /// Whether a property, as in [`Change::property`], changes now.
+    #[must_use]
+    pub fn applies(&self, property: &str) -> bool {
+        self.applied.iter().any(|change| change.property == property)
+    }
+}
+
+/// Compares what runs with what the file (and the environment) now says.
+///
+/// # Errors
+/// Running and new settings do not go together, such as a certificate taken away from a listener that stays until a
+/// restart. Then nothing is to be changed.
+pub fn reload(running: &Loaded, file: &Loaded) -> Result<Reload, ConfigError> {
+    let mut settings = running.settings.clone();
+    let (mut applied, mut ignored, mut restart) = (Vec::new(), Vec::new(), Vec::new());
+    for setting in file.settings.iter() {
+        let change = change(&running.settings, &file.settings, setting);
+        if setting.property.reloadable {
+            settings.replace(setting.clone());
+            applied.extend(change);
+        } else if acts(setting.property) {
+            restart.extend(change);
+        }
+    }
+    for setting in running.settings.iter().filter(|setting| find(&file.settings, setting).is_none()) {
+        if acts(setting.property) {
+            ignored.extend(change(&running.settings, &file.settings, setting));
+        }
+    }
+    let mut loaded = validate::settled(settings, Vec::new(), Vec::new())?;
+    loaded.warnings.clone_from(&file.warnings);
+    Ok(Reload { loaded, applied, ignored, restart })
+}
+
+/// One that has no effect needs no restart either.
+fn acts(property: &Property) -> bool {
+    matches!(property.effect, Effect::Since(_))
+}
+
+fn find<'a>(settings: &'a Settings, like: &Setting) -> Option<&'a Setting> {
+    settings.get(like.section.name, like.sub.as_deref(), like.property.name)
+}
+
+fn change(running: &Settings, file: &Settings, of: &Setting) -> Option<Change> {
+    let (section, sub, property) = (of.section, of.sub.as_deref(), of.property);
+    let (from, to) = (running.in_use(section, sub, property), file.in_use(section, sub, property));
+    let shown = |values: &[String]| {
+        let shown: Vec<String> = values.iter().map(|value| shown(property, value)).collect();
+        shown.join(", ")
+    };
+    (from != to).then(|| Change {
+        property: name(section, sub, property),
+        from: shown(&from),
+        to: shown(&to),
+    })
+}
+
+/// Nothing is nothing, of a secret too.
+fn shown(property: &Property, value: &str) -> String {
+    if value.is_empty() { String::new() } else { property.kind.shown(value) }
+}
+
+fn name(section: &Section, sub: Option<&str>, property: &Property) -> String {
+    match sub {
+        Some(sub) => format!("{}.{sub}.{}", section.name, property.name),
+        None => format!("{}.{}", section.name, property.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::{LogDestination, parse};
+
+    fn loaded(text: &str) -> Loaded {
+        parse("f", text.as_bytes(), []).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    fn between(running: &str, file: &str) -> Reload {
+        reload(&loaded(running), &loaded(file)).expect("they go together")
+    }
+
+    fn lines(changes: &[Change]) -> Vec<String> {
+        changes.iter().map(|c| format!("{}: {} -> {}", c.property, c.from, c.to)).collect()
+    }
+
+    #[test]
+    fn a_reloadable_property_that_changed_is_applied() {
+        let reload = between("[CRAN]\nURL = https://a\n", "[CRAN]\nURL = https://b\n");
+        assert_eq!(lines(&reload.applied), ["CRAN.URL: https://a -> https://b"]);
+        assert_eq!(reload.loaded.config.cran.url, "https://b");
+        assert!(reload.applies("CRAN.URL") && reload.ignored.is_empty() && reload.restart.is_empty());
+    }
+
+    #[test]
+    fn a_line_that_is_new_is_applied_and_one_that_says_the_default_is_no_change() {
+        let reload = between("", "[CRAN]\nSyncSchedule = 1 2 * * *\n[Logging]\nSystemLogLevel = INFO\n");
+        assert_eq!(lines(&reload.applied), ["CRAN.SyncSchedule: 0 0 * * * -> 1 2 * * *"]);
+    }
+
+    #[test]
+    fn a_line_that_is_gone_keeps_its_value_and_is_told() {
+        let running = loaded("[CRAN]\nURL = https://a\n[HTTP]\nListen = :80\n");
+        let first = reload(&running, &loaded("")).expect("valid");
+        assert_eq!(
+            lines(&first.ignored),
+            ["CRAN.URL: https://a -> https://cloud.r-project.org", "HTTP.Listen: :80 -> :4242"]
+        );
+        assert!(first.applied.is_empty() && first.restart.is_empty());
+        assert_eq!(first.loaded.config.cran.url, "https://a");
+        // It is told again at the next reload, for it still waits for a restart.
+        let again = reload(&first.loaded, &loaded("")).expect("valid");
+        assert_eq!(again.ignored, first.ignored);
+    }
+
+    #[test]
+    fn what_is_not_reloadable_is_told_until_the_restart() {
+        let running = loaded("");
+        let file = loaded("[Server]\nDataDir = /d\n[FileStorage \"cache\"]\nLocation = /c\n");
+        let first = reload(&running, &file).expect("valid");
+        let expected = [
+            "Server.DataDir: /var/lib/rstudio-pm -> /d",
+            "FileStorage.cache.Location: /var/lib/rstudio-pm/cache -> /c",
+        ];
+        assert_eq!(lines(&first.restart), expected);
+        assert_eq!(first.loaded.config.server.data_dir, std::path::Path::new("/var/lib/rstudio-pm"));
+        assert_eq!(lines(&reload(&first.loaded, &file).expect("valid").restart), expected);
+    }
+
+    #[test]
+    fn what_has_no_effect_needs_no_restart() {
+        assert!(between("", "[Git]\nPollInterval = 1m\n").is_nothing());
+        assert!(between("[Git]\nPollInterval = 1m\n", "").is_nothing());
+    }
+
+    #[test]
+    fn no_secret_is_shown_even_when_nothing_else_changes() {
+        let reload = between(
+            "[CRAN]\nURL = https://u:hunter2@h\n[Proxy]\nPassword = hunter2\n",
+            "[CRAN]\nURL = https://u:hunter3@h\n[Proxy]\nPassword = hunter3\n[Postgres]\nPassword = hunter3\n",
+        );
+        assert_eq!(
+            lines(&reload.applied),
+            ["CRAN.URL: https://***@h -> https://***@h", "Proxy.Password: *** -> ***"]
+        );
+        assert_eq!(lines(&reload.restart), ["Postgres.Password:  -> ***"]);
+        assert!(!format!("{reload:?}").contains("hunter"));
+    }
+
+    #[test]
+    fn several_values_are_one_change() {
+        let reload = between("", "[Logging]\nSystemLog = STDERR\nSystemLog = /a.log\n");
+        assert_eq!(
+            lines(&reload.applied),
+            ["Logging.SystemLog: STDOUT, /var/log/rstudio/rstudio-pm/rstudio-pm.log -> STDERR, /a.log"]
+        );
+        let now = &reload.loaded.config.logging.system_log;
+        assert_eq!(now, &[LogDestination::Stderr, LogDestination::File("/a.log".into())]);
+    }
+
+    #[test]
+    fn what_does_not_go_together_changes_nothing() {
+        let running = loaded("[HTTPS]\nListen = :443\nCertificate = /c\nKey = /k\n");
+        let error = reload(&running, &loaded("[HTTPS]\nKey =\n")).expect_err("the listener needs its key");
+        assert!(error.to_string().contains("[HTTPS] Key"), "{error}");
+    }
+
+    #[test]
+    fn an_empty_value_is_a_value_and_not_a_line_that_is_gone() {
+        let reload = between("[Server]\nAddress = https://h\n", "[Server]\nAddress =\n");
+        assert_eq!(lines(&reload.applied), ["Server.Address: https://h -> "]);
+        assert_eq!(reload.loaded.config.server.address, None);
+    }
+
+    #[test]
+    fn warnings_are_those_of_the_file() {
+        let reload = between("[Sever]\n", "[CRNA]\n");
+        assert_eq!(reload.loaded.warnings.len(), 1);
+        assert!(reload.loaded.warnings[0].to_string().contains("[CRNA]"));
+    }
+
+    /// Lines of which any selection is a valid file.
+    const LINES: [&str; 16] = [
+        "[CRAN]\nURL = https://a\n",
+        "[CRAN]\nURL = file:///b\n",
+        "[CRAN]\nSyncSchedule = 5 4 * * 0\n",
+        "[Proxy]\nURL = p:3128\n",
+        "[Proxy]\nPassword = w\n",
+        "[Logging]\nSystemLogLevel = debug\n",
+        "[Logging]\nSystemLog = STDERR\n",
+        "[Logging]\nSystemLog = /a.log\n",
+        "[Server]\nAddress = https://h/rspm\n",
+        "[Server]\nDataDir = /d\n",
+        "[Server]\nPackageRewriteCompressionLevel = 1\n",
+        "[HTTP]\nListen = :80\n",
+        "[HTTPS]\nPermanent = yes\n",
+        "[FileStorage \"cache\"]\nLocation = /c\n",
+        "[S3Storage]\nBucket = b\n",
+        "[Git]\nPollInterval = 1m\n",
+    ];
+
+    fn files() -> impl Strategy<Value = String> {
+        proptest::sample::subsequence(LINES.to_vec(), 0..LINES.len()).prop_map(|lines| lines.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn a_file_that_did_not_change_is_nothing(text in files()) {
+            let reload = between(&text, &text);
+            prop_assert!(reload.is_nothing(), "{reload:?}");
+        }
+
+        #[test]
+        fn the_second_time_nothing_is_applied(running in files(), file in files()) {
+            let first = between(&running, &file);
+            let second = reload(&first.loaded, &loaded(&file)).expect("valid");
+            prop_assert!(second.applied.is_empty(), "{second:?}");
+            prop_assert_eq!(second.ignored, first.ignored);
+            prop_assert_eq!(second.restart, first.restart);
+            prop_assert_eq!(format!("{:?}", second.loaded.config), format!("{:?}", first.loaded.config));
+        }
+
+        #[test]
+        fn lines_that_are_gone_keep_their_values(running in files()) {
+            let kept = between(&running, "");
+            prop_assert!(kept.applied.is_empty() && kept.restart.is_empty());
+            prop_assert_eq!(format!("{:?}", kept.loaded.config), format!("{:?}", loaded(&running).config));
+        }
+
+        #[test]
+        fn what_is_applied_is_marked_in_the_table(running in files(), file in files()) {
+            for change in between(&running, &file).applied {
+                let (section, property) = change.property.split_once('.').expect("has a section");
+                let row = crate::config::table::section(section).and_then(|s| s.property(property));
+                prop_assert!(row.is_some_and(|row| row.reloadable), "{change:?}");
+            }
+        }
+    }
+}

@@ -10,10 +10,18 @@ use http::header::{
 /// What names the current state of a resource.
 #[derive(Clone, Copy, Debug)]
 pub struct Validators<'a> {
-    /// The entity tag as it is sent: `"x"` or `W/"x"`.
-    pub etag: &'a [u8],
+    /// The entity tag as it is sent: `"x"` or `W/"x"`; `None` while nothing is known that names the bytes.
+    pub etag: Option<&'a [u8]>,
+    /// The tag under which the same bytes were sent before; a condition that names it holds as well.
+    pub former: Option<&'a [u8]>,
     /// `Last-Modified`, whole seconds since the epoch.
     pub modified: Option<i64>,
+}
+
+impl Validators<'_> {
+    fn any(&self, same: impl Fn(&[u8]) -> bool) -> bool {
+        self.etag.is_some_and(&same) || self.former.is_some_and(&same)
+    }
 }
 
 /// The outcome of the `If-*` fields of a GET or HEAD.
@@ -51,7 +59,7 @@ pub fn is_conditional(headers: &HeaderMap) -> bool {
 #[must_use]
 pub fn precondition(headers: &HeaderMap, current: Validators<'_>) -> Precondition {
     if headers.contains_key(IF_MATCH) {
-        if !any_tag(headers, &IF_MATCH, |tag| same_strong(tag, current.etag)) {
+        if !any_tag(headers, &IF_MATCH, |tag| current.any(|own| same_strong(tag, own))) {
             return Precondition::Failed;
         }
     } else if let (Some(since), Some(modified)) = (date(headers, &IF_UNMODIFIED_SINCE), current.modified)
@@ -60,7 +68,7 @@ pub fn precondition(headers: &HeaderMap, current: Validators<'_>) -> Preconditio
         return Precondition::Failed;
     }
     if headers.contains_key(IF_NONE_MATCH) {
-        if any_tag(headers, &IF_NONE_MATCH, |tag| same_weak(tag, current.etag)) {
+        if any_tag(headers, &IF_NONE_MATCH, |tag| current.any(|own| same_weak(tag, own))) {
             return Precondition::NotModified;
         }
     } else if let (Some(since), Some(modified)) = (date(headers, &IF_MODIFIED_SINCE), current.modified)
@@ -81,7 +89,7 @@ pub fn extent(headers: &HeaderMap, current: Validators<'_>, size: u64) -> Extent
     if let Some(condition) = headers.get(IF_RANGE) {
         let condition = condition.as_bytes();
         let holds = if condition.starts_with(b"\"") || condition.starts_with(b"W/") {
-            same_strong(condition, current.etag)
+            current.any(|own| same_strong(condition, own))
         } else {
             // A date is a strong validator only when it is exactly ours (13.1.5).
             current.modified.is_some() && date(headers, &IF_RANGE) == current.modified
@@ -238,9 +246,32 @@ mod tests {
             (&[("if-match", "\"abc\""), ("if-unmodified-since", BEFORE)], STRONG, Proceed),
         ];
         for (fields, etag, expected) in cases {
-            let current = Validators { etag, modified: Some(THEN) };
+            let current = Validators { etag: Some(etag), former: None, modified: Some(THEN) };
             assert_eq!(precondition(&headers(fields), current), *expected, "{fields:?}");
         }
+    }
+
+    #[test]
+    fn a_former_tag_still_holds_and_no_tag_matches_only_the_star() {
+        use Precondition::{Failed, NotModified, Proceed};
+        let renamed = Validators { etag: Some(b"\"new\""), former: Some(STRONG), modified: None };
+        let nameless = Validators { etag: None, former: None, modified: Some(THEN) };
+        let cases: &[(Fields, Precondition, Precondition)] = &[
+            (&[("if-none-match", "\"abc\"")], NotModified, Proceed),
+            (&[("if-none-match", "\"new\"")], NotModified, Proceed),
+            (&[("if-none-match", "\"x\"")], Proceed, Proceed),
+            (&[("if-none-match", "*")], NotModified, NotModified),
+            (&[("if-match", "\"abc\"")], Proceed, Failed),
+            (&[("if-match", "*")], Proceed, Proceed),
+            (&[("if-modified-since", THEN_TEXT)], Proceed, NotModified),
+        ];
+        for (fields, with_former, without) in cases {
+            assert_eq!(precondition(&headers(fields), renamed), *with_former, "{fields:?}");
+            assert_eq!(precondition(&headers(fields), nameless), *without, "{fields:?}");
+        }
+        let resumed = headers(&[("range", "bytes=0-0"), ("if-range", "\"abc\"")]);
+        assert_eq!(extent(&resumed, renamed, 9), Extent::Part(0..1));
+        assert_eq!(extent(&resumed, nameless, 9), Extent::Whole);
     }
 
     #[test]
@@ -267,7 +298,7 @@ mod tests {
             ("lines=1-2", Whole),
             ("junk", Whole),
         ];
-        let current = Validators { etag: STRONG, modified: None };
+        let current = Validators { etag: Some(STRONG), former: None, modified: None };
         for (text, expected) in cases {
             assert_eq!(extent(&headers(&[("range", text)]), current, 100), *expected, "{text}");
         }
@@ -288,7 +319,8 @@ mod tests {
         ];
         for (value, etag, expected) in cases {
             let map = headers(&[("range", "bytes=0-0"), ("if-range", value)]);
-            assert_eq!(extent(&map, Validators { etag, modified: Some(THEN) }, 9), *expected, "{value}");
+            let current = Validators { etag: Some(etag), former: None, modified: Some(THEN) };
+            assert_eq!(extent(&map, current, 9), *expected, "{value}");
         }
     }
 

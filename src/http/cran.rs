@@ -6,11 +6,10 @@ use futures_util::StreamExt;
 use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Method, Response};
-use sha2::{Digest, Sha256};
 
 use super::app::App;
 use super::body::Body;
-use super::conditional::{self, Extent, Precondition, Validators};
+use super::conditional::{self, Extent, Precondition};
 use super::error::Failure;
 use super::response::{self, Card, Kind, Tongue};
 use super::warm::Moment;
@@ -118,10 +117,15 @@ async fn file_entry(app: &App, point: &Point, file: &FileName, place: Place<'_>)
         Place::Archive(_) => return Err(absent()),
     };
     let located = app.repo.locate(point, parts.package, parts.version, &name, archive).await?;
-    let etag = hex::encode(&Sha256::digest(located.identity.as_bytes())[..16]);
+    // Stored bytes are named by their digest, on every server alike. Those that no server of ours has read yet are
+    // named by the MD5 of the mirror's index, if it has one; the first fetch proves that they belong together.
+    let stored = located.sha256.map(|digest| value(format!("\"{digest}\"")));
+    let declared = located.md5.map(|digest| value(format!("\"{digest}\"")));
+    let (etag, former) = if stored.is_some() { (stored, declared) } else { (declared, None) };
     let disposition = format!("attachment; filename=\"{}\"", located.name);
     let card = Card {
-        etag: value(format!("\"{etag}\"")),
+        etag,
+        former,
         modified: last_modified(located.modified.map(|at| at.seconds())),
         kind: Kind::Package(value(disposition)),
     };
@@ -149,7 +153,8 @@ fn document_card(point: &Point, document: &Document, content: digest::Sha256) ->
     // The tag names the decoded content: weak for compressed forms, whose bytes another build may write differently.
     let tag = hex::encode(&content.0[..16]);
     Card {
-        etag: value(if compressed { format!("W/\"{tag}\"") } else { format!("\"{tag}\"") }),
+        etag: Some(value(if compressed { format!("W/\"{tag}\"") } else { format!("\"{tag}\"") })),
+        former: None,
         modified: last_modified(point.modified.map(|at| at.seconds())),
         kind: Kind::Document {
             media: HeaderValue::from_static(media),
@@ -173,7 +178,7 @@ pub async fn answer(app: &App, entry: &Entry, parts: &Parts) -> Response<Body> {
 
 /// 304 and 412, where the request's conditions say so.
 fn refused(card: &Card, modified: Option<i64>, parts: &Parts) -> Option<Response<Body>> {
-    match conditional::precondition(&parts.headers, Validators { etag: card.etag.as_bytes(), modified }) {
+    match conditional::precondition(&parts.headers, card.validators(modified)) {
         Precondition::Proceed => None,
         Precondition::NotModified => Some(response::not_modified(card)),
         Precondition::Failed => Some(response::precondition_failed(card)),
@@ -215,8 +220,7 @@ async fn answer_document(app: &App, wished: &Wished, parts: &Parts) -> Result<Re
     }
     let extent = match &card.kind {
         Kind::Document { ranges: true, .. } => {
-            let validators = Validators { etag: card.etag.as_bytes(), modified };
-            conditional::extent(&parts.headers, validators, size)
+            conditional::extent(&parts.headers, card.validators(modified), size)
         }
         Kind::Document { ranges: false, .. } | Kind::Package(_) => Extent::Whole,
     };
@@ -248,14 +252,11 @@ async fn answer_file(
     }
     let range = match located.size {
         None => None,
-        Some(size) => {
-            let validators = Validators { etag: card.etag.as_bytes(), modified };
-            match conditional::extent(&parts.headers, validators, size) {
-                Extent::Whole => None,
-                Extent::Part(range) => Some(range),
-                Extent::Unsatisfiable => return Ok(response::unsatisfiable(card, size)),
-            }
-        }
+        Some(size) => match conditional::extent(&parts.headers, card.validators(modified), size) {
+            Extent::Whole => None,
+            Extent::Part(range) => Some(range),
+            Extent::Unsatisfiable => return Ok(response::unsatisfiable(card, size)),
+        },
     };
     let open = app.repo.open(located, range).await?;
     let length = match (&open.range, open.size) {

@@ -8,6 +8,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
 use super::body::Body;
+use super::conditional::Validators;
 use super::error::Failure;
 use crate::config::Config;
 
@@ -122,8 +123,10 @@ fn start(status: StatusCode, body: Body) -> Response<Body> {
 /// The headers a 200, a 206 and a 304 of the same resource share.
 #[derive(Clone, Debug)]
 pub struct Card {
-    /// `ETag`.
-    pub etag: HeaderValue,
+    /// `ETag`, where something is known that names the bytes.
+    pub etag: Option<HeaderValue>,
+    /// The `ETag` that was sent before the present one was known; requests that name it are about the same bytes.
+    pub former: Option<HeaderValue>,
     /// `Last-Modified`.
     pub modified: Option<HeaderValue>,
     /// Which headers describe the content.
@@ -147,9 +150,21 @@ pub enum Kind {
 }
 
 impl Card {
+    /// What the conditions of a request are compared with; `modified` in seconds since the epoch.
+    #[must_use]
+    pub fn validators(&self, modified: Option<i64>) -> Validators<'_> {
+        Validators {
+            etag: self.etag.as_ref().map(HeaderValue::as_bytes),
+            former: self.former.as_ref().map(HeaderValue::as_bytes),
+            modified,
+        }
+    }
+
     fn put(&self, response: &mut Response<Body>) {
         let headers = response.headers_mut();
-        headers.insert(header::ETAG, self.etag.clone());
+        if let Some(etag) = &self.etag {
+            headers.insert(header::ETAG, etag.clone());
+        }
         if let Some(modified) = &self.modified {
             headers.insert(header::LAST_MODIFIED, modified.clone());
         }

@@ -13,7 +13,7 @@ use crate::db;
 use crate::db::file::FileState;
 use crate::db::life::FoundFile;
 use crate::model::change::LifeState;
-use crate::model::digest::Sha256;
+use crate::model::digest::{Md5, Sha256};
 use crate::model::ids::SourceId;
 use crate::model::point::{Point, PointTree};
 use crate::model::source::SourceKind;
@@ -36,10 +36,10 @@ pub struct Located {
     pub size: Option<u64>,
     /// Known once stored.
     pub sha256: Option<Sha256>,
+    /// What the mirror's index declares; what is stored was compared with it.
+    pub md5: Option<Md5>,
     /// True when the blob is in storage.
     pub stored: bool,
-    /// Text that names the row for ever: what the ETag is made of (the same before and after the first fetch).
-    pub identity: String,
     /// Publication time: `Last-Modified`.
     pub modified: Option<Timestamp>,
     /// The source whose tree has it.
@@ -92,8 +92,8 @@ impl Located {
             archived: found.state == LifeState::Archived,
             size: found.size.and_then(|size| u64::try_from(size).ok()),
             sha256: found.sha256,
+            md5: found.md5,
             stored: found.file_state == FileState::Stored,
-            identity: format!("{source}-{package}-{}-{}", found.version, found.revision),
             modified: found.published_at,
             source,
             found,

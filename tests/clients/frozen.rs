@@ -99,6 +99,6 @@ fn another_server_with_the_same_packages_gives_the_same_content_and_tags() {
     }
     for file in ["alpha_1.1.tar.gz", "Archive/alpha/alpha_1.0.tar.gz"] {
         let (one, other) = (latest(&one, file), latest(&other, file));
-        assert!((one.0, one.1) == (200, other.1), "{file}");
+        assert!(one.0 == 200 && one == other, "{file}: {} {}", one.2, other.2);
     }
 }

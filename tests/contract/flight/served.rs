@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use sha2::Digest as _;
 
 use super::KB;
 use crate::support::http::{self, Answer};
@@ -160,26 +161,60 @@ async fn over_http2_a_wrong_file_is_a_reset_stream() {
     assert_eq!(client.get(url(&good)).send().await.expect("an answer").status().as_u16(), 200);
 }
 
+fn quoted(digest: impl std::fmt::Display) -> String {
+    format!("\"{digest}\"")
+}
+
+/// The answer to HEAD as soon as it has this tag: what a fetch learnt is written off the request.
+fn once_named(url: &str, tag: &str) -> Answer {
+    let begun = Instant::now();
+    loop {
+        let head = http::request("HEAD", url, &[], b"");
+        if head.header("etag") == Some(tag) {
+            return head;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "never {tag}: {:?}", head.headers);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
-fn head_and_a_conditional_get_fetch_nothing_and_the_etag_outlives_the_first_get() {
+fn the_etag_is_the_indexs_md5_until_the_digest_is_known_and_holds_after_that() {
     let big = Entry::new("big", "1.0", 300 * KB);
     let mirror = Mirror::of(std::slice::from_ref(&big), &[]);
     let server = serving(&mirror, "");
     let url = server.url(&path(&big));
     let head = http::request("HEAD", &url, &[], b"");
-    let etag = head.header("etag").expect("an ETag").to_owned();
+    let declared = quoted(hex::encode(md5::Md5::digest(&big.bytes)));
+    assert_eq!(head.header("etag"), Some(&*declared));
     assert_eq!((head.status, head.header("content-length")), (200, Some(&*big.bytes.len().to_string())));
-    let not = http::request("GET", &url, &[("If-None-Match", &etag)], b"");
-    assert_eq!((not.status, not.header("etag")), (304, Some(&*etag)));
-    assert_eq!(mirror.asked(&big.listed()).len(), 0);
+    let not = http::request("GET", &url, &[("If-None-Match", &declared)], b"");
+    assert_eq!((not.status, not.header("etag")), (304, Some(&*declared)));
+    assert_eq!(mirror.asked(&big.listed()).len(), 0, "neither fetches");
     let first = http::get(&url);
     assert!(first.body == big.bytes && stored(&server, &big));
-    let after = http::request("HEAD", &url, &[], b"");
-    assert_eq!(
-        (first.header("etag"), after.header("etag"), after.header("last-modified")),
-        (Some(&*etag), Some(&*etag), head.header("last-modified"))
-    );
-    assert_eq!(http::request("GET", &url, &[("If-None-Match", &etag)], b"").status, 304);
+    assert_eq!(first.header("etag"), Some(&*declared));
+    let digest = quoted(hex::encode(sha2::Sha256::digest(&big.bytes)));
+    let after = once_named(&url, &digest);
+    assert_eq!(after.header("last-modified"), head.header("last-modified"));
+    for known in [&declared, &digest] {
+        assert_eq!(http::request("GET", &url, &[("If-None-Match", known)], b"").status, 304, "{known}");
+        let resumed = http::request("GET", &url, &[("If-Range", known), ("Range", "bytes=9-")], b"");
+        assert_eq!((resumed.status, resumed.body == big.bytes[9..]), (206, true), "{known}");
+    }
+}
+
+#[test]
+fn what_no_index_has_a_digest_of_gets_its_etag_with_the_first_fetch() {
+    let old = Entry::new("old", "0.9", 20 * KB);
+    let mirror = Mirror::of(&[Entry::new("old", "1.0", 20 * KB)], std::slice::from_ref(&old));
+    let server = serving(&mirror, "");
+    let url = server.url(&format!("/all/latest/src/contrib/Archive/old/{}", old.file()));
+    let head = http::request("HEAD", &url, &[("If-None-Match", "\"x\"")], b"");
+    assert_eq!((head.status, head.header("etag")), (200, None));
+    assert_eq!(http::get(&url).header("etag"), None);
+    let digest = quoted(hex::encode(sha2::Sha256::digest(&old.bytes)));
+    once_named(&url, &digest);
 }
 
 #[test]

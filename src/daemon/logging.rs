@@ -1,17 +1,29 @@
-//! The daemon's logs: made before there is a configuration, configured once, reopened after rotations.
+//! The daemon's logs: made before there is a configuration, configured at start and by reloads, reopened after
+//! rotations.
 
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::logs::{Access, ServerLog};
+use crate::logs::{Access, NextAccess, NextLog, ServerLog, ServiceLog, Sink, SinkError};
 
-/// All logs of the process; cloning shares them.
+/// All logs of the process; cloning shares them, so that a reload reaches every clone.
 #[derive(Clone)]
 pub(super) struct Logs {
     /// `None` only when another log was installed before, as tests of a whole process may.
     server: Option<ServerLog>,
     /// `Server.AccessLog`.
     pub(super) access: Access,
+    /// `Server.ServiceLog`.
+    service: ServiceLog,
+}
+
+/// Opened files and settings, ready for [`Logs::switch`]. What is `None` stays as it is.
+pub(super) struct NextLogs {
+    server: Option<NextLog>,
+    access: Option<NextAccess>,
+    service: Option<Option<Sink>>,
+    /// The files that cannot be opened; a start goes on without them, a reload changes nothing.
+    pub(super) failed: Vec<SinkError>,
 }
 
 impl Logs {
@@ -26,34 +38,66 @@ impl Logs {
             log.iter().for_each(ServerLog::flush);
             standard(panic);
         }));
-        Logs { server, access: Access::off() }
+        Logs { server, access: Access::off(), service: ServiceLog::default() }
     }
 
-    /// Applies the configuration. A file that cannot be opened is said and left out: it stops no server.
-    pub(super) fn configure(&mut self, config: &Config) {
-        for error in self.server.iter().flat_map(|log| log.configure(&config.logging)) {
-            tracing::error!("{error}");
+    /// Opens what a configuration asks for, and changes nothing yet. Blocks for as long as the disk does.
+    pub(super) fn prepare(&self, config: &Config) -> NextLogs {
+        let mut failed = Vec::new();
+        let mut kept = |error| failed.push(error);
+        let server = self.server.as_ref().map(|log| {
+            let (next, errors) = log.prepare(&config.logging);
+            errors.into_iter().for_each(&mut kept);
+            next
+        });
+        let server_config = &config.server;
+        let access = self.access.prepare(&server_config.access_log, server_config.access_log_format);
+        let access = access.map_err(&mut kept).ok();
+        let service = self.service.prepare(server_config.service_log.as_deref()).map_err(&mut kept).ok();
+        NextLogs { server, access, service, failed }
+    }
+
+    /// Takes destinations, formats and level into use; no line is lost.
+    pub(super) fn switch(&self, next: NextLogs) {
+        if let Some((log, next)) = self.server.as_ref().zip(next.server) {
+            log.switch(next);
         }
-        match Access::open(&config.server.access_log, config.server.access_log_format) {
-            Ok(access) => self.access = access,
-            Err(error) => tracing::error!("requests are not logged: {error}"),
+        if let Some(next) = next.access {
+            self.access.switch(next);
         }
+        if let Some(next) = next.service {
+            self.service.switch(next);
+        }
+    }
+
+    /// Applies the configuration at start. A file that cannot be opened is said and left out: it stops no server.
+    pub(super) fn configure(&self, config: &Config) {
+        let mut next = self.prepare(config);
+        let failed = std::mem::take(&mut next.failed);
+        self.switch(next);
+        for error in failed {
+            tracing::error!("nothing is logged there: {error}");
+        }
+    }
+
+    /// The open log files.
+    fn sinks(&self) -> Vec<Sink> {
+        let server = self.server.iter().flat_map(ServerLog::sinks);
+        server.chain(self.access.sink()).chain(self.service.sink()).collect()
     }
 
     /// What a rotation asks for.
     pub(super) fn reopener(&self) -> Arc<dyn Fn() -> Result<(), String> + Send + Sync> {
         let logs = self.clone();
         Arc::new(move || {
-            let server = logs.server.as_ref().map_or(Ok(()), ServerLog::reopen).err().unwrap_or_default();
             let failed: Vec<String> =
-                server.iter().chain(logs.access.reopen().err().iter()).map(ToString::to_string).collect();
+                logs.sinks().iter().filter_map(|sink| Some(sink.reopen().err()?.to_string())).collect();
             if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
         })
     }
 
     /// Writes what is queued.
     pub(super) fn flush(&self) {
-        self.access.flush();
-        self.server.iter().for_each(ServerLog::flush);
+        self.sinks().iter().for_each(Sink::flush);
     }
 }

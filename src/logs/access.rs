@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
 
 use super::sink::{Full, Sink, SinkError};
@@ -39,13 +41,23 @@ pub struct Record<'a> {
     pub user_agent: Option<&'a [u8]>,
 }
 
-/// The access log: formats records and hands them to its file; cloning shares the file.
+/// The access log: formats records and hands them to its file; cloning shares it, and [`Access::switch`] reaches
+/// every clone.
 #[derive(Clone, Debug)]
 pub struct Access {
+    current: Arc<ArcSwap<Current>>,
+}
+
+#[derive(Debug)]
+struct Current {
     sink: Option<Sink>,
     format: AccessLogFormat,
     zone: TimeZone,
 }
+
+/// A file and format, ready to be taken into use by [`Access::switch`].
+#[derive(Debug)]
+pub struct NextAccess(Current);
 
 thread_local! {
     /// Each line is built here: no allocation for a line, and none of the work under the sink's lock.
@@ -58,24 +70,50 @@ impl Access {
     /// # Errors
     /// The file cannot be opened for appending.
     pub fn open(path: &Path, format: AccessLogFormat) -> Result<Access, SinkError> {
-        Ok(Access { sink: Some(Sink::open(path, Full::Drop)?), format, zone: TimeZone::system() })
+        let access = Access::off();
+        access.switch(access.prepare(path, format)?);
+        Ok(access)
     }
 
-    /// An access log that writes nothing.
+    /// An access log that writes nothing, until [`Access::switch`].
     #[must_use]
     pub fn off() -> Access {
-        Access { sink: None, format: AccessLogFormat::Combined, zone: TimeZone::UTC }
+        let off = Current { sink: None, format: AccessLogFormat::Combined, zone: TimeZone::UTC };
+        Access { current: Arc::new(ArcSwap::from_pointee(off)) }
+    }
+
+    /// Opens what shall be used from [`Access::switch`] on: the file in use when the path is its, else a new one.
+    ///
+    /// # Errors
+    /// The file cannot be opened for appending; nothing has changed.
+    pub fn prepare(&self, path: &Path, format: AccessLogFormat) -> Result<NextAccess, SinkError> {
+        let kept = self.current.load().sink.clone().filter(|sink| sink.path() == path);
+        let sink = kept.map_or_else(|| Sink::open(path, Full::Drop), Ok)?;
+        Ok(NextAccess(Current { sink: Some(sink), format, zone: TimeZone::system() }))
+    }
+
+    /// Takes a file and format into use. Each line is in the old file or the new one; the old one is written and closed.
+    pub fn switch(&self, next: NextAccess) {
+        let old = self.current.swap(Arc::new(next.0));
+        old.sink.iter().for_each(Sink::flush);
     }
 
     /// Formats one line and queues it. Never waits for the disk: a line that does not fit in the queue is counted
     /// as dropped.
     pub fn log(&self, record: &Record<'_>) {
-        let Some(sink) = &self.sink else { return };
+        let current = self.current.load();
+        let Some(sink) = &current.sink else { return };
         LINE.with_borrow_mut(|line| {
             line.clear();
-            render(line, record, self.format, &self.zone);
+            render(line, record, current.format, &current.zone);
             sink.write(line);
         });
+    }
+
+    /// The file, if it is on.
+    #[must_use]
+    pub fn sink(&self) -> Option<Sink> {
+        self.current.load().sink.clone()
     }
 
     /// Writes what is queued to the old file, then opens the path anew; see [`Sink::reopen`].
@@ -83,20 +121,18 @@ impl Access {
     /// # Errors
     /// The path cannot be opened; the old file stays in use.
     pub fn reopen(&self) -> Result<(), SinkError> {
-        self.sink.as_ref().map_or(Ok(()), Sink::reopen)
+        self.sink().map_or(Ok(()), |sink| sink.reopen())
     }
 
     /// Writes what is queued; see [`Sink::flush`].
     pub fn flush(&self) {
-        if let Some(sink) = &self.sink {
-            sink.flush();
-        }
+        self.sink().iter().for_each(Sink::flush);
     }
 
-    /// Lines dropped since the start.
+    /// Lines that the file in use did not get.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.sink.as_ref().map_or(0, Sink::dropped)
+        self.sink().map_or(0, |sink| sink.dropped())
     }
 }
 
@@ -250,6 +286,46 @@ mod tests {
         off.flush();
         assert!(off.reopen().is_ok());
         assert_eq!(off.dropped(), 0);
+    }
+
+    #[test]
+    fn a_switch_of_file_and_format_under_load_loses_no_line() {
+        const EACH: u64 = 5000;
+        let dir = tempfile::tempdir().expect("a directory");
+        let paths = ["a.log", "b.log", "c.log"].map(|name| dir.path().join(name));
+        let access = Access::open(&paths[0], AccessLogFormat::Common).expect("opens");
+        let writers: Vec<_> = (0..3)
+            .map(|writer| {
+                let access = access.clone();
+                std::thread::spawn(move || {
+                    for number in 0..EACH {
+                        access.log(&Record { target: &format!("/{writer}?{number}"), ..record() });
+                    }
+                })
+            })
+            .collect();
+        for (turn, path) in paths.iter().cycle().take(30).enumerate() {
+            let format = if turn % 2 == 0 { AccessLogFormat::Combined } else { AccessLogFormat::Common };
+            access.switch(access.prepare(path, format).expect("opens"));
+        }
+        let missing = access.prepare(Path::new("/nonexistent/a.log"), AccessLogFormat::Common);
+        assert!(missing.is_err(), "and what cannot be opened changes nothing");
+        writers.into_iter().for_each(|writer| writer.join().expect("wrote"));
+        access.flush();
+        drop(access);
+        let mut seen: Vec<String> = paths
+            .iter()
+            .flat_map(|path| {
+                let text = std::fs::read_to_string(path).expect("is there");
+                let targets = text.lines().filter_map(|line| line.split(' ').nth(6)).map(str::to_owned);
+                targets.collect::<Vec<_>>()
+            })
+            .collect();
+        seen.sort();
+        let mut sent: Vec<String> =
+            (0..3).flat_map(|writer| (0..EACH).map(move |number| format!("/{writer}?{number}"))).collect();
+        sent.sort();
+        assert!(seen == sent, "{} of {} lines", seen.len(), sent.len());
     }
 
     proptest! {

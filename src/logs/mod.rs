@@ -2,10 +2,12 @@
 
 pub mod access;
 mod event;
+pub mod served;
 pub mod server;
 pub mod sink;
 mod stamp;
 
-pub use access::{Access, Record};
-pub use server::ServerLog;
+pub use access::{Access, NextAccess, Record};
+pub use served::ServiceLog;
+pub use server::{NextLog, ServerLog};
 pub use sink::{Full, Sink, SinkError};

@@ -31,6 +31,12 @@ pub struct ServerLog {
     outputs: Arc<ArcSwap<Outputs>>,
 }
 
+/// Destinations, format and level, ready to be taken into use by [`ServerLog::switch`].
+pub struct NextLog {
+    outputs: Outputs,
+    level: LogLevel,
+}
+
 struct Outputs {
     format: LogFormat,
     zone: TimeZone,
@@ -65,28 +71,53 @@ impl ServerLog {
         (ServerLog { filter: handle, outputs }, subscriber)
     }
 
-    /// Applies `[Logging]`. Files that cannot be opened are returned and left out; when nothing is left, standard
-    /// error is used. The files used before are flushed and closed.
+    /// Applies `[Logging]`: [`ServerLog::prepare`] and [`ServerLog::switch`] at once. Files that cannot be opened are
+    /// returned and left out.
     pub fn configure(&self, logging: &Logging) -> Vec<SinkError> {
+        let (next, failed) = self.prepare(logging);
+        self.switch(next);
+        failed
+    }
+
+    /// Opens what shall be used from [`ServerLog::switch`] on. Files in use go on being used where they are named
+    /// again; files that cannot be opened are returned and left out; when nothing is left, standard error is used.
+    #[must_use]
+    pub fn prepare(&self, logging: &Logging) -> (NextLog, Vec<SinkError>) {
+        let current = self.outputs.load();
         let mut destinations = Vec::new();
         let mut failed = Vec::new();
         for destination in &logging.system_log {
             match destination {
                 LogDestination::Stdout => destinations.push(Output::Stdout),
                 LogDestination::Stderr => destinations.push(Output::Stderr),
-                LogDestination::File(path) => match Sink::open(path, Full::Wait) {
-                    Ok(sink) => destinations.push(Output::File(sink)),
-                    Err(error) => failed.push(error),
-                },
+                LogDestination::File(path) => {
+                    let kept = current.files().find(|sink| sink.path() == path).cloned();
+                    match kept.map_or_else(|| Sink::open(path, Full::Wait), Ok) {
+                        Ok(sink) => destinations.push(Output::File(sink)),
+                        Err(error) => failed.push(error),
+                    }
+                }
             }
         }
         if destinations.is_empty() {
             destinations.push(Output::Stderr);
         }
-        let zone = TimeZone::system();
-        self.outputs.store(Arc::new(Outputs { format: logging.format, zone, destinations }));
-        self.set_level(logging.level);
-        failed
+        let outputs = Outputs { format: logging.format, zone: TimeZone::system(), destinations };
+        (NextLog { outputs, level: logging.level }, failed)
+    }
+
+    /// Takes destinations, format and level into use. Each line is in an old file or a new one; the old ones are
+    /// written and closed.
+    pub fn switch(&self, next: NextLog) {
+        let old = self.outputs.swap(Arc::new(next.outputs));
+        self.set_level(next.level);
+        old.files().for_each(Sink::flush);
+    }
+
+    /// The files in use.
+    #[must_use]
+    pub fn sinks(&self) -> Vec<Sink> {
+        self.outputs.load().files().cloned().collect()
     }
 
     /// Changes the least severe level that is written.

@@ -13,7 +13,7 @@
 //! |---|---|---|
 //! | words (pure) | `model` `r` `api` `config` | `r`, `api` → `model` |
 //! | stores | `db` `storage` `logs` | `model`, `config` |
-//! | work | `upstream` `state` `catalog` `jobs` `repo` `sync` | lower bands; `state` → `upstream`, `catalog`, `jobs`; `repo`, `sync` → all of these |
+//! | work | `upstream` `state` `catalog` `jobs` `control` `repo` `sync` | lower bands; `control` nobody; `state` → `upstream`, `catalog`, `jobs`, `control`; `repo`, `sync` → all of these |
 //! | faces | `http` `daemon` `cli` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `model` |
 //!
 //! `tests/architecture.rs` holds the same table as data and fails on any other edge.
@@ -39,6 +39,8 @@ pub mod storage;
 // ── work ──
 /// What resolving needs, in memory, swapped after each publish.
 pub mod catalog;
+/// Commands to the process itself, and the mode it is in.
+pub mod control;
 /// Jobs under way, their progress, and the schedule.
 pub mod jobs;
 /// Repositories: indexes, files, lazy fetches, and every edit an administrator makes.

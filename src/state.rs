@@ -1,6 +1,6 @@
 //! Handles of the stores and of the shared work rooms. No methods: rooms take what they need from it.
 
-use std::sync::Arc;
+use arc_swap::ArcSwap;
 
 use crate::catalog::Live;
 use crate::config::Config;
@@ -12,14 +12,14 @@ use crate::upstream::Upstream;
 
 /// What the work rooms share. Built once by `daemon`, handed around in an `Arc`.
 pub struct State {
-    /// The configuration in force since start.
-    pub config: Arc<Config>,
+    /// The configuration in force; a reload puts another in its place. Work that takes long keeps what it began with.
+    pub config: ArcSwap<Config>,
     /// The database.
     pub db: Db,
     /// The nine storage classes.
     pub storage: Storage,
-    /// The client for mirrors.
-    pub upstream: Upstream,
+    /// The client for mirrors; a reload of `[Proxy]` puts another in its place.
+    pub upstream: ArcSwap<Upstream>,
     /// What resolving needs, in memory.
     pub catalog: Live,
     /// Jobs under way.

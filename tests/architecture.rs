@@ -16,21 +16,22 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("upstream", &["model", "config", "r"]),
     ("catalog", &["model", "config", "db"]),
     ("jobs", &["model", "config", "db"]),
-    ("state", &["model", "config", "db", "storage", "logs", "upstream", "catalog", "jobs"]),
+    ("control", &[]),
+    ("state", &["model", "config", "db", "storage", "logs", "upstream", "catalog", "jobs", "control"]),
     ("repo", &["model", "config", "r", "db", "storage", "upstream", "catalog", "jobs", "state"]),
     ("sync", &["model", "config", "r", "db", "storage", "upstream", "catalog", "jobs", "state"]),
     (
         "http",
         &[
-            "model", "config", "r", "api", "db", "storage", "logs", "upstream", "catalog", "jobs", "state",
-            "repo", "sync",
+            "model", "config", "r", "api", "db", "storage", "logs", "upstream", "catalog", "jobs", "control",
+            "state", "repo", "sync",
         ],
     ),
     (
         "daemon",
         &[
-            "model", "config", "r", "api", "db", "storage", "logs", "upstream", "catalog", "jobs", "state",
-            "repo", "sync", "http",
+            "model", "config", "r", "api", "db", "storage", "logs", "upstream", "catalog", "jobs", "control",
+            "state", "repo", "sync", "http",
         ],
     ),
     ("cli", &["model", "config", "api"]),

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use nix::unistd::{AccessFlags, access};
 
 use super::args::Format;
-use super::start::user_name;
+use super::places::user_name;
 use super::{report, sockets};
 use crate::config::{
     About, Check, ConfigError, Listen, Loaded, LogDestination, Place, Provider, StorageClass, Verdict, checks,

@@ -1,9 +1,8 @@
 //! The daemon's logs: made before there is a configuration, configured at start and by reloads, reopened after
 //! rotations.
 
-use std::sync::Arc;
-
-use crate::config::Config;
+use crate::config::{Config, LogLevel};
+use crate::control;
 use crate::logs::{Access, NextAccess, NextLog, ServerLog, ServiceLog, Sink, SinkError};
 
 /// All logs of the process; cloning shares them, so that a reload reaches every clone.
@@ -86,18 +85,22 @@ impl Logs {
         server.chain(self.access.sink()).chain(self.service.sink()).collect()
     }
 
-    /// What a rotation asks for.
-    pub(super) fn reopener(&self) -> Arc<dyn Fn() -> Result<(), String> + Send + Sync> {
-        let logs = self.clone();
-        Arc::new(move || {
-            let failed: Vec<String> =
-                logs.sinks().iter().filter_map(|sink| Some(sink.reopen().err()?.to_string())).collect();
-            if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
-        })
-    }
-
     /// Writes what is queued.
     pub(super) fn flush(&self) {
         self.sinks().iter().for_each(Sink::flush);
+    }
+}
+
+impl control::Logs for Logs {
+    fn reopen(&self) -> Result<(), String> {
+        let failed: Vec<String> =
+            self.sinks().iter().filter_map(|sink| Some(sink.reopen().err()?.to_string())).collect();
+        if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
+    }
+
+    fn set_level(&self, level: &str) -> Result<String, String> {
+        let parsed = LogLevel::parse(level)?;
+        self.server.iter().for_each(|log| log.set_level(parsed));
+        Ok(format!("{parsed:?}").to_uppercase())
     }
 }

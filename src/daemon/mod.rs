@@ -4,12 +4,17 @@
 
 pub mod args;
 pub mod check;
+mod doors;
+pub mod fault;
 pub mod generator;
 mod logging;
+mod operator;
+mod places;
 mod report;
 mod signals;
 pub mod sockets;
 pub mod start;
+mod stores;
 pub mod units;
 
 use std::process::ExitCode;

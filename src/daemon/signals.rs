@@ -1,8 +1,9 @@
-//! Signals: TERM and INT stop (a second one at once), HUP and USR1 reopen the log files.
+//! Signals: TERM and INT stop (a second one at once), USR1 reopens the log files, HUP does that and reloads the
+//! configuration.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::http::Control;
+use crate::control::{Command, Control};
 
 /// The signals of the process; they are caught from the moment this is made.
 pub(super) struct Signals {
@@ -30,8 +31,11 @@ impl Signals {
             tokio::select! {
                 _ = term.recv() => break,
                 _ = int.recv() => break,
-                () = control.stop.notified() => break,
-                _ = hup.recv() => reopen(control).await,
+                () = control.stopped() => break,
+                _ = hup.recv() => {
+                    reopen(control).await;
+                    reload(control.clone());
+                }
                 _ = usr1.recv() => reopen(control).await,
             }
         }
@@ -51,10 +55,15 @@ fn on(kind: SignalKind) -> Signal {
 }
 
 async fn reopen(control: &Control) {
-    let reopen = std::sync::Arc::clone(&control.reopen_logs);
-    match tokio::task::spawn_blocking(move || reopen()).await {
-        Ok(Ok(())) => tracing::info!("log files reopened"),
-        Ok(Err(error)) => tracing::error!("{error}"),
-        Err(error) => tracing::error!("log files were not reopened: {error}"),
+    match control.reopen_logs().await {
+        Ok(()) => tracing::info!("log files reopened"),
+        Err(error) => tracing::error!("{error}"),
     }
+}
+
+/// Nobody waits for the answer: what the reload did is in the log.
+fn reload(control: Control) {
+    tokio::spawn(async move {
+        let _ = control.order(Command::Reload).await;
+    });
 }

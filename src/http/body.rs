@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -29,12 +30,14 @@ pub struct Body {
     finish: Option<Box<dyn FnOnce(u64) + Send>>,
     /// A field of its own, not one of `held`: every answer has it, and it costs no allocation.
     under_way: Option<UnderWay>,
+    /// What the answer came from; it costs no allocation either.
+    owner: Option<Arc<dyn Any + Send + Sync>>,
     held: Option<Box<dyn Any + Send>>,
 }
 
 impl Body {
     fn new(content: Content) -> Body {
-        Body { content, sent: 0, finish: None, under_way: None, held: None }
+        Body { content, sent: 0, finish: None, under_way: None, owner: None, held: None }
     }
 
     /// No bytes.
@@ -59,6 +62,11 @@ impl Body {
     /// Ends the request with the body.
     pub fn ends(&mut self, under_way: UnderWay) {
         self.under_way = Some(under_way);
+    }
+
+    /// Keeps what the answer came from alive, so that who wants to close it can wait for its last answer.
+    pub fn comes_from(&mut self, owner: Arc<dyn Any + Send + Sync>) {
+        self.owner = Some(owner);
     }
 
     /// Keeps a value alive until the body is dropped.

@@ -42,7 +42,8 @@ pub(super) async fn repository(
     let catalog = app.state.catalog.get();
     let repo =
         catalog.repo_by_id(point.repo).ok_or_else(|| Failure::not_found("there is no such repository"))?;
-    let base = match &app.site.address {
+    let site = app.site.load_full();
+    let base = match &site.address {
         Some(address) => address.clone(),
         None => {
             let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());

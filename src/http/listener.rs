@@ -20,6 +20,7 @@ use super::body::Body;
 use super::drain::{Drain, Phase};
 use super::limits::Limits;
 use super::stream::Patient;
+use super::tls::Tls;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,12 +79,7 @@ impl House {
 
     /// Accepts TCP connections until the stop lingers. The listener is dropped then, never shut down: systemd may
     /// hold the same socket.
-    pub async fn serve_tcp<A: Answer>(
-        self,
-        listener: TcpListener,
-        tls: Option<tokio_rustls::TlsAcceptor>,
-        answer: A,
-    ) {
+    pub async fn serve_tcp<A: Answer>(self, listener: TcpListener, tls: Option<Tls>, answer: A) {
         let mut lingering = pin!(self.drain.reached(Phase::Lingering));
         loop {
             let place = tokio::select! {
@@ -106,7 +102,11 @@ impl House {
                                 let peer = Peer::Tcp { address, tls: false };
                                 house.http1(socket, peer, answer).await;
                             }
-                            Some(tls) => house.encrypted(socket, address, tls, answer).await,
+                            Some(tls) => match tls.acceptor() {
+                                Some(tls) => house.encrypted(socket, address, tls, answer).await,
+                                // Without a certificate there is no way to say why.
+                                None => tracing::debug!(%address, "no certificate: connection closed"),
+                            },
                         }
                     });
                 }

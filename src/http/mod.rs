@@ -1,9 +1,10 @@
 //! Listeners, TLS, the one route table, and the answers.
 //!
-//! A request goes [`listener`] → [`app`] → [`route`] → [`cran`] or [`public`] (or [`admin`] on the admin socket) →
+//! A request goes [`listener`] → [`switch`] → [`app`] → [`route`] → [`cran`] or [`public`] (or [`admin`] on the admin socket) →
 //! [`conditional`] → [`response`]. Handlers hold no SQL and no file paths; [`response`] is the only place that sets
 //! headers, [`error`] the only place that chooses a status.
 
+mod access;
 pub mod admin;
 pub mod app;
 pub mod body;
@@ -21,11 +22,13 @@ pub mod request;
 pub mod response;
 pub mod route;
 pub mod stream;
+pub mod switch;
 pub mod target;
 pub mod tls;
 pub mod warm;
 
-pub use app::{AdminDoor, App, Control, PublicDoor};
+pub use app::App;
 pub use error::Failure;
 pub use limits::Limits;
 pub use listener::{House, Peer};
+pub use switch::{AdminDoor, Porch, PublicDoor, Switch};

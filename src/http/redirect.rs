@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use http::header::{HOST, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -14,7 +15,7 @@ use super::response::{self, Site, Tongue};
 /// Answers with redirects; cloning shares it.
 #[derive(Clone)]
 pub struct Redirect {
-    site: Arc<Site>,
+    site: Arc<ArcSwap<Site>>,
     /// Port of `HTTPS.Listen`.
     port: u16,
 }
@@ -23,12 +24,13 @@ impl Redirect {
     /// To the host of `Server.Address` where that is an `https://` address, else to the host the client asked, at
     /// the port of `HTTPS.Listen`.
     #[must_use]
-    pub fn new(site: Arc<Site>, port: u16) -> Redirect {
+    pub fn new(site: Arc<ArcSwap<Site>>, port: u16) -> Redirect {
         Redirect { site, port }
     }
 
     fn location(&self, host: Option<&str>, target: &str) -> Result<HeaderValue, Failure> {
-        let address = self.site.address.as_deref().filter(|address| address.starts_with("https://"));
+        let site = self.site.load();
+        let address = site.address.as_deref().filter(|address| address.starts_with("https://"));
         let origin = match address {
             Some(address) => {
                 let end = address[8..].find('/').map_or(address.len(), |at| at + 8);
@@ -87,7 +89,7 @@ impl Answer for Redirect {
                 response::redirect(status, location)
             }
         };
-        self.site.dress(false, &mut response);
+        self.site.load().dress(false, &mut response);
         response
     }
 }

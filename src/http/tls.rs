@@ -1,15 +1,15 @@
-//! TLS as the server speaks it: certificate and key checked at start, swapped whole on reload.
+//! TLS as the server speaks it: certificate and key checked first, then put in place whole.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use rustls::RootCertStore;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::CryptoProvider;
-use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, ServerConfig};
-use rustls::sign::CertifiedKey;
+use rustls::server::{ParsedCertificate, ServerConfig};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
@@ -53,23 +53,11 @@ pub enum TlsError {
     Setup(#[from] rustls::Error),
 }
 
-/// The certificate in use; connections that are open keep the one they began with.
-#[derive(Debug)]
-struct Current(ArcSwap<CertifiedKey>);
-
-impl ResolvesServerCert for Current {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
-    }
-}
-
-/// The server's side of TLS; cloning shares it.
-#[derive(Clone)]
+/// The server's side of TLS: the certificate, key and versions in use, or none yet. Cloning shares it; connections
+/// that are open keep what they began with.
+#[derive(Clone, Default)]
 pub struct Tls {
-    config: Arc<ServerConfig>,
-    current: Arc<Current>,
-    certificate: PathBuf,
-    key: PathBuf,
+    current: Arc<ArcSwapOption<ServerConfig>>,
 }
 
 impl Tls {
@@ -80,7 +68,6 @@ impl Tls {
     pub fn open(certificate: &Path, key: &Path, minimum: MinimumTls) -> Result<Tls, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let pair = read(certificate, key, &provider)?;
-        let current = Arc::new(Current(ArcSwap::from_pointee(pair)));
         let versions: &[_] = match minimum {
             MinimumTls::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
             MinimumTls::Tls13 => &[&rustls::version::TLS13],
@@ -88,30 +75,20 @@ impl Tls {
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Tls {
-            config: Arc::new(config),
-            current,
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
-        })
+        Ok(Tls { current: Arc::new(ArcSwapOption::from_pointee(config)) })
     }
 
-    /// Reads both files again and uses them for new connections; on an error the old pair stays.
-    ///
-    /// # Errors
-    /// As [`Tls::open`].
-    pub fn reload(&self) -> Result<(), TlsError> {
-        let pair = read(&self.certificate, &self.key, self.config.crypto_provider())?;
-        self.current.0.store(Arc::new(pair));
-        Ok(())
+    /// Uses what `fresh` was opened with for new connections from now on.
+    pub fn replace(&self, fresh: &Tls) {
+        self.current.store(fresh.current.load_full());
     }
 
-    /// For accepting connections.
+    /// For accepting the next connection; `None` without a certificate.
     #[must_use]
-    pub fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
-        tokio_rustls::TlsAcceptor::from(Arc::clone(&self.config))
+    pub fn acceptor(&self) -> Option<tokio_rustls::TlsAcceptor> {
+        self.current.load_full().map(tokio_rustls::TlsAcceptor::from)
     }
 }
 
@@ -207,7 +184,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (certificate, key) = pair(dir.path(), "good", (2020, 4000));
         let tls = Tls::open(&certificate, &key, MinimumTls::Tls13).expect("a good pair");
-        tls.reload().expect("again");
+        assert!(tls.acceptor().is_some() && Tls::default().acceptor().is_none());
 
         let (_, other) = pair(dir.path(), "other", (2020, 4000));
         assert!(failure(&certificate, &other).contains("does not belong to"));
@@ -228,13 +205,15 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_reload_keeps_the_old_pair() {
+    fn another_pair_takes_the_place_of_the_first_for_all_who_share_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let (certificate, key) = pair(dir.path(), "good", (2020, 4000));
-        let tls = Tls::open(&certificate, &key, MinimumTls::Tls12).expect("a good pair");
-        let before = tls.current.0.load_full();
-        std::fs::write(&key, "nothing").expect("written");
-        assert!(tls.reload().is_err());
-        assert!(Arc::ptr_eq(&before, &tls.current.0.load_full()));
+        let listener = Tls::default();
+        let shared = listener.clone();
+        listener.replace(&Tls::open(&certificate, &key, MinimumTls::Tls12).expect("a good pair"));
+        let before = shared.current.load_full().expect("there is one now");
+        shared.replace(&Tls::open(&certificate, &key, MinimumTls::Tls13).expect("a good pair"));
+        let after = listener.current.load_full().expect("there is one");
+        assert!(!Arc::ptr_eq(&before, &after));
     }
 }

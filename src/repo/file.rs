@@ -194,8 +194,9 @@ impl Repo {
     fn board(&self, located: &Located) -> Result<Passenger, RepoError> {
         let catalog = self.state.catalog.get();
         let kind = catalog.sources.iter().find(|s| s.id == located.source).map(|s| s.kind);
+        let config = self.state.config.load();
         let (url, class) = match kind {
-            Some(SourceKind::Cran) => (&self.state.config.cran.url, StorageClass::Cran),
+            Some(SourceKind::Cran) => (&config.cran.url, StorageClass::Cran),
             Some(
                 SourceKind::CranSnapshot
                 | SourceKind::CuratedCran
@@ -213,7 +214,7 @@ impl Repo {
                 return Err(RepoError::Storage(StorageError::NotFound(missing)));
             }
         };
-        let mirror = self.state.upstream.mirror(url);
+        let mirror = self.state.upstream.load().mirror(url);
         let mirror = mirror.map_err(|source| RepoError::Upstream { source, retry_after: 60 })?;
         let (stale, source) = (self.stale.clone(), located.source);
         let ticket = || {

@@ -83,7 +83,7 @@ impl Sync {
         if tree.pending.is_none() {
             return Ok(());
         }
-        match lease::Lease::claim(&state.db, &state.config, &state.clock, "sync:cran").await {
+        match lease::Lease::claim(&state.db, &state.config.load_full(), &state.clock, "sync:cran").await {
             // Another server is writing at this moment.
             Err(SyncError::Elsewhere(_)) => Ok(()),
             Err(error) => Err(error),
@@ -109,7 +109,7 @@ impl Sync {
     /// failed is tried again after an hour.
     pub async fn run_schedules(&self) {
         let state = &self.state;
-        let schedule: Schedule = match state.config.cran.sync_schedule.parse() {
+        let schedule: Schedule = match state.config.load().cran.sync_schedule.parse() {
             Ok(schedule) => schedule,
             Err(error) => {
                 tracing::error!(target: "sync", %error, "CRAN.SyncSchedule is not run");

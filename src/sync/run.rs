@@ -67,8 +67,10 @@ fn refused_key(source: SourceId) -> String {
 
 /// Syncs the built-in CRAN source.
 pub(super) async fn cran(state: &Arc<State>, cause: &Cause, report: &Reporter) -> Result<Outcome, SyncError> {
-    let mirror = state.upstream.mirror(&state.config.cran.url)?;
-    let lease = Lease::claim(&state.db, &state.config, &state.clock, "sync:cran").await?;
+    // Kept to the end: a reload meanwhile is the next run's.
+    let config = state.config.load_full();
+    let mirror = state.upstream.load().mirror(&config.cran.url)?;
+    let lease = Lease::claim(&state.db, &config, &state.clock, "sync:cran").await?;
     let outcome = Run { state, cause, report, mirror: &mirror, lease: &lease }.run().await;
     lease.release(&state.db).await;
     outcome

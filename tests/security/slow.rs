@@ -60,7 +60,7 @@ fn run(limits: Limits, tls: Option<&Tls>) -> Running {
     let house = House::new(limits);
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
     let address = listener.local_addr().expect("bound");
-    runtime.spawn(house.clone().serve_tcp(listener, tls.map(Tls::acceptor), Simple));
+    runtime.spawn(house.clone().serve_tcp(listener, tls.cloned(), Simple));
     Running { address, house, runtime }
 }
 

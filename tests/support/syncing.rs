@@ -95,11 +95,14 @@ impl Server {
         let ticking = clock.clone();
         let state = Arc::new(State {
             storage: Storage::open(&ours.storage).await.unwrap_or_else(|e| panic!("{e}")),
-            upstream: Upstream::with_limits(&ours.proxy, limits()).unwrap_or_else(|e| panic!("{e}")),
+            upstream: Arc::new(
+                Upstream::with_limits(&ours.proxy, limits()).unwrap_or_else(|e| panic!("{e}")),
+            )
+            .into(),
             catalog: Live::open(&db).await.unwrap_or_else(|e| panic!("{e}")),
             jobs: Jobs::default(),
             clock: Arc::new(move || Timestamp(ticking.fetch_add(1, Ordering::SeqCst))),
-            config: ours,
+            config: ours.into(),
             db,
         });
         Server { sync: Sync::new(state.clone()), state, dir, clock, config }

@@ -2,12 +2,15 @@
 //!
 //! This file is the table of the admin addresses; `docs/api/admin.json` (OpenAPI) describes the same ones.
 
+mod control;
 mod job;
 pub mod openapi;
 mod package;
 mod repo;
 mod source;
 mod upload;
+
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
@@ -21,6 +24,7 @@ use super::error::Failure;
 use super::listener::Peer;
 use super::request;
 use super::response::{self, Tongue};
+use super::switch::{self, Hearer, Switch};
 use super::target::Query;
 use crate::repo::edit::{Actor, OnExisting};
 
@@ -37,9 +41,10 @@ struct Call<'a> {
 
 type Answered = Result<Response<Body>, Failure>;
 
-/// Answers one admin request; `path` is decoded and without the prefix: `repos/cran`.
-pub async fn answer(
-    app: &App,
+/// Answers one admin request; `path` is decoded and without the prefix: `repos/cran`. Without an app only what
+/// concerns the process itself is answered.
+pub(super) async fn answer(
+    switch: &Switch,
     peer: Peer,
     request: Request<Incoming>,
     path: &str,
@@ -49,17 +54,29 @@ pub async fn answer(
     let writes = method != Method::GET && method != Method::HEAD;
     let actor = Actor(if writes { who(peer).await } else { String::new() });
     let named = actor.0.clone();
-    let answered = dispatch(&method, path, Call { app, query, actor, body }).await;
-    let response = answered.unwrap_or_else(|failure| response::failure(&failure, Tongue::Json));
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let refused = |failure| response::failure(&failure, Tongue::Json);
+    let response = match control::noun(&segments) {
+        // Holds no app meanwhile: going offline waits for those who do.
+        Some(noun) => control::answer(switch, &method, noun, body).await.unwrap_or_else(refused),
+        None => match switch.app() {
+            Some(app) => {
+                let answered = dispatch(&method, &segments, Call { app: &app, query, actor, body }).await;
+                let mut response = answered.unwrap_or_else(refused);
+                response.body_mut().comes_from(app);
+                response
+            }
+            None => refused(switch::shut(&switch.porch().control.mode(), Hearer::Administrator)),
+        },
+    };
     if writes {
         tracing::info!(by = %named, %method, path, status = response.status().as_u16(), "admin request");
     }
     response
 }
 
-async fn dispatch(method: &Method, path: &str, call: Call<'_>) -> Answered {
-    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-    match (method.as_str(), segments.as_slice()) {
+async fn dispatch(method: &Method, segments: &[&str], call: Call<'_>) -> Answered {
+    match (method.as_str(), segments) {
         ("GET", ["sources"]) => source::list(call).await,
         ("POST", ["sources"]) => source::create(call).await,
         ("GET", ["sources", name]) => source::info(call, name).await,
@@ -122,11 +139,16 @@ fn ok<T: Serialize>(value: &T) -> Answered {
 impl Call<'_> {
     /// The JSON body.
     async fn json<T: DeserializeOwned>(self) -> Result<(T, Actor), Failure> {
-        let bytes = request::read(self.body, JSON_LIMIT, self.app.limits.body_pause).await?;
-        let value = serde_json::from_slice(&bytes)
-            .map_err(|e| Failure::bad_request(format!("the body is not the JSON expected here: {e}")))?;
+        let value = json(self.body, self.app.limits.body_pause).await?;
         Ok((value, self.actor))
     }
+}
+
+/// A JSON body.
+async fn json<T: DeserializeOwned>(body: Incoming, pause: Duration) -> Result<T, Failure> {
+    let bytes = request::read(body, JSON_LIMIT, pause).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Failure::bad_request(format!("the body is not the JSON expected here: {e}")))
 }
 
 fn on_existing(succeed: bool) -> OnExisting {

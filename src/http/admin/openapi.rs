@@ -8,7 +8,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::api::{ADMIN_PREFIX, error, job, package, repo, source, upload};
+use crate::api::{ADMIN_PREFIX, control, error, job, package, repo, source, upload};
 
 /// One address: method, path, what it does, body and answer by the names of their schemas.
 type Row = (HttpMethod, &'static str, &'static str, Option<&'static str>, Option<&'static str>);
@@ -68,6 +68,36 @@ const TABLE: &[Row] = &[
         "Start the sync of a built-in source, or attach to it",
         Some("StartSync"),
         Some("Job"),
+    ),
+    (HttpMethod::Get, "/status", "Mode and work of this server; answered in every mode", None, Some("Node")),
+    (HttpMethod::Get, "/nodes", "The servers of the cluster; answered in every mode", None, Some("[Node]")),
+    (
+        HttpMethod::Post,
+        "/online",
+        "Read the whole configuration and serve; answered in every mode",
+        None,
+        Some("Node"),
+    ),
+    (
+        HttpMethod::Post,
+        "/offline",
+        "Finish what is under way and stop serving; answers when that is done",
+        Some("GoOffline"),
+        Some("Node"),
+    ),
+    (
+        HttpMethod::Post,
+        "/reload",
+        "Apply what changed in the configuration and is reloadable; answered in every mode",
+        None,
+        Some("Reload"),
+    ),
+    (
+        HttpMethod::Put,
+        "/log/level",
+        "Set the level of the server log until the next start",
+        Some("LogLevel"),
+        Some("LogLevel"),
     ),
     (HttpMethod::Get, "/jobs", "Jobs under way", None, Some("[Job]")),
     (HttpMethod::Get, "/jobs/{id}", "One job, also for an hour after its end", None, Some("Job")),
@@ -139,6 +169,10 @@ fn components() -> utoipa::openapi::Components {
     }
     let mut schemas = Vec::new();
     add::<error::Error>(&mut schemas);
+    add::<control::Node>(&mut schemas);
+    add::<control::GoOffline>(&mut schemas);
+    add::<control::Reload>(&mut schemas);
+    add::<control::LogLevel>(&mut schemas);
     add::<job::StartSync>(&mut schemas);
     add::<job::Job>(&mut schemas);
     add::<package::Packages>(&mut schemas);

@@ -24,7 +24,7 @@ fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
         hidden: repo.hidden,
         created: repo.created_at.to_string(),
         sources: repo.sources().iter().filter_map(|id| catalog.source_by_id(*id)).map(subscription).collect(),
-        url: format!("{}/{}/latest", app.site.address.as_deref().unwrap_or_default(), repo.name),
+        url: format!("{}/{}/latest", app.site.load().address.as_deref().unwrap_or_default(), repo.name),
     }
 }
 

@@ -38,7 +38,7 @@ impl Repo {
         let file = file.rsplit(['/', '\\']).next().unwrap_or(file).to_owned();
         let given = self.receive(&file, body).await?;
         let out = self.state.storage.spool(StorageClass::Packages).await?;
-        let options = options(&self.state.config.server);
+        let options = options(&self.state.config.load().server);
         let since = (self.state.clock)();
         let name = file.clone();
         let made = tokio::task::spawn_blocking(move || make(&name, given, out, options)).await;

@@ -1,0 +1,75 @@
+//! Why the daemon cannot serve: in full for its log, in a phrase for the network.
+
+use std::path::PathBuf;
+
+use super::sockets::SocketError;
+use crate::control::Fault;
+use crate::db::DbError;
+use crate::http::tls::TlsError;
+use crate::storage::StorageError;
+use crate::sync::SyncError;
+use crate::upstream::UpstreamError;
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listening socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// Certificate or key.
+    #[error("Could not initialize the HTTPS listener: {0}")]
+    Tls(#[from] TlsError),
+    /// A directory.
+    #[error(
+        "{property} '{0}' cannot be created: {source}; mend it with: install -d -o {user} -m {mode:04o} '{0}'",
+        path.display()
+    )]
+    Directory {
+        /// Which property names it.
+        property: &'static str,
+        /// The directory.
+        path: PathBuf,
+        /// Who runs this.
+        user: String,
+        /// Its mode.
+        mode: u32,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database.
+    #[error("Unable to connect to the database: {0}")]
+    Db(#[from] DbError),
+    /// The storage.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The client for mirrors.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// What a crashed sync left behind.
+    #[error("what a crashed sync left behind cannot be undone: {0}")]
+    Sync(#[from] SyncError),
+    /// Threads.
+    #[error("the runtime cannot start: {0}")]
+    Runtime(std::io::Error),
+}
+
+impl StartError {
+    /// For the network a phrase, for administrators the whole.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        let phrase = match self {
+            StartError::Socket(_) => "a listening socket cannot be used",
+            StartError::Tls(_) => "the certificate (HTTPS.Certificate, HTTPS.Key) cannot be used",
+            StartError::Directory { property, .. } => {
+                return Fault { phrase: format!("{property} cannot be used"), detail: self.to_string() };
+            }
+            StartError::Db(_) | StartError::Sync(_) => {
+                "the database (Database.Provider, SQLite.Dir, Postgres.URL) cannot be used"
+            }
+            StartError::Storage(_) => "the storage (Storage, FileStorage, S3Storage) cannot be used",
+            StartError::Upstream(_) => "the proxy (Proxy.URL) cannot be used",
+            StartError::Runtime(_) => "the server's threads cannot be started",
+        };
+        Fault { phrase: phrase.to_owned(), detail: self.to_string() }
+    }
+}

@@ -1,0 +1,81 @@
+//! Opens what answering needs, and closes it again.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::fault::StartError;
+use crate::catalog::Live;
+use crate::config::Config;
+use crate::db::Db;
+use crate::http::warm::Warm;
+use crate::http::{App, Porch};
+use crate::jobs::Jobs;
+use crate::model::time::{Clock, Timestamp};
+use crate::repo::Repo;
+use crate::state::State;
+use crate::storage::Storage;
+use crate::sync::Sync;
+use crate::upstream::Upstream;
+
+/// Opens the stores of a configuration and the rooms on them. Nothing runs by itself yet.
+pub(super) async fn open(config: &Arc<Config>, porch: &Porch, jobs: &Jobs) -> Result<Arc<App>, StartError> {
+    let opening = Arc::clone(config);
+    // The database opens on a thread of its own: it blocks.
+    let db = match tokio::task::spawn_blocking(move || Db::open(&opening)).await {
+        Ok(db) => db?,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    let opened = on(config, porch, jobs, db.clone()).await;
+    if opened.is_err() {
+        close(db).await;
+    }
+    opened
+}
+
+async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<Arc<App>, StartError> {
+    let storage = Storage::open(&config.storage).await?;
+    let upstream = Upstream::new(&config.proxy)?;
+    let catalog = Live::open(&db).await?;
+    let state = Arc::new(State {
+        config: Arc::clone(config).into(),
+        db,
+        storage,
+        upstream: Arc::new(upstream).into(),
+        catalog,
+        jobs: jobs.clone(),
+        clock: porch.clock.clone(),
+    });
+    if let Some(path) = config.cran.url.strip_prefix("file://") {
+        tracing::info!(
+            "Configured to serve CRAN/Bioconductor data from a directory. Checking path '{path}'."
+        );
+    }
+    let sync = Sync::new(Arc::clone(&state));
+    sync.recover().await?;
+    let repo = Repo::new(Arc::clone(&state));
+    repo.on_stale({
+        let sync = sync.clone();
+        move |source| sync.mismatch(source)
+    });
+    Ok(Arc::new(App {
+        repo,
+        sync,
+        state,
+        site: Arc::clone(&porch.site),
+        limits: porch.limits.clone(),
+        warm: Warm::default(),
+    }))
+}
+
+/// Ends a database: what is queued is finished.
+pub(super) async fn close(db: Db) {
+    let _ = tokio::task::spawn_blocking(move || db.close()).await;
+}
+
+/// Microseconds since the epoch, from the system.
+pub(super) fn system_clock() -> Clock {
+    Arc::new(|| {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    })
+}

@@ -1,0 +1,129 @@
+//! The server itself: answered in every mode, also when nothing else is.
+
+use std::time::Duration;
+
+use http::Method;
+use hyper::body::Incoming;
+
+use super::{Answered, json, ok};
+use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload};
+use crate::control::{self, Command, Done, Refused};
+use crate::http::error::Failure;
+use crate::http::switch::Switch;
+
+/// The longest time an administrator may wait for offline.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// What of the process is asked for or commanded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noun {
+    Status,
+    Nodes,
+    Online,
+    Offline,
+    Reload,
+    LogLevel,
+}
+
+/// The addresses that every mode answers.
+pub(super) fn noun(segments: &[&str]) -> Option<Noun> {
+    match segments {
+        ["status"] => Some(Noun::Status),
+        ["nodes"] => Some(Noun::Nodes),
+        ["online"] => Some(Noun::Online),
+        ["offline"] => Some(Noun::Offline),
+        ["reload"] => Some(Noun::Reload),
+        ["log", "level"] => Some(Noun::LogLevel),
+        _ => None,
+    }
+}
+
+/// Answers for one of them.
+pub(super) async fn answer(switch: &Switch, method: &Method, noun: Noun, body: Incoming) -> Answered {
+    let control = &switch.porch().control;
+    let pause = switch.porch().limits.body_pause;
+    match (noun, method) {
+        (Noun::Status, &Method::GET) => ok(&node(switch)),
+        (Noun::Nodes, &Method::GET) => ok(&[node(switch)]),
+        (Noun::Online, &Method::POST) => {
+            control.order(Command::Online).await.map_err(refused)?;
+            ok(&node(switch))
+        }
+        (Noun::Offline, &Method::POST) => {
+            let asked: GoOffline = json(body, pause).await?;
+            let timeout = Duration::from_secs(asked.timeout).min(LONGEST);
+            control.order(Command::Offline { timeout }).await.map_err(refused)?;
+            ok(&node(switch))
+        }
+        (Noun::Reload, &Method::POST) => match control.order(Command::Reload).await.map_err(refused)? {
+            Done::Reloaded(reloaded) => ok(&wire(reloaded)),
+            Done::Moved(sentence) => ok(&Reload {
+                applied: Vec::new(),
+                ignored: Vec::new(),
+                restart: Vec::new(),
+                warnings: vec![sentence],
+            }),
+        },
+        (Noun::LogLevel, &Method::PUT) => {
+            let asked: LogLevel = json(body, pause).await?;
+            let level =
+                control.set_log_level(&asked.level).map_err(|why| Failure::bad_request(why.to_string()))?;
+            ok(&LogLevel { level })
+        }
+        (Noun::Status | Noun::Nodes, _) => Err(Failure::method("GET")),
+        (Noun::Online | Noun::Offline | Noun::Reload, _) => Err(Failure::method("POST")),
+        (Noun::LogLevel, _) => Err(Failure::method("PUT")),
+    }
+}
+
+fn refused(why: Refused) -> Failure {
+    Failure::new(http::StatusCode::CONFLICT, crate::api::error::Code::Conflict, why.to_string())
+}
+
+fn wire(reloaded: control::Reloaded) -> Reload {
+    let changes = |changes: Vec<control::Change>| {
+        changes
+            .into_iter()
+            .map(|change| Change { property: change.property, from: change.from, to: change.to })
+            .collect()
+    };
+    Reload {
+        applied: changes(reloaded.applied),
+        ignored: changes(reloaded.ignored),
+        restart: changes(reloaded.restart),
+        warnings: reloaded.warnings,
+    }
+}
+
+fn node(switch: &Switch) -> Node {
+    let control = &switch.porch().control;
+    let mode = control.mode();
+    let work = control.work();
+    let jobs = match switch.app() {
+        Some(app) => app.state.jobs.running().into_iter().map(|job| job.key).collect(),
+        None => work.jobs,
+    };
+    Node {
+        name: host_name(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        message: match &mode {
+            control::Mode::Broken(fault) => fault.detail.clone(),
+            other => other.word().to_owned(),
+        },
+        leader: true,
+        mode: match mode {
+            control::Mode::Starting => Mode::Starting,
+            control::Mode::Online => Mode::Online,
+            control::Mode::Leaving => Mode::Leaving,
+            control::Mode::Offline => Mode::Offline,
+            control::Mode::Broken(_) => Mode::Broken,
+        },
+        requests: work.requests,
+        jobs,
+    }
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}

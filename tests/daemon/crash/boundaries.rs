@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::{Signal, kill};
@@ -39,16 +40,16 @@ impl Traced {
         Traced { strace, lines, server: Pid::from_raw(i32::try_from(server).unwrap()) }
     }
 
-    /// Lets the server go on until its boundary of that number, and kills it there; false when it ended or was let
-    /// go before.
-    fn kill_at(&mut self, number: usize) -> bool {
+    /// Lets the server go on until its boundary of that number, and kills it there; false when the work was over
+    /// before.
+    fn kill_at(&mut self, number: usize, end: &Mutex<Option<End>>) -> bool {
         let mut seen = 0;
         let mut stopping = false;
         while let Some(Ok(line)) = self.lines.next() {
             if line.contains("--- SIGSTOP {") {
                 seen += 1;
                 stopping = true;
-                if seen == number {
+                if seen == number && *end.lock().unwrap().get_or_insert(End::Killed) == End::Killed {
                     kill(self.server, Signal::SIGKILL).expect("it is there");
                     return true;
                 }
@@ -61,6 +62,13 @@ impl Traced {
     }
 }
 
+/// What came first.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Killed,
+    WorkOver,
+}
+
 /// Runs `work` with a kill at its first boundary, then again with a kill at the second, until it comes to its end.
 fn at_every_boundary(mut victim: Victim, work: impl Fn(&Victim) -> bool + Sync) -> usize {
     for number in 1..MANY {
@@ -68,12 +76,16 @@ fn at_every_boundary(mut victim: Victim, work: impl Fn(&Victim) -> bool + Sync) 
         let strace = Pid::from_raw(i32::try_from(traced.strace.id()).unwrap());
         let server = traced.server;
         let finished = AtomicBool::new(false);
+        let end = Mutex::new(None);
         let killed = std::thread::scope(|scope| {
-            let killer = scope.spawn(|| traced.kill_at(number));
+            let killer = scope.spawn(|| traced.kill_at(number, &end));
             let done = work(&victim);
             finished.store(done, Ordering::SeqCst);
-            // Whatever is still to come does not belong to the work.
-            let _ = kill(strace, Signal::SIGINT);
+            // Whatever is still to come does not belong to the work. After a kill strace ends by itself: told to let
+            // go while threads are dying, it waits for the first one, which waits for those that strace must bury.
+            if *end.lock().unwrap().get_or_insert(End::WorkOver) == End::WorkOver {
+                kill(strace, Signal::SIGINT).expect("our own child");
+            }
             killer.join().expect("no panic")
         });
         traced.strace.wait().expect("our own child");

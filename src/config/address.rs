@@ -9,7 +9,7 @@ pub enum UrlFor {
     Server,
     /// Where packages come from: http, https or file.
     Mirror,
-    /// Another S3 server: http or https, no path.
+    /// Another S3 server: `host[:port]`, or http, https; no path.
     S3,
     /// An outbound proxy: `host:port`, or http, https, socks5, socks5h.
     Proxy,
@@ -30,6 +30,7 @@ pub(super) fn url(text: &str, purpose: UrlFor) -> Result<String, String> {
     // `proxy:3128` alone would be read as scheme and path.
     let full = match purpose {
         UrlFor::Proxy if !text.contains("://") => format!("http://{text}"),
+        UrlFor::S3 if !text.contains("://") => format!("https://{text}"),
         UrlFor::Proxy | UrlFor::Server | UrlFor::Mirror | UrlFor::S3 | UrlFor::Postgres | UrlFor::Web => {
             text.to_owned()
         }
@@ -145,7 +146,9 @@ mod tests {
         assert!(url("postgres:///db?host=/run/postgresql", UrlFor::Postgres).is_ok());
         assert!(url("mysql://h/db", UrlFor::Postgres).is_err());
         assert_eq!(url("http://127.0.0.1:9000/", UrlFor::S3), Ok("http://127.0.0.1:9000".to_owned()));
+        assert_eq!(url("minio:9000", UrlFor::S3), Ok("minio:9000".to_owned()));
         assert!(url("http://h/bucket", UrlFor::S3).is_err());
+        assert!(url("h/bucket", UrlFor::S3).is_err());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `[CRAN]`.
 
+use std::time::Duration;
+
 use super::address::{self, UrlFor, without_userinfo};
 use super::reader::Reader;
 use super::value;
@@ -11,6 +13,8 @@ pub struct Cran {
     pub url: String,
     /// Cron, five fields, UTC; default `0 0 * * *`.
     pub sync_schedule: String,
+    /// Releases younger than this are not taken from the mirror yet; zero takes all.
+    pub delay: Duration,
 }
 
 impl Cran {
@@ -18,6 +22,7 @@ impl Cran {
         Cran {
             url: reader.value("CRAN", "URL", |text| address::url(text, UrlFor::Mirror)),
             sync_schedule: reader.value("CRAN", "SyncSchedule", value::cron),
+            delay: reader.value("CRAN", "DelaySyncDuration", value::duration),
         }
     }
 }
@@ -28,6 +33,7 @@ impl std::fmt::Debug for Cran {
         f.debug_struct("Cran")
             .field("url", &without_userinfo(&self.url))
             .field("sync_schedule", &self.sync_schedule)
+            .field("delay", &self.delay)
             .finish()
     }
 }

@@ -74,14 +74,23 @@ fn s3_text(reader: &Reader<'_>, class: StorageClass, name: &str) -> Option<Strin
 fn s3(reader: &Reader<'_>, class: StorageClass) -> S3Place {
     let text = |name: &str| s3_text(reader, class, name);
     let switch = |name: &str| text(name).and_then(|text| value::boolean(&text).ok());
+    let disable_ssl = switch("DisableSSL").unwrap_or(false);
+    let endpoint = text("Endpoint").and_then(|text| address::url(&text, UrlFor::S3).ok());
+    let with_scheme = |endpoint: String| match endpoint.contains("://") {
+        true => endpoint,
+        false => format!("{}://{endpoint}", if disable_ssl { "http" } else { "https" }),
+    };
     S3Place {
         bucket: text("Bucket").unwrap_or_default(),
         prefix: text("Prefix").map(|prefix| prefix.trim_matches('/').to_owned()).unwrap_or_default(),
         profile: text("Profile"),
         region: text("Region"),
         enable_shared_config: switch("EnableSharedConfig").unwrap_or(false),
-        endpoint: text("Endpoint").and_then(|text| address::url(&text, UrlFor::S3).ok()),
+        endpoint: endpoint.map(with_scheme),
+        disable_ssl,
         path_style: switch("PathStyle").or_else(|| switch("S3ForcePathStyle")).unwrap_or(false),
+        key_id: text("KeyID"),
+        skip_validation: switch("SkipValidation").unwrap_or(false),
     }
 }
 

@@ -87,8 +87,14 @@ pub struct S3Place {
     pub enable_shared_config: bool,
     /// Another S3 server: `http(s)://host[:port]`.
     pub endpoint: Option<String>,
+    /// Plain HTTP to Amazon's own address; with an endpoint, that says it.
+    pub disable_ssl: bool,
     /// `https://host/bucket/key` instead of `https://bucket.host/key`.
     pub path_style: bool,
+    /// Key of the key management service that S3 encrypts what is written with (SSE-KMS).
+    pub key_id: Option<String>,
+    /// Nothing is asked of the bucket before it is needed.
+    pub skip_validation: bool,
 }
 
 /// The places of all classes.

@@ -154,11 +154,18 @@ fn failed(error: &SyncError) -> String {
 
 /// For people: what a sync did.
 fn sentence(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Nothing => "cran is up to date; nothing changed".to_owned(),
-        Outcome::Published(tx, counts) => format!(
-            "cran was synced (transaction {tx}): {} packages added, {} updated, {} removed, {} releases archived",
-            counts.added, counts.updated, counts.removed, counts.archived
+    let (said, held) = match outcome {
+        Outcome::Nothing(held) => ("cran is up to date; nothing changed".to_owned(), *held),
+        Outcome::Published(tx, counts, held) => (
+            format!(
+                "cran was synced (transaction {tx}): {} packages added, {} updated, {} removed, {} releases archived",
+                counts.added, counts.updated, counts.removed, counts.archived
+            ),
+            *held,
         ),
+    };
+    match held {
+        0 => said,
+        held => format!("{said}; {held} packages have releases younger than CRAN.DelaySyncDuration"),
     }
 }

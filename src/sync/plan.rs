@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::known::{Known, KnownPackage};
 use super::package::Work;
 use super::wanted::{Declaration, Facts, Sizes};
-use crate::model::change::{Change, Counts};
+use crate::model::change::{Change, Counts, LifeState};
 use crate::model::time::Timestamp;
 use crate::r::packages::IndexRecord;
 use crate::r::rds::archive_meta::MetaRow;
@@ -26,6 +26,8 @@ pub struct Declared<'a> {
     pub current: Option<Vec<MetaRow<String>>>,
     /// `Meta/archive.rds`, likewise. `None` means: not known, and never: nothing is archived.
     pub archive: Option<Vec<MetaRow<String>>>,
+    /// Releases published after this are not taken yet (`CRAN.DelaySyncDuration`); `None` takes all.
+    pub until: Option<Timestamp>,
 }
 
 /// What to do, and what to say about it.
@@ -41,6 +43,8 @@ pub struct Plan {
     pub published_to: Option<Timestamp>,
     /// What an administrator should know.
     pub warnings: Vec<String>,
+    /// Packages that stay as they are because something new of theirs is too young.
+    pub held: usize,
 }
 
 /// How many packages, or archived files, a declaration no longer has.
@@ -123,12 +127,26 @@ fn compare(known: &Known, grouped: &Grouped<'_>, names: &BTreeSet<&str>, storm: 
             has_archive: grouped.has_archive,
             storm,
         };
-        let outcome = work.compare(&mut plan.changes);
+        let begin = plan.changes.len();
+        let mut outcome = work.compare(&mut plan.changes);
+        // Counted for held packages too: a mirror that was copied looks like one with nothing but young releases.
+        touched += outcome.touched;
+        if plan.changes[begin..].iter().any(|change| grouped.is_too_young(change)) {
+            plan.held += 1;
+            plan.changes.truncate(begin);
+            if known.packages.contains_key(*name) {
+                continue;
+            }
+            // Of a package that is new to us, what is old enough can be had from the archive meanwhile.
+            let is_old = |row: &&MetaRow<String>| grouped.until.is_none_or(|until| row.mtime <= until);
+            let old: Vec<&MetaRow<String>> = work.declared.archived.iter().copied().filter(is_old).collect();
+            let declared = Declaration { listed: &[], archived: &old, ..work.declared };
+            outcome = Work { declared, ..work }.compare(&mut plan.changes);
+        }
         plan.counts.added += outcome.counts.added;
         plan.counts.updated += outcome.counts.updated;
         plan.counts.archived += outcome.counts.archived;
         plan.counts.removed += outcome.counts.removed;
-        touched += outcome.touched;
         doubled += usize::from(outcome.doubled);
     }
     let dates = plan.changes.iter().filter_map(|change| match change {
@@ -138,6 +156,13 @@ fn compare(known: &Known, grouped: &Grouped<'_>, names: &BTreeSet<&str>, storm: 
     for date in dates {
         plan.published_from = Some(plan.published_from.map_or(date, |from| from.min(date)));
         plan.published_to = Some(plan.published_to.map_or(date, |to| to.max(date)));
+    }
+    if grouped.until.is_some() && !grouped.has_current && !grouped.listed.is_empty() {
+        plan.warnings.push(
+            "the mirror has no Meta/current.rds that tells when releases were published: \
+             CRAN.DelaySyncDuration holds nothing back that its index lists"
+                .to_owned(),
+        );
     }
     if doubled > 0 {
         plan.warnings.push(format!(
@@ -155,9 +180,23 @@ struct Grouped<'a> {
     archived: HashMap<&'a str, Vec<&'a MetaRow<String>>>,
     sizes: Sizes<'a>,
     has_archive: bool,
+    has_current: bool,
+    until: Option<Timestamp>,
 }
 
 impl<'a> Grouped<'a> {
+    /// Whether a change takes a release that is to wait. One that the index has and `Meta/current.rds` not yet is
+    /// newer than that table; second records have no times anywhere, and come with a release that does.
+    fn is_too_young(&self, change: &Change) -> bool {
+        let (Some(until), Change::Introduce { release, state, path }) = (self.until, change) else {
+            return false;
+        };
+        match release.published_at {
+            Some(at) => at > until,
+            None => self.has_current && *state == LifeState::Listed && path.is_empty(),
+        }
+    }
+
     fn new(declared: &'a Declared<'a>) -> Grouped<'a> {
         let mut grouped = Grouped {
             names: BTreeSet::new(),
@@ -165,6 +204,8 @@ impl<'a> Grouped<'a> {
             archived: HashMap::new(),
             sizes: HashMap::new(),
             has_archive: declared.archive.is_some(),
+            has_current: declared.current.is_some(),
+            until: declared.until,
         };
         for record in &declared.listed {
             grouped.names.insert(record.package);

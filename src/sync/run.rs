@@ -43,10 +43,10 @@ impl Cause {
 /// What a sync did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Nothing is new, and nothing was published.
-    Nothing,
-    /// One transaction.
-    Published(TxId, crate::model::change::Counts),
+    /// Nothing is new, and nothing was published; so many packages are held back.
+    Nothing(usize),
+    /// One transaction; so many packages are held back.
+    Published(TxId, crate::model::change::Counts, usize),
 }
 
 /// What the database remembers of the mirror.
@@ -101,7 +101,7 @@ impl Run<'_> {
                     moved.into_iter().map(|(path, seen)| (self.url(path), Some(seen))).collect();
                 memory.push(self.success(started_at));
                 self.remember(memory).await?;
-                return Ok(Outcome::Nothing);
+                return Ok(Outcome::Nothing(0));
             }
             Look::Changed(files) => *files,
         };
@@ -115,9 +115,11 @@ impl Run<'_> {
         let digest = digest(&files);
         let confirmed = matches!(self.cause, Cause::Administrator(_)) && remembered.refused == Some(digest);
         let trust = if confirmed { Trust::Confirmed } else { Trust::Suspicious };
-        let memory = self.memory(&files, started_at);
+        let mut memory = self.memory(&files, started_at);
+        let delay = i64::try_from(state.config.load().cran.delay.as_micros()).unwrap_or(i64::MAX);
+        let until = (delay > 0).then(|| Timestamp(started_at.0.saturating_sub(delay)));
         // Seconds of a processor: not on an async thread.
-        let planned = tokio::task::spawn_blocking(move || planned(&known, files, trust)).await;
+        let planned = tokio::task::spawn_blocking(move || planned(&known, files, trust, until)).await;
         let plan = match planned.map_err(|_| SyncError::Stopping)? {
             Ok(plan) => plan,
             Err(Reason::Refused(reason)) => {
@@ -132,9 +134,18 @@ impl Run<'_> {
         for warning in &plan.warnings {
             tracing::warn!(target: "sync", source = "cran", "{warning}");
         }
+        let held = plan.held;
+        if held > 0 {
+            tracing::info!(target: "sync", source = "cran", packages = held, "CRAN.DelaySyncDuration holds back new releases");
+            // They are old enough one day although the mirror stays as it is: the next sync must read it all.
+            memory
+                .iter_mut()
+                .filter(|(url, _)| FILES.iter().any(|path| *url == self.url(path)))
+                .for_each(|row| row.1 = None);
+        }
         if plan.changes.is_empty() {
             self.remember(memory).await?;
-            return Ok(Outcome::Nothing);
+            return Ok(Outcome::Nothing(held));
         }
         let counts = plan.counts;
         let work = Work {
@@ -151,7 +162,7 @@ impl Run<'_> {
         let tx = work.publish(plan, (state.clock)()).await?;
         self.report.progress("publishing", 1, Some(1));
         state.catalog.refresh(&state.db).await?;
-        Ok(Outcome::Published(tx, counts))
+        Ok(Outcome::Published(tx, counts, held))
     }
 
     /// The tree of CRAN's source packages, without anything pending: whoever left that is dead, because syncs of a
@@ -247,7 +258,7 @@ enum Reason {
     Shrunk(Shrunk),
 }
 
-fn planned(known: &Known, files: Files, trust: Trust) -> Result<Plan, Reason> {
+fn planned(known: &Known, files: Files, trust: Trust, until: Option<Timestamp>) -> Result<Plan, Reason> {
     let mut warnings = files.warnings;
     let refused = |reason: String| Reason::Refused(format!("{}: {reason}", files.index.path));
     let text = read::text(&files.index).map_err(refused)?;
@@ -255,6 +266,7 @@ fn planned(known: &Known, files: Files, trust: Trust) -> Result<Plan, Reason> {
         listed: read::records(&text, &mut warnings).map_err(refused)?,
         current: read::current(files.current.as_ref(), &mut warnings),
         archive: read::archive(files.archive.as_ref(), &mut warnings),
+        until,
     };
     read::guard(known, &declared, trust).map_err(Reason::Shrunk)?;
     let mut plan = plan(known, &declared);

@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
+use rstudio_pm::model::time::{SECOND, Timestamp};
+use rstudio_pm::r::rds::archive_meta::{MetaRow, write_current_meta};
+
 use crate::support::furnish::{mirror, until};
 use crate::support::relay::Relay;
 use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
 use crate::support::tls::Pair;
 
 /// Syncs, and fetches the one package of the mirror.
@@ -94,4 +98,49 @@ pub(super) fn sync_schedule_runs_what_was_due_while_the_server_was_down() {
         }
         server.stop();
     }
+}
+
+/// A mirror that tells when its two packages were published: `old` long ago, `young` an hour ago.
+fn dated(root: &Path) {
+    let contrib = root.join("src/contrib");
+    std::fs::create_dir_all(contrib.join("Meta")).expect("a directory");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let hour_ago = i64::try_from(now.as_secs()).expect("small") - 3600;
+    let (mut index, mut rows) = (String::new(), Vec::new());
+    for (package, at) in [("old", 1_500_000_000), ("young", hour_ago)] {
+        let bytes = Tarball::new(package, "1.0").bytes();
+        let file = format!("{package}_1.0.tar.gz");
+        std::fs::write(contrib.join(&file), &bytes).expect("written");
+        let (package, size) = (package.to_owned(), bytes.len() as u64);
+        index.push_str(&format!("Package: {package}\nVersion: 1.0\nLicense: MIT\n\n"));
+        rows.push(MetaRow { package, file, size, mtime: Timestamp(at * SECOND) });
+    }
+    std::fs::write(contrib.join("PACKAGES"), index).expect("written");
+    let mut table = Vec::new();
+    write_current_meta(&mut table, &rows).expect("a Vec takes it");
+    std::fs::write(contrib.join("Meta/current.rds"), table).expect("written");
+}
+
+#[test]
+pub(super) fn delay_sync_duration_holds_back_what_is_younger() {
+    let mut server = Builder::default().gcfg("[CRAN]\nDelaySyncDuration = 72h").start();
+    dated(&server.dir().join("no-mirror"));
+    let said = server.sync().expect("a good mirror");
+    assert!(said.contains("1 packages added") && said.contains("1 packages have releases younger"), "{said}");
+    server.repository("r", "cran");
+    let status = |server: &Server, package: &str| {
+        server.get(&format!("/r/latest/src/contrib/{package}_1.0.tar.gz")).status
+    };
+    assert_eq!((status(&server, "old"), status(&server, "young")), (200, 404));
+    let said = server.sync().expect("a good mirror");
+    assert!(said.contains("nothing changed") && said.contains("1 packages have"), "{said}");
+    // Time passes, for the mirror stays as it is.
+    server.stop();
+    let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
+    std::fs::write(server.config_file(), gcfg.replace("72h", "30m")).expect("written");
+    server.launch();
+    let said = server.sync().expect("a good mirror");
+    assert!(said.contains("1 packages added") && !said.contains("younger"), "{said}");
+    assert_eq!(status(&server, "young"), 200);
+    assert!(server.sync().expect("a good mirror").ends_with("nothing changed"));
 }

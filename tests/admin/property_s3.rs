@@ -172,3 +172,73 @@ pub(super) fn s3_force_path_style_is_another_name_of_path_style_which_wins() {
     let request = first_request("S3ForcePathStyle = true\nPathStyle = false");
     assert!(request.contains("http://BUCKET.s3.test/"), "{request}");
 }
+
+#[test]
+pub(super) fn key_id_encrypts_what_is_written_with_that_key() {
+    let key = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555";
+    let encrypted = |line: &str| {
+        let (place, relay, builder) = watched();
+        add(&builder.gcfg(&format!("[S3Storage]\n{line}")).start());
+        let keys = keys(&place.bucket);
+        let package = keys.iter().find(|key| key.contains("packages/")).expect("stored");
+        let head = s3::head(&format!("/{}/{package}", place.bucket)).to_ascii_lowercase();
+        // The beginning of a multipart upload, which the check at start is one of, says it too.
+        let heads = relay.heads();
+        let upload = heads.iter().find(|head| head.starts_with("POST ")).expect("an upload was begun");
+        (
+            head.contains("x-amz-server-side-encryption: aws:kms"),
+            head.contains(&format!("x-amz-server-side-encryption-aws-kms-key-id: {key}")),
+            upload.contains(key),
+        )
+    };
+    assert_eq!(encrypted(""), (false, false, false));
+    assert_eq!(encrypted(&format!("KeyID = {key}")), (true, true, true));
+}
+
+#[test]
+pub(super) fn disable_ssl_asks_over_plain_http() {
+    // Amazon's own address, which only the proxy knows, and an endpoint without a scheme.
+    for endpoint in ["", "Endpoint = s3.us-east-1.amazonaws.com"] {
+        let relay = Relay::to(s3::server());
+        let place = s3::bucket(s3::server());
+        let gcfg = |more: &str| {
+            let bucket = &place.bucket;
+            format!(
+                "[Storage]\nDefault = s3\n[S3Storage]\nBucket = {bucket}\nRegion = us-east-1\n\
+                 PathStyle = true\n{endpoint}\n{more}"
+            )
+        };
+        let through = |gcfg: &str| {
+            let proxy = format!("http://{}", relay.host());
+            builder().env("HTTP_PROXY", &proxy).env("HTTPS_PROXY", &proxy).gcfg(gcfg)
+        };
+        let said = through(&gcfg("")).prepare().start_refused();
+        assert!(said.contains("https://s3.us-east-1.amazonaws.com"), "{said}");
+        let asked = relay.heads().len();
+        let server = through(&gcfg("DisableSSL = true")).start();
+        add(&server);
+        let heads = relay.heads().split_off(asked);
+        let plain = format!("http://s3.us-east-1.amazonaws.com/{}", place.bucket);
+        assert!(!heads.is_empty() && heads.iter().all(|head| head.contains(&plain)), "{heads:?}");
+        assert_eq!(packages(&place.bucket), 1);
+    }
+}
+
+#[test]
+pub(super) fn skip_validation_leaves_the_bucket_unchecked_at_start_and_in_the_check() {
+    for (line, checked) in [("SkipValidation = true", false), ("", true)] {
+        let (place, relay, builder) = watched();
+        let tried =
+            || relay.heads().iter().any(|head| head.starts_with("PUT ") && head.contains("/temp/validate."));
+        let server = builder.gcfg(&format!("[S3Storage]\n{line}")).start();
+        assert_eq!(tried(), checked, "{line}");
+        add(&server);
+        assert_eq!(packages(&place.bucket), 1);
+    }
+    // A bucket that is not there: found out when it is needed.
+    let (_, relay, builder) = watched();
+    let mut server = builder.gcfg("[S3Storage]\nBucket = not-there\nSkipValidation = true").prepare();
+    assert_eq!(server.check_config().0, 0);
+    assert_eq!(relay.heads(), [""; 0]);
+    server.launch();
+}

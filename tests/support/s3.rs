@@ -85,6 +85,17 @@ fn answers(address: SocketAddr) -> bool {
 
 /// A request without a body, straight to the server: status and body.
 pub(crate) fn ask(method: &str, path: &str) -> (u16, Vec<u8>) {
+    let (head, body) = exchange(method, path);
+    let status = head.get(9..12).and_then(|s| s.parse().ok()).expect("a status");
+    (status, body)
+}
+
+/// What the server says of an object: the lines of the answer to HEAD.
+pub(crate) fn head(path: &str) -> String {
+    exchange("HEAD", path).0
+}
+
+fn exchange(method: &str, path: &str) -> (String, Vec<u8>) {
     let mut connection = TcpStream::connect(server()).expect("the S3 server answers");
     // The signature is not verified, but without one only public objects are shown.
     let head = format!(
@@ -96,8 +107,8 @@ pub(crate) fn ask(method: &str, path: &str) -> (u16, Vec<u8>) {
     let mut answer = Vec::new();
     connection.read_to_end(&mut answer).expect("the answer comes");
     let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("the answer has a head");
-    let status = std::str::from_utf8(&answer[9..12]).ok().and_then(|s| s.parse().ok()).expect("a status");
-    (status, answer.split_off(end + 4))
+    let body = answer.split_off(end + 4);
+    (String::from_utf8(answer).expect("a head is text"), body)
 }
 
 /// A new, empty bucket, reached at `address` (the server itself, or something in front of it).

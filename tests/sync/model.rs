@@ -38,6 +38,8 @@ pub(crate) struct Mirror {
     pub(crate) listed: Vec<Record>,
     pub(crate) current: Option<Vec<Row>>,
     pub(crate) archive: Option<Vec<Row>>,
+    /// Seconds: what is younger is held back.
+    pub(crate) until: Option<i64>,
 }
 
 pub(crate) fn record(package: &'static str, version: &'static str, md5: u8) -> Record {
@@ -88,6 +90,7 @@ impl Tables {
             listed: listed.collect(),
             current: mirror.current.as_deref().map(meta),
             archive: mirror.archive.as_deref().map(meta),
+            until: mirror.until.map(|at| Timestamp(at * SECOND)),
         };
         plan(&self.known, &declared)
     }

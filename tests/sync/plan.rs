@@ -3,7 +3,12 @@
 use super::model::{Mirror, Record, Row, Tables, record, row};
 
 fn mirror(listed: &[Record], current: &[Row], archive: &[Row]) -> Mirror {
-    Mirror { listed: listed.to_vec(), current: Some(current.to_vec()), archive: Some(archive.to_vec()) }
+    Mirror {
+        listed: listed.to_vec(),
+        current: Some(current.to_vec()),
+        archive: Some(archive.to_vec()),
+        until: None,
+    }
 }
 
 /// `aa 1.0` listed, `bb 2.0` listed with `bb 1.0` archived.
@@ -194,7 +199,7 @@ fn second_records_with_a_path_stand_beside_the_first() {
 fn an_index_with_several_versions_lists_the_highest_and_archives_the_others() {
     let mut tables = Tables::default();
     let listed = [record("aa", "1.9", 1), record("aa", "1.10", 2), record("aa", "1.2", 3)];
-    let plan = tables.sync(&Mirror { listed: listed.to_vec(), current: None, archive: None });
+    let plan = tables.sync(&Mirror { listed: listed.to_vec(), ..Mirror::default() });
     assert_eq!(
         (tables.listed(), tables.archived()),
         (vec!["aa 1.10".to_owned()], vec!["aa 1.2".into(), "aa 1.9".to_owned()])
@@ -205,7 +210,7 @@ fn an_index_with_several_versions_lists_the_highest_and_archives_the_others() {
 #[test]
 fn without_meta_superseded_releases_are_archived_and_stay_so() {
     let mut tables = Tables::default();
-    let mut mirror = Mirror { listed: vec![record("aa", "1.0", 1)], current: None, archive: None };
+    let mut mirror = Mirror { listed: vec![record("aa", "1.0", 1)], ..Mirror::default() };
     for (version, md5) in [("1.1", 2), ("1.2", 3)] {
         tables.sync(&mirror);
         mirror.listed = vec![record("aa", version, md5)];
@@ -277,4 +282,62 @@ fn packages_whose_names_differ_in_case_are_two_packages() {
     let mut tables = Tables::default();
     tables.sync(&mirror(&[record("aa", "1.0", 1), record("AA", "1.0", 2)], &[], &[]));
     assert_eq!(tables.listed(), ["AA 1.0", "aa 1.0"]);
+}
+
+/// `aa 1.1`, `bb 2.0` archived by 2.1 and by 2.2 a little later, and `cc` for the first time.
+fn moved_on(mut mirror: Mirror, until: i64) -> Mirror {
+    mirror.listed = vec![record("aa", "1.1", 3), record("bb", "2.2", 5), record("cc", "0.2", 6)];
+    mirror.current =
+        Some(vec![row("aa", "1.1", 11, 300), row("bb", "2.2", 22, 420), row("cc", "0.2", 30, 500)]);
+    mirror.archive.as_mut().expect("has one").extend([
+        row("aa", "1.0", 10, 100),
+        row("bb", "2.0", 20, 200),
+        row("bb", "2.1", 21, 410),
+        row("cc", "0.1", 30, 310),
+    ]);
+    Mirror { until: Some(until), ..mirror }
+}
+
+#[test]
+fn young_releases_wait_and_their_packages_stay_as_they_are() {
+    let (mut tables, mirror) = first();
+    let plan = tables.sync(&moved_on(mirror.clone(), 250));
+    assert_eq!((plan.held, plan.changes.len()), (3, 0), "{:?}", plan.changes);
+    let plan = tables.sync(&moved_on(mirror.clone(), 310));
+    assert_eq!(plan.held, 2);
+    assert_eq!(tables.listed(), ["aa 1.1", "bb 2.0"]);
+    assert_eq!(tables.archived(), ["aa 1.0", "bb 1.0", "cc 0.1"], "old releases of a new package can be had");
+    assert_eq!(counts(&plan), (0, 1, 1, 0));
+    tables.sync(&moved_on(mirror.clone(), 415));
+    assert_eq!(tables.listed(), ["aa 1.1", "bb 2.0"]);
+    let plan = tables.sync(&moved_on(mirror, 500));
+    assert_eq!(plan.held, 0);
+    assert_eq!(tables.listed(), ["aa 1.1", "bb 2.2", "cc 0.2"]);
+    assert_eq!(tables.archived(), ["aa 1.0", "bb 1.0", "bb 2.0", "bb 2.1", "cc 0.1"]);
+}
+
+#[test]
+fn a_withdrawal_does_not_wait_and_what_was_taken_before_stays() {
+    let (mut tables, mut mirror) = first();
+    mirror.until = Some(150);
+    assert_eq!(tables.sync(&mirror).changes, [], "bb 2.0 is younger, but here");
+    mirror.listed.remove(0);
+    mirror.current.as_mut().expect("has one").remove(0);
+    tables.sync(&mirror);
+    assert_eq!(tables.listed(), ["bb 2.0"]);
+}
+
+#[test]
+fn what_the_table_of_current_files_does_not_have_yet_is_young() {
+    let (mut tables, mut mirror) = first();
+    mirror.until = Some(1_000);
+    mirror.listed[0] = record("aa", "1.1", 3);
+    mirror.listed.push(Record { path: Some("4.6.0/Recommended"), ..record("bb", "1.9", 4) });
+    assert_eq!(tables.sync(&mirror).held, 1);
+    assert_eq!(tables.listed(), ["aa 1.0", "bb 1.9 at 4.6.0/Recommended", "bb 2.0"]);
+    mirror.current = None;
+    let plan = tables.sync(&mirror);
+    assert_eq!(plan.held, 0);
+    assert!(plan.warnings[0].contains("CRAN.DelaySyncDuration"), "{:?}", plan.warnings);
+    assert!(tables.listed().contains(&"aa 1.1".to_owned()));
 }

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use rstudio_pm::model::time::Timestamp;
+
 use super::model::{Mirror, Record, Row, Tables};
 
 const PACKAGES: &[&str] = &["aa", "bb", "AA"];
@@ -40,7 +42,12 @@ fn records() -> impl Strategy<Value = Vec<Record>> {
 }
 
 fn mirror() -> impl Strategy<Value = Mirror> {
-    (records(), rows(), rows()).prop_map(|(listed, current, archive)| Mirror { listed, current, archive })
+    (records(), rows(), rows()).prop_map(|(listed, current, archive)| Mirror {
+        listed,
+        current,
+        archive,
+        until: None,
+    })
 }
 
 proptest! {
@@ -55,6 +62,26 @@ proptest! {
             prop_assert_eq!(&again.changes, &[], "after {:#?}", mirror);
             prop_assert_eq!(again.counts, Default::default());
         }
+    }
+
+    #[test]
+    fn nothing_young_is_taken_and_time_alone_brings_it(
+        mirrors in proptest::collection::vec(mirror(), 1..5), until in 0..3_i64,
+    ) {
+        let mut tables = Tables::default();
+        for mirror in &mirrors {
+            let waiting = Mirror { until: Some(until), ..mirror.clone() };
+            let young = |at: Timestamp| at.seconds() > until;
+            // Twice: a release that only `Archive/` gives a time to is archived first, and then known when listed.
+            for _ in 0..2 {
+                let plan = tables.sync(&waiting);
+                prop_assert!(!plan.published_to.is_some_and(young), "{:#?}", plan);
+            }
+            prop_assert_eq!(&tables.plan(&waiting).changes, &[], "after {:#?}", waiting);
+        }
+        let last = mirrors.last().expect("one at least");
+        tables.sync(last);
+        prop_assert_eq!(&tables.plan(last).changes, &[], "after {:#?}", last);
     }
 
     #[test]

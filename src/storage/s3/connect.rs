@@ -32,8 +32,10 @@ pub(super) async fn connect(
     let region = credentials.region().await.ok_or_else(|| {
         failed(&"no region found; set S3Storage.Region, AWS_REGION, or a region in the profile")
     })?;
-    let endpoint =
-        place.endpoint.as_deref().map(|e| address(e, place)).transpose().map_err(|e| failed(&e))?;
+    // Without an endpoint the client library goes to Amazon by HTTPS.
+    let plain = place.disable_ssl.then(|| format!("http://s3.{region}.amazonaws.com"));
+    let endpoint = place.endpoint.clone().or(plain);
+    let endpoint = endpoint.map(|e| address(&e, place)).transpose().map_err(|e| failed(&e))?;
     let options = ClientOptions::new()
         .with_allow_http(endpoint.as_deref().is_some_and(|e| e.starts_with("http://")))
         .with_connect_timeout(Duration::from_secs(4))
@@ -50,6 +52,9 @@ pub(super) async fn connect(
         .with_disable_bulk_delete(true)
         .with_retry(retries())
         .with_client_options(options);
+    if let Some(key) = &place.key_id {
+        builder = builder.with_sse_kms_encryption(key);
+    }
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint);
     }

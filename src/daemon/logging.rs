@@ -1,6 +1,8 @@
 //! The daemon's logs: made before there is a configuration, configured at start and by reloads, reopened after
 //! rotations.
 
+use std::backtrace::BacktraceStatus;
+
 use crate::config::{Config, LogLevel};
 use crate::control;
 use crate::logs::{Access, NextAccess, NextLog, ServerLog, ServiceLog, Sink, SinkError};
@@ -32,12 +34,28 @@ impl Logs {
         let log = server.clone();
         let standard = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            tracing::error!("{panic}");
+            let heard = log.as_ref().is_some_and(ServerLog::reaches_stderr);
+            let trace = std::backtrace::Backtrace::capture();
+            let thread = std::thread::current();
+            let thread = thread.name().unwrap_or("?");
+            match trace.status() {
+                BacktraceStatus::Captured => tracing::error!(thread, "{panic}\n{trace}"),
+                _ => tracing::error!(thread, "{panic}"),
+            }
             // The process may abort right after this.
             log.iter().for_each(ServerLog::flush);
-            standard(panic);
+            if !heard {
+                standard(panic);
+            }
         }));
         Logs { server, access: Access::off(), service: ServiceLog::default() }
+    }
+
+    /// Writes an error to the server log's files, for what standard error is told in words of its own.
+    pub(super) fn note(&self, error: &str) {
+        if let Some(log) = &self.server {
+            log.note(error);
+        }
     }
 
     /// Opens what a configuration asks for, and changes nothing yet. Blocks for as long as the disk does.
@@ -75,7 +93,7 @@ impl Logs {
         let failed = std::mem::take(&mut next.failed);
         self.switch(next);
         for error in failed {
-            tracing::error!("nothing is logged there: {error}");
+            tracing::error!(target: "logs", "{error}; nothing is logged there");
         }
     }
 
@@ -102,5 +120,47 @@ impl control::Logs for Logs {
         let parsed = LogLevel::parse(level)?;
         self.server.iter().for_each(|log| log.set_level(parsed));
         Ok(format!("{parsed:?}").to_uppercase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// In a process of its own: the log and the panic hook are the process's.
+    #[test]
+    fn a_panic_is_said_once_on_standard_error_and_once_in_the_file() {
+        const FILE: &str = "RSPM_TEST_PANIC_LOG";
+        let Some(file) = std::env::var_os(FILE) else {
+            let dir = tempfile::tempdir().expect("a directory");
+            for system_log in ["STDERR", "STDOUT", ""] {
+                let file = dir.path().join(format!("{system_log}.log"));
+                let mut command = Command::new("/proc/self/exe");
+                let test = std::thread::current().name().unwrap_or_default().to_owned();
+                command.args(["--exact", &test, "--nocapture", "--test-threads=1"]);
+                command.env(FILE, &file).env("RSPM_TEST_PANIC_STREAM", system_log).env("RUST_BACKTRACE", "0");
+                let output = command.output().expect("it runs");
+                let stderr = String::from_utf8_lossy(&output.stderr);
+                assert_eq!(stderr.matches("what a pity").count(), 1, "{system_log}: {stderr}");
+                let log = std::fs::read_to_string(&file).expect("a log");
+                assert_eq!(log.lines().filter(|line| line.contains("what a pity")).count(), 1, "{log}");
+                assert!(log.contains(" INFO before the configuration"), "{log}");
+            }
+            return;
+        };
+        let logs = Logs::early();
+        tracing::info!("before the configuration");
+        let stream = std::env::var("RSPM_TEST_PANIC_STREAM").expect("set");
+        let stream = if stream.is_empty() { stream } else { format!("SystemLog = {stream}\n") };
+        let gcfg = format!("[Logging]\n{stream}SystemLog = {}\n", file.display());
+        let config = crate::config::parse("test.gcfg", gcfg.as_bytes(), []).expect("good").config;
+        let next = logs.prepare(&config);
+        logs.switch(next);
+        let _ = std::thread::Builder::new()
+            .name("worker".to_owned())
+            .spawn(|| panic!("what a pity"))
+            .map(|t| t.join());
+        logs.flush();
     }
 }

@@ -39,6 +39,9 @@ pub fn main() -> ExitCode {
     };
     let mut logs = logging::Logs::early();
     let served = start::run(loaded, &mut logs);
+    if let Err(error) = &served {
+        logs.note(&error.to_string());
+    }
     logs.flush();
     match served {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
 
-use super::sink::{Full, Sink, SinkError};
+use super::open::SinkError;
+use super::sink::{Full, Sink};
 use super::stamp::{self, Form};
 use crate::config::AccessLogFormat;
 
@@ -121,7 +122,7 @@ impl Access {
     /// # Errors
     /// The path cannot be opened; the old file stays in use.
     pub fn reopen(&self) -> Result<(), SinkError> {
-        self.sink().map_or(Ok(()), |sink| sink.reopen())
+        self.sink().map_or(Ok(()), |sink| sink.reopen().map(drop))
     }
 
     /// Writes what is queued; see [`Sink::flush`].

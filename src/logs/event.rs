@@ -18,6 +18,11 @@ pub(super) struct Parts {
 }
 
 impl Parts {
+    /// An event that is only a message.
+    pub(super) fn message(text: &str) -> Parts {
+        Parts { message: clean(text.to_owned()), fields: Vec::new() }
+    }
+
     fn push(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,
@@ -96,16 +101,34 @@ pub(super) fn render(
     zone: &TimeZone,
 ) {
     match format {
-        LogFormat::Text => text(line, level, parts, micros, zone),
-        LogFormat::Json => json(line, level, parts, micros),
+        LogFormat::Text => {
+            stamp::push(line, micros, Form::Text, zone);
+            line.push(b' ');
+            text(line, level, parts);
+        }
+        LogFormat::Json => json(line, level, parts, Some(micros)),
     }
     line.push(b'\n');
 }
 
-/// `2026/11/20 07:54:01 INFO synced source=cran packages=12`
-fn text(line: &mut Vec<u8>, level: Level, parts: &Parts, micros: i64, zone: &TimeZone) {
-    stamp::push(line, micros, Form::Text, zone);
-    let mut out = format!(" {} ", level.as_str());
+/// The same for the journal: its priority as `sd-daemon(3)` has it, and no time, which the journal notes itself.
+pub(super) fn render_for_journal(line: &mut Vec<u8>, format: LogFormat, level: Level, parts: &Parts) {
+    line.extend_from_slice(match level {
+        Level::ERROR => b"<3>",
+        Level::WARN => b"<4>",
+        Level::INFO => b"<6>",
+        Level::DEBUG | Level::TRACE => b"<7>",
+    });
+    match format {
+        LogFormat::Text => text(line, level, parts),
+        LogFormat::Json => json(line, level, parts, None),
+    }
+    line.push(b'\n');
+}
+
+/// `INFO synced source=cran packages=12`
+fn text(line: &mut Vec<u8>, level: Level, parts: &Parts) {
+    let mut out = format!("{} ", level.as_str());
     push_one_line(&mut out, &parts.message);
     for (name, value) in &parts.fields {
         let _ = write!(out, " {name}=");
@@ -136,11 +159,7 @@ fn push_one_line(out: &mut String, message: &str) {
 }
 
 /// The keys that log readers of this kind of server expect: `level`, `msg`, `time` (UTC, milliseconds), then the fields.
-fn json(line: &mut Vec<u8>, level: Level, parts: &Parts, micros: i64) {
-    let mut time = Vec::new();
-    stamp::push(&mut time, micros, Form::Iso, &TimeZone::UTC);
-    let millis = micros.rem_euclid(1_000_000) / 1000;
-    let time = format!("{}.{millis:03}Z", String::from_utf8_lossy(&time));
+fn json(line: &mut Vec<u8>, level: Level, parts: &Parts, micros: Option<i64>) {
     let level = match level {
         Level::TRACE => "trace",
         Level::DEBUG => "debug",
@@ -151,7 +170,12 @@ fn json(line: &mut Vec<u8>, level: Level, parts: &Parts, micros: i64) {
     let mut all = Map::new();
     all.insert("level".to_owned(), level.into());
     all.insert("msg".to_owned(), parts.message.as_str().into());
-    all.insert("time".to_owned(), time.into());
+    if let Some(micros) = micros {
+        let mut time = Vec::new();
+        stamp::push(&mut time, micros, Form::Iso, &TimeZone::UTC);
+        let millis = micros.rem_euclid(1_000_000) / 1000;
+        all.insert("time".to_owned(), format!("{}.{millis:03}Z", String::from_utf8_lossy(&time)).into());
+    }
     for (name, value) in &parts.fields {
         let name = match *name {
             taken @ ("level" | "msg" | "time") => format!("fields.{taken}"),
@@ -182,6 +206,20 @@ mod tests {
             line(LogFormat::Text, Level::INFO, "synced", &fields),
             "2017/11/28 13:41:59 INFO synced source=cran packages=12 note=\"a b\" ok=true\n"
         );
+    }
+
+    #[test]
+    fn the_journal_gets_priorities_and_no_time() {
+        let parts = Parts { message: "over".to_owned(), fields: vec![("n", 1.into())] };
+        let line = |format, level| {
+            let mut line = Vec::new();
+            render_for_journal(&mut line, format, level, &parts);
+            String::from_utf8(line).expect("text")
+        };
+        assert_eq!(line(LogFormat::Text, Level::ERROR), "<3>ERROR over n=1\n");
+        assert_eq!(line(LogFormat::Text, Level::WARN), "<4>WARN over n=1\n");
+        assert_eq!(line(LogFormat::Json, Level::INFO), "<6>{\"level\":\"info\",\"msg\":\"over\",\"n\":1}\n");
+        assert_eq!(line(LogFormat::Text, Level::TRACE), "<7>TRACE over n=1\n");
     }
 
     #[test]

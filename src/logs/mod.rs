@@ -1,13 +1,17 @@
 //! Log files that survive rotation: the file sink below every log, the access log, the server log.
 
 pub mod access;
+mod append;
 mod event;
+mod open;
 pub mod served;
 pub mod server;
 pub mod sink;
 mod stamp;
+mod stream;
 
 pub use access::{Access, NextAccess, Record};
+pub use open::{Left, SinkError};
 pub use served::ServiceLog;
 pub use server::{NextLog, ServerLog};
-pub use sink::{Full, Sink, SinkError};
+pub use sink::{Full, Sink};

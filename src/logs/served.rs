@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use super::sink::{Full, Sink, SinkError};
+use super::open::SinkError;
+use super::sink::{Full, Sink};
 
 /// The service log; cloning shares it, and [`ServiceLog::switch`] reaches every clone.
 #[derive(Clone, Debug, Default)]

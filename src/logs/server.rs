@@ -1,11 +1,12 @@
 //! The server log: where `tracing` events go, in which format, from which level on; all of it changeable while running.
 
 use std::cell::RefCell;
-use std::io::Write;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
+use parking_lot::Mutex;
+use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::Targets;
@@ -14,7 +15,9 @@ use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
 
 use super::event::{self, Parts};
-use super::sink::{Full, Sink, SinkError};
+use super::open::SinkError;
+use super::sink::{Full, Sink};
+use super::stream::{Stream, Which};
 use crate::config::{LogDestination, LogFormat, LogLevel, Logging};
 
 /// Events of this program's code begin so; those of its libraries are written from WARN on, whatever the level: at
@@ -22,7 +25,10 @@ use crate::config::{LogDestination, LogFormat, LogLevel, Logging};
 const OWN: &str = "rstudio_pm";
 
 /// Areas of this program whose events name them instead.
-const AREAS: [&str; 2] = ["sync", "upstream"];
+const AREAS: [&str; 3] = [TROUBLE, "sync", "upstream"];
+
+/// The area of what goes wrong with logging itself: it is told on standard error, too.
+const TROUBLE: &str = "logs";
 
 /// The server log; cloning shares it.
 #[derive(Clone)]
@@ -41,13 +47,24 @@ struct Outputs {
     format: LogFormat,
     zone: TimeZone,
     destinations: Vec<Output>,
+    /// What is said before there is a configuration, for the places that it will name.
+    early: Option<Mutex<Vec<Early>>>,
 }
 
 enum Output {
-    Stdout,
-    Stderr,
+    Stream(Stream),
     File(Sink),
 }
+
+/// An event that a configuration still has to say the places of.
+struct Early {
+    level: Level,
+    parts: Parts,
+    micros: i64,
+}
+
+/// So many events are kept.
+const MOST_EARLY: usize = 1000;
 
 impl ServerLog {
     /// Makes the log the program's: text on standard error from INFO on, until [`ServerLog::configure`].
@@ -63,8 +80,12 @@ impl ServerLog {
     /// A log and the subscriber that feeds it, for a part of a program.
     #[must_use]
     pub fn new() -> (ServerLog, impl Subscriber + Send + Sync) {
-        let outputs =
-            Outputs { format: LogFormat::Text, zone: TimeZone::system(), destinations: vec![Output::Stderr] };
+        let outputs = Outputs {
+            format: LogFormat::Text,
+            zone: TimeZone::system(),
+            destinations: vec![Output::Stream(Stream::of(Which::Stderr))],
+            early: Some(Mutex::default()),
+        };
         let outputs = Arc::new(ArcSwap::from_pointee(outputs));
         let (filter, handle) = reload::Layer::new(targets(LogLevel::Info));
         let subscriber = Registry::default().with(filter).with(Lines { outputs: Arc::clone(&outputs) });
@@ -88,8 +109,8 @@ impl ServerLog {
         let mut failed = Vec::new();
         for destination in &logging.system_log {
             match destination {
-                LogDestination::Stdout => destinations.push(Output::Stdout),
-                LogDestination::Stderr => destinations.push(Output::Stderr),
+                LogDestination::Stdout => add_stream(&mut destinations, Which::Stdout),
+                LogDestination::Stderr => add_stream(&mut destinations, Which::Stderr),
                 LogDestination::File(path) => {
                     let kept = current.files().find(|sink| sink.path() == path).cloned();
                     match kept.map_or_else(|| Sink::open(path, Full::Wait), Ok) {
@@ -100,18 +121,43 @@ impl ServerLog {
             }
         }
         if destinations.is_empty() {
-            destinations.push(Output::Stderr);
+            add_stream(&mut destinations, Which::Stderr);
         }
-        let outputs = Outputs { format: logging.format, zone: TimeZone::system(), destinations };
+        let zone = TimeZone::system();
+        let outputs = Outputs { format: logging.format, zone, destinations, early: None };
         (NextLog { outputs, level: logging.level }, failed)
     }
 
     /// Takes destinations, format and level into use. Each line is in an old file or a new one; the old ones are
-    /// written and closed.
+    /// written and closed. The first time, what was said until now is said to the new places, too.
     pub fn switch(&self, next: NextLog) {
-        let old = self.outputs.swap(Arc::new(next.outputs));
+        let new = Arc::new(next.outputs);
+        let old = self.outputs.swap(Arc::clone(&new));
         self.set_level(next.level);
+        let unheard: Vec<&Output> = new.destinations.iter().filter(|output| !old.reaches(output)).collect();
+        let early = old.early.iter().flat_map(|early| std::mem::take(&mut *early.lock()));
+        for Early { level, parts, micros } in early.filter(|event| event.level <= filter(next.level)) {
+            let mut buffers = Buffers::default();
+            unheard.iter().for_each(|output| new.write(output, &mut buffers, level, &parts, micros));
+        }
         old.files().for_each(Sink::flush);
+    }
+
+    /// Writes an error to the files only: for what standard error is told in words of its own.
+    pub fn note(&self, error: &str) {
+        let outputs = self.outputs.load();
+        let (parts, micros) = (Parts::message(error), now());
+        let mut buffers = Buffers::default();
+        for output in outputs.destinations.iter().filter(|output| matches!(output, Output::File(_))) {
+            outputs.write(output, &mut buffers, Level::ERROR, &parts, micros);
+        }
+    }
+
+    /// True when who reads standard error (or the journal) reads what this thread logs.
+    #[must_use]
+    pub fn reaches_stderr(&self) -> bool {
+        LINES.with(|lines| lines.try_borrow().is_ok())
+            && self.outputs.load().reaches(&Output::Stream(Stream::of(Which::Stderr)))
     }
 
     /// The files in use.
@@ -142,23 +188,76 @@ impl ServerLog {
     }
 }
 
+fn add_stream(destinations: &mut Vec<Output>, which: Which) {
+    let new = Output::Stream(Stream::of(which));
+    // Standard output and error are often one: each line once.
+    if !destinations.iter().any(|output| output.is(&new)) {
+        destinations.push(new);
+    }
+}
+
+fn now() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
+}
+
+/// The line of one event, built at most once for each kind of place.
+#[derive(Default)]
+struct Buffers {
+    plain: Vec<u8>,
+    journal: Vec<u8>,
+}
+
+impl Output {
+    fn is(&self, other: &Output) -> bool {
+        match (self, other) {
+            (Output::Stream(one), Output::Stream(two)) => one.is(two),
+            (Output::File(one), Output::File(two)) => one.path() == two.path(),
+            (Output::Stream(_), Output::File(_)) | (Output::File(_), Output::Stream(_)) => false,
+        }
+    }
+}
+
 impl Outputs {
     fn files(&self) -> impl Iterator<Item = &Sink> {
         self.destinations.iter().filter_map(|output| match output {
             Output::File(sink) => Some(sink),
-            Output::Stdout | Output::Stderr => None,
+            Output::Stream(_) => None,
         })
+    }
+
+    fn reaches(&self, place: &Output) -> bool {
+        self.destinations.iter().any(|output| output.is(place))
+    }
+
+    fn write(&self, output: &Output, buffers: &mut Buffers, level: Level, parts: &Parts, micros: i64) {
+        let journal = matches!(output, Output::Stream(stream) if stream.journal);
+        let line = if journal { &mut buffers.journal } else { &mut buffers.plain };
+        if line.is_empty() {
+            if journal {
+                event::render_for_journal(line, self.format, level, parts);
+            } else {
+                event::render(line, self.format, level, parts, micros, &self.zone);
+            }
+        }
+        match output {
+            Output::Stream(stream) => stream.write(line),
+            Output::File(sink) => sink.write(line),
+        }
     }
 }
 
-fn targets(level: LogLevel) -> Targets {
-    let level = match level {
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
         LogLevel::Trace => LevelFilter::TRACE,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Error => LevelFilter::ERROR,
-    };
+    }
+}
+
+fn targets(level: LogLevel) -> Targets {
+    let level = filter(level);
     let own = AREAS.into_iter().chain([OWN]).map(|target| (target, level));
     Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(own)
 }
@@ -168,39 +267,36 @@ struct Lines {
 }
 
 thread_local! {
-    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static LINES: RefCell<Buffers> = RefCell::default();
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut parts = Parts::default();
         event.record(&mut parts);
+        let (level, micros) = (*event.metadata().level(), now());
         let outputs = self.outputs.load();
-        let micros = jiff::Timestamp::now().as_microsecond();
-        // An event out of a destination's own code would find the buffer in use: it is left out.
-        LINE.with(|line| {
-            let Ok(mut line) = line.try_borrow_mut() else { return };
-            line.clear();
-            event::render(
-                &mut line,
-                outputs.format,
-                *event.metadata().level(),
-                &parts,
-                micros,
-                &outputs.zone,
-            );
+        let write = |buffers: &mut Buffers| {
+            buffers.plain.clear();
+            buffers.journal.clear();
             for output in &outputs.destinations {
-                // A closed terminal or pipe is no reason to stop serving, and there is nowhere to say so.
-                let _ = match output {
-                    Output::Stdout => std::io::stdout().lock().write_all(&line),
-                    Output::Stderr => std::io::stderr().lock().write_all(&line),
-                    Output::File(sink) => {
-                        sink.write(&line);
-                        Ok(())
-                    }
-                };
+                outputs.write(output, buffers, level, &parts, micros);
             }
-        });
+            if event.metadata().target() == TROUBLE {
+                let stderr = Output::Stream(Stream::of(Which::Stderr));
+                if !outputs.reaches(&stderr) {
+                    outputs.write(&stderr, buffers, level, &parts, micros);
+                }
+            }
+        };
+        // An event out of a destination's own code would find the buffers in use: it is left out.
+        LINES.with(|lines| lines.try_borrow_mut().map(|mut lines| write(&mut lines)).unwrap_or_default());
+        if let Some(early) = &outputs.early {
+            let mut early = early.lock();
+            if early.len() < MOST_EARLY {
+                early.push(Early { level, parts, micros });
+            }
+        }
     }
 }
 
@@ -288,6 +384,27 @@ mod tests {
             }
         }
         assert!(found > 0);
+    }
+
+    #[test]
+    fn what_was_said_before_the_configuration_is_in_the_file_too_once_and_first() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, other) = (dir.path().join("a.log"), dir.path().join("b.log"));
+        let (log, subscriber) = ServerLog::new();
+        with_default(subscriber, || {
+            info!("one");
+            error!(number = 2, "two");
+            log.configure(&Logging { level: LogLevel::Warn, ..to(&[&path], LogFormat::Json) });
+            error!("three");
+            log.configure(&to(&[&path, &other], LogFormat::Text));
+            log.note("only for files");
+            log.flush();
+        });
+        let text = read(&path);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[0].contains("\"msg\":\"two\"") && lines[1].contains("\"msg\":\"three\""), "{text}");
+        assert!(read(&other).ends_with(" ERROR only for files\n") && read(&other).lines().count() == 1);
     }
 
     #[test]

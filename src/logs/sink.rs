@@ -3,9 +3,8 @@
 //! The queue is one buffer that the thread swaps for an empty one: a line costs a lock and a copy, and the thread is
 //! woken when the buffer stops being empty or gets large, not for every line.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::cell::Cell;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-/// Most bytes that wait to be written.
-const QUEUE: usize = 4 << 20;
+use super::append::Appender;
+use super::open::{Left, SinkError, open};
+
 /// From so many bytes on they are written at once.
 const LARGE: usize = 256 << 10;
 /// The longest that a line of [`Full::Drop`] waits to be written.
@@ -29,14 +29,15 @@ pub enum Full {
     Wait,
 }
 
-/// A log file cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot open the log file {}: {source}; its directory must exist and be writable for this user", path.display())]
-pub struct SinkError {
-    /// The file.
-    pub path: PathBuf,
-    /// What the system said.
-    pub source: io::Error,
+impl Full {
+    /// Most bytes that wait to be written. Requests come at 100,000 a second at most: a disk may pause for seconds
+    /// before a line of the access log is dropped.
+    fn queue(self) -> usize {
+        match self {
+            Full::Drop => 64 << 20,
+            Full::Wait => 4 << 20,
+        }
+    }
 }
 
 /// The writing end of one file; cloning shares it. When the last one goes, what is queued is written.
@@ -72,8 +73,13 @@ struct State {
     asked: u64,
     answered: u64,
     reopen: bool,
-    reopened: Option<Result<(), SinkError>>,
+    reopened: Option<Result<Left, SinkError>>,
     closed: bool,
+}
+
+thread_local! {
+    /// True on the thread of a sink. What it logs itself never waits for room: it is the one that makes room.
+    static WRITER: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Sink {
@@ -82,7 +88,10 @@ impl Sink {
     /// # Errors
     /// The file cannot be opened for appending, or the thread not started.
     pub fn open(path: &Path, full: Full) -> Result<Sink, SinkError> {
-        let file = open(path)?;
+        Sink::start(path, full, open(path)?)
+    }
+
+    fn start(path: &Path, full: Full, file: File) -> Result<Sink, SinkError> {
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             full,
@@ -94,7 +103,7 @@ impl Sink {
         let writer = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write_all(&writer, file))
+            .spawn(move || write_all(&writer, Appender::new(&writer.path, file)))
             .map_err(|source| SinkError { path: path.to_owned(), source })?;
         Ok(Sink { owner: Arc::new(Owner { shared, thread: Some(thread) }) })
     }
@@ -104,12 +113,13 @@ impl Sink {
         let shared = &*self.owner.shared;
         let mut state = shared.state.lock();
         // An empty queue takes any line, else one that is longer than the queue would wait for ever.
-        while !state.queue.is_empty() && state.queue.len() + line.len() > QUEUE {
+        while !state.queue.is_empty() && state.queue.len() + line.len() > shared.full.queue() {
             match shared.full {
                 Full::Drop => {
                     state.dropped += 1;
                     return;
                 }
+                Full::Wait if WRITER.get() => break,
                 Full::Wait => shared.done.wait(&mut state),
             }
         }
@@ -127,10 +137,10 @@ impl Sink {
     ///
     /// # Errors
     /// The path cannot be opened; the old file stays in use.
-    pub fn reopen(&self) -> Result<(), SinkError> {
+    pub fn reopen(&self) -> Result<Left, SinkError> {
         let _alone = self.owner.shared.reopening.lock();
         let mut state = self.ask(|state| state.reopen = true);
-        state.reopened.take().unwrap_or(Ok(()))
+        state.reopened.take().expect("the thread answers each wish")
     }
 
     /// Writes what is queued. Returns when that is done (not when the disk has it for good).
@@ -168,22 +178,19 @@ impl Drop for Owner {
     fn drop(&mut self) {
         self.shared.state.lock().closed = true;
         self.shared.work.notify_one();
-        if let Some(thread) = self.thread.take() {
+        // The last handle may go on the thread itself, with something that it logs.
+        let me = std::thread::current().id();
+        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != me) {
             // It does not panic; if it did, there is nothing left to write with.
             let _ = thread.join();
         }
     }
 }
 
-fn open(path: &Path) -> Result<File, SinkError> {
-    let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-    opened.map_err(|source| SinkError { path: path.to_owned(), source })
-}
-
 /// The thread: until the last [`Sink`] is gone and everything is written.
-fn write_all(shared: &Shared, mut file: File) {
+fn write_all(shared: &Shared, mut file: Appender<'_>) {
+    WRITER.set(true);
     let mut spare = Vec::new();
-    let mut failing = false;
     let mut state = shared.state.lock();
     loop {
         let urgent = |state: &State| state.closed || state.asked > state.answered;
@@ -199,19 +206,27 @@ fn write_all(shared: &Shared, mut file: File) {
             }
         }
         let (asked, reopen, closed) = (state.asked, std::mem::take(&mut state.reopen), state.closed);
+        let dropped = state.dropped;
         std::mem::swap(&mut state.queue, &mut spare);
         drop(state);
 
         // Writers that wait for room have it now, whatever the disk does.
         shared.done.notify_all();
-        let lost = append(&mut file, &spare, &shared.path, &mut failing);
+        let mut refused = file.append(&spare);
         spare.clear();
         // What a burst needed is not kept for ever.
         spare.shrink_to(LARGE);
-        let reopened = reopen.then(|| open(&shared.path).map(|new| file = new));
+        if closed {
+            refused += file.give_up();
+        }
+        let reopened = reopen.then(|| {
+            let new = open(&shared.path)?;
+            refused += file.give_up();
+            Ok(file.change(new))
+        });
 
         state = shared.state.lock();
-        state.dropped += lost;
+        state.dropped += refused;
         if reopened.is_some() {
             state.reopened = reopened;
         }
@@ -219,32 +234,13 @@ fn write_all(shared: &Shared, mut file: File) {
             state.answered = asked;
             shared.done.notify_all();
         }
+        let total = state.dropped;
         if closed && state.queue.is_empty() {
             return;
         }
+        // Without the lock: what is told is logged, perhaps by this very sink.
+        parking_lot::MutexGuard::unlocked(&mut state, || file.tell(total, total > dropped));
     }
-}
-
-/// Writes the bytes; returns how many lines could not be written. The first failure of a row of them is told.
-fn append(file: &mut File, mut bytes: &[u8], path: &Path, failing: &mut bool) -> u64 {
-    while !bytes.is_empty() {
-        match file.write(bytes) {
-            Ok(0) => break,
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                if !*failing {
-                    // Not through the log: it may be this very file.
-                    let _ =
-                        writeln!(io::stderr(), "cannot write to the log file {}: {error}", path.display());
-                }
-                *failing = true;
-                return bytes.iter().map(|&byte| u64::from(byte == b'\n')).sum();
-            }
-        }
-    }
-    *failing = false;
-    0
 }
 
 #[cfg(test)]
@@ -359,27 +355,19 @@ mod tests {
     /// A pipe that nobody empties is a disk that hangs: the queue fills, then lines are counted.
     #[test]
     fn a_full_queue_drops_and_counts_instead_of_waiting() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("pipe");
-        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
-        let reader = OpenOptions::new().read(true).write(true).open(&path).expect("the pipe opens");
-        let sink = Sink::open(&path, Full::Drop).expect("opens");
+        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        let file = File::from(std::os::fd::OwnedFd::from(writer));
+        let sink = Sink::start(Path::new("pipe"), Full::Drop, file).expect("starts");
         let line = [&[b'x'; 65_535][..], b"\n"].concat();
-        for _ in 0..(4 * QUEUE / line.len()) {
+        for _ in 0..(2 * Full::Drop.queue() / line.len()) {
             sink.write(&line);
         }
         assert!(sink.dropped() > 0);
         // Let the thread finish.
-        let drain = std::thread::spawn(move || {
-            use std::io::Read;
-            let mut left = reader;
-            let mut buffer = vec![0; 1 << 20];
-            while left.read(&mut buffer).expect("reads") > 0 && !buffer.starts_with(b"end") {}
-        });
+        let drain = std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
         sink.flush();
-        sink.write(b"end\n");
         drop(sink);
-        drain.join().expect("drained");
+        assert!(drain.join().expect("drained").expect("read") >= 1 << 20);
     }
 
     #[test]

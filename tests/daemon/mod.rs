@@ -6,6 +6,7 @@ mod bad_start_storage;
 mod check;
 mod conditional;
 mod crash;
+mod journal;
 mod repository;
 mod start;
 mod stop;

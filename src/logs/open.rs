@@ -1,0 +1,176 @@
+//! Opens the file of a log: something that lines can be appended to for ever, private from its first byte.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+/// A log file cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open the log file {}: {source}{}", path.display(), way_out(path, source))]
+pub struct SinkError {
+    /// The file.
+    pub path: PathBuf,
+    /// What the system said, or what it is instead of a file.
+    pub source: io::Error,
+}
+
+fn way_out(path: &Path, error: &io::Error) -> String {
+    let folder = path.parent().unwrap_or(Path::new("/")).display();
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            format!(
+                "; its directory must exist and be writable for this user: install -d -m 0750 -o USER {folder}"
+            )
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("; it must be writable for this user, and so must its directory {folder}")
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; under systemd, paths are opened to the service by: \
+             systemctl daemon-reload && systemctl restart rstudio-pm"
+            .to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// Opens for appending; creates with mode 0600. Takes a file or a character device, and `/dev/stdout` and `/dev/stderr`
+/// whatever they are. Never waits.
+pub(super) fn open(path: &Path) -> Result<File, SinkError> {
+    try_open(path).map_err(|source| SinkError { path: path.to_owned(), source })
+}
+
+fn try_open(path: &Path) -> io::Result<File> {
+    // A socket or pipe cannot be opened by these names, only duplicated.
+    match path.to_str() {
+        Some("/dev/stdout") => return Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
+        Some("/dev/stderr") => return Ok(io::stderr().as_fd().try_clone_to_owned()?.into()),
+        _ => {}
+    }
+    check_link(path)?;
+    // Not blocking: a FIFO that nobody reads would hold up the start.
+    let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
+    let opened = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path);
+    let file = match opened {
+        Err(error) if error.raw_os_error() == Some(nix::libc::ENXIO) => {
+            return Err(kind("a FIFO or a socket"));
+        }
+        opened => opened?,
+    };
+    let of = file.metadata()?.file_type();
+    if of.is_char_device() {
+        fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    } else if of.is_fifo() {
+        // Its reader could stop the server by not reading.
+        return Err(kind("a FIFO"));
+    } else if !of.is_file() {
+        return Err(kind("no file"));
+    }
+    // Tells other processes that this one still writes to it, see `Left`. Not every file system has locks.
+    let _ = file.try_lock_shared();
+    Ok(file)
+}
+
+fn kind(kind: &str) -> io::Error {
+    io::Error::other(format!("it is {kind}, and must be a file"))
+}
+
+// SECURITY: who may write into the directory could otherwise have the server append to any of its files.
+fn check_link(path: &Path) -> io::Result<()> {
+    let Ok(link) = path.symlink_metadata() else { return Ok(()) };
+    let owner = link.uid();
+    if link.is_symlink() && owner != 0 && owner != nix::unistd::geteuid().as_raw() {
+        let to = std::fs::read_link(path)?;
+        let to = to.display();
+        return Err(io::Error::other(format!("it is a symbolic link to {to} that user {owner} made")));
+    }
+    Ok(())
+}
+
+/// A file that a log has left, after a reopening.
+#[derive(Debug)]
+pub struct Left {
+    file: Option<File>,
+}
+
+impl Left {
+    /// `old` was left for `new`; both may be one file, when nothing was renamed.
+    pub(super) fn new(old: File, new: &File) -> Left {
+        let same = match (old.metadata(), new.metadata()) {
+            (Ok(old), Ok(new)) => (old.dev(), old.ino()) == (new.dev(), new.ino()) || !old.is_file(),
+            _ => true,
+        };
+        Left { file: (!same).then_some(old) }
+    }
+
+    /// True when no other process of ours writes to it any more. Where the file system has no locks: at once.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let Some(file) = &self.file else { return true };
+        !matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn refused(path: &Path) -> String {
+        open(path).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_with_its_name_and_kind_and_nothing_waits() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        assert!(refused(&fifo).contains("it is a FIFO"), "{}", refused(&fifo));
+        let reader = OpenOptions::new().read(true).write(true).open(&fifo).expect("the pipe opens");
+        assert!(refused(&fifo).contains("it is a FIFO, and must be a file"), "{}", refused(&fifo));
+        drop(reader);
+        let socket = dir.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+        assert!(refused(&socket).contains("it is a FIFO or a socket"), "{}", refused(&socket));
+        assert!(refused(dir.path()).contains("Is a directory"), "{}", refused(dir.path()));
+        let below = dir.path().join("no/a.log");
+        assert!(refused(&below).contains("install -d -m 0750"), "{}", refused(&below));
+    }
+
+    #[test]
+    fn a_link_is_followed_when_root_or_this_user_made_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        symlink(&real, &link).expect("a link");
+        open(&link).expect("our own link");
+        assert_eq!(std::fs::metadata(&real).expect("made").permissions().mode() & 0o777, 0o600);
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::lchown(&link, Some(65534), None).expect("given away");
+            assert!(refused(&link).contains("that user 65534 made"), "{}", refused(&link));
+        }
+    }
+
+    #[test]
+    fn devices_and_the_standard_streams_are_taken() {
+        for path in ["/dev/null", "/dev/full", "/dev/stdout", "/dev/stderr"] {
+            open(Path::new(path)).unwrap_or_else(|e| panic!("{e}"));
+        }
+    }
+
+    #[test]
+    fn a_left_file_is_quiet_when_everybody_has_left_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, rotated) = (dir.path().join("a.log"), dir.path().join("a.log.1"));
+        let (mine, other) = (open(&path).expect("opens"), open(&path).expect("opens"));
+        let again = open(&path).expect("opens");
+        assert!(Left::new(other.try_clone().expect("a handle"), &again).is_quiet(), "nothing was renamed");
+        drop(again);
+        std::fs::rename(&path, rotated).expect("renamed");
+        let left = Left::new(mine, &open(&path).expect("opens"));
+        assert!(!left.is_quiet());
+        drop(other);
+        assert!(left.is_quiet());
+    }
+}

@@ -15,7 +15,7 @@ endif
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 CARGO := cargo --locked
 
-.PHONY: demo test setup lint unit bench build portable install deb rpm package-test docs clean help
+.PHONY: demo test setup compiler lint unit bench build portable install deb rpm package-test docs clean help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -42,8 +42,13 @@ else
 	. tests/setup.env && $(CARGO) test --no-fail-fast
 endif
 
+# Rust links with a C compiler, and compiles SQLite with it.
+compiler:
+	@command -v cc >/dev/null || { echo "installing a C compiler (apt-get install gcc libc6-dev)"; apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null; }
+
 ## make build   release binaries
-build:
+build: compiler
 	$(CARGO) build --release --bins
 
 ## make bench   the measured promises, as ratios taken in one run (ARGS="serving index" for some of them)

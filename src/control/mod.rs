@@ -90,7 +90,7 @@ impl Control {
     #[must_use]
     pub fn new(logs: Arc<dyn Logs>) -> (Control, mpsc::Receiver<Order>) {
         let (orders, received) = mpsc::channel(QUEUE);
-        let mode = watch::Sender::new(Mode::Starting);
+        let mode = watch::Sender::new(Mode::Starting("reading the configuration"));
         let work = watch::Sender::new(Work::default());
         (Control(Arc::new(Shared { orders, mode, work, stop: Notify::new(), logs })), received)
     }
@@ -209,7 +209,7 @@ mod tests {
         let (control, _orders) = Control::new(Arc::new(Deaf));
         let mut changes = control.watch();
         changes.mark_unchanged();
-        control.enter(Mode::Starting);
+        control.enter(control.mode());
         assert!(!changes.has_changed().expect("the sender lives"));
         control.enter(Mode::Online);
         assert!(changes.has_changed().expect("the sender lives"));

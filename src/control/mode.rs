@@ -1,11 +1,10 @@
 //! In which mode the server is, and what keeps it from the next one.
 
 /// The mode. None survives the process: a start is online.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Opening what answering needs.
-    #[default]
-    Starting,
+    /// Opening what answering needs; what just now.
+    Starting(&'static str),
     /// Answering.
     Online,
     /// Still answering, and finishing what is under way.
@@ -21,7 +20,7 @@ impl Mode {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Mode::Starting => "starting",
+            Mode::Starting(_) => "starting",
             Mode::Online => "online",
             Mode::Leaving => "leaving",
             Mode::Offline => "offline",

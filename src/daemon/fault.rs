@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::sockets::SocketError;
+use crate::config::ConfigError;
 use crate::control::Fault;
 use crate::db::DbError;
 use crate::http::tls::TlsError;
@@ -13,6 +14,9 @@ use crate::upstream::UpstreamError;
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The configuration.
+    #[error("Unable to initialize the configuration:\n{0}")]
+    Config(#[from] ConfigError),
     /// A listening socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -58,6 +62,7 @@ impl StartError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         let phrase = match self {
+            StartError::Config(_) => "its configuration file cannot be used",
             StartError::Socket(_) => "a listening socket cannot be used",
             StartError::Tls(_) => "the certificate (HTTPS.Certificate, HTTPS.Key) cannot be used",
             StartError::Directory { property, .. } => {

@@ -7,15 +7,20 @@ pub mod check;
 mod doors;
 pub mod fault;
 pub mod generator;
+mod herald;
 mod logging;
+mod modes;
 mod operator;
 mod places;
+mod reload;
 mod report;
 mod signals;
 pub mod sockets;
 pub mod start;
+mod status;
 mod stores;
 pub mod units;
+mod watchdog;
 
 use std::process::ExitCode;
 
@@ -27,18 +32,12 @@ use crate::config;
 #[must_use]
 pub fn main() -> ExitCode {
     let args = args::Args::parse();
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
-    let loaded = config::load(&args.config, environment);
+    let loaded = config::load(&args.config, environment());
     if args.check_config {
         return check::run(&args.config, &loaded, args.output_format);
     }
-    let loaded = match loaded {
-        Ok(loaded) => loaded,
-        Err(error) => return fail(&format!("Unable to initialize the configuration:\n{error}")),
-    };
     let mut logs = logging::Logs::early();
-    let served = start::run(loaded, &mut logs);
+    let served = start::run(&args.config, loaded, &mut logs);
     if let Err(error) = &served {
         logs.note(&error.to_string());
     }
@@ -47,6 +46,12 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
+}
+
+/// What the configuration is read with on top.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
 }
 
 /// Said on standard error, where the journal and the container's log hear it, whatever the log settings are.

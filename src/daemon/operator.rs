@@ -1,59 +1,271 @@
-//! The one who carries out commands, one after the other, and runs what runs by itself.
+//! The one who carries out commands, one after the other, and tries again what could not be used.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use crate::control::{Command, Done, Order, Refused, Reloaded};
+use super::fault::StartError;
+use super::herald::Herald;
+use super::logging::Logs;
+use super::{environment, places, reload, status, stores};
+use crate::config::{self, Config, Listen, Loaded};
+use crate::control::{Command, Done, Mode, Order, Refused, Reloaded};
+use crate::http::response::Site;
+use crate::http::tls::Tls;
 use crate::http::{App, Switch};
+use crate::jobs::Jobs;
+use crate::sync::Halted;
 
-/// Owns what answers.
-pub(super) struct Operator {
-    switch: Switch,
-    life: Option<Life>,
+/// How often stores that cannot be used are tried again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// What there is in every mode, for as long as the process runs.
+pub(super) struct Fixtures {
+    /// The configuration file.
+    pub(super) file: PathBuf,
+    /// Before every door.
+    pub(super) switch: Switch,
+    /// Every log.
+    pub(super) logs: Logs,
+    /// Certificate and key of the HTTPS listeners.
+    pub(super) tls: Tls,
+    /// What systemd is told.
+    pub(super) herald: Herald,
+    /// Jobs of every app.
+    pub(super) jobs: Jobs,
+    /// The addresses that were opened at the start.
+    pub(super) listening: Listening,
 }
 
-/// An app that answers, and what runs beside it.
-struct Life {
-    app: Arc<App>,
+/// The addresses of a configuration: the part that only a restart applies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listening {
+    http: Option<Listen>,
+    https: Option<Listen>,
+    redirect: Option<Listen>,
+    admin: PathBuf,
+}
+
+impl Listening {
+    /// Those of a configuration.
+    pub(super) fn of(config: &Config) -> Listening {
+        Listening {
+            http: config.http.listen.clone(),
+            https: config.https.listen.clone(),
+            redirect: config.http_redirect.listen.clone(),
+            admin: config.server.sock_file_dir.clone(),
+        }
+    }
+}
+
+/// An app that answers, and what runs beside it by itself.
+pub(super) struct Life {
+    /// What answers.
+    pub(super) app: Arc<App>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Life {
-    fn begin(app: Arc<App>) -> Life {
-        let (sync, repo) = (app.sync.clone(), app.repo.clone());
-        let tasks = vec![
+    /// Begins to run what runs by itself.
+    pub(super) fn begin(app: Arc<App>) -> Life {
+        let mut life = Life { app, tasks: Vec::new() };
+        life.run();
+        life
+    }
+
+    /// Runs schedules and nightly work, until [`Life::pause`].
+    pub(super) fn run(&mut self) {
+        let (sync, repo) = (self.app.sync.clone(), self.app.repo.clone());
+        self.tasks = vec![
             tokio::spawn(async move { sync.run_schedules().await }),
             tokio::spawn(async move { repo.run_nightly().await }),
         ];
-        Life { app, tasks }
+    }
+
+    /// Begins nothing any more by itself.
+    pub(super) fn pause(&mut self) {
+        self.tasks.drain(..).for_each(|task| task.abort());
     }
 }
 
 impl Drop for Life {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.pause();
     }
 }
 
+/// Owns what answers.
+pub(super) struct Operator {
+    pub(super) fixtures: Fixtures,
+    pub(super) life: Option<Life>,
+    /// The configuration in force; while the server is broken the one that is tried again.
+    pub(super) loaded: Option<Loaded>,
+    /// A sync that goes on when the server is online again.
+    pub(super) halted: Option<Halted>,
+    again: Option<Instant>,
+}
+
 impl Operator {
-    /// With an app that answers already.
-    pub(super) fn new(switch: Switch, app: Arc<App>) -> Operator {
-        Operator { switch, life: Some(Life::begin(app)) }
+    /// With nothing open yet.
+    pub(super) fn new(fixtures: Fixtures) -> Operator {
+        Operator { fixtures, life: None, loaded: None, halted: None, again: None }
     }
 
-    /// Carries out orders until nobody can give any. Dropped at any moment, it leaves everything open.
+    /// The first start. `patient`: answers with the reason instead of failing.
+    pub(super) async fn start(
+        &mut self,
+        loaded: Result<Loaded, StartError>,
+        patient: bool,
+    ) -> Result<(), StartError> {
+        let (error, again) = match loaded {
+            Err(error) => (error, None),
+            Ok(loaded) => match self.serve(loaded.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(error) => (error, Some(loaded)),
+            },
+        };
+        if !patient {
+            return Err(error);
+        }
+        self.fail(&error, again);
+        Ok(())
+    }
+
+    /// Opens all that a configuration names, listeners excepted, and serves. On an error nothing has changed.
+    pub(super) async fn serve(&mut self, loaded: Loaded) -> Result<(), StartError> {
+        let Fixtures { switch, logs, tls, jobs, .. } = &self.fixtures;
+        let config = Arc::clone(&loaded.config);
+        places::make_directories(&config)?;
+        let fresh = reload::open_tls(&config)?;
+        let control = &switch.porch().control;
+        let starting = matches!(control.mode(), Mode::Starting(_));
+        let say = |what| {
+            if starting {
+                control.enter(Mode::Starting(what));
+            }
+        };
+        let app = stores::open(&config, switch.porch(), jobs, say).await?;
+        logs.configure(&config);
+        tls.replace(&fresh);
+        switch.porch().site.store(Arc::new(Site::new(&config)));
+        switch.open(Arc::clone(&app));
+        jobs.halt(false);
+        if let Some(halted) = self.halted.take() {
+            app.sync.go_on(halted);
+        }
+        self.life = Some(Life::begin(app));
+        self.loaded = Some(loaded);
+        self.again = None;
+        control.enter(Mode::Online);
+        Ok(())
+    }
+
+    /// Answers 503 with the reason from now on, and tries `loaded` again by itself.
+    pub(super) fn fail(&mut self, error: &StartError, loaded: Option<Loaded>) {
+        let control = &self.fixtures.switch.porch().control;
+        let broken = Mode::Broken(error.fault());
+        if control.mode() != broken {
+            tracing::error!("{error}");
+            tracing::error!("every request gets 503 until this is mended; then: systemctl reload rstudio-pm");
+            control.enter(broken);
+        }
+        self.again = loaded.is_some().then(|| Instant::now() + AGAIN);
+        self.loaded = loaded;
+    }
+
+    /// Tries nothing again by itself.
+    pub(super) fn forget(&mut self) {
+        self.again = None;
+        self.loaded = None;
+    }
+
+    /// Carries out orders until nobody can give any. Dropped at any moment, it leaves everything to [`Operator::end`].
     pub(super) async fn work(&mut self, orders: &mut mpsc::Receiver<Order>) {
-        while let Some(order) = orders.recv().await {
-            let outcome = match &order.command {
-                Command::Reload => Ok(Done::Reloaded(Reloaded::default())),
-                Command::Offline { .. } | Command::Online => {
-                    Err(Refused(format!("the server is {}", self.switch.porch().control.mode().word())))
+        loop {
+            let again = self.again;
+            let due = async {
+                match again {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
                 }
             };
-            order.answer(outcome);
+            tokio::select! {
+                order = orders.recv() => {
+                    let Some(order) = order else { return };
+                    let outcome = match &order.command {
+                        Command::Reload => self.reload().await.map(Done::Reloaded),
+                        Command::Offline { timeout } => self.offline(*timeout).await.map(Done::Moved),
+                        Command::Online => self.online().await.map(Done::Moved),
+                    };
+                    order.answer(outcome);
+                }
+                () = due => self.try_again().await,
+            }
         }
+    }
+
+    async fn try_again(&mut self) {
+        let Some(loaded) = self.loaded.clone() else { return };
+        match self.serve(loaded.clone()).await {
+            Ok(()) => tracing::info!("what was missing can be used again: online"),
+            Err(error) => self.fail(&error, Some(loaded)),
+        }
+    }
+
+    /// Reads the file and applies what may be applied now: all of it when nothing is served yet.
+    async fn reload(&mut self) -> Result<Reloaded, Refused> {
+        let control = self.fixtures.switch.porch().control.clone();
+        self.fixtures.herald.reloading();
+        let outcome = match control.mode() {
+            Mode::Offline => {
+                Err(Refused("the server is offline; rspm online reads the whole configuration".to_owned()))
+            }
+            Mode::Broken(_) | Mode::Starting(_) => match self.read_and_serve().await {
+                Ok(warnings) => Ok(Reloaded { warnings, ..Reloaded::default() }),
+                Err((error, loaded)) => {
+                    self.fail(&error, loaded);
+                    Err(Refused(error.to_string()))
+                }
+            },
+            Mode::Online | Mode::Leaving => self.apply().await,
+        };
+        match &outcome {
+            Ok(reloaded) => reload::tell(reloaded),
+            Err(why) => tracing::error!("the configuration was not reloaded: {why}"),
+        }
+        let line = status::line(&self.fixtures.switch, &control.mode(), None).await;
+        self.fixtures.herald.ready(&line);
+        outcome
+    }
+
+    async fn apply(&mut self) -> Result<Reloaded, Refused> {
+        let (Some(life), Some(running)) = (&self.life, &self.loaded) else {
+            return Err(Refused("nothing is served yet".to_owned()));
+        };
+        let file = config::load(&self.fixtures.file, environment())
+            .map_err(|error| Refused(format!("{}\nNothing was changed.", StartError::from(error))))?;
+        let (loaded, reloaded) = reload::apply(&self.fixtures, &life.app, running, &file).await?;
+        self.loaded = Some(loaded);
+        Ok(reloaded)
+    }
+
+    /// Reads the whole file and serves. With the error comes what may be tried again by itself.
+    pub(super) async fn read_and_serve(&mut self) -> Result<Vec<String>, (StartError, Option<Loaded>)> {
+        let loaded = config::load(&self.fixtures.file, environment()).map_err(|e| (e.into(), None))?;
+        self.serve(loaded.clone()).await.map_err(|error| (error, Some(loaded.clone())))?;
+        let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        if Listening::of(&loaded.config) != self.fixtures.listening {
+            warnings.push(
+                "the listening addresses changed; they need: systemctl daemon-reload && systemctl restart \
+                 rstudio-pm"
+                    .to_owned(),
+            );
+        }
+        Ok(warnings)
     }
 
     /// Ends what runs by itself. Returns what answered.

@@ -1,7 +1,11 @@
 //! Signals: TERM and INT stop (a second one at once), USR1 reopens the log files, HUP does that and reloads the
 //! configuration.
 
+use std::sync::Arc;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use tokio::sync::Notify;
 
 use crate::control::{Command, Control};
 
@@ -27,18 +31,19 @@ impl Signals {
     /// Returns when the process shall stop. Handles the other signals meanwhile, and afterwards only the impatient.
     pub(super) async fn until_stop(self, control: &Control) {
         let Signals { mut term, mut int, mut hup, mut usr1 } = self;
+        let hung_up = Arc::new(Notify::new());
+        let reloads = tokio::spawn(reload(control.clone(), Arc::clone(&hung_up)));
         loop {
             tokio::select! {
                 _ = term.recv() => break,
                 _ = int.recv() => break,
                 () = control.stopped() => break,
-                _ = hup.recv() => {
-                    reopen(control).await;
-                    reload(control.clone());
-                }
+                // However many come while one is carried out, one more follows.
+                _ = hup.recv() => hung_up.notify_one(),
                 _ = usr1.recv() => reopen(control).await,
             }
         }
+        reloads.abort();
         tokio::spawn(async move {
             tokio::select! {
                 _ = term.recv() => {}
@@ -61,9 +66,11 @@ async fn reopen(control: &Control) {
     }
 }
 
-/// Nobody waits for the answer: what the reload did is in the log.
-fn reload(control: Control) {
-    tokio::spawn(async move {
+async fn reload(control: Control, hung_up: Arc<Notify>) {
+    loop {
+        hung_up.notified().await;
+        reopen(&control).await;
+        // Nobody waits for the answer: what the reload did is in the log.
         let _ = control.order(Command::Reload).await;
-    });
+    }
 }

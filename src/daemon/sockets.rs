@@ -63,6 +63,33 @@ pub struct Sockets {
     pub warnings: Vec<String>,
 }
 
+impl Sockets {
+    /// What `systemctl status` shall say about them.
+    #[must_use]
+    pub fn remark(&self) -> Option<String> {
+        (!self.warnings.is_empty())
+            .then(|| format!("the listening sockets are not those of the configuration; run: {COMMANDS}"))
+    }
+
+    /// Where the admin socket is.
+    #[must_use]
+    pub fn admin_address(&self) -> PathBuf {
+        let address = self.admin.local_addr().ok();
+        address.and_then(|at| at.as_pathname().map(Path::to_owned)).unwrap_or_default()
+    }
+}
+
+/// True when systemd has handed sockets over, which it keeps open whatever becomes of this process.
+#[must_use]
+pub fn handed_over() -> bool {
+    let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<usize>().ok());
+    let ours = match std::env::var_os("LISTEN_PID") {
+        None => true,
+        Some(_) => number("LISTEN_PID") == Some(std::process::id() as usize),
+    };
+    ours && number("LISTEN_FDS").is_some_and(|count| (1..=MOST).contains(&count))
+}
+
 /// The admin socket of a configuration.
 #[must_use]
 pub fn admin_path(config: &Config) -> PathBuf {
@@ -105,11 +132,9 @@ pub fn open(config: &Config) -> Result<Sockets, SocketError> {
         }
     };
     let http = tcp("HTTP", inherited.http, config.http.listen.as_ref())?;
-    let mut https = tcp("HTTPS", inherited.https, config.https.listen.as_ref())?;
-    if config.https.listen.is_none() {
-        // Without a certificate there is nothing to say on it.
-        https.clear();
-    }
+    // Also without HTTPS in the configuration: a connection is closed then, instead of waiting for ever, and a
+    // configuration that is mended finds its socket.
+    let https = tcp("HTTPS", inherited.https, config.https.listen.as_ref())?;
     let redirect = tcp("HTTPRedirect", inherited.redirect, config.http_redirect.listen.as_ref())?;
     let (admin, admin_path) = match inherited.admin.take() {
         Some(socket) => {

@@ -1,61 +1,91 @@
 //! The start order, on one screen, and the stop.
 
+use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode as FileMode, umask};
-use sd_notify::NotifyState;
 
 use super::fault::StartError;
+use super::herald::Herald;
 use super::logging::Logs;
-use super::operator::Operator;
+use super::operator::{Fixtures, Listening, Operator};
 use super::signals::Signals;
 use super::sockets::{self, Sockets};
-use super::{doors, places, stores};
-use crate::config::{Config, Loaded};
+use super::{doors, places, status, stores, watchdog};
+use crate::config::{self, Config, ConfigError, Loaded};
 use crate::control::{Control, Mode};
 use crate::http::response::Site;
-use crate::http::tls::{Tls, TlsError};
+use crate::http::tls::Tls;
 use crate::http::{House, Limits, Porch, Switch};
 use crate::jobs::Jobs;
+
+/// So long clients wait in the backlog while the stores open; then they are told that the server starts.
+const SHORT_START: Duration = Duration::from_secs(10);
+/// How much longer systemd shall wait, counted from each time it is told: twice the pause between two.
+const MORE: Duration = Duration::from_secs(30);
 
 /// Starts, serves until asked to stop, stops.
 ///
 /// # Errors
-/// Whatever keeps it from serving.
-pub(super) fn run(loaded: Loaded, logs: &mut Logs) -> Result<(), StartError> {
-    let config = loaded.config;
+/// Whatever keeps it from serving. When systemd holds the sockets, a configuration or a store that cannot be used is
+/// no such thing: the answer is 503 then, until it can.
+pub(super) fn run(
+    file: &Path,
+    loaded: Result<Loaded, ConfigError>,
+    logs: &mut Logs,
+) -> Result<(), StartError> {
     let began = SystemTime::now();
+    let patient = sockets::handed_over();
     let files = raise_open_files();
-    places::make_directories(&config)?;
+    let (config, loaded) = match loaded {
+        Ok(loaded) => (Arc::clone(&loaded.config), Ok(loaded)),
+        Err(error) if patient => (Arc::new(salvaged(file)), Err(error.into())),
+        Err(error) => return Err(error.into()),
+    };
+    let made = places::make_directories(&config);
+    if !patient {
+        made?;
+    }
     let sockets = sockets::open(&config)?;
-    let tls = open_tls(&config)?;
     umask(FileMode::from_bits_truncate(0o077));
     logs.configure(&config);
-    for warning in loaded.warnings.iter().map(ToString::to_string).chain(sockets.warnings.iter().cloned()) {
+    for warning in loaded.iter().flat_map(|loaded: &Loaded| loaded.warnings.iter().map(ToString::to_string)) {
+        tracing::warn!("{warning}");
+    }
+    for warning in &sockets.warnings {
         tracing::warn!("{warning}");
     }
     crate::storage::install_tls_provider();
     let runtime = runtime().map_err(StartError::Runtime)?;
     let limits = Limits { connections: files.saturating_sub(512).clamp(64, 16_384), ..Limits::default() };
-    let served = runtime.block_on(serve(config, sockets, tls, limits, logs, began));
-    // Blocking work still under way belongs to connections that were cut.
+    let start = Start { file, config, loaded, patient, sockets, limits, began };
+    let served = runtime.block_on(serve(start, logs));
+    // Blocking work still under way belongs to connections that were cut, or to a start that was given up.
     runtime.shutdown_background();
     served
 }
 
-/// Opens the stores, accepts until a signal or a command asks to stop; returns when everything is closed.
-async fn serve(
+/// What is known before there are threads.
+struct Start<'a> {
+    file: &'a Path,
+    /// The configuration, or what could be understood of it.
     config: Arc<Config>,
+    loaded: Result<Loaded, StartError>,
+    patient: bool,
     sockets: Sockets,
-    tls: Tls,
     limits: Limits,
-    logs: &Logs,
     began: SystemTime,
-) -> Result<(), StartError> {
+}
+
+/// Opens the stores, accepts until a signal or a command asks to stop; returns when everything is closed.
+async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
+    let Start { file, config, loaded, patient, sockets, limits, began } = start;
     let signals = Signals::catch();
+    let herald = Herald::start();
     let (control, mut orders) = Control::new(Arc::new(logs.clone()));
     let switch = Switch::new(Porch {
         control: control.clone(),
@@ -64,27 +94,67 @@ async fn serve(
         limits: limits.clone(),
         clock: stores::system_clock(),
     });
-    let app = stores::open(&config, switch.porch(), &Jobs::default()).await?;
-    switch.open(Arc::clone(&app));
-    control.enter(Mode::Online);
     let house = House::new(limits);
-    let admin_path = sockets.admin_path.clone();
-    let https_port = config.https.listen.as_ref().map_or(443, |listen| listen.port);
-    let urls = doors::open(&house, &switch, sockets, &tls, https_port);
+    let tls = Tls::default();
+    let remark = sockets.remark();
+    let admin = sockets.admin_address();
+    let own_admin = sockets.admin_path.clone();
+    let port = config.https.listen.as_ref().map_or(443, |listen| listen.port);
+    let mut shut = Some(sockets);
+    let mut open = || shut.take().map(|sockets| doors::open(&house, &switch, sockets, &tls, port));
+    let mut operator = Operator::new(Fixtures {
+        file: file.to_owned(),
+        switch: switch.clone(),
+        logs: logs.clone(),
+        tls: tls.clone(),
+        herald: herald.clone(),
+        jobs: Jobs::default(),
+        listening: Listening::of(&config),
+    });
 
-    let pid_file = places::write_pid(&config);
-    let status = format!("Serving on {}", urls.join(", "));
-    let took = began.elapsed().unwrap_or_default();
-    tracing::info!("rstudio-pm {} is ready after {} ms", env!("CARGO_PKG_VERSION"), took.as_millis());
-    notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
-
-    let mut operator = Operator::new(switch, app);
-    tokio::select! {
-        () = signals.until_stop(&control) => {}
-        () = operator.work(&mut orders) => {}
+    let mut stop = pin!(signals.until_stop(&control));
+    let first = {
+        let mut opening = pin!(operator.start(loaded, patient));
+        let mut more = tokio::time::interval(MORE / 2);
+        let mut long = pin!(tokio::time::sleep(SHORT_START));
+        let mut waiting = true;
+        loop {
+            tokio::select! {
+                opened = &mut opening => break Some(opened),
+                () = &mut stop => break None,
+                _ = more.tick() => herald.patience(MORE, &status::starting(&control.mode())),
+                () = &mut long, if waiting => {
+                    waiting = false;
+                    open();
+                }
+            }
+        }
+    };
+    if let Some(Err(error)) = first {
+        return Err(error);
+    }
+    let mut pid_file = None;
+    if first.is_some() {
+        open();
+        pid_file = places::write_pid(&config);
+        let took = began.elapsed().unwrap_or_default();
+        if control.mode() == Mode::Online {
+            tracing::info!("rstudio-pm {} is ready after {} ms", env!("CARGO_PKG_VERSION"), took.as_millis());
+        }
+        // Ready also when the answer is 503: systemd would kill what does not become ready, and with it the one
+        // place that says why.
+        herald.ready(&status::line(&switch, &control.mode(), remark.as_deref()).await);
+        let line = tokio::spawn(status::live(switch.clone(), herald.clone(), remark));
+        let dog = tokio::spawn(watchdog::run(admin, herald.clone()));
+        tokio::select! {
+            () = &mut stop => {}
+            () = operator.work(&mut orders) => {}
+        }
+        line.abort();
+        dog.abort();
     }
 
-    notify(&[NotifyState::Stopping, NotifyState::Status("Finishing requests")]);
+    herald.stopping("Finishing requests");
     tracing::info!("stopping: {} requests under way", house.drain().requests());
     let app = operator.end();
     let limits = house.limits().clone();
@@ -94,26 +164,18 @@ async fn serve(
     if let Some(app) = app {
         stores::close(app.state.db.clone()).await;
     }
-    for path in admin_path.iter().chain(&pid_file) {
+    for path in own_admin.iter().chain(&pid_file) {
         let _ = std::fs::remove_file(path);
     }
+    herald.flush();
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Tells systemd; outside systemd nothing happens.
-pub(super) fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!("systemd cannot be told: {error}");
-    }
-}
-
-fn open_tls(config: &Config) -> Result<Tls, TlsError> {
-    match (&config.https.listen, &config.https.certificate, &config.https.key) {
-        (Some(_), Some(certificate), Some(key)) => Tls::open(certificate, key, config.https.minimum_tls),
-        // The configuration room refuses HTTPS.Listen without a certificate and key.
-        (Some(_), _, _) | (None, _, _) => Ok(Tls::default()),
-    }
+/// What can be understood of a file that cannot be used: where to listen and to log.
+fn salvaged(file: &Path) -> Config {
+    let text = config::read(file).unwrap_or_default();
+    config::salvage(&file.display().to_string(), &text).0
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

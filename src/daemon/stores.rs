@@ -18,13 +18,22 @@ use crate::sync::Sync;
 use crate::upstream::Upstream;
 
 /// Opens the stores of a configuration and the rooms on them. Nothing runs by itself yet.
-pub(super) async fn open(config: &Arc<Config>, porch: &Porch, jobs: &Jobs) -> Result<Arc<App>, StartError> {
+///
+/// `say` is told what is being done, for who waits for a long start.
+pub(super) async fn open(
+    config: &Arc<Config>,
+    porch: &Porch,
+    jobs: &Jobs,
+    say: impl Fn(&'static str),
+) -> Result<Arc<App>, StartError> {
+    say("opening the database and bringing its schema up to date");
     let opening = Arc::clone(config);
     // The database opens on a thread of its own: it blocks.
     let db = match tokio::task::spawn_blocking(move || Db::open(&opening)).await {
         Ok(db) => db?,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
+    say("opening the storage and reading the catalog");
     let opened = on(config, porch, jobs, db.clone()).await;
     if opened.is_err() {
         close(db).await;

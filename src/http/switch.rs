@@ -162,10 +162,9 @@ pub(super) fn shut(mode: &Mode, hearer: Hearer) -> Failure {
                 Failure::unavailable(format!("the server cannot serve: {}", fault.detail), BROKEN)
             }
         },
-        // The moment between opening and saying so.
-        Mode::Starting | Mode::Online | Mode::Leaving => {
-            Failure::unavailable("the server is starting", STARTING)
-        }
+        Mode::Starting(what) => Failure::unavailable(format!("the server is starting: {what}"), STARTING),
+        // The moment between a change and its being said.
+        Mode::Online | Mode::Leaving => Failure::unavailable("the server changes its mode", STARTING),
     }
 }
 
@@ -188,7 +187,7 @@ mod tests {
         let (anybody, administrator) = (shut(&mode, Hearer::Anybody), shut(&mode, Hearer::Administrator));
         assert!(anybody.phrase.contains("Postgres.URL") && !anybody.phrase.contains("internal"));
         assert!(administrator.phrase.contains("db.internal"));
-        for mode in [mode, Mode::Starting, Mode::Offline] {
+        for mode in [mode, Mode::Starting("opening the database"), Mode::Offline] {
             let failure = shut(&mode, Hearer::Anybody);
             assert_eq!(failure.status, http::StatusCode::SERVICE_UNAVAILABLE);
             assert!(failure.retry_after.is_some());

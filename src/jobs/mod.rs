@@ -73,6 +73,7 @@ const STOPPED: &str = "the server stopped before the job was done";
 #[derive(Clone)]
 pub struct Reporter {
     state: Arc<watch::Sender<JobState>>,
+    halt: watch::Receiver<bool>,
 }
 
 impl Reporter {
@@ -86,6 +87,20 @@ impl Reporter {
             }
             JobState::Running(_) | JobState::Done(_) | JobState::Failed(_) => false,
         });
+    }
+
+    /// True when the job shall end at the next safe point.
+    #[must_use]
+    pub fn is_halted(&self) -> bool {
+        *self.halt.borrow()
+    }
+
+    /// Returns when the job shall end at the next safe point.
+    pub async fn halted(&self) {
+        if self.halt.clone().wait_for(|halt| *halt).await.is_err() {
+            // The registry is gone, and nobody can ask any more.
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -111,6 +126,8 @@ impl Started {
 #[derive(Clone, Default)]
 pub struct Jobs {
     inner: Arc<Mutex<Inner>>,
+    halt: Arc<watch::Sender<bool>>,
+    ended: Arc<watch::Sender<u64>>,
 }
 
 #[derive(Default)]
@@ -148,13 +165,31 @@ impl Jobs {
         inner.jobs.insert(id, Entry { job: job.clone(), ended: None });
         drop(inner);
         let end = End { jobs: self.clone(), id, sender: sender.clone(), outcome: None };
-        let work = work(Reporter { state: sender });
+        let work = work(Reporter { state: sender, halt: self.halt.subscribe() });
         tokio::spawn(async move {
             // Moved in whole: captured field by field, it would be dropped before the task begins.
             let mut end = end;
             end.outcome = Some(work.await);
         });
         Started::New(job)
+    }
+
+    /// Asks jobs to end at their next safe point, also those that start from now on; or no more.
+    pub fn halt(&self, halt: bool) {
+        self.halt.send_replace(halt);
+    }
+
+    /// Returns when no job is under way.
+    pub async fn idle(&self) {
+        let mut ended = self.ended.subscribe();
+        // The sender lives in `self`.
+        let _ = ended.wait_for(|_| self.running().is_empty()).await;
+    }
+
+    /// How many jobs have ended; it can be watched.
+    #[must_use]
+    pub fn ends(&self) -> watch::Receiver<u64> {
+        self.ended.subscribe()
     }
 
     /// A job by its number, also one that ended within the last hour.
@@ -210,6 +245,8 @@ impl Drop for End {
             Some(Err(reason)) => JobState::Failed(reason),
             None => JobState::Failed(STOPPED.to_owned()),
         });
+        drop(inner);
+        self.jobs.ended.send_modify(|ended| *ended += 1);
     }
 }
 
@@ -239,6 +276,24 @@ mod tests {
         assert_eq!(second.job().ended().await, Ok("done".to_owned()));
         assert!(jobs.running().is_empty() && jobs.get(1).is_some());
         assert_eq!(id(&jobs.start("sync:cran", Timestamp(3), |_| async { Ok(String::new()) })), (true, 3));
+    }
+
+    #[tokio::test]
+    async fn jobs_can_be_asked_to_end_and_be_waited_for() {
+        let jobs = Jobs::default();
+        jobs.idle().await;
+        let job = jobs.start("k", Timestamp(1), |report| async move {
+            report.halted().await;
+            Err(format!("halted: {}", report.is_halted()))
+        });
+        assert_eq!(jobs.running().len(), 1);
+        jobs.halt(true);
+        jobs.idle().await;
+        assert_eq!(job.job().ended().await, Err("halted: true".to_owned()));
+        assert_eq!(*jobs.ends().borrow(), 1);
+        jobs.halt(false);
+        let next = jobs.start("k", Timestamp(2), |report| async move { Ok(report.is_halted().to_string()) });
+        assert_eq!(next.job().ended().await, Ok("false".to_owned()));
     }
 
     #[tokio::test]

@@ -61,6 +61,12 @@ impl Repo {
         }
     }
 
+    /// Files on their way from mirrors.
+    #[must_use]
+    pub fn fetching(&self) -> usize {
+        self.flights.under_way()
+    }
+
     /// What to do when a mirror turns out to be newer, or older, than our index of it: called at most once a
     /// minute for each source.
     pub fn on_stale(&self, act: impl Fn(crate::model::ids::SourceId) + Send + Sync + 'static) {

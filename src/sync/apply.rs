@@ -101,6 +101,10 @@ impl Work<'_> {
             if chunk.is_empty() {
                 return Ok(());
             }
+            // A safe point: nobody sees the rows yet, and they are removed.
+            if self.report.is_halted() {
+                return Err(SyncError::Halted);
+            }
             self.report.progress("writing releases", done, Some(total as u64));
             done += chunk.len() as u64;
             let fence = self.lease.guard();

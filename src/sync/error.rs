@@ -25,6 +25,11 @@ pub enum SyncError {
     /// Another node of the cluster does it, or took it over.
     #[error("another server that uses this database is syncing {0}; its result will be visible here as well")]
     Elsewhere(String),
+    /// The server goes offline.
+    #[error(
+        "the sync was halted because the server goes offline; it goes on when the server is online again"
+    )]
+    Halted,
     /// The server is going down.
     #[error("the server is stopping; the sync will run again after the next start")]
     Stopping,

@@ -15,6 +15,8 @@ pub use error::SyncError;
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use crate::db::upstream;
 use crate::jobs::Started;
 use crate::jobs::schedule::{Schedule, sleep_until};
@@ -31,13 +33,18 @@ const AGAIN: i64 = 3600 * SECOND;
 #[derive(Clone)]
 pub struct Sync {
     state: Arc<State>,
+    /// Why the sync was begun that was halted.
+    halted: Arc<Mutex<Option<Cause>>>,
 }
+
+/// A sync that was halted, to be begun again.
+pub struct Halted(Cause);
 
 impl Sync {
     /// On the shared handles.
     #[must_use]
     pub fn new(state: Arc<State>) -> Sync {
-        Sync { state }
+        Sync { state, halted: Arc::default() }
     }
 
     /// Starts (or attaches to) the sync of the built-in source of `kind` for an administrator.
@@ -137,18 +144,37 @@ impl Sync {
         }
     }
 
+    /// The sync that was halted since this was asked last.
+    #[must_use]
+    pub fn halted(&self) -> Option<Halted> {
+        self.halted.lock().take().map(Halted)
+    }
+
+    /// Begins a sync again that was halted, perhaps of another `Sync`.
+    pub fn go_on(&self, halted: Halted) {
+        self.begin(halted.0);
+    }
+
     fn begin(&self, cause: Cause) -> Started {
-        let state = self.state.clone();
+        let (state, halted) = (self.state.clone(), self.halted.clone());
         let now = (state.clock)();
         self.state.jobs.start("sync:cran", now, |report| async move {
             let ended = run::cran(&state, &cause, &report).await;
+            if let Err(SyncError::Halted) = ended {
+                *halted.lock() = Some(cause);
+            }
             ended.map(|outcome| sentence(&outcome)).map_err(|error| failed(&error))
         })
     }
 }
 
 fn failed(error: &SyncError) -> String {
-    tracing::error!(target: "sync", source = "cran", %error, "the sync failed; the last good state is served");
+    match error {
+        SyncError::Halted => tracing::info!(target: "sync", source = "cran", "{error}"),
+        error => {
+            tracing::error!(target: "sync", source = "cran", %error, "the sync failed; the last good state is served");
+        }
+    }
     error.to_string()
 }
 

@@ -95,7 +95,12 @@ impl Run<'_> {
             clock: &state.clock,
             report: self.report,
         };
-        let files = match reader.look().await? {
+        // Until something is written, every point is a safe one.
+        let look = tokio::select! {
+            look = reader.look() => look?,
+            () = self.report.halted() => return Err(SyncError::Halted),
+        };
+        let files = match look {
             Look::Unchanged(moved) => {
                 let mut memory: Memory =
                     moved.into_iter().map(|(path, seen)| (self.url(path), Some(seen))).collect();

@@ -113,7 +113,7 @@ fn node(switch: &Switch) -> Node {
         },
         leader: true,
         mode: match mode {
-            control::Mode::Starting => Mode::Starting,
+            control::Mode::Starting(_) => Mode::Starting,
             control::Mode::Online => Mode::Online,
             control::Mode::Leaving => Mode::Leaving,
             control::Mode::Offline => Mode::Offline,

@@ -63,6 +63,11 @@ impl Flights {
             patience: Arc::new(patience),
         }
     }
+
+    /// How many.
+    pub(super) fn under_way(&self) -> usize {
+        self.table.lock().len()
+    }
 }
 
 /// One file on its way.

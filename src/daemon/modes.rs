@@ -1,0 +1,169 @@
+//! Offline and online: finish, close, and open again by another configuration.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::operator::Operator;
+use super::stores;
+use crate::control::{Mode, Refused, Work};
+use crate::http::App;
+
+/// How often it is looked whether requests have ended.
+const LOOK: Duration = Duration::from_millis(20);
+
+impl Operator {
+    /// Finishes what is under way, closes the stores, and answers 503 from then on. Jobs have half of the time to end
+    /// by themselves, and are halted at a safe point then.
+    ///
+    /// # Errors
+    /// Something was still under way at the end of `timeout`: then the server goes on as if nothing had been asked.
+    pub(super) async fn offline(&mut self, timeout: Duration) -> Result<String, Refused> {
+        let control = self.fixtures.switch.porch().control.clone();
+        let Some(mut life) = self.life.take() else {
+            // Nothing is open, and nothing is to be tried again.
+            let said = match control.mode() {
+                Mode::Offline => "The server is offline already.",
+                Mode::Broken(_) | Mode::Starting(_) | Mode::Online | Mode::Leaving => {
+                    "The server is offline."
+                }
+            };
+            self.forget();
+            control.enter(Mode::Offline);
+            return Ok(said.to_owned());
+        };
+        tracing::info!("going offline; what is under way has {} seconds", timeout.as_secs());
+        control.enter(Mode::Leaving);
+        life.pause();
+        let app = Arc::clone(&life.app);
+        self.life = Some(life);
+        let finished = self.finish(app, Instant::now() + timeout, timeout / 2).await;
+        let work = control.work();
+        control.report(Work::default());
+        match finished {
+            Some(app) => {
+                stores::close(app.state.db.clone()).await;
+                self.life = None;
+                self.forget();
+                control.enter(Mode::Offline);
+                tracing::info!("offline");
+                Ok("The server is offline.".to_owned())
+            }
+            None => {
+                self.go_on();
+                let why = format!(
+                    "the server is not offline after {} seconds: still under way: {work}. It is online and goes on; \
+                     give it longer with: rspm offline --timeout",
+                    timeout.as_secs()
+                );
+                tracing::warn!("{why}");
+                Err(Refused(why))
+            }
+        }
+    }
+
+    /// Returns the app when nobody uses it any more.
+    async fn finish(&mut self, app: Arc<App>, deadline: Instant, by_itself: Duration) -> Option<Arc<App>> {
+        let switch = self.fixtures.switch.clone();
+        let report = |app: &Arc<App>, ours: usize| {
+            let work = work(app, ours);
+            let idle = work.is_empty();
+            if switch.porch().control.work() != work {
+                switch.porch().control.report(work);
+            }
+            idle
+        };
+        let jobs = self.fixtures.jobs.clone();
+        let own = Instant::now() + by_itself;
+        // Answering goes on while jobs end.
+        while Instant::now() < own && !jobs.running().is_empty() {
+            report(&app, 3);
+            tokio::time::sleep(LOOK).await;
+        }
+        jobs.halt(true);
+        while !jobs.running().is_empty() {
+            report(&app, 3);
+            if Instant::now() >= deadline {
+                return None;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        drop(switch.shut());
+        // From here on whoever comes gets 503; who came before is answered. A last answer may begin a sync.
+        loop {
+            if report(&app, 2) {
+                self.keep_halted(&app);
+                return Some(app);
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Serves as before.
+    fn go_on(&mut self) {
+        let Some(life) = &mut self.life else { return };
+        let app = Arc::clone(&life.app);
+        self.fixtures.switch.open(Arc::clone(&app));
+        life.run();
+        self.fixtures.jobs.halt(false);
+        if let Some(halted) = self.halted.take().or_else(|| app.sync.halted()) {
+            app.sync.go_on(halted);
+        }
+        self.fixtures.switch.porch().control.enter(Mode::Online);
+    }
+
+    fn keep_halted(&mut self, app: &App) {
+        if let Some(halted) = app.sync.halted() {
+            self.halted = Some(halted);
+        }
+    }
+
+    /// Reads the whole configuration and serves.
+    ///
+    /// # Errors
+    /// What cannot be used; the server stays as it is.
+    pub(super) async fn online(&mut self) -> Result<String, Refused> {
+        let control = self.fixtures.switch.porch().control.clone();
+        if self.life.is_some() {
+            return Ok("The server is online already.".to_owned());
+        }
+        let before = control.mode();
+        match self.read_and_serve().await {
+            Ok(warnings) => {
+                for warning in &warnings {
+                    tracing::warn!("{warning}");
+                }
+                tracing::info!("online");
+                let notes: String = warnings.iter().map(|warning| format!("\nNote: {warning}")).collect();
+                Ok(format!("The server is online.{notes}"))
+            }
+            Err((error, loaded)) => match before {
+                Mode::Broken(_) => {
+                    self.fail(&error, loaded);
+                    Err(Refused(error.to_string()))
+                }
+                Mode::Starting(_) | Mode::Online | Mode::Leaving | Mode::Offline => {
+                    // Opening told what it was doing.
+                    control.enter(Mode::Offline);
+                    tracing::error!("still offline: {error}");
+                    Err(Refused(format!("{error}\nThe server stays offline.")))
+                }
+            },
+        }
+    }
+}
+
+/// What uses an app, its `ours` holders here excepted.
+fn work(app: &Arc<App>, ours: usize) -> Work {
+    let mut jobs: Vec<String> = app.state.jobs.running().into_iter().map(|job| job.key).collect();
+    match app.repo.fetching() {
+        0 => {}
+        1 => jobs.push("1 download from a mirror".to_owned()),
+        n => jobs.push(format!("{n} downloads from mirrors")),
+    }
+    Work { requests: Arc::strong_count(app).saturating_sub(ours), jobs }
+}

@@ -1,0 +1,78 @@
+//! Applies what a changed file says to a server that runs: everything that can fail first, then one switch after the
+//! other, none of which can.
+
+use std::sync::Arc;
+
+use super::operator::Fixtures;
+use crate::config::{self, Config, Loaded};
+use crate::control::{Change, Refused, Reloaded};
+use crate::http::App;
+use crate::http::response::Site;
+use crate::http::tls::{Tls, TlsError};
+use crate::upstream::Upstream;
+
+/// Applies the difference between what runs and what the file says. Returns the configuration in force from now on.
+///
+/// # Errors
+/// Something new cannot be used; nothing has changed.
+pub(super) async fn apply(
+    fixtures: &Fixtures,
+    app: &Arc<App>,
+    running: &Loaded,
+    file: &Loaded,
+) -> Result<(Loaded, Reloaded), Refused> {
+    let refused = |why: &dyn std::fmt::Display| Refused(format!("{why}\nNothing was changed."));
+    let reload = config::reload(running, file).map_err(|error| refused(&error))?;
+    let config = Arc::clone(&reload.loaded.config);
+    let upstream = Upstream::new(&config.proxy).map_err(|error| refused(&error))?;
+    let tls = open_tls(&config).map_err(|error| refused(&error))?;
+    let logs = fixtures.logs.prepare(&config);
+    if let Some(error) = logs.failed.first() {
+        return Err(refused(error));
+    }
+    fixtures.logs.switch(logs);
+    fixtures.tls.replace(&tls);
+    fixtures.switch.porch().site.store(Arc::new(Site::new(&config)));
+    app.state.upstream.store(Arc::new(upstream));
+    app.state.config.store(config);
+    let reloaded = Reloaded {
+        applied: changes(reload.applied),
+        ignored: changes(reload.ignored),
+        restart: changes(reload.restart),
+        warnings: file.warnings.iter().map(ToString::to_string).collect(),
+    };
+    Ok((reload.loaded, reloaded))
+}
+
+fn changes(changes: Vec<config::Change>) -> Vec<Change> {
+    let change =
+        |change: config::Change| Change { property: change.property, from: change.from, to: change.to };
+    changes.into_iter().map(change).collect()
+}
+
+/// Says in the log what a reload did.
+pub(super) fn tell(reloaded: &Reloaded) {
+    let Reloaded { applied, ignored, restart, warnings } = reloaded;
+    for Change { property, from, to } in applied {
+        tracing::info!("{property} is '{to}' now, was '{from}'");
+    }
+    for Change { property, from, .. } in ignored {
+        tracing::info!("{property} is not set any more and stays '{from}' until a restart");
+    }
+    for Change { property, to, .. } in restart {
+        tracing::warn!("{property} = '{to}' needs a restart");
+    }
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!("configuration reloaded; {} applied", applied.len());
+}
+
+/// Reads the certificate of a configuration that serves HTTPS.
+pub(super) fn open_tls(config: &Config) -> Result<Tls, TlsError> {
+    match (&config.https.listen, &config.https.certificate, &config.https.key) {
+        (Some(_), Some(certificate), Some(key)) => Tls::open(certificate, key, config.https.minimum_tls),
+        // The configuration room refuses HTTPS.Listen without a certificate and key.
+        (Some(_), _, _) | (None, _, _) => Ok(Tls::default()),
+    }
+}

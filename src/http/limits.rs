@@ -27,10 +27,16 @@ pub struct Limits {
     pub target_bytes: usize,
     /// Connections at a time, all listeners together; further ones wait in the kernel's backlog.
     pub connections: usize,
+    /// A connection younger than this that has not asked anything yet is waited for when the server closes.
+    pub fresh: Duration,
     /// After the last request that began before the stop: time for idle clients to see `Connection: close`.
     pub linger: Duration,
-    /// Requests still under way this long after the stop are cut.
+    /// How long a stop may wait, while it goes on accepting, for a moment without a slow answer under way.
+    pub quiet: Duration,
+    /// Requests still under way this long after the stop are cut. Five seconds below the unit's `TimeoutStopSec=`.
     pub drain: Duration,
+    /// Requests still under way this long after another process took over are cut.
+    pub handed_over: Duration,
 }
 
 impl Default for Limits {
@@ -46,8 +52,11 @@ impl Default for Limits {
             head_bytes: 32 << 10,
             target_bytes: 4096,
             connections: 8192,
+            fresh: Duration::from_millis(250),
             linger: Duration::from_millis(500),
-            drain: Duration::from_secs(30),
+            quiet: Duration::from_secs(3),
+            drain: Duration::from_secs(40),
+            handed_over: Duration::from_secs(3600),
         }
     }
 }

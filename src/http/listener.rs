@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response, header};
@@ -14,7 +14,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::body::Body;
 use super::drain::{Drain, Phase};
@@ -77,18 +78,19 @@ impl House {
         &self.drain
     }
 
-    /// Accepts TCP connections until the stop lingers. The listener is dropped then, never shut down: systemd may
-    /// hold the same socket.
+    /// Accepts TCP connections until the server closes or leaves. The listener is dropped then, never shut down:
+    /// systemd or the next process may hold the same socket.
     pub async fn serve_tcp<A: Answer>(self, listener: TcpListener, tls: Option<Tls>, answer: A) {
-        let mut lingering = pin!(self.drain.reached(Phase::Lingering));
+        let _listening = self.drain.listening();
+        let mut done = pin!(self.drain.reached(Phase::Left));
         loop {
             let place = tokio::select! {
                 place = self.place() => place,
-                () = &mut lingering => break,
+                () = &mut done => return,
             };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = &mut lingering => break,
+                () = &mut done => return,
             };
             match accepted {
                 Ok((socket, address)) => {
@@ -113,13 +115,12 @@ impl House {
                 Err(error) => pause_after(&error).await,
             }
         }
-        // Linger with the socket open: closing it now would reset who waits in the backlog when nobody else holds it.
-        self.drain.reached(Phase::Closing).await;
     }
 
     /// Accepts connections on the admin socket until connections close.
     pub async fn serve_unix<A: Answer>(self, listener: UnixListener, answer: A) {
-        let mut closing = pin!(self.drain.reached(Phase::Lingering));
+        let _listening = self.drain.listening();
+        let mut closing = pin!(self.drain.reached(Phase::Left));
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -152,15 +153,15 @@ impl House {
         tls: tokio_rustls::TlsAcceptor,
         answer: A,
     ) {
-        let limits = Arc::clone(&self.limits);
+        let (limits, accepted) = (Arc::clone(&self.limits), Instant::now());
         let patient = Patient::new(socket, limits.stall, limits.stall_bytes);
         match tokio::time::timeout(limits.handshake, tls.accept(patient)).await {
             Ok(Ok(stream)) => {
                 let peer = Peer::Tcp { address, tls: true };
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                    self.http2(stream, peer, answer).await;
+                    self.http2(stream, accepted, peer, answer).await;
                 } else {
-                    self.http1_on(stream, peer, answer).await;
+                    self.http1_on(stream, accepted, peer, answer).await;
                 }
             }
             Ok(Err(error)) => tracing::debug!(%address, "TLS handshake failed: {error}"),
@@ -174,18 +175,20 @@ impl House {
         A: Answer,
     {
         let patient = Patient::new(socket, self.limits.stall, self.limits.stall_bytes);
-        self.http1_on(patient, peer, answer).await;
+        self.http1_on(patient, Instant::now(), peer, answer).await;
     }
 
     /// HTTP/1 only, never detected: the detecting builder of hyper-util has no limit for who sends nothing.
-    async fn http1_on<S, A>(self, io: S, peer: Peer, answer: A)
+    async fn http1_on<S, A>(self, io: S, accepted: Instant, peer: Peer, answer: A)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         A: Answer,
     {
         let drain = &self.drain;
+        let spoke = AtomicBool::new(false);
         let service = service_fn(|request| {
             let under_way = drain.begin();
+            spoke.store(true, Ordering::Release);
             let answer = answer.clone();
             async move {
                 let mut response = answer.answer(peer, request).await;
@@ -203,7 +206,13 @@ impl House {
         let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
-            () = drain.reached(Phase::Closing) => {
+            () = async {
+                drain.reached(Phase::Closing).await;
+                if !spoke.load(Ordering::Acquire) {
+                    // Its request may be on the way; when it comes, its answer says `Connection: close`.
+                    tokio::time::sleep_until(accepted + self.limits.fresh).await;
+                }
+            } => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -211,7 +220,7 @@ impl House {
         report(peer, outcome);
     }
 
-    async fn http2<S, A>(self, io: S, peer: Peer, answer: A)
+    async fn http2<S, A>(self, io: S, accepted: Instant, peer: Peer, answer: A)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         A: Answer,
@@ -242,7 +251,11 @@ impl House {
         let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
-            () = self.drain.reached(Phase::Draining) => {
+            () = async {
+                self.drain.reached(Phase::Draining).await;
+                // A goodbye before the first request would send a client that comes during a stop away for nothing.
+                let _ = tokio::time::timeout_at(accepted + self.limits.fresh, streams.first()).await;
+            } => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -260,6 +273,7 @@ impl House {
 struct Streams {
     open: AtomicUsize,
     begun: AtomicUsize,
+    more: Notify,
 }
 
 struct OpenStream(Arc<Streams>);
@@ -274,7 +288,15 @@ impl Streams {
     fn open(streams: &Arc<Streams>) -> OpenStream {
         streams.open.fetch_add(1, Ordering::AcqRel);
         streams.begun.fetch_add(1, Ordering::AcqRel);
+        streams.more.notify_one();
         OpenStream(Arc::clone(streams))
+    }
+
+    /// Returns when a stream began.
+    async fn first(&self) {
+        while self.begun.load(Ordering::Acquire) == 0 {
+            self.more.notified().await;
+        }
     }
 
     /// Returns when no stream was open and none began for between one and two times `pause`.

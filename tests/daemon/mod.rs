@@ -7,6 +7,7 @@ mod check;
 mod conditional;
 mod crash;
 mod journal;
+mod no_drop;
 mod repository;
 mod start;
 mod stop;

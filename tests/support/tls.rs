@@ -51,7 +51,8 @@ impl Pair {
         std::fs::write(dir.join("server.key"), &self.key).expect("written");
     }
 
-    fn der(&self) -> CertificateDer<'static> {
+    /// What a client trusts.
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("a certificate")
     }
 

@@ -1,0 +1,125 @@
+//! HTTP/1.1 by hand, so that nothing is hidden: no retry, no pool, every byte seen.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::{Answered, Client, Taker, Target, patiently};
+
+pub(super) async fn connect(host: &str) -> Result<TcpStream, String> {
+    let socket = patiently("connecting", async {
+        TcpStream::connect(host).await.map_err(|e| format!("no connection: {e}"))
+    });
+    let socket = socket.await?;
+    socket.set_nodelay(true).map_err(|e| e.to_string())?;
+    Ok(socket)
+}
+
+pub(super) async fn encrypt(target: &Target, protocol: &[u8]) -> Result<TlsStream<TcpStream>, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add(target.certificate.clone()).expect("a root");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    let name = ServerName::try_from("localhost").expect("a name");
+    let socket = connect(&target.https).await?;
+    patiently("the TLS handshake", async {
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        connector.connect(name, socket).await.map_err(|e| format!("the TLS handshake failed: {e}"))
+    })
+    .await
+}
+
+/// A connection.
+pub(super) struct Wire<S> {
+    stream: S,
+    /// Read and not used yet.
+    ahead: Vec<u8>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(super) fn new(stream: S) -> Wire<S> {
+        Wire { stream, ahead: Vec::new() }
+    }
+
+    /// The server closed it while nobody asked anything, and the client could see that before its next request.
+    pub(super) async fn is_over(&mut self) -> bool {
+        let mut byte = [0];
+        let waiting = std::pin::pin!(self.stream.read(&mut byte));
+        matches!(futures_util::poll!(waiting), std::task::Poll::Ready(Ok(0)))
+    }
+
+    /// One request, one answer. A connection that ended without a word is an error like any other.
+    pub(super) async fn ask(&mut self, client: &Client) -> Result<Answered, String> {
+        let close = if client.keep_alive { "" } else { "Connection: close\r\n" };
+        let request = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n{close}\r\n", client.wanted.path);
+        patiently("sending", async {
+            let sent = self.stream.write_all(request.as_bytes()).await;
+            sent.and(self.stream.flush().await).map_err(|e| format!("not sent: {e}"))
+        })
+        .await?;
+        let (head, first_byte) = patiently("the answer's head", self.head()).await?;
+        let mut lines = head.lines();
+        let status = lines.next().unwrap_or_default();
+        if !status.starts_with("HTTP/1.1 200") {
+            return Err(format!("'{status}'"));
+        }
+        let field = |name: &str| {
+            let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+            fields.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+        };
+        let announced = field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        let length = field("content-length").and_then(|value| value.parse::<u64>().ok());
+        let length = length.ok_or_else(|| format!("an answer without a length: {head}"))?;
+        let mut taker = Taker::new(client.wanted.rate);
+        while taker.bytes < length {
+            if self.ahead.is_empty() {
+                self.more().await.map_err(|e| format!("cut after {} of {length} bytes: {e}", taker.bytes))?;
+            }
+            let left = usize::try_from(length - taker.bytes).unwrap_or(usize::MAX);
+            let rest = self.ahead.split_off(left.min(self.ahead.len()));
+            let bytes = std::mem::replace(&mut self.ahead, rest);
+            taker.take(&bytes).await;
+        }
+        Ok(taker.done(first_byte, announced))
+    }
+
+    async fn head(&mut self) -> Result<(String, Instant), String> {
+        let mut first_byte = None;
+        loop {
+            if let Some(end) = self.ahead.windows(4).position(|four| four == b"\r\n\r\n") {
+                let rest = self.ahead.split_off(end + 4);
+                let head = std::mem::replace(&mut self.ahead, rest);
+                let head = String::from_utf8_lossy(&head).into_owned();
+                return Ok((head, first_byte.unwrap_or_else(Instant::now)));
+            }
+            let had = self.ahead.len();
+            self.more().await.map_err(|e| format!("no answer, after {had} bytes of its head: {e}"))?;
+            first_byte.get_or_insert_with(Instant::now);
+        }
+    }
+
+    async fn more(&mut self) -> Result<(), String> {
+        let mut buffer = [0; 32 << 10];
+        patiently("waiting for bytes", async {
+            match self.stream.read(&mut buffer).await {
+                Ok(0) => Err("the server closed the connection".to_owned()),
+                Ok(some) => {
+                    self.ahead.extend_from_slice(&buffer[..some]);
+                    Ok(())
+                }
+                Err(error) => Err(error.to_string()),
+            }
+        })
+        .await
+    }
+}

@@ -55,6 +55,21 @@ impl Live {
         *answered = reading;
         Ok(())
     }
+
+    /// Takes over what other nodes on the same database publish, until it is dropped.
+    pub async fn follow(&self, db: &Db) {
+        let mut failing = false;
+        loop {
+            db.elsewhere().await;
+            let refreshed = self.refresh(db).await;
+            if let Err(error) = &refreshed
+                && !failing
+            {
+                tracing::warn!("what other nodes published is not known: {error}");
+            }
+            failing = refreshed.is_err();
+        }
+    }
 }
 
 /// The catalog as of now, `None` when `known` is that. Steps and transactions already known are not read again, so

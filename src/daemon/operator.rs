@@ -79,10 +79,11 @@ impl Life {
 
     /// Runs schedules and nightly work, until [`Life::pause`].
     pub(super) fn run(&mut self) {
-        let (sync, repo) = (self.app.sync.clone(), self.app.repo.clone());
+        let (sync, repo, state) = (self.app.sync.clone(), self.app.repo.clone(), Arc::clone(&self.app.state));
         self.tasks = vec![
             tokio::spawn(async move { sync.run_schedules().await }),
             tokio::spawn(async move { repo.run_nightly().await }),
+            tokio::spawn(async move { state.catalog.follow(&state.db).await }),
         ];
     }
 

@@ -94,6 +94,7 @@ pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<Published, DbError> {
     let rows = c.query(TICK, &[p.now.into()])?;
     let row = rows.first().ok_or_else(no_clock)?;
     let (tx, at) = (TxId(row.int(0)?), row.time(1)?);
+    c.announce()?;
     tx::insert(c, tx, at, p)?;
     let mut steps = Vec::with_capacity(p.trees.len());
     for &tree in &p.trees {
@@ -110,12 +111,17 @@ pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<Published, DbError> {
 pub fn close_day(c: &mut dyn Conn, end: Timestamp) -> Result<bool, DbError> {
     const CLOSE: &str = "UPDATE clock SET at = CAST($1 AS BIGINT), catalog = catalog + 1 WHERE id = 1 AND at < CAST($1 AS BIGINT)";
     not_ahead(c, end)?;
-    Ok(c.execute(CLOSE, &[end.into()])? == 1)
+    let closed = c.execute(CLOSE, &[end.into()])? == 1;
+    if closed {
+        c.announce()?;
+    }
+    Ok(closed)
 }
 
 /// Tells every node to reload its catalog after a change that is no transaction (a description, a new source).
 pub fn bump_catalog(c: &mut dyn Conn) -> Result<(), DbError> {
-    c.execute("UPDATE clock SET catalog = catalog + 1 WHERE id = 1", &[]).map(drop)
+    c.execute("UPDATE clock SET catalog = catalog + 1 WHERE id = 1", &[])?;
+    c.announce()
 }
 
 fn not_ahead(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {

@@ -52,6 +52,11 @@ pub trait Conn {
     /// on PostgreSQL.
     fn execute_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<u64, DbError>;
 
+    /// Tells other nodes, once this is committed, that the catalog moved. SQLite has no other nodes.
+    fn announce(&mut self) -> Result<(), DbError> {
+        Ok(())
+    }
+
     /// Inserts many rows: prepared statements on SQLite, COPY on PostgreSQL.
     fn batch_insert(
         &mut self,

@@ -14,6 +14,7 @@ pub mod import;
 mod lanes;
 pub mod lease;
 pub mod life;
+mod listen;
 pub mod migrate;
 pub mod package;
 mod pgconnect;
@@ -130,10 +131,21 @@ impl Db {
         self.lane(Kind::Bulk).run(Kind::Bulk, f).await
     }
 
+    /// Waits until another node may have published: at once where PostgreSQL tells, after half a minute at the
+    /// latest. With SQLite there is no other node, and no end. One caller at a time is woken.
+    pub async fn elsewhere(&self) {
+        match &*self.engine {
+            Engine::Sqlite(_) => std::future::pending().await,
+            Engine::Postgres(engine) => engine.elsewhere().await,
+        }
+    }
+
     /// Lets the database take stock after a long import, before the publish: PostgreSQL would plan by the numbers of
     /// the empty tables for a minute.
     pub async fn settle(&self) -> Result<(), DbError> {
-        self.bulk(|c| c.execute("ANALYZE", &[]).map(drop)).await
+        const ANALYZE: [&str; 5] =
+            ["ANALYZE package", "ANALYZE release", "ANALYZE record", "ANALYZE file", "ANALYZE life"];
+        self.bulk(|c| ANALYZE.iter().try_for_each(|table| c.execute(table, &[]).map(drop))).await
     }
 
     fn lane(&self, kind: Kind) -> &Lane {

@@ -1,9 +1,12 @@
 //! One connection to PostgreSQL: the order of tries of each `sslmode`, and what each refusal means.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, NoTls, config};
+use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::target::{SslMode, Target};
@@ -13,29 +16,33 @@ use super::{DbError, tls};
 pub(super) fn connect(target: &Target) -> Result<(tokio::runtime::Runtime, Client), DbError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| DbError::Driver { place: target.place(), source: e.into() })?;
-    let client = runtime.block_on(open(target))?;
+    let client = runtime.block_on(open(target, None))?;
     Ok((runtime, client))
 }
 
-async fn open(target: &Target) -> Result<Client, DbError> {
+/// What the server says unasked: the payloads of notifications.
+pub(super) type Heard = mpsc::UnboundedSender<String>;
+
+/// Connects on the runtime that runs this; `heard` gets what the session listens to.
+pub(super) async fn open(target: &Target, heard: Option<Heard>) -> Result<Client, DbError> {
     let client = if target.is_local_socket() {
-        once(target, config::SslMode::Disable).await?
+        once(target, config::SslMode::Disable, &heard).await?
     } else {
         match target.ssl_mode {
-            SslMode::Disable => once(target, config::SslMode::Disable).await?,
-            SslMode::Allow => match once(target, config::SslMode::Disable).await {
+            SslMode::Disable => once(target, config::SslMode::Disable, &heard).await?,
+            SslMode::Allow => match once(target, config::SslMode::Disable, &heard).await {
                 // pg_hba.conf may admit TLS only: that shows as a refused login.
-                Err(DbError::Authentication { .. }) => once(target, config::SslMode::Require).await?,
+                Err(DbError::Authentication { .. }) => once(target, config::SslMode::Require, &heard).await?,
                 other => other?,
             },
-            SslMode::Prefer => match once(target, config::SslMode::Prefer).await {
+            SslMode::Prefer => match once(target, config::SslMode::Prefer, &heard).await {
                 Err(DbError::Tls { .. } | DbError::Authentication { .. }) => {
-                    once(target, config::SslMode::Disable).await?
+                    once(target, config::SslMode::Disable, &heard).await?
                 }
                 other => other?,
             },
             SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
-                once(target, config::SslMode::Require).await?
+                once(target, config::SslMode::Require, &heard).await?
             }
         }
     };
@@ -43,7 +50,7 @@ async fn open(target: &Target) -> Result<Client, DbError> {
     Ok(client)
 }
 
-async fn once(target: &Target, mode: config::SslMode) -> Result<Client, DbError> {
+async fn once(target: &Target, mode: config::SslMode, heard: &Option<Heard>) -> Result<Client, DbError> {
     let mut config = target.config.clone();
     config.ssl_mode(mode);
     let wait = config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(30));
@@ -51,12 +58,12 @@ async fn once(target: &Target, mode: config::SslMode) -> Result<Client, DbError>
     let connected = tokio::time::timeout(wait, async {
         if mode == config::SslMode::Disable {
             let (client, connection) = config.connect(NoTls).await.map_err(|e| map(target, e))?;
-            tokio::spawn(async { drop(connection.await) });
+            tokio::spawn(drive(connection, heard.clone()));
             Ok(client)
         } else {
             let tls = MakeRustlsConnect::new(tls::client(target)?);
             let (client, connection) = config.connect(tls).await.map_err(|e| map(target, e))?;
-            tokio::spawn(async { drop(connection.await) });
+            tokio::spawn(drive(connection, heard.clone()));
             Ok(client)
         }
     });
@@ -64,6 +71,19 @@ async fn once(target: &Target, mode: config::SslMode) -> Result<Client, DbError>
         let source = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time");
         Err(unreachable(target, source.into()))
     })
+}
+
+/// Moves a connection's bytes until it ends.
+async fn drive<S, T>(mut connection: Connection<S, T>, heard: Option<Heard>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+        if let (AsyncMessage::Notification(said), Some(heard)) = (message, &heard) {
+            let _ = heard.send(said.payload().to_owned());
+        }
+    }
 }
 
 /// Settings of the session; and tables must have a schema to be in.

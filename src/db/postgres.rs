@@ -1,7 +1,7 @@
 //! PostgreSQL: connections on threads of our own, pipelined statements, COPY, and honest ends of transactions.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -11,6 +11,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
 use super::lanes::{Kind, Lane, Opener, Session, Work};
+use super::listen::{self, Listener};
 use super::migrate::{self, Migration, Schema};
 use super::target::Target;
 use super::{Conn, DbError, Row, Value, pgconnect, pgwire};
@@ -26,12 +27,16 @@ pub(super) struct Postgres {
     read: Lane,
     write: Lane,
     bulk: Lane,
+    target: Arc<Target>,
+    /// Started by the first who wants to hear.
+    listener: OnceLock<Option<Listener>>,
 }
 
 impl Postgres {
     pub(super) fn open(target: Target) -> Result<Postgres, DbError> {
         let mut first = PgSession::new(Arc::new(target));
         let target = Arc::clone(&first.target);
+        let ours = Arc::clone(&target);
         first.connected()?.migrate()?;
         drop(first);
         let place = target.place();
@@ -42,7 +47,21 @@ impl Postgres {
                 .map_err(|e| DbError::Driver { place: place.clone(), source: e.into() })
         };
         let readers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
-        Ok(Postgres { read: start("read", readers)?, write: start("write", 1)?, bulk: start("bulk", 1)? })
+        Ok(Postgres {
+            read: start("read", readers)?,
+            write: start("write", 1)?,
+            bulk: start("bulk", 1)?,
+            target: ours,
+            listener: OnceLock::new(),
+        })
+    }
+
+    /// Waits until another node may have published.
+    pub(super) async fn elsewhere(&self) {
+        match self.listener.get_or_init(|| Listener::start(Arc::clone(&self.target)).ok()) {
+            Some(listener) => listener.heard().await,
+            None => listen::deaf().await,
+        }
     }
 
     pub(super) fn lane(&self, kind: Kind) -> &Lane {
@@ -57,6 +76,9 @@ impl Postgres {
         self.read.close();
         self.write.close();
         self.bulk.close();
+        if let Some(listener) = self.listener.get().and_then(Option::as_ref) {
+            listener.close();
+        }
     }
 }
 
@@ -283,6 +305,11 @@ impl Conn for PgConn {
             sink.finish().await
         });
         copied.map(drop).map_err(|e| map(&self.target, e))
+    }
+
+    fn announce(&mut self) -> Result<(), DbError> {
+        // Delivered when, and only when, this transaction is committed.
+        self.query("SELECT CAST(pg_notify('rspm_catalog', current_schema()) AS TEXT)", &[]).map(drop)
     }
 
     fn host_time(&mut self) -> Result<Option<Timestamp>, DbError> {

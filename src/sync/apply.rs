@@ -16,6 +16,9 @@ use crate::model::time::Timestamp;
 /// Changes in one write: an `rspm add` waits for at most one of them.
 const CHUNK: usize = 2_000;
 
+/// So many changes make the database's idea of its tables wrong.
+const MANY: usize = 10_000;
+
 /// What is remembered of a file from now on: by URL, and `None` forgets it.
 pub(super) type Memory = Vec<(String, Option<upstream::Seen>)>;
 
@@ -56,7 +59,11 @@ impl Work<'_> {
         let target = Target { tree, pending, origin: self.source, language: Language::R };
         let written = async {
             let (counts, from, to) = (plan.counts, plan.published_from, plan.published_to);
+            let many = plan.changes.len() >= MANY;
             self.write(target, plan.changes).await?;
+            if many {
+                self.db.settle().await?;
+            }
             let publish = clock::Publish {
                 now,
                 source: Some(self.source),

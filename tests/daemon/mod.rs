@@ -8,6 +8,7 @@ mod conditional;
 mod crash;
 mod journal;
 mod no_drop;
+mod nodes;
 mod repository;
 mod start;
 mod stop;

@@ -25,4 +25,5 @@ pub(crate) mod syncing;
 pub(crate) mod tarball;
 pub(crate) mod tls;
 pub(crate) mod upstream;
+pub(crate) mod wire;
 pub(crate) mod world;

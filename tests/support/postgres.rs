@@ -46,6 +46,13 @@ impl Server {
         format!("postgres://postgres@{socket}:{}/postgres?search_path={name}", self.port)
     }
 
+    /// Ends the sessions in which nodes wait for each other's news, of every schema.
+    pub(crate) fn end_listeners(&self) {
+        self.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN %' AND state = 'idle'",
+        );
+    }
+
     /// Runs statements as superuser.
     pub(crate) fn sql(&self, sql: &str) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

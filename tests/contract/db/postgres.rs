@@ -1,6 +1,7 @@
 //! What only a server can do to us: refuse, vanish, demand TLS.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rstudio_pm::config::{Config, Secret};
@@ -8,6 +9,7 @@ use rstudio_pm::db::{Db, DbError, clock};
 
 use crate::support::db::{Engine, Fresh};
 use crate::support::postgres::{PASSWORD, server};
+use crate::support::wire::{Cut, Wire};
 
 fn config(url: &str) -> Config {
     let dir = tempfile::tempdir().expect("a directory");
@@ -228,4 +230,30 @@ fn colliding_transactions_are_tried_again() {
             .expect("a number")
     };
     assert_eq!((next("file"), next("release")), (4, 3), "each counted once");
+}
+
+#[test]
+fn a_commit_without_an_answer_is_neither_lost_nor_done_twice() {
+    for (cut, expected) in [(Cut::Unanswered, 1), (Cut::Unsent, 2)] {
+        let wire = Wire::to(server().port);
+        let schema = server().schema();
+        let schema = schema.split_once("search_path=").expect("a schema").1;
+        let url = format!(
+            "postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable&search_path={schema}",
+            wire.address.port()
+        );
+        let db = Db::open(&config(&url)).unwrap_or_else(|e| panic!("{e}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runs = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&runs);
+        wire.cut(cut);
+        let written = runtime.block_on(db.write(move |c| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            clock::bump_catalog(c)
+        }));
+        assert!(written.is_ok() && wire.was_cut(), "{cut:?}: {written:?}");
+        assert_eq!(runs.load(Ordering::SeqCst), expected, "{cut:?}");
+        let now = runtime.block_on(db.read(|c| clock::get(c))).expect("the wire is whole again");
+        assert_eq!(now.catalog, 1, "{cut:?}");
+    }
 }

@@ -1,0 +1,108 @@
+//! How a node hears that another one published: LISTEN on a connection of its own, and a look now and then.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::target::Target;
+use super::{DbError, pgconnect};
+
+/// Longest time between two looks, whatever the server tells: a pooler between us may swallow what it says.
+const SLOW: Duration = Duration::from_secs(30);
+/// The first pause before a lost connection is made anew; doubled up to [`SLOW`].
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The thread that listens.
+pub(super) struct Listener {
+    news: Arc<Notify>,
+    closing: CancellationToken,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Listener {
+    pub(super) fn start(target: Arc<Target>) -> std::io::Result<Listener> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (news, closing) = (Arc::new(Notify::new()), CancellationToken::new());
+        let (ring, end) = (Arc::clone(&news), closing.clone());
+        let thread = std::thread::Builder::new().name("db-listen".to_owned()).spawn(move || {
+            runtime.block_on(end.run_until_cancelled(serve(&target, &ring)));
+        })?;
+        Ok(Listener { news, closing, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Comes back when there may be something new: more often than there is, never later than [`SLOW`].
+    pub(super) async fn heard(&self) {
+        self.news.notified().await;
+    }
+
+    /// Ends the thread.
+    pub(super) fn close(&self) {
+        self.closing.cancel();
+        if let Some(thread) = self.thread.lock().take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Waits for the next look where nobody listens.
+pub(super) async fn deaf() {
+    tokio::time::sleep(SLOW).await;
+}
+
+async fn serve(target: &Target, news: &Notify) -> Infallible {
+    let mut pause = PAUSE;
+    loop {
+        let began = tokio::time::Instant::now();
+        let Err(error) = listen(target, news).await;
+        if began.elapsed() > SLOW {
+            pause = PAUSE;
+        }
+        tracing::warn!("other nodes are not heard, their changes show within {} s: {error}", SLOW.as_secs());
+        tokio::time::sleep(pause).await;
+        pause = SLOW.min(pause * 2);
+        news.notify_one();
+    }
+}
+
+/// Listens until the connection is lost.
+async fn listen(target: &Target, news: &Notify) -> Result<Infallible, DbError> {
+    let (heard, mut said) = mpsc::unbounded_channel();
+    let client = pgconnect::open(target, Some(heard)).await?;
+    let failed = |error| super::postgres::map(target, error);
+    let row = client.query_one("SELECT current_schema()", &[]).await.map_err(failed)?;
+    let ours: Option<String> = row.try_get(0).map_err(failed)?;
+    client.batch_execute("LISTEN rspm_catalog").await.map_err(failed)?;
+    // What was published before.
+    news.notify_one();
+    let mut look = tokio::time::interval_at(tokio::time::Instant::now() + SLOW, SLOW);
+    loop {
+        tokio::select! {
+            schema = said.recv() => match schema {
+                None => {
+                    let gone = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+                    return Err(DbError::Lost(gone.into()));
+                }
+                // A database may hold several installations, each in its own schema.
+                Some(schema) if Some(&schema) == ours.as_ref() => news.notify_one(),
+                Some(_) => {}
+            },
+            _ = look.tick() => {
+                news.notify_one();
+                // A connection that died without a word shows when something is asked of it.
+                let asked = tokio::time::timeout(SLOW, client.batch_execute("SELECT 1")).await;
+                asked.map_err(|late| DbError::Lost(late.into()))?.map_err(failed)?;
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Two servers on one PostgreSQL database: what one publishes, the other serves.
+
+use crate::support::db::{self, Engine};
+use crate::support::furnish::until;
+use crate::support::postgres;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+const INDEX: &str = "/r/latest/src/contrib/PACKAGES";
+
+fn lists(server: &Server, package: &str) -> bool {
+    server.get(INDEX).text().contains(&format!("Package: {package}\n"))
+}
+
+#[test]
+fn what_one_node_publishes_the_other_serves_at_once() {
+    let shared = tempfile::tempdir().expect("a directory");
+    let gcfg = format!(
+        "{}[FileStorage \"packages\"]\nLocation = {}\n",
+        db::settings(Engine::Postgres),
+        shared.path().display()
+    );
+    let node = || Builder::default().gcfg(&gcfg).start();
+    let (one, other) = (node(), node());
+    one.store("local", &Tarball::new("alpha", "1.0"));
+    one.repository("r", "local");
+    until("the other has repository and package", || lists(&other, "alpha"));
+    let file = "/r/latest/src/contrib/alpha_1.0.tar.gz";
+    let (ours, theirs) = (one.get(file), other.get(file));
+    assert_eq!((ours.status, theirs.status), (200, 200));
+    assert!(ours.body == theirs.body && ours.header("etag") == theirs.header("etag"));
+    let index = other.get(INDEX);
+    let etag = index.header("etag").expect("an ETag").to_owned();
+    assert_eq!(one.get(INDEX).header("etag"), Some(&*etag));
+
+    // Many times there and back: the slow look alone would take minutes.
+    for round in 0..5 {
+        let name = format!("p{round}");
+        let (here, there) = if round % 2 == 0 { (&one, &other) } else { (&other, &one) };
+        here.store("local", &Tarball::new(&name, "1.0"));
+        assert!(lists(here, &name));
+        until(&name, || lists(there, &name));
+    }
+    assert_eq!(other.admin("PATCH", "/repos/r", &serde_json::json!({"description": "told"})).status, 200);
+    until("a change that is no transaction", || one.get("/__api__/repos/r").json()["description"] == "told");
+
+    // Whoever does not hear any more listens again, and looks at what it missed.
+    postgres::server().end_listeners();
+    one.store("local", &Tarball::new("last", "1.0"));
+    until("a publish that was not heard", || lists(&other, "last"));
+}

@@ -11,6 +11,9 @@ use super::{Loaded, parse};
 /// The file that is read when no other is named.
 pub const DEFAULT_FILE: &str = "/etc/rstudio-pm/rstudio-pm.gcfg";
 
+/// What makes a path of the configuration writable for the service: its sandbox is made from the file by systemd.
+pub const AFTER_A_NEW_PATH: &str = "systemctl daemon-reload && systemctl restart rstudio-pm";
+
 /// Reads the file at `path` and parses it with the environment on top: pairs of [`std::env::vars_os`] that are text
 /// ([`std::env::vars`] panics on others).
 ///

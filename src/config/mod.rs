@@ -36,7 +36,7 @@ pub use address::without_userinfo;
 pub use check::{Check, Verdict, checks};
 pub use cran::Cran;
 pub use database::{Database, Postgres, Provider, Sqlite};
-pub use file::{DEFAULT_FILE, load, read};
+pub use file::{AFTER_A_NEW_PATH, DEFAULT_FILE, load, read};
 pub use listen::{Http, HttpRedirect, Https, Listen, MinimumTls};
 pub use logging::{LogDestination, LogFormat, LogLevel, Logging};
 pub use merged::{Settings, Shown};

@@ -13,6 +13,10 @@ pub struct Args {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
     pub config: PathBuf,
+    /// Become this user once the ports are bound; only root can. Without it root becomes the owner of the
+    /// configuration file, unless systemd started it
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
     /// Check the configuration, say what is wrong, and end: nothing is created and nothing is started
     #[arg(long)]
     pub check_config: bool,

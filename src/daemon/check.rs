@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,8 +9,9 @@ use std::process::ExitCode;
 use nix::unistd::{AccessFlags, access};
 
 use super::args::Format;
+use super::files::table::What;
 use super::places::user_name;
-use super::{report, sockets};
+use super::{files, report, sockets};
 use crate::config::{
     About, Check, ConfigError, Listen, Loaded, LogDestination, Place, Provider, StorageClass, Verdict, checks,
 };
@@ -22,7 +22,7 @@ use crate::storage::Storage;
 /// Runs all checks, prints them, and fails when one failed.
 #[must_use]
 pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) -> ExitCode {
-    let all = all(loaded);
+    let all = all(file, loaded);
     let failed = all.iter().any(|check| check.verdict == Verdict::Fail);
     match format {
         Format::Human => print!("{}", report::human(file, &all)),
@@ -32,11 +32,11 @@ pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) ->
 }
 
 /// The six checks, in their order; after the second, where there is something to tell, the properties without effect.
-fn all(loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
+fn all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
     let mut all = checks(loaded);
     match loaded {
         Ok(loaded) => {
-            all.push(Check::of(PATHS, paths(loaded)));
+            all.push(Check::of(PATHS, paths(file, loaded)));
             all.push(listeners(loaded));
             all.push(Check::of(DATABASE, database(loaded)));
         }
@@ -99,12 +99,12 @@ fn placed(loaded: &Loaded, names: &[Name], message: &str) -> String {
 }
 
 /// Directories that the server writes to, then the places of storage.
-fn paths(loaded: &Loaded) -> Vec<String> {
+fn paths(file: &Path, loaded: &Loaded) -> Vec<String> {
     let server = &loaded.config.server;
     let mut findings = Vec::new();
     let mut unusable = None;
     for (name, path, mode) in [
-        ("DataDir", &server.data_dir, "0701"),
+        ("DataDir", &server.data_dir, "0700"),
         ("TempDir", &server.temp_dir, "0700"),
         ("SockFileDir", &server.sock_file_dir, "0755"),
     ] {
@@ -126,18 +126,24 @@ fn paths(loaded: &Loaded) -> Vec<String> {
         let finding = log_file(&format!("{}.{}", name.0, name.2), path);
         findings.extend(finding.map(|finding| placed(loaded, &[name], &finding)));
     }
-    if let Ok(found) = std::fs::metadata(&server.data_dir)
-        && found.mode() & 0o022 != 0
-    {
-        let finding = format!(
-            "Server.DataDir '{0}' can be written by others (mode {1:04o}); mend it with: chmod 0701 '{0}'",
-            server.data_dir.display(),
-            found.mode() & 0o7777,
-        );
-        findings.push(placed(loaded, &[("Server", None, "DataDir")], &finding));
-    }
+    findings
+        .extend(files::refusals(file, loaded).iter().map(|(what, text)| placed(loaded, names(*what), text)));
     findings.extend(storage(loaded, unusable));
     findings
+}
+
+/// The property that names a path.
+fn names(what: What) -> &'static [Name] {
+    match what {
+        What::Gcfg => &[],
+        What::Certificate => &[("HTTPS", None, "Certificate")],
+        What::Key => &[("HTTPS", None, "Key")],
+        What::DataDir | What::Storage => &[("Server", None, "DataDir")],
+        What::SqliteDir | What::Database => &[("SQLite", None, "Dir"), ("Server", None, "DataDir")],
+        What::TempDir => &[("Server", None, "TempDir")],
+        What::LogDir | What::Log => &[],
+        What::SockFileDir | What::Socket | What::Pid => &[("Server", None, "SockFileDir")],
+    }
 }
 
 /// Whether a log can be written.

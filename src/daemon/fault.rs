@@ -1,7 +1,7 @@
 //! Why the daemon cannot serve: in full for its log, in a phrase for the network.
 
-use std::path::PathBuf;
-
+use super::files::{Unmade, Unsafe};
+use super::privileges::PrivilegeError;
 use super::sockets::SocketError;
 use crate::config::ConfigError;
 use crate::control::Fault;
@@ -23,23 +23,15 @@ pub enum StartError {
     /// Certificate or key.
     #[error("Could not initialize the HTTPS listener: {0}")]
     Tls(#[from] TlsError),
+    /// Who to be.
+    #[error(transparent)]
+    Privilege(#[from] PrivilegeError),
+    /// Files that are not safe.
+    #[error(transparent)]
+    Unsafe(#[from] Unsafe),
     /// A directory.
-    #[error(
-        "{property} '{0}' cannot be created: {source}; mend it with: install -d -o {user} -m {mode:04o} '{0}'",
-        path.display()
-    )]
-    Directory {
-        /// Which property names it.
-        property: &'static str,
-        /// The directory.
-        path: PathBuf,
-        /// Who runs this.
-        user: String,
-        /// Its mode.
-        mode: u32,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Directory(#[from] Unmade),
     /// The database.
     #[error("Unable to connect to the database: {0}")]
     Db(#[from] DbError),
@@ -65,8 +57,10 @@ impl StartError {
             StartError::Config(_) => "its configuration file cannot be used",
             StartError::Socket(_) => "a listening socket cannot be used",
             StartError::Tls(_) => "the certificate (HTTPS.Certificate, HTTPS.Key) cannot be used",
-            StartError::Directory { property, .. } => {
-                return Fault { phrase: format!("{property} cannot be used"), detail: self.to_string() };
+            StartError::Privilege(_) => "the server cannot become its user",
+            StartError::Unsafe(_) => "the owner or mode of one of its files is not safe",
+            StartError::Directory(unmade) => {
+                return Fault { phrase: format!("{} cannot be used", unmade.name), detail: self.to_string() };
             }
             StartError::Db(_) | StartError::Sync(_) => {
                 "the database (Database.Provider, SQLite.Dir, Postgres.URL) cannot be used"

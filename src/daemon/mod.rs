@@ -6,12 +6,14 @@ pub mod args;
 pub mod check;
 mod doors;
 pub mod fault;
+pub mod files;
 pub mod generator;
 mod herald;
 mod logging;
 mod modes;
 mod operator;
 mod places;
+mod privileges;
 mod reload;
 mod report;
 mod signals;
@@ -37,7 +39,7 @@ pub fn main() -> ExitCode {
         return check::run(&args.config, &loaded, args.output_format);
     }
     let mut logs = logging::Logs::early();
-    let served = start::run(&args.config, loaded, &mut logs);
+    let served = start::run(&args, loaded, &mut logs);
     if let Err(error) = &served {
         logs.note(&error.to_string());
     }

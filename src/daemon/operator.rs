@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::fault::StartError;
 use super::herald::Herald;
 use super::logging::Logs;
-use super::{environment, places, reload, status, stores};
+use super::{environment, files, reload, status, stores};
 use crate::config::{self, Config, Listen, Loaded};
 use crate::control::{Command, Done, Mode, Order, Refused, Reloaded};
 use crate::http::response::Site;
@@ -140,10 +140,14 @@ impl Operator {
     pub(super) async fn serve(&mut self, loaded: Loaded) -> Result<(), StartError> {
         let Fixtures { switch, logs, tls, jobs, .. } = &self.fixtures;
         let config = Arc::clone(&loaded.config);
-        places::make_directories(&config)?;
+        let told = files::prepare(&self.fixtures.file, &loaded)?;
         let fresh = reload::open_tls(&config)?;
         let control = &switch.porch().control;
         let starting = matches!(control.mode(), Mode::Starting(_));
+        if !starting {
+            // What there is to say at the start was said before there were threads.
+            told.iter().for_each(|line| tracing::warn!("{line}"));
+        }
         let say = |what| {
             if starting {
                 control.enter(Mode::Starting(what));

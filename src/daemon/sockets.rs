@@ -2,6 +2,7 @@
 
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -99,12 +100,22 @@ pub fn admin_path(config: &Config) -> PathBuf {
 /// What to do when the sockets are not those of the configuration; the service manager opened them before.
 const COMMANDS: &str = "systemctl daemon-reload && systemctl restart rstudio-pm";
 
-/// Takes what systemd hands over (`LISTEN_FDNAMES`: http, https, redirect, admin) and binds the rest.
+/// The TCP sockets and, when systemd handed it over, the admin socket: what is opened before privileges are given up.
+pub(super) struct Bound {
+    http: Vec<TcpListener>,
+    https: Vec<TcpListener>,
+    redirect: Vec<TcpListener>,
+    admin: Option<UnixListener>,
+    warnings: Vec<String>,
+}
+
+/// Takes what systemd hands over (`LISTEN_FDNAMES`: http, https, redirect, admin) and binds the TCP addresses that are
+/// missing.
 ///
 /// # Errors
 /// The first socket that cannot be had. When systemd has handed over some, one that is missing is a warning: the
 /// others serve.
-pub fn open(config: &Config) -> Result<Sockets, SocketError> {
+pub(super) fn bind_all(config: &Config) -> Result<Bound, SocketError> {
     let mut inherited = Inherited::take();
     let started_by_systemd = inherited.any();
     let mut warnings = std::mem::take(&mut inherited.warnings);
@@ -136,23 +147,35 @@ pub fn open(config: &Config) -> Result<Sockets, SocketError> {
     // configuration that is mended finds its socket.
     let https = tcp("HTTPS", inherited.https, config.https.listen.as_ref())?;
     let redirect = tcp("HTTPRedirect", inherited.redirect, config.http_redirect.listen.as_ref())?;
-    let (admin, admin_path) = match inherited.admin.take() {
-        Some(socket) => {
-            warnings.extend(other_path(&socket, config));
-            (socket, None)
-        }
-        None => {
-            let path = admin_path(config);
-            (bind_admin(&path)?, Some(path))
-        }
-    };
-    let sockets = Sockets { http, https, redirect, admin, admin_path, warnings };
+    let bound = Bound { http, https, redirect, admin: inherited.admin, warnings };
     // tokio requires it.
-    for socket in sockets.http.iter().chain(&sockets.https).chain(&sockets.redirect) {
+    for socket in bound.http.iter().chain(&bound.https).chain(&bound.redirect) {
         set_nonblocking("TCP", socket.set_nonblocking(true))?;
     }
-    set_nonblocking("admin", sockets.admin.set_nonblocking(true))?;
-    Ok(sockets)
+    Ok(bound)
+}
+
+impl Bound {
+    /// Adds the admin socket, bound here when systemd has not handed it over: as the user that serves, whose it is
+    /// then from the first moment.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub(super) fn with_admin(mut self, config: &Config) -> Result<Sockets, SocketError> {
+        let (admin, admin_path) = match self.admin.take() {
+            Some(socket) => {
+                self.warnings.extend(other_path(&socket, config));
+                (socket, None)
+            }
+            None => {
+                let path = admin_path(config);
+                (bind_admin(&path)?, Some(path))
+            }
+        };
+        set_nonblocking("admin", admin.set_nonblocking(true))?;
+        let Bound { http, https, redirect, admin: _, warnings } = self;
+        Ok(Sockets { http, https, redirect, admin, admin_path, warnings })
+    }
 }
 
 fn set_nonblocking(name: &'static str, outcome: std::io::Result<()>) -> Result<(), SocketError> {
@@ -262,6 +285,9 @@ fn bind_admin(path: &Path) -> Result<UnixListener, SocketError> {
     let failed = |reason: String| SocketError::Admin { path: path.to_owned(), reason };
     if UnixStream::connect(path).is_ok() {
         return Err(failed("another rstudio-pm answers on it; stop that one first".to_owned()));
+    }
+    if path.metadata().is_ok_and(|found| !found.file_type().is_socket()) {
+        return Err(failed("it is not a socket; move it away".to_owned()));
     }
     match std::fs::remove_file(path) {
         Ok(()) => {}
@@ -397,6 +423,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("rstudio-pm.sock");
         drop(bind_admin(&path).expect("bound"));
+        std::fs::write(dir.path().join("file"), "precious").expect("written");
+        let error = bind_admin(&dir.path().join("file")).expect_err("no socket").to_string();
+        assert!(error.ends_with("it is not a socket; move it away"), "{error}");
         let alive = bind_admin(&path).expect("the stale one is replaced");
         let mode = std::fs::metadata(&path).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o660);

@@ -9,13 +9,14 @@ use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode as FileMode, umask};
 
+use super::args::Args;
 use super::fault::StartError;
 use super::herald::Herald;
 use super::logging::Logs;
 use super::operator::{Fixtures, Listening, Operator};
 use super::signals::Signals;
 use super::sockets::{self, Sockets};
-use super::{doors, places, status, stores, watchdog};
+use super::{doors, files, places, privileges, status, stores, watchdog};
 use crate::config::{self, Config, ConfigError, Loaded};
 use crate::control::{Control, Mode};
 use crate::http::response::Site;
@@ -34,25 +35,39 @@ const MORE: Duration = Duration::from_secs(30);
 /// Whatever keeps it from serving. When systemd holds the sockets, a configuration or a store that cannot be used is
 /// no such thing: the answer is 503 then, until it can.
 pub(super) fn run(
-    file: &Path,
+    args: &Args,
     loaded: Result<Loaded, ConfigError>,
     logs: &mut Logs,
 ) -> Result<(), StartError> {
+    umask(FileMode::from_bits_truncate(0o077));
     let began = SystemTime::now();
+    let file = &args.config;
     let patient = sockets::handed_over();
-    let files = raise_open_files();
+    let open_files = raise_open_files();
     let (config, loaded) = match loaded {
         Ok(loaded) => (Arc::clone(&loaded.config), Ok(loaded)),
         Err(error) if patient => (Arc::new(salvaged(file)), Err(error.into())),
         Err(error) => return Err(error.into()),
     };
-    let made = places::make_directories(&config);
-    if !patient {
-        made?;
+    let plan = privileges::plan(args.user.as_deref(), file)?;
+    let bound = sockets::bind_all(&config);
+    let mut told = privileges::follow(plan, file, &config)?;
+    let prepared = match &loaded {
+        Ok(loaded) => files::prepare(file, loaded),
+        Err(_) => files::make(file, &config).map(|()| Vec::new()).map_err(StartError::from),
+    };
+    match prepared {
+        Ok(lines) => told.extend(lines),
+        // The stores' way says so again, to everybody.
+        Err(_) if patient => {}
+        Err(error) => return Err(error),
     }
-    let sockets = sockets::open(&config)?;
-    umask(FileMode::from_bits_truncate(0o077));
     logs.configure(&config);
+    // A port that cannot be had is to be found in the log's file too.
+    let sockets = bound?.with_admin(&config)?;
+    for warning in told {
+        tracing::warn!("{warning}");
+    }
     for warning in loaded.iter().flat_map(|loaded: &Loaded| loaded.warnings.iter().map(ToString::to_string)) {
         tracing::warn!("{warning}");
     }
@@ -61,7 +76,8 @@ pub(super) fn run(
     }
     crate::storage::install_tls_provider();
     let runtime = runtime().map_err(StartError::Runtime)?;
-    let limits = Limits { connections: files.saturating_sub(512).clamp(64, 16_384), ..Limits::default() };
+    let limits =
+        Limits { connections: open_files.saturating_sub(512).clamp(64, 16_384), ..Limits::default() };
     let start = Start { file, config, loaded, patient, sockets, limits, began };
     let served = runtime.block_on(serve(start, logs));
     // Blocking work still under way belongs to connections that were cut, or to a start that was given up.

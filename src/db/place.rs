@@ -14,6 +14,9 @@ use super::DbError;
 pub(super) const FILE: &str = "rstudio-pm.db";
 const LOCK: &str = "rstudio-pm.db.lock";
 
+/// Every file that SQLite and this room keep in `SQLite.Dir`.
+pub const FILES: [&str; 4] = [FILE, "rstudio-pm.db-wal", "rstudio-pm.db-shm", LOCK];
+
 /// The kind of a file system, by its magic number, where its locks cannot be trusted: statfs(2) lists the numbers.
 #[must_use]
 pub fn remote_kind(magic: i64) -> Option<&'static str> {

@@ -137,7 +137,7 @@ fn a_data_dir_the_user_cannot_make_is_named_with_the_command() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let expected = format!("Error: Server.DataDir '{data}' cannot be created: Permission denied");
     assert!(ended.err.contains(&expected), "{ended:?}");
-    assert!(ended.err.contains(&format!("install -d -o nobody -m 0701 '{data}'")), "{ended:?}");
+    assert!(ended.err.contains(&format!("install -d -o nobody -m 0700 '{data}'")), "{ended:?}");
 
     let ended = end(server.as_nobody(DAEMON).arg("--check-config"));
     let line = format!(
@@ -145,7 +145,7 @@ fn a_data_dir_the_user_cannot_make_is_named_with_the_command() {
         server.place_of(&data)
     );
     assert!(ended.code == Some(1) && ended.out.contains(&line), "{ended:?}");
-    assert!(ended.out.contains(&format!("mend it with: install -d -o nobody -m 0701 '{data}'")), "{ended:?}");
+    assert!(ended.out.contains(&format!("mend it with: install -d -o nobody -m 0700 '{data}'")), "{ended:?}");
     // Not once more for each class that lives below it.
     assert!(!ended.out.contains("storage class"), "{ended:?}");
 }

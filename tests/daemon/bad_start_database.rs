@@ -74,7 +74,11 @@ fn a_sqlite_dir_that_is_a_file_is_refused_with_the_command() {
     let server = Builder::default().gcfg("[SQLite]\nDir = {dir}/db").prepare();
     std::fs::write(server.dir().join("db"), "").expect("written");
     let dir = server.dir().join("db").display().to_string();
-    refused(&server, &dir, &format!("cannot write SQLite.Dir {dir} as user "));
+    let said = server.start_refused();
+    assert!(said.contains(&format!("Error: SQLite.Dir '{dir}' is not a directory; move it away")), "{said}");
+    let finding = server.failed_check("Database");
+    let expected = format!("{}: cannot write SQLite.Dir {dir} as user ", server.place_of(&dir));
+    assert!(finding.starts_with(&expected), "{expected}\n{finding}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn an_empty_directory_becomes_a_server_that_answers() {
     assert!(home.text().contains("rspm create repo"), "{}", home.text());
 
     assert_eq!(mode(&server.admin_socket()), 0o660);
-    assert_eq!(mode(&server.dir().join("data")), 0o701);
+    assert_eq!(mode(&server.dir().join("data")), 0o700);
     let pid_file = server.dir().join("run/rstudio-pm.pid");
     let pid = std::fs::read_to_string(&pid_file).expect("a PID file");
     assert_eq!(pid.trim(), server.pid().to_string());
@@ -98,7 +98,8 @@ fn a_bad_configuration_says_where_and_ends() {
 #[test]
 fn an_unusable_database_says_so_and_ends() {
     let server = Builder::default().gcfg("[SQLite]\nDir = {dir}/db").prepare();
-    std::fs::write(server.dir().join("db"), "not a directory").expect("written");
+    std::fs::create_dir(server.dir().join("db")).expect("a directory");
+    std::fs::write(server.dir().join("db/rstudio-pm.db"), "not a database").expect("written");
     let text = said(&refused(&server));
     assert!(text.contains("Unable to connect to the database") && text.contains("/db"), "{text}");
 }

@@ -1,0 +1,58 @@
+//! What root makes for the user it is about to become: directories and logs whose place that user cannot write to.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown};
+use std::path::{Path, PathBuf};
+
+use super::directories;
+use super::table::{What, paths};
+use crate::config::Config;
+
+/// Makes what is missing and can safely be made; returns what cannot. What a directory of root lacks, root adds;
+/// below a directory of anybody else, that user makes it, or is told that it cannot.
+///
+/// SECURITY: where another user can write, root creates nothing: a link put there would lead it anywhere.
+pub(in crate::daemon) fn give(gcfg: &Path, config: &Config, uid: u32, gid: u32) -> Vec<String> {
+    let mut failed = Vec::new();
+    let mut note = |path: &Path, made: io::Result<()>| {
+        if let Err(error) = made {
+            failed.push(format!("'{}' cannot be made for the server's user: {error}", path.display()));
+        }
+    };
+    for (row, path) in directories(gcfg, config) {
+        note(&path, directory(&path, row.mode, uid, gid));
+    }
+    for path in paths(What::Log, gcfg, config) {
+        note(&path, log(&path, uid, gid));
+    }
+    failed
+}
+
+/// Nobody but root can change what is in it.
+fn of_root(dir: &Path) -> bool {
+    dir.metadata().is_ok_and(|found| found.is_dir() && found.uid() == 0 && found.mode() & 0o022 == 0)
+}
+
+fn directory(path: &Path, mode: u32, uid: u32, gid: u32) -> io::Result<()> {
+    let missing: Vec<PathBuf> =
+        path.ancestors().take_while(|at| at.symlink_metadata().is_err()).map(Path::to_owned).collect();
+    let Some(above) = missing.last().and_then(|first| first.parent()) else { return Ok(()) };
+    if !above.ancestors().all(of_root) {
+        return Ok(());
+    }
+    for between in missing.iter().skip(1).rev() {
+        DirBuilder::new().mode(0o755).create(between)?;
+    }
+    DirBuilder::new().mode(mode).create(path)?;
+    lchown(path, Some(uid), Some(gid))
+}
+
+fn log(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    let above_is_roots = path.parent().is_some_and(|above| above.ancestors().all(of_root));
+    if !above_is_roots || path.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
+    lchown(path, Some(uid), Some(gid))
+}

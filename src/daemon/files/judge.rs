@@ -1,0 +1,259 @@
+//! What is to be done about a path, from what is there. Pure.
+
+use super::table::{Is, Keeper, Otherwise, Row, STICKY};
+
+/// What was found at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The owner of the link, if the path itself is one.
+    pub link: Option<u32>,
+    /// What is there, or where the link leads to.
+    pub there: There,
+}
+
+/// See [`Seen`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum There {
+    /// Nothing.
+    Nothing,
+    /// Something of another kind than any row asks for: a device, a pipe.
+    Odd,
+    /// One of the three.
+    Some {
+        /// Its type.
+        is: Is,
+        /// Its owner.
+        uid: u32,
+        /// Its mode, the permission bits alone.
+        mode: u32,
+    },
+}
+
+/// One thing that is not as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A link that another ordinary user can lead elsewhere.
+    ForeignLink(u32),
+    /// A link to nothing.
+    DeadLink,
+    /// Of another type.
+    Type,
+    /// It belongs to another ordinary user.
+    Owner(u32),
+    /// Everybody may write to it.
+    WorldWritable(u32),
+    /// More may be done with it than should be.
+    TooOpen(u32),
+    /// Its own user may not do with it what has to be done.
+    TooClosed(u32),
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing.
+    Good,
+    /// Set this mode.
+    Repair(Fault, u32),
+    /// Say so.
+    Warn(Fault),
+    /// Say so and do not go on.
+    Refuse(Fault),
+}
+
+/// Judges what was seen as the user `me`. `secrets`: that others can read it matters although the row allows it.
+#[must_use]
+pub fn judge(row: &Row, seen: Seen, me: u32, secrets: bool) -> Verdict {
+    let otherwise = |fault| match row.otherwise {
+        Otherwise::Refuse => Verdict::Refuse(fault),
+        Otherwise::Warn => Verdict::Warn(fault),
+    };
+    // root can change everything anyway.
+    let foreign = |uid: u32| uid != me && uid != 0;
+    if let Some(uid) = seen.link.filter(|uid| foreign(*uid)) {
+        return otherwise(Fault::ForeignLink(uid));
+    }
+    let (is, uid, mode) = match seen.there {
+        There::Nothing if seen.link.is_some() => return otherwise(Fault::DeadLink),
+        There::Nothing => return Verdict::Good,
+        // An administrator may hand a file over through a pipe or a device.
+        There::Odd if row.keeper == Keeper::Administrator && row.is == Is::File => return Verdict::Good,
+        There::Odd => return otherwise(Fault::Type),
+        There::Some { is, uid, mode } => (is, uid, mode),
+    };
+    if is != row.is {
+        return otherwise(Fault::Type);
+    }
+    if foreign(uid) {
+        return match row.keeper {
+            Keeper::Daemon => otherwise(Fault::Owner(uid)),
+            Keeper::Administrator => Verdict::Warn(Fault::Owner(uid)),
+        };
+    }
+    let ours = uid == me && row.keeper == Keeper::Daemon;
+    let sticky = is == Is::Directory && mode & STICKY != 0;
+    let most = if secrets { row.most & !0o007 } else { row.most };
+    let excess = mode & 0o777 & !most;
+    if excess != 0 && !sticky {
+        let fault = if excess & 0o002 != 0 { Fault::WorldWritable(mode) } else { Fault::TooOpen(mode) };
+        return match fault {
+            _ if ours => Verdict::Repair(fault, mode & (most | !0o777)),
+            Fault::WorldWritable(_) => otherwise(fault),
+            // `/var/log` of root, writable for the group of the system's logger, is not the daemon's business.
+            _ if uid != me && row.otherwise == Otherwise::Warn => Verdict::Good,
+            _ => Verdict::Warn(fault),
+        };
+    }
+    let least = match is {
+        Is::Directory => 0o700,
+        Is::File | Is::Socket => 0o600,
+    };
+    if ours && mode & least != least {
+        return Verdict::Repair(Fault::TooClosed(mode), mode | least);
+    }
+    Verdict::Good
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::{ROWS, What};
+    use super::*;
+
+    const ME: u32 = 7;
+    const OTHER: u32 = 8;
+
+    fn row(what: What) -> &'static Row {
+        ROWS.iter().find(|row| row.what == what).expect("every path has a row")
+    }
+
+    fn seen(is: Is, uid: u32, mode: u32) -> Seen {
+        Seen { link: None, there: There::Some { is, uid, mode } }
+    }
+
+    fn other_type(is: Is) -> Is {
+        match is {
+            Is::Directory | Is::Socket => Is::File,
+            Is::File => Is::Directory,
+        }
+    }
+
+    #[test]
+    fn what_is_as_it_should_be_or_missing_is_good() {
+        for row in ROWS {
+            for uid in [ME, 0] {
+                assert_eq!(judge(row, seen(row.is, uid, row.mode), ME, false), Verdict::Good, "{row:?}");
+                let linked = Seen { link: Some(uid), ..seen(row.is, ME, row.mode) };
+                assert_eq!(judge(row, linked, ME, false), Verdict::Good, "{row:?}");
+            }
+            let missing = Seen { link: None, there: There::Nothing };
+            assert_eq!(judge(row, missing, ME, false), Verdict::Good, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_or_link_is_never_good() {
+        for row in ROWS {
+            let cases = [
+                (seen(other_type(row.is), ME, row.mode), Fault::Type),
+                (Seen { link: Some(ME), there: There::Nothing }, Fault::DeadLink),
+                (Seen { link: Some(OTHER), ..seen(row.is, ME, row.mode) }, Fault::ForeignLink(OTHER)),
+            ];
+            for (seen, fault) in cases {
+                let expected = match row.otherwise {
+                    Otherwise::Refuse => Verdict::Refuse(fault),
+                    Otherwise::Warn => Verdict::Warn(fault),
+                };
+                assert_eq!(judge(row, seen, ME, false), expected, "{row:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_good_only_where_an_administrator_hands_a_file_over() {
+        for row in ROWS {
+            let handed = row.keeper == Keeper::Administrator && row.is == Is::File;
+            let verdict = judge(row, Seen { link: None, there: There::Odd }, ME, false);
+            assert_eq!(verdict == Verdict::Good, handed, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn another_owner_is_refused_where_it_is_the_daemons() {
+        for row in ROWS {
+            let expected = match (row.keeper, row.otherwise) {
+                (Keeper::Daemon, Otherwise::Refuse) => Verdict::Refuse(Fault::Owner(OTHER)),
+                _ => Verdict::Warn(Fault::Owner(OTHER)),
+            };
+            for me in [ME, 0] {
+                assert_eq!(judge(row, seen(row.is, OTHER, row.mode), me, false), expected, "{row:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_everybody_may_write_is_repaired_where_it_is_ours_and_never_good() {
+        for row in ROWS {
+            for uid in [ME, 0] {
+                let verdict = judge(row, seen(row.is, uid, 0o777), ME, false);
+                let fault = Fault::WorldWritable(0o777);
+                let expected = match (row.keeper, row.otherwise) {
+                    (Keeper::Daemon, _) if uid == ME => Verdict::Repair(fault, row.most),
+                    (_, Otherwise::Refuse) => Verdict::Refuse(fault),
+                    (_, Otherwise::Warn) => Verdict::Warn(fault),
+                };
+                assert_eq!(verdict, expected, "{row:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_repair_leaves_nothing_to_repair() {
+        for row in ROWS {
+            for mode in 0..0o1000 {
+                if let Verdict::Repair(_, now) = judge(row, seen(row.is, ME, mode), ME, false) {
+                    let again = judge(row, seen(row.is, ME, now), ME, false);
+                    let last = match again {
+                        Verdict::Repair(Fault::TooClosed(_), last) => last,
+                        _ => now,
+                    };
+                    assert_eq!(
+                        judge(row, seen(row.is, ME, last), ME, false),
+                        Verdict::Good,
+                        "{row:?} {mode:o}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_shared_directory_with_the_sticky_bit_is_good() {
+        for what in [What::TempDir, What::SockFileDir] {
+            assert_eq!(judge(row(what), seen(Is::Directory, 0, 0o1777), ME, false), Verdict::Good);
+        }
+    }
+
+    #[test]
+    fn a_log_directory_of_root_may_be_open_to_a_group_and_ours_may_not() {
+        let logs = row(What::LogDir);
+        assert_eq!(judge(logs, seen(Is::Directory, 0, 0o775), ME, false), Verdict::Good);
+        let repaired = Verdict::Repair(Fault::TooOpen(0o775), 0o755);
+        assert_eq!(judge(logs, seen(Is::Directory, ME, 0o775), ME, false), repaired);
+    }
+
+    #[test]
+    fn a_configuration_file_with_secrets_must_not_be_read_by_everybody() {
+        let gcfg = row(What::Gcfg);
+        assert_eq!(judge(gcfg, seen(Is::File, 0, 0o644), ME, false), Verdict::Good);
+        let told = Verdict::Warn(Fault::TooOpen(0o644));
+        assert_eq!(judge(gcfg, seen(Is::File, 0, 0o644), ME, true), told);
+        assert_eq!(judge(row(What::Key), seen(Is::File, ME, 0o644), ME, false), told);
+    }
+
+    #[test]
+    fn what_its_user_cannot_use_is_opened() {
+        let data = row(What::DataDir);
+        let verdict = judge(data, seen(Is::Directory, ME, 0o500), ME, false);
+        assert_eq!(verdict, Verdict::Repair(Fault::TooClosed(0o500), 0o700));
+    }
+}

@@ -1,0 +1,230 @@
+//! Are the paths that the daemon uses as they should be: type, links, owner, mode?
+//!
+//! [`table`] says what should be, [`judge`] what follows from what is there; here it is looked at, and mended.
+
+pub mod give;
+pub mod judge;
+pub mod reference;
+pub mod table;
+
+use std::fs::{DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Uid, User, geteuid};
+
+use super::fault::StartError;
+use super::privileges;
+use crate::config::table::Kind;
+use crate::config::{AFTER_A_NEW_PATH, Config, Loaded};
+use judge::{Fault, Seen, There, Verdict, judge};
+use table::{Is, Keeper, Otherwise, ROWS, Row, What, paths};
+
+/// Paths that are not safe and that the daemon cannot make safe; one on a line, each with the way out.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Unsafe(pub Vec<String>);
+
+/// [`check`], then [`make`].
+///
+/// # Errors
+/// As these.
+pub(super) fn prepare(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, StartError> {
+    let told = check(gcfg, loaded)?;
+    make(gcfg, &loaded.config)?;
+    Ok(told)
+}
+
+/// A directory that cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{name} '{0}' cannot be created: {source}; mend it with: {way_out}", path.display()
+)]
+pub struct Unmade {
+    /// Which property names it.
+    pub name: &'static str,
+    path: PathBuf,
+    way_out: String,
+    source: io::Error,
+}
+
+/// Makes the directories that are missing, each with its mode. The database and the storage make their own; a log
+/// that cannot be opened is told when it is.
+///
+/// # Errors
+/// The first that cannot be made and must be there.
+pub(super) fn make(gcfg: &Path, config: &Config) -> Result<(), Unmade> {
+    let mine = |what| matches!(what, What::DataDir | What::SockFileDir | What::LogDir);
+    // The umask is the process's; everything else is made with a mode of its own that is closed enough.
+    let before = umask(Mode::from_bits_truncate(0o022));
+    let made = directories(gcfg, config).filter(|(row, _)| mine(row.what)).try_for_each(|(row, path)| {
+        match DirBuilder::new().recursive(true).mode(row.mode).create(&path) {
+            Err(source) if row.otherwise == Otherwise::Refuse => Err(unmade(row, path, source)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    });
+    umask(before);
+    made
+}
+
+fn unmade(row: &Row, path: PathBuf, source: io::Error) -> Unmade {
+    let me = user(geteuid().as_raw());
+    let way_out = if source.kind() == io::ErrorKind::ReadOnlyFilesystem {
+        AFTER_A_NEW_PATH.to_owned()
+    } else {
+        format!("install -d -o {me} -m {:04o} '{}'", row.mode, path.display())
+    };
+    Unmade { name: row.name, path, way_out, source }
+}
+
+/// Looks at every path, mends what belongs to this process's user, and returns what there is to tell.
+///
+/// # Errors
+/// What cannot be made safe.
+fn check(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, Unsafe> {
+    let me = geteuid().as_raw();
+    let (mut told, mut refused) = (Vec::new(), Vec::new());
+    for (row, path, verdict) in look(gcfg, loaded, me) {
+        match verdict {
+            Verdict::Good => {}
+            Verdict::Repair(fault, mode) => match repair(&path, mode) {
+                Ok(mode) => told.push(repaired(row, &path, fault, mode)),
+                Err(error) => {
+                    let text = format!("{} ({error})", described(row, &path, fault, me));
+                    let grave = matches!(fault, Fault::WorldWritable(_));
+                    if grave && row.otherwise == Otherwise::Refuse {
+                        refused.push(text);
+                    } else {
+                        told.push(text);
+                    }
+                }
+            },
+            Verdict::Warn(fault) => told.push(described(row, &path, fault, me)),
+            Verdict::Refuse(fault) => refused.push(described(row, &path, fault, me)),
+        }
+    }
+    if refused.is_empty() { Ok(told) } else { Err(Unsafe(refused)) }
+}
+
+/// What a start would refuse, but for what other checks say: a file where a directory should be.
+#[must_use]
+pub(super) fn refusals(gcfg: &Path, loaded: &Loaded) -> Vec<(What, String)> {
+    let me = privileges::would_be(gcfg);
+    let refused = |(row, path, verdict): Looked| match verdict {
+        Verdict::Refuse(Fault::Type | Fault::DeadLink) if row.is == Is::Directory => None,
+        Verdict::Refuse(fault) => Some((row.what, described(row, &path, fault, me))),
+        Verdict::Good | Verdict::Repair(..) | Verdict::Warn(_) => None,
+    };
+    look(gcfg, loaded, me).into_iter().filter_map(refused).collect()
+}
+
+type Looked = (&'static Row, PathBuf, Verdict);
+
+fn look(gcfg: &Path, loaded: &Loaded, me: u32) -> Vec<Looked> {
+    let secrets = holds_secrets(loaded);
+    let judged = |row: &'static Row, path: PathBuf| {
+        let verdict = judge(row, see(&path), me, secrets && row.what == What::Gcfg);
+        (row, path, verdict)
+    };
+    ROWS.iter()
+        .flat_map(|row| paths(row.what, gcfg, &loaded.config).into_iter().map(move |path| (row, path)))
+        .map(|(row, path)| judged(row, path))
+        .collect()
+}
+
+/// Whether the settings hold a password.
+fn holds_secrets(loaded: &Loaded) -> bool {
+    loaded.settings.iter().any(|setting| {
+        let hidden = |text: &str| match setting.property.kind {
+            Kind::Secret => !text.is_empty(),
+            Kind::Url(_) => text.contains('@'),
+            _ => false,
+        };
+        setting.values.iter().any(|value| hidden(&value.text))
+    })
+}
+
+fn see(path: &Path) -> Seen {
+    let link = path.symlink_metadata().ok().filter(std::fs::Metadata::is_symlink).map(|found| found.uid());
+    // What cannot be looked at is met again when it is used, and told there.
+    let Ok(found) = path.metadata() else { return Seen { link, there: There::Nothing } };
+    let kind = found.file_type();
+    let is = match (kind.is_dir(), kind.is_file(), kind.is_socket()) {
+        (true, _, _) => Is::Directory,
+        (_, true, _) => Is::File,
+        (_, _, true) => Is::Socket,
+        (false, false, false) => return Seen { link, there: There::Odd },
+    };
+    Seen { link, there: There::Some { is, uid: found.uid(), mode: found.mode() & 0o7777 } }
+}
+
+/// Returns the mode that it has then.
+fn repair(path: &Path, mode: u32) -> io::Result<u32> {
+    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    Ok(path.metadata()?.mode() & 0o7777)
+}
+
+fn repaired(row: &Row, path: &Path, fault: Fault, mode: u32) -> String {
+    let before = match fault {
+        Fault::WorldWritable(mode) | Fault::TooOpen(mode) | Fault::TooClosed(mode) => mode,
+        Fault::ForeignLink(_) | Fault::DeadLink | Fault::Type | Fault::Owner(_) => mode,
+    };
+    format!("{} '{}' had mode {before:04o}; it has {mode:04o} now", row.name, path.display())
+}
+
+/// The user's name, or number.
+fn user(uid: u32) -> String {
+    User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+fn described(row: &Row, path: &Path, fault: Fault, me: u32) -> String {
+    let (name, shown) = (row.name, path.display());
+    let me_name = user(me);
+    let should = match row.is {
+        Is::Directory => "a directory",
+        Is::File => "a file",
+        Is::Socket => "a socket",
+    };
+    let mode = row.mode;
+    match fault {
+        Fault::ForeignLink(uid) => format!(
+            "{name} '{shown}' is a link of user {}, who can lead it elsewhere; mend it with: chown -h {me_name} '{shown}'",
+            user(uid)
+        ),
+        Fault::DeadLink => {
+            format!("{name} '{shown}' is a link that leads to nothing; mend it with: rm '{shown}'")
+        }
+        Fault::Type => format!("{name} '{shown}' is not {should}; move it away"),
+        Fault::Owner(uid) => {
+            let way_out = match row.keeper {
+                Keeper::Daemon if me == 0 => {
+                    format!(" or start the server as that user: --user {}", user(uid))
+                }
+                Keeper::Daemon | Keeper::Administrator => String::new(),
+            };
+            let all = if row.is == Is::Directory { "-R " } else { "" };
+            format!(
+                "{name} '{shown}' belongs to user {}, not to {me_name}; mend it with: chown {all}{me_name} '{shown}'{way_out}",
+                user(uid)
+            )
+        }
+        Fault::WorldWritable(found) => format!(
+            "{name} '{shown}' can be written by everybody (mode {found:04o}); mend it with: chmod {mode:04o} '{shown}'"
+        ),
+        Fault::TooOpen(found) => format!(
+            "{name} '{shown}' is open to others (mode {found:04o}); mend it with: chmod {mode:04o} '{shown}'"
+        ),
+        Fault::TooClosed(found) => format!(
+            "{name} '{shown}' cannot be used by its own user (mode {found:04o}); mend it with: chmod {mode:04o} '{shown}'"
+        ),
+    }
+}
+
+/// The paths of a kind, in a configuration: for who makes them.
+fn directories(gcfg: &Path, config: &Config) -> impl Iterator<Item = (&'static Row, PathBuf)> {
+    ROWS.iter()
+        .filter(|row| row.is == Is::Directory && row.keeper == Keeper::Daemon)
+        .flat_map(move |row| paths(row.what, gcfg, config).into_iter().map(move |path| (row, path)))
+}

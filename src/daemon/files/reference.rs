@@ -1,0 +1,83 @@
+//! The generated part of `docs/admin/files.md`: the table of paths, and what follows when one is not as it should be.
+
+use std::fmt::Write;
+
+use super::table::{Is, Keeper, Otherwise, ROWS, Row, What};
+
+/// The table in Markdown.
+#[must_use]
+pub fn text() -> String {
+    let mut out = "| path | by default | type | mode | at most | wrong owner | too open | open to everybody's writing | \
+                   wrong type, dead link or another user's link |\n|---|---|---|---|---|---|---|---|---|\n"
+        .to_owned();
+    for row in ROWS {
+        let is = match row.is {
+            Is::Directory => "directory",
+            Is::File => "file",
+            Is::Socket => "socket",
+        };
+        let otherwise = match row.otherwise {
+            Otherwise::Refuse => "no start",
+            Otherwise::Warn => "warning",
+        };
+        let ours = row.keeper == Keeper::Daemon;
+        let _ = writeln!(
+            out,
+            "| {} | {} | {is} | {:04o} | {:04o} | {} | {} | {} | {otherwise} |",
+            title(row),
+            default(row.what),
+            row.mode,
+            row.most,
+            if ours { otherwise } else { "warning" },
+            if ours { "mended" } else { "warning" },
+            if ours { "mended" } else { otherwise },
+        );
+    }
+    out
+}
+
+fn title(row: &Row) -> String {
+    if row.name.contains('.') { format!("`{}`", row.name) } else { row.name.to_owned() }
+}
+
+fn default(what: What) -> &'static str {
+    match what {
+        What::Gcfg => "`/etc/rstudio-pm/rstudio-pm.gcfg`",
+        What::Certificate | What::Key => "none",
+        What::DataDir => "`/var/lib/rstudio-pm`",
+        What::SqliteDir => "`/var/lib/rstudio-pm/db`",
+        What::Database => "`/var/lib/rstudio-pm/db/rstudio-pm.db`, `…-wal`, `…-shm`, `….lock`",
+        What::Storage => "`/var/lib/rstudio-pm/<class>`",
+        What::TempDir => "`/tmp`",
+        What::LogDir => "`/var/log/rstudio/rstudio-pm`",
+        What::Log => "`rstudio-pm.log`, `rstudio-pm.access.log` in it",
+        What::SockFileDir => "`/var/run/rstudio-pm`",
+        What::Socket => "`/var/run/rstudio-pm/rstudio-pm.sock`",
+        What::Pid => "`/var/run/rstudio-pm/rstudio-pm.pid`",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: &str = "<!-- generated from src/daemon/files/table.rs: begin -->\n\n";
+    const END: &str = "\n<!-- generated: end -->";
+
+    /// With UPDATE_DOCS=1 it writes instead of comparing.
+    #[test]
+    fn the_page_of_files_docs_is_what_the_table_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/admin/files.md");
+        let page = std::fs::read_to_string(path).expect("docs/admin/files.md is there");
+        let (before, rest) = page.split_once(BEGIN).expect("the page marks where the generated part begins");
+        let (generated, after) = rest.split_once(END).expect("the page marks where the generated part ends");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, format!("{before}{BEGIN}{}{END}{after}", text())).expect("written");
+            return;
+        }
+        assert!(
+            generated == text(),
+            "docs/admin/files.md is not what the table says; write it again with `make docs`"
+        );
+    }
+}

@@ -1,0 +1,238 @@
+//! Who the daemon is once its ports are bound: started as root without systemd it becomes an ordinary user, for good.
+//!
+//! Before any thread is started, for capabilities belong to threads; before any file is created, for it is to belong
+//! to that user.
+
+use std::ffi::CString;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use caps::CapSet;
+use nix::errno::Errno;
+use nix::sys::prctl::set_no_new_privs;
+use nix::unistd::{
+    AccessFlags, Gid, Uid, User, access, geteuid, initgroups, setgroups, setresgid, setresuid,
+};
+
+use super::files::give::give;
+use crate::config::Config;
+
+/// An ordinary user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    /// Its name, or its number when it has none.
+    name: String,
+    uid: Uid,
+    /// Its primary group; of a user without a name, the group of the gcfg.
+    gid: Gid,
+    /// Whether it is a name of the user database: then it has supplementary groups.
+    named: bool,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// Go on as who we are; a warning, if that is not what anybody should be.
+    Stay(Option<String>),
+    /// Become that user.
+    Become(Account),
+}
+
+/// Why the daemon does not become who it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivilegeError {
+    /// `--user` names nobody.
+    #[error("--user {0}: there is no such user; make it with: useradd --system --no-create-home {0}")]
+    Unknown(String),
+    /// `--user` without the right to change it.
+    #[error(
+        "--user {wanted}: only root can become another user, and this is {current}; start it as {wanted}"
+    )]
+    NotRoot {
+        /// Who was asked for.
+        wanted: String,
+        /// Who it is.
+        current: String,
+    },
+    /// The owner of the gcfg cannot be found out.
+    #[error("the owner of {path} cannot be read: {source}")]
+    Owner {
+        /// The gcfg.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The system refuses.
+    #[error(
+        "cannot become user {user}: {step}: {reason}; it takes the capabilities CAP_SETUID, CAP_SETGID and \
+         CAP_SETPCAP: grant them, or start it as that user"
+    )]
+    Refused {
+        /// Who was to be become.
+        user: String,
+        /// Which step.
+        step: &'static str,
+        /// In the system's words.
+        reason: String,
+    },
+}
+
+/// Decides: `--user`, else the owner of the gcfg when nobody else has decided.
+///
+/// # Errors
+/// `--user` cannot be followed.
+pub(super) fn plan(asked: Option<&str>, gcfg: &Path) -> Result<Plan, PrivilegeError> {
+    let asked = asked.map(named).transpose()?;
+    let me = geteuid();
+    if !me.is_root() {
+        return match asked {
+            Some(account) if account.uid != me => {
+                Err(PrivilegeError::NotRoot { wanted: account.name, current: super::places::user_name() })
+            }
+            Some(_) | None => Ok(Plan::Stay(None)),
+        };
+    }
+    // systemd changes the user itself, by User=.
+    let managed = std::env::var_os("NOTIFY_SOCKET").is_some();
+    let owner = match asked {
+        Some(_) => None,
+        None => Some(owner(gcfg)?),
+    };
+    Ok(decide(asked, owner, managed, gcfg))
+}
+
+/// The number of the user that a start without `--user` would become.
+pub(super) fn would_be(gcfg: &Path) -> u32 {
+    match plan(None, gcfg) {
+        Ok(Plan::Become(account)) => account.uid.as_raw(),
+        Ok(Plan::Stay(_)) | Err(_) => geteuid().as_raw(),
+    }
+}
+
+/// As root.
+fn decide(asked: Option<Account>, owner: Option<Account>, managed: bool, gcfg: &Path) -> Plan {
+    let way_out = "give it to an ordinary user (chown rstudio-pm), or name one with --user";
+    match (asked, owner, managed) {
+        (Some(account), _, _) if !account.uid.is_root() => Plan::Become(account),
+        (Some(_), _, _) => Plan::Stay(Some("running as root, as --user says".to_owned())),
+        (None, _, true) => Plan::Stay(Some("running as root; set User= in the unit".to_owned())),
+        (None, Some(account), false) if !account.uid.is_root() => Plan::Become(account),
+        (None, _, false) => {
+            Plan::Stay(Some(format!("running as root, for {} belongs to root; {way_out}", gcfg.display())))
+        }
+    }
+}
+
+fn named(name: &str) -> Result<Account, PrivilegeError> {
+    let unknown = || PrivilegeError::Unknown(name.to_owned());
+    let by_number = || User::from_uid(Uid::from_raw(name.parse().ok()?)).ok().flatten();
+    let user = User::from_name(name).ok().flatten().or_else(by_number).ok_or_else(unknown)?;
+    Ok(Account { name: user.name, uid: user.uid, gid: user.gid, named: true })
+}
+
+fn owner(gcfg: &Path) -> Result<Account, PrivilegeError> {
+    let found = std::fs::metadata(gcfg)
+        .map_err(|source| PrivilegeError::Owner { path: gcfg.display().to_string(), source })?;
+    let uid = Uid::from_raw(found.uid());
+    Ok(match User::from_uid(uid).ok().flatten() {
+        Some(user) => Account { name: user.name, uid, gid: user.gid, named: true },
+        None => Account { name: uid.to_string(), uid, gid: Gid::from_raw(found.gid()), named: false },
+    })
+}
+
+/// Does what is planned. Returns what to warn of.
+///
+/// # Errors
+/// As [`become_user`].
+pub(super) fn follow(plan: Plan, gcfg: &Path, config: &Config) -> Result<Vec<String>, PrivilegeError> {
+    match plan {
+        Plan::Stay(warning) => Ok(warning.into_iter().collect()),
+        Plan::Become(account) => {
+            let mut warnings = give(gcfg, config, account.uid.as_raw(), account.gid.as_raw());
+            warnings.extend(become_user(&account, gcfg)?);
+            Ok(warnings)
+        }
+    }
+}
+
+/// Becomes that user and gives everything else up: groups, capabilities, and the way back. Returns what to warn of.
+///
+/// # Errors
+/// The system refuses a step. Then the process must end: it is between two users.
+fn become_user(account: &Account, gcfg: &Path) -> Result<Vec<String>, PrivilegeError> {
+    let refused = |step, reason: String| PrivilegeError::Refused { user: account.name.clone(), step, reason };
+    let system = |step| move |errno: Errno| refused(step, errno.desc().to_owned());
+    let mut warnings = Vec::new();
+    // The bounding set can only be emptied as root. Where even root may not, no-new-privs below keeps it from mattering.
+    if let Err(error) = caps::clear(None, CapSet::Bounding) {
+        warnings.push(format!("the capability bounding set stays as it is: {error}"));
+    }
+    if account.named {
+        let name = CString::new(account.name.as_str()).map_err(|e| refused("name", e.to_string()))?;
+        initgroups(&name, account.gid).map_err(system("initgroups"))?;
+    } else {
+        setgroups(&[]).map_err(system("setgroups"))?;
+    }
+    let (uid, gid) = (account.uid, account.gid);
+    setresgid(gid, gid, gid).map_err(system("setresgid"))?;
+    setresuid(uid, uid, uid).map_err(system("setresuid"))?;
+    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        caps::clear(None, set).map_err(|error| refused("capabilities", error.to_string()))?;
+    }
+    set_no_new_privs().map_err(system("no-new-privs"))?;
+    // SECURITY: what was given up must not come back.
+    if setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok() {
+        return Err(refused("setresuid", "it could be root again".to_owned()));
+    }
+    if access(gcfg, AccessFlags::R_OK).is_err() {
+        let (path, user) = (gcfg.display(), &account.name);
+        warnings.push(format!(
+            "user {user} cannot read {path}: reloads will fail; mend it with: chown {user} '{path}'"
+        ));
+    }
+    Ok(warnings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(uid: u32) -> Account {
+        Account { name: format!("u{uid}"), uid: Uid::from_raw(uid), gid: Gid::from_raw(uid), named: true }
+    }
+
+    fn decided(asked: Option<u32>, owner: u32, managed: bool) -> Plan {
+        decide(asked.map(account), Some(account(owner)), managed, Path::new("/g"))
+    }
+
+    #[test]
+    fn root_becomes_who_was_asked_for_else_the_owner_of_the_gcfg() {
+        assert_eq!(decided(Some(7), 8, false), Plan::Become(account(7)));
+        assert_eq!(decided(Some(7), 0, true), Plan::Become(account(7)));
+        assert_eq!(decided(None, 8, false), Plan::Become(account(8)));
+    }
+
+    #[test]
+    fn root_that_stays_root_is_warned_of() {
+        for plan in [decided(None, 0, false), decided(Some(0), 8, false), decided(None, 8, true)] {
+            assert!(matches!(&plan, Plan::Stay(Some(warning)) if warning.contains("as root")), "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_user_is_named_with_the_way_out() {
+        let error = named("no-such-user").expect_err("there is none").to_string();
+        assert!(error.contains("useradd --system --no-create-home no-such-user"), "{error}");
+        assert_eq!(named("0").expect("root has that number").name, "root");
+    }
+
+    #[test]
+    fn the_owner_is_the_one_of_the_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let gcfg = dir.path().join("a.gcfg");
+        std::fs::write(&gcfg, "").expect("written");
+        assert_eq!(owner(&gcfg).expect("readable").uid, geteuid());
+        let error = owner(&dir.path().join("none")).expect_err("there is no file").to_string();
+        assert!(error.contains("none cannot be read"), "{error}");
+    }
+}

@@ -8,10 +8,10 @@ use crate::catalog::Catalog;
 use crate::model::ids::SourceId;
 use crate::model::point::Point;
 use crate::model::time::Timestamp;
-use crate::r::dependency::Kind;
+use crate::r::dependency::{Kind, Operator};
 use crate::r::description::Description;
-use crate::repo::RepoError;
 use crate::repo::info::{PackageQuery, Release};
+use crate::repo::links::Links;
 
 /// Rows of one answer.
 const PAGE: usize = 1000;
@@ -54,11 +54,8 @@ pub(super) async fn detail(
 ) -> Result<Package, Failure> {
     let found = app.repo.package_detail(point, name, query.get("version")).await?;
     let described = Description::from_bytes(&found.description).ok();
-    let mut links = described.as_ref().map(links).unwrap_or_default();
-    let names: Vec<String> = links.iter().map(|link| link.name.clone()).collect();
-    for (link, listed) in links.iter_mut().zip(listed(app, point, names).await?) {
-        link.linked_to = listed;
-    }
+    let among = app.repo.links(point).await?;
+    let forward = described.as_ref().map(|described| forward(described, &among)).unwrap_or_default();
     let release = &found.release;
     let shown = package(catalog, found.source, &found.description, release.published_at);
     Ok(Package {
@@ -70,22 +67,9 @@ pub(super) async fn detail(
         readme: found.readme.as_ref().map(|_| "md".to_owned()),
         readme_data: found.readme.map(|text| String::from_utf8_lossy(&text).into_owned()),
         archived: Some(found.others.iter().map(|other| archived(found.source, other)).collect()),
-        links: Some(links),
+        links: Some(forward.into_iter().chain(reverse(name, &among)).collect()),
         ..shown
     })
-}
-
-/// For each name its own name when the point has it.
-async fn listed(app: &App, point: &Point, names: Vec<String>) -> Result<Vec<Option<String>>, Failure> {
-    let mut found = Vec::with_capacity(names.len());
-    for name in names {
-        match app.repo.package_detail(point, &name, None).await {
-            Ok(detail) => found.push((!detail.release.archived).then_some(name)),
-            Err(RepoError::NotFound(_)) => found.push(None),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(found)
 }
 
 /// A row from the fields of an index record or a DESCRIPTION.
@@ -120,19 +104,31 @@ fn package(catalog: &Catalog, source: SourceId, text: &[u8], published: Option<T
     }
 }
 
-fn links(described: &Description) -> Vec<Link> {
+fn forward(described: &Description, among: &Links) -> Vec<Link> {
     let all = Kind::ALL.into_iter().flat_map(|kind| {
-        described.dependencies(kind).map(move |dependency| Link {
-            package_id: 0,
-            kind: i64::from(kind.code()),
-            name: dependency.name.to_owned(),
-            operator: dependency.requirement.map(|r| i64::from(r.operator.code())),
-            version: dependency.requirement.map(|r| r.version.to_owned()),
-            linked_to: None,
-            reverse: false,
+        described.dependencies(kind).map(move |dependency| {
+            let requirement = dependency.requirement.map(|r| (r.operator, r.version));
+            let linked = among.lists(dependency.name);
+            Link { reverse: false, ..link(kind, dependency.name, requirement, linked) }
         })
     });
     all.collect()
+}
+
+fn reverse(name: &str, among: &Links) -> impl Iterator<Item = Link> {
+    among.reverse(name).map(|by| Link { reverse: true, ..link(by.kind, by.name, by.requirement, true) })
+}
+
+fn link(kind: Kind, name: &str, requirement: Option<(Operator, &str)>, linked: bool) -> Link {
+    Link {
+        package_id: 0,
+        kind: i64::from(kind.code()),
+        name: name.to_owned(),
+        operator: requirement.map(|(operator, _)| i64::from(operator.code())),
+        version: requirement.map(|(_, version)| version.to_owned()),
+        linked_to: linked.then(|| name.to_owned()),
+        reverse: false,
+    }
 }
 
 fn archived(source: SourceId, release: &Release) -> Archived {

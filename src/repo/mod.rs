@@ -9,6 +9,7 @@ pub mod gc;
 pub mod index;
 pub mod info;
 mod learn;
+pub mod links;
 mod nightly;
 mod owner;
 mod point;
@@ -31,6 +32,7 @@ pub struct Repo {
     indexes: Arc<index::Cache>,
     uploads: Arc<edit::Uploads>,
     located: Arc<file::Cache>,
+    links: Arc<links::Cache>,
     flights: flight::Flights,
     learner: learn::Learner,
     stale: stale::Stale,
@@ -53,6 +55,7 @@ impl Repo {
             indexes: Arc::default(),
             uploads: Arc::default(),
             located: Arc::new(file::Cache::new(file::CACHED)),
+            links: Arc::new(links::Cache::new(links::CACHED)),
             flights: flight::Flights::new(patience),
             learner: learn::Learner::start(state.db.clone()),
             stale: stale::Stale::default(),

@@ -154,15 +154,24 @@ fn the_public_api_tells_repositories_sources_packages_and_transactions() {
     let link = &server.get("/__api__/repos/team/packages/beta").json()["links"][0];
     assert_eq!((&link["name"], &link["type"], &link["operator"]), (&"alpha".into(), &0.into(), &2.into()));
     assert_eq!((&link["version"], &link["linked_to"]), (&"1.0".into(), &"alpha".into()));
+    assert_eq!(link["reverse"], false);
+    let back = &alpha["links"][0];
+    assert_eq!((&back["name"], &back["reverse"], &back["type"]), (&"beta".into(), &true.into(), &0.into()));
+    assert_eq!((&back["version"], &back["operator"]), (&"1.0".into(), &2.into()));
+    // What a later state adds is in the next answer.
+    server.add("team", &Tarball::new("gamma", "1.0").field("Suggests: alpha"));
+    let links = server.get("/__api__/repos/team/packages/alpha").json()["links"].clone();
+    let names: Vec<_> = links.as_array().expect("an array").iter().map(|link| &link["name"]).collect();
+    assert_eq!(names, ["beta", "gamma"]);
 
     let sources = server.get("/__api__/sources").json();
     assert_eq!((&sources[0]["id"], &sources[0]["name"]), (&1.into(), &"cran".into()));
     let rows = server.get("/__api__/sources/team/transactions?_limit=10000").json();
     let rows = rows.as_array().expect("an array");
-    assert_eq!(rows.len(), 3);
+    assert_eq!(rows.len(), 4);
     assert!(rows[0]["id"].as_i64() > rows[1]["id"].as_i64(), "newest first: {rows:?}");
     assert!(rows.iter().all(|row| row["published_to"].is_string() && row["completed"].is_string()));
-    let old = format!("/team/{}/src/contrib/PACKAGES", rows[1]["id"]);
+    let old = format!("/team/{}/src/contrib/PACKAGES", rows[2]["id"]);
     assert!(server.get(&old).text().contains("Package: alpha\nVersion: 1.0\n"), "an id is a snapshot");
     assert_eq!(server.get("/__api__/sources/1/transactions").json(), serde_json::json!([]));
 

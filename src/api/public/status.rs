@@ -6,13 +6,15 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::model::time::{SECOND, Timestamp};
+
 /// The answer. Clients demand every field of [`Platform`], and compare `binaries` with `true`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[allow(clippy::struct_excessive_bools)] // The shape is not ours.
 pub struct Status {
     /// Of this program.
     pub version: String,
-    /// RFC 3339.
+    /// RFC 3339: `SOURCE_DATE_EPOCH` of the build, else the time of the commit.
     pub build_date: String,
     /// Usage data is collected.
     pub metrics_enabled: bool,
@@ -155,9 +157,11 @@ impl Status {
             ("4.5".to_owned(), big_sur()),
             ("default".to_owned(), folders("sonoma-arm64", "big-sur-x86_64")),
         ]);
+        // Written by the build script; a build of an unpacked archive without `SOURCE_DATE_EPOCH` has none.
+        let built = option_env!("RSTUDIO_PM_BUILT").and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            build_date: option_env!("RSTUDIO_PM_BUILD_DATE").unwrap_or("1970-01-01T00:00:00Z").to_owned(),
+            build_date: Timestamp(built * SECOND).to_string(),
             metrics_enabled: false,
             r_configured: true,
             python_configured: false,

@@ -9,6 +9,7 @@ mod crash;
 mod journal;
 mod no_drop;
 mod nodes;
+mod privileges;
 mod repository;
 mod start;
 mod stop;

@@ -18,9 +18,23 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Builder {
     gcfg: String,
     environment: Vec<(String, String)>,
+    through: Vec<String>,
+    arguments: Vec<String>,
 }
 
 impl Builder {
+    /// Starts it through another program that becomes it, such as `unshare --net`.
+    pub(crate) fn through(mut self, program: &[&str]) -> Builder {
+        self.through = program.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// Starts it with more arguments.
+    pub(crate) fn arguments(mut self, words: &[&str]) -> Builder {
+        self.arguments = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// Adds lines to the configuration; `{dir}` in them is the server's directory.
     pub(crate) fn gcfg(mut self, lines: &str) -> Builder {
         self.gcfg.push_str(lines);
@@ -46,7 +60,8 @@ impl Builder {
         fs::create_dir(dir.path().join("tmp")).expect("a directory for TempDir");
         let gcfg = base + &self.gcfg.replace("{dir}", &root);
         fs::write(dir.path().join("rstudio-pm.gcfg"), gcfg).expect("the configuration is written");
-        Server { dir, environment: self.environment, process: None, log: Arc::default(), urls: Vec::new() }
+        let Builder { gcfg: _, environment, through, arguments } = self;
+        Server { dir, environment, through, arguments, process: None, log: Arc::default(), urls: Vec::new() }
     }
 
     /// Starts it and waits until it answers.
@@ -67,6 +82,8 @@ struct Log {
 pub(crate) struct Server {
     dir: tempfile::TempDir,
     environment: Vec<(String, String)>,
+    through: Vec<String>,
+    arguments: Vec<String>,
     process: Option<Child>,
     log: Arc<Log>,
     urls: Vec<String>,
@@ -80,8 +97,14 @@ impl Server {
 
     /// Starts or starts again, and waits for `is ready`.
     pub(crate) fn launch(&mut self) {
-        let mut child = self
-            .command(env!("CARGO_BIN_EXE_rstudio-pm"))
+        let mut command = self.command(env!("CARGO_BIN_EXE_rstudio-pm"));
+        if let [program, words @ ..] = &*self.through {
+            let inner = std::mem::replace(&mut command, Command::new(program));
+            command.args(words).arg(inner.get_program()).args(inner.get_args());
+            command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        }
+        let mut child = command
+            .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
 
+use nix::sys::stat::{Mode, umask};
+
 use super::directories;
 use super::table::{What, paths};
 use crate::config::Config;
@@ -20,12 +22,14 @@ pub(in crate::daemon) fn give(gcfg: &Path, config: &Config, uid: u32, gid: u32) 
             failed.push(format!("'{}' cannot be made for the server's user: {error}", path.display()));
         }
     };
+    let before = umask(Mode::from_bits_truncate(0o022));
     for (row, path) in directories(gcfg, config) {
         note(&path, directory(&path, row.mode, uid, gid));
     }
     for path in paths(What::Log, gcfg, config) {
         note(&path, log(&path, uid, gid));
     }
+    umask(before);
     failed
 }
 

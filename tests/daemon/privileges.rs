@@ -1,0 +1,214 @@
+//! Started as root without systemd, the real daemon binds a privileged port and becomes an ordinary user: every one of
+//! its threads, and every file that it makes.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{User, geteuid};
+
+use crate::support::ended::end;
+use crate::support::server::{Builder, Server};
+
+const DAEMON: &str = env!("CARGO_BIN_EXE_rstudio-pm");
+
+/// A user with supplementary groups: PostgreSQL's, whom the other tests need too.
+fn someone() -> User {
+    assert!(geteuid().is_root(), "these tests need root, to give it up");
+    User::from_name("postgres").ok().flatten().expect("the user postgres: run tests/setup")
+}
+
+/// `Name:` of a thread's status, its numbers apart.
+fn status(thread: &Path, name: &str) -> Vec<String> {
+    let text = fs::read_to_string(thread.join("status")).expect("the thread runs");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {name}")).split_whitespace().map(str::to_owned).collect()
+}
+
+fn threads(server: &Server) -> Vec<PathBuf> {
+    let all = fs::read_dir(format!("/proc/{}/task", server.pid())).expect("it runs");
+    all.map(|entry| entry.expect("readable").path()).collect()
+}
+
+/// Every thread is that user, in its groups, and has no capability and no way to one.
+fn is_only(server: &Server, user: &User) {
+    let groups = end(std::process::Command::new("id").args(["-G", &user.name])).out;
+    let groups: BTreeSet<String> = groups.split_whitespace().map(str::to_owned).collect();
+    assert!(groups.len() > 1, "a user with supplementary groups");
+    let threads = threads(server);
+    assert!(threads.len() > 3, "{threads:?}");
+    for thread in threads {
+        assert_eq!(status(&thread, "Uid"), vec![user.uid.to_string(); 4], "{thread:?}");
+        assert_eq!(status(&thread, "Gid"), vec![user.gid.to_string(); 4], "{thread:?}");
+        assert_eq!(status(&thread, "Groups").into_iter().collect::<BTreeSet<_>>(), groups, "{thread:?}");
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(status(&thread, set), ["0000000000000000"], "{set} of {thread:?}");
+        }
+        assert_eq!(status(&thread, "NoNewPrivs"), ["1"], "{thread:?}");
+    }
+}
+
+/// Everything below a directory.
+fn below(dir: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).expect("readable").map(|entry| entry.expect("readable").path()) {
+        if entry.is_dir() {
+            below(&entry, into);
+        }
+        into.push(entry);
+    }
+}
+
+/// Gives a prepared server's directory and configuration away.
+fn give(server: &Server, user: &User) {
+    fs::set_permissions(server.dir(), fs::Permissions::from_mode(0o755)).expect("ours");
+    for path in [server.dir().to_owned(), server.dir().join("tmp"), server.config_file()] {
+        chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may give away");
+    }
+}
+
+#[test]
+fn root_binds_a_privileged_port_and_becomes_the_owner_of_the_gcfg() {
+    let user = someone();
+    let gcfg = "[HTTP]\nListen = :80\n[Logging]\nSystemLog = {dir}/logs/server.log\n\
+                [SQLite]\nDir = {dir}/db";
+    // A network of its own: there the port is free.
+    let mut server = Builder::default().gcfg(gcfg).through(&["unshare", "--net"]).prepare();
+    give(&server, &user);
+    server.launch();
+    server.wait_for_log("Listening on http://[::]:80");
+    assert_eq!(server.admin("GET", "/repos", &serde_json::Value::Null).status, 200);
+    is_only(&server, &user);
+    let mut paths = Vec::new();
+    below(server.dir(), &mut paths);
+    for name in
+        ["db/rstudio-pm.db", "logs/server.log", "access.log", "run/rstudio-pm.sock", "run/rstudio-pm.pid"]
+    {
+        assert!(paths.contains(&server.dir().join(name)), "{name} is missing: {paths:?}");
+    }
+    for path in paths {
+        let found = path.symlink_metadata().expect("there");
+        assert_eq!((found.uid(), found.gid()), (user.uid.as_raw(), user.gid.as_raw()), "{path:?}");
+    }
+    assert!(!server.log_lines().iter().any(|line| line.contains("as root")), "{:?}", server.log_lines());
+    // It reads its configuration again, and stops, as that user.
+    let reloaded = server.admin("POST", "/reload", &serde_json::Value::Null);
+    assert!(reloaded.status < 300, "{} {}", reloaded.status, reloaded.text());
+    assert_eq!(server.stop().code(), Some(0));
+    assert!(!server.admin_socket().exists());
+}
+
+#[test]
+fn user_names_another_than_the_owner_of_the_gcfg() {
+    let user = someone();
+    let mut server = Builder::default().arguments(&["--user", &user.name]).prepare();
+    give(&server, &user);
+    chown(server.config_file(), Some(0), Some(0)).expect("ours");
+    fs::set_permissions(server.config_file(), fs::Permissions::from_mode(0o600)).expect("ours");
+    server.launch();
+    is_only(&server, &user);
+    let path = server.config_file().display().to_string();
+    server.wait_for_log(&format!(
+        "user postgres cannot read {path}: reloads will fail; mend it with: chown postgres"
+    ));
+}
+
+#[test]
+fn a_gcfg_of_root_leaves_it_root_with_one_warning() {
+    let user = someone();
+    let server = Server::start();
+    let warned: Vec<_> =
+        server.log_lines().into_iter().filter(|line| line.contains("running as root")).collect();
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].contains("WARN") && warned[0].contains("--user"), "{warned:?}");
+    assert_ne!(status(&threads(&server)[0], "Uid")[0], user.uid.to_string());
+}
+
+#[test]
+fn what_only_root_can_make_is_made_for_the_user() {
+    let user = someone();
+    let place = tempfile::tempdir_in("/var/lib").expect("a directory of root's");
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+    let root = place.path().display();
+    let mut server = Builder::default()
+        .gcfg(&format!(
+            "[Server]\nDataDir = {root}/a/data\nAccessLog = {root}/access.log\nSockFileDir = {root}/run\n\
+             [Logging]\nSystemLog = {root}/logs/b/server.log\n"
+        ))
+        .prepare();
+    give(&server, &user);
+    server.launch();
+    let of = |name: &str| {
+        let found = place.path().join(name).symlink_metadata().unwrap_or_else(|e| panic!("{name}: {e}"));
+        (found.uid() == user.uid.as_raw(), found.mode() & 0o777)
+    };
+    for (name, mode) in [
+        ("a/data", 0o700),
+        ("a/data/db/rstudio-pm.db", 0o600),
+        ("access.log", 0o600),
+        ("run", 0o755),
+        ("run/rstudio-pm.sock", 0o660),
+        ("logs/b", 0o750),
+        ("logs/b/server.log", 0o600),
+    ] {
+        assert_eq!(of(name), (true, mode), "{name}");
+    }
+    // What lies between stays root's.
+    assert_eq!((of("a"), of("logs")), ((false, 0o755), (false, 0o755)));
+    is_only(&server, &user);
+    server.stop();
+}
+
+#[test]
+fn nothing_is_made_where_somebody_else_could_have_put_a_link() {
+    let user = someone();
+    let place = tempfile::tempdir_in("/var/lib").expect("a directory of root's");
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777)).expect("ours");
+    std::os::unix::fs::symlink("/var/lib/rstudio-pm-nothing", place.path().join("log")).expect("a link");
+    let root = place.path().display();
+    let mut server = Builder::default().gcfg(&format!("[Server]\nAccessLog = {root}/log")).prepare();
+    give(&server, &user);
+    server.launch();
+    assert!(!Path::new("/var/lib/rstudio-pm-nothing").exists());
+    server.stop();
+}
+
+#[test]
+fn an_unknown_user_is_refused() {
+    someone();
+    let server = Builder::default().prepare();
+    let ended = end(server.command(DAEMON).args(["--user", "nobody-at-all"]));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("Error: --user nobody-at-all: there is no such user"), "{ended:?}");
+    assert!(!server.dir().join("data").exists(), "nothing was made");
+}
+
+#[test]
+fn an_ordinary_user_becomes_nobody_else() {
+    someone();
+    let server = Builder::default().prepare();
+    let ended = end(server.as_nobody(DAEMON).args(["--user", "postgres"]));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let expected = "Error: --user postgres: only root can become another user, and this is nobody";
+    assert!(ended.err.contains(expected), "{ended:?}");
+}
+
+#[test]
+fn a_privileged_port_that_is_refused_is_in_the_server_log_too() {
+    someone();
+    let server = Builder::default()
+        .gcfg("[HTTP]\nListen = :80\n[Logging]\nSystemLog = {dir}/logs/server.log")
+        .prepare();
+    let nobody = User::from_name("nobody").ok().flatten().expect("there is a nobody");
+    let inner = server.as_nobody(DAEMON);
+    give(&server, &nobody);
+    let mut command = std::process::Command::new("unshare");
+    let ended = end(command.arg("--net").arg(inner.get_program()).args(inner.get_args()));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let documented = "Could not initialize the HTTP listener: listen tcp :80: bind: permission denied";
+    assert!(ended.err.contains(&format!("Error: {documented}\n")), "{ended:?}");
+    let log = fs::read_to_string(server.dir().join("logs/server.log")).expect("the log");
+    for text in [documented, "start rstudio-pm through systemd", "setcap", "1024 up"] {
+        assert!(log.contains(text), "{text}: {log}");
+    }
+}

@@ -3,6 +3,7 @@
 pub mod control;
 pub mod error;
 pub mod job;
+pub mod log;
 pub mod package;
 pub mod public;
 pub mod repo;

@@ -74,6 +74,9 @@ pub enum Command {
     Remove(Remove),
     /// Read what is new on a mirror
     Sync(Sync),
+    /// Work on the server's log files
+    #[command(subcommand)]
+    Logs(Logs),
     /// Check the configuration without starting the server
     CheckConfig,
     /// Print shell completions
@@ -318,6 +321,13 @@ pub struct RemovePackage {
     /// Why; kept with the transaction
     #[arg(long, default_value = "")]
     pub comment: String,
+}
+
+/// `rspm logs …`
+#[derive(Debug, Subcommand)]
+pub enum Logs {
+    /// Open the log files anew after a rotation; returns when nothing is written to the old ones any more
+    Reopen,
 }
 
 /// Flags of `sync`.

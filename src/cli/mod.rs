@@ -5,6 +5,7 @@ pub mod check;
 pub mod client;
 pub mod error;
 pub mod list;
+pub mod logs;
 pub mod output;
 pub mod package;
 pub mod reference;
@@ -80,6 +81,7 @@ async fn talk(client: &Client, output: &Output, command: Command) -> Result<(), 
         Command::Add(args) => package::add(client, output, args).await,
         Command::Remove(Remove::Package(args)) => package::remove(client, output, args).await,
         Command::Sync(args) => sync::run(client, output, args).await,
+        Command::Logs(what) => logs::run(client, output, what).await,
         // Answered in `run`, without a server.
         Command::CheckConfig | Command::Completion { .. } => Ok(()),
     }

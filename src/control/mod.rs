@@ -4,6 +4,7 @@
 pub mod changes;
 pub mod mode;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,11 +61,12 @@ impl Order {
 
 /// What the logs can be told; both block.
 pub trait Logs: Send + Sync {
-    /// Writes what is queued, then opens every file anew.
+    /// Writes what is queued, then opens every file anew; returns their paths. Done means that no process of this
+    /// server writes to an old file any more, one that still finishes requests included.
     ///
     /// # Errors
-    /// The files that cannot be opened, as a sentence.
-    fn reopen(&self) -> Result<(), String>;
+    /// The files that cannot be opened or left, as a sentence.
+    fn reopen(&self) -> Result<Vec<PathBuf>, String>;
 
     /// Sets the least severe level that is written, until the next start. Returns it as the configuration spells it.
     ///
@@ -120,7 +122,7 @@ impl Control {
     ///
     /// # Errors
     /// As there.
-    pub async fn reopen_logs(&self) -> Result<(), Refused> {
+    pub async fn reopen_logs(&self) -> Result<Vec<PathBuf>, Refused> {
         let logs = Arc::clone(&self.0.logs);
         let done = tokio::task::spawn_blocking(move || logs.reopen()).await;
         done.unwrap_or_else(|error| Err(error.to_string())).map_err(Refused)
@@ -174,7 +176,7 @@ mod tests {
     struct Deaf;
 
     impl Logs for Deaf {
-        fn reopen(&self) -> Result<(), String> {
+        fn reopen(&self) -> Result<Vec<PathBuf>, String> {
             Err("no".to_owned())
         }
 

@@ -2,10 +2,18 @@
 //! rotations.
 
 use std::backtrace::BacktraceStatus;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use parking_lot::Mutex;
+
+use super::predecessors::Predecessors;
 
 use crate::config::{Config, LogLevel};
 use crate::control;
-use crate::logs::{Access, NextAccess, NextLog, ServerLog, ServiceLog, Sink, SinkError};
+use crate::logs::{Access, Left, NextAccess, NextLog, ServerLog, ServiceLog, Sink, SinkError};
 
 /// All logs of the process; cloning shares them, so that a reload reaches every clone.
 #[derive(Clone)]
@@ -16,7 +24,14 @@ pub(super) struct Logs {
     pub(super) access: Access,
     /// `Server.ServiceLog`.
     service: ServiceLog,
+    /// Who else writes to the files.
+    pub(super) predecessors: Predecessors,
+    /// One reopening at a time: who comes second waits for what the first has begun.
+    reopening: Arc<Mutex<()>>,
 }
+
+/// How long other processes may take to leave a rotated file.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Opened files and settings, ready for [`Logs::switch`]. What is `None` stays as it is.
 pub(super) struct NextLogs {
@@ -48,7 +63,13 @@ impl Logs {
                 standard(panic);
             }
         }));
-        Logs { server, access: Access::off(), service: ServiceLog::default() }
+        Logs {
+            server,
+            access: Access::off(),
+            service: ServiceLog::default(),
+            predecessors: Predecessors::default(),
+            reopening: Arc::default(),
+        }
     }
 
     /// Writes an error to the server log's files, for what standard error is told in words of its own.
@@ -110,10 +131,26 @@ impl Logs {
 }
 
 impl control::Logs for Logs {
-    fn reopen(&self) -> Result<(), String> {
-        let failed: Vec<String> =
-            self.sinks().iter().filter_map(|sink| Some(sink.reopen().err()?.to_string())).collect();
-        if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
+    fn reopen(&self) -> Result<Vec<PathBuf>, String> {
+        let _alone = self.reopening.lock();
+        let (mut files, mut failed, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        for sink in self.sinks() {
+            match sink.reopen() {
+                Ok(old) => left.push(old),
+                Err(error) => failed.push(error.to_string()),
+            }
+            files.push(sink.path().to_owned());
+        }
+        let told = self.predecessors.tell(Signal::SIGUSR1);
+        let deadline = Instant::now() + PATIENCE;
+        while !left.iter().all(Left::is_quiet) {
+            if Instant::now() > deadline {
+                failed.push(format!("another process still writes to a rotated log file (told: {told:?})"));
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if failed.is_empty() { Ok(files) } else { Err(failed.join("; ")) }
     }
 
     fn set_level(&self, level: &str) -> Result<String, String> {

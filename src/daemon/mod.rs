@@ -13,6 +13,7 @@ mod logging;
 mod modes;
 mod operator;
 mod places;
+pub mod predecessors;
 mod privileges;
 mod reload;
 mod report;
@@ -38,6 +39,7 @@ pub fn main() -> ExitCode {
     if args.check_config {
         return check::run(&args.config, &loaded, args.output_format);
     }
+    signals::hold();
     let mut logs = logging::Logs::early();
     let served = start::run(&args, loaded, &mut logs);
     if let Err(error) = &served {

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use nix::sys::signal::SigSet;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use tokio::sync::Notify;
 
 use crate::control::{Command, Control};
@@ -20,12 +20,14 @@ pub(super) struct Signals {
 impl Signals {
     /// Begins to catch them. Inside the runtime.
     pub(super) fn catch() -> Signals {
-        Signals {
+        let signals = Signals {
             term: on(SignalKind::terminate()),
             int: on(SignalKind::interrupt()),
             hup: on(SignalKind::hangup()),
             usr1: on(SignalKind::user_defined1()),
-        }
+        };
+        let _ = held().thread_unblock();
+        signals
     }
 
     /// Returns when the process shall stop. Handles the other signals meanwhile, and afterwards only the impatient.
@@ -33,6 +35,16 @@ impl Signals {
         let Signals { mut term, mut int, mut hup, mut usr1 } = self;
         let hung_up = Arc::new(Notify::new());
         let reloads = tokio::spawn(reload(control.clone(), Arc::clone(&hung_up)));
+        let rotated = Arc::new(Notify::new());
+        tokio::spawn({
+            let (control, rotated) = (control.clone(), Arc::clone(&rotated));
+            async move {
+                loop {
+                    rotated.notified().await;
+                    reopen(&control).await;
+                }
+            }
+        });
         loop {
             tokio::select! {
                 _ = term.recv() => break,
@@ -40,19 +52,33 @@ impl Signals {
                 () = control.stopped() => break,
                 // However many come while one is carried out, one more follows.
                 _ = hup.recv() => hung_up.notify_one(),
-                _ = usr1.recv() => reopen(control).await,
+                _ = usr1.recv() => rotated.notify_one(),
             }
         }
         reloads.abort();
         tokio::spawn(async move {
-            tokio::select! {
-                _ = term.recv() => {}
-                _ = int.recv() => {}
+            loop {
+                tokio::select! {
+                    _ = term.recv() => break,
+                    _ = int.recv() => break,
+                    // A rotation while requests are finished.
+                    _ = usr1.recv() => rotated.notify_one(),
+                }
             }
             tracing::warn!("told to stop again: ending at once");
             std::process::exit(1);
         });
     }
+}
+
+/// Until [`Signals::catch`], a rotation or reload during the start waits: uncaught, its signal would end the process.
+/// On the first thread, before there are others.
+pub(super) fn hold() {
+    let _ = held().thread_block();
+}
+
+fn held() -> SigSet {
+    SigSet::from_iter([nix::sys::signal::Signal::SIGHUP, nix::sys::signal::Signal::SIGUSR1])
 }
 
 fn on(kind: SignalKind) -> Signal {
@@ -61,7 +87,7 @@ fn on(kind: SignalKind) -> Signal {
 
 async fn reopen(control: &Control) {
     match control.reopen_logs().await {
-        Ok(()) => tracing::info!("log files reopened"),
+        Ok(_) => tracing::info!("log files reopened"),
         Err(error) => tracing::error!("{error}"),
     }
 }

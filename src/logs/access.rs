@@ -309,7 +309,7 @@ mod tests {
             let format = if turn % 2 == 0 { AccessLogFormat::Combined } else { AccessLogFormat::Common };
             access.switch(access.prepare(path, format).expect("opens"));
         }
-        let missing = access.prepare(Path::new("/nonexistent/a.log"), AccessLogFormat::Common);
+        let missing = access.prepare(Path::new("/dev/null/a.log"), AccessLogFormat::Common);
         assert!(missing.is_err(), "and what cannot be opened changes nothing");
         writers.into_iter().for_each(|writer| writer.join().expect("wrote"));
         access.flush();

@@ -428,7 +428,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("a.log");
         let (log, subscriber) = ServerLog::new();
-        let missing = PathBuf::from("/nonexistent/b.log");
+        let missing = PathBuf::from("/dev/null/b.log");
         with_default(subscriber, || {
             let failed = log.configure(&to(&[&missing, &path], LogFormat::Text));
             assert_eq!(failed.len(), 1);

@@ -11,6 +11,8 @@ mod no_drop;
 mod nodes;
 mod privileges;
 mod repository;
+mod rotation;
+mod rotation_load;
 mod start;
 mod stop;
 mod systemd;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use hyper::body::Incoming;
 
-use super::{Answered, json, ok};
+use super::{Answered, json, log, ok};
 use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload};
 use crate::control::{self, Command, Done, Refused};
 use crate::http::error::Failure;
@@ -23,6 +23,7 @@ pub(super) enum Noun {
     Offline,
     Reload,
     LogLevel,
+    ReopenLogs,
 }
 
 /// The addresses that every mode answers.
@@ -34,6 +35,7 @@ pub(super) fn noun(segments: &[&str]) -> Option<Noun> {
         ["offline"] => Some(Noun::Offline),
         ["reload"] => Some(Noun::Reload),
         ["log", "level"] => Some(Noun::LogLevel),
+        ["log", "reopen"] => Some(Noun::ReopenLogs),
         _ => None,
     }
 }
@@ -70,8 +72,9 @@ pub(super) async fn answer(switch: &Switch, method: &Method, noun: Noun, body: I
                 control.set_log_level(&asked.level).map_err(|why| Failure::bad_request(why.to_string()))?;
             ok(&LogLevel { level })
         }
+        (Noun::ReopenLogs, &Method::POST) => log::reopen(control).await,
         (Noun::Status | Noun::Nodes, _) => Err(Failure::method("GET")),
-        (Noun::Online | Noun::Offline | Noun::Reload, _) => Err(Failure::method("POST")),
+        (Noun::Online | Noun::Offline | Noun::Reload | Noun::ReopenLogs, _) => Err(Failure::method("POST")),
         (Noun::LogLevel, _) => Err(Failure::method("PUT")),
     }
 }

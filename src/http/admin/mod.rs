@@ -4,6 +4,7 @@
 
 mod control;
 mod job;
+mod log;
 pub mod openapi;
 mod package;
 mod repo;

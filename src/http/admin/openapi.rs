@@ -8,7 +8,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::api::{ADMIN_PREFIX, control, error, job, package, repo, source, upload};
+use crate::api::{ADMIN_PREFIX, control, error, job, log, package, repo, source, upload};
 
 /// One address: method, path, what it does, body and answer by the names of their schemas.
 type Row = (HttpMethod, &'static str, &'static str, Option<&'static str>, Option<&'static str>);
@@ -99,6 +99,13 @@ const TABLE: &[Row] = &[
         Some("LogLevel"),
         Some("LogLevel"),
     ),
+    (
+        HttpMethod::Post,
+        "/log/reopen",
+        "Open the log files anew after a rotation; answers when nothing is written to the old ones any more",
+        None,
+        Some("Reopened"),
+    ),
     (HttpMethod::Get, "/jobs", "Jobs under way", None, Some("[Job]")),
     (HttpMethod::Get, "/jobs/{id}", "One job, also for an hour after its end", None, Some("Job")),
 ];
@@ -173,6 +180,7 @@ fn components() -> utoipa::openapi::Components {
     add::<control::GoOffline>(&mut schemas);
     add::<control::Reload>(&mut schemas);
     add::<control::LogLevel>(&mut schemas);
+    add::<log::Reopened>(&mut schemas);
     add::<job::StartSync>(&mut schemas);
     add::<job::Job>(&mut schemas);
     add::<package::Packages>(&mut schemas);

@@ -1,0 +1,17 @@
+//! `POST /log/reopen`: what a rotation of log files asks for.
+
+use http::StatusCode;
+
+use super::{Answered, ok};
+use crate::api::error::Code;
+use crate::api::log::Reopened;
+use crate::control::{Control, Refused};
+use crate::http::error::Failure;
+
+/// Answers when no process of this server writes to the files that had the names before.
+pub(super) async fn reopen(control: &Control) -> Answered {
+    let failed =
+        |why: Refused| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, why.to_string());
+    let files = control.reopen_logs().await.map_err(failed)?;
+    ok(&Reopened { files: files.iter().map(|file| file.display().to_string()).collect() })
+}

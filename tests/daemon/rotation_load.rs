@@ -1,0 +1,201 @@
+//! 50 rotations by logrotate under load, some of them during restarts: the lines of all files together are the requests
+//! that were answered, each once.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::rotation::{Hosted, run};
+use crate::support::http;
+
+const ROTATIONS: usize = 50;
+const CLIENTS: usize = 4;
+/// Requests on their way at once, on each connection.
+const DEPTH: usize = 64;
+
+/// What clients and test share.
+#[derive(Default)]
+struct Load {
+    next: AtomicU64,
+    stop: AtomicBool,
+    /// One request at a time: a connection that is closed after an answer has no others on their way.
+    careful: AtomicBool,
+    /// How many clients are.
+    careful_clients: AtomicUsize,
+    /// Requests to the admin API that were answered.
+    admin: AtomicU64,
+}
+
+/// Sends numbered requests until it is told to stop; returns the numbers, all of them answered.
+fn client(address: &str, load: &Load) -> Vec<u64> {
+    let mut wire = http::connect(address);
+    let mut answered = Vec::new();
+    let (mut buffer, mut request) = (vec![0; 64 << 10], Vec::new());
+    let mut told = false;
+    while !load.stop.load(Ordering::Acquire) {
+        let careful = load.careful.load(Ordering::Acquire);
+        if careful != std::mem::replace(&mut told, careful) {
+            let count = if careful { usize::wrapping_add } else { usize::wrapping_sub };
+            load.careful_clients
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| Some(count(n, 1)))
+                .expect("always a number");
+        }
+        let size = if careful { 1 } else { DEPTH };
+        let first = load.next.fetch_add(size as u64, Ordering::AcqRel);
+        let mut waiting: VecDeque<u64> = (first..first + size as u64).collect();
+        request.clear();
+        for number in &waiting {
+            let _ = write!(request, "GET /__ping__?n={number} HTTP/1.1\r\nHost: h\r\n\r\n");
+        }
+        wire.write_all(&request).expect("no request is cut");
+        let mut filled = 0;
+        while !waiting.is_empty() {
+            let size = wire.read(&mut buffer[filled..]).expect("no answer is cut");
+            assert!(size > 0, "the connection ended before the answers {waiting:?}");
+            filled += size;
+            let mut done = 0;
+            while let Some(at) = end(&buffer[done..filled]) {
+                let answer = &buffer[done..done + at];
+                assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(answer));
+                answered.push(waiting.pop_front().expect("an answer for each request"));
+                let closes = careful && String::from_utf8_lossy(answer).contains("connection: close");
+                done += at;
+                if closes {
+                    wire = http::connect(address);
+                }
+            }
+            buffer.copy_within(done..filled, 0);
+            filled -= done;
+        }
+    }
+    answered
+}
+
+/// The length of the first answer: its head, and the body `{}`.
+fn end(bytes: &[u8]) -> Option<usize> {
+    const END: &[u8] = b"\r\n\r\n{}";
+    let mut from = 0;
+    // From one brace to the next: a search for the whole of it is slow in a test that is not optimised.
+    loop {
+        from += bytes[from..].iter().position(|&byte| byte == b'}')? + 1;
+        if bytes[..from].ends_with(END) {
+            return Some(from);
+        }
+    }
+}
+
+/// Asks the admin API for what it does not know: each is a line of the server log.
+fn administrator(socket: &std::path::Path, load: &Load) {
+    while !load.stop.load(Ordering::Acquire) {
+        let number = load.admin.load(Ordering::Acquire);
+        let answer = http::admin(socket, "POST", &format!("/__api__/admin/v1/number/{number}"), b"");
+        // While a process stops, others are asked to come again.
+        assert!(matches!(answer.status, 404 | 503), "{}", answer.text());
+        load.admin.store(number + 1, Ordering::Release);
+    }
+}
+
+fn wait_until(what: impl Fn() -> bool) {
+    while !what() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The numbers, with the texts between which they stand; every line must have one and end.
+fn numbers(texts: &[String], of: impl Fn(&str) -> Option<u64>) -> Vec<u64> {
+    let mut all = Vec::new();
+    for text in texts {
+        assert!(text.is_empty() || text.ends_with('\n'), "a broken last line: {:?}", text.lines().last());
+        all.extend(text.lines().filter_map(&of));
+    }
+    all.sort_unstable();
+    all
+}
+
+#[test]
+fn fifty_rotations_under_load_lose_and_double_no_line() {
+    let mut hosted = Hosted::start(1000);
+    let load = Arc::new(Load::default());
+    let (address, socket) = (hosted.address(), hosted.server.admin_socket());
+    assert_eq!(http::get(&format!("http://{address}/__ping__")).status, 200);
+    let began = Instant::now();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let (load, address) = (Arc::clone(&load), address.clone());
+            std::thread::spawn(move || client(&address, &load))
+        })
+        .collect();
+    let administrator = std::thread::spawn({
+        let load = Arc::clone(&load);
+        move || administrator(&socket, &load)
+    });
+    for turn in 0..ROTATIONS {
+        // Twice the process is exchanged meanwhile: while the old one stops, and while the new one starts.
+        let during_stop = turn == ROTATIONS / 3;
+        let during_start = turn == 2 * ROTATIONS / 3;
+        if during_stop || during_start {
+            load.careful.store(true, Ordering::Release);
+            wait_until(|| load.careful_clients.load(Ordering::Acquire) == CLIENTS);
+            hosted.terminate();
+        }
+        if during_start {
+            hosted.ended();
+            hosted.launch();
+        }
+        let rotation = hosted.rotate();
+        let rotation = std::thread::spawn(move || run(rotation));
+        if during_stop {
+            hosted.ended();
+            hosted.launch();
+        }
+        rotation.join().expect("rotated");
+        if during_stop || during_start {
+            assert_eq!(http::get(&format!("http://{address}/__ping__")).status, 200);
+            load.careful.store(false, Ordering::Release);
+        }
+    }
+    let took = began.elapsed();
+    load.stop.store(true, Ordering::Release);
+    let mut answered: Vec<u64> =
+        clients.into_iter().flat_map(|client| client.join().expect("every request was answered")).collect();
+    administrator.join().expect("every question was answered");
+    hosted.terminate();
+    hosted.ended();
+
+    answered.sort_unstable();
+    let access = hosted.all("rstudio-pm.access.log");
+    assert_eq!(access.len(), ROTATIONS + 1);
+    let logged = numbers(&access, |line| {
+        let (client, rest) = line.split_once(" - - [").unwrap_or_else(|| panic!("broken: {line:?}"));
+        let (_, rest) = rest.split_once("] \"GET /__ping__").unwrap_or_else(|| panic!("broken: {line:?}"));
+        let number = rest.strip_suffix(" HTTP/1.1\" 200 2 \"-\" \"-\"");
+        let number = number.unwrap_or_else(|| panic!("broken: {line:?}"));
+        assert_eq!(client, "127.0.0.1", "broken: {line:?}");
+        // The requests of the test itself have no number.
+        (!number.is_empty()).then(|| {
+            let number = number.strip_prefix("?n=").and_then(|n| n.parse().ok());
+            number.unwrap_or_else(|| panic!("broken: {line:?}"))
+        })
+    });
+    let rate = answered.len() as f64 / took.as_secs_f64();
+    eprintln!(
+        "{} lines in {:.1} s: {rate:.0} lines/s, {ROTATIONS} rotations",
+        answered.len(),
+        took.as_secs_f64()
+    );
+    assert!(logged.len() == answered.len(), "{} lines of {} requests", logged.len(), answered.len());
+    assert!(logged == answered, "other lines than requests");
+
+    let asked = load.admin.load(Ordering::Acquire);
+    let noted = numbers(&hosted.all("rstudio-pm.log"), |line| {
+        let stamp = line.split(' ').next().unwrap_or_default();
+        assert!(stamp.len() == 10 && stamp.starts_with("20"), "broken: {line:?}");
+        let (_, rest) = line.split_once("path=number/")?;
+        Some(
+            rest.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("broken: {line:?}")),
+        )
+    });
+    assert!(asked > 0 && noted == (0..asked).collect::<Vec<u64>>(), "{} of {asked} notes", noted.len());
+}

@@ -77,6 +77,20 @@ pub enum Command {
     /// Work on the server's log files
     #[command(subcommand)]
     Logs(Logs),
+    /// Show the server's mode and what it does
+    Status,
+    /// Finish what is under way, then answer 503 until `rspm online`; a restart is online again
+    Offline(Offline),
+    /// Read the whole configuration, and serve
+    Online,
+    /// Apply what changed in the configuration and is reloadable, and say what was not
+    Hup(Hup),
+    /// The servers of a cluster
+    #[command(subcommand)]
+    Cluster(Cluster),
+    /// Settings of the running server that are kept until its next start
+    #[command(subcommand)]
+    Config(Config),
     /// Check the configuration without starting the server
     CheckConfig,
     /// Print shell completions
@@ -130,6 +144,57 @@ pub enum List {
 pub enum Remove {
     /// Remove a package, or some of its versions
     Package(RemovePackage),
+}
+
+/// `rspm cluster …`
+#[derive(Debug, Subcommand)]
+pub enum Cluster {
+    /// List the servers
+    Nodes,
+}
+
+/// `rspm config …`
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Set the level of the server log
+    Log(ConfigLog),
+}
+
+/// Flags of `offline`.
+#[derive(Debug, Args)]
+pub struct Offline {
+    /// How long what is under way may take: seconds, or 90s, 5m, 1h
+    #[arg(long, default_value = "60s", value_parser = seconds, value_name = "TIME")]
+    pub timeout: u64,
+}
+
+/// Flags of `hup`.
+#[derive(Debug, Args)]
+pub struct Hup {
+    /// Wait until it is done (always)
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// Flags of `config log`.
+#[derive(Debug, Args)]
+pub struct ConfigLog {
+    /// TRACE, DEBUG, INFO, WARN or ERROR; any case
+    #[arg(long)]
+    pub level: String,
+}
+
+/// A length of time, in seconds.
+fn seconds(text: &str) -> Result<u64, String> {
+    let bad = || "give seconds, or a number with s, m or h: 90s, 5m, 1h".to_owned();
+    let (digits, unit) = match text.char_indices().last() {
+        Some((at, 's')) => (&text[..at], 1),
+        Some((at, 'm')) => (&text[..at], 60),
+        Some((at, 'h')) => (&text[..at], 3600),
+        Some(_) | None => (text, 1),
+    };
+    let number: u64 = digits.parse().map_err(|_| bad())?;
+    number.checked_mul(unit).filter(|seconds| *seconds <= 86_400).ok_or_else(|| "at most 24h".to_owned())
 }
 
 /// A name alone.
@@ -375,6 +440,14 @@ mod tests {
             "rspm add --source=team --path=a.tar.gz,b.tar.gz --replace",
             "rspm remove package --name=x@all --source=team",
             "rspm sync --type=cran --no-wait",
+            "rspm offline",
+            "rspm offline --timeout=60",
+            "rspm offline --timeout 5m",
+            "rspm online",
+            "rspm hup --wait",
+            "rspm status -o json",
+            "rspm cluster nodes",
+            "rspm config log --level=debug",
             "rspm --config /etc/x.gcfg check-config",
             "rspm completion bash",
         ] {
@@ -386,6 +459,9 @@ mod tests {
             "rspm add --source=team",
             "rspm remove --name=x",
             "rspm edit repo --name=prod",
+            "rspm offline --timeout=soon",
+            "rspm offline --timeout=25h",
+            "rspm offline --timeout=99999999999999999999h",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -29,6 +29,15 @@ pub struct Client {
     sender: Mutex<SendRequest<Body>>,
 }
 
+/// How the configuration is read that names the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// It must be valid.
+    Strict,
+    /// What can be understood of it will do.
+    Salvaged,
+}
+
 /// One segment of a path, or a value of a query, so that no name can leave its place.
 #[must_use]
 pub fn segment(text: &str) -> String {
@@ -40,8 +49,19 @@ impl Client {
     ///
     /// # Errors
     /// The configuration cannot be used, or there is no server to talk to.
-    pub async fn connect(file: Option<&Path>) -> Result<Client, CliError> {
-        let socket = socket_path(file)?;
+    pub async fn connect(file: Option<&Path>, reading: Reading) -> Result<Client, CliError> {
+        Client::open(socket_path(file, reading)?).await
+    }
+
+    /// A second connection to the same server.
+    ///
+    /// # Errors
+    /// There is no server to talk to any more.
+    pub async fn again(&self) -> Result<Client, CliError> {
+        Client::open(self.socket.clone()).await
+    }
+
+    async fn open(socket: PathBuf) -> Result<Client, CliError> {
         let stream = match UnixStream::connect(&socket).await {
             Ok(stream) => stream,
             Err(e) => return Err(unreachable(socket, &e)),
@@ -135,14 +155,20 @@ fn empty() -> Body {
 }
 
 /// The socket of the configuration named, or of the default one. Without any file the default place is tried.
-fn socket_path(file: Option<&Path>) -> Result<PathBuf, CliError> {
+fn socket_path(file: Option<&Path>, reading: Reading) -> Result<PathBuf, CliError> {
     let path = file.unwrap_or(Path::new(config::DEFAULT_FILE));
     let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     let dir = if file.is_none() && !path.exists() {
         PathBuf::from("/var/run/rstudio-pm")
     } else {
-        let loaded = config::load(path, env).map_err(|e| CliError::Config(e.to_string()))?;
-        loaded.config.server.sock_file_dir.clone()
+        match (config::load(path, env), reading) {
+            (Ok(loaded), _) => loaded.config.server.sock_file_dir.clone(),
+            (Err(error), Reading::Strict) => return Err(CliError::Config(error.to_string())),
+            (Err(error), Reading::Salvaged) => {
+                let text = config::read(path).map_err(|_| CliError::Config(error.to_string()))?;
+                config::salvage(&path.display().to_string(), &text).0.server.sock_file_dir
+            }
+        }
     };
     Ok(dir.join("rstudio-pm.sock"))
 }

@@ -3,6 +3,7 @@
 pub mod args;
 pub mod check;
 pub mod client;
+pub mod control;
 pub mod error;
 pub mod list;
 pub mod logs;
@@ -18,8 +19,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Cli, Command, Create, Delete, Edit, List, Remove};
-use client::Client;
+use args::{Cli, Cluster, Command, Config, Create, Delete, Edit, List, Remove};
+use client::{Client, Reading};
 use error::CliError;
 use output::Output;
 
@@ -56,10 +57,23 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         .build()
         .map_err(|e| CliError::Local { doing: "starting the runtime".to_owned(), source: e })?;
     runtime.block_on(async {
-        let client = Client::connect(cli.config.as_deref()).await?;
+        let client = Client::connect(cli.config.as_deref(), reading(&cli.command)).await?;
         talk(&client, &output, cli.command).await
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What concerns the server itself must reach it with a broken configuration too: to be told what is wrong.
+fn reading(command: &Command) -> Reading {
+    match command {
+        Command::Status
+        | Command::Offline(_)
+        | Command::Online
+        | Command::Hup(_)
+        | Command::Cluster(_)
+        | Command::Config(_) => Reading::Salvaged,
+        _ => Reading::Strict,
+    }
 }
 
 async fn talk(client: &Client, output: &Output, command: Command) -> Result<(), CliError> {
@@ -82,6 +96,12 @@ async fn talk(client: &Client, output: &Output, command: Command) -> Result<(), 
         Command::Remove(Remove::Package(args)) => package::remove(client, output, args).await,
         Command::Sync(args) => sync::run(client, output, args).await,
         Command::Logs(what) => logs::run(client, output, what).await,
+        Command::Status => control::status(client, output).await,
+        Command::Offline(args) => control::offline(client, output, args).await,
+        Command::Online => control::online(client, output).await,
+        Command::Hup(_) => control::hup(client, output).await,
+        Command::Cluster(Cluster::Nodes) => control::nodes(client, output).await,
+        Command::Config(Config::Log(args)) => control::log_level(client, output, args).await,
         // Answered in `run`, without a server.
         Command::CheckConfig | Command::Completion { .. } => Ok(()),
     }

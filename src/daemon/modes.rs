@@ -13,6 +13,8 @@ use crate::http::App;
 /// How often it is looked whether requests have ended.
 const LOOK: Duration = Duration::from_millis(20);
 
+const OFFLINE: &str = "The server is offline. Bring it back with: rspm online";
+
 impl Operator {
     /// Finishes what is under way, closes the stores, and answers 503 from then on. Jobs have half of the time to end
     /// by themselves, and are halted at a safe point then.
@@ -24,10 +26,8 @@ impl Operator {
         let Some(mut life) = self.life.take() else {
             // Nothing is open, and nothing is to be tried again.
             let said = match control.mode() {
-                Mode::Offline => "The server is offline already.",
-                Mode::Broken(_) | Mode::Starting(_) | Mode::Online | Mode::Leaving => {
-                    "The server is offline."
-                }
+                Mode::Offline => "The server is offline already. Bring it back with: rspm online",
+                Mode::Broken(_) | Mode::Starting(_) | Mode::Online | Mode::Leaving => OFFLINE,
             };
             self.forget();
             control.enter(Mode::Offline);
@@ -48,7 +48,7 @@ impl Operator {
                 self.forget();
                 control.enter(Mode::Offline);
                 tracing::info!("offline");
-                Ok("The server is offline.".to_owned())
+                Ok(OFFLINE.to_owned())
             }
             None => {
                 self.go_on();

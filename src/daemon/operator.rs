@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use super::fault::StartError;
 use super::herald::Herald;
 use super::logging::Logs;
-use super::{environment, files, reload, status, stores};
+use super::{environment, files, reload, stores};
 use crate::config::{self, Config, Listen, Loaded};
 use crate::control::{Command, Done, Mode, Order, Refused, Reloaded};
 use crate::http::response::Site;
 use crate::http::tls::Tls;
-use crate::http::{App, Switch};
+use crate::http::{App, Switch, summary};
 use crate::jobs::Jobs;
 use crate::sync::Halted;
 
@@ -242,7 +242,7 @@ impl Operator {
             Ok(reloaded) => reload::tell(reloaded),
             Err(why) => tracing::error!("the configuration was not reloaded: {why}"),
         }
-        let line = status::line(&self.fixtures.switch, &control.mode(), None).await;
+        let line = summary::line(&self.fixtures.switch, &control.mode()).await;
         self.fixtures.herald.ready(&line);
         outcome
     }

@@ -21,7 +21,7 @@ use crate::config::{self, Config, ConfigError, Loaded};
 use crate::control::{Control, Mode};
 use crate::http::response::Site;
 use crate::http::tls::Tls;
-use crate::http::{House, Limits, Porch, Switch};
+use crate::http::{House, Limits, Porch, Switch, summary};
 use crate::jobs::Jobs;
 
 /// So long clients wait in the backlog while the stores open; then they are told that the server starts.
@@ -109,10 +109,10 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         access: logs.access.clone(),
         limits: limits.clone(),
         clock: stores::system_clock(),
+        remark: sockets.remark(),
     });
     let house = House::new(limits);
     let tls = Tls::default();
-    let remark = sockets.remark();
     let admin = sockets.admin_address();
     let own_admin = sockets.admin_path.clone();
     let port = config.https.listen.as_ref().map_or(443, |listen| listen.port);
@@ -138,7 +138,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
             tokio::select! {
                 opened = &mut opening => break Some(opened),
                 () = &mut stop => break None,
-                _ = more.tick() => herald.patience(MORE, &status::starting(&control.mode())),
+                _ = more.tick() => herald.patience(MORE, &summary::starting(&control.mode())),
                 () = &mut long, if waiting => {
                     waiting = false;
                     open();
@@ -159,8 +159,8 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         }
         // Ready also when the answer is 503: systemd would kill what does not become ready, and with it the one
         // place that says why.
-        herald.ready(&status::line(&switch, &control.mode(), remark.as_deref()).await);
-        let line = tokio::spawn(status::live(switch.clone(), herald.clone(), remark));
+        herald.ready(&summary::line(&switch, &control.mode()).await);
+        let line = tokio::spawn(status::live(switch.clone(), herald.clone()));
         let dog = tokio::spawn(watchdog::run(admin, herald.clone()));
         tokio::select! {
             () = &mut stop => {}

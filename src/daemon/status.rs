@@ -1,19 +1,15 @@
 //! The living one-line state: what `systemctl status` shows.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::herald::Herald;
 use crate::control::Mode;
-use crate::http::{App, Switch};
-use crate::model::time::Timestamp;
+use crate::http::{Switch, summary};
 
 /// How often it is looked whether something changed that nobody told.
 const LOOK: Duration = Duration::from_secs(60);
 /// How often progress is told while the server goes offline.
 const STEP: Duration = Duration::from_secs(1);
-/// `STATUS=` is one line; a longer error is in the log.
-const LONGEST: usize = 300;
 
 /// What the line was made from: while it is the same, nothing is asked again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +21,7 @@ struct Basis {
 }
 
 /// Tells systemd the state whenever it changed, until the task is dropped.
-pub(super) async fn live(switch: Switch, herald: Herald, remark: Option<String>) {
+pub(super) async fn live(switch: Switch, herald: Herald) {
     let mut modes = switch.porch().control.watch();
     let mut told = String::new();
     let mut last: Option<Basis> = None;
@@ -34,7 +30,7 @@ pub(super) async fn live(switch: Switch, herald: Herald, remark: Option<String>)
         let now = basis(&switch);
         let pause = if now.mode == Mode::Leaving { STEP } else { LOOK };
         if last.as_ref() != Some(&now) {
-            let line = line(&switch, &now.mode, remark.as_deref()).await;
+            let line = summary::line(&switch, &now.mode).await;
             if line != told {
                 herald.status(&line);
                 told = line;
@@ -63,94 +59,5 @@ fn basis(switch: &Switch) -> Basis {
         catalog: app.as_ref().map(|app| app.state.catalog.get().version),
         ended: app.as_ref().map_or(0, |app| *app.state.jobs.ends().borrow()),
         work: control.work().to_string(),
-    }
-}
-
-/// `Online: 3 repositories, 23,144 packages, cran synced 2026-11-20 00:00 UTC`.
-pub(super) async fn line(switch: &Switch, mode: &Mode, remark: Option<&str>) -> String {
-    let mut line = match mode {
-        Mode::Starting(_) => starting(mode),
-        Mode::Online => match switch.app() {
-            Some(app) => format!("Online: {}", serves(&app).await),
-            None => "Online".to_owned(),
-        },
-        Mode::Leaving => format!("Going offline, waiting for {}", switch.porch().control.work()),
-        Mode::Offline => "Offline: every request gets 503; bring it back with: rspm online".to_owned(),
-        Mode::Broken(fault) => format!("Cannot serve, every request gets 503: {}", fault.detail),
-    };
-    if let Some(remark) = remark {
-        line.push_str("; ");
-        line.push_str(remark);
-    }
-    one_line(&line)
-}
-
-/// While there is nothing else to tell.
-pub(super) fn starting(mode: &Mode) -> String {
-    match mode {
-        Mode::Starting(what) => format!("Starting: {what}"),
-        other => other.word().to_owned(),
-    }
-}
-
-async fn serves(app: &App) -> String {
-    let catalog = app.state.catalog.get();
-    let subscribed: BTreeSet<_> =
-        catalog.repos.iter().flat_map(|repo| repo.sources().iter().copied()).collect();
-    let mut packages = 0;
-    for source in catalog.sources.iter().filter(|source| subscribed.contains(&source.id)) {
-        packages += app.repo.source_info(source.name.as_str()).await.map_or(0, |info| info.packages);
-    }
-    let synced = match app.sync.last_success().await {
-        Ok(Some(at)) => format!("cran synced {}", minute(at)),
-        Ok(None) => "cran never synced".to_owned(),
-        Err(_) => "the last sync is not known".to_owned(),
-    };
-    format!(
-        "{}, {}, {synced}",
-        several(catalog.repos.len(), "repository", "repositories"),
-        several(packages, "package", "packages")
-    )
-}
-
-/// `2026-11-20 00:00 UTC`.
-fn minute(at: Timestamp) -> String {
-    let text = at.to_string();
-    match (text.get(..10), text.get(11..16)) {
-        (Some(day), Some(time)) => format!("{day} {time} UTC"),
-        _ => text,
-    }
-}
-
-fn several(n: usize, one: &str, many: &str) -> String {
-    let digits = n.to_string();
-    let grouped: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|three| std::str::from_utf8(three).unwrap_or("")).collect();
-    format!("{} {}", grouped.join(","), if n == 1 { one } else { many })
-}
-
-fn one_line(text: &str) -> String {
-    let flat = text.split('\n').map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
-    match flat.char_indices().nth(LONGEST) {
-        Some((at, _)) => format!("{}…", &flat[..at]),
-        None => flat,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_and_times_are_for_people() {
-        assert_eq!(several(1, "package", "packages"), "1 package");
-        assert_eq!(several(23_144, "package", "packages"), "23,144 packages");
-        assert_eq!(minute(Timestamp(1_795_132_800_000_000)), "2026-11-20 00:00 UTC");
-    }
-
-    #[test]
-    fn the_line_is_one_line_and_short() {
-        assert_eq!(one_line("a\n  b\n\nc"), "a b c");
-        assert_eq!(one_line(&"ä".repeat(1000)).chars().count(), LONGEST + 1);
     }
 }

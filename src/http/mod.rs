@@ -22,6 +22,7 @@ pub mod request;
 pub mod response;
 pub mod route;
 pub mod stream;
+pub mod summary;
 pub mod switch;
 pub mod target;
 pub mod tls;

@@ -36,6 +36,8 @@ pub struct Porch {
     pub limits: Limits,
     /// The time.
     pub clock: Clock,
+    /// What an administrator should know whatever the mode is: part of every summary.
+    pub remark: Option<String>,
 }
 
 /// Behind every door: the app that answers, or none. Cloning shares it.

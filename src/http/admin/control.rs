@@ -9,6 +9,7 @@ use super::{Answered, json, log, ok};
 use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload};
 use crate::control::{self, Command, Done, Refused};
 use crate::http::error::Failure;
+use crate::http::summary;
 use crate::http::switch::Switch;
 
 /// The longest time an administrator may wait for offline.
@@ -45,17 +46,17 @@ pub(super) async fn answer(switch: &Switch, method: &Method, noun: Noun, body: I
     let control = &switch.porch().control;
     let pause = switch.porch().limits.body_pause;
     match (noun, method) {
-        (Noun::Status, &Method::GET) => ok(&node(switch)),
-        (Noun::Nodes, &Method::GET) => ok(&[node(switch)]),
+        (Noun::Status, &Method::GET) => ok(&node(switch).await),
+        (Noun::Nodes, &Method::GET) => ok(&[node(switch).await]),
         (Noun::Online, &Method::POST) => {
-            control.order(Command::Online).await.map_err(refused)?;
-            ok(&node(switch))
+            let done = control.order(Command::Online).await.map_err(refused)?;
+            ok(&moved(node(switch).await, done))
         }
         (Noun::Offline, &Method::POST) => {
             let asked: GoOffline = json(body, pause).await?;
             let timeout = Duration::from_secs(asked.timeout).min(LONGEST);
-            control.order(Command::Offline { timeout }).await.map_err(refused)?;
-            ok(&node(switch))
+            let done = control.order(Command::Offline { timeout }).await.map_err(refused)?;
+            ok(&moved(node(switch).await, done))
         }
         (Noun::Reload, &Method::POST) => match control.order(Command::Reload).await.map_err(refused)? {
             Done::Reloaded(reloaded) => ok(&wire(reloaded)),
@@ -79,6 +80,14 @@ pub(super) async fn answer(switch: &Switch, method: &Method, noun: Noun, body: I
     }
 }
 
+/// What was done, in its own words.
+fn moved(node: Node, done: Done) -> Node {
+    match done {
+        Done::Moved(message) => Node { message, ..node },
+        Done::Reloaded(_) => node,
+    }
+}
+
 fn refused(why: Refused) -> Failure {
     Failure::new(http::StatusCode::CONFLICT, crate::api::error::Code::Conflict, why.to_string())
 }
@@ -98,7 +107,7 @@ fn wire(reloaded: control::Reloaded) -> Reload {
     }
 }
 
-fn node(switch: &Switch) -> Node {
+async fn node(switch: &Switch) -> Node {
     let control = &switch.porch().control;
     let mode = control.mode();
     let work = control.work();
@@ -111,8 +120,8 @@ fn node(switch: &Switch) -> Node {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         message: match &mode {
-            control::Mode::Broken(fault) => fault.detail.clone(),
-            other => other.word().to_owned(),
+            control::Mode::Broken(fault) => format!("Cannot serve: {}", fault.detail),
+            mode => summary::line(switch, mode).await,
         },
         leader: true,
         mode: match mode {

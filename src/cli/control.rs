@@ -1,0 +1,174 @@
+//! `rspm status|offline|online|hup`, `rspm cluster nodes`, `rspm config log`: the server itself.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use hyper::Method;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::args::{ConfigLog, Offline};
+use super::client::Client;
+use super::error::CliError;
+use super::output::{Output, table};
+use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload};
+
+fn word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Starting => "starting",
+        Mode::Online => "online",
+        Mode::Leaving => "going offline",
+        Mode::Offline => "offline",
+        Mode::Broken => "not serving",
+    }
+}
+
+/// `rspm status`.
+///
+/// # Errors
+/// The server does not answer.
+pub async fn status(client: &Client, output: &Output) -> Result<(), CliError> {
+    let node: Node = client.get("/status").await?;
+    output.print(&node, || {
+        let jobs: String = node.jobs.iter().map(|job| format!("Under way: {job}\n")).collect();
+        format!("{}\nVersion: {} (process {} on {})\n{jobs}", node.message, node.version, node.pid, node.name)
+    })
+}
+
+/// `rspm cluster nodes`.
+///
+/// # Errors
+/// The server does not answer.
+pub async fn nodes(client: &Client, output: &Output) -> Result<(), CliError> {
+    let nodes: Vec<Node> = client.get("/nodes").await?;
+    let row = |node: &Node| {
+        let leader = if node.leader { "*" } else { "" };
+        vec![format!("{}{leader}", node.name), word(node.mode).to_owned(), node.version.clone()]
+    };
+    output.print(&nodes, || table(&["Name", "Mode", "Version"], &nodes.iter().map(row).collect::<Vec<_>>()))
+}
+
+/// `rspm offline`.
+///
+/// # Errors
+/// Something is still under way at the end of the time; the sentence says what, and that the server serves.
+pub async fn offline(client: &Client, output: &Output, args: Offline) -> Result<(), CliError> {
+    let body = GoOffline { timeout: args.timeout };
+    let asked = client.send(Method::POST, "/offline", &body);
+    let node: Node = if output.human() && std::io::stderr().is_terminal() {
+        let bar = ProgressBar::new_spinner();
+        let node = tokio::select! {
+            node = asked => node,
+            never = watch(client, &bar) => match never {},
+        };
+        bar.finish_and_clear();
+        node?
+    } else {
+        asked.await?
+    };
+    output.print(&node, || node.message.clone())
+}
+
+/// Shows what the server waits for, for as long as it is polled.
+async fn watch(client: &Client, bar: &ProgressBar) -> std::convert::Infallible {
+    // The template is a constant that indicatif accepts; should it ever refuse it, its own style will do.
+    let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.set_message("Going offline");
+    let mut other = client.again().await.ok();
+    loop {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let node: Option<Node> = match &other {
+            Some(other) => other.get("/status").await.ok(),
+            None => None,
+        };
+        match node {
+            Some(node) => bar.set_message(node.message),
+            None => other = client.again().await.ok(),
+        }
+        bar.tick();
+    }
+}
+
+/// `rspm online`.
+///
+/// # Errors
+/// The configuration, or something that it names, cannot be used.
+pub async fn online(client: &Client, output: &Output) -> Result<(), CliError> {
+    let node: Node = client.send(Method::POST, "/online", &serde_json::json!({})).await?;
+    output.print(&node, || node.message.clone())
+}
+
+/// `rspm hup`.
+///
+/// # Errors
+/// The configuration cannot be used; nothing was changed.
+pub async fn hup(client: &Client, output: &Output) -> Result<(), CliError> {
+    let reload: Reload = client.send(Method::POST, "/reload", &serde_json::json!({})).await?;
+    output.print(&reload, || describe(&reload))
+}
+
+fn describe(reload: &Reload) -> String {
+    let mut text = match reload.applied.len() {
+        0 => "The configuration was read again; nothing reloadable changed.\n".to_owned(),
+        1 => "The configuration was reloaded; 1 property changed:\n".to_owned(),
+        n => format!("The configuration was reloaded; {n} properties changed:\n"),
+    };
+    let list = |changes: &[Change], line: fn(&Change) -> String| -> String {
+        changes.iter().map(|change| format!("  {}\n", line(change))).collect()
+    };
+    text += &list(&reload.applied, |c| format!("{}: {} → {}", c.property, shown(&c.from), shown(&c.to)));
+    if !reload.ignored.is_empty() {
+        text += "Not set any more; the value stays until a restart or rspm online:\n";
+        text += &list(&reload.ignored, |c| format!("{}: {}", c.property, shown(&c.from)));
+    }
+    if !reload.restart.is_empty() {
+        text += "Not reloadable; needs a restart, or rspm offline and rspm online:\n";
+        text += &list(&reload.restart, |c| format!("{}: {} → {}", c.property, shown(&c.from), shown(&c.to)));
+    }
+    for warning in &reload.warnings {
+        text += &format!("Warning: {warning}\n");
+    }
+    text
+}
+
+fn shown(value: &str) -> &str {
+    if value.is_empty() { "(nothing)" } else { value }
+}
+
+/// `rspm config log --level`.
+///
+/// # Errors
+/// There is no such level.
+pub async fn log_level(client: &Client, output: &Output, args: ConfigLog) -> Result<(), CliError> {
+    let set: LogLevel = client.send(Method::PUT, "/log/level", &LogLevel { level: args.level }).await?;
+    output.print(&set, || format!("The level of the server log is {} until the next start.", set.level))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_says_what_it_did_and_what_it_did_not() {
+        let change = |property: &str, from: &str, to: &str| Change {
+            property: property.to_owned(),
+            from: from.to_owned(),
+            to: to.to_owned(),
+        };
+        let reload = Reload {
+            applied: vec![change("CRAN.URL", "file:///a", "file:///b")],
+            ignored: vec![change("Proxy.URL", "http://p", "")],
+            restart: vec![change("HTTP.Listen", ":4242", ":80")],
+            warnings: vec!["[Git]: has no effect yet".to_owned()],
+        };
+        assert_eq!(
+            describe(&reload),
+            "The configuration was reloaded; 1 property changed:\n  CRAN.URL: file:///a → file:///b\n\
+             Not set any more; the value stays until a restart or rspm online:\n  Proxy.URL: http://p\n\
+             Not reloadable; needs a restart, or rspm offline and rspm online:\n  HTTP.Listen: :4242 → :80\n\
+             Warning: [Git]: has no effect yet\n"
+        );
+        let nothing = Reload { applied: vec![], ignored: vec![], restart: vec![], warnings: vec![] };
+        assert!(describe(&nothing).contains("nothing reloadable changed"));
+    }
+}

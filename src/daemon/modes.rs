@@ -74,6 +74,7 @@ impl Operator {
             }
             idle
         };
+        report(&app, 3);
         let jobs = self.fixtures.jobs.clone();
         let own = Instant::now() + by_itself;
         // Answering goes on while jobs end.

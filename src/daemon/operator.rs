@@ -230,7 +230,13 @@ impl Operator {
                 Err(Refused("the server is offline; rspm online reads the whole configuration".to_owned()))
             }
             Mode::Broken(_) | Mode::Starting(_) => match self.read_and_serve().await {
-                Ok(warnings) => Ok(Reloaded { warnings, ..Reloaded::default() }),
+                Ok(mut warnings) => {
+                    warnings.insert(
+                        0,
+                        "the whole configuration was read, and the server serves again".to_owned(),
+                    );
+                    Ok(Reloaded { warnings, ..Reloaded::default() })
+                }
                 Err((error, loaded)) => {
                     self.fail(&error, loaded);
                     Err(Refused(error.to_string()))

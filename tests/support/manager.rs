@@ -39,6 +39,7 @@ pub(crate) struct Manager {
     /// Children of ours, the main process or not.
     children: Vec<Child>,
     main: Option<Pid>,
+    environment: Vec<(String, String)>,
 }
 
 impl Manager {
@@ -84,6 +85,7 @@ impl Manager {
             heard,
             children: Vec::new(),
             main: None,
+            environment: Vec::new(),
         };
         manager.install(PathBuf::from(env!("CARGO_BIN_EXE_rstudio-pm")));
         manager
@@ -105,13 +107,26 @@ impl Manager {
         self.install(file);
     }
 
+    /// Sets an environment variable for the next starts; `PID` in the value becomes the server's number.
+    pub(crate) fn env(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts the server and waits until it is ready. The shell makes descriptors 3, 4, 5 of its 0, 1, 2.
     pub(crate) fn start(&mut self) {
         let before = self.heard();
-        let script = "exec 3<&0 4<&1 5<&2 0</dev/null 1>/dev/null 2>>\"$2\"; LISTEN_PID=$$ exec \"$0\" --config \"$1\"";
+        let more: String = self
+            .environment
+            .iter()
+            .map(|(name, value)| format!("export {name}={}; ", value.replace("PID", "$$")))
+            .collect();
+        let script = format!(
+            "exec 3<&0 4<&1 5<&2 0</dev/null 1>/dev/null 2>>\"$2\"; {} LISTEN_PID=$$ exec \"$0\" --config \"$1\"",
+            more
+        );
         let give = |socket: OwnedFd| Stdio::from(socket);
         let child = Command::new("sh")
-            .args(["-c", script])
+            .args(["-c", &script])
             .arg(&self.program)
             .arg(self.server.config_file())
             .arg(self.log_file())
@@ -156,6 +171,12 @@ impl Manager {
     /// What was told so far.
     pub(crate) fn heard(&self) -> usize {
         self.heard.messages.lock().expect("no panic holds it").len()
+    }
+
+    /// How many messages after the first `since` hold `text`.
+    pub(crate) fn count(&self, since: usize, text: &str) -> usize {
+        let messages = self.heard.messages.lock().expect("no panic holds it");
+        messages.iter().skip(since).filter(|message| message.contains(text)).count()
     }
 
     /// Waits for a message after the first `since` that holds `text`.

@@ -1,0 +1,185 @@
+//! Sockets from systemd and something that cannot be used: the server stays, says why, and heals.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::support::http;
+use crate::support::manager::Manager;
+use crate::support::server::Server;
+
+/// What cannot be used, and how it is told.
+struct Broken {
+    manager: Manager,
+    /// What the network reads.
+    phrase: &'static str,
+}
+
+impl Broken {
+    /// Starts it; `detail` is what administrators read.
+    fn start(mut manager: Manager, phrase: &'static str, detail: &str) -> Broken {
+        manager.start();
+        manager.told(0, "STATUS=Cannot serve, every request gets 503: ");
+        let broken = Broken { manager, phrase };
+        broken.holds();
+        let server = &broken.manager.server;
+        for words in [server.told("status"), broken.manager.log(), server.refused("list")] {
+            assert!(words.contains(detail), "{detail}\n{words}");
+        }
+        assert_eq!(server.json("cluster nodes")[0]["mode"], "broken");
+        broken
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/__ping__", self.manager.target().http)
+    }
+
+    /// Everybody gets 503 and the reason, without a detail of the machine.
+    fn holds(&self) {
+        let dir = self.manager.server.dir().display().to_string();
+        for path in ["/__ping__", "/", "/team/latest/src/contrib/PACKAGES", "/__api__/status"] {
+            let answer = http::get(&format!("http://{}{path}", self.manager.target().http));
+            assert_eq!((answer.status, answer.header("retry-after")), (503, Some("30")), "{path}");
+            let text = answer.text();
+            assert!(text.contains(self.phrase), "{}\n{text}", self.phrase);
+            assert!(!text.contains(&dir) && !text.contains("s3cret") && !text.contains(".gcfg:"), "{text}");
+        }
+    }
+
+    /// Waits until it serves.
+    fn serves(&self, since: usize) {
+        self.manager.told(since, "STATUS=Online: ");
+        assert_eq!(http::get(&self.url()).status, 200);
+    }
+
+    fn stops(mut self) {
+        self.manager.stop();
+    }
+}
+
+fn edit(server: &Server, change: impl Fn(&str) -> String) {
+    let text = fs::read_to_string(server.config_file()).expect("readable");
+    fs::write(server.config_file(), change(&text)).expect("written");
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_is_told_and_mended_by_hup() {
+    let manager = Manager::new("");
+    edit(&manager.server, |text| format!("{text}\n[CRAN]\nSyncSchedule = s3cret\n"));
+    let phrase = "the server cannot serve: its configuration file cannot be used";
+    let broken = Broken::start(manager, phrase, "rstudio-pm.gcfg:");
+    let server = &broken.manager.server;
+    let error = server.refused("hup");
+    assert!(error.contains("SyncSchedule"), "{error}");
+    let error = server.refused("online");
+    assert!(error.contains("SyncSchedule"), "{error}");
+    broken.holds();
+    edit(server, |text| text.replace("SyncSchedule = s3cret", ""));
+    let before = broken.manager.heard();
+    broken.manager.signal(Signal::SIGHUP);
+    broken.manager.told(before, "RELOADING=1");
+    broken.serves(before);
+    // Now it is an ordinary server.
+    edit(server, |text| format!("{text}\n[CRAN]\nSyncSchedule = s3cret\n"));
+    assert!(server.refused("hup").contains("Nothing was changed"), "{}", broken.manager.log());
+    assert_eq!(http::get(&broken.url()).status, 200);
+    broken.stops();
+}
+
+#[test]
+fn a_configuration_file_that_is_missing_is_told_and_found_by_hup() {
+    let manager = Manager::new("");
+    // Found where the default is when there is no file: the socket is the one handed over.
+    let (file, away) = (manager.server.config_file(), manager.server.dir().join("away"));
+    fs::rename(&file, &away).expect("moved");
+    let mut manager = manager;
+    manager.start();
+    manager.told(0, "STATUS=Cannot serve");
+    let url = format!("http://{}/__ping__", manager.target().http);
+    assert!(http::get(&url).text().contains("its configuration file cannot be used"));
+    fs::rename(&away, &file).expect("moved back");
+    let before = manager.heard();
+    manager.signal(Signal::SIGHUP);
+    manager.told(before, "STATUS=Online: ");
+    assert_eq!(http::get(&url).status, 200);
+    manager.stop();
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_tried_again_by_itself() {
+    let manager = Manager::new("[SQLite]\nDir = {dir}/db");
+    let db = manager.server.dir().join("db");
+    fs::write(&db, "not a directory").expect("written");
+    let phrase = "the database (Database.Provider, SQLite.Dir, Postgres.URL) cannot be used";
+    let broken = Broken::start(manager, phrase, &db.display().to_string());
+    let before = broken.manager.heard();
+    fs::remove_file(&db).expect("removed");
+    broken.serves(before);
+    broken.stops();
+}
+
+#[test]
+fn a_database_server_that_does_not_answer_is_told_without_its_address() {
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+    let manager = Manager::new(&format!(
+        "[Database]\nProvider = postgres\n[Postgres]\nURL = postgres://me:s3cret@127.0.0.1:{port}/pm"
+    ));
+    let phrase = "the database (Database.Provider, SQLite.Dir, Postgres.URL) cannot be used";
+    let broken = Broken::start(manager, phrase, "127.0.0.1");
+    assert!(!broken.manager.log().contains("s3cret"), "{}", broken.manager.log());
+    edit(&broken.manager.server, |text| text.replace("Provider = postgres", "Provider = sqlite"));
+    let told = broken.manager.server.told("hup");
+    assert!(told.contains("serves again"), "{told}");
+    broken.serves(0);
+    broken.stops();
+}
+
+#[test]
+fn a_storage_that_cannot_be_used_is_tried_again_by_itself() {
+    let manager = Manager::new("[FileStorage \"packages\"]\nLocation = {dir}/packages");
+    let place = manager.server.dir().join("packages");
+    fs::write(&place, "not a directory").expect("written");
+    let phrase = "the storage (Storage, FileStorage, S3Storage) cannot be used";
+    let broken = Broken::start(manager, phrase, &place.display().to_string());
+    let before = broken.manager.heard();
+    fs::remove_file(&place).expect("removed");
+    broken.serves(before);
+    broken.stops();
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_closes_https_and_is_tried_again_by_itself() {
+    let manager = Manager::new("");
+    let (file, away) = (manager.server.dir().join("server.crt"), manager.server.dir().join("away"));
+    fs::rename(&file, &away).expect("moved");
+    let phrase = "the certificate (HTTPS.Certificate, HTTPS.Key) cannot be used";
+    let broken = Broken::start(manager, phrase, "server.crt");
+    // Nobody waits for a handshake that cannot come.
+    let mut wire = http::connect(&broken.manager.target().https);
+    let mut bytes = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut wire, &mut bytes);
+    assert!(bytes.is_empty());
+    let before = broken.manager.heard();
+    fs::rename(&away, &file).expect("moved back");
+    broken.serves(before);
+    broken.stops();
+}
+
+#[test]
+fn offline_and_online_work_on_what_cannot_serve() {
+    let manager = Manager::new("[SQLite]\nDir = {dir}/db");
+    let db = manager.server.dir().join("db");
+    fs::write(&db, "not a directory").expect("written");
+    let mut manager = manager;
+    manager.start();
+    manager.server.told("offline");
+    fs::remove_file(&db).expect("removed");
+    let url = format!("http://{}/__ping__", manager.target().http);
+    // Longer than between two tries: nothing is tried while it is offline.
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    assert_eq!(http::get(&url).text(), "the server is offline\n");
+    manager.server.told("online");
+    assert_eq!(http::get(&url).status, 200);
+    manager.stop();
+}

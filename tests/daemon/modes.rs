@@ -1,0 +1,271 @@
+//! `rspm offline` and `rspm online`: what is finished, what answers meanwhile, and whose configuration is in force.
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{setsockopt, sockopt::RcvBuf};
+
+use crate::support::manager::Manager;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+use crate::support::upstream::{Fault, Upstream};
+use crate::support::{http, postgres};
+
+/// Files of the database that the server has open.
+fn open_database(server: &Server) -> Vec<String> {
+    let folder = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("it runs");
+    let links = folder.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
+    let names = links.map(|path| path.display().to_string());
+    names.filter(|name| name.contains("rstudio-pm.db") && !name.ends_with(".lock")).collect()
+}
+
+/// The configuration with other lines at its end.
+fn rewrite(server: &Server, old: &str, new: &str) {
+    let text = std::fs::read_to_string(server.config_file()).expect("readable");
+    assert!(text.contains(old), "no '{old}' in {text}");
+    std::fs::write(server.config_file(), text.replace(old, new)).expect("written");
+}
+
+fn repositories(server: &Server) -> Vec<String> {
+    let repos = server.json("list repos");
+    let names = repos.as_array().expect("a list").iter();
+    names.map(|repo| repo["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+#[test]
+fn offline_closes_the_stores_and_answers_503_until_online() {
+    let server = Server::start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    let file = "/team/latest/src/contrib/alpha_1.0.tar.gz";
+    assert_eq!(server.get(file).status, 200);
+    assert!(!open_database(&server).is_empty());
+    assert_eq!(server.told("offline"), "The server is offline. Bring it back with: rspm online\n");
+    assert_eq!(open_database(&server), [""; 0], "the database can be copied now");
+    for path in ["/__ping__", file, "/", "/__api__/status", "/__api__/admin/v1/nodes", "/nothing"] {
+        let answer = server.get(path);
+        assert_eq!(answer.status, 503, "{path}");
+        assert_eq!(answer.header("retry-after"), Some("60"), "{path}");
+        assert_eq!(answer.header("x-repository-type"), Some("RSPM"), "{path}");
+        assert!(answer.text().contains("the server is offline"), "{path}: {}", answer.text());
+    }
+    let json = server.get("/__api__/repos").json();
+    assert!(json["code"].is_number() && json["payload"].is_null(), "{json}");
+    assert_eq!(json["error"], "the server is offline");
+    // What still works is on the admin socket.
+    assert!(server.refused("list").contains("rspm online"));
+    assert!(server.told("status").starts_with("Offline: every request gets 503"));
+    let nodes = server.json("cluster nodes");
+    assert_eq!((nodes[0]["mode"].as_str(), nodes.as_array().map(Vec::len)), (Some("offline"), Some(1)));
+    assert!(server.told("offline").contains("already"));
+    assert!(server.refused("hup").contains("rspm online"));
+
+    assert_eq!(server.told("online"), "The server is online.\n");
+    assert_eq!((server.get(file).status, server.get("/__ping__").status), (200, 200));
+    assert!(server.told("online").contains("already"));
+    let status = server.told("status");
+    assert!(status.starts_with("Online: 1 repository, 1 package, cran never synced\n"), "{status}");
+    // The access log missed nothing.
+    let log = std::fs::read_to_string(server.dir().join("access.log")).expect("readable");
+    assert!(log.contains("GET /__ping__ HTTP/1.1\" 503 "), "{log}");
+}
+
+#[test]
+fn a_restart_is_online() {
+    let mut server = Server::start();
+    server.told("offline");
+    server.restart();
+    assert_eq!(server.get("/__ping__").status, 200);
+}
+
+#[test]
+fn online_applies_another_database_and_another_data_directory() {
+    let server =
+        Builder::default().gcfg("[Database]\nProvider = sqlite\n[Postgres]\nURL = postgres://unused").start();
+    server.local_repository("small", &[Tarball::new("alpha", "1.0")]);
+    let url = postgres::server().schema();
+    server.told("offline");
+    rewrite(&server, "Provider = sqlite", "Provider = postgres");
+    rewrite(&server, "URL = postgres://unused", &format!("URL = \"{url}\""));
+    server.told("online");
+    assert_eq!(repositories(&server), [""; 0], "a new database");
+    server.local_repository("large", &[Tarball::new("beta", "1.0")]);
+    assert_eq!(server.get("/large/latest/src/contrib/beta_1.0.tar.gz").status, 200);
+    assert_eq!(server.get("/small/latest/src/contrib/PACKAGES").status, 404);
+
+    server.told("offline");
+    rewrite(&server, "Provider = postgres", "Provider = sqlite");
+    server.told("online");
+    assert_eq!(repositories(&server), ["small"]);
+    assert_eq!(server.get("/small/latest/src/contrib/alpha_1.0.tar.gz").status, 200);
+
+    // Everything below DataDir moves with it.
+    server.told("offline");
+    let (old, new) = (server.dir().join("data"), server.dir().join("elsewhere"));
+    std::fs::rename(&old, &new).expect("moved");
+    rewrite(&server, &format!("DataDir = {}", old.display()), &format!("DataDir = {}", new.display()));
+    server.told("online");
+    assert_eq!(server.get("/small/latest/src/contrib/alpha_1.0.tar.gz").status, 200);
+    assert!(!old.exists() && open_database(&server).iter().all(|file| file.contains("elsewhere")));
+}
+
+#[test]
+fn online_applies_lines_that_were_removed_but_no_listener() {
+    let line = "Address = https://pm.example.org/prefix";
+    let server = Builder::default().gcfg(&format!("[Server]\n{line}")).start();
+    assert_eq!(server.get("/prefix/__ping__").status, 200);
+    server.told("offline");
+    rewrite(&server, line, "");
+    rewrite(&server, "Listen = 127.0.0.1:0", "Listen = 127.0.0.1:1");
+    let said = server.told("online");
+    assert!(said.contains("listening addresses changed"), "{said}");
+    assert_eq!((server.get("/__ping__").status, server.get("/prefix/__ping__").status), (200, 404));
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_keeps_it_offline() {
+    let server = Server::start();
+    server.told("offline");
+    let good = std::fs::read_to_string(server.config_file()).expect("readable");
+    for (bad, said) in [
+        ("\n[HTTP]\nListen = nowhere\n", "nowhere"),
+        ("\n[SQLite]\nDir = /proc/nothing\n", "/proc/nothing"),
+        ("\n[HTTPS]\nListen = :0\nCertificate = /nothing\nKey = /nothing\n", "/nothing"),
+    ] {
+        std::fs::write(server.config_file(), format!("{good}{bad}")).expect("written");
+        let error = server.refused("online");
+        assert!(error.contains(said) && error.contains("stays offline"), "{error}");
+        assert!(server.told("status").starts_with("Offline"));
+        assert_eq!(server.get("/__ping__").text(), "the server is offline\n");
+    }
+    std::fs::write(server.config_file(), good).expect("written");
+    server.told("online");
+    assert_eq!(server.get("/__ping__").status, 200);
+}
+
+/// Bytes that gzip cannot shrink.
+fn noise(size: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let step = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    step.take(size / 8).flatten().collect()
+}
+
+#[test]
+fn a_download_under_way_is_finished_or_named_and_never_cut() {
+    let server = Server::start();
+    let mut package = Tarball::new("large", "1.0");
+    package.files.push(("inst/noise".to_owned(), noise(24 << 20)));
+    server.local_repository("team", &[package]);
+    let path = "/team/latest/src/contrib/large_1.0.tar.gz";
+    let whole = server.get(path).body;
+    // A small window: the kernel must not swallow it all.
+    let mut wire = TcpStream::connect(server.host()).expect("it answers");
+    setsockopt(&wire, RcvBuf, &(64 << 10)).expect("a small window");
+    let head = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    std::io::Write::write_all(&mut wire, head.as_bytes()).expect("sent");
+    let mut first = [0; 1];
+    wire.read_exact(&mut first).expect("it has begun");
+
+    let began = Instant::now();
+    let error = server.refused("offline --timeout=1s");
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert!(error.contains("still under way: 1 request.") && error.contains("It is online"), "{error}");
+    assert_eq!(server.get("/__ping__").status, 200);
+    assert!(server.told("status").starts_with("Online"));
+
+    let asked = server.rspm_command("offline --timeout=30").spawn().expect("rspm runs");
+    let refused = Instant::now() + Duration::from_secs(20);
+    while server.get("/__ping__").status != 503 {
+        assert!(Instant::now() < refused, "who comes now is sent away");
+    }
+    let waiting = Instant::now() + Duration::from_secs(20);
+    // Those who were just sent away may still be counted.
+    while !server.told("status").starts_with("Going offline, waiting for 1 request\n") {
+        assert!(Instant::now() < waiting, "{}", server.told("status"));
+    }
+    let mut answer = Vec::new();
+    wire.read_to_end(&mut answer).expect("it is finished");
+    assert!(answer.ends_with(&whole), "whole and right: {} of {}", answer.len(), whole.len());
+    assert!(asked.wait_with_output().expect("our child").status.success());
+    assert!(server.told("status").starts_with("Offline"));
+}
+
+/// A mirror that keeps a sync waiting.
+fn slow_mirror(pause: Duration) -> Upstream {
+    let mirror = Upstream::of(&crate::support::data::path("cran-mirror"));
+    for index in ["src/contrib/PACKAGES.gz", "src/contrib/PACKAGES.rds", "src/contrib/PACKAGES"] {
+        mirror.always(index, Fault::Slow(pause));
+    }
+    mirror
+}
+
+#[test]
+fn a_long_sync_is_halted_and_goes_on_when_online() {
+    let mirror = slow_mirror(Duration::from_secs(3));
+    let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
+    server.json("sync --no-wait");
+    let began = Instant::now();
+    server.told("offline --timeout=1s");
+    assert!(began.elapsed() < Duration::from_secs(2), "it was not waited for");
+    server.told("online");
+    let jobs = server.admin("GET", "/jobs", &serde_json::Value::Null).json();
+    assert_eq!(jobs[0]["key"], "sync:cran", "{jobs}");
+    let said = server.told("sync --quiet");
+    assert!(said.contains("61 packages added"), "{said}");
+    let rows = server.get("/__api__/sources/1/transactions").json();
+    assert_eq!(rows.as_array().map(Vec::len), Some(1), "one transaction: {rows}");
+    let status = server.told("status");
+    assert!(status.starts_with("Online: 0 repositories, 0 packages, cran synced 20"), "{status}");
+}
+
+#[test]
+fn a_short_sync_is_finished_first() {
+    let mirror = slow_mirror(Duration::from_millis(300));
+    let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
+    server.json("sync --no-wait");
+    server.told("offline --timeout=40s");
+    server.told("online");
+    let jobs = server.admin("GET", "/jobs", &serde_json::Value::Null).json();
+    assert_eq!(jobs.as_array().map(Vec::len), Some(0), "{jobs}");
+    assert!(server.told("sync").contains("up to date"));
+}
+
+#[test]
+fn systemd_is_told_each_mode() {
+    let mut manager = Manager::new("");
+    manager.start();
+    manager.told(0, "STATUS=Online: 0 repositories, 0 packages, cran never synced");
+    let before = manager.heard();
+    manager.server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    manager.server.told("offline");
+    manager.told(before, "STATUS=Offline");
+    let before = manager.heard();
+    manager.server.told("online");
+    manager.told(before, "STATUS=Online: 1 repository, 1 package, cran never synced");
+    manager.stop();
+    manager.told(before, "STOPPING=1");
+}
+
+#[test]
+fn a_stop_while_offline_or_on_the_way_there_ends_well() {
+    let mut server = Server::start();
+    server.told("offline");
+    assert_eq!(server.stop().code(), Some(0));
+    server.launch();
+    let mirror = slow_mirror(Duration::from_secs(5));
+    rewrite(&server, "[CRAN]\nURL = ", &format!("[CRAN]\nURL = {}\n#", mirror.url()));
+    server.restart();
+    server.json("sync --no-wait");
+    let asked = server.rspm_command("offline").stderr(std::process::Stdio::piped()).spawn().expect("it runs");
+    server.wait_for_log("going offline");
+    assert_eq!(server.stop().code(), Some(0));
+    let ended = asked.wait_with_output().expect("our child");
+    assert!(!ended.status.success(), "{ended:?}");
+    server.launch();
+    assert_eq!(http::get(&server.url("/__ping__")).status, 200);
+}

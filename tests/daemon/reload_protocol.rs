@@ -1,0 +1,205 @@
+//! What systemd is told of a reload, and how signals and the notify socket may misbehave.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::http;
+use crate::support::manager::Manager;
+use crate::support::server::{Builder, Server};
+
+#[test]
+fn a_reload_is_told_with_its_time_in_one_datagram_and_its_end() {
+    let mut manager = Manager::new("");
+    manager.start();
+    let before = manager.heard();
+    manager.signal(Signal::SIGHUP);
+    let message = manager.told(before, "RELOADING=1");
+    let micros = message.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
+    assert!(micros.is_some_and(|number| number.parse::<u64>().is_ok_and(|n| n > 0)), "{message}");
+    let ready = manager.told(before, "READY=1");
+    assert!(ready.contains("STATUS=Online: "), "{ready}");
+    manager.stop();
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_the_end_of_the_reload_is_told_all_the_same() {
+    let mut manager = Manager::new("");
+    manager.start();
+    let good = fs::read_to_string(manager.server.config_file()).expect("readable");
+    let before = manager.heard();
+    fs::write(manager.server.config_file(), format!("{good}\n[CRAN]\nSyncSchedule = never\n"))
+        .expect("written");
+    let error = manager.server.refused("hup --wait");
+    assert!(error.contains("never") && error.ends_with("Nothing was changed."), "{error}");
+    manager.told(before, "RELOADING=1");
+    manager.told(before, "READY=1");
+    assert!(manager.log().contains("the configuration was not reloaded: "));
+    assert_eq!(http::get(&format!("http://{}/__ping__", manager.target().http)).status, 200);
+    fs::write(manager.server.config_file(), good).expect("written");
+    assert!(manager.server.told("hup").contains("nothing reloadable changed"));
+    manager.stop();
+}
+
+#[test]
+fn hup_prints_what_changed_what_was_ignored_and_what_needs_a_restart() {
+    let server = Builder::default()
+        .gcfg("[Logging]\nSystemLogLevel = INFO\n[Proxy]\nURL = http://me:s3cret@127.0.0.1:9")
+        .start();
+    let text = fs::read_to_string(server.config_file()).expect("readable");
+    let text = text.replace("SystemLogLevel = INFO", "SystemLogLevel = DEBUG");
+    let text = text.replace("URL = http://me:s3cret@127.0.0.1:9", "");
+    let text = text.replace("Listen = 127.0.0.1:0", "Listen = 127.0.0.1:1");
+    fs::write(server.config_file(), text).expect("written");
+    let said = server.told("hup");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[0], "The configuration was reloaded; 1 property changed:", "{said}");
+    assert_eq!(lines[1], "  Logging.SystemLogLevel: INFO → DEBUG", "{said}");
+    assert!(lines[2].starts_with("Not set any more") && lines[3].contains("Proxy.URL: http://***@127.0.0.1:9"), "{said}");
+    assert!(lines[4].starts_with("Not reloadable"), "{said}");
+    assert_eq!(lines[5], "  HTTP.Listen: 127.0.0.1:0 → 127.0.0.1:1", "{said}");
+    assert!(!said.contains("s3cret"), "{said}");
+    let json = server.json("hup");
+    assert_eq!(json["applied"].as_array().map(Vec::len), Some(0), "the second time it is in force: {json}");
+    server.wait_for_log("Logging.SystemLogLevel is 'DEBUG' now, was 'INFO'");
+}
+
+#[test]
+fn a_hundred_hups_at_once_are_few_reloads() {
+    let mut manager = Manager::new("");
+    manager.start();
+    let before = manager.heard();
+    for _ in 0..100 {
+        manager.signal(Signal::SIGHUP);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    manager.told(before, "RELOADING=1");
+    // Asked after them, and so answered after them.
+    assert!(manager.server.told("hup").contains("nothing reloadable changed"));
+    let reloads = manager.log().matches("configuration reloaded").count();
+    assert!((1..=101).contains(&reloads), "{reloads}");
+    assert_eq!(http::get(&format!("http://{}/__ping__", manager.target().http)).status, 200);
+    manager.stop();
+}
+
+#[test]
+fn usr1_reopens_logs_and_reloads_nothing() {
+    let server = Server::start();
+    server.signal(Signal::SIGUSR1);
+    server.wait_for_log("log files reopened");
+    server.told("status");
+    assert!(!server.log_lines().iter().any(|line| line.contains("reloaded")));
+}
+
+#[test]
+fn the_log_level_can_be_set_until_the_next_start() {
+    let mut server = Server::start();
+    assert_eq!(
+        server.told("config log --level=error"),
+        "The level of the server log is ERROR until the next start.\n"
+    );
+    let before = server.log_lines().len();
+    server.signal(Signal::SIGUSR1);
+    assert!(server.told("status").starts_with("Online"));
+    assert_eq!(server.log_lines().len(), before, "{:?}", server.log_lines());
+    let error = server.refused("config log --level=loud");
+    assert!(error.contains("DEBUG"), "{error}");
+    server.restart();
+    assert!(server.log_lines().len() > 1);
+}
+
+/// A start that takes long: a database server that accepts and says nothing.
+fn silent_database() -> (std::net::TcpListener, String) {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("bound").port();
+    let gcfg = format!(
+        "[Database]\nProvider = postgres\nConnectionTimeout = 5m\n[Postgres]\nURL = postgres://u@127.0.0.1:{port}/d"
+    );
+    (silent, gcfg)
+}
+
+#[test]
+fn a_long_start_asks_systemd_for_time_answers_503_in_the_end_and_can_be_stopped() {
+    let (_silent, gcfg) = silent_database();
+    let server = Builder::default().gcfg(&gcfg).prepare();
+    let notify = UnixDatagram::bind(server.dir().join("notify")).expect("a socket");
+    notify.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+    let mut child = server
+        .command(env!("CARGO_BIN_EXE_rstudio-pm"))
+        .env("NOTIFY_SOCKET", server.dir().join("notify"))
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it runs");
+    let mut bytes = [0; 4096];
+    let size = notify.recv(&mut bytes).expect("it is told");
+    let message = String::from_utf8_lossy(&bytes[..size]).into_owned();
+    assert!(message.contains("EXTEND_TIMEOUT_USEC=30000000"), "{message}");
+    assert!(message.contains("STATUS=Starting: "), "{message}");
+    // Clients wait at first; then they are told.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let status = loop {
+        if server.admin_socket().exists() && Instant::now() > deadline - Duration::from_secs(19) {
+            break server.told("status");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let expected = "Starting: opening the database and bringing its schema up to date";
+    assert!(status.starts_with(expected), "{status}");
+    let ping = http::admin(&server.admin_socket(), "GET", "/__ping__", b"");
+    assert_eq!((ping.status, ping.header("retry-after")), (503, Some("5")));
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a number"));
+    nix::sys::signal::kill(pid, Signal::SIGTERM).expect("it runs");
+    assert_eq!(child.wait().expect("our child").code(), Some(0));
+    notify.set_nonblocking(true).expect("ours");
+    while let Ok(size) = notify.recv(&mut bytes) {
+        assert!(!String::from_utf8_lossy(&bytes[..size]).contains("READY=1"), "it was never ready");
+    }
+}
+
+#[test]
+fn a_second_term_ends_it_at_once() {
+    let (_silent, gcfg) = silent_database();
+    let server = Builder::default().gcfg(&gcfg).prepare();
+    let start = || {
+        let mut command = server.command(env!("CARGO_BIN_EXE_rstudio-pm"));
+        command.stderr(Stdio::null()).spawn().expect("it runs")
+    };
+    let mut child = start();
+    while !server.admin_socket().exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a number"));
+    nix::sys::signal::kill(pid, Signal::SIGTERM).expect("it runs");
+    std::thread::sleep(Duration::from_millis(50));
+    // It may have ended already.
+    let _ = nix::sys::signal::kill(pid, Signal::SIGTERM);
+    let code = child.wait().expect("our child").code();
+    assert!(matches!(code, Some(0 | 1)), "{code:?}");
+}
+
+#[test]
+fn a_notify_socket_that_is_gone_garbage_or_never_read_hurts_nobody() {
+    let server = Builder::default().prepare();
+    let full = UnixDatagram::bind(server.dir().join("full")).expect("a socket");
+    let long = "x".repeat(300);
+    for place in ["/nonexistent/notify", "@", "", "relative", "garbage\\x00", &long, &full_path(&server)] {
+        let mut server = Builder::default().env("NOTIFY_SOCKET", place).start();
+        for _ in 0..20 {
+            server.told("hup");
+        }
+        assert_eq!(server.get("/__ping__").status, 200, "{place}");
+        let warnings =
+            server.log_lines().iter().filter(|line| line.contains("systemd cannot be told")).count();
+        assert!(warnings <= 1, "{place}: {:?}", server.log_lines());
+        assert_eq!(server.stop().code(), Some(0), "{place}");
+    }
+    drop(full);
+}
+
+fn full_path(server: &Server) -> String {
+    server.dir().join("full").display().to_string()
+}

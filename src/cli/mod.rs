@@ -71,6 +71,7 @@ fn reading(command: &Command) -> Reading {
         | Command::Online
         | Command::Hup(_)
         | Command::Cluster(_)
+        | Command::Logs(_)
         | Command::Config(_) => Reading::Salvaged,
         _ => Reading::Strict,
     }

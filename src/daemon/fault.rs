@@ -58,7 +58,14 @@ impl StartError {
             StartError::Socket(_) => "a listening socket cannot be used",
             StartError::Tls(_) => "the certificate (HTTPS.Certificate, HTTPS.Key) cannot be used",
             StartError::Privilege(_) => "the server cannot become its user",
-            StartError::Unsafe(_) => "the owner or mode of one of its files is not safe",
+            StartError::Unsafe(files) => {
+                let mut names: Vec<&str> = files.0.iter().map(|(name, _)| *name).collect();
+                names.dedup();
+                return Fault {
+                    phrase: format!("{} cannot be used", names.join(", ")),
+                    detail: self.to_string(),
+                };
+            }
             StartError::Directory(unmade) => {
                 return Fault { phrase: format!("{} cannot be used", unmade.name), detail: self.to_string() };
             }

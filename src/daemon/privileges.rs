@@ -95,7 +95,9 @@ pub(super) fn plan(asked: Option<&str>, gcfg: &Path) -> Result<Plan, PrivilegeEr
     // systemd changes the user itself, by User=.
     let managed = std::env::var_os("NOTIFY_SOCKET").is_some();
     let owner = match asked {
+        // A file that is missing is for somebody else to tell.
         Some(_) => None,
+        None if managed => None,
         None => Some(owner(gcfg)?),
     };
     Ok(decide(asked, owner, managed, gcfg))

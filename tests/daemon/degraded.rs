@@ -110,7 +110,7 @@ fn a_database_that_cannot_be_used_is_tried_again_by_itself() {
     let manager = Manager::new("[SQLite]\nDir = {dir}/db");
     let db = manager.server.dir().join("db");
     fs::write(&db, "not a directory").expect("written");
-    let phrase = "the database (Database.Provider, SQLite.Dir, Postgres.URL) cannot be used";
+    let phrase = "SQLite.Dir cannot be used";
     let broken = Broken::start(manager, phrase, &db.display().to_string());
     let before = broken.manager.heard();
     fs::remove_file(&db).expect("removed");
@@ -140,7 +140,7 @@ fn a_storage_that_cannot_be_used_is_tried_again_by_itself() {
     let manager = Manager::new("[FileStorage \"packages\"]\nLocation = {dir}/packages");
     let place = manager.server.dir().join("packages");
     fs::write(&place, "not a directory").expect("written");
-    let phrase = "the storage (Storage, FileStorage, S3Storage) cannot be used";
+    let phrase = "FileStorage.Location cannot be used";
     let broken = Broken::start(manager, phrase, &place.display().to_string());
     let before = broken.manager.heard();
     fs::remove_file(&place).expect("removed");

@@ -24,8 +24,11 @@ use table::{Is, Keeper, Otherwise, ROWS, Row, What, paths};
 
 /// Paths that are not safe and that the daemon cannot make safe; one on a line, each with the way out.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .0.join("\n"))]
-pub struct Unsafe(pub Vec<String>);
+#[error("{}", .0.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n"))]
+pub struct Unsafe(
+    /// What the path is, as `Server.DataDir`, and the line.
+    pub Vec<(&'static str, String)>,
+);
 
 /// [`check`], then [`make`].
 ///
@@ -95,14 +98,14 @@ fn check(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, Unsafe> {
                     let text = format!("{} ({error})", described(row, &path, fault, me));
                     let grave = matches!(fault, Fault::WorldWritable(_));
                     if grave && row.otherwise == Otherwise::Refuse {
-                        refused.push(text);
+                        refused.push((row.name, text));
                     } else {
                         told.push(text);
                     }
                 }
             },
             Verdict::Warn(fault) => told.push(described(row, &path, fault, me)),
-            Verdict::Refuse(fault) => refused.push(described(row, &path, fault, me)),
+            Verdict::Refuse(fault) => refused.push((row.name, described(row, &path, fault, me))),
         }
     }
     if refused.is_empty() { Ok(told) } else { Err(Unsafe(refused)) }

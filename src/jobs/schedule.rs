@@ -1,17 +1,14 @@
-//! When scheduled work runs: cron in UTC, what was missed, and the job of every night.
+//! When scheduled work runs: cron in UTC, and what was missed.
 
 use std::time::Duration;
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
-use crate::model::time::{Clock, Day, SECOND, Timestamp};
+use crate::model::time::{Clock, Timestamp};
 
 /// A sleep is cut into pieces of this length, so that a clock that was set, or a machine that slept, is noticed.
 const NAP: Duration = Duration::from_secs(30);
-
-/// How long after midnight UTC the job of the night runs: clocks of several nodes agree to the second.
-const AFTER_MIDNIGHT: i64 = 5 * SECOND;
 
 /// A cron expression of five fields, in UTC.
 #[derive(Clone, Debug)]
@@ -67,23 +64,10 @@ pub async fn sleep_until(clock: &Clock, until: Timestamp) {
     }
 }
 
-/// Calls `work` with each day that ended: at once with yesterday, which may have been missed, then five seconds
-/// after every midnight UTC. Runs until it is dropped. `work` is told of a day twice when the server starts again.
-pub async fn nightly<Fut: Future<Output = ()>>(clock: &Clock, work: impl Fn(Day) -> Fut) {
-    loop {
-        let today = clock().day();
-        work(Timestamp(today.start().0 - 1).day()).await;
-        sleep_until(clock, night_after(today)).await;
-    }
-}
-
-fn night_after(today: Day) -> Timestamp {
-    Timestamp(today.end().0 + AFTER_MIDNIGHT)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::time::SECOND;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -122,22 +106,6 @@ mod tests {
         assert!(!nightly.missed(Some(at("2026-03-02T00:00:01Z")), now));
         // A clock that was set back must not sync in a loop.
         assert!(!nightly.missed(Some(at("2026-03-05T00:00:00Z")), now));
-    }
-
-    #[tokio::test]
-    async fn the_night_job_begins_with_yesterday_and_waits_for_the_next_midnight() {
-        let clock: Clock = Arc::new(|| at("2026-03-01T12:00:00Z"));
-        let (days, mut seen) = tokio::sync::mpsc::unbounded_channel();
-        let night = nightly(&clock, |day| {
-            let _ = days.send(day.to_string());
-            async {}
-        });
-        tokio::select! {
-            () = night => unreachable!("it runs until it is dropped"),
-            first = seen.recv() => assert_eq!(first.as_deref(), Some("2026-02-28")),
-        }
-        assert!(seen.try_recv().is_err());
-        assert_eq!(night_after(at("2026-03-01T12:00:00Z").day()), at("2026-03-02T00:00:05Z"));
     }
 
     #[tokio::test]

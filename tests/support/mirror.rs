@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
 use sha2::Digest;
 
+use super::door::Door;
 use super::tarball::Tarball;
 
 /// A file of the mirror, and how it is given.
@@ -49,7 +50,7 @@ struct Shared {
 /// A running mirror; it stops when it is dropped.
 pub(crate) struct Mirror {
     shared: Arc<Shared>,
-    address: SocketAddr,
+    door: Door,
 }
 
 /// A package as the mirror's index tells it.
@@ -102,20 +103,10 @@ impl Entry {
 
 impl Mirror {
     pub(crate) fn start() -> Mirror {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("bound");
         let shared = Arc::new(Shared::default());
         let serving = shared.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if serving.stop.load(Ordering::SeqCst) {
-                    return;
-                }
-                let shared = serving.clone();
-                std::thread::spawn(move || drop(serve(&stream, &shared)));
-            }
-        });
-        Mirror { shared, address }
+        let door = Door::open(move |stream| serve(stream, &serving));
+        Mirror { shared, door }
     }
 
     /// A mirror that has these packages, with all that CRAN tells of them.
@@ -126,7 +117,7 @@ impl Mirror {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.door.address)
     }
 
     /// Puts packages, index and `Meta/` there. What was there stays unless it is replaced.
@@ -202,10 +193,10 @@ impl Mirror {
     /// Is no more.
     pub(crate) fn away(&self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(self.address);
+        self.door.close();
         // The listener is gone when a connection is refused.
         let deadline = Instant::now() + Duration::from_secs(5);
-        while TcpStream::connect(self.address).is_ok() && Instant::now() < deadline {
+        while TcpStream::connect(self.door.address).is_ok() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -214,7 +205,6 @@ impl Mirror {
 impl Drop for Mirror {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(self.address);
         self.shared.changed.notify_all();
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod again;
 pub(crate) mod data;
 pub(crate) mod db;
+pub(crate) mod door;
 pub(crate) mod ended;
 pub(crate) mod faulty;
 pub(crate) mod full_mirror;

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sha2::Digest;
+
+use super::door::Door;
 
 /// What goes wrong with one answer.
 #[derive(Clone, Debug)]
@@ -50,13 +51,12 @@ struct Shared {
     once: Mutex<HashMap<String, Vec<Fault>>>,
     always: Mutex<HashMap<String, Fault>>,
     asked: Mutex<Vec<Asked>>,
-    stop: AtomicBool,
 }
 
 /// A running mirror; it stops when it is dropped.
 pub(crate) struct Upstream {
     shared: Arc<Shared>,
-    address: std::net::SocketAddr,
+    door: Door,
 }
 
 impl Upstream {
@@ -69,20 +69,10 @@ impl Upstream {
 
     /// Serves nothing yet.
     pub(crate) fn empty() -> Upstream {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("bound");
         let shared = Arc::new(Shared::default());
         let serving = shared.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if serving.stop.load(Ordering::SeqCst) {
-                    return;
-                }
-                let shared = serving.clone();
-                std::thread::spawn(move || drop(serve(&stream, &shared)));
-            }
-        });
-        Upstream { shared, address }
+        let door = Door::open(move |stream| serve(stream, &serving));
+        Upstream { shared, door }
     }
 
     fn add_all(&self, root: &Path, folder: &Path) {
@@ -98,7 +88,7 @@ impl Upstream {
 
     /// Its address.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.door.address)
     }
 
     /// Replaces a file.
@@ -129,13 +119,6 @@ impl Upstream {
     /// What was asked for since the last call.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut *self.shared.asked.lock().unwrap())
-    }
-}
-
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(self.address);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Steps and lives: what a step answers is settled when it is published.
 
 use rstudio_pm::db::life::{self, Named};
-use rstudio_pm::db::{DbError, Value, clock, file, import, tree};
+use rstudio_pm::db::{DbError, clock, file, import, tree};
 use rstudio_pm::model::change::{Change, LifeState};
 use rstudio_pm::model::ids::Seq;
 use rstudio_pm::model::time::Timestamp;
@@ -208,36 +208,15 @@ fn history_can_be_prepended_without_changing_later_answers(db: &mut Fresh) {
     let before = later(db);
     // Steps 0 and -1, of days long before: a release that ended before step 1, and one that was there all along.
     db.write(|c| {
-        const LIFE: [&str; 10] = [
-            "tree_id",
-            "state",
-            "package_id",
-            "path",
-            "from_seq",
-            "to_seq",
-            "release_id",
-            "variant",
-            "file_id",
-            "mark",
-        ];
         let new = [introduce("a", "0.9", LifeState::Listed), introduce("gone", "1", LifeState::Listed)];
         let known = import::apply(c, &target(CRAN, Seq(-1)), &new)?;
         c.execute("UPDATE life SET to_seq = 0 WHERE release_id = $1", &[known[0].release.into()])?;
         c.execute("UPDATE life SET to_seq = 1 WHERE release_id = $1", &[known[1].release.into()])?;
+        const EARLY: &str = "INSERT INTO life (tree_id, state, package_id, path, from_seq, to_seq, release_id, \
+            variant, file_id, mark) SELECT tree_id, state, package_id, path, 0, 1, release_id, variant, file_id, mark \
+            FROM life WHERE release_id = $1 AND from_seq = 1 AND state = 0";
         let first = keys(c, CRAN, Seq(1), "a")?.remove(0);
-        let early: Vec<Value> = vec![
-            CRAN.into(),
-            0.into(),
-            first.package.into(),
-            "".into(),
-            0.into(),
-            1.into(),
-            first.release.into(),
-            0.into(),
-            0.into(),
-            0.into(),
-        ];
-        c.batch_insert("life", &LIFE, &[early])?;
+        assert_eq!(c.execute(EARLY, &[first.release.into()])?, 1);
         let published = clock::publish(c, &publish_of(&[], Timestamp(NEW_YEAR.0 + 1)))?;
         for (seq, at) in [(-1, 1000), (0, 2000)] {
             const STEP: &str = "INSERT INTO step (tree_id, seq, at, tx_id) VALUES (CAST($1 AS BIGINT), \

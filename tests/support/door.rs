@@ -1,0 +1,46 @@
+//! A loopback port at which each connection is served by a thread of its own, until it is closed.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// An open port; closed when it is dropped.
+pub(crate) struct Door {
+    pub(crate) address: SocketAddr,
+    closed: Arc<AtomicBool>,
+}
+
+impl Door {
+    /// Opens one. However a connection ends is its own affair.
+    pub(crate) fn open<S>(serve: S) -> Door
+    where
+        S: Fn(&TcpStream) -> std::io::Result<()> + Clone + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let closed = Arc::new(AtomicBool::new(false));
+        let shut = Arc::clone(&closed);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if shut.load(Ordering::SeqCst) {
+                    return;
+                }
+                let serve = serve.clone();
+                std::thread::spawn(move || drop(serve(&stream)));
+            }
+        });
+        Door { address, closed }
+    }
+
+    /// Takes no more connections.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

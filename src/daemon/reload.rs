@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::files;
 use super::operator::Fixtures;
 use crate::config::{self, Config, Loaded};
 use crate::control::{Change, Refused, Reloaded};
@@ -24,6 +25,8 @@ pub(super) async fn apply(
     let refused = |why: &dyn std::fmt::Display| Refused(format!("{why}\nNothing was changed."));
     let reload = config::reload(running, file).map_err(|error| refused(&error))?;
     let config = Arc::clone(&reload.loaded.config);
+    let mut warnings = files::prepare(&fixtures.file, &reload.loaded).map_err(|error| refused(&error))?;
+    warnings.extend(file.warnings.iter().map(ToString::to_string));
     let upstream = Upstream::new(&config.proxy).map_err(|error| refused(&error))?;
     let tls = open_tls(&config).map_err(|error| refused(&error))?;
     let logs = fixtures.logs.prepare(&config);
@@ -35,11 +38,14 @@ pub(super) async fn apply(
     fixtures.switch.porch().site.store(Arc::new(Site::new(&config)));
     app.state.upstream.store(Arc::new(upstream));
     app.state.config.store(config);
+    if reload.applies("CRAN.SyncSchedule") {
+        app.sync.reschedule();
+    }
     let reloaded = Reloaded {
         applied: changes(reload.applied),
         ignored: changes(reload.ignored),
         restart: changes(reload.restart),
-        warnings: file.warnings.iter().map(ToString::to_string).collect(),
+        warnings,
     };
     Ok((reload.loaded, reloaded))
 }

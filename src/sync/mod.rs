@@ -16,6 +16,7 @@ pub use error::SyncError;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::db::upstream;
 use crate::jobs::Started;
@@ -35,6 +36,8 @@ pub struct Sync {
     state: Arc<State>,
     /// Why the sync was begun that was halted.
     halted: Arc<Mutex<Option<Cause>>>,
+    /// Schedules have changed.
+    rescheduled: Arc<Notify>,
 }
 
 /// A sync that was halted, to be begun again.
@@ -44,7 +47,7 @@ impl Sync {
     /// On the shared handles.
     #[must_use]
     pub fn new(state: Arc<State>) -> Sync {
-        Sync { state, halted: Arc::default() }
+        Sync { state, halted: Arc::default(), rescheduled: Arc::default() }
     }
 
     /// Starts (or attaches to) the sync of the built-in source of `kind` for an administrator.
@@ -116,31 +119,59 @@ impl Sync {
     /// failed is tried again after an hour.
     pub async fn run_schedules(&self) {
         let state = &self.state;
-        let schedule: Schedule = match state.config.load().cran.sync_schedule.parse() {
-            Ok(schedule) => schedule,
-            Err(error) => {
-                tracing::error!(target: "sync", %error, "CRAN.SyncSchedule is not run");
-                return;
-            }
-        };
         let last = self.last_success().await.unwrap_or_else(|error| {
             tracing::warn!(target: "sync", %error, "whether a sync was missed is not known");
             None
         });
-        let mut now_due = schedule.missed(last, (state.clock)());
+        let missed = |schedule: &Schedule| schedule.missed(last, (state.clock)());
+        let mut now_due = self.schedule().as_ref().is_some_and(missed);
         if now_due {
             tracing::info!(target: "sync", source = "cran", "a scheduled sync was missed; it runs now");
         }
+        let mut again = None;
         loop {
-            let mut again = None;
             if now_due {
                 let ended = self.begin(Cause::Schedule).job().ended().await;
                 again = ended.is_err().then(|| Timestamp((state.clock)().0 + AGAIN));
             }
-            let next = [schedule.next((state.clock)()), again].into_iter().flatten().min();
-            let Some(next) = next else { return };
-            sleep_until(&state.clock, next).await;
-            now_due = true;
+            let scheduled = self.schedule().and_then(|schedule| schedule.next((state.clock)()));
+            let next = [scheduled, again].into_iter().flatten().min();
+            let due = async {
+                match next {
+                    Some(next) => sleep_until(&state.clock, next).await,
+                    None => std::future::pending().await,
+                }
+            };
+            now_due = tokio::select! {
+                () = due => true,
+                () = self.rescheduled.notified() => {
+                    self.tell_next();
+                    false
+                }
+            };
+        }
+    }
+
+    /// Looks at the schedules of the configuration again. A sync under way goes on.
+    pub fn reschedule(&self) {
+        // Kept until the schedules are waited for again.
+        self.rescheduled.notify_one();
+    }
+
+    fn schedule(&self) -> Option<Schedule> {
+        let text = self.state.config.load().cran.sync_schedule.clone();
+        let parsed = text.parse();
+        parsed
+            .inspect_err(|error| tracing::error!(target: "sync", %error, "CRAN.SyncSchedule is not run"))
+            .ok()
+    }
+
+    fn tell_next(&self) {
+        match self.schedule().and_then(|schedule| schedule.next((self.state.clock)())) {
+            Some(next) => {
+                tracing::info!(target: "sync", source = "cran", "the next scheduled sync is at {next}")
+            }
+            None => tracing::info!(target: "sync", source = "cran", "no sync is scheduled any more"),
         }
     }
 

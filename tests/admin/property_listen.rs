@@ -10,7 +10,7 @@ use crate::support::tls::Pair;
 const HTTPS: &str = "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt\nKey = {dir}/server.key";
 
 /// A server with HTTPS, and `127.0.0.1:PORT` of that listener.
-fn start(more: &str) -> (Server, Pair, String) {
+pub(super) fn start(more: &str) -> (Server, Pair, String) {
     let mut server = Builder::default().gcfg(HTTPS).gcfg(more).prepare();
     let pair = Pair::new();
     pair.write(server.dir());

@@ -112,6 +112,13 @@ pub(super) fn package_rewrite_compression_level_decides_the_size_of_what_is_stor
     assert_eq!(size_with(""), usual, "6 is the default");
 }
 
+/// How often the process has written.
+pub(super) fn write_calls(server: &Server) -> u64 {
+    let io = text(Path::new(&format!("/proc/{}/io", server.pid())));
+    let line = io.lines().find_map(|line| line.strip_prefix("syscw: "));
+    line.expect("the kernel counts writes").parse().expect("a number")
+}
+
 #[test]
 pub(super) fn package_rewrite_buffer_size_decides_how_many_writes_an_add_takes() {
     let (noise, _) = crate::support::storage::bytes(2 << 20, 1);
@@ -119,11 +126,7 @@ pub(super) fn package_rewrite_buffer_size_decides_how_many_writes_an_add_takes()
         let server = Builder::default().gcfg(&format!("[Server]\nPackageRewriteBufferSize = {size}")).start();
         let mut package = Tarball::new("alpha", "1.0");
         package.files.push(("data/noise".to_owned(), noise.clone()));
-        let count = || -> u64 {
-            let io = text(Path::new(&format!("/proc/{}/io", server.pid())));
-            let line = io.lines().find_map(|line| line.strip_prefix("syscw: "));
-            line.expect("the kernel counts writes").parse().expect("a number")
-        };
+        let count = || write_calls(&server);
         let before = count();
         assert!(server.store("local", &package) > 2 << 20, "the package does not become smaller");
         count() - before

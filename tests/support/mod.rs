@@ -10,6 +10,7 @@ pub(crate) mod full_mirror;
 pub(crate) mod furnish;
 pub(crate) mod fuse;
 pub(crate) mod http;
+pub(crate) mod hup;
 pub(crate) mod manager;
 pub(crate) mod mirror;
 pub(crate) mod nginx;

@@ -1,0 +1,47 @@
+//! `[Proxy]`: each property changed while the server runs, and what the proxy is asked then.
+
+use crate::support::furnish::mirror;
+use crate::support::relay::Relay;
+use crate::support::server::{Builder, Server};
+
+/// A server whose mirror nobody but the proxy can find, and the proxy.
+fn start(more: &str) -> (Server, Relay, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a directory");
+    mirror(&folder.path().join("cran"));
+    let proxy = Relay::folder(folder.path());
+    let gcfg = format!("[CRAN]\nURL = http://mirror.test/cran\n{}", more.replace("PROXY", &proxy.host()));
+    let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "").env("no_proxy", "").start();
+    (server, proxy, folder)
+}
+
+fn authorized(heads: &[String], value: &str) -> bool {
+    let line = format!("proxy-authorization: {value}").to_lowercase();
+    heads.iter().any(|head| head.to_lowercase().contains(&line))
+}
+
+#[test]
+pub(super) fn url_is_asked_from_then_on() {
+    let (server, proxy, _folder) = start("[Proxy]\nURL = 127.0.0.1:9");
+    assert!(server.sync().is_err(), "nobody listens there");
+    let host = proxy.host();
+    server.hup_applies(
+        &format!("[Proxy]\nURL = {host}"),
+        &[&format!("Proxy.URL is '{host}' now, was '127.0.0.1:9'")],
+    );
+    server.sync().expect("the proxy leads to the mirror");
+    let heads = proxy.heads();
+    assert!(heads.iter().any(|head| head.starts_with("GET http://mirror.test/cran/src/contrib/PACKAGES")));
+}
+
+#[test]
+pub(super) fn user_and_password_are_told_from_then_on() {
+    let (server, proxy, _folder) = start("[Proxy]\nURL = PROXY");
+    server.sync().expect("the proxy leads to the mirror");
+    assert!(!proxy.heads().iter().any(|head| head.to_lowercase().contains("proxy-authorization")));
+    server.hup_applies("[Proxy]\nUser = team", &["Proxy.User is 'team' now, was ''"]);
+    server.sync().expect("again");
+    assert!(authorized(&proxy.heads(), "Basic dGVhbTo="), "team:");
+    server.hup_applies("[Proxy]\nPassword = w0rd", &["Proxy.Password is '***' now, was ''"]);
+    server.sync().expect("again");
+    assert!(authorized(&proxy.heads(), "Basic dGVhbTp3MHJk"), "team:w0rd");
+}

@@ -1,0 +1,131 @@
+//! `[Server]`: each reloadable property changed while the server runs.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::property_server::text;
+use crate::support::furnish::until;
+use crate::support::server::Server;
+use crate::support::tarball::Tarball;
+use crate::support::{http, storage};
+
+#[test]
+pub(super) fn address_is_another_prefix() {
+    let server = Server::start();
+    assert_eq!(server.get("/rspm/__ping__").status, 404);
+    server.hup_applies(
+        "[Server]\nAddress = https://pm.example.org/rspm",
+        &["Server.Address is 'https://pm.example.org/rspm' now, was ''"],
+    );
+    assert_eq!(server.get("/rspm/__ping__").status, 200);
+    server.repository("r", "cran");
+    let url = server.call("GET", "/repos/r", &serde_json::Value::Null)["url"].clone();
+    assert_eq!(url, "https://pm.example.org/rspm/r/latest");
+}
+
+#[test]
+pub(super) fn access_log_moves_and_no_line_is_lost() {
+    let server = Server::start();
+    let stop = AtomicBool::new(false);
+    let sent = std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let mut sent = 0;
+            while !stop.load(Ordering::Acquire) {
+                assert_eq!(server.get(&format!("/__ping__?n={sent}.")).status, 200);
+                sent += 1;
+            }
+            sent
+        });
+        for n in 0..5 {
+            server.hup_applies(
+                &format!("[Server]\nAccessLog = {{dir}}/moved/{n}.log"),
+                &[&format!("Server.AccessLog is '{{dir}}/moved/{n}.log' now")],
+            );
+        }
+        stop.store(true, Ordering::Release);
+        client.join().expect("every request is answered")
+    });
+    let dir = server.dir();
+    let logs = || {
+        let first = text(&dir.join("access.log"));
+        (0..5).fold(first, |all, n| all + &text(&dir.join(format!("moved/{n}.log"))))
+    };
+    until("the last line is written", || logs().contains(&format!("n={}.", sent - 1)));
+    let all = logs();
+    for n in 0..sent {
+        assert_eq!(all.matches(&format!("?n={n}. ")).count(), 1, "request {n} of {sent}");
+    }
+}
+
+#[test]
+pub(super) fn access_log_format_changes_from_one_line_to_the_next() {
+    let server = Server::start();
+    let ask = || http::request("GET", &server.url("/__ping__"), &[("User-Agent", "the-agent")], b"");
+    ask();
+    server.hup_applies(
+        "[Server]\nAccessLogFormat = common",
+        &["Server.AccessLogFormat is 'common' now, was 'combined'"],
+    );
+    ask();
+    let file = server.dir().join("access.log");
+    until("both are in the log", || text(&file).matches('\n').count() == 2);
+    let log = text(&file);
+    let ends: Vec<bool> = log.lines().map(|line| line.ends_with("\"the-agent\"")).collect();
+    assert_eq!(ends, [true, false], "{log}");
+}
+
+#[test]
+pub(super) fn package_rewrite_compression_level_changes_the_next_package() {
+    let code =
+        (0..4000).fold(String::new(), |code, n| code + &format!("f{n} <- function(x) x + {}\n", n * n));
+    let server = Server::start();
+    let size = |name: &str| server.store("local", &Tarball::new(name, "1.0").with("R/code.R", &code));
+    let usual = size("alpha");
+    server.hup_applies(
+        "[Server]\nPackageRewriteCompressionLevel = 1",
+        &["Server.PackageRewriteCompressionLevel is '1' now, was '6'"],
+    );
+    let fast = size("beta");
+    assert!(fast > usual, "{fast} {usual}");
+}
+
+#[test]
+pub(super) fn package_rewrite_buffer_size_changes_the_next_package() {
+    let (noise, _) = storage::bytes(2 << 20, 1);
+    let server = Server::start();
+    let calls = |name: &str| {
+        let mut package = Tarball::new(name, "1.0");
+        package.files.push(("data/noise".to_owned(), noise.clone()));
+        let count = || super::property_server::write_calls(&server);
+        let before = count();
+        server.store("local", &package);
+        count() - before
+    };
+    let small = calls("alpha");
+    server.hup_applies(
+        "[Server]\nPackageRewriteBufferSize = 1MB",
+        &["Server.PackageRewriteBufferSize is '1MB' now, was '32KB'"],
+    );
+    let large = calls("beta");
+    assert!(small > large + 40, "{small} and {large} writes");
+}
+
+#[test]
+pub(super) fn content_type_sniffing_takes_the_header_away() {
+    let server = Server::start();
+    assert_eq!(server.get("/__ping__").header("x-content-type-options"), Some("nosniff"));
+    server.hup_applies(
+        "[Server]\nContentTypeSniffing = yes",
+        &["Server.ContentTypeSniffing is 'yes' now, was 'false'"],
+    );
+    assert_eq!(server.get("/__ping__").header("x-content-type-options"), None);
+}
+
+#[test]
+fn an_access_log_that_cannot_be_opened_changes_nothing() {
+    let server = Server::start();
+    std::fs::write(server.dir().join("file"), "").expect("written");
+    let said = server.hup_refused("[Server]\nContentTypeSniffing = yes\nAccessLog = {dir}/file/access.log");
+    assert!(said.contains("cannot open the log file") && said.contains("/file/access.log"), "{said}");
+    assert_eq!(server.get("/__ping__?old").header("x-content-type-options"), Some("nosniff"));
+    until("the old log goes on", || text(&server.dir().join("access.log")).contains("/__ping__?old"));
+}

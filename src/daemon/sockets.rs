@@ -78,6 +78,20 @@ impl Sockets {
         let address = self.admin.local_addr().ok();
         address.and_then(|at| at.as_pathname().map(Path::to_owned)).unwrap_or_default()
     }
+
+    /// Where HTTP without TLS is answered, from this machine.
+    #[must_use]
+    pub fn plain_addresses(&self) -> Vec<SocketAddr> {
+        let here = |socket: &TcpListener| {
+            let mut at = socket.local_addr().ok()?;
+            if at.ip().is_unspecified() {
+                let v4 = std::net::Ipv4Addr::LOCALHOST;
+                at.set_ip(if at.is_ipv4() { v4.into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+            }
+            Some(at)
+        };
+        self.http.iter().chain(&self.redirect).filter_map(here).collect()
+    }
 }
 
 /// True when systemd has handed sockets over, which it keeps open whatever becomes of this process.

@@ -113,7 +113,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
     });
     let house = House::new(limits);
     let tls = Tls::default();
-    let admin = sockets.admin_address();
+    let ways = watchdog::Ways { admin: sockets.admin_address(), plain: sockets.plain_addresses() };
     let own_admin = sockets.admin_path.clone();
     let port = config.https.listen.as_ref().map_or(443, |listen| listen.port);
     let mut shut = Some(sockets);
@@ -161,7 +161,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         // place that says why.
         herald.ready(&summary::line(&switch, &control.mode()).await);
         let line = tokio::spawn(status::live(switch.clone(), herald.clone()));
-        let dog = tokio::spawn(watchdog::run(admin, herald.clone()));
+        let dog = tokio::spawn(watchdog::run(ways, herald.clone()));
         tokio::select! {
             () = &mut stop => {}
             () = operator.work(&mut orders) => {}

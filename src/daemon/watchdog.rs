@@ -1,39 +1,122 @@
-//! Proof for systemd that the server answers: it is asked like any client, through its own socket.
+//! Proof for systemd that the server answers: it is asked like any client, through its own sockets.
 
-use std::path::{Path, PathBuf};
+use std::io::{Error, Result};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 
 use super::herald::Herald;
 
-/// Asks the server at `socket` twice in each interval that systemd wants to hear of it, and says that it answers; says
-/// nothing when it does not. Returns at once when nobody wants to know.
-pub(super) async fn run(socket: PathBuf, herald: Herald) {
+/// Where the server can be asked.
+pub(super) struct Ways {
+    /// The admin socket: it has a place for everybody, also when the network's clients have taken all of theirs.
+    pub(super) admin: PathBuf,
+    /// For when somebody has removed the admin socket's file, which must not end the server.
+    pub(super) plain: Vec<SocketAddr>,
+}
+
+/// Asks the server twice in each interval that systemd wants to hear of it, and says that it answers; says nothing
+/// when it does not. Returns at once when nobody wants to know.
+pub(super) async fn run(ways: Ways, herald: Herald) {
     // Checks WATCHDOG_PID too: a variable that was meant for another process is not ours.
     let Some(interval) = sd_notify::watchdog_enabled().filter(|interval| !interval.is_zero()) else { return };
-    let pause = interval / 2;
-    let mut next = tokio::time::interval(pause);
+    let mut next = tokio::time::interval(interval / 2);
     next.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         next.tick().await;
-        match tokio::time::timeout(pause, answers(&socket)).await {
-            Ok(Ok(())) => herald.alive(),
-            Ok(Err(error)) => tracing::error!("the server does not answer its own question: {error}"),
-            Err(_) => tracing::error!("the server does not answer its own question in {pause:?}"),
+        match ask(&ways, interval / 4).await {
+            Ok(()) => herald.alive(),
+            Err(error) => tracing::error!("the server does not answer its own question: {error}"),
         }
     }
 }
 
-/// Any whole answer to `/__ping__` will do: 503 is what a server that is offline has to say.
-async fn answers(socket: &Path) -> std::io::Result<()> {
-    let mut stream = UnixStream::connect(socket).await?;
+/// Asks each way in turn, each for `patience`, until one answers.
+async fn ask(ways: &Ways, patience: Duration) -> Result<()> {
+    let admin = async { answers(UnixStream::connect(&ways.admin).await?).await };
+    let Err(mut error) = within(patience, admin).await else { return Ok(()) };
+    for address in ways.plain.iter().take(1) {
+        let plain = async { answers(TcpStream::connect(address).await?).await };
+        match within(patience, plain).await {
+            Ok(()) => return Ok(()),
+            Err(last) => error = last,
+        }
+    }
+    Err(error)
+}
+
+async fn within(patience: Duration, asked: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::time::timeout(patience, asked).await?
+}
+
+/// Any answer to `/__ping__` will do: 503 is what a server that is offline has to say, a redirect what a listener
+/// says that has nothing else to say.
+async fn answers(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
     stream.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
     let mut answer = Vec::new();
     stream.take(4096).read_to_end(&mut answer).await?;
-    if answer.starts_with(b"HTTP/1.1 200 ") || answer.starts_with(b"HTTP/1.1 503 ") {
+    if ["200", "301", "503"].iter().any(|code| answer.starts_with(format!("HTTP/1.1 {code} ").as_bytes())) {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&answer);
-    Err(std::io::Error::other(format!("it says '{}'", said.lines().next().unwrap_or_default())))
+    Err(Error::other(format!("it says '{}'", said.lines().next().unwrap_or_default())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::{TcpListener, UnixListener};
+
+    const SOON: Duration = Duration::from_millis(200);
+
+    /// What a server says to the next who asks; `None` is silence.
+    async fn says(listener: &UnixListener, answer: Option<&str>) {
+        let (mut stream, _) = listener.accept().await.expect("somebody asks");
+        match answer {
+            None => tokio::time::sleep(SOON * 3).await,
+            Some(text) => {
+                let mut asked = [0; 512];
+                let _ = stream.read(&mut asked).await.expect("a question");
+                stream.write_all(text.as_bytes()).await.expect("they listen");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_are_answers_and_silence_is_none() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let admin = dir.path().join("sock");
+        let listener = UnixListener::bind(&admin).expect("bound");
+        let ways = Ways { admin, plain: Vec::new() };
+        for (answer, good) in [
+            (Some("HTTP/1.1 200 OK\r\n\r\n{}"), true),
+            (Some("HTTP/1.1 503 Service Unavailable\r\n\r\n"), true),
+            (Some("HTTP/1.1 500 Internal Server Error\r\n\r\n"), false),
+            (Some("hello"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            let (asked, ()) = tokio::join!(ask(&ways, SOON), says(&listener, answer));
+            assert_eq!(asked.is_ok(), good, "{answer:?}: {asked:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_the_admin_socket_the_network_is_asked() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let plain = vec![listener.local_addr().expect("bound")];
+        let ways = Ways { admin: PathBuf::from("/nonexistent/sock"), plain };
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.expect("somebody asks");
+            let mut asked = [0; 512];
+            let _ = stream.read(&mut asked).await.expect("a question");
+            stream.write_all(b"HTTP/1.1 301 Moved Permanently\r\n\r\n").await.expect("they listen");
+        };
+        let (asked, ()) = tokio::join!(ask(&ways, SOON), serve);
+        assert!(asked.is_ok(), "{asked:?}");
+        assert!(ask(&Ways { plain: Vec::new(), ..ways }, SOON).await.is_err());
+    }
 }

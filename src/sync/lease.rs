@@ -78,8 +78,9 @@ impl Guard {
     }
 }
 
-/// This server among those that share the database: host and data directory.
+/// This server among those that share the database: host and data directory. The name comes from the kernel itself:
+/// under the unit's sandbox there is no `/proc/sys`, and servers without a name would take each other's leases.
 fn holder(config: &Config) -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}:{}", host.trim(), config.server.data_dir.display())
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    format!("{}:{}", host.to_string_lossy(), config.server.data_dir.display())
 }

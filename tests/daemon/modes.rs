@@ -224,6 +224,23 @@ fn a_long_sync_is_halted_and_goes_on_when_online() {
 }
 
 #[test]
+fn a_sync_that_was_halted_for_nothing_goes_on_at_once() {
+    let mirror = slow_mirror(Duration::from_secs(3));
+    let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
+    // An upload that goes on keeps it from going offline.
+    let mut wire = std::os::unix::net::UnixStream::connect(server.admin_socket()).expect("it answers");
+    let head =
+        "POST /__api__/admin/v1/uploads?file=a_1.tar.gz HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\nx";
+    std::io::Write::write_all(&mut wire, head.as_bytes()).expect("sent");
+    server.json("sync --no-wait");
+    let error = server.refused("offline --timeout=1s");
+    assert!(error.contains("1 request"), "{error}");
+    let jobs = server.admin("GET", "/jobs", &serde_json::Value::Null).json();
+    assert_eq!((&jobs[0]["key"], &jobs[0]["id"]), (&"sync:cran".into(), &2.into()), "{jobs}");
+    assert!(server.told("sync --quiet").contains("61 packages added"));
+}
+
+#[test]
 fn a_short_sync_is_finished_first() {
     let mirror = slow_mirror(Duration::from_millis(300));
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();

@@ -136,6 +136,7 @@ async fn node(switch: &Switch) -> Node {
     }
 }
 
+/// From the kernel itself: under the unit's sandbox there is no `/proc/sys`.
 fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! Wire types of the admin and public JSON API, one file per noun. Pure data: no handler, no transport.
 
 pub mod control;
+pub mod distribution;
 pub mod error;
 pub mod job;
 pub mod log;

@@ -137,6 +137,8 @@ pub enum List {
     Sources(ListSources),
     /// List the packages of a source or a repository
     Packages(ListPackages),
+    /// List the distributions that binaries can be served for
+    Distributions,
 }
 
 /// `rspm remove …`
@@ -433,6 +435,7 @@ mod tests {
             "rspm edit repo --name=prod --hide=false",
             "rspm list",
             "rspm list repos -o json",
+            "rspm list distributions",
             "rspm list packages --repo=prod --count=5 --page=2",
             "rspm subscribe --repo=prod --source=team",
             "rspm reorder --repo=prod --sources=a,b,c",

@@ -6,6 +6,7 @@ use super::args::{Info, ListPackages, ListRepos, ListSources};
 use super::client::{Client, segment};
 use super::error::CliError;
 use super::output::{Output, count, table};
+use crate::api::distribution::Distribution;
 use crate::api::package::Packages;
 use crate::api::repo::Repo;
 use crate::api::source::Source;
@@ -47,6 +48,30 @@ pub async fn sources(client: &Client, output: &Output, args: ListSources) -> Res
         .collect();
     let sources: Vec<Source> = client.get(&format!("/sources?{}", query.join("&"))).await?;
     output.print(&sources, || source_table(&sources))
+}
+
+/// `rspm list distributions`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn distributions(client: &Client, output: &Output) -> Result<(), CliError> {
+    let all: Vec<Distribution> = client.get("/distributions").await?;
+    output.print(&all, || {
+        let rows: Vec<Vec<String>> = all
+            .iter()
+            .map(|d| {
+                let r = match (&d.r_version, d.forced) {
+                    (Some(version), true) => format!("{version} only"),
+                    (Some(version), false) => version.clone(),
+                    (None, _) => String::new(),
+                };
+                let hidden = if d.hidden { "hidden" } else { "" }.to_owned();
+                let (arch, aliases) = (d.arch.join(", "), d.aliases.join(", "));
+                vec![d.name.clone(), d.display.clone(), d.url.clone(), arch, r, aliases, hidden]
+            })
+            .collect();
+        table(&["Name", "Distribution", "URL", "Architectures", "R", "Also", ""], &rows)
+    })
 }
 
 /// `rspm list packages`.

@@ -17,6 +17,7 @@ pub mod listen;
 pub mod logging;
 pub mod merged;
 mod places;
+pub mod platforms;
 pub mod problem;
 pub mod proxy;
 mod reader;
@@ -40,6 +41,7 @@ pub use file::{AFTER_A_NEW_PATH, DEFAULT_FILE, load, read};
 pub use listen::{Http, HttpRedirect, Https, Listen, MinimumTls};
 pub use logging::{LogDestination, LogFormat, LogLevel, Logging};
 pub use merged::{Settings, Shown};
+pub use platforms::Platforms;
 pub use problem::{About, ConfigError, Notice, Origin, Position};
 pub use proxy::Proxy;
 pub use reload::{Change, Reload, reload};
@@ -79,6 +81,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// `[CRAN]`.
     pub cran: Cran,
+    /// `[Platforms]`, `[Distribution "…"]` and `[MacOS "…"]` on top of the embedded table.
+    pub platforms: Arc<Platforms>,
     /// `[Logging]`.
     pub logging: Logging,
     /// `[Proxy]`.

@@ -7,8 +7,8 @@ use super::problem::{ConfigError, Notice};
 use super::reader::Reader;
 use super::written::Written;
 use super::{
-    Config, Cran, Database, Loaded, Logging, Postgres, Proxy, Server, Sqlite, StorageConfig, environment,
-    listen, places,
+    Config, Cran, Database, Loaded, Logging, Platforms, Postgres, Proxy, Server, Sqlite, StorageConfig,
+    environment, listen, places,
 };
 
 /// Reads `text` (`name` is used in messages), puts the environment on top and validates. Pure.
@@ -76,6 +76,7 @@ fn config(reader: &mut Reader<'_>) -> Config {
         postgres: Postgres::read(reader, database.provider),
         database,
         cran: Cran::read(reader),
+        platforms: Arc::new(Platforms::read(reader)),
         logging: Logging::read(reader),
         proxy: Proxy::read(reader),
     }

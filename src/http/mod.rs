@@ -16,6 +16,7 @@ mod home;
 pub mod limits;
 pub mod listener;
 mod packages;
+mod platforms;
 pub mod public;
 pub mod redirect;
 pub mod request;

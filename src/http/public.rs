@@ -7,6 +7,7 @@ use super::body::Body;
 use super::cran::shown;
 use super::error::Failure;
 use super::packages;
+use super::platforms;
 use super::response;
 use super::route::Public;
 use super::target::Query;
@@ -30,7 +31,10 @@ const MOST_TRANSACTIONS: usize = 100_000;
 pub async fn answer(app: &App, asked: &Public, query: &Query) -> Result<Response<Body>, Failure> {
     let catalog = app.state.catalog.get();
     Ok(match asked {
-        Public::Status => ok(&Status::new(cran_repo(&catalog))),
+        Public::Status => {
+            let platforms = platforms::status(&app.state.config.load().platforms);
+            ok(&Status::new(cran_repo(&catalog), platforms))
+        }
         Public::Repos => {
             let kind = query.get("type");
             let wanted = |repo: &&Repository| {

@@ -3,6 +3,7 @@
 mod access;
 mod bad_packages;
 mod packages;
+mod platforms;
 mod refusals;
 mod syncing;
 mod texts;

@@ -1,7 +1,6 @@
 //! `GET /__api__/status`: what kind of server this is, and for which platforms it has binaries.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -91,6 +90,17 @@ pub struct Platform {
     pub arch: Vec<String>,
 }
 
+/// What [`Status`] tells of platforms.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Platforms {
+    /// [`Status::distros`]
+    pub distros: Vec<Platform>,
+    /// [`Status::r_versions`]
+    pub r_versions: Vec<String>,
+    /// [`Status::macos_urls`]
+    pub macos_urls: BTreeMap<String, BTreeMap<String, String>>,
+}
+
 /// One row of [`Status::bioc_versions`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BiocVersion {
@@ -113,50 +123,10 @@ pub struct SupportWindow {
     pub days_reminder: u32,
 }
 
-/// R versions of the platforms, newest first.
-const R_VERSIONS: [&str; 6] = ["4.6", "4.5", "4.4", "4.3", "4.2", "3.6"];
-
-/// The platforms known by name. None has binaries yet: their trees answer with empty, valid indexes.
-static PLATFORMS: LazyLock<Vec<Platform>> = LazyLock::new(|| {
-    let rows = include_str!("platforms.tsv").lines().filter(|line| !line.starts_with('#'));
-    rows.map(platform).collect()
-});
-
-fn platform(row: &str) -> Platform {
-    let mut columns = row.split('\t').map(str::to_owned);
-    let mut next = || columns.next().expect("every row of platforms.tsv has nine columns");
-    let (name, os, binary_url, display) = (next(), next(), next(), next());
-    Platform {
-        name,
-        os,
-        binary_display: display.clone(),
-        binary_url,
-        display,
-        distribution: next(),
-        release: next(),
-        build_distribution: String::new(),
-        sys_reqs: next() == "true",
-        binaries: false,
-        hidden: next() == "true",
-        official_rspm: true,
-        arch: next().split(' ').map(str::to_owned).collect(),
-    }
-}
-
 impl Status {
-    /// Of a server whose CRAN is in the repository `cran_repo`.
+    /// Of a server whose CRAN is in the repository `cran_repo`, serving binaries for `platforms`.
     #[must_use]
-    pub fn new(cran_repo: Option<String>) -> Status {
-        let folders = |arm: &str, intel: &str| {
-            BTreeMap::from([("arm64".to_owned(), arm.to_owned()), ("x86_64".to_owned(), intel.to_owned())])
-        };
-        let big_sur = || folders("big-sur-arm64", "big-sur-x86_64");
-        let macos_urls = BTreeMap::from([
-            ("4.3".to_owned(), big_sur()),
-            ("4.4".to_owned(), big_sur()),
-            ("4.5".to_owned(), big_sur()),
-            ("default".to_owned(), folders("sonoma-arm64", "big-sur-x86_64")),
-        ]);
+    pub fn new(cran_repo: Option<String>, platforms: Platforms) -> Status {
         // Written by the build script; a build of an unpacked archive without `SOURCE_DATE_EPOCH` has none.
         let built = option_env!("RSTUDIO_PM_BUILT").and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
         Status {
@@ -165,7 +135,7 @@ impl Status {
             metrics_enabled: false,
             r_configured: true,
             python_configured: false,
-            binaries_enabled: false,
+            binaries_enabled: platforms.distros.iter().any(|row| row.binaries),
             display_ash: false,
             public_p3m: false,
             custom_home: false,
@@ -175,36 +145,12 @@ impl Status {
             auth_enabled: false,
             repos_require_auth: false,
             sso_enabled: false,
-            distros: PLATFORMS.clone(),
+            distros: platforms.distros,
             cran_repo: cran_repo.unwrap_or_default(),
             bioc_versions: Vec::new(),
-            r_versions: R_VERSIONS.map(str::to_owned).to_vec(),
-            macos_urls,
+            r_versions: platforms.r_versions,
+            macos_urls: platforms.macos_urls,
             support_window: SupportWindow { disable_expiry_banner: true, days_left: 9999, days_reminder: 90 },
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_platform_row_is_what_clients_can_use() {
-        let status = Status::new(None);
-        assert!(status.distros.len() > 15);
-        let mut names: Vec<_> = status.distros.iter().map(|row| &row.name).collect();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), status.distros.len(), "names are unique");
-        for row in &status.distros {
-            assert!(!row.binary_url.contains('-'), "clients split tags at hyphens: {row:?}");
-            assert!(
-                !row.arch.is_empty() && row.arch.iter().all(|a| a == "x86_64" || a == "arm64"),
-                "{row:?}"
-            );
-            assert!(!row.distribution.is_empty() && !row.release.is_empty(), "{row:?}");
-            assert!(!row.binaries, "none is served yet");
         }
     }
 }

@@ -23,6 +23,7 @@ use super::app::App;
 use super::body::Body;
 use super::error::Failure;
 use super::listener::Peer;
+use super::platforms;
 use super::request;
 use super::response::{self, Tongue};
 use super::switch::{self, Hearer, Switch};
@@ -99,6 +100,7 @@ async fn dispatch(method: &Method, segments: &[&str], call: Call<'_>) -> Answere
         ("POST", ["sync"]) => job::sync(call).await,
         ("GET", ["jobs"]) => Ok(job::running(&call)),
         ("GET", ["jobs", id]) => job::get(&call, id),
+        ("GET", ["distributions"]) => ok(&platforms::list(&call.app.state.config.load().platforms)),
         ("GET", ["openapi.json"]) => Ok(response::json(StatusCode::OK, &openapi::document())),
         (_, known) => Err(unknown(known)),
     }
@@ -113,7 +115,9 @@ fn unknown(segments: &[&str]) -> Failure {
         ["repos", _, "sources"] => Failure::method("POST, PUT"),
         ["repos", _, "sources", _] => Failure::method("DELETE"),
         ["uploads"] | ["sync"] | ["sources", _, "packages", "remove"] => Failure::method("POST"),
-        ["repos", _, "packages"] | ["jobs"] | ["jobs", _] | ["openapi.json"] => Failure::method("GET"),
+        ["repos", _, "packages"] | ["jobs"] | ["jobs", _] | ["distributions"] | ["openapi.json"] => {
+            Failure::method("GET")
+        }
         _ => Failure::not_found(
             "the admin API has nothing at this address; rspm and server may differ in version",
         ),

@@ -8,7 +8,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::api::{ADMIN_PREFIX, control, error, job, log, package, repo, source, upload};
+use crate::api::{ADMIN_PREFIX, control, distribution, error, job, log, package, repo, source, upload};
 
 /// One address: method, path, what it does, body and answer by the names of their schemas.
 type Row = (HttpMethod, &'static str, &'static str, Option<&'static str>, Option<&'static str>);
@@ -106,6 +106,13 @@ const TABLE: &[Row] = &[
         None,
         Some("Reopened"),
     ),
+    (
+        HttpMethod::Get,
+        "/distributions",
+        "Distributions that binaries can be served for",
+        None,
+        Some("[Distribution]"),
+    ),
     (HttpMethod::Get, "/jobs", "Jobs under way", None, Some("[Job]")),
     (HttpMethod::Get, "/jobs/{id}", "One job, also for an hour after its end", None, Some("Job")),
 ];
@@ -181,6 +188,7 @@ fn components() -> utoipa::openapi::Components {
     add::<control::Reload>(&mut schemas);
     add::<control::LogLevel>(&mut schemas);
     add::<log::Reopened>(&mut schemas);
+    add::<distribution::Distribution>(&mut schemas);
     add::<job::StartSync>(&mut schemas);
     add::<job::Job>(&mut schemas);
     add::<package::Packages>(&mut schemas);

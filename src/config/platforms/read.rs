@@ -1,0 +1,322 @@
+//! From the embedded table and the sections of `rstudio-pm.gcfg` to [`Platforms`], or to what is wrong with them.
+
+use std::sync::LazyLock;
+
+use super::{Distribution, MacFolders, Os, Platforms};
+use crate::config::merged::{Settings, merge};
+use crate::config::problem::About;
+use crate::config::reader::Reader;
+use crate::config::table::{self, Section};
+use crate::config::value;
+use crate::config::written::Written;
+
+/// The table every server has.
+static EMBEDDED: LazyLock<Settings> = LazyLock::new(|| {
+    let written = Written::read("the embedded platform table", include_bytes!("table.gcfg"));
+    let (settings, unknown) = merge(&written);
+    assert!(
+        written.errors.is_empty() && unknown.is_empty(),
+        "the embedded platform table: {:?} {unknown:?}",
+        written.errors
+    );
+    settings
+});
+
+const DISTRIBUTION: &str = "Distribution";
+const MACOS: &str = "MacOS";
+/// Longest name of a distribution, in bytes: it is a part of URLs and of labels.
+const LONGEST: usize = 40;
+
+impl Platforms {
+    /// The embedded table with the sections of the file on top.
+    pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Platforms {
+        let mut platforms = Platforms {
+            distributions: names(reader, DISTRIBUTION)
+                .iter()
+                .map(|name| distribution(reader, name))
+                .collect(),
+            r_versions: r_versions(reader),
+            macos: names(reader, MACOS).iter().map(|name| folders(reader, name)).collect(),
+        };
+        resolve_aliases(reader, &mut platforms.distributions);
+        platforms
+    }
+}
+
+/// Values of a property that say something: the file's, else the embedded table's.
+fn texts(reader: &Reader<'_>, section: &str, sub: Option<&str>, name: &str) -> Vec<String> {
+    let filled = |settings: &Settings| -> Vec<String> {
+        let values = settings.get(section, sub, name).map(|setting| setting.values.as_slice());
+        let texts = values.unwrap_or_default().iter().map(|value| value.text.clone());
+        texts.filter(|text| !text.is_empty()).collect()
+    };
+    let own = filled(reader.settings);
+    if own.is_empty() { filled(&EMBEDDED) } else { own }
+}
+
+fn text(reader: &Reader<'_>, section: &str, sub: &str, name: &str) -> Option<String> {
+    texts(reader, section, Some(sub), name).pop()
+}
+
+fn flag(reader: &Reader<'_>, sub: &str, name: &str) -> bool {
+    text(reader, DISTRIBUTION, sub, name).is_some_and(|text| value::boolean(&text).unwrap_or(false))
+}
+
+fn section(name: &str) -> &'static Section {
+    table::section(name).expect("the sections of platforms are in the table")
+}
+
+/// The sub-names of a section, the embedded table's first; a section in which nothing is set is none.
+fn names(reader: &Reader<'_>, name: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for settings in [&*EMBEDDED, reader.settings] {
+        let filled = settings.iter().filter(|setting| {
+            std::ptr::eq(setting.section, section(name))
+                && setting.values.iter().any(|value| !value.text.is_empty())
+        });
+        for sub in filled.filter_map(|setting| setting.sub.as_deref()) {
+            if !names.iter().any(|known| known == sub) {
+                names.push(sub.to_owned());
+            }
+        }
+    }
+    names
+}
+
+/// The first property that the file sets for a sub-name: where a complaint about the name itself points to.
+fn any_property(reader: &Reader<'_>, name: &str, sub: &str) -> &'static str {
+    let set = |property: &&table::Property| reader.is_set(name, Some(sub), property.name);
+    section(name).properties.iter().find(set).map_or(section(name).properties[0].name, |found| found.name)
+}
+
+fn distribution(reader: &mut Reader<'_>, name: &str) -> Distribution {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if !plain || name.is_empty() || name.len() > LONGEST {
+        let at = any_property(reader, DISTRIBUTION, name);
+        let message = format!(
+            "is set for a name that no URL can hold: use 1 to {LONGEST} letters, digits and `_` (clients split at `-`)"
+        );
+        reader.error(About::Settings, DISTRIBUTION, Some(name), at, &message);
+    }
+    let alias = text(reader, DISTRIBUTION, name, "Alias");
+    let r_version = text(reader, DISTRIBUTION, name, "RVersion");
+    if let Some(problem) = r_version.as_deref().and_then(|text| r_version_problem(text, true)) {
+        reader.error(About::Syntax, DISTRIBUTION, Some(name), "RVersion", problem);
+    }
+    let forced = flag(reader, name, "ForceRVersion");
+    if forced && r_version.is_none() && alias.is_none() {
+        let message = "needs the R version that is forced; add `RVersion = 4.5`";
+        reader.error(About::Settings, DISTRIBUTION, Some(name), "ForceRVersion", message);
+    }
+    let os = match text(reader, DISTRIBUTION, name, "OS") {
+        Some(word) if word.eq_ignore_ascii_case("windows") => Os::Windows,
+        Some(word) if word.eq_ignore_ascii_case("macos") => Os::MacOs,
+        Some(_) | None => Os::Linux,
+    };
+    let mut architectures: Vec<String> = texts(reader, DISTRIBUTION, Some(name), "Architecture");
+    architectures.iter_mut().for_each(|word| word.make_ascii_lowercase());
+    architectures.dedup();
+    if architectures.is_empty() {
+        architectures.push("x86_64".to_owned());
+    }
+    let system = text(reader, DISTRIBUTION, name, "System");
+    let or = |name: &str, default: &str| {
+        text(reader, DISTRIBUTION, name, "Release").unwrap_or_else(|| default.to_owned())
+    };
+    Distribution {
+        name: name.to_owned(),
+        os,
+        display: text(reader, DISTRIBUTION, name, "Display").unwrap_or_else(|| name.to_owned()),
+        row: alias.is_none() || system.is_some(),
+        system: system.unwrap_or_else(|| name.to_owned()),
+        release: or(name, "all"),
+        architectures,
+        system_requirements: flag(reader, name, "SystemRequirements"),
+        hidden: flag(reader, name, "Hidden"),
+        r_version,
+        forced,
+        alias,
+    }
+}
+
+/// Gives other names what they share with their distribution; one that leads nowhere is an error.
+fn resolve_aliases(reader: &mut Reader<'_>, distributions: &mut [Distribution]) {
+    let targets: Vec<Distribution> =
+        distributions.iter().filter(|d| d.alias.is_none() && d.os == Os::Linux).cloned().collect();
+    for other in distributions {
+        let Some(alias) = &other.alias else { continue };
+        let Some(target) = targets.iter().find(|target| target.name == *alias) else {
+            let near = table::nearest(alias, targets.iter().map(|target| target.name.as_str()));
+            let hint =
+                near.map_or_else(|| "`rspm list distributions` shows all".to_owned(), table::did_you_mean);
+            let message = format!("is no Linux distribution of its own; {hint}");
+            reader.error(About::Settings, DISTRIBUTION, Some(&other.name), "Alias", &message);
+            continue;
+        };
+        for property in ["OS", "Architecture", "RVersion", "ForceRVersion"] {
+            if reader.is_set(DISTRIBUTION, Some(&other.name), property) {
+                let message = format!(
+                    "does not go with `Alias`: it is that of {alias}; set it there, or remove `Alias`"
+                );
+                reader.error(About::Settings, DISTRIBUTION, Some(&other.name), property, &message);
+            }
+        }
+        other.architectures.clone_from(&target.architectures);
+        other.r_version.clone_from(&target.r_version);
+        other.forced = target.forced;
+    }
+}
+
+fn r_versions(reader: &mut Reader<'_>) -> Vec<String> {
+    let versions = texts(reader, "Platforms", None, "RVersion");
+    if let Some(problem) = versions.iter().find_map(|text| r_version_problem(text, false)) {
+        reader.error(About::Syntax, "Platforms", None, "RVersion", problem);
+    }
+    versions
+}
+
+/// What is wrong with an R version: `4.5`, and `4.5.1` where `patch` says so.
+fn r_version_problem(text: &str, patch: bool) -> Option<&'static str> {
+    let parts: Vec<&str> = text.split('.').collect();
+    let number = |part: &&str| {
+        let digits = (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+        digits && (part.len() == 1 || !part.starts_with('0'))
+    };
+    let good = parts.iter().all(number) && (parts.len() == 2 || (patch && parts.len() == 3));
+    match (good, patch) {
+        (true, _) => None,
+        (false, true) => Some("is no version of R; write it as 4.5 or 4.5.1"),
+        (false, false) => Some("is no minor version of R; write it as 4.5"),
+    }
+}
+
+fn folders(reader: &mut Reader<'_>, name: &str) -> MacFolders {
+    if name != "default" && r_version_problem(name, false).is_some() {
+        let at = any_property(reader, MACOS, name);
+        let message = "is set for no minor version of R; write `[MacOS \"4.5\"]` or `[MacOS \"default\"]`";
+        reader.error(About::Settings, MACOS, Some(name), at, message);
+    }
+    let mut folder = |property: &str| {
+        let text = text(reader, MACOS, name, property)?;
+        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        if !plain || text.starts_with('.') || text.len() > LONGEST {
+            let message = "is no plain folder name; write it as big-sur-arm64";
+            reader.error(About::Settings, MACOS, Some(name), property, message);
+        }
+        // R's type `mac.binary` has no folder between.
+        Some(if text == "contrib" { String::new() } else { text })
+    };
+    MacFolders { r_version: name.to_owned(), arm64: folder("Arm64"), x86_64: folder("Intel") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    fn platforms(text: &str) -> Platforms {
+        match parse("f", text.as_bytes(), []) {
+            Ok(loaded) => (*loaded.config.platforms).clone(),
+            Err(error) => panic!("{text}: {error}"),
+        }
+    }
+
+    fn refused(text: &str) -> String {
+        parse("f", text.as_bytes(), []).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn the_embedded_table_is_sound() {
+        let all = platforms("");
+        assert!(all.distributions.len() > 30, "{}", all.distributions.len());
+        assert_eq!(all.r_versions.first().map(String::as_str), Some("4.6"));
+        for d in &all.distributions {
+            assert!(!d.architectures.is_empty() && !d.display.is_empty(), "{d:?}");
+            assert!(d.alias.as_deref().is_none_or(|alias| all.linux(alias).is_some()), "{d:?}");
+        }
+        let rows: Vec<_> = all.distributions.iter().filter(|d| d.row).collect();
+        for d in &rows {
+            let same = |o: &&&Distribution| (&o.system, &o.release) == (&d.system, &d.release);
+            let twins = rows.iter().filter(same).count();
+            // The portable build has the names of the distribution it is built on.
+            assert!(twins == 1 || d.system == "centos", "{d:?}");
+        }
+        let four_two = all.macos.iter().find(|m| m.r_version == "4.2").expect("known");
+        assert_eq!(
+            (four_two.x86_64.as_deref(), four_two.arm64.as_deref()),
+            (Some(""), Some("big-sur-arm64"))
+        );
+    }
+
+    #[test]
+    fn names_that_clients_guess_lead_to_the_distribution() {
+        let all = platforms("");
+        for (asked, found) in [
+            ("noble", "noble"),
+            ("rockylinux8", "centos8"),
+            ("rhel8", "centos8"),
+            ("centos9", "rhel9"),
+            ("rhel1", "rhel10"),
+            ("xenial", "xenial"),
+        ] {
+            assert_eq!(all.linux(asked).map(|d| d.name.as_str()), Some(found), "{asked}");
+        }
+        for unknown in ["windows", "macos", "Noble", "", "warty"] {
+            assert_eq!(all.linux(unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn an_administrator_adds_renames_hides_and_forces() {
+        let all = platforms(
+            "[Distribution \"fedora42\"]\nDisplay = Fedora 42\nSystem = fedora\nRelease = 42\n\
+             Architecture = x86_64\nArchitecture = ARM64\n\
+             [Distribution \"ours\"]\nAlias = fedora42\n\
+             [Distribution \"jammy\"]\nHidden = yes\nRVersion = 4.4.2\nForceRVersion = true\n\
+             [Platforms]\nRVersion = 4.7\nRVersion = 4.6\n[MacOS \"4.7\"]\nArm64 = tahoe-arm64\n",
+        );
+        let fedora = all.linux("ours").expect("known by its other name");
+        assert_eq!(
+            (fedora.name.as_str(), fedora.architectures.join(" ")),
+            ("fedora42", "x86_64 arm64".into())
+        );
+        let jammy = all.linux("jammy").expect("known");
+        assert!(jammy.hidden && jammy.forced && jammy.system_requirements);
+        assert_eq!((jammy.r_version.as_deref(), jammy.release.as_str()), (Some("4.4.2"), "22.04"));
+        assert_eq!(all.r_versions, ["4.7", "4.6"]);
+        assert_eq!(all.macos.last().and_then(|m| m.arm64.as_deref()), Some("tahoe-arm64"));
+        assert_eq!(all.aliases("fedora42").collect::<Vec<_>>(), ["ours"]);
+        assert!(!all.distributions.iter().any(|d| d.name == "ours" && d.row), "a name alone is no row");
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_line_and_the_way_out() {
+        for (text, said) in [
+            ("[Distribution \"my-linux\"]\nRelease = 3\n", "f:2:11: [Distribution \"my-linux\"] Release"),
+            (
+                "[Distribution \"x\"]\nAlias = nobel\n",
+                "f:2:9: [Distribution \"x\"] Alias = \"nobel\": is no Linux distribution of its own; did you mean `noble`?",
+            ),
+            (
+                "[Distribution \"x\"]\nAlias = rhel8\n",
+                "Alias = \"rhel8\": is no Linux distribution of its own",
+            ),
+            (
+                "[Distribution \"x\"]\nAlias = noble\nArchitecture = arm64\n",
+                "f:3:16: [Distribution \"x\"] Architecture = \"arm64\": does not go with `Alias`",
+            ),
+            ("[Distribution \"x\"]\nArchitecture = sparc\n", "f:2:16: [Distribution \"x\"] Architecture"),
+            ("[Distribution \"noble\"]\nForceRVersion = true\n", "needs the R version that is forced"),
+            (
+                "[Distribution \"noble\"]\nRVersion = 4\n",
+                "f:2:12: [Distribution \"noble\"] RVersion = \"4\": is no version of R",
+            ),
+            ("[Platforms]\nRVersion = 4.5.1\n", "is no minor version of R"),
+            ("[MacOS \"new\"]\nIntel = x\n", "write `[MacOS \"4.5\"]`"),
+            ("[MacOS \"4.7\"]\nArm64 = a/b\n", "is no plain folder name"),
+        ] {
+            let told = refused(text);
+            assert!(told.contains(said), "{text}\n{told}");
+        }
+    }
+}

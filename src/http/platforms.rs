@@ -1,0 +1,103 @@
+//! The platforms as both APIs tell of them: rows of the status answer, and the list for administrators.
+
+use std::collections::BTreeMap;
+
+use crate::api::distribution::Distribution;
+use crate::api::public::status::{self, Platform};
+use crate::config::platforms::{self, Platforms};
+
+/// What the status answer tells.
+#[must_use]
+pub(super) fn status(platforms: &Platforms) -> status::Platforms {
+    let rows = platforms.distributions.iter().filter(|d| d.row);
+    let folders = |mac: &platforms::MacFolders| {
+        let of = |arch: &str, folder: &Option<String>| Some((arch.to_owned(), folder.clone()?));
+        let folders: BTreeMap<_, _> =
+            [of("arm64", &mac.arm64), of("x86_64", &mac.x86_64)].into_iter().flatten().collect();
+        (mac.r_version.clone(), folders)
+    };
+    status::Platforms {
+        distros: rows.map(row).collect(),
+        r_versions: platforms.r_versions.clone(),
+        macos_urls: platforms.macos.iter().map(folders).collect(),
+    }
+}
+
+fn row(d: &platforms::Distribution) -> Platform {
+    Platform {
+        name: d.name.clone(),
+        os: d.os.as_str().to_owned(),
+        binary_display: d.display.clone(),
+        binary_url: d.url().to_owned(),
+        display: d.display.clone(),
+        distribution: d.system.clone(),
+        release: d.release.clone(),
+        build_distribution: String::new(),
+        sys_reqs: d.system_requirements,
+        binaries: false,
+        hidden: d.hidden,
+        official_rspm: true,
+        arch: d.architectures.clone(),
+    }
+}
+
+/// What `rspm list distributions` shows: names that are no rows stand with their distribution.
+#[must_use]
+pub(super) fn list(platforms: &Platforms) -> Vec<Distribution> {
+    let rows = platforms.distributions.iter().filter(|d| d.row);
+    let aliases = |d: &platforms::Distribution| {
+        let bare = |name: &&str| !platforms.distributions.iter().any(|o| o.row && o.name == *name);
+        platforms.aliases(&d.name).filter(bare).map(str::to_owned).collect()
+    };
+    rows.map(|d| Distribution {
+        name: d.name.clone(),
+        os: d.os.as_str().to_owned(),
+        url: d.url().to_owned(),
+        display: d.display.clone(),
+        distribution: d.system.clone(),
+        release: d.release.clone(),
+        arch: d.architectures.clone(),
+        r_version: d.r_version.clone(),
+        forced: d.forced,
+        hidden: d.hidden,
+        aliases: aliases(d),
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    fn platforms(text: &str) -> std::sync::Arc<Platforms> {
+        config::parse("f", text.as_bytes(), []).expect("valid").config.platforms.clone()
+    }
+
+    #[test]
+    fn every_row_is_what_clients_can_use() {
+        let told = status(&platforms("[Distribution \"own\"]\nHidden = false\n"));
+        assert!(told.distros.len() > 25 && told.distros.iter().any(|row| row.name == "own"));
+        let mut names: Vec<_> = told.distros.iter().map(|row| &row.name).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), told.distros.len(), "names are unique");
+        for row in &told.distros {
+            assert!(!row.binary_url.contains('-'), "clients split tags at hyphens: {row:?}");
+            assert!(row.arch.iter().all(|a| a == "x86_64" || a == "arm64"), "{row:?}");
+            assert!(!row.distribution.is_empty() && !row.release.is_empty(), "{row:?}");
+        }
+        let url =
+            |name: &str| told.distros.iter().find(|row| row.name == name).map(|row| row.binary_url.as_str());
+        assert_eq!((url("rhel8"), url("windows"), url("rockylinux8")), (Some("centos8"), Some(""), None));
+        assert_eq!(told.macos_urls["4.2"]["x86_64"], "");
+        assert!(!told.macos_urls["3.6"].contains_key("arm64"));
+    }
+
+    #[test]
+    fn a_name_alone_stands_with_its_distribution() {
+        let listed = list(&platforms("[Distribution \"ours\"]\nAlias = rhel9\n"));
+        let rhel9 = listed.iter().find(|d| d.name == "rhel9").expect("known");
+        assert_eq!(rhel9.aliases, ["rockylinux9", "almalinux9", "centos9", "ours"]);
+    }
+}

@@ -10,6 +10,7 @@ pub mod index;
 pub mod info;
 mod learn;
 pub mod links;
+pub mod negotiate;
 mod nightly;
 mod owner;
 mod point;

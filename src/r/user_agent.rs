@@ -1,0 +1,263 @@
+//! Which R asks: version, processor and operating system out of a `User-Agent` header, wherever in it they stand.
+//!
+//! R's own form is `R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)`; clients put other products before and after it.
+
+use super::platform::Arch;
+
+/// What a header tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserAgent {
+    /// R, with all that a build is chosen by.
+    R(Client),
+    /// Words of that form that are not R's, or give no version of R.
+    NotR,
+    /// Nothing of that form, or an operating system nobody builds packages for.
+    Unsupported,
+}
+
+/// A client that is R.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Its version.
+    pub r: RVersion,
+    /// What it runs on.
+    pub system: System,
+    /// Its processor; `None` for one that nobody builds packages for, and where none is told.
+    pub arch: Option<Arch>,
+}
+
+/// A version of R as a client tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RVersion {
+    /// 4 in `4.5.1`.
+    pub major: u16,
+    /// 5 in `4.5.1`.
+    pub minor: u16,
+    /// 1 in `4.5.1`; some tell two numbers only.
+    pub patch: Option<u16>,
+}
+
+/// Operating systems that packages are built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    /// Linux with the GNU C library.
+    Linux,
+    /// Linux with musl: takes no build for the other.
+    LinuxMusl,
+    /// macOS.
+    MacOs,
+    /// Windows.
+    Windows,
+}
+
+impl RVersion {
+    /// From `4.5.1` or `4.5`; what follows a third number is passed over (`4.5.1-patched`).
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<RVersion> {
+        let mut parts = text.splitn(4, |b| matches!(b, b'.' | b'-'));
+        let mut number = || parts.next().map(|part| number(part));
+        let (major, minor) = (number()??, number()??);
+        let patch = match number() {
+            None => None,
+            Some(patch) => Some(patch?),
+        };
+        Some(RVersion { major, minor, patch })
+    }
+}
+
+impl std::fmt::Display for RVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)?;
+        self.patch.map_or(Ok(()), |patch| write!(f, ".{patch}"))
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u16> {
+    if !(1..=3).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(digits.iter().fold(0, |n, digit| n * 10 + u16::from(digit - b'0')))
+}
+
+/// Reads a header, whatever bytes it is made of, in one pass.
+#[must_use]
+pub fn parse(header: &[u8]) -> UserAgent {
+    let decoded = unescape(header);
+    let header = decoded.as_deref().unwrap_or(header);
+    let mut seen = UserAgent::Unsupported;
+    // Between two brackets stands what is inside the one and before the other.
+    let mut pieces = header.split_inclusive(|b| matches!(b, b'(' | b')')).peekable();
+    while let Some(before) = pieces.next() {
+        let (Some(before), Some(inside)) = (before.strip_suffix(b"("), pieces.peek()) else { continue };
+        let inside = inside.strip_suffix(b"(").or_else(|| inside.strip_suffix(b")")).unwrap_or(inside);
+        match group(last_word(before).unwrap_or_default(), inside) {
+            Some(UserAgent::R(client)) => return UserAgent::R(client),
+            Some(other) if seen == UserAgent::Unsupported => seen = other,
+            Some(_) | None => {}
+        }
+    }
+    seen
+}
+
+/// Some pass the header on percent-encoded: `R%20(4.6.1%20x86_64-…`.
+fn unescape(header: &[u8]) -> Option<Vec<u8>> {
+    header.windows(3).any(|three| three == b"%20").then(|| percent_encoding::percent_decode(header).collect())
+}
+
+fn words(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
+}
+
+fn last_word(text: &[u8]) -> Option<&[u8]> {
+    words(text).next_back()
+}
+
+/// A parenthesised group: `None` when it is not of the form at all.
+fn group(product: &[u8], inside: &[u8]) -> Option<UserAgent> {
+    // The form has four words; a comment of a thousand is somebody else's.
+    let words: Vec<&[u8]> = words(inside).take(9).collect();
+    let is_r = product == b"R" || product.starts_with(b"R/");
+    let system = words.iter().rev().find_map(|word| system(word));
+    let version = words.first().and_then(|word| RVersion::parse(word));
+    if !(is_r || (words.len() == 4 && version.is_some())) || words.len() > 8 {
+        return None;
+    }
+    Some(match (is_r, version, system) {
+        (false, ..) | (true, None, _) => UserAgent::NotR,
+        (true, Some(_), None) => UserAgent::Unsupported,
+        (true, Some(r), Some(system)) => {
+            // The processor R was built for stands by itself; the triplet before it begins with it too.
+            let rest = words.get(1..).unwrap_or_default();
+            let alone = rest.iter().rev().find_map(|word| arch(word));
+            let arch =
+                alone.or_else(|| rest.iter().find_map(|word| arch(word.split(|b| *b == b'-').next()?)));
+            UserAgent::R(Client { r, system, arch })
+        }
+    })
+}
+
+fn arch(word: &[u8]) -> Option<Arch> {
+    std::str::from_utf8(word).ok().and_then(Arch::parse)
+}
+
+/// The system of a word: `linux-gnu`, `darwin20`, `mingw32`, or the end of a triplet.
+fn system(word: &[u8]) -> Option<System> {
+    let parts: Vec<&[u8]> = word.split(|b| *b == b'-').take(5).collect();
+    let at = |name: &[u8]| parts.iter().any(|part| part.starts_with(name));
+    if at(b"linux") {
+        return Some(if at(b"musl") { System::LinuxMusl } else { System::Linux });
+    }
+    if at(b"darwin") {
+        return Some(System::MacOs);
+    }
+    (at(b"mingw") || at(b"ucrt")).then_some(System::Windows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn r(version: &str, system: System, arch: Option<Arch>) -> UserAgent {
+        let r = RVersion::parse(version.as_bytes()).expect("a version");
+        UserAgent::R(Client { r, system, arch })
+    }
+
+    #[test]
+    fn every_form_of_a_client_is_read() {
+        let (x86, arm) = (Some(Arch::X86_64), Some(Arch::Arm64));
+        for (header, expected) in [
+            ("R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)", r("4.5.1", System::Linux, x86)),
+            ("R/4.5.1 R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)", r("4.5.1", System::Linux, x86)),
+            (
+                "R/4.5.1 R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu) on GitHub Actions",
+                r("4.5.1", System::Linux, x86),
+            ),
+            (
+                "RStudio Desktop (2022.7.1.554); R (4.1.1 x86_64-w64-mingw32 x86_64 mingw32)",
+                r("4.1.1", System::Windows, x86),
+            ),
+            (
+                "RStudio Server (2026.1); R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)",
+                r("4.5.1", System::Linux, x86),
+            ),
+            ("posit.cloud R (4.6.1 x86_64-pc-linux-gnu x86_64 linux-gnu)", r("4.6.1", System::Linux, x86)),
+            (
+                "renv (1.1.5); R/4.5.1 R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)",
+                r("4.5.1", System::Linux, x86),
+            ),
+            ("R (4.6.0 aarch64-pc-linux-gnu aarch64 linux-gnu)", r("4.6.0", System::Linux, arm)),
+            ("R (4.5.1 aarch64-unknown-linux-gnu aarch64 linux-gnu)", r("4.5.1", System::Linux, arm)),
+            ("R%20(4.6.1%20x86_64-w64-mingw32%20x86_64%20mingw32)", r("4.6.1", System::Windows, x86)),
+            ("R (4.5.0 x86_64-pc-linux-musl x86_64 linux-musl)", r("4.5.0", System::LinuxMusl, x86)),
+            ("R (4.5.1 aarch64-apple-darwin20 aarch64 darwin20)", r("4.5.1", System::MacOs, arm)),
+            ("R (4.7.0 x86_64-pc-linux-gnu x86_64 linux-gnu)", r("4.7.0", System::Linux, x86)),
+            ("R (4.4 x86_64-pc-linux-gnu x86_64 linux-gnu)", r("4.4", System::Linux, x86)),
+            ("R (4.5.1 arm64 linux-gnu)", r("4.5.1", System::Linux, arm)),
+            ("R (4.5.1 i686-pc-linux-gnu i686 linux-gnu)", r("4.5.1", System::Linux, None)),
+            ("R (4.5.1 x86_64-pc-linux-gnu)", r("4.5.1", System::Linux, x86)),
+            ("R/4.5.1 (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)", r("4.5.1", System::Linux, x86)),
+            ("x ((R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu", r("4.5.1", System::Linux, x86)),
+        ] {
+            assert_eq!(parse(header.as_bytes()), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_r_is_told_apart_from_what_tells_nothing() {
+        for header in [
+            "Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)",
+            "(3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)",
+            "R (devel x86_64-pc-linux-gnu x86_64 linux-gnu)",
+            "R (4 x86_64-pc-linux-gnu x86_64 linux-gnu)",
+            "r (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)",
+            "XR (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)",
+            "R (99999.1.0 x86_64-pc-linux-gnu x86_64 linux-gnu)",
+        ] {
+            assert_eq!(parse(header.as_bytes()), UserAgent::NotR, "{header}");
+        }
+        for header in [
+            "",
+            "libcurl/8.5.0",
+            "curl/8",
+            "python-requests/2.9.1",
+            "httr2/1.3.0 r-curl/8.0.0 libcurl/8.5.0",
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            "R (4.5.1 sparc-sun-solaris2.10 sparc solaris2.10)",
+            "R (4.5.1)",
+            "R/4.5.1",
+        ] {
+            assert_eq!(parse(header.as_bytes()), UserAgent::Unsupported, "{header}");
+        }
+    }
+
+    #[test]
+    fn hostile_headers_are_read_in_linear_time() {
+        let form = "R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)";
+        let after = format!("{}{form}", "x (1 2 3 4) ".repeat(5000));
+        assert!(matches!(parse(after.as_bytes()), UserAgent::R(_)), "in the last place of 64 kB");
+        for hostile in ["(", "R (", "%20(", "R%20(4.5.1 ", "-", "R (a-a-a-a ", "\u{fffd}("] {
+            let long = hostile.repeat((64 << 10) / hostile.len());
+            let _ = parse(long.as_bytes());
+        }
+        assert_eq!(parse(&[0xff; 65536]), UserAgent::Unsupported);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(header in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse(&header);
+        }
+
+        #[test]
+        fn no_words_of_the_form_make_it_panic(header in "(R|Q|[()/; ]|%20|4\\.5\\.1|x86_64|-|linux|gnu|é){0,60}") {
+            let _ = parse(header.as_bytes());
+        }
+
+        #[test]
+        fn the_form_is_found_in_any_position(before in "[a-zA-Z0-9./; )]{0,40}", after in "[^%]{0,40}") {
+            let header = format!("{before} R (4.5.1 aarch64-pc-linux-gnu aarch64 linux-gnu){after}");
+            prop_assert_eq!(parse(header.as_bytes()), r("4.5.1", System::Linux, Some(Arch::Arm64)));
+        }
+    }
+}

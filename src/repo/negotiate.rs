@@ -1,0 +1,186 @@
+//! Which build a request for a package on a Linux distribution means, or why it is the source. Pure.
+
+use crate::config::platforms::Distribution;
+use crate::r::layout::RMinor;
+use crate::r::platform::{Arch, Platform, Target};
+use crate::r::user_agent::{self, Client, RVersion, System, UserAgent};
+
+/// How a client says what it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked<'a> {
+    /// By its `User-Agent`, when it sends one.
+    Header(Option<&'a [u8]>),
+    /// By the address, or by the parameters `r_version` and `arch`.
+    Plainly {
+        /// The version of R.
+        r: RVersion,
+        /// The processor; `None` for one that nobody builds packages for.
+        arch: Option<Arch>,
+    },
+}
+
+/// What is decided before anybody looks for a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The version of R, as told; `None` when none was.
+    pub r: Option<RVersion>,
+    /// The build to look for, or why there is none to look for.
+    pub wanted: Result<(Platform, Match), Failed>,
+}
+
+/// How the version of R fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// It is the distribution's own, to the last number.
+    Exact,
+    /// It is of the same minor version.
+    Best,
+    /// Of the minor version that the distribution is forced to.
+    Forced,
+}
+
+/// Why the source is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// No `User-Agent`.
+    NoAgent,
+    /// It tells no operating system that has binaries.
+    UnsupportedOs,
+    /// It has the form of R's, but is another program's or tells no version.
+    NoR,
+    /// Another operating system than the distribution's.
+    OtherSystem,
+    /// No builds for this version of R, or for this processor.
+    NoMatch,
+    /// The distribution is forced to another version of R.
+    ForcedOther,
+}
+
+impl Match {
+    /// As the service log writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Match::Exact => "exact",
+            Match::Best => "best",
+            Match::Forced => "forced",
+        }
+    }
+}
+
+/// Decides. `built` tells the minor versions of R that the distribution may have builds for.
+#[must_use]
+pub fn choose(distribution: &Distribution, asked: &Asked<'_>, built: impl Fn(RMinor) -> bool) -> Choice {
+    let client = match asked {
+        Asked::Plainly { r, arch } => Ok(Client { r: *r, system: own_system(distribution), arch: *arch }),
+        Asked::Header(None) => Err(Failed::NoAgent),
+        Asked::Header(Some(header)) => match user_agent::parse(header) {
+            UserAgent::R(client) => Ok(client),
+            UserAgent::NotR => Err(Failed::NoR),
+            UserAgent::Unsupported => Err(Failed::UnsupportedOs),
+        },
+    };
+    match client {
+        Err(failed) => Choice { r: None, wanted: Err(failed) },
+        Ok(client) => Choice { r: Some(client.r), wanted: fit(distribution, &client, built) },
+    }
+}
+
+/// The one distribution people run R on that has another C library.
+fn own_system(distribution: &Distribution) -> System {
+    if distribution.system == "alpine" { System::LinuxMusl } else { System::Linux }
+}
+
+fn fit(
+    distribution: &Distribution,
+    client: &Client,
+    built: impl Fn(RMinor) -> bool,
+) -> Result<(Platform, Match), Failed> {
+    if client.system != own_system(distribution) {
+        return Err(Failed::OtherSystem);
+    }
+    let own = distribution.r_version.as_deref().and_then(|text| RVersion::parse(text.as_bytes()));
+    let same_minor = |own: &RVersion| (own.major, own.minor) == (client.r.major, client.r.minor);
+    if distribution.forced && own.as_ref().is_some_and(|own| !same_minor(own)) {
+        return Err(Failed::ForcedOther);
+    }
+    let minor = RMinor { major: client.r.major, minor: client.r.minor };
+    let known = |arch: &Arch| distribution.architectures.iter().any(|known| known == arch.as_str());
+    let Some(arch) = client.arch.filter(|arch| known(arch) && built(minor)) else {
+        return Err(Failed::NoMatch);
+    };
+    let exact =
+        own.is_some_and(|own| same_minor(&own) && own.patch.unwrap_or(0) == client.r.patch.unwrap_or(0));
+    let how = match (distribution.forced, exact) {
+        (true, _) => Match::Forced,
+        (false, true) => Match::Exact,
+        (false, false) => Match::Best,
+    };
+    Ok((Platform { r: minor, target: Target::Linux(distribution.name.clone()), arch }, how))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const R451: &str = "R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)";
+
+    fn decide(lines: &str, asked: &Asked<'_>) -> Choice {
+        let text = format!("[Distribution \"noble\"]\nHidden = false\n{lines}");
+        let config = crate::config::parse("f", text.as_bytes(), []).expect("valid").config;
+        let built = |minor: RMinor| config.platforms.r_versions.contains(&minor.to_string());
+        choose(config.platforms.linux("noble").expect("known"), asked, built)
+    }
+
+    /// The tag and how it matches, or why not; and the version of R.
+    fn header(lines: &str, text: &str) -> (Result<(String, Match), Failed>, String) {
+        let choice = decide(lines, &Asked::Header(Some(text.as_bytes())));
+        let wanted = choice.wanted.map(|(platform, how)| (platform.to_string(), how));
+        (wanted, choice.r.map(|r| r.to_string()).unwrap_or_default())
+    }
+
+    #[test]
+    fn every_row_of_the_decision_table() {
+        let tag = |tag: &str, how| Ok((tag.to_owned(), how));
+        let r = |version: &str| format!("R ({version} x86_64-pc-linux-gnu x86_64 linux-gnu)");
+        let s = str::to_owned;
+        assert_eq!(decide("", &Asked::Header(None)), Choice { r: None, wanted: Err(Failed::NoAgent) });
+        for (lines, agent, wanted, version) in [
+            ("", s("python-requests/2.9.1"), Err(Failed::UnsupportedOs), ""),
+            ("", s("libcurl/8.5.0"), Err(Failed::UnsupportedOs), ""),
+            ("", s("Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)"), Err(Failed::NoR), ""),
+            ("", s("R (4.5.1 aarch64-apple-darwin20 aarch64 darwin20)"), Err(Failed::OtherSystem), "4.5.1"),
+            ("", s("R (4.5.1 x86_64-w64-mingw32 x86_64 mingw32)"), Err(Failed::OtherSystem), "4.5.1"),
+            ("", s("R (4.5.1 x86_64-pc-linux-musl x86_64 linux-musl)"), Err(Failed::OtherSystem), "4.5.1"),
+            ("RVersion = 4.5.1", r("4.5.1"), tag("4.5-noble", Match::Exact), "4.5.1"),
+            ("RVersion = 4.5", r("4.5.0"), tag("4.5-noble", Match::Exact), "4.5.0"),
+            ("RVersion = 4.5.2", r("4.5.1"), tag("4.5-noble", Match::Best), "4.5.1"),
+            ("RVersion = 4.4.1", r("4.5.1"), tag("4.5-noble", Match::Best), "4.5.1"),
+            ("", r("4.5.1"), tag("4.5-noble", Match::Best), "4.5.1"),
+            ("", r("4.5"), tag("4.5-noble", Match::Best), "4.5"),
+            ("RVersion = 4.5\nForceRVersion = yes", r("4.5.2"), tag("4.5-noble", Match::Forced), "4.5.2"),
+            ("RVersion = 4.4\nForceRVersion = yes", r("4.5.2"), Err(Failed::ForcedOther), "4.5.2"),
+            ("", r("3.7.3"), Err(Failed::NoMatch), "3.7.3"),
+            ("", r("4.7.0"), Err(Failed::NoMatch), "4.7.0"),
+        ] {
+            assert_eq!(header(lines, &agent), (wanted, s(version)), "{lines} {agent}");
+        }
+    }
+
+    #[test]
+    fn a_processor_without_builds_gets_the_source_and_never_another_ones() {
+        let arm = R451.replace("x86_64", "aarch64");
+        assert_eq!(header("", &arm).0.map(|(tag, _)| tag), Ok("4.5-noble-arm64".to_owned()));
+        assert_eq!(header("Architecture = x86_64\n", &arm).0, Err(Failed::NoMatch));
+        assert_eq!(header("", &R451.replace("x86_64", "ppc64le")).0, Err(Failed::NoMatch));
+    }
+
+    #[test]
+    fn what_is_told_plainly_needs_no_header() {
+        let r = RVersion::parse(b"4.5").expect("a version");
+        let asked =
+            |arch| decide("", &Asked::Plainly { r, arch }).wanted.map(|(p, how)| (p.to_string(), how));
+        assert_eq!(asked(Some(Arch::Arm64)), Ok(("4.5-noble-arm64".to_owned(), Match::Best)));
+        assert_eq!(asked(None), Err(Failed::NoMatch));
+    }
+}

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
+use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
 use super::args::Format;
@@ -13,7 +14,8 @@ use super::files::table::What;
 use super::places::user_name;
 use super::{files, report, sockets};
 use crate::config::{
-    About, Check, ConfigError, Listen, Loaded, LogDestination, Place, Provider, StorageClass, Verdict, checks,
+    AFTER_A_NEW_PATH, About, Check, ConfigError, Listen, Loaded, LogDestination, Place, Provider,
+    StorageClass, Verdict, checks,
 };
 use crate::db::{Db, DbError};
 use crate::http::tls::{Tls, TlsError};
@@ -168,7 +170,11 @@ fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
     }
     let error = access(existing, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
     let user = user_name();
-    Some(if existing == path {
+    Some(if error == Errno::EROFS {
+        format!(
+            "{property} '{shown}' cannot be written: {error}; under systemd, mend it with: {AFTER_A_NEW_PATH}"
+        )
+    } else if existing == path {
         format!(
             "{property} '{shown}' cannot be written by user {user}: {error}; mend it with: chown {user} '{shown}'"
         )

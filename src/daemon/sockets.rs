@@ -112,7 +112,7 @@ pub fn admin_path(config: &Config) -> PathBuf {
 }
 
 /// What to do when the sockets are not those of the configuration; the service manager opened them before.
-const COMMANDS: &str = "systemctl daemon-reload && systemctl restart rstudio-pm";
+const COMMANDS: &str = crate::config::AFTER_A_NEW_PATH;
 
 /// The TCP sockets and, when systemd handed it over, the admin socket: what is opened before privileges are given up.
 pub(super) struct Bound {

@@ -9,6 +9,7 @@ use nix::sys::statfs::statfs;
 use nix::unistd::{AccessFlags, User, access, geteuid};
 
 use super::DbError;
+use crate::config::AFTER_A_NEW_PATH;
 
 /// The database's file in `SQLite.Dir`.
 pub(super) const FILE: &str = "rstudio-pm.db";
@@ -74,9 +75,7 @@ pub(super) fn prepare(dir: &Path) -> Result<(PathBuf, File), DbError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(bad(error)),
     }
-    if access(&path, AccessFlags::R_OK | AccessFlags::W_OK).is_err() {
-        return Err(unwritable(&path, io::Error::from(io::ErrorKind::PermissionDenied)));
-    }
+    access(&path, AccessFlags::R_OK | AccessFlags::W_OK).map_err(|errno| unwritable(&path, errno.into()))?;
     Ok((path, lock))
 }
 
@@ -96,7 +95,9 @@ pub(super) fn unwritable(path: &Path, source: io::Error) -> DbError {
     let uid = geteuid();
     let user = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |u| u.name);
     let quoted = format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
-    let mend = if path.extension().is_some_and(|e| e == "db") {
+    let mend = if source.kind() == io::ErrorKind::ReadOnlyFilesystem {
+        AFTER_A_NEW_PATH.to_owned()
+    } else if path.extension().is_some_and(|e| e == "db") {
         format!("chown {user} {quoted} && chmod 0600 {quoted}")
     } else {
         format!("install -d -m 0700 -o {user} {quoted}")

@@ -3,7 +3,7 @@
 use super::disk::{Disk, SPOOLS};
 use super::s3::S3;
 use super::{Spool, StorageError, Unusable};
-use crate::config::{FilePlace, Place, S3Place, StorageClass, StorageConfig};
+use crate::config::{AFTER_A_NEW_PATH, FilePlace, Place, S3Place, StorageClass, StorageConfig};
 use bytes::Bytes;
 use nix::unistd::{AccessFlags, User, geteuid};
 use std::io::{self, Write};
@@ -129,7 +129,8 @@ fn remedy(location: &Path, error: &StorageError) -> String {
     match kind {
         io::ErrorKind::ReadOnlyFilesystem => {
             format!(
-                "its file system is mounted read-only, or the service's sandbox does not allow writing there: findmnt -T {shown}"
+                "its file system is mounted read-only (findmnt -T {shown}), or the service may not write there yet: \
+                 {AFTER_A_NEW_PATH}"
             )
         }
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {

@@ -157,5 +157,7 @@ fn logs(config: &Config) -> impl Iterator<Item = &Path> {
         LogDestination::File(path) => Some(path.as_path()),
         LogDestination::Stdout | LogDestination::Stderr => None,
     });
-    server.chain([config.server.access_log.as_path()]).chain(config.server.service_log.as_deref())
+    let all = server.chain([config.server.access_log.as_path()]).chain(config.server.service_log.as_deref());
+    // `/dev/stdout` is whatever this process was given.
+    all.filter(|path| !path.starts_with("/dev"))
 }

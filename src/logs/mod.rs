@@ -4,6 +4,7 @@ pub mod access;
 mod append;
 mod event;
 mod open;
+pub mod rotation;
 pub mod served;
 pub mod server;
 pub mod sink;

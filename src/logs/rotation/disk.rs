@@ -1,0 +1,122 @@
+//! Carries out the steps of a rotation in a directory. Nothing is ever overwritten.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
+
+use super::plan::{Step, replaced, temporary};
+
+/// Carries out one step.
+///
+/// # Errors
+/// What the disk says, or that another process still writes to a file that is to be compressed.
+pub(super) fn carry_out(folder: &Path, step: &Step) -> io::Result<()> {
+    match step {
+        Step::Rename { from, to } => rename(&folder.join(from), &folder.join(to)),
+        Step::Remove(name) => std::fs::remove_file(folder.join(name)),
+        Step::Compress { from } => compress(folder, from),
+    }
+}
+
+/// Fails when the new name is taken.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+        // Some file systems do not know how to.
+        Err(nix::Error::EINVAL | nix::Error::ENOSYS | nix::Error::EOPNOTSUPP) => {
+            std::fs::hard_link(from, to)?;
+            std::fs::remove_file(from)
+        }
+        outcome => outcome.map_err(io::Error::from),
+    }
+}
+
+fn compress(folder: &Path, name: &str) -> io::Result<()> {
+    let plain = folder.join(name);
+    let no_link = OFlag::O_NOFOLLOW.bits();
+    let source = OpenOptions::new().read(true).custom_flags(no_link).open(&plain)?;
+    if let Err(TryLockError::WouldBlock) = source.try_lock() {
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process still writes to it"));
+    }
+    let (temporary, replaced) = (folder.join(temporary(name)), folder.join(replaced(name)));
+    if let Err(error) = write(&source, &temporary) {
+        // A full disk is not made fuller. Should that fail too, the next rotation removes it.
+        let _ = std::fs::remove_file(&temporary);
+        return Err(error);
+    }
+    rename(&plain, &replaced)?;
+    rename(&temporary, &folder.join(format!("{name}.gz")))?;
+    // The old one goes when the new one is there to stay.
+    File::open(folder)?.sync_all()?;
+    std::fs::remove_file(replaced)
+}
+
+fn write(source: &File, to: &Path) -> io::Result<()> {
+    let modified = source.metadata()?.modified()?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    let mut encoder = GzEncoder::new(file, Compression::default());
+    io::copy(&mut BufReader::with_capacity(1 << 16, source), &mut encoder)?;
+    let mut file = encoder.finish()?;
+    file.flush()?;
+    file.set_modified(modified)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_name_that_is_taken_is_not_overwritten() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("a"), "a").expect("written");
+        std::fs::write(dir.path().join("b"), "b").expect("written");
+        let step = Step::Rename { from: "a".to_owned(), to: "b".to_owned() };
+        let error = carry_out(dir.path(), &step).expect_err("taken");
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(dir.path().join("b")).expect("there"), b"b");
+    }
+
+    #[test]
+    fn a_compressed_file_has_the_content_and_time_of_the_plain_one_and_mode_0600() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let plain = dir.path().join("a.log.2");
+        let text: String = (0..50_000).map(|n| format!("line {n}\n")).collect();
+        std::fs::write(&plain, &text).expect("written");
+        let when = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        File::options().write(true).open(&plain).expect("there").set_modified(when).expect("ours");
+        let step = Step::Compress { from: "a.log.2".to_owned() };
+
+        let writer = File::options().append(true).open(&plain).expect("there");
+        writer.lock_shared().expect("a lock");
+        let busy = carry_out(dir.path(), &step).expect_err("somebody writes to it");
+        assert_eq!(busy.kind(), io::ErrorKind::ResourceBusy);
+        drop(writer);
+
+        carry_out(dir.path(), &step).expect("compressed");
+        let names: Vec<_> = std::fs::read_dir(dir.path())
+            .expect("readable")
+            .map(|e| e.expect("readable").file_name())
+            .collect();
+        assert_eq!(names, ["a.log.2.gz"]);
+        let file = File::open(dir.path().join("a.log.2.gz")).expect("there");
+        let about = file.metadata().expect("known");
+        assert_eq!((about.permissions().mode() & 0o7777, about.modified().expect("known")), (0o600, when));
+        let mut read = String::new();
+        flate2::read::GzDecoder::new(file).read_to_string(&mut read).expect("gzip");
+        assert!(read == text);
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("a.log.2")).expect("a link");
+        assert!(carry_out(dir.path(), &Step::Compress { from: "a.log.2".to_owned() }).is_err());
+    }
+}

@@ -1,0 +1,81 @@
+//! When a log is rotated: once a day, at midnight of the machine, or later if nobody was there then. Pure.
+
+use std::time::Duration;
+
+use jiff::{Timestamp, ToSpan, Zoned};
+
+/// The clock is looked at so often, for it may be set.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// However often the clock is set, a file is rotated no sooner again.
+const SOONEST: Duration = Duration::from_secs(12 * 3600);
+
+/// True for a file that was begun before this day. `rotated` is how long ago this process rotated it, by a clock that
+/// nobody sets.
+#[must_use]
+pub fn is_due(begun: Timestamp, now: &Zoned, rotated: Option<Duration>) -> bool {
+    if rotated.is_some_and(|ago| ago < SOONEST) {
+        return false;
+    }
+    let midnight = now.start_of_day().map_or(now.timestamp(), |midnight| midnight.timestamp());
+    // Begun while the clock was wrong: it would be due when that time comes.
+    let future = now.timestamp().checked_add(24.hours()).is_ok_and(|tomorrow| begun > tomorrow);
+    begun < midnight || future
+}
+
+/// How long to wait before looking again.
+#[must_use]
+pub fn pause(now: &Zoned) -> Duration {
+    let next = now.date().tomorrow().and_then(|date| date.to_zoned(now.time_zone().clone()));
+    let left = next.map_or(LONGEST, |next| now.duration_until(&next).unsigned_abs());
+    left.clamp(Duration::from_secs(1), LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Zoned {
+        format!("{text}[Europe/Berlin]").parse().expect("a time")
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_file_of_yesterday_is_due_from_midnight_on() {
+        let begun = at("2026-11-19T23:59:59").timestamp();
+        assert!(!is_due(begun, &at("2026-11-19T23:59:59"), None));
+        assert!(is_due(begun, &at("2026-11-20T00:00:00"), None));
+        assert!(is_due(begun, &at("2026-12-24T18:00:00"), None));
+        assert!(!is_due(at("2026-11-20T00:00:00").timestamp(), &at("2026-11-20T23:00:00"), None));
+    }
+
+    #[test]
+    fn days_without_midnight_and_of_25_hours_are_days() {
+        let cairo = |text: &str| format!("{text}[Africa/Cairo]").parse::<Zoned>().expect("a time");
+        assert!(is_due(cairo("2026-04-23T23:59:00").timestamp(), &cairo("2026-04-24T01:00:00"), None));
+        assert!(!is_due(cairo("2026-04-24T01:00:00").timestamp(), &cairo("2026-04-24T01:30:00"), None));
+        assert!(!is_due(at("2026-10-25T00:30:00").timestamp(), &at("2026-10-25T23:30:00"), None));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_rotates_once_and_not_in_circles() {
+        let begun = at("2026-11-20T10:00:00").timestamp();
+        // Years forward: once.
+        assert!(is_due(begun, &at("2030-01-01T10:00:00"), None));
+        // And back: the file says 2030.
+        let begun = at("2030-01-01T10:00:00").timestamp();
+        assert!(!is_due(begun, &at("2026-11-20T10:00:00"), Some(HOUR)));
+        assert!(is_due(begun, &at("2026-11-20T22:00:00"), Some(12 * HOUR)));
+        // A little back, over midnight: not again.
+        let begun = at("2026-11-20T00:00:00").timestamp();
+        assert!(!is_due(begun, &at("2026-11-19T23:59:00"), None));
+    }
+
+    #[test]
+    fn the_wait_ends_at_midnight_or_after_an_hour() {
+        assert_eq!(pause(&at("2026-11-20T10:00:00")), HOUR);
+        assert_eq!(pause(&at("2026-11-20T23:30:00")), HOUR / 2);
+        assert_eq!(pause(&at("2026-11-20T23:59:59.9")), Duration::from_secs(1));
+        assert_eq!(pause(&Zoned::new(Timestamp::MAX, jiff::tz::TimeZone::UTC)), HOUR);
+    }
+}

@@ -1,0 +1,124 @@
+//! Shell patterns as logrotate hands them to `glob(3)`: does a path match? Pure.
+
+/// True when the whole path matches. `*`, `?` and `[…]` match no slash and no point at the beginning of a name; a
+/// backslash takes the next character as it is.
+#[must_use]
+pub fn matches(pattern: &str, path: &str) -> bool {
+    let (mut patterns, mut names) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (patterns.next(), names.next()) {
+            (None, None) => return true,
+            (Some(pattern), Some(name)) if component(pattern, name) => {}
+            _ => return false,
+        }
+    }
+}
+
+/// The directory before the first component with a special character, and the rest.
+#[must_use]
+pub fn fixed(pattern: &str) -> (&str, &str) {
+    let special = pattern.find(['*', '?', '[', '\\']).unwrap_or(pattern.len());
+    let slash = pattern[..special].rfind('/').map_or(0, |at| at + 1);
+    pattern.split_at(slash)
+}
+
+fn component(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    if name.first() == Some(&'.') && !matches!(pattern.first(), Some('.' | '\\')) {
+        return false;
+    }
+    // Where to go on after the last star, when what follows does not match.
+    let (mut p, mut n, mut star) = (0, 0, None);
+    while n < name.len() {
+        let one = match pattern.get(p) {
+            Some('*') => {
+                star = Some((p + 1, n));
+                p += 1;
+                continue;
+            }
+            Some('?') => Some(p + 1),
+            Some('[') => match set(&pattern[p..], name[n]) {
+                Some((size, true)) => Some(p + size),
+                Some((_, false)) => None,
+                None => (name[n] == '[').then_some(p + 1),
+            },
+            Some('\\') if p + 1 < pattern.len() => (pattern[p + 1] == name[n]).then_some(p + 2),
+            Some(c) => (*c == name[n]).then_some(p + 1),
+            None => None,
+        };
+        match (one, star) {
+            (Some(next), _) => (p, n) = (next, n + 1),
+            (None, Some((after, from))) => {
+                star = Some((after, from + 1));
+                (p, n) = (after, from + 1);
+            }
+            (None, None) => return false,
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+/// For a pattern that begins with a bracket: its size, and whether the character is in the set. `None` when it is not
+/// closed, and so no set.
+fn set(pattern: &[char], c: char) -> Option<(usize, bool)> {
+    let negated = matches!(pattern.get(1), Some('!' | '^'));
+    let first = if negated { 2 } else { 1 };
+    // A bracket that comes first is one of the set.
+    let end = (first + 1..pattern.len()).find(|&at| pattern[at] == ']')?;
+    let inside = &pattern[first..end];
+    let (mut at, mut found) = (0, false);
+    while at < inside.len() {
+        if at + 2 < inside.len() && inside[at + 1] == '-' {
+            found |= (inside[at]..=inside[at + 2]).contains(&c);
+            at += 3;
+        } else {
+            found |= inside[at] == c;
+            at += 1;
+        }
+    }
+    Some((end + 1, found != negated))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn patterns_are_those_of_the_shell() {
+        for (pattern, path, expected) in [
+            ("/var/log/a.log", "/var/log/a.log", true),
+            ("/var/log/*.log", "/var/log/a.log", true),
+            ("/var/log/*.log", "/var/log/b/a.log", false),
+            ("/var/log/*", "/var/log/.a", false),
+            ("/var/log/.*", "/var/log/.a", true),
+            ("/var/*/*/a.?og", "/var/log/x/a.log", true),
+            ("/var/log/*a*b*", "/var/log/xxaxxabxx", true),
+            ("/var/log/*a*b", "/var/log/ababa", false),
+            ("/var/log/[a-c]x", "/var/log/bx", true),
+            ("/var/log/[!a-c]x", "/var/log/bx", false),
+            ("/var/log/[^a]x", "/var/log/bx", true),
+            ("/var/log/[]x]", "/var/log/]", true),
+            ("/var/log/[x", "/var/log/[x", true),
+            ("/var/log/a\\*", "/var/log/a*", true),
+            ("/var/log/a\\*", "/var/log/ab", false),
+            ("/var/log", "/var/log/a", false),
+            ("/var/log/a", "/var/log", false),
+        ] {
+            assert_eq!(matches(pattern, path), expected, "{pattern} {path}");
+        }
+        assert_eq!(fixed("/var/log/*/a"), ("/var/log/", "*/a"));
+        assert_eq!(fixed("/var/log/a.log"), ("/var/log/", "a.log"));
+        assert_eq!(fixed("*"), ("", "*"));
+    }
+
+    proptest! {
+        #[test]
+        fn anything_is_compared_without_a_panic_and_a_literal_matches_itself(
+            pattern in "[a*?\\[\\]!^\\\\./-]{0,12}", path in "[ab./\\[]{0,12}", literal in "[a-z/-]{0,12}",
+        ) {
+            let _ = (matches(&pattern, &path), fixed(&pattern));
+            prop_assert!(matches(&literal, &literal));
+        }
+    }
+}

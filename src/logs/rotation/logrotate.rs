@@ -1,0 +1,197 @@
+//! Which files a configuration of logrotate names, and what it includes: `logrotate.conf(5)`. Pure.
+
+/// What is of interest in one file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// Paths with wildcards, as written.
+    pub patterns: Vec<String>,
+    /// Files and directories that it includes.
+    pub includes: Vec<String>,
+}
+
+/// Files whose names end so are not read from an included directory.
+const TABOO: [&str; 16] = [
+    ".rpmsave",
+    ".rpmorig",
+    "~",
+    ",v",
+    ".disabled",
+    ".dpkg-old",
+    ".dpkg-dist",
+    ".dpkg-new",
+    ".dpkg-bak",
+    ".dpkg-del",
+    ".cfsaved",
+    ".ucf-old",
+    ".ucf-dist",
+    ".ucf-new",
+    ".rpmnew",
+    ".swp",
+];
+
+/// True when logrotate passes over this name in an included directory.
+#[must_use]
+pub fn is_taboo(name: &str) -> bool {
+    TABOO.iter().any(|end| name.ends_with(end))
+}
+
+const SCRIPTS: [&str; 5] = ["prerotate", "postrotate", "firstaction", "lastaction", "preremove"];
+
+/// Where a line stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Inside {
+    /// Outside of everything: paths and global settings.
+    Nothing,
+    /// Between braces.
+    Block,
+    /// A script, which may hold anything, and what it stands in.
+    Script { block: bool },
+}
+
+/// Reads any text; what is no configuration names nothing.
+#[must_use]
+pub fn parse(text: &str) -> Named {
+    let mut named = Named::default();
+    let mut inside = Inside::Nothing;
+    for line in text.lines() {
+        let mut rest = line.trim();
+        while !rest.is_empty() && !rest.starts_with('#') {
+            let first = rest.split_whitespace().next().unwrap_or_default();
+            match inside {
+                Inside::Script { block } => {
+                    if first == "endscript" {
+                        inside = if block { Inside::Block } else { Inside::Nothing };
+                    }
+                    rest = "";
+                }
+                Inside::Block | Inside::Nothing if SCRIPTS.contains(&first) => {
+                    inside = Inside::Script { block: inside == Inside::Block };
+                    rest = "";
+                }
+                Inside::Block => match rest.find('}') {
+                    Some(at) => {
+                        inside = Inside::Nothing;
+                        rest = rest[at + 1..].trim_start();
+                    }
+                    None => rest = "",
+                },
+                Inside::Nothing if first == "include" => {
+                    named.includes.extend(paths(rest["include".len()..].trim()).0);
+                    rest = "";
+                }
+                Inside::Nothing => {
+                    let is_path = rest.starts_with(['/', '"', '\'', '~', '*', '{']) || rest.contains('{');
+                    let (patterns, block) = if is_path { paths(rest) } else { (Vec::new(), None) };
+                    named.patterns.extend(patterns);
+                    rest = match block {
+                        Some(after) => {
+                            inside = Inside::Block;
+                            after.trim_start()
+                        }
+                        None => "",
+                    };
+                }
+            }
+        }
+    }
+    named
+}
+
+/// Words, quoted or not, up to a brace; what follows it.
+fn paths(text: &str) -> (Vec<String>, Option<&str>) {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut quote = None;
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match (c, quote) {
+            (c, Some(open)) if c == open => quote = None,
+            (c, Some(_)) => word.push(c),
+            ('"' | '\'', None) => quote = Some(c),
+            // The pattern keeps its backslash, but for one before a blank or quote.
+            ('\\', None) => match chars.next() {
+                Some((_, next)) if next.is_whitespace() || matches!(next, '"' | '\'') => word.push(next),
+                Some((_, next)) => word.extend(['\\', next]),
+                None => word.push('\\'),
+            },
+            ('{', None) => {
+                words.extend((!word.is_empty()).then_some(word));
+                return (words, Some(&text[at + 1..]));
+            }
+            (c, None) if c.is_whitespace() => {
+                words.extend((!word.is_empty()).then(|| std::mem::take(&mut word)));
+            }
+            (c, None) => word.push(c),
+        }
+    }
+    words.extend((!word.is_empty()).then_some(word));
+    (words, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_packages_own_file_names_its_logs() {
+        let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/logrotate/rstudio-pm"));
+        let named = parse(text);
+        assert_eq!(named.includes, [""; 0]);
+        assert_eq!(
+            named.patterns,
+            [
+                "/var/log/rstudio/rstudio-pm/rstudio-pm.log",
+                "/var/log/rstudio/rstudio-pm/rstudio-pm.service.log",
+                "/var/log/rstudio-pm.log",
+                "/var/log/rstudio-pm.service.log",
+                "/var/log/rstudio/rstudio-pm/rstudio-pm.access.log",
+                "/var/log/rstudio-pm.access.log",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_way_to_write_a_block_is_read_and_scripts_are_not() {
+        let named = parse(
+            r#"# see "man logrotate" for details {
+weekly
+rotate 4
+create
+include /etc/logrotate.d
+/a/*.log
+"/b c/d.log" '/e' { daily
+    postrotate
+        /not/this { }
+    endscript
+}
+/f\ g/[h-i]?.log{ compress }
+/j {
+    # }
+    /not/a/path
+    lastaction
+}
+    endscript
+} /k
+{
+}
+   include /l
+"#,
+        );
+        assert_eq!(named.patterns, ["/a/*.log", "/b c/d.log", "/e", "/f g/[h-i]?.log", "/j", "/k"]);
+        assert_eq!(named.includes, ["/etc/logrotate.d", "/l"]);
+    }
+
+    #[test]
+    fn left_over_files_are_not_configurations() {
+        assert!(is_taboo("rstudio-pm.dpkg-old") && is_taboo("x~") && is_taboo("x.rpmsave"));
+        assert!(!is_taboo("rstudio-pm"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic(text in "[a-z/{}#'\"\\\\ \n*]{0,80}|\\PC{0,60}") {
+            let _ = parse(&text);
+        }
+    }
+}

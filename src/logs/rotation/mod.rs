@@ -1,0 +1,180 @@
+//! Rotation of the log files that nobody else rotates: once a day, 30 kept, `.1` and `.2.gz` like logrotate's.
+
+mod disk;
+pub mod due;
+pub mod glob;
+pub mod logrotate;
+pub mod owner;
+pub mod plan;
+pub mod probe;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use jiff::{Timestamp, Zoned};
+
+use owner::{Found, Owner, Why};
+use plan::{Plan, Scheme};
+
+/// So many rotated files are kept of each log.
+const KEPT: u32 = 30;
+
+/// A log file of this server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFile {
+    /// As configured.
+    pub path: PathBuf,
+    /// How its rotated files are kept.
+    pub scheme: Scheme,
+}
+
+/// What is known of the files from one look to the next.
+#[derive(Debug)]
+pub struct Rotation {
+    root: PathBuf,
+    told: BTreeMap<PathBuf, Owner>,
+    /// When files were begun, where the file system does not know.
+    begun: BTreeMap<PathBuf, Timestamp>,
+    rotated: BTreeMap<PathBuf, Instant>,
+}
+
+/// A file of ours, and what is to be done.
+struct Work {
+    folder: PathBuf,
+    real: PathBuf,
+    plan: Plan,
+}
+
+impl Rotation {
+    /// `root` is `/` but for tests: where logrotate's configuration is looked for.
+    #[must_use]
+    pub fn new(root: &Path) -> Rotation {
+        let root = root.to_owned();
+        Rotation { root, told: BTreeMap::new(), begun: BTreeMap::new(), rotated: BTreeMap::new() }
+    }
+
+    /// Looks who owns each file, says what is new about that, and rotates those of the server that are due. `reopen`
+    /// is called after the renames; it returns when nobody writes to the old files any more. Blocks.
+    pub fn run(&mut self, files: &[LogFile], now: &Zoned, reopen: &dyn Fn() -> Result<(), String>) {
+        let claims = probe::probe(&self.root);
+        let mut works: BTreeMap<PathBuf, Work> = BTreeMap::new();
+        let mut missing = false;
+        let names: Vec<PathBuf> = files.iter().filter_map(|file| file.path.canonicalize().ok()).collect();
+        for file in files {
+            let Ok(real) = file.path.canonicalize() else {
+                // Renamed, and not made anew: there was no room, perhaps.
+                missing = true;
+                continue;
+            };
+            let owner = owner(&file.path, &real, &claims, &names);
+            self.tell(&file.path, &owner);
+            if !matches!(owner, Owner::Server(_)) || works.contains_key(&real) {
+                continue;
+            }
+            match self.plan(&real, file.scheme, now) {
+                Ok(work) => drop(works.insert(real, work)),
+                Err(error) => complain(&file.path, "cannot be rotated", &error),
+            }
+        }
+        works.retain(|_, work| self.carry_out_before(work, now));
+        let works: Vec<Work> = works.into_values().filter(|work| work.plan != Plan::default()).collect();
+        if works.is_empty() && !missing {
+            return;
+        }
+        if let Err(error) = reopen() {
+            tracing::error!(target: "logs", "after a rotation: {error}");
+            return;
+        }
+        for Work { folder, real, plan } in works {
+            for step in &plan.after {
+                if let Err(error) = disk::carry_out(&folder, step) {
+                    complain(&real, "cannot be compressed", &error);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn plan(&mut self, real: &Path, scheme: Scheme, now: &Zoned) -> io::Result<Work> {
+        let (Some(folder), Some(name)) = (real.parent(), real.file_name().and_then(|name| name.to_str()))
+        else {
+            return Err(io::ErrorKind::InvalidFilename.into());
+        };
+        let mut names = BTreeSet::new();
+        for entry in std::fs::read_dir(folder)? {
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        let about = real.metadata()?;
+        let time = |time: io::Result<std::time::SystemTime>| Timestamp::try_from(time.ok()?).ok();
+        let begun = time(about.created()).unwrap_or_else(|| {
+            let written = time(about.modified()).unwrap_or(now.timestamp());
+            *self.begun.entry(real.to_owned()).or_insert(written)
+        });
+        let rotated = self.rotated.get(real).map(Instant::elapsed);
+        let rotate = about.len() > 0 && due::is_due(begun, now, rotated);
+        let plan = plan::plan(name, &names, scheme, KEPT, rotate);
+        Ok(Work { folder: folder.to_owned(), real: real.to_owned(), plan })
+    }
+
+    /// False when it failed: then nothing else is done with this file.
+    fn carry_out_before(&mut self, work: &Work, now: &Zoned) -> bool {
+        for step in &work.plan.before {
+            if let Err(error) = disk::carry_out(&work.folder, step) {
+                complain(&work.real, "cannot be rotated", &error);
+                return false;
+            }
+        }
+        let log = work.real.file_name().and_then(|name| name.to_str());
+        let rotated = work.plan.before.iter().any(|step| match step {
+            plan::Step::Rename { from, .. } => Some(from.as_str()) == log,
+            plan::Step::Compress { .. } | plan::Step::Remove(_) => false,
+        });
+        if rotated {
+            self.rotated.insert(work.real.clone(), Instant::now());
+            self.begun.insert(work.real.clone(), now.timestamp());
+            tracing::info!("rotated the log file {}", work.real.display());
+        }
+        true
+    }
+
+    fn tell(&mut self, path: &Path, owner: &Owner) {
+        if self.told.get(path) == Some(owner) {
+            return;
+        }
+        self.told.insert(path.to_owned(), owner.clone());
+        let path = path.display();
+        match owner {
+            Owner::Logrotate { file, run_by } => {
+                tracing::info!("{path} is rotated by logrotate: {} names it, {run_by} runs", file.display());
+            }
+            Owner::Server(Why::NotNamed) => {
+                tracing::info!("{path} is rotated by this server: no configuration of logrotate names it");
+            }
+            Owner::Server(Why::NotRun) => {
+                tracing::info!("{path} is rotated by this server: nothing runs logrotate");
+            }
+            Owner::NoFile => {}
+            Owner::Nobody(why) => tracing::warn!("{path} is rotated by nobody: {why}"),
+        }
+    }
+}
+
+fn complain(path: &Path, what: &str, error: &io::Error) {
+    tracing::error!(target: "logs", "the log file {} {what}: {error}", path.display());
+}
+
+fn owner(path: &Path, real: &Path, claims: &owner::Claims, all: &[PathBuf]) -> Owner {
+    let link = path.symlink_metadata().is_ok_and(|about| about.is_symlink());
+    let file = real.metadata().is_ok_and(|about| about.is_file());
+    let owner = owner::decide(Found { path, real, link, file }, claims);
+    let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+    let mut siblings = all.iter().filter(|other| other.parent() == real.parent());
+    match siblings.find(|other| plan::belongs(&name(real), &name(other), KEPT)) {
+        Some(other) if matches!(owner, Owner::Server(_)) => {
+            Owner::Nobody(format!("{} has a name that its rotated files have", other.display()))
+        }
+        _ => owner,
+    }
+}

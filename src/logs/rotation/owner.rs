@@ -1,0 +1,128 @@
+//! Who rotates a log file: logrotate where its configuration names the file and something runs it, else this server.
+//! Pure.
+
+use std::path::{Path, PathBuf};
+
+use super::glob;
+
+/// What the machine says about logrotate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// Absolute patterns, and the file that each is in.
+    pub patterns: Vec<(String, PathBuf)>,
+    /// Configuration files that this user may not read.
+    pub unreadable: Vec<PathBuf>,
+    /// What runs logrotate: `logrotate.timer`, `/etc/cron.daily/logrotate`.
+    pub run_by: Option<String>,
+}
+
+/// Who rotates a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// logrotate: the configuration that names the file, and what runs it.
+    Logrotate {
+        /// The configuration.
+        file: PathBuf,
+        /// `logrotate.timer`, `/etc/cron.daily/logrotate`.
+        run_by: String,
+    },
+    /// This server, and why.
+    Server(Why),
+    /// Nobody, and why.
+    Nobody(String),
+    /// It is a device.
+    NoFile,
+}
+
+/// Why the server rotates a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// No configuration of logrotate names it.
+    NotNamed,
+    /// Nothing runs logrotate.
+    NotRun,
+}
+
+/// A log file as it is found.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// As configured.
+    pub path: &'a Path,
+    /// Without links.
+    pub real: &'a Path,
+    /// The last component of `path` is a link: logrotate refuses those.
+    pub link: bool,
+    /// Not a device.
+    pub file: bool,
+}
+
+/// Decides. A configuration that cannot be read may name the file: two owners would be worse than none.
+#[must_use]
+pub fn decide(found: Found<'_>, claims: &Claims) -> Owner {
+    if !found.file {
+        return Owner::NoFile;
+    }
+    let Some(run_by) = &claims.run_by else { return Owner::Server(Why::NotRun) };
+    let names = [(!found.link).then_some(found.path), Some(found.real)];
+    let named = |pattern: &str| {
+        let matches = |path: &Path| path.to_str().is_some_and(|path| glob::matches(pattern, path));
+        names.iter().flatten().any(|path| matches(path))
+    };
+    match (claims.patterns.iter().find(|(pattern, _)| named(pattern)), claims.unreadable.first()) {
+        (Some((_, file)), _) => Owner::Logrotate { file: file.clone(), run_by: run_by.clone() },
+        (None, Some(file)) => {
+            Owner::Nobody(format!("{0} may name it and cannot be read; run: chmod a+r {0}", file.display()))
+        }
+        (None, None) => Owner::Server(Why::NotNamed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(path: &Path) -> Found<'_> {
+        Found { path, real: path, link: false, file: true }
+    }
+
+    fn claims(pattern: &str) -> Claims {
+        Claims {
+            patterns: vec![(pattern.to_owned(), "/etc/logrotate.d/x".into())],
+            unreadable: Vec::new(),
+            run_by: Some("logrotate.timer".to_owned()),
+        }
+    }
+
+    fn logrotate() -> Owner {
+        Owner::Logrotate { file: "/etc/logrotate.d/x".into(), run_by: "logrotate.timer".to_owned() }
+    }
+
+    #[test]
+    fn logrotate_owns_what_it_names_when_it_runs() {
+        let path = Path::new("/var/log/a.log");
+        assert_eq!(decide(found(path), &claims("/var/log/*.log")), logrotate());
+        assert_eq!(decide(found(path), &claims("/srv/*.log")), Owner::Server(Why::NotNamed));
+        let idle = Claims { run_by: None, ..claims("/var/log/*.log") };
+        assert_eq!(decide(found(path), &idle), Owner::Server(Why::NotRun));
+    }
+
+    #[test]
+    fn a_link_is_the_servers_unless_logrotate_names_what_it_leads_to() {
+        let (path, real) = (Path::new("/var/log/a.log"), Path::new("/srv/a.log"));
+        let link = Found { real, link: true, ..found(path) };
+        assert_eq!(decide(link, &claims("/var/log/*.log")), Owner::Server(Why::NotNamed));
+        assert_eq!(decide(link, &claims("/srv/*.log")), logrotate());
+        // The directory is the link.
+        assert_eq!(decide(Found { link: false, ..link }, &claims("/var/log/*.log")), logrotate());
+    }
+
+    #[test]
+    fn in_doubt_there_is_one_owner_at_most() {
+        let path = Path::new("/var/log/a.log");
+        let hidden = Claims { unreadable: vec!["/etc/logrotate.d/y".into()], ..claims("/srv/*") };
+        let Owner::Nobody(why) = decide(found(path), &hidden) else { panic!("an owner") };
+        assert!(why.contains("chmod a+r /etc/logrotate.d/y"), "{why}");
+        let device = Found { file: false, ..found(Path::new("/dev/null")) };
+        assert_eq!(decide(device, &claims("/dev/*")), Owner::NoFile);
+    }
+}

@@ -1,0 +1,366 @@
+//! What a rotation does to the files of one log: from the names in its directory to renames, compressions and removals.
+//! Pure.
+//!
+//! `a.log` becomes `a.log.1`, that becomes `a.log.2`, and so on up to the number that is kept. A compression of
+//! `a.log.2` writes `a.log.2.gz.tmp`, renames the plain file to `a.log.2.gz.old`, the new one to `a.log.2.gz`, and
+//! removes the old one: whatever moment it is ended at, the names say what is still to be done.
+
+use std::collections::BTreeSet;
+
+/// Which of the rotated files are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// All but the newest (server and service log).
+    AllButNewest,
+    /// All (access log).
+    All,
+}
+
+impl Scheme {
+    /// The newest number that is compressed.
+    fn first(self) -> u32 {
+        match self {
+            Scheme::AllButNewest => 2,
+            Scheme::All => 1,
+        }
+    }
+}
+
+/// One change in the directory; names are without it. No target exists when its step's turn comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Give another name.
+    Rename {
+        /// The name now.
+        from: String,
+        /// The name then.
+        to: String,
+    },
+    /// Replace by a compressed file `<from>.gz`.
+    Compress {
+        /// The plain file.
+        from: String,
+    },
+    /// Remove.
+    Remove(String),
+}
+
+/// The steps, in order; before those of `after`, nobody may write to a renamed file any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What an ended rotation left behind, the renames, and last of them that of the log itself.
+    pub before: Vec<Step>,
+    /// Compressions.
+    pub after: Vec<Step>,
+}
+
+/// The names that a compression uses meanwhile.
+pub(super) fn temporary(plain: &str) -> String {
+    format!("{plain}.gz.tmp")
+}
+
+/// Where the plain file is while its compressed one takes its place.
+pub(super) fn replaced(plain: &str) -> String {
+    format!("{plain}.gz.old")
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Slot {
+    number: u32,
+    compressed: bool,
+}
+
+impl Slot {
+    fn name(self, log: &str) -> String {
+        let end = if self.compressed { ".gz" } else { "" };
+        format!("{log}.{}{end}", self.number)
+    }
+
+    /// From the end of a name, after the log's own and a point: `1`, `2.gz`. Others are not ours.
+    fn parse(end: &str, keep: u32) -> Option<Slot> {
+        let (number, compressed) = end.strip_suffix(".gz").map_or((end, false), |number| (number, true));
+        let plain = number.bytes().all(|b| b.is_ascii_digit()) && !number.starts_with('0');
+        let number = number.parse().ok().filter(|number| plain && (1..=keep).contains(number))?;
+        Some(Slot { number, compressed })
+    }
+}
+
+/// True when `name` is one that rotations of `log` give or use.
+#[must_use]
+pub fn belongs(log: &str, name: &str, keep: u32) -> bool {
+    let end = name.strip_prefix(log).and_then(|end| end.strip_prefix('.'));
+    end.is_some_and(|end| {
+        let end = end.strip_suffix(".tmp").or_else(|| end.strip_suffix(".old")).unwrap_or(end);
+        Slot::parse(end, keep).is_some()
+    })
+}
+
+/// Plans for the log named `log` among `names`. `rotate` is false when only what an ended rotation left behind shall be
+/// finished.
+#[must_use]
+pub fn plan(log: &str, names: &BTreeSet<String>, scheme: Scheme, keep: u32, rotate: bool) -> Plan {
+    let mut plan = Plan::default();
+    let mut slots: Vec<Slot> = Vec::new();
+    let mut unfinished: Vec<Slot> = Vec::new();
+    for name in names {
+        let Some(end) = name.strip_prefix(log).and_then(|end| end.strip_prefix('.')) else { continue };
+        if let Some(slot) = Slot::parse(end, keep) {
+            slots.push(slot);
+        } else if let Some(slot) = end.strip_suffix(".gz.old").and_then(|end| Slot::parse(end, keep)) {
+            unfinished.push(slot);
+        } else if end.strip_suffix(".gz.tmp").is_some_and(|end| Slot::parse(end, keep).is_some()) {
+            plan.before.push(Step::Remove(name.clone()));
+        }
+    }
+    for plain in unfinished.into_iter().filter(|slot| !slot.compressed) {
+        let old = replaced(&plain.name(log));
+        if slots.contains(&Slot { compressed: true, ..plain }) {
+            plan.before.push(Step::Remove(old));
+        } else if !slots.contains(&plain) {
+            plan.before.push(Step::Rename { from: old, to: plain.name(log) });
+            slots.push(plain);
+        }
+    }
+    slots.sort_unstable();
+
+    if rotate && names.contains(log) {
+        // Each moves by as much as who comes before needs: a gap takes it up.
+        let mut taken = 1;
+        let moved: Vec<(Slot, u32)> = slots
+            .iter()
+            .map(|&slot| {
+                taken = slot.number.max(taken + 1);
+                (slot, taken)
+            })
+            .collect();
+        for (slot, number) in moved.iter().rev() {
+            if *number > keep {
+                plan.before.push(Step::Remove(slot.name(log)));
+            } else if *number != slot.number {
+                let to = Slot { number: *number, ..*slot }.name(log);
+                plan.before.push(Step::Rename { from: slot.name(log), to });
+            }
+        }
+        plan.before.push(Step::Rename { from: log.to_owned(), to: format!("{log}.1") });
+        let kept = moved.into_iter().filter(|(_, number)| *number <= keep);
+        slots = kept.map(|(slot, number)| Slot { number, ..slot }).collect();
+        slots.insert(0, Slot { number: 1, compressed: false });
+    }
+
+    for slot in slots.iter().filter(|slot| !slot.compressed && slot.number >= scheme.first()) {
+        if !slots.contains(&Slot { compressed: true, ..*slot }) {
+            plan.after.push(Step::Compress { from: slot.name(log) });
+        }
+    }
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn names(all: &[&str]) -> BTreeSet<String> {
+        all.iter().map(ToString::to_string).collect()
+    }
+
+    fn rename(from: &str, to: &str) -> Step {
+        Step::Rename { from: from.to_owned(), to: to.to_owned() }
+    }
+
+    fn compress(from: &str) -> Step {
+        Step::Compress { from: from.to_owned() }
+    }
+
+    #[test]
+    fn a_server_log_keeps_its_newest_rotated_file_plain() {
+        let all =
+            names(&["a.log", "a.log.1", "a.log.2.gz", "a.log.10", "b.log.1", "a.log-20261120", "a.log.x"]);
+        let plan = plan("a.log", &all, Scheme::AllButNewest, 3, true);
+        let before =
+            [rename("a.log.2.gz", "a.log.3.gz"), rename("a.log.1", "a.log.2"), rename("a.log", "a.log.1")];
+        assert_eq!(plan, Plan { before: before.to_vec(), after: vec![compress("a.log.2")] });
+    }
+
+    #[test]
+    fn an_access_log_is_compressed_at_once_and_the_oldest_goes() {
+        let all = names(&["a.log", "a.log.1.gz", "a.log.2.gz"]);
+        let plan = plan("a.log", &all, Scheme::All, 2, true);
+        let before = [
+            Step::Remove("a.log.2.gz".to_owned()),
+            rename("a.log.1.gz", "a.log.2.gz"),
+            rename("a.log", "a.log.1"),
+        ];
+        assert_eq!(plan, Plan { before: before.to_vec(), after: vec![compress("a.log.1")] });
+    }
+
+    #[test]
+    fn names_that_are_not_ours_are_left_alone() {
+        let strange =
+            ["a.log.0", "a.log.01", "a.log.31", "a.log.20261120", "a.log.1.xz", "a.log.1.gz.bak", "a.log."];
+        let all = names(&[&["a.log"][..], &strange].concat());
+        let plan = plan("a.log", &all, Scheme::All, 30, true);
+        assert_eq!(plan.before, [rename("a.log", "a.log.1")]);
+        assert!(strange.iter().all(|name| !belongs("a.log", name, 30)));
+        assert!(["a.log.1", "a.log.30.gz", "a.log.2.gz.tmp"].iter().all(|name| belongs("a.log", name, 30)));
+    }
+
+    #[test]
+    fn what_an_ended_compression_left_is_finished_or_undone() {
+        let finish = |all: &[&str]| plan("a", &names(all), Scheme::AllButNewest, 30, false);
+        assert_eq!(
+            finish(&["a", "a.2", "a.2.gz.tmp"]),
+            Plan { before: vec![Step::Remove("a.2.gz.tmp".to_owned())], after: vec![compress("a.2")] }
+        );
+        assert_eq!(
+            finish(&["a", "a.2.gz.old", "a.2.gz.tmp"]),
+            Plan {
+                before: vec![Step::Remove("a.2.gz.tmp".to_owned()), rename("a.2.gz.old", "a.2")],
+                after: vec![compress("a.2")]
+            }
+        );
+        assert_eq!(finish(&["a", "a.2.gz.old", "a.2.gz"]).before, [Step::Remove("a.2.gz.old".to_owned())]);
+        assert_eq!(finish(&["a", "a.1"]), Plan::default());
+    }
+
+    /// A directory: what is in each file, by a number.
+    #[derive(Clone, Debug)]
+    struct Folder(BTreeMap<String, u32>);
+
+    impl Folder {
+        fn names(&self) -> BTreeSet<String> {
+            self.0.keys().cloned().collect()
+        }
+
+        fn rename(&mut self, from: &str, to: &str) {
+            let content = self.0.remove(from).expect("what is renamed is there");
+            assert!(self.0.insert(to.to_owned(), content).is_none(), "{to} is overwritten");
+        }
+
+        /// Carries out, for at most so many single changes; returns how many are left.
+        fn carry_out(&mut self, steps: &[Step], mut budget: usize) -> usize {
+            for step in steps {
+                let single: Vec<Box<dyn Fn(&mut Folder)>> = match step.clone() {
+                    Step::Rename { from, to } => vec![Box::new(move |f| f.rename(&from, &to))],
+                    Step::Remove(name) => vec![Box::new(move |f| assert!(f.0.remove(&name).is_some()))],
+                    Step::Compress { from } => {
+                        let (tmp, old, gz) = (temporary(&from), replaced(&from), format!("{from}.gz"));
+                        let copy = {
+                            let (from, tmp) = (from.clone(), tmp.clone());
+                            move |f: &mut Folder| {
+                                let content = f.0[&from];
+                                f.0.insert(tmp.clone(), content);
+                            }
+                        };
+                        let put_aside = {
+                            let old = old.clone();
+                            move |f: &mut Folder| f.rename(&from, &old)
+                        };
+                        let put = move |f: &mut Folder| f.rename(&tmp, &gz);
+                        let remove = move |f: &mut Folder| assert!(f.0.remove(&old).is_some());
+                        vec![Box::new(copy), Box::new(put_aside), Box::new(put), Box::new(remove)]
+                    }
+                };
+                for change in single {
+                    if budget == 0 {
+                        return 0;
+                    }
+                    budget -= 1;
+                    change(self);
+                }
+            }
+            budget
+        }
+
+        /// What the log and its rotated files hold, newest first, each once.
+        fn contents(&self) -> Vec<u32> {
+            let number = |name: &str| -> Option<(u32, bool)> {
+                if name == "a" {
+                    return Some((0, false));
+                }
+                let end = name.strip_prefix("a.")?;
+                let end = end.strip_suffix(".tmp").or(end.strip_suffix(".old")).unwrap_or(end);
+                Slot::parse(end, 5).map(|slot| (slot.number, slot.compressed && !name.ends_with(".old")))
+            };
+            let mut all: Vec<_> = self.0.iter().filter_map(|(n, c)| Some((number(n)?, *c))).collect();
+            all.sort_unstable();
+            let mut contents: Vec<u32> = all.into_iter().map(|(_, content)| content).collect();
+            contents.dedup();
+            contents
+        }
+    }
+
+    /// Any directory that rotations (ours, ended at any moment, or others') could have left.
+    fn folder() -> impl Strategy<Value = Folder> {
+        let ends = ["", ".1", ".1.gz", ".2", ".2.gz", ".3", ".3.gz", ".4", ".4.gz", ".5", ".5.gz"];
+        proptest::sample::subsequence(ends.to_vec(), 0..=ends.len()).prop_map(|ends| {
+            Folder(ends.iter().zip(0..).map(|(end, content)| (format!("a{end}"), content)).collect())
+        })
+    }
+
+    /// The same without two files of one number.
+    fn own_folder() -> impl Strategy<Value = Folder> {
+        folder().prop_map(|mut folder| {
+            for number in 1..=5 {
+                if folder.0.contains_key(&format!("a.{number}")) {
+                    folder.0.remove(&format!("a.{number}.gz"));
+                }
+            }
+            folder
+        })
+    }
+
+    fn scheme() -> impl Strategy<Value = Scheme> {
+        prop_oneof![Just(Scheme::All), Just(Scheme::AllButNewest)]
+    }
+
+    proptest! {
+        #[test]
+        fn a_rotation_overwrites_nothing_keeps_the_order_and_removes_only_the_oldest(
+            mut folder in folder(), scheme in scheme(),
+        ) {
+            let (before, live) = (folder.contents(), folder.0.contains_key("a"));
+            let both = |n: &u32| {
+                let has = |end: &str| folder.0.contains_key(&format!("a.{n}{end}"));
+                (has("") as usize + has(".gz") as usize, has("") && has(".gz"))
+            };
+            let twins = (1..=5).filter(|n| both(n).1).count();
+            let full = (1..=5).all(|n| both(&n).0 > 0);
+            let plan = plan("a", &folder.names(), scheme, 5, true);
+            folder.carry_out(&plan.before, usize::MAX);
+            folder.carry_out(&plan.after, usize::MAX);
+            let after = folder.contents();
+            prop_assert!(!folder.0.contains_key("a"));
+            prop_assert!(before.starts_with(&after), "{:?} {:?}", before, after);
+            // Two files of one number are none of ours; what is newer pushes the oldest out.
+            let lost = before.len() - after.len();
+            prop_assert!(lost <= twins + usize::from(live && full), "{:?}", folder);
+            for name in folder.names() {
+                prop_assert!(!name.contains(".gz."), "{}", name);
+            }
+            prop_assert!(!live || folder.0.contains_key("a.1") || folder.0.contains_key("a.1.gz"));
+        }
+
+        #[test]
+        fn a_rotation_ended_at_any_moment_is_finished_by_the_next_and_loses_nothing(
+            mut folder in own_folder(), scheme in scheme(), budgets in proptest::collection::vec(0_usize..12, 0..4),
+        ) {
+            let before = folder.contents();
+            for budget in budgets {
+                let plan = plan("a", &folder.names(), scheme, 5, true);
+                let left = folder.carry_out(&plan.before, budget);
+                folder.carry_out(&plan.after, left);
+                let after = folder.contents();
+                prop_assert!(before.starts_with(&after), "{:?} {:?} {:?}", before, after, folder);
+                prop_assert!(before.len() - after.len() <= usize::from(before.len() == 6), "{:?}", folder);
+            }
+            let plan = plan("a", &folder.names(), scheme, 5, false);
+            folder.carry_out(&plan.before, usize::MAX);
+            folder.carry_out(&plan.after, usize::MAX);
+            prop_assert!(before.starts_with(&folder.contents()));
+            let left = super::plan("a", &folder.names(), scheme, 5, false);
+            prop_assert_eq!(left, Plan::default());
+        }
+    }
+}

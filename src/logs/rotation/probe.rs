@@ -1,0 +1,189 @@
+//! Looks at what the machine says about logrotate: its configuration, and whether something runs it.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::owner::Claims;
+use super::{glob, logrotate};
+
+/// Larger files are no configuration.
+const LARGEST: u64 = 1 << 20;
+/// Includes may be nested so deep.
+const DEEPEST: usize = 8;
+
+/// Reads `/etc/logrotate.conf`, what it includes, and `/etc/logrotate.d`, below `root` (`/` but for tests).
+#[must_use]
+pub fn probe(root: &Path) -> Claims {
+    let mut claims = Claims { run_by: run_by(root), ..Claims::default() };
+    let mut seen = Vec::new();
+    read(&root.join("etc/logrotate.conf"), root, &mut claims, &mut seen, 0);
+    read(&root.join("etc/logrotate.d"), root, &mut claims, &mut seen, 0);
+    claims
+}
+
+fn read(path: &Path, root: &Path, claims: &mut Claims, seen: &mut Vec<PathBuf>, depth: usize) {
+    if depth > DEEPEST || seen.iter().any(|before| before == path) {
+        return;
+    }
+    seen.push(path.to_owned());
+    let outcome = match path.metadata() {
+        Ok(about) if about.is_dir() => read_folder(path, root, claims, seen, depth),
+        Ok(about) if about.is_file() && about.len() <= LARGEST => std::fs::read(path).map(|bytes| {
+            let named = logrotate::parse(&String::from_utf8_lossy(&bytes));
+            let patterns = named.patterns.into_iter().flat_map(|pattern| spellings(pattern, root));
+            claims.patterns.extend(patterns.map(|pattern| (pattern, path.to_owned())));
+            for include in named.includes {
+                read(&root.join(include.trim_start_matches('/')), root, claims, seen, depth + 1);
+            }
+        }),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    };
+    match outcome.map_err(|error| error.kind()) {
+        Err(io::ErrorKind::NotFound) | Ok(()) => {}
+        Err(_) => claims.unreadable.push(path.to_owned()),
+    }
+}
+
+fn read_folder(
+    path: &Path,
+    root: &Path,
+    claims: &mut Claims,
+    seen: &mut Vec<PathBuf>,
+    depth: usize,
+) -> io::Result<()> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(path)?.flatten().map(|entry| entry.path()).collect();
+    files.retain(|file| !file.file_name().is_some_and(|name| logrotate::is_taboo(&name.to_string_lossy())));
+    files.sort();
+    for file in files.into_iter().filter(|file| !file.is_dir()) {
+        read(&file, root, claims, seen, depth + 1);
+    }
+    Ok(())
+}
+
+/// The pattern, and the same with its directory free of links.
+fn spellings(pattern: String, root: &Path) -> Vec<String> {
+    let (folder, rest) = glob::fixed(&pattern);
+    let real = root.join(folder.trim_start_matches('/')).canonicalize();
+    let real = real.ok().and_then(|real| Some(format!("{}/{rest}", real.to_str()?.trim_end_matches('/'))));
+    let other = real.filter(|real| *real != pattern);
+    std::iter::once(pattern).chain(other).collect()
+}
+
+/// What runs logrotate, if anything does.
+fn run_by(root: &Path) -> Option<String> {
+    let is_there = |path: &str| root.join(path).symlink_metadata().is_ok();
+    if !["usr/sbin/logrotate", "usr/bin/logrotate", "sbin/logrotate"].into_iter().any(is_there) {
+        return None;
+    }
+    let booted = root.join("run/systemd/system").is_dir();
+    let units = ["etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
+    let masked = |folder: &&str| {
+        std::fs::read_link(root.join(folder).join("logrotate.timer"))
+            .is_ok_and(|to| to == Path::new("/dev/null"))
+    };
+    let wanted = |folder: &str| is_there(&format!("{folder}/timers.target.wants/logrotate.timer"));
+    if booted && !units[..2].iter().any(masked) && units.into_iter().any(wanted) {
+        return Some("logrotate.timer".to_owned());
+    }
+    if !["cron", "crond", "anacron", "fcron"].iter().any(|name| is_there(&format!("usr/sbin/{name}"))) {
+        return None;
+    }
+    ["etc/cron.daily/logrotate", "etc/cron.hourly/logrotate"].into_iter().find_map(|script| {
+        let path = root.join(script);
+        let executable = path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+        // Debian's leaves the work to the timer where systemd runs.
+        let leaves = || std::fs::read_to_string(&path).is_ok_and(|text| text.contains("/run/systemd/system"));
+        (executable && !(booted && leaves())).then(|| format!("/{script}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A machine's root with these files; a folder ends with a slash, a link has an arrow.
+    fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a directory");
+        for (name, text) in files {
+            let path = root.path().join(name);
+            if name.ends_with('/') {
+                std::fs::create_dir_all(path).expect("created");
+                continue;
+            }
+            std::fs::create_dir_all(path.parent().expect("below the root")).expect("created");
+            match text.strip_prefix("-> ") {
+                Some(to) => symlink(to, path).expect("a link"),
+                None => std::fs::write(path, text).expect("written"),
+            }
+            if name.contains("cron") || name.contains("sbin") {
+                std::fs::set_permissions(root.path().join(name), std::fs::Permissions::from_mode(0o755))
+                    .expect("ours");
+            }
+        }
+        root
+    }
+
+    const PROGRAM: (&str, &str) = ("usr/sbin/logrotate", "");
+    const CRON: (&str, &str) = ("usr/sbin/cron", "");
+    const BOOTED: (&str, &str) = ("run/systemd/system/", "");
+    const TIMER: (&str, &str) = ("etc/systemd/system/timers.target.wants/logrotate.timer", "-> /lib/x");
+    const DAILY: (&str, &str) =
+        ("etc/cron.daily/logrotate", "#!/bin/sh\nif [ -d /run/systemd/system ]; then exit 0; fi\n");
+    const OLD_DAILY: (&str, &str) =
+        ("etc/cron.daily/logrotate", "#!/bin/sh\nlogrotate /etc/logrotate.conf\n");
+
+    #[test]
+    fn logrotate_is_run_by_its_timer_or_by_cron_or_by_nothing() {
+        let masked = ("etc/systemd/system/logrotate.timer", "-> /dev/null");
+        for (files, expected) in [
+            (vec![PROGRAM, BOOTED, TIMER, CRON, DAILY], Some("logrotate.timer")),
+            (vec![PROGRAM, TIMER], None),
+            (vec![PROGRAM, BOOTED, TIMER, masked], None),
+            (vec![PROGRAM, BOOTED, CRON, DAILY], None),
+            (vec![PROGRAM, CRON, DAILY], Some("/etc/cron.daily/logrotate")),
+            (vec![PROGRAM, DAILY], None),
+            (vec![PROGRAM, BOOTED, CRON, OLD_DAILY], Some("/etc/cron.daily/logrotate")),
+            (vec![BOOTED, TIMER, CRON, OLD_DAILY], None),
+        ] {
+            let root = machine(&files);
+            assert_eq!(probe(root.path()).run_by.as_deref(), expected, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn the_configuration_and_what_it_includes_is_read_once_and_left_over_files_are_not() {
+        let root = machine(&[
+            (
+                "etc/logrotate.conf",
+                "include /etc/logrotate.d\ninclude /opt/more\ninclude /etc/logrotate.conf\n/a {\n}\n",
+            ),
+            ("etc/logrotate.d/one", "/b/*.log {\n}\n"),
+            ("etc/logrotate.d/one.dpkg-old", "/c {\n}\n"),
+            ("etc/logrotate.d/folder/two", "/d {\n}\n"),
+            ("opt/more", "/e {\n}\n"),
+        ]);
+        let claims = probe(root.path());
+        let patterns: Vec<&str> = claims.patterns.iter().map(|(pattern, _)| pattern.as_str()).collect();
+        // As written, and the root of this test before it.
+        let written: Vec<&&str> =
+            patterns.iter().filter(|p| ["/a", "/b/*.log", "/c", "/d", "/e"].contains(*p)).collect();
+        assert_eq!(written, [&"/a", &"/b/*.log", &"/e"], "{claims:?}");
+        assert_eq!(claims.unreadable, [PathBuf::new(); 0]);
+    }
+
+    #[test]
+    fn a_directory_that_is_a_link_is_told_by_its_other_name_too() {
+        let root = machine(&[
+            ("srv/logs/", ""),
+            ("logs", "-> srv/logs"),
+            ("etc/logrotate.d/one", "/logs/*.log {\n}\n"),
+        ]);
+        let claims = probe(root.path());
+        let real = root.path().join("srv/logs").canonicalize().expect("there");
+        let patterns: Vec<&str> = claims.patterns.iter().map(|(pattern, _)| pattern.as_str()).collect();
+        assert_eq!(patterns, ["/logs/*.log", &format!("{}/*.log", real.display())]);
+    }
+}

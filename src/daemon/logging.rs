@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::predecessors::Predecessors;
 
 use crate::config::{Config, LogLevel};
 use crate::control;
+use crate::logs::rotation::LogFile;
+use crate::logs::rotation::plan::Scheme;
 use crate::logs::{Access, Left, NextAccess, NextLog, ServerLog, ServiceLog, Sink, SinkError};
 
 /// All logs of the process; cloning shares them, so that a reload reaches every clone.
@@ -26,6 +29,8 @@ pub(super) struct Logs {
     service: ServiceLog,
     /// Who else writes to the files.
     pub(super) predecessors: Predecessors,
+    /// Woken when other files are used.
+    changed: Arc<Notify>,
     /// One reopening at a time: who comes second waits for what the first has begun.
     reopening: Arc<Mutex<()>>,
 }
@@ -68,6 +73,7 @@ impl Logs {
             access: Access::off(),
             service: ServiceLog::default(),
             predecessors: Predecessors::default(),
+            changed: Arc::default(),
             reopening: Arc::default(),
         }
     }
@@ -106,6 +112,20 @@ impl Logs {
         if let Some(next) = next.service {
             self.service.switch(next);
         }
+        self.changed.notify_one();
+    }
+
+    /// Returns when other files are used than before.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The files, and how what is rotated of each is kept.
+    pub(super) fn files(&self) -> Vec<LogFile> {
+        let file = |scheme: Scheme| move |sink: Sink| LogFile { path: sink.path().to_owned(), scheme };
+        let server = self.server.iter().flat_map(ServerLog::sinks).map(file(Scheme::AllButNewest));
+        let access = self.access.sink().map(file(Scheme::All));
+        server.chain(access).chain(self.service.sink().map(file(Scheme::AllButNewest))).collect()
     }
 
     /// Applies the configuration at start. A file that cannot be opened is said and left out: it stops no server.

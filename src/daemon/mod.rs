@@ -17,6 +17,7 @@ pub mod predecessors;
 mod privileges;
 mod reload;
 mod report;
+mod rotation;
 mod signals;
 pub mod sockets;
 pub mod start;

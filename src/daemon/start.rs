@@ -16,7 +16,7 @@ use super::logging::Logs;
 use super::operator::{Fixtures, Listening, Operator};
 use super::signals::Signals;
 use super::sockets::{self, Sockets};
-use super::{doors, files, places, privileges, status, stores, watchdog};
+use super::{doors, files, places, privileges, rotation, status, stores, watchdog};
 use crate::config::{self, Config, ConfigError, Loaded};
 use crate::control::{Control, Mode};
 use crate::http::response::Site;
@@ -102,6 +102,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
     let Start { file, config, loaded, patient, sockets, limits, began } = start;
     let signals = Signals::catch();
     let herald = Herald::start();
+    let rotation = tokio::spawn(rotation::run(logs.clone()));
     let (control, mut orders) = Control::new(Arc::new(logs.clone()));
     let switch = Switch::new(Porch {
         control: control.clone(),
@@ -171,6 +172,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
     }
 
     herald.stopping("Finishing requests");
+    rotation.abort();
     tracing::info!("stopping: {} requests under way", house.drain().requests());
     let app = operator.end();
     let limits = house.limits().clone();

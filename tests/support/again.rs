@@ -1,5 +1,6 @@
 //! Runs the current test once more in a process of its own, where it can have another environment, user or mount.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Set in the process that a test was run again in.
@@ -23,4 +24,23 @@ pub(crate) fn elsewhere(prepare: impl FnOnce(&mut Command)) -> bool {
     let ran = output.status.success() && text.contains("1 passed");
     assert!(ran, "{}\n{text}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     true
+}
+
+/// [`elsewhere`], with a file system of 1 MB that only that process sees and that ends with it: its directory. `None` in
+/// the test's first process: the test is done.
+pub(crate) fn small_disk() -> Option<PathBuf> {
+    mounted("-t tmpfs -o size=1m")
+}
+
+/// The same with a file system that `mount` makes of these words.
+pub(crate) fn mounted(words: &str) -> Option<PathBuf> {
+    const FOLDER: &str = "RSPM_TEST_MOUNT";
+    let folder = tempfile::tempdir().expect("a directory");
+    let prepare = |command: &mut Command| {
+        let script = format!(r#"mount {words} none "${FOLDER}" && exec "$0" "$@""#);
+        *command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", &script]);
+        command.arg(std::env::current_exe().expect("known")).env(FOLDER, folder.path());
+    };
+    (!elsewhere(prepare)).then(|| PathBuf::from(std::env::var_os(FOLDER).expect("set by the first process")))
 }

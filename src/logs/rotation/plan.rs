@@ -224,6 +224,9 @@ mod tests {
         assert_eq!(finish(&["a", "a.1"]), Plan::default());
     }
 
+    /// What a kill cannot interrupt.
+    type Change = Box<dyn Fn(&mut Folder)>;
+
     /// A directory: what is in each file, by a number.
     #[derive(Clone, Debug)]
     struct Folder(BTreeMap<String, u32>);
@@ -241,7 +244,7 @@ mod tests {
         /// Carries out, for at most so many single changes; returns how many are left.
         fn carry_out(&mut self, steps: &[Step], mut budget: usize) -> usize {
             for step in steps {
-                let single: Vec<Box<dyn Fn(&mut Folder)>> = match step.clone() {
+                let single: Vec<Change> = match step.clone() {
                     Step::Rename { from, to } => vec![Box::new(move |f| f.rename(&from, &to))],
                     Step::Remove(name) => vec![Box::new(move |f| assert!(f.0.remove(&name).is_some()))],
                     Step::Compress { from } => {

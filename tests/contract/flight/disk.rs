@@ -1,7 +1,5 @@
 //! Where the bytes go: a full disk, and S3.
 
-use std::path::PathBuf;
-
 use rstudio_pm::repo::Patience;
 
 use super::{Field, KB, impatient, read};
@@ -10,18 +8,7 @@ use crate::support::{again, s3};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_full_disk_packages_pass_through_and_nothing_is_stored() {
-    let folder = tempfile::tempdir().unwrap();
-    let prepare = |command: &mut std::process::Command| {
-        // A file system of 1 MB that only this process sees and that ends with it.
-        let script = r#"mount -t tmpfs -o size=1m none "$RSPM_TEST_FULL" && exec "$0" "$@""#;
-        *command = std::process::Command::new("unshare");
-        command.args(["--map-root-user", "--mount", "sh", "-c", script]);
-        command.arg(std::env::current_exe().unwrap()).env("RSPM_TEST_FULL", folder.path());
-    };
-    if again::elsewhere(prepare) {
-        return;
-    }
-    let full = PathBuf::from(std::env::var_os("RSPM_TEST_FULL").unwrap());
+    let Some(full) = again::small_disk() else { return };
     let (big, small) = (Entry::new("big", "2.0", 1800 * KB), Entry::new("small", "1.0", 30 * KB));
     let old = Entry::new("big", "1.0", 1500 * KB);
     let cut = Entry::new("big", "1.1", 1500 * KB);

@@ -61,18 +61,7 @@ async fn directories_removed_under_the_server_are_made_again() {
 
 #[tokio::test]
 async fn a_full_disk_is_said_and_leaves_nothing_behind() {
-    let folder = tempfile::tempdir().unwrap();
-    let prepare = |command: &mut std::process::Command| {
-        // A file system of 1 MB that only this process sees and that ends with it.
-        let script = r#"mount -t tmpfs -o size=1m none "$RSPM_TEST_FULL" && exec "$0" "$@""#;
-        *command = std::process::Command::new("unshare");
-        command.args(["--map-root-user", "--mount", "sh", "-c", script]);
-        command.arg(std::env::current_exe().unwrap()).env("RSPM_TEST_FULL", folder.path());
-    };
-    if again::elsewhere(prepare) {
-        return;
-    }
-    let full = PathBuf::from(std::env::var_os("RSPM_TEST_FULL").unwrap());
+    let Some(full) = again::small_disk() else { return };
     let storage = Storage::open(&on_disk(&full)).await.unwrap();
     let (content, digest) = bytes(3 << 20, 1);
     let put = storage.put(&cran(digest), content.clone().into()).await.unwrap_err();

@@ -1,0 +1,30 @@
+//! Rotates the log files that logrotate does not, as long as this process is the one that serves.
+
+use std::path::Path;
+
+use jiff::Zoned;
+
+use super::logging::Logs;
+use crate::control::Logs as _;
+use crate::logs::rotation::{Rotation, due};
+
+/// Looks at the files at once, at each midnight, when the configuration has changed, and now and then, for the clock
+/// may be set. Runs until it is dropped.
+pub(super) async fn run(logs: Logs) {
+    let mut rotation = Rotation::new(Path::new("/"));
+    loop {
+        let files = logs.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            rotation.run(&files.files(), &Zoned::now(), &|| files.reopen().map(drop));
+            rotation
+        });
+        rotation = match looked.await {
+            Ok(rotation) => rotation,
+            Err(error) => return tracing::error!("log files are not rotated any more: {error}"),
+        };
+        tokio::select! {
+            () = tokio::time::sleep(due::pause(&Zoned::now())) => {}
+            () = logs.changed() => {}
+        }
+    }
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::{Catalog, RepoStep, Repository, Source, Step, Tree};
 use crate::db::{self, Conn, Db, DbError};
@@ -13,6 +14,7 @@ use crate::model::ids::{Seq, TreeId, TxId};
 #[derive(Clone)]
 pub struct Live {
     current: Arc<ArcSwap<Catalog>>,
+    changed: Arc<watch::Sender<i64>>,
     turn: Arc<Turn>,
 }
 
@@ -28,7 +30,7 @@ struct Turn {
 impl Live {
     /// Reads the catalog from the database.
     pub async fn open(db: &Db) -> Result<Live, DbError> {
-        let live = Live { current: Arc::default(), turn: Arc::default() };
+        let live = Live { current: Arc::default(), changed: Arc::default(), turn: Arc::default() };
         live.refresh(db).await?;
         Ok(live)
     }
@@ -37,6 +39,12 @@ impl Live {
     #[must_use]
     pub fn get(&self) -> Arc<Catalog> {
         self.current.load_full()
+    }
+
+    /// The version of each newest catalog; it can be watched.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<i64> {
+        self.changed.subscribe()
     }
 
     /// Reads it again when `clock.catalog` moved, and swaps it. Called after every publish, before the answer: what
@@ -50,7 +58,9 @@ impl Live {
         let reading = self.turn.asked.load(Ordering::SeqCst);
         let known = self.get();
         if let Some(newer) = db.read(move |c| newer(c, &known)).await? {
+            let version = newer.version;
             self.current.store(Arc::new(newer));
+            self.changed.send_replace(version);
         }
         *answered = reading;
         Ok(())

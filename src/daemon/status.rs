@@ -1,6 +1,8 @@
-//! The living one-line state: what `systemctl status` shows.
+//! Keeps the one-line state that `systemctl status` shows up to date.
 
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 use super::herald::Herald;
 use crate::control::Mode;
@@ -8,14 +10,14 @@ use crate::http::{Switch, summary};
 
 /// How often it is looked whether something changed that nobody told.
 const LOOK: Duration = Duration::from_secs(60);
-/// How often progress is told while the server goes offline.
-const STEP: Duration = Duration::from_secs(1);
+/// The line is told at most this often: a hundred packages that are added in a second are one change.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the line was made from: while it is the same, nothing is asked again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Basis {
     mode: Mode,
-    catalog: Option<i64>,
+    catalog: i64,
     ended: u64,
     work: String,
 }
@@ -26,9 +28,19 @@ pub(super) async fn live(switch: Switch, herald: Herald) {
     let mut told = String::new();
     let mut last: Option<Basis> = None;
     loop {
-        let mut ends = switch.app().map(|app| app.state.jobs.ends());
-        let now = basis(&switch);
-        let pause = if now.mode == Mode::Leaving { STEP } else { LOOK };
+        let app = switch.app();
+        let mut changes = app.as_ref().map(|app| app.state.catalog.changes());
+        let mut ends = app.as_ref().map(|app| app.state.jobs.ends());
+        let control = &switch.porch().control;
+        let now = Basis {
+            mode: control.mode(),
+            catalog: changes.as_ref().map_or(0, |changes| *changes.borrow()),
+            ended: ends.as_ref().map_or(0, |ends| *ends.borrow()),
+            work: control.work().to_string(),
+        };
+        // Whoever goes offline waits for those who hold it.
+        drop(app);
+        let leaving = now.mode == Mode::Leaving;
         if last.as_ref() != Some(&now) {
             let line = summary::line(&switch, &now.mode).await;
             if line != told {
@@ -37,27 +49,22 @@ pub(super) async fn live(switch: Switch, herald: Herald) {
             }
             last = Some(now);
         }
-        let job_ended = async {
-            match &mut ends {
-                Some(ends) => ends.changed().await.is_ok(),
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             changed = modes.changed() => if changed.is_err() { return },
-            _ = job_ended => {}
-            () = tokio::time::sleep(pause) => {}
+            () = async { tokio::join!(changed(&mut changes), tokio::time::sleep(PAUSE)); } => {}
+            () = async { tokio::join!(changed(&mut ends), tokio::time::sleep(PAUSE)); } => {}
+            () = tokio::time::sleep(if leaving { PAUSE } else { LOOK }) => {}
         }
     }
 }
 
-fn basis(switch: &Switch) -> Basis {
-    let control = &switch.porch().control;
-    let app = switch.app();
-    Basis {
-        mode: control.mode(),
-        catalog: app.as_ref().map(|app| app.state.catalog.get().version),
-        ended: app.as_ref().map_or(0, |app| *app.state.jobs.ends().borrow()),
-        work: control.work().to_string(),
+/// Never, where there is nothing that could change.
+async fn changed<T>(value: &mut Option<watch::Receiver<T>>) {
+    let lives = match value {
+        Some(value) => value.changed().await.is_ok(),
+        None => false,
+    };
+    if !lives {
+        std::future::pending::<()>().await;
     }
 }

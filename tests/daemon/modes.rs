@@ -259,6 +259,8 @@ fn systemd_is_told_each_mode() {
     manager.told(0, "STATUS=Online: 0 repositories, 0 packages, cran never synced");
     let before = manager.heard();
     manager.server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    manager.told(before, "STATUS=Online: 1 repository, 1 package, cran never synced");
+    let before = manager.heard();
     manager.server.told("offline");
     manager.told(before, "STATUS=Offline");
     let before = manager.heard();
@@ -266,6 +268,39 @@ fn systemd_is_told_each_mode() {
     manager.told(before, "STATUS=Online: 1 repository, 1 package, cran never synced");
     manager.stop();
     manager.told(before, "STOPPING=1");
+}
+
+#[test]
+fn systemd_is_told_of_sockets_that_are_not_those_of_the_configuration() {
+    let manager = Manager::new("");
+    let text = std::fs::read_to_string(manager.server.config_file()).expect("readable");
+    let address = manager.target().http;
+    std::fs::write(manager.server.config_file(), text.replace(&address, "127.0.0.1:1")).expect("written");
+    let mut manager = manager;
+    manager.start();
+    let commands =
+        "not those of the configuration; run: systemctl daemon-reload && systemctl restart rstudio-pm";
+    assert!(manager.told(0, "READY=1").contains(commands), "{}", manager.log());
+    assert!(manager.server.told("status").contains(commands));
+    manager.stop();
+}
+
+#[test]
+fn progress_is_shown_on_a_terminal() {
+    let server = Server::start();
+    let mut wire = std::os::unix::net::UnixStream::connect(server.admin_socket()).expect("it answers");
+    let head =
+        "POST /__api__/admin/v1/uploads?file=a_1.tar.gz HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\nx";
+    std::io::Write::write_all(&mut wire, head.as_bytes()).expect("sent");
+    let command = server.rspm_command("offline --timeout=2s");
+    let line: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
+    let line = line.join(std::ffi::OsStr::new(" "));
+    let mut script = std::process::Command::new("script");
+    let ended = script.args(["--quiet", "--return", "/dev/null", "--command"]).arg(line).env("TERM", "xterm");
+    let ended = ended.stdin(std::process::Stdio::null()).output().expect("script of util-linux is installed");
+    let shown = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert!(shown.contains("Going offline, waiting for 1 request"), "{shown}");
+    assert!(!ended.status.success() && shown.contains("It is online"), "{shown}");
 }
 
 #[test]

@@ -114,6 +114,7 @@ fn man_page_of_the_server() {
     page.push_str(
         ".SH EXIT STATUS\n.TP\n0\nstopped as asked\n.TP\n1\ncannot start, or a check failed\n.TP\n2\nwrong usage\n\
          .SH SIGNALS\n.TP\nTERM, INT\nfinish the requests under way, then end\n\
+         .TP\nHUP\napply what changed in the configuration and is reloadable, and open the log files anew\n\
          .TP\nUSR1\nopen the log files anew, after a rotation\n",
     );
     page.push_str(FILES);

@@ -2,12 +2,14 @@
 
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
-use nix::sys::socket::{Backlog, listen};
+use nix::sys::socket::sockopt::AcceptConn;
+use nix::sys::socket::{Backlog, getsockopt, listen};
 use nix::sys::stat::{Mode, umask};
 
 use crate::config::{Config, Listen};
@@ -371,16 +373,26 @@ impl Inherited {
 
     fn sort(&mut self, fds: &mut ListenFd, i: usize, name: &str) -> Result<(), Error> {
         match name {
-            "http" => self.http.extend(fds.take_tcp_listener(i)?),
-            "https" => self.https.extend(fds.take_tcp_listener(i)?),
-            "redirect" => self.redirect.extend(fds.take_tcp_listener(i)?),
-            "admin" => self.admin = fds.take_unix_listener(i)?.or(self.admin.take()),
+            "http" => self.http.extend(listening(fds.take_tcp_listener(i)?)?),
+            "https" => self.https.extend(listening(fds.take_tcp_listener(i)?)?),
+            "redirect" => self.redirect.extend(listening(fds.take_tcp_listener(i)?)?),
+            "admin" => self.admin = listening(fds.take_unix_listener(i)?)?.or(self.admin.take()),
             _ => {
                 let known = "FileDescriptorName= must be http, https, redirect or admin";
                 return Err(Error::new(ErrorKind::InvalidInput, known));
             }
         }
         Ok(())
+    }
+}
+
+/// A connection would fail at every accept, for ever.
+fn listening<T: AsFd>(socket: Option<T>) -> Result<Option<T>, Error> {
+    match &socket {
+        Some(socket) if !getsockopt(socket, AcceptConn)? => {
+            Err(Error::new(ErrorKind::InvalidInput, "it does not listen: the unit must say Accept=no"))
+        }
+        Some(_) | None => Ok(socket),
     }
 }
 

@@ -9,6 +9,7 @@ mod crash;
 mod created;
 mod degraded;
 mod files;
+mod handed_over;
 mod journal;
 mod modes;
 mod no_drop;

@@ -8,12 +8,7 @@ use super::error::CliError;
 use super::output::Output;
 use crate::api::source::{self, AddedPackages, Outcome, RemovedPackage};
 
-/// `rspm add`: every file is handed in and checked first; then all become part of the source in one transaction, or
-/// none does.
-///
-/// # Errors
-/// A file cannot be read, or the server refuses one.
-pub async fn add(client: &Client, output: &Output, args: Add) -> Result<(), CliError> {
+async fn add_uploads(client: &Client, args: &Add) -> Result<AddedPackages, CliError> {
     let mut uploads = Vec::with_capacity(args.path.len());
     for path in &args.path {
         let upload = client.upload(path).await.map_err(|e| match e {
@@ -24,8 +19,22 @@ pub async fn add(client: &Client, output: &Output, args: Add) -> Result<(), CliE
     }
     let body =
         source::AddPackages { uploads, replace: args.replace, succeed_on_existing: args.succeed_on_existing };
-    let added: AddedPackages =
-        client.send(Method::POST, &format!("/sources/{}/packages", segment(&args.source)), &body).await?;
+    client.send(Method::POST, &format!("/sources/{}/packages", segment(&args.source)), &body).await
+}
+
+/// `rspm add`: every file is handed in and checked first; then all become part of the source in one transaction, or
+/// none does.
+///
+/// # Errors
+/// A file cannot be read, or the server refuses one.
+pub async fn add(client: &Client, output: &Output, args: Add) -> Result<(), CliError> {
+    let added = match add_uploads(client, &args).await {
+        // The server was restarted or upgraded in between.
+        Err(CliError::Refused(reason)) if reason.contains("there is no upload") => {
+            add_uploads(client, &args).await
+        }
+        other => other,
+    }?;
     output.print(&added, || {
         let line = |(path, package): (&std::path::PathBuf, &source::AddedPackage)| match package.outcome {
             Outcome::Added => format!("Added package '{}'.\n", path.display()),

@@ -28,6 +28,8 @@ pub enum Command {
     },
     /// Read the whole configuration file, open the stores, serve.
     Online,
+    /// Start the program that is installed now, and leave the listening sockets to it.
+    HandOver,
 }
 
 /// A command that was not carried out: a sentence for the administrator, with the way out.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use super::handover::TakeOver;
 use crate::config::DEFAULT_FILE;
 
 /// Serves R package repositories.
@@ -23,6 +24,9 @@ pub struct Args {
     /// How --check-config prints its findings
     #[arg(long, value_enum, default_value_t = Format::Human, value_name = "FORMAT", requires = "check_config")]
     pub output_format: Format,
+    /// Takes over from a running server, which starts it so
+    #[arg(long, value_enum, hide = true, value_name = "STEP")]
+    pub take_over: Option<TakeOver>,
 }
 
 /// How findings are printed.

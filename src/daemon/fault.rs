@@ -44,6 +44,12 @@ pub enum StartError {
     /// What a crashed sync left behind.
     #[error("what a crashed sync left behind cannot be undone: {0}")]
     Sync(#[from] SyncError),
+    /// The server that was to be taken over has changed its mind, or stops.
+    #[error("the server that ran before does not want to hand over any more")]
+    NotWanted,
+    /// A hand-over.
+    #[error("nothing can be handed over: {0}")]
+    HandOver(std::io::Error),
     /// Threads.
     #[error("the runtime cannot start: {0}")]
     Runtime(std::io::Error),
@@ -74,6 +80,9 @@ impl StartError {
             }
             StartError::Storage(_) => "the storage (Storage, FileStorage, S3Storage) cannot be used",
             StartError::Upstream(_) => "the proxy (Proxy.URL) cannot be used",
+            StartError::NotWanted | StartError::HandOver(_) => {
+                "the server that ran before hands nothing over"
+            }
             StartError::Runtime(_) => "the server's threads cannot be started",
         };
         Fault { phrase: phrase.to_owned(), detail: self.to_string() }

@@ -14,6 +14,8 @@ enum News {
     Ready(String),
     /// A reload has begun.
     Reloading,
+    /// Another process is the main one now, and ready.
+    Main(u32, String),
     Stopping(String),
     Status(String),
     /// The server answers.
@@ -55,6 +57,11 @@ impl Herald {
     /// `RELOADING=1`; [`Herald::ready`] ends it.
     pub(super) fn reloading(&self) {
         self.tell(News::Reloading);
+    }
+
+    /// `MAINPID=` and `READY=1`: the last that systemd takes from this process.
+    pub(super) fn main(&self, pid: u32, status: &str) {
+        self.tell(News::Main(pid, status.to_owned()));
     }
 
     /// `STOPPING=1`.
@@ -100,6 +107,12 @@ fn send(inbox: &Receiver<News>) {
             // systemd wants both in one datagram.
             News::Reloading => NotifyState::monotonic_usec_now()
                 .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
+            // In one datagram: the new process would not be heard before, and the old one not after.
+            News::Main(pid, status) => sd_notify::notify(&[
+                NotifyState::MainPid(*pid),
+                NotifyState::Ready,
+                NotifyState::Status(status),
+            ]),
             News::Stopping(status) => {
                 sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status(status)])
             }

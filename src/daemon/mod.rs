@@ -8,6 +8,7 @@ mod doors;
 pub mod fault;
 pub mod files;
 pub mod generator;
+pub mod handover;
 mod herald;
 mod logging;
 mod modes;
@@ -31,19 +32,31 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::config;
+use handover::TakeOver;
 
 /// The program `rstudio-pm`.
 #[must_use]
 pub fn main() -> ExitCode {
     let args = args::Args::parse();
+    let mut taken = None;
+    match args.take_over {
+        None => {}
+        Some(TakeOver::Detach) => return handover::detach(),
+        Some(TakeOver::Serve) => match handover::taking::take() {
+            Ok(given) => taken = Some(given),
+            Err(error) => return fail(&error),
+        },
+    }
     let loaded = config::load(&args.config, environment());
     if args.check_config {
         return check::run(&args.config, &loaded, args.output_format);
     }
     signals::hold();
     let mut logs = logging::Logs::early();
-    let served = start::run(&args, loaded, &mut logs);
+    let reply = taken.as_ref().and_then(handover::taking::Taken::reply);
+    let served = start::run(&args, loaded, taken, &mut logs);
     if let Err(error) = &served {
+        reply.iter().for_each(|reply| reply.refuse(&error.to_string()));
         logs.note(&error.to_string());
     }
     logs.flush();

@@ -105,7 +105,7 @@ impl Operator {
     }
 
     /// Serves as before.
-    fn go_on(&mut self) {
+    pub(super) fn go_on(&mut self) {
         let Some(life) = &mut self.life else { return };
         let app = Arc::clone(&life.app);
         self.fixtures.switch.open(Arc::clone(&app));

@@ -9,8 +9,11 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::fault::StartError;
+use super::handover::giving::{Giving, Prepared};
+use super::handover::taking::Predecessor;
 use super::herald::Herald;
 use super::logging::Logs;
+use super::stores::Beside;
 use super::{environment, files, reload, stores};
 use crate::config::{self, Config, Listen, Loaded};
 use crate::control::{Command, Done, Mode, Order, Refused, Reloaded};
@@ -39,6 +42,10 @@ pub(super) struct Fixtures {
     pub(super) jobs: Jobs,
     /// The addresses that were opened at the start.
     pub(super) listening: Listening,
+    /// What a successor gets.
+    pub(super) giving: Giving,
+    /// Who still finishes what it began before us.
+    pub(super) predecessor: Predecessor,
 }
 
 /// The addresses of a configuration: the part that only a restart applies.
@@ -66,13 +73,14 @@ impl Listening {
 pub(super) struct Life {
     /// What answers.
     pub(super) app: Arc<App>,
+    predecessor: Predecessor,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Life {
     /// Begins to run what runs by itself.
-    pub(super) fn begin(app: Arc<App>) -> Life {
-        let mut life = Life { app, tasks: Vec::new() };
+    pub(super) fn begin(app: Arc<App>, predecessor: Predecessor) -> Life {
+        let mut life = Life { app, predecessor, tasks: Vec::new() };
         life.run();
         life
     }
@@ -80,10 +88,18 @@ impl Life {
     /// Runs schedules and nightly work, until [`Life::pause`].
     pub(super) fn run(&mut self) {
         let (sync, repo, state) = (self.app.sync.clone(), self.app.repo.clone(), Arc::clone(&self.app.state));
+        let (before, predecessor) = (self.predecessor.clone(), self.predecessor.clone());
         self.tasks = vec![
             tokio::spawn(async move { sync.run_schedules().await }),
-            tokio::spawn(async move { repo.run_nightly().await }),
-            tokio::spawn(async move { state.catalog.follow(&state.db).await }),
+            tokio::spawn(async move {
+                // What nobody refers to may be what the other process is about to refer to.
+                before.gone().await;
+                repo.run_nightly().await;
+            }),
+            tokio::spawn(async move {
+                predecessor.mind(&state.catalog, &state.db).await;
+                state.catalog.follow(&state.db).await;
+            }),
         ];
     }
 
@@ -107,13 +123,15 @@ pub(super) struct Operator {
     pub(super) loaded: Option<Loaded>,
     /// A sync that goes on when the server is online again.
     pub(super) halted: Option<Halted>,
+    /// The first start is beside another server.
+    beside: Option<Beside>,
     again: Option<Instant>,
 }
 
 impl Operator {
     /// With nothing open yet.
-    pub(super) fn new(fixtures: Fixtures) -> Operator {
-        Operator { fixtures, life: None, loaded: None, halted: None, again: None }
+    pub(super) fn new(fixtures: Fixtures, beside: Option<Beside>) -> Operator {
+        Operator { fixtures, life: None, loaded: None, halted: None, beside, again: None }
     }
 
     /// The first start. `patient`: answers with the reason instead of failing.
@@ -153,7 +171,8 @@ impl Operator {
                 control.enter(Mode::Starting(what));
             }
         };
-        let app = stores::open(&config, switch.porch(), jobs, say).await?;
+        let beside = self.beside.take();
+        let app = stores::open(&config, switch.porch(), jobs, beside, say).await?;
         logs.configure(&config);
         tls.replace(&fresh);
         switch.porch().site.store(Arc::new(Site::new(&config)));
@@ -162,7 +181,7 @@ impl Operator {
         if let Some(halted) = self.halted.take() {
             app.sync.go_on(halted);
         }
-        self.life = Some(Life::begin(app));
+        self.life = Some(Life::begin(app, self.fixtures.predecessor.clone()));
         self.loaded = Some(loaded);
         self.again = None;
         control.enter(Mode::Online);
@@ -188,8 +207,9 @@ impl Operator {
         self.loaded = None;
     }
 
-    /// Carries out orders until nobody can give any. Dropped at any moment, it leaves everything to [`Operator::end`].
-    pub(super) async fn work(&mut self, orders: &mut mpsc::Receiver<Order>) {
+    /// Carries out orders until nobody can give any, or until a successor waits for our word. Dropped at any moment,
+    /// it leaves everything to [`Operator::end`].
+    pub(super) async fn work(&mut self, orders: &mut mpsc::Receiver<Order>) -> Option<Prepared> {
         loop {
             let again = self.again;
             let due = async {
@@ -200,11 +220,15 @@ impl Operator {
             };
             tokio::select! {
                 order = orders.recv() => {
-                    let Some(order) = order else { return };
+                    let order = order?;
                     let outcome = match &order.command {
                         Command::Reload => self.reload().await.map(Done::Reloaded),
                         Command::Offline { timeout } => self.offline(*timeout).await.map(Done::Moved),
                         Command::Online => self.online().await.map(Done::Moved),
+                        Command::HandOver => match self.hand_over().await {
+                            Ok(prepared) => return Some(prepared),
+                            Err(refused) => Err(refused),
+                        },
                     };
                     order.answer(outcome);
                 }

@@ -1,5 +1,5 @@
 //! Signals: TERM and INT stop (a second one at once), USR1 reopens the log files, HUP does that and reloads the
-//! configuration.
+//! configuration, USR2 starts the installed program and hands over to it.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ pub(super) struct Signals {
     int: Signal,
     hup: Signal,
     usr1: Signal,
+    usr2: Signal,
 }
 
 impl Signals {
@@ -25,6 +26,7 @@ impl Signals {
             int: on(SignalKind::interrupt()),
             hup: on(SignalKind::hangup()),
             usr1: on(SignalKind::user_defined1()),
+            usr2: on(SignalKind::user_defined2()),
         };
         let _ = held().thread_unblock();
         signals
@@ -32,7 +34,7 @@ impl Signals {
 
     /// Returns when the process shall stop. Handles the other signals meanwhile, and afterwards only the impatient.
     pub(super) async fn until_stop(self, control: &Control) {
-        let Signals { mut term, mut int, mut hup, mut usr1 } = self;
+        let Signals { mut term, mut int, mut hup, mut usr1, mut usr2 } = self;
         let hung_up = Arc::new(Notify::new());
         let reloads = tokio::spawn(reload(control.clone(), Arc::clone(&hung_up)));
         let rotated = Arc::new(Notify::new());
@@ -53,6 +55,11 @@ impl Signals {
                 // However many come while one is carried out, one more follows.
                 _ = hup.recv() => hung_up.notify_one(),
                 _ = usr1.recv() => rotated.notify_one(),
+                _ = usr2.recv() => {
+                    let control = control.clone();
+                    // What came of it is in the log and in the status.
+                    tokio::spawn(async move { drop(control.order(Command::HandOver).await) });
+                }
             }
         }
         reloads.abort();
@@ -71,14 +78,18 @@ impl Signals {
     }
 }
 
-/// Until [`Signals::catch`], a rotation or reload during the start waits: uncaught, its signal would end the process.
+/// Until [`Signals::catch`], a rotation, reload or upgrade during the start waits: uncaught, its signal would end the process.
 /// On the first thread, before there are others.
 pub(super) fn hold() {
     let _ = held().thread_block();
 }
 
 fn held() -> SigSet {
-    SigSet::from_iter([nix::sys::signal::Signal::SIGHUP, nix::sys::signal::Signal::SIGUSR1])
+    SigSet::from_iter([
+        nix::sys::signal::Signal::SIGHUP,
+        nix::sys::signal::Signal::SIGUSR1,
+        nix::sys::signal::Signal::SIGUSR2,
+    ])
 }
 
 fn on(kind: SignalKind) -> Signal {

@@ -2,7 +2,7 @@
 
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -116,23 +116,33 @@ pub fn admin_path(config: &Config) -> PathBuf {
 /// What to do when the sockets are not those of the configuration; the service manager opened them before.
 const COMMANDS: &str = crate::config::AFTER_A_NEW_PATH;
 
-/// The TCP sockets and, when systemd handed it over, the admin socket: what is opened before privileges are given up.
+/// What the server that ran before hands over.
+pub(super) struct Given {
+    /// By name, as systemd names them.
+    pub(super) sockets: Vec<(String, OwnedFd)>,
+    /// It made the admin socket itself.
+    pub(super) own_admin: bool,
+}
+
+/// The TCP sockets and, when it was handed over, the admin socket: what is opened before privileges are given up.
 pub(super) struct Bound {
     http: Vec<TcpListener>,
     https: Vec<TcpListener>,
     redirect: Vec<TcpListener>,
     admin: Option<UnixListener>,
+    own_admin: bool,
     warnings: Vec<String>,
 }
 
-/// Takes what systemd hands over (`LISTEN_FDNAMES`: http, https, redirect, admin) and binds the TCP addresses that are
-/// missing.
+/// Takes what systemd hands over (`LISTEN_FDNAMES`: http, https, redirect, admin), or the server before, and binds the
+/// TCP addresses that are missing.
 ///
 /// # Errors
 /// The first socket that cannot be had. When systemd has handed over some, one that is missing is a warning: the
 /// others serve.
-pub(super) fn bind_all(config: &Config) -> Result<Bound, SocketError> {
-    let mut inherited = Inherited::take();
+pub(super) fn bind_all(config: &Config, given: Option<Given>) -> Result<Bound, SocketError> {
+    let own_admin = given.as_ref().is_some_and(|given| given.own_admin);
+    let mut inherited = given.map_or_else(Inherited::take, Inherited::of);
     let started_by_systemd = inherited.any();
     let mut warnings = std::mem::take(&mut inherited.warnings);
     let mut tcp = |what, mine: Vec<TcpListener>, configured: Option<&Listen>| {
@@ -163,7 +173,7 @@ pub(super) fn bind_all(config: &Config) -> Result<Bound, SocketError> {
     // configuration that is mended finds its socket.
     let https = tcp("HTTPS", inherited.https, config.https.listen.as_ref())?;
     let redirect = tcp("HTTPRedirect", inherited.redirect, config.http_redirect.listen.as_ref())?;
-    let bound = Bound { http, https, redirect, admin: inherited.admin, warnings };
+    let bound = Bound { http, https, redirect, admin: inherited.admin, own_admin, warnings };
     // tokio requires it.
     for socket in bound.http.iter().chain(&bound.https).chain(&bound.redirect) {
         set_nonblocking("TCP", socket.set_nonblocking(true))?;
@@ -181,7 +191,7 @@ impl Bound {
         let (admin, admin_path) = match self.admin.take() {
             Some(socket) => {
                 self.warnings.extend(other_path(&socket, config));
-                (socket, None)
+                (socket, self.own_admin.then(|| admin_path(config)))
             }
             None => {
                 let path = admin_path(config);
@@ -189,7 +199,7 @@ impl Bound {
             }
         };
         set_nonblocking("admin", admin.set_nonblocking(true))?;
-        let Bound { http, https, redirect, admin: _, warnings } = self;
+        let Bound { http, https, redirect, admin: _, own_admin: _, warnings } = self;
         Ok(Sockets { http, https, redirect, admin, admin_path, warnings })
     }
 }
@@ -343,6 +353,23 @@ const MOST: usize = 64;
 impl Inherited {
     fn any(&self) -> bool {
         self.admin.is_some() || !(self.http.is_empty() && self.https.is_empty() && self.redirect.is_empty())
+    }
+
+    fn of(given: Given) -> Inherited {
+        let mut inherited = Inherited::default();
+        for (name, fd) in given.sockets {
+            match name.as_str() {
+                "http" => inherited.http.push(fd.into()),
+                "https" => inherited.https.push(fd.into()),
+                "redirect" => inherited.redirect.push(fd.into()),
+                "admin" => inherited.admin = Some(fd.into()),
+                // Of a version that had a listener we do not have.
+                name => {
+                    inherited.warnings.push(format!("the listening socket '{name}' is not used any more"))
+                }
+            }
+        }
+        inherited
     }
 
     /// By the protocol of sd_listen_fds(3). What does not follow it is said and left alone.

@@ -11,11 +11,14 @@ use nix::sys::stat::{Mode as FileMode, umask};
 
 use super::args::Args;
 use super::fault::StartError;
+use super::handover::giving::{Giving, Successor};
+use super::handover::taking::{Predecessor, Taken};
 use super::herald::Herald;
 use super::logging::Logs;
 use super::operator::{Fixtures, Listening, Operator};
 use super::signals::Signals;
-use super::sockets::{self, Sockets};
+use super::sockets::{self, Given, Sockets};
+use super::stores::Beside;
 use super::{doors, files, places, privileges, rotation, status, stores, watchdog};
 use crate::config::{self, Config, ConfigError, Loaded};
 use crate::control::{Control, Mode};
@@ -37,12 +40,13 @@ const MORE: Duration = Duration::from_secs(30);
 pub(super) fn run(
     args: &Args,
     loaded: Result<Loaded, ConfigError>,
+    mut taken: Option<Taken>,
     logs: &mut Logs,
 ) -> Result<(), StartError> {
     umask(FileMode::from_bits_truncate(0o077));
     let began = SystemTime::now();
     let file = &args.config;
-    let patient = sockets::handed_over();
+    let patient = taken.is_none() && sockets::handed_over();
     let open_files = raise_open_files();
     let (config, loaded) = match loaded {
         Ok(loaded) => (Arc::clone(&loaded.config), Ok(loaded)),
@@ -50,7 +54,10 @@ pub(super) fn run(
         Err(error) => return Err(error.into()),
     };
     let plan = privileges::plan(args.user.as_deref(), file)?;
-    let bound = sockets::bind_all(&config);
+    let given = taken
+        .as_mut()
+        .map(|taken| Given { sockets: std::mem::take(&mut taken.sockets), own_admin: taken.own_admin });
+    let bound = sockets::bind_all(&config, given);
     let mut told = privileges::follow(plan, file, &config)?;
     let prepared = match &loaded {
         Ok(loaded) => files::prepare(file, loaded),
@@ -78,7 +85,7 @@ pub(super) fn run(
     let runtime = runtime().map_err(StartError::Runtime)?;
     let limits =
         Limits { connections: open_files.saturating_sub(512).clamp(64, 16_384), ..Limits::default() };
-    let start = Start { file, config, loaded, patient, sockets, limits, began };
+    let start = Start { file, config, loaded, patient, sockets, taken, limits, began };
     let served = runtime.block_on(serve(start, logs));
     // Blocking work still under way belongs to connections that were cut, or to a start that was given up.
     runtime.shutdown_background();
@@ -93,16 +100,32 @@ struct Start<'a> {
     loaded: Result<Loaded, StartError>,
     patient: bool,
     sockets: Sockets,
+    /// From the server that runs until this one serves.
+    taken: Option<Taken>,
     limits: Limits,
     began: SystemTime,
 }
 
 /// Opens the stores, accepts until a signal or a command asks to stop; returns when everything is closed.
 async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
-    let Start { file, config, loaded, patient, sockets, limits, began } = start;
+    let Start { file, config, loaded, patient, sockets, mut taken, limits, began } = start;
     let signals = Signals::catch();
     let herald = Herald::start();
-    let rotation = tokio::spawn(rotation::run(logs.clone()));
+    let giving = Giving::of(&sockets).map_err(StartError::HandOver)?;
+    let beside = taken.as_mut().map(|taken| Beside { lock: taken.lock.take() });
+    let line = taken.map(Taken::line).transpose().map_err(StartError::HandOver)?;
+    let (mut waiting, predecessor) = match line {
+        Some((waiting, predecessor)) => (Some(waiting), predecessor),
+        None => (None, Predecessor::none()),
+    };
+    let rotation = tokio::spawn({
+        let (logs, predecessor) = (logs.clone(), predecessor.clone());
+        async move {
+            // One at a time renames.
+            predecessor.left().await;
+            rotation::run(logs).await;
+        }
+    });
     let (control, mut orders) = Control::new(Arc::new(logs.clone()));
     let switch = Switch::new(Porch {
         control: control.clone(),
@@ -115,11 +138,11 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
     let house = House::new(limits);
     let tls = Tls::default();
     let ways = watchdog::Ways { admin: sockets.admin_address(), plain: sockets.plain_addresses() };
-    let own_admin = sockets.admin_path.clone();
+    let mut own_admin = sockets.admin_path.clone();
     let port = config.https.listen.as_ref().map_or(443, |listen| listen.port);
     let mut shut = Some(sockets);
     let mut open = || shut.take().map(|sockets| doors::open(&house, &switch, sockets, &tls, port));
-    let mut operator = Operator::new(Fixtures {
+    let fixtures = Fixtures {
         file: file.to_owned(),
         switch: switch.clone(),
         logs: logs.clone(),
@@ -127,7 +150,10 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         herald: herald.clone(),
         jobs: Jobs::default(),
         listening: Listening::of(&config),
-    });
+        giving,
+        predecessor: predecessor.clone(),
+    };
+    let mut operator = Operator::new(fixtures, beside);
 
     let mut stop = pin!(signals.until_stop(&control));
     let first = {
@@ -151,8 +177,24 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         return Err(error);
     }
     let mut pid_file = None;
+    let mut successor = None;
     if first.is_some() {
+        if let Some(waiting) = &mut waiting {
+            let wanted = tokio::select! {
+                wanted = waiting.prepared() => wanted,
+                () = &mut stop => false,
+            };
+            if !wanted {
+                return Err(StartError::NotWanted);
+            }
+            operator.refresh().await;
+        }
         open();
+        if let Some(waiting) = waiting.take() {
+            logs.predecessors.add(waiting.pid());
+            let sync = waiting.ready().await;
+            operator.sync_again(sync);
+        }
         pid_file = places::write_pid(&config);
         let took = began.elapsed().unwrap_or_default();
         if control.mode() == Mode::Online {
@@ -163,20 +205,50 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         herald.ready(&summary::line(&switch, &control.mode()).await);
         let line = tokio::spawn(status::live(switch.clone(), herald.clone()));
         let dog = tokio::spawn(watchdog::run(ways, herald.clone()));
-        tokio::select! {
-            () = &mut stop => {}
-            () = operator.work(&mut orders) => {}
-        }
+        successor = loop {
+            let prepared = tokio::select! {
+                () = &mut stop => break None,
+                prepared = operator.work(&mut orders) => prepared,
+            };
+            let Some(prepared) = prepared else { break None };
+            // Not to be interrupted by a stop: both accept in there.
+            match operator.commit(prepared).await {
+                Ok(successor) => break Some(successor),
+                Err(why) => drop(operator.keep(&why)),
+            }
+        };
         line.abort();
         dog.abort();
     }
 
-    herald.stopping("Finishing requests");
     rotation.abort();
-    tracing::info!("stopping: {} requests under way", house.drain().requests());
     let app = operator.end();
     let limits = house.limits().clone();
-    if !house.drain().stop(&limits).await {
+    let requests = house.drain().requests();
+    let whole = match successor {
+        None => {
+            herald.stopping("Finishing requests");
+            tracing::info!("stopping: {requests} requests under way");
+            predecessor.stop().await;
+            house.drain().stop(&limits, predecessor.gone()).await
+        }
+        Some(successor) => {
+            let Successor { pid, version, .. } = &successor;
+            tracing::info!("process {pid}, version {version}, has taken over; {requests} requests to finish");
+            tokio::spawn(successor.obey(control.clone()));
+            let hurry = async {
+                (&mut stop).await;
+                predecessor.stop().await;
+            };
+            // The files and the sockets are the successor's.
+            (own_admin, pid_file) = (None, None);
+            let whole = house.drain().leave(&limits, hurry).await;
+            // Who is told to stop tells us: an older one must not lose its only link.
+            predecessor.gone().await;
+            whole
+        }
+    };
+    if !whole {
         tracing::warn!("stopped with {} connections cut", house.drain().connections());
     }
     if let Some(app) = app {

@@ -1,5 +1,6 @@
 //! Opens what answering needs, and closes it again.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -17,6 +18,12 @@ use crate::storage::Storage;
 use crate::sync::Sync;
 use crate::upstream::Upstream;
 
+/// A server that goes on working with the same stores for a while.
+pub(super) struct Beside {
+    /// What it had the database locked with.
+    pub(super) lock: Option<OwnedFd>,
+}
+
 /// Opens the stores of a configuration and the rooms on them. Nothing runs by itself yet.
 ///
 /// `say` is told what is being done, for who waits for a long start.
@@ -24,12 +31,17 @@ pub(super) async fn open(
     config: &Arc<Config>,
     porch: &Porch,
     jobs: &Jobs,
+    beside: Option<Beside>,
     say: impl Fn(&'static str),
 ) -> Result<Arc<App>, StartError> {
     say("opening the database and bringing its schema up to date");
     let opening = Arc::clone(config);
     // The database opens on a thread of its own: it blocks.
-    let db = match tokio::task::spawn_blocking(move || Db::open(&opening)).await {
+    let db = move || match beside {
+        None => Db::open(&opening),
+        Some(Beside { lock }) => Db::open_beside(&opening, lock),
+    };
+    let db = match tokio::task::spawn_blocking(db).await {
         Ok(db) => db?,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };

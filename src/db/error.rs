@@ -108,6 +108,18 @@ pub enum DbError {
         /// Newest migration known here.
         known: i64,
     },
+    /// A program that still runs could not work with what the migration makes.
+    #[error(
+        "{place} needs migration {number} ({name}), which the running version could not work with: it can only be done by a restart"
+    )]
+    NotOnline {
+        /// The file, or the server and database.
+        place: String,
+        /// The migration.
+        number: i64,
+        /// What it is about.
+        name: &'static str,
+    },
     /// The file is something else, or its bytes are damaged.
     #[error("{path} is not a SQLite database or is damaged; restore it from a backup or move it away")]
     NotADatabase {

@@ -62,11 +62,34 @@ pub(super) fn level(c: &mut dyn Schema) -> Result<i64, DbError> {
     }
 }
 
+/// Who works with the database while it is migrated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Nobody.
+    Alone,
+    /// An older program goes on.
+    Beside,
+}
+
+/// The first migration missing above `level` that the rule forbids. Into a blank database nobody looks.
+fn not_online(all: &[Migration], level: i64, rule: Rule) -> Option<(i64, &'static str)> {
+    match rule {
+        Rule::Alone => None,
+        Rule::Beside => {
+            let missing = all.iter().filter(|m| level > 0 && m.number > level);
+            missing.filter(|m| !m.expand_only).map(|m| (m.number, m.name)).next()
+        }
+    }
+}
+
 /// Runs what is missing. The caller commits.
-pub(super) fn run(c: &mut dyn Schema) -> Result<(), DbError> {
+pub(super) fn run(c: &mut dyn Schema, rule: Rule) -> Result<(), DbError> {
     const DONE: &str = "INSERT INTO migration (number, name, at, expand_only, version) \
         VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5)";
     let level = level(c)?;
+    if let Some((number, name)) = not_online(MIGRATIONS, level, rule) {
+        return Err(DbError::NotOnline { place: c.place(), number, name });
+    }
     if level == 0 {
         c.script(
             "CREATE TABLE migration (number BIGINT PRIMARY KEY, name TEXT NOT NULL, at BIGINT NOT NULL, \
@@ -82,4 +105,21 @@ pub(super) fn run(c: &mut dyn Schema) -> Result<(), DbError> {
         c.execute(DONE, &[migration.number.into(), name, now.into(), expand_only, version])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beside_an_older_program_only_what_it_can_bear_is_migrated() {
+        let migration =
+            |number, name, expand_only| Migration { number, name, expand_only, sqlite: "", postgres: "" };
+        let all = [migration(1, "a", false), migration(2, "b", true), migration(3, "c", false)];
+        assert_eq!(not_online(&all, 1, Rule::Alone), None);
+        assert_eq!(not_online(&all, 1, Rule::Beside), Some((3, "c")));
+        assert_eq!(not_online(&all[..2], 1, Rule::Beside), None);
+        assert_eq!(not_online(&all, 3, Rule::Beside), None);
+        assert_eq!(not_online(&all, 0, Rule::Beside), None, "a blank database has no users");
+    }
 }

@@ -36,6 +36,7 @@ pub mod upstream;
 pub use conn::{Conn, Row, Value};
 pub use error::DbError;
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,7 @@ use rusqlite::OpenFlags;
 
 use crate::config::{Config, Provider};
 use lanes::{Kind, Lane};
+use migrate::Rule;
 use postgres::{PgSession, Postgres};
 use sqlite::Sqlite;
 use target::Target;
@@ -66,15 +68,50 @@ impl Db {
     /// # Errors
     /// One variant for each thing an administrator can mend; the text says how.
     pub fn open(config: &Config) -> Result<Db, DbError> {
+        Db::open_as(config, None, Rule::Alone)
+    }
+
+    /// As [`Db::open`], beside a process that goes on working with it: nothing is migrated that it could not bear.
+    /// `lock` is what [`Db::lock`] gave there.
+    ///
+    /// # Errors
+    /// As [`Db::open`], and [`DbError::NotOnline`].
+    pub fn open_beside(config: &Config, lock: Option<OwnedFd>) -> Result<Db, DbError> {
+        Db::open_as(config, lock, Rule::Beside)
+    }
+
+    fn open_as(config: &Config, lock: Option<OwnedFd>, rule: Rule) -> Result<Db, DbError> {
         let wait = config.database.connection_timeout;
         let engine = match config.database.provider {
             Provider::Sqlite => {
-                let (file, lock) = place::prepare(&config.sqlite.dir)?;
-                Engine::Sqlite(Sqlite::open(&file, lock, wait)?)
+                let (file, lock) = place::prepare(&config.sqlite.dir, lock)?;
+                Engine::Sqlite(Sqlite::open(&file, lock, wait, rule)?)
             }
-            Provider::Postgres => Engine::Postgres(Postgres::open(Target::parse(&config.postgres, wait)?)?),
+            Provider::Postgres => {
+                Engine::Postgres(Postgres::open(Target::parse(&config.postgres, wait)?, rule)?)
+            }
         };
         Ok(Db { engine: Arc::new(engine) })
+    }
+
+    /// The lock that keeps other processes out, to be given to one that takes over: both hold it then. `None` where
+    /// there is no such lock.
+    ///
+    /// # Errors
+    /// The system has no descriptor left.
+    pub fn lock(&self) -> std::io::Result<Option<OwnedFd>> {
+        match &*self.engine {
+            Engine::Sqlite(engine) => engine.lock(),
+            Engine::Postgres(_) => Ok(None),
+        }
+    }
+
+    /// Lets go of the lock, which another process has now. The database stays open here.
+    pub fn give_up_lock(&self) {
+        match &*self.engine {
+            Engine::Sqlite(engine) => engine.give_up_lock(),
+            Engine::Postgres(_) => {}
+        }
     }
 
     /// Looks at the configured database without creating or changing anything and returns one line to print.

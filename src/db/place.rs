@@ -2,7 +2,8 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::statfs;
@@ -50,8 +51,8 @@ pub(super) fn refuse_remote(dir: &Path) -> Result<(), DbError> {
 }
 
 /// Makes the directory (mode 0700) and the file (0600) where missing, and takes the lock that keeps a second
-/// process out. Returns the file and the lock.
-pub(super) fn prepare(dir: &Path) -> Result<(PathBuf, File), DbError> {
+/// process out, unless `held` is that lock already. Returns the file and the lock.
+pub(super) fn prepare(dir: &Path, held: Option<OwnedFd>) -> Result<(PathBuf, File), DbError> {
     let bad = |error: io::Error| match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             DbError::Full { place: dir.display().to_string(), source: error.into() }
@@ -61,7 +62,12 @@ pub(super) fn prepare(dir: &Path) -> Result<(PathBuf, File), DbError> {
     refuse_remote(dir)?;
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(bad)?;
     let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join(LOCK));
-    let lock = lock.map_err(bad)?;
+    let mut lock = lock.map_err(bad)?;
+    if let Some(held) = held.map(File::from)
+        && same(&held, &lock).map_err(bad)?
+    {
+        lock = held;
+    }
     let path = dir.join(FILE);
     match lock.try_lock() {
         Ok(()) => {}
@@ -77,6 +83,11 @@ pub(super) fn prepare(dir: &Path) -> Result<(PathBuf, File), DbError> {
     }
     access(&path, AccessFlags::R_OK | AccessFlags::W_OK).map_err(|errno| unwritable(&path, errno.into()))?;
     Ok((path, lock))
+}
+
+fn same(a: &File, b: &File) -> io::Result<bool> {
+    let (a, b) = (a.metadata()?, b.metadata()?);
+    Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
 }
 
 /// What `prepare` would meet, without making anything. Returns the file, which may be missing.
@@ -133,12 +144,19 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let above = tempfile::tempdir().expect("a directory");
         let dir = above.path().join("a/db");
-        let (file, lock) = prepare(&dir).expect("a place");
+        let (file, lock) = prepare(&dir, None).expect("a place");
         let mode = |p: &Path| std::fs::metadata(p).expect("it is there").permissions().mode() & 0o777;
         assert_eq!((mode(&dir), mode(&file)), (0o700, 0o600));
-        assert!(matches!(prepare(&dir), Err(DbError::Locked { .. })));
+        assert!(matches!(prepare(&dir, None), Err(DbError::Locked { .. })));
+        let given = lock.try_clone().expect("a second handle");
+        let (_, taken) = prepare(&dir, Some(given.into())).expect("who was given the lock has it");
         drop(lock);
-        assert!(prepare(&dir).is_ok());
+        assert!(
+            matches!(prepare(&dir, None), Err(DbError::Locked { .. })),
+            "who gave it away took it from nobody"
+        );
+        drop(taken);
+        assert!(prepare(&dir, None).is_ok());
     }
 
     #[test]
@@ -146,7 +164,7 @@ mod tests {
         let above = tempfile::tempdir().expect("a directory");
         let file = above.path().join("file");
         std::fs::write(&file, b"").expect("a file");
-        let error = prepare(&file.join("db")).expect_err("no directory below a file").to_string();
+        let error = prepare(&file.join("db"), None).expect_err("no directory below a file").to_string();
         assert!(error.contains("install -d -m 0700"), "{error}");
         assert!(look(&file.join("db")).is_err());
     }

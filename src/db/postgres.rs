@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Statement};
 
 use super::lanes::{Kind, Lane, Opener, Session, Work};
 use super::listen::{self, Listener};
-use super::migrate::{self, Migration, Schema};
+use super::migrate::{self, Migration, Rule, Schema};
 use super::target::Target;
 use super::{Conn, DbError, Row, Value, pgconnect, pgwire};
 use crate::model::time::Timestamp;
@@ -33,11 +33,11 @@ pub(super) struct Postgres {
 }
 
 impl Postgres {
-    pub(super) fn open(target: Target) -> Result<Postgres, DbError> {
+    pub(super) fn open(target: Target, rule: Rule) -> Result<Postgres, DbError> {
         let mut first = PgSession::new(Arc::new(target));
         let target = Arc::clone(&first.target);
         let ours = Arc::clone(&target);
-        first.connected()?.migrate()?;
+        first.connected()?.migrate(rule)?;
         drop(first);
         let place = target.place();
         let opener: Opener =
@@ -205,9 +205,9 @@ impl PgConn {
         }
     }
 
-    fn migrate(&mut self) -> Result<(), DbError> {
+    fn migrate(&mut self, rule: Rule) -> Result<(), DbError> {
         self.begin(Kind::Write)?;
-        match migrate::run(self) {
+        match migrate::run(self, rule) {
             Ok(()) => self.control("COMMIT"),
             Err(error) => {
                 // The session is dropped with the error, and the transaction with it.

@@ -1,16 +1,18 @@
 //! SQLite: one writer thread, a few readers, WAL, and a checkpointer of our own.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params_from_iter};
 
 use super::checkpoint::Checkpointer;
 use super::lanes::{Kind, Lane, Opener, Session, Work};
-use super::migrate::{self, Migration, Schema};
+use super::migrate::{self, Migration, Rule, Schema};
 use super::{Conn, DbError, Row, Value};
 use crate::model::time::Timestamp;
 
@@ -19,16 +21,21 @@ pub(super) struct Sqlite {
     read: Lane,
     write: Lane,
     checkpointer: Checkpointer,
-    /// Held as long as the database is open: only one process at a time.
-    lock: std::fs::File,
+    /// Held as long as the database is open, or until another process took it over: only one process at a time.
+    lock: Mutex<Option<std::fs::File>>,
 }
 
 impl Sqlite {
     /// Opens and migrates `file`; its directory exists and can be written.
-    pub(super) fn open(file: &Path, lock: std::fs::File, wait: Duration) -> Result<Sqlite, DbError> {
+    pub(super) fn open(
+        file: &Path,
+        lock: std::fs::File,
+        wait: Duration,
+        rule: Rule,
+    ) -> Result<Sqlite, DbError> {
         let mut first =
             connect(file, OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_READ_WRITE, wait)?;
-        first.migrate()?;
+        first.migrate(rule)?;
         drop(first);
         let wal = Arc::new(AtomicI32::new(0));
         let path = file.to_owned();
@@ -56,7 +63,7 @@ impl Sqlite {
             read: Lane::start("read", readers, &reader).map_err(|e| driver(file, e))?,
             write: Lane::start("write", 1, &writer).map_err(|e| driver(file, e))?,
             checkpointer,
-            lock,
+            lock: Mutex::new(Some(lock)),
         })
     }
 
@@ -72,7 +79,18 @@ impl Sqlite {
         self.write.close();
         self.checkpointer.close();
         // The same process may open it again; a lock that cannot be given back goes with the process.
-        let _ = self.lock.unlock();
+        if let Some(lock) = self.lock.lock().take() {
+            let _ = lock.unlock();
+        }
+    }
+
+    pub(super) fn lock(&self) -> std::io::Result<Option<OwnedFd>> {
+        self.lock.lock().as_ref().map(|lock| lock.try_clone().map(OwnedFd::from)).transpose()
+    }
+
+    /// Closed, never unlocked: the other process shares the lock, and would lose it.
+    pub(super) fn give_up_lock(&self) {
+        self.lock.lock().take();
     }
 }
 
@@ -124,9 +142,9 @@ impl SqliteConn {
         self.connection.execute_batch(sql).map_err(|e| map(&self.path, e))
     }
 
-    fn migrate(&mut self) -> Result<(), DbError> {
+    fn migrate(&mut self, rule: Rule) -> Result<(), DbError> {
         self.control("BEGIN EXCLUSIVE")?;
-        match migrate::run(self) {
+        match migrate::run(self, rule) {
             Ok(()) => self.control("COMMIT"),
             Err(error) => {
                 let _ = self.control("ROLLBACK");

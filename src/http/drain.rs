@@ -136,13 +136,19 @@ impl Drain {
     /// Connections are accepted until a good moment: what began before the stop is done, idle clients had
     /// `limits.linger` to speak and hear `Connection: close`, and (for `limits.quiet` at most) no slow answer is
     /// under way. From then on nobody is served until the next process is there, so what is left must be short.
-    pub async fn stop(&self, limits: &Limits) -> bool {
+    ///
+    /// What ends with `others` counts as begun before too.
+    pub async fn stop(&self, limits: &Limits, others: impl Future<Output = ()>) -> bool {
         let deadline = Instant::now() + limits.drain;
         // What is short and began late still has its time when the deadline cuts what is long.
         let last_moment = deadline.checked_sub(limits.linger * 3).unwrap_or(deadline);
         let since = *self.0.stopping.get_or_init(Instant::now);
         self.advance(Phase::Draining);
-        let _ = tokio::time::timeout_at(last_moment, self.begun_before_ended()).await;
+        let begun_before = async {
+            others.await;
+            self.begun_before_ended().await;
+        };
+        let _ = tokio::time::timeout_at(last_moment, begun_before).await;
         tokio::time::sleep(limits.linger).await;
         let quiet = (Instant::now() + limits.quiet).min(last_moment);
         while Instant::now() < quiet && self.begun_in(slots_since(since)) > 0 {

@@ -43,6 +43,17 @@ pub struct Sync {
 /// A sync that was halted, to be begun again.
 pub struct Halted(Cause);
 
+impl Halted {
+    /// The administrator who asked for it. Others begin by themselves again.
+    #[must_use]
+    pub fn administrator(&self) -> Option<&str> {
+        match &self.0 {
+            Cause::Administrator(actor) => Some(actor),
+            Cause::Schedule | Cause::Mismatch => None,
+        }
+    }
+}
+
 impl Sync {
     /// On the shared handles.
     #[must_use]

@@ -10,6 +10,7 @@ mod created;
 mod degraded;
 mod files;
 mod handed_over;
+mod handover;
 mod journal;
 mod modes;
 mod no_drop;

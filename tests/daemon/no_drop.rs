@@ -36,7 +36,8 @@ pub(crate) fn repository(manager: &Manager) {
     manager.server.local_repository("load", &[]);
 }
 
-fn each_speech(wanted: &Wanted, keep_alive: bool, pause: Duration) -> Vec<Client> {
+/// One client for each way to speak.
+pub(crate) fn each_speech(wanted: &Wanted, keep_alive: bool, pause: Duration) -> Vec<Client> {
     [Speech::Plain, Speech::Tls, Speech::Http2]
         .map(|speech| Client { speech, keep_alive, wanted: wanted.clone(), pause })
         .to_vec()
@@ -63,7 +64,16 @@ fn thirty_restarts_and_thirty_reloads_fail_no_request() {
         manager.restart();
     }
     println!("{ROUNDS} restarts in {:?}", began.elapsed());
+    let restarted = load.answered();
+    let began = Instant::now();
+    for _ in 0..ROUNDS {
+        manager.reload();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    println!("{ROUNDS} reloads in {:?}", began.elapsed());
+    assert!(restarted > 1000 && load.answered() > restarted, "there was load");
     let outcome = load.finish();
-    println!("restarts: {}", outcome.line());
+    println!("restarts and reloads: {}", outcome.line());
     outcome.assert_none_failed();
+    manager.stop();
 }

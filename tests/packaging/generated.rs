@@ -115,7 +115,8 @@ fn man_page_of_the_server() {
         ".SH EXIT STATUS\n.TP\n0\nstopped as asked\n.TP\n1\ncannot start, or a check failed\n.TP\n2\nwrong usage\n\
          .SH SIGNALS\n.TP\nTERM, INT\nfinish the requests under way, then end\n\
          .TP\nHUP\napply what changed in the configuration and is reloadable, and open the log files anew\n\
-         .TP\nUSR1\nopen the log files anew, after a rotation\n",
+         .TP\nUSR1\nopen the log files anew, after a rotation\n\
+         .TP\nUSR2\nstart the program that is installed now and leave the sockets to it; finish what was begun\n",
     );
     page.push_str(FILES);
     page.push_str(".SH SEE ALSO\n.BR rspm (1),\n.BR rstudio\\-pm.gcfg (5),\n.BR systemctl (1)\n");

@@ -212,6 +212,7 @@ fn a_stop_cuts_what_does_not_end_and_says_so() {
     while running.house.drain().requests() == 0 {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let whole = running.runtime.block_on(running.house.drain().stop(running.house.limits()));
+    let whole =
+        running.runtime.block_on(running.house.drain().stop(running.house.limits(), std::future::ready(())));
     assert!(!whole, "an endless answer was still under way");
 }

@@ -87,12 +87,17 @@ impl Manager {
             main: None,
             environment: Vec::new(),
         };
-        manager.install(PathBuf::from(env!("CARGO_BIN_EXE_rstudio-pm")));
+        manager.install_built();
         manager
     }
 
+    /// Puts the program under test in the place of the one that is started.
+    pub(crate) fn install_built(&self) {
+        self.install(PathBuf::from(env!("CARGO_BIN_EXE_rstudio-pm")));
+    }
+
     /// Puts another program in the place of the one that is started, as a package manager does: a new file.
-    pub(crate) fn install(&self, from: PathBuf) {
+    fn install(&self, from: PathBuf) {
         let new = self.program.with_extension("new");
         std::fs::copy(from, &new).expect("copied");
         std::fs::rename(&new, &self.program).expect("renamed");

@@ -46,12 +46,20 @@ pub struct Uploads {
     held: Mutex<Registry>,
 }
 
-#[derive(Default)]
 struct Registry {
     next: u64,
     by_id: HashMap<u64, Held>,
     /// Digests on their way into storage.
     arriving: Vec<Sha256>,
+}
+
+impl Default for Registry {
+    /// Numbers begin somewhere, so that one from before a restart or an upgrade never means another file. They fit
+    /// into a JSON number.
+    fn default() -> Registry {
+        let next = u64::from(rand::random::<u32>()) << 16;
+        Registry { next, by_id: HashMap::new(), arriving: Vec::new() }
+    }
 }
 
 /// How long an upload waits to be added, in microseconds.

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::{Answered, Client, Taker, Target, patiently};
+use super::{Answered, Client, Taker, Tally, Target, patiently};
 
 pub(super) async fn connect(host: &str) -> Result<TcpStream, String> {
     let socket = patiently("connecting", async {
@@ -59,7 +59,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// One request, one answer. A connection that ended without a word is an error like any other.
-    pub(super) async fn ask(&mut self, client: &Client) -> Result<Answered, String> {
+    pub(super) async fn ask(&mut self, client: &Client, tally: &Tally) -> Result<Answered, String> {
         let close = if client.keep_alive { "" } else { "Connection: close\r\n" };
         let request = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n{close}\r\n", client.wanted.path);
         patiently("sending", async {
@@ -80,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let announced = field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         let length = field("content-length").and_then(|value| value.parse::<u64>().ok());
         let length = length.ok_or_else(|| format!("an answer without a length: {head}"))?;
-        let mut taker = Taker::new(client.wanted.rate);
+        let mut taker = Taker::new(client.wanted.rate, tally);
         while taker.bytes < length {
             if self.ahead.is_empty() {
                 self.more().await.map_err(|e| format!("cut after {} of {length} bytes: {e}", taker.bytes))?;

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::client::TlsStream;
 
-use super::{Answered, Client, Taker, patiently};
+use super::{Answered, Client, Taker, Tally, patiently};
 
 /// A connection.
 pub(super) struct Wire {
@@ -25,7 +25,7 @@ impl Wire {
     }
 
     /// `None` when the server had said goodbye (GOAWAY without an error) before the request was sent.
-    pub(super) async fn ask(&mut self, client: &Client) -> Result<Option<Answered>, String> {
+    pub(super) async fn ask(&mut self, client: &Client, tally: &Tally) -> Result<Option<Answered>, String> {
         if self.sender.ready().await.is_err() {
             return self.ended().await.map(|()| None);
         }
@@ -46,7 +46,7 @@ impl Wire {
             return Err(format!("status {}", response.status()));
         }
         let mut body = response.into_body();
-        let mut taker = Taker::new(client.wanted.rate);
+        let mut taker = Taker::new(client.wanted.rate, tally);
         loop {
             let frame = patiently("the body", async { Ok(body.frame().await) }).await?;
             match frame {

@@ -74,9 +74,7 @@ pub(crate) struct Outcome {
     /// Kept connections that the server closed long before the client's next request.
     pub(crate) over: u64,
     pub(crate) failures: Vec<String>,
-    /// The longest time to the first byte of a small answer, from the moment its client wanted it.
-    pub(crate) longest_stall: Duration,
-    /// The longest pauses, longest first.
+    /// The longest times to the first byte of a small answer, from the moment its client wanted it; longest first.
     pub(crate) stalls: Vec<Duration>,
     pub(crate) took: Duration,
 }
@@ -116,6 +114,7 @@ struct Tally {
     requests: AtomicU64,
     bytes: AtomicU64,
     slow_under_way: AtomicUsize,
+    slow_bytes: AtomicU64,
     over: AtomicU64,
     failures: Mutex<Vec<String>>,
     stalls: Mutex<Vec<Duration>>,
@@ -160,6 +159,16 @@ impl Steady {
         self.tally.requests.load(Ordering::Acquire)
     }
 
+    /// Bytes that downloads with a rate have taken.
+    pub(crate) fn slow_bytes(&self) -> u64 {
+        self.tally.slow_bytes.load(Ordering::Acquire)
+    }
+
+    /// Nobody asks again after the answer under way.
+    pub(crate) fn last_round(&self) {
+        self.tally.stop.store(true, Ordering::Release);
+    }
+
     /// Downloads with a rate that are under way.
     pub(crate) fn slow_under_way(&self) -> usize {
         self.tally.slow_under_way.load(Ordering::Acquire)
@@ -181,7 +190,6 @@ impl Steady {
             bytes: self.tally.bytes.load(Ordering::Acquire),
             over: self.tally.over.load(Ordering::Acquire),
             failures: std::mem::take(&mut *self.tally.failures.lock().expect("no panic holds it")),
-            longest_stall: stalls.first().copied().unwrap_or_default(),
             stalls,
             took: self.began.elapsed(),
         }
@@ -191,7 +199,7 @@ impl Steady {
 /// A connection that requests are sent on, one after the other.
 enum Line {
     Plain(h1::Wire<tokio::net::TcpStream>),
-    Tls(h1::Wire<tokio_rustls::client::TlsStream<tokio::net::TcpStream>>),
+    Tls(Box<h1::Wire<tokio_rustls::client::TlsStream<tokio::net::TcpStream>>>),
     Http2(h2::Wire),
 }
 
@@ -199,7 +207,7 @@ impl Line {
     async fn open(target: &Target, speech: Speech) -> Result<Line, String> {
         Ok(match speech {
             Speech::Plain => Line::Plain(h1::Wire::new(h1::connect(&target.http).await?)),
-            Speech::Tls => Line::Tls(h1::Wire::new(h1::encrypt(target, b"http/1.1").await?)),
+            Speech::Tls => Line::Tls(Box::new(h1::Wire::new(h1::encrypt(target, b"http/1.1").await?))),
             Speech::Http2 => Line::Http2(h2::Wire::new(h1::encrypt(target, b"h2").await?).await?),
         })
     }
@@ -214,11 +222,11 @@ impl Line {
     }
 
     /// `None`: nothing was sent, because the server had announced the end of this connection.
-    async fn ask(&mut self, client: &Client) -> Result<Option<Answered>, String> {
+    async fn ask(&mut self, client: &Client, tally: &Tally) -> Result<Option<Answered>, String> {
         match self {
-            Line::Plain(wire) => wire.ask(client).await.map(Some),
-            Line::Tls(wire) => wire.ask(client).await.map(Some),
-            Line::Http2(wire) => wire.ask(client).await,
+            Line::Plain(wire) => wire.ask(client, tally).await.map(Some),
+            Line::Tls(wire) => wire.ask(client, tally).await.map(Some),
+            Line::Http2(wire) => wire.ask(client, tally).await,
         }
     }
 }
@@ -226,7 +234,7 @@ impl Line {
 async fn run(number: usize, target: Target, client: Client, tally: Arc<Tally>) {
     let mut line: Option<Line> = None;
     let mut asked_on_it = 0;
-    while !tally.stop.load(Ordering::Acquire) {
+    loop {
         let wanted_at = Instant::now();
         let slow = client.wanted.rate.map(|_| Slow::begin(&tally));
         let outcome = loop {
@@ -246,7 +254,7 @@ async fn run(number: usize, target: Target, client: Client, tally: Arc<Tally>) {
             };
             match open {
                 Err(story) => break Err(story),
-                Ok(mut open) => match open.ask(&client).await {
+                Ok(mut open) => match open.ask(&client, &tally).await {
                     Ok(None) => {}
                     Ok(Some(answered)) => {
                         if client.keep_alive && !answered.announced {
@@ -280,6 +288,10 @@ async fn run(number: usize, target: Target, client: Client, tally: Arc<Tally>) {
         if let Some(story) = story {
             tally.fail(number, &client, asked_on_it, wanted_at, &story);
             line = None;
+        }
+        // Each asks at least once.
+        if tally.stop.load(Ordering::Acquire) {
+            break;
         }
         tokio::time::sleep(client.pause).await;
     }
@@ -328,22 +340,24 @@ impl Tally {
 }
 
 /// Takes bytes no faster than a rate.
-struct Taker {
+struct Taker<'a> {
     rate: Option<u64>,
+    tally: &'a Tally,
     began: tokio::time::Instant,
     bytes: u64,
     hash: Sha256,
 }
 
-impl Taker {
-    fn new(rate: Option<u64>) -> Taker {
-        Taker { rate, began: tokio::time::Instant::now(), bytes: 0, hash: Sha256::new() }
+impl<'a> Taker<'a> {
+    fn new(rate: Option<u64>, tally: &'a Tally) -> Taker<'a> {
+        Taker { rate, tally, began: tokio::time::Instant::now(), bytes: 0, hash: Sha256::new() }
     }
 
     async fn take(&mut self, bytes: &[u8]) {
         self.hash.update(bytes);
         self.bytes += bytes.len() as u64;
         if let Some(rate) = self.rate {
+            self.tally.slow_bytes.fetch_add(bytes.len() as u64, Ordering::AcqRel);
             let due = Duration::from_secs_f64(self.bytes as f64 / rate as f64);
             tokio::time::sleep_until(self.began + due).await;
         }

@@ -1,0 +1,176 @@
+//! SIGUSR2: the installed program takes over, and nobody who is being served notices.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+
+use crate::daemon::no_drop::{each_speech, package, repository};
+use crate::support::http;
+use crate::support::manager::Manager;
+use crate::support::steady::{Steady, mix};
+
+const MEGABYTE: u64 = 1_000_000;
+
+fn ready() -> Manager {
+    let mut manager = Manager::new("");
+    manager.start();
+    repository(&manager);
+    manager
+}
+
+/// Downloads of `seconds` at 1 MB/s, one for each way to speak, under way.
+fn slow(manager: &Manager, seconds: usize) -> Steady {
+    let wanted = package(manager, "slow", seconds * MEGABYTE as usize).at(MEGABYTE);
+    let load = Steady::start(manager.target(), each_speech(&wanted, true, Duration::ZERO));
+    load.last_round();
+    let begun = Instant::now() + Duration::from_secs(20);
+    while load.slow_bytes() < MEGABYTE {
+        assert!(Instant::now() < begun, "the downloads do not begin");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    load
+}
+
+fn ping(manager: &Manager) -> u16 {
+    http::get(&format!("http://{}/__ping__", manager.target().http)).status
+}
+
+#[test]
+fn five_upgrades_under_load_cut_nothing() {
+    let mut manager = ready();
+    let small = package(&manager, "small", 500);
+    let medium = package(&manager, "medium", 300_000);
+    // Fifty seconds each: longer than any stop may take.
+    let downloads = slow(&manager, 50);
+    let load = Steady::start(manager.target(), mix(&[small, medium], Duration::from_millis(20)));
+    let mut mains = vec![manager.main()];
+    for _ in 0..5 {
+        std::thread::sleep(Duration::from_millis(500));
+        mains.push(manager.upgrade().expect("an upgrade"));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let outcome = load.finish();
+    println!("upgrades: {}", outcome.line());
+    outcome.assert_none_failed();
+    assert!(manager.lives(mains[0]), "the first one still serves the long downloads");
+    assert_eq!(downloads.slow_under_way(), 3);
+    let downloaded = downloads.finish();
+    println!("downloads: {}", downloaded.line());
+    downloaded.assert_none_failed();
+    assert_eq!(downloaded.requests, 3);
+    let last = mains.pop().expect("the last one");
+    for old in mains {
+        manager.wait_for_end(old);
+    }
+    assert!(manager.lives(last));
+    let pid_file = manager.server.dir().join("run/rstudio-pm.pid");
+    assert_eq!(std::fs::read_to_string(pid_file).expect("a PID file").trim(), last.to_string());
+    let lock = std::fs::File::open(manager.server.dir().join("data/db/rstudio-pm.db.lock"));
+    assert!(lock.expect("the lock").try_lock().is_err(), "the database is still locked by the last one");
+    // What the first one knew, the last one does, and it can write.
+    manager.server.add("load", &crate::support::tarball::Tarball::new("later", "1.0"));
+    let url = format!("http://{}/load/latest/src/contrib/later_1.0.tar.gz", manager.target().http);
+    assert_eq!(http::get(&url).status, 200);
+    manager.stop();
+}
+
+#[test]
+fn what_cannot_take_over_leaves_the_old_one_serving() {
+    let mut manager = ready();
+    let main = manager.main();
+    let gcfg = std::fs::read_to_string(manager.server.config_file()).expect("a configuration");
+    for (broken, said) in [
+        ("[HTTP]\nListen = nonsense", "Listen"),
+        ("[SQLite]\nDir = /proc/nowhere", "database"),
+        ("[HTTPS]\nKey = /nowhere.key", "HTTPS"),
+    ] {
+        std::fs::write(manager.server.config_file(), format!("{gcfg}\n{broken}\n")).expect("written");
+        let refused = manager.upgrade().expect_err(broken);
+        assert!(refused.contains("goes on serving") && refused.contains(said), "{broken}: {refused}");
+        assert_eq!((manager.main(), ping(&manager)), (main, 200));
+    }
+    std::fs::write(manager.server.config_file(), &gcfg).expect("written");
+    for (script, said) in [
+        ("exit 0", "ended before it was ready"),
+        ("exit 2", "exit status: 2"),
+        ("kill -9 $$", "signal: 9"),
+        ("exec /nowhere", "ended with"),
+    ] {
+        manager.install_script(script);
+        let refused = manager.upgrade().expect_err(script);
+        assert!(refused.contains(said), "{script}: {refused}");
+        assert_eq!((manager.main(), ping(&manager)), (main, 200));
+    }
+    // It can write as before, and the next one that can take over does.
+    repository_of(&manager, "other");
+    manager.install_built();
+    let next = manager.upgrade().expect("an upgrade");
+    manager.wait_for_end(main);
+    assert_ne!(next, main);
+    repository_of(&manager, "third");
+    assert_eq!(ping(&manager), 200);
+}
+
+fn repository_of(manager: &Manager, name: &str) {
+    manager.server.local_repository(name, &[]);
+}
+
+#[test]
+fn a_new_one_that_is_killed_does_not_cut_what_the_old_one_finishes() {
+    let mut manager = ready();
+    let old = manager.main();
+    let downloads = slow(&manager, 6);
+    let new = manager.upgrade().expect("an upgrade");
+    kill(new, Signal::SIGKILL).expect("it runs");
+    manager.wait_for_end(new);
+    // What systemd does next.
+    manager.start();
+    assert_eq!(ping(&manager), 200);
+    assert!(manager.lives(old));
+    downloads.finish().assert_none_failed();
+    manager.wait_for_end(old);
+    assert_eq!(ping(&manager), 200);
+}
+
+#[test]
+fn a_stop_of_the_new_one_ends_both_and_cuts_nothing_that_ends_in_time() {
+    let mut manager = ready();
+    let old = manager.main();
+    let downloads = slow(&manager, 6);
+    manager.upgrade().expect("an upgrade");
+    let small = package(&manager, "small", 500);
+    let load = Steady::start(manager.target(), mix(&[small], Duration::from_millis(20)));
+    std::thread::sleep(Duration::from_millis(300));
+    manager.restart();
+    assert!(!manager.lives(old), "the new one waited for the old one");
+    downloads.finish().assert_none_failed();
+    let outcome = load.finish();
+    println!("a restart while an old one finishes: {}", outcome.line());
+    outcome.assert_none_failed();
+}
+
+#[test]
+fn logs_that_are_reopened_are_reopened_by_the_old_one_too() {
+    let mut manager = ready();
+    let old = manager.main();
+    let downloads = slow(&manager, 4);
+    manager.upgrade().expect("an upgrade");
+    let log = manager.server.dir().join("access.log");
+    std::fs::rename(&log, log.with_extension("1")).expect("renamed");
+    let before = manager.log().matches("log files reopened").count();
+    manager.signal(Signal::SIGUSR1);
+    let patience = Instant::now() + Duration::from_secs(20);
+    while manager.log().matches("log files reopened").count() == before {
+        assert!(Instant::now() < patience, "{}", manager.log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    downloads.finish().assert_none_failed();
+    manager.wait_for_end(old);
+    // Where the system's buffers took the last of it, the server was done, and said so, before the reader was.
+    let count = |log: &std::path::Path| {
+        let lines = std::fs::read_to_string(log).expect("a log");
+        lines.matches("slow_1.0.tar.gz HTTP").count()
+    };
+    let (before, after) = (count(&log.with_extension("1")) - 1, count(&log));
+    assert!(before + after == 3 && after > 0, "{before} before, {after} after");
+}

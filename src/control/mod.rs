@@ -55,6 +55,12 @@ pub struct Order {
 }
 
 impl Order {
+    /// True when nobody waits any more.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
     /// Tells whoever waits. Nobody may be left to hear it.
     pub fn answer(self, outcome: Result<Done, Refused>) {
         let _ = self.reply.send(outcome);

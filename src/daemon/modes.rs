@@ -20,8 +20,13 @@ impl Operator {
     /// by themselves, and are halted at a safe point then.
     ///
     /// # Errors
-    /// Something was still under way at the end of `timeout`: then the server goes on as if nothing had been asked.
-    pub(super) async fn offline(&mut self, timeout: Duration) -> Result<String, Refused> {
+    /// Something was still under way at the end of `timeout`, or nobody waited any more: then the server goes on as if
+    /// nothing had been asked.
+    pub(super) async fn offline(
+        &mut self,
+        timeout: Duration,
+        abandoned: impl Fn() -> bool,
+    ) -> Result<String, Refused> {
         let control = self.fixtures.switch.porch().control.clone();
         let Some(mut life) = self.life.take() else {
             // Nothing is open, and nothing is to be tried again.
@@ -38,7 +43,9 @@ impl Operator {
         life.pause();
         let app = Arc::clone(&life.app);
         self.life = Some(life);
-        let finished = self.finish(app, Instant::now() + timeout, timeout / 2).await;
+        let deadline = Instant::now() + timeout;
+        let over = || Instant::now() >= deadline || abandoned();
+        let finished = self.finish(app, timeout / 2, over).await;
         let work = control.work();
         control.report(Work::default());
         match finished {
@@ -52,6 +59,10 @@ impl Operator {
             }
             None => {
                 self.go_on();
+                if abandoned() {
+                    tracing::warn!("online again: whoever asked for offline did not wait for {work}");
+                    return Err(Refused("nobody waited for it".to_owned()));
+                }
                 let why = format!(
                     "the server is not offline after {} seconds: still under way: {work}. It is online and goes on; \
                      give it longer with: rspm offline --timeout",
@@ -64,7 +75,12 @@ impl Operator {
     }
 
     /// Returns the app when nobody uses it any more.
-    async fn finish(&mut self, app: Arc<App>, deadline: Instant, by_itself: Duration) -> Option<Arc<App>> {
+    async fn finish(
+        &mut self,
+        app: Arc<App>,
+        by_itself: Duration,
+        over: impl Fn() -> bool,
+    ) -> Option<Arc<App>> {
         let switch = self.fixtures.switch.clone();
         let report = |app: &Arc<App>, ours: usize| {
             let work = work(app, ours);
@@ -78,14 +94,17 @@ impl Operator {
         let jobs = self.fixtures.jobs.clone();
         let own = Instant::now() + by_itself;
         // Answering goes on while jobs end.
-        while Instant::now() < own && !jobs.running().is_empty() {
+        while Instant::now() < own && !over() && !jobs.running().is_empty() {
             report(&app, 3);
             tokio::time::sleep(LOOK).await;
+        }
+        if over() && !jobs.running().is_empty() {
+            return None;
         }
         jobs.halt(true);
         while !jobs.running().is_empty() {
             report(&app, 3);
-            if Instant::now() >= deadline {
+            if over() {
                 return None;
             }
             tokio::time::sleep(LOOK).await;
@@ -97,7 +116,7 @@ impl Operator {
                 self.keep_halted(&app);
                 return Some(app);
             }
-            if Instant::now() >= deadline {
+            if over() {
                 return None;
             }
             tokio::time::sleep(LOOK).await;

@@ -223,7 +223,7 @@ impl Operator {
                     let order = order?;
                     let outcome = match &order.command {
                         Command::Reload => self.reload().await.map(Done::Reloaded),
-                        Command::Offline { timeout } => self.offline(*timeout).await.map(Done::Moved),
+                        Command::Offline { timeout } => self.offline(*timeout, || order.is_abandoned()).await.map(Done::Moved),
                         Command::Online => self.online().await.map(Done::Moved),
                         Command::HandOver => match self.hand_over().await {
                             Ok(prepared) => return Some(prepared),

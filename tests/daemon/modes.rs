@@ -304,6 +304,23 @@ fn progress_is_shown_on_a_terminal() {
 }
 
 #[test]
+fn who_does_not_wait_for_offline_has_not_asked_for_it() {
+    let server = Server::start();
+    let mut wire = std::os::unix::net::UnixStream::connect(server.admin_socket()).expect("it answers");
+    let head =
+        "POST /__api__/admin/v1/uploads?file=a_1.tar.gz HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\nx";
+    std::io::Write::write_all(&mut wire, head.as_bytes()).expect("sent");
+    let mut asked = server.rspm_command("offline --timeout=1h").spawn().expect("rspm runs");
+    server.wait_for_log("going offline");
+    // Interrupted.
+    asked.kill().expect("it runs");
+    asked.wait().expect("our child");
+    server.wait_for_log("online again: whoever asked for offline did not wait for 1 request");
+    assert_eq!(server.get("/__ping__").status, 200);
+    assert!(server.told("status").starts_with("Online"));
+}
+
+#[test]
 fn a_stop_while_offline_or_on_the_way_there_ends_well() {
     let mut server = Server::start();
     server.told("offline");

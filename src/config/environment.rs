@@ -2,7 +2,7 @@
 
 use super::merged::{Settings, Value, unknown_property, unknown_section};
 use super::problem::{About, Notice, Origin};
-use super::table::{self, Property, Section, SubName};
+use super::table::{self, Kind, Property, Section, SubName};
 
 const PREFIX: &str = "PACKAGEMANAGER_";
 
@@ -50,6 +50,13 @@ pub(super) fn apply(settings: &mut Settings, env: impl IntoIterator<Item = (Stri
 /// How a sub-name is spelled in a variable: upper case, with `_` for all but letters and digits.
 fn spelled(sub: &str) -> String {
     sub.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+}
+
+/// The property that such a variable is about, when its value may be a secret.
+pub(super) fn secret(variable: &str) -> Option<&'static Property> {
+    let rest = variable.strip_prefix(PREFIX).filter(|rest| !OTHERS.contains(rest))?;
+    let (_, _, property) = resolve(&Settings::default(), rest).ok()?;
+    matches!(property.kind, Kind::Secret | Kind::Url(_)).then_some(property)
 }
 
 type Found = (&'static Section, Option<String>, &'static Property);

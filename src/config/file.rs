@@ -1,9 +1,10 @@
-//! Reading the configuration file: the one place of this room that touches the disk.
+//! Reading the configuration file; with [`super::credentials`] the one place of this room that touches the disk.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use super::credentials;
 use super::lexer::LONGEST;
 use super::problem::ConfigError;
 use super::{Loaded, parse};
@@ -14,14 +15,19 @@ pub const DEFAULT_FILE: &str = "/etc/rstudio-pm/rstudio-pm.gcfg";
 /// What makes a path of the configuration writable for the service: its sandbox is made from the file by systemd.
 pub const AFTER_A_NEW_PATH: &str = "systemctl daemon-reload && systemctl restart rstudio-pm";
 
-/// Reads the file at `path` and parses it with the environment on top: pairs of [`std::env::vars_os`] that are text
+/// Reads the file at `path`, and those that `PACKAGEMANAGER_…_FILE` names, and parses it with the environment on top: pairs of [`std::env::vars_os`] that are text
 /// ([`std::env::vars`] panics on others).
 ///
 /// # Errors
 /// The file cannot be read, or what [`parse`] finds.
 pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, ConfigError> {
     let text = read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-    parse(&path.display().to_string(), &text, env)
+    let (env, errors) = credentials::read(env);
+    if errors.is_empty() {
+        parse(&path.display().to_string(), &text, env)
+    } else {
+        Err(ConfigError::Invalid { errors, warnings: Vec::new() })
+    }
 }
 
 /// The bytes of a configuration file, at most one more than the lexer takes, so that it can tell: a device or a huge

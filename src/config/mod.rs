@@ -2,11 +2,13 @@
 //!
 //! Three steps, three names: [`written`] (sections and entries with their places, from [`lexer`]), [`merged`]
 //! (repeated sections merged, [`environment`] on top, each value with its origin), [`validate`] (a [`Config`]).
-//! One table ([`table`], its [`rows`]) says which names there are. Pure but for [`file`]; sees no other room.
+//! One table ([`table`], its [`rows`]) says which names there are. Pure but for [`file`] and [`credentials`];
+//! sees no other room.
 
 pub mod address;
 pub mod check;
 pub mod cran;
+mod credentials;
 pub mod database;
 pub mod defaults;
 mod environment;

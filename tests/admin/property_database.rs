@@ -8,14 +8,14 @@ use crate::support::server::Builder;
 use crate::support::tarball::Tarball;
 
 /// `[Database]` and `[Postgres]` for a URL.
-fn on_postgres(url: &str, more: &str) -> Builder {
+pub(super) fn on_postgres(url: &str, more: &str) -> Builder {
     let lines = format!("[Database]\nProvider = postgres\n[Postgres]\nURL = \"{url}\"\n{more}");
     // A password of the environment must not help.
     Builder::default().gcfg(&lines).env("PGPASSWORD", "")
 }
 
 /// A new schema's name, and its URL over loopback for a role.
-fn over_tcp(role: &str, more: &str) -> (String, String) {
+pub(super) fn over_tcp(role: &str, more: &str) -> (String, String) {
     let server = postgres::server();
     let url = server.schema();
     let schema = url.rsplit_once("search_path=").expect("a schema").1.to_owned();
@@ -25,7 +25,7 @@ fn over_tcp(role: &str, more: &str) -> (String, String) {
 }
 
 /// Fails unless the schema has our tables.
-fn has_tables(schema: &str) {
+pub(super) fn has_tables(schema: &str) {
     postgres::server().sql(&format!("SELECT count(*) FROM {schema}.migration"));
 }
 

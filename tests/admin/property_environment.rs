@@ -1,7 +1,15 @@
 //! The environment on top of the file: every section, sub-named ones too, in daemon and check.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+
+use rustls::version::TLS13;
+
+use super::property_database::{has_tables, on_postgres, over_tcp};
 use crate::support::furnish::until;
-use crate::support::server::Builder;
+use crate::support::postgres::PASSWORD;
+use crate::support::server::{Builder, Server};
+use crate::support::tls::Pair;
 
 #[test]
 fn a_variable_wins_over_the_file() {
@@ -55,4 +63,69 @@ fn a_wrong_value_is_told_with_the_variables_name() {
     let expected = "environment PACKAGEMANAGER_HTTP_LISTEN: [HTTP] Listen = \"nowhere\": ";
     assert!(server.start_refused().contains(expected));
     assert!(server.failed_check("Configuration file syntax").starts_with(expected));
+}
+
+/// What `LoadCredential=` makes: a directory of the server's user that nobody else can enter and nobody can write to.
+fn credential(server: &Server, name: &str, content: &str) -> String {
+    let dir = server.dir().join("credentials");
+    let file = dir.join(name);
+    fs::create_dir(&dir).expect("a directory");
+    fs::write(&file, content).expect("written");
+    let user = nix::unistd::User::from_name("postgres").ok().flatten().expect("run tests/setup");
+    for (path, mode) in [(&file, 0o400), (&dir, 0o500)] {
+        fs::set_permissions(path, Permissions::from_mode(mode)).expect("ours");
+        chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may give away");
+    }
+    for path in [server.dir(), &server.dir().join("tmp")] {
+        chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may give away");
+    }
+    file.display().to_string()
+}
+
+#[test]
+fn a_key_comes_as_a_credential() {
+    let place = tempfile::tempdir().expect("a directory");
+    let key = place.path().join("key").display().to_string();
+    let gcfg = "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt";
+    let mut server = Builder::default()
+        .gcfg(gcfg)
+        // Environment=PACKAGEMANAGER_HTTPS_KEY=%d/key
+        .env("PACKAGEMANAGER_HTTPS_KEY", &key)
+        .arguments(&["--user", "postgres"])
+        .prepare();
+    let pair = Pair::new();
+    fs::write(server.dir().join("server.crt"), &pair.certificate).expect("written");
+    std::os::unix::fs::symlink(credential(&server, "key", &pair.key), &key).expect("a link");
+    fs::set_permissions(place.path(), Permissions::from_mode(0o755)).expect("ours");
+    server.launch();
+    let host = server.urls().iter().find_map(|url| url.strip_prefix("https://")).expect("HTTPS");
+    assert_eq!(pair.get(host, &[&TLS13], "/__ping__").expect("an answer").status, 200);
+    assert!(!server.log_lines().iter().any(|line| line.contains("HTTPS.Key")), "{:?}", server.log_lines());
+}
+
+#[test]
+fn a_password_comes_as_a_credential_and_is_read_again_by_a_reload() {
+    let (schema, url) = over_tcp("pm", "");
+    let place = tempfile::tempdir().expect("a directory");
+    let file = place.path().join("password");
+    let mut server = on_postgres(&url, "")
+        // Environment=PACKAGEMANAGER_POSTGRES_PASSWORD_FILE=%d/password
+        .env("PACKAGEMANAGER_POSTGRES_PASSWORD_FILE", &file.display().to_string())
+        .arguments(&["--user", "postgres"])
+        .prepare();
+    let said = server.start_refused();
+    let expected = format!(
+        "environment PACKAGEMANAGER_POSTGRES_PASSWORD_FILE: Password = \"{}\": the file that holds it cannot be read",
+        file.display()
+    );
+    assert!(said.contains(&expected), "{said}");
+    std::os::unix::fs::symlink(credential(&server, "password", &format!("{PASSWORD}\n")), &file)
+        .expect("a link");
+    fs::set_permissions(place.path(), Permissions::from_mode(0o755)).expect("ours");
+    chown(server.config_file(), Some(nix::unistd::geteuid().as_raw()), None).expect("ours");
+    fs::set_permissions(server.config_file(), Permissions::from_mode(0o644)).expect("ours");
+    server.launch();
+    has_tables(&schema);
+    assert!(server.log_lines().iter().all(|line| !line.contains(PASSWORD)));
+    server.hup_applies("", &[]);
 }

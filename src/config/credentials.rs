@@ -1,0 +1,91 @@
+//! Secrets in files of their own: `PACKAGEMANAGER_<SECTION>_<PROPERTY>_FILE` names one, such as a credential that
+//! systemd hands over.
+
+use std::fs::File;
+use std::io::{Error, Read};
+
+use super::environment;
+use super::problem::{About, Notice, Origin};
+
+const SUFFIX: &str = "_FILE";
+/// More bytes than any password or URL has.
+const LONGEST: u64 = 64 << 10;
+
+/// Puts what the files hold, without the line feed at its end, in the place of the variables that name them. Only
+/// passwords and URLs, which may hold one, can come so. Errors name the variable and the file.
+pub(super) fn read(env: impl IntoIterator<Item = (String, String)>) -> (Vec<(String, String)>, Vec<Notice>) {
+    let (mut all, mut errors) = (Vec::new(), Vec::new());
+    for (variable, value) in env {
+        let stem = variable.strip_suffix(SUFFIX).and_then(|stem| Some((stem, environment::secret(stem)?)));
+        let Some((stem, property)) = stem else {
+            all.push((variable, value));
+            continue;
+        };
+        match contents(&value) {
+            Ok(text) => all.push((stem.to_owned(), text)),
+            Err(error) => errors.push(Notice {
+                about: About::Path,
+                origin: Origin::Environment(variable.clone()),
+                section: None,
+                property: Some(property.name.to_owned()),
+                value: Some(value),
+                message: format!("the file that holds it cannot be read: {error}"),
+            }),
+        }
+    }
+    (all, errors)
+}
+
+fn contents(path: &str) -> Result<String, Error> {
+    let mut text = String::new();
+    File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(variables: &[(&str, &str)]) -> (Vec<(String, String)>, Vec<String>) {
+        let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let (env, errors) = read(owned);
+        (env, errors.iter().map(Notice::to_string).collect())
+    }
+
+    #[test]
+    fn a_password_comes_from_a_file_without_its_line_feed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("password");
+        for text in ["s3 cret", "s3 cret\n", "s3 cret\r\n"] {
+            std::fs::write(&file, text).expect("written");
+            let path = file.display().to_string();
+            let (env, errors) = with(&[("PACKAGEMANAGER_POSTGRES_PASSWORD_FILE", &path), ("HOME", "/")]);
+            assert_eq!(errors, [""; 0]);
+            let password = ("PACKAGEMANAGER_POSTGRES_PASSWORD".to_owned(), "s3 cret".to_owned());
+            assert_eq!(env, [password, ("HOME".to_owned(), "/".to_owned())]);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_an_error_with_its_path() {
+        let (env, errors) = with(&[("PACKAGEMANAGER_PROXY_URL_FILE", "/nonexistent/url")]);
+        assert!(env.is_empty());
+        let expected =
+            "environment PACKAGEMANAGER_PROXY_URL_FILE: URL = \"/nonexistent/url\": the file that holds it";
+        assert!(errors.len() == 1 && errors[0].starts_with(expected), "{errors:?}");
+    }
+
+    #[test]
+    fn what_is_no_secret_and_what_belongs_to_clients_is_left_as_it_is() {
+        for name in [
+            "PACKAGEMANAGER_HTTP_LISTEN_FILE",
+            "PACKAGEMANAGER_SSO_TOKEN_FILE",
+            "PACKAGEMANAGER_IDENTITY_TOKEN_FILE",
+            "SSL_CERT_FILE",
+        ] {
+            let (env, errors) = with(&[(name, "/nonexistent/x")]);
+            assert_eq!((env, errors), (vec![(name.to_owned(), "/nonexistent/x".to_owned())], Vec::new()));
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Opens the file of a log: something that lines can be appended to for ever, private from its first byte.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -102,6 +102,8 @@ impl Left {
             (Ok(old), Ok(new)) => (old.dev(), old.ino()) == (new.dev(), new.ino()) || !old.is_file(),
             _ => true,
         };
+        // Two processes that both wait for the other would wait for ever.
+        let _ = old.unlock();
         Left { file: (!same).then_some(old) }
     }
 
@@ -109,7 +111,9 @@ impl Left {
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         let Some(file) = &self.file else { return true };
-        !matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock))
+        let quiet = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        let _ = file.unlock();
+        quiet
     }
 }
 
@@ -165,12 +169,12 @@ mod tests {
         let (path, rotated) = (dir.path().join("a.log"), dir.path().join("a.log.1"));
         let (mine, other) = (open(&path).expect("opens"), open(&path).expect("opens"));
         let again = open(&path).expect("opens");
-        assert!(Left::new(other.try_clone().expect("a handle"), &again).is_quiet(), "nothing was renamed");
-        drop(again);
+        assert!(Left::new(again, &mine).is_quiet(), "nothing was renamed");
         std::fs::rename(&path, rotated).expect("renamed");
         let left = Left::new(mine, &open(&path).expect("opens"));
         assert!(!left.is_quiet());
-        drop(other);
-        assert!(left.is_quiet());
+        // The other leaves it, too, and waits for us as we do for it.
+        let others = Left::new(other, &open(&path).expect("opens"));
+        assert!(left.is_quiet() && others.is_quiet());
     }
 }

@@ -1,39 +1,21 @@
 //! Under a steady load no restart and no reload fails or cuts a request.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::support::http;
 use crate::support::manager::Manager;
-use crate::support::steady::{Client, Speech, Steady, Wanted, mix};
-use crate::support::tarball::Tarball;
+use crate::support::steady::{Client, Speech, Steady, Target, Wanted, mix, stock};
 
 const ROUNDS: usize = 30;
 
 /// A package whose tarball has about so many bytes, and where it is served.
 pub(crate) fn package(manager: &Manager, name: &str, bytes: usize) -> Wanted {
-    let mut package = Tarball::new(name, "1.0");
-    // A simple generator: what gzip cannot shrink.
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ bytes as u64;
-    let noise = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
-    let noise: Vec<u8> = noise.take(bytes / 8).flatten().collect();
-    package.files.push(("inst/noise".to_owned(), noise));
-    manager.server.add("load", &package);
-    let path = format!("/load/latest/src/contrib/{}", package.file());
-    // Not the bytes that were added: DESCRIPTION gets the fields that a repository writes.
-    let served = http::get(&format!("http://{}{path}", manager.target().http));
-    assert_eq!(served.status, 200);
-    assert!(served.body.len() > bytes, "{}", served.body.len());
-    Wanted::new(&path, &served.body)
+    stock::package(&manager.server.admin_socket(), &manager.target().http, name, bytes)
 }
 
 /// A repository `load`.
 pub(crate) fn repository(manager: &Manager) {
-    manager.server.local_repository("load", &[]);
+    stock::repository(&manager.server.admin_socket());
 }
 
 /// One client for each way to speak.
@@ -41,6 +23,39 @@ pub(crate) fn each_speech(wanted: &Wanted, keep_alive: bool, pause: Duration) ->
     [Speech::Plain, Speech::Tls, Speech::Http2]
         .map(|speech| Client { speech, keep_alive, wanted: wanted.clone(), pause })
         .to_vec()
+}
+
+/// Not a test by itself: a load on a server that somebody else starts, stops and upgrades, until the file
+/// `RSPM_LOAD_UNTIL` exists. `tests/packaging/run` runs it inside the network of a booted system.
+#[test]
+#[ignore = "a load for a server that runs elsewhere"]
+fn load_from_outside() {
+    let given = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+    let (host, admin) = (given("RSPM_LOAD_HTTP"), PathBuf::from(given("RSPM_LOAD_ADMIN")));
+    let until = PathBuf::from(given("RSPM_LOAD_UNTIL"));
+    let slow_bytes: usize = given("RSPM_LOAD_SLOW_BYTES").parse().expect("a number");
+    stock::repository(&admin);
+    let wanted =
+        [("small", 500), ("medium", 300_000)].map(|(name, n)| stock::package(&admin, &host, name, n));
+    let slow = stock::package(&admin, &host, &format!("slow{slow_bytes}"), slow_bytes).at(1_000_000);
+    let plain = |clients: Vec<Client>| -> Vec<Client> {
+        clients.into_iter().filter(|client| client.speech == Speech::Plain).collect()
+    };
+    let no_certificate = rustls::pki_types::CertificateDer::from(Vec::new());
+    let target = Target { http: host, https: String::new(), certificate: no_certificate };
+    let downloads = Steady::start(target.clone(), plain(each_speech(&slow, true, Duration::ZERO)));
+    downloads.last_round();
+    let load = Steady::start(target, plain(mix(&wanted, Duration::from_millis(20))));
+    println!("loading");
+    while !until.exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let outcome = load.finish();
+    println!("{}", outcome.line());
+    let downloaded = downloads.finish();
+    println!("slow downloads: {}", downloaded.line());
+    outcome.assert_none_failed();
+    downloaded.assert_none_failed();
 }
 
 #[test]

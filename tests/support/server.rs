@@ -197,19 +197,7 @@ impl Server {
 
     /// Adds one package to a local source.
     pub(crate) fn add(&self, source: &str, package: &Tarball) {
-        let target = format!("/__api__/admin/v1/uploads?file={}", package.file());
-        let add = || {
-            let upload = http::admin(&self.admin_socket(), "POST", &target, &package.bytes());
-            assert_eq!(upload.status, 201, "{}", upload.text());
-            let body = serde_json::json!({ "uploads": [upload.json()["id"]] });
-            self.admin("POST", &format!("/sources/{source}/packages"), &body)
-        };
-        let mut added = add();
-        if added.status == 404 && added.text().contains("there is no upload") {
-            // It went to a server that is being replaced. `rspm add` does the same.
-            added = add();
-        }
-        assert_eq!(added.status, 200, "{}", added.text());
+        add(&self.admin_socket(), source, package);
     }
 
     /// The directory that holds everything of this server.
@@ -285,4 +273,22 @@ impl Drop for Server {
             let _ = child.wait();
         }
     }
+}
+
+/// Adds one package to a local source, as `rspm add` does.
+pub(crate) fn add(admin: &Path, source: &str, package: &Tarball) {
+    let target = format!("/__api__/admin/v1/uploads?file={}", package.file());
+    let add = || {
+        let upload = http::admin(admin, "POST", &target, &package.bytes());
+        assert_eq!(upload.status, 201, "{}", upload.text());
+        let body =
+            serde_json::json!({ "uploads": [upload.json()["id"]], "succeed_on_existing": true }).to_string();
+        http::admin(admin, "POST", &format!("/__api__/admin/v1/sources/{source}/packages"), body.as_bytes())
+    };
+    let mut added = add();
+    if added.status == 404 && added.text().contains("there is no upload") {
+        // It went to a server that is being replaced.
+        added = add();
+    }
+    assert_eq!(added.status, 200, "{}", added.text());
 }

@@ -196,8 +196,9 @@ impl Operator {
         let control = self.fixtures.switch.porch().control.clone();
         let mode = control.mode();
         let (Some(life), Mode::Online) = (&mut self.life, &mode) else {
-            return Err(Refused(format!("the server is {}", mode.word())));
+            return Err(self.refuse(&format!("the server is {}", mode.word())));
         };
+        self.fixtures.herald.status("Starting the installed version");
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!("version {version}, process {}, starts its successor", std::process::id());
         life.pause();
@@ -257,6 +258,10 @@ impl Operator {
     /// Goes on as if nothing had been asked, and says why.
     pub(in crate::daemon) fn keep(&mut self, why: &str) -> Refused {
         self.go_on();
+        self.refuse(why)
+    }
+
+    fn refuse(&self, why: &str) -> Refused {
         let version = env!("CARGO_PKG_VERSION");
         tracing::error!("upgrade refused, version {version} goes on serving: {why}");
         self.fixtures.herald.status(&format!("upgrade refused, version {version} goes on serving: {why}"));

@@ -2,6 +2,7 @@
 
 mod h1;
 mod h2;
+pub(crate) mod stock;
 
 use std::sync::Arc;
 use std::sync::Mutex;

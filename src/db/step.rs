@@ -33,8 +33,13 @@ pub fn all(c: &mut dyn Conn) -> Result<Vec<(TreeId, Step)>, DbError> {
 
 /// The steps that transactions after `tx` published, by tree, oldest first: what an in-memory copy has to learn.
 pub fn since(c: &mut dyn Conn, tx: TxId) -> Result<Vec<(TreeId, Step)>, DbError> {
-    const SINCE: &str = "SELECT seq, at, tx_id, tree_id FROM step WHERE tx_id > $1 ORDER BY tree_id, seq";
-    c.query(SINCE, &[tx.into()])?.iter().map(|row| Ok((TreeId(row.int(3)?), decode(row)?))).collect()
+    // Sorted here: to have the order from the table, SQLite would walk through every step there ever was.
+    const SINCE: &str = "SELECT seq, at, tx_id, tree_id FROM step WHERE tx_id > $1";
+    let rows = c.query(SINCE, &[tx.into()])?;
+    let steps = rows.iter().map(|row| Ok((TreeId(row.int(3)?), decode(row)?)));
+    let mut steps: Vec<(TreeId, Step)> = steps.collect::<Result<_, DbError>>()?;
+    steps.sort_unstable_by_key(|(tree, step)| (*tree, step.seq));
+    Ok(steps)
 }
 
 /// Writes a step.

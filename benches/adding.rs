@@ -2,13 +2,14 @@
 //! fsync on the same disk; with 1,000 and with 23,000 packages in the source.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use super::report::{Report, median};
 use super::server::{Server, package};
 
-const ROUNDS: usize = 25;
+const ROUNDS: usize = 101;
 
 pub(crate) fn run(report: &mut Report) {
     let server = Server::start("");
@@ -19,20 +20,18 @@ pub(crate) fn run(report: &mut Report) {
     let mut figures = Vec::new();
     for packages in [1_000, 23_000] {
         fill(&server, &mut number, packages);
+        let mut admin = Admin::of(&server);
         let (mut adds, mut syncs) = (vec![], vec![]);
         for _ in 0..ROUNDS {
             number += 1;
             let file = package(server.path(), &format!("added{number}"), 500);
+            let archive = std::fs::read(file).expect("just written");
             // What a client of the admin socket waits for: hand in, make part of the source.
             let began = Instant::now();
-            let upload = curl(
-                &server,
-                &format!("/uploads?file=added{number}_1.0.0.tar.gz"),
-                &["--data-binary", &format!("@{}", file.display())],
-            );
+            let upload = admin.post(&format!("/uploads?file=added{number}_1.0.0.tar.gz"), &archive);
             let id = upload.split("\"id\":").nth(1).and_then(|t| t.split(',').next()).expect("an upload");
-            curl(&server, "/sources/team/packages", &["--data", &format!("{{\"uploads\":[{id}]}}")]);
-            adds.push(began.elapsed().as_secs_f64() - 2.0 * curl_cost(&server));
+            admin.post("/sources/team/packages", format!("{{\"uploads\":[{id}]}}").as_bytes());
+            adds.push(began.elapsed().as_secs_f64());
             syncs.push(fsync(&server));
         }
         figures.push((packages, median(adds), median(syncs)));
@@ -50,24 +49,42 @@ pub(crate) fn run(report: &mut Report) {
     report.row("the same, 23,000 against 1,000 packages", "", "", format!("{flat:.2}"), "1.0");
 }
 
-fn curl(server: &Server, path: &str, args: &[&str]) -> String {
-    let output = std::process::Command::new("curl")
-        .args(["--silent", "--show-error", "--fail-with-body", "--unix-socket"])
-        .arg(server.path().join("run/rstudio-pm.sock"))
-        .args(args)
-        .arg(format!("http://localhost/__api__/admin/v1{path}"))
-        .output()
-        .expect("curl is installed");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{path}: {text}");
-    text
-}
+/// A connection to the admin socket.
+struct Admin(BufReader<UnixStream>);
 
-/// What a request that does nothing costs, so that starting curl is not counted.
-fn curl_cost(server: &Server) -> f64 {
-    let began = Instant::now();
-    curl(server, "/jobs", &[]);
-    began.elapsed().as_secs_f64()
+impl Admin {
+    fn of(server: &Server) -> Admin {
+        let socket =
+            UnixStream::connect(server.path().join("run/rstudio-pm.sock")).expect("the admin socket");
+        Admin(BufReader::new(socket))
+    }
+
+    /// A request that must succeed; the body of the answer.
+    fn post(&mut self, path: &str, body: &[u8]) -> String {
+        let head = format!(
+            "POST /__api__/admin/v1{path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        self.0.get_mut().write_all(&[head.as_bytes(), body].concat()).expect("sent");
+        let (mut status, mut length) = (String::new(), 0);
+        self.0.read_line(&mut status).expect("an answer");
+        loop {
+            let mut line = String::new();
+            self.0.read_line(&mut line).expect("a header");
+            let line = line.trim_end().to_ascii_lowercase();
+            if line.is_empty() {
+                break;
+            }
+            if let Some(number) = line.strip_prefix("content-length:") {
+                length = number.trim().parse().expect("a number");
+            }
+        }
+        let mut text = vec![0; length];
+        self.0.read_exact(&mut text).expect("a body");
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert!(status.starts_with("HTTP/1.1 20"), "{path}: {status}{text}");
+        text
+    }
 }
 
 /// One write and fsync of 4 kB beside the server's data.

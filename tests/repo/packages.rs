@@ -1,8 +1,11 @@
 //! Adding to and removing from local sources.
 
+use futures_util::StreamExt;
 use rstudio_pm::repo::RepoError;
 use rstudio_pm::repo::edit::{Added, OnExisting, Scope};
 use rstudio_pm::repo::index::Document;
+
+use sha2::Digest;
 
 use super::{archived, index, point, told};
 use crate::support::tarball::Tarball;
@@ -190,4 +193,30 @@ async fn what_is_no_source_package_is_refused_by_name_and_reason() {
             "{refused}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_archive_in_pieces_is_what_was_sent_whatever_its_size() {
+    let world = team().await;
+    let mut stored = Vec::new();
+    for (noise, piece) in [(10, 100), (10, 1 << 20), (1 << 20, 1000), (1 << 20, 700_000), (1 << 20, 2 << 20)]
+    {
+        let mut state = 1_u64;
+        let next = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        let mut tarball = Tarball::new("large", "1.0");
+        tarball.files.push(("inst/noise".to_owned(), (0..noise).map(next).collect()));
+        let bytes = tarball.bytes();
+        assert!(bytes.len() > noise, "it cannot be compressed");
+        let pieces: Vec<_> = bytes.chunks(piece).map(|piece| Ok(piece.to_vec().into())).collect();
+        let body = futures_util::stream::iter(pieces).boxed();
+        let upload = world.repo.upload("large_1.0.tar.gz", body).await.expect("a package");
+        let sent: [u8; 32] = sha2::Sha256::digest(&bytes).into();
+        assert_eq!((upload.original.0, upload.package.as_str()), (sent, "large"));
+        stored.push((noise, upload.sha256));
+    }
+    stored.dedup();
+    assert_eq!(stored.len(), 2, "the same bytes give the same object: {stored:?}");
 }

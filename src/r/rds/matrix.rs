@@ -1,6 +1,7 @@
 //! `PACKAGES.rds` from index records: the character matrix that `available.packages` makes of the same text.
 
 use super::write::{HAS_ATTRIBUTES, INTEGER, LIST, TEXT, Writer};
+use memchr::memchr;
 use std::collections::HashMap;
 use std::io::{self, Write};
 
@@ -121,7 +122,7 @@ impl<'s> Columns<'s> {
         let mut last: Option<usize> = None;
         let mut next = 0;
         while at < stanza.len() {
-            let end = stanza[at..].iter().position(|b| *b == b'\n').map_or(stanza.len(), |n| at + n);
+            let end = memchr(b'\n', &stanza[at..]).map_or(stanza.len(), |n| at + n);
             let line = &stanza[at..end];
             if matches!(line.first(), Some(b' ' | b'\t')) {
                 if let Some(cell) = last.and_then(|column| self.list[column].cells.last_mut()) {
@@ -129,7 +130,7 @@ impl<'s> Columns<'s> {
                     (cell.end = end as u32);
                     cell.plain = false;
                 }
-            } else if let Some(colon) = line.iter().position(|b| *b == b':').filter(|colon| *colon > 0) {
+            } else if let Some(colon) = memchr(b':', line).filter(|colon| *colon > 0) {
                 last = self.column(line[..colon].trim_ascii_end(), next);
                 let Some(column) = last else {
                     at = end + 1;

@@ -1,7 +1,7 @@
 //! Taking in a package archive: recognised by content, validated, rewritten, stored.
 
 use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, Read, Write};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -21,7 +21,7 @@ use crate::storage::{Key, Spool, StorageError};
 /// What packages handed out by this server say of where they come from. renv, rsconnect and others take packages
 /// with this word for those of a package manager and look for no repository of that name.
 const REPOSITORY: &str = "RSPM";
-/// Bytes gathered before a write leaves the async threads.
+/// Bytes gathered before a write leaves the async threads; what is smaller is never written as it was given.
 const PIECE: usize = 512 << 10;
 
 impl Repo {
@@ -63,14 +63,13 @@ impl Repo {
         Ok(self.uploads.keep(Held { upload: made.upload, stanza, description, md5, readme, since }))
     }
 
-    /// Writes a body to a spool as it comes.
+    /// Takes a body as it comes: a small one into memory, a larger one into a spool.
     async fn receive(
         &self,
         file: &str,
         mut body: BoxStream<'static, Result<Bytes, io::Error>>,
     ) -> Result<Given, RepoError> {
-        let spool = self.state.storage.spool(StorageClass::Packages).await?;
-        let mut given = Given { spool, digest: sha2::Sha256::new() };
+        let mut spooled: Option<Spooled> = None;
         let mut waiting = BytesMut::new();
         loop {
             let piece = body.next().await;
@@ -79,25 +78,61 @@ impl Repo {
                 let cut = |error| RepoError::Invalid(format!("the upload of '{file}' broke off: {error}"));
                 waiting.extend_from_slice(&piece.map_err(cut)?);
             }
-            if waiting.len() >= PIECE || (last && !waiting.is_empty()) {
-                given = given.append(waiting.split().freeze()).await?;
+            if waiting.len() >= PIECE || (last && spooled.is_some() && !waiting.is_empty()) {
+                let spool = match spooled {
+                    Some(spool) => spool,
+                    None => Spooled {
+                        spool: self.state.storage.spool(StorageClass::Packages).await?,
+                        digest: sha2::Sha256::new(),
+                    },
+                };
+                spooled = Some(spool.append(waiting.split().freeze()).await?);
             }
-            if last {
-                return Ok(given);
+            match spooled {
+                Some(spooled) if last => return Ok(Given::Spooled(spooled)),
+                None if last => return Ok(Given::Small(waiting.freeze())),
+                Some(_) | None => {}
             }
         }
     }
 }
 
 /// The bytes as given.
-struct Given {
+enum Given {
+    /// Less than [`PIECE`].
+    Small(Bytes),
+    Spooled(Spooled),
+}
+
+impl Given {
+    /// The bytes from their beginning, read `buffer` at a time.
+    fn open(&self, buffer: usize) -> Result<Box<dyn Read + '_>, RepoError> {
+        match self {
+            Given::Small(bytes) => Ok(Box::new(bytes.as_ref())),
+            Given::Spooled(Spooled { spool, .. }) => {
+                let opened = File::open(spool.path());
+                let file = opened.map_err(|error| StorageError::io("read", spool.path(), error))?;
+                Ok(Box::new(BufReader::with_capacity(buffer.clamp(4 << 10, 16 << 20), file)))
+            }
+        }
+    }
+
+    fn sha256(&self) -> Sha256 {
+        Sha256(match self {
+            Given::Small(bytes) => sha2::Sha256::digest(bytes).into(),
+            Given::Spooled(Spooled { digest, .. }) => digest.clone().finalize().into(),
+        })
+    }
+}
+
+struct Spooled {
     spool: Spool,
     digest: sha2::Sha256,
 }
 
-impl Given {
+impl Spooled {
     /// Writes and hashes off the async threads.
-    async fn append(mut self, piece: Bytes) -> Result<Given, RepoError> {
+    async fn append(mut self, piece: Bytes) -> Result<Spooled, RepoError> {
         let written = tokio::task::spawn_blocking(move || {
             self.digest.update(&piece);
             self.spool
@@ -106,7 +141,7 @@ impl Given {
             Ok(self)
         });
         match written.await {
-            Ok(given) => given,
+            Ok(spooled) => spooled,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(StorageError::Other("the server is shutting down".to_owned()).into()),
         }
@@ -134,21 +169,16 @@ struct Made {
 /// Checks what was given and writes what will be stored. Blocking.
 fn make(file: &str, given: Given, out: Spool, options: rewrite::Options) -> Result<Made, RepoError> {
     let refused = |error: ArchiveError| refuse(file, &error);
-    let open = || -> Result<File, RepoError> {
-        let path = given.spool.path();
-        Ok(File::open(path).map_err(|error| StorageError::io("read", path, error))?)
-    };
     // A name of another form says nothing; one of this form must not lie.
     let name = FileName::parse(file).ok();
-    let checked = archive::read(buffered(open()?, options.buffer), name, options.limits).map_err(refused)?;
+    let checked = archive::read(given.open(options.buffer)?, name, options.limits).map_err(refused)?;
     checked.require_source().map_err(refused)?;
+    let written_to = out.path().to_owned();
     let stored = Stored { spool: out, sha256: sha2::Sha256::new(), md5: md5::Md5::new() };
-    let source = buffered(open()?, options.buffer);
+    let source = given.open(options.buffer)?;
     let (rewritten, stored) =
         rewrite::archive(source, &checked, REPOSITORY, stored, options).map_err(|error| match error {
-            RewriteError::Write(error) => {
-                RepoError::Storage(StorageError::io("write", given.spool.path(), error))
-            }
+            RewriteError::Write(error) => RepoError::Storage(StorageError::io("write", &written_to, error)),
             other => refuse(file, &other),
         })?;
     let (sha256, md5) = (Sha256(stored.sha256.finalize().into()), Md5(stored.md5.finalize().into()));
@@ -159,7 +189,7 @@ fn make(file: &str, given: Given, out: Spool, options: rewrite::Options) -> Resu
             file: file.to_owned(),
             package: checked.package().to_owned(),
             version: checked.version().to_owned(),
-            original: Sha256(given.digest.finalize().into()),
+            original: given.sha256(),
             sha256,
             size,
         },
@@ -184,10 +214,6 @@ fn refuse(file: &str, error: &dyn std::error::Error) -> RepoError {
         cause = error.source();
     }
     RepoError::Invalid(said)
-}
-
-fn buffered(file: File, size: usize) -> BufReader<File> {
-    BufReader::with_capacity(size.clamp(4 << 10, 16 << 20), file)
 }
 
 /// Writes to a spool, hashing on the way.

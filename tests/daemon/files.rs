@@ -127,9 +127,9 @@ fn every_path_of_another_owner() {
         fs::set_permissions(path, Permissions::from_mode(mode)).expect("root may");
     };
     every_path("owner", "belongs to user nobody, not to postgres; mend it with: chown ", spoil, |row| {
-        Some(match row.keeper {
-            Keeper::Daemon => otherwise(row),
-            Keeper::Administrator => Follows::Warning,
+        Some(match (row.what, row.keeper) {
+            (What::SockFileDir | What::Socket, _) | (_, Keeper::Administrator) => Follows::Warning,
+            (_, Keeper::Daemon) => otherwise(row),
         })
     });
 }

@@ -85,9 +85,9 @@ pub fn judge(row: &Row, seen: Seen, me: u32, secrets: bool) -> Verdict {
         return otherwise(Fault::Type);
     }
     if foreign(uid) {
-        return match row.keeper {
-            Keeper::Daemon => otherwise(Fault::Owner(uid)),
-            Keeper::Administrator => Verdict::Warn(Fault::Owner(uid)),
+        return match row.of_another_owner() {
+            Otherwise::Refuse => Verdict::Refuse(Fault::Owner(uid)),
+            Otherwise::Warn => Verdict::Warn(Fault::Owner(uid)),
         };
     }
     let ours = uid == me && row.keeper == Keeper::Daemon;
@@ -112,6 +112,21 @@ pub fn judge(row: &Row, seen: Seen, me: u32, secrets: bool) -> Verdict {
         return Verdict::Repair(Fault::TooClosed(mode), mode | least);
     }
     Verdict::Good
+}
+
+/// The verdict about a path on a network file system: owners and modes there are what its server shows, and a chown
+/// or chmod may do nothing.
+#[must_use]
+pub fn on_a_network(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Refuse(fault @ (Fault::Owner(_) | Fault::WorldWritable(_) | Fault::ForeignLink(_))) => {
+            Verdict::Warn(fault)
+        }
+        Verdict::Refuse(Fault::DeadLink | Fault::Type | Fault::TooOpen(_) | Fault::TooClosed(_))
+        | Verdict::Good
+        | Verdict::Repair(..)
+        | Verdict::Warn(_) => verdict,
+    }
 }
 
 #[cfg(test)]
@@ -180,8 +195,9 @@ mod tests {
     #[test]
     fn another_owner_is_refused_where_it_is_the_daemons() {
         for row in ROWS {
+            let socket = matches!(row.what, What::SockFileDir | What::Socket);
             let expected = match (row.keeper, row.otherwise) {
-                (Keeper::Daemon, Otherwise::Refuse) => Verdict::Refuse(Fault::Owner(OTHER)),
+                (Keeper::Daemon, Otherwise::Refuse) if !socket => Verdict::Refuse(Fault::Owner(OTHER)),
                 _ => Verdict::Warn(Fault::Owner(OTHER)),
             };
             for me in [ME, 0] {
@@ -204,6 +220,15 @@ mod tests {
                 assert_eq!(verdict, expected, "{row:?}");
             }
         }
+    }
+
+    #[test]
+    fn on_a_network_owner_and_mode_are_told_and_a_wrong_type_is_refused() {
+        let data = row(What::DataDir);
+        let there = |seen| on_a_network(judge(data, seen, ME, false));
+        assert_eq!(there(seen(Is::Directory, OTHER, 0o700)), Verdict::Warn(Fault::Owner(OTHER)));
+        assert_eq!(there(seen(Is::Directory, 0, 0o777)), Verdict::Warn(Fault::WorldWritable(0o777)));
+        assert_eq!(there(seen(Is::File, ME, 0o700)), Verdict::Refuse(Fault::Type));
     }
 
     #[test]

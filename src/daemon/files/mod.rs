@@ -13,13 +13,15 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt}
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{Mode, umask};
+use nix::sys::statfs::{Statfs, statfs};
 use nix::unistd::{Uid, User, geteuid};
 
 use super::fault::StartError;
 use super::privileges;
 use crate::config::table::Kind;
 use crate::config::{AFTER_A_NEW_PATH, Config, Loaded};
-use judge::{Fault, Seen, There, Verdict, judge};
+use crate::db::place;
+use judge::{Fault, Seen, There, Verdict, judge, on_a_network};
 use table::{Is, Keeper, Otherwise, ROWS, Row, What, paths};
 
 /// Paths that are not safe and that the daemon cannot make safe; one on a line, each with the way out.
@@ -97,7 +99,7 @@ fn check(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, Unsafe> {
                 Err(error) => {
                     let text = format!("{} ({error})", described(row, &path, fault, me));
                     let grave = matches!(fault, Fault::WorldWritable(_));
-                    if grave && row.otherwise == Otherwise::Refuse {
+                    if grave && !remote(&path) && row.otherwise == Otherwise::Refuse {
                         refused.push((row.name, text));
                     } else {
                         told.push(text);
@@ -129,12 +131,20 @@ fn look(gcfg: &Path, loaded: &Loaded, me: u32) -> Vec<Looked> {
     let secrets = holds_secrets(loaded);
     let judged = |row: &'static Row, path: PathBuf| {
         let verdict = judge(row, see(&path), me, secrets && row.what == What::Gcfg);
+        let verdict = if remote(&path) { on_a_network(verdict) } else { verdict };
         (row, path, verdict)
     };
     ROWS.iter()
         .flat_map(|row| paths(row.what, gcfg, &loaded.config).into_iter().map(move |path| (row, path)))
         .map(|(row, path)| judged(row, path))
         .collect()
+}
+
+/// Whether a path is on a network file system.
+fn remote(path: &Path) -> bool {
+    #[allow(clippy::unnecessary_cast, clippy::cast_possible_wrap)]
+    let kind = |found: Statfs| place::remote_kind(found.filesystem_type().0 as i64);
+    statfs(path).ok().and_then(kind).is_some()
 }
 
 /// Whether the settings hold a password.

@@ -16,10 +16,11 @@ pub fn text() -> String {
             Is::File => "file",
             Is::Socket => "socket",
         };
-        let otherwise = match row.otherwise {
+        let word = |otherwise| match otherwise {
             Otherwise::Refuse => "no start",
             Otherwise::Warn => "warning",
         };
+        let otherwise = word(row.otherwise);
         let ours = row.keeper == Keeper::Daemon;
         let _ = writeln!(
             out,
@@ -28,7 +29,7 @@ pub fn text() -> String {
             default(row.what),
             row.mode,
             row.most,
-            if ours { otherwise } else { "warning" },
+            word(row.of_another_owner()),
             if ours { "mended" } else { "warning" },
             if ours { "mended" } else { otherwise },
         );

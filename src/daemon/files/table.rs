@@ -74,6 +74,19 @@ pub enum Otherwise {
     Warn,
 }
 
+impl Row {
+    /// What follows when it belongs to another ordinary user.
+    #[must_use]
+    pub fn of_another_owner(&self) -> Otherwise {
+        match (self.what, self.keeper) {
+            // systemd hands the socket over, in a directory that may be the packages' still. Without it the socket is
+            // made anew, or its directory says no.
+            (What::SockFileDir | What::Socket, _) | (_, Keeper::Administrator) => Otherwise::Warn,
+            (_, Keeper::Daemon) => self.otherwise,
+        }
+    }
+}
+
 const fn row(
     what: What,
     name: &'static str,

@@ -37,9 +37,8 @@ pub struct App {
 }
 
 impl App {
-    /// Answers a request from the network.
-    pub(super) async fn public(&self, parts: &Parts, began: Timestamp) -> Response<Body> {
-        let path = self.site.load().strip(parts.uri.path());
+    /// Answers a request from the network; `path` is without the prefix.
+    pub(super) async fn public(&self, parts: &Parts, path: &str, began: Timestamp) -> Response<Body> {
         match self.warm.get(&self.state, began, path, parts.uri.query()) {
             Some(entry) => cran::answer(self, &entry, parts).await,
             None => match route::parse(&parts.method, path, parts.uri.query(), self.limits.target_bytes) {

@@ -95,19 +95,18 @@ impl Answer for PublicDoor {
         let began = (porch.clock)();
         // The body is dropped unread: no public address takes one.
         let (parts, _) = request.into_parts();
+        let site = porch.site.load_full();
+        let path = site.strip(parts.uri.path());
         let mut response = match self.0.app() {
             Some(app) => {
-                let mut response = app.public(&parts, began).await;
+                let mut response = app.public(&parts, path, began).await;
                 response.body_mut().comes_from(app);
                 response
             }
-            None => {
-                let path = porch.site.load().strip(parts.uri.path());
-                response::failure(&shut(&porch.control.mode(), Hearer::Anybody), tongue(path))
-            }
+            None => response::failure(&shut(&porch.control.mode(), Hearer::Anybody), tongue(path)),
         };
         let tls = matches!(peer, Peer::Tcp { tls: true, .. });
-        porch.site.load().dress(tls, &mut response);
+        site.dress(tls, &mut response);
         access::log(&porch.access, peer, began.0, parts, &mut response);
         response
     }

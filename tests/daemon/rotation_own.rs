@@ -5,6 +5,7 @@ use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -236,4 +237,16 @@ fn a_server_that_was_down_at_midnight_rotates_when_it_starts_and_says_whose_the_
     until("it is logged", || read(&old).contains("/__ping__"));
     assert_eq!(names(&disk), ["access.log", "access.log.1.gz", "server.log", "service.log"]);
     assert_eq!(http::get(&server.url("/__ping__")).status, 200);
+}
+
+#[test]
+fn where_no_file_may_be_made_nothing_is_tried() {
+    let Some(disk) = again::small_disk() else { return };
+    let path = disk.join("a.log");
+    std::fs::write(&path, "a line\n").expect("written");
+    let mounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&disk).status().expect("mount runs");
+    assert!(mounted.success());
+    let root = bare();
+    night(root.path(), &[LogFile { path, scheme: Scheme::All }], 0, &|| panic!("nothing was renamed"));
+    assert_eq!(names(&disk), ["a.log"]);
 }

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use jiff::{Timestamp, Zoned};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
 
 use owner::{Found, Owner, Why};
 use plan::{Plan, Scheme};
@@ -123,6 +125,8 @@ impl Rotation {
         for step in &work.plan.before {
             if let Err(error) = disk::carry_out(&work.folder, step) {
                 complain(&work.real, "cannot be rotated", &error);
+                // Not again each time the clock is looked at.
+                self.rotated.insert(work.real.clone(), Instant::now());
                 return false;
             }
         }
@@ -175,6 +179,27 @@ fn owner(path: &Path, real: &Path, claims: &owner::Claims, all: &[PathBuf]) -> O
         Some(other) if matches!(owner, Owner::Server(_)) => {
             Owner::Nobody(format!("{} has a name that its rotated files have", other.display()))
         }
-        _ => owner,
+        _ => writable(real, owner),
+    }
+}
+
+/// The server can rotate only where it may make files.
+fn writable(real: &Path, owner: Owner) -> Owner {
+    let Owner::Server(why) = owner else { return owner };
+    let folder = real.parent().unwrap_or(real);
+    let mode = AccessFlags::W_OK | AccessFlags::X_OK;
+    match faccessat(AT_FDCWD, folder, mode, AtFlags::AT_EACCESS) {
+        Ok(()) => owner,
+        Err(error) => {
+            let reason = match why {
+                Why::NotNamed => "no configuration of logrotate names it",
+                Why::NotRun => "nothing runs logrotate",
+            };
+            let folder = folder.display();
+            Owner::Nobody(format!(
+                "{reason}, and this server may not make files in {folder}: {}",
+                error.desc()
+            ))
+        }
     }
 }

@@ -125,7 +125,7 @@ fn trees(c: &mut dyn Conn, known: &Catalog, last: TxId) -> Result<Vec<Tree>, DbE
         }
         let role = match row.role {
             db::tree::Role::Source => super::SOURCE_ROLE,
-            db::tree::Role::Binary => "binary",
+            db::tree::Role::Binary => super::BINARY_ROLE,
         };
         trees.push(Tree { id: row.id, source: row.source, label: row.label, role: role.to_owned(), steps });
     }

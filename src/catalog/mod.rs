@@ -33,6 +33,8 @@ pub struct Catalog {
 
 /// `tree.role` of the lists that hold source packages.
 pub const SOURCE_ROLE: &str = "source";
+/// And of those that hold builds of them.
+pub const BINARY_ROLE: &str = "binary";
 
 /// A source.
 #[derive(Debug, Clone)]

@@ -67,7 +67,7 @@ pub enum Command {
     Unsubscribe(Unsubscribe),
     /// Set the complete order of a repository's sources; the earlier wins a name
     Reorder(Reorder),
-    /// Add package files to a local source
+    /// Add package files to a local source; `add binary` adds builds of them
     Add(Add),
     /// Remove packages from a local source; older snapshots still serve them
     #[command(subcommand)]
@@ -361,10 +361,14 @@ pub struct Reorder {
 
 /// Flags of `add`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Add {
+    /// What to add, when it is not source packages.
+    #[command(subcommand)]
+    pub kind: Option<AddKind>,
     /// The local source
-    #[arg(long)]
-    pub source: String,
+    #[arg(long, required = true)]
+    pub source: Option<String>,
     /// Package files, comma separated or repeated
     #[arg(long, value_delimiter = ',', required = true, value_name = "FILE")]
     pub path: Vec<PathBuf>,
@@ -372,6 +376,33 @@ pub struct Add {
     #[arg(long, conflicts_with = "succeed_on_existing")]
     pub replace: bool,
     /// Leave versions that exist as they are, and succeed
+    #[arg(long)]
+    pub succeed_on_existing: bool,
+}
+
+/// `rspm add …`
+#[derive(Debug, Subcommand)]
+pub enum AddKind {
+    /// Add binary packages to a local source, as builds of source packages it has
+    Binary(AddBinary),
+}
+
+/// Flags of `add binary`. R version and architecture are read from the files.
+#[derive(Debug, Args)]
+pub struct AddBinary {
+    /// The local source
+    #[arg(long)]
+    pub source: String,
+    /// Binary package files, comma separated or repeated
+    #[arg(long, value_delimiter = ',', required = true, value_name = "FILE")]
+    pub path: Vec<PathBuf>,
+    /// The distribution they are built for; `rspm list distributions` shows the names
+    #[arg(long, value_name = "NAME")]
+    pub distribution: String,
+    /// Put the new builds in place of those that exist
+    #[arg(long, conflicts_with = "succeed_on_existing")]
+    pub replace: bool,
+    /// Leave builds that exist as they are, and succeed
     #[arg(long)]
     pub succeed_on_existing: bool,
 }
@@ -441,6 +472,7 @@ mod tests {
             "rspm reorder --repo=prod --sources=a,b,c",
             "rspm reorder --repo=prod --sources=a --sources=b",
             "rspm add --source=team --path=a.tar.gz,b.tar.gz --replace",
+            "rspm add binary --source=team --path=a.tgz --distribution=macos --succeed-on-existing",
             "rspm remove package --name=x@all --source=team",
             "rspm sync --type=cran --no-wait",
             "rspm offline",
@@ -460,6 +492,7 @@ mod tests {
             "rspm info",
             "rspm info --repo=a --source=b",
             "rspm add --source=team",
+            "rspm add binary --source=team --path=a.tgz",
             "rspm remove --name=x",
             "rspm edit repo --name=prod",
             "rspm offline --timeout=soon",

@@ -104,11 +104,11 @@ impl Client {
         self.call(Method::DELETE, path, empty()).await
     }
 
-    /// Hands in a package file.
+    /// Hands in a package file: `kind` is `source` or `binary`.
     ///
     /// # Errors
     /// The file cannot be read, or the server refuses it.
-    pub async fn upload(&self, file: &Path) -> Result<Upload, CliError> {
+    pub async fn upload(&self, file: &Path, kind: &str) -> Result<Upload, CliError> {
         let local = |e| CliError::Local { doing: format!("reading {}", file.display()), source: e };
         let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let open = tokio::fs::File::open(file).await.map_err(local)?;
@@ -116,7 +116,7 @@ impl Client {
             return Err(local(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
         }
         let frames = ReaderStream::with_capacity(open, 256 << 10).map_ok(Frame::data);
-        let path = format!("/uploads?file={}", segment(&name));
+        let path = format!("/uploads?type={kind}&file={}", segment(&name));
         self.call(Method::POST, &path, BodyExt::boxed(StreamBody::new(frames))).await
     }
 

@@ -1,25 +1,21 @@
 //! `rspm add` and `rspm remove package`.
 
+use std::path::PathBuf;
+
 use hyper::Method;
 
-use super::args::{Add, RemovePackage};
+use super::args::{Add, AddBinary, AddKind, RemovePackage};
 use super::client::{Client, segment};
 use super::error::CliError;
 use super::output::Output;
+use crate::api::binary::{self, AddedBinaries};
 use crate::api::source::{self, AddedPackages, Outcome, RemovedPackage};
 
-async fn add_uploads(client: &Client, args: &Add) -> Result<AddedPackages, CliError> {
-    let mut uploads = Vec::with_capacity(args.path.len());
-    for path in &args.path {
-        let upload = client.upload(path).await.map_err(|e| match e {
-            CliError::Refused(reason) => CliError::Refused(format!("{}: {reason}", path.display())),
-            other => other,
-        })?;
-        uploads.push(upload.id);
-    }
+async fn add_uploads(client: &Client, args: &Add, source: &str) -> Result<AddedPackages, CliError> {
+    let uploads = hand_in(client, &args.path, "source").await?;
     let body =
         source::AddPackages { uploads, replace: args.replace, succeed_on_existing: args.succeed_on_existing };
-    client.send(Method::POST, &format!("/sources/{}/packages", segment(&args.source)), &body).await
+    client.send(Method::POST, &format!("/sources/{}/packages", segment(source)), &body).await
 }
 
 /// `rspm add`: every file is handed in and checked first; then all become part of the source in one transaction, or
@@ -28,11 +24,12 @@ async fn add_uploads(client: &Client, args: &Add) -> Result<AddedPackages, CliEr
 /// # Errors
 /// A file cannot be read, or the server refuses one.
 pub async fn add(client: &Client, output: &Output, args: Add) -> Result<(), CliError> {
-    let added = match add_uploads(client, &args).await {
-        // The server was restarted or upgraded in between.
-        Err(CliError::Refused(reason)) if reason.contains("there is no upload") => {
-            add_uploads(client, &args).await
-        }
+    if let Some(AddKind::Binary(binary)) = args.kind {
+        return add_binary(client, output, binary).await;
+    }
+    let source = args.source.as_deref().unwrap_or_default();
+    let added = match add_uploads(client, &args, source).await {
+        Err(error) if lost(&error) => add_uploads(client, &args, source).await,
         other => other,
     }?;
     output.print(&added, || {
@@ -45,18 +42,72 @@ pub async fn add(client: &Client, output: &Output, args: Add) -> Result<(), CliE
                 "{} {} is in source '{}' with the bytes of '{}' already.\n",
                 package.name,
                 package.version,
-                args.source,
+                source,
                 path.display()
             ),
             Outcome::Existing => format!(
                 "{} {} is in source '{}' already; '{}' was not added.\n",
                 package.name,
                 package.version,
-                args.source,
+                source,
                 path.display()
             ),
         };
         args.path.iter().zip(&added.packages).map(line).collect()
+    })
+}
+
+async fn hand_in(client: &Client, paths: &[PathBuf], kind: &str) -> Result<Vec<u64>, CliError> {
+    let mut uploads = Vec::with_capacity(paths.len());
+    for path in paths {
+        let upload = client.upload(path, kind).await.map_err(|e| match e {
+            CliError::Refused(reason) => CliError::Refused(format!("{}: {reason}", path.display())),
+            other => other,
+        })?;
+        uploads.push(upload.id);
+    }
+    Ok(uploads)
+}
+
+/// The server was restarted or upgraded between the uploads and what becomes of them.
+fn lost(error: &CliError) -> bool {
+    matches!(error, CliError::Refused(reason) if reason.contains("there is no upload"))
+}
+
+async fn add_builds(client: &Client, args: &AddBinary) -> Result<AddedBinaries, CliError> {
+    let uploads = hand_in(client, &args.path, "binary").await?;
+    let body = binary::AddBinaries {
+        uploads,
+        distribution: args.distribution.clone(),
+        replace: args.replace,
+        succeed_on_existing: args.succeed_on_existing,
+    };
+    client.send(Method::POST, &format!("/sources/{}/binaries", segment(&args.source)), &body).await
+}
+
+/// `rspm add binary`: as `rspm add`, builds for one distribution.
+async fn add_binary(client: &Client, output: &Output, args: AddBinary) -> Result<(), CliError> {
+    let added = match add_builds(client, &args).await {
+        Err(error) if lost(&error) => add_builds(client, &args).await,
+        other => other,
+    }?;
+    output.print(&added, || {
+        let line = |package: &binary::AddedBinary| {
+            let arch = match package.arch.as_str() {
+                "any" => "any architecture",
+                arch => arch,
+            };
+            let what = format!(
+                "{} with version {} for {} and R {} for {arch}",
+                package.name, package.version, package.distribution, package.r_version
+            );
+            match package.outcome {
+                Outcome::Added => format!("Added {what}\n"),
+                Outcome::Replaced => format!("Replaced {what}\n"),
+                Outcome::Existing => format!("Not added, there already: {what}\n"),
+            }
+        };
+        added.packages.iter().map(line).collect()
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A noun file holds free functions over `&mut dyn Conn`; only the two driver files know which database it is.
 
+pub mod binary;
 pub mod blob;
 mod checkpoint;
 pub mod clock;

@@ -147,6 +147,19 @@ pub fn index_stanza(
     out
 }
 
+/// Adds to the record of a package what tells clients that it is a build, and for what: `Built` as in DESCRIPTION,
+/// `Platform`, and the minor version of R.
+pub fn built_fields(stanza: &mut Vec<u8>, built: &Built, r: super::layout::RMinor) {
+    let mut write = |tag: &str, value: &str| {
+        dcf::write_field(stanza, tag, value).expect("a Vec takes every write");
+    };
+    write("Built", &format!("R {}; {}; {}; {}", built.r, built.platform, built.date, built.os_type));
+    if !built.platform.is_empty() {
+        write("Platform", &built.platform);
+    }
+    write("RVersion", &r.to_string());
+}
+
 /// `GPL-2|GPL-3` as `GPL-2 | GPL-3`, `MIT+file LICENSE` as `MIT + file LICENSE`.
 fn even_license(value: &str) -> String {
     let alternatives = value.split('|').map(|alternative| match alternative.split_once('+') {

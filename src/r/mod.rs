@@ -2,6 +2,7 @@
 //! a repository address are, and how they are read and written. No I/O beyond the `Read` and `Write` handed in.
 
 pub mod archive;
+pub mod binary;
 pub mod dcf;
 pub mod dependency;
 pub mod description;

@@ -1,4 +1,4 @@
-//! A source archive with another `Repository` field in DESCRIPTION and every other byte kept.
+//! An archive with another `Repository` field in DESCRIPTION and every other byte kept.
 
 use super::archive::{ArchiveError, Kind, Limits, Member, Members, SourceArchive};
 use super::dcf;
@@ -102,7 +102,8 @@ pub struct Rewritten {
 }
 
 /// Copies an archive that [`super::archive::read`] accepted, as a gzip tar whose DESCRIPTION says
-/// `Repository: repository` and whose `MD5` agrees with it. `source` gives the same bytes once more: the second
+/// `Repository: repository` and whose `MD5` agrees with it; of a binary package `package_rds` takes the place of
+/// `Meta/package.rds`. `source` gives the same bytes once more: the second
 /// pass is what lets MD5 come before DESCRIPTION without keeping anything in memory. The result depends on the
 /// input, the value and the options alone.
 ///
@@ -112,6 +113,7 @@ pub fn archive<W: Write>(
     source: impl Read,
     checked: &SourceArchive,
     repository: &str,
+    package_rds: Option<&[u8]>,
     out: W,
     options: Options,
 ) -> Result<(Rewritten, W), RewriteError> {
@@ -129,6 +131,15 @@ pub fn archive<W: Write>(
             members.padding()?;
             found = true;
             replace(&mut out, &mut member, &description)?;
+            continue;
+        }
+        if let Some(bytes) = package_rds
+            && file
+            && member.path()?.strip_prefix(checked.folder.as_str()) == Some("/Meta/package.rds")
+        {
+            while members.chunk()?.is_some() {}
+            members.padding()?;
+            replace(&mut out, &mut member, bytes)?;
             continue;
         }
         write(&mut out, &member.extensions)?;

@@ -2,6 +2,7 @@
 
 use super::RepoError;
 use crate::catalog::{Catalog, Repository, Source};
+use crate::config::platforms::{Distribution, Os, Platforms};
 
 /// The repository of that name or number.
 pub(super) fn repo<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Repository, RepoError> {
@@ -17,6 +18,15 @@ pub(super) fn source<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Source,
     catalog.source(name).ok_or_else(|| {
         let names = catalog.sources.iter().map(|source| source.name.as_str());
         RepoError::NotFound(missing("source", name, names, "rspm list sources shows all"))
+    })
+}
+
+/// The distribution of that name that builds are for, other names resolved.
+pub(super) fn distribution<'a>(platforms: &'a Platforms, name: &str) -> Result<&'a Distribution, RepoError> {
+    let by_name = || platforms.distributions.iter().find(|d| d.name == name && d.os != Os::Linux);
+    platforms.linux(name).or_else(by_name).ok_or_else(|| {
+        let names = platforms.distributions.iter().map(|d| d.name.as_str());
+        RepoError::Invalid(missing("distribution", name, names, "rspm list distributions shows all"))
     })
 }
 

@@ -1,6 +1,7 @@
 //! What tests of several folders share.
 
 pub(crate) mod again;
+pub(crate) mod binary;
 pub(crate) mod data;
 pub(crate) mod db;
 pub(crate) mod door;

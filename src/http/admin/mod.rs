@@ -2,6 +2,7 @@
 //!
 //! This file is the table of the admin addresses; `docs/api/admin.json` (OpenAPI) describes the same ones.
 
+mod binary;
 mod control;
 mod job;
 mod log;
@@ -86,6 +87,7 @@ async fn dispatch(method: &Method, segments: &[&str], call: Call<'_>) -> Answere
         ("DELETE", ["sources", name]) => source::delete(call, name).await,
         ("GET", ["sources", name, "packages"]) => package::of_source(call, name).await,
         ("POST", ["sources", name, "packages"]) => package::add(call, name).await,
+        ("POST", ["sources", name, "binaries"]) => binary::add(call, name).await,
         ("POST", ["sources", name, "packages", "remove"]) => package::remove(call, name).await,
         ("GET", ["repos"]) => repo::list(call).await,
         ("POST", ["repos"]) => repo::create(call).await,
@@ -114,7 +116,9 @@ fn unknown(segments: &[&str]) -> Failure {
         ["sources", _, "packages"] => Failure::method("GET, POST"),
         ["repos", _, "sources"] => Failure::method("POST, PUT"),
         ["repos", _, "sources", _] => Failure::method("DELETE"),
-        ["uploads"] | ["sync"] | ["sources", _, "packages", "remove"] => Failure::method("POST"),
+        ["uploads"] | ["sync"] | ["sources", _, "binaries"] | ["sources", _, "packages", "remove"] => {
+            Failure::method("POST")
+        }
         ["repos", _, "packages"] | ["jobs"] | ["jobs", _] | ["distributions"] | ["openapi.json"] => {
             Failure::method("GET")
         }

@@ -8,7 +8,9 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::api::{ADMIN_PREFIX, control, distribution, error, job, log, package, repo, source, upload};
+use crate::api::{
+    ADMIN_PREFIX, binary, control, distribution, error, job, log, package, repo, source, upload,
+};
 
 /// One address: method, path, what it does, body and answer by the names of their schemas.
 type Row = (HttpMethod, &'static str, &'static str, Option<&'static str>, Option<&'static str>);
@@ -40,6 +42,13 @@ const TABLE: &[Row] = &[
         Some("RemovePackage"),
         Some("RemovedPackage"),
     ),
+    (
+        HttpMethod::Post,
+        "/sources/{name}/binaries",
+        "Make uploads builds of releases of a local source, in one transaction",
+        Some("AddBinaries"),
+        Some("AddedBinaries"),
+    ),
     (HttpMethod::Get, "/repos", "List repositories; the parameter source narrows it", None, Some("[Repo]")),
     (HttpMethod::Post, "/repos", "Create a repository", Some("CreateRepo"), Some("Repo")),
     (HttpMethod::Get, "/repos/{name}", "Show a repository", None, Some("Repo")),
@@ -58,7 +67,7 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Post,
         "/uploads",
-        "Hand in a package archive as the body; the parameter file is its name",
+        "Hand in a package archive as the body; the parameter file is its name, type is source or binary",
         Some("*"),
         Some("Upload"),
     ),
@@ -183,6 +192,8 @@ fn components() -> utoipa::openapi::Components {
     }
     let mut schemas = Vec::new();
     add::<error::Error>(&mut schemas);
+    add::<binary::AddBinaries>(&mut schemas);
+    add::<binary::AddedBinaries>(&mut schemas);
     add::<control::Node>(&mut schemas);
     add::<control::GoOffline>(&mut schemas);
     add::<control::Reload>(&mut schemas);

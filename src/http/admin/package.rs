@@ -54,14 +54,7 @@ async fn page(call: &Call<'_>, point: &Point) -> Answered {
 pub(super) async fn add(call: Call<'_>, name: &str) -> Answered {
     let app = call.app;
     let (body, actor): (AddPackages, _) = call.json().await?;
-    let existing = match (body.replace, body.succeed_on_existing) {
-        (false, false) => OnExisting::Fail,
-        (false, true) => OnExisting::Succeed,
-        (true, false) => OnExisting::Replace,
-        (true, true) => {
-            return Err(Failure::bad_request("choose one of replace and succeed_on_existing"));
-        }
-    };
+    let existing = chosen(body.replace, body.succeed_on_existing)?;
     let (tx, added) = app.repo.add(name, &body.uploads, existing, &actor).await?;
     let packages = added.into_iter().map(|(upload, added)| AddedPackage {
         file: upload.file,
@@ -69,13 +62,28 @@ pub(super) async fn add(call: Call<'_>, name: &str) -> Answered {
         version: upload.version,
         sha256: upload.sha256.to_string(),
         size: upload.size,
-        outcome: match added {
-            Added::New => Outcome::Added,
-            Added::Replaced => Outcome::Replaced,
-            Added::Existing => Outcome::Existing,
-        },
+        outcome: outcome(added),
     });
     ok(&AddedPackages { transaction: tx.map(|id| id.0), packages: packages.collect() })
+}
+
+/// What the two flags of a request to add mean.
+pub(super) fn chosen(replace: bool, succeed_on_existing: bool) -> Result<OnExisting, Failure> {
+    match (replace, succeed_on_existing) {
+        (false, false) => Ok(OnExisting::Fail),
+        (false, true) => Ok(OnExisting::Succeed),
+        (true, false) => Ok(OnExisting::Replace),
+        (true, true) => Err(Failure::bad_request("choose one of replace and succeed_on_existing")),
+    }
+}
+
+/// What happened, as it is told.
+pub(super) fn outcome(added: Added) -> Outcome {
+    match added {
+        Added::New => Outcome::Added,
+        Added::Replaced => Outcome::Replaced,
+        Added::Existing => Outcome::Existing,
+    }
 }
 
 /// `POST /sources/{name}/packages/remove`.

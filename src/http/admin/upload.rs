@@ -10,13 +10,17 @@ use crate::http::{request, response};
 /// The largest archive, in bytes.
 const LIMIT: u64 = 10 << 30;
 
-/// `POST /uploads?file=`.
+/// `POST /uploads?file=&type=`.
 pub(super) async fn take(call: Call<'_>) -> Answered {
     let file = call.query.get("file").filter(|file| !file.is_empty()).ok_or_else(|| {
         Failure::bad_request("the parameter file is missing: the name of the file that is handed in")
     })?;
     let body = request::stream(call.body, LIMIT, call.app.limits.body_pause);
-    let upload = call.app.repo.upload(file, body).await?;
+    let upload = match call.query.get("type") {
+        None | Some("source") => call.app.repo.upload(file, body).await?,
+        Some("binary") => call.app.repo.upload_binary(file, body).await?,
+        Some(_) => return Err(Failure::bad_request("the parameter type must be source or binary")),
+    };
     Ok(response::json(
         StatusCode::CREATED,
         &Upload {

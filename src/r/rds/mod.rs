@@ -13,6 +13,7 @@ pub mod item;
 pub mod matrix;
 pub mod packages;
 pub mod read;
+pub mod stamp;
 pub mod write;
 
 /// How much a reader may take from a file it does not trust.

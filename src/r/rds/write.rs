@@ -1,5 +1,6 @@
 //! How items are written: format version 2, XDR, plain vectors, so that every R from 2.3 on reads them.
 
+use super::item::{Data, Item};
 use std::io::{self, Write};
 
 /// Words before items: the type, 0x100 has a class, 0x200 has attributes.
@@ -11,6 +12,9 @@ pub(super) const LIST: u32 = 19;
 pub(super) const HAS_CLASS: u32 = 0x100;
 pub(super) const HAS_ATTRIBUTES: u32 = 0x200;
 const SYMBOL: u32 = 1;
+const PAIR: u32 = 2;
+const COMPLEX: u32 = 15;
+const RAW: u32 = 24;
 const PAIR_WITH_TAG: u32 = 0x402;
 const NULL: u32 = 0xfe;
 const REFERENCE: u32 = 0xff;
@@ -29,7 +33,7 @@ pub(super) struct Writer<W: Write> {
     out: W,
     buffer: Vec<u8>,
     /// Symbols written so far; a repeated one is a reference to its place.
-    symbols: Vec<&'static str>,
+    symbols: Vec<Box<str>>,
 }
 
 impl<W: Write> Writer<W> {
@@ -119,13 +123,17 @@ impl<W: Write> Writer<W> {
     }
 
     /// Begins the next attribute of the item just written; its value follows.
-    pub(super) fn attribute(&mut self, name: &'static str) -> io::Result<()> {
+    pub(super) fn attribute(&mut self, name: &str) -> io::Result<()> {
         self.word(PAIR_WITH_TAG)?;
-        if let Some(place) = self.symbols.iter().position(|s| *s == name) {
+        self.symbol(name)
+    }
+
+    fn symbol(&mut self, name: &str) -> io::Result<()> {
+        if let Some(place) = self.symbols.iter().position(|s| **s == *name) {
             let place = u32::try_from(place + 1).expect("a handful of symbols");
             return self.word(place << 8 | REFERENCE);
         }
-        self.symbols.push(name);
+        self.symbols.push(name.into());
         self.word(SYMBOL)?;
         self.string(name.as_bytes())
     }
@@ -133,5 +141,69 @@ impl<W: Write> Writer<W> {
     /// Ends the attributes of an item; also R's `NULL`.
     pub(super) fn null(&mut self) -> io::Result<()> {
         self.word(NULL)
+    }
+
+    /// Any value, as it was read.
+    pub(super) fn item(&mut self, item: &Item) -> io::Result<()> {
+        let class = if item.attribute("class").is_some() { HAS_CLASS } else { 0 };
+        let flags = if item.attributes.is_empty() { 0 } else { HAS_ATTRIBUTES | class };
+        match &item.data {
+            // Neither has attributes.
+            Data::Null => return self.null(),
+            Data::Symbol(name) => return self.symbol(name),
+            Data::Pairs(pairs) => {
+                for pair in pairs {
+                    match &pair.tag {
+                        Some(tag) => self.attribute(tag)?,
+                        None => self.word(PAIR)?,
+                    }
+                    self.item(&pair.value)?;
+                }
+                return self.null();
+            }
+            Data::Logical(values) => self.integers(LOGICAL | flags, values)?,
+            Data::Integer(values) => self.integers(INTEGER | flags, values)?,
+            Data::Real(values) => {
+                self.vector(REAL | flags, values.len())?;
+                values.iter().try_for_each(|value| self.real(*value))?;
+            }
+            Data::Complex(values) => {
+                self.vector(COMPLEX | flags, values.len())?;
+                values.iter().flatten().try_for_each(|value| self.real(*value))?;
+            }
+            Data::Text(values) => {
+                self.vector(TEXT | flags, values.len())?;
+                for value in values.iter() {
+                    match value {
+                        Some(text) => self.string(text.as_bytes())?,
+                        None => self.missing()?,
+                    }
+                }
+            }
+            Data::List(elements) => {
+                self.vector(LIST | flags, elements.len())?;
+                elements.iter().try_for_each(|element| self.item(element))?;
+            }
+            Data::Raw(bytes) => {
+                self.vector(RAW | flags, bytes.len())?;
+                for piece in bytes.chunks(PIECE) {
+                    self.buffer.extend_from_slice(piece);
+                    self.spill()?;
+                }
+            }
+        }
+        if item.attributes.is_empty() {
+            return Ok(());
+        }
+        for (name, value) in &item.attributes {
+            self.attribute(name)?;
+            self.item(value)?;
+        }
+        self.null()
+    }
+
+    fn integers(&mut self, flags: u32, values: &[i32]) -> io::Result<()> {
+        self.vector(flags, values.len())?;
+        values.iter().try_for_each(|value| self.word(value.cast_unsigned()))
     }
 }

@@ -4,7 +4,6 @@ use super::plan::{Incoming, settle};
 use super::uploads::Held;
 use super::{Actor, Added, OnExisting, Refused, Upload, publish};
 use crate::catalog::{Catalog, Source};
-use crate::config::StorageClass;
 use crate::db::clock::Publish;
 use crate::db::life::Current;
 use crate::db::tx::TxKind;
@@ -41,6 +40,12 @@ impl Repo {
         let source = find::source(&self.state.catalog.get(), source)?.clone();
         let tree = local_tree(&self.state.catalog.get(), &source)?;
         let held = self.uploads.get(uploads, now)?;
+        if let Some(held) = held.iter().find(|held| held.built.is_some()) {
+            return Err(RepoError::Invalid(format!(
+                "'{}' is a binary package; add it with rspm add binary",
+                held.upload.file
+            )));
+        }
         let work =
             Work { source, tree, existing, publish: publish(TxKind::Add, now, Counts::default(), actor) };
         let given = held.clone();
@@ -264,8 +269,8 @@ fn release(held: &Held, revision: i64, now: Timestamp) -> Box<NewRelease> {
 }
 
 /// The rows of what is in storage: the archive, and its README on a shelf of its own.
-fn write_blobs(c: &mut dyn Conn, held: &Held, now: Timestamp) -> Result<(), DbError> {
-    let archive = (Key::Package(StorageClass::Packages, held.upload.sha256), held.upload.size);
+pub(super) fn write_blobs(c: &mut dyn Conn, held: &Held, now: Timestamp) -> Result<(), DbError> {
+    let archive = (Key::Package(held.class(), held.upload.sha256), held.upload.size);
     let readme = held.readme.map(|(sha256, size)| (Key::Readme(sha256), size));
     for (key, size) in [Some(archive), readme].into_iter().flatten() {
         let size = i64::try_from(size).unwrap_or(i64::MAX);

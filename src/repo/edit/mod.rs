@@ -4,6 +4,7 @@
 //! sees it.
 
 mod add;
+mod binary;
 mod plan;
 mod remove;
 mod repo;
@@ -12,6 +13,7 @@ mod subscription;
 mod upload;
 mod uploads;
 
+pub use binary::AddedBuild;
 pub use uploads::{Upload, Uploads};
 
 use crate::db::DbError;

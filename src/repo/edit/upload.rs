@@ -8,12 +8,14 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use sha2::Digest;
 
-use super::uploads::{Held, Upload};
+use super::uploads::{BuiltFor, Held, Upload};
 use crate::config::{Server, StorageClass};
 use crate::model::digest::{Md5, Sha256};
 use crate::r::archive::{self, ArchiveError, Limits};
-use crate::r::description::index_stanza;
+use crate::r::binary;
+use crate::r::description::{built_fields, index_stanza};
 use crate::r::name::FileName;
+use crate::r::rds::stamp;
 use crate::r::rewrite::{self, RewriteError};
 use crate::repo::{Repo, RepoError};
 use crate::storage::{Key, Spool, StorageError};
@@ -35,13 +37,34 @@ impl Repo {
         file: &str,
         body: BoxStream<'static, Result<Bytes, io::Error>>,
     ) -> Result<Upload, RepoError> {
+        self.take_in(file, body, What::Source).await
+    }
+
+    /// As [`Repo::upload`], a binary package, for [`Repo::add_binaries`].
+    ///
+    /// # Errors
+    /// [`RepoError::Invalid`] for what is no binary package, and why.
+    pub async fn upload_binary(
+        &self,
+        file: &str,
+        body: BoxStream<'static, Result<Bytes, io::Error>>,
+    ) -> Result<Upload, RepoError> {
+        self.take_in(file, body, What::Binary).await
+    }
+
+    async fn take_in(
+        &self,
+        file: &str,
+        body: BoxStream<'static, Result<Bytes, io::Error>>,
+        what: What,
+    ) -> Result<Upload, RepoError> {
         let file = file.rsplit(['/', '\\']).next().unwrap_or(file).to_owned();
-        let given = self.receive(&file, body).await?;
-        let out = self.state.storage.spool(StorageClass::Packages).await?;
+        let given = self.receive(&file, body, what.class()).await?;
+        let out = self.state.storage.spool(what.class()).await?;
         let options = options(&self.state.config.load().server);
         let since = (self.state.clock)();
         let name = file.clone();
-        let made = tokio::task::spawn_blocking(move || make(&name, given, out, options)).await;
+        let made = tokio::task::spawn_blocking(move || make(&name, given, out, options, what)).await;
         let made = match made {
             Ok(made) => made?,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -50,7 +73,7 @@ impl Repo {
         let (sha256, readme) = (made.upload.sha256, made.readme);
         let digests = [Some(sha256), readme.as_ref().map(|readme| readme.0)].into_iter().flatten().collect();
         let _kept = self.uploads.arriving(digests);
-        self.state.storage.commit(made.out, &Key::Package(StorageClass::Packages, sha256)).await?;
+        self.state.storage.commit(made.out, &Key::Package(what.class(), sha256)).await?;
         let readme = match readme {
             Some((sha256, text)) => {
                 let size = text.len() as u64;
@@ -59,8 +82,8 @@ impl Repo {
             }
             None => None,
         };
-        let (stanza, description, md5) = (made.stanza, made.description, made.md5);
-        Ok(self.uploads.keep(Held { upload: made.upload, stanza, description, md5, readme, since }))
+        let (stanza, description, md5, built) = (made.stanza, made.description, made.md5, made.built);
+        Ok(self.uploads.keep(Held { upload: made.upload, stanza, description, md5, built, readme, since }))
     }
 
     /// Takes a body as it comes: a small one into memory, a larger one into a spool.
@@ -68,6 +91,7 @@ impl Repo {
         &self,
         file: &str,
         mut body: BoxStream<'static, Result<Bytes, io::Error>>,
+        class: StorageClass,
     ) -> Result<Given, RepoError> {
         let mut spooled: Option<Spooled> = None;
         let mut waiting = BytesMut::new();
@@ -81,10 +105,9 @@ impl Repo {
             if waiting.len() >= PIECE || (last && spooled.is_some() && !waiting.is_empty()) {
                 let spool = match spooled {
                     Some(spool) => spool,
-                    None => Spooled {
-                        spool: self.state.storage.spool(StorageClass::Packages).await?,
-                        digest: sha2::Sha256::new(),
-                    },
+                    None => {
+                        Spooled { spool: self.state.storage.spool(class).await?, digest: sha2::Sha256::new() }
+                    }
                 };
                 spooled = Some(spool.append(waiting.split().freeze()).await?);
             }
@@ -93,6 +116,22 @@ impl Repo {
                 None if last => return Ok(Given::Small(waiting.freeze())),
                 Some(_) | None => {}
             }
+        }
+    }
+}
+
+/// Which kind of package is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Source,
+    Binary,
+}
+
+impl What {
+    fn class(self) -> StorageClass {
+        match self {
+            What::Source => StorageClass::Packages,
+            What::Binary => StorageClass::Binaries,
         }
     }
 }
@@ -163,27 +202,57 @@ struct Made {
     stanza: Vec<u8>,
     description: Vec<u8>,
     md5: Md5,
+    built: Option<BuiltFor>,
     readme: Option<(Sha256, Bytes)>,
 }
 
 /// Checks what was given and writes what will be stored. Blocking.
-fn make(file: &str, given: Given, out: Spool, options: rewrite::Options) -> Result<Made, RepoError> {
+fn make(
+    file: &str,
+    given: Given,
+    out: Spool,
+    options: rewrite::Options,
+    what: What,
+) -> Result<Made, RepoError> {
     let refused = |error: ArchiveError| refuse(file, &error);
     // A name of another form says nothing; one of this form must not lie.
     let name = FileName::parse(file).ok();
     let checked = archive::read(given.open(options.buffer)?, name, options.limits).map_err(refused)?;
-    checked.require_source().map_err(refused)?;
+    let build = match what {
+        What::Source => {
+            checked.require_source().map_err(refused)?;
+            None
+        }
+        What::Binary => {
+            let inspected = binary::inspect(given.open(options.buffer)?, &checked, options.limits);
+            Some(inspected.map_err(|error| refuse(file, &error))?)
+        }
+    };
+    let package_rds = match &build {
+        None => None,
+        Some(build) => Some(stamp::repository(&build.package_rds, REPOSITORY).map_err(|e| refuse(file, &e))?),
+    };
     let written_to = out.path().to_owned();
     let stored = Stored { spool: out, sha256: sha2::Sha256::new(), md5: md5::Md5::new() };
     let source = given.open(options.buffer)?;
     let (rewritten, stored) =
-        rewrite::archive(source, &checked, REPOSITORY, stored, options).map_err(|error| match error {
-            RewriteError::Write(error) => RepoError::Storage(StorageError::io("write", &written_to, error)),
-            other => refuse(file, &other),
-        })?;
+        rewrite::archive(source, &checked, REPOSITORY, package_rds.as_deref(), stored, options).map_err(
+            |error| match error {
+                RewriteError::Write(error) => {
+                    RepoError::Storage(StorageError::io("write", &written_to, error))
+                }
+                other => refuse(file, &other),
+            },
+        )?;
     let (sha256, md5) = (Sha256(stored.sha256.finalize().into()), Md5(stored.md5.finalize().into()));
     let size = stored.spool.written();
+    let mut stanza = index_stanza(&checked.description, md5, sha256, size, checked.needs_compilation);
+    if let (Some(build), Some(built)) = (&build, &checked.built) {
+        built_fields(&mut stanza, built, build.r);
+    }
+    let built = build.map(|build| BuiltFor { r: build.r, system: build.system, arch: build.arch });
     Ok(Made {
+        built,
         upload: Upload {
             id: 0,
             file: file.to_owned(),
@@ -194,10 +263,14 @@ fn make(file: &str, given: Given, out: Spool, options: rewrite::Options) -> Resu
             size,
         },
         out: stored.spool,
-        stanza: index_stanza(&checked.description, md5, sha256, size, checked.needs_compilation),
+        stanza,
         description: rewritten.description,
         md5,
-        readme: checked.readme.map(|(_, text)| (Sha256(sha2::Sha256::digest(&text).into()), text.into())),
+        // That of a build is its source's.
+        readme: checked
+            .readme
+            .filter(|_| what == What::Source)
+            .map(|(_, text)| (Sha256(sha2::Sha256::digest(&text).into()), text.into())),
     })
 }
 

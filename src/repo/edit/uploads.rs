@@ -4,8 +4,12 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
+use crate::config::StorageClass;
 use crate::model::digest::{Md5, Sha256};
 use crate::model::time::{SECOND, Timestamp};
+use crate::r::binary::System;
+use crate::r::layout::RMinor;
+use crate::r::platform::Arch;
 use crate::repo::RepoError;
 
 /// A package archive an administrator handed in: validated, rewritten, in storage, and not yet part of a source.
@@ -36,8 +40,26 @@ pub(in crate::repo) struct Held {
     /// DESCRIPTION as it stands in the rewritten archive.
     pub description: Vec<u8>,
     pub md5: Md5,
+    /// Of a binary package: what it is for.
+    pub built: Option<BuiltFor>,
     pub readme: Option<(Sha256, u64)>,
     pub since: Timestamp,
+}
+
+/// What a binary package is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::repo) struct BuiltFor {
+    pub r: RMinor,
+    pub system: System,
+    /// `None` for any.
+    pub arch: Option<Arch>,
+}
+
+impl Held {
+    /// The storage class of the archive.
+    pub(super) fn class(&self) -> StorageClass {
+        if self.built.is_some() { StorageClass::Binaries } else { StorageClass::Packages }
+    }
 }
 
 /// Uploads not added yet. They live in memory: after a restart the file is uploaded again.

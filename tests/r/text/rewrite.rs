@@ -11,7 +11,7 @@ fn read(bytes: &[u8]) -> SourceArchive {
 }
 
 fn rewritten(bytes: &[u8], options: Options) -> Vec<u8> {
-    rewrite::archive(bytes, &read(bytes), "RSPM", Vec::new(), options).expect("rewritten").1
+    rewrite::archive(bytes, &read(bytes), "RSPM", None, Vec::new(), options).expect("rewritten").1
 }
 
 /// Every member: raw name, size and contents.
@@ -134,7 +134,7 @@ fn checksums_may_come_before_description() {
 fn another_file_than_the_one_checked_is_refused() {
     let checked = read(&source("a1", "1.0", &[]));
     let other = source("a1", "1.1", &[]);
-    let result = rewrite::archive(&other[..], &checked, "RSPM", Vec::new(), Options::default());
+    let result = rewrite::archive(&other[..], &checked, "RSPM", None, Vec::new(), Options::default());
     assert!(matches!(result, Err(RewriteError::Changed)));
 }
 
@@ -145,6 +145,6 @@ fn a_description_whose_size_is_in_an_extended_header_is_refused() {
     assert_eq!(size.len(), 12, "the record gives its own length");
     let bytes =
         Tar::default().member(b'x', b"p", b"", size.as_bytes()).file("a1/DESCRIPTION", text.as_bytes()).gz();
-    let result = rewrite::archive(&bytes[..], &read(&bytes), "RSPM", Vec::new(), Options::default());
+    let result = rewrite::archive(&bytes[..], &read(&bytes), "RSPM", None, Vec::new(), Options::default());
     assert!(matches!(result, Err(RewriteError::ExtendedSize(_))));
 }

@@ -1,0 +1,185 @@
+//! Builds: binary packages of a source's releases, in one tree for each system and version of R.
+
+use super::file::FileState;
+use super::tree::{Axis, Role};
+use super::{Conn, DbError, Row, Value, ids, tree};
+use crate::model::change::LifeState;
+use crate::model::digest::{Md5, Sha256};
+use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
+use crate::model::time::Timestamp;
+
+/// A build of a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// The release.
+    pub release: ReleaseId,
+    /// The file.
+    pub file: FileId,
+    /// What it runs on: `4.5-noble/x86_64`, `4.5-noble/any`.
+    pub platform: String,
+    /// 1 for the first one of that platform, one more for each later one.
+    pub build: i64,
+    /// The file's name in URLs.
+    pub name: String,
+    /// Bytes.
+    pub size: Option<i64>,
+    /// Digest of the bytes.
+    pub sha256: Option<Sha256>,
+    /// What became of the bytes.
+    pub state: FileState,
+    /// The storage class of the blob, when it is stored.
+    pub class: Option<String>,
+    /// When it was published.
+    pub at: Timestamp,
+    /// Its index record.
+    pub stanza: Vec<u8>,
+}
+
+macro_rules! builds {
+    ($rest:literal) => {
+        concat!(
+            "SELECT l.release_id, f.id, f.platform, f.build, f.name, f.size, f.sha256, f.state, b.class, s.at, \
+             r.stanza FROM life l JOIN file f ON f.id = l.file_id \
+             JOIN step s ON s.tree_id = l.tree_id AND s.seq = l.from_seq \
+             JOIN record r ON r.release_id = l.release_id AND r.variant = l.variant \
+             LEFT JOIN blob b ON b.sha256 = f.sha256 AND f.state = 1 \
+             WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 ",
+            $rest
+        )
+    };
+}
+
+fn decode(mut row: Row) -> Result<Build, DbError> {
+    Ok(Build {
+        release: ReleaseId(row.int(0)?),
+        file: FileId(row.int(1)?),
+        platform: row.text(2)?,
+        build: row.int(3)?,
+        name: row.text(4)?,
+        size: row.opt_int(5)?,
+        sha256: row.opt_parsed(6, "a digest")?,
+        state: FileState::from_i64(7, row.int(7)?)?,
+        class: row.opt_text(8)?,
+        at: row.time(9)?,
+        stanza: row.bytes(10)?,
+    })
+}
+
+/// Every build of a release in a tree up to a step, those that were replaced too; oldest first.
+pub fn of_release(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    head: Seq,
+    package: PackageId,
+    release: ReleaseId,
+) -> Result<Vec<Build>, DbError> {
+    const OF: &str = builds!("AND l.package_id = $3 AND l.release_id = $4 ORDER BY l.from_seq, f.build");
+    c.query(OF, &[tree.into(), head.into(), package.into(), release.into()])?
+        .into_iter()
+        .map(decode)
+        .collect()
+}
+
+/// Every build in a tree up to a step, by release and oldest first.
+pub fn all(c: &mut dyn Conn, tree: TreeId, head: Seq) -> Result<Vec<Build>, DbError> {
+    const ALL: &str = builds!("ORDER BY l.release_id, l.from_seq, f.build");
+    let mut rows = Vec::new();
+    c.each(ALL, &[tree.into(), head.into()], &mut |row| {
+        rows.push(decode(row)?);
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// The tree of that label, made when the source has none; bump the catalog by the publish that follows.
+pub fn tree(c: &mut dyn Conn, source: SourceId, label: &str) -> Result<TreeId, DbError> {
+    let known = tree::of_source(c, source)?;
+    match known.into_iter().find(|tree| tree.role == Role::Binary && tree.label == label) {
+        Some(tree) => Ok(tree.id),
+        None => tree::create(c, source, label, Role::Binary, Axis::Step),
+    }
+}
+
+/// A build to be written.
+#[derive(Clone, Debug)]
+pub struct NewBuild<'a> {
+    /// The package.
+    pub package: PackageId,
+    /// The release it is a build of.
+    pub release: ReleaseId,
+    /// As [`Build::platform`].
+    pub platform: &'a str,
+    /// As [`Build::name`].
+    pub name: &'a str,
+    /// Bytes.
+    pub size: i64,
+    /// Of the bytes.
+    pub md5: Md5,
+    /// Of the bytes, which are in storage.
+    pub sha256: Sha256,
+    /// As [`Build::stanza`].
+    pub stanza: &'a [u8],
+}
+
+/// Writes a build at the pending step of a tree; an earlier one of its platform stays for older snapshots.
+pub fn insert(c: &mut dyn Conn, tree: TreeId, pending: Seq, new: &NewBuild<'_>) -> Result<(), DbError> {
+    const LAST: &str = "SELECT coalesce(max(build), 0) FROM file \
+        WHERE release_id = $1 AND role = 'binary' AND platform = $2";
+    const VARIANT: &str = "SELECT coalesce(max(variant), 0) FROM record WHERE release_id = $1";
+    const FILE: &str = "INSERT INTO file (id, release_id, role, platform, build, name, locator, size, md5, sha256, state) \
+        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), 'binary', $3, CAST($4 AS BIGINT), $5, '', \
+        CAST($6 AS BIGINT), $7, $8, CAST($9 AS BIGINT))";
+    const RECORD: &str = "INSERT INTO record (release_id, variant, stanza) \
+        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3)";
+    const CLOSE: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND state = 0 \
+        AND package_id = $3 AND release_id = $4 AND to_seq = $5 \
+        AND file_id IN (SELECT id FROM file WHERE release_id = $4 AND role = 'binary' AND platform = $6)";
+    const LIFE: &str = "INSERT INTO life (tree_id, state, package_id, path, from_seq, to_seq, release_id, variant, \
+        file_id, mark) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), '', CAST($4 AS BIGINT), \
+        CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT), CAST($8 AS BIGINT), 0)";
+    let first = |rows: Vec<Row>| rows.first().map_or(Ok(0), |row| row.int(0));
+    let build = first(c.query(LAST, &[new.release.into(), new.platform.into()])?)? + 1;
+    // Numbers below 0 are a source record's later forms.
+    let variant = first(c.query(VARIANT, &[new.release.into()])?)?.max(0) + 1;
+    let file = FileId(ids::reserve(c, ids::Sequence::File, 1)?);
+    let open: Value = Seq::OPEN.into();
+    let close = [
+        pending.into(),
+        tree.into(),
+        new.package.into(),
+        new.release.into(),
+        open.clone(),
+        new.platform.into(),
+    ];
+    c.execute(CLOSE, &close)?;
+    c.execute(
+        FILE,
+        &[
+            file.into(),
+            new.release.into(),
+            new.platform.into(),
+            build.into(),
+            new.name.into(),
+            new.size.into(),
+            new.md5.to_string().into(),
+            new.sha256.to_string().into(),
+            FileState::Stored.as_i64().into(),
+        ],
+    )?;
+    c.execute(RECORD, &[new.release.into(), variant.into(), new.stanza.into()])?;
+    let state = LifeState::Listed.as_i64();
+    c.execute(
+        LIFE,
+        &[
+            tree.into(),
+            state.into(),
+            new.package.into(),
+            pending.into(),
+            open,
+            new.release.into(),
+            variant.into(),
+            file.into(),
+        ],
+    )
+    .map(drop)
+}

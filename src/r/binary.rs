@@ -1,0 +1,243 @@
+//! What a binary package was built for, read from the archive itself: `Built`, `Meta/package.rds` and its libraries.
+
+use std::io::Read;
+
+use super::archive::{ArchiveError, Kind, Limits, Members, SourceArchive};
+use super::layout::RMinor;
+use super::platform::Arch;
+use super::user_agent::RVersion;
+
+/// What an archive says it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// The minor version of R.
+    pub r: RMinor,
+    /// The system, as far as the archive tells.
+    pub system: System,
+    /// The processor; `None` when it runs on any.
+    pub arch: Option<Arch>,
+    /// `Meta/package.rds`: what R reads instead of DESCRIPTION once the package is installed.
+    pub package_rds: Vec<u8>,
+}
+
+/// The operating system of a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    /// Linux.
+    Linux,
+    /// macOS.
+    MacOs,
+    /// Windows.
+    Windows,
+    /// Linux or macOS: there is nothing compiled in it.
+    Unix,
+}
+
+/// Why an archive is no binary package that can be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum BinaryError {
+    /// It cannot be read again.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// No `Built`.
+    #[error(
+        "this is a source package; build a binary of it with R CMD INSTALL --build, or add it with rspm add"
+    )]
+    Source,
+    /// A `Built` of another form.
+    #[error(
+        "DESCRIPTION: Built says '{0}', which is no version of R; build the package again with R CMD INSTALL --build"
+    )]
+    BadBuilt(String),
+    /// No system.
+    #[error("DESCRIPTION: Built names no operating system that packages are built for ('{0}')")]
+    BadSystem(String),
+    /// A processor nobody builds packages for.
+    #[error("DESCRIPTION: Built says '{0}', a processor that is not served; x86_64 and arm64 are")]
+    BadArch(String),
+    /// Incomplete.
+    #[error("there is no '{0}'; build the package again with R CMD INSTALL --build")]
+    Missing(String),
+    /// Both built and not.
+    #[error("'{0}' is part of a source package, but DESCRIPTION has a Built field; build the package again")]
+    HasSource(String),
+    /// A library for something else.
+    #[error(
+        "the library '{path}' is made for {found}, but DESCRIPTION says the package is built for '{built}'"
+    )]
+    Library {
+        /// Within the archive.
+        path: String,
+        /// What it is.
+        found: String,
+        /// The platform of `Built`.
+        built: String,
+    },
+}
+
+/// What libraries are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Library {
+    For(System, Arch),
+    /// Of Apple's kind with code for several processors.
+    Universal,
+    Other(&'static str),
+}
+
+/// Looks at the insides of an archive that [`super::archive::read`] accepted; `source` gives the same bytes again.
+///
+/// # Errors
+/// [`BinaryError`], one variant for each reason.
+pub fn inspect(source: impl Read, checked: &SourceArchive, limits: Limits) -> Result<Build, BinaryError> {
+    let told = Told::of(checked)?;
+    let mut members = Members::new(source, limits)?;
+    let (mut rds, mut seen) = (None, Vec::new());
+    while let Some(member) = members.advance()? {
+        let path = member.path()?;
+        let inside = path.strip_prefix(checked.folder.as_str()).unwrap_or(&path).trim_start_matches('/');
+        if member.kind != Kind::File {
+            continue;
+        }
+        if inside == "Meta/package.rds" {
+            rds = Some(members.contents(&member, limits.description)?);
+        } else if inside.starts_with("src/") {
+            return Err(BinaryError::HasSource(path));
+        } else if is_library(inside) {
+            let mut head = Vec::new();
+            while head.len() < HEAD
+                && let Some(piece) = members.chunk()?
+            {
+                head.extend_from_slice(&piece[..piece.len().min(HEAD)]);
+            }
+            seen.push((path, library(&head)));
+        }
+    }
+    let package_rds =
+        rds.ok_or_else(|| BinaryError::Missing(format!("{}/Meta/package.rds", checked.folder)))?;
+    let arch = told.arch(&seen)?;
+    Ok(Build { r: told.r, system: told.system, arch, package_rds })
+}
+
+/// Bytes of a library that tell what it is: Windows has a short program for DOS in front.
+const HEAD: usize = 1024;
+
+/// `libs/pkg.so`, `libs/x64/pkg.dll`.
+fn is_library(inside: &str) -> bool {
+    inside.starts_with("libs/") && [".so", ".dylib", ".dll"].iter().any(|end| inside.ends_with(end))
+}
+
+/// What DESCRIPTION says.
+struct Told {
+    r: RMinor,
+    system: System,
+    /// The processor of the triplet.
+    arch: Option<Arch>,
+    /// The triplet.
+    platform: String,
+}
+
+impl Told {
+    fn of(checked: &SourceArchive) -> Result<Told, BinaryError> {
+        let shown = |text: &str| text.chars().take(80).collect::<String>();
+        let built = checked.built.as_ref().ok_or(BinaryError::Source)?;
+        let r = RVersion::parse(built.r.as_bytes()).ok_or_else(|| BinaryError::BadBuilt(shown(&built.r)))?;
+        let platform = built.platform.as_str();
+        let system = match (built.os_type.as_str(), platform) {
+            ("windows", _) => System::Windows,
+            ("unix", "") => System::Unix,
+            ("unix", platform) if platform.contains("-darwin") => System::MacOs,
+            ("unix", platform) if platform.contains("-linux") => System::Linux,
+            (other, platform) => return Err(BinaryError::BadSystem(shown(&format!("{platform}; {other}")))),
+        };
+        let arch = match platform {
+            "" => None,
+            triplet => {
+                let first = triplet.split('-').next().unwrap_or_default();
+                Some(Arch::parse(first).ok_or_else(|| BinaryError::BadArch(shown(triplet)))?)
+            }
+        };
+        Ok(Told { r: RMinor { major: r.major, minor: r.minor }, system, arch, platform: platform.to_owned() })
+    }
+
+    /// The processor, when libraries and DESCRIPTION agree on it.
+    fn arch(&self, libraries: &[(String, Library)]) -> Result<Option<Arch>, BinaryError> {
+        for (path, library) in libraries {
+            let fits = match library {
+                Library::For(system, arch) => *system == self.system && Some(*arch) == self.arch,
+                Library::Universal => self.system == System::MacOs,
+                Library::Other(_) => false,
+            };
+            if !fits {
+                let found = match library {
+                    Library::For(system, arch) => format!("{system:?} on {arch}"),
+                    Library::Universal => "macOS".to_owned(),
+                    Library::Other(what) => (*what).to_owned(),
+                };
+                let built = self.platform.clone();
+                return Err(BinaryError::Library { path: path.chars().take(200).collect(), found, built });
+            }
+        }
+        Ok(self.arch)
+    }
+}
+
+/// What the first bytes of a library tell: ELF, Mach-O, or Portable Executable.
+fn library(head: &[u8]) -> Library {
+    let half = |at: usize| head.get(at..at + 2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+    let word = |at: usize| head.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    const OTHER: &str = "a processor that is not served";
+    match head {
+        [0x7f, b'E', b'L', b'F', 2, 1, ..] => match half(18) {
+            Some(62) => Library::For(System::Linux, Arch::X86_64),
+            Some(183) => Library::For(System::Linux, Arch::Arm64),
+            Some(_) | None => Library::Other(OTHER),
+        },
+        [0x7f, b'E', b'L', b'F', ..] => Library::Other(OTHER),
+        [0xcf, 0xfa, 0xed, 0xfe, ..] => match word(4) {
+            Some(0x0100_0007) => Library::For(System::MacOs, Arch::X86_64),
+            Some(0x0100_000c) => Library::For(System::MacOs, Arch::Arm64),
+            Some(_) | None => Library::Other(OTHER),
+        },
+        [0xca, 0xfe, 0xba, 0xbe, ..] => Library::Universal,
+        [b'M', b'Z', ..] => {
+            let header = word(0x3c).and_then(|at| usize::try_from(at).ok()).filter(|at| *at < HEAD);
+            match header.filter(|at| head.get(*at..at + 4) == Some(b"PE\0\0")).and_then(|at| half(at + 4)) {
+                Some(0x8664) => Library::For(System::Windows, Arch::X86_64),
+                Some(0xaa64) => Library::For(System::Windows, Arch::Arm64),
+                Some(_) | None => Library::Other(OTHER),
+            }
+        }
+        _ => Library::Other("no system that is known"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn elf(machine: u16) -> Vec<u8> {
+        let mut head = vec![0x7f, b'E', b'L', b'F', 2, 1];
+        head.resize(18, 0);
+        head.extend(machine.to_le_bytes());
+        head.resize(64, 0);
+        head
+    }
+
+    #[test]
+    fn libraries_tell_system_and_processor() {
+        assert_eq!(library(&elf(62)), Library::For(System::Linux, Arch::X86_64));
+        assert_eq!(library(&elf(183)), Library::For(System::Linux, Arch::Arm64));
+        assert!(matches!(library(&elf(21)), Library::Other(_)));
+        assert!(matches!(library(b"\x7fELF\x01\x01"), Library::Other(_)), "32 bits");
+        let macho = |cpu: u32| [0xfeed_facf_u32.to_le_bytes(), cpu.to_le_bytes()].concat();
+        assert_eq!(library(&macho(0x0100_000c)), Library::For(System::MacOs, Arch::Arm64));
+        let mut pe = b"MZ".to_vec();
+        pe.resize(0x3c, 0);
+        pe.extend(0x40_u32.to_le_bytes());
+        pe.extend(b"PE\0\0\x64\x86");
+        assert_eq!(library(&pe), Library::For(System::Windows, Arch::X86_64));
+        for hostile in [&b""[..], b"MZ", b"\x7fELF\x02\x01", b"MZ\xff\xff", &[0xcf, 0xfa, 0xed, 0xfe]] {
+            assert!(matches!(library(hostile), Library::Other(_)), "{hostile:?}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Making uploads of binary packages part of a local source: one publish for all of them.
+
+use super::add::{EDIT_JOB, local_tree, write_blobs};
+use super::uploads::{BuiltFor, Held};
+use super::{Actor, Added, OnExisting, Refused, Upload, publish};
+use crate::catalog::Source;
+use crate::config::platforms::{Distribution, Os};
+use crate::db::binary::{self, NewBuild};
+use crate::db::clock::Publish;
+use crate::db::tx::TxKind;
+use crate::db::{self, Conn, DbError};
+use crate::model::change::Counts;
+use crate::model::ids::{PackageId, ReleaseId, Seq, TreeId, TxId};
+use crate::model::language::Language;
+use crate::r::binary::System;
+use crate::r::platform::{Arch, Platform, Target};
+use crate::repo::{Repo, RepoError, find};
+
+/// What became of a build.
+#[derive(Clone, Debug)]
+pub struct AddedBuild {
+    /// The upload.
+    pub upload: Upload,
+    /// The minor version of R.
+    pub r_version: String,
+    /// The processor; `None` for any.
+    pub arch: Option<Arch>,
+    /// What happened.
+    pub outcome: Added,
+}
+
+impl Repo {
+    /// Makes uploads of binary packages part of a local source, as builds of its releases for a distribution: one
+    /// publish for all of them, visible when this returns. `None` when nothing changed.
+    ///
+    /// # Errors
+    /// [`RepoError::Invalid`] for an unknown distribution, for another system or processor than it has, and for a
+    /// version that the source has no source package of; [`RepoError::Conflict`] when the build is there already and
+    /// `existing` is [`OnExisting::Fail`]. Then none of them is added.
+    pub async fn add_binaries(
+        &self,
+        source: &str,
+        distribution: &str,
+        uploads: &[u64],
+        existing: OnExisting,
+        actor: &Actor,
+    ) -> Result<(Option<TxId>, Vec<AddedBuild>), RepoError> {
+        let now = (self.state.clock)();
+        let catalog = self.state.catalog.get();
+        let source = find::source(&catalog, source)?.clone();
+        let sources = local_tree(&catalog, &source)?;
+        let platforms = self.state.config.load().platforms.clone();
+        let distribution = find::distribution(&platforms, distribution)?.clone();
+        let mut builds = Vec::with_capacity(uploads.len());
+        for held in self.uploads.get(uploads, now)? {
+            builds.push(Build::new(held, &distribution)?);
+        }
+        let work =
+            Work { source, sources, existing, publish: publish(TxKind::Add, now, Counts::default(), actor) };
+        let given = builds.clone();
+        let (tx, outcomes) = self.state.db.write(move |c| work.write(c, &given)).await??;
+        self.seen().await?;
+        self.uploads.forget(uploads);
+        let added = builds.into_iter().zip(outcomes).map(|(build, outcome)| AddedBuild {
+            r_version: build.r_version,
+            arch: build.arch,
+            upload: build.held.upload,
+            outcome,
+        });
+        Ok((tx, added.collect()))
+    }
+}
+
+/// A build to be added.
+#[derive(Clone, Debug)]
+struct Build {
+    held: Held,
+    r_version: String,
+    arch: Option<Arch>,
+    /// Label of its tree.
+    label: String,
+    /// What `file.platform` holds.
+    platform: String,
+    /// In URLs.
+    name: String,
+}
+
+impl Build {
+    fn new(held: Held, distribution: &Distribution) -> Result<Build, RepoError> {
+        let Upload { file, package, version, .. } = &held.upload;
+        let Some(BuiltFor { r, system, arch }) = held.built else {
+            return Err(RepoError::Invalid(format!("'{file}' is a source package; add it with rspm add")));
+        };
+        let name = &distribution.name;
+        let (target, fits, extension) = match distribution.os {
+            Os::Linux => {
+                (Target::Linux(name.clone()), matches!(system, System::Linux | System::Unix), "tar.gz")
+            }
+            Os::MacOs => (Target::MacOs, matches!(system, System::MacOs | System::Unix), "tgz"),
+            Os::Windows => (Target::Windows, system == System::Windows, "zip"),
+        };
+        if !fits {
+            let built = match system {
+                System::Linux => "Linux",
+                System::MacOs => "macOS",
+                System::Windows => "Windows",
+                System::Unix => "Linux or macOS",
+            };
+            return Err(RepoError::Invalid(format!("'{file}' is built for {built}, and {name} is not")));
+        }
+        if let Some(arch) =
+            arch.filter(|arch| !distribution.architectures.iter().any(|known| known == arch.as_str()))
+        {
+            return Err(RepoError::Invalid(format!(
+                "'{file}' is built for {arch}, and {name} has {}; `Architecture = {arch}` in [Distribution \"{name}\"] \
+                 of the configuration adds it",
+                distribution.architectures.join(" and ")
+            )));
+        }
+        let label = Platform { r, target, arch: arch.unwrap_or(Arch::X86_64) }.label();
+        let platform = format!("{label}/{}", arch.map_or("any", Arch::as_str));
+        let name = format!("{package}_{version}.{extension}");
+        Ok(Build { label, platform, name, r_version: r.to_string(), arch, held })
+    }
+}
+
+struct Work {
+    source: Source,
+    /// The list of the source's source packages.
+    sources: TreeId,
+    existing: OnExisting,
+    publish: Publish,
+}
+
+type Outcome = (Option<TxId>, Vec<Added>);
+
+/// What becomes of one build.
+struct Plan {
+    package: PackageId,
+    release: ReleaseId,
+    outcome: Added,
+}
+
+impl Work {
+    fn write(&self, c: &mut dyn Conn, builds: &[Build]) -> Result<Refused<Outcome>, DbError> {
+        let planned = match self.plan(c, builds)? {
+            Ok(planned) => planned,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let outcomes: Vec<Added> = planned.iter().map(|plan| plan.outcome).collect();
+        let mut claimed: Vec<(TreeId, Seq)> = Vec::new();
+        for (build, plan) in builds.iter().zip(&planned).filter(|(_, plan)| plan.outcome != Added::Existing) {
+            let tree = binary::tree(c, self.source.id, &build.label)?;
+            let pending = match claimed.iter().find(|(known, _)| *known == tree) {
+                Some((_, pending)) => *pending,
+                None => {
+                    let pending = db::tree::begin(c, tree, EDIT_JOB)?;
+                    claimed.push((tree, pending));
+                    pending
+                }
+            };
+            write_blobs(c, &build.held, self.publish.now)?;
+            let upload = &build.held.upload;
+            let new = NewBuild {
+                package: plan.package,
+                release: plan.release,
+                platform: &build.platform,
+                name: &build.name,
+                size: i64::try_from(upload.size).unwrap_or(i64::MAX),
+                md5: build.held.md5,
+                sha256: upload.sha256,
+                stanza: &build.held.stanza,
+            };
+            binary::insert(c, tree, pending, &new)?;
+        }
+        if claimed.is_empty() {
+            return Ok(Ok((None, outcomes)));
+        }
+        let trees = claimed.into_iter().map(|(tree, _)| tree).collect();
+        let publish = Publish { source: Some(self.source.id), trees, ..self.publish.clone() };
+        Ok(Ok((Some(db::clock::publish(c, &publish)?.tx), outcomes)))
+    }
+
+    /// What becomes of each build; nothing is written yet, so that a refusal leaves nothing behind.
+    fn plan(&self, c: &mut dyn Conn, builds: &[Build]) -> Result<Refused<Vec<Plan>>, DbError> {
+        let trees = db::tree::of_source(c, self.source.id)?;
+        let mut planned: Vec<Plan> = Vec::with_capacity(builds.len());
+        for (place, build) in builds.iter().enumerate() {
+            let Upload { package: name, version, sha256, .. } = &build.held.upload;
+            let Some((package, release)) = self.release(c, build)? else {
+                return Ok(Err(RepoError::Invalid(format!(
+                    "the source '{0}' has no {name} {version}; add its source package first, for clients that no build \
+                     fits: rspm add --source={0}",
+                    self.source.name
+                ))));
+            };
+            let tree = trees.iter().find(|t| t.role == db::tree::Role::Binary && t.label == build.label);
+            let known = match tree.and_then(|tree| Some((tree.id, tree.head?))) {
+                Some((tree, head)) => binary::of_release(c, tree, head, package, release)?,
+                None => Vec::new(),
+            };
+            let known = known.iter().rev().find(|known| known.platform == build.platform);
+            let twin = (0..place)
+                .rev()
+                .find(|i| planned[*i].release == release && builds[*i].platform == build.platform);
+            let there = twin.map(|i| Some(builds[i].held.upload.sha256)).or(known.map(|known| known.sha256));
+            let outcome = match (there, self.existing) {
+                (None, _) => Added::New,
+                (Some(_), OnExisting::Succeed) => Added::Existing,
+                (Some(bytes), OnExisting::Replace) if bytes == Some(*sha256) => Added::Existing,
+                (Some(_), OnExisting::Replace) => Added::Replaced,
+                (Some(_), OnExisting::Fail) => {
+                    return Ok(Err(RepoError::Conflict(format!(
+                        "{name} {version} is in the source '{}' for {} already; use --replace to put these bytes in its \
+                         place, or --succeed-on-existing to leave it",
+                        self.source.name, build.platform
+                    ))));
+                }
+            };
+            planned.push(Plan { package, release, outcome });
+        }
+        Ok(Ok(planned))
+    }
+
+    /// The release a build is of: the one of its version that the source has now.
+    fn release(&self, c: &mut dyn Conn, build: &Build) -> Result<Option<(PackageId, ReleaseId)>, DbError> {
+        let Upload { package, version, .. } = &build.held.upload;
+        let Some(head) = db::tree::get(c, self.sources)?.and_then(|tree| tree.head) else { return Ok(None) };
+        let Some(id) = db::package::by_name(c, Language::R, package)? else { return Ok(None) };
+        let alive = db::life::current_of(c, self.sources, head, id)?;
+        Ok(alive.iter().find(|life| life.version == *version).map(|life| (id, life.key.release)))
+    }
+}

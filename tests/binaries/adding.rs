@@ -1,0 +1,138 @@
+//! `rspm add binary`: what it reads from the archives, and what it refuses.
+
+use std::path::PathBuf;
+
+use crate::support::binary;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+const GNU: &str = "x86_64-pc-linux-gnu";
+
+fn add(file: &std::path::Path, distribution: &str) -> String {
+    format!("add binary --source=team --path={} --distribution={distribution}", file.display())
+}
+
+#[test]
+fn version_of_r_and_processor_are_read_from_the_archive() {
+    let server = Server::start();
+    let [greeting, tally, _] = server.team_with_examples();
+    let r = binary::r_version();
+    assert_eq!(
+        server.told(&add(&greeting.binary, "bookworm")),
+        format!("Added greeting with version 1.0.0 for bookworm and R {r} for any architecture\n")
+    );
+    assert_eq!(
+        server.told(&add(&tally.binary, "bookworm")),
+        format!("Added tally with version 0.2.1 for bookworm and R {r} for x86_64\n")
+    );
+    let again = server.refused(&add(&tally.binary, "bookworm"));
+    assert!(again.starts_with("tally 0.2.1 is in the source 'team' for"), "{again}");
+    assert!(again.contains("--replace") && again.contains("--succeed-on-existing"), "{again}");
+    assert_eq!(
+        server.told(&format!("{} --succeed-on-existing", add(&tally.binary, "bookworm"))),
+        format!("Not added, there already: tally with version 0.2.1 for bookworm and R {r} for x86_64\n")
+    );
+    let replaced = server.json(&format!("{} --replace", add(&tally.binary, "bookworm")));
+    assert_eq!(replaced["packages"][0]["outcome"], "existing", "the same bytes");
+    let listed = server.json("list packages --source=team");
+    assert_eq!(listed["total"], 3, "builds are no packages of their own: {listed}");
+}
+
+/// A binary package to be, without R.
+fn made(package: &str, built: &str) -> Tarball {
+    Tarball::new(package, "1.0").field(&format!("Built: {built}")).with("Meta/package.rds", "no rds")
+}
+
+fn elf(machine: u8) -> Vec<u8> {
+    let mut head = vec![0x7f, b'E', b'L', b'F', 2, 1];
+    head.resize(18, 0);
+    head.extend([machine, 0]);
+    head.resize(4096, 0);
+    head
+}
+
+fn file(server: &Server, tarball: &Tarball) -> PathBuf {
+    let path = server.dir().join(tarball.file());
+    std::fs::write(&path, tarball.bytes()).expect("written");
+    path
+}
+
+#[test]
+fn what_is_no_build_for_the_distribution_is_refused_with_the_way_out() {
+    let server = Server::start();
+    let [greeting, tally, _] = server.team_with_examples();
+    let refused = |line: &str, said: &str| {
+        let told = server.refused(line);
+        assert!(told.contains(said), "{line}\n{told}\n{said}");
+    };
+    refused(&add(&tally.binary, "bookwrm"), "there is no distribution 'bookwrm'; did you mean 'bookworm'?");
+    refused(&add(&tally.binary, "macos"), "is built for Linux, and macos is not");
+    refused(&add(&tally.binary, "windows"), "is built for Linux, and windows is not");
+    refused(
+        &add(&tally.source, "bookworm"),
+        "this is a source package; build a binary of it with R CMD INSTALL --build",
+    );
+    refused(
+        &format!("add --source=team --path={}", tally.binary.display()),
+        "this is a binary package (built for R",
+    );
+    server.told("create source --name=empty");
+    let line = add(&greeting.binary, "bookworm").replace("team", "empty");
+    refused(&line, "the source 'empty' has no greeting 1.0.0; add its source package first");
+
+    let mut arm = made("alpha", "R 4.5.0; aarch64-unknown-linux-gnu; 2026-01-01 00:00:00 UTC; unix");
+    arm.files.push(("libs/alpha.so".to_owned(), elf(62)));
+    refused(
+        &add(&file(&server, &arm), "noble"),
+        "the library 'alpha/libs/alpha.so' is made for Linux on x86_64",
+    );
+    let mut wrong = made("beta", &format!("R 4.5.0; {GNU}; 2026-01-01 00:00:00 UTC; unix"));
+    wrong.files.push(("libs/beta.so".to_owned(), elf(183)));
+    refused(
+        &add(&file(&server, &wrong), "noble"),
+        "is made for Linux on arm64, but DESCRIPTION says the package is built",
+    );
+    for (built, said) in [
+        ("junk", "Built says 'junk', which is no version of R"),
+        ("R 4.5.0; sparc-sun-linux-gnu; ; unix", "a processor that is not served"),
+        ("R 4.5.0; x86_64-unknown-freebsd14; ; unix", "no operating system that packages are built for"),
+        (&format!("R 4.5.0; {GNU}; ; unix"), "is not an RDS file"),
+    ] {
+        let said = if said == "is not an RDS file" { "not an RDS file" } else { said };
+        refused(&add(&file(&server, &made("gamma", built)), "noble"), said);
+    }
+    let mut bare = Tarball::new("delta", "1.0").field(&format!("Built: R 4.5.0; {GNU}; ; unix"));
+    refused(&add(&file(&server, &bare), "noble"), "there is no 'delta/Meta/package.rds'");
+    bare.files.push(("../../etc/passwd".to_owned(), b"x".to_vec()));
+    refused(&add(&file(&server, &bare), "noble"), "climbs out with '..'");
+    let info = server.json("info --source=team");
+    assert_eq!(info["packages"], 3, "{info}");
+}
+
+#[test]
+fn several_builds_with_one_that_cannot_be_taken_add_nothing() {
+    let server = Server::start();
+    let [greeting, tally, _] = server.team_with_examples();
+    let before = server.json("info --source=team")["last_transaction"]["id"].clone();
+    let both = format!("{},{}", greeting.binary.display(), tally.binary.display());
+    let line = format!("add binary --source=team --path={both} --distribution=");
+    server.refused(&format!("{line}windows"));
+    assert_eq!(server.json("info --source=team")["last_transaction"]["id"], before);
+    let added = server.json(&format!("{line}bookworm"));
+    assert_eq!(added["packages"].as_array().map(Vec::len), Some(2));
+    let twice = format!("{},{}", tally.binary.display(), tally.binary.display());
+    let line = format!("add binary --source=team --path={twice} --distribution=trixie");
+    assert!(server.refused(&line).contains("is in the source 'team' for"), "the same build twice");
+}
+
+#[test]
+fn a_distribution_by_another_name_and_an_architecture_it_does_not_have() {
+    let own = "[Distribution \"ours\"]\nAlias = bookworm\n[Distribution \"armbox\"]\nArchitecture = arm64\n";
+    let server = Builder::default().gcfg(own).start();
+    let [_, tally, _] = server.team_with_examples();
+    assert!(server.told(&add(&tally.binary, "ours")).contains("for ours and R"));
+    let said = server.refused(&add(&tally.binary, "bookworm"));
+    assert!(said.contains("is in the source 'team' for"), "{said}");
+    let said = server.refused(&add(&tally.binary, "armbox"));
+    assert!(said.contains("is built for x86_64, and armbox has arm64; `Architecture = x86_64`"), "{said}");
+}

@@ -1,0 +1,3 @@
+//! Binary packages: taken in, found, served, installed by real R.
+
+mod adding;

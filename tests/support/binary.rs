@@ -1,0 +1,95 @@
+//! Binary packages that real R builds of the example packages, once for all tests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::Digest;
+
+use super::server::Server;
+
+/// A source archive of an example package, and the binary R made of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Example {
+    pub(crate) package: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) source: PathBuf,
+    pub(crate) binary: PathBuf,
+}
+
+/// `greeting` (nothing compiled), `tally` (in C), `ledger` (needs both).
+pub(crate) fn examples() -> [Example; 3] {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/build");
+    let scratch = tempfile::tempdir().expect("a directory");
+    run(Command::new("sh").arg(examples).arg(scratch.path()));
+    let packages = [("greeting", "1.0.0"), ("tally", "0.2.1"), ("ledger", "2.0-1")];
+    let source = |(package, version): (&str, &str)| format!("{package}_{version}.tar.gz");
+    let mut hash = sha2::Sha256::new();
+    for package in packages {
+        hash.update(fs::read(scratch.path().join(source(package))).expect("built"));
+    }
+    let r = r_version();
+    hash.update(&r);
+    let digest = hex::encode(&hash.finalize()[..8]);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("binaries-{digest}"));
+    // Every test is a process of its own: the first builds, the others wait for it.
+    let lock = fs::File::create(folder.with_extension("lock")).expect("a lock");
+    lock.lock().expect("the lock");
+    if !folder.exists() {
+        let library = scratch.path().join("library");
+        fs::create_dir(&library).expect("a directory");
+        for package in packages {
+            run(Command::new("R")
+                .args(["CMD", "INSTALL", "--build", "--no-docs", "--no-test-load", "-l"])
+                .arg(&library)
+                .arg(scratch.path().join(source(package)))
+                .env("R_LIBS", &library)
+                .current_dir(scratch.path()));
+        }
+        let made = folder.with_extension("new");
+        let _ = fs::remove_dir_all(&made);
+        fs::create_dir(&made).expect("a directory");
+        for entry in fs::read_dir(scratch.path()).expect("a directory").flatten() {
+            if entry.path().is_file() {
+                fs::copy(entry.path(), made.join(entry.file_name())).expect("copied");
+            }
+        }
+        fs::rename(made, &folder).expect("renamed");
+    }
+    packages.map(|(package, version)| {
+        let binary = format!("{package}_{version}_R_x86_64-pc-linux-gnu.tar.gz");
+        let example = Example {
+            package,
+            version,
+            source: folder.join(source((package, version))),
+            binary: folder.join(binary),
+        };
+        assert!(example.binary.is_file(), "R CMD INSTALL --build made no {}", example.binary.display());
+        example
+    })
+}
+
+/// The minor version of the R that runs here.
+pub(crate) fn r_version() -> String {
+    let code = "cat(R.version$major, sub('[.].*', '', R.version$minor), sep = '.')";
+    super::rscript::run::<&str>(code, &[])
+}
+
+fn run(command: &mut Command) {
+    let output =
+        command.output().unwrap_or_else(|e| panic!("{command:?} cannot be run ({e}): install r-base-core"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+impl Server {
+    /// A repository `prod` on a local source `team` that has the source packages of the examples.
+    pub(crate) fn team_with_examples(&self) -> [Example; 3] {
+        let examples = examples();
+        self.told("create source --name=team");
+        self.told("create repo --name=prod");
+        self.told("subscribe --repo=prod --source=team");
+        let paths: Vec<String> = examples.iter().map(|e| e.source.display().to_string()).collect();
+        self.told(&format!("add --source=team --path={}", paths.join(",")));
+        examples
+    }
+}

@@ -1,11 +1,13 @@
 //! What answering needs, and the way from a request to the room that answers it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::Response;
 use http::request::Parts;
 
+use super::binaries::{self, Asked};
 use super::body::Body;
 use super::error::Failure;
 use super::limits::Limits;
@@ -15,7 +17,9 @@ use super::switch::tongue;
 use super::target::Query;
 use super::warm::Warm;
 use super::{cran, home, public};
+use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
+use crate::r::layout::RPath;
 use crate::repo::Repo;
 use crate::state::State;
 use crate::sync::Sync;
@@ -63,22 +67,48 @@ impl App {
                 let site = self.site.load_full();
                 Ok(home::page(&self.state.catalog.get(), site.address.as_deref()))
             }
-            Route::Repository { repo, snapshot, path: None } => {
+            Route::Repository { repo, snapshot, path: None, .. } => {
                 home::repository(self, &repo, snapshot, parts).await
             }
-            Route::Repository { repo, snapshot, path: Some(wanted) } => {
-                match cran::find(self, &repo, snapshot, wanted).await {
+            Route::Repository { repo, linux, snapshot, path: Some(wanted) } => {
+                let asked = binaries::asked(self, linux.as_deref(), &wanted, parts, query);
+                match asked {
                     Err(failure) => Err(failure),
-                    Ok(entry) => {
-                        let entry = self.warm.keep(path, entry);
-                        Ok(cran::answer(self, &entry, parts).await)
-                    }
+                    Ok(asked) => self.repository(&repo, snapshot, wanted, asked, parts, path).await,
                 }
             }
             Route::Public(route) => return public::answer(self, &route, query).await.unwrap_or_else(json),
             Route::Admin(_) => Err(Failure::not_found("there is nothing at this address")),
         };
         answered.unwrap_or_else(text)
+    }
+}
+
+impl App {
+    /// Answers with a document or a file of a repository.
+    async fn repository(
+        &self,
+        repo: &str,
+        snapshot: Snapshot,
+        wanted: RPath,
+        asked: Asked,
+        parts: &Parts,
+        path: &str,
+    ) -> Result<Response<Body>, Failure> {
+        // What the address alone tells was looked for before it was parsed.
+        let name = match &asked {
+            Asked::Nothing => Cow::Borrowed(path),
+            Asked::Builds { .. } => Cow::Owned(format!("{path} {}", asked.name())),
+        };
+        let known = match &asked {
+            Asked::Nothing => None,
+            Asked::Builds { .. } => self.warm.get(&self.state, (self.state.clock)(), &name, None),
+        };
+        let entry = match known {
+            Some(entry) => entry,
+            None => self.warm.keep(&name, cran::find(self, repo, snapshot, wanted, &asked).await?),
+        };
+        Ok(cran::answer(self, &entry, parts).await)
     }
 }
 

@@ -8,18 +8,21 @@ use http::request::Parts;
 use http::{Method, Response};
 
 use super::app::App;
+use super::binaries::{self, Asked};
 use super::body::Body;
 use super::conditional::{self, Extent, Precondition};
 use super::error::Failure;
-use super::response::{self, Card, Kind, Tongue};
+use super::response::{self, Card, Kind, Parcel, Tongue};
 use super::warm::Moment;
 use crate::model::digest;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::r::layout::{FileName, IndexFormat, RPath, Tree};
+use crate::r::platform::Platform;
 use crate::repo::RepoError;
+use crate::repo::builds::Builds;
 use crate::repo::file::{FileBody, Located};
-use crate::repo::index::{Document, EmptyForm, IndexForm};
+use crate::repo::index::{BuildsIndex, Document, EmptyForm, IndexForm};
 
 /// An address, resolved.
 pub struct Entry {
@@ -30,7 +33,17 @@ pub struct Entry {
 
 enum Wanted {
     Document(Wished),
-    File { located: Box<Located>, card: Card },
+    File(Box<Parceled>),
+}
+
+/// A file to be served.
+struct Parceled {
+    located: Located,
+    card: Card,
+    /// The source, to be served when a build turns out to be lost.
+    instead: Option<Box<Parceled>>,
+    /// Found by the address alone, under names that the configuration may change.
+    by_address: bool,
 }
 
 /// A generated document of a point.
@@ -48,7 +61,7 @@ impl Entry {
     pub fn lasting(&self) -> bool {
         match &self.wanted {
             Wanted::Document(_) => true,
-            Wanted::File { located, .. } => located.stored,
+            Wanted::File(file) => file.located.stored && !file.by_address,
         }
     }
 }
@@ -63,7 +76,13 @@ pub fn shown(text: &str) -> String {
 ///
 /// # Errors
 /// 404 for whatever does not exist, 503 when the database cannot tell.
-pub async fn find(app: &App, repo: &str, snapshot: Snapshot, path: RPath) -> Result<Entry, Failure> {
+pub async fn find(
+    app: &App,
+    repo: &str,
+    snapshot: Snapshot,
+    path: RPath,
+    asked: &Asked,
+) -> Result<Entry, Failure> {
     let moment = Moment::of(&app.state, (app.state.clock)());
     let point = app.repo.point(repo, snapshot).await?;
     let document = |document| {
@@ -76,25 +95,114 @@ pub async fn find(app: &App, repo: &str, snapshot: Snapshot, path: RPath) -> Res
             IndexFormat::Gz => Document::PackagesGz,
             IndexFormat::Rds => Document::PackagesRds,
         }),
-        RPath::Index { tree: Tree::Windows { .. } | Tree::MacOs { .. }, format } => {
-            document(Document::Empty(match format {
-                IndexFormat::Text => EmptyForm::Text,
-                IndexFormat::Gz => EmptyForm::Gz,
-                IndexFormat::Rds => EmptyForm::Rds,
-            }))
+        RPath::Index { tree: tree @ (Tree::Windows { .. } | Tree::MacOs { .. }), format } => {
+            match binaries::elsewhere(app, &tree) {
+                Some(platform) => {
+                    built(app, &point, &binaries::builds(app, platform, snapshot), false, form(format))
+                }
+                None => document(Document::Empty(form(format))),
+            }
+        }
+        RPath::Built { build, format } => {
+            let builds = binaries::builds(app, binaries::linux(app, &build)?, snapshot);
+            built(app, &point, &builds, false, form(format))
+        }
+        RPath::Linux { build, path } => {
+            let builds = binaries::builds(app, binaries::linux(app, &build)?, snapshot);
+            match *path {
+                RPath::Index { tree: Tree::Source, format } => {
+                    built(app, &point, &builds, true, form(format))
+                }
+                RPath::ArchiveMeta => document(Document::ArchiveRds),
+                RPath::CurrentMeta => document(Document::CurrentRds),
+                path => {
+                    let mut wanted = source_file(app, &point, &path).await?;
+                    if let Wanted::File(file) = &mut wanted {
+                        instead(app, file, &builds).await?;
+                        file.by_address = true;
+                    }
+                    wanted
+                }
+            }
         }
         RPath::ArchiveMeta => document(Document::ArchiveRds),
         RPath::CurrentMeta => document(Document::CurrentRds),
-        RPath::File { tree: Tree::Source, file } => file_entry(app, &point, &file, Place::Listed).await?,
-        RPath::SubFile { dir, file } => file_entry(app, &point, &file, Place::Under(dir.as_str())).await?,
-        RPath::Archive { package, file } => {
-            file_entry(app, &point, &file, Place::Archive(package.as_str())).await?
+        RPath::File { tree: tree @ (Tree::Windows { .. } | Tree::MacOs { .. }), file } => {
+            binary_file(app, &point, &tree, &file, snapshot).await?
         }
-        RPath::File { tree: Tree::Windows { .. } | Tree::MacOs { .. }, file } => {
-            return Err(Failure::not_found(format!("there is no binary package '{}'", shown(file.as_str()))));
+        path @ (RPath::File { tree: Tree::Source, .. } | RPath::SubFile { .. } | RPath::Archive { .. }) => {
+            let mut wanted = source_file(app, &point, &path).await?;
+            if let Wanted::File(file) = &mut wanted {
+                if let Some(builds) = asked.builds(app, snapshot) {
+                    instead(app, file, &builds).await?;
+                }
+                file.negotiated(asked.negotiated());
+            }
+            wanted
         }
     };
     Ok(Entry { moment, wanted })
+}
+
+fn form(format: IndexFormat) -> EmptyForm {
+    match format {
+        IndexFormat::Text => EmptyForm::Text,
+        IndexFormat::Gz => EmptyForm::Gz,
+        IndexFormat::Rds => EmptyForm::Rds,
+    }
+}
+
+/// An index of builds. It may change for a closed point too: builds may come late.
+fn built(app: &App, point: &Point, builds: &Builds, full: bool, form: EmptyForm) -> Wanted {
+    let document = app.repo.builds_document(point, builds, full, form);
+    let point = Point { open: true, ..point.clone() };
+    Wanted::Document(Wished { point, document, card: OnceLock::new(), form: None })
+}
+
+/// A file below `src/contrib`, as a source.
+async fn source_file(app: &App, point: &Point, path: &RPath) -> Result<Wanted, Failure> {
+    match path {
+        RPath::File { tree: Tree::Source, file } => file_entry(app, point, file, Place::Listed).await,
+        RPath::SubFile { dir, file } => file_entry(app, point, file, Place::Under(dir.as_str())).await,
+        RPath::Archive { package, file } => {
+            file_entry(app, point, file, Place::Archive(package.as_str())).await
+        }
+        RPath::File { .. }
+        | RPath::Index { .. }
+        | RPath::ArchiveMeta
+        | RPath::CurrentMeta
+        | RPath::Linux { .. }
+        | RPath::Built { .. } => Err(Failure::not_found("there is nothing at this address")),
+    }
+}
+
+/// Puts the build in place of the source, when there is one.
+async fn instead(app: &App, file: &mut Parceled, builds: &Builds) -> Result<(), Failure> {
+    if let Some(build) = app.repo.build_of(&file.located, builds).await? {
+        let build = Parceled::new(build, Some(&builds.platform));
+        file.instead = Some(Box::new(std::mem::replace(file, build)));
+    }
+    Ok(())
+}
+
+/// A file of a Windows or macOS tree: the build of that version, the superseded ones too.
+async fn binary_file(
+    app: &App,
+    point: &Point,
+    tree: &Tree,
+    file: &FileName,
+    snapshot: Snapshot,
+) -> Result<Wanted, Failure> {
+    let absent = || Failure::not_found(format!("there is no binary package '{}'", shown(file.as_str())));
+    let platform = binaries::elsewhere(app, tree).ok_or_else(absent)?;
+    let parts = file.package_file().ok_or_else(absent)?;
+    let source = format!("{}_{}.tar.gz", parts.package, parts.version);
+    let source = app.repo.locate(point, parts.package, parts.version, &source, false).await?;
+    let builds = binaries::builds(app, platform, snapshot);
+    let build = app.repo.build_of(&source, &builds).await?.filter(|build| build.name == parts.name);
+    let mut file = Parceled::new(build.ok_or_else(absent)?, Some(&builds.platform));
+    file.by_address = true;
+    Ok(Wanted::File(Box::new(file)))
 }
 
 /// Which address a package file was asked for at.
@@ -117,19 +225,39 @@ async fn file_entry(app: &App, point: &Point, file: &FileName, place: Place<'_>)
         Place::Archive(_) => return Err(absent()),
     };
     let located = app.repo.locate(point, parts.package, parts.version, &name, archive).await?;
-    // Stored bytes are named by their digest, on every server alike. Those that no server of ours has read yet are
-    // named by the MD5 of the mirror's index, if it has one; the first fetch proves that they belong together.
-    let stored = located.sha256.map(|digest| value(format!("\"{digest}\"")));
-    let declared = located.md5.map(|digest| value(format!("\"{digest}\"")));
-    let (etag, former) = if stored.is_some() { (stored, declared) } else { (declared, None) };
-    let disposition = format!("attachment; filename=\"{}\"", located.name);
-    let card = Card {
-        etag,
-        former,
-        modified: last_modified(located.modified.map(|at| at.seconds())),
-        kind: Kind::Package(value(disposition)),
-    };
-    Ok(Wanted::File { located: Box::new(located), card })
+    Ok(Wanted::File(Box::new(Parceled::new(located, None))))
+}
+
+impl Parceled {
+    /// A source package, or a build for a platform.
+    fn new(located: Located, platform: Option<&Platform>) -> Parceled {
+        // Stored bytes are named by their digest, on every server alike. Those that no server of ours has read yet are
+        // named by the MD5 of the mirror's index, if it has one; the first fetch proves that they belong together.
+        let stored = located.sha256.map(|digest| value(format!("\"{digest}\"")));
+        let declared = located.md5.map(|digest| value(format!("\"{digest}\"")));
+        let (etag, former) = if stored.is_some() { (stored, declared) } else { (declared, None) };
+        let disposition = format!("attachment; filename=\"{}\"", located.name);
+        let card = Card {
+            etag,
+            former,
+            modified: last_modified(located.modified.map(|at| at.seconds())),
+            kind: Kind::Package(Parcel {
+                disposition: value(disposition),
+                tag: platform.map(|platform| value(platform.to_string())),
+                negotiated: false,
+            }),
+        };
+        Parceled { located, card, instead: None, by_address: false }
+    }
+
+    fn negotiated(&mut self, by_agent: bool) {
+        if let Kind::Package(parcel) = &mut self.card.kind {
+            parcel.negotiated = by_agent;
+        }
+        if let Some(instead) = &mut self.instead {
+            instead.negotiated(by_agent);
+        }
+    }
 }
 
 /// Header values here are made of digests, dates and plain names.
@@ -143,12 +271,17 @@ fn last_modified(seconds: Option<i64>) -> Option<HeaderValue> {
 
 fn document_card(point: &Point, document: &Document, content: digest::Sha256) -> Card {
     let (media, compressed) = match document {
-        Document::Packages | Document::Empty(EmptyForm::Text) => ("text/plain; charset=utf-8", false),
-        Document::PackagesGz | Document::Empty(EmptyForm::Gz) => ("application/gzip", true),
+        Document::Packages
+        | Document::Empty(EmptyForm::Text)
+        | Document::Builds(BuildsIndex { form: EmptyForm::Text, .. }) => ("text/plain; charset=utf-8", false),
+        Document::PackagesGz
+        | Document::Empty(EmptyForm::Gz)
+        | Document::Builds(BuildsIndex { form: EmptyForm::Gz, .. }) => ("application/gzip", true),
         Document::PackagesRds
         | Document::ArchiveRds
         | Document::CurrentRds
-        | Document::Empty(EmptyForm::Rds) => ("application/octet-stream", true),
+        | Document::Empty(EmptyForm::Rds)
+        | Document::Builds(BuildsIndex { form: EmptyForm::Rds, .. }) => ("application/octet-stream", true),
     };
     // The tag names the decoded content: weak for compressed forms, whose bytes another build may write differently.
     let tag = hex::encode(&content.0[..16]);
@@ -171,7 +304,14 @@ pub async fn answer(app: &App, entry: &Entry, parts: &Parts) -> Response<Body> {
     }
     let answered = match &entry.wanted {
         Wanted::Document(wished) => answer_document(app, wished, parts).await,
-        Wanted::File { located, card } => answer_file(app, located, card, parts).await,
+        Wanted::File(file) => match (answer_file(app, &file.located, &file.card, parts).await, &file.instead)
+        {
+            (Err(error), Some(source)) => {
+                tracing::warn!(file = %file.located.name, %error, "a build could not be served; the source is");
+                answer_file(app, &source.located, &source.card, parts).await
+            }
+            (answered, _) => answered,
+        },
     };
     answered.unwrap_or_else(|error| response::failure(&error.into(), Tongue::Text))
 }

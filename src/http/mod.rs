@@ -7,6 +7,7 @@
 mod access;
 pub mod admin;
 pub mod app;
+mod binaries;
 pub mod body;
 pub mod conditional;
 pub mod cran;

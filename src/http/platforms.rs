@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::api::distribution::Distribution;
 use crate::api::public::status::{self, Platform};
-use crate::config::platforms::{self, Platforms};
+use crate::catalog::Catalog;
+use crate::config::platforms::{self, Os, Platforms};
+use crate::repo::builds;
 
 /// What the status answer tells.
 #[must_use]
-pub(super) fn status(platforms: &Platforms) -> status::Platforms {
+pub(super) fn status(platforms: &Platforms, catalog: &Catalog) -> status::Platforms {
     let rows = platforms.distributions.iter().filter(|d| d.row);
     let folders = |mac: &platforms::MacFolders| {
         let of = |arch: &str, folder: &Option<String>| Some((arch.to_owned(), folder.clone()?));
@@ -17,13 +19,18 @@ pub(super) fn status(platforms: &Platforms) -> status::Platforms {
         (mac.r_version.clone(), folders)
     };
     status::Platforms {
-        distros: rows.map(row).collect(),
+        distros: rows.map(|d| row(d, catalog)).collect(),
         r_versions: platforms.r_versions.clone(),
         macos_urls: platforms.macos.iter().map(folders).collect(),
     }
 }
 
-fn row(d: &platforms::Distribution) -> Platform {
+fn row(d: &platforms::Distribution, catalog: &Catalog) -> Platform {
+    let end = match d.os {
+        Os::Linux => format!("-{}", d.url()),
+        Os::Windows => "-win".to_owned(),
+        Os::MacOs => "-macos".to_owned(),
+    };
     Platform {
         name: d.name.clone(),
         os: d.os.as_str().to_owned(),
@@ -34,7 +41,7 @@ fn row(d: &platforms::Distribution) -> Platform {
         release: d.release.clone(),
         build_distribution: String::new(),
         sys_reqs: d.system_requirements,
-        binaries: false,
+        binaries: builds::has(catalog, |label| label.ends_with(&end)),
         hidden: d.hidden,
         official_rspm: true,
         arch: d.architectures.clone(),
@@ -76,7 +83,7 @@ mod tests {
 
     #[test]
     fn every_row_is_what_clients_can_use() {
-        let told = status(&platforms("[Distribution \"own\"]\nHidden = false\n"));
+        let told = status(&platforms("[Distribution \"own\"]\nHidden = false\n"), &Catalog::default());
         assert!(told.distros.len() > 25 && told.distros.iter().any(|row| row.name == "own"));
         let mut names: Vec<_> = told.distros.iter().map(|row| &row.name).collect();
         names.sort();

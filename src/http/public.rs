@@ -32,7 +32,7 @@ pub async fn answer(app: &App, asked: &Public, query: &Query) -> Result<Response
     let catalog = app.state.catalog.get();
     Ok(match asked {
         Public::Status => {
-            let platforms = platforms::status(&app.state.config.load().platforms);
+            let platforms = platforms::status(&app.state.config.load().platforms, &catalog);
             ok(&Status::new(cran_repo(&catalog), platforms))
         }
         Public::Repos => {

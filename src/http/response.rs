@@ -15,6 +15,7 @@ use crate::config::Config;
 /// Clients tell a package manager from a plain mirror by this header.
 const X_REPOSITORY_TYPE: HeaderName = HeaderName::from_static("x-repository-type");
 const X_PACKAGE_TYPE: HeaderName = HeaderName::from_static("x-package-type");
+const X_PACKAGE_BINARY_TAG: HeaderName = HeaderName::from_static("x-package-binary-tag");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// 30 days.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=2592000");
@@ -27,7 +28,7 @@ const CACHE_CLOSED: HeaderValue = HeaderValue::from_static("max-age=86400");
 const CACHE_NEVER: HeaderValue = HeaderValue::from_static("no-cache, no-store, must-revalidate");
 
 /// Room for all headers of one answer, so that the map is allocated once.
-const HEADERS: usize = 16;
+const HEADERS: usize = 18;
 
 /// What the configuration says about every answer.
 #[derive(Clone, Debug)]
@@ -145,8 +146,19 @@ pub enum Kind {
         /// False for compressed forms, whose bytes may differ for the same content.
         ranges: bool,
     },
-    /// A source package, with its `Content-Disposition`.
-    Package(HeaderValue),
+    /// A package.
+    Package(Parcel),
+}
+
+/// What the headers of a package tell.
+#[derive(Clone, Debug)]
+pub struct Parcel {
+    /// `Content-Disposition`.
+    pub disposition: HeaderValue,
+    /// What a build is for: `X-Package-Binary-Tag`. `None` of a source package.
+    pub tag: Option<HeaderValue>,
+    /// True when the `User-Agent` decided what is served.
+    pub negotiated: bool,
 }
 
 impl Card {
@@ -174,6 +186,10 @@ impl Card {
             Kind::Document { open: false, .. } => CACHE_CLOSED,
         };
         headers.insert(header::CACHE_CONTROL, cache);
+        // RFC 9110, 12.5.5: or a shared cache gives one client's build to another.
+        if matches!(&self.kind, Kind::Package(Parcel { negotiated: true, .. })) {
+            headers.insert(header::VARY, HeaderValue::from_static("User-Agent"));
+        }
     }
 
     fn describe(&self, response: &mut Response<Body>) {
@@ -183,10 +199,14 @@ impl Card {
                 headers.insert(header::CONTENT_TYPE, media.clone());
                 *ranges
             }
-            Kind::Package(disposition) => {
+            Kind::Package(Parcel { disposition, tag, .. }) => {
                 headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("binary/octet-stream"));
                 headers.insert(header::CONTENT_DISPOSITION, disposition.clone());
-                headers.insert(X_PACKAGE_TYPE, HeaderValue::from_static("source"));
+                let kind = if tag.is_some() { "binary" } else { "source" };
+                headers.insert(X_PACKAGE_TYPE, HeaderValue::from_static(kind));
+                if let Some(tag) = tag {
+                    headers.insert(X_PACKAGE_BINARY_TAG, tag.clone());
+                }
                 true
             }
         };

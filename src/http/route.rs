@@ -14,10 +14,12 @@ pub enum Route {
     Home,
     /// `/__ping__`: alive.
     Ping,
-    /// `/{repo}/{snapshot}/…`.
+    /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`.
     Repository {
         /// As in the URL; may not exist.
         repo: String,
+        /// The segment after `__linux__`: sources are answered with builds for that distribution. May not exist.
+        linux: Option<String>,
         /// What state of it.
         snapshot: Snapshot,
         /// What of it; `None` for the repository's own address, which people open in a browser.
@@ -85,20 +87,30 @@ pub fn parse(
                 "a repository URL ends in a snapshot: /{repository}/latest, a date (YYYY-MM-DD) or a transaction id",
             ));
         }
-        [repo, snapshot, rest @ ..] => {
-            let snapshot = snapshot.parse().map_err(|e: BadSnapshot| Failure::not_found(e.to_string()))?;
-            let path = match rest {
-                [] | [""] => None,
-                rest => Some(layout::parse(&rest.join("/")).map_err(|e| Failure::not_found(e.to_string()))?),
-            };
-            Route::Repository { repo: (*repo).to_owned(), snapshot, path }
+        [repo, "__linux__", distribution, snapshot, rest @ ..] => {
+            repository(repo, Some(distribution), snapshot, rest)?
         }
+        [_, "__linux__", ..] => {
+            return Err(Failure::not_found(
+                "a URL for Linux binaries has the form /{repository}/__linux__/{distribution}/{snapshot}",
+            ));
+        }
+        [repo, snapshot, rest @ ..] => repository(repo, None, snapshot, rest)?,
         [] => return Err(unknown()),
     };
     if !matches!(*method, Method::GET | Method::HEAD) {
         return Err(Failure::method(READS));
     }
     Ok((route, query))
+}
+
+fn repository(repo: &str, linux: Option<&str>, snapshot: &str, rest: &[&str]) -> Result<Route, Failure> {
+    let snapshot = snapshot.parse().map_err(|e: BadSnapshot| Failure::not_found(e.to_string()))?;
+    let path = match rest {
+        [] | [""] => None,
+        rest => Some(layout::parse(&rest.join("/")).map_err(|e| Failure::not_found(e.to_string()))?),
+    };
+    Ok(Route::Repository { repo: repo.to_owned(), linux: linux.map(str::to_owned), snapshot, path })
 }
 
 fn public(names: &[&str]) -> Result<Public, Failure> {
@@ -135,7 +147,7 @@ mod tests {
     fn repository(repo: &str, snapshot: &str, path: &str) -> Route {
         let snapshot = snapshot.parse().expect("a snapshot");
         let path = (!path.is_empty()).then(|| layout::parse(path).expect("a path"));
-        Route::Repository { repo: repo.to_owned(), snapshot, path }
+        Route::Repository { repo: repo.to_owned(), linux: None, snapshot, path }
     }
 
     #[test]
@@ -175,6 +187,17 @@ mod tests {
     }
 
     #[test]
+    fn a_distribution_stands_before_the_snapshot() {
+        let asked = route("/cran/__linux__/noble/2024-02-29/src/contrib/A_1.tar.gz");
+        let Route::Repository { repo, snapshot, path, .. } =
+            repository("cran", "2024-02-29", "src/contrib/A_1.tar.gz")
+        else {
+            unreachable!("it is one");
+        };
+        assert_eq!(asked, Ok(Route::Repository { repo, linux: Some("noble".to_owned()), snapshot, path }));
+    }
+
+    #[test]
     fn what_is_not_in_the_table_is_not_found() {
         for path in [
             "/cran",
@@ -188,6 +211,10 @@ mod tests {
             "/__api__/nothing",
             "/__api__/repos/a/b",
             "/__linux__/x/latest",
+            "/cran/__linux__",
+            "/cran/__linux__/noble",
+            "/cran/__linux__/noble/newest/src/contrib/PACKAGES",
+            "/cran/__other__/noble/latest/src/contrib/PACKAGES",
             "/__docs__/",
         ] {
             assert_eq!(route(path), Err(404), "{path}");

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use super::platform::Arch;
+
 /// Longest path, and longest segment of it, in bytes: file systems and stores take no longer names.
 const MAX_PATH: usize = 1024;
 const MAX_SEGMENT: usize = 255;
@@ -15,7 +17,7 @@ pub enum BadPath {
     Form(String),
     /// Well formed, but nothing lies there.
     #[error(
-        "'{0}' is no address of a package repository: it has src/contrib, bin/windows/contrib/X.Y and bin/macosx[/build]/contrib/X.Y"
+        "'{0}' is no address of a package repository: it has src/contrib, bin/windows/contrib/X.Y, bin/macosx[/build]/contrib/X.Y and bin/linux/{{distribution}}-{{architecture}}/X.Y/src/contrib"
     )]
     Unknown(String),
 }
@@ -98,6 +100,32 @@ pub enum RPath {
     ArchiveMeta,
     /// `src/contrib/Meta/current.rds`
     CurrentMeta,
+    /// `bin/linux/{distribution}-{arch}/{r}/` and one of the paths below `src/contrib`: the same with builds in place
+    /// of sources.
+    Linux {
+        /// Which builds.
+        build: LinuxBuild,
+        /// The path below it.
+        path: Box<RPath>,
+    },
+    /// `bin/linux/{r}-{distribution}/contrib/{r}/PACKAGES`: only the packages that have a build.
+    Built {
+        /// Which builds.
+        build: LinuxBuild,
+        /// In which form.
+        format: IndexFormat,
+    },
+}
+
+/// Builds for a Linux distribution, as addresses name them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LinuxBuild {
+    /// ASCII letters, digits and `_`; may not exist.
+    pub distribution: Segment,
+    /// The processor.
+    pub arch: Arch,
+    /// The R version.
+    pub r: RMinor,
 }
 
 /// The name of a file that is no index.
@@ -134,6 +162,14 @@ pub fn parse(path: &str) -> Result<RPath, BadPath> {
     let segments: Vec<&str> = path.split('/').collect();
     let (tree, rest) = match &segments[..] {
         ["src", "contrib", rest @ ..] => (Tree::Source, rest),
+        ["bin", "linux", name, "contrib", r, file] => {
+            return LinuxBuild::listed(name, r, file).ok_or_else(unknown);
+        }
+        ["bin", "linux", name, r, "src", "contrib", ..] => {
+            let build = LinuxBuild::named(name, r).ok_or_else(unknown)?;
+            let path = parse(&segments[4..].join("/")).map_err(|_| unknown())?;
+            return Ok(RPath::Linux { build, path: Box::new(path) });
+        }
         ["bin", "windows", "contrib", r, rest @ ..] => {
             (Tree::Windows { r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
         }
@@ -177,6 +213,16 @@ impl RPath {
             RPath::Archive { package, file } => format!("src/contrib/Archive/{package}/{file}"),
             RPath::ArchiveMeta => "src/contrib/Meta/archive.rds".to_owned(),
             RPath::CurrentMeta => "src/contrib/Meta/current.rds".to_owned(),
+            RPath::Linux { build: LinuxBuild { distribution, arch, r }, path } => {
+                format!("bin/linux/{distribution}-{arch}/{r}/{}", path.path())
+            }
+            RPath::Built { build: LinuxBuild { distribution, arch, r }, format } => {
+                let arch = match arch {
+                    Arch::X86_64 => String::new(),
+                    Arch::Arm64 => format!("-{arch}"),
+                };
+                format!("bin/linux/{r}-{distribution}{arch}/contrib/{r}/{}", format.file_name())
+            }
         }
     }
 }
@@ -198,6 +244,23 @@ impl Tree {
     pub fn macos(build: &str, r: RMinor) -> Option<Tree> {
         let build = Segment::parse(build).filter(|build| build.as_str() != "contrib")?;
         Some(Tree::MacOs { build: Some(build), r })
+    }
+}
+
+impl LinuxBuild {
+    /// From `noble-x86_64` and `4.5`.
+    fn named(name: &str, r: &str) -> Option<LinuxBuild> {
+        let (distribution, arch) = name.rsplit_once('-')?;
+        let distribution = Segment::parse(distribution).filter(|d| !d.as_str().contains('-'))?;
+        Some(LinuxBuild { distribution, arch: Arch::parse(arch)?, r: RMinor::parse(r)? })
+    }
+
+    /// From `4.5-noble` or `4.5-noble-arm64`, the same version again, and the name of an index.
+    fn listed(name: &str, r: &str, file: &str) -> Option<RPath> {
+        let (version, rest) = name.split_once('-')?;
+        let build = LinuxBuild::named(rest, r).or_else(|| LinuxBuild::named(&format!("{rest}-x86_64"), r))?;
+        let format = IndexFormat::parse(file)?;
+        (version == r).then_some(RPath::Built { build, format })
     }
 }
 
@@ -361,8 +424,22 @@ mod tests {
             "bin/macosx/contrib/4.0/PACKAGES.gz",
             "bin/macosx/big-sur-arm64/contrib/4.5/PACKAGES",
             "bin/macosx/el-capitan/contrib/3.6/cli_1.0.tgz",
+            "bin/linux/noble-x86_64/4.5/src/contrib/PACKAGES.gz",
+            "bin/linux/noble-arm64/4.5/src/contrib/cli_3.6.6.tar.gz",
+            "bin/linux/manylinux_2_28-x86_64/4.5/src/contrib/Archive/A3/A3_0.9.1.tar.gz",
+            "bin/linux/noble-x86_64/4.5/src/contrib/Meta/archive.rds",
+            "bin/linux/4.5-noble/contrib/4.5/PACKAGES.gz",
+            "bin/linux/4.5-noble-arm64/contrib/4.5/PACKAGES",
         ] {
             assert_eq!(parse(path).expect(path).path(), path);
+        }
+    }
+
+    #[test]
+    fn processors_are_named_as_clients_name_them() {
+        for spelling in ["aarch64", "arm64"] {
+            let path = format!("bin/linux/noble-{spelling}/4.5/src/contrib/PACKAGES");
+            assert_eq!(parse(&path).expect("known").path(), "bin/linux/noble-arm64/4.5/src/contrib/PACKAGES");
         }
     }
 
@@ -416,6 +493,13 @@ mod tests {
             "bin/windows/contrib/4.5/a/b_1.0.zip",
             "bin/macosx/contrib/contrib/4.5",
             "bin/linux/contrib/4.5/PACKAGES",
+            "bin/linux/noble/4.5/src/contrib/PACKAGES",
+            "bin/linux/noble-sparc/4.5/src/contrib/PACKAGES",
+            "bin/linux/no-ble-x86_64/4.5/src/contrib/PACKAGES",
+            "bin/linux/noble-x86_64/4.5/bin/windows/contrib/4.5/PACKAGES",
+            "bin/linux/noble-x86_64/4.5/src/contrib",
+            "bin/linux/4.5-noble/contrib/4.4/PACKAGES",
+            "bin/linux/4.5-noble/contrib/4.5/cli_3.6.6.tar.gz",
             "PACKAGES",
         ] {
             assert!(matches!(parse(path), Err(BadPath::Unknown(_))), "{path:?}");

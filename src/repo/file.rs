@@ -14,7 +14,7 @@ use crate::db::file::FileState;
 use crate::db::life::FoundFile;
 use crate::model::change::LifeState;
 use crate::model::digest::{Md5, Sha256};
-use crate::model::ids::SourceId;
+use crate::model::ids::{PackageId, ReleaseId, SourceId};
 use crate::model::point::{Point, PointTree};
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
@@ -98,6 +98,33 @@ impl Located {
             source,
             found,
         }
+    }
+
+    /// The source whose tree has it.
+    pub(super) fn source(&self) -> SourceId {
+        self.source
+    }
+
+    /// The rows it belongs to.
+    pub(super) fn release(&self) -> (PackageId, ReleaseId) {
+        (self.found.package, self.found.release)
+    }
+
+    /// A build in its place.
+    pub(super) fn built(&self, build: &db::binary::Build) -> Located {
+        let found = FoundFile {
+            file: build.file,
+            name: build.name.clone(),
+            locator: String::new(),
+            size: build.size,
+            md5: None,
+            sha256: build.sha256,
+            file_state: build.state,
+            class: build.class.clone(),
+            published_at: Some(build.at),
+            ..self.found.clone()
+        };
+        Located::new(&self.package, self.source, found)
     }
 
     /// The blob, when the row says that there is one.

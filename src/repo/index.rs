@@ -8,11 +8,13 @@ use quick_cache::sync::Cache as Weighted;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use tokio::sync::Semaphore;
 
+use super::builds::Builds;
 use super::render::{self, ENCODER, Encoded, RENDERER};
 use super::{Repo, RepoError};
 use crate::catalog::resolve::resolve;
 use crate::db::{self, rendered::Rendered};
 use crate::model::digest::Sha256;
+use crate::model::ids::{Seq, SourceId, TreeId};
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
@@ -44,9 +46,24 @@ pub enum Document {
     CurrentRds,
     /// The valid empty index of a binary tree nothing serves yet, in one of the three forms.
     Empty(EmptyForm),
+    /// The packages of a point with their builds.
+    Builds(BuildsIndex),
 }
 
-/// Forms of an empty index.
+/// An index with builds: which, and of what state of their lists.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BuildsIndex {
+    /// For which platform, and until when.
+    pub builds: Builds,
+    /// Packages without a build stand in it too, as sources.
+    pub full: bool,
+    /// In which form.
+    pub form: EmptyForm,
+    /// The newest state of each source's list of builds.
+    pub heads: Vec<(SourceId, TreeId, Seq)>,
+}
+
+/// Forms of an index that is never stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum EmptyForm {
@@ -256,6 +273,14 @@ fn key(point: &Point, document: &Document) -> String {
     for tree in &point.trees {
         write!(key, "{}@{},", tree.tree, tree.seq).expect("a String takes every write");
     }
+    if let Document::Builds(BuildsIndex { builds, full, form, heads }) = document {
+        let what = if *full { "all" } else { "built" };
+        write!(key, "/{}/{what}/{form:?}/{}", builds.platform, builds.until.0)
+            .expect("a String takes every write");
+        for (_, tree, seq) in heads {
+            write!(key, "/{tree}@{seq}").expect("a String takes every write");
+        }
+    }
     key
 }
 
@@ -267,6 +292,7 @@ fn name(document: &Document) -> &'static str {
         Document::ArchiveRds => "archive.rds",
         Document::CurrentRds => "current.rds",
         Document::Empty(_) => "empty",
+        Document::Builds(_) => "builds",
     }
 }
 

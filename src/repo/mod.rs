@@ -1,5 +1,6 @@
 //! Repositories: indexes, files, lazy fetches, and every edit an administrator makes. Holds no HTTP types.
 
+pub mod builds;
 pub mod edit;
 pub mod error;
 pub mod file;

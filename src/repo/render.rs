@@ -1,16 +1,19 @@
 //! From the rows of a point to the bytes of a document: blended by name, encoded once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use bytes::Bytes;
 use libdeflater::{CompressionLvl, Compressor};
 use sha2::Digest;
 
-use super::index::{Document, EmptyForm};
+use super::builds::{Builds, pick};
+use super::index::{BuildsIndex, Document, EmptyForm};
+use crate::db::binary::Build;
 use crate::db::life::{Archived, Listed};
 use crate::db::{self, Conn, DbError};
 use crate::model::digest::Sha256;
+use crate::model::ids::ReleaseId;
 use crate::model::point::PointTree;
 use crate::model::time::Timestamp;
 use crate::r::packages::{self, BINARY_FIELDS, SOURCE_FIELDS};
@@ -57,6 +60,7 @@ pub(super) fn rows(c: &mut dyn Conn, trees: &[PointTree], document: &Document) -
             Ok(Rows::Current(blend.sorted(Archived::order)))
         }
         Document::Empty(_) => Ok(Rows::Listed(Vec::new())),
+        Document::Builds(index) => Ok(Rows::Listed(built(c, trees, index)?)),
     }
 }
 
@@ -106,6 +110,34 @@ fn listed(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<Listed>, DbError>
     Ok(rows)
 }
 
+/// Listed records, that of the build in place of the source's where there is one. A package's owner is the same as
+/// without builds: the first source that lists it, built or not.
+fn built(c: &mut dyn Conn, trees: &[PointTree], index: &BuildsIndex) -> Result<Vec<Listed>, DbError> {
+    let BuildsIndex { builds: Builds { platform, until }, full, heads, .. } = index;
+    let mut blend = Blend::default();
+    for tree in trees {
+        let mut rows = db::life::listed(c, tree.tree, tree.seq)?;
+        let mut known: HashMap<ReleaseId, Vec<Build>> = HashMap::new();
+        if let Some((_, builds, head)) = heads.iter().find(|(source, ..)| *source == tree.source) {
+            for build in db::binary::all(c, *builds, *head)? {
+                known.entry(build.release).or_default().push(build);
+            }
+        }
+        for row in &mut rows {
+            let build = known.get(&row.release).filter(|_| row.path.is_empty());
+            match build.and_then(|builds| pick(builds, platform.arch, *until)) {
+                Some(build) => row.stanza.clone_from(&build.stanza),
+                None if *full => {}
+                None => row.stanza.clear(),
+            }
+        }
+        blend.add(rows, |row| &row.name);
+    }
+    let mut rows = blend.sorted(Listed::order);
+    rows.retain(|row| !row.stanza.is_empty());
+    Ok(rows)
+}
+
 /// The archive of each name is its owner's: that of the first tree that lists it, else of the first that archived it.
 fn archived(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<Archived>, DbError> {
     if let [only] = trees {
@@ -130,16 +162,20 @@ fn archived(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<Archived>, DbEr
 /// Makes a document's bytes of its rows. CPU only: call it off the async threads.
 pub(super) fn encode(document: &Document, rows: &Rows) -> io::Result<Encoded> {
     match (document, rows) {
-        (Document::Packages, Rows::Listed(rows)) => {
-            let mut text = Vec::new();
-            packages::render(&mut text, stanzas(rows))?;
-            Ok(Encoded { content: digest(&text), bytes: text.into() })
-        }
+        (Document::Packages, Rows::Listed(rows)) => text(rows),
         (Document::PackagesGz, Rows::Listed(rows)) => gzip(|out| packages::render(out, stanzas(rows))),
         (Document::PackagesRds, Rows::Listed(rows)) => {
             let stanzas: Vec<&[u8]> = stanzas(rows).collect();
             gzip(|out| write_matrix(out, &SOURCE_FIELDS, &stanzas))
         }
+        (Document::Builds(index), Rows::Listed(rows)) => match index.form {
+            EmptyForm::Text => text(rows),
+            EmptyForm::Gz => gzip(|out| packages::render(out, stanzas(rows))),
+            EmptyForm::Rds => {
+                let stanzas: Vec<&[u8]> = stanzas(rows).collect();
+                gzip(|out| write_matrix(out, &SOURCE_FIELDS, &stanzas))
+            }
+        },
         (Document::ArchiveRds, Rows::Archived(rows)) => gzip(|out| write_archive_meta(out, &meta(rows))),
         (Document::CurrentRds, Rows::Current(rows)) => gzip(|out| write_current_meta(out, &meta(rows))),
         (Document::Empty(EmptyForm::Text), _) => Ok(Encoded { content: digest(b""), bytes: Bytes::new() }),
@@ -149,6 +185,12 @@ pub(super) fn encode(document: &Document, rows: &Rows) -> io::Result<Encoded> {
             Err(io::Error::other("rows of another document"))
         }
     }
+}
+
+fn text(rows: &[Listed]) -> io::Result<Encoded> {
+    let mut text = Vec::new();
+    packages::render(&mut text, stanzas(rows))?;
+    Ok(Encoded { content: digest(&text), bytes: text.into() })
 }
 
 /// What a `.gz` holds, as a document of its own.

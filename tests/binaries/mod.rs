@@ -1,3 +1,22 @@
 //! Binary packages: taken in, found, served, installed by real R.
 
 mod adding;
+mod install;
+mod matrix;
+
+use crate::support::binary::Example;
+use crate::support::http::{self, Answer};
+use crate::support::server::Server;
+
+/// GET with a `User-Agent`, or without one.
+fn get(server: &Server, path: &str, agent: Option<&str>) -> Answer {
+    let headers: Vec<(&str, &str)> = agent.map(|agent| ("User-Agent", agent)).into_iter().collect();
+    http::request("GET", &server.url(path), &headers, b"")
+}
+
+/// Adds the builds of these examples for a distribution.
+fn add(server: &Server, examples: &[&Example], distribution: &str) {
+    let paths: Vec<String> = examples.iter().map(|e| e.binary.display().to_string()).collect();
+    server
+        .told(&format!("add binary --source=team --path={} --distribution={distribution}", paths.join(",")));
+}

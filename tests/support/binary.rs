@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use sha2::Digest;
 
@@ -71,8 +72,9 @@ pub(crate) fn examples() -> [Example; 3] {
 
 /// The minor version of the R that runs here.
 pub(crate) fn r_version() -> String {
+    static VERSION: OnceLock<String> = OnceLock::new();
     let code = "cat(R.version$major, sub('[.].*', '', R.version$minor), sep = '.')";
-    super::rscript::run::<&str>(code, &[])
+    VERSION.get_or_init(|| super::rscript::run::<&str>(code, &[])).clone()
 }
 
 fn run(command: &mut Command) {

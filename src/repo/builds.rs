@@ -1,0 +1,143 @@
+//! Which build of a release is served: found in the list of its platform, chosen by processor and day.
+
+use super::file::Located;
+use super::index::{BuildsIndex, Document, EmptyForm};
+use super::{Repo, RepoError};
+use crate::catalog::{BINARY_ROLE, Catalog};
+use crate::db::{self, binary::Build};
+use crate::model::ids::{Seq, SourceId, TreeId};
+use crate::model::point::Point;
+use crate::model::snapshot::Snapshot;
+use crate::model::time::Timestamp;
+use crate::r::layout::RMinor;
+use crate::r::platform::{Arch, Platform};
+
+/// The builds of a platform that a snapshot may show.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Builds {
+    /// The platform.
+    pub platform: Platform,
+    /// Of each build the newest before this instant, else the first after it: the versions of a snapshot never
+    /// change, and a build that comes late is better than none.
+    pub until: Timestamp,
+}
+
+/// The list of a source's builds, as far as it is published.
+pub(super) fn head(catalog: &Catalog, source: SourceId, label: &str) -> Option<(TreeId, Seq)> {
+    let of = |tree: &&crate::catalog::Tree| {
+        tree.source == source && tree.role == BINARY_ROLE && tree.label == label
+    };
+    let tree = catalog.trees.iter().find(of)?;
+    Some((tree.id, tree.steps.last()?.seq))
+}
+
+/// Of the builds of one release, oldest first, the one to serve.
+pub(super) fn pick<'a>(builds: &'a [Build], arch: Arch, until: Timestamp) -> Option<&'a Build> {
+    let runs = |build: &&Build| {
+        let made_for = build.platform.rsplit_once('/').map(|(_, made_for)| made_for);
+        made_for == Some(arch.as_str()) || made_for == Some("any")
+    };
+    let before = builds.iter().filter(|build| build.at < until).rfind(runs);
+    before.or_else(|| builds.iter().find(runs))
+}
+
+impl Repo {
+    /// The instant before which a snapshot's builds are the right ones.
+    #[must_use]
+    pub fn builds_until(&self, snapshot: Snapshot) -> Timestamp {
+        match snapshot {
+            Snapshot::Latest => Timestamp(i64::MAX),
+            Snapshot::Date(day) => day.end(),
+            Snapshot::Transaction(id) => {
+                let at = self.state.catalog.get().instant(id);
+                Timestamp(at.map_or(i64::MAX, |at| at.0.saturating_add(1)))
+            }
+        }
+    }
+
+    /// The build to serve in place of a located source package, if there is one.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn build_of(&self, source: &Located, builds: &Builds) -> Result<Option<Located>, RepoError> {
+        let Some((tree, seq)) = head(&self.state.catalog.get(), source.source(), &builds.platform.label())
+        else {
+            return Ok(None);
+        };
+        let (package, release) = source.release();
+        let found =
+            self.state.db.read(move |c| db::binary::of_release(c, tree, seq, package, release)).await?;
+        Ok(pick(&found, builds.platform.arch, builds.until).map(|build| source.built(build)))
+    }
+
+    /// The index of a point's packages with their builds: all of them (`full`), or those that have one.
+    #[must_use]
+    pub fn builds_document(&self, point: &Point, builds: &Builds, full: bool, form: EmptyForm) -> Document {
+        let catalog = self.state.catalog.get();
+        let label = builds.platform.label();
+        let head = |source| head(&catalog, source, &label).map(|(tree, seq)| (source, tree, seq));
+        let heads: Vec<_> = point.trees.iter().filter_map(|tree| head(tree.source)).collect();
+        if !heads.is_empty() {
+            return Document::Builds(BuildsIndex { builds: builds.clone(), full, form, heads });
+        }
+        match (full, form) {
+            (false, form) => Document::Empty(form),
+            (true, EmptyForm::Text) => Document::Packages,
+            (true, EmptyForm::Gz) => Document::PackagesGz,
+            (true, EmptyForm::Rds) => Document::PackagesRds,
+        }
+    }
+
+    /// Whether there may be builds for a distribution and a version of R: some source has one, or clients are told so.
+    #[must_use]
+    pub fn may_be_built(&self, distribution: &str, r: RMinor) -> bool {
+        let label = format!("{r}-{distribution}");
+        let known = self.state.config.load().platforms.r_versions.contains(&r.to_string());
+        known || has(&self.state.catalog.get(), |of| of == label)
+    }
+}
+
+/// Whether any source has a list of builds with such a label.
+#[must_use]
+pub fn has(catalog: &Catalog, label: impl Fn(&str) -> bool) -> bool {
+    catalog.trees.iter().any(|tree| tree.role == BINARY_ROLE && !tree.steps.is_empty() && label(&tree.label))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::file::FileState;
+    use crate::model::ids::{FileId, ReleaseId};
+
+    fn build(number: i64, made_for: &str, at: i64) -> Build {
+        Build {
+            release: ReleaseId(1),
+            file: FileId(number),
+            platform: format!("4.5-noble/{made_for}"),
+            build: number,
+            name: "x_1.0.tar.gz".to_owned(),
+            size: None,
+            sha256: None,
+            state: FileState::Stored,
+            class: None,
+            at: Timestamp(at),
+            stanza: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_newest_before_the_day_ends_else_the_first_after_it() {
+        let builds = [build(1, "x86_64", 10), build(2, "x86_64", 20), build(3, "x86_64", 30)];
+        let file = |until| pick(&builds, Arch::X86_64, Timestamp(until)).map(|b| b.file.0);
+        assert_eq!([5, 10, 11, 20, 21, 99].map(file), [Some(1), Some(1), Some(1), Some(1), Some(2), Some(3)]);
+        assert_eq!(pick(&[], Arch::X86_64, Timestamp(99)), None);
+    }
+
+    #[test]
+    fn a_build_for_another_processor_is_never_served() {
+        let builds = [build(1, "any", 10), build(2, "x86_64", 20)];
+        let file = |arch| pick(&builds, arch, Timestamp(99)).map(|b| b.file.0);
+        assert_eq!((file(Arch::X86_64), file(Arch::Arm64)), (Some(2), Some(1)));
+        assert_eq!(pick(&builds[1..], Arch::Arm64, Timestamp(99)), None);
+    }
+}

@@ -81,7 +81,7 @@ fn rewriting(report: &mut Report, archives: &[PathBuf]) {
             let checked = archive::read(&bytes[..], None, Limits::default()).expect("a real package");
             let options = rewrite::Options { level, buffer, ..rewrite::Options::default() };
             let (_, out) =
-                rewrite::archive(&bytes[..], &checked, "RSPM", Vec::new(), options).expect("memory");
+                rewrite::archive(&bytes[..], &checked, "RSPM", None, Vec::new(), options).expect("memory");
             size += out.len();
         }
         (began.elapsed().as_secs_f64(), size as f64)

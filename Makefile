@@ -15,7 +15,7 @@ endif
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 CARGO := cargo --locked
 
-.PHONY: demo test setup compiler lint unit bench build portable install deb rpm package-test docs clean help
+.PHONY: demo test setup compiler lint unit bench build portable install deb rpm package-test packages soak docs clean help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ demo: build
 	@BIN=$(CARGO_TARGET_DIR)/release CRAN_URL=$(CRAN_URL) examples/demo
 
 ## make test    install what the tests need, then formatting, lints and all tests
-test: setup lint unit
+test: setup lint unit packages
 
 ## make setup   install what the tests need (Debian and Ubuntu, as root)
 setup:
@@ -110,9 +110,24 @@ deb: portable
 rpm: portable
 	@VERSION=$(VERSION) RELEASE=$(RELEASE) BIN=$(BIN) rpm/build
 
+## make soak    a hundred restarts, reloads and upgrades, a million requests: none may fail (a quarter of an hour)
+soak:
+	. tests/setup.env && $(CARGO) test --test integration -- --exact --ignored --nocapture \
+	    daemon::soak::a_hundred_restarts_reloads_and_upgrades_and_a_million_requests_fail_none
+
+# The packages as they are tested: built in less time than those that are given away.
+TESTED := CARGO_PROFILE_DIST_LTO=false CARGO_PROFILE_DIST_CODEGEN_UNITS=16
+
 ## make package-test  install, run, upgrade and remove the packages on booted systems (as root, on Debian or Ubuntu)
-package-test: deb rpm
+package-test:
+	@$(TESTED) $(MAKE) --no-print-directory deb rpm
 	@tests/packaging/run
+
+# A part of `make test` where it can be: it boots systems. Where it must be, it fails when it cannot.
+packages:
+	@if [ -n "$$CI" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; }; then \
+	    $(MAKE) --no-print-directory package-test; \
+	else echo "make test: the packages were not tried; that takes root on Debian or Ubuntu: make package-test"; fi
 
 ## make clean   remove build output and the demo's directory
 clean:

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode as FileMode, umask};
+use tokio::sync::Notify;
 
 use super::args::Args;
 use super::fault::StartError;
@@ -230,22 +231,33 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
             herald.stopping("Finishing requests");
             tracing::info!("stopping: {requests} requests under way");
             predecessor.stop().await;
-            house.drain().stop(&limits, predecessor.gone()).await
+            let whole = house.drain().stop(&limits, predecessor.gone()).await;
+            let _ = tokio::time::timeout(limits.linger * 2, predecessor.gone()).await;
+            whole
         }
         Some(successor) => {
             let Successor { pid, version, .. } = &successor;
             tracing::info!("process {pid}, version {version}, has taken over; {requests} requests to finish");
             tokio::spawn(successor.obey(control.clone()));
-            let hurry = async {
-                (&mut stop).await;
-                predecessor.stop().await;
-            };
             // The files and the sockets are the successor's.
             (own_admin, pid_file) = (None, None);
-            let whole = house.drain().leave(&limits, hurry).await;
-            // Who is told to stop tells us: an older one must not lose its only link.
-            predecessor.gone().await;
-            whole
+            let told = Notify::new();
+            let stopped = async {
+                (&mut stop).await;
+                predecessor.stop().await;
+                told.notify_one();
+                std::future::pending().await
+            };
+            let finished = async {
+                let whole = house.drain().leave(&limits, told.notified()).await;
+                // An older one must not lose the only link by which it is told to stop.
+                predecessor.gone().await;
+                whole
+            };
+            tokio::select! {
+                whole = finished => whole,
+                whole = stopped => whole,
+            }
         }
     };
     if !whole {

@@ -158,7 +158,7 @@ impl Drain {
     }
 
     /// Leaves the listeners to another process that has them too: returns when every connection is closed, or
-    /// `deadline` after `hurry` was notified or `limits.handed_over` from now has passed; true when nothing was cut.
+    /// `limits.drain` after `hurry`, or `limits.handed_over` from now, has passed; true when nothing was cut.
     /// Idle connections live as long as they would have.
     pub async fn leave(&self, limits: &Limits, hurry: impl Future<Output = ()>) -> bool {
         self.0.stopping.get_or_init(Instant::now);
@@ -168,8 +168,10 @@ impl Drain {
             () = self.0.connections.wait() => return true,
             () = tokio::time::sleep(limits.handed_over) => {}
             () = hurry => {
-                let deadline = Instant::now() + limits.drain;
-                let _ = tokio::time::timeout_at(deadline, self.begun_before_ended()).await;
+                // Before the process that waits for this one: whoever is left when that ends is killed.
+                let deadline = Instant::now() + limits.drain.saturating_sub(limits.linger * 3);
+                let last_moment = deadline.checked_sub(limits.linger).unwrap_or(deadline);
+                let _ = tokio::time::timeout_at(last_moment, self.begun_before_ended()).await;
                 tokio::time::sleep(limits.linger).await;
                 return self.close(deadline).await;
             }

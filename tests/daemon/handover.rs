@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::daemon::no_drop::{each_speech, package, repository};
 use crate::support::http;
 use crate::support::manager::Manager;
+use crate::support::server::Server;
 use crate::support::steady::{Steady, mix};
 
 const MEGABYTE: u64 = 1_000_000;
@@ -138,15 +140,57 @@ fn a_stop_of_the_new_one_ends_both_and_cuts_nothing_that_ends_in_time() {
     let old = manager.main();
     let downloads = slow(&manager, 6);
     manager.upgrade().expect("an upgrade");
+    // The one in the middle has nothing to finish, and passes on what it is told.
+    let middle = manager.main();
+    manager.upgrade().expect("another upgrade");
     let small = package(&manager, "small", 500);
     let load = Steady::start(manager.target(), mix(&[small], Duration::from_millis(20)));
     std::thread::sleep(Duration::from_millis(300));
     manager.restart();
-    assert!(!manager.lives(old), "the new one waited for the old one");
+    assert!(!manager.lives(old) && !manager.lives(middle), "the new one waited for those before it");
     downloads.finish().assert_none_failed();
     let outcome = load.finish();
     println!("a restart while an old one finishes: {}", outcome.line());
     outcome.assert_none_failed();
+}
+
+#[test]
+fn a_stop_of_the_last_one_cuts_what_would_take_too_long_in_all_of_them() {
+    let mut manager = ready();
+    let old = manager.main();
+    let downloads = slow(&manager, 50);
+    manager.upgrade().expect("an upgrade");
+    manager.upgrade().expect("another upgrade");
+    let began = Instant::now();
+    manager.stop();
+    assert!(!manager.lives(old), "nobody is left behind");
+    assert!(began.elapsed() < Duration::from_secs(45), "{:?}: systemd would have killed it", began.elapsed());
+    assert!(!downloads.finish().failures.is_empty(), "they took longer than a stop may");
+}
+
+#[test]
+fn started_by_hand_it_hands_over_the_sockets_it_made_itself() {
+    let mut server = Server::start();
+    let old = server.pid().to_string();
+    let pid_file = server.dir().join("run/rstudio-pm.pid");
+    server.signal(Signal::SIGUSR2);
+    let patience = Instant::now() + Duration::from_secs(20);
+    let new = loop {
+        let pid = std::fs::read_to_string(&pid_file).unwrap_or_default().trim().to_owned();
+        if pid != old && !pid.is_empty() {
+            break pid;
+        }
+        assert!(Instant::now() < patience, "{}", server.log_lines().join("\n"));
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(server.get("/__ping__").status, 200);
+    server.local_repository("load", &[]);
+    kill(Pid::from_raw(new.parse().expect("a process id")), Signal::SIGTERM).expect("it runs");
+    while server.admin_socket().exists() || pid_file.exists() {
+        assert!(Instant::now() < patience, "its files are left");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod rotation;
 mod rotation_bad;
 mod rotation_load;
 mod rotation_own;
+mod soak;
 mod start;
 mod stop;
 mod systemd;

@@ -1,0 +1,66 @@
+//! What `make soak` runs, at length: a hundred restarts, reloads and upgrades, and a million requests.
+
+use std::time::{Duration, Instant};
+
+use crate::daemon::no_drop::{each_speech, package, repository};
+use crate::support::manager::Manager;
+use crate::support::steady::{Steady, mix};
+
+const ROUNDS: usize = 100;
+const REQUESTS: u64 = 1_000_000;
+
+#[test]
+#[ignore = "takes a quarter of an hour: make soak"]
+fn a_hundred_restarts_reloads_and_upgrades_and_a_million_requests_fail_none() {
+    let mut manager = Manager::new("");
+    manager.start();
+    repository(&manager);
+    let small = package(&manager, "small", 500);
+    let medium = package(&manager, "medium", 300_000);
+    let slow = package(&manager, "slow", 600_000).at(1_000_000);
+    let mut clients = mix(std::slice::from_ref(&small), Duration::from_millis(2));
+    clients.extend(each_speech(&small, true, Duration::ZERO));
+    clients.extend(mix(&[medium], Duration::from_millis(100)));
+    clients.extend(each_speech(&slow, true, Duration::from_millis(300)));
+    let load = Steady::start(manager.target(), clients);
+    let long = package(&manager, "long", 10_000_000).at(1_000_000);
+    let part = |what: &str, began: Instant, before: u64| {
+        println!(
+            "{ROUNDS} {what} in {:.1} s, {} requests",
+            began.elapsed().as_secs_f64(),
+            load.answered() - before
+        );
+    };
+
+    let (began, before) = (Instant::now(), load.answered());
+    for _ in 0..ROUNDS {
+        manager.restart();
+    }
+    part("restarts", began, before);
+
+    let (began, before) = (Instant::now(), load.answered());
+    for _ in 0..ROUNDS {
+        manager.reload();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    part("reloads", began, before);
+
+    let (began, before) = (Instant::now(), load.answered());
+    let downloads = Steady::start(manager.target(), each_speech(&long, false, Duration::ZERO));
+    for _ in 0..ROUNDS {
+        manager.upgrade().expect("an upgrade");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    part("upgrades", began, before);
+    let downloads = downloads.finish();
+    println!("downloads of 10 s during them: {}", downloads.line());
+
+    while load.answered() < REQUESTS && !load.has_failed() {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let outcome = load.finish();
+    println!("all: {}", outcome.line());
+    outcome.assert_none_failed();
+    downloads.assert_none_failed();
+    manager.stop();
+}

@@ -17,5 +17,6 @@ mod reload_cran;
 mod reload_https;
 mod reload_list;
 mod reload_logging;
+mod reload_platforms;
 mod reload_proxy;
 mod reload_server;

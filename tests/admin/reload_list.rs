@@ -5,8 +5,8 @@ use rstudio_pm::config::rows::SECTIONS;
 use rstudio_pm::config::table::{Effect, Property};
 
 use super::{
-    reload_cran as cran, reload_https as https, reload_logging as logging, reload_proxy as proxy,
-    reload_server as server,
+    reload_cran as cran, reload_https as https, reload_logging as logging, reload_platforms as platforms,
+    reload_proxy as proxy, reload_server as server,
 };
 use crate::support::server::Server;
 
@@ -25,6 +25,19 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("HTTPS", "MinimumTLS", https::minimum_tls_refuses_older_clients_from_then_on),
     ("CRAN", "URL", cran::url_is_the_mirror_of_the_next_sync),
     ("CRAN", "SyncSchedule", cran::sync_schedule_does_not_wait_for_the_old_time),
+    ("Platforms", "RVersion", platforms::r_version_is_told),
+    ("Distribution", "Alias", platforms::alias_is_another_name),
+    ("Distribution", "Display", platforms::display_is_told),
+    ("Distribution", "OS", platforms::os_is_told),
+    ("Distribution", "System", platforms::system_is_told),
+    ("Distribution", "Release", platforms::release_is_told),
+    ("Distribution", "Architecture", platforms::architecture_is_told),
+    ("Distribution", "SystemRequirements", platforms::system_requirements_are_told),
+    ("Distribution", "Hidden", platforms::hidden_is_told),
+    ("Distribution", "RVersion", platforms::r_version_of_a_distribution_is_told),
+    ("Distribution", "ForceRVersion", platforms::force_r_version_is_told),
+    ("MacOS", "Arm64", platforms::folders_of_macos_are_told),
+    ("MacOS", "Intel", platforms::folders_of_macos_are_told),
     ("Logging", "SystemLog", logging::system_log_goes_to_its_new_places_from_one_line_to_the_next),
     ("Logging", "SystemLogLevel", logging::system_log_level_says_which_lines_are_written_from_then_on),
     ("Logging", "SystemLogFormat", logging::system_log_format_changes_from_one_line_to_the_next),

@@ -248,6 +248,10 @@ fn check_config_tells_what_a_start_would_refuse() {
     own(&path);
     let (code, text) = server.check_config();
     assert_eq!(code, 0, "{text}");
+    // Of a file of root it cannot know who will serve.
+    lchown(server.config_file(), Some(0), Some(0)).expect("ours");
+    let (code, text) = server.check_config();
+    assert_eq!(code, 0, "{text}");
 }
 
 /// Starts it where a directory cannot be written by anybody, as a sandbox makes it.

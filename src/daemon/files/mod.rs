@@ -119,6 +119,8 @@ pub(super) fn refusals(gcfg: &Path, loaded: &Loaded) -> Vec<(What, String)> {
     let me = privileges::would_be(gcfg);
     let refused = |(row, path, verdict): Looked| match verdict {
         Verdict::Refuse(Fault::Type | Fault::DeadLink) if row.is == Is::Directory => None,
+        // root asks about a file of root: systemd's User= says who will serve, and only systemd knows that.
+        Verdict::Refuse(Fault::Owner(_) | Fault::ForeignLink(_)) if me == 0 => None,
         Verdict::Refuse(fault) => Some((row.what, described(row, &path, fault, me))),
         Verdict::Good | Verdict::Repair(..) | Verdict::Warn(_) => None,
     };

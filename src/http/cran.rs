@@ -32,7 +32,7 @@ pub struct Entry {
 }
 
 enum Wanted {
-    Document(Wished),
+    Document(Box<Wished>),
     File(Box<Parceled>),
 }
 
@@ -87,7 +87,7 @@ pub async fn find(
     let point = app.repo.point(repo, snapshot).await?;
     let document = |document| {
         let form = (snapshot == Snapshot::Latest).then(OnceLock::new);
-        Wanted::Document(Wished { point: point.clone(), document, card: OnceLock::new(), form })
+        Wanted::Document(Box::new(Wished { point: point.clone(), document, card: OnceLock::new(), form }))
     };
     let wanted = match path {
         RPath::Index { tree: Tree::Source, format } => document(match format {
@@ -156,7 +156,7 @@ fn form(format: IndexFormat) -> EmptyForm {
 fn built(app: &App, point: &Point, builds: &Builds, full: bool, form: EmptyForm) -> Wanted {
     let document = app.repo.builds_document(point, builds, full, form);
     let point = Point { open: true, ..point.clone() };
-    Wanted::Document(Wished { point, document, card: OnceLock::new(), form: None })
+    Wanted::Document(Box::new(Wished { point, document, card: OnceLock::new(), form: None }))
 }
 
 /// A file below `src/contrib`, as a source.

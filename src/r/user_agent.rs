@@ -55,9 +55,9 @@ impl RVersion {
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<RVersion> {
         let mut parts = text.splitn(4, |b| matches!(b, b'.' | b'-'));
-        let mut number = || parts.next().map(|part| number(part));
-        let (major, minor) = (number()??, number()??);
-        let patch = match number() {
+        let mut next = || parts.next().map(number);
+        let (major, minor) = (next()??, next()??);
+        let patch = match next() {
             None => None,
             Some(patch) => Some(patch?),
         };

@@ -32,7 +32,7 @@ pub(super) fn head(catalog: &Catalog, source: SourceId, label: &str) -> Option<(
 }
 
 /// Of the builds of one release, oldest first, the one to serve.
-pub(super) fn pick<'a>(builds: &'a [Build], arch: Arch, until: Timestamp) -> Option<&'a Build> {
+pub(super) fn pick(builds: &[Build], arch: Arch, until: Timestamp) -> Option<&Build> {
     let runs = |build: &&Build| {
         let made_for = build.platform.rsplit_once('/').map(|(_, made_for)| made_for);
         made_for == Some(arch.as_str()) || made_for == Some("any")

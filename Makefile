@@ -125,9 +125,9 @@ package-test:
 
 # A part of `make test` where it can be: it boots systems. Where it must be, it fails when it cannot.
 packages:
-	@if [ -n "$$CI" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; }; then \
+	@if [ -n "$$CI" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get && unshare -mpf true; } >/dev/null 2>&1; then \
 	    $(MAKE) --no-print-directory package-test; \
-	else echo "make test: the packages were not tried; that takes root on Debian or Ubuntu: make package-test"; fi
+	else echo "make test: the packages were not tried; that takes root on Debian or Ubuntu, and the right to boot a system: make package-test"; fi
 
 ## make clean   remove build output and the demo's directory
 clean:

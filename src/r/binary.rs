@@ -1,11 +1,17 @@
 //! What a binary package was built for, read from the archive itself: `Built`, `Meta/package.rds` and its libraries.
+//! A zip file (Windows) is read and copied here as well; a tar archive by [`super::archive`] and [`super::rewrite`].
 
-use std::io::Read;
+use std::io::{Read, Seek, Write};
 
-use super::archive::{ArchiveError, Kind, Limits, Members, SourceArchive};
-use super::layout::RMinor;
+use md5::Digest;
+
+use super::archive::read::Seen;
+use super::archive::{ArchiveError, Kind, Limits, Members, SourceArchive, links};
+use super::layout::{PackageFile, RMinor};
 use super::platform::Arch;
+use super::rewrite::{self, Options, PACKAGE_RDS, RewriteError, Rewritten};
 use super::user_agent::RVersion;
+use super::zip::{self, Zip};
 
 /// What an archive says it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +122,109 @@ pub fn inspect(source: impl Read, checked: &SourceArchive, limits: Limits) -> Re
         rds.ok_or_else(|| BinaryError::Missing(format!("{}/Meta/package.rds", checked.folder)))?;
     let arch = told.arch(&seen)?;
     Ok(Build { r: told.r, system: told.system, arch, package_rds })
+}
+
+/// A zip file that passed every check.
+#[derive(Debug)]
+pub struct ZipPackage {
+    /// The package.
+    pub checked: SourceArchive,
+    /// What it is for.
+    pub build: Build,
+    zip: Zip,
+    /// Its file of checksums.
+    md5: Option<Vec<u8>>,
+}
+
+/// Reads a binary package that is a zip file, to its last byte; `name` is the file's where that must agree.
+///
+/// # Errors
+/// [`BinaryError`].
+pub fn read_zip(
+    file: &mut (impl Read + Seek),
+    name: Option<PackageFile<'_>>,
+    limits: Limits,
+) -> Result<ZipPackage, BinaryError> {
+    let zip = Zip::open(file, limits)?;
+    let (mut folder, mut raw, mut rds, mut md5) = (None::<String>, None, None, None);
+    let mut libraries = Vec::new();
+    for member in &zip.members {
+        let path = links::checked_path(member.name.as_bytes())?;
+        if member.name.contains('\\') || path != member.name.trim_end_matches('/') {
+            return Err(ArchiveError::BadName(member.name.chars().take(200).collect()).into());
+        }
+        let (top, inside) = path.split_once('/').unwrap_or((&path, ""));
+        if inside.is_empty() && !member.is_folder() {
+            return Err(ArchiveError::FileAtTop(path).into());
+        }
+        let first = folder.get_or_insert_with(|| top.to_owned());
+        if first != top {
+            return Err(ArchiveError::TwoFolders { first: first.clone(), second: top.to_owned() }.into());
+        }
+        let wanted = match inside {
+            "DESCRIPTION" => Some(&mut raw),
+            PACKAGE_RDS => Some(&mut rds),
+            "MD5" => Some(&mut md5),
+            _ => None,
+        };
+        if inside.starts_with("src/") {
+            return Err(BinaryError::HasSource(path));
+        }
+        match wanted.filter(|_| !member.is_folder()) {
+            Some(wanted) => *wanted = Some(member.read(file, limits.description << 4)?),
+            None => {
+                let mut head = Vec::new();
+                member.contents(file, |piece| {
+                    head.extend_from_slice(&piece[..piece.len().min(HEAD.saturating_sub(head.len()))]);
+                    Ok(())
+                })?;
+                if is_library(inside) {
+                    libraries.push((path.clone(), library(&head)));
+                }
+            }
+        }
+    }
+    let inflated_size = zip.members.iter().map(|member| member.size).sum();
+    let checked = Seen { folder, raw, has_src: false, readme: None, inflated_size }.settle(None)?;
+    if let Some(file) =
+        name.filter(|file| (file.package, file.version) != (checked.package(), checked.version()))
+    {
+        let (package, version) = (checked.package().to_owned(), checked.version().to_owned());
+        return Err(ArchiveError::OtherFileName { package, version, file: file.name.to_owned() }.into());
+    }
+    let told = Told::of(&checked)?;
+    let package_rds = rds.ok_or_else(|| BinaryError::Missing(format!("{}/{PACKAGE_RDS}", checked.folder)))?;
+    let arch = told.arch(&libraries)?;
+    let build = Build { r: told.r, system: told.system, arch, package_rds };
+    Ok(ZipPackage { checked, build, zip, md5 })
+}
+
+impl ZipPackage {
+    /// Writes the package again with `Repository: repository` in DESCRIPTION and with this `Meta/package.rds`; its
+    /// checksums agree with them.
+    ///
+    /// # Errors
+    /// [`RewriteError`].
+    pub fn copy(
+        &self,
+        file: &mut (impl Read + Seek),
+        repository: &str,
+        package_rds: &[u8],
+        out: &mut impl Write,
+        options: Options,
+    ) -> Result<Rewritten, RewriteError> {
+        let description = rewrite::description(&self.checked.description_raw, repository)?;
+        let within = |path: &str| format!("{}/{path}", self.checked.folder);
+        let digest = |bytes: &[u8]| hex::encode(md5::Md5::digest(bytes));
+        let mut replaced =
+            vec![(within("DESCRIPTION"), description.clone()), (within(PACKAGE_RDS), package_rds.to_vec())];
+        if let Some(md5) = self.md5.clone() {
+            let md5 = rewrite::fix_md5(md5, "DESCRIPTION", &digest(&description));
+            replaced.push((within("MD5"), rewrite::fix_md5(md5, PACKAGE_RDS, &digest(package_rds))));
+        }
+        zip::copy(file, &self.zip, &replaced, out, options)?;
+        Ok(Rewritten { description })
+    }
 }
 
 /// Bytes of a library that tell what it is: Windows has a short program for DOS in front.

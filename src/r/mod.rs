@@ -16,3 +16,4 @@ pub mod readme;
 pub mod rewrite;
 pub mod user_agent;
 pub mod version;
+pub mod zip;

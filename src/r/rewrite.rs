@@ -147,7 +147,11 @@ pub fn archive<W: Write>(
         // A file of checksums as large as no package has is copied as it is.
         if file && member.directly_in("MD5").is_some() && member.size <= options.limits.description << 4 {
             let contents = members.contents(&member, member.size)?;
-            write(&mut out, &fix_md5(contents, &digest))?;
+            let mut contents = fix_md5(contents, "DESCRIPTION", &digest);
+            if let Some(bytes) = package_rds {
+                contents = fix_md5(contents, PACKAGE_RDS, &hex::encode(Md5::digest(bytes)));
+            }
+            write(&mut out, &contents)?;
         }
         while let Some(bytes) = members.chunk()? {
             write(&mut out, bytes)?;
@@ -192,16 +196,19 @@ fn replace<W: Write>(out: &mut Output<W>, member: &mut Member, text: &[u8]) -> R
     write(out, &[0; 512][..text.len().next_multiple_of(512) - text.len()])
 }
 
-/// `MD5` with another checksum in the line of DESCRIPTION: 32 digits, a blank, a `*` or a blank, the path.
-fn fix_md5(mut contents: Vec<u8>, digest: &str) -> Vec<u8> {
+/// What R reads of an installed package in place of its DESCRIPTION.
+pub(in crate::r) const PACKAGE_RDS: &str = "Meta/package.rds";
+
+/// `MD5` with another checksum in the line of a path: 32 digits, a blank, a `*` or a blank, the path.
+pub(in crate::r) fn fix_md5(mut contents: Vec<u8>, path: &str, digest: &str) -> Vec<u8> {
     let mut at = 0;
     while at < contents.len() {
         let (line, rest) = dcf::split_line(&contents[at..]);
         let next = contents.len() - rest.len();
-        if line.len() == 34 + 11
+        if line.len() == 34 + path.len()
             && line[32] == b' '
             && matches!(line[33], b'*' | b' ')
-            && &line[34..] == b"DESCRIPTION"
+            && &line[34..] == path.as_bytes()
         {
             contents[at..at + 32].copy_from_slice(digest.as_bytes());
         }

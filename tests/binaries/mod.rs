@@ -3,6 +3,7 @@
 mod adding;
 mod install;
 mod matrix;
+mod windows;
 
 use crate::support::binary::Example;
 use crate::support::http::{self, Answer};

@@ -5,3 +5,4 @@ mod rds_matrix;
 mod rds_meta;
 mod rds_read;
 mod text;
+mod zip;

@@ -30,3 +30,4 @@ pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod wire;
 pub(crate) mod world;
+pub(crate) mod zip;

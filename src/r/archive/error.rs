@@ -13,6 +13,16 @@ pub enum ArchiveError {
         "this is a zip file (a Windows binary or a wheel), not a source package; build one with R CMD build"
     )]
     Zip,
+    /// A zip file of more than one reading.
+    #[error(
+        "the zip file cannot be taken at byte {offset}: {what}; build the package again with R CMD INSTALL --build"
+    )]
+    ZipForm {
+        /// In the file.
+        offset: u64,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// A tar file without compression.
     #[error("this is a tar file without compression; build the package with R CMD build")]
     PlainTar,

@@ -3,9 +3,9 @@
 mod decode;
 mod error;
 mod header;
-mod links;
+pub(in crate::r) mod links;
 mod members;
-mod read;
+pub(in crate::r) mod read;
 
 pub use decode::{Compression, decoder};
 pub use error::ArchiveError;

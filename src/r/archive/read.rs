@@ -104,25 +104,48 @@ pub fn read(
     }
     let inflated_size = members.finish()?;
     tree.check()?;
-    let folder = folder.ok_or(ArchiveError::Empty)?;
-    let raw = raw.ok_or_else(|| ArchiveError::NoDescription(folder.clone()))?;
-    let description = Description::from_bytes(&raw)?;
-    let (package, version) = valid_names(&description)?;
-    if package != folder {
-        return Err(ArchiveError::OtherFolder { package: package.to_owned(), folder });
+    let seen =
+        Seen { folder, raw, has_src, readme: best.map(|(_, name, bytes)| (name, bytes)), inflated_size };
+    seen.settle(file)
+}
+
+/// What was seen of an archive when its last member was passed.
+pub(in crate::r) struct Seen {
+    /// The one folder.
+    pub folder: Option<String>,
+    /// DESCRIPTION.
+    pub raw: Option<Vec<u8>>,
+    /// There is a folder `src`.
+    pub has_src: bool,
+    /// As [`SourceArchive::readme`].
+    pub readme: Option<(String, Vec<u8>)>,
+    /// As [`SourceArchive::inflated_size`].
+    pub inflated_size: u64,
+}
+
+impl Seen {
+    /// The package, when folder, DESCRIPTION and file name agree.
+    pub(in crate::r) fn settle(self, file: Option<FileName<'_>>) -> Result<SourceArchive, ArchiveError> {
+        let folder = self.folder.ok_or(ArchiveError::Empty)?;
+        let raw = self.raw.ok_or_else(|| ArchiveError::NoDescription(folder.clone()))?;
+        let description = Description::from_bytes(&raw)?;
+        let (package, version) = valid_names(&description)?;
+        if package != folder {
+            return Err(ArchiveError::OtherFolder { package: package.to_owned(), folder });
+        }
+        if let Some(file) = file.filter(|file| file.package != package || file.version != version) {
+            return Err(other_file_name(package, version, file));
+        }
+        Ok(SourceArchive {
+            needs_compilation: description.needs_compilation().unwrap_or(self.has_src),
+            built: description.built(),
+            readme: self.readme,
+            description_raw: raw,
+            description,
+            folder,
+            inflated_size: self.inflated_size,
+        })
     }
-    if let Some(file) = file.filter(|file| file.package != package || file.version != version) {
-        return Err(other_file_name(package, version, file));
-    }
-    Ok(SourceArchive {
-        needs_compilation: description.needs_compilation().unwrap_or(has_src),
-        built: description.built(),
-        readme: best.map(|(_, name, bytes)| (name, bytes)),
-        description_raw: raw,
-        description,
-        folder,
-        inflated_size,
-    })
 }
 
 fn same_folder(

@@ -1,28 +1,22 @@
 //! Taking in a package archive: recognised by content, validated, rewritten, stored.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Seek};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use sha2::Digest;
 
-use super::uploads::{BuiltFor, Held, Upload};
+use super::make::make;
+use super::uploads::{Held, Upload};
 use crate::config::{Server, StorageClass};
-use crate::model::digest::{Md5, Sha256};
-use crate::r::archive::{self, ArchiveError, Limits};
-use crate::r::binary;
-use crate::r::description::{built_fields, index_stanza};
-use crate::r::name::FileName;
-use crate::r::rds::stamp;
-use crate::r::rewrite::{self, RewriteError};
+use crate::model::digest::Sha256;
+use crate::r::archive::Limits;
+use crate::r::rewrite;
 use crate::repo::{Repo, RepoError};
 use crate::storage::{Key, Spool, StorageError};
 
-/// What packages handed out by this server say of where they come from. renv, rsconnect and others take packages
-/// with this word for those of a package manager and look for no repository of that name.
-const REPOSITORY: &str = "RSPM";
 /// Bytes gathered before a write leaves the async threads; what is smaller is never written as it was given.
 const PIECE: usize = 512 << 10;
 
@@ -64,7 +58,7 @@ impl Repo {
         let options = options(&self.state.config.load().server);
         let since = (self.state.clock)();
         let name = file.clone();
-        let made = tokio::task::spawn_blocking(move || make(&name, given, out, options, what)).await;
+        let made = tokio::task::spawn_blocking(move || make(&name, &given, out, options, what)).await;
         let made = match made {
             Ok(made) => made?,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -122,7 +116,7 @@ impl Repo {
 
 /// Which kind of package is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     Source,
     Binary,
 }
@@ -137,15 +131,19 @@ impl What {
 }
 
 /// The bytes as given.
-enum Given {
+pub(super) enum Given {
     /// Less than [`PIECE`].
     Small(Bytes),
     Spooled(Spooled),
 }
 
+/// Bytes that can be read at any place.
+pub(super) trait Seekable: Read + Seek {}
+impl<T: Read + Seek> Seekable for T {}
+
 impl Given {
     /// The bytes from their beginning, read `buffer` at a time.
-    fn open(&self, buffer: usize) -> Result<Box<dyn Read + '_>, RepoError> {
+    pub(super) fn open(&self, buffer: usize) -> Result<Box<dyn Read + '_>, RepoError> {
         match self {
             Given::Small(bytes) => Ok(Box::new(bytes.as_ref())),
             Given::Spooled(Spooled { spool, .. }) => {
@@ -156,7 +154,18 @@ impl Given {
         }
     }
 
-    fn sha256(&self) -> Sha256 {
+    /// The same, for what is not read from front to back.
+    pub(super) fn seek(&self) -> Result<Box<dyn Seekable + '_>, RepoError> {
+        match self {
+            Given::Small(bytes) => Ok(Box::new(io::Cursor::new(bytes.as_ref()))),
+            Given::Spooled(Spooled { spool, .. }) => {
+                let opened = File::open(spool.path());
+                Ok(Box::new(opened.map_err(|error| StorageError::io("read", spool.path(), error))?))
+            }
+        }
+    }
+
+    pub(super) fn sha256(&self) -> Sha256 {
         Sha256(match self {
             Given::Small(bytes) => sha2::Sha256::digest(bytes).into(),
             Given::Spooled(Spooled { digest, .. }) => digest.clone().finalize().into(),
@@ -164,7 +173,7 @@ impl Given {
     }
 }
 
-struct Spooled {
+pub(super) struct Spooled {
     spool: Spool,
     digest: sha2::Sha256,
 }
@@ -192,119 +201,5 @@ fn options(server: &Server) -> rewrite::Options {
         level: server.package_rewrite_compression_level,
         buffer: server.package_rewrite_buffer_size,
         limits: Limits::default(),
-    }
-}
-
-/// A package as it will be stored.
-struct Made {
-    upload: Upload,
-    out: Spool,
-    stanza: Vec<u8>,
-    description: Vec<u8>,
-    md5: Md5,
-    built: Option<BuiltFor>,
-    readme: Option<(Sha256, Bytes)>,
-}
-
-/// Checks what was given and writes what will be stored. Blocking.
-fn make(
-    file: &str,
-    given: Given,
-    out: Spool,
-    options: rewrite::Options,
-    what: What,
-) -> Result<Made, RepoError> {
-    let refused = |error: ArchiveError| refuse(file, &error);
-    // A name of another form says nothing; one of this form must not lie.
-    let name = FileName::parse(file).ok();
-    let checked = archive::read(given.open(options.buffer)?, name, options.limits).map_err(refused)?;
-    let build = match what {
-        What::Source => {
-            checked.require_source().map_err(refused)?;
-            None
-        }
-        What::Binary => {
-            let inspected = binary::inspect(given.open(options.buffer)?, &checked, options.limits);
-            Some(inspected.map_err(|error| refuse(file, &error))?)
-        }
-    };
-    let package_rds = match &build {
-        None => None,
-        Some(build) => Some(stamp::repository(&build.package_rds, REPOSITORY).map_err(|e| refuse(file, &e))?),
-    };
-    let written_to = out.path().to_owned();
-    let stored = Stored { spool: out, sha256: sha2::Sha256::new(), md5: md5::Md5::new() };
-    let source = given.open(options.buffer)?;
-    let (rewritten, stored) =
-        rewrite::archive(source, &checked, REPOSITORY, package_rds.as_deref(), stored, options).map_err(
-            |error| match error {
-                RewriteError::Write(error) => {
-                    RepoError::Storage(StorageError::io("write", &written_to, error))
-                }
-                other => refuse(file, &other),
-            },
-        )?;
-    let (sha256, md5) = (Sha256(stored.sha256.finalize().into()), Md5(stored.md5.finalize().into()));
-    let size = stored.spool.written();
-    let mut stanza = index_stanza(&checked.description, md5, sha256, size, checked.needs_compilation);
-    if let (Some(build), Some(built)) = (&build, &checked.built) {
-        built_fields(&mut stanza, built, build.r);
-    }
-    let built = build.map(|build| BuiltFor { r: build.r, system: build.system, arch: build.arch });
-    Ok(Made {
-        built,
-        upload: Upload {
-            id: 0,
-            file: file.to_owned(),
-            package: checked.package().to_owned(),
-            version: checked.version().to_owned(),
-            original: given.sha256(),
-            sha256,
-            size,
-        },
-        out: stored.spool,
-        stanza,
-        description: rewritten.description,
-        md5,
-        // That of a build is its source's.
-        readme: checked
-            .readme
-            .filter(|_| what == What::Source)
-            .map(|(_, text)| (Sha256(sha2::Sha256::digest(&text).into()), text.into())),
-    })
-}
-
-/// Why a file is no package, with the causes below.
-fn refuse(file: &str, error: &dyn std::error::Error) -> RepoError {
-    let mut said = format!("'{}' is refused: {error}", file.chars().take(200).collect::<String>());
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !said.ends_with(&text) {
-            said.push_str(": ");
-            said.push_str(&text);
-        }
-        cause = error.source();
-    }
-    RepoError::Invalid(said)
-}
-
-/// Writes to a spool, hashing on the way.
-struct Stored {
-    spool: Spool,
-    sha256: sha2::Sha256,
-    md5: md5::Md5,
-}
-
-impl Write for Stored {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.spool.write_all(bytes)?;
-        self.sha256.update(bytes);
-        self.md5.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -1,0 +1,76 @@
+//! Copying a zip file with other contents of single members, every other byte kept.
+
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use super::{CENTRAL_LEN, END, LOCAL, Zip, bad};
+use crate::r::archive::ArchiveError;
+use crate::r::rewrite::{Options, RewriteError};
+
+/// Writes the file again; `replaced` gives other contents for names. The result depends on the input, the contents and
+/// the options alone.
+///
+/// # Errors
+/// [`RewriteError`]; more than 4 GiB.
+pub fn copy(
+    file: &mut (impl Read + Seek),
+    zip: &Zip,
+    replaced: &[(String, Vec<u8>)],
+    out: &mut impl Write,
+    options: Options,
+) -> Result<(), RewriteError> {
+    let mut directory = Vec::new();
+    let mut place = 0_u64;
+    let too_long = || RewriteError::Archive(bad(0, "it would be longer than 4 GiB"));
+    for member in &zip.members {
+        let start = u32::try_from(place).map_err(|_| too_long())?;
+        let mut central = member.central.clone();
+        central[42..46].copy_from_slice(&start.to_le_bytes());
+        match replaced.iter().find(|(name, _)| *name == member.name) {
+            None => {
+                file.seek(SeekFrom::Start(member.start)).map_err(read)?;
+                let copied = io::copy(&mut file.take(member.end - member.start), out);
+                if copied.map_err(RewriteError::Write)? != member.end - member.start {
+                    return Err(RewriteError::Changed);
+                }
+                place += member.end - member.start;
+            }
+            Some((_, contents)) => {
+                let mut crc = flate2::Crc::new();
+                crc.update(contents);
+                let level = flate2::Compression::new(options.level.clamp(1, 9));
+                let mut packer = flate2::write::DeflateEncoder::new(Vec::new(), level);
+                packer.write_all(contents).map_err(RewriteError::Write)?;
+                let packed = packer.finish().map_err(RewriteError::Write)?;
+                let size = |length: usize| u32::try_from(length).map_err(|_| too_long());
+                central[10..12].copy_from_slice(&8_u16.to_le_bytes());
+                central[16..20].copy_from_slice(&crc.sum().to_le_bytes());
+                central[20..24].copy_from_slice(&size(packed.len())?.to_le_bytes());
+                central[24..28].copy_from_slice(&size(contents.len())?.to_le_bytes());
+                // The local record is the beginning of the other, without extra fields.
+                let mut local = Vec::with_capacity(30 + member.name.len());
+                local.extend_from_slice(&LOCAL);
+                local.extend_from_slice(&central[6..30]);
+                local.extend_from_slice(&[0, 0]);
+                local.extend_from_slice(&central[CENTRAL_LEN..CENTRAL_LEN + member.name.len()]);
+                out.write_all(&local).and_then(|()| out.write_all(&packed)).map_err(RewriteError::Write)?;
+                place += (local.len() + packed.len()) as u64;
+            }
+        }
+        directory.extend_from_slice(&central);
+    }
+    let start = u32::try_from(place).map_err(|_| too_long())?;
+    let size = u32::try_from(directory.len()).map_err(|_| too_long())?;
+    let count = u16::try_from(zip.members.len()).map_err(|_| too_long())?;
+    let mut end = END.to_vec();
+    end.extend_from_slice(&[0; 4]);
+    end.extend_from_slice(&count.to_le_bytes());
+    end.extend_from_slice(&count.to_le_bytes());
+    end.extend_from_slice(&size.to_le_bytes());
+    end.extend_from_slice(&start.to_le_bytes());
+    end.extend_from_slice(&[0; 2]);
+    out.write_all(&directory).and_then(|()| out.write_all(&end)).map_err(RewriteError::Write)
+}
+
+fn read(error: io::Error) -> RewriteError {
+    RewriteError::Archive(ArchiveError::Io(error))
+}

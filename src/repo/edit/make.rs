@@ -1,0 +1,183 @@
+//! From the bytes handed in to what is stored: checked, stamped, hashed. Blocking.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use bytes::Bytes;
+use sha2::Digest;
+
+use super::upload::{Given, What};
+use super::uploads::{BuiltFor, Upload};
+use crate::model::digest::{Md5, Sha256};
+use crate::r::archive::{self, ArchiveError, SourceArchive};
+use crate::r::binary::{self, Build};
+use crate::r::description::{built_fields, index_stanza};
+use crate::r::layout::PackageFile;
+use crate::r::name::FileName;
+use crate::r::rds::stamp;
+use crate::r::rewrite::{self, Options, RewriteError, Rewritten};
+use crate::repo::RepoError;
+use crate::storage::{Spool, StorageError};
+
+/// What packages handed out by this server say of where they come from. renv, rsconnect and others take packages
+/// with this word for those of a package manager and look for no repository of that name.
+const REPOSITORY: &str = "RSPM";
+
+/// A package as it will be stored.
+pub(super) struct Made {
+    pub(super) upload: Upload,
+    pub(super) out: Spool,
+    pub(super) stanza: Vec<u8>,
+    pub(super) description: Vec<u8>,
+    pub(super) md5: Md5,
+    pub(super) built: Option<BuiltFor>,
+    pub(super) readme: Option<(Sha256, Bytes)>,
+}
+
+/// Checks what was given and writes what will be stored.
+pub(super) fn make(
+    file: &str,
+    given: &Given,
+    out: Spool,
+    options: Options,
+    what: What,
+) -> Result<Made, RepoError> {
+    if what == What::Binary && is_zip(given)? {
+        return make_zip(file, given, out, options);
+    }
+    let refused = |error: ArchiveError| refuse(file, &error);
+    // A name of another form says nothing; one of this form must not lie.
+    let name = FileName::parse(file).ok();
+    let checked = archive::read(given.open(options.buffer)?, name, options.limits).map_err(refused)?;
+    let build = match what {
+        What::Source => {
+            checked.require_source().map_err(refused)?;
+            None
+        }
+        What::Binary => {
+            let inspected = binary::inspect(given.open(options.buffer)?, &checked, options.limits);
+            Some(inspected.map_err(|error| refuse(file, &error))?)
+        }
+    };
+    let package_rds = match &build {
+        None => None,
+        Some(build) => Some(stamped(file, build)?),
+    };
+    let written_to = out.path().to_owned();
+    let (source, stored) = (given.open(options.buffer)?, Stored::new(out));
+    let (rewritten, stored) =
+        rewrite::archive(source, &checked, REPOSITORY, package_rds.as_deref(), stored, options)
+            .map_err(|error| unwritten(file, &written_to, error))?;
+    Ok(stored.made(file, given, checked, build, rewritten))
+}
+
+fn is_zip(given: &Given) -> Result<bool, RepoError> {
+    let mut magic = Vec::new();
+    let read = given.open(0)?.take(2).read_to_end(&mut magic);
+    // Where it cannot be read, the reading of all of it says so.
+    Ok(read.is_ok() && magic == b"PK")
+}
+
+/// As [`make`], of a zip file: a binary package for Windows.
+fn make_zip(file: &str, given: &Given, out: Spool, options: Options) -> Result<Made, RepoError> {
+    let mut source = given.seek()?;
+    let name = PackageFile::parse(file);
+    let package =
+        binary::read_zip(&mut source, name, options.limits).map_err(|error| refuse(file, &error))?;
+    let package_rds = stamped(file, &package.build)?;
+    let (written_to, mut stored) = (out.path().to_owned(), Stored::new(out));
+    let rewritten = package.copy(&mut source, REPOSITORY, &package_rds, &mut stored, options);
+    let rewritten = rewritten.map_err(|error| unwritten(file, &written_to, error))?;
+    Ok(stored.made(file, given, package.checked, Some(package.build), rewritten))
+}
+
+fn stamped(file: &str, build: &Build) -> Result<Vec<u8>, RepoError> {
+    stamp::repository(&build.package_rds, REPOSITORY).map_err(|error| refuse(file, &error))
+}
+
+fn unwritten(file: &str, written_to: &Path, error: RewriteError) -> RepoError {
+    match error {
+        RewriteError::Write(error) => RepoError::Storage(StorageError::io("write", written_to, error)),
+        other => refuse(file, &other),
+    }
+}
+
+/// Why a file is no package, with the causes below.
+fn refuse(file: &str, error: &dyn std::error::Error) -> RepoError {
+    let mut said = format!("'{}' is refused: {error}", file.chars().take(200).collect::<String>());
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !said.ends_with(&text) {
+            said.push_str(": ");
+            said.push_str(&text);
+        }
+        cause = error.source();
+    }
+    RepoError::Invalid(said)
+}
+
+/// Writes to a spool, hashing on the way.
+struct Stored {
+    spool: Spool,
+    sha256: sha2::Sha256,
+    md5: md5::Md5,
+}
+
+impl Stored {
+    fn new(spool: Spool) -> Stored {
+        Stored { spool, sha256: sha2::Sha256::new(), md5: md5::Md5::new() }
+    }
+
+    /// What becomes of a package now that all of it is written.
+    fn made(
+        self,
+        file: &str,
+        given: &Given,
+        checked: SourceArchive,
+        build: Option<Build>,
+        rewritten: Rewritten,
+    ) -> Made {
+        let (sha256, md5) = (Sha256(self.sha256.finalize().into()), Md5(self.md5.finalize().into()));
+        let size = self.spool.written();
+        let mut stanza = index_stanza(&checked.description, md5, sha256, size, checked.needs_compilation);
+        if let (Some(build), Some(built)) = (&build, &checked.built) {
+            built_fields(&mut stanza, built, build.r);
+        }
+        let built = build.map(|build| BuiltFor { r: build.r, system: build.system, arch: build.arch });
+        Made {
+            upload: Upload {
+                id: 0,
+                file: file.to_owned(),
+                package: checked.package().to_owned(),
+                version: checked.version().to_owned(),
+                original: given.sha256(),
+                sha256,
+                size,
+            },
+            out: self.spool,
+            stanza,
+            description: rewritten.description,
+            md5,
+            // That of a build is its source's.
+            readme: checked
+                .readme
+                .filter(|_| built.is_none())
+                .map(|(_, text)| (Sha256(sha2::Sha256::digest(&text).into()), text.into())),
+            built,
+        }
+    }
+}
+
+impl Write for Stored {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.spool.write_all(bytes)?;
+        self.sha256.update(bytes);
+        self.md5.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

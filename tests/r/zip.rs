@@ -1,0 +1,73 @@
+//! Zip files: what is read, and that nothing is read which another program may read in another way.
+
+use std::io::Cursor;
+
+use rstudio_pm::r::archive::{ArchiveError, Limits};
+use rstudio_pm::r::zip::Zip;
+
+use crate::support::data;
+use crate::support::zip::zip;
+
+/// Opens a zip file and reads all its contents.
+fn whole(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
+    let mut file = Cursor::new(bytes);
+    let zip = Zip::open(&mut file, Limits::default())?;
+    zip.members.iter().map(|member| Ok((member.name.clone(), member.read(&mut file, 1 << 20)?))).collect()
+}
+
+fn folder(name: &str) -> Vec<(String, Vec<u8>)> {
+    let entries = std::fs::read_dir(data::path("hostile-zip").join(name)).expect("the folder");
+    let files = entries.flatten().map(|entry| entry.path());
+    files
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap()))
+        .collect()
+}
+
+#[test]
+fn files_that_programs_read_in_two_ways_are_refused() {
+    let files = folder("reject");
+    assert!(files.len() > 30, "{}", files.len());
+    for (name, bytes) in files {
+        assert!(whole(&bytes).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn plain_files_are_read_and_wrong_sizes_and_zip64_are_refused() {
+    for (name, bytes) in folder("accept") {
+        let read = whole(&bytes);
+        // No package is larger than 4 GiB, and a size that is not the contents' is one reading too many.
+        let refused = name.contains("zip64") || name == "short_usize.zip";
+        assert_eq!(read.is_err(), refused, "{name}: {read:?}");
+    }
+}
+
+#[test]
+fn members_come_out_as_they_went_in() {
+    let members = vec![
+        ("a/".to_owned(), Vec::new()),
+        ("a/b".to_owned(), b"text".to_vec()),
+        ("a/c".to_owned(), vec![0; 70_000]),
+    ];
+    assert_eq!(whole(&zip(&members)).expect("sound"), members);
+}
+
+#[test]
+fn every_damage_is_found_and_none_makes_it_panic() {
+    let sound = zip(&[("a/b", "some text"), ("a/c", "more")].map(|(name, text)| (name.to_owned(), text)));
+    assert!(whole(&sound).is_ok());
+    for length in 0..sound.len() {
+        assert!(whole(&sound[..length]).is_err(), "cut at {length}");
+    }
+    for at in 0..sound.len() {
+        for value in [0, 0xff, sound[at] ^ 1, sound[at].wrapping_add(1)] {
+            let mut other = sound.clone();
+            other[at] = value;
+            let _ = whole(&other);
+        }
+    }
+    let twice = zip(&[("a/b", "1"), ("A/B", "2")].map(|(name, text)| (name.to_owned(), text)));
+    assert!(whole(&twice).is_err(), "one name on Windows");
+    assert!(whole(&[&b"x"[..], &sound].concat()).is_err(), "bytes before");
+    assert!(whole(&[&sound[..], b"x"].concat()).is_err(), "bytes behind");
+}

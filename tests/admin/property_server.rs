@@ -121,15 +121,18 @@ pub(super) fn write_calls(server: &Server) -> u64 {
 
 #[test]
 pub(super) fn package_rewrite_buffer_size_decides_how_many_writes_an_add_takes() {
-    let (noise, _) = crate::support::storage::bytes(2 << 20, 1);
     let calls = |size: &str| {
         let server = Builder::default().gcfg(&format!("[Server]\nPackageRewriteBufferSize = {size}")).start();
-        let mut package = Tarball::new("alpha", "1.0");
-        package.files.push(("data/noise".to_owned(), noise.clone()));
-        let count = || write_calls(&server);
-        let before = count();
-        assert!(server.store("local", &package) > 2 << 20, "the package does not become smaller");
-        count() - before
+        let one = |seed: u64| {
+            let mut package = Tarball::new("alpha", &format!("1.{seed}"));
+            let (noise, _) = crate::support::storage::bytes(2 << 20, seed);
+            package.files.push(("data/noise".to_owned(), noise));
+            let before = write_calls(&server);
+            assert!(server.store("local", &package) > 2 << 20, "the package does not become smaller");
+            write_calls(&server) - before
+        };
+        // In how many pieces the upload arrives is the machine's mood; the calmest time tells the buffer's part.
+        (1..=5).map(one).min().unwrap()
     };
     let (small, large) = (calls("32KB"), calls("1MB"));
     // 2 MB are 64 times 32 KB and twice 1 MB; the rest is the database and the log.

@@ -111,7 +111,7 @@ fn unknown_things_are_404_with_a_reason() {
         ("/team/latest/src/contrib/Archive/beta/alpha_1.0.tar.gz", "alpha"),
         ("/team/latest/bin/windows/contrib/4.5/alpha_1.1.zip", "alpha_1.1.zip"),
         ("/team/latest/bin/beos/contrib/4.5/PACKAGES", "beos"),
-        ("/team/__linux__/noble/latest/src/contrib/PACKAGES", "__linux__"),
+        ("/team/__linux__/nowhere/latest/src/contrib/PACKAGES", "nowhere"),
         ("/team", "snapshot"),
     ];
     for (path, reason) in cases {

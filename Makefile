@@ -58,7 +58,6 @@ bench: setup
 
 ## make docs    write the generated pages of docs/ again
 docs:
-	UPDATE_DOCS=1 $(CARGO) test --lib --test integration -- docs reference defaults packaging::generated
 	UPDATE_DOCS=1 $(CARGO) test --test integration -- packaging::generated
 
 ## make portable  programs that run on every distribution with glibc 2.28 or newer, without debug information

@@ -84,29 +84,3 @@ fn kind(kind: Kind) -> String {
         Kind::LogDestination => "`STDOUT`, `STDERR` or path".to_owned(),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BEGIN: &str = "<!-- generated from src/config/rows.rs: begin -->\n\n";
-    const END: &str = "\n<!-- generated: end -->";
-
-    /// With UPDATE_DOCS=1 it writes instead of comparing.
-    #[test]
-    fn the_reference_page_is_what_the_table_says() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/admin/configuration.md");
-        let page = std::fs::read_to_string(path).expect("docs/admin/configuration.md is there");
-        let (before, rest) = page.split_once(BEGIN).expect("the page marks where the generated part begins");
-        let (generated, after) = rest.split_once(END).expect("the page marks where the generated part ends");
-        if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(path, format!("{before}{BEGIN}{}{END}{after}", text())).expect("written");
-            return;
-        }
-        assert!(
-            generated == text(),
-            "docs/admin/configuration.md is not what the table says; run \
-             write it again with `make docs`"
-        );
-    }
-}

@@ -1,4 +1,5 @@
-//! What is installed besides programs is made from them: manual pages, the defaults, the levels of the schema.
+//! What is installed besides programs, and the reference pages of the documentation, are made from the programs:
+//! manual pages, the defaults, the levels of the schema, tables.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -7,7 +8,7 @@ use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use rstudio_pm::config::rows::SECTIONS;
 use rstudio_pm::config::table::{Effect, Property, Section, SubName};
-use rstudio_pm::{cli, config, daemon, db};
+use rstudio_pm::{cli, config, daemon, db, http};
 
 /// Compares a file of the checkout with what it shall be; with UPDATE_DOCS=1 it writes instead.
 fn holds(path: &str, expected: &str) {
@@ -17,6 +18,37 @@ fn holds(path: &str, expected: &str) {
     }
     let found = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(found == expected, "{path} is not what the program says; write it again with `make docs`");
+}
+
+/// As [`holds`], for the part of a page that is marked as generated from `source`.
+fn holds_part(path: &str, source: &str, expected: &str) {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let begin = format!("<!-- generated from {source}: begin -->\n\n");
+    let end = "\n<!-- generated: end -->";
+    let (before, rest) = page.split_once(&begin).expect("the page marks where the generated part begins");
+    let (_, after) = rest.split_once(end).expect("the page marks where the generated part ends");
+    holds(path, &format!("{before}{begin}{expected}{end}{after}"));
+}
+
+#[test]
+fn the_page_of_the_configuration() {
+    holds_part("docs/admin/configuration.md", "src/config/rows.rs", &config::reference::text());
+}
+
+#[test]
+fn the_page_of_files() {
+    holds_part("docs/admin/files.md", "src/daemon/files/table.rs", &daemon::files::reference::text());
+}
+
+#[test]
+fn the_page_of_rspm() {
+    holds("docs/admin/rspm.md", &cli::reference::text());
+}
+
+#[test]
+fn the_description_of_the_admin_api() {
+    let document = serde_json::to_string_pretty(&http::admin::openapi::document()).unwrap();
+    holds("docs/api/admin.json", &format!("{document}\n"));
 }
 
 /// Text of a manual page: no control lines, no escapes, no typographic dashes.

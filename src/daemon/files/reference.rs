@@ -57,28 +57,3 @@ fn default(what: What) -> &'static str {
         What::Pid => "`/var/run/rstudio-pm/rstudio-pm.pid`",
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BEGIN: &str = "<!-- generated from src/daemon/files/table.rs: begin -->\n\n";
-    const END: &str = "\n<!-- generated: end -->";
-
-    /// With UPDATE_DOCS=1 it writes instead of comparing.
-    #[test]
-    fn the_page_of_files_docs_is_what_the_table_says() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/admin/files.md");
-        let page = std::fs::read_to_string(path).expect("docs/admin/files.md is there");
-        let (before, rest) = page.split_once(BEGIN).expect("the page marks where the generated part begins");
-        let (generated, after) = rest.split_once(END).expect("the page marks where the generated part ends");
-        if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(path, format!("{before}{BEGIN}{}{END}{after}", text())).expect("written");
-            return;
-        }
-        assert!(
-            generated == text(),
-            "docs/admin/files.md is not what the table says; write it again with `make docs`"
-        );
-    }
-}

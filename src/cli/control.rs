@@ -11,6 +11,7 @@ use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, table};
 use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload};
+use crate::config::AFTER_A_NEW_PATH;
 
 fn word(mode: Mode) -> &'static str {
     match mode {
@@ -121,14 +122,25 @@ fn describe(reload: &Reload) -> String {
         text += "Not set any more; the value stays until a restart or rspm online:\n";
         text += &list(&reload.ignored, |c| format!("{}: {}", c.property, shown(&c.from)));
     }
-    if !reload.restart.is_empty() {
+    let (sockets, others): (Vec<_>, Vec<_>) =
+        reload.restart.iter().cloned().partition(|change| opens_a_socket(&change.property));
+    if !others.is_empty() {
         text += "Not reloadable; needs a restart, or rspm offline and rspm online:\n";
-        text += &list(&reload.restart, |c| format!("{}: {} → {}", c.property, shown(&c.from), shown(&c.to)));
+        text += &list(&others, |c| format!("{}: {} → {}", c.property, shown(&c.from), shown(&c.to)));
+    }
+    if !sockets.is_empty() {
+        text += &format!("Opened by systemd; needs {AFTER_A_NEW_PATH}:\n");
+        text += &list(&sockets, |c| format!("{}: {} → {}", c.property, shown(&c.from), shown(&c.to)));
     }
     for warning in &reload.warnings {
         text += &format!("Warning: {warning}\n");
     }
     text
+}
+
+/// What going offline and online leaves as it is.
+fn opens_a_socket(property: &str) -> bool {
+    property.ends_with(".Listen") || property == "Server.SockFileDir"
 }
 
 fn shown(value: &str) -> &str {
@@ -158,14 +170,16 @@ mod tests {
         let reload = Reload {
             applied: vec![change("CRAN.URL", "file:///a", "file:///b")],
             ignored: vec![change("Proxy.URL", "http://p", "")],
-            restart: vec![change("HTTP.Listen", ":4242", ":80")],
+            restart: vec![change("HTTP.Listen", ":4242", ":80"), change("SQLite.Dir", "/a", "/b")],
             warnings: vec!["[Git]: has no effect yet".to_owned()],
         };
         assert_eq!(
             describe(&reload),
             "The configuration was reloaded; 1 property changed:\n  CRAN.URL: file:///a → file:///b\n\
              Not set any more; the value stays until a restart or rspm online:\n  Proxy.URL: http://p\n\
-             Not reloadable; needs a restart, or rspm offline and rspm online:\n  HTTP.Listen: :4242 → :80\n\
+             Not reloadable; needs a restart, or rspm offline and rspm online:\n  SQLite.Dir: /a → /b\n\
+             Opened by systemd; needs systemctl daemon-reload && systemctl restart rstudio-pm:\n  \
+             HTTP.Listen: :4242 → :80\n\
              Warning: [Git]: has no effect yet\n"
         );
         let nothing = Reload { applied: vec![], ignored: vec![], restart: vec![], warnings: vec![] };

@@ -129,7 +129,7 @@ fn describe(reload: &Reload) -> String {
         text += &list(&others, |c| format!("{}: {} → {}", c.property, shown(&c.from), shown(&c.to)));
     }
     if !sockets.is_empty() {
-        text += &format!("Opened by systemd; needs {AFTER_A_NEW_PATH}:\n");
+        text += &format!("Where the server listens; needs a restart, under systemd {AFTER_A_NEW_PATH}:\n");
         text += &list(&sockets, |c| format!("{}: {} → {}", c.property, shown(&c.from), shown(&c.to)));
     }
     for warning in &reload.warnings {
@@ -178,7 +178,8 @@ mod tests {
             "The configuration was reloaded; 1 property changed:\n  CRAN.URL: file:///a → file:///b\n\
              Not set any more; the value stays until a restart or rspm online:\n  Proxy.URL: http://p\n\
              Not reloadable; needs a restart, or rspm offline and rspm online:\n  SQLite.Dir: /a → /b\n\
-             Opened by systemd; needs systemctl daemon-reload && systemctl restart rstudio-pm:\n  \
+             Where the server listens; needs a restart, under systemd systemctl daemon-reload && systemctl \
+             restart rstudio-pm:\n  \
              HTTP.Listen: :4242 → :80\n\
              Warning: [Git]: has no effect yet\n"
         );

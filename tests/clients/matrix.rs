@@ -1,6 +1,7 @@
 //! Every database, every storage, every origin of packages: real R, remotes and curl each time.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rstudio_pm::model::digest::Sha256;
 use sha2::Digest;
@@ -196,9 +197,22 @@ fn one_file(url: &str, bytes: &[u8]) {
     let part = curl(&["--range", "10-109"], url);
     assert_eq!((part.status, part.body.as_slice()), (206, &bytes[10..110]), "{url}");
     assert_eq!(part.header("content-range"), format!("bytes 10-109/{}", bytes.len()), "{url}");
-    let tag = format!("If-None-Match: {}", whole.header("etag"));
-    let again = curl(&["--header", &tag], url);
+    not_again(url, whole.header("etag"));
+}
+
+fn not_again(url: &str, tag: &str) {
+    let again = curl(&["--header", &format!("If-None-Match: {tag}")], url);
     assert_eq!((again.status, again.body.len()), (304, 0), "{url}");
+}
+
+/// Returns when a mirror's file has its SHA-256 for a tag: until it is stored, which may be a moment after the first
+/// client has it, it has the tag of the index.
+fn wait_until_stored(url: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while curl(&["--head"], url).header("etag").trim_matches('"').len() != 64 {
+        assert!(Instant::now() < deadline, "{url} is not stored");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn the_mirrors_files(server: &Server, contrib: &Path) {
@@ -206,6 +220,10 @@ fn the_mirrors_files(server: &Server, contrib: &Path) {
     for file in [FETCHED, ARCHIVED] {
         let bytes = std::fs::read(contrib.join(file)).expect("the mirror's file");
         let url = format!("{base}/{file}");
+        let first = curl(&[], &url);
+        assert!(first.status == 200 && first.body == bytes, "{url}: {}", first.status);
+        wait_until_stored(&url);
+        not_again(&url, first.header("etag"));
         one_file(&url, &bytes);
         let answer = curl(&[], &url);
         assert_eq!(answer.header("content-type"), "binary/octet-stream");

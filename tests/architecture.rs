@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("upstream", &["model", "config", "r"]),
     ("catalog", &["model", "config", "db"]),
     ("jobs", &["model", "config", "db"]),
-    ("control", &[]),
+    ("control", &["config"]),
     ("state", &["model", "config", "db", "storage", "logs", "upstream", "catalog", "jobs", "control"]),
     ("repo", &["model", "config", "r", "db", "storage", "upstream", "catalog", "jobs", "state"]),
     ("sync", &["model", "config", "r", "db", "storage", "upstream", "catalog", "jobs", "state"]),

@@ -1,15 +1,6 @@
 //! What a reload did with each property that differs from the one in force.
 
-/// A property that differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// `CRAN.URL`.
-    pub property: String,
-    /// The value in force before, fit to be printed.
-    pub from: String,
-    /// The value in the file, fit to be printed; empty when it is not there any more.
-    pub to: String,
-}
+use crate::config::Change;
 
 /// The outcome of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-pub use changes::{Change, Reloaded};
+pub use changes::Reloaded;
 pub use mode::{Fault, Mode, Work};
 
 /// Orders that may wait; more callers wait to hand theirs in.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::files;
 use super::operator::Fixtures;
-use crate::config::{self, Config, Loaded};
-use crate::control::{Change, Refused, Reloaded};
+use crate::config::{self, Change, Config, Loaded};
+use crate::control::{Refused, Reloaded};
 use crate::http::App;
 use crate::http::response::Site;
 use crate::http::tls::{Tls, TlsError};
@@ -41,19 +41,9 @@ pub(super) async fn apply(
     if reload.applies("CRAN.SyncSchedule") {
         app.sync.reschedule();
     }
-    let reloaded = Reloaded {
-        applied: changes(reload.applied),
-        ignored: changes(reload.ignored),
-        restart: changes(reload.restart),
-        warnings,
-    };
+    let reloaded =
+        Reloaded { applied: reload.applied, ignored: reload.ignored, restart: reload.restart, warnings };
     Ok((reload.loaded, reloaded))
-}
-
-fn changes(changes: Vec<config::Change>) -> Vec<Change> {
-    let change =
-        |change: config::Change| Change { property: change.property, from: change.from, to: change.to };
-    changes.into_iter().map(change).collect()
 }
 
 /// Says in the log what a reload did.

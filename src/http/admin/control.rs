@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 
 use super::{Answered, json, log, ok};
 use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload};
+use crate::config;
 use crate::control::{self, Command, Done, Refused};
 use crate::http::error::Failure;
 use crate::http::summary;
@@ -93,7 +94,7 @@ fn refused(why: Refused) -> Failure {
 }
 
 fn wire(reloaded: control::Reloaded) -> Reload {
-    let changes = |changes: Vec<control::Change>| {
+    let changes = |changes: Vec<config::Change>| {
         changes
             .into_iter()
             .map(|change| Change { property: change.property, from: change.from, to: change.to })

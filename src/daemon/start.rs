@@ -203,7 +203,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         }
         // Ready also when the answer is 503: systemd would kill what does not become ready, and with it the one
         // place that says why.
-        herald.ready(&summary::line(&switch, &control.mode()).await);
+        herald.ready(&summary::brief(&switch, &control.mode()));
         let line = tokio::spawn(status::live(switch.clone(), herald.clone()));
         let dog = tokio::spawn(watchdog::run(ways, herald.clone()));
         successor = loop {

@@ -10,24 +10,35 @@ use crate::model::time::Timestamp;
 /// One line; a longer error is in the log.
 const LONGEST: usize = 300;
 
-/// `Online: 3 repositories, 23,144 packages, cran synced 2026-11-20 00:00 UTC`.
+/// `Online: 3 repositories, 23,144 packages, cran synced 2026-11-20 00:00 UTC`. Counts, so it asks the database.
 #[must_use]
 pub async fn line(switch: &Switch, mode: &Mode) -> String {
-    let mut line = match mode {
+    let serves = match (mode, switch.app()) {
+        (Mode::Online, Some(app)) => Some(serves(&app).await),
+        _ => None,
+    };
+    told(switch, mode, serves.as_deref())
+}
+
+/// The same without what has to be counted: a start is over before that is done.
+#[must_use]
+pub fn brief(switch: &Switch, mode: &Mode) -> String {
+    told(switch, mode, None)
+}
+
+fn told(switch: &Switch, mode: &Mode, serves: Option<&str>) -> String {
+    let porch = switch.porch();
+    let line = match mode {
         Mode::Starting(_) => starting(mode),
-        Mode::Online => match switch.app() {
-            Some(app) => format!("Online: {}", serves(&app).await),
-            None => "Online".to_owned(),
-        },
-        Mode::Leaving => format!("Going offline, waiting for {}", switch.porch().control.work()),
+        Mode::Online => serves.map_or_else(|| "Online".to_owned(), |serves| format!("Online: {serves}")),
+        Mode::Leaving => format!("Going offline, waiting for {}", porch.control.work()),
         Mode::Offline => "Offline: every request gets 503; bring it back with: rspm online".to_owned(),
         Mode::Broken(fault) => format!("Cannot serve, every request gets 503: {}", fault.detail),
     };
-    if let Some(remark) = &switch.porch().remark {
-        line.push_str("; ");
-        line.push_str(remark);
+    match &porch.remark {
+        Some(remark) => one_line(&format!("{line}; {remark}")),
+        None => one_line(&line),
     }
-    one_line(&line)
 }
 
 /// While there is nothing else to tell.

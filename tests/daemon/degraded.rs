@@ -105,17 +105,26 @@ fn a_configuration_file_that_is_missing_is_told_and_found_by_hup() {
     manager.stop();
 }
 
-#[test]
-fn a_database_that_cannot_be_used_is_tried_again_by_itself() {
-    let manager = Manager::new("[SQLite]\nDir = {dir}/db");
-    let db = manager.server.dir().join("db");
-    fs::write(&db, "not a directory").expect("written");
-    let phrase = "SQLite.Dir cannot be used";
-    let broken = Broken::start(manager, phrase, &db.display().to_string());
+/// Where `section` says `property` is a file where a folder must be, until it is removed.
+fn tried_again_by_itself(section: &str, property: &str, phrase: &'static str) {
+    let manager = Manager::new(&format!("[{section}]\n{property} = {{dir}}/place"));
+    let place = manager.server.dir().join("place");
+    fs::write(&place, "not a directory").expect("written");
+    let broken = Broken::start(manager, phrase, &place.display().to_string());
     let before = broken.manager.heard();
-    fs::remove_file(&db).expect("removed");
+    fs::remove_file(&place).expect("removed");
     broken.serves(before);
     broken.stops();
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_tried_again_by_itself() {
+    tried_again_by_itself("SQLite", "Dir", "SQLite.Dir cannot be used");
+}
+
+#[test]
+fn a_storage_that_cannot_be_used_is_tried_again_by_itself() {
+    tried_again_by_itself("FileStorage \"packages\"", "Location", "FileStorage.Location cannot be used");
 }
 
 #[test]
@@ -132,19 +141,6 @@ fn a_database_server_that_does_not_answer_is_told_without_its_address() {
     let told = broken.manager.server.told("hup");
     assert!(told.contains("serves again"), "{told}");
     broken.serves(0);
-    broken.stops();
-}
-
-#[test]
-fn a_storage_that_cannot_be_used_is_tried_again_by_itself() {
-    let manager = Manager::new("[FileStorage \"packages\"]\nLocation = {dir}/packages");
-    let place = manager.server.dir().join("packages");
-    fs::write(&place, "not a directory").expect("written");
-    let phrase = "FileStorage.Location cannot be used";
-    let broken = Broken::start(manager, phrase, &place.display().to_string());
-    let before = broken.manager.heard();
-    fs::remove_file(&place).expect("removed");
-    broken.serves(before);
     broken.stops();
 }
 

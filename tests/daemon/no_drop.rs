@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
 use crate::support::manager::Manager;
 use crate::support::steady::{Client, Speech, Steady, Target, Wanted, mix, stock};
 
@@ -16,6 +19,17 @@ pub(crate) fn package(manager: &Manager, name: &str, bytes: usize) -> Wanted {
 /// A repository `load`.
 pub(crate) fn repository(manager: &Manager) {
     stock::repository(&manager.server.admin_socket());
+}
+
+/// What a restart can wait for: a small package, one of 300 kB, and one that takes 0.6 s at its pace.
+pub(crate) fn served(manager: &mut Manager) -> [Wanted; 3] {
+    manager.start();
+    repository(manager);
+    [
+        package(manager, "small", 500),
+        package(manager, "medium", 300_000),
+        package(manager, "slow", 600_000).at(1_000_000),
+    ]
 }
 
 /// One client for each way to speak.
@@ -33,19 +47,17 @@ fn load_from_outside() {
     let given = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
     let (host, admin) = (given("RSPM_LOAD_HTTP"), PathBuf::from(given("RSPM_LOAD_ADMIN")));
     let until = PathBuf::from(given("RSPM_LOAD_UNTIL"));
+    let certificate = std::fs::read(given("RSPM_LOAD_CERTIFICATE")).expect("a certificate");
+    let certificate = CertificateDer::from_pem_slice(&certificate).expect("a certificate");
+    let target = Target { http: host.clone(), https: given("RSPM_LOAD_HTTPS"), certificate };
     let slow_bytes: usize = given("RSPM_LOAD_SLOW_BYTES").parse().expect("a number");
     stock::repository(&admin);
     let wanted =
         [("small", 500), ("medium", 300_000)].map(|(name, n)| stock::package(&admin, &host, name, n));
     let slow = stock::package(&admin, &host, &format!("slow{slow_bytes}"), slow_bytes).at(1_000_000);
-    let plain = |clients: Vec<Client>| -> Vec<Client> {
-        clients.into_iter().filter(|client| client.speech == Speech::Plain).collect()
-    };
-    let no_certificate = rustls::pki_types::CertificateDer::from(Vec::new());
-    let target = Target { http: host, https: String::new(), certificate: no_certificate };
-    let downloads = Steady::start(target.clone(), plain(each_speech(&slow, true, Duration::ZERO)));
+    let downloads = Steady::start(target.clone(), each_speech(&slow, true, Duration::ZERO));
     downloads.last_round();
-    let load = Steady::start(target, plain(mix(&wanted, Duration::from_millis(20))));
+    let load = Steady::start(target, mix(&wanted, Duration::from_millis(20)));
     println!("loading");
     while !until.exists() {
         std::thread::sleep(Duration::from_millis(20));
@@ -61,12 +73,7 @@ fn load_from_outside() {
 #[test]
 fn thirty_restarts_and_thirty_reloads_fail_no_request() {
     let mut manager = Manager::new("");
-    manager.start();
-    repository(&manager);
-    let small = package(&manager, "small", 500);
-    let medium = package(&manager, "medium", 300_000);
-    // A restart waits for what began before it: at 1 MB/s these take what a test has time for.
-    let slow = package(&manager, "slow", 600_000).at(1_000_000);
+    let [small, medium, slow] = served(&mut manager);
     let mut clients = mix(&[small, medium], Duration::from_millis(20));
     clients.extend(each_speech(&slow, true, Duration::from_millis(300)));
     let load = Steady::start(manager.target(), clients);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::daemon::no_drop::{each_speech, package, repository};
+use crate::daemon::no_drop::{each_speech, package, served};
 use crate::support::manager::Manager;
 use crate::support::steady::{Steady, mix};
 
@@ -13,11 +13,7 @@ const REQUESTS: u64 = 1_000_000;
 #[ignore = "takes a quarter of an hour: make soak"]
 fn a_hundred_restarts_reloads_and_upgrades_and_a_million_requests_fail_none() {
     let mut manager = Manager::new("");
-    manager.start();
-    repository(&manager);
-    let small = package(&manager, "small", 500);
-    let medium = package(&manager, "medium", 300_000);
-    let slow = package(&manager, "slow", 600_000).at(1_000_000);
+    let [small, medium, slow] = served(&mut manager);
     let mut clients = mix(std::slice::from_ref(&small), Duration::from_millis(2));
     clients.extend(each_speech(&small, true, Duration::ZERO));
     clients.extend(mix(&[medium], Duration::from_millis(100)));

@@ -1,4 +1,5 @@
-//! Shell patterns as logrotate hands them to `glob(3)`: does a path match? Pure.
+//! Shell patterns as logrotate hands them to `glob(3)`: does a path match? Pure. The crate `glob` knows no backslash,
+//! and `globset` not that a point at the beginning is special; either would find another owner than logrotate does.
 
 /// True when the whole path matches. `*`, `?` and `[…]` match no slash and no point at the beginning of a name; a
 /// backslash takes the next character as it is.

@@ -58,7 +58,7 @@ s("Server", Never, "Where the server keeps its data and logs, and how it names i
     p("AccessLogFormat", Choice(&["common", "combined"]), "combined",
       "Apache's format of the access log.").reloadable(),
     p("ServiceLog", Path, "",
-      "File of the package service log (JSON lines); unset is off.").reloadable().later(),
+      "File of the package service log (JSON lines); unset is off.").reloadable(),
     p("SockFileDir", Path, "/var/run/rstudio-pm",
       "Directory of the administration socket `rstudio-pm.sock`."),
     p("PackageRewriteCompressionLevel", Integer(1, 9), "6",

@@ -26,7 +26,7 @@ pub(super) struct Logs {
     /// `Server.AccessLog`.
     pub(super) access: Access,
     /// `Server.ServiceLog`.
-    service: ServiceLog,
+    pub(super) service: ServiceLog,
     /// Who else writes to the files.
     pub(super) predecessors: Predecessors,
     /// Woken when other files are used.

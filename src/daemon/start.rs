@@ -132,6 +132,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         control: control.clone(),
         site: Arc::new(ArcSwap::from_pointee(Site::new(&config))),
         access: logs.access.clone(),
+        service: logs.service.clone(),
         limits: limits.clone(),
         clock: stores::system_clock(),
         remark: sockets.remark(),

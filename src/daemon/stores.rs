@@ -8,6 +8,7 @@ use super::fault::StartError;
 use crate::catalog::Live;
 use crate::config::Config;
 use crate::db::Db;
+use crate::http::served::Book;
 use crate::http::warm::Warm;
 use crate::http::{App, Porch};
 use crate::jobs::Jobs;
@@ -85,6 +86,7 @@ async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<
         site: Arc::clone(&porch.site),
         limits: porch.limits.clone(),
         warm: Warm::default(),
+        book: Book::new(porch.service.clone()),
     }))
 }
 

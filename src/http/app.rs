@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::Response;
 use http::request::Parts;
+use http::{Method, Response};
 
 use super::binaries::{self, Asked};
 use super::body::Body;
@@ -13,6 +13,7 @@ use super::error::Failure;
 use super::limits::Limits;
 use super::response::{self, Site, Tongue};
 use super::route::{self, Route};
+use super::served::{self, Book, Named, Outcome, Served, Wish};
 use super::switch::tongue;
 use super::target::Query;
 use super::warm::Warm;
@@ -38,17 +39,19 @@ pub struct App {
     pub limits: Limits,
     /// Resolved addresses that were asked for before.
     pub warm: Warm,
+    /// Hears of requests for packages.
+    pub book: Book,
 }
 
 impl App {
     /// Answers a request from the network; `path` is without the prefix.
     pub(super) async fn public(&self, parts: &Parts, path: &str, began: Timestamp) -> Response<Body> {
         match self.warm.get(&self.state, began, path, parts.uri.query()) {
-            Some(entry) => cran::answer(self, &entry, parts).await,
+            Some(entry) => cran::answer(self, &entry, &Asked::Nothing, parts, began).await,
             None => match route::parse(&parts.method, path, parts.uri.query(), self.limits.target_bytes) {
                 Err(failure) => response::failure(&failure, tongue(path)),
                 Ok((Route::Admin(_), _)) => json(Failure::not_found("there is nothing at this address")),
-                Ok((route, query)) => self.read(route, &query, parts, path).await,
+                Ok((route, query)) => self.read(route, &query, parts, path, began).await,
             },
         }
     }
@@ -60,6 +63,7 @@ impl App {
         query: &Query,
         parts: &Parts,
         path: &str,
+        began: Timestamp,
     ) -> Response<Body> {
         let answered = match route {
             Route::Ping => Ok(response::json(http::StatusCode::OK, &serde_json::json!({}))),
@@ -71,10 +75,21 @@ impl App {
                 home::repository(self, &repo, snapshot, parts).await
             }
             Route::Repository { repo, linux, snapshot, path: Some(wanted) } => {
-                let asked = binaries::asked(self, linux.as_deref(), &wanted, parts, query);
-                match asked {
-                    Err(failure) => Err(failure),
-                    Ok(asked) => self.repository(&repo, snapshot, wanted, asked, parts, path).await,
+                let linux = linux.as_deref();
+                match binaries::asked(self, linux, &wanted, parts, query) {
+                    Err(failure) => {
+                        let wish = linux.map(|distro| binaries::unknown(distro, parts));
+                        self.missed(&wanted, wish, &failure, parts, began);
+                        Err(failure)
+                    }
+                    Ok(asked) => {
+                        let address = Address { repo: &repo, snapshot, wanted: &wanted, path };
+                        let answered = self.repository(&address, &asked, parts, began).await;
+                        if let Err(failure) = &answered {
+                            self.missed(&wanted, asked.wish(parts), failure, parts, began);
+                        }
+                        answered
+                    }
                 }
             }
             Route::Public(route) => return public::answer(self, &route, query).await.unwrap_or_else(json),
@@ -84,31 +99,56 @@ impl App {
     }
 }
 
+/// What an address means inside a repository.
+struct Address<'a> {
+    repo: &'a str,
+    snapshot: Snapshot,
+    wanted: &'a RPath,
+    /// All of it, as it came.
+    path: &'a str,
+}
+
 impl App {
     /// Answers with a document or a file of a repository.
     async fn repository(
         &self,
-        repo: &str,
-        snapshot: Snapshot,
-        wanted: RPath,
-        asked: Asked,
+        address: &Address<'_>,
+        asked: &Asked<'_>,
         parts: &Parts,
-        path: &str,
+        began: Timestamp,
     ) -> Result<Response<Body>, Failure> {
+        let Address { repo, snapshot, wanted, path } = *address;
         // What the address alone tells was looked for before it was parsed.
-        let name = match &asked {
-            Asked::Nothing => Cow::Borrowed(path),
-            Asked::Builds { .. } => Cow::Owned(format!("{path} {}", asked.name())),
-        };
-        let known = match &asked {
-            Asked::Nothing => None,
-            Asked::Builds { .. } => self.warm.get(&self.state, (self.state.clock)(), &name, None),
+        let (name, known) = match asked.name() {
+            None => (Cow::Borrowed(path), None),
+            Some(name) => {
+                let name = format!("{path} {name}");
+                let known = self.warm.get(&self.state, (self.state.clock)(), &name, None);
+                (Cow::Owned(name), known)
+            }
         };
         let entry = match known {
             Some(entry) => entry,
-            None => self.warm.keep(&name, cran::find(self, repo, snapshot, wanted, &asked).await?),
+            None => self.warm.keep(&name, cran::find(self, repo, snapshot, wanted, asked).await?),
         };
-        Ok(cran::answer(self, &entry, parts).await)
+        Ok(cran::answer(self, &entry, asked, parts, began).await)
+    }
+
+    /// Tells of a request for a package file that ended before a file was found.
+    fn missed(
+        &self,
+        wanted: &RPath,
+        wish: Option<Wish<'_>>,
+        failure: &Failure,
+        parts: &Parts,
+        began: Timestamp,
+    ) {
+        let Some(named) = served::named(wanted).filter(|_| parts.method == Method::GET) else { return };
+        let Named { package, version, archived } = named;
+        let service = failure.status.is_server_error();
+        let error = failure.detail.as_deref().unwrap_or(&failure.phrase);
+        let outcome = Outcome::Failed { service, error };
+        self.book.note(&Served { began, package, version, archived, wish, lost: None, outcome }, false);
     }
 }
 

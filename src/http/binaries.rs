@@ -6,6 +6,7 @@ use http::request::Parts;
 use super::app::App;
 use super::cran::shown;
 use super::error::Failure;
+use super::served::Wish;
 use super::target::Query;
 use crate::config::platforms::{Distribution, MacFolders, Platforms};
 use crate::model::snapshot::Snapshot;
@@ -13,39 +14,53 @@ use crate::r::layout::{LinuxBuild, RMinor, RPath, Tree};
 use crate::r::platform::{Arch, Platform, Target};
 use crate::r::user_agent::RVersion;
 use crate::repo::builds::Builds;
-use crate::repo::negotiate::{self, Choice};
+use crate::repo::negotiate::{self, Choice, Failed};
 
 /// What a request asks for in place of sources.
 #[derive(Clone, Debug)]
-pub enum Asked {
-    /// Nothing: sources are what it means, or its address tells the rest.
+pub enum Asked<'a> {
+    /// Nothing: sources, or an index.
     Nothing,
     /// A build, when there is one.
     Builds {
+        /// The distribution as the address names it.
+        distro: &'a str,
         /// What was decided.
         choice: Choice,
         /// By the `User-Agent`.
         negotiated: bool,
     },
+    /// A file of a tree of builds: its address tells the rest.
+    Tree {
+        /// The distribution as the address names it.
+        distro: &'a str,
+        /// The version of R.
+        r: RMinor,
+        /// False when nobody builds packages for it.
+        built: bool,
+    },
 }
 
-impl Asked {
-    /// What tells apart the answers at one address.
-    pub(super) fn name(&self) -> String {
+impl<'a> Asked<'a> {
+    /// What tells apart the answers at one address; `None` where the address tells it all.
+    pub(super) fn name(&self) -> Option<String> {
         match self {
-            Asked::Nothing | Asked::Builds { choice: Choice { wanted: Err(_), .. }, .. } => {
-                "source".to_owned()
+            Asked::Nothing | Asked::Tree { .. } => None,
+            Asked::Builds { choice: Choice { wanted: Err(_), .. }, .. } => Some("source".to_owned()),
+            Asked::Builds { choice: Choice { wanted: Ok((platform, _)), .. }, .. } => {
+                Some(platform.to_string())
             }
-            Asked::Builds { choice: Choice { wanted: Ok((platform, _)), .. }, .. } => platform.to_string(),
         }
     }
 
     /// The builds to look for, as a snapshot shows them.
     pub(super) fn builds(&self, app: &App, snapshot: Snapshot) -> Option<Builds> {
         match self {
-            Asked::Nothing | Asked::Builds { choice: Choice { wanted: Err(_), .. }, .. } => None,
+            Asked::Nothing
+            | Asked::Tree { .. }
+            | Asked::Builds { choice: Choice { wanted: Err(_), .. }, .. } => None,
             Asked::Builds { choice: Choice { wanted: Ok((platform, _)), .. }, .. } => {
-                Some(builds(app, platform.clone(), snapshot))
+                Some(app.repo.builds(platform.clone(), snapshot))
             }
         }
     }
@@ -54,43 +69,76 @@ impl Asked {
     pub(super) fn negotiated(&self) -> bool {
         matches!(self, Asked::Builds { negotiated: true, .. })
     }
+
+    /// What is told of the build that was wished for.
+    pub(super) fn wish(&self, parts: &'a Parts) -> Option<Wish<'a>> {
+        let agent = agent(parts);
+        match self {
+            Asked::Nothing => None,
+            Asked::Builds { distro, choice, .. } => {
+                let fit = choice.wanted.as_ref().map(|(_, how)| Some(*how)).map_err(|failed| *failed);
+                Some(Wish { distro, r: choice.r, fit, agent })
+            }
+            Asked::Tree { distro, r, built } => {
+                let r = RVersion { major: r.major, minor: r.minor, patch: None };
+                let fit = if *built { Ok(None) } else { Err(Failed::NoMatch) };
+                Some(Wish { distro, r: Some(r), fit, agent })
+            }
+        }
+    }
 }
 
-/// Builds for a platform, as a snapshot shows them.
-pub(super) fn builds(app: &App, platform: Platform, snapshot: Snapshot) -> Builds {
-    Builds { platform, until: app.repo.builds_until(snapshot) }
+/// What is told of a wish for builds of a distribution that there is not.
+pub(super) fn unknown<'a>(distro: &'a str, parts: &'a Parts) -> Wish<'a> {
+    Wish { distro, r: None, fit: Ok(None), agent: agent(parts) }
 }
 
-/// Decides for a request below `__linux__/{distribution}`; only files are negotiated, an index is the same for all.
+fn agent(parts: &Parts) -> Option<&[u8]> {
+    parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes)
+}
+
+/// Decides for a request for a file; an index is the same for all.
 ///
 /// # Errors
-/// 404 for an unknown distribution.
-pub(super) fn asked(
+/// 404 for an unknown distribution after `__linux__`.
+pub(super) fn asked<'a>(
     app: &App,
-    linux: Option<&str>,
-    path: &RPath,
+    linux: Option<&'a str>,
+    path: &'a RPath,
     parts: &Parts,
     query: &Query,
-) -> Result<Asked, Failure> {
-    let Some(name) = linux else { return Ok(Asked::Nothing) };
+) -> Result<Asked<'a>, Failure> {
     let config = app.state.config.load();
-    let distribution = distribution(&config.platforms, name)?;
+    let linux = match linux {
+        None => None,
+        Some(name) => Some((name, distribution(&config.platforms, name)?)),
+    };
     match path {
         RPath::File { tree: Tree::Source, .. } | RPath::SubFile { .. } | RPath::Archive { .. } => {}
-        RPath::File { .. }
-        | RPath::Index { .. }
-        | RPath::ArchiveMeta
-        | RPath::CurrentMeta
-        | RPath::Linux { .. }
-        | RPath::Built { .. } => return Ok(Asked::Nothing),
+        RPath::File { tree: Tree::Windows { r }, .. } => {
+            return Ok(Asked::Tree { distro: "windows", r: *r, built: true });
+        }
+        RPath::File { tree: Tree::MacOs { r, .. }, .. } => {
+            return Ok(Asked::Tree { distro: "macos", r: *r, built: true });
+        }
+        RPath::Linux { build, .. } => {
+            let (distro, r) = (build.distribution.as_str(), build.r);
+            let known = config.platforms.linux(distro);
+            let built = known.is_none_or(|known| app.repo.may_be_built(&known.name, r));
+            return Ok(Asked::Tree { distro, r, built });
+        }
+        RPath::Index { .. } | RPath::ArchiveMeta | RPath::CurrentMeta | RPath::Built { .. } => {
+            return Ok(Asked::Nothing);
+        }
     }
+    let Some((distro, distribution)) = linux else { return Ok(Asked::Nothing) };
     let version = query.get("r_version").and_then(|text| RVersion::parse(text.as_bytes()));
     let asked = match version {
         Some(r) => negotiate::Asked::Plainly { r, arch: query.get("arch").and_then(Arch::parse) },
-        None => negotiate::Asked::Header(parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes)),
+        None => negotiate::Asked::Header(agent(parts)),
     };
-    let choice = negotiate::choose(distribution, &asked, |r| app.repo.may_be_built(&distribution.name, r));
-    Ok(Asked::Builds { choice, negotiated: version.is_none() })
+    let choice = app.repo.choice(distribution, &asked);
+    Ok(Asked::Builds { distro, choice, negotiated: version.is_none() })
 }
 
 fn distribution<'a>(platforms: &'a Platforms, name: &str) -> Result<&'a Distribution, Failure> {

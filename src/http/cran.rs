@@ -2,7 +2,6 @@
 
 use std::sync::OnceLock;
 
-use futures_util::StreamExt;
 use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Method, Response};
@@ -12,16 +11,17 @@ use super::binaries::{self, Asked};
 use super::body::Body;
 use super::conditional::{self, Extent, Precondition};
 use super::error::Failure;
-use super::response::{self, Card, Kind, Parcel, Tongue};
+use super::file::{self, Offer};
+use super::response::{self, Card, Kind, Tongue};
 use super::warm::Moment;
 use crate::model::digest;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
+use crate::model::time::Timestamp;
 use crate::r::layout::{FileName, IndexFormat, RPath, Tree};
-use crate::r::platform::Platform;
 use crate::repo::RepoError;
 use crate::repo::builds::Builds;
-use crate::repo::file::{FileBody, Located};
+use crate::repo::file::Located;
 use crate::repo::index::{BuildsIndex, Document, EmptyForm, IndexForm};
 
 /// An address, resolved.
@@ -33,17 +33,7 @@ pub struct Entry {
 
 enum Wanted {
     Document(Box<Wished>),
-    File(Box<Parceled>),
-}
-
-/// A file to be served.
-struct Parceled {
-    located: Located,
-    card: Card,
-    /// The source, to be served when a build turns out to be lost.
-    instead: Option<Box<Parceled>>,
-    /// Found by the address alone, under names that the configuration may change.
-    by_address: bool,
+    File(Box<Offer>),
 }
 
 /// A generated document of a point.
@@ -61,7 +51,7 @@ impl Entry {
     pub fn lasting(&self) -> bool {
         match &self.wanted {
             Wanted::Document(_) => true,
-            Wanted::File(file) => file.located.stored && !file.by_address,
+            Wanted::File(offer) => offer.lasting(),
         }
     }
 }
@@ -80,8 +70,8 @@ pub async fn find(
     app: &App,
     repo: &str,
     snapshot: Snapshot,
-    path: RPath,
-    asked: &Asked,
+    path: &RPath,
+    asked: &Asked<'_>,
 ) -> Result<Entry, Failure> {
     let moment = Moment::of(&app.state, (app.state.clock)());
     let point = app.repo.point(repo, snapshot).await?;
@@ -96,49 +86,41 @@ pub async fn find(
             IndexFormat::Rds => Document::PackagesRds,
         }),
         RPath::Index { tree: tree @ (Tree::Windows { .. } | Tree::MacOs { .. }), format } => {
-            match binaries::elsewhere(app, &tree) {
+            match binaries::elsewhere(app, tree) {
                 Some(platform) => {
-                    built(app, &point, &binaries::builds(app, platform, snapshot), false, form(format))
+                    built(app, &point, &app.repo.builds(platform, snapshot), false, form(*format))
                 }
-                None => document(Document::Empty(form(format))),
+                None => document(Document::Empty(form(*format))),
             }
         }
         RPath::Built { build, format } => {
-            let builds = binaries::builds(app, binaries::linux(app, &build)?, snapshot);
-            built(app, &point, &builds, false, form(format))
+            let builds = app.repo.builds(binaries::linux(app, build)?, snapshot);
+            built(app, &point, &builds, false, form(*format))
         }
         RPath::Linux { build, path } => {
-            let builds = binaries::builds(app, binaries::linux(app, &build)?, snapshot);
-            match *path {
+            let builds = app.repo.builds(binaries::linux(app, build)?, snapshot);
+            match &**path {
                 RPath::Index { tree: Tree::Source, format } => {
-                    built(app, &point, &builds, true, form(format))
+                    built(app, &point, &builds, true, form(*format))
                 }
                 RPath::ArchiveMeta => document(Document::ArchiveRds),
                 RPath::CurrentMeta => document(Document::CurrentRds),
                 path => {
-                    let mut wanted = source_file(app, &point, &path).await?;
-                    if let Wanted::File(file) = &mut wanted {
-                        instead(app, file, &builds).await?;
-                        file.by_address = true;
-                    }
-                    wanted
+                    let source = source_file(app, &point, path).await?;
+                    Wanted::File(Box::new(Offer::of(app, source, Some(&builds)).await.by_address()))
                 }
             }
         }
         RPath::ArchiveMeta => document(Document::ArchiveRds),
         RPath::CurrentMeta => document(Document::CurrentRds),
         RPath::File { tree: tree @ (Tree::Windows { .. } | Tree::MacOs { .. }), file } => {
-            binary_file(app, &point, &tree, &file, snapshot).await?
+            Wanted::File(Box::new(binary_file(app, &point, tree, file, snapshot).await?.by_address()))
         }
         path @ (RPath::File { tree: Tree::Source, .. } | RPath::SubFile { .. } | RPath::Archive { .. }) => {
-            let mut wanted = source_file(app, &point, &path).await?;
-            if let Wanted::File(file) = &mut wanted {
-                if let Some(builds) = asked.builds(app, snapshot) {
-                    instead(app, file, &builds).await?;
-                }
-                file.negotiated(asked.negotiated());
-            }
-            wanted
+            let source = source_file(app, &point, path).await?;
+            let builds = asked.builds(app, snapshot);
+            let offer = Offer::of(app, source, builds.as_ref()).await.negotiated(asked.negotiated());
+            Wanted::File(Box::new(offer))
         }
     };
     Ok(Entry { moment, wanted })
@@ -160,13 +142,11 @@ fn built(app: &App, point: &Point, builds: &Builds, full: bool, form: EmptyForm)
 }
 
 /// A file below `src/contrib`, as a source.
-async fn source_file(app: &App, point: &Point, path: &RPath) -> Result<Wanted, Failure> {
+async fn source_file(app: &App, point: &Point, path: &RPath) -> Result<Located, Failure> {
     match path {
-        RPath::File { tree: Tree::Source, file } => file_entry(app, point, file, Place::Listed).await,
-        RPath::SubFile { dir, file } => file_entry(app, point, file, Place::Under(dir.as_str())).await,
-        RPath::Archive { package, file } => {
-            file_entry(app, point, file, Place::Archive(package.as_str())).await
-        }
+        RPath::File { tree: Tree::Source, file } => located(app, point, file, Place::Listed).await,
+        RPath::SubFile { dir, file } => located(app, point, file, Place::Under(dir.as_str())).await,
+        RPath::Archive { package, file } => located(app, point, file, Place::Archive(package.as_str())).await,
         RPath::File { .. }
         | RPath::Index { .. }
         | RPath::ArchiveMeta
@@ -176,15 +156,6 @@ async fn source_file(app: &App, point: &Point, path: &RPath) -> Result<Wanted, F
     }
 }
 
-/// Puts the build in place of the source, when there is one.
-async fn instead(app: &App, file: &mut Parceled, builds: &Builds) -> Result<(), Failure> {
-    if let Some(build) = app.repo.build_of(&file.located, builds).await? {
-        let build = Parceled::new(build, Some(&builds.platform));
-        file.instead = Some(Box::new(std::mem::replace(file, build)));
-    }
-    Ok(())
-}
-
 /// A file of a Windows or macOS tree: the build of that version, the superseded ones too.
 async fn binary_file(
     app: &App,
@@ -192,17 +163,15 @@ async fn binary_file(
     tree: &Tree,
     file: &FileName,
     snapshot: Snapshot,
-) -> Result<Wanted, Failure> {
+) -> Result<Offer, Failure> {
     let absent = || Failure::not_found(format!("there is no binary package '{}'", shown(file.as_str())));
     let platform = binaries::elsewhere(app, tree).ok_or_else(absent)?;
     let parts = file.package_file().ok_or_else(absent)?;
     let source = format!("{}_{}.tar.gz", parts.package, parts.version);
     let source = app.repo.locate(point, parts.package, parts.version, &source, false).await?;
-    let builds = binaries::builds(app, platform, snapshot);
+    let builds = app.repo.builds(platform, snapshot);
     let build = app.repo.build_of(&source, &builds).await?.filter(|build| build.name == parts.name);
-    let mut file = Parceled::new(build.ok_or_else(absent)?, Some(&builds.platform));
-    file.by_address = true;
-    Ok(Wanted::File(Box::new(file)))
+    Ok(Offer::build(build.ok_or_else(absent)?, &builds))
 }
 
 /// Which address a package file was asked for at.
@@ -215,7 +184,7 @@ enum Place<'a> {
     Archive(&'a str),
 }
 
-async fn file_entry(app: &App, point: &Point, file: &FileName, place: Place<'_>) -> Result<Wanted, Failure> {
+async fn located(app: &App, point: &Point, file: &FileName, place: Place<'_>) -> Result<Located, Failure> {
     let absent = || Failure::not_found(format!("there is no package file '{}'", shown(file.as_str())));
     let parts = file.package_file().ok_or_else(absent)?;
     let (name, archive) = match place {
@@ -224,48 +193,15 @@ async fn file_entry(app: &App, point: &Point, file: &FileName, place: Place<'_>)
         Place::Archive(package) if package == parts.package => (parts.name.to_owned(), true),
         Place::Archive(_) => return Err(absent()),
     };
-    let located = app.repo.locate(point, parts.package, parts.version, &name, archive).await?;
-    Ok(Wanted::File(Box::new(Parceled::new(located, None))))
-}
-
-impl Parceled {
-    /// A source package, or a build for a platform.
-    fn new(located: Located, platform: Option<&Platform>) -> Parceled {
-        // Stored bytes are named by their digest, on every server alike. Those that no server of ours has read yet are
-        // named by the MD5 of the mirror's index, if it has one; the first fetch proves that they belong together.
-        let stored = located.sha256.map(|digest| value(format!("\"{digest}\"")));
-        let declared = located.md5.map(|digest| value(format!("\"{digest}\"")));
-        let (etag, former) = if stored.is_some() { (stored, declared) } else { (declared, None) };
-        let disposition = format!("attachment; filename=\"{}\"", located.name);
-        let card = Card {
-            etag,
-            former,
-            modified: last_modified(located.modified.map(|at| at.seconds())),
-            kind: Kind::Package(Parcel {
-                disposition: value(disposition),
-                tag: platform.map(|platform| value(platform.to_string())),
-                negotiated: false,
-            }),
-        };
-        Parceled { located, card, instead: None, by_address: false }
-    }
-
-    fn negotiated(&mut self, by_agent: bool) {
-        if let Kind::Package(parcel) = &mut self.card.kind {
-            parcel.negotiated = by_agent;
-        }
-        if let Some(instead) = &mut self.instead {
-            instead.negotiated(by_agent);
-        }
-    }
+    Ok(app.repo.locate(point, parts.package, parts.version, &name, archive).await?)
 }
 
 /// Header values here are made of digests, dates and plain names.
-fn value(text: String) -> HeaderValue {
+pub(super) fn value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-fn last_modified(seconds: Option<i64>) -> Option<HeaderValue> {
+pub(super) fn last_modified(seconds: Option<i64>) -> Option<HeaderValue> {
     seconds.and_then(conditional::http_date).map(value)
 }
 
@@ -298,26 +234,27 @@ fn document_card(point: &Point, document: &Document, content: digest::Sha256) ->
 }
 
 /// Answers a GET or HEAD for a resolved address.
-pub async fn answer(app: &App, entry: &Entry, parts: &Parts) -> Response<Body> {
+pub async fn answer(
+    app: &App,
+    entry: &Entry,
+    asked: &Asked<'_>,
+    parts: &Parts,
+    began: Timestamp,
+) -> Response<Body> {
     if !matches!(parts.method, Method::GET | Method::HEAD) {
         return response::failure(&Failure::method("GET, HEAD"), Tongue::Text);
     }
-    let answered = match &entry.wanted {
-        Wanted::Document(wished) => answer_document(app, wished, parts).await,
-        Wanted::File(file) => match (answer_file(app, &file.located, &file.card, parts).await, &file.instead)
-        {
-            (Err(error), Some(source)) => {
-                tracing::warn!(file = %file.located.name, %error, "a build could not be served; the source is");
-                answer_file(app, &source.located, &source.card, parts).await
-            }
-            (answered, _) => answered,
+    match &entry.wanted {
+        Wanted::Document(wished) => match answer_document(app, wished, parts).await {
+            Ok(response) => response,
+            Err(error) => response::failure(&error.into(), Tongue::Text),
         },
-    };
-    answered.unwrap_or_else(|error| response::failure(&error.into(), Tongue::Text))
+        Wanted::File(offer) => file::answer(app, offer, asked, parts, began).await,
+    }
 }
 
 /// 304 and 412, where the request's conditions say so.
-fn refused(card: &Card, modified: Option<i64>, parts: &Parts) -> Option<Response<Body>> {
+pub(super) fn refused(card: &Card, modified: Option<i64>, parts: &Parts) -> Option<Response<Body>> {
     match conditional::precondition(&parts.headers, card.validators(modified)) {
         Precondition::Proceed => None,
         Precondition::NotModified => Some(response::not_modified(card)),
@@ -373,51 +310,5 @@ async fn answer_document(app: &App, wished: &Wished, parts: &Parts) -> Result<Re
             let bytes = form.bytes.slice(range.start as usize..range.end as usize);
             response::part(card, &range, size, Body::full(bytes))
         }
-    })
-}
-
-async fn answer_file(
-    app: &App,
-    located: &Located,
-    card: &Card,
-    parts: &Parts,
-) -> Result<Response<Body>, RepoError> {
-    let modified = located.modified.map(|at| at.seconds());
-    if let Some(response) = refused(card, modified, parts) {
-        return Ok(response);
-    }
-    if parts.method == Method::HEAD {
-        // Never fetches: the size is told where an index or an earlier fetch told it to us.
-        return Ok(response::whole(card, located.size, Body::empty()));
-    }
-    let range = match located.size {
-        None => None,
-        Some(size) => match conditional::extent(&parts.headers, card.validators(modified), size) {
-            Extent::Whole => None,
-            Extent::Part(range) => Some(range),
-            Extent::Unsatisfiable => return Ok(response::unsatisfiable(card, size)),
-        },
-    };
-    let open = app.repo.open(located, range).await?;
-    let length = match (&open.range, open.size) {
-        (Some(range), _) => Some(range.end - range.start),
-        (None, size) => size,
-    };
-    let body = match open.body {
-        FileBody::Memory(bytes) => Body::full(bytes),
-        FileBody::Stream(stream) => {
-            let name = located.name.clone();
-            let stream = stream.map(move |piece| {
-                piece.map_err(|error| {
-                    tracing::error!(file = %name, "a download was cut: {error}");
-                    error.into()
-                })
-            });
-            Body::stream(stream.boxed(), length)
-        }
-    };
-    Ok(match (open.range, open.size) {
-        (Some(range), Some(size)) => response::part(card, &range, size, body),
-        (Some(_), None) | (None, _) => response::whole(card, length, body),
     })
 }

@@ -21,13 +21,15 @@ pub struct Failure {
     pub retry_after: Option<u64>,
     /// `Allow`, with 405.
     pub allow: Option<&'static str>,
+    /// What only logs tell, where that is more than the phrase.
+    pub detail: Option<String>,
 }
 
 impl Failure {
     /// Any status; `code` is what the JSON form shows.
     #[must_use]
     pub fn new(status: StatusCode, code: Code, phrase: impl Into<String>) -> Failure {
-        Failure { status, code, phrase: phrase.into(), retry_after: None, allow: None }
+        Failure { status, code, phrase: phrase.into(), retry_after: None, allow: None, detail: None }
     }
 
     /// 400.
@@ -98,12 +100,14 @@ impl From<RepoError> for Failure {
                 ..Failure::unavailable("the server has no space left", 300)
             },
             RepoError::Db(_) => Failure::unavailable("the database cannot answer now", 5),
-            RepoError::Storage(_) => Failure::unavailable("the storage cannot answer now", 5),
+            RepoError::Storage(_) | RepoError::Damaged { .. } => {
+                Failure::unavailable("the storage cannot answer now", 5)
+            }
         };
         if failure.status.is_server_error() {
             tracing::error!(status = failure.status.as_u16(), "{error}");
         }
-        failure
+        Failure { detail: Some(error.to_string()), ..failure }
     }
 }
 
@@ -136,6 +140,7 @@ mod tests {
             (upstream(UpstreamError::Refused { url: secret(), reason: secret() }), 502, Some(7)),
             (DbError::Closed.into(), 503, Some(5)),
             (StorageError::NotFound(secret()).into(), 503, Some(5)),
+            (RepoError::Damaged { file: secret(), why: secret() }, 503, Some(5)),
             (StorageError::Full(secret()).into(), 507, Some(300)),
         ];
         for (error, status, retry_after) in cases {

@@ -49,7 +49,8 @@ impl Default for Limits {
             body_pause: Duration::from_secs(60),
             h2_idle: Duration::from_secs(180),
             h2_streams: 128,
-            head_bytes: 32 << 10,
+            // A `User-Agent` of 64 kB is answered with a source package, as any other that tells nothing.
+            head_bytes: 80 << 10,
             target_bytes: 4096,
             connections: 8192,
             fresh: Duration::from_millis(250),

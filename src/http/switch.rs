@@ -16,7 +16,7 @@ use super::listener::{Answer, Peer};
 use super::response::{self, Site, Tongue};
 use super::route::{self, Route};
 use crate::control::{Control, Mode};
-use crate::logs::Access;
+use crate::logs::{Access, ServiceLog};
 use crate::model::time::Clock;
 
 /// How soon a client should ask again, in seconds: a start is short, the others take as long as an administrator.
@@ -32,6 +32,8 @@ pub struct Porch {
     pub site: Arc<ArcSwap<Site>>,
     /// The access log.
     pub access: Access,
+    /// The log of requests for packages.
+    pub service: ServiceLog,
     /// Limits of requests.
     pub limits: Limits,
     /// The time.
@@ -115,6 +117,7 @@ impl Answer for PublicDoor {
 impl Answer for AdminDoor {
     async fn answer(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
         let porch = self.0.porch();
+        let began = (porch.clock)();
         let path = porch.site.load().strip(request.uri().path()).to_owned();
         let limit = porch.limits.target_bytes;
         let mut response = match route::parse(request.method(), &path, request.uri().query(), limit) {
@@ -123,7 +126,7 @@ impl Answer for AdminDoor {
             Ok((route, query)) => match self.0.app() {
                 Some(app) => {
                     let (parts, _) = request.into_parts();
-                    let mut response = app.read(route, &query, &parts, &path).await;
+                    let mut response = app.read(route, &query, &parts, &path, began).await;
                     response.body_mut().comes_from(app);
                     response
                 }

@@ -67,7 +67,7 @@ impl Visit for Parts {
 
 /// Replaces user and password in every URL of a text.
 // SECURITY: the last net under callers that forgot; secrets of other kinds are of a type that prints `***`.
-fn clean(text: String) -> String {
+pub(super) fn clean(text: String) -> String {
     const MARK: &str = "://";
     if !text.contains(MARK) {
         return text;

@@ -1,4 +1,4 @@
-//! Log files that survive rotation: the file sink below every log, the access log, the server log.
+//! Log files that survive rotation: the file sink below every log, the access log, the server log, the service log.
 
 pub mod access;
 mod append;
@@ -13,6 +13,6 @@ mod stream;
 
 pub use access::{Access, NextAccess, Record};
 pub use open::{Left, SinkError};
-pub use served::ServiceLog;
+pub use served::{BinaryPart, ServiceError, ServiceLine, ServiceLog};
 pub use server::{NextLog, ServerLog};
 pub use sink::{Full, Sink};

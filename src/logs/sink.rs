@@ -23,15 +23,16 @@ const DELAY: Duration = Duration::from_millis(200);
 /// What a writer does when the queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// Count the line as dropped (access log: a slow disk must not slow requests). Lines are gathered for 200 ms.
+    /// Count the line as dropped (access and service log: a slow disk must not slow requests). Lines are gathered for
+    /// 200 ms.
     Drop,
-    /// Wait (server and service logs). Lines are written at once.
+    /// Wait (server log). Lines are written at once.
     Wait,
 }
 
 impl Full {
     /// Most bytes that wait to be written. Requests come at 100,000 a second at most: a disk may pause for seconds
-    /// before a line of the access log is dropped.
+    /// before a line of theirs is dropped.
     fn queue(self) -> usize {
         match self {
             Full::Drop => 64 << 20,

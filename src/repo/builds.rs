@@ -2,8 +2,10 @@
 
 use super::file::Located;
 use super::index::{BuildsIndex, Document, EmptyForm};
+use super::negotiate::{self, Choice};
 use super::{Repo, RepoError};
 use crate::catalog::{BINARY_ROLE, Catalog};
+use crate::config::platforms::Distribution;
 use crate::db::{self, binary::Build};
 use crate::model::ids::{Seq, SourceId, TreeId};
 use crate::model::point::Point;
@@ -42,9 +44,21 @@ pub(super) fn pick(builds: &[Build], arch: Arch, until: Timestamp) -> Option<&Bu
 }
 
 impl Repo {
+    /// What is decided for a client before anybody looks for a build.
+    #[must_use]
+    pub fn choice(&self, distribution: &Distribution, asked: &negotiate::Asked<'_>) -> Choice {
+        negotiate::choose(distribution, asked, |r| self.may_be_built(&distribution.name, r))
+    }
+
+    /// Builds for a platform, as a snapshot shows them.
+    #[must_use]
+    pub fn builds(&self, platform: Platform, snapshot: Snapshot) -> Builds {
+        Builds { platform, until: self.builds_until(snapshot) }
+    }
+
     /// The instant before which a snapshot's builds are the right ones.
     #[must_use]
-    pub fn builds_until(&self, snapshot: Snapshot) -> Timestamp {
+    fn builds_until(&self, snapshot: Snapshot) -> Timestamp {
         match snapshot {
             Snapshot::Latest => Timestamp(i64::MAX),
             Snapshot::Date(day) => day.end(),

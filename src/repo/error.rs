@@ -29,6 +29,17 @@ pub enum RepoError {
         /// Seconds after which trying again makes sense.
         retry_after: u64,
     },
+    /// What is stored is not what was stored.
+    #[error(
+        "the stored bytes of {file} are not those of its record: {why}; delete that object, then hand the package in \
+         again with --replace"
+    )]
+    Damaged {
+        /// The file's name.
+        file: String,
+        /// What differs, and where it is stored.
+        why: String,
+    },
     /// The database.
     #[error(transparent)]
     Db(#[from] DbError),

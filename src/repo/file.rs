@@ -42,6 +42,8 @@ pub struct Located {
     pub stored: bool,
     /// Publication time: `Last-Modified`.
     pub modified: Option<Timestamp>,
+    /// A build, not a source package.
+    pub(super) built: bool,
     /// The source whose tree has it.
     source: SourceId,
     /// The row.
@@ -95,13 +97,15 @@ impl Located {
             md5: found.md5,
             stored: found.file_state == FileState::Stored,
             modified: found.published_at,
+            built: false,
             source,
             found,
         }
     }
 
     /// The source whose tree has it.
-    pub(super) fn source(&self) -> SourceId {
+    #[must_use]
+    pub fn source(&self) -> SourceId {
         self.source
     }
 
@@ -124,11 +128,11 @@ impl Located {
             published_at: Some(build.at),
             ..self.found.clone()
         };
-        Located::new(&self.package, self.source, found)
+        Located { built: true, ..Located::new(&self.package, self.source, found) }
     }
 
     /// The blob, when the row says that there is one.
-    fn key(&self) -> Option<Key> {
+    pub(super) fn key(&self) -> Option<Key> {
         let class = self.found.class.as_deref()?;
         let class = StorageClass::ALL.into_iter().find(|c| c.as_str() == class)?;
         self.sha256.filter(|_| self.stored).map(|digest| Key::Package(class, digest))
@@ -187,11 +191,20 @@ impl Repo {
     /// [`RepoError::Upstream`] when the mirror cannot give it now, [`RepoError::NotFound`] when it has it no more.
     pub async fn open(&self, located: &Located, range: Option<Range<u64>>) -> Result<OpenFile, RepoError> {
         if let Some(key) = located.key() {
-            match self.read_stored(&key, range.clone()).await {
-                Err(RepoError::Storage(StorageError::NotFound(object))) => {
-                    tracing::error!(%object, file = %located.name, "a stored package is gone from storage; fetching it again");
+            let error = match self.prove(located, &key).await {
+                Ok(()) => match self.read_stored(located, &key, range.clone()).await {
+                    Err(error) => error,
+                    opened => return opened,
+                },
+                Err(error) => error,
+            };
+            match error {
+                RepoError::Storage(StorageError::NotFound(_)) | RepoError::Damaged { .. }
+                    if !located.built =>
+                {
+                    tracing::error!(file = %located.name, "{error}; fetching it again");
                 }
-                answer => return answer,
+                error => return Err(error),
             }
         }
         let passenger = self.board(located)?;
@@ -203,14 +216,32 @@ impl Repo {
             .clone();
         match seen.outcome {
             Some(Outcome::Failed(error)) => return Err(error.into()),
-            Some(Outcome::Landed(Landed::Stored(key))) => return self.read_stored(&key, range).await,
+            Some(Outcome::Landed(Landed::Stored(key))) => {
+                return self.read_stored(located, &key, range).await;
+            }
             Some(Outcome::Landed(Landed::Passed)) | None => {}
         }
         Ok(from_flight(passenger, seen.size, range))
     }
 
-    async fn read_stored(&self, key: &Key, range: Option<Range<u64>>) -> Result<OpenFile, RepoError> {
-        let Blob { size, content } = self.state.storage.get(key, range.clone()).await?;
+    async fn read_stored(
+        &self,
+        located: &Located,
+        key: &Key,
+        range: Option<Range<u64>>,
+    ) -> Result<OpenFile, RepoError> {
+        let found = self.state.storage.get(key, range.clone()).await;
+        let size = match &found {
+            Ok(Blob { size, .. }) | Err(StorageError::Range { size, .. }) => Some(*size),
+            Err(_) => None,
+        };
+        if let (Some(size), Some(recorded)) = (size, located.size)
+            && size != recorded
+        {
+            let why = format!("the object {} has {size} bytes, not {recorded}", key.path());
+            return Err(RepoError::Damaged { file: located.name.clone(), why });
+        }
+        let Blob { size, content } = found?;
         let body = match content {
             Content::Memory(bytes) => FileBody::Memory(bytes),
             Content::Stream(stream) => FileBody::Stream(stream.map_err(RepoError::from).boxed()),
@@ -236,8 +267,7 @@ impl Repo {
                 | SourceKind::GitPython,
             )
             | None => {
-                let missing =
-                    format!("the bytes of {} are not in storage and have no upstream", located.name);
+                let missing = format!("{}, which has no upstream,", located.name);
                 return Err(RepoError::Storage(StorageError::NotFound(missing)));
             }
         };

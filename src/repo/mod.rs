@@ -15,6 +15,7 @@ pub mod negotiate;
 mod nightly;
 mod owner;
 mod point;
+mod proof;
 mod render;
 mod stale;
 
@@ -34,6 +35,7 @@ pub struct Repo {
     indexes: Arc<index::Cache>,
     uploads: Arc<edit::Uploads>,
     located: Arc<file::Cache>,
+    proofs: Arc<proof::Cache>,
     links: Arc<links::Cache>,
     flights: flight::Flights,
     learner: learn::Learner,
@@ -57,6 +59,7 @@ impl Repo {
             indexes: Arc::default(),
             uploads: Arc::default(),
             located: Arc::new(file::Cache::new(file::CACHED)),
+            proofs: Arc::new(proof::Cache::new(proof::CACHED)),
             links: Arc::new(links::Cache::new(links::CACHED)),
             flights: flight::Flights::new(patience),
             learner: learn::Learner::start(state.db.clone()),

@@ -68,6 +68,30 @@ impl Match {
     }
 }
 
+impl Failed {
+    /// As the service log writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Failed::NoAgent => "ua_error_none",
+            Failed::UnsupportedOs => "ua_error_unsupported_os",
+            Failed::NoR => "ua_error_no_r",
+            Failed::OtherSystem => "ua_error_distro_mismatch",
+            Failed::NoMatch => "match_error_no_best_match",
+            Failed::ForcedOther => "match_error_force_mismatch",
+        }
+    }
+
+    /// The `User-Agent` is to blame, not the version of R or the processor it tells.
+    #[must_use]
+    pub fn is_the_agents(self) -> bool {
+        match self {
+            Failed::NoAgent | Failed::UnsupportedOs | Failed::NoR | Failed::OtherSystem => true,
+            Failed::NoMatch | Failed::ForcedOther => false,
+        }
+    }
+}
+
 /// Decides. `built` tells the minor versions of R that the distribution may have builds for.
 #[must_use]
 pub fn choose(distribution: &Distribution, asked: &Asked<'_>, built: impl Fn(RMinor) -> bool) -> Choice {

@@ -35,6 +35,7 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("Server", "TempDir", server::temp_dir_takes_unfinished_files_of_classes_on_s3),
     ("Server", "AccessLog", server::access_log_is_written_where_it_says),
     ("Server", "AccessLogFormat", server::access_log_format_says_whether_referer_and_agent_are_written),
+    ("Server", "ServiceLog", server::service_log_is_written_where_it_says),
     ("Server", "SockFileDir", server::sock_file_dir_holds_socket_and_pid_file),
     ("Server", "PackageRewriteCompressionLevel",
         server::package_rewrite_compression_level_decides_the_size_of_what_is_stored),

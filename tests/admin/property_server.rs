@@ -79,6 +79,17 @@ pub(super) fn access_log_is_written_where_it_says() {
 }
 
 #[test]
+pub(super) fn service_log_is_written_where_it_says() {
+    let server = Builder::default().gcfg("[Server]\nServiceLog = {dir}/logs/packages.log").start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    server.get("/team/latest/src/contrib/alpha_1.0.tar.gz");
+    let file = server.dir().join("logs/packages.log");
+    until("the request is in the log", || text(&file).ends_with("\"message\":\"ok\"}\n"));
+    assert!(text(&file).contains("\"name\":\"alpha\",\"version\":\"1.0\""));
+    assert!(!server.dir().join("service.log").exists());
+}
+
+#[test]
 pub(super) fn access_log_format_says_whether_referer_and_agent_are_written() {
     for (format, expected) in [("common", false), ("combined", true)] {
         let server = Builder::default().gcfg(&format!("[Server]\nAccessLogFormat = {format}")).start();

@@ -16,6 +16,7 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("Server", "Address", server::address_is_another_prefix),
     ("Server", "AccessLog", server::access_log_moves_and_no_line_is_lost),
     ("Server", "AccessLogFormat", server::access_log_format_changes_from_one_line_to_the_next),
+    ("Server", "ServiceLog", server::service_log_moves_and_no_line_is_lost),
     ("Server", "PackageRewriteCompressionLevel", server::package_rewrite_compression_level_changes_the_next_package),
     ("Server", "PackageRewriteBufferSize", server::package_rewrite_buffer_size_changes_the_next_package),
     ("Server", "ContentTypeSniffing", server::content_type_sniffing_takes_the_header_away),

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::property_server::text;
 use crate::support::furnish::until;
-use crate::support::server::Server;
+use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::{http, storage};
 
@@ -22,23 +22,29 @@ pub(super) fn address_is_another_prefix() {
     assert_eq!(url, "https://pm.example.org/rspm/r/latest");
 }
 
-#[test]
-pub(super) fn access_log_moves_and_no_line_is_lost() {
-    let server = Server::start();
+/// Moves a log five times while requests come; `path` of a request and `mark` in its line hold its number. Each is
+/// logged once.
+fn moved(
+    server: &Server,
+    property: &str,
+    first: &str,
+    path: impl Fn(usize) -> String + Sync,
+    mark: impl Fn(usize) -> String,
+) {
     let stop = AtomicBool::new(false);
     let sent = std::thread::scope(|scope| {
         let client = scope.spawn(|| {
             let mut sent = 0;
             while !stop.load(Ordering::Acquire) {
-                assert_eq!(server.get(&format!("/__ping__?n={sent}.")).status, 200);
+                server.get(&path(sent));
                 sent += 1;
             }
             sent
         });
         for n in 0..5 {
             server.hup_applies(
-                &format!("[Server]\nAccessLog = {{dir}}/moved/{n}.log"),
-                &[&format!("Server.AccessLog is '{{dir}}/moved/{n}.log' now")],
+                &format!("[Server]\n{property} = {{dir}}/moved/{n}.log"),
+                &[&format!("Server.{property} is '{{dir}}/moved/{n}.log' now")],
             );
         }
         stop.store(true, Ordering::Release);
@@ -46,14 +52,28 @@ pub(super) fn access_log_moves_and_no_line_is_lost() {
     });
     let dir = server.dir();
     let logs = || {
-        let first = text(&dir.join("access.log"));
+        let first = text(&dir.join(first));
         (0..5).fold(first, |all, n| all + &text(&dir.join(format!("moved/{n}.log"))))
     };
-    until("the last line is written", || logs().contains(&format!("n={}.", sent - 1)));
+    until("the last line is written", || logs().contains(&mark(sent - 1)));
     let all = logs();
     for n in 0..sent {
-        assert_eq!(all.matches(&format!("?n={n}. ")).count(), 1, "request {n} of {sent}");
+        assert_eq!(all.matches(&mark(n)).count(), 1, "request {n} of {sent}");
     }
+}
+
+#[test]
+pub(super) fn access_log_moves_and_no_line_is_lost() {
+    let path = |n| format!("/__ping__?n={n}.");
+    moved(&Server::start(), "AccessLog", "access.log", path, |n| format!("?n={n}. "));
+}
+
+#[test]
+pub(super) fn service_log_moves_and_no_line_is_lost() {
+    let server = Builder::default().gcfg("[Server]\nServiceLog = {dir}/service.log").start();
+    server.local_repository("team", &[]);
+    let path = |n| format!("/team/latest/src/contrib/alpha_{n}.tar.gz");
+    moved(&server, "ServiceLog", "service.log", path, |n| format!("\"version\":\"{n}\""));
 }
 
 #[test]

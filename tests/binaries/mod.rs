@@ -3,6 +3,7 @@
 mod adding;
 mod install;
 mod matrix;
+mod service_log;
 mod windows;
 
 use crate::support::binary::Example;

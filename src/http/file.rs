@@ -1,0 +1,250 @@
+//! A package file as an answer: a build or, in its place, the source; whole or a part; and what is told of it.
+
+use futures_util::StreamExt;
+use http::header::HeaderValue;
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+
+use super::app::App;
+use super::binaries::Asked;
+use super::body::Body;
+use super::conditional::{self, Extent};
+use super::cran::{last_modified, refused, value};
+use super::error::Failure;
+use super::response::{self, Card, Kind, Parcel, Tongue};
+use super::served::{Ending, Outcome, Served};
+use crate::logs::ServiceError;
+use crate::model::time::Timestamp;
+use crate::r::platform::Platform;
+use crate::repo::RepoError;
+use crate::repo::builds::Builds;
+use crate::repo::file::{FileBody, Located, OpenFile};
+
+/// What is served at an address of a package file.
+pub(super) struct Offer {
+    first: Parceled,
+    /// What it is built for; `None` of a source package.
+    platform: Option<Platform>,
+    /// The source, to be served when a build turns out to be lost.
+    instead: Option<Parceled>,
+    /// Why it is the source, although a build was looked for.
+    lost: Option<Lost>,
+    /// Asking again would give the same.
+    lasting: bool,
+}
+
+/// A file and its headers.
+struct Parceled {
+    located: Located,
+    card: Card,
+}
+
+/// Why there is no build.
+struct Lost {
+    failed: ServiceError,
+    error: String,
+}
+
+impl Offer {
+    /// A source package, or its build for the platform that was asked for.
+    pub(super) async fn of(app: &App, source: Located, builds: Option<&Builds>) -> Offer {
+        // What is not stored yet learns its size with the first fetch.
+        let lasting = source.stored;
+        let plain = |source, lost, lasting| Offer {
+            first: Parceled::new(source, None),
+            platform: None,
+            instead: None,
+            lost,
+            lasting,
+        };
+        let Some(builds) = builds else { return plain(source, None, lasting) };
+        match app.repo.build_of(&source, builds).await {
+            Ok(Some(build)) => {
+                Offer { instead: Some(Parceled::new(source, None)), ..Offer::build(build, builds) }
+            }
+            Ok(None) => {
+                let (package, version, platform) = (&source.package, &source.version, &builds.platform);
+                let error = format!("there is no build of {package} {version} for {platform}");
+                plain(source, Some(Lost { failed: ServiceError::Fetch, error }), lasting)
+            }
+            Err(error) => {
+                tracing::error!(file = %source.name, %error, "the build for a client cannot be found; the source is served");
+                let lost = Lost { failed: ServiceError::Ash, error: error.to_string() };
+                plain(source, Some(lost), false)
+            }
+        }
+    }
+
+    /// A build, and nothing in its place.
+    pub(super) fn build(build: Located, builds: &Builds) -> Offer {
+        Offer {
+            lasting: build.stored,
+            first: Parceled::new(build, Some(&builds.platform)),
+            platform: Some(builds.platform.clone()),
+            instead: None,
+            lost: None,
+        }
+    }
+
+    /// The same, told to be what this `User-Agent` gets.
+    pub(super) fn negotiated(mut self, by_agent: bool) -> Offer {
+        for parceled in std::iter::once(&mut self.first).chain(&mut self.instead) {
+            if let Kind::Package(parcel) = &mut parceled.card.kind {
+                parcel.negotiated = by_agent;
+            }
+        }
+        self
+    }
+
+    /// The same, found by the address alone, under names that the configuration may change.
+    pub(super) fn by_address(self) -> Offer {
+        Offer { lasting: false, ..self }
+    }
+
+    /// True when asking again would give the same.
+    pub(super) fn lasting(&self) -> bool {
+        self.lasting
+    }
+}
+
+impl Parceled {
+    /// A source package, or a build for a platform.
+    fn new(located: Located, platform: Option<&Platform>) -> Parceled {
+        // Stored bytes are named by their digest, on every server alike. Those that no server of ours has read yet are
+        // named by the MD5 of the mirror's index, if it has one; the first fetch proves that they belong together.
+        let stored = located.sha256.map(|digest| value(format!("\"{digest}\"")));
+        let declared = located.md5.map(|digest| value(format!("\"{digest}\"")));
+        let (etag, former) = if stored.is_some() { (stored, declared) } else { (declared, None) };
+        let disposition: HeaderValue = value(format!("attachment; filename=\"{}\"", located.name));
+        let card = Card {
+            etag,
+            former,
+            modified: last_modified(located.modified.map(Timestamp::seconds)),
+            kind: Kind::Package(Parcel {
+                disposition,
+                tag: platform.map(|platform| value(platform.to_string())),
+                negotiated: false,
+            }),
+        };
+        Parceled { located, card }
+    }
+}
+
+/// An answer, or what it is to be made of.
+enum Opened {
+    /// Needs no bytes.
+    Ready(Response<Body>),
+    /// The bytes are at hand, or on their way.
+    File(OpenFile),
+}
+
+/// Answers a GET or HEAD, and tells of it.
+pub(super) async fn answer(
+    app: &App,
+    offer: &Offer,
+    asked: &Asked<'_>,
+    parts: &Parts,
+    began: Timestamp,
+) -> Response<Body> {
+    let (mut sent, mut platform) = (&offer.first, offer.platform.as_ref());
+    let mut lost = offer.lost.as_ref().map(|lost| (lost.failed, lost.error.as_str()));
+    let mut opened = open(app, sent, parts).await;
+    let why;
+    if let (Err(error), Some(source)) = (&opened, &offer.instead) {
+        tracing::warn!(file = %sent.located.name, %error, "a build could not be served; the source is");
+        why = error.to_string();
+        lost = Some((failed(error), why.as_str()));
+        (sent, platform) = (source, None);
+        opened = open(app, source, parts).await;
+    }
+    let note = |outcome: Outcome<'_>, body_follows| {
+        // HEAD serves nothing.
+        if parts.method != Method::GET {
+            return None;
+        }
+        let Located { package, version, archived, .. } = &sent.located;
+        let (wish, archived) = (asked.wish(parts), *archived);
+        app.book.note(&Served { began, package, version, archived, wish, lost, outcome }, body_follows)
+    };
+    let outcome =
+        |status, from| Outcome::Sent { source: sent.located.source(), build: platform, status, from };
+    match opened {
+        Ok(Opened::Ready(response)) => {
+            note(outcome(response.status(), 0), false);
+            response
+        }
+        Ok(Opened::File(file)) => {
+            let (status, from) = match &file.range {
+                Some(range) => (StatusCode::PARTIAL_CONTENT, range.start),
+                None => (StatusCode::OK, 0),
+            };
+            let ending = note(outcome(status, from), matches!(file.body, FileBody::Stream(_)));
+            whole_or_part(sent, file, ending)
+        }
+        Err(error) => {
+            note(Outcome::Failed { service: true, error: &error.to_string() }, false);
+            response::failure(&Failure::from(error), Tongue::Text)
+        }
+    }
+}
+
+/// Which failure of the service it is when a build cannot be opened.
+fn failed(error: &RepoError) -> ServiceError {
+    match error {
+        RepoError::Damaged { .. } => ServiceError::Ash,
+        RepoError::NotFound(_)
+        | RepoError::Unresolved(_)
+        | RepoError::Conflict(_)
+        | RepoError::Invalid(_)
+        | RepoError::Upstream { .. }
+        | RepoError::Db(_)
+        | RepoError::Storage(_) => ServiceError::Fetch,
+    }
+}
+
+/// Opens the file, unless the request's conditions or its method say that no bytes are wanted.
+async fn open(app: &App, of: &Parceled, parts: &Parts) -> Result<Opened, RepoError> {
+    let Parceled { located, card } = of;
+    let modified = located.modified.map(Timestamp::seconds);
+    if let Some(response) = refused(card, modified, parts) {
+        return Ok(Opened::Ready(response));
+    }
+    if parts.method == Method::HEAD {
+        // Never fetches: the size is told where an index or an earlier fetch told it to us.
+        return Ok(Opened::Ready(response::whole(card, located.size, Body::empty())));
+    }
+    let range = match located.size {
+        None => None,
+        Some(size) => match conditional::extent(&parts.headers, card.validators(modified), size) {
+            Extent::Whole => None,
+            Extent::Part(range) => Some(range),
+            Extent::Unsatisfiable => return Ok(Opened::Ready(response::unsatisfiable(card, size))),
+        },
+    };
+    app.repo.open(located, range).await.map(Opened::File)
+}
+
+fn whole_or_part(of: &Parceled, file: OpenFile, mut ending: Option<Ending>) -> Response<Body> {
+    let length = match (&file.range, file.size) {
+        (Some(range), _) => Some(range.end - range.start),
+        (None, size) => size,
+    };
+    let body = match file.body {
+        FileBody::Memory(bytes) => Body::full(bytes),
+        FileBody::Stream(stream) => {
+            let name = of.located.name.clone();
+            let stream = stream.map(move |piece| {
+                piece.map_err(|error| {
+                    tracing::error!(file = %name, "a download was cut: {error}");
+                    ending.iter_mut().for_each(|ending| ending.cut(&error));
+                    error.into()
+                })
+            });
+            Body::stream(stream.boxed(), length)
+        }
+    };
+    match (file.range, file.size) {
+        (Some(range), Some(size)) => response::part(&of.card, &range, size, body),
+        (Some(_), None) | (None, _) => response::whole(&of.card, length, body),
+    }
+}

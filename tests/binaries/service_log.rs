@@ -1,0 +1,589 @@
+//! The service log: the document's examples, every other reason for a source, failures, and what leaves no line.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{add, get};
+use crate::support::binary;
+use crate::support::furnish::until;
+use crate::support::http::{self, Answer};
+use crate::support::mirror::{Entry, Mirror};
+use crate::support::rscript;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+const LOG: &str = "[Server]\nServiceLog = {dir}/service.log\n";
+
+/// A server that writes the log, and how much of it was read.
+struct Logged {
+    server: Server,
+    read: std::cell::Cell<usize>,
+}
+
+impl Logged {
+    fn new(server: Server) -> Logged {
+        Logged { server, read: std::cell::Cell::new(0) }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.server.dir().join("service.log")
+    }
+
+    /// The lines that were not read yet, once there are so many.
+    fn lines(&self, count: usize) -> Vec<String> {
+        let text = || std::fs::read_to_string(self.file()).expect("is there");
+        let known = self.read.get();
+        until("the lines are written", || {
+            let text = text();
+            text.lines().count() >= known + count && text.ends_with('\n')
+        });
+        let lines: Vec<String> = text().lines().skip(known).map(str::to_owned).collect();
+        assert_eq!(lines.len(), count, "{lines:#?}");
+        self.read.set(known + count);
+        lines
+    }
+
+    /// A request and the one line that it leaves; the time of the line is checked and becomes `0`.
+    fn asked(&self, path: &str, agent: Option<&str>) -> (Answer, String) {
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let before = now();
+        let answer = get(&self.server, path, agent);
+        let line = self.lines(1).remove(0);
+        let json: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let time = json["time"].as_u64().expect("whole seconds");
+        assert!((before..=now()).contains(&time), "{line}");
+        (answer, line.replace(&format!("{{\"time\":{time},"), "{\"time\":0,"))
+    }
+
+    /// The line of a request that must be answered with this kind of package.
+    fn served(&self, kind: &str, path: &str, agent: Option<&str>) -> String {
+        let (answer, line) = self.asked(path, agent);
+        assert_eq!((answer.status, answer.header("x-package-type")), (200, Some(kind)), "{path}");
+        line
+    }
+
+    /// The last request was the last that left a line: one that leaves a line next is the next line.
+    fn nothing_more(&self) {
+        assert!(self.served("source", "/team/latest/src/contrib/last_1.0.tar.gz", None).contains("\"last\""));
+    }
+}
+
+fn agent(r: &str) -> String {
+    format!("R ({r} x86_64-pc-linux-gnu x86_64 linux-gnu)")
+}
+
+/// A build without compiled code, for this version of R, in a file.
+fn build(server: &Server, package: &str, version: &str, r: &str) -> PathBuf {
+    let rds = server.dir().join("package.rds");
+    let code = "args <- commandArgs(TRUE)
+        saveRDS(list(DESCRIPTION = c(Package = args[[2]], Version = args[[3]])), args[[1]])";
+    rscript::run(code, &[rds.display().to_string(), package.to_owned(), version.to_owned()]);
+    let built = format!("Built: R {r}; ; 2019-07-01 00:00:00 UTC; unix");
+    let mut tarball = Tarball::new(package, version).field(&built);
+    tarball.files.push(("Meta/package.rds".to_owned(), std::fs::read(rds).expect("saved")));
+    let path = server.dir().join(format!("build_{package}_{version}.tar.gz"));
+    let named = path.with_file_name(tarball.file());
+    std::fs::write(&named, tarball.bytes()).expect("written");
+    named
+}
+
+/// `plumber` 0.4.6 with a build for R 3.5 on bionic, whose own version of R is 3.5.2.
+fn plumber() -> Logged {
+    let server =
+        Builder::default().gcfg(&format!("{LOG}[Distribution \"bionic\"]\nRVersion = 3.5.2\n")).start();
+    server.local_repository("team", &[Tarball::new("plumber", "0.4.6"), Tarball::new("last", "1.0")]);
+    let file = build(&server, "plumber", "0.4.6", "3.5.2");
+    server.told(&format!("add binary --source=team --distribution=bionic --path={}", file.display()));
+    Logged::new(server)
+}
+
+const PLUMBER: &str = "/team/__linux__/bionic/latest/src/contrib/plumber_0.4.6.tar.gz";
+const BEGIN: &str = "{\"time\":0,\"name\":\"plumber\",\"version\":\"0.4.6\",\"class\":\"current\",";
+
+#[test]
+fn example_an_exact_match() {
+    let line = plumber().served("binary", PLUMBER, Some(&agent("3.5.2")));
+    let end = "\"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"3.5.2\",\
+        \"match_type\":\"exact\",\"message\":\"ok\"}";
+    assert_eq!(line, format!("{BEGIN}{end}"));
+}
+
+#[test]
+fn example_a_best_match() {
+    let line = plumber().served("binary", PLUMBER, Some(&agent("3.5.3")));
+    let end = "\"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"3.5.3\",\
+        \"match_type\":\"best\",\"message\":\"ok\"}";
+    assert_eq!(line, format!("{BEGIN}{end}"));
+}
+
+#[test]
+fn example_a_build_that_is_not_to_be_had() {
+    let line = plumber().served("source", PLUMBER, Some(&agent("3.6.3")));
+    let end = "\"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"3.6.3\",\
+        \"match_type\":\"best\",\"error\":\"there is no build of plumber 0.4.6 for 3.6-bionic\",\
+        \"failed_service\":\"service_error_fetch\",\"message\":\"ok\"}";
+    assert_eq!(line, format!("{BEGIN}{end}"));
+}
+
+#[test]
+fn example_no_best_match() {
+    let line = plumber().served("source", PLUMBER, Some(&agent("3.7.3")));
+    let end = "\"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"3.7.3\",\
+        \"failed_match\":\"match_error_no_best_match\",\"message\":\"ok\"}";
+    assert_eq!(line, format!("{BEGIN}{end}"));
+}
+
+#[test]
+fn example_a_header_that_tells_no_r() {
+    let header = "Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)";
+    let line = plumber().served("source", PLUMBER, Some(header));
+    let end = "\"type\":\"binary_current\",\"distro\":\"bionic\",\"failed_ua\":\"ua_error_no_r\",\
+        \"user_agent\":\"Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)\",\"message\":\"ok\"}";
+    assert_eq!(line, format!("{BEGIN}{end}"));
+}
+
+#[test]
+fn example_an_unsupported_system() {
+    let path = PLUMBER.replace("bionic", "xenial");
+    let line = plumber().served("source", &path, Some("python-requests/2.9.1"));
+    let end = "\"type\":\"binary_current\",\"distro\":\"xenial\",\"failed_ua\":\"ua_error_unsupported_os\",\
+        \"user_agent\":\"python-requests/2.9.1\",\"message\":\"ok\"}";
+    assert_eq!(line, format!("{BEGIN}{end}"));
+}
+
+#[test]
+fn example_a_source_package() {
+    let path = "/team/latest/src/contrib/plumber_0.4.6.tar.gz";
+    let line = plumber().served("source", path, Some(&agent("3.5.2")));
+    assert_eq!(line, format!("{BEGIN}\"type\":\"source_current\",\"message\":\"ok\"}}"));
+}
+
+#[test]
+fn the_other_reasons_for_a_source_and_the_forced_match() {
+    let logged = Logged::new(
+        Builder::default()
+            .gcfg(&format!(
+                "{LOG}[Distribution \"bionic\"]\nRVersion = 3.5.2\nForceRVersion = true\n\
+                 [Distribution \"ours\"]\nAlias = bionic\n"
+            ))
+            .start(),
+    );
+    let server = &logged.server;
+    server.local_repository("team", &[Tarball::new("plumber", "0.4.6")]);
+    let file = build(server, "plumber", "0.4.6", "3.5.2");
+    server.told(&format!("add binary --source=team --distribution=bionic --path={}", file.display()));
+    for (kind, header, end) in [
+        (
+            "binary",
+            Some(agent("3.5.3")),
+            "\"distro\":\"ours\",\"r_version\":\"3.5.3\",\"match_type\":\"forced\",\"message\":\"ok\"}",
+        ),
+        (
+            "source",
+            Some(agent("3.6.0")),
+            "\"distro\":\"ours\",\"r_version\":\"3.6.0\",\"failed_match\":\"match_error_force_mismatch\",\
+             \"message\":\"ok\"}",
+        ),
+        ("source", None, "\"distro\":\"ours\",\"failed_ua\":\"ua_error_none\",\"message\":\"ok\"}"),
+        (
+            "source",
+            Some("R (3.5.2 x86_64-apple-darwin20 x86_64 darwin20)".to_owned()),
+            "\"distro\":\"ours\",\"r_version\":\"3.5.2\",\"failed_ua\":\"ua_error_distro_mismatch\",\
+             \"user_agent\":\"R (3.5.2 x86_64-apple-darwin20 x86_64 darwin20)\",\"message\":\"ok\"}",
+        ),
+        (
+            "source",
+            Some("R (3.5.2 ppc64le-pc-linux-gnu ppc64le linux-gnu)".to_owned()),
+            "\"distro\":\"ours\",\"r_version\":\"3.5.2\",\"failed_match\":\"match_error_no_best_match\",\
+             \"message\":\"ok\"}",
+        ),
+    ] {
+        let line = logged.served(kind, &PLUMBER.replace("bionic", "ours"), header.as_deref());
+        assert_eq!(line, format!("{BEGIN}\"type\":\"binary_current\",{end}"));
+    }
+}
+
+#[test]
+fn requests_that_are_answered_from_memory_leave_their_own_line() {
+    let logged = plumber();
+    for _ in 0..3 {
+        for (kind, header, told) in [
+            ("binary", agent("3.5.2"), "\"r_version\":\"3.5.2\",\"match_type\":\"exact\""),
+            ("binary", agent("3.5.0"), "\"r_version\":\"3.5.0\",\"match_type\":\"best\""),
+            (
+                "source",
+                "curl/1".to_owned(),
+                "\"failed_ua\":\"ua_error_unsupported_os\",\"user_agent\":\"curl/1\"",
+            ),
+            (
+                "source",
+                "curl/2".to_owned(),
+                "\"failed_ua\":\"ua_error_unsupported_os\",\"user_agent\":\"curl/2\"",
+            ),
+            ("source", "R (x".to_owned(), "\"failed_ua\":\"ua_error_no_r\",\"user_agent\":\"R (x\""),
+        ] {
+            let line = logged.served(kind, PLUMBER, Some(&header));
+            assert!(line.contains(told), "{header}: {line}");
+        }
+    }
+}
+
+#[test]
+fn addresses_that_name_their_builds_leave_no_match() {
+    let logged = plumber();
+    let tree = |r: &str| format!("/team/latest/bin/linux/bionic-x86_64/{r}/src/contrib/plumber_0.4.6.tar.gz");
+    let told = |line: String| line.strip_prefix(BEGIN).expect("the beginning").to_owned();
+    assert_eq!(
+        told(logged.served("binary", &tree("3.5"), None)),
+        "\"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"3.5\",\"message\":\"ok\"}"
+    );
+    assert_eq!(
+        told(logged.served("source", &tree("3.6"), None)),
+        "\"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"3.6\",\
+         \"error\":\"there is no build of plumber 0.4.6 for 3.6-bionic\",\
+         \"failed_service\":\"service_error_fetch\",\"message\":\"ok\"}"
+    );
+    assert_eq!(
+        told(logged.served("source", &tree("9.9"), None)),
+        "\"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"9.9\",\
+         \"failed_match\":\"match_error_no_best_match\",\"message\":\"ok\"}"
+    );
+    let (answer, line) = logged.asked("/team/latest/bin/windows/contrib/4.5/plumber_0.4.6.zip", None);
+    assert_eq!(answer.status, 404);
+    assert_eq!(
+        told(line),
+        "\"type\":\"binary_current\",\"distro\":\"windows\",\"r_version\":\"4.5\",\
+         \"message\":\"there is no binary package 'plumber_0.4.6.zip'\"}"
+    );
+    let query = format!("{PLUMBER}?r_version=3.5.2&arch=x86_64");
+    assert_eq!(
+        told(logged.served("binary", &query, Some("curl/8"))),
+        "\"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"3.5.2\",\
+         \"match_type\":\"exact\",\"message\":\"ok\"}",
+        "what is asked for plainly is matched as a header is"
+    );
+}
+
+#[test]
+fn archived_is_what_the_release_is_in_that_snapshot() {
+    let logged = plumber();
+    logged.server.add("team", &Tarball::new("plumber", "1.0.0"));
+    let archive = PLUMBER.replace("contrib/", "contrib/Archive/plumber/");
+    let types = "\"class\":\"archived\",\"type\":\"binary_archived\",";
+    for path in [archive.as_str(), PLUMBER] {
+        let line = logged.served("binary", path, Some(&agent("3.5.2")));
+        assert!(line.contains(types), "{path}: {line}");
+    }
+    let line = logged.served("source", &archive.replace("/__linux__/bionic", ""), None);
+    assert!(
+        line.contains("\"class\":\"archived\",\"type\":\"source_archived\",\"message\":\"ok\""),
+        "{line}"
+    );
+}
+
+/// The one object of a shelf of the storage.
+fn object(shelf: &Path) -> PathBuf {
+    let slot = std::fs::read_dir(shelf).expect("a shelf").flatten().next().expect("a folder").path();
+    std::fs::read_dir(slot).expect("a folder").flatten().next().expect("an object").path()
+}
+
+#[test]
+fn a_build_whose_bytes_are_gone_or_damaged_is_told_and_the_source_served() {
+    type Harm = fn(&Path);
+    let harms: [(Harm, &str, &str); 3] = [
+        (|path| std::fs::remove_file(path).expect("removed"), "service_error_fetch", "is not in storage"),
+        (
+            |path| {
+                let mut bytes = std::fs::read(path).expect("readable");
+                *bytes.last_mut().expect("not empty") ^= 1;
+                std::fs::write(path, bytes).expect("written");
+            },
+            "service_error_ash",
+            "the stored bytes of plumber_0.4.6.tar.gz are not those of its record: the object binaries/",
+        ),
+        (
+            |path| {
+                let file = std::fs::OpenOptions::new().write(true).open(path).expect("ours");
+                file.set_len(100).expect("cut");
+            },
+            "service_error_ash",
+            "are not those of its record",
+        ),
+    ];
+    for (harm, failed, said) in harms {
+        let logged = plumber();
+        harm(&object(&logged.server.dir().join("data/binaries/binaries")));
+        // From the second time on the address is known.
+        for _ in 0..2 {
+            let line = logged.served("source", PLUMBER, Some(&agent("3.5.2")));
+            let json: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+            assert_eq!((&json["failed_service"], &json["message"]), (&failed.into(), &"ok".into()), "{line}");
+            assert_eq!((&json["match_type"], &json["type"]), (&"exact".into(), &"binary_current".into()));
+            assert!(json["error"].as_str().expect("told").contains(said), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_large_build_that_is_damaged_is_found_out_before_a_byte_is_sent() {
+    let logged = plumber();
+    let mut state = 1_u64;
+    let noise = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    let noise: Vec<u8> = noise.flatten().take(3 << 20).collect();
+    let server = &logged.server;
+    server.add("team", &Tarball::new("large", "1.0"));
+    let file = build(server, "large", "1.0", "3.5.2");
+    // The same with much in it.
+    let rds = std::fs::read(server.dir().join("package.rds")).expect("saved");
+    let mut tarball = Tarball::new("large", "1.0").field("Built: R 3.5.2; ; 2019-07-01 00:00:00 UTC; unix");
+    tarball.files.push(("Meta/package.rds".to_owned(), rds));
+    tarball.files.push(("data/noise".to_owned(), noise));
+    std::fs::write(&file, tarball.bytes()).expect("written");
+    let sum = server.json(&format!(
+        "add binary --source=team --distribution=bionic --path={}",
+        file.display()
+    ))["packages"][0]["sha256"]
+        .clone();
+    let sum = sum.as_str().expect("a digest");
+    let path = PLUMBER.replace("plumber_0.4.6", "large_1.0");
+    let stored = server.dir().join(format!("data/binaries/binaries/{}/{sum}", &sum[..2]));
+    let sound = std::fs::read(&stored).expect("stored");
+    let mut harmed = sound.clone();
+    *harmed.last_mut().expect("not empty") ^= 1;
+    std::fs::write(&stored, &harmed).expect("written");
+    let line = logged.served("source", &path, Some(&agent("3.5.2")));
+    assert!(line.contains("\"failed_service\":\"service_error_ash\""), "{line}");
+    assert_eq!(
+        std::fs::read(&stored).expect("there"),
+        harmed,
+        "what is damaged is left to the administrator"
+    );
+}
+
+#[test]
+fn a_build_that_cannot_be_identified_is_told_and_the_source_served() {
+    let logged = plumber();
+    // So that the source is known by heart.
+    logged.served("source", PLUMBER, None);
+    let database =
+        rusqlite::Connection::open(logged.server.dir().join("data/db/rstudio-pm.db")).expect("ours");
+    database.execute_batch("ALTER TABLE record RENAME TO elsewhere").expect("renamed");
+    let line = logged.served("source", PLUMBER, Some(&agent("3.5.2")));
+    database.execute_batch("ALTER TABLE elsewhere RENAME TO record").expect("renamed back");
+    assert!(line.contains("\"failed_service\":\"service_error_ash\",\"message\":\"ok\"}"), "{line}");
+    assert!(line.contains("\"match_type\":\"exact\",\"error\":\""), "{line}");
+    let line = logged.served("binary", PLUMBER, Some(&agent("3.5.2")));
+    assert!(!line.contains("failed"), "the failure is not remembered: {line}");
+}
+
+#[test]
+fn what_does_not_exist_is_told_with_the_reason() {
+    let logged = plumber();
+    for (path, begin, message) in [
+        (
+            "/team/latest/src/contrib/nothing_1.0.tar.gz",
+            "\"name\":\"nothing\",\"version\":\"1.0\",\"class\":\"current\",\"type\":\"source_current\",",
+            "there is no nothing 1.0 in this snapshot",
+        ),
+        (
+            "/team/latest/src/contrib/Archive/plumber/plumber_9.9.tar.gz",
+            "\"name\":\"plumber\",\"version\":\"9.9\",\"class\":\"archived\",\"type\":\"source_archived\",",
+            "there is no plumber 9.9 in this snapshot",
+        ),
+        (
+            "/nothing/latest/src/contrib/plumber_0.4.6.tar.gz",
+            "\"name\":\"plumber\",\"version\":\"0.4.6\",\"class\":\"current\",\"type\":\"source_current\",",
+            "there is no repository 'nothing'; rspm list repos shows all",
+        ),
+        (
+            "/team/2001-01-01/src/contrib/plumber_0.4.6.tar.gz",
+            "\"name\":\"plumber\",\"version\":\"0.4.6\",\"class\":\"current\",\"type\":\"source_current\",",
+            "no snapshot of this repository is as old as 2001-01-01",
+        ),
+        (
+            "/team/__linux__/hopeless/latest/src/contrib/plumber_0.4.6.tar.gz",
+            "\"name\":\"plumber\",\"version\":\"0.4.6\",\"class\":\"current\",\"type\":\"binary_current\",\
+             \"distro\":\"hopeless\",",
+            "there is no distribution 'hopeless'; /__api__/status lists those there are",
+        ),
+        (
+            "/team/__linux__/bionic/latest/src/contrib/nothing_1.0.tar.gz",
+            "\"name\":\"nothing\",\"version\":\"1.0\",\"class\":\"current\",\"type\":\"binary_current\",\
+             \"distro\":\"bionic\",\"failed_ua\":\"ua_error_unsupported_os\",\"user_agent\":\"curl/8\",",
+            "there is no nothing 1.0 in this snapshot",
+        ),
+    ] {
+        let (answer, line) = logged.asked(path, Some("curl/8"));
+        assert_eq!(answer.status, 404, "{path}");
+        let expected = format!("{{\"time\":0,{begin}\"message\":\"{message}");
+        assert!(line.starts_with(&expected), "{path}:\n{line}\n{expected}");
+        assert!(!line.contains("failed_service"), "{line}");
+    }
+    // A name may hold anything that can be encoded.
+    let (_, line) = logged.asked("/team/__linux__/%22%F0%9F%98%80/latest/src/contrib/a_1.tar.gz", None);
+    assert!(line.contains("\"distro\":\"\\\"\\ud83d\\ude00\""), "{line}");
+}
+
+#[test]
+fn what_leaves_a_line_and_what_leaves_none() {
+    let logged = plumber();
+    let source = "/team/latest/src/contrib/plumber_0.4.6.tar.gz";
+    let url = logged.server.url(source);
+    let etag = get(&logged.server, source, None).header("etag").expect("it has one").to_owned();
+    logged.lines(1);
+    for (status, header, message) in [
+        (304, ("If-None-Match", etag.as_str()), "ok"),
+        (206, ("Range", "bytes=0-9"), "ok"),
+        (206, ("Range", "bytes=10-"), "ok"),
+        (416, ("Range", "bytes=99999999-"), "416 Range Not Satisfiable"),
+        (412, ("If-Match", "\"other\""), "412 Precondition Failed"),
+    ] {
+        assert_eq!(http::request("GET", &url, &[header], b"").status, status);
+        let line = logged.lines(1).remove(0);
+        assert!(line.ends_with(&format!("\"source_current\",\"message\":\"{message}\"}}")), "{line}");
+    }
+    assert_eq!(http::request("HEAD", &url, &[], b"").status, 200);
+    assert_eq!(http::request("POST", &url, &[], b"").status, 405);
+    for path in [
+        "/",
+        "/__ping__",
+        "/__api__/status",
+        "/team/latest/",
+        "/team/latest/src/contrib/PACKAGES",
+        "/team/latest/src/contrib/PACKAGES.rds",
+        "/team/latest/src/contrib/Meta/archive.rds",
+        "/team/latest/src/contrib/readme.txt",
+        "/team/__linux__/bionic/latest/src/contrib/PACKAGES.gz",
+        "/team/__linux__/hopeless/latest/src/contrib/PACKAGES.gz",
+        "/team/latest/bin/linux/bionic-x86_64/3.5/src/contrib/PACKAGES",
+        "/team/latest/bin/windows/contrib/4.5/PACKAGES",
+    ] {
+        get(&logged.server, path, None);
+    }
+    logged.nothing_more();
+    let admin = http::admin(&logged.server.admin_socket(), "GET", source, b"");
+    assert_eq!(admin.status, 200);
+    assert!(logged.lines(1)[0].contains("plumber"), "who asks at the admin socket asks all the same");
+}
+
+#[test]
+fn hostile_headers_are_one_line_each_and_cut() {
+    let logged = plumber();
+    let host = logged.server.host();
+    let ask = |header: &[u8]| {
+        let mut head =
+            format!("GET {PLUMBER} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nUser-Agent: ").into_bytes();
+        head.extend_from_slice(header);
+        head.extend_from_slice(b"\r\n\r\n");
+        let answer = http::raw(host, &head);
+        assert_eq!((answer.status, answer.header("x-package-type")), (200, Some("source")));
+        let line = logged.lines(1).remove(0);
+        assert!(line.bytes().all(|b| (0x20..0x7f).contains(&b)), "{line}");
+        let json: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        (json["failed_ua"].clone(), json["user_agent"].as_str().expect("told").to_owned())
+    };
+    let (failed, told) = ask(&[b'x'; 64 << 10]);
+    assert_eq!(failed, "ua_error_unsupported_os");
+    assert_eq!(told, format!("{}...", "x".repeat(4096)));
+    let (failed, told) = ask(b"\xff\xfe\x80\"\\{}\xe2\x80\xa8\xc2\x9b31m");
+    assert_eq!(failed, "ua_error_unsupported_os");
+    assert_eq!(told, "\u{fffd}\u{fffd}\u{fffd}\"\\{}\u{2028}\u{9b}31m");
+    let (_, told) = ask(&[0xff; 64 << 10]);
+    assert_eq!(told, format!("{}...", "\u{fffd}".repeat(4096)));
+}
+
+#[test]
+fn a_mirror_that_is_down_or_lies_fails_the_request_and_says_so() {
+    let (quiet, lying) = (Entry::new("quiet", "1.0", 1000), Entry::new("lying", "1.0", 300_000));
+    let mirror = Mirror::of(&[quiet.clone(), lying.clone()], &[]);
+    let logged =
+        Logged::new(Builder::default().gcfg(&format!("{LOG}[CRAN]\nURL = {}\n", mirror.url())).start());
+    logged.server.sync().expect("the mirror is there");
+    logged.server.repository("prod", "cran");
+    let mut other = lying.bytes.clone();
+    other[200_000] ^= 1;
+    mirror.put(&lying.listed(), other);
+    // The beginning is sent before the end is known to be wrong.
+    let mut wire = http::connect(logged.server.host());
+    let path = format!("/prod/latest/{}", lying.listed());
+    std::io::Write::write_all(&mut wire, format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes())
+        .expect("sent");
+    let mut bytes = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut wire, &mut bytes);
+    assert!(bytes.starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&bytes[..100]));
+    let line = logged.lines(1).remove(0);
+    let begin = "\"name\":\"lying\",\"version\":\"1.0\",\"class\":\"current\",\"type\":\"source_current\",\
+        \"failed_service\":\"service_error_fetch\",\"message\":\"";
+    assert!(line.contains(begin) && line.contains("is not the file of the index"), "{line}");
+    mirror.remove(&quiet.listed());
+    let (answer, line) = logged.asked(&format!("/prod/latest/{}", quiet.listed()), None);
+    assert_eq!(answer.status, 404, "the mirror has it no more");
+    assert!(
+        line.contains(
+            "\"type\":\"source_current\",\"failed_service\":\"service_error_fetch\",\"message\":\""
+        )
+    );
+}
+
+#[test]
+fn a_download_that_comes_from_a_mirror_is_told_at_its_end() {
+    let entry = Entry::new("slow", "1.0", 300_000);
+    let mirror = Mirror::of(std::slice::from_ref(&entry), &[]);
+    let logged =
+        Logged::new(Builder::default().gcfg(&format!("{LOG}[CRAN]\nURL = {}\n", mirror.url())).start());
+    logged.server.sync().expect("the mirror is there");
+    logged.server.repository("prod", "cran");
+    for _ in 0..2 {
+        let line = logged.served("source", &format!("/prod/latest/{}", entry.listed()), None);
+        assert!(line.ends_with("\"type\":\"source_current\",\"message\":\"ok\"}"), "{line}");
+    }
+}
+
+#[test]
+fn real_builds_of_the_examples_are_told_with_the_r_that_asks() {
+    let server = Builder::default().gcfg(LOG).start();
+    let [greeting, tally, _] = server.team_with_examples();
+    add(&server, &[&greeting, &tally], "noble");
+    let logged = Logged::new(server);
+    let r = binary::r_version();
+    let path = |file: &str| format!("/prod/__linux__/noble/latest/src/contrib/{file}");
+    let line = logged.served("binary", &path("tally_0.2.1.tar.gz"), Some(&agent(&format!("{r}.9"))));
+    let told =
+        format!("\"distro\":\"noble\",\"r_version\":\"{r}.9\",\"match_type\":\"best\",\"message\":\"ok\"}}");
+    assert!(line.ends_with(&told), "{line}");
+    let line = logged.served("source", &path("ledger_2.0-1.tar.gz"), Some(&agent(&format!("{r}.9"))));
+    assert!(line.contains(&format!("there is no build of ledger 2.0-1 for {r}-noble")), "{line}");
+}
+
+#[test]
+fn without_a_path_there_is_no_file_and_with_one_it_is_private_and_survives_rotation() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = Server::start();
+    server.local_repository("team", &[Tarball::new("last", "1.0")]);
+    server.get("/team/latest/src/contrib/last_1.0.tar.gz");
+    assert!(!server.dir().join("service.log").exists());
+    server.hup(LOG);
+    let logged = Logged::new(server);
+    let mode = |path: &Path| std::fs::metadata(path).expect("is there").permissions().mode() & 0o7777;
+    assert_eq!(mode(&logged.file()), 0o600);
+    logged.nothing_more();
+    let old = logged.server.dir().join("service.log.1");
+    std::fs::rename(logged.file(), &old).expect("renamed");
+    get(&logged.server, "/team/latest/src/contrib/last_1.0.tar.gz", None);
+    logged.server.told("logs reopen");
+    assert_eq!(std::fs::read_to_string(&old).expect("is there").lines().count(), 2);
+    logged.read.set(0);
+    logged.nothing_more();
+    assert_eq!(mode(&logged.file()), 0o600);
+    logged.server.hup("[Server]\nServiceLog =\n");
+    get(&logged.server, "/team/latest/src/contrib/last_1.0.tar.gz", None);
+    let mut server = logged.server;
+    server.stop();
+    let text = std::fs::read_to_string(server.dir().join("service.log")).expect("is there");
+    assert_eq!(text.lines().count(), 1, "off again: {text}");
+}

@@ -11,12 +11,14 @@ pub mod index;
 pub mod info;
 mod learn;
 pub mod links;
+pub mod listing;
 pub mod negotiate;
 mod nightly;
 mod owner;
 mod point;
 mod proof;
 mod render;
+pub mod requirements;
 mod stale;
 
 pub use error::RepoError;
@@ -37,6 +39,7 @@ pub struct Repo {
     located: Arc<file::Cache>,
     proofs: Arc<proof::Cache>,
     links: Arc<links::Cache>,
+    names: Arc<listing::Cache>,
     flights: flight::Flights,
     learner: learn::Learner,
     stale: stale::Stale,
@@ -61,6 +64,7 @@ impl Repo {
             located: Arc::new(file::Cache::new(file::CACHED)),
             proofs: Arc::new(proof::Cache::new(proof::CACHED)),
             links: Arc::new(links::Cache::new(links::CACHED)),
+            names: Arc::new(listing::Cache::new(listing::CACHED)),
             flights: flight::Flights::new(patience),
             learner: learn::Learner::start(state.db.clone()),
             stale: stale::Stale::default(),

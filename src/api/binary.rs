@@ -51,3 +51,64 @@ pub struct AddedBinaries {
     /// One entry for each upload.
     pub packages: Vec<AddedBinary>,
 }
+
+/// `POST /sources/{name}/binaries/remove`: remove the builds of one version for one platform.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RemoveBinary {
+    /// The package.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// The platform as `X-Package-Binary-Tag` names it: `4.5-noble-arm64`.
+    pub platform: String,
+    /// Kept with the transaction.
+    #[serde(default)]
+    pub comment: String,
+}
+
+/// The answer to [`RemoveBinary`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RemovedBinary {
+    /// The package.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// The platform.
+    pub platform: String,
+    /// Builds that are gone from now on, the newest first; older snapshots still serve them.
+    pub builds: Vec<RemovedBuild>,
+}
+
+/// One line of [`RemovedBinary`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RemovedBuild {
+    /// `x86_64`, `arm64`, or `any`.
+    pub arch: String,
+    /// SHA-256 of its bytes.
+    pub sha256: Option<String>,
+}
+
+/// One build: `GET /sources/{name}/binaries?package=`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Binary {
+    /// Version.
+    pub version: String,
+    /// The platform as `X-Package-Binary-Tag` names it.
+    pub platform: String,
+    /// The minor version of R.
+    pub r_version: String,
+    /// The distribution; `windows` or `macos` for those.
+    pub distribution: String,
+    /// `x86_64`, `arm64`, or `any`.
+    pub arch: String,
+    /// The file's name in URLs.
+    pub file: String,
+    /// SHA-256 of its bytes, where known.
+    pub sha256: Option<String>,
+    /// Their number, where known.
+    pub size: Option<i64>,
+    /// When it was listed first, RFC 3339.
+    pub published: String,
+    /// Its bytes are in storage; others are fetched when they are asked for.
+    pub stored: bool,
+}

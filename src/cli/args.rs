@@ -137,6 +137,8 @@ pub enum List {
     Sources(ListSources),
     /// List the packages of a source or a repository
     Packages(ListPackages),
+    /// List the builds of a package
+    Binaries(ListBinaries),
     /// List the distributions that binaries can be served for
     Distributions,
 }
@@ -146,6 +148,8 @@ pub enum List {
 pub enum Remove {
     /// Remove a package, or some of its versions
     Package(RemovePackage),
+    /// Remove the builds of one version for one platform
+    Binary(RemoveBinary),
 }
 
 /// `rspm cluster …`
@@ -370,8 +374,11 @@ pub struct Add {
     #[arg(long, required = true)]
     pub source: Option<String>,
     /// Package files, comma separated or repeated
-    #[arg(long, value_delimiter = ',', required = true, value_name = "FILE")]
+    #[arg(long, value_delimiter = ',', required_unless_present = "file_in", value_name = "FILE")]
     pub path: Vec<PathBuf>,
+    /// A file that names package files, one on each line
+    #[arg(long, conflicts_with = "path", value_name = "LIST")]
+    pub file_in: Option<PathBuf>,
     /// Put the new bytes in place of versions that exist
     #[arg(long, conflicts_with = "succeed_on_existing")]
     pub replace: bool,
@@ -394,8 +401,11 @@ pub struct AddBinary {
     #[arg(long)]
     pub source: String,
     /// Binary package files, comma separated or repeated
-    #[arg(long, value_delimiter = ',', required = true, value_name = "FILE")]
+    #[arg(long, value_delimiter = ',', required_unless_present = "file_in", value_name = "FILE")]
     pub path: Vec<PathBuf>,
+    /// A file that names binary package files, one on each line
+    #[arg(long, conflicts_with = "path", value_name = "LIST")]
+    pub file_in: Option<PathBuf>,
     /// The distribution they are built for; `rspm list distributions` shows the names
     #[arg(long, value_name = "NAME")]
     pub distribution: String,
@@ -405,6 +415,37 @@ pub struct AddBinary {
     /// Leave builds that exist as they are, and succeed
     #[arg(long)]
     pub succeed_on_existing: bool,
+}
+
+/// Flags of `list binaries`.
+#[derive(Debug, Args)]
+pub struct ListBinaries {
+    /// The source
+    #[arg(long)]
+    pub source: String,
+    /// The package
+    #[arg(long)]
+    pub name: String,
+}
+
+/// Flags of `remove binary`.
+#[derive(Debug, Args)]
+pub struct RemoveBinary {
+    /// The local source
+    #[arg(long)]
+    pub source: String,
+    /// The package
+    #[arg(long)]
+    pub name: String,
+    /// Its version
+    #[arg(long)]
+    pub version: String,
+    /// What the builds are for, as `rspm list binaries` names it: 4.5-noble, 4.5-noble-arm64, 4.5-win
+    #[arg(long)]
+    pub platform: String,
+    /// Why; kept with the transaction
+    #[arg(long, default_value = "")]
+    pub comment: String,
 }
 
 /// Flags of `remove package`.
@@ -431,7 +472,7 @@ pub enum Logs {
 /// Flags of `sync`.
 #[derive(Debug, Args)]
 pub struct Sync {
-    /// Which mirror: CRAN, Bioconductor or PyPI; or sysreqs, the rules of system requirements
+    /// Which mirror: CRAN, Bioconductor or PyPI
     #[arg(long = "type", default_value = "CRAN", value_name = "TYPE")]
     pub kind: String,
     /// Wait until the sync has ended (the default)
@@ -473,7 +514,11 @@ mod tests {
             "rspm reorder --repo=prod --sources=a --sources=b",
             "rspm add --source=team --path=a.tar.gz,b.tar.gz --replace",
             "rspm add binary --source=team --path=a.tgz --distribution=macos --succeed-on-existing",
+            "rspm add --source=team --file-in=list.txt",
+            "rspm add binary --source=team --file-in=list.txt --distribution=noble",
+            "rspm list binaries --source=team --name=x",
             "rspm remove package --name=x@all --source=team",
+            "rspm remove binary --source=team --name=x --version=1.0 --platform=4.5-noble",
             "rspm sync --type=cran --no-wait",
             "rspm offline",
             "rspm offline --timeout=60",
@@ -493,6 +538,9 @@ mod tests {
             "rspm info --repo=a --source=b",
             "rspm add --source=team",
             "rspm add binary --source=team --path=a.tgz",
+            "rspm add --source=team --path=a.tar.gz --file-in=list.txt",
+            "rspm add binary --source=team --distribution=noble",
+            "rspm remove binary --source=team --name=x --platform=4.5-noble",
             "rspm remove --name=x",
             "rspm edit repo --name=prod",
             "rspm offline --timeout=soon",

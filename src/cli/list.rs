@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use super::args::{Info, ListPackages, ListRepos, ListSources};
+use super::args::{Info, ListBinaries, ListPackages, ListRepos, ListSources};
 use super::client::{Client, segment};
 use super::error::CliError;
 use super::output::{Output, count, table};
+use crate::api::binary::Binary;
 use crate::api::distribution::Distribution;
 use crate::api::package::Packages;
 use crate::api::repo::Repo;
@@ -71,6 +72,27 @@ pub async fn distributions(client: &Client, output: &Output) -> Result<(), CliEr
             })
             .collect();
         table(&["Name", "Distribution", "URL", "Architectures", "R", "Also", ""], &rows)
+    })
+}
+
+/// `rspm list binaries`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn binaries(client: &Client, output: &Output, args: ListBinaries) -> Result<(), CliError> {
+    let path = format!("/sources/{}/binaries?package={}", segment(&args.source), segment(&args.name));
+    let all: Vec<Binary> = client.get(&path).await?;
+    output.print(&all, || {
+        if all.is_empty() {
+            return format!("No builds of {} in source '{}'.", args.name, args.source);
+        }
+        let row = |b: &Binary| {
+            let published = b.published.get(..10).unwrap_or("").to_owned();
+            let sha256 = b.sha256.clone().unwrap_or_default();
+            vec![b.version.clone(), b.platform.clone(), b.arch.clone(), published, sha256]
+        };
+        let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+        table(&["Version", "Platform", "Architecture", "Published", "SHA-256"], &rows)
     })
 }
 

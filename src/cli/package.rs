@@ -1,14 +1,14 @@
-//! `rspm add` and `rspm remove package`.
+//! `rspm add` and `rspm remove`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hyper::Method;
 
-use super::args::{Add, AddBinary, AddKind, RemovePackage};
+use super::args::{Add, AddBinary, AddKind, RemoveBinary, RemovePackage};
 use super::client::{Client, segment};
 use super::error::CliError;
 use super::output::Output;
-use crate::api::binary::{self, AddedBinaries};
+use crate::api::binary::{self, AddedBinaries, RemovedBinary};
 use crate::api::source::{self, AddedPackages, Outcome, RemovedPackage};
 
 async fn add_uploads(client: &Client, args: &Add, source: &str) -> Result<AddedPackages, CliError> {
@@ -23,9 +23,12 @@ async fn add_uploads(client: &Client, args: &Add, source: &str) -> Result<AddedP
 ///
 /// # Errors
 /// A file cannot be read, or the server refuses one.
-pub async fn add(client: &Client, output: &Output, args: Add) -> Result<(), CliError> {
+pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), CliError> {
     if let Some(AddKind::Binary(binary)) = args.kind {
         return add_binary(client, output, binary).await;
+    }
+    if let Some(list) = &args.file_in {
+        args.path = listed(list)?;
     }
     let source = args.source.as_deref().unwrap_or_default();
     let added = match add_uploads(client, &args, source).await {
@@ -57,6 +60,19 @@ pub async fn add(client: &Client, output: &Output, args: Add) -> Result<(), CliE
     })
 }
 
+/// The files that a list names, one on each line; relative ones from where the command runs, as those of `--path`.
+fn listed(list: &Path) -> Result<Vec<PathBuf>, CliError> {
+    let text = std::fs::read_to_string(list)
+        .map_err(|source| CliError::Local { doing: format!("reading {}", list.display()), source })?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let paths: Vec<PathBuf> = lines.map(PathBuf::from).collect();
+    if paths.is_empty() {
+        let why = format!("{} names no file; write one path on each line", list.display());
+        return Err(CliError::Refused(why));
+    }
+    Ok(paths)
+}
+
 async fn hand_in(client: &Client, paths: &[PathBuf], kind: &str) -> Result<Vec<u64>, CliError> {
     let mut uploads = Vec::with_capacity(paths.len());
     for path in paths {
@@ -86,7 +102,10 @@ async fn add_builds(client: &Client, args: &AddBinary) -> Result<AddedBinaries, 
 }
 
 /// `rspm add binary`: as `rspm add`, builds for one distribution.
-async fn add_binary(client: &Client, output: &Output, args: AddBinary) -> Result<(), CliError> {
+async fn add_binary(client: &Client, output: &Output, mut args: AddBinary) -> Result<(), CliError> {
+    if let Some(list) = &args.file_in {
+        args.path = listed(list)?;
+    }
     let added = match add_builds(client, &args).await {
         Err(error) if lost(&error) => add_builds(client, &args).await,
         other => other,
@@ -132,5 +151,28 @@ pub async fn remove(client: &Client, output: &Output, args: RemovePackage) -> Re
     let removed: RemovedPackage = client.send(Method::POST, &path, &body).await?;
     output.print(&removed, || {
         format!("Removed {} {} from source '{}'.", removed.name, removed.versions.join(", "), args.source)
+    })
+}
+
+/// `rspm remove binary`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn remove_binary(client: &Client, output: &Output, args: RemoveBinary) -> Result<(), CliError> {
+    let body = binary::RemoveBinary {
+        name: args.name,
+        version: args.version,
+        platform: args.platform,
+        comment: args.comment,
+    };
+    let path = format!("/sources/{}/binaries/remove", segment(&args.source));
+    let removed: RemovedBinary = client.send(Method::POST, &path, &body).await?;
+    output.print(&removed, || {
+        let line = |build: &binary::RemovedBuild| {
+            let arch = if build.arch == "any" { "any architecture" } else { &build.arch };
+            let RemovedBinary { name, version, platform, .. } = &removed;
+            format!("Removed {name} {version} for {platform} ({arch}) from source '{}'\n", args.source)
+        };
+        removed.builds.iter().map(line).collect()
     })
 }

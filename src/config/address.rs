@@ -9,6 +9,8 @@ pub enum UrlFor {
     Server,
     /// Where packages come from: http, https or file.
     Mirror,
+    /// Where builds come from: as a mirror, in one of the forms that [`super::binaries`] knows.
+    Binaries,
     /// Another S3 server: `host[:port]`, or http, https; no path.
     S3,
     /// An outbound proxy: `host:port`, or http, https, socks5, socks5h.
@@ -23,7 +25,7 @@ pub enum UrlFor {
 pub(super) fn url(text: &str, purpose: UrlFor) -> Result<String, String> {
     let schemes: &[&str] = match purpose {
         UrlFor::Server | UrlFor::S3 | UrlFor::Web => &["http", "https"],
-        UrlFor::Mirror => &["https", "http", "file"],
+        UrlFor::Mirror | UrlFor::Binaries => &["https", "http", "file"],
         UrlFor::Proxy => &["http", "https", "socks5", "socks5h"],
         UrlFor::Postgres => &["postgres", "postgresql"],
     };
@@ -31,9 +33,13 @@ pub(super) fn url(text: &str, purpose: UrlFor) -> Result<String, String> {
     let full = match purpose {
         UrlFor::Proxy if !text.contains("://") => format!("http://{text}"),
         UrlFor::S3 if !text.contains("://") => format!("https://{text}"),
-        UrlFor::Proxy | UrlFor::Server | UrlFor::Mirror | UrlFor::S3 | UrlFor::Postgres | UrlFor::Web => {
-            text.to_owned()
-        }
+        UrlFor::Proxy
+        | UrlFor::Server
+        | UrlFor::Mirror
+        | UrlFor::Binaries
+        | UrlFor::S3
+        | UrlFor::Postgres
+        | UrlFor::Web => text.to_owned(),
     };
     let one_of = || {
         format!(
@@ -77,7 +83,13 @@ pub(super) fn url(text: &str, purpose: UrlFor) -> Result<String, String> {
         UrlFor::Server | UrlFor::S3 if !parsed.username().is_empty() || parsed.password().is_some() => {
             return Err("must not hold a user or a password".to_owned());
         }
-        UrlFor::Server | UrlFor::Mirror | UrlFor::S3 | UrlFor::Proxy | UrlFor::Postgres | UrlFor::Web => {}
+        UrlFor::Server
+        | UrlFor::Mirror
+        | UrlFor::Binaries
+        | UrlFor::S3
+        | UrlFor::Proxy
+        | UrlFor::Postgres
+        | UrlFor::Web => {}
     }
     Ok(text.trim_end_matches('/').to_owned())
 }

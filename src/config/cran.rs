@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::address::{self, UrlFor, without_userinfo};
+use super::binaries::{self, BinaryUrl};
 use super::reader::Reader;
 use super::value;
 
@@ -11,6 +12,8 @@ use super::value;
 pub struct Cran {
     /// `https://`, `http://` or `file:///` of a CRAN-like mirror, no trailing slash; may hold user and password.
     pub url: String,
+    /// Where builds come from, the first that has one first; none by default.
+    pub binaries: Vec<BinaryUrl>,
     /// Cron, five fields, UTC; default `0 0 * * *`.
     pub sync_schedule: String,
     /// Releases younger than this are not taken from the mirror yet; zero takes all.
@@ -21,6 +24,7 @@ impl Cran {
     pub(super) fn read(reader: &Reader<'_>) -> Cran {
         Cran {
             url: reader.value("CRAN", "URL", |text| address::url(text, UrlFor::Mirror)),
+            binaries: reader.values("CRAN", "BinaryURL", binaries::parse),
             sync_schedule: reader.value("CRAN", "SyncSchedule", value::cron),
             delay: reader.value("CRAN", "DelaySyncDuration", value::duration),
         }
@@ -32,6 +36,7 @@ impl std::fmt::Debug for Cran {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Cran")
             .field("url", &without_userinfo(&self.url))
+            .field("binaries", &self.binaries)
             .field("sync_schedule", &self.sync_schedule)
             .field("delay", &self.delay)
             .finish()

@@ -6,6 +6,7 @@
 //! sees no other room.
 
 pub mod address;
+pub mod binaries;
 pub mod check;
 pub mod cran;
 mod credentials;
@@ -25,7 +26,6 @@ pub mod proxy;
 mod reader;
 pub mod reference;
 pub mod reload;
-pub mod requirements;
 pub mod rows;
 pub mod server;
 pub mod storage;
@@ -37,6 +37,7 @@ mod written;
 use std::sync::Arc;
 
 pub use address::without_userinfo;
+pub use binaries::{BinaryStyle, BinaryUrl};
 pub use check::{Check, Verdict, checks};
 pub use cran::Cran;
 pub use database::{Database, Postgres, Provider, Sqlite};
@@ -48,7 +49,6 @@ pub use platforms::Platforms;
 pub use problem::{About, ConfigError, Notice, Origin, Position};
 pub use proxy::Proxy;
 pub use reload::{Change, Reload, reload};
-pub use requirements::Requirements;
 pub use server::{AccessLogFormat, Secret, Server};
 pub use storage::{FilePlace, Place, S3Place, StorageClass, StorageConfig};
 pub use validate::{parse, salvage};
@@ -87,8 +87,6 @@ pub struct Config {
     pub cran: Cran,
     /// `[Platforms]`, `[Distribution "…"]` and `[MacOS "…"]` on top of the embedded table.
     pub platforms: Arc<Platforms>,
-    /// `[SystemRequirements]`.
-    pub requirements: Requirements,
     /// `[Logging]`.
     pub logging: Logging,
     /// `[Proxy]`.

@@ -77,9 +77,9 @@ fn kind(kind: Kind) -> String {
         Kind::Schedule => "schedule".to_owned(),
         Kind::Listen => "address".to_owned(),
         Kind::Url(UrlFor::Proxy) => "`host:port` or URL".to_owned(),
-        Kind::Url(UrlFor::Server | UrlFor::Mirror | UrlFor::S3 | UrlFor::Postgres | UrlFor::Web) => {
-            "URL".to_owned()
-        }
+        Kind::Url(
+            UrlFor::Server | UrlFor::Mirror | UrlFor::Binaries | UrlFor::S3 | UrlFor::Postgres | UrlFor::Web,
+        ) => "URL".to_owned(),
         Kind::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         Kind::LogDestination => "`STDOUT`, `STDERR` or path".to_owned(),
     }

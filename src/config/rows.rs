@@ -171,18 +171,14 @@ s("S3Storage", ClassOrNone, "Where classes live on S3. A section with a class ov
 s("CRAN", Never, "The source `cran`.", &[
     p("URL", Url(UrlFor::Mirror), "https://cloud.r-project.org",
       "A CRAN mirror: `https://`, `http://` or `file:///` of a directory.").reloadable(),
+    p("BinaryURL", Url(UrlFor::Binaries), "",
+      "Where builds come from: the root of a mirror (Windows and macOS), `…/bin/linux/{distribution}-{arch}/{r}`, or `…/__linux__/{distribution}/latest`; unset, there are none.").multi().reloadable(),
     p("SyncSchedule", Schedule, "0 0 * * *",
       "When the mirror is looked at.").reloadable(),
     p("DelaySyncDuration", Duration, "0",
       "Releases younger than this are not taken from the mirror yet."),
     p("RSF", Boolean, "false",
       "Was a storage format.").obsolete(),
-]),
-s("SystemRequirements", Never, "What R packages need of the operating system: the rules that turn the text of a DESCRIPTION into packages of a distribution.", &[
-    p("URL", Url(UrlFor::Mirror), "",
-      "The rules: an archive (`….tar.gz`), one document (`….json`), or `file:///` of a directory with `rules/` and `systems.json`; unset, the directory `sysreqs` below a `CRAN.URL` that is a directory, else the public rule base.").reloadable(),
-    p("SyncSchedule", Schedule, "0 1 * * *",
-      "When the rules are looked at, and the package database of the CRAN mirror for new packages.").reloadable(),
 ]),
 s("Platforms", Never, "What clients are told of the platforms binaries are served for. `rspm list distributions` shows them.", &[
     p("RVersion", Text, "",

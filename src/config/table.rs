@@ -4,6 +4,7 @@
 //! and the check for unknown names.
 
 use super::address::{self, UrlFor};
+use super::binaries;
 use super::rows::SECTIONS;
 use super::storage::StorageClass;
 use super::value;
@@ -109,6 +110,7 @@ impl Kind {
             Kind::Size(least, most) => value::size(text, least, most).map(drop),
             Kind::Schedule => value::cron(text).map(drop),
             Kind::Listen => value::listen(text).map(drop),
+            Kind::Url(UrlFor::Binaries) => binaries::parse(text).map(drop),
             Kind::Url(purpose) => address::url(text, purpose).map(drop),
             Kind::Choice(words) => value::choice(text, words).map(drop),
             Kind::LogDestination => value::log_destination(text).map(drop),

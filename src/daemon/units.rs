@@ -203,8 +203,8 @@ fn service_paths(config: &Config, around: &Around) -> String {
     for file in config.https.certificate.iter().chain(&config.https.key) {
         paths.read(file);
     }
-    for mirror in [&config.cran.url, &config.requirements.url] {
-        let Some(mirror) = mirror.strip_prefix("file://") else { continue };
+    let mirrors = config.cran.binaries.iter().map(|url| &url.base).chain([&config.cran.url]);
+    for mirror in mirrors.filter_map(|url| url.strip_prefix("file://")) {
         paths.read(Path::new(percent_encoding::percent_decode_str(mirror).decode_utf8_lossy().as_ref()));
     }
     let user = around.user.as_deref().unwrap_or(USER);

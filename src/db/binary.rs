@@ -11,18 +11,24 @@ use crate::model::time::Timestamp;
 /// A build of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Build {
+    /// The package.
+    pub package: PackageId,
     /// The release.
     pub release: ReleaseId,
     /// The file.
     pub file: FileId,
     /// What it runs on: `4.5-noble/x86_64`, `4.5-noble/any`.
     pub platform: String,
-    /// 1 for the first one of that platform, one more for each later one.
+    /// Higher for each later one of that platform.
     pub build: i64,
     /// The file's name in URLs.
     pub name: String,
+    /// Where another server has it, see [`super::build_list::Offer::locator`]; empty when the bytes are ours alone.
+    pub locator: String,
     /// Bytes.
     pub size: Option<i64>,
+    /// What another server's index declares.
+    pub md5: Option<Md5>,
     /// Digest of the bytes.
     pub sha256: Option<Sha256>,
     /// What became of the bytes.
@@ -31,6 +37,8 @@ pub struct Build {
     pub class: Option<String>,
     /// When it was published.
     pub at: Timestamp,
+    /// When it was removed by an administrator; one that was merely replaced stays for older snapshots.
+    pub removed_at: Option<Timestamp>,
     /// Its index record.
     pub stanza: Vec<u8>,
 }
@@ -39,8 +47,9 @@ macro_rules! builds {
     ($rest:literal) => {
         concat!(
             "SELECT l.release_id, f.id, f.platform, f.build, f.name, f.size, f.sha256, f.state, b.class, s.at, \
-             r.stanza FROM life l JOIN file f ON f.id = l.file_id \
+             r.stanza, l.package_id, f.locator, f.md5, e.at FROM life l JOIN file f ON f.id = l.file_id \
              JOIN step s ON s.tree_id = l.tree_id AND s.seq = l.from_seq \
+             LEFT JOIN step e ON e.tree_id = l.tree_id AND e.seq = l.to_seq AND l.mark = 1 \
              JOIN record r ON r.release_id = l.release_id AND r.variant = l.variant \
              LEFT JOIN blob b ON b.sha256 = f.sha256 AND f.state = 1 \
              WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 ",
@@ -51,16 +60,20 @@ macro_rules! builds {
 
 fn decode(mut row: Row) -> Result<Build, DbError> {
     Ok(Build {
+        package: PackageId(row.int(11)?),
         release: ReleaseId(row.int(0)?),
         file: FileId(row.int(1)?),
         platform: row.text(2)?,
         build: row.int(3)?,
         name: row.text(4)?,
+        locator: row.text(12)?,
+        md5: row.opt_parsed(13, "a digest")?,
         size: row.opt_int(5)?,
         sha256: row.opt_parsed(6, "a digest")?,
         state: FileState::from_i64(7, row.int(7)?)?,
         class: row.opt_text(8)?,
         at: row.time(9)?,
+        removed_at: row.opt_time(14)?,
         stanza: row.bytes(10)?,
     })
 }
@@ -80,6 +93,17 @@ pub fn of_release(
         .collect()
 }
 
+/// Every build of a package's releases in a tree up to a step, oldest first.
+pub fn of_package(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    head: Seq,
+    package: PackageId,
+) -> Result<Vec<Build>, DbError> {
+    const OF: &str = builds!("AND l.package_id = $3 ORDER BY l.from_seq, f.build");
+    c.query(OF, &[tree.into(), head.into(), package.into()])?.into_iter().map(decode).collect()
+}
+
 /// Every build in a tree up to a step, by release and oldest first.
 pub fn all(c: &mut dyn Conn, tree: TreeId, head: Seq) -> Result<Vec<Build>, DbError> {
     const ALL: &str = builds!("ORDER BY l.release_id, l.from_seq, f.build");
@@ -89,6 +113,22 @@ pub fn all(c: &mut dyn Conn, tree: TreeId, head: Seq) -> Result<Vec<Build>, DbEr
         Ok(())
     })?;
     Ok(rows)
+}
+
+/// The archived releases of packages in a tree of sources at a step, with their versions.
+pub fn archived(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+    packages: impl IntoIterator<Item = PackageId>,
+) -> Result<Vec<(PackageId, ReleaseId, String)>, DbError> {
+    const ARCHIVED: &str = "SELECT l.package_id, l.release_id, r.version FROM life l \
+        JOIN release r ON r.id = l.release_id WHERE l.tree_id = $1 AND l.state = 1 \
+        AND l.from_seq <= $2 AND l.to_seq > $2 AND l.package_id = $3";
+    let params: Vec<Vec<Value>> =
+        packages.into_iter().map(|package| vec![tree.into(), seq.into(), package.into()]).collect();
+    let rows = c.query_many(ARCHIVED, &params)?.into_iter().flatten();
+    rows.map(|mut row| Ok((PackageId(row.int(0)?), ReleaseId(row.int(1)?), row.text(2)?))).collect()
 }
 
 /// The tree of that label, made when the source has none; bump the catalog by the publish that follows.
@@ -123,9 +163,6 @@ pub struct NewBuild<'a> {
 
 /// Writes a build at the pending step of a tree; an earlier one of its platform stays for older snapshots.
 pub fn insert(c: &mut dyn Conn, tree: TreeId, pending: Seq, new: &NewBuild<'_>) -> Result<(), DbError> {
-    const LAST: &str = "SELECT coalesce(max(build), 0) FROM file \
-        WHERE release_id = $1 AND role = 'binary' AND platform = $2";
-    const VARIANT: &str = "SELECT coalesce(max(variant), 0) FROM record WHERE release_id = $1";
     const FILE: &str = "INSERT INTO file (id, release_id, role, platform, build, name, locator, size, md5, sha256, state) \
         VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), 'binary', $3, CAST($4 AS BIGINT), $5, '', \
         CAST($6 AS BIGINT), $7, $8, CAST($9 AS BIGINT))";
@@ -137,10 +174,7 @@ pub fn insert(c: &mut dyn Conn, tree: TreeId, pending: Seq, new: &NewBuild<'_>) 
     const LIFE: &str = "INSERT INTO life (tree_id, state, package_id, path, from_seq, to_seq, release_id, variant, \
         file_id, mark) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), '', CAST($4 AS BIGINT), \
         CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT), CAST($8 AS BIGINT), 0)";
-    let first = |rows: Vec<Row>| rows.first().map_or(Ok(0), |row| row.int(0));
-    let build = first(c.query(LAST, &[new.release.into(), new.platform.into()])?)? + 1;
-    // Numbers below 0 are a source record's later forms.
-    let variant = first(c.query(VARIANT, &[new.release.into()])?)?.max(0) + 1;
+    // The file's own number stands for build and variant too: it grows, and nobody else has it.
     let file = FileId(ids::reserve(c, ids::Sequence::File, 1)?);
     let open: Value = Seq::OPEN.into();
     let close = [
@@ -158,7 +192,7 @@ pub fn insert(c: &mut dyn Conn, tree: TreeId, pending: Seq, new: &NewBuild<'_>) 
             file.into(),
             new.release.into(),
             new.platform.into(),
-            build.into(),
+            file.into(),
             new.name.into(),
             new.size.into(),
             new.md5.to_string().into(),
@@ -166,7 +200,7 @@ pub fn insert(c: &mut dyn Conn, tree: TreeId, pending: Seq, new: &NewBuild<'_>) 
             FileState::Stored.as_i64().into(),
         ],
     )?;
-    c.execute(RECORD, &[new.release.into(), variant.into(), new.stanza.into()])?;
+    c.execute(RECORD, &[new.release.into(), file.into(), new.stanza.into()])?;
     let state = LifeState::Listed.as_i64();
     c.execute(
         LIFE,
@@ -177,9 +211,32 @@ pub fn insert(c: &mut dyn Conn, tree: TreeId, pending: Seq, new: &NewBuild<'_>) 
             pending.into(),
             open,
             new.release.into(),
-            variant.into(),
+            file.into(),
             file.into(),
         ],
     )
     .map(drop)
+}
+
+/// Takes builds of a release out of a tree at its pending step: snapshots from then on show none of them, older ones
+/// show them as before. Those that were replaced are named too, or they would come back.
+pub fn remove(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    pending: Seq,
+    of: (PackageId, ReleaseId),
+    files: &[FileId],
+) -> Result<(), DbError> {
+    const REMOVE: &str = "UPDATE life SET mark = 1, to_seq = CASE WHEN to_seq = $1 THEN CAST($2 AS BIGINT) \
+        ELSE to_seq END WHERE tree_id = $3 AND state = 0 AND package_id = $4 AND release_id = $5 AND file_id = $6 \
+        AND mark = 0";
+    let (package, release) = of;
+    let rows: Vec<Vec<Value>> = files
+        .iter()
+        .map(|file| {
+            let open: Value = Seq::OPEN.into();
+            vec![open, pending.into(), tree.into(), package.into(), release.into(), (*file).into()]
+        })
+        .collect();
+    c.execute_many(REMOVE, &rows).map(drop)
 }

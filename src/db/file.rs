@@ -42,7 +42,7 @@ impl FileState {
 }
 
 /// What a fetch found out about a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Learnt {
     /// The file.
     pub file: FileId,
@@ -52,14 +52,18 @@ pub struct Learnt {
     pub size: Option<i64>,
     /// What became of it. `Stored` only when the blob is in storage.
     pub state: FileState,
+    /// `Built` of a build; `None` leaves what is known.
+    pub built: Option<String>,
 }
 
 /// Writes what was learnt, many files in one write.
 pub fn learn(c: &mut dyn Conn, learnt: &[Learnt]) -> Result<(), DbError> {
     const LEARN: &str = "UPDATE file SET sha256 = coalesce(CAST($1 AS TEXT), sha256), \
-        size = coalesce(CAST($2 AS BIGINT), size), state = CAST($3 AS BIGINT) WHERE id = $4";
+        size = coalesce(CAST($2 AS BIGINT), size), state = CAST($3 AS BIGINT), \
+        facts = coalesce($4, facts) WHERE id = $5";
     let row = |l: &Learnt| -> Vec<Value> {
-        vec![Value::opt_text(l.sha256), l.size.into(), l.state.as_i64().into(), l.file.into()]
+        let facts = l.built.as_ref().map_or(Value::Null, |built| built.as_bytes().into());
+        vec![Value::opt_text(l.sha256), l.size.into(), l.state.as_i64().into(), facts, l.file.into()]
     };
     let rows: Vec<Vec<Value>> = learnt.iter().map(row).collect();
     c.execute_many(LEARN, &rows).map(drop)

@@ -33,11 +33,11 @@ pub struct Introduced {
 }
 
 const RELEASE: [&str; 6] = ["id", "origin_id", "package_id", "version", "revision", "published_at"];
-const RECORD: [&str; 3] = ["release_id", "variant", "stanza"];
+pub(super) const RECORD: [&str; 3] = ["release_id", "variant", "stanza"];
 const DETAIL: [&str; 3] = ["release_id", "description", "readme_sha256"];
-const FILE: [&str; 11] =
+pub(super) const FILE: [&str; 11] =
     ["id", "release_id", "role", "platform", "build", "name", "locator", "size", "md5", "sha256", "state"];
-const LIFE: [&str; 10] = [
+pub(super) const LIFE: [&str; 10] = [
     "tree_id",
     "state",
     "package_id",

@@ -4,12 +4,14 @@
 
 pub mod binary;
 pub mod blob;
+pub mod build_list;
 mod checkpoint;
 pub mod clock;
 pub mod conn;
 pub mod detail;
 pub mod error;
 pub mod file;
+pub mod found_build;
 pub mod ids;
 pub mod import;
 mod lanes;

@@ -8,7 +8,7 @@ use super::cran::shown;
 use super::error::Failure;
 use super::served::Wish;
 use super::target::Query;
-use crate::config::platforms::{Distribution, MacFolders, Platforms};
+use crate::config::platforms::{Distribution, Platforms};
 use crate::model::snapshot::Snapshot;
 use crate::r::layout::{LinuxBuild, RMinor, RPath, Tree};
 use crate::r::platform::{Arch, Platform, Target};
@@ -175,16 +175,15 @@ pub(super) fn elsewhere(app: &App, tree: &Tree) -> Option<Platform> {
         Tree::MacOs { build, r } => {
             let config = app.state.config.load();
             let folder = build.as_ref().map_or("", |build| build.as_str());
-            let arch = mac_arch(&config.platforms.macos, *r, folder)?;
+            let arch = mac_arch(&config.platforms, *r, folder)?;
             Some(Platform { r: *r, target: Target::MacOs, arch })
         }
     }
 }
 
 /// The processor a folder of macOS builds is for.
-fn mac_arch(folders: &[MacFolders], r: RMinor, folder: &str) -> Option<Arch> {
-    let of = |version: &str| folders.iter().find(|known| known.r_version == version);
-    let known = of(&r.to_string()).or_else(|| of("default"))?;
+fn mac_arch(platforms: &Platforms, r: RMinor, folder: &str) -> Option<Arch> {
+    let known = platforms.macos_folders(&r.to_string())?;
     let is = |of: &Option<String>| of.as_deref() == Some(folder);
     match (is(&known.arm64), is(&known.x86_64)) {
         (true, _) => Some(Arch::Arm64),
@@ -200,9 +199,8 @@ mod tests {
     #[test]
     fn a_folder_of_macos_is_for_one_processor_and_its_versions_of_r() {
         let config = crate::config::parse("f", b"", []).expect("valid").config;
-        let arch = |r: &str, folder: &str| {
-            mac_arch(&config.platforms.macos, RMinor::parse(r).expect("a version"), folder)
-        };
+        let arch =
+            |r: &str, folder: &str| mac_arch(&config.platforms, RMinor::parse(r).expect("a version"), folder);
         assert_eq!(arch("4.5", "big-sur-arm64"), Some(Arch::Arm64));
         assert_eq!(arch("4.5", "big-sur-x86_64"), Some(Arch::X86_64));
         assert_eq!(arch("4.6", "sonoma-arm64"), Some(Arch::Arm64));

@@ -65,11 +65,15 @@ impl Offer {
             Ok(None) => {
                 let (package, version, platform) = (&source.package, &source.version, &builds.platform);
                 let error = format!("there is no build of {package} {version} for {platform}");
+                // A server that is asked for each build may have it the next time.
+                let lasting = lasting && !app.repo.asks_afar();
                 plain(source, Some(Lost { failed: ServiceError::Fetch, error }), lasting)
             }
             Err(error) => {
                 tracing::error!(file = %source.name, %error, "the build for a client cannot be found; the source is served");
-                let lost = Lost { failed: ServiceError::Ash, error: error.to_string() };
+                let away = matches!(error, RepoError::Upstream { .. });
+                let failed = if away { ServiceError::Fetch } else { ServiceError::Ash };
+                let lost = Lost { failed, error: error.to_string() };
                 plain(source, Some(lost), false)
             }
         }
@@ -198,9 +202,7 @@ fn failed(error: &RepoError) -> ServiceError {
         | RepoError::Invalid(_)
         | RepoError::Upstream { .. }
         | RepoError::Db(_)
-        | RepoError::Storage(_)
-        | RepoError::Unsupported { .. }
-        | RepoError::NoRules => ServiceError::Fetch,
+        | RepoError::Storage(_) => ServiceError::Fetch,
     }
 }
 

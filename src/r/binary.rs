@@ -1,14 +1,17 @@
 //! What a binary package was built for, read from the archive itself: `Built`, `Meta/package.rds` and its libraries.
 //! A zip file (Windows) is read and copied here as well; a tar archive by [`super::archive`] and [`super::rewrite`].
 
+use std::fmt;
 use std::io::{Read, Seek, Write};
 
 use md5::Digest;
 
 use super::archive::read::Seen;
-use super::archive::{ArchiveError, Kind, Limits, Members, SourceArchive, links};
+use super::archive::{self, ArchiveError, Kind, Limits, Members, SourceArchive, links};
+use super::description::Built;
 use super::layout::{PackageFile, RMinor};
-use super::platform::Arch;
+use super::name::FileName;
+use super::platform::{Arch, Platform, Target};
 use super::rewrite::{self, Options, PACKAGE_RDS, RewriteError, Rewritten};
 use super::user_agent::RVersion;
 use super::zip::{self, Zip};
@@ -67,6 +70,18 @@ pub enum BinaryError {
     /// Both built and not.
     #[error("'{0}' is part of a source package, but DESCRIPTION has a Built field; build the package again")]
     HasSource(String),
+    /// A build for another platform than it was asked for.
+    #[error("it is built for R {r} on {system}{arch}, and not for {wanted}")]
+    OtherPlatform {
+        /// The minor version of R.
+        r: RMinor,
+        /// The system.
+        system: System,
+        /// The processor, with a blank and brackets.
+        arch: String,
+        /// The platform that was asked for.
+        wanted: Platform,
+    },
     /// A library for something else.
     #[error(
         "the library '{path}' is made for {found}, but DESCRIPTION says the package is built for '{built}'"
@@ -79,6 +94,29 @@ pub enum BinaryError {
         /// The platform of `Built`.
         built: String,
     },
+}
+
+impl System {
+    /// Whether a build for it runs on a target.
+    #[must_use]
+    pub fn runs_on(self, target: &Target) -> bool {
+        match target {
+            Target::Linux(_) => matches!(self, System::Linux | System::Unix),
+            Target::MacOs => matches!(self, System::MacOs | System::Unix),
+            Target::Windows => self == System::Windows,
+        }
+    }
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            System::Linux => "Linux",
+            System::MacOs => "macOS",
+            System::Windows => "Windows",
+            System::Unix => "Linux or macOS",
+        })
+    }
 }
 
 /// What libraries are made for.
@@ -95,7 +133,7 @@ enum Library {
 /// # Errors
 /// [`BinaryError`], one variant for each reason.
 pub fn inspect(source: impl Read, checked: &SourceArchive, limits: Limits) -> Result<Build, BinaryError> {
-    let told = Told::of(checked)?;
+    let told = Told::of(checked.built.as_ref().ok_or(BinaryError::Source)?)?;
     let mut members = Members::new(source, limits)?;
     let (mut rds, mut seen) = (None, Vec::new());
     while let Some(member) = members.advance()? {
@@ -120,7 +158,7 @@ pub fn inspect(source: impl Read, checked: &SourceArchive, limits: Limits) -> Re
     }
     let package_rds =
         rds.ok_or_else(|| BinaryError::Missing(format!("{}/Meta/package.rds", checked.folder)))?;
-    let arch = told.arch(&seen)?;
+    let arch = told.agreed(&seen)?;
     Ok(Build { r: told.r, system: told.system, arch, package_rds })
 }
 
@@ -192,9 +230,9 @@ pub fn read_zip(
         let (package, version) = (checked.package().to_owned(), checked.version().to_owned());
         return Err(ArchiveError::OtherFileName { package, version, file: file.name.to_owned() }.into());
     }
-    let told = Told::of(&checked)?;
+    let told = Told::of(checked.built.as_ref().ok_or(BinaryError::Source)?)?;
     let package_rds = rds.ok_or_else(|| BinaryError::Missing(format!("{}/{PACKAGE_RDS}", checked.folder)))?;
-    let arch = told.arch(&libraries)?;
+    let arch = told.agreed(&libraries)?;
     let build = Build { r: told.r, system: told.system, arch, package_rds };
     Ok(ZipPackage { checked, build, zip, md5 })
 }
@@ -227,28 +265,60 @@ impl ZipPackage {
     }
 }
 
+/// Checks that a file is a build of the package in its name for a platform, to its last byte; its `Built`. `open` gives
+/// the same bytes each time.
+///
+/// # Errors
+/// [`BinaryError`], one variant for each reason.
+pub fn require<R: Read + Seek>(
+    open: impl Fn() -> std::io::Result<R>,
+    name: PackageFile<'_>,
+    platform: &Platform,
+    limits: Limits,
+) -> Result<Built, BinaryError> {
+    let open = || open().map_err(ArchiveError::Io);
+    let built = if name.extension == "zip" {
+        read_zip(&mut open()?, Some(name), limits)?.checked.built
+    } else {
+        let checked = archive::read(open()?, FileName::parse(name.name).ok(), limits)?;
+        inspect(open()?, &checked, limits)?;
+        checked.built
+    };
+    let built = built.ok_or(BinaryError::Source)?;
+    Told::of(&built)?.require(platform)?;
+    Ok(built)
+}
+
 /// Bytes of a library that tell what it is: Windows has a short program for DOS in front.
 const HEAD: usize = 1024;
 
-/// `libs/pkg.so`, `libs/x64/pkg.dll`.
+/// `libs/pkg.so`, `libs/x64/pkg.dll`; not what builds for Windows before R 4.2 have for 32 bits beside it.
 fn is_library(inside: &str) -> bool {
-    inside.starts_with("libs/") && [".so", ".dylib", ".dll"].iter().any(|end| inside.ends_with(end))
+    inside.starts_with("libs/")
+        && !inside.starts_with("libs/i386/")
+        && [".so", ".dylib", ".dll"].iter().any(|end| inside.ends_with(end))
 }
 
-/// What DESCRIPTION says.
-struct Told {
-    r: RMinor,
-    system: System,
+/// What `Built` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The minor version of R.
+    pub r: RMinor,
+    /// The system.
+    pub system: System,
     /// The processor of the triplet.
-    arch: Option<Arch>,
+    pub arch: Option<Arch>,
     /// The triplet.
     platform: String,
 }
 
 impl Told {
-    fn of(checked: &SourceArchive) -> Result<Told, BinaryError> {
+    /// Reads a `Built` field.
+    ///
+    /// # Errors
+    /// No version of R, no system or no processor that packages are built for.
+    pub fn of(built: &Built) -> Result<Told, BinaryError> {
         let shown = |text: &str| text.chars().take(80).collect::<String>();
-        let built = checked.built.as_ref().ok_or(BinaryError::Source)?;
         let r = RVersion::parse(built.r.as_bytes()).ok_or_else(|| BinaryError::BadBuilt(shown(&built.r)))?;
         let platform = built.platform.as_str();
         let system = match (built.os_type.as_str(), platform) {
@@ -268,8 +338,23 @@ impl Told {
         Ok(Told { r: RMinor { major: r.major, minor: r.minor }, system, arch, platform: platform.to_owned() })
     }
 
+    /// Refuses what does not run on a platform.
+    ///
+    /// # Errors
+    /// [`BinaryError::OtherPlatform`].
+    pub fn require(&self, wanted: &Platform) -> Result<(), BinaryError> {
+        let fits = self.r == wanted.r
+            && self.system.runs_on(&wanted.target)
+            && self.arch.is_none_or(|arch| arch == wanted.arch);
+        if fits {
+            return Ok(());
+        }
+        let arch = self.arch.map_or_else(String::new, |arch| format!(" ({arch})"));
+        Err(BinaryError::OtherPlatform { r: self.r, system: self.system, arch, wanted: wanted.clone() })
+    }
+
     /// The processor, when libraries and DESCRIPTION agree on it.
-    fn arch(&self, libraries: &[(String, Library)]) -> Result<Option<Arch>, BinaryError> {
+    fn agreed(&self, libraries: &[(String, Library)]) -> Result<Option<Arch>, BinaryError> {
         for (path, library) in libraries {
             let fits = match library {
                 Library::For(system, arch) => *system == self.system && Some(*arch) == self.arch,
@@ -278,7 +363,7 @@ impl Told {
             };
             if !fits {
                 let found = match library {
-                    Library::For(system, arch) => format!("{system:?} on {arch}"),
+                    Library::For(system, arch) => format!("{system} on {arch}"),
                     Library::Universal => "macOS".to_owned(),
                     Library::Other(what) => (*what).to_owned(),
                 };

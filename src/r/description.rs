@@ -25,6 +25,13 @@ pub struct Built {
     pub os_type: String,
 }
 
+/// As it stands in DESCRIPTION.
+impl std::fmt::Display for Built {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "R {}; {}; {}; {}", self.r, self.platform, self.date, self.os_type)
+    }
+}
+
 impl Description {
     /// Reads the bytes of a DESCRIPTION file and decodes them as its `Encoding` says.
     ///
@@ -153,7 +160,7 @@ pub fn built_fields(stanza: &mut Vec<u8>, built: &Built, r: super::layout::RMino
     let mut write = |tag: &str, value: &str| {
         dcf::write_field(stanza, tag, value).expect("a Vec takes every write");
     };
-    write("Built", &format!("R {}; {}; {}; {}", built.r, built.platform, built.date, built.os_type));
+    write("Built", &built.to_string());
     if !built.platform.is_empty() {
         write("Platform", &built.platform);
     }

@@ -161,7 +161,7 @@ pub struct IndexRecord<'a> {
     pub file: Option<&'a str>,
     /// `MD5sum` of the file, where it is one.
     pub md5: Option<Md5>,
-    /// `SHA256` of the file, where it is one.
+    /// `SHA256` of the file (CRAN's trees for macOS call it `SHA256sum`), where it is one.
     pub sha256: Option<Sha256>,
     /// `Filesize` in bytes.
     pub size: Option<u64>,
@@ -202,7 +202,9 @@ fn index_record<'a>(record: &dcf::Record<'a>, number: usize) -> Result<IndexReco
         path: checked("Path", is_clean_path)?,
         file: checked("File", |file| is_clean_path(file) && !file.contains('/'))?,
         md5: line("MD5sum").ok().flatten().and_then(|text| text.parse().ok()),
-        sha256: line("SHA256").ok().flatten().and_then(|text| text.parse().ok()),
+        sha256: ["SHA256", "SHA256sum"]
+            .into_iter()
+            .find_map(|field| line(field).ok().flatten()?.parse().ok()),
         size: line("Filesize").ok().flatten().and_then(|text| text.parse().ok()),
         stanza: record.raw,
     })

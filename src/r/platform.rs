@@ -43,6 +43,9 @@ impl fmt::Display for Arch {
     }
 }
 
+/// In place of a processor: a build without compiled code.
+pub const ANY: &str = "any";
+
 /// Where a build runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
@@ -66,6 +69,54 @@ pub struct Platform {
 }
 
 impl Platform {
+    /// From a tag as [`Platform`] is written: `4.5-noble`, `4.5-noble-arm64`, `4.5-win`, `4.5-macos-arm64`.
+    #[must_use]
+    pub fn parse(tag: &str) -> Option<Platform> {
+        let (r, rest) = tag.split_once('-')?;
+        let (target, arch) = match rest.rsplit_once('-') {
+            Some((target, arch)) => (target, Arch::parse(arch)?),
+            None => (rest, Arch::X86_64),
+        };
+        Platform::of(r, target, arch)
+    }
+
+    /// From what [`Platform::stored`] gives; one that runs on any processor counts as one for `x86_64`.
+    #[must_use]
+    pub fn from_stored(text: &str) -> Option<Platform> {
+        let (label, arch) = text.rsplit_once('/')?;
+        let (r, target) = label.split_once('-')?;
+        let arch = if arch == ANY { Arch::X86_64 } else { Arch::parse(arch)? };
+        Platform::of(r, target, arch)
+    }
+
+    fn of(r: &str, target: &str, arch: Arch) -> Option<Platform> {
+        let target = match target {
+            "win" => Target::Windows,
+            "macos" => Target::MacOs,
+            name => {
+                let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+                (!name.is_empty() && name.bytes().all(plain)).then(|| Target::Linux(name.to_owned()))?
+            }
+        };
+        Some(Platform { r: RMinor::parse(r)?, target, arch })
+    }
+
+    /// As builds for it are stored: the label, and the processor or `any`.
+    #[must_use]
+    pub fn stored(&self, arch: Option<Arch>) -> String {
+        format!("{}/{}", self.label(), arch.map_or(ANY, Arch::as_str))
+    }
+
+    /// The ending of its package files.
+    #[must_use]
+    pub fn extension(&self) -> &'static str {
+        match self.target {
+            Target::Linux(_) => "tar.gz",
+            Target::Windows => "zip",
+            Target::MacOs => "tgz",
+        }
+    }
+
     /// The name of the list its builds are in, for every processor: `4.5-noble`, `4.5-win`, `4.5-macos`.
     #[must_use]
     pub fn label(&self) -> String {
@@ -100,5 +151,23 @@ mod tests {
         assert_eq!(tag(Target::Linux("noble".to_owned()), Arch::Arm64), "4.5-noble-arm64");
         assert_eq!(tag(Target::Windows, Arch::X86_64), "4.5-win");
         assert_eq!(tag(Target::MacOs, Arch::Arm64), "4.5-macos-arm64");
+    }
+
+    #[test]
+    fn a_tag_is_read_back_and_anything_else_is_none() {
+        for tag in ["4.5-noble", "4.5-noble-arm64", "4.6-win", "4.4-macos-arm64", "3.6-manylinux_2_28"] {
+            assert_eq!(Platform::parse(tag).expect(tag).to_string(), tag);
+        }
+        for bad in ["", "4.5", "4.5-", "noble", "4-noble", "4.5-no/ble", "4.5-noble-sparc", "4.5-a-b-arm64"] {
+            assert_eq!(Platform::parse(bad), None, "{bad}");
+        }
+        let arm = Platform::parse("4.5-noble-arm64").expect("a tag");
+        assert_eq!(
+            (arm.stored(Some(Arch::Arm64)), arm.stored(None)),
+            ("4.5-noble/arm64".into(), "4.5-noble/any".into())
+        );
+        assert_eq!(Platform::from_stored("4.5-noble/arm64"), Some(arm));
+        assert_eq!(Platform::from_stored("4.5-win/any").map(|p| p.to_string()), Some("4.5-win".to_owned()));
+        assert_eq!(Platform::from_stored("4.5-win"), None);
     }
 }

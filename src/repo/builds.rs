@@ -12,7 +12,7 @@ use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::r::layout::RMinor;
-use crate::r::platform::{Arch, Platform};
+use crate::r::platform::{ANY, Arch, Platform};
 
 /// The builds of a platform that a snapshot may show.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,14 +33,18 @@ pub(super) fn head(catalog: &Catalog, source: SourceId, label: &str) -> Option<(
     Some((tree.id, tree.steps.last()?.seq))
 }
 
+/// Whether a build is for a processor, or for every one.
+pub(super) fn runs_on(build: &Build, arch: Arch) -> bool {
+    let made_for = build.platform.rsplit_once('/').map(|(_, made_for)| made_for);
+    made_for == Some(arch.as_str()) || made_for == Some(ANY)
+}
+
 /// Of the builds of one release, oldest first, the one to serve.
 pub(super) fn pick(builds: &[Build], arch: Arch, until: Timestamp) -> Option<&Build> {
-    let runs = |build: &&Build| {
-        let made_for = build.platform.rsplit_once('/').map(|(_, made_for)| made_for);
-        made_for == Some(arch.as_str()) || made_for == Some("any")
-    };
-    let before = builds.iter().filter(|build| build.at < until).rfind(runs);
-    before.or_else(|| builds.iter().find(runs))
+    // One that was removed stands for the snapshots of the time in which it was there.
+    let shown = |build: &&Build| build.removed_at.is_none_or(|at| build.at < until && until <= at);
+    let mut fit = builds.iter().filter(|build| runs_on(build, arch)).filter(shown);
+    fit.clone().rfind(|build| build.at < until).or_else(|| fit.next())
 }
 
 impl Repo {
@@ -69,19 +73,22 @@ impl Repo {
         }
     }
 
-    /// The build to serve in place of a located source package, if there is one.
+    /// The build to serve in place of a located source package, if there is one. Where servers are asked for builds, this
+    /// asks them.
     ///
     /// # Errors
-    /// The database.
+    /// The database; [`RepoError::Upstream`] when no server could tell.
     pub async fn build_of(&self, source: &Located, builds: &Builds) -> Result<Option<Located>, RepoError> {
-        let Some((tree, seq)) = head(&self.state.catalog.get(), source.source(), &builds.platform.label())
-        else {
-            return Ok(None);
-        };
-        let (package, release) = source.release();
-        let found =
-            self.state.db.read(move |c| db::binary::of_release(c, tree, seq, package, release)).await?;
-        Ok(pick(&found, builds.platform.arch, builds.until).map(|build| source.built(build)))
+        let head = head(&self.state.catalog.get(), source.source(), &builds.platform.label());
+        if let Some((tree, seq)) = head {
+            let (package, release) = source.release();
+            let found =
+                self.state.db.read(move |c| db::binary::of_release(c, tree, seq, package, release)).await?;
+            if let Some(build) = pick(&found, builds.platform.arch, builds.until) {
+                return Ok(Some(source.built(build, &builds.platform)));
+            }
+        }
+        self.build_from_afar(source, &builds.platform).await
     }
 
     /// The index of a point's packages with their builds: all of them (`full`), or those that have one.
@@ -121,20 +128,24 @@ pub fn has(catalog: &Catalog, label: impl Fn(&str) -> bool) -> bool {
 mod tests {
     use super::*;
     use crate::db::file::FileState;
-    use crate::model::ids::{FileId, ReleaseId};
+    use crate::model::ids::{FileId, PackageId, ReleaseId};
 
     fn build(number: i64, made_for: &str, at: i64) -> Build {
         Build {
+            package: PackageId(1),
             release: ReleaseId(1),
             file: FileId(number),
             platform: format!("4.5-noble/{made_for}"),
             build: number,
             name: "x_1.0.tar.gz".to_owned(),
+            locator: String::new(),
             size: None,
+            md5: None,
             sha256: None,
             state: FileState::Stored,
             class: None,
             at: Timestamp(at),
+            removed_at: None,
             stanza: Vec::new(),
         }
     }
@@ -145,6 +156,21 @@ mod tests {
         let file = |until| pick(&builds, Arch::X86_64, Timestamp(until)).map(|b| b.file.0);
         assert_eq!([5, 10, 11, 20, 21, 99].map(file), [Some(1), Some(1), Some(1), Some(1), Some(2), Some(3)]);
         assert_eq!(pick(&[], Arch::X86_64, Timestamp(99)), None);
+    }
+
+    #[test]
+    fn a_build_that_was_removed_stays_for_the_snapshots_that_had_it() {
+        let removed = |build: Build, at| Build { removed_at: Some(Timestamp(at)), ..build };
+        // The first was replaced at 20 and would come back when the second goes.
+        let builds = [removed(build(1, "x86_64", 10), 20), removed(build(2, "x86_64", 20), 30)];
+        let file = |until| pick(&builds, Arch::X86_64, Timestamp(until)).map(|b| b.file.0);
+        assert_eq!(
+            [5, 11, 20, 21, 30, 31, i64::MAX].map(file),
+            [None, Some(1), Some(1), Some(2), Some(2), None, None]
+        );
+        let again = [removed(build(1, "x86_64", 10), 30), build(2, "x86_64", 40)];
+        let file = |until| pick(&again, Arch::X86_64, Timestamp(until)).map(|b| b.file.0);
+        assert_eq!([20, 31, 41].map(file), [Some(1), Some(2), Some(2)]);
     }
 
     #[test]

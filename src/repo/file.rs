@@ -6,11 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 
-use super::flight::{self, Crew, FlightError, Landed, Outcome, Passenger, Ticket};
-use super::{Repo, RepoError, owner};
+use super::flight::{self, Crew, Expected, FlightError, Landed, Outcome, Passenger, Ticket};
+use super::{Repo, RepoError, owner, places};
 use crate::config::StorageClass;
 use crate::db;
 use crate::db::file::FileState;
+use crate::db::found_build::Found;
 use crate::db::life::FoundFile;
 use crate::model::change::LifeState;
 use crate::model::digest::{Md5, Sha256};
@@ -18,6 +19,7 @@ use crate::model::ids::{PackageId, ReleaseId, SourceId};
 use crate::model::point::{Point, PointTree};
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
+use crate::r::platform::Platform;
 use crate::storage::{Blob, Content, Key, StorageError};
 use crate::upstream::UpstreamError;
 
@@ -42,8 +44,8 @@ pub struct Located {
     pub stored: bool,
     /// Publication time: `Last-Modified`.
     pub modified: Option<Timestamp>,
-    /// A build, not a source package.
-    pub(super) built: bool,
+    /// What it is built for; `None` of a source package.
+    pub(super) built: Option<Platform>,
     /// The source whose tree has it.
     source: SourceId,
     /// The row.
@@ -97,7 +99,7 @@ impl Located {
             md5: found.md5,
             stored: found.file_state == FileState::Stored,
             modified: found.published_at,
-            built: false,
+            built: None,
             source,
             found,
         }
@@ -114,21 +116,44 @@ impl Located {
         (self.found.package, self.found.release)
     }
 
+    /// Whether it may be fetched again: a build without a locator was handed in, and is here or nowhere.
+    fn has_upstream(&self) -> bool {
+        self.built.is_none() || !self.found.locator.is_empty()
+    }
+
     /// A build in its place.
-    pub(super) fn built(&self, build: &db::binary::Build) -> Located {
+    pub(super) fn built(&self, build: &db::binary::Build, platform: &Platform) -> Located {
         let found = FoundFile {
             file: build.file,
             name: build.name.clone(),
-            locator: String::new(),
+            locator: build.locator.clone(),
             size: build.size,
-            md5: None,
+            md5: build.md5,
             sha256: build.sha256,
             file_state: build.state,
             class: build.class.clone(),
             published_at: Some(build.at),
             ..self.found.clone()
         };
-        Located { built: true, ..Located::new(&self.package, self.source, found) }
+        let located = Located::new(&self.package, self.source, found);
+        Located { built: Some(platform.clone()), ..located }
+    }
+
+    /// A build in its place that is in no list yet.
+    pub(super) fn found_build(&self, build: Found, platform: &Platform) -> Located {
+        let found = FoundFile {
+            file: build.file,
+            name: build.name,
+            locator: build.locator,
+            size: build.size,
+            md5: None,
+            sha256: build.sha256,
+            file_state: build.state,
+            class: build.class,
+            published_at: None,
+            ..self.found.clone()
+        };
+        Located { built: Some(platform.clone()), ..Located::new(&self.package, self.source, found) }
     }
 
     /// The blob, when the row says that there is one.
@@ -200,7 +225,7 @@ impl Repo {
             };
             match error {
                 RepoError::Storage(StorageError::NotFound(_)) | RepoError::Damaged { .. }
-                    if !located.built =>
+                    if located.has_upstream() =>
                 {
                     tracing::error!(file = %located.name, "{error}; fetching it again");
                 }
@@ -253,8 +278,23 @@ impl Repo {
         let catalog = self.state.catalog.get();
         let kind = catalog.sources.iter().find(|s| s.id == located.source).map(|s| s.kind);
         let config = self.state.config.load();
-        let (url, class) = match kind {
-            Some(SourceKind::Cran) => (&config.cran.url, StorageClass::Cran),
+        let kind = kind.filter(|_| located.has_upstream());
+        let upstream = self.state.upstream.load();
+        let away = |source| RepoError::Upstream { source, retry_after: 60 };
+        let (places, class, expected) = match kind {
+            Some(SourceKind::Cran) => match &located.built {
+                None => {
+                    let mirror = upstream.mirror(&config.cran.url).map_err(away)?;
+                    let places = places::of_source(&mirror, &located.found, &located.package);
+                    (places, StorageClass::Cran, Expected::Source)
+                }
+                Some(platform) => {
+                    let locator = &located.found.locator;
+                    let places = places::of_build(&config.cran.binaries, &upstream, platform, locator)
+                        .map_err(away)?;
+                    (places, StorageClass::Binaries, Expected::Build(platform.clone()))
+                }
+            },
             Some(
                 SourceKind::CranSnapshot
                 | SourceKind::CuratedCran
@@ -271,8 +311,6 @@ impl Repo {
                 return Err(RepoError::Storage(StorageError::NotFound(missing)));
             }
         };
-        let mirror = self.state.upstream.load().mirror(url);
-        let mirror = mirror.map_err(|source| RepoError::Upstream { source, retry_after: 60 })?;
         let (stale, source) = (self.stale.clone(), located.source);
         let ticket = || {
             let crew = Crew {
@@ -281,7 +319,7 @@ impl Repo {
                 stale: Arc::new(move || stale.call(source)),
                 landing: self.landing.clone(),
             };
-            Ticket::new(&located.found, &located.package, mirror, class, crew)
+            Ticket::new(&located.found, expected, places, class, crew)
         };
         Ok(self.flights.board(located.found.file, ticket)?)
     }

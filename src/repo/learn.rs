@@ -42,7 +42,7 @@ impl Learner {
 
     /// A file came to another state.
     pub(super) async fn state(&self, file: FileId, state: FileState) {
-        self.note(Learnt { file, sha256: None, size: None, state }, None).await;
+        self.note(Learnt { file, sha256: None, size: None, state, built: None }, None).await;
     }
 
     async fn note(&self, learnt: Learnt, blob: Option<Blob>) {

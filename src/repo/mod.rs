@@ -1,5 +1,7 @@
 //! Repositories: indexes, files, lazy fetches, and every edit an administrator makes. Holds no HTTP types.
 
+mod afar;
+pub mod build_rows;
 pub mod builds;
 pub mod edit;
 pub mod error;
@@ -11,14 +13,13 @@ pub mod index;
 pub mod info;
 mod learn;
 pub mod links;
-pub mod listing;
 pub mod negotiate;
 mod nightly;
 mod owner;
+mod places;
 mod point;
 mod proof;
 mod render;
-pub mod requirements;
 mod stale;
 
 pub use error::RepoError;
@@ -38,8 +39,8 @@ pub struct Repo {
     uploads: Arc<edit::Uploads>,
     located: Arc<file::Cache>,
     proofs: Arc<proof::Cache>,
+    afar: Arc<afar::Answers>,
     links: Arc<links::Cache>,
-    names: Arc<listing::Cache>,
     flights: flight::Flights,
     learner: learn::Learner,
     stale: stale::Stale,
@@ -63,8 +64,8 @@ impl Repo {
             uploads: Arc::default(),
             located: Arc::new(file::Cache::new(file::CACHED)),
             proofs: Arc::new(proof::Cache::new(proof::CACHED)),
+            afar: Arc::new(afar::Answers::new(afar::KEPT)),
             links: Arc::new(links::Cache::new(links::CACHED)),
-            names: Arc::new(listing::Cache::new(listing::CACHED)),
             flights: flight::Flights::new(patience),
             learner: learn::Learner::start(state.db.clone()),
             stale: stale::Stale::default(),

@@ -46,7 +46,7 @@ impl Repo {
 
     /// As [`Repo::sound`].
     pub(super) async fn prove(&self, located: &Located, key: &Key) -> Result<(), RepoError> {
-        if !located.built {
+        if located.built.is_none() {
             return Ok(());
         }
         let proof = match self.proofs.get(key) {

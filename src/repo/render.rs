@@ -13,12 +13,14 @@ use crate::db::binary::Build;
 use crate::db::life::{Archived, Listed};
 use crate::db::{self, Conn, DbError};
 use crate::model::digest::Sha256;
-use crate::model::ids::ReleaseId;
+use crate::model::ids::{PackageId, ReleaseId};
 use crate::model::point::PointTree;
 use crate::model::time::Timestamp;
 use crate::r::packages::{self, BINARY_FIELDS, SOURCE_FIELDS};
+use crate::r::platform::Target;
 use crate::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
 use crate::r::rds::matrix::write_matrix;
+use crate::r::version;
 
 /// Goes into every key: raise it when the same rows give other decoded bytes than before.
 pub(super) const RENDERER: u32 = 1;
@@ -123,9 +125,16 @@ fn built(c: &mut dyn Conn, trees: &[PointTree], index: &BuildsIndex) -> Result<V
                 known.entry(build.release).or_default().push(build);
             }
         }
+        let picked = |release| known.get(&release).and_then(|builds| pick(builds, platform.arch, *until));
+        let in_time = |build: &&Build| build.at < *until;
+        let alone = !*full && !matches!(platform.target, Target::Linux(_));
+        let lacking = |row: &&Listed| row.path.is_empty() && picked(row.release).filter(in_time).is_none();
+        let lacking: HashSet<PackageId> =
+            rows.iter().filter(|_| alone).filter(lacking).map(|row| row.package).collect();
+        let older = older(c, *tree, &known, &lacking, &picked, &in_time)?;
         for row in &mut rows {
-            let build = known.get(&row.release).filter(|_| row.path.is_empty());
-            match build.and_then(|builds| pick(builds, platform.arch, *until)) {
+            let of_listed = picked(row.release).filter(|_| row.path.is_empty());
+            match older.get(&row.package).copied().filter(|_| row.path.is_empty()).or(of_listed) {
                 Some(build) => row.stanza.clone_from(&build.stanza),
                 None if *full => {}
                 None => row.stanza.clear(),
@@ -136,6 +145,30 @@ fn built(c: &mut dyn Conn, trees: &[PointTree], index: &BuildsIndex) -> Result<V
     let mut rows = blend.sorted(Listed::order);
     rows.retain(|row| !row.stanza.is_empty());
     Ok(rows)
+}
+
+/// Where Windows and macOS look nothing but builds are: of packages whose listed version has none in time, the newest
+/// archived version that has. So a package does not vanish until its newest version is built, and a version that such
+/// an index of a day once had stays, for what comes later is not in time.
+fn older<'a>(
+    c: &mut dyn Conn,
+    tree: PointTree,
+    known: &'a HashMap<ReleaseId, Vec<Build>>,
+    lacking: &HashSet<PackageId>,
+    picked: &dyn Fn(ReleaseId) -> Option<&'a Build>,
+    in_time: &dyn Fn(&&'a Build) -> bool,
+) -> Result<HashMap<PackageId, &'a Build>, DbError> {
+    let built: HashSet<PackageId> =
+        known.values().flatten().map(|build| build.package).filter(|id| lacking.contains(id)).collect();
+    let mut newest: HashMap<PackageId, (String, &Build)> = HashMap::new();
+    for (package, release, version) in db::binary::archived(c, tree.tree, tree.seq, built)? {
+        let Some(build) = picked(release).filter(|build| in_time(build)) else { continue };
+        let newer = |(known, _): &(String, &Build)| version::compare(&version, known).is_gt();
+        if newest.get(&package).is_none_or(newer) {
+            newest.insert(package, (version, build));
+        }
+    }
+    Ok(newest.into_iter().map(|(package, (_, build))| (package, build)).collect())
 }
 
 /// The archive of each name is its owner's: that of the first tree that lists it, else of the first that archived it.

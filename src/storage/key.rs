@@ -13,8 +13,6 @@ pub enum Key {
     Readme(Sha256),
     /// A rendered, encoded index of a closed point (class `persistent`), by the digest of its encoded bytes.
     Index(Sha256),
-    /// The rule base of system requirements as one document (class `persistent`).
-    Rules(Sha256),
 }
 
 impl Key {
@@ -24,7 +22,7 @@ impl Key {
         match self {
             Key::Package(class, _) => *class,
             Key::Readme(_) => StorageClass::Packages,
-            Key::Index(_) | Key::Rules(_) => StorageClass::Persistent,
+            Key::Index(_) => StorageClass::Persistent,
         }
     }
 
@@ -32,7 +30,7 @@ impl Key {
     #[must_use]
     pub fn digest(&self) -> &Sha256 {
         match self {
-            Key::Package(_, digest) | Key::Readme(digest) | Key::Index(digest) | Key::Rules(digest) => digest,
+            Key::Package(_, digest) | Key::Readme(digest) | Key::Index(digest) => digest,
         }
     }
 
@@ -44,7 +42,6 @@ impl Key {
             Key::Package(class, _) => class.as_str(),
             Key::Readme(_) => "readmes",
             Key::Index(_) => "indexes",
-            Key::Rules(_) => "sysreqs",
         }
     }
 
@@ -62,7 +59,6 @@ impl Key {
         match self {
             Key::Package(..) | Key::Index(_) => "application/octet-stream",
             Key::Readme(_) => "text/plain; charset=utf-8",
-            Key::Rules(_) => "application/json",
         }
     }
 
@@ -70,17 +66,17 @@ impl Key {
     pub(super) fn shelves(class: StorageClass) -> Vec<Key> {
         let first = Sha256([0; 32]);
         let extra = match class {
-            StorageClass::Packages => vec![Key::Readme(first)],
-            StorageClass::Persistent => vec![Key::Index(first), Key::Rules(first)],
+            StorageClass::Packages => Some(Key::Readme(first)),
+            StorageClass::Persistent => Some(Key::Index(first)),
             StorageClass::Cache
             | StorageClass::Launcher
             | StorageClass::Metrics
             | StorageClass::Binaries
             | StorageClass::Cran
             | StorageClass::Bioconductor
-            | StorageClass::Pypi => Vec::new(),
+            | StorageClass::Pypi => None,
         };
-        [vec![Key::Package(class, first)], extra].concat()
+        [Some(Key::Package(class, first)), extra].into_iter().flatten().collect()
     }
 
     /// The key of the same kind with another digest.
@@ -89,7 +85,6 @@ impl Key {
             Key::Package(class, _) => Key::Package(*class, digest),
             Key::Readme(_) => Key::Readme(digest),
             Key::Index(_) => Key::Index(digest),
-            Key::Rules(_) => Key::Rules(digest),
         }
     }
 }
@@ -123,6 +118,6 @@ mod tests {
                 assert!(seen.insert(key.shelf()), "{key}");
             }
         }
-        assert_eq!(seen.len(), 12);
+        assert_eq!(seen.len(), 11);
     }
 }

@@ -14,10 +14,10 @@ use crate::model::language::Language;
 use crate::model::time::Timestamp;
 
 /// Changes in one write: an `rspm add` waits for at most one of them.
-const CHUNK: usize = 2_000;
+pub(super) const CHUNK: usize = 2_000;
 
 /// So many changes make the database's idea of its tables wrong.
-const MANY: usize = 10_000;
+pub(super) const MANY: usize = 10_000;
 
 /// What is remembered of a file from now on: by URL, and `None` forgets it.
 pub(super) type Memory = Vec<(String, Option<upstream::Seen>)>;

@@ -181,28 +181,49 @@ impl Reader<'_> {
     }
 
     async fn get(&self, path: &'static str, known: Option<&Seen>) -> Result<Got, SyncError> {
-        let validators =
-            |seen: &Seen| Validators { etag: seen.etag.clone(), modified: seen.modified.clone() };
-        let usable = known.filter(|seen| seen.etag.is_some() || seen.modified.is_some());
-        let fetch = Fetch { path, known: usable.map(validators), limit: LIMIT };
-        match (self.mirror.fetch(fetch).await, known) {
-            (Ok(Fetched::Unchanged), Some(seen)) => Ok(Got::Unchanged(path, seen.clone())),
-            (Ok(Fetched::Unchanged), None) => Err(SyncError::Refused(format!(
-                "{}/{path}: the mirror says that it is unchanged, which was not asked",
-                self.mirror.address()
-            ))),
-            (Ok(Fetched::Body { bytes, validators }), _) => {
-                let seen = Seen {
-                    etag: validators.etag,
-                    modified: validators.modified,
-                    sha256: Sha256(Hasher::digest(&bytes).into()),
-                    fetched_at: (self.clock)(),
-                };
-                Ok(Got::Read(File { path, bytes, seen }))
-            }
-            (Err(UpstreamError::Missing(_)), _) => Ok(Got::Missing),
-            (Err(error), _) => Err(error.into()),
+        Ok(match ask(self.mirror, path, known, self.clock).await? {
+            Answer::Missing => Got::Missing,
+            Answer::Unchanged(seen) => Got::Unchanged(path, seen),
+            Answer::Body(bytes, seen) => Got::Read(File { path, bytes, seen }),
+        })
+    }
+}
+
+/// What a mirror has at a path.
+pub(super) enum Answer {
+    Missing,
+    /// What is known already.
+    Unchanged(Seen),
+    Body(Bytes, Seen),
+}
+
+/// Asks for a file, conditionally where something is known of it.
+pub(super) async fn ask(
+    mirror: &Mirror,
+    path: &str,
+    known: Option<&Seen>,
+    clock: &Clock,
+) -> Result<Answer, SyncError> {
+    let validators = |seen: &Seen| Validators { etag: seen.etag.clone(), modified: seen.modified.clone() };
+    let usable = known.filter(|seen| seen.etag.is_some() || seen.modified.is_some());
+    let fetch = Fetch { path, known: usable.map(validators), limit: LIMIT };
+    match (mirror.fetch(fetch).await, known) {
+        (Ok(Fetched::Unchanged), Some(seen)) => Ok(Answer::Unchanged(seen.clone())),
+        (Ok(Fetched::Unchanged), None) => Err(SyncError::Refused(format!(
+            "{}/{path}: the mirror says that it is unchanged, which was not asked",
+            mirror.address()
+        ))),
+        (Ok(Fetched::Body { bytes, validators }), _) => {
+            let seen = Seen {
+                etag: validators.etag,
+                modified: validators.modified,
+                sha256: Sha256(Hasher::digest(&bytes).into()),
+                fetched_at: clock(),
+            };
+            Ok(Answer::Body(bytes, seen))
         }
+        (Err(UpstreamError::Missing(_)), _) => Ok(Answer::Missing),
+        (Err(error), _) => Err(error.into()),
     }
 }
 

@@ -283,7 +283,7 @@ impl Hold {
 
 /// Whether two records say the same: field by field in any order, whatever the line breaks, so that an index
 /// written by another version of R, or read from another of its three forms, changes nothing.
-fn same_record(a: &[u8], b: &[u8]) -> bool {
+pub(super) fn same_record(a: &[u8], b: &[u8]) -> bool {
     a == b || said(a) == said(b)
 }
 

@@ -23,11 +23,11 @@ pub(super) enum Trust {
 }
 
 /// The index as text, from whichever of its forms.
-pub(super) fn text(index: &File) -> Result<Cow<'_, [u8]>, String> {
-    if !index.path.ends_with(".rds") {
-        return packages::text(&index.bytes, TEXT).map_err(|e| e.to_string());
+pub(super) fn text<'a>(path: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
+    if !path.ends_with(".rds") {
+        return packages::text(bytes, TEXT).map_err(|e| e.to_string());
     }
-    let table = read_packages_matrix(&index.bytes[..], Limits::INDEX).map_err(|e| e.to_string())?;
+    let table = read_packages_matrix(bytes, Limits::INDEX).map_err(|e| e.to_string())?;
     let mut text = Vec::new();
     for record in 0..table.len() {
         table.write_stanza(record, &mut text);
@@ -98,19 +98,21 @@ pub(super) fn archive(file: Option<&File>, warnings: &mut Vec<String>) -> Option
 #[derive(Debug)]
 pub(super) struct Shrunk(pub(super) String);
 
+/// What to say of a declaration that lost too much.
+pub(super) fn shrunk(Loss { before, lost }: Loss, what: &str) -> String {
+    format!(
+        "{lost} of {before} packages are no longer in {what}, which is what a half-written mirror looks like; \
+         nothing was changed. If it is right, run `rspm sync` by hand: it is accepted as long as the mirror \
+         still has the same files"
+    )
+}
+
 /// Refuses a declaration that lost too much, unless that was confirmed.
 pub(super) fn guard(known: &Known, declared: &Declared<'_>, trust: Trust) -> Result<(), Shrunk> {
     if trust == Trust::Confirmed {
         return Ok(());
     }
-    let refuse = |loss: Loss, what: &str| {
-        let Loss { before, lost } = loss;
-        Err(Shrunk(format!(
-            "{lost} of {before} packages are no longer in {what}, which is what a half-written mirror looks like; \
-             nothing was changed. If it is right, run `rspm sync` by hand: it is accepted as long as the mirror \
-             still has the same files"
-        )))
-    };
+    let refuse = |loss: Loss, what: &str| Err(Shrunk(shrunk(loss, what)));
     let packages = lost_packages(known, &declared.listed);
     if packages.is_suspicious() {
         return refuse(packages, "the index");

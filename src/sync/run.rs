@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::SyncError;
 use super::apply::{self, Memory, Work};
+use super::builds::{self, Built};
 use super::fetch::{FILES, File, Files, Look, Reader};
 use super::known::Known;
 use super::lease::Lease;
@@ -31,7 +32,7 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    fn actor(&self) -> &str {
+    pub(super) fn actor(&self) -> &str {
         match self {
             Cause::Schedule => "schedule",
             Cause::Mismatch => "a package that differs from the index",
@@ -66,22 +67,31 @@ fn refused_key(source: SourceId) -> String {
 }
 
 /// Syncs the built-in CRAN source.
-pub(super) async fn cran(state: &Arc<State>, cause: &Cause, report: &Reporter) -> Result<Outcome, SyncError> {
+pub(super) async fn cran(
+    state: &Arc<State>,
+    cause: &Cause,
+    report: &Reporter,
+) -> Result<(Outcome, Built), SyncError> {
     // Kept to the end: a reload meanwhile is the next run's.
     let config = state.config.load_full();
     let mirror = state.upstream.load().mirror(&config.cran.url)?;
     let lease = Lease::claim(&state.db, &config, &state.clock, "sync:cran").await?;
-    let outcome = Run { state, cause, report, mirror: &mirror, lease: &lease }.run().await;
+    let run = Run { state, cause, report, mirror: &mirror, lease: &lease };
+    let outcome = async {
+        let sources = run.run().await?;
+        Ok((sources, builds::run(&run).await?))
+    };
+    let outcome = outcome.await;
     lease.release(&state.db).await;
     outcome
 }
 
-struct Run<'a> {
-    state: &'a Arc<State>,
-    cause: &'a Cause,
-    report: &'a Reporter,
+pub(super) struct Run<'a> {
+    pub(super) state: &'a Arc<State>,
+    pub(super) cause: &'a Cause,
+    pub(super) report: &'a Reporter,
     mirror: &'a Mirror,
-    lease: &'a Lease,
+    pub(super) lease: &'a Lease,
 }
 
 impl Run<'_> {
@@ -266,7 +276,7 @@ enum Reason {
 fn planned(known: &Known, files: Files, trust: Trust, until: Option<Timestamp>) -> Result<Plan, Reason> {
     let mut warnings = files.warnings;
     let refused = |reason: String| Reason::Refused(format!("{}: {reason}", files.index.path));
-    let text = read::text(&files.index).map_err(refused)?;
+    let text = read::text(files.index.path, &files.index.bytes).map_err(refused)?;
     let declared = Declared {
         listed: read::records(&text, &mut warnings).map_err(refused)?,
         current: read::current(files.current.as_ref(), &mut warnings),

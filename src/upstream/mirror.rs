@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use http::HeaderMap;
 
 use super::client::Web;
 use super::error::UpstreamError;
 use super::folder::Folder;
-use super::remote::Remote;
+use super::remote::{Guise, Remote};
+use crate::r::layout::RMinor;
+use crate::r::platform::Arch;
 
 /// What is remembered of an earlier answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,6 +127,38 @@ impl Mirror {
         match &*self.place {
             Place::Remote(_) => Ok(()),
             Place::Folder(folder) => folder.check().await,
+        }
+    }
+
+    /// The same mirror, asked as R of that minor version on Linux on that processor, by `User-Agent` and by query: below
+    /// `__linux__` a server answers each client with what is built for it.
+    ///
+    /// # Errors
+    /// A directory gives everybody the same.
+    pub fn as_r_on_linux(&self, r: RMinor, arch: Arch) -> Result<Mirror, UpstreamError> {
+        let Place::Remote(remote) = &*self.place else {
+            let reason = "is a directory, and cannot tell builds from sources".to_owned();
+            return Err(UpstreamError::Refused { url: self.address(), reason });
+        };
+        let (triplet, processor) = match arch {
+            Arch::X86_64 => ("x86_64-pc-linux-gnu", "x86_64"),
+            Arch::Arm64 => ("aarch64-unknown-linux-gnu", "aarch64"),
+        };
+        let guise = Guise {
+            agent: format!("R/{r}.0 R ({r}.0 {triplet} {processor} linux-gnu)"),
+            query: format!("r_version={r}&arch={arch}"),
+        };
+        Ok(Mirror { place: Arc::new(Place::Remote(remote.disguised(guise))) })
+    }
+
+    /// What a server says of a file without giving it. One try.
+    ///
+    /// # Errors
+    /// As [`Mirror::open`]; a directory says nothing.
+    pub async fn head(&self, path: &str) -> Result<HeaderMap, UpstreamError> {
+        match &*self.place {
+            Place::Remote(remote) => remote.head(path).await,
+            Place::Folder(_) => Ok(HeaderMap::new()),
         }
     }
 

@@ -27,6 +27,16 @@ pub(super) struct Remote {
     shown: String,
     host: String,
     web: Arc<Web>,
+    guise: Option<Guise>,
+}
+
+/// As whom a server is asked whose answers depend on that.
+#[derive(Clone, Debug)]
+pub(super) struct Guise {
+    /// `User-Agent`.
+    pub(super) agent: String,
+    /// After the `?`, encoded.
+    pub(super) query: String,
 }
 
 /// What is asked for, as a request and as messages show it.
@@ -45,7 +55,13 @@ impl Remote {
             (host, _) => host.unwrap_or_default().to_owned(),
         };
         let plain = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
-        Remote { base: plain(&url), shown: plain(&shown), host, web }
+        Remote { base: plain(&url), shown: plain(&shown), host, web, guise: None }
+    }
+
+    /// The same mirror, asked as somebody else.
+    pub(super) fn disguised(&self, guise: Guise) -> Remote {
+        let (base, shown, host) = (self.base.clone(), self.shown.clone(), self.host.clone());
+        Remote { base, shown, host, web: self.web.clone(), guise: Some(guise) }
     }
 
     pub(super) fn host(&self) -> &str {
@@ -62,6 +78,12 @@ impl Remote {
             for text in [&mut target.url, &mut target.shown] {
                 text.push('/');
                 text.extend(utf8_percent_encode(segment, ENCODED));
+            }
+        }
+        if let Some(Guise { query, .. }) = &self.guise {
+            for text in [&mut target.url, &mut target.shown] {
+                text.push('?');
+                text.push_str(query);
             }
         }
         Ok(target)
@@ -157,9 +179,24 @@ impl Remote {
         }
     }
 
+    /// The headers of what is there. One try.
+    pub(super) async fn head(&self, path: &str) -> Result<HeaderMap, UpstreamError> {
+        let target = self.target(path)?;
+        let answer = target.send(self.dressed(self.web.client()?.head(&target.url))).await?;
+        Ok(target.accept(answer)?.headers().clone())
+    }
+
     fn get(&self, target: &Target) -> Result<RequestBuilder, UpstreamError> {
+        Ok(self.dressed(self.web.client()?.get(&target.url)))
+    }
+
+    fn dressed(&self, request: RequestBuilder) -> RequestBuilder {
         // Bytes as they are stored: a server that compresses on the fly would break checksums and ranges.
-        Ok(self.web.client()?.get(&target.url).header(header::ACCEPT_ENCODING, "identity"))
+        let request = request.header(header::ACCEPT_ENCODING, "identity");
+        match &self.guise {
+            None => request,
+            Some(Guise { agent, .. }) => request.header(header::USER_AGENT, agent),
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::r::rds::archive_meta::{MetaRow, write_current_meta};
 
 use crate::support::furnish::{mirror, until};
+use crate::support::http;
+use crate::support::offers;
 use crate::support::relay::Relay;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -60,6 +62,32 @@ pub(super) fn url_of_a_web_server_is_asked_over_https() {
     let stranger = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
     let said = stranger.sync().expect_err("a certificate that nobody vouches for");
     assert!(said.to_lowercase().contains("certificate"), "{said}");
+}
+
+/// What a client with R 4.5 on Ubuntu 24.04 gets.
+fn kind(server: &Server) -> Option<String> {
+    let path = "/r/__linux__/noble/latest/src/contrib/alpha_1.0.tar.gz";
+    let answer = http::request("GET", &server.url(path), &[("User-Agent", offers::AGENT)], b"");
+    answer.header("x-package-type").map(str::to_owned)
+}
+
+#[test]
+pub(super) fn binary_url_is_where_builds_come_from() {
+    let first = offers::builds(&[]);
+    let second = offers::builds(&["alpha"]);
+    let urls = [&first, &second].map(|upstream| format!("BinaryURL = {}\n", offers::url(upstream))).concat();
+    let with = Builder::default().gcfg(&format!("[CRAN]\n{urls}")).env("NO_PROXY", "*").start();
+    let without = Server::start();
+    for (server, expected) in [(&with, "binary"), (&without, "source")] {
+        mirror(&server.dir().join("no-mirror"));
+        syncs(server);
+        assert_eq!(kind(server).as_deref(), Some(expected));
+    }
+    let asked = first.asked().into_iter().chain(second.asked()).map(|asked| asked.path);
+    assert!(asked.filter(|path| path.ends_with("/PACKAGES")).count() >= 2, "each is asked");
+    let said = Builder::default().gcfg("[CRAN]\nBinaryURL = https://h/bin/linux/noble/4.5").prepare();
+    let checked = said.rspm("check-config");
+    assert!(format!("{}{}", checked.out, checked.err).contains("is no address of builds"), "{checked:?}");
 }
 
 /// Writes into the database of a stopped server when it last synced, in microseconds since the epoch.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::support::furnish::{mirror, until};
 use crate::support::http;
+use crate::support::offers;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
@@ -21,6 +22,17 @@ pub(super) fn url_is_the_mirror_of_the_next_sync() {
     server.sync().expect("the new mirror");
     server.repository("r", "cran");
     assert_eq!(server.get("/r/latest/src/contrib/alpha_1.0.tar.gz").status, 200);
+}
+
+#[test]
+pub(super) fn binary_url_is_read_by_the_next_sync() {
+    let server = Builder::default().env("NO_PROXY", "*").start();
+    mirror(&server.dir().join("no-mirror"));
+    server.sync().expect("a good mirror");
+    let upstream = offers::builds(&["alpha"]);
+    let url = offers::url(&upstream);
+    server.hup_applies(&format!("[CRAN]\nBinaryURL = {url}"), &[&format!("CRAN.BinaryURL is '{url}' now")]);
+    assert!(server.sync().expect("a good mirror").contains("builds were synced (transaction 2): 1 new"));
 }
 
 #[test]

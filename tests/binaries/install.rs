@@ -25,7 +25,7 @@ library(ledger, lib.loc = lib)
 cat(ledger::summarise("world", c(1, 1, 2)), "\n")
 "#;
 
-fn install(server: &Server, repository: &str, agent: &str) -> Vec<String> {
+pub(super) fn install(server: &Server, repository: &str, agent: &str) -> Vec<String> {
     let told = rscript::run(INSTALL, &[server.url(repository).as_str(), agent]);
     let how = |package: &str| {
         let line = told.lines().find(|line| line.starts_with(package));

@@ -3,7 +3,9 @@
 mod adding;
 mod install;
 mod matrix;
+mod removing;
 mod service_log;
+mod upstream;
 mod windows;
 
 use crate::support::binary::Example;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use rstudio_pm::catalog::Live;
-use rstudio_pm::config::Config;
+use rstudio_pm::config::{BinaryUrl, Config};
 use rstudio_pm::db::{Conn, Db, DbError, life, tx};
 use rstudio_pm::jobs::Jobs;
 use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
@@ -100,14 +100,19 @@ impl Server {
             )
             .into(),
             catalog: Live::open(&db).await.unwrap_or_else(|e| panic!("{e}")),
-            rules: Default::default(),
-            described: Default::default(),
             jobs: Jobs::default(),
             clock: Arc::new(move || Timestamp(ticking.fetch_add(1, Ordering::SeqCst))),
             config: ours.into(),
             db,
         });
         Server { sync: Sync::new(state.clone()), state, dir, clock, config }
+    }
+
+    /// Fetches builds from these addresses from now on.
+    pub(crate) fn builds_from(&self, urls: Vec<BinaryUrl>) {
+        let mut config = (*self.state.config.load_full()).clone();
+        config.cran.binaries = urls;
+        self.state.config.store(Arc::new(config));
     }
 
     /// Moves the clock.

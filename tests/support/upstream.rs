@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     Redirect(String),
     /// No `ETag`, no `Last-Modified`, no ranges: the simplest of servers.
     Plain,
+    /// All is well, and the head says this as well.
+    Also(&'static str),
     /// 206 with the right bytes and a `Content-Range` that says something else.
     WrongRange,
 }
@@ -173,11 +175,14 @@ fn answer(
         Some(Fault::Slow(time)) => std::thread::sleep(*time),
         Some(Fault::Plain) => plain = true,
         Some(Fault::WrongRange) => wrong_range = true,
-        Some(Fault::Truncate(_) | Fault::CutAfter(_) | Fault::Longer(_)) | None => {}
+        Some(Fault::Truncate(_) | Fault::CutAfter(_) | Fault::Longer(_) | Fault::Also(_)) | None => {}
     }
     let Some(mut body) = file else { return (404, String::new(), b"no such file".to_vec(), 12) };
     let etag = format!("\"{}\"", &hex::encode(sha2::Sha256::digest(&body))[..16]);
     let mut head = if plain { String::new() } else { format!("ETag: {etag}\r\n") };
+    if let Some(Fault::Also(more)) = &fault {
+        head.push_str(&format!("{more}\r\n"));
+    }
     if !plain && headers.get("if-none-match") == Some(&etag) {
         return (304, head, Vec::new(), 0);
     }

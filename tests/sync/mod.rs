@@ -1,5 +1,6 @@
 //! Syncs: what is planned, what mirrors may do to us, and what is left after a crash.
 
+mod builds;
 mod crash;
 mod http;
 mod mirrors;

@@ -88,6 +88,13 @@ impl Platforms {
         }
     }
 
+    /// The folders of macOS binaries for an R version.
+    #[must_use]
+    pub fn macos_folders(&self, r_version: &str) -> Option<&MacFolders> {
+        let of = |version: &str| self.macos.iter().find(|known| known.r_version == version);
+        of(r_version).or_else(|| of("default"))
+    }
+
     /// Other names of a distribution.
     pub fn aliases<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let of = move |d: &&Distribution| d.alias.as_deref() == Some(name);

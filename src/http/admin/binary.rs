@@ -2,8 +2,12 @@
 
 use super::package::{chosen, outcome};
 use super::{Answered, Call, ok};
-use crate::api::binary::{AddBinaries, AddedBinaries, AddedBinary};
-use crate::r::platform::Arch;
+use crate::api::binary::{
+    AddBinaries, AddedBinaries, AddedBinary, Binary, RemoveBinary, RemovedBinary, RemovedBuild,
+};
+use crate::http::error::Failure;
+use crate::r::platform::{ANY, Arch, Target};
+use crate::repo::build_rows::BuildRow;
 
 /// `POST /sources/{name}/binaries`.
 pub(super) async fn add(call: Call<'_>, name: &str) -> Answered {
@@ -18,10 +22,57 @@ pub(super) async fn add(call: Call<'_>, name: &str) -> Answered {
         version: build.upload.version,
         distribution: body.distribution.clone(),
         r_version: build.r_version,
-        arch: build.arch.map_or("any", Arch::as_str).to_owned(),
+        arch: build.arch.map_or(ANY, Arch::as_str).to_owned(),
         sha256: build.upload.sha256.to_string(),
         size: build.upload.size,
         outcome: outcome(build.outcome),
     });
     ok(&AddedBinaries { transaction: tx.map(|id| id.0), packages: packages.collect() })
+}
+
+/// `GET /sources/{name}/binaries?package=`.
+pub(super) async fn list(call: Call<'_>, name: &str) -> Answered {
+    let package = call.query.get("package").filter(|package| !package.is_empty());
+    let package = package
+        .ok_or_else(|| Failure::bad_request("the parameter package is missing: the package's name"))?;
+    let rows = call.app.repo.builds_in_source(name, package).await?;
+    ok(&rows.into_iter().map(binary).collect::<Vec<Binary>>())
+}
+
+/// A build as it is told.
+fn binary(row: BuildRow) -> Binary {
+    Binary {
+        r_version: row.platform.r.to_string(),
+        distribution: match &row.platform.target {
+            Target::Linux(name) => name.clone(),
+            Target::Windows => "windows".to_owned(),
+            Target::MacOs => "macos".to_owned(),
+        },
+        arch: if row.any { ANY } else { row.platform.arch.as_str() }.to_owned(),
+        platform: row.platform.to_string(),
+        version: row.version,
+        file: row.file,
+        sha256: row.sha256.map(|digest| digest.to_string()),
+        size: row.size,
+        published: row.at.to_string(),
+        stored: row.stored,
+    }
+}
+
+/// `POST /sources/{name}/binaries/remove`.
+pub(super) async fn remove(call: Call<'_>, name: &str) -> Answered {
+    let app = call.app;
+    let (body, actor): (RemoveBinary, _) = call.json().await?;
+    let of = (body.name.as_str(), body.version.as_str());
+    let (platform, removed) = app.repo.remove_build(name, of, &body.platform, &body.comment, &actor).await?;
+    let builds = removed.into_iter().map(|build| RemovedBuild {
+        arch: build.arch.map_or(ANY, Arch::as_str).to_owned(),
+        sha256: build.sha256.map(|digest| digest.to_string()),
+    });
+    ok(&RemovedBinary {
+        name: body.name,
+        version: body.version,
+        platform: platform.to_string(),
+        builds: builds.collect(),
+    })
 }

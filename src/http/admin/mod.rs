@@ -87,7 +87,9 @@ async fn dispatch(method: &Method, segments: &[&str], call: Call<'_>) -> Answere
         ("DELETE", ["sources", name]) => source::delete(call, name).await,
         ("GET", ["sources", name, "packages"]) => package::of_source(call, name).await,
         ("POST", ["sources", name, "packages"]) => package::add(call, name).await,
+        ("GET", ["sources", name, "binaries"]) => binary::list(call, name).await,
         ("POST", ["sources", name, "binaries"]) => binary::add(call, name).await,
+        ("POST", ["sources", name, "binaries", "remove"]) => binary::remove(call, name).await,
         ("POST", ["sources", name, "packages", "remove"]) => package::remove(call, name).await,
         ("GET", ["repos"]) => repo::list(call).await,
         ("POST", ["repos"]) => repo::create(call).await,
@@ -113,12 +115,10 @@ fn unknown(segments: &[&str]) -> Failure {
     match segments {
         ["sources"] | ["repos"] => Failure::method("GET, POST"),
         ["sources", _] | ["repos", _] => Failure::method("GET, PATCH, DELETE"),
-        ["sources", _, "packages"] => Failure::method("GET, POST"),
+        ["sources", _, "packages" | "binaries"] => Failure::method("GET, POST"),
         ["repos", _, "sources"] => Failure::method("POST, PUT"),
         ["repos", _, "sources", _] => Failure::method("DELETE"),
-        ["uploads"] | ["sync"] | ["sources", _, "binaries"] | ["sources", _, "packages", "remove"] => {
-            Failure::method("POST")
-        }
+        ["uploads"] | ["sync"] | ["sources", _, "packages" | "binaries", "remove"] => Failure::method("POST"),
         ["repos", _, "packages"] | ["jobs"] | ["jobs", _] | ["distributions"] | ["openapi.json"] => {
             Failure::method("GET")
         }

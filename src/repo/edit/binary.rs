@@ -12,7 +12,6 @@ use crate::db::{self, Conn, DbError};
 use crate::model::change::Counts;
 use crate::model::ids::{PackageId, ReleaseId, Seq, TreeId, TxId};
 use crate::model::language::Language;
-use crate::r::binary::System;
 use crate::r::platform::{Arch, Platform, Target};
 use crate::repo::{Repo, RepoError, find};
 
@@ -92,21 +91,13 @@ impl Build {
             return Err(RepoError::Invalid(format!("'{file}' is a source package; add it with rspm add")));
         };
         let name = &distribution.name;
-        let (target, fits, extension) = match distribution.os {
-            Os::Linux => {
-                (Target::Linux(name.clone()), matches!(system, System::Linux | System::Unix), "tar.gz")
-            }
-            Os::MacOs => (Target::MacOs, matches!(system, System::MacOs | System::Unix), "tgz"),
-            Os::Windows => (Target::Windows, system == System::Windows, "zip"),
+        let target = match distribution.os {
+            Os::Linux => Target::Linux(name.clone()),
+            Os::MacOs => Target::MacOs,
+            Os::Windows => Target::Windows,
         };
-        if !fits {
-            let built = match system {
-                System::Linux => "Linux",
-                System::MacOs => "macOS",
-                System::Windows => "Windows",
-                System::Unix => "Linux or macOS",
-            };
-            return Err(RepoError::Invalid(format!("'{file}' is built for {built}, and {name} is not")));
+        if !system.runs_on(&target) {
+            return Err(RepoError::Invalid(format!("'{file}' is built for {system}, and {name} is not")));
         }
         if let Some(arch) =
             arch.filter(|arch| !distribution.architectures.iter().any(|known| known == arch.as_str()))
@@ -117,9 +108,9 @@ impl Build {
                 distribution.architectures.join(" and ")
             )));
         }
-        let label = Platform { r, target, arch: arch.unwrap_or(Arch::X86_64) }.label();
-        let platform = format!("{label}/{}", arch.map_or("any", Arch::as_str));
-        let name = format!("{package}_{version}.{extension}");
+        let platform = Platform { r, target, arch: arch.unwrap_or(Arch::X86_64) };
+        let name = format!("{package}_{version}.{}", platform.extension());
+        let (label, platform) = (platform.label(), platform.stored(arch));
         Ok(Build { label, platform, name, r_version: r.to_string(), arch, held })
     }
 }
@@ -199,7 +190,9 @@ impl Work {
                 Some((tree, head)) => binary::of_release(c, tree, head, package, release)?,
                 None => Vec::new(),
             };
-            let known = known.iter().rev().find(|known| known.platform == build.platform);
+            let there =
+                |known: &&binary::Build| known.platform == build.platform && known.removed_at.is_none();
+            let known = known.iter().rev().find(there);
             let twin = (0..place)
                 .rev()
                 .find(|i| planned[*i].release == release && builds[*i].platform == build.platform);

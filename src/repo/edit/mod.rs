@@ -8,6 +8,7 @@ mod binary;
 mod make;
 mod plan;
 mod remove;
+mod remove_build;
 mod repo;
 mod source;
 mod subscription;
@@ -15,6 +16,7 @@ mod upload;
 mod uploads;
 
 pub use binary::AddedBuild;
+pub use remove_build::RemovedBuild;
 pub use uploads::{Upload, Uploads};
 
 use crate::db::DbError;

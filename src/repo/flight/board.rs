@@ -8,15 +8,16 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::tail::Tail;
-use super::verify::Promise;
+use super::verify::{Expected, Promise};
 use super::{Flight, FlightError, Flights, Passenger, Progress, pilot};
 use crate::config::StorageClass;
 use crate::db::file::FileState;
 use crate::db::life::FoundFile;
 use crate::model::ids::FileId;
 use crate::repo::learn::Learner;
+use crate::repo::places::Place;
 use crate::state::State;
-use crate::upstream::{Mirror, UpstreamError};
+use crate::upstream::UpstreamError;
 
 /// What is too old is forgotten whenever this many failures came.
 const FORGET_EVERY: usize = 256;
@@ -25,10 +26,8 @@ const FORGET_EVERY: usize = 256;
 pub(in crate::repo) struct Ticket {
     /// The row.
     pub(super) file: FileId,
-    /// Where to.
-    pub(super) mirror: Mirror,
-    /// Paths on the mirror, the likeliest first.
-    pub(super) paths: Vec<String>,
+    /// Where to, the likeliest first.
+    pub(super) places: Vec<Place>,
     /// What must come.
     pub(super) promise: Promise,
     /// Where it is kept.
@@ -53,24 +52,17 @@ pub(in crate::repo) struct Crew {
 }
 
 impl Ticket {
-    /// For a file of a CRAN-like mirror: where the index says it is, then in its archive, then among the current.
+    /// For a file at one of these places.
     pub(in crate::repo) fn new(
         found: &FoundFile,
-        package: &str,
-        mirror: Mirror,
+        expected: Expected,
+        places: Vec<Place>,
         class: StorageClass,
         crew: Crew,
     ) -> Ticket {
-        let mut paths = vec![format!("src/contrib/{}", found.locator)];
-        for other in
-            [format!("src/contrib/Archive/{package}/{}", found.name), format!("src/contrib/{}", found.name)]
-        {
-            if !paths.contains(&other) {
-                paths.push(other);
-            }
-        }
         let promise = Promise {
             name: found.name.clone(),
+            expected,
             size: found.size.and_then(|size| u64::try_from(size).ok()),
             md5: found.md5,
             sha256: found.sha256,
@@ -79,7 +71,7 @@ impl Ticket {
         let kept = found.class.as_deref().filter(|_| found.file_state == FileState::Stored);
         let kept = kept.and_then(|kept| StorageClass::ALL.into_iter().find(|class| class.as_str() == kept));
         let gone = kept.is_some();
-        Ticket { file: found.file, mirror, paths, promise, class: kept.unwrap_or(class), gone, crew }
+        Ticket { file: found.file, places, promise, class: kept.unwrap_or(class), gone, crew }
     }
 }
 
@@ -101,7 +93,8 @@ impl Flights {
         if let Some(error) = self.remembered(file) {
             return Err(error);
         }
-        let (progress, watch) = watch::channel(Progress::default());
+        let ticket = ticket();
+        let (progress, watch) = watch::channel(Progress::begin(&ticket.promise));
         let flight = Arc::new(Flight {
             progress: watch,
             spool: Mutex::default(),
@@ -113,7 +106,7 @@ impl Flights {
         table.insert(file, flight.clone());
         let passenger = Passenger::new(flight.clone());
         drop(table);
-        tokio::spawn(pilot::fly(self.clone(), flight, Arc::new(progress), ticket()));
+        tokio::spawn(pilot::fly(self.clone(), flight, Arc::new(progress), ticket));
         Ok(passenger)
     }
 

@@ -1,14 +1,19 @@
 //! The end of a flight: verified, let go, stored; the blob first, the row second.
 
-use std::io::{BufReader, Read, Seek};
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read, Seek};
 
 use super::pilot::{Pilot, blocking};
 use super::spool::Complete;
+use super::verify::{Expected, Promise};
 use super::{FlightError, Landed, Outcome};
 use crate::config::StorageClass;
 use crate::db;
 use crate::db::file::FileState;
 use crate::storage::{Key, StorageError};
+
+/// The largest build that is checked in memory when the disk is full, in bytes.
+const LARGEST_IN_MEMORY: u64 = 64 << 20;
 
 impl Pilot {
     /// True when the file came into storage between the moment a client looked for it and this flight, and the
@@ -29,23 +34,34 @@ impl Pilot {
     /// Verifies, lets go of the end, stores, and has the row written.
     pub(super) async fn land(&self, complete: Complete) -> Result<(), FlightError> {
         let Complete { brought, spool, file, spooled } = complete;
+        let mut built = None;
         if !self.ticket.promise.accepts(&brought)? {
             let (promise, tail) = (self.ticket.promise.clone(), self.flight.tail.reader());
-            let name = promise.name.clone();
-            blocking(move || {
-                let unreadable =
-                    |e| FlightError::Storage(format!("reading the spool of {name} once more: {e}"));
-                match &file {
-                    None => promise.accepts_archive(tail),
-                    Some(file) => {
-                        let mut file = file.as_ref();
-                        file.rewind().map_err(unreadable)?;
-                        let file = BufReader::with_capacity(256 << 10, file);
-                        promise.accepts_archive(file.take(spooled).chain(tail))
-                    }
+            let size = brought.size;
+            let looked = blocking(move || match promise.expected.clone() {
+                Expected::Source => {
+                    let all = all(&promise, file.as_deref(), spooled, tail)?;
+                    promise.accepts_archive(all).map(|()| None)
                 }
-            })
-            .await?;
+                Expected::Build(platform) => match file.as_deref().filter(|_| spooled == size) {
+                    Some(file) => promise.accepts_build(&platform, || buffered(file)).map(Some),
+                    None => {
+                        // The disk is full. What is kept of it in memory is bounded, and so is this.
+                        let mut bytes = Vec::new();
+                        let all = all(&promise, file.as_deref(), spooled, tail)?;
+                        let read = all.take(LARGEST_IN_MEMORY + 1).read_to_end(&mut bytes);
+                        read.map_err(|e| unreadable(&promise, &e))?;
+                        if bytes.len() as u64 > LARGEST_IN_MEMORY {
+                            let name = &promise.name;
+                            let why =
+                                format!("the disk is full, and {name} is too large to be checked without it");
+                            return Err(FlightError::Storage(why));
+                        }
+                        promise.accepts_build(&platform, || Ok(Cursor::new(bytes.as_slice()))).map(Some)
+                    }
+                },
+            });
+            built = looked.await?.map(|built| built.to_string());
         }
         self.progress.send_modify(|p| {
             p.verified = true;
@@ -95,6 +111,7 @@ impl Pilot {
             sha256: Some(digest),
             size: Some(size),
             state: FileState::Stored,
+            built,
         };
         // Until the row says so, those who come find the flight and through it the blob.
         crew.learner.stored(learnt, blob).await;
@@ -104,6 +121,28 @@ impl Pilot {
     fn landed(&self, landed: Landed) {
         self.progress.send_modify(|p| p.outcome = Some(Outcome::Landed(landed)));
     }
+}
+
+/// The spool from its beginning.
+fn buffered(mut file: &File) -> io::Result<BufReader<&File>> {
+    file.rewind()?;
+    Ok(BufReader::with_capacity(256 << 10, file))
+}
+
+/// The whole file once more: the spool, and what found no place in it.
+fn all<'a>(
+    promise: &Promise,
+    spool: Option<&'a File>,
+    spooled: u64,
+    tail: impl Read + 'a,
+) -> Result<Box<dyn Read + 'a>, FlightError> {
+    let Some(file) = spool else { return Ok(Box::new(tail)) };
+    let file = buffered(file).map_err(|e| unreadable(promise, &e))?;
+    Ok(Box::new(file.take(spooled).chain(tail)))
+}
+
+fn unreadable(promise: &Promise, error: &io::Error) -> FlightError {
+    FlightError::Storage(format!("reading the spool of {} once more: {error}", promise.name))
 }
 
 fn class_of(name: &str) -> Option<StorageClass> {

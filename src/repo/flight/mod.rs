@@ -32,6 +32,7 @@ pub use patience::Patience;
 pub(super) use board::{Crew, Ticket};
 pub(super) use progress::{Outcome, Progress};
 pub(super) use reader::{near, read};
+pub(super) use verify::Expected;
 
 /// What is not released before the file is verified.
 const HELD_BACK: u64 = 64 << 10;

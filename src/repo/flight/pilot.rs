@@ -14,6 +14,7 @@ use super::board::Ticket;
 use super::spool::{Complete, Writer};
 use super::{Flight, FlightError, Flights, LARGEST, Outcome, Progress};
 use crate::db::file::FileState;
+use crate::repo::places::Place;
 use crate::storage::StorageError;
 use crate::upstream::{Opened, UpstreamError, Validators};
 
@@ -82,8 +83,8 @@ impl Pilot {
             return Ok(());
         }
         let mut last = FlightError::Missing(format!("{} is not on the mirror", self.ticket.promise.name));
-        for path in &self.ticket.paths {
-            let result = match self.carry(path).await {
+        for (number, place) in self.ticket.places.iter().enumerate() {
+            let result = match self.carry(place).await {
                 Ok(complete) => self.land(complete).await,
                 Err(error) => Err(error),
             };
@@ -96,21 +97,25 @@ impl Pilot {
                     | FlightError::Mismatch(_)
                     | FlightError::Upstream(UpstreamError::Refused { .. })
             );
-            if !elsewhere || self.progress.borrow().released() > 0 {
+            // What one host cannot give, another may.
+            let next = self.ticket.places.get(number + 1);
+            let other_host = next.is_some_and(|next| next.mirror.host() != place.mirror.host());
+            if !(elsewhere || other_host) || self.progress.borrow().released() > 0 {
                 return Err(error);
             }
             // That a place has other bytes, or refuses, says more than that another has none.
             if matches!(last, FlightError::Missing(_)) || matches!(error, FlightError::Mismatch(_)) {
                 last = error;
             }
-            self.progress.send_modify(|p| *p = Progress::default());
+            self.progress.send_modify(|p| *p = Progress::begin(&self.ticket.promise));
         }
         Err(last)
     }
 
-    /// Brings the file at `path` into a spool, however often upstream has to be asked.
-    async fn carry(&self, path: &str) -> Result<Complete, FlightError> {
+    /// Brings the file at a place into a spool, however often upstream has to be asked.
+    async fn carry(&self, place: &Place) -> Result<Complete, FlightError> {
         let promise = &self.ticket.promise;
+        let path = place.path.as_str();
         let mut validators = Validators::default();
         let mut writer: Option<Writer> = None;
         let mut size = promise.size;
@@ -120,7 +125,7 @@ impl Pilot {
             let resume = (written > 0).then(|| (written, validators.clone()));
             // Lives until the end of this round: neither the connection nor its place among the host's requests is
             // held while nothing is read.
-            let (mut opened, permits) = match self.ask(path, resume).await {
+            let (mut opened, permits) = match self.ask(place, resume).await {
                 Ok(answer) => answer,
                 Err(UpstreamError::Missing(what)) if written == 0 => {
                     return Err(FlightError::Missing(format!("{what} is not on the mirror")));
@@ -174,14 +179,14 @@ impl Pilot {
 
     async fn ask(
         &self,
-        path: &str,
+        place: &Place,
         resume: Option<(u64, Validators)>,
     ) -> Result<(Opened, [Option<OwnedSemaphorePermit>; 2]), UpstreamError> {
-        let host = self.ticket.mirror.host();
+        let host = place.mirror.host();
         // The host's place first: those who wait for a slow host do not keep others from theirs.
         let of_host = self.flights.hosts.admit(host).await?;
         let of_all = self.flights.slots.clone().acquire_owned().await.ok();
-        let answer = self.ticket.mirror.open(path, resume).await;
+        let answer = place.mirror.open(&place.path, resume).await;
         self.flights.hosts.note(host, answer.as_ref().err());
         Ok((answer?, [Some(of_host), of_all]))
     }

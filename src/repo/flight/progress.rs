@@ -1,5 +1,6 @@
 //! How far a flight is, as its readers see it.
 
+use super::verify::{Expected, Promise};
 use super::{FlightError, HELD_BACK, Landed};
 
 /// How far a flight is.
@@ -15,6 +16,8 @@ pub(in crate::repo) struct Progress {
     pub(in crate::repo) outcome: Option<Outcome>,
     /// True once size and checksum are right.
     pub(super) verified: bool,
+    /// Nothing is released before that: something else can be served when it is wrong.
+    pub(super) whole: bool,
 }
 
 /// How a flight ended.
@@ -27,6 +30,13 @@ pub(in crate::repo) enum Outcome {
 }
 
 impl Progress {
+    /// Before the first byte.
+    pub(super) fn begin(promise: &Promise) -> Progress {
+        // In place of a build its source can be served, as long as no byte of the build was.
+        let whole = matches!(promise.expected, Expected::Build(_));
+        Progress { whole, ..Progress::default() }
+    }
+
     /// True when a client can be answered: bytes are released, or it is known how the flight ended. Small files are
     /// answered only when they are verified, so that a wrong one is an error and not a broken connection.
     pub(in crate::repo) fn can_answer(&self) -> bool {
@@ -35,7 +45,11 @@ impl Progress {
 
     /// Bytes that clients may have by now.
     pub(super) fn released(&self) -> u64 {
-        if self.verified { self.written } else { self.written.saturating_sub(HELD_BACK) }
+        match (self.verified, self.whole) {
+            (true, _) => self.written,
+            (false, true) => 0,
+            (false, false) => self.written.saturating_sub(HELD_BACK),
+        }
     }
 
     /// Why there will be no more bytes, when it failed.
@@ -58,5 +72,9 @@ mod tests {
         progress.verified = true;
         assert_eq!(progress.released(), 100 << 10);
         assert_eq!(Progress { written: 10, ..Progress::default() }.released(), 0);
+        let mut whole = Progress { written: 100 << 20, whole: true, ..Progress::default() };
+        assert_eq!(whole.released(), 0);
+        whole.verified = true;
+        assert_eq!(whole.released(), 100 << 20);
     }
 }

@@ -1,17 +1,31 @@
 //! Whether bytes are what the index promised: MD5 and size where it has them, else size, gzip CRC and DESCRIPTION.
 
-use std::io::Read;
+use std::io::{self, Read, Seek};
 
 use super::FlightError;
 use crate::model::digest::{Md5, Sha256};
-use crate::r::archive;
+use crate::r::description::Built;
+use crate::r::layout::PackageFile;
 use crate::r::name::FileName;
+use crate::r::platform::Platform;
+use crate::r::{archive, binary};
+
+/// What kind of file it is to be.
+#[derive(Clone, Debug)]
+pub(in crate::repo) enum Expected {
+    /// A source package.
+    Source,
+    /// A build for a platform.
+    Build(Platform),
+}
 
 /// What the index, or an earlier fetch, says of a file.
 #[derive(Clone, Debug)]
 pub(super) struct Promise {
     /// The file's name in URLs.
     pub(super) name: String,
+    /// Its kind.
+    pub(super) expected: Expected,
     /// Bytes.
     pub(super) size: Option<u64>,
     /// MD5 of the index.
@@ -51,7 +65,9 @@ impl Promise {
         if let Some(sha256) = self.sha256.filter(|sha256| *sha256 != brought.sha256) {
             return Err(self.differs(&format!("SHA-256 {}, not {sha256}", brought.sha256)));
         }
-        Ok(self.md5.is_some() || self.sha256.is_some())
+        // An index can be wrong about what a build is for.
+        let is_source = matches!(self.expected, Expected::Source);
+        Ok(is_source && (self.md5.is_some() || self.sha256.is_some()))
     }
 
     /// Reads the archive to its end: gzip CRC, and name and version in DESCRIPTION. Blocking.
@@ -60,6 +76,20 @@ impl Promise {
         archive::identity(archive, named, archive::Limits::default())
             .map(drop)
             .map_err(|e| self.differs(&format!("an archive that is refused: {e}")))
+    }
+
+    /// Reads a build to its end: its form, name and version, and whether it runs on the platform; its `Built`.
+    /// `open` gives the same bytes each time. Blocking.
+    pub(super) fn accepts_build<R: Read + Seek>(
+        &self,
+        platform: &Platform,
+        open: impl Fn() -> io::Result<R>,
+    ) -> Result<Built, FlightError> {
+        let name = PackageFile::parse(&self.name)
+            .ok_or_else(|| FlightError::Mismatch(format!("{} is no name of a package file", self.name)))?;
+        binary::require(open, name, platform, archive::Limits::default()).map_err(|e| {
+            FlightError::Mismatch(format!("upstream's {} for {platform} is refused: {e}", self.name))
+        })
     }
 
     fn differs(&self, what: &str) -> FlightError {
@@ -72,7 +102,13 @@ mod tests {
     use super::*;
 
     fn promise() -> Promise {
-        Promise { name: "a_1.0.tar.gz".to_owned(), size: Some(3), md5: Some(Md5([1; 16])), sha256: None }
+        Promise {
+            name: "a_1.0.tar.gz".to_owned(),
+            expected: Expected::Source,
+            size: Some(3),
+            md5: Some(Md5([1; 16])),
+            sha256: None,
+        }
     }
 
     fn brought() -> Brought {
@@ -82,6 +118,9 @@ mod tests {
     #[test]
     fn a_matching_md5_proves_the_bytes() {
         assert!(promise().accepts(&brought()).expect("the same"));
+        let platform = Platform::parse("4.5-noble").expect("a tag");
+        let build = Promise { expected: Expected::Build(platform), ..promise() };
+        assert!(!build.accepts(&brought()).expect("the same"), "what it is for has to be looked at");
         let unproven = Promise { md5: None, ..promise() };
         assert!(!unproven.accepts(&brought()).expect("nothing contradicts"));
     }

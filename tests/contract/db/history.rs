@@ -182,7 +182,16 @@ fn facts_learnt_late_do_not_change_an_index(db: &mut Fresh) {
     let digest = "ab".repeat(32).parse().expect("a digest");
     db.write(move |c| {
         let stored = file::FileState::Stored;
-        file::learn(c, &[file::Learnt { file: known.file, sha256: Some(digest), size: None, state: stored }])
+        file::learn(
+            c,
+            &[file::Learnt {
+                file: known.file,
+                sha256: Some(digest),
+                size: None,
+                state: stored,
+                built: None,
+            }],
+        )
     });
     assert_eq!(index(db), before);
     let found = db.read(|c| life::find_file(c, CRAN, Seq(1), None, "a", "a_1.0.tar.gz")).expect("a file");

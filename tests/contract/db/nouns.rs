@@ -185,7 +185,13 @@ fn a_blob_goes_only_when_nothing_refers_to_it(db: &mut Fresh) {
     };
     assert_eq!(unreferenced(db, 1), [digest(1)]);
     assert!(unreferenced(db, 0).is_empty(), "too young");
-    let learn = move |state| file::Learnt { file: known.file, sha256: Some(digest(1)), size: Some(5), state };
+    let learn = move |state| file::Learnt {
+        file: known.file,
+        sha256: Some(digest(1)),
+        size: Some(5),
+        state,
+        built: None,
+    };
     db.write(move |c| file::learn(c, &[learn(file::FileState::Stored)]));
     assert!(unreferenced(db, 1).is_empty());
     assert_eq!(

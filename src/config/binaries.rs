@@ -1,0 +1,168 @@
+//! `CRAN.BinaryURL`: servers that builds are fetched from. Which kind of address it is, its own form tells.
+
+use super::address::{self, UrlFor, without_userinfo};
+
+/// A server of builds.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BinaryUrl {
+    /// The address up to where its folders begin, without a trailing slash; may hold user and password.
+    pub base: String,
+    /// What is found there.
+    pub style: BinaryStyle,
+}
+
+/// What an address of builds leads to. A part that is `None` was written as `{distribution}`, `{arch}` or `{r}` and
+/// stands for all there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BinaryStyle {
+    /// A CRAN mirror: `bin/windows/contrib/{r}` and `bin/macosx/{folder}/contrib/{r}` below it.
+    Mirror,
+    /// `bin/linux/{distribution}-{arch}/{r}`: a repository whose index tells by `Built` which packages are builds.
+    Linux {
+        /// As in the address.
+        distribution: Option<String>,
+        /// As in the address: `x86_64`, `aarch64` or `arm64`.
+        arch: Option<String>,
+        /// `4.5`.
+        r: Option<String>,
+    },
+    /// `__linux__/{distribution}/{snapshot}`: what a file is depends on who asks.
+    Negotiated {
+        /// As in the address.
+        distribution: Option<String>,
+        /// `latest`, or a date.
+        snapshot: String,
+    },
+}
+
+/// What an address of builds may look like, for messages.
+const FORMS: &str = "is no address of builds: write the root of a CRAN mirror, \
+    https://host/path/bin/linux/{distribution}-{arch}/{r}, or https://host/path/__linux__/{distribution}/latest";
+
+/// Reads one value. Errors are the rest of a sentence; they hold no secret.
+pub(super) fn parse(text: &str) -> Result<BinaryUrl, String> {
+    let url = address::url(text, UrlFor::Mirror)?;
+    let url = url.strip_suffix("/src/contrib").unwrap_or(&url);
+    if let Some((base, rest)) = url.split_once("/bin/linux/") {
+        return linux(base, rest).ok_or_else(|| FORMS.to_owned());
+    }
+    if let Some((base, rest)) = url.split_once("/__linux__/") {
+        if base.to_ascii_lowercase().starts_with("file:") {
+            return Err("is a directory, and what is below __linux__ has to be asked over http".to_owned());
+        }
+        return negotiated(base, rest).ok_or_else(|| FORMS.to_owned());
+    }
+    if url.contains("/bin/") || url.ends_with("/bin") || url.contains(['{', '}']) || url.contains("__linux__")
+    {
+        return Err(FORMS.to_owned());
+    }
+    Ok(BinaryUrl { base: url.to_owned(), style: BinaryStyle::Mirror })
+}
+
+fn linux(base: &str, rest: &str) -> Option<BinaryUrl> {
+    let (name, r) = rest.split_once('/')?;
+    let (distribution, arch) = name.rsplit_once('-')?;
+    let distribution = part(distribution, "{distribution}", is_name)?;
+    let arch = part(arch, "{arch}", |arch| ["x86_64", "aarch64", "arm64"].contains(&arch))?;
+    let r = part(r, "{r}", is_minor)?;
+    Some(BinaryUrl { base: base.to_owned(), style: BinaryStyle::Linux { distribution, arch, r } })
+}
+
+fn negotiated(base: &str, rest: &str) -> Option<BinaryUrl> {
+    let (distribution, snapshot) = rest.split_once('/')?;
+    let distribution = part(distribution, "{distribution}", is_name)?;
+    if snapshot.is_empty() || !snapshot.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return None;
+    }
+    let style = BinaryStyle::Negotiated { distribution, snapshot: snapshot.to_owned() };
+    Some(BinaryUrl { base: base.to_owned(), style })
+}
+
+/// One part: the placeholder, or a value that fits.
+fn part(text: &str, placeholder: &str, fits: impl Fn(&str) -> bool) -> Option<Option<String>> {
+    if text == placeholder {
+        return Some(None);
+    }
+    fits(text).then(|| Some(text.to_owned()))
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+fn is_minor(text: &str) -> bool {
+    let number = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    text.split_once('.').is_some_and(|(major, minor)| number(major) && number(minor))
+}
+
+// SECURITY: user and password of the URL are left out.
+impl std::fmt::Debug for BinaryUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BinaryUrl")
+            .field("base", &without_userinfo(&self.base))
+            .field("style", &self.style)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn the_form_of_an_address_tells_what_is_there() {
+        let read = |text| parse(text).expect(text);
+        for root in ["https://cloud.r-project.org", "https://cloud.r-project.org/", "file:///srv/cran/"] {
+            let BinaryUrl { base, style } = read(root);
+            assert_eq!((base.as_str(), style), (root.trim_end_matches('/'), BinaryStyle::Mirror));
+        }
+        assert_eq!(
+            read("https://cran.example/bin/linux/noble-x86_64/4.5/"),
+            BinaryUrl {
+                base: "https://cran.example".to_owned(),
+                style: BinaryStyle::Linux {
+                    distribution: some("noble"),
+                    arch: some("x86_64"),
+                    r: some("4.5")
+                },
+            }
+        );
+        let all = BinaryStyle::Linux { distribution: None, arch: None, r: None };
+        let template = "https://u:p@h/cran/latest/bin/linux/{distribution}-{arch}/{r}/src/contrib";
+        let read_all = read(template);
+        assert_eq!((read_all.base.as_str(), read_all.style.clone()), ("https://u:p@h/cran/latest", all));
+        assert!(!format!("{read_all:?}").contains("u:p"));
+        assert_eq!(
+            read("http://h/cran/__linux__/{distribution}/2026-01-02").style,
+            BinaryStyle::Negotiated { distribution: None, snapshot: "2026-01-02".to_owned() }
+        );
+        assert_eq!(
+            read("http://h/cran/__linux__/noble/latest").style,
+            BinaryStyle::Negotiated { distribution: some("noble"), snapshot: "latest".to_owned() }
+        );
+    }
+
+    #[test]
+    fn what_is_no_address_of_builds_is_refused_with_the_forms() {
+        for text in [
+            "https://h/bin/linux/noble/4.5",
+            "https://h/bin/linux/noble-sparc/4.5",
+            "https://h/bin/linux/noble-x86_64/4",
+            "https://h/bin/linux/noble-x86_64/4.5/more",
+            "https://h/bin/windows/contrib/4.5",
+            "https://h/__linux__/noble",
+            "https://h/__linux__/no-ble/latest",
+            "https://h/__linux__/noble/la/test",
+            "https://h/{distribution}",
+        ] {
+            let said = parse(text).expect_err(text);
+            assert!(said.contains("__linux__/{distribution}/latest"), "{text}: {said}");
+        }
+        assert!(parse("ftp://h").expect_err("a scheme").starts_with("must begin with"));
+        assert!(parse("file:///m/__linux__/noble/latest").expect_err("a directory").contains("over http"));
+    }
+}

@@ -1,0 +1,245 @@
+//! Builds in the index of another server: which of its records are builds, where their files are, and the record that
+//! our index has of them.
+
+use std::io::Write;
+
+use super::binary::Told;
+use super::dcf;
+use super::description::{Built, Description};
+use super::packages::IndexRecord;
+use super::platform::Platform;
+use crate::model::digest::{Md5, Sha256};
+
+/// Fields that say where the other server has the file, or that our record says in its own way.
+const LEFT_OUT: [&[u8]; 8] =
+    [b"File", b"DownloadURL", b"Path", b"RVersion", b"SHA256", b"SHA256sum", b"Filesize", b"Repository"];
+
+/// Which records of an index are builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All of them: the trees of Windows and macOS.
+    All,
+    /// Those with `Built`; the others are sources.
+    Built,
+}
+
+/// A build that another server offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// The package.
+    pub package: String,
+    /// Its version.
+    pub version: String,
+    /// Where the file is.
+    pub place: Place,
+    /// Bytes.
+    pub size: Option<u64>,
+    /// Of the bytes.
+    pub md5: Option<Md5>,
+    /// Of the bytes.
+    pub sha256: Option<Sha256>,
+    /// Our index record of it.
+    pub stanza: Vec<u8>,
+}
+
+/// Where a file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Beside the index, under this name.
+    Beside(String),
+    /// At this address.
+    At(String),
+}
+
+/// The build that a record offers for a platform; `None` when it offers none, and why where that is odd.
+///
+/// # Errors
+/// A build for something else than the platform.
+pub fn offered(
+    record: &IndexRecord<'_>,
+    platform: &Platform,
+    which: Which,
+) -> Result<Option<Offered>, String> {
+    let described = Description::from_bytes(record.stanza).map_err(|error| error.to_string())?;
+    let built = described.built();
+    if record.path.is_some() || (built.is_none() && which == Which::Built) {
+        return Ok(None);
+    }
+    if let Some(built) = &built {
+        let told = Told::of(built).and_then(|told| told.require(platform));
+        told.map_err(|error| format!("{} {}: {error}", record.package, record.version))?;
+    }
+    let usual = || format!("{}_{}.{}", record.package, record.version, platform.extension());
+    let beside = || Place::Beside(record.file.map_or_else(usual, str::to_owned));
+    // Another host is believed only with a digest to hold it to.
+    let elsewhere = described.filled("DownloadURL").filter(|url| record.sha256.is_some() && is_plain(url));
+    let mut stanza = kept(record.stanza, &LEFT_OUT);
+    if described.filled("Platform").is_none() {
+        write_platform(&mut stanza, built.as_ref());
+    }
+    write_facts(&mut stanza, platform, record.sha256, record.size);
+    Ok(Some(Offered {
+        package: record.package.to_owned(),
+        version: record.version.to_owned(),
+        place: elsewhere.map_or_else(beside, |url| Place::At(url.to_owned())),
+        size: record.size,
+        md5: record.md5,
+        sha256: record.sha256,
+        stanza,
+    }))
+}
+
+/// Our index record of a build that was found when it was asked for: that of its source, as far as there is one, with
+/// what is known of the build.
+#[must_use]
+pub fn found(
+    source: Option<&[u8]>,
+    (package, version): (&str, &str),
+    built: &str,
+    platform: &Platform,
+    (sha256, size): (Sha256, u64),
+) -> Vec<u8> {
+    let left_out: Vec<&[u8]> =
+        LEFT_OUT.iter().chain(&[&b"MD5sum"[..], b"Built", b"Platform"]).copied().collect();
+    let bare = || format!("Package: {package}\nVersion: {version}\n").into_bytes();
+    let mut stanza = source.map_or_else(bare, |source| kept(source, &left_out));
+    // One line of a DESCRIPTION that was read: it cannot begin another field.
+    dcf::write_field(&mut stanza, "Built", built).expect("a Vec takes every write");
+    let told = Description::from_bytes(format!("Built: {built}").as_bytes()).ok();
+    write_platform(&mut stanza, told.and_then(|told| told.built()).as_ref());
+    write_facts(&mut stanza, platform, Some(sha256), Some(size));
+    stanza
+}
+
+fn write_platform(stanza: &mut Vec<u8>, built: Option<&Built>) {
+    if let Some(built) = built.filter(|built| !built.platform.is_empty()) {
+        dcf::write_field(stanza, "Platform", &built.platform).expect("a Vec takes every write");
+    }
+}
+
+fn write_facts(stanza: &mut Vec<u8>, platform: &Platform, sha256: Option<Sha256>, size: Option<u64>) {
+    let mut line = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            writeln!(stanza, "{name}: {value}").expect("a Vec takes every write");
+        }
+    };
+    line("RVersion", Some(platform.r.to_string()));
+    line("SHA256", sha256.map(|digest| digest.to_string()));
+    line("Filesize", size.map(|size| size.to_string()));
+}
+
+/// The fields of a record that stay, as they stand.
+fn kept(stanza: &[u8], left_out: &[&[u8]]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(stanza.len() + 120);
+    for field in dcf::records(stanza).filter_map(Result::ok).take(1).flat_map(|record| record.fields) {
+        if !left_out.contains(&field.tag) {
+            out.extend_from_slice(&stanza[field.start..field.end]);
+            out.push(b'\n');
+        }
+    }
+    out
+}
+
+/// An address without user, query and anything that would have to be encoded.
+fn is_plain(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/:%".contains(&b);
+    url.len() <= 1024
+        && rest.is_some_and(|rest| {
+            let file = rest.rsplit_once('/').map(|(_, file)| file).unwrap_or_default();
+            rest.bytes().all(plain) && !file.is_empty() && !rest.contains("//") && !rest.contains("..")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::r::packages;
+
+    fn read(text: &str, tag: &str, which: Which) -> Result<Option<Offered>, String> {
+        let record = packages::records(text.as_bytes()).next().expect("a record").expect("a good one");
+        offered(&record, &Platform::parse(tag).expect("a tag"), which)
+    }
+
+    #[test]
+    fn a_record_of_windows_is_a_build_and_tells_its_version_of_r() {
+        let found =
+            read("Package: glue\nVersion: 1.8.0\nDepends: R (>= 3.6)\nArchs: x64\n", "4.5-win", Which::All);
+        let found = found.expect("fits").expect("a build");
+        assert_eq!(found.place, Place::Beside("glue_1.8.0.zip".to_owned()));
+        let text = "Package: glue\nVersion: 1.8.0\nDepends: R (>= 3.6)\nArchs: x64\nRVersion: 4.5\n";
+        assert_eq!(String::from_utf8_lossy(&found.stanza), text);
+    }
+
+    #[test]
+    fn without_built_a_record_of_a_full_index_is_a_source() {
+        assert_eq!(read("Package: glue\nVersion: 1.8.0\n", "4.5-noble", Which::Built), Ok(None));
+        let second = "Package: a1\nVersion: 1.0\nPath: 4.6.0/Recommended\n";
+        assert_eq!(read(second, "4.5-win", Which::All), Ok(None));
+    }
+
+    #[test]
+    fn another_servers_names_and_addresses_are_followed_and_not_passed_on() {
+        let sha256 = "ab".repeat(32);
+        let arm = |url: &str, digest: &str| {
+            let text = format!(
+                "Package: askpass\nVersion: 1.2.1\nFile: askpass_1.2.1_b1.tar.gz\nDownloadURL: {url}\nBuilt: R 4.5.0; \
+                 aarch64-unknown-linux-gnu; 2025-03-16 08:56:32 UTC; unix\nFilesize: 25094\n{digest}RVersion: 4.5\n"
+            );
+            read(&text, "4.5-noble-arm64", Which::Built).expect("fits").expect("a build")
+        };
+        let digest = format!("SHA256: {sha256}\n");
+        let url = "https://h.example/a/askpass_1.2.1_b1.tar.gz";
+        let found = arm(url, &digest);
+        assert_eq!((found.place.clone(), found.size), (Place::At(url.to_owned()), Some(25094)));
+        assert_eq!(
+            String::from_utf8_lossy(&found.stanza),
+            format!(
+                "Package: askpass\nVersion: 1.2.1\nBuilt: R 4.5.0; aarch64-unknown-linux-gnu; 2025-03-16 08:56:32 UTC; \
+                 unix\nPlatform: aarch64-unknown-linux-gnu\nRVersion: 4.5\nSHA256: {sha256}\nFilesize: 25094\n"
+            )
+        );
+        let beside = Place::Beside("askpass_1.2.1_b1.tar.gz".to_owned());
+        assert_eq!(arm(url, "").place, beside, "nothing to hold it to");
+        for bad in
+            ["file:///etc/passwd", "https://u:p@h/x", "https://h/x?y", "https://h/../x", "https://h/", "x"]
+        {
+            assert_eq!(arm(bad, &digest).place, beside, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_build_that_was_found_has_the_record_of_its_source_and_what_is_known_of_it() {
+        let source = &b"Package: a1\nVersion: 1.0\nImports: b2\nMD5sum: 00\nNeedsCompilation: no"[..];
+        let platform = Platform::parse("4.5-noble").expect("a tag");
+        let built = "R 4.5.0; x86_64-pc-linux-gnu; 2026-01-01; unix";
+        let of = |source| {
+            let stanza = found(source, ("a1", "1.0"), built, &platform, (Sha256([1; 32]), 77));
+            String::from_utf8(stanza).expect("text")
+        };
+        let facts = format!(
+            "Built: {built}\nPlatform: x86_64-pc-linux-gnu\nRVersion: 4.5\nSHA256: {}\nFilesize: 77\n",
+            "01".repeat(32)
+        );
+        let whole = format!("Package: a1\nVersion: 1.0\nImports: b2\nNeedsCompilation: no\n{facts}");
+        assert_eq!(of(Some(source)), whole);
+        assert_eq!(of(None), format!("Package: a1\nVersion: 1.0\n{facts}"));
+    }
+
+    #[test]
+    fn a_build_for_something_else_is_told() {
+        let built = |built: &str, tag: &str| {
+            read(&format!("Package: a1\nVersion: 1.0\nBuilt: {built}\n"), tag, Which::Built)
+        };
+        let gnu = "R 4.5.0; x86_64-pc-linux-gnu; 2026-01-01 00:00:00 UTC; unix";
+        assert!(matches!(built(gnu, "4.5-noble"), Ok(Some(_))));
+        assert!(
+            built(gnu, "4.5-noble-arm64")
+                .expect_err("arm")
+                .contains("Linux (x86_64), and not for 4.5-noble-arm64")
+        );
+        assert!(built(gnu, "4.4-noble").expect_err("R").contains("built for R 4.5 on Linux"));
+        assert!(built(gnu, "4.5-win").is_err() && built("junk", "4.5-noble").is_err());
+        assert!(matches!(built("R 4.5.0; ; 2026-01-01; unix", "4.5-noble-arm64"), Ok(Some(_))));
+    }
+}

@@ -1,0 +1,204 @@
+//! Builds of servers that answer each client with what is built for it: whether there is one, only the asking tells.
+
+use std::time::{Duration, Instant};
+
+use http::HeaderMap;
+
+use super::file::Located;
+use super::{Repo, RepoError};
+use crate::config::platforms::Platforms;
+use crate::config::{BinaryStyle, BinaryUrl};
+use crate::db::found_build::{self, Found};
+use crate::model::ids::{ReleaseId, SourceId};
+use crate::r::platform::{Platform, Target};
+use crate::upstream::{Mirror, UpstreamError};
+
+/// What servers said; builds that there are become rows.
+pub(super) type Answers = quick_cache::sync::Cache<(ReleaseId, Platform), Answer>;
+
+/// Entries of [`Answers`], of about two hundred bytes.
+pub(super) const KEPT: usize = 50_000;
+
+/// So long a server that has no build is not asked for it again.
+const NONE_FOR: Duration = Duration::from_secs(3600);
+/// So long one that could not answer is not.
+const AWAY_FOR: Duration = Duration::from_secs(60);
+
+/// What the servers said of one build, and when.
+#[derive(Clone)]
+pub(super) struct Answer {
+    at: Instant,
+    said: Said,
+}
+
+#[derive(Clone)]
+enum Said {
+    /// At this path of one of them.
+    Has(String),
+    None,
+    Away(UpstreamError),
+}
+
+impl Answer {
+    fn is_old(&self) -> bool {
+        let holds = match self.said {
+            // It is a row by now, and that is looked for first.
+            Said::Has(_) | Said::Away(_) => AWAY_FOR,
+            Said::None => NONE_FOR,
+        };
+        self.at.elapsed() > holds
+    }
+}
+
+/// A server that may have builds for a platform.
+struct Server {
+    mirror: Mirror,
+    /// `__linux__/noble/latest`.
+    folder: String,
+}
+
+impl Repo {
+    /// Whether any server is asked for each build: then there may be one where there was none before.
+    #[must_use]
+    pub fn asks_afar(&self) -> bool {
+        let config = self.state.config.load();
+        config.cran.binaries.iter().any(|url| matches!(url.style, BinaryStyle::Negotiated { .. }))
+    }
+
+    /// A build that no list has: found before, or asked for now.
+    ///
+    /// # Errors
+    /// [`RepoError::Upstream`] when no server could tell, or the database.
+    pub(super) async fn build_from_afar(
+        &self,
+        source: &Located,
+        platform: &Platform,
+    ) -> Result<Option<Located>, RepoError> {
+        if source.source() != SourceId::CRAN || !self.asks_afar() {
+            return Ok(None);
+        }
+        let config = self.state.config.load_full();
+        let (_, release) = source.release();
+        if let Some(found) = self.found(release, platform).await? {
+            return Ok(Some(source.found_build(found, platform)));
+        }
+        let key = (release, platform.clone());
+        if self.afar.get(&key).is_some_and(|answer| answer.is_old()) {
+            self.afar.remove(&key);
+        }
+        // Those who ask meanwhile wait for the one answer.
+        let asked = self.afar.get_or_insert_async(&key, async {
+            let servers = self.servers(&config.cran.binaries, &config.platforms, platform)?;
+            let said = ask(&servers, source, platform).await;
+            if let Said::Has(locator) = &said {
+                self.note(release, platform, source, locator.clone()).await?;
+            }
+            Ok::<Answer, RepoError>(Answer { at: Instant::now(), said })
+        });
+        match asked.await?.said {
+            Said::Has(_) => {
+                let found = self.found(release, platform).await?;
+                Ok(found.map(|found| source.found_build(found, platform)))
+            }
+            Said::None => Ok(None),
+            Said::Away(error) => Err(RepoError::Upstream { source: error, retry_after: AWAY_FOR.as_secs() }),
+        }
+    }
+
+    async fn found(&self, release: ReleaseId, platform: &Platform) -> Result<Option<Found>, RepoError> {
+        let stored = platform.stored(Some(platform.arch));
+        Ok(self.state.db.read(move |c| found_build::get(c, release, &stored)).await?)
+    }
+
+    async fn note(
+        &self,
+        release: ReleaseId,
+        platform: &Platform,
+        source: &Located,
+        locator: String,
+    ) -> Result<(), RepoError> {
+        let stored = platform.stored(Some(platform.arch));
+        let name = format!("{}_{}.{}", source.package, source.version, platform.extension());
+        let now = (self.state.clock)();
+        let write = self.state.db.write(move |c| {
+            found_build::insert(c, SourceId::CRAN, (release, &stored), (&name, &locator), now)
+        });
+        Ok(write.await?)
+    }
+
+    fn servers(
+        &self,
+        urls: &[BinaryUrl],
+        platforms: &Platforms,
+        platform: &Platform,
+    ) -> Result<Vec<Server>, RepoError> {
+        let Target::Linux(name) = &platform.target else { return Ok(Vec::new()) };
+        let away = |source| RepoError::Upstream { source, retry_after: AWAY_FOR.as_secs() };
+        let upstream = self.state.upstream.load();
+        let mut servers = Vec::new();
+        for BinaryUrl { base, style } in urls {
+            let BinaryStyle::Negotiated { distribution, snapshot } = style else { continue };
+            // The other server may know it by another name.
+            let spelt = distribution.as_deref().unwrap_or(name);
+            if platforms.linux(spelt).is_none_or(|known| known.name != *name) {
+                continue;
+            }
+            let mirror = upstream.mirror(base).map_err(away)?;
+            let mirror = mirror.as_r_on_linux(platform.r, platform.arch).map_err(away)?;
+            servers.push(Server { mirror, folder: format!("__linux__/{spelt}/{snapshot}") });
+        }
+        Ok(servers)
+    }
+}
+
+/// Asks each server in turn, at the address of the source and at the other one it may have.
+async fn ask(servers: &[Server], source: &Located, platform: &Platform) -> Said {
+    let mut away = None;
+    for Server { mirror, folder } in servers {
+        let listed = format!("{folder}/src/contrib/{}", source.name);
+        let archived = format!("{folder}/src/contrib/Archive/{}/{}", source.package, source.name);
+        let paths = if source.archived { [archived, listed] } else { [listed, archived] };
+        for path in paths {
+            match mirror.head(&path).await {
+                Ok(headers) if is_build(&headers, platform) => return Said::Has(path),
+                // A source: then the other address has no build either.
+                Ok(_) => break,
+                Err(UpstreamError::Missing(_)) => {}
+                Err(error) => {
+                    away = away.or(Some(error));
+                    break;
+                }
+            }
+        }
+    }
+    away.map_or(Said::None, Said::Away)
+}
+
+fn is_build(headers: &HeaderMap, platform: &Platform) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let for_platform =
+        |tag: &str| Platform::parse(tag).is_some_and(|tag| (tag.r, tag.arch) == (platform.r, platform.arch));
+    text("x-package-type") == Some("binary") && text("x-package-binary-tag").is_none_or(for_platform)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_told_to_be_a_build_for_the_platform_is_one() {
+        let platform = Platform::parse("4.5-noble-arm64").expect("a tag");
+        let is = |pairs: &[(&'static str, &'static str)]| {
+            let header = |(name, value): &(&'static str, &'static str)| {
+                (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
+            };
+            is_build(&pairs.iter().map(header).collect(), &platform)
+        };
+        let binary = ("x-package-type", "binary");
+        assert!(is(&[binary]) && is(&[binary, ("x-package-binary-tag", "4.5-noble-arm64")]));
+        assert!(!is(&[]) && !is(&[("x-package-type", "source")]));
+        for tag in ["4.5-noble", "4.4-noble-arm64", "junk"] {
+            assert!(!is(&[binary, ("x-package-binary-tag", tag)]), "{tag}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Every build of a package, for those who want to name one: by version, platform and time.
+
+use super::owner;
+use super::{Repo, RepoError, find};
+use crate::catalog::BINARY_ROLE;
+use crate::db::binary::Build;
+use crate::db::file::FileState;
+use crate::db::{self, Conn, DbError};
+use crate::model::digest::Sha256;
+use crate::model::ids::{Seq, SourceId, TreeId};
+use crate::model::language::Language;
+use crate::model::point::Point;
+use crate::model::time::Timestamp;
+use crate::r::layout::PackageFile;
+use crate::r::platform::{ANY, Platform};
+use crate::r::version;
+
+/// A build of a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildRow {
+    /// The version.
+    pub version: String,
+    /// What it is for.
+    pub platform: Platform,
+    /// It runs on every processor; that of `platform` means nothing then.
+    pub any: bool,
+    /// The file's name in URLs.
+    pub file: String,
+    /// Digest of the bytes, where known.
+    pub sha256: Option<Sha256>,
+    /// Bytes, where known.
+    pub size: Option<i64>,
+    /// When it was listed first.
+    pub at: Timestamp,
+    /// The bytes are in storage.
+    pub stored: bool,
+}
+
+impl Repo {
+    /// The builds of a package that a source has, removed ones left out: newest version first, then by platform, newest
+    /// first.
+    ///
+    /// # Errors
+    /// [`RepoError::NotFound`] for an unknown source, or the database.
+    pub async fn builds_in_source(&self, source: &str, package: &str) -> Result<Vec<BuildRow>, RepoError> {
+        let source = find::source(&self.state.catalog.get(), source)?.id;
+        let (lists, package) = (self.build_lists(&[source]), package.to_owned());
+        Ok(self.state.db.read(move |c| rows(c, &lists, &package)).await?)
+    }
+
+    /// The same of the source that a package is taken from at a point.
+    ///
+    /// # Errors
+    /// [`RepoError::NotFound`] when there is no such package, or the database.
+    pub async fn builds_at(&self, point: &Point, package: &str) -> Result<Vec<BuildRow>, RepoError> {
+        let sources: Vec<SourceId> = point.trees.iter().map(|tree| tree.source).collect();
+        let (lists, trees, name) = (self.build_lists(&sources), point.trees.clone(), package.to_owned());
+        let found = self.state.db.read(move |c| {
+            let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(None) };
+            let Some(id) = db::package::by_name(c, Language::R, &name)? else { return Ok(None) };
+            if db::life::presence(c, tree.tree, tree.seq, id)?.is_none() {
+                return Ok(None);
+            }
+            let of: Vec<List> = lists.iter().copied().filter(|list| list.0 == tree.source).collect();
+            rows(c, &of, &name).map(Some)
+        });
+        let shown: String = package.chars().take(128).collect();
+        let none = || RepoError::NotFound(format!("there is no package '{shown}' in this snapshot"));
+        found.await?.ok_or_else(none)
+    }
+
+    fn build_lists(&self, sources: &[SourceId]) -> Vec<List> {
+        let catalog = self.state.catalog.get();
+        let of = catalog.trees.iter().filter(|t| t.role == BINARY_ROLE && sources.contains(&t.source));
+        of.filter_map(|tree| Some((tree.source, tree.id, tree.steps.last()?.seq))).collect()
+    }
+}
+
+/// A list of builds as far as it is published.
+type List = (SourceId, TreeId, Seq);
+
+fn rows(c: &mut dyn Conn, lists: &[List], package: &str) -> Result<Vec<BuildRow>, DbError> {
+    let Some(id) = db::package::by_name(c, Language::R, package)? else { return Ok(Vec::new()) };
+    let mut rows = Vec::new();
+    for (_, tree, seq) in lists {
+        let builds = db::binary::of_package(c, *tree, *seq, id)?;
+        rows.extend(builds.iter().filter(|build| build.removed_at.is_none()).filter_map(row));
+    }
+    rows.sort_by(|a, b| {
+        let platform = |row: &BuildRow| (row.platform.to_string(), row.any);
+        let newest = |a: &BuildRow, b: &BuildRow| b.at.cmp(&a.at);
+        version::compare(&b.version, &a.version)
+            .then_with(|| platform(a).cmp(&platform(b)))
+            .then_with(|| newest(a, b))
+    });
+    Ok(rows)
+}
+
+fn row(build: &Build) -> Option<BuildRow> {
+    Some(BuildRow {
+        version: PackageFile::parse(&build.name)?.version.to_owned(),
+        platform: Platform::from_stored(&build.platform)?,
+        any: build.platform.rsplit_once('/').is_some_and(|(_, arch)| arch == ANY),
+        file: build.name.clone(),
+        sha256: build.sha256,
+        size: build.size,
+        at: build.at,
+        stored: build.state == FileState::Stored,
+    })
+}

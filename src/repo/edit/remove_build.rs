@@ -1,0 +1,150 @@
+//! Taking builds of one version for one platform out of a local source; older snapshots go on serving them.
+
+use super::add::{EDIT_JOB, local_tree};
+use super::{Actor, Refused, publish};
+use crate::config::platforms::Platforms;
+use crate::db::binary::{self, Build};
+use crate::db::clock::Publish;
+use crate::db::tx::TxKind;
+use crate::db::{self, Conn, DbError};
+use crate::model::change::Counts;
+use crate::model::digest::Sha256;
+use crate::model::ids::{FileId, PackageId, ReleaseId, SourceId, TreeId};
+use crate::model::language::Language;
+use crate::r::platform::{Arch, Platform, Target};
+use crate::repo::builds::runs_on;
+use crate::repo::{Repo, RepoError, find};
+
+/// A build that is gone from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemovedBuild {
+    /// Its processor; `None` for every one.
+    pub arch: Option<Arch>,
+    /// Digest of its bytes.
+    pub sha256: Option<Sha256>,
+}
+
+impl Repo {
+    /// Removes the builds that clients of a platform (`4.5-noble-arm64`) get of one version; clients get the source from
+    /// then on, and older snapshots still serve the builds. Those that were replaced go as well, or they would be
+    /// served in its place. Returns the platform and what was removed, the newest first.
+    ///
+    /// # Errors
+    /// [`RepoError::Invalid`] for what is no platform, [`RepoError::NotFound`] when there is no such build: names what
+    /// there is.
+    pub async fn remove_build(
+        &self,
+        source: &str,
+        (package, version): (&str, &str),
+        platform: &str,
+        comment: &str,
+        actor: &Actor,
+    ) -> Result<(Platform, Vec<RemovedBuild>), RepoError> {
+        let now = (self.state.clock)();
+        let catalog = self.state.catalog.get();
+        let source = find::source(&catalog, source)?.clone();
+        let sources = local_tree(&catalog, &source)?;
+        let platform = named(&self.state.config.load().platforms, platform)?;
+        let mut publish = publish(TxKind::Remove, now, Counts::default(), actor);
+        publish.source = Some(source.id);
+        publish.comment = comment.to_owned();
+        (publish.published_from, publish.published_to) = (None, None);
+        let work = Work {
+            of: (source.id, source.name.to_string()),
+            sources,
+            package: package.to_owned(),
+            version: version.to_owned(),
+            platform: platform.clone(),
+            publish,
+        };
+        let removed = self.state.db.write(move |c| work.write(c)).await??;
+        self.seen().await?;
+        Ok((platform, removed))
+    }
+}
+
+/// The platform of a tag, other names of its distribution resolved.
+fn named(platforms: &Platforms, tag: &str) -> Result<Platform, RepoError> {
+    let mut platform = Platform::parse(tag).ok_or_else(|| {
+        let shown: String = tag.chars().take(80).collect();
+        RepoError::Invalid(format!(
+            "'{shown}' is no platform; write it as the header X-Package-Binary-Tag and rspm list binaries do: 4.5-noble, \
+             4.5-noble-arm64, 4.5-win, 4.5-macos-arm64"
+        ))
+    })?;
+    if let Target::Linux(name) = &mut platform.target {
+        *name = find::distribution(platforms, name)?.name.clone();
+    }
+    Ok(platform)
+}
+
+struct Work {
+    of: (SourceId, String),
+    sources: TreeId,
+    package: String,
+    version: String,
+    platform: Platform,
+    publish: Publish,
+}
+
+impl Work {
+    fn write(&self, c: &mut dyn Conn) -> Result<Refused<Vec<RemovedBuild>>, DbError> {
+        let Some((package, release)) = self.release(c)? else { return Ok(Err(self.no_version())) };
+        let lists = db::tree::of_source(c, self.of.0)?;
+        let lists = lists.into_iter().filter(|tree| tree.role == db::tree::Role::Binary);
+        let mut others: Vec<String> = Vec::new();
+        for list in lists {
+            let Some(head) = list.head else { continue };
+            let mut builds = binary::of_release(c, list.id, head, package, release)?;
+            builds.retain(|build| build.removed_at.is_none());
+            if list.label != self.platform.label() {
+                others.extend(builds.iter().map(|build| build.platform.clone()));
+                continue;
+            }
+            let (gone, kept): (Vec<Build>, Vec<Build>) =
+                builds.into_iter().partition(|build| runs_on(build, self.platform.arch));
+            others.extend(kept.into_iter().map(|build| build.platform));
+            if gone.is_empty() {
+                continue;
+            }
+            let files: Vec<FileId> = gone.iter().map(|build| build.file).collect();
+            let pending = db::tree::begin(c, list.id, EDIT_JOB)?;
+            binary::remove(c, list.id, pending, (package, release), &files)?;
+            db::clock::publish(c, &Publish { trees: vec![list.id], ..self.publish.clone() })?;
+            let removed = gone.iter().rev().map(|build| RemovedBuild {
+                arch: build.platform.rsplit_once('/').and_then(|(_, arch)| Arch::parse(arch)),
+                sha256: build.sha256,
+            });
+            return Ok(Ok(removed.collect()));
+        }
+        Ok(Err(self.no_build(others)))
+    }
+
+    /// The release of that version which the source has now.
+    fn release(&self, c: &mut dyn Conn) -> Result<Option<(PackageId, ReleaseId)>, DbError> {
+        let Some(head) = db::tree::get(c, self.sources)?.and_then(|tree| tree.head) else { return Ok(None) };
+        let Some(id) = db::package::by_name(c, Language::R, &self.package)? else { return Ok(None) };
+        let alive = db::life::current_of(c, self.sources, head, id)?;
+        Ok(alive.iter().find(|life| life.version == self.version).map(|life| (id, life.key.release)))
+    }
+
+    fn no_version(&self) -> RepoError {
+        let shown = |text: &str| text.chars().take(128).collect::<String>();
+        let (package, version) = (shown(&self.package), shown(&self.version));
+        RepoError::NotFound(format!("the source '{}' has no {package} {version}", self.of.1))
+    }
+
+    fn no_build(&self, mut others: Vec<String>) -> RepoError {
+        others.sort();
+        others.dedup();
+        let have = match others.as_slice() {
+            [] => "it has no builds of this version".to_owned(),
+            others => format!("it has builds for {}", others.join(", ")),
+        };
+        let Work { of, package, version, platform, .. } = self;
+        RepoError::NotFound(format!(
+            "the source '{}' has no build of {package} {version} for {platform}; {have}",
+            of.1
+        ))
+    }
+}

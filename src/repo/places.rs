@@ -1,0 +1,113 @@
+//! Where upstream a file may be: the addresses to ask, the likeliest first.
+
+use crate::config::{BinaryStyle, BinaryUrl};
+use crate::db::life::FoundFile;
+use crate::r::platform::Platform;
+use crate::upstream::{Mirror, Upstream, UpstreamError};
+
+/// A file on a mirror.
+#[derive(Clone)]
+pub(super) struct Place {
+    /// The mirror.
+    pub(super) mirror: Mirror,
+    /// Below its address.
+    pub(super) path: String,
+}
+
+/// Of a source package of a CRAN-like mirror: where the index says it is, then in its archive, then among the current.
+pub(super) fn of_source(mirror: &Mirror, found: &FoundFile, package: &str) -> Vec<Place> {
+    let mut paths = vec![format!("src/contrib/{}", found.locator)];
+    for other in
+        [format!("src/contrib/Archive/{package}/{}", found.name), format!("src/contrib/{}", found.name)]
+    {
+        if !paths.contains(&other) {
+            paths.push(other);
+        }
+    }
+    paths.into_iter().map(|path| Place { mirror: mirror.clone(), path }).collect()
+}
+
+/// Of a build: on each server of `CRAN.BinaryURL` that may have it, or at an address of its own.
+///
+/// # Errors
+/// [`UpstreamError::Refused`] when none of them may have it, or an address cannot be used.
+pub(super) fn of_build(
+    urls: &[BinaryUrl],
+    upstream: &Upstream,
+    platform: &Platform,
+    locator: &str,
+) -> Result<Vec<Place>, UpstreamError> {
+    if locator.contains("://") {
+        let (folder, file) = locator.rsplit_once('/').unwrap_or((locator, ""));
+        return Ok(vec![Place { mirror: upstream.mirror(folder)?, path: file.to_owned() }]);
+    }
+    let mut places = Vec::new();
+    for url in urls.iter().filter(|url| may_have(&url.style, locator)) {
+        let mut mirror = upstream.mirror(&url.base)?;
+        if matches!(url.style, BinaryStyle::Negotiated { .. }) {
+            mirror = mirror.as_r_on_linux(platform.r, platform.arch)?;
+        }
+        places.push(Place { mirror, path: locator.to_owned() });
+    }
+    if places.is_empty() {
+        return Err(UpstreamError::Refused {
+            url: locator.to_owned(),
+            reason: "no address of CRAN.BinaryURL leads there any more".to_owned(),
+        });
+    }
+    Ok(places)
+}
+
+fn may_have(style: &BinaryStyle, locator: &str) -> bool {
+    let linux = locator.strip_prefix("bin/linux/");
+    let negotiated = locator.strip_prefix("__linux__/");
+    let is = |wanted: &Option<String>, text: &str| wanted.as_ref().is_none_or(|wanted| wanted == text);
+    match style {
+        BinaryStyle::Mirror => linux.is_none() && negotiated.is_none(),
+        BinaryStyle::Linux { distribution, arch, r } => linux.is_some_and(|rest| {
+            let mut parts = rest.split('/');
+            let (name, of_r) = (parts.next().unwrap_or_default(), parts.next());
+            let (of_distribution, of_arch) = name.rsplit_once('-').unwrap_or((name, ""));
+            is(distribution, of_distribution) && is(arch, of_arch) && is(r, of_r.unwrap_or_default())
+        }),
+        BinaryStyle::Negotiated { distribution, snapshot } => negotiated.is_some_and(|rest| {
+            let mut parts = rest.split('/');
+            is(distribution, parts.next().unwrap_or_default()) && parts.next() == Some(snapshot.as_str())
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_is_asked_for_where_it_may_be() {
+        let lines = [
+            "file:///m",
+            "file:///l/bin/linux/{distribution}-{arch}/{r}",
+            "file:///n/bin/linux/noble-x86_64/4.5",
+            "http://p/__linux__/{distribution}/latest",
+        ];
+        let lines: String = lines.iter().map(|value| format!("BinaryURL = {value}\n")).collect();
+        let text = format!("[CRAN]\n{lines}");
+        let config = crate::config::parse("f", text.as_bytes(), []).expect("valid").config;
+        let upstream = Upstream::new(&config.proxy).expect("no proxy");
+        let platform = Platform::parse("4.5-noble").expect("a tag");
+        let of = |locator: &str| {
+            let places = of_build(&config.cran.binaries, &upstream, &platform, locator).expect("somewhere");
+            places.iter().map(|p| format!("{}/{}", p.mirror.address(), p.path)).collect::<Vec<_>>()
+        };
+        let zip = "bin/windows/contrib/4.5/a_1.0.zip";
+        assert_eq!(of(zip), [format!("file:///m/{zip}")]);
+        let noble = "bin/linux/noble-x86_64/4.5/src/contrib/a_1.0.tar.gz";
+        assert_eq!(of(noble), [format!("file:///l/{noble}"), format!("file:///n/{noble}")]);
+        let arm = "bin/linux/noble-aarch64/4.5/src/contrib/a_1.0.tar.gz";
+        assert_eq!(of(arm), [format!("file:///l/{arm}")]);
+        let asked = "__linux__/noble/latest/src/contrib/a_1.0.tar.gz";
+        assert_eq!(of(asked), [format!("http://p/{asked}")]);
+        assert_eq!(of("http://h/x/a.tar.gz"), ["http://h/x/a.tar.gz"]);
+        let none = of_build(&[], &upstream, &platform, zip).err().map(|e| e.to_string()).expect("nowhere");
+        assert!(none.contains("CRAN.BinaryURL"), "{none}");
+    }
+}

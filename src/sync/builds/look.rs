@@ -1,0 +1,150 @@
+//! Looking at the indexes of builds: conditionally, several at a time, and a server that is away is asked once.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
+
+use super::indexes::{Index, List};
+use crate::db::upstream::Seen;
+use crate::db::{Conn, DbError, upstream};
+use crate::model::digest::Sha256;
+use crate::model::time::{Clock, SECOND, Timestamp};
+use crate::sync::SyncError;
+use crate::sync::apply::Memory;
+use crate::sync::fetch::{Answer, ask};
+use crate::upstream::{Mirror, UpstreamError};
+
+/// The forms of an index, the one to be preferred first.
+const FORMS: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
+/// Requests at one time.
+const AT_ONCE: usize = 8;
+/// For so long an index that is not there is not asked for again, unless an administrator does.
+const ABSENT: i64 = 20 * 3600 * SECOND;
+
+/// What a look at an index found.
+#[derive(Clone, Debug)]
+pub(super) enum Look {
+    /// The server has none.
+    Absent,
+    /// As it was.
+    Unchanged,
+    Read(Page),
+}
+
+/// An index as it was sent.
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    /// Its name, which tells its form.
+    pub(super) path: String,
+    pub(super) bytes: Bytes,
+    pub(super) seen: Seen,
+    /// Other bytes than those known before.
+    pub(super) changed: bool,
+}
+
+/// What is remembered of the indexes, by URL.
+pub(super) type Known = HashMap<String, Seen>;
+
+/// The servers, and what is known of their indexes.
+pub(super) struct Looker<'a> {
+    pub(super) mirrors: &'a [Mirror],
+    pub(super) known: &'a Known,
+    pub(super) clock: &'a Clock,
+    /// An administrator asked.
+    pub(super) by_hand: bool,
+    /// Why a server is not asked any more.
+    pub(super) away: Vec<OnceLock<UpstreamError>>,
+}
+
+/// Reads what is remembered of every index of these lists.
+pub(super) fn remembered(c: &mut dyn Conn, lists: &[List], addresses: &[String]) -> Result<Known, DbError> {
+    let mut known = Known::new();
+    for index in lists.iter().flat_map(|list| &list.indexes) {
+        let folder = folder(&addresses[index.url], index);
+        for url in FORMS.map(|form| format!("{folder}/{form}")).into_iter().chain([folder]) {
+            if let Some(seen) = upstream::get(c, &url)? {
+                known.insert(url, seen);
+            }
+        }
+    }
+    Ok(known)
+}
+
+/// The row that says since when an index is absent.
+fn folder(address: &str, index: &Index) -> String {
+    format!("{address}/{}", index.folder)
+}
+
+impl Looker<'_> {
+    /// Looks at each of some indexes; `trusted` says whose remembered validators may be used.
+    pub(super) async fn look(&self, indexes: Vec<(&Index, bool)>) -> Vec<Result<Look, SyncError>> {
+        let looks: Vec<_> =
+            indexes.into_iter().map(|(index, trusted)| self.one(index, trusted).boxed()).collect();
+        stream::iter(looks).buffered(AT_ONCE).collect().await
+    }
+
+    /// Reads an index, whatever is known of it.
+    pub(super) async fn whole(&self, index: &Index) -> Result<Look, SyncError> {
+        self.one(index, false).await
+    }
+
+    async fn one(&self, index: &Index, trusted: bool) -> Result<Look, SyncError> {
+        let mirror = &self.mirrors[index.url];
+        let folder = folder(&mirror.address(), index);
+        let now = (self.clock)();
+        let lately = |seen: &&Seen| now.0.saturating_sub(seen.fetched_at.0) < ABSENT;
+        if !self.by_hand && self.known.get(&folder).filter(lately).is_some() {
+            return Ok(Look::Absent);
+        }
+        for form in FORMS {
+            if let Some(away) = self.away[index.url].get() {
+                return Err(away.clone().into());
+            }
+            let known = self.known.get(&format!("{folder}/{form}"));
+            let path = format!("{}/{form}", index.folder);
+            match ask(mirror, &path, known.filter(|_| trusted), self.clock).await {
+                Ok(Answer::Missing) => {}
+                Ok(Answer::Unchanged(_)) => return Ok(Look::Unchanged),
+                Ok(Answer::Body(bytes, seen)) => {
+                    let changed = !trusted || known.is_none_or(|known| known.sha256 != seen.sha256);
+                    return Ok(Look::Read(Page { path, bytes, seen, changed }));
+                }
+                Err(SyncError::Upstream(error @ UpstreamError::Unavailable { .. })) => {
+                    // Whoever was first says it; the others need not wait for the same.
+                    let _ = self.away[index.url].set(error.clone());
+                    return Err(error.into());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Look::Absent)
+    }
+
+    /// What is to be remembered of a look.
+    pub(super) fn memory(&self, index: &Index, look: &Look) -> Memory {
+        let address = self.mirrors[index.url].address();
+        let folder = folder(&address, index);
+        match look {
+            Look::Unchanged => Vec::new(),
+            Look::Read(page) => {
+                let mut memory = vec![(format!("{address}/{}", page.path), Some(page.seen.clone()))];
+                if self.known.contains_key(&folder) {
+                    memory.push((folder, None));
+                }
+                memory
+            }
+            Look::Absent => match self.known.get(&folder) {
+                // Asked again only by hand: the time of the first look holds.
+                Some(seen) if (self.clock)().0.saturating_sub(seen.fetched_at.0) < ABSENT => Vec::new(),
+                Some(_) | None => vec![(folder, Some(mark(None, None, (self.clock)())))],
+            },
+        }
+    }
+}
+
+/// A row that is no file's.
+pub(super) fn mark(etag: Option<String>, modified: Option<String>, at: Timestamp) -> Seen {
+    Seen { etag, modified, sha256: Sha256([0; 32]), fetched_at: at }
+}

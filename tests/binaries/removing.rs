@@ -1,0 +1,174 @@
+//! `rspm remove binary`, `rspm list binaries`, and lists of files to add.
+
+use super::{add, get};
+use crate::support::binary;
+use crate::support::server::Server;
+
+fn agent() -> String {
+    format!("R ({}.9 x86_64-pc-linux-gnu x86_64 linux-gnu)", binary::r_version())
+}
+
+fn kind(server: &Server, snapshot: &str, package: &str) -> String {
+    let path = format!("/prod/__linux__/noble/{snapshot}/src/contrib/{package}.tar.gz");
+    let answer = get(server, &path, Some(&agent()));
+    assert_eq!(answer.status, 200, "{path}");
+    answer.header("x-package-type").expect("told").to_owned()
+}
+
+#[test]
+fn a_build_is_removed_and_stays_in_older_snapshots() {
+    let server = Server::start();
+    let [greeting, tally, _] = server.team_with_examples();
+    add(&server, &[&greeting, &tally], "noble");
+    add(&server, &[&tally], "bookworm");
+    let r = binary::r_version();
+    let before = server.json("info --source=team")["last_transaction"]["id"].to_string();
+    let line = |platform: &str| {
+        format!(
+            "remove binary --source=team --name=tally --version=0.2.1 --platform={platform} --comment=broken"
+        )
+    };
+    let all = server.json("list binaries --source=team --name=tally");
+    let platforms: Vec<&str> =
+        all.as_array().expect("rows").iter().filter_map(|row| row["platform"].as_str()).collect();
+    assert_eq!(platforms, [format!("{r}-bookworm"), format!("{r}-noble")]);
+    assert_eq!(
+        (&all[1]["arch"], &all[1]["r_version"], &all[1]["distribution"]),
+        (&"x86_64".into(), &r.clone().into(), &"noble".into())
+    );
+    assert!(
+        server
+            .told("list binaries --source=team --name=tally")
+            .contains(all[1]["sha256"].as_str().expect("known"))
+    );
+    assert_eq!(
+        server.told("list binaries --source=team --name=ledger"),
+        "No builds of ledger in source 'team'.\n"
+    );
+
+    assert_eq!(
+        server.told(&line(&format!("{r}-noble"))),
+        format!("Removed tally 0.2.1 for {r}-noble (x86_64) from source 'team'\n")
+    );
+    assert_eq!(kind(&server, "latest", "tally_0.2.1"), "source");
+    assert_eq!(kind(&server, &before, "tally_0.2.1"), "binary");
+    assert_eq!(kind(&server, "latest", "greeting_1.0.0"), "binary", "another package's build");
+    let index = |snapshot: &str| {
+        get(&server, &format!("/prod/{snapshot}/bin/linux/noble-x86_64/{r}/src/contrib/PACKAGES"), None)
+            .text()
+    };
+    let record =
+        |text: String| text.split("\n\n").find(|record| record.contains("Package: tally")).map(str::to_owned);
+    assert!(!record(index("latest")).expect("listed").contains("Built:"));
+    assert!(record(index(&before)).expect("listed").contains("Built:"));
+
+    let again = server.refused(&line(&format!("{r}-noble")));
+    assert_eq!(
+        again,
+        format!(
+            "the source 'team' has no build of tally 0.2.1 for {r}-noble; it has builds for {r}-bookworm/x86_64"
+        )
+    );
+    add(&server, &[&tally], "noble");
+    assert_eq!(kind(&server, "latest", "tally_0.2.1"), "binary", "added anew");
+}
+
+#[test]
+fn a_build_for_every_processor_goes_with_either() {
+    let server = Server::start();
+    let [greeting, ..] = server.team_with_examples();
+    add(&server, &[&greeting], "noble");
+    let r = binary::r_version();
+    let line =
+        format!("remove binary --source=team --name=greeting --version=1.0.0 --platform={r}-noble-arm64");
+    assert_eq!(
+        server.told(&line),
+        format!("Removed greeting 1.0.0 for {r}-noble-arm64 (any architecture) from source 'team'\n")
+    );
+    assert_eq!(kind(&server, "latest", "greeting_1.0.0"), "source");
+}
+
+#[test]
+fn a_build_that_was_replaced_does_not_come_back() {
+    let server = Server::start();
+    let [_, tally, _] = server.team_with_examples();
+    add(&server, &[&tally], "noble");
+    let r = binary::r_version();
+    // The same package packed another way: other bytes.
+    let other = server.dir().join("other");
+    std::fs::create_dir(&other).expect("a directory");
+    let packed = other.join(tally.binary.file_name().expect("a name"));
+    let plain = std::fs::read(&tally.binary).expect("built");
+    let mut tar = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(plain.as_slice()), &mut tar).expect("gzip");
+    tar.extend([0; 1024]);
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut gz, &tar).expect("memory");
+    std::fs::write(&packed, gz.finish().expect("memory")).expect("written");
+    let line = format!("add binary --source=team --path={} --distribution=noble --replace", packed.display());
+    assert_eq!(server.json(&line)["packages"][0]["outcome"], "replaced");
+    let removed = server
+        .json(&format!("remove binary --source=team --name=tally --version=0.2.1 --platform={r}-noble"));
+    assert_eq!(removed["builds"].as_array().map(Vec::len), Some(2), "{removed}");
+    assert_eq!(kind(&server, "latest", "tally_0.2.1"), "source");
+}
+
+#[test]
+fn what_cannot_be_removed_is_told_with_the_way_out() {
+    let server = Server::start();
+    server.team_with_examples();
+    let r = binary::r_version();
+    let refused = |line: &str, said: &str| {
+        let told = server.refused(&format!("remove binary {line}"));
+        assert!(told.contains(said), "{line}\n{told}");
+    };
+    refused(
+        "--source=team --name=tally --version=0.2.1 --platform=noble",
+        "'noble' is no platform; write it as",
+    );
+    refused(
+        &format!("--source=team --name=tally --version=0.2.1 --platform={r}-nobel"),
+        "there is no distribution 'nobel'; did you mean 'noble'?",
+    );
+    refused(
+        &format!("--source=team --name=tally --version=0.2.1 --platform={r}-noble"),
+        "it has no builds of this version",
+    );
+    refused(&format!("--source=team --name=tally --version=9.9 --platform={r}-noble"), "has no tally 9.9");
+    refused(
+        &format!("--source=cran --name=tally --version=0.2.1 --platform={r}-noble"),
+        "only local sources",
+    );
+    refused(
+        &format!("--source=none --name=tally --version=0.2.1 --platform={r}-noble"),
+        "there is no source 'none'",
+    );
+}
+
+#[test]
+fn files_to_add_may_stand_in_a_list() {
+    let server = Server::start();
+    let examples = binary::examples();
+    server.told("create source --name=team");
+    server.told("create repo --name=prod");
+    server.told("subscribe --repo=prod --source=team");
+    let list = |name: &str, lines: &[String]| {
+        let path = server.dir().join(name);
+        std::fs::write(&path, lines.join("\n")).expect("written");
+        path.display().to_string()
+    };
+    let path = |path: &std::path::Path| path.display().to_string();
+    let sources = list("sources", &examples.iter().map(|e| path(&e.source)).collect::<Vec<_>>());
+    let told = server.told(&format!("add --source=team --file-in={sources}"));
+    assert_eq!(told.matches("Added package").count(), 3, "{told}");
+    let builds = list(
+        "builds",
+        &[path(&examples[0].binary), String::new(), format!(" {} ", path(&examples[1].binary))],
+    );
+    let told = server.told(&format!("add binary --source=team --distribution=noble --file-in={builds}"));
+    assert_eq!(told.lines().count(), 2, "{told}");
+    let empty = list("empty", &[]);
+    let refused = server.refused(&format!("add --source=team --file-in={empty}"));
+    assert!(refused.contains("names no file; write one path on each line"), "{refused}");
+    assert!(server.refused("add --source=team --file-in=/nowhere/list").contains("/nowhere/list"));
+}

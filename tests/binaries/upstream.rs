@@ -1,0 +1,465 @@
+//! Builds from other servers: listed by a sync, fetched when asked for, checked, and replaced by the source when they
+//! are not what they should be.
+
+use sha2::Digest;
+
+use super::{add, get, install};
+use crate::support::furnish::until;
+use crate::support::http::Answer;
+use crate::support::offers::{self, AGENT, TREE};
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+use crate::support::upstream::{Fault, Upstream};
+use crate::support::{binary, data};
+
+/// A server on the mirror in its own directory, with builds from these addresses, and the repository `r`.
+fn server(packages: &[&str], urls: &[String]) -> Server {
+    let lines: String = urls.iter().map(|url| format!("BinaryURL = {url}\n")).collect();
+    let server = Builder::default().gcfg(&format!("[CRAN]\n{lines}")).env("NO_PROXY", "*").start();
+    offers::sources(&server.dir().join("no-mirror"), packages);
+    server
+}
+
+/// Syncs, and makes the repository at the first time.
+fn synced(server: &Server) -> String {
+    let said = server.sync().expect("a good mirror");
+    if server.get("/r/latest/src/contrib/PACKAGES").status == 404 {
+        server.repository("r", "cran");
+    }
+    said
+}
+
+fn kind(answer: &Answer) -> (u16, &str, Option<&str>) {
+    (answer.status, answer.header("x-package-type").unwrap_or("none"), answer.header("x-package-binary-tag"))
+}
+
+const BINARY: (u16, &str, Option<&str>) = (200, "binary", Some("4.5-noble"));
+const SOURCE: (u16, &str, Option<&str>) = (200, "source", None);
+
+fn ask(server: &Server, package: &str) -> Answer {
+    get(server, &format!("/r/__linux__/noble/latest/src/contrib/{package}_1.0.tar.gz"), Some(AGENT))
+}
+
+fn transactions(server: &Server) -> serde_json::Value {
+    server.json("info --source=cran")["last_transaction"]["id"].clone()
+}
+
+/// Records of an index: package and version.
+fn listed(answer: &Answer) -> Vec<String> {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let text = answer.text();
+    let field = |record: &str, name: &str| {
+        let line = record.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{name}: {record}")).to_owned()
+    };
+    let records = text.split("\n\n").filter(|record| !record.trim().is_empty());
+    records.map(|r| format!("{}_{}", field(r, "Package: "), field(r, "Version: "))).collect()
+}
+
+#[test]
+fn windows_builds_of_a_mirror_are_listed_and_fetched_when_they_are_asked_for() {
+    let mirror = data::path("cran-mirror");
+    let url = format!("file://{}", mirror.display());
+    let gcfg = format!("[CRAN]\nURL = {url}\nBinaryURL = {url}");
+    let server = Builder::default().gcfg(&gcfg).start();
+    let said = synced(&server);
+    let tree = mirror.join("bin/windows/contrib/4.5");
+    let index = get(&server, "/r/latest/bin/windows/contrib/4.5/PACKAGES", None);
+    let names = listed(&index);
+    let contrib = mirror.join("src/contrib");
+    let has_source = |name: &String| {
+        let (package, _) = name.split_once('_').expect("a version");
+        let archived = contrib.join(format!("Archive/{package}/{name}.tar.gz"));
+        contrib.join(format!("{name}.tar.gz")).exists() || archived.exists()
+    };
+    let entries = std::fs::read_dir(&tree).expect("a tree").flatten();
+    let zips = entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".zip")?.to_owned()));
+    let mut expected: Vec<String> = zips.filter(has_source).collect();
+    expected.sort_by_key(|name| name.to_lowercase());
+    assert_eq!(names, expected, "builds of versions that there are");
+    assert!(names.len() > 5);
+    assert!(
+        said.contains("; builds were synced (transaction 2): ") && !said.contains("as they were"),
+        "{said}"
+    );
+    let records = index.text();
+    for name in &names {
+        let file = format!("{name}.zip");
+        let answer = get(&server, &format!("/r/latest/bin/windows/contrib/4.5/{file}"), None);
+        assert_eq!(kind(&answer), (200, "binary", Some("4.5-win")), "{file}");
+        assert!(
+            answer.body == std::fs::read(tree.join(&file)).expect("on the mirror"),
+            "{file}: as it is upstream"
+        );
+        let digest = hex::encode(sha2::Sha256::digest(&answer.body));
+        until("it is kept by its digest", || {
+            let again = get(&server, &format!("/r/latest/bin/windows/contrib/4.5/{file}"), None);
+            again.header("etag") == Some(format!("\"{digest}\"").as_str())
+        });
+    }
+    assert_eq!(records.matches("RVersion: 4.5").count(), names.len(), "{records}");
+    assert!(!records.contains("Path:") && !records.contains("MD5sum"));
+    let before = transactions(&server);
+    assert!(server.sync().expect("the same mirror").ends_with("nothing changed"));
+    assert_eq!(transactions(&server), before);
+    let mac = get(&server, "/r/latest/bin/macosx/big-sur-arm64/contrib/4.5/PACKAGES", None);
+    assert!(listed(&mac).is_empty(), "a tree that the mirror does not have is no error");
+    let none = get(&server, "/r/latest/bin/windows/contrib/9.9/PACKAGES", None);
+    assert!(listed(&none).is_empty());
+}
+
+#[test]
+fn builds_of_a_second_server_are_offered_fetched_once_and_kept() {
+    let mut second = Server::start();
+    let [greeting, tally, ledger] = second.team_with_examples();
+    add(&second, &[&greeting, &tally], "bookworm");
+    let r = binary::r_version();
+    let url = second.url(&format!("/prod/latest/bin/linux/bookworm-x86_64/{r}"));
+    let server = server(&[], &[url]);
+    let contrib = server.dir().join("no-mirror/src/contrib");
+    let mut index = String::new();
+    for example in [&greeting, &tally, &ledger] {
+        let needs = if example.package == "ledger" { "Imports: greeting, tally\n" } else { "" };
+        index.push_str(&format!("Package: {}\nVersion: {}\n{needs}\n", example.package, example.version));
+        let file = example.source.file_name().expect("a name");
+        std::fs::copy(&example.source, contrib.join(file)).expect("copied");
+    }
+    std::fs::write(contrib.join("PACKAGES"), index).expect("written");
+    let said = synced(&server);
+    assert!(said.contains("builds were synced (transaction 2): 2 new"), "{said}");
+    let explicit = format!("/r/latest/bin/linux/bookworm-x86_64/{r}/src/contrib");
+    let records = get(&server, &format!("{explicit}/PACKAGES"), None).text();
+    let of = |package: &str| {
+        let begins = format!("Package: {package}\n");
+        records.split("\n\n").find(|record| record.starts_with(&begins)).expect("listed").to_owned()
+    };
+    for field in [
+        format!("Built: R {r}."),
+        "Platform: x86_64-pc-linux-gnu".to_owned(),
+        format!("RVersion: {r}"),
+        "SHA256: ".to_owned(),
+        "Filesize: ".to_owned(),
+    ] {
+        assert!(of("tally").contains(&field), "{field}: {}", of("tally"));
+    }
+    assert!(!of("ledger").contains("Built:"), "nobody built it");
+
+    let repository = format!("/r/latest/bin/linux/bookworm-x86_64/{r}");
+    let built = install::install(&server, &repository, "default");
+    assert_eq!(built[..2], ["greeting binary RSPM RSPM", "tally binary RSPM RSPM"]);
+    assert!(built[2].starts_with("ledger source"), "{built:?}");
+
+    let path = "/r/__linux__/bookworm/latest/src/contrib/tally_0.2.1.tar.gz";
+    let agent = format!("R ({r}.9 x86_64-pc-linux-gnu x86_64 linux-gnu)");
+    let served = get(&server, path, Some(&agent));
+    assert_eq!(kind(&served), (200, "binary", Some(format!("{r}-bookworm").as_str())));
+    assert!(
+        of("tally").contains(&hex::encode(sha2::Sha256::digest(&served.body))),
+        "the digest of the index"
+    );
+    second.stop();
+    assert_eq!(get(&server, path, Some(&agent)).body, served.body, "it is ours now");
+    let said = server.sync().expect("the sources' mirror is there");
+    assert!(said.contains(&format!("the builds of {r}-bookworm are as they were: ")), "{said}");
+    let arm = get(&server, path, Some(&agent.replace("x86_64", "aarch64")));
+    assert_eq!(arm.header("x-package-type"), Some("source"), "never another processor's");
+}
+
+#[test]
+fn a_build_that_is_not_what_it_should_be_is_replaced_by_the_source() {
+    let names = [
+        "good", "html", "gone", "other", "machine", "plain", "minor", "cut", "digest", "system", "noise",
+        "rds",
+    ];
+    let upstream = offers::builds(&names);
+    let path = |name: &str| format!("{TREE}/{name}_1.0.tar.gz");
+    let arm = "Built: R 4.5.0; aarch64-unknown-linux-gnu; 2026-01-01 00:00:00 UTC; unix";
+    let mut index = String::new();
+    let mut put = |name: &str, bytes: Vec<u8>| {
+        index.push_str(&offers::record(name, "1.0", &bytes));
+        upstream.put(&path(name), bytes);
+    };
+    put("good", offers::build("good", "1.0").bytes());
+    put("other", offers::build("another", "1.0").bytes());
+    put("machine", offers::built("machine", "1.0", offers::BUILT, 183).bytes());
+    put("plain", Tarball::new("plain", "1.0").bytes());
+    put("minor", offers::built("minor", "1.0", &offers::BUILT.replace("4.5.0", "4.4.0"), 62).bytes());
+    put("system", offers::built("system", "1.0", arm, 183).bytes());
+    let whole = offers::build("cut", "1.0").bytes();
+    put("cut", whole[..whole.len() / 2].to_vec());
+    put("noise", vec![7; 5000]);
+    put("rds", Tarball::new("rds", "1.0").field(offers::BUILT).bytes());
+    for name in ["html", "gone", "digest"] {
+        put(name, offers::build(name, "1.0").bytes());
+    }
+    upstream.put(&format!("{TREE}/PACKAGES"), index);
+    upstream.always(&path("html"), Fault::Html);
+    upstream.remove(&path("gone"));
+    upstream.put(&path("digest"), offers::build("digest", "1.0").with("more", "bytes").bytes());
+    let server = server(&names, &[offers::url(&upstream)]);
+    let said = synced(&server);
+    assert!(said.contains(&format!("{} new", names.len())), "{said}");
+    assert_eq!(kind(&ask(&server, "good")), BINARY);
+    for (name, reason) in [
+        ("html", "upstream's html_1.0.tar.gz"),
+        ("gone", "gone_1.0.tar.gz is not on the mirror"),
+        ("other", "DESCRIPTION says 'another' 1.0"),
+        ("machine", "the library 'machine/libs/machine.so' is made for Linux on arm64"),
+        ("plain", "this is a source package"),
+        ("minor", "built for R 4.4 on Linux (x86_64), and not for 4.5-noble"),
+        ("system", "built for R 4.5 on Linux (arm64), and not for 4.5-noble"),
+        ("cut", "upstream's cut_1.0.tar.gz for 4.5-noble is refused"),
+        ("digest", "upstream's digest_1.0.tar.gz"),
+        ("noise", "upstream's noise_1.0.tar.gz for 4.5-noble is refused"),
+        ("rds", "there is no 'rds/Meta/package.rds'"),
+    ] {
+        let answer = ask(&server, name);
+        assert_eq!(kind(&answer), SOURCE, "{name}");
+        assert!(answer.body == Tarball::new(name, "1.0").bytes(), "{name}: the whole source");
+        server.wait_for_log(reason);
+    }
+    let stored = std::fs::read_dir(server.dir().join("data/binaries")).map(Iterator::count);
+    assert!(stored.is_ok_and(|count| count > 0), "the good one is kept");
+    assert_eq!(server.json("list binaries --source=cran --name=good")[0]["stored"], true);
+    assert_eq!(server.json("list binaries --source=cran --name=machine")[0]["stored"], false);
+}
+
+#[test]
+fn a_server_of_builds_that_is_away_costs_the_builds_and_nothing_else() {
+    let upstream = offers::builds(&["alpha", "beta"]);
+    let index = format!("{TREE}/PACKAGES");
+    upstream.always(&index, Fault::Html);
+    let server = server(&["alpha", "beta"], &[offers::url(&upstream)]);
+    let said = synced(&server);
+    assert!(said.contains("2 packages added"), "{said}");
+    assert!(said.contains("; the builds of 4.5-noble are as they were: ") && said.contains("HTML"), "{said}");
+    assert_eq!(kind(&ask(&server, "alpha")), SOURCE);
+    upstream.always(&index, Fault::Plain);
+    let said = server.sync().expect("a good mirror");
+    assert!(said.starts_with("cran is up to date; no package changed; builds were synced"), "{said}");
+    assert_eq!(kind(&ask(&server, "alpha")), BINARY);
+    upstream.always(&format!("{TREE}/beta_1.0.tar.gz"), Fault::Status(503, ""));
+    assert_eq!(kind(&ask(&server, "beta")), SOURCE);
+    server.wait_for_log("503");
+}
+
+#[test]
+fn an_index_that_lost_a_fifth_is_taken_the_second_time_an_administrator_asks() {
+    let names: Vec<String> = ('a'..='z').map(|letter| format!("pkg{letter}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let upstream = offers::builds(&names);
+    let server = server(&names, &[offers::url(&upstream)]);
+    synced(&server);
+    offers::offer(&upstream, &names[..13]);
+    let said = server.sync().expect("the sources are there");
+    assert!(said.contains("13 of 26 packages are no longer in the index"), "{said}");
+    let said = server.sync().expect("confirmed");
+    assert!(!said.contains("no longer"), "{said}");
+    assert_eq!(kind(&ask(&server, "pkgz")), BINARY, "what was offered once stays where it is");
+}
+
+#[test]
+fn builds_come_and_go_and_no_version_of_an_older_snapshot_changes() {
+    let upstream = offers::builds(&["alpha"]);
+    let server = server(&["alpha"], &[offers::url(&upstream)]);
+    synced(&server);
+    let full = "bin/linux/noble-x86_64/4.5/src/contrib";
+    let frozen = transactions(&server).as_i64().expect("a number");
+    let index = |snapshot: &str| get(&server, &format!("/r/{snapshot}/{full}/PACKAGES"), None);
+    let before = index(&frozen.to_string()).text();
+    let first = ask(&server, "alpha").body;
+
+    // The same version built again, a build of a version to come, and one for another processor in this index.
+    let again = offers::build("alpha", "1.0").with("more", "of it").bytes();
+    let early = offers::build("alpha", "1.1").bytes();
+    let stray = offers::record("alpha", "1.0", b"x").replace("x86_64-pc", "aarch64-unknown");
+    let records =
+        [offers::record("alpha", "1.0", &again), offers::record("alpha", "1.1", &early), stray].concat();
+    upstream.put(&format!("{TREE}/alpha_1.0.tar.gz"), again.clone());
+    upstream.put(&format!("{TREE}/alpha_1.1.tar.gz"), early);
+    upstream.put(&format!("{TREE}/PACKAGES"), records);
+    assert!(server.sync().expect("good").contains(": 1 new"));
+    assert!(ask(&server, "alpha").body == again, "the newest build");
+    let old = format!("/r/{frozen}/{full}/alpha_1.0.tar.gz");
+    assert!(get(&server, &old, None).body == first, "the older snapshot keeps its own");
+    assert_eq!(index(&frozen.to_string()).text(), before);
+
+    // The version comes, and its build with it although the index of builds did not change.
+    offers::sources(&server.dir().join("no-mirror"), &["alpha_1.1"]);
+    let said = server.sync().expect("good");
+    assert!(said.contains("1 updated") && said.contains(": 1 new"), "{said}");
+    assert_eq!(listed(&index("latest")), ["alpha_1.1"]);
+    assert!(index("latest").text().contains("Built:"));
+    assert_eq!(index(&frozen.to_string()).text(), before);
+    let archived = "/r/__linux__/noble/latest/src/contrib/Archive/alpha/alpha_1.0.tar.gz";
+    let answer = get(&server, archived, Some(AGENT));
+    assert_eq!((kind(&answer), answer.body == again), (BINARY, true), "archived builds are reachable");
+    assert!(server.sync().expect("good").ends_with("nothing changed"));
+}
+
+#[test]
+fn windows_shows_the_newest_version_that_is_built() {
+    let tree = "bin/windows/contrib/4.5";
+    let upstream = Upstream::empty();
+    let offer = |version: &str| {
+        upstream.put(&format!("{tree}/PACKAGES"), format!("Package: alpha\nVersion: {version}\n"));
+    };
+    offer("1.0");
+    let server = server(&["alpha"], &[upstream.url()]);
+    synced(&server);
+    let index = |snapshot: &str| listed(&get(&server, &format!("/r/{snapshot}/{tree}/PACKAGES"), None));
+    assert_eq!(index("latest"), ["alpha_1.0"]);
+    offers::sources(&server.dir().join("no-mirror"), &["alpha_1.1"]);
+    server.sync().expect("good");
+    let between = transactions(&server).to_string();
+    assert_eq!(index("latest"), ["alpha_1.0"], "not built yet, and not gone");
+    offer("1.1");
+    assert!(server.sync().expect("good").contains(": 1 new"));
+    assert_eq!(index("latest"), ["alpha_1.1"]);
+    assert_eq!(index(&between), ["alpha_1.0"], "a build that came later changes no version");
+}
+
+#[test]
+fn the_first_of_two_addresses_wins_and_the_second_helps_out() {
+    let first = offers::builds(&["alpha"]);
+    let second = offers::builds(&["alpha", "beta"]);
+    let server = server(&["alpha", "beta"], &[offers::url(&first), offers::url(&second)]);
+    assert!(synced(&server).contains(": 2 new"));
+    first.remove(&format!("{TREE}/alpha_1.0.tar.gz"));
+    assert_eq!(kind(&ask(&server, "alpha")), BINARY, "the second has the same bytes");
+    assert_eq!(kind(&ask(&server, "beta")), BINARY);
+    let asked: Vec<String> = first.asked().into_iter().map(|asked| asked.path).collect();
+    assert!(asked.contains(&format!("{TREE}/alpha_1.0.tar.gz")), "{asked:?}");
+}
+
+#[test]
+fn an_index_of_another_server_is_followed_to_where_its_files_are() {
+    let elsewhere = Upstream::empty();
+    let bytes = offers::build("alpha", "1.0").bytes();
+    elsewhere.put("releases/alpha_1.0_b1_R4.5.tar.gz", bytes.clone());
+    let upstream = Upstream::empty();
+    let record = offers::record("alpha", "1.0", &bytes);
+    let more = format!(
+        "File: alpha_1.0_b1_R4.5.tar.gz\nDownloadURL: {}/releases/alpha_1.0_b1_R4.5.tar.gz\n",
+        elsewhere.url()
+    );
+    upstream.put(&format!("{TREE}/PACKAGES"), record.trim_end().to_owned() + "\n" + &more);
+    let server = server(&["alpha"], &[offers::url(&upstream)]);
+    synced(&server);
+    let answer = ask(&server, "alpha");
+    assert_eq!((kind(&answer), answer.body == bytes), (BINARY, true));
+    let index = get(&server, &format!("/r/latest/{TREE}/PACKAGES"), None).text();
+    assert!(!index.contains("DownloadURL") && !index.contains("File:"), "{index}");
+}
+
+#[test]
+fn a_real_index_of_another_server_is_taken() {
+    let upstream = Upstream::empty();
+    let tree = "bin/linux/noble-aarch64/4.5/src/contrib";
+    let index = std::fs::read(data::path("linux-index/ubuntu-24.04-aarch64-4.5/PACKAGES.gz")).expect("there");
+    upstream.put(&format!("{tree}/PACKAGES.gz"), index);
+    let packages = ["askpass_1.2.1", "brew_1.0-10", "brio_1.1.5"];
+    let server = server(&packages, &[format!("{}/bin/linux/noble-aarch64/4.5", upstream.url())]);
+    let said = synced(&server);
+    assert!(said.contains(": 3 new") && !said.contains("as they were"), "{said}");
+    let index = get(&server, &format!("/r/latest/{tree}/PACKAGES"), None).text();
+    assert_eq!(index.matches("\nBuilt: R 4.5.0").count(), 3, "{index}");
+    assert!(index.contains("SHA256: 0803b8db2a1e3411608c09aa4cb00110a0ec3a821c8bf0a677fe43dcbdd1e4f3"));
+}
+
+/// A server on the mirror's examples that asks another of ours for builds, and that other one.
+fn asking(snapshot: &str) -> (Server, Server) {
+    let second = Server::start();
+    let [greeting, tally, ledger] = second.team_with_examples();
+    add(&second, &[&greeting, &tally], "noble");
+    let server = server(&[], &[second.url(&format!("/prod/__linux__/{{distribution}}/{snapshot}"))]);
+    let contrib = server.dir().join("no-mirror/src/contrib");
+    let mut index = String::new();
+    for example in [&greeting, &tally, &ledger] {
+        index.push_str(&format!(
+            "Package: {}\nVersion: {}\nLicense: MIT\n\n",
+            example.package, example.version
+        ));
+        let file = example.source.file_name().expect("a name");
+        std::fs::copy(&example.source, contrib.join(file)).expect("copied");
+    }
+    std::fs::write(contrib.join("PACKAGES"), index).expect("written");
+    (server, second)
+}
+
+#[test]
+fn a_server_that_negotiates_is_asked_for_each_build_and_a_sync_lists_what_was_found() {
+    let (server, mut second) = asking("latest");
+    assert!(!synced(&server).contains("builds were synced"), "no index tells of them");
+    let r = binary::r_version();
+    let agent = |arch: &str| format!("R ({r}.9 {arch}-pc-linux-gnu {arch} linux-gnu)");
+    let ask = |package: &str, arch: &str| {
+        get(&server, &format!("/r/__linux__/noble/latest/src/contrib/{package}.tar.gz"), Some(&agent(arch)))
+    };
+    let tag = format!("{r}-noble");
+    let tally = ask("tally_0.2.1", "x86_64");
+    assert_eq!(kind(&tally), (200, "binary", Some(tag.as_str())));
+    assert_eq!(kind(&ask("tally_0.2.1", "aarch64")), SOURCE, "there is none for that processor");
+    assert_eq!(kind(&ask("ledger_2.0-1", "x86_64")), SOURCE, "nobody built it");
+    let arm = ask("greeting_1.0.0", "aarch64");
+    assert_eq!(kind(&arm), (200, "binary", Some(format!("{tag}-arm64").as_str())), "for every processor");
+    let index =
+        || get(&server, &format!("/r/latest/bin/linux/noble-x86_64/{r}/src/contrib/PACKAGES"), None).text();
+    assert!(!index().contains("Built:"));
+    // What was fetched a moment ago may still be on its way into the tables.
+    let mut listed = Vec::new();
+    until("both are listed", || {
+        listed.push(server.sync().expect("good"));
+        index().contains("Built:") && index().contains(&hex::encode(sha2::Sha256::digest(&tally.body)))
+    });
+    assert!(
+        listed.last().is_some_and(|said| said.contains("no package changed; builds were synced")),
+        "{listed:?}"
+    );
+    until("all is listed", || server.sync().expect("good").ends_with("nothing changed"));
+    let record =
+        index().split("\n\n").find(|record| record.starts_with("Package: tally")).expect("listed").to_owned();
+    let digest = hex::encode(sha2::Sha256::digest(&tally.body));
+    for field in [
+        format!("Built: R {r}."),
+        format!("RVersion: {r}"),
+        format!("SHA256: {digest}"),
+        "License: MIT".to_owned(),
+    ] {
+        assert!(record.contains(&field), "{field}: {record}");
+    }
+    second.stop();
+    assert_eq!(ask("tally_0.2.1", "x86_64").body, tally.body, "kept by digest");
+    let away = ask("greeting_1.0.0", "x86_64");
+    assert_eq!(kind(&away), SOURCE, "the other processor's copy is another file, and the server is away");
+}
+
+#[test]
+fn a_negotiating_server_that_lies_or_is_away_costs_the_build_alone() {
+    let upstream = Upstream::empty();
+    let path = |name: &str| {
+        format!("__linux__/noble/latest/src/contrib/{name}_1.0.tar.gz?r_version=4.5&arch=x86_64")
+    };
+    let told = "X-Package-Type: binary\r\nX-Package-Binary-Tag: 4.5-noble";
+    upstream.put(&path("good"), offers::build("good", "1.0").bytes());
+    upstream.put(&path("liar"), Tarball::new("liar", "1.0").bytes());
+    upstream.put(&path("silent"), offers::build("silent", "1.0").bytes());
+    for name in ["good", "liar"] {
+        upstream.always(&path(name), Fault::Also(told));
+    }
+    upstream.always(&path("away"), Fault::Status(503, ""));
+    let names = ["good", "liar", "silent", "away", "none"];
+    let server = server(&names, &[format!("{}/__linux__/noble/latest", upstream.url())]);
+    synced(&server);
+    assert_eq!(kind(&ask(&server, "good")), BINARY);
+    let asked = upstream.asked().into_iter().find(|asked| asked.path == path("good")).expect("asked");
+    assert_eq!(asked.headers["user-agent"], "R/4.5.0 R (4.5.0 x86_64-pc-linux-gnu x86_64 linux-gnu)");
+    for name in ["liar", "silent", "away", "none"] {
+        assert_eq!(kind(&ask(&server, name)), SOURCE, "{name}");
+    }
+    server.wait_for_log("this is a source package");
+    server.wait_for_log("503");
+    upstream.asked();
+    assert_eq!(kind(&ask(&server, "none")), SOURCE);
+    assert!(upstream.asked().is_empty(), "that there is none is remembered");
+}

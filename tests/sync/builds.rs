@@ -1,0 +1,176 @@
+//! Lists of builds on both databases: written in chunks, published at once, asked for conditionally, undone when killed.
+
+use rstudio_pm::config::{BinaryStyle, BinaryUrl};
+use rstudio_pm::db::build_list::{self, BuildChange, Offer};
+use rstudio_pm::db::tree::Role;
+use rstudio_pm::db::{binary, clock, life, package, tree, tx};
+use rstudio_pm::model::change::Counts;
+use rstudio_pm::model::digest::Sha256;
+use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
+use rstudio_pm::model::language::Language;
+use rstudio_pm::model::time::Timestamp;
+
+use super::{INDEX, gz, index, on_both, small};
+use crate::support::db::Engine;
+use crate::support::offers::TREE;
+use crate::support::syncing::Server;
+use crate::support::upstream::Upstream;
+
+/// An index of builds of the packages of [`index`], the first `count` of them.
+fn builds(count: usize) -> String {
+    let built = crate::support::offers::BUILT;
+    (0..count).map(|n| format!("Package: p{n}\nVersion: 1.0\n{built}\nSHA256: {n:064x}\n\n")).collect()
+}
+
+/// A server on a mirror of so many packages, with builds from another.
+async fn serving(engine: Engine, packages: usize, offered: usize) -> (Server, Upstream, Upstream) {
+    let (mirror, upstream) = (small(packages), Upstream::empty());
+    upstream.put(&format!("{TREE}/PACKAGES.gz"), gz(builds(offered)));
+    let server = Server::new(engine, &mirror.url()).await;
+    let some = |text: &str| Some(text.to_owned());
+    server.builds_from(vec![BinaryUrl {
+        base: upstream.url(),
+        style: BinaryStyle::Linux { distribution: some("noble"), arch: some("x86_64"), r: some("4.5") },
+    }]);
+    (server, mirror, upstream)
+}
+
+/// The list, and its newest step.
+async fn list(server: &Server) -> (TreeId, Option<Seq>) {
+    let found = server.read(|c| tree::of_source(c, SourceId::CRAN)).await;
+    let found = found.into_iter().find(|tree| tree.role == Role::Binary).expect("a list of builds");
+    assert_eq!(found.label, "4.5-noble");
+    (found.id, found.head)
+}
+
+async fn listed(server: &Server) -> Vec<(String, String)> {
+    let (tree, _) = list(server).await;
+    let open = server.read(move |c| build_list::open(c, tree)).await;
+    open.into_iter()
+        .map(|open| (open.platform, open.sha256.map(|d| d.to_string()).unwrap_or_default()))
+        .collect()
+}
+
+on_both! {
+    async fn thousands_of_builds_are_one_transaction_and_then_none(engine) {
+        let (server, mirror, upstream) = serving(engine, 4_500, 4_200).await;
+        let told = server.sync().await.expect("a good mirror");
+        assert!(told.ends_with("; builds were synced (transaction 2): 4200 new"), "{told}");
+        assert_eq!(listed(&server).await.len(), 4_200);
+        let (tree, head) = list(&server).await;
+        let all = server.read(move |c| binary::all(c, tree, head.expect("published"))).await;
+        assert_eq!(all.len(), 4_200);
+        assert!(all.iter().all(|build| build.locator == format!("{TREE}/{}", build.name) && build.removed_at.is_none()));
+        let comment = server.read(|c| tx::list_all(c, 10)).await.remove(0).comment;
+        assert_eq!(comment, "builds: 4200 of 4.5-noble");
+        mirror.asked();
+        upstream.asked();
+        let told = server.sync().await.expect("a good mirror");
+        assert!(told.ends_with("nothing changed"), "{told}");
+        let asked: Vec<(String, u16)> = upstream.asked().into_iter().map(|a| (a.path, a.status)).collect();
+        assert_eq!(asked, [(format!("{TREE}/PACKAGES.gz"), 304)]);
+        assert_eq!(server.transactions().await, 2);
+    }
+
+    async fn a_rebuilt_one_replaces_the_one_before_and_a_missing_index_changes_nothing(engine) {
+        let (server, _mirror, upstream) = serving(engine, 20, 3).await;
+        server.sync().await.expect("a good mirror");
+        let (tree, before) = list(&server).await;
+        let text = builds(3).replace(&format!("{:064x}", 1), &"f".repeat(64));
+        upstream.put(&format!("{TREE}/PACKAGES.gz"), gz(text));
+        assert!(server.sync().await.expect("good").ends_with(": 1 new"));
+        let digests: Vec<String> = listed(&server).await.into_iter().map(|(_, digest)| digest).collect();
+        assert_eq!(digests, [format!("{:064x}", 0), format!("{:064x}", 2), "f".repeat(64)]);
+        let (_, after) = list(&server).await;
+        assert_eq!(after, before.map(Seq::next));
+        let all = server.read(move |c| binary::all(c, tree, after.expect("published"))).await;
+        assert_eq!(all.len(), 4, "the one before stays for older snapshots");
+        upstream.remove(&format!("{TREE}/PACKAGES.gz"));
+        assert!(server.sync().await.expect("good").ends_with("nothing changed"));
+        assert_eq!(listed(&server).await.len(), 3);
+    }
+
+    async fn builds_of_a_release_to_come_are_taken_when_it_comes(engine) {
+        let (server, mirror, upstream) = serving(engine, 3, 5).await;
+        assert!(server.sync().await.expect("good").ends_with(": 3 new"));
+        upstream.asked();
+        assert!(server.sync().await.expect("good").ends_with("nothing changed"));
+        assert_eq!(upstream.asked().iter().map(|asked| asked.status).collect::<Vec<_>>(), [304]);
+        mirror.put(INDEX, gz(index(4)));
+        assert!(server.sync().await.expect("good").ends_with(": 1 new"));
+        assert_eq!(listed(&server).await.len(), 4);
+    }
+
+    async fn what_a_killed_sync_left_of_builds_is_removed(engine) {
+        let (server, mirror, _upstream) = serving(engine, 30, 3).await;
+        server.sync().await.expect("good");
+        let (tree, head) = list(&server).await;
+        let lives = move |c: &mut dyn rstudio_pm::db::Conn| {
+            let packages = life::listed(c, TreeId(1), Seq(1))?;
+            let pending = tree::begin(c, tree, 7)?;
+            let open = build_list::open(c, tree)?;
+            let mut changes: Vec<BuildChange> = packages.iter().map(|row| BuildChange::List(Offer {
+                package: row.package,
+                release: row.release,
+                platform: "4.5-noble/x86_64".to_owned(),
+                name: format!("{}_1.0.tar.gz", row.name),
+                locator: "x".to_owned(),
+                size: None,
+                md5: None,
+                sha256: Some(Sha256([9; 32])),
+                stanza: b"Package: x".to_vec(),
+            })).collect();
+            changes.extend(open.iter().map(|open| BuildChange::End {
+                package: open.package,
+                release: open.release,
+                file: open.file,
+                from_seq: open.from_seq,
+            }));
+            build_list::apply(c, tree, pending, &changes)
+        };
+        server.state.db.write(lives).await.expect("half an import");
+        let server = server.restarted(&mirror.url()).await;
+        server.sync.recover().await.expect("undone");
+        let (pending, files, records) = server.read(move |c| Ok((
+            tree::get(c, tree)?.expect("there").pending,
+            c.query("SELECT id FROM file WHERE role = 'binary'", &[])?.len(),
+            c.query("SELECT variant FROM record WHERE variant > 0", &[])?.len(),
+        ))).await;
+        assert_eq!((pending, files, records), (None, 3, 3));
+        assert_eq!(listed(&server).await.len(), 3);
+        assert_eq!(list(&server).await.1, head);
+    }
+
+    async fn a_removed_build_ends_at_its_step_and_not_before(engine) {
+        let (server, _mirror, _upstream) = serving(engine, 20, 2).await;
+        server.sync().await.expect("good");
+        let (tree, head) = list(&server).await;
+        let head = head.expect("published");
+        let removed = server.state.db.write(move |c| {
+            let open = build_list::open(c, tree)?.remove(0);
+            let pending = tree::begin(c, tree, 0)?;
+            binary::remove(c, tree, pending, (open.package, open.release), &[open.file])?;
+            clock::publish(c, &clock::Publish {
+                now: Timestamp(0),
+                source: Some(SourceId::CRAN),
+                repo: None,
+                kind: tx::TxKind::Remove,
+                started_at: Timestamp(0),
+                published_from: None,
+                published_to: None,
+                counts: Counts::default(),
+                actor: "test".to_owned(),
+                comment: String::new(),
+                trees: vec![tree],
+                repo_steps: Vec::new(),
+            })
+        }).await.expect("removed");
+        let id = server.read(|c| package::by_name(c, Language::R, "p0")).await.expect("known");
+        let of = |seq| server.read(move |c| binary::of_package(c, tree, seq, id));
+        assert_eq!(of(head).await[0].removed_at, Some(removed.at), "the step of the removal is known by now");
+        assert_eq!(of(head.next()).await[0].removed_at, Some(removed.at));
+        let other = server.read(|c| package::by_name(c, Language::R, "p1")).await.expect("known");
+        let other = server.read(move |c| binary::of_package(c, tree, head.next(), other)).await;
+        assert_eq!(other[0].removed_at, None);
+    }
+}

@@ -109,6 +109,8 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
         storage,
         upstream: Arc::new(upstream).into(),
         catalog,
+        rules: Default::default(),
+        described: Default::default(),
         jobs: Jobs::default(),
         clock,
     });

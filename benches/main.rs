@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod adding;
+mod answers;
 mod cpu;
 mod folder;
 mod importing;
@@ -26,13 +27,14 @@ use report::Report;
 
 type Group = (&'static str, fn(&mut Report));
 
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 7] = [
     ("serving", serving::run),
     ("index", index::run),
     ("importing", importing::run),
     ("folder", folder::run),
     ("adding", adding::run),
     ("starting", starting::run),
+    ("answers", answers::run),
 ];
 
 fn main() {

@@ -1,12 +1,15 @@
 //! Handles of the stores and of the shared work rooms. No methods: rooms take what they need from it.
 
-use arc_swap::ArcSwap;
+use std::sync::atomic::AtomicU64;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::catalog::Live;
 use crate::config::Config;
 use crate::db::Db;
 use crate::jobs::Jobs;
 use crate::model::time::Clock;
+use crate::r::sysreqs::Rules;
 use crate::storage::Storage;
 use crate::upstream::Upstream;
 
@@ -22,6 +25,11 @@ pub struct State {
     pub upstream: ArcSwap<Upstream>,
     /// What resolving needs, in memory.
     pub catalog: Live,
+    /// The rules of system requirements in force; none before they were fetched for the first time.
+    pub rules: ArcSwapOption<Rules>,
+    /// Counts the times that details of packages were added to a step that was published before: what was read of a point
+    /// until then may lack them.
+    pub described: AtomicU64,
     /// Jobs under way.
     pub jobs: Jobs,
     /// The time.

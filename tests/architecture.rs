@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("catalog", &["model", "config", "db"]),
     ("jobs", &["model", "config", "db"]),
     ("control", &["config"]),
-    ("state", &["model", "config", "db", "storage", "logs", "upstream", "catalog", "jobs", "control"]),
+    ("state", &["model", "config", "r", "db", "storage", "logs", "upstream", "catalog", "jobs", "control"]),
     ("repo", &["model", "config", "r", "db", "storage", "upstream", "catalog", "jobs", "state"]),
     ("sync", &["model", "config", "r", "db", "storage", "upstream", "catalog", "jobs", "state"]),
     (

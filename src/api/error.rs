@@ -30,6 +30,10 @@ pub enum Code {
     Internal = 7,
     /// Upstream, the database or the storage cannot be reached now.
     Unavailable = 8,
+    /// A token is missing or not valid.
+    Unauthorized = 9,
+    /// Nothing is known of the system requirements of that operating system.
+    UnsupportedSystem = 14,
 }
 
 impl Error {

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 /// `POST /sync`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StartSync {
-    /// `cran`, `bioconductor` or `pypi`; any case.
+    /// `cran`, `bioconductor` or `pypi`, or `sysreqs` for the rules of system requirements; any case.
     #[serde(rename = "type")]
     pub kind: String,
 }

@@ -472,7 +472,7 @@ pub enum Logs {
 /// Flags of `sync`.
 #[derive(Debug, Args)]
 pub struct Sync {
-    /// Which mirror: CRAN, Bioconductor or PyPI
+    /// Which mirror: CRAN, Bioconductor or PyPI; or sysreqs, the rules of system requirements
     #[arg(long = "type", default_value = "CRAN", value_name = "TYPE")]
     pub kind: String,
     /// Wait until the sync has ended (the default)

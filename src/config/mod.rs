@@ -26,6 +26,7 @@ pub mod proxy;
 mod reader;
 pub mod reference;
 pub mod reload;
+pub mod requirements;
 pub mod rows;
 pub mod server;
 pub mod storage;
@@ -49,6 +50,7 @@ pub use platforms::Platforms;
 pub use problem::{About, ConfigError, Notice, Origin, Position};
 pub use proxy::Proxy;
 pub use reload::{Change, Reload, reload};
+pub use requirements::Requirements;
 pub use server::{AccessLogFormat, Secret, Server};
 pub use storage::{FilePlace, Place, S3Place, StorageClass, StorageConfig};
 pub use validate::{parse, salvage};
@@ -87,6 +89,8 @@ pub struct Config {
     pub cran: Cran,
     /// `[Platforms]`, `[Distribution "…"]` and `[MacOS "…"]` on top of the embedded table.
     pub platforms: Arc<Platforms>,
+    /// `[SystemRequirements]`.
+    pub requirements: Requirements,
     /// `[Logging]`.
     pub logging: Logging,
     /// `[Proxy]`.

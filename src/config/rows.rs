@@ -180,6 +180,12 @@ s("CRAN", Never, "The source `cran`.", &[
     p("RSF", Boolean, "false",
       "Was a storage format.").obsolete(),
 ]),
+s("SystemRequirements", Never, "What R packages need of the operating system: the rules that turn the text of a DESCRIPTION into packages of a distribution.", &[
+    p("URL", Url(UrlFor::Mirror), "",
+      "The rules: an archive (`….tar.gz`), one document (`….json`), or `file:///` of a directory with `rules/` and `systems.json`; unset, the directory `sysreqs` below a `CRAN.URL` that is a directory, else the public rule base.").reloadable(),
+    p("SyncSchedule", Schedule, "0 1 * * *",
+      "When the rules are looked at, and the package database of the CRAN mirror for new packages.").reloadable(),
+]),
 s("Platforms", Never, "What clients are told of the platforms binaries are served for. `rspm list distributions` shows them.", &[
     p("RVersion", Text, "",
       "R versions clients are told of, `4.5`, newest first; unset, those of the table that comes with the server.").multi().reloadable(),

@@ -7,8 +7,8 @@ use super::problem::{ConfigError, Notice};
 use super::reader::Reader;
 use super::written::Written;
 use super::{
-    Config, Cran, Database, Loaded, Logging, Platforms, Postgres, Proxy, Server, Sqlite, StorageConfig,
-    environment, listen, places,
+    Config, Cran, Database, Loaded, Logging, Platforms, Postgres, Proxy, Requirements, Server, Sqlite,
+    StorageConfig, environment, listen, places,
 };
 
 /// Reads `text` (`name` is used in messages), puts the environment on top and validates. Pure.
@@ -66,6 +66,7 @@ fn config(reader: &mut Reader<'_>) -> Config {
     let server = Server::read(reader);
     let (http, https, http_redirect) = listen::read(reader);
     let database = Database::read(reader);
+    let cran = Cran::read(reader);
     Config {
         storage: StorageConfig { places: places::read(reader), spool_dir: server.temp_dir.clone() },
         server,
@@ -75,7 +76,8 @@ fn config(reader: &mut Reader<'_>) -> Config {
         sqlite: Sqlite::read(reader),
         postgres: Postgres::read(reader, database.provider),
         database,
-        cran: Cran::read(reader),
+        requirements: Requirements::read(reader, &cran.url),
+        cran,
         platforms: Arc::new(Platforms::read(reader)),
         logging: Logging::read(reader),
         proxy: Proxy::read(reader),

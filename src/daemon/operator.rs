@@ -88,9 +88,11 @@ impl Life {
     /// Runs schedules and nightly work, until [`Life::pause`].
     pub(super) fn run(&mut self) {
         let (sync, repo, state) = (self.app.sync.clone(), self.app.repo.clone(), Arc::clone(&self.app.state));
+        let rules = sync.clone();
         let (before, predecessor) = (self.predecessor.clone(), self.predecessor.clone());
         self.tasks = vec![
             tokio::spawn(async move { sync.run_schedules().await }),
+            tokio::spawn(async move { rules.run_requirements().await }),
             tokio::spawn(async move {
                 // What nobody refers to may be what the other process is about to refer to.
                 before.gone().await;

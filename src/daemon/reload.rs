@@ -41,6 +41,9 @@ pub(super) async fn apply(
     if reload.applies("CRAN.SyncSchedule") {
         app.sync.reschedule();
     }
+    if reload.applies("SystemRequirements.SyncSchedule") {
+        app.sync.reschedule_requirements();
+    }
     let reloaded =
         Reloaded { applied: reload.applied, ignored: reload.ignored, restart: reload.restart, warnings };
     Ok((reload.loaded, reloaded))

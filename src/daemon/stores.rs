@@ -64,6 +64,8 @@ async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<
         storage,
         upstream: Arc::new(upstream).into(),
         catalog,
+        rules: Default::default(),
+        described: Default::default(),
         jobs: jobs.clone(),
         clock: porch.clock.clone(),
     });
@@ -74,6 +76,7 @@ async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<
     }
     let sync = Sync::new(Arc::clone(&state));
     sync.recover().await?;
+    sync.load_rules().await;
     let repo = Repo::new(Arc::clone(&state));
     repo.on_stale({
         let sync = sync.clone();

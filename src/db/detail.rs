@@ -1,8 +1,8 @@
 //! What a release's archive says of itself: the DESCRIPTION as it stands there, and the README's digest.
 
-use super::{Conn, DbError};
+use super::{Conn, DbError, Row, Value};
 use crate::model::digest::Sha256;
-use crate::model::ids::ReleaseId;
+use crate::model::ids::{ReleaseId, Seq, TreeId};
 
 /// Details of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,83 @@ pub fn put(c: &mut dyn Conn, release: ReleaseId, detail: &Detail) -> Result<(), 
     const PUT: &str = "INSERT INTO detail (release_id, description, readme_sha256) \
         VALUES (CAST($1 AS BIGINT), $2, $3) ON CONFLICT (release_id) \
         DO UPDATE SET description = excluded.description, readme_sha256 = excluded.readme_sha256";
-    let readme = super::Value::opt_text(detail.readme);
+    let readme = Value::opt_text(detail.readme);
     c.execute(PUT, &[release.into(), detail.description.as_slice().into(), readme]).map(drop)
+}
+
+/// The DESCRIPTIONs of some releases, in the order given; `None` where there is none.
+pub fn descriptions(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Option<Vec<u8>>>, DbError> {
+    const GET: &str = "SELECT description FROM detail WHERE release_id = $1";
+    let params: Vec<Vec<Value>> = releases.iter().map(|release| vec![(*release).into()]).collect();
+    let found = c.query_many(GET, &params)?;
+    let first = |rows: Vec<Row>| rows.into_iter().next().map(|mut row| row.bytes(0)).transpose();
+    let texts: Vec<Option<Vec<u8>>> = found.into_iter().map(first).collect::<Result<_, _>>()?;
+    Ok(texts.into_iter().map(|text| text.filter(|text| !text.is_empty())).collect())
+}
+
+/// A listed release of which nothing but the index record is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undescribed {
+    /// The package's name.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// The release.
+    pub release: ReleaseId,
+}
+
+/// The listed releases of a tree at a step without details; not those in a sub-directory.
+pub fn undescribed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Undescribed>, DbError> {
+    const MISSING: &str = "SELECT p.name, r.version, l.release_id FROM life l \
+        JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+        LEFT JOIN detail d ON d.release_id = l.release_id \
+        WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 AND l.path = '' \
+        AND d.release_id IS NULL";
+    let mut rows = Vec::new();
+    c.each(MISSING, &[tree.into(), seq.into()], &mut |mut row| {
+        let (name, version) = (row.text(0)?, row.text(1)?);
+        rows.push(Undescribed { name, version, release: ReleaseId(row.int(2)?) });
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// What somebody else than the archive says of a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The release.
+    pub release: ReleaseId,
+    /// The fields of its DESCRIPTION, DCF.
+    pub description: Vec<u8>,
+    /// `SystemRequirements`
+    pub system_requirements: Option<String>,
+}
+
+/// Writes details of releases that have none; what an archive told stays. At most 2,000 in one write.
+pub fn describe(c: &mut dyn Conn, details: &[Described]) -> Result<(), DbError> {
+    const PUT: &str = "INSERT INTO detail (release_id, description, system_requirements) \
+        VALUES (CAST($1 AS BIGINT), $2, $3) ON CONFLICT (release_id) DO NOTHING";
+    let rows: Vec<Vec<Value>> = details
+        .iter()
+        .map(|one| {
+            let text = Value::opt_text(one.system_requirements.as_ref());
+            vec![one.release.into(), one.description.as_slice().into(), text]
+        })
+        .collect();
+    c.execute_many(PUT, &rows).map(drop)
+}
+
+/// What packages listed in a tree at a step say they need of the operating system, with their names: only where
+/// [`describe`] wrote it. Of the others the index record tells.
+pub fn requirements(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<(String, String)>, DbError> {
+    const TOLD: &str = "SELECT p.name, d.system_requirements FROM life l \
+        JOIN package p ON p.id = l.package_id JOIN detail d ON d.release_id = l.release_id \
+        WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 AND l.path = '' \
+        AND d.system_requirements IS NOT NULL";
+    let mut told = Vec::new();
+    c.each(TOLD, &[tree.into(), seq.into()], &mut |mut row| {
+        told.push((row.text(0)?, row.text(1)?));
+        Ok(())
+    })?;
+    Ok(told)
 }

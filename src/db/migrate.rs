@@ -19,13 +19,22 @@ pub struct Migration {
 }
 
 /// All of them, in order.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "foundation",
-    expand_only: false,
-    sqlite: include_str!("migrations/0001_foundation.sqlite.sql"),
-    postgres: include_str!("migrations/0001_foundation.postgres.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "foundation",
+        expand_only: false,
+        sqlite: include_str!("migrations/0001_foundation.sqlite.sql"),
+        postgres: include_str!("migrations/0001_foundation.postgres.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "requirements",
+        expand_only: true,
+        sqlite: include_str!("migrations/0002_requirements.sqlite.sql"),
+        postgres: include_str!("migrations/0002_requirements.postgres.sql"),
+    },
+];
 
 /// What a driver offers the migrator, inside a transaction that holds the lock.
 pub(super) trait Schema: Conn {

@@ -4,6 +4,10 @@ use super::{Conn, DbError, Value};
 use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
 
+/// The row of the rules of system requirements in force: their address is its `etag`, its digest that of the document
+/// in storage.
+pub const RULES: &str = "sysreqs:rules";
+
 /// A remembered answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {

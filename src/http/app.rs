@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::request::Parts;
 use http::{Method, Response};
+use hyper::body::Incoming;
 
 use super::binaries::{self, Asked};
 use super::body::Body;
@@ -45,23 +46,30 @@ pub struct App {
 
 impl App {
     /// Answers a request from the network; `path` is without the prefix.
-    pub(super) async fn public(&self, parts: &Parts, path: &str, began: Timestamp) -> Response<Body> {
+    pub(super) async fn public(
+        &self,
+        parts: &Parts,
+        body: Incoming,
+        path: &str,
+        began: Timestamp,
+    ) -> Response<Body> {
         match self.warm.get(&self.state, began, path, parts.uri.query()) {
             Some(entry) => cran::answer(self, &entry, &Asked::Nothing, parts, began).await,
             None => match route::parse(&parts.method, path, parts.uri.query(), self.limits.target_bytes) {
                 Err(failure) => response::failure(&failure, tongue(path)),
                 Ok((Route::Admin(_), _)) => json(Failure::not_found("there is nothing at this address")),
-                Ok((route, query)) => self.read(route, &query, parts, path, began).await,
+                Ok((route, query)) => self.read(route, &query, parts, body, path, began).await,
             },
         }
     }
 
-    /// Answers what may be read by anybody.
+    /// Answers what may be read by anybody. Most questions have no body; what there is of it then is dropped unread.
     pub(super) async fn read(
         &self,
         route: Route,
         query: &Query,
         parts: &Parts,
+        body: Incoming,
         path: &str,
         began: Timestamp,
     ) -> Response<Body> {
@@ -92,7 +100,12 @@ impl App {
                     }
                 }
             }
-            Route::Public(route) => return public::answer(self, &route, query).await.unwrap_or_else(json),
+            Route::Public(route) => {
+                return public::answer(self, &route, query, parts).await.unwrap_or_else(json);
+            }
+            Route::Posted(route) => {
+                return public::posted(self, route, query, parts, body).await.unwrap_or_else(json);
+            }
             Route::Admin(_) => Err(Failure::not_found("there is nothing at this address")),
         };
         answered.unwrap_or_else(text)

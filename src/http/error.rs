@@ -23,13 +23,23 @@ pub struct Failure {
     pub allow: Option<&'static str>,
     /// What only logs tell, where that is more than the phrase.
     pub detail: Option<String>,
+    /// `payload` of the JSON form: details for programs.
+    pub payload: Option<serde_json::Value>,
 }
 
 impl Failure {
     /// Any status; `code` is what the JSON form shows.
     #[must_use]
     pub fn new(status: StatusCode, code: Code, phrase: impl Into<String>) -> Failure {
-        Failure { status, code, phrase: phrase.into(), retry_after: None, allow: None, detail: None }
+        Failure {
+            status,
+            code,
+            phrase: phrase.into(),
+            retry_after: None,
+            allow: None,
+            payload: None,
+            detail: None,
+        }
     }
 
     /// 400.
@@ -82,6 +92,14 @@ impl From<RepoError> for Failure {
             RepoError::Unresolved(why) => Failure::not_found(why.to_string()),
             RepoError::Conflict(why) => Failure::new(StatusCode::CONFLICT, Code::Conflict, why.clone()),
             RepoError::Invalid(why) => Failure::bad_request(why.clone()),
+            // Clients compare these very words.
+            RepoError::Unsupported { distribution, release, known } => Failure {
+                payload: Some(serde_json::json!({
+                    "distribution": distribution, "release": release, "known": known
+                })),
+                ..Failure::new(StatusCode::BAD_REQUEST, Code::UnsupportedSystem, "Unsupported system")
+            },
+            RepoError::NoRules => Failure::unavailable(error.to_string(), 300),
             RepoError::Upstream { source: UpstreamError::Missing(_), .. } => {
                 Failure::not_found("the upstream repository does not have this file any more")
             }
@@ -104,7 +122,8 @@ impl From<RepoError> for Failure {
                 Failure::unavailable("the storage cannot answer now", 5)
             }
         };
-        if failure.status.is_server_error() {
+        // What was never fetched is no failure of the server.
+        if failure.status.is_server_error() && !matches!(error, RepoError::NoRules) {
             tracing::error!(status = failure.status.as_u16(), "{error}");
         }
         Failure { detail: Some(error.to_string()), ..failure }
@@ -121,6 +140,16 @@ impl From<DbError> for Failure {
 mod tests {
     use super::*;
     use crate::catalog::resolve::Unresolved;
+
+    #[test]
+    fn a_system_that_nothing_is_known_of_is_told_in_the_words_clients_wait_for() {
+        let (distribution, release) = ("gentoo".to_owned(), "2".to_owned());
+        let known = vec!["ubuntu 22.04".to_owned()];
+        let failure = Failure::from(RepoError::Unsupported { distribution, release, known });
+        assert_eq!((failure.status.as_u16(), failure.code as u16), (400, 14));
+        assert_eq!(failure.phrase, "Unsupported system");
+        assert!(failure.payload.expect("details").to_string().contains("ubuntu 22.04"));
+    }
 
     #[test]
     fn each_failure_has_its_status_and_no_detail_of_the_machine() {
@@ -142,6 +171,7 @@ mod tests {
             (StorageError::NotFound(secret()).into(), 503, Some(5)),
             (RepoError::Damaged { file: secret(), why: secret() }, 503, Some(5)),
             (StorageError::Full(secret()).into(), 507, Some(300)),
+            (RepoError::NoRules, 503, Some(300)),
         ];
         for (error, status, retry_after) in cases {
             let told = format!("{error:?}");

@@ -202,7 +202,9 @@ fn failed(error: &RepoError) -> ServiceError {
         | RepoError::Invalid(_)
         | RepoError::Upstream { .. }
         | RepoError::Db(_)
-        | RepoError::Storage(_) => ServiceError::Fetch,
+        | RepoError::Storage(_)
+        | RepoError::Unsupported { .. }
+        | RepoError::NoRules => ServiceError::Fetch,
     }
 }
 

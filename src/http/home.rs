@@ -42,15 +42,7 @@ pub(super) async fn repository(
     let catalog = app.state.catalog.get();
     let repo =
         catalog.repo_by_id(point.repo).ok_or_else(|| Failure::not_found("there is no such repository"))?;
-    let site = app.site.load_full();
-    let base = match &site.address {
-        Some(address) => address.clone(),
-        None => {
-            let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-            let host = host.filter(|host| host.parse::<Authority>().is_ok()).unwrap_or("localhost");
-            format!("http://{host}")
-        }
-    };
+    let base = base(app.site.load().address.as_deref(), parts);
     let url = escape(&format!("{base}/{}/{snapshot}", repo.name));
     let state = match point.modified {
         Some(at) => format!("<p>This state was published at {at}.</p>"),
@@ -64,7 +56,22 @@ pub(super) async fn repository(
     Ok(response::page(document(repo.name.as_str(), &text)))
 }
 
-fn document(title: &str, body: &str) -> String {
+/// What addresses of this server begin with: `Server.Address`, else as the request names it.
+#[must_use]
+pub(super) fn base(address: Option<&str>, parts: &Parts) -> String {
+    match address {
+        Some(address) => address.to_owned(),
+        None => {
+            let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+            let host = host.filter(|host| host.parse::<Authority>().is_ok()).unwrap_or("localhost");
+            format!("http://{host}")
+        }
+    }
+}
+
+/// A page around what is given, which is HTML.
+#[must_use]
+pub(super) fn document(title: &str, body: &str) -> String {
     let title = escape(title);
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
@@ -75,7 +82,8 @@ fn document(title: &str, body: &str) -> String {
 }
 
 /// SECURITY: everything written into a page that is not ours goes through here.
-fn escape(text: &str) -> String {
+#[must_use]
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

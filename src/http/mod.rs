@@ -17,7 +17,7 @@ mod file;
 mod home;
 pub mod limits;
 pub mod listener;
-mod packages;
+mod openapi;
 mod platforms;
 pub mod public;
 pub mod redirect;

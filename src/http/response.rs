@@ -290,6 +290,24 @@ fn json_bytes(status: StatusCode, bytes: Bytes) -> Response<Body> {
     response
 }
 
+/// JSON lines at hand: `application/x-ndjson`, as every answer of the API never cached.
+#[must_use]
+pub fn json_rows<T: serde::Serialize>(rows: &[T]) -> Response<Body> {
+    let mut text = Vec::with_capacity(rows.len() * 256);
+    for row in rows {
+        match serde_json::to_writer(&mut text, row) {
+            Ok(()) => text.push(b'\n'),
+            Err(error) => {
+                tracing::error!("an API answer cannot be written as JSON: {error}");
+                return json_bytes(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from_static(b"{}"));
+            }
+        }
+    }
+    let mut response = json_bytes(StatusCode::OK, text.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    response
+}
+
 /// JSON lines that come over time (a job's progress): `application/x-ndjson`, no `Content-Length`.
 #[must_use]
 pub fn json_lines(body: Body) -> Response<Body> {
@@ -337,7 +355,8 @@ pub enum Tongue {
 pub fn failure(failure: &Failure, tongue: Tongue) -> Response<Body> {
     let mut response = match tongue {
         Tongue::Json => {
-            json(failure.status, &crate::api::error::Error::new(failure.code, failure.phrase.clone()))
+            let error = crate::api::error::Error::new(failure.code, failure.phrase.clone());
+            json(failure.status, &crate::api::error::Error { payload: failure.payload.clone(), ..error })
         }
         Tongue::Text => {
             let mut text = failure.phrase.clone();
@@ -353,6 +372,11 @@ pub fn failure(failure: &Failure, tongue: Tongue) -> Response<Body> {
     };
     if let Some(seconds) = failure.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if failure.status == StatusCode::UNAUTHORIZED {
+        // RFC 9110, 15.5.2: never without.
+        let challenge = HeaderValue::from_static("Bearer realm=\"rstudio-pm\"");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
     if let Some(methods) = failure.allow {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));

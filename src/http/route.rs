@@ -27,12 +27,14 @@ pub enum Route {
     },
     /// The public JSON API.
     Public(Public),
+    /// The part of it that asks with a body.
+    Posted(Posted),
     /// `/__api__/admin/v1/…`: answered on the admin socket only. The path after the prefix, decoded, without a slash
     /// in front; any method.
     Admin(String),
 }
 
-/// `/__api__/…`, all of them GET.
+/// `/__api__/…` by GET.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Public {
     /// `status`
@@ -47,6 +49,10 @@ pub enum Public {
     Packages(String),
     /// `repos/{r}/packages/{name}`
     Package(String, String),
+    /// `repos/{r}/packages/{name}/sysreqs`
+    PackageSysreqs(String, String),
+    /// `repos/{r}/sysreqs`
+    Sysreqs(String),
     /// `repos/{r}/transaction-dates`
     TransactionDates(String),
     /// `repos/{r}/first-transaction`
@@ -59,6 +65,27 @@ pub enum Public {
     SourceTransactions(String),
     /// `sources/{s}/packages`
     SourcePackages(String),
+    /// `sources/{s}/packages/{name}/releases`
+    SourceReleases(String, String),
+    /// `alerts`
+    Alerts,
+    /// `verify-auth`
+    VerifyAuth,
+    /// `swagger/index.html`: the description for people.
+    Swagger,
+    /// `swagger/doc.json`: for programs.
+    OpenApi,
+}
+
+/// `/__api__/…` by POST: what is asked for stands in the body, and nothing is changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Posted {
+    /// `repos/{r}/sysreqs`: a DESCRIPTION.
+    Sysreqs(String),
+    /// `filter/packages`, or `repos/{r}/filter/packages`.
+    Filter(Option<String>),
+    /// `url`
+    Url,
 }
 
 const READS: &str = "GET, HEAD";
@@ -80,7 +107,7 @@ pub fn parse(
         [""] => Route::Home,
         ["__ping__"] => Route::Ping,
         ["__api__", "admin", "v1", rest @ ..] => return Ok((Route::Admin(rest.join("/")), query)),
-        ["__api__", rest @ ..] => Route::Public(public(rest)?),
+        ["__api__", rest @ ..] => return Ok((api(method, rest)?, query)),
         [first, ..] if first.starts_with("__") => return Err(unknown()),
         [_] | [_, ""] => {
             return Err(Failure::not_found(
@@ -113,22 +140,51 @@ fn repository(repo: &str, linux: Option<&str>, snapshot: &str, rest: &[&str]) ->
     Ok(Route::Repository { repo: repo.to_owned(), linux: linux.map(str::to_owned), snapshot, path })
 }
 
-fn public(names: &[&str]) -> Result<Public, Failure> {
+fn api(method: &Method, names: &[&str]) -> Result<Route, Failure> {
+    let names = names.strip_suffix(&[""]).unwrap_or(names);
+    match (method.as_str(), public(names), posted(names)) {
+        (_, None, None) => Err(unknown()),
+        ("GET" | "HEAD", Some(asked), _) => Ok(Route::Public(asked)),
+        ("POST", _, Some(asked)) => Ok(Route::Posted(asked)),
+        (_, Some(_), Some(_)) => Err(Failure::method("GET, HEAD, POST")),
+        (_, None, Some(_)) => Err(Failure::method("POST")),
+        (_, Some(_), None) => Err(Failure::method(READS)),
+    }
+}
+
+fn public(names: &[&str]) -> Option<Public> {
     let own = |text: &&str| (*text).to_owned();
-    Ok(match names.strip_suffix(&[""]).unwrap_or(names) {
+    Some(match names {
         ["status"] => Public::Status,
         ["repos"] => Public::Repos,
         ["repos", r] => Public::Repo(own(r)),
         ["repos", r, "sources"] => Public::RepoSources(own(r)),
         ["repos", r, "packages"] => Public::Packages(own(r)),
         ["repos", r, "packages", name] => Public::Package(own(r), own(name)),
+        ["repos", r, "packages", name, "sysreqs"] => Public::PackageSysreqs(own(r), own(name)),
+        ["repos", r, "sysreqs"] => Public::Sysreqs(own(r)),
         ["repos", r, "transaction-dates"] => Public::TransactionDates(own(r)),
         ["repos", r, "first-transaction"] => Public::FirstTransaction(own(r)),
         ["sources"] => Public::Sources,
         ["sources", s] => Public::Source(own(s)),
         ["sources", s, "transactions"] => Public::SourceTransactions(own(s)),
         ["sources", s, "packages"] => Public::SourcePackages(own(s)),
-        _ => return Err(unknown()),
+        ["sources", s, "packages", name, "releases"] => Public::SourceReleases(own(s), own(name)),
+        ["alerts"] => Public::Alerts,
+        ["verify-auth"] => Public::VerifyAuth,
+        ["swagger"] | ["swagger", "index.html"] => Public::Swagger,
+        ["swagger", "doc.json"] => Public::OpenApi,
+        _ => return None,
+    })
+}
+
+fn posted(names: &[&str]) -> Option<Posted> {
+    Some(match names {
+        ["repos", r, "sysreqs"] => Posted::Sysreqs((*r).to_owned()),
+        ["repos", r, "filter", "packages"] => Posted::Filter(Some((*r).to_owned())),
+        ["filter", "packages"] => Posted::Filter(None),
+        ["url"] => Posted::Url,
+        _ => return None,
     })
 }
 
@@ -179,11 +235,41 @@ mod tests {
             ("/__api__/sources/1", Route::Public(Public::Source(s("1")))),
             ("/__api__/sources/1/transactions", Route::Public(Public::SourceTransactions(s("1")))),
             ("/__api__/sources/1/packages", Route::Public(Public::SourcePackages(s("1")))),
+            ("/__api__/repos/1/packages/A3/sysreqs", Route::Public(Public::PackageSysreqs(s("1"), s("A3")))),
+            ("/__api__/repos/1/sysreqs", Route::Public(Public::Sysreqs(s("1")))),
+            (
+                "/__api__/sources/1/packages/A3/releases",
+                Route::Public(Public::SourceReleases(s("1"), s("A3"))),
+            ),
+            ("/__api__/alerts", Route::Public(Public::Alerts)),
+            ("/__api__/verify-auth", Route::Public(Public::VerifyAuth)),
+            ("/__api__/swagger/", Route::Public(Public::Swagger)),
+            ("/__api__/swagger/index.html", Route::Public(Public::Swagger)),
+            ("/__api__/swagger/doc.json", Route::Public(Public::OpenApi)),
             ("/__api__/admin/v1/repos/x", Route::Admin(s("repos/x"))),
         ];
         for (path, expected) in table {
             assert_eq!(route(path), Ok(expected), "{path}");
         }
+    }
+
+    #[test]
+    fn questions_with_a_body_have_a_route_too() {
+        let asked = |method: Method, path: &str| {
+            parse(&method, path, None, 4096).map(|(route, _)| route).map_err(|e| (e.status.as_u16(), e.allow))
+        };
+        let table = [
+            ("/__api__/repos/1/sysreqs", Posted::Sysreqs("1".to_owned()), "GET, HEAD, POST"),
+            ("/__api__/repos/cran/filter/packages", Posted::Filter(Some("cran".to_owned())), "POST"),
+            ("/__api__/filter/packages", Posted::Filter(None), "POST"),
+            ("/__api__/url", Posted::Url, "POST"),
+        ];
+        for (path, expected, allowed) in table {
+            assert_eq!(asked(Method::POST, path), Ok(Route::Posted(expected)), "{path}");
+            assert_eq!(asked(Method::PUT, path), Err((405, Some(allowed))), "{path}");
+        }
+        assert_eq!(asked(Method::GET, "/__api__/filter/packages"), Err((405, Some("POST"))));
+        assert_eq!(asked(Method::POST, "/__api__/filter"), Err((404, None)));
     }
 
     #[test]

@@ -95,13 +95,12 @@ impl Answer for PublicDoor {
     async fn answer(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
         let porch = self.0.porch();
         let began = (porch.clock)();
-        // The body is dropped unread: no public address takes one.
-        let (parts, _) = request.into_parts();
+        let (parts, body) = request.into_parts();
         let site = porch.site.load_full();
         let path = site.strip(parts.uri.path());
         let mut response = match self.0.app() {
             Some(app) => {
-                let mut response = app.public(&parts, path, began).await;
+                let mut response = app.public(&parts, body, path, began).await;
                 response.body_mut().comes_from(app);
                 response
             }
@@ -125,8 +124,8 @@ impl Answer for AdminDoor {
             Ok((Route::Admin(rest), query)) => admin::answer(&self.0, peer, request, &rest, &query).await,
             Ok((route, query)) => match self.0.app() {
                 Some(app) => {
-                    let (parts, _) = request.into_parts();
-                    let mut response = app.read(route, &query, &parts, &path, began).await;
+                    let (parts, body) = request.into_parts();
+                    let mut response = app.read(route, &query, &parts, body, &path, began).await;
                     response.body_mut().comes_from(app);
                     response
                 }

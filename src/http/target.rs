@@ -64,6 +64,34 @@ impl Query {
         self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
+    /// Every value of a parameter that may be repeated, or hold several values between commas; empty ones are none.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let values = self.0.iter().filter(move |(n, _)| n == name);
+        values.flat_map(|(_, text)| text.split(',')).map(str::trim).filter(|text| !text.is_empty())
+    }
+
+    /// A parameter that is on when it is there, unless it says no.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|text| {
+            !matches!(text.to_ascii_lowercase().as_str(), "false" | "f" | "0" | "no" | "off")
+        })
+    }
+
+    /// `_order`: true when it is descending, `None` when it is not said.
+    ///
+    /// # Errors
+    /// 400 when it is something else.
+    pub fn descending(&self) -> Result<Option<bool>, Failure> {
+        self.get("_order").filter(|text| !text.is_empty()).map_or(Ok(None), |text| {
+            match text.to_ascii_lowercase().as_str() {
+                "asc" | "ascending" => Ok(Some(false)),
+                "desc" | "descending" => Ok(Some(true)),
+                _ => Err(Failure::bad_request("the parameter _order must be asc or desc")),
+            }
+        })
+    }
+
     /// A parameter that must be a number of at most `most`.
     ///
     /// # Errors
@@ -181,6 +209,12 @@ mod tests {
         assert_eq!(query.get("c"), Some(""));
         assert_eq!(query.number("a", 9), Ok(Some(1)));
         assert!(query.number("b", 9).is_err());
+        let query =
+            Query::parse(Some("p=a,b&p=c&p=&x=,&all=true&not=False&_order=DESC"), 4096).expect("well-formed");
+        assert_eq!(query.all("p").collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!((query.all("x").count(), query.flag("all"), query.flag("not")), (0, true, false));
+        assert_eq!((query.descending(), query.flag("absent")), (Ok(Some(true)), false));
+        assert!(Query::parse(Some("_order=up"), 4096).expect("well-formed").descending().is_err());
         for bad in ["a=%0d%0aX", "%00", "a=%f", "a=é"] {
             assert!(Query::parse(Some(bad), 4096).is_err(), "{bad}");
         }

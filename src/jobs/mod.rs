@@ -200,6 +200,14 @@ impl Jobs {
         inner.jobs.get(&id).map(|entry| entry.job.clone())
     }
 
+    /// Jobs under way and those that ended within the last hour, the oldest first.
+    #[must_use]
+    pub fn known(&self) -> Vec<Job> {
+        let mut inner = self.inner.lock();
+        inner.forget_old(Instant::now());
+        inner.jobs.values().map(|entry| entry.job.clone()).collect()
+    }
+
     /// Jobs under way, the oldest first.
     #[must_use]
     pub fn running(&self) -> Vec<Job> {

@@ -15,6 +15,7 @@ pub mod platform;
 pub mod rds;
 pub mod readme;
 pub mod rewrite;
+pub mod sysreqs;
 pub mod user_agent;
 pub mod version;
 pub mod zip;

@@ -20,6 +20,21 @@ pub enum RepoError {
     /// The request or the package is not acceptable, and why.
     #[error("{0}")]
     Invalid(String),
+    /// Nothing is known about what packages need there.
+    #[error("nothing is known of the system requirements of {distribution} {release}")]
+    Unsupported {
+        /// As asked.
+        distribution: String,
+        /// As asked.
+        release: String,
+        /// What can be asked for, `ubuntu 22.04`.
+        known: Vec<String>,
+    },
+    /// The rules of system requirements were never fetched.
+    #[error(
+        "no system requirements rules are there yet; `rspm sync --type=sysreqs` fetches them, or its schedule does"
+    )]
+    NoRules,
     /// The mirror could not give the file now.
     #[error("the package could not be fetched from upstream: {source}")]
     Upstream {

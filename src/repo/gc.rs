@@ -128,6 +128,9 @@ fn is_known(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbError> {
             Ok(db::blob::get(c, *key.digest())?.is_some_and(|blob| blob.class == key.shelf()))
         }
         Key::Index(sha256) => db::rendered::is_kept(c, *sha256),
+        Key::Rules(sha256) => {
+            Ok(db::upstream::get(c, db::upstream::RULES)?.is_some_and(|kept| kept.sha256 == *sha256))
+        }
     }
 }
 

@@ -223,7 +223,7 @@ impl Repo {
         let Some(row) = self.state.db.read(move |c| db::rendered::get(c, &wanted)).await? else {
             return Ok(None);
         };
-        match read_whole(&self.state.storage, &Key::Index(row.sha256)).await {
+        match self.state.storage.whole(&Key::Index(row.sha256)).await {
             Ok(bytes) => Ok(Some(Encoded { content: row.content, bytes })),
             Err(StorageError::NotFound(object)) => {
                 tracing::warn!(key, object, "a stored index is gone from class persistent; it is made again");
@@ -314,22 +314,6 @@ where
         Ok(Err(error)) => Err(StorageError::Other(format!("an index could not be made: {error}")).into()),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(StorageError::Other("the server is shutting down".to_owned()).into()),
-    }
-}
-
-/// Reads an object whole; for those known to be small.
-pub(super) async fn read_whole(storage: &crate::storage::Storage, key: &Key) -> Result<Bytes, StorageError> {
-    use crate::storage::Content;
-    use futures_util::StreamExt;
-    match storage.get(key, None).await?.content {
-        Content::Memory(bytes) => Ok(bytes),
-        Content::Stream(mut stream) => {
-            let mut whole = bytes::BytesMut::new();
-            while let Some(piece) = stream.next().await {
-                whole.extend_from_slice(&piece?);
-            }
-            Ok(whole.freeze())
-        }
     }
 }
 

@@ -1,11 +1,11 @@
-//! What the public API and `rspm list` tell of repositories, sources and packages, as plain values.
+//! What the public API and `rspm list` tell of sources and single packages, as plain values. Lists: [`super::listing`].
 
 use std::collections::HashSet;
 
 use super::{Repo, RepoError, find, owner};
 use crate::catalog::resolve::today;
 use crate::catalog::{Catalog, Repository, Source};
-use crate::db::life::{FoundFile, Listed, Named};
+use crate::db::life::FoundFile;
 use crate::db::tx::Tx;
 use crate::db::{self, Conn, DbError};
 use crate::model::change::LifeState;
@@ -14,45 +14,6 @@ use crate::model::ids::{ReleaseId, SourceId};
 use crate::model::point::{Point, PointTree};
 use crate::model::time::{Day, Timestamp};
 use crate::storage::Key;
-
-/// Which packages of a point are wanted.
-#[derive(Clone, Debug)]
-pub struct PackageQuery {
-    /// Text the name holds, in any case; empty for all.
-    pub part: String,
-    /// Only the package of exactly this name.
-    pub name: Option<String>,
-    /// A package of exactly the name `part` goes first.
-    pub exact_first: bool,
-    /// At most so many.
-    pub limit: usize,
-    /// After so many.
-    pub offset: usize,
-}
-
-/// A page of packages.
-#[derive(Clone, Debug, Default)]
-pub struct PackagePage {
-    /// Packages that fit the query, on all pages.
-    pub total: usize,
-    /// Those of this page, by lower-case name.
-    pub packages: Vec<PackageRow>,
-}
-
-/// A listed package.
-#[derive(Clone, Debug)]
-pub struct PackageRow {
-    /// The name.
-    pub name: String,
-    /// The listed version.
-    pub version: String,
-    /// The source it comes from.
-    pub source: SourceId,
-    /// When that version was published, where known.
-    pub published_at: Option<Timestamp>,
-    /// Its index record, DCF.
-    pub stanza: Vec<u8>,
-}
 
 /// Everything known of one package at a point.
 #[derive(Clone, Debug)]
@@ -86,6 +47,8 @@ pub struct Release {
     pub size: Option<u64>,
     /// SHA-256 of its file, where known.
     pub sha256: Option<Sha256>,
+    /// Its DESCRIPTION; of the other versions of a single package only.
+    pub description: Option<Vec<u8>>,
 }
 
 /// A source and what it holds.
@@ -105,12 +68,6 @@ pub struct SourceInfo {
 const README_LIMIT: u64 = 1 << 20;
 
 impl Repo {
-    /// A page of the packages listed at a point.
-    pub async fn package_list(&self, point: &Point, query: PackageQuery) -> Result<PackagePage, RepoError> {
-        let trees = point.trees.clone();
-        Ok(self.state.db.read(move |c| page(c, &trees, &query)).await?)
-    }
-
     /// What is known of a package at a point; of its listed version, or of `version`.
     ///
     /// # Errors
@@ -123,7 +80,16 @@ impl Repo {
     ) -> Result<PackageDetail, RepoError> {
         let (trees, wanted, version_) =
             (point.trees.clone(), name.to_owned(), version.map(ToOwned::to_owned));
-        let found = self.state.db.read(move |c| detail(c, &trees, &wanted, version_.as_deref())).await?;
+        let found = self.state.db.read(move |c| {
+            let mut found = detail(c, &trees, &wanted, version_.as_deref())?;
+            if let Some((detail, _)) = &mut found {
+                let ids: Vec<ReleaseId> = detail.others.iter().map(|release| release.id).collect();
+                let texts = db::detail::descriptions(c, &ids)?;
+                detail.others.iter_mut().zip(texts).for_each(|(other, text)| other.description = text);
+            }
+            Ok(found)
+        });
+        let found = found.await?;
         let Some((mut detail, readme)) = found else {
             let name: String = name.chars().take(128).collect();
             return Err(RepoError::NotFound(format!("Package '{name}' not found")));
@@ -134,12 +100,32 @@ impl Repo {
         Ok(detail)
     }
 
+    /// As [`Repo::package_detail`], of many packages, each with the version asked for; `None` for those that the point does
+    /// not have. Without READMEs.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn package_details(
+        &self,
+        point: &Point,
+        wanted: Vec<(String, Option<String>)>,
+    ) -> Result<Vec<Option<PackageDetail>>, RepoError> {
+        let trees = point.trees.clone();
+        let read = self.state.db.read(move |c| {
+            let of = |(name, version): &(String, Option<String>)| {
+                Ok(detail(c, &trees, name, version.as_deref())?.map(|(detail, _)| detail))
+            };
+            wanted.iter().map(of).collect::<Result<Vec<_>, DbError>>()
+        });
+        Ok(read.await?)
+    }
+
     async fn readme(&self, sha256: Sha256) -> Result<Option<Vec<u8>>, RepoError> {
         let key = Key::Readme(sha256);
         if self.state.storage.size(&key).await?.is_none_or(|size| size > README_LIMIT) {
             return Ok(None);
         }
-        Ok(Some(super::index::read_whole(&self.state.storage, &key).await?.to_vec()))
+        Ok(Some(self.state.storage.whole(&key).await?.to_vec()))
     }
 
     /// A source and what it holds now.
@@ -147,11 +133,8 @@ impl Repo {
         let catalog = self.state.catalog.get();
         let source = find::source(&catalog, name)?.clone();
         let (point, id) = (self.source_point(name)?, source.id);
-        let (packages, last) = self
-            .state
-            .db
-            .read(move |c| Ok((names(c, &point.trees)?.len(), db::tx::list(c, id, 1)?.pop())))
-            .await?;
+        let packages = self.package_count(&point).await?;
+        let last = self.state.db.read(move |c| Ok(db::tx::list(c, id, 1)?.pop())).await?;
         let users = catalog.repos.iter().filter(|repo| repo.sources().contains(&id));
         Ok(SourceInfo { packages, last, repos: users.map(|repo| repo.name.to_string()).collect(), source })
     }
@@ -160,12 +143,6 @@ impl Repo {
     pub async fn source_transactions(&self, source: SourceId, limit: usize) -> Result<Vec<Tx>, RepoError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         Ok(self.state.db.read(move |c| db::tx::list(c, source, limit)).await?)
-    }
-
-    /// How many packages a point lists.
-    pub async fn package_count(&self, point: &Point) -> Result<usize, RepoError> {
-        let trees = point.trees.clone();
-        Ok(self.state.db.read(move |c| names(c, &trees)).await?.len())
     }
 
     /// The repository of that name or number.
@@ -202,58 +179,6 @@ fn snapshot_days(catalog: &Catalog, repo: &Repository, now: Timestamp) -> Vec<Da
     days.sort_unstable_by(|a, b| b.cmp(a));
     days.dedup();
     days
-}
-
-/// A listed name and the tree that owns it.
-struct Owned {
-    named: Named,
-    tree: PointTree,
-}
-
-/// Every name listed at a point, each from the first tree that lists it, by lower-case name.
-fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<Owned>, DbError> {
-    let mut seen: HashSet<String> = HashSet::new();
-    let mut owned = Vec::new();
-    for tree in trees {
-        let names = db::life::names(c, tree.tree, tree.seq)?;
-        let new = names.into_iter().filter(|named| trees.len() == 1 || seen.insert(named.name.clone()));
-        owned.extend(new.map(|named| Owned { named, tree: *tree }));
-    }
-    owned.sort_by(|a, b| (&a.named.fold, &a.named.name).cmp(&(&b.named.fold, &b.named.name)));
-    Ok(owned)
-}
-
-fn page(c: &mut dyn Conn, trees: &[PointTree], query: &PackageQuery) -> Result<PackagePage, DbError> {
-    let part = query.part.to_lowercase();
-    let fits = |owned: &Owned| {
-        owned.named.fold.contains(&part) && query.name.as_ref().is_none_or(|name| *name == owned.named.name)
-    };
-    let mut fitting: Vec<Owned> = names(c, trees)?.into_iter().filter(fits).collect();
-    if query.exact_first {
-        fitting.sort_by_key(|owned| owned.named.fold != part);
-    }
-    let total = fitting.len();
-    let shown: Vec<Owned> = fitting.into_iter().skip(query.offset).take(query.limit).collect();
-    let mut packages = Vec::with_capacity(shown.len());
-    for tree in trees {
-        let of_tree: Vec<_> =
-            shown.iter().filter(|owned| owned.tree == *tree).map(|owned| owned.named.package).collect();
-        packages.extend(db::life::listed_of(c, tree.tree, tree.seq, &of_tree)?);
-    }
-    let row = |owned: Owned| row(owned, &packages);
-    Ok(PackagePage { total, packages: shown.into_iter().map(row).collect() })
-}
-
-fn row(owned: Owned, records: &[Listed]) -> PackageRow {
-    let Owned { named, tree } = owned;
-    let record = records.iter().find(|record| record.package == named.package);
-    PackageRow {
-        stanza: record.map(|record| record.stanza.clone()).unwrap_or_default(),
-        name: named.name,
-        version: named.version,
-        source: tree.source,
-        published_at: named.published_at,
-    }
 }
 
 /// The detail, and the digest of the README that goes with it.
@@ -296,5 +221,6 @@ fn release(name: &str, file: FoundFile) -> Release {
         published_at: file.published_at,
         size: file.size.and_then(|size| u64::try_from(size).ok()),
         sha256: file.sha256,
+        description: None,
     }
 }

@@ -1,10 +1,12 @@
-//! Which listed packages need which others at a point, told in both directions.
+//! Which listed packages need which others at a point, told in both directions, and what each says it needs of the
+//! operating system.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{Repo, RepoError};
-use crate::db::life;
+use crate::db::{detail, life};
 use crate::model::point::{Point, PointTree};
 use crate::r::dependency::{Kind, Operator};
 use crate::r::description::Description;
@@ -19,6 +21,18 @@ pub struct Links {
     versions: Vec<Box<str>>,
     /// Sorted by what is needed, kind, and who needs it.
     edges: Vec<Edge>,
+    /// Who cannot be installed without which other, both as places in `names`; sorted.
+    hard: Vec<(u32, u32)>,
+    /// `SystemRequirements` by place in `names`; sorted.
+    requirements: Vec<(u32, Box<str>)>,
+}
+
+/// What a tree lists, and what packages said of themselves elsewhere than in its index.
+#[derive(Debug, Default)]
+struct Told {
+    records: Vec<life::Listed>,
+    /// `SystemRequirements`, by name.
+    requirements: Vec<(String, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,8 +56,9 @@ pub struct Reverse<'a> {
     pub requirement: Option<(Operator, &'a str)>,
 }
 
-/// The newest few points; a repository's newest state is asked for again and again.
-pub(super) type Cache = quick_cache::sync::Cache<Vec<PointTree>, Arc<Links>>;
+/// The newest few points, each as of a count of `State::described`; a repository's newest state is asked for again and
+/// again.
+pub(super) type Cache = quick_cache::sync::Cache<(Vec<PointTree>, u64), Arc<Links>>;
 
 /// Points in the [`Cache`].
 pub(super) const CACHED: usize = 4;
@@ -54,14 +69,19 @@ impl Repo {
     /// # Errors
     /// Those of the database.
     pub async fn links(&self, point: &Point) -> Result<Arc<Links>, RepoError> {
-        self.links.get_or_insert_async(&point.trees, self.read_links(&point.trees)).await
+        let key = (point.trees.clone(), self.state.described.load(Ordering::Acquire));
+        self.links.get_or_insert_async(&key, self.read_links(&point.trees)).await
     }
 
     async fn read_links(&self, trees: &[PointTree]) -> Result<Arc<Links>, RepoError> {
         let mut all = Vec::with_capacity(trees.len());
         for tree in trees {
             let PointTree { tree, seq, .. } = *tree;
-            all.push(self.state.db.read(move |c| life::listed(c, tree, seq)).await?);
+            let told = self.state.db.read(move |c| {
+                let records = life::listed(c, tree, seq)?;
+                Ok(Told { records, requirements: detail::requirements(c, tree, seq)? })
+            });
+            all.push(told.await?);
         }
         let links = tokio::task::spawn_blocking(move || Links::of(&all)).await;
         links
@@ -72,18 +92,29 @@ impl Repo {
 
 impl Links {
     /// From the records of each tree: of a name that several list, the first tree's counts.
-    fn of(trees: &[Vec<life::Listed>]) -> Links {
-        let mut first: HashMap<&str, &[u8]> = HashMap::new();
-        for record in trees.iter().flatten().filter(|record| record.path.is_empty()) {
-            first.entry(&record.name).or_insert(&record.stanza);
+    fn of(trees: &[Told]) -> Links {
+        let mut first: HashMap<&str, (usize, &[u8])> = HashMap::new();
+        for (tree, told) in trees.iter().enumerate() {
+            for record in told.records.iter().filter(|record| record.path.is_empty()) {
+                first.entry(&record.name).or_insert((tree, &record.stanza));
+            }
         }
-        let mut records: Vec<(&str, &[u8])> = first.into_iter().collect();
+        let elsewhere: Vec<HashMap<&str, &str>> = trees
+            .iter()
+            .map(|told| told.requirements.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect())
+            .collect();
+        let mut records: Vec<(&str, (usize, &[u8]))> = first.into_iter().collect();
         records.sort_unstable();
         let mut links = Links::default();
         let mut versions: HashMap<Box<str>, u32> = HashMap::new();
-        for (by, (name, stanza)) in (0..).zip(records) {
+        for (by, (name, (tree, stanza))) in (0..).zip(records) {
             links.names.push(name.into());
-            let Ok(described) = Description::from_bytes(stanza) else { continue };
+            let described = Description::from_bytes(stanza).ok();
+            let written = described.as_ref().and_then(|described| described.filled("SystemRequirements"));
+            if let Some(text) = written.or_else(|| elsewhere[tree].get(name).copied()) {
+                links.requirements.push((by, text.into()));
+            }
+            let Some(described) = described else { continue };
             for kind in Kind::ALL {
                 for dependency in described.dependencies(kind).filter(|dependency| dependency.name != "R") {
                     let needed = number(&mut links.needed, dependency.name);
@@ -100,13 +131,60 @@ impl Links {
         links.edges.sort_unstable();
         links.edges.dedup();
         links.edges.shrink_to_fit();
+        links.hard = links.hard_edges();
         links
+    }
+
+    fn hard_edges(&self) -> Vec<(u32, u32)> {
+        let mut listed = vec![None; self.needed.len()];
+        for (name, number) in &self.needed {
+            listed[*number as usize] = self.place(name);
+        }
+        let is_hard = |edge: &&Edge| match edge.kind {
+            Kind::Depends | Kind::Imports | Kind::LinkingTo => true,
+            Kind::Suggests | Kind::Enhances => false,
+        };
+        let hard = self.edges.iter().filter(is_hard);
+        let mut hard: Vec<(u32, u32)> =
+            hard.filter_map(|edge| Some((edge.by, listed[edge.needed as usize]?))).collect();
+        hard.sort_unstable();
+        hard.dedup();
+        hard.shrink_to_fit();
+        hard
+    }
+
+    /// What each package says it needs of the operating system, by name.
+    pub fn requirements(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.requirements.iter().map(|(place, text)| (&*self.names[*place as usize], &**text))
+    }
+
+    /// As [`Links::requirements`], of those of `roots` that are listed and of all they cannot be installed without.
+    pub fn requirements_of<'a>(
+        &self,
+        roots: impl IntoIterator<Item = &'a str>,
+    ) -> impl Iterator<Item = (&str, &str)> {
+        let mut waiting: Vec<u32> = roots.into_iter().filter_map(|name| self.place(name)).collect();
+        let mut places: BTreeSet<u32> = waiting.iter().copied().collect();
+        while let Some(by) = waiting.pop() {
+            let begin = self.hard.partition_point(|edge| edge.0 < by);
+            let needed = self.hard[begin..].iter().take_while(|edge| edge.0 == by).map(|edge| edge.1);
+            waiting.extend(needed.filter(|place| places.insert(*place)));
+        }
+        places.into_iter().filter_map(|place| {
+            let found = self.requirements.binary_search_by_key(&place, |(place, _)| *place).ok()?;
+            Some((&*self.names[place as usize], &*self.requirements[found].1))
+        })
+    }
+
+    fn place(&self, name: &str) -> Option<u32> {
+        let place = self.names.binary_search_by(|known| (**known).cmp(name)).ok()?;
+        u32::try_from(place).ok()
     }
 
     /// Whether the point lists a package of this name.
     #[must_use]
     pub fn lists(&self, name: &str) -> bool {
-        self.names.binary_search_by(|known| (**known).cmp(name)).is_ok()
+        self.place(name).is_some()
     }
 
     /// The listed packages that need this one, by field and name.
@@ -157,9 +235,35 @@ mod tests {
         links.reverse(name).map(text).collect()
     }
 
+    fn of(trees: Vec<Vec<life::Listed>>) -> Links {
+        let told = trees.into_iter().map(|records| Told { records, requirements: Vec::new() });
+        Links::of(&told.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn requirements_are_those_of_everything_that_must_be_installed_too() {
+        let text = |text: &str| ("zlibish".to_owned(), text.to_owned());
+        let links = Links::of(&[
+            Told {
+                records: vec![
+                    record("app", "", "Imports: middle, gone\nSuggests: tested"),
+                    record("middle", "", "Depends: app, R (>= 4)\nLinkingTo: zlibish"),
+                    record("tested", "", "SystemRequirements: pandoc"),
+                    record("zlibish", "", "License: MIT"),
+                ],
+                requirements: vec![text("zlib")],
+            },
+            Told { records: vec![record("zlibish", "", "")], requirements: vec![text("of a shadowed one")] },
+        ]);
+        let of = |name: &'static str| links.requirements_of([name]).collect::<Vec<_>>();
+        assert_eq!(of("app"), [("zlibish", "zlib")], "through a circle, and not what is only suggested");
+        assert_eq!((of("tested"), of("gone")), (vec![("tested", "pandoc")], vec![]));
+        assert_eq!(links.requirements().collect::<Vec<_>>(), [("tested", "pandoc"), ("zlibish", "zlib")]);
+    }
+
     #[test]
     fn who_needs_a_package_is_told_by_field_and_name() {
-        let links = Links::of(&[
+        let links = of(vec![
             vec![
                 record("b", "", "Imports: a (>= 1.2), gone\nSuggests: a"),
                 record("a", "", "Depends: R (>= 4.0)"),

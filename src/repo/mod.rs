@@ -13,6 +13,7 @@ pub mod index;
 pub mod info;
 mod learn;
 pub mod links;
+pub mod listing;
 pub mod negotiate;
 mod nightly;
 mod owner;
@@ -20,6 +21,7 @@ mod places;
 mod point;
 mod proof;
 mod render;
+pub mod requirements;
 mod stale;
 
 pub use error::RepoError;
@@ -41,6 +43,7 @@ pub struct Repo {
     proofs: Arc<proof::Cache>,
     afar: Arc<afar::Answers>,
     links: Arc<links::Cache>,
+    names: Arc<listing::Cache>,
     flights: flight::Flights,
     learner: learn::Learner,
     stale: stale::Stale,
@@ -66,6 +69,7 @@ impl Repo {
             proofs: Arc::new(proof::Cache::new(proof::CACHED)),
             afar: Arc::new(afar::Answers::new(afar::KEPT)),
             links: Arc::new(links::Cache::new(links::CACHED)),
+            names: Arc::new(listing::Cache::new(listing::CACHED)),
             flights: flight::Flights::new(patience),
             learner: learn::Learner::start(state.db.clone()),
             stale: stale::Stale::default(),

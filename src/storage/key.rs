@@ -13,6 +13,8 @@ pub enum Key {
     Readme(Sha256),
     /// A rendered, encoded index of a closed point (class `persistent`), by the digest of its encoded bytes.
     Index(Sha256),
+    /// The rule base of system requirements as one document (class `persistent`).
+    Rules(Sha256),
 }
 
 impl Key {
@@ -22,7 +24,7 @@ impl Key {
         match self {
             Key::Package(class, _) => *class,
             Key::Readme(_) => StorageClass::Packages,
-            Key::Index(_) => StorageClass::Persistent,
+            Key::Index(_) | Key::Rules(_) => StorageClass::Persistent,
         }
     }
 
@@ -30,7 +32,7 @@ impl Key {
     #[must_use]
     pub fn digest(&self) -> &Sha256 {
         match self {
-            Key::Package(_, digest) | Key::Readme(digest) | Key::Index(digest) => digest,
+            Key::Package(_, digest) | Key::Readme(digest) | Key::Index(digest) | Key::Rules(digest) => digest,
         }
     }
 
@@ -42,6 +44,7 @@ impl Key {
             Key::Package(class, _) => class.as_str(),
             Key::Readme(_) => "readmes",
             Key::Index(_) => "indexes",
+            Key::Rules(_) => "sysreqs",
         }
     }
 
@@ -59,6 +62,7 @@ impl Key {
         match self {
             Key::Package(..) | Key::Index(_) => "application/octet-stream",
             Key::Readme(_) => "text/plain; charset=utf-8",
+            Key::Rules(_) => "application/json",
         }
     }
 
@@ -66,17 +70,17 @@ impl Key {
     pub(super) fn shelves(class: StorageClass) -> Vec<Key> {
         let first = Sha256([0; 32]);
         let extra = match class {
-            StorageClass::Packages => Some(Key::Readme(first)),
-            StorageClass::Persistent => Some(Key::Index(first)),
+            StorageClass::Packages => vec![Key::Readme(first)],
+            StorageClass::Persistent => vec![Key::Index(first), Key::Rules(first)],
             StorageClass::Cache
             | StorageClass::Launcher
             | StorageClass::Metrics
             | StorageClass::Binaries
             | StorageClass::Cran
             | StorageClass::Bioconductor
-            | StorageClass::Pypi => None,
+            | StorageClass::Pypi => Vec::new(),
         };
-        [Some(Key::Package(class, first)), extra].into_iter().flatten().collect()
+        [vec![Key::Package(class, first)], extra].concat()
     }
 
     /// The key of the same kind with another digest.
@@ -85,6 +89,7 @@ impl Key {
             Key::Package(class, _) => Key::Package(*class, digest),
             Key::Readme(_) => Key::Readme(digest),
             Key::Index(_) => Key::Index(digest),
+            Key::Rules(_) => Key::Rules(digest),
         }
     }
 }
@@ -118,6 +123,6 @@ mod tests {
                 assert!(seen.insert(key.shelf()), "{key}");
             }
         }
-        assert_eq!(seen.len(), 11);
+        assert_eq!(seen.len(), 12);
     }
 }

@@ -18,6 +18,7 @@ pub use tls_provider::install_tls_provider;
 use crate::config::{Place, StorageClass, StorageConfig};
 use bytes::Bytes;
 use disk::Disk;
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
 use hot::Hot;
@@ -173,6 +174,20 @@ impl Storage {
                 part(&whole, range.as_ref(), key)
             }
             Found::Part(blob) => Ok(blob),
+        }
+    }
+
+    /// Reads an object whole; for those known to be small.
+    pub async fn whole(&self, key: &Key) -> Result<Bytes, StorageError> {
+        match self.get(key, None).await?.content {
+            Content::Memory(bytes) => Ok(bytes),
+            Content::Stream(mut stream) => {
+                let mut whole = bytes::BytesMut::new();
+                while let Some(piece) = stream.next().await {
+                    whole.extend_from_slice(&piece?);
+                }
+                Ok(whole.freeze())
+            }
         }
     }
 

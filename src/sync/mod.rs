@@ -2,6 +2,7 @@
 
 mod apply;
 mod builds;
+mod describe;
 pub mod error;
 mod fetch;
 pub mod known;
@@ -9,7 +10,9 @@ mod lease;
 mod package;
 pub mod plan;
 mod read;
+mod requirements;
 mod run;
+mod scheduled;
 mod wanted;
 
 pub use error::SyncError;
@@ -21,16 +24,13 @@ use tokio::sync::Notify;
 
 use crate::db::upstream;
 use crate::jobs::Started;
-use crate::jobs::schedule::{Schedule, sleep_until};
 use crate::model::ids::SourceId;
 use crate::model::source::SourceKind;
-use crate::model::time::{SECOND, Timestamp};
+use crate::model::time::Timestamp;
 use crate::state::State;
 use builds::Built;
 use run::{Cause, Outcome};
-
-/// A scheduled sync that failed is tried again after this time, if the next one is not due before.
-const AGAIN: i64 = 3600 * SECOND;
+use scheduled::Scheduled;
 
 /// Syncs sources from their mirrors; cloning shares it.
 #[derive(Clone)]
@@ -38,8 +38,10 @@ pub struct Sync {
     state: Arc<State>,
     /// Why the sync was begun that was halted.
     halted: Arc<Mutex<Option<Cause>>>,
-    /// Schedules have changed.
+    /// The schedule of CRAN has changed.
     rescheduled: Arc<Notify>,
+    /// That of the rules of system requirements has.
+    rules_rescheduled: Arc<Notify>,
 }
 
 /// A sync that was halted, to be begun again.
@@ -60,7 +62,7 @@ impl Sync {
     /// On the shared handles.
     #[must_use]
     pub fn new(state: Arc<State>) -> Sync {
-        Sync { state, halted: Arc::default(), rescheduled: Arc::default() }
+        Sync { state, halted: Arc::default(), rescheduled: Arc::default(), rules_rescheduled: Arc::default() }
     }
 
     /// Starts (or attaches to) the sync of the built-in source of `kind` for an administrator.
@@ -132,64 +134,54 @@ impl Sync {
         Ok(row.map(|row| row.fetched_at))
     }
 
-    /// Runs schedules until the task is dropped; syncs missed while the server was down run at once. A sync that
-    /// failed is tried again after an hour.
-    pub async fn run_schedules(&self) {
-        let state = &self.state;
-        let last = self.last_success().await.unwrap_or_else(|error| {
-            tracing::warn!(target: "sync", %error, "whether a sync was missed is not known");
-            None
-        });
-        let missed = |schedule: &Schedule| schedule.missed(last, (state.clock)());
-        let mut now_due = self.schedule().as_ref().is_some_and(missed);
-        if now_due {
-            tracing::info!(target: "sync", source = "cran", "a scheduled sync was missed; it runs now");
-        }
-        let mut again = None;
-        loop {
-            if now_due {
-                let ended = self.begin(Cause::Schedule).job().ended().await;
-                again = ended.is_err().then(|| Timestamp((state.clock)().0 + AGAIN));
-            }
-            let scheduled = self.schedule().and_then(|schedule| schedule.next((state.clock)()));
-            let next = [scheduled, again].into_iter().flatten().min();
-            let due = async {
-                match next {
-                    Some(next) => sleep_until(&state.clock, next).await,
-                    None => std::future::pending().await,
-                }
-            };
-            now_due = tokio::select! {
-                () = due => true,
-                () = self.rescheduled.notified() => {
-                    self.tell_next();
-                    false
-                }
-            };
-        }
+    /// Puts the rules of system requirements in force that were fetched before. The daemon calls it before it serves.
+    pub async fn load_rules(&self) {
+        requirements::load(&self.state).await;
     }
 
-    /// Looks at the schedules of the configuration again. A sync under way goes on.
+    /// Starts (or attaches to) a look at the rules of system requirements and the package database.
+    #[must_use]
+    pub fn start_requirements(&self, actor: &str) -> Started {
+        self.begin_requirements(Cause::Administrator(actor.to_owned()))
+    }
+
+    /// Runs the schedule of CRAN until the task is dropped; a sync missed while the server was down runs at once. One
+    /// that failed is tried again after an hour.
+    pub async fn run_schedules(&self) {
+        let last = self.last_success().await;
+        let scheduled = Scheduled {
+            state: &self.state,
+            source: "cran",
+            property: "CRAN.SyncSchedule",
+            schedule: |config| config.cran.sync_schedule.as_str(),
+            rescheduled: &self.rescheduled,
+        };
+        scheduled.run(last, || self.begin(Cause::Schedule)).await;
+    }
+
+    /// As [`Sync::run_schedules`], for the rules of system requirements.
+    pub async fn run_requirements(&self) {
+        let last = self.state.db.read(|c| upstream::get(c, requirements::SUCCESS)).await;
+        let scheduled = Scheduled {
+            state: &self.state,
+            source: "sysreqs",
+            property: "SystemRequirements.SyncSchedule",
+            schedule: |config| config.requirements.sync_schedule.as_str(),
+            rescheduled: &self.rules_rescheduled,
+        };
+        let last = last.map(|row| row.map(|row| row.fetched_at)).map_err(SyncError::from);
+        scheduled.run(last, || self.begin_requirements(Cause::Schedule)).await;
+    }
+
+    /// Looks at the schedule of CRAN again. A sync under way goes on.
     pub fn reschedule(&self) {
         // Kept until the schedules are waited for again.
         self.rescheduled.notify_one();
     }
 
-    fn schedule(&self) -> Option<Schedule> {
-        let text = self.state.config.load().cran.sync_schedule.clone();
-        let parsed = text.parse();
-        parsed
-            .inspect_err(|error| tracing::error!(target: "sync", %error, "CRAN.SyncSchedule is not run"))
-            .ok()
-    }
-
-    fn tell_next(&self) {
-        match self.schedule().and_then(|schedule| schedule.next((self.state.clock)())) {
-            Some(next) => {
-                tracing::info!(target: "sync", source = "cran", "the next scheduled sync is at {next}")
-            }
-            None => tracing::info!(target: "sync", source = "cran", "no sync is scheduled any more"),
-        }
+    /// As [`Sync::reschedule`], for the rules of system requirements.
+    pub fn reschedule_requirements(&self) {
+        self.rules_rescheduled.notify_one();
     }
 
     /// The sync that was halted since this was asked last.
@@ -211,16 +203,25 @@ impl Sync {
             if let Err(SyncError::Halted) = ended {
                 *halted.lock() = Some(cause);
             }
-            ended.map(|(outcome, built)| sentence(&outcome, &built)).map_err(|error| failed(&error))
+            ended.map(|(outcome, built)| sentence(&outcome, &built)).map_err(|error| failed("cran", &error))
+        })
+    }
+
+    fn begin_requirements(&self, cause: Cause) -> Started {
+        let state = self.state.clone();
+        let now = (state.clock)();
+        self.state.jobs.start("sync:sysreqs", now, |report| async move {
+            let ended = requirements::refresh(&state, &cause, &report).await;
+            ended.map_err(|error| failed("sysreqs", &error))
         })
     }
 }
 
-fn failed(error: &SyncError) -> String {
+fn failed(source: &str, error: &SyncError) -> String {
     match error {
-        SyncError::Halted => tracing::info!(target: "sync", source = "cran", "{error}"),
+        SyncError::Halted => tracing::info!(target: "sync", source, "{error}"),
         error => {
-            tracing::error!(target: "sync", source = "cran", %error, "the sync failed; the last good state is served");
+            tracing::error!(target: "sync", source, %error, "the sync failed; the last good state is served");
         }
     }
     error.to_string()

@@ -1,4 +1,5 @@
-//! Mirrors over HTTP or on disk: conditional requests, retries, proxy. Sees no store.
+//! Mirrors over HTTP or on disk, and the rule base of system requirements: conditional requests, retries, proxy. Sees no
+//! store.
 
 mod client;
 pub mod error;
@@ -6,6 +7,7 @@ mod folder;
 pub mod mirror;
 mod remote;
 mod retry;
+pub mod rule_base;
 
 pub use client::Limits;
 pub use error::UpstreamError;

@@ -6,7 +6,7 @@ use rstudio_pm::config::table::{Effect, Kind, SubName};
 use super::{
     property_cran as cran, property_database as database, property_listen as listen,
     property_logging as logging, property_proxy as proxy, property_s3 as s3, property_server as server,
-    property_storage as storage,
+    property_storage as storage, property_sysreqs as sysreqs,
 };
 use crate::support::server::Builder;
 
@@ -23,6 +23,7 @@ const WHOLE: &[&str] = &[
     "FileStorage",
     "S3Storage",
     "CRAN",
+    "SystemRequirements",
     "Logging",
     "Proxy",
 ];
@@ -81,6 +82,8 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("CRAN", "BinaryURL", cran::binary_url_is_where_builds_come_from),
     ("CRAN", "SyncSchedule", cran::sync_schedule_runs_what_was_due_while_the_server_was_down),
     ("CRAN", "DelaySyncDuration", cran::delay_sync_duration_holds_back_what_is_younger),
+    ("SystemRequirements", "URL", sysreqs::url_is_where_the_rules_are_read),
+    ("SystemRequirements", "SyncSchedule", sysreqs::sync_schedule_runs_what_was_due_while_the_server_was_down),
     ("Logging", "SystemLog", logging::system_log_goes_to_each_of_its_places),
     ("Logging", "SystemLogLevel", logging::system_log_level_says_which_lines_are_written),
     ("Logging", "SystemLogFormat", logging::system_log_format_is_text_or_json),

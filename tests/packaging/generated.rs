@@ -51,6 +51,12 @@ fn the_description_of_the_admin_api() {
     holds("docs/api/admin.json", &format!("{document}\n"));
 }
 
+#[test]
+fn the_description_of_the_public_api() {
+    let document = serde_json::to_string_pretty(&http::public::openapi::document()).unwrap();
+    holds("docs/api/public.json", &format!("{document}\n"));
+}
+
 /// Text of a manual page: no control lines, no escapes, no typographic dashes.
 fn roff(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");

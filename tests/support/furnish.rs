@@ -34,7 +34,12 @@ impl Server {
 
     /// Syncs CRAN and waits; the closing sentence, or the error.
     pub(crate) fn sync(&self) -> Result<String, String> {
-        let mut job = self.call("POST", "/sync", &serde_json::json!({ "type": "cran" }));
+        self.sync_of("cran")
+    }
+
+    /// Syncs a source, or the rules of system requirements, and waits; the closing sentence, or the error.
+    pub(crate) fn sync_of(&self, kind: &str) -> Result<String, String> {
+        let mut job = self.call("POST", "/sync", &serde_json::json!({ "type": kind }));
         let begun = Instant::now();
         while job["status"] == "running" {
             assert!(begun.elapsed() < Duration::from_secs(60), "the sync does not end: {job}");

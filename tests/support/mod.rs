@@ -20,6 +20,7 @@ pub(crate) mod postgres;
 pub(crate) mod relay;
 pub(crate) mod rscript;
 pub(crate) mod rspm;
+pub(crate) mod rules;
 pub(crate) mod s3;
 pub(crate) mod server;
 pub(crate) mod statfs;

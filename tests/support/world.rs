@@ -81,6 +81,8 @@ impl World {
             storage,
             upstream: Arc::new(upstream).into(),
             catalog,
+            rules: Default::default(),
+            described: Default::default(),
             jobs: Jobs::default(),
             clock,
         });

@@ -8,6 +8,8 @@ use utoipa::ToSchema;
 pub struct Package {
     /// Always 0, as clients are used to.
     pub id: i64,
+    /// Always empty.
+    pub source_type: String,
     /// Name of the source.
     pub source: String,
     /// Number of the source.
@@ -16,12 +18,23 @@ pub struct Package {
     pub name: String,
     /// The listed version.
     pub version: String,
+    /// Number of the repository; 0 when a source was asked.
+    pub repo_id: i64,
     /// `R`.
     pub repo_type: String,
     /// `RSPM`.
     pub repository: String,
     /// SHA-256 of the file; empty until its bytes were seen.
     pub checksum: String,
+    /// Always 0, as the three below: transactions are told by `/transactions`.
+    pub tran_create: i64,
+    /// Always 0.
+    pub tran_delete: i64,
+    /// Always `null`.
+    pub tran_archive: Option<i64>,
+    /// Always empty.
+    #[serde(rename = "type")]
+    pub kind: String,
     /// `Title`
     pub title: Option<String>,
     /// `Description`
@@ -62,6 +75,24 @@ pub struct Package {
     pub package_size: i64,
     /// Sub-directory of the index record.
     pub path: Option<String>,
+    /// `RemoteSha`
+    pub remote_sha: Option<String>,
+    /// `Collate`
+    pub collate: Option<String>,
+    /// `biocViews`
+    pub bioc_views: Option<String>,
+    /// Always `null`.
+    pub r_dep: Option<String>,
+    /// Always `null`.
+    pub occurred: Option<String>,
+    /// Always `null`: of Python packages only.
+    pub releases: Option<serde_json::Value>,
+    /// Always 0: of Python packages only.
+    pub last_serial: i64,
+    /// Always empty: builds are not named by such a digest here.
+    pub ash: String,
+    /// Always empty: builds are found under the addresses of their platforms.
+    pub binary_record: BinaryRecord,
     /// Always false.
     pub installed: bool,
     /// A rule forbids it.
@@ -90,6 +121,46 @@ pub struct Package {
 pub struct Downloads {
     /// 0 until usage is counted.
     pub count: i64,
+}
+
+/// [`Package::binary_record`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BinaryRecord {
+    /// Always empty, as all here.
+    pub id: String,
+    /// Empty.
+    pub package_id: String,
+    /// Empty.
+    pub checksum: String,
+    /// Empty.
+    pub r_version: String,
+    /// Empty.
+    pub distro: String,
+    /// Empty.
+    pub arch: String,
+    /// Empty.
+    pub ash: String,
+}
+
+/// One row of `GET /sources/{s}/packages/{name}/releases`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Release {
+    /// Number of the source.
+    pub source_id: i64,
+    /// The package.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// In the archive, not in the index.
+    pub is_archived: bool,
+    /// When it was published, RFC 3339, where known.
+    pub date_publication: Option<String>,
+    /// Bytes of the file, 0 while unknown.
+    pub package_size: i64,
+    /// SHA-256 of the file; empty until its bytes were seen.
+    pub checksum: String,
+    /// A rule forbids it.
+    pub blocked: bool,
 }
 
 /// One archived version.

@@ -33,8 +33,13 @@ fn wire(job: &jobs::Job, attached: bool) -> Job {
 pub(super) async fn sync(call: Call<'_>) -> Answered {
     let app = call.app;
     let (body, _): (StartSync, _) = call.json().await?;
-    let kind = body.kind.parse().map_err(|e: UnknownSourceKind| Failure::bad_request(e.to_string()))?;
-    let started = app.sync.start(kind).map_err(|e| Failure::bad_request(e.to_string()))?;
+    // No source: what a sync of it brings belongs to all of them.
+    let started = if body.kind.eq_ignore_ascii_case("sysreqs") {
+        app.sync.start_requirements("rspm sync")
+    } else {
+        let kind = body.kind.parse().map_err(|e: UnknownSourceKind| Failure::bad_request(e.to_string()))?;
+        app.sync.start(kind).map_err(|e| Failure::bad_request(e.to_string()))?
+    };
     let job = match &started {
         Started::New(job) => wire(job, false),
         Started::Attached(job) => wire(job, true),

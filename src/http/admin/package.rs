@@ -7,7 +7,7 @@ use crate::http::error::Failure;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::repo::edit::{Added, OnExisting, Scope};
-use crate::repo::info::PackageQuery;
+use crate::repo::listing::PackageQuery;
 
 /// The largest page.
 const MOST: usize = 10_000;
@@ -29,10 +29,10 @@ async fn page(call: &Call<'_>, point: &Point) -> Answered {
     let page = call.query.number("page", usize::MAX)?.unwrap_or(1).max(1);
     let query = PackageQuery {
         part: call.query.get("search").unwrap_or_default().to_owned(),
-        name: None,
         exact_first: true,
         limit: count,
         offset: (page - 1).saturating_mul(count),
+        ..PackageQuery::default()
     };
     let found = call.app.repo.package_list(point, query).await?;
     let catalog = call.app.state.catalog.get();

@@ -1,24 +1,25 @@
 //! Packages as the public API tells them: from index records and DESCRIPTIONs to its rows.
 
-use super::app::App;
-use super::error::Failure;
-use super::target::Query;
-use crate::api::public::package::{Archived, Link, Package};
+use crate::api::public::package::{Archived, Link, Package, Release as WireRelease};
 use crate::catalog::Catalog;
+use crate::http::app::App;
+use crate::http::error::Failure;
+use crate::http::target::Query;
 use crate::model::ids::SourceId;
 use crate::model::point::Point;
 use crate::model::time::Timestamp;
 use crate::r::dependency::{Kind, Operator};
 use crate::r::description::Description;
-use crate::repo::info::{PackageQuery, Release};
+use crate::repo::info::Release;
 use crate::repo::links::Links;
+use crate::repo::listing::{PackageQuery, UnknownSort};
 
 /// Rows of one answer.
 const PAGE: usize = 1000;
 /// Pages beyond this are empty anyway.
 const LAST_PAGE: usize = 1_000_000;
 
-/// A page of packages: `_limit`, `_page`, `name`, `name_like` or `name_search`, `exact_first`.
+/// A page of packages: `_limit`, `_page`, `_sort`, `_order`, `name`, `name_like` or `name_search`, `exact_first`.
 pub(super) async fn list(
     app: &App,
     catalog: &Catalog,
@@ -27,18 +28,23 @@ pub(super) async fn list(
 ) -> Result<Vec<Package>, Failure> {
     let limit = query.number("_limit", PAGE)?.unwrap_or(PAGE);
     let page = query.number("_page", LAST_PAGE)?.unwrap_or(1).max(1);
+    bioconductor_version(query)?;
+    let sort = query.get("_sort").filter(|text| !text.is_empty());
+    let sort = sort.map(str::parse).transpose();
     let part = query.get("name_search").or_else(|| query.get("name_like")).unwrap_or_default();
     let wanted = PackageQuery {
         // SQL's wildcards at the ends are how old clients say "contains".
         part: part.trim_matches('%').to_owned(),
         name: query.get("name").map(ToOwned::to_owned),
-        exact_first: query.get("exact_first").is_some_and(|flag| flag != "false" && flag != "0"),
+        sort: sort.map_err(|error: UnknownSort| Failure::bad_request(error.to_string()))?.unwrap_or_default(),
+        descending: query.descending()? == Some(true),
+        exact_first: query.flag("exact_first"),
         limit,
         offset: limit * (page - 1),
     };
     let found = app.repo.package_list(point, wanted).await?;
     let rows = found.packages.into_iter().map(|row| {
-        let package = package(catalog, row.source, &row.stanza, row.published_at);
+        let package = package(catalog, point, row.source, &row.description, row.published_at);
         Package { name: row.name, version: row.version, ..package }
     });
     Ok(rows.collect())
@@ -52,12 +58,14 @@ pub(super) async fn detail(
     name: &str,
     query: &Query,
 ) -> Result<Package, Failure> {
-    let found = app.repo.package_detail(point, name, query.get("version")).await?;
+    bioconductor_version(query)?;
+    let version = query.get("version").filter(|version| !version.is_empty());
+    let found = app.repo.package_detail(point, name, version).await?;
     let described = Description::from_bytes(&found.description).ok();
     let among = app.repo.links(point).await?;
     let forward = described.as_ref().map(|described| forward(described, &among)).unwrap_or_default();
     let release = &found.release;
-    let shown = package(catalog, found.source, &found.description, release.published_at);
+    let shown = package(catalog, point, found.source, &found.description, release.published_at);
     Ok(Package {
         name: release.package.clone(),
         version: release.version.clone(),
@@ -73,12 +81,19 @@ pub(super) async fn detail(
 }
 
 /// A row from the fields of an index record or a DESCRIPTION.
-fn package(catalog: &Catalog, source: SourceId, text: &[u8], published: Option<Timestamp>) -> Package {
+fn package(
+    catalog: &Catalog,
+    point: &Point,
+    source: SourceId,
+    text: &[u8],
+    published: Option<Timestamp>,
+) -> Package {
     let described = Description::from_bytes(text).ok();
     let field = |tag: &str| described.as_ref().and_then(|d| d.filled(tag)).map(ToOwned::to_owned);
     Package {
         source: catalog.source_by_id(source).map(|source| source.name.to_string()).unwrap_or_default(),
         source_id: source.0,
+        repo_id: point.repo.0,
         repo_type: "R".to_owned(),
         repository: "RSPM".to_owned(),
         title: field("Title"),
@@ -100,6 +115,9 @@ fn package(catalog: &Catalog, source: SourceId, text: &[u8], published: Option<T
         system_requirements: field("SystemRequirements"),
         os_type: field("OS_type"),
         path: field("Path"),
+        remote_sha: field("RemoteSha"),
+        collate: field("Collate"),
+        bioc_views: field("biocViews"),
         ..Package::default()
     }
 }
@@ -132,11 +150,46 @@ fn link(kind: Kind, name: &str, requirement: Option<(Operator, &str)>, linked: b
 }
 
 fn archived(source: SourceId, release: &Release) -> Archived {
+    let described = release.description.as_deref().and_then(|text| Description::from_bytes(text).ok());
+    let field = |tag: &str| described.as_ref().and_then(|d| d.filled(tag)).map(ToOwned::to_owned);
     Archived {
         source_id: source.0,
         name: release.package.clone(),
         version: release.version.clone(),
+        package_date: field("Date"),
         date_publication: release.published_at.map(|at| at.to_string()),
+        license: field("License"),
         ..Archived::default()
+    }
+}
+
+/// Every release of a package of a source: the listed one first, then the archive, newest first.
+pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec<WireRelease>, Failure> {
+    let found = app.repo.package_detail(point, name, None).await?;
+    let all = std::iter::once(&found.release).chain(&found.others);
+    let wire = |release: &Release| WireRelease {
+        source_id: found.source.0,
+        name: release.package.clone(),
+        version: release.version.clone(),
+        is_archived: release.archived,
+        date_publication: release.published_at.map(|at| at.to_string()),
+        package_size: release.size.and_then(|size| i64::try_from(size).ok()).unwrap_or(0),
+        checksum: release.sha256.map(|digest| digest.to_string()).unwrap_or_default(),
+        blocked: false,
+    };
+    Ok(all.map(wire).collect())
+}
+
+/// `bioc_version` chooses among the versions of a Bioconductor repository. Others have none, and every version of it shows
+/// the same packages; but what is no version is a mistake.
+fn bioconductor_version(query: &Query) -> Result<(), Failure> {
+    let digits = |text: &str| !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| b.is_ascii_digit());
+    let is_version =
+        |text: &str| text.split_once('.').is_some_and(|(major, minor)| digits(major) && digits(minor));
+    match query.get("bioc_version").filter(|text| !text.is_empty()) {
+        Some(text) if !is_version(text) => Err(Failure::bad_request(
+            "the parameter bioc_version must be a version of Bioconductor, such as 3.22",
+        )),
+        Some(_) | None => Ok(()),
     }
 }

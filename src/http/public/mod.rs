@@ -1,16 +1,32 @@
-//! The public read API under `/__api__`: repositories, sources, packages, transactions.
+//! The public read API under `/__api__`: repositories, sources, packages, transactions, system requirements. One file per
+//! noun that needs more than a few lines; `docs/api/public.json` (OpenAPI) describes the same addresses.
 
+mod alerts;
+mod filter;
+pub mod openapi;
+mod packages;
+mod swagger;
+mod sysreqs;
+mod url;
+
+use std::time::Duration;
+
+use http::header::AUTHORIZATION;
+use http::request::Parts;
 use http::{Response, StatusCode};
+use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
 
 use super::app::App;
 use super::body::Body;
 use super::cran::shown;
 use super::error::Failure;
-use super::packages;
 use super::platforms;
+use super::request;
 use super::response;
-use super::route::Public;
+use super::route::{Posted, Public};
 use super::target::Query;
+use crate::api::error::Code;
 use crate::api::public::repo::{Repo, TransactionDate};
 use crate::api::public::source::{Source, Transaction};
 use crate::api::public::status::Status;
@@ -24,11 +40,21 @@ use crate::model::time::Day;
 /// Transactions in one answer: old clients ask for ten thousand.
 const MOST_TRANSACTIONS: usize = 100_000;
 
+/// The largest body of a question, in bytes: a DESCRIPTION, or some thousand names.
+const BODY: usize = 1 << 20;
+/// A question must have come within this: nobody needs longer for a megabyte.
+const ASKING: Duration = Duration::from_secs(30);
+
 /// Answers one question.
 ///
 /// # Errors
 /// 400, 404, or what the stores say.
-pub async fn answer(app: &App, asked: &Public, query: &Query) -> Result<Response<Body>, Failure> {
+pub async fn answer(
+    app: &App,
+    asked: &Public,
+    query: &Query,
+    parts: &Parts,
+) -> Result<Response<Body>, Failure> {
     let catalog = app.state.catalog.get();
     Ok(match asked {
         Public::Status => {
@@ -50,7 +76,7 @@ pub async fn answer(app: &App, asked: &Public, query: &Query) -> Result<Response
         }
         Public::TransactionDates(name) => {
             let repo = repository(&catalog, name)?;
-            ok(&dates(repo, &app.repo.snapshot_days(repo.name.as_str())?, query))
+            ok(&dates(repo, &app.repo.snapshot_days(repo.name.as_str())?, query)?)
         }
         Public::FirstTransaction(name) => {
             let repo = repository(&catalog, name)?;
@@ -68,10 +94,30 @@ pub async fn answer(app: &App, asked: &Public, query: &Query) -> Result<Response
             let point = app.repo.point(repository(&catalog, name)?.name.as_str(), Snapshot::Latest).await?;
             ok(&packages::detail(app, &catalog, &point, package, query).await?)
         }
+        Public::PackageSysreqs(name, package) => ok(&sysreqs::of_package(app, name, package, query).await?),
+        Public::Sysreqs(name) => ok(&sysreqs::of_packages(app, name, query).await?),
         Public::SourcePackages(name) => {
             let point = app.repo.source_point(source(&catalog, name)?.name.as_str())?;
             ok(&packages::list(app, &catalog, &point, query).await?)
         }
+        Public::SourceReleases(name, package) => {
+            let point = app.repo.source_point(source(&catalog, name)?.name.as_str())?;
+            ok(&packages::releases(app, &point, package).await?)
+        }
+        Public::Alerts => ok(&alerts::now(app)),
+        Public::VerifyAuth => match parts.headers.contains_key(AUTHORIZATION) {
+            // Reading needs none, and there is nothing that one could be valid for.
+            true => {
+                return Err(Failure::new(
+                    StatusCode::UNAUTHORIZED,
+                    Code::Unauthorized,
+                    "this server knows no tokens; everything it has may be read without",
+                ));
+            }
+            false => ok(&serde_json::json!({})),
+        },
+        Public::Swagger => swagger::page(),
+        Public::OpenApi => ok(&openapi::document()),
         Public::SourceTransactions(name) => {
             let source = source(&catalog, name)?.id;
             let limit = query.number("_limit", MOST_TRANSACTIONS)?.unwrap_or(1000);
@@ -81,6 +127,38 @@ pub async fn answer(app: &App, asked: &Public, query: &Query) -> Result<Response
             ok(&rows.map(|tx| wire_transaction(source, tx)).collect::<Vec<_>>())
         }
     })
+}
+
+/// Answers one question that has a body.
+///
+/// # Errors
+/// 400, 404, 408, 413, or what the stores say.
+pub async fn posted(
+    app: &App,
+    asked: Posted,
+    query: &Query,
+    parts: &Parts,
+    body: Incoming,
+) -> Result<Response<Body>, Failure> {
+    let read = request::read(body, BODY, app.limits.body_pause);
+    let body = tokio::time::timeout(ASKING, read).await.map_err(|_| Failure {
+        status: StatusCode::REQUEST_TIMEOUT,
+        ..Failure::bad_request("the request body takes too long")
+    })??;
+    match asked {
+        Posted::Sysreqs(repo) => Ok(ok(&sysreqs::of_description(app, &repo, query, &body).await?)),
+        Posted::Filter(repo) => filter::answer(app, repo.as_deref(), &json(&body)?).await,
+        Posted::Url => Ok(ok(&url::answer(app, &json(&body)?, parts).await?)),
+    }
+}
+
+/// A JSON body, whatever its `Content-Type`: scripts send it under the names of other things.
+fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    // An object: a list would be taken for its fields in their order.
+    let object: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(body);
+    object
+        .and_then(|object| serde_json::from_value(object.into()))
+        .map_err(|error| Failure::bad_request(format!("the body is not the JSON expected here: {error}")))
 }
 
 fn ok<T: serde::Serialize + ?Sized>(value: &T) -> Response<Body> {
@@ -156,14 +234,17 @@ fn cran_repo(catalog: &Catalog) -> Option<String> {
 }
 
 /// `days` come newest first, and so they go out unless `_order=asc`; `latest` stands for the newest.
-fn dates(repo: &Repository, days: &[Day], query: &Query) -> Vec<TransactionDate> {
+fn dates(repo: &Repository, days: &[Day], query: &Query) -> Result<Vec<TransactionDate>, Failure> {
+    if query.get("_sort").is_some_and(|sort| !["", "alias", "date"].contains(&sort)) {
+        return Err(Failure::bad_request("days can be sorted by date alone (_sort=date)"));
+    }
     let latest = days.first().map(|newest| wire_date(repo, "latest".to_owned(), *newest));
     let mut dates: Vec<_> = latest.into_iter().collect();
     dates.extend(days.iter().map(|day| wire_date(repo, day.to_string(), *day)));
-    if query.get("_order").is_some_and(|order| order.eq_ignore_ascii_case("asc")) {
+    if query.descending()? == Some(false) {
         dates.reverse();
     }
-    dates
+    Ok(dates)
 }
 
 fn wire_date(repo: &Repository, alias: String, day: Day) -> TransactionDate {

@@ -1,0 +1,172 @@
+//! Answers of the public API on a full-size source: the middle of many against the smallest answer of the same server,
+//! and the first one after the start of what is kept in memory from then on.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::time::Instant;
+
+use rstudio_pm::r::rds::matrix::write_matrix;
+
+use super::mirror::{Mirror, data};
+use super::report::{Report, median};
+use super::server::Server;
+
+const ROUNDS: usize = 41;
+
+/// What is asked for, and the aim for the middle.
+const ASKED: &[(&str, &str, &str)] = &[
+    ("status", "/__api__/status", "< 5 ms"),
+    ("one package with links", "/__api__/repos/bench/packages/ggplot2", "< 5 ms"),
+    ("one package with 10,000 reverse links", "/__api__/repos/bench/packages/Rcpp", ""),
+    (
+        "search, 20 rows",
+        "/__api__/repos/bench/packages?name_search=plot&exact_first=true&_limit=20",
+        "< 30 ms",
+    ),
+    ("search, all rows", "/__api__/repos/bench/packages?name_search=plot", "< 30 ms"),
+    ("a page of 20", "/__api__/repos/bench/packages?_limit=20&_page=300", "< 5 ms"),
+    (
+        "a page of 20 by date",
+        "/__api__/repos/bench/packages?_limit=20&_sort=date_publication&_order=desc",
+        "< 30 ms",
+    ),
+    ("a page of 1000", "/__api__/repos/bench/packages?_page=5", ""),
+    ("transaction-dates", "/__api__/repos/bench/transaction-dates", "< 5 ms"),
+    (
+        "sysreqs of one with dependencies",
+        "/__api__/repos/bench/sysreqs?pkgname=ggplot2&distribution=ubuntu&release=22.04",
+        "< 5 ms",
+    ),
+    ("sysreqs of all", "/__api__/repos/bench/sysreqs?all=true&distribution=ubuntu&release=22.04", ""),
+];
+
+pub(crate) fn run(report: &mut Report) {
+    let mirror = Mirror::write();
+    let root = Path::new(mirror.url().trim_start_matches("file://")).to_owned();
+    describe(&root);
+    let rules = data().join("sysreqs").canonicalize().expect("the rules");
+    let server = Server::start(&format!(
+        "[CRAN]\nURL = {}\n[SystemRequirements]\nURL = file://{}",
+        mirror.url(),
+        rules.display()
+    ));
+    server.rspm(&["create", "repo", "--name=bench"]);
+    server.rspm(&["subscribe", "--repo=bench", "--source=cran"]);
+    server.rspm(&["sync"]);
+    let began = Instant::now();
+    let said = server.rspm(&["sync", "--type=sysreqs"]);
+    eprintln!("  {} in {:.1} s", said.trim(), began.elapsed().as_secs_f64());
+    let agent = |path: &str| {
+        let began = Instant::now();
+        let size = get(&server, path);
+        (began.elapsed().as_secs_f64() * 1e3, size)
+    };
+    let names = ASKED.iter().map(|(what, path, aim)| (*what, (*path).to_owned(), *aim));
+    let body = filter();
+    for (what, path, aim) in names.chain([("filter of 100 names", "POST".to_owned(), "")]) {
+        let ask = |path: &str| {
+            if path == "POST" {
+                let began = Instant::now();
+                let size = post(&server, "/__api__/repos/bench/filter/packages", &body);
+                (began.elapsed().as_secs_f64() * 1e3, size)
+            } else {
+                agent(path)
+            }
+        };
+        let (first, size) = ask(&path);
+        let (mut ours, mut least) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            ours.push(ask(&path).0);
+            least.push(agent("/__ping__").0);
+        }
+        let (ours, least) = (median(ours), median(least));
+        report.row(
+            format!("API: {what} ({} kB; first {first:.1} ms)", size / 1000),
+            format!("{ours:.2} ms"),
+            format!("ping {least:.2} ms"),
+            format!("{:.1}", ours / least),
+            aim,
+        );
+    }
+    report.row("API: memory after all of it", format!("{:.0} MB", server.memory("VmRSS")), "—", "—", "");
+    server.stop();
+}
+
+/// A package database for the mirror: every package with some two kilobytes of text, every fifth with system requirements
+/// of the real sample.
+fn describe(root: &Path) {
+    let mut index = String::new();
+    let file = fs::File::open(root.join("src/contrib/PACKAGES.gz")).expect("an index");
+    flate2::read::GzDecoder::new(file).read_to_string(&mut index).expect("text");
+    let sample = fs::read(data().join("sysreqs/test/sysreqs.json")).expect("the sample");
+    let sample: Vec<serde_json::Value> = serde_json::from_slice(&sample).expect("JSON");
+    let text = "Words that describe what it does. ".repeat(40);
+    let stanzas = index.split("\n\n").filter(|record| record.starts_with("Package: ")).enumerate();
+    let stanzas: Vec<String> = stanzas
+        .map(|(place, record)| {
+            let mut stanza = format!(
+                "{record}\nTitle: Title of It\nDescription: {text}\nAuthor: {}\nMaintainer: A <a@example.org>\n",
+                "Somebody [aut], ".repeat(20)
+            );
+            if place % 5 == 0 {
+                let needs = sample[place / 5 % sample.len()]["SystemRequirements"].as_str().unwrap_or_default();
+                stanza.push_str(&format!("SystemRequirements: {}\n", needs.replace('\n', " ")));
+            }
+            stanza
+        })
+        .collect();
+    let fields = [
+        "Package",
+        "Version",
+        "Depends",
+        "Imports",
+        "LinkingTo",
+        "Suggests",
+        "License",
+        "Title",
+        "Description",
+        "Author",
+        "Maintainer",
+        "SystemRequirements",
+    ];
+    let folder = root.join("web/packages");
+    fs::create_dir_all(&folder).expect("a folder");
+    let file = fs::File::create(folder.join("packages.rds")).expect("a file");
+    let gz = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+    write_matrix(gz, &fields, &stanzas).expect("written");
+}
+
+fn filter() -> String {
+    let names: Vec<&str> = ["ggplot2", "Rcpp", "dplyr", "sf", "xml2"].into_iter().cycle().take(100).collect();
+    serde_json::json!({ "names": names }).to_string()
+}
+
+fn get(server: &Server, path: &str) -> usize {
+    ask(server, "GET", path, "")
+}
+
+fn post(server: &Server, path: &str, body: &str) -> usize {
+    ask(server, "POST", path, body)
+}
+
+/// One request over a connection of its own; the size of the answer's body.
+fn ask(server: &Server, method: &str, path: &str, body: &str) -> usize {
+    let url = server.url(path);
+    let (host, target) = url.trim_start_matches("http://").split_once('/').expect("a path");
+    let mut wire = std::net::TcpStream::connect(host).expect("it answers");
+    wire.set_nodelay(true).expect("an option");
+    let head = format!(
+        "{method} /{target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    std::io::Write::write_all(&mut wire, head.as_bytes()).expect("sent");
+    let mut answer = BufReader::new(wire);
+    let mut line = String::new();
+    answer.read_line(&mut line).expect("an answer");
+    assert!(line.contains(" 200 "), "{path}: {line}");
+    let mut rest = Vec::new();
+    answer.read_to_end(&mut rest).expect("its end");
+    let head = rest.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head");
+    rest.len() - head - 4
+}

@@ -1,0 +1,57 @@
+//! `[SystemRequirements]`.
+
+use super::address::{self, UrlFor, without_userinfo};
+use super::reader::Reader;
+use super::value;
+
+/// Where the rules are published.
+const PUBLIC: &str = "https://github.com/rstudio/r-system-requirements/archive/refs/heads/main.tar.gz";
+
+/// `[SystemRequirements]`.
+#[derive(Clone)]
+pub struct Requirements {
+    /// Where the rules are: an archive, a document, or `file:///` of a folder; may hold user and password.
+    pub url: String,
+    /// Cron, five fields, UTC; default `0 1 * * *`.
+    pub sync_schedule: String,
+}
+
+impl Requirements {
+    /// `cran` is `CRAN.URL`: a folder that was carried to a server without internet has the rules beside the packages.
+    pub(super) fn read(reader: &Reader<'_>, cran: &str) -> Requirements {
+        let written = reader.optional("SystemRequirements", "URL", |text| address::url(text, UrlFor::Mirror));
+        let url = written.unwrap_or_else(|| match cran.strip_prefix("file://") {
+            Some(folder) => format!("file://{}/sysreqs", folder.trim_end_matches('/')),
+            None => PUBLIC.to_owned(),
+        });
+        Requirements { url, sync_schedule: reader.value("SystemRequirements", "SyncSchedule", value::cron) }
+    }
+}
+
+// SECURITY: user and password of the URL are left out.
+impl std::fmt::Debug for Requirements {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Requirements")
+            .field("url", &without_userinfo(&self.url))
+            .field("sync_schedule", &self.sync_schedule)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config;
+
+    fn url(text: &str) -> String {
+        config::parse("f", text.as_bytes(), []).expect(text).config.requirements.url.clone()
+    }
+
+    #[test]
+    fn a_folder_of_packages_has_the_rules_beside_them_unless_told_otherwise() {
+        assert_eq!(url(""), super::PUBLIC);
+        assert_eq!(url("[CRAN]\nURL = https://cran.example\n"), super::PUBLIC);
+        assert_eq!(url("[CRAN]\nURL = file:///srv/data/\n"), "file:///srv/data/sysreqs");
+        let own = "[CRAN]\nURL = file:///srv/data\n[SystemRequirements]\nURL = file:///srv/rules\n";
+        assert_eq!(url(own), "file:///srv/rules");
+    }
+}

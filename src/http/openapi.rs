@@ -1,0 +1,117 @@
+//! From tables of addresses and wire types to OpenAPI documents: what both APIs' descriptions are made with.
+
+use utoipa::PartialSchema;
+use utoipa::ToSchema;
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathsBuilder};
+use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
+use utoipa::openapi::{
+    Components, ComponentsBuilder, ContentBuilder, Info, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr,
+    Required, ResponseBuilder, Schema,
+};
+
+pub(super) const JSON: &str = "application/json";
+
+/// One address.
+#[derive(Clone)]
+pub(super) struct Row {
+    pub(super) method: HttpMethod,
+    /// Without the prefix; `{name}` is a parameter.
+    pub(super) path: &'static str,
+    pub(super) summary: &'static str,
+    /// Parameters of the query, each with what it does.
+    pub(super) query: &'static [(&'static str, &'static str)],
+    /// Media type and, for JSON, the schema's name.
+    pub(super) body: Option<(&'static str, &'static str)>,
+    /// Media type and the schema's name; `[Name]` is an array of it, empty any content.
+    pub(super) answer: Option<(&'static str, &'static str)>,
+}
+
+/// The document: OpenAPI 3.1.
+pub(super) fn document(
+    info: Info,
+    prefix: &str,
+    rows: impl Iterator<Item = Row>,
+    components: Components,
+) -> OpenApi {
+    let paths = rows.fold(PathsBuilder::new(), |paths, row| {
+        let mut operation = OperationBuilder::new().summary(Some(row.summary));
+        for name in row.path.split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}')) {
+            operation = operation.parameter(
+                ParameterBuilder::new()
+                    .name(name)
+                    .parameter_in(ParameterIn::Path)
+                    .required(Required::True)
+                    .schema(Some(String::schema())),
+            );
+        }
+        for (name, what) in row.query {
+            operation = operation.parameter(
+                ParameterBuilder::new()
+                    .name(*name)
+                    .parameter_in(ParameterIn::Query)
+                    .required(Required::False)
+                    .description(Some(*what))
+                    .schema(Some(String::schema())),
+            );
+        }
+        if let Some((media, schema)) = row.body {
+            operation = operation.request_body(Some(body(media, schema)));
+        }
+        let described = ResponseBuilder::new().description("Done");
+        let done = match row.answer {
+            Some((media, "")) => described.content(media, ContentBuilder::new().build()),
+            Some((media, schema)) => {
+                described.content(media, ContentBuilder::new().schema(Some(named(schema))).build())
+            }
+            None => described,
+        };
+        let refused = ResponseBuilder::new()
+            .description("Refused or failed")
+            .content(JSON, ContentBuilder::new().schema(Some(named("Error"))).build());
+        let operation = operation.response("2XX", done.build()).response("default", refused.build());
+        paths.path(format!("{prefix}{}", row.path), PathItem::new(row.method, operation.build()))
+    });
+    OpenApiBuilder::new().info(info).paths(paths.build()).components(Some(components)).build()
+}
+
+fn body(media: &str, schema: &str) -> RequestBody {
+    let content = ContentBuilder::new();
+    let content = if schema.is_empty() { content } else { content.schema(Some(named(schema))) };
+    RequestBodyBuilder::new().required(Some(Required::True)).content(media, content.build()).build()
+}
+
+/// A reference to a schema; `[Name]` is an array of it.
+fn named(name: &str) -> RefOr<Schema> {
+    match name.strip_prefix('[').and_then(|n| n.strip_suffix(']')) {
+        Some(item) => {
+            RefOr::T(Schema::Array(utoipa::openapi::schema::Array::new(Ref::from_schema_name(item))))
+        }
+        None => RefOr::Ref(Ref::from_schema_name(name)),
+    }
+}
+
+/// Schemas, gathered type by type.
+#[derive(Default)]
+pub(super) struct Schemas(Vec<(String, RefOr<Schema>)>);
+
+impl Schemas {
+    /// A type and all it holds.
+    pub(super) fn with<T: ToSchema>(mut self) -> Schemas {
+        self.0.push((T::name().into_owned(), T::schema()));
+        T::schemas(&mut self.0);
+        self
+    }
+
+    /// All of them.
+    pub(super) fn build(self) -> Components {
+        self.0.into_iter().fold(ComponentsBuilder::new(), |c, (name, schema)| c.schema(name, schema)).build()
+    }
+}
+
+/// Names of schemas that a document refers to and does not have.
+#[cfg(test)]
+pub(super) fn missing(document: &OpenApi) -> Vec<String> {
+    let text = serde_json::to_string(document).expect("a document");
+    let names = text.split("#/components/schemas/").skip(1).filter_map(|part| part.split('"').next());
+    names.filter(|name| !text.contains(&format!("\"{name}\":{{"))).map(str::to_owned).collect()
+}

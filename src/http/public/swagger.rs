@@ -1,0 +1,86 @@
+//! `/swagger/index.html`: the public API for people, made from its OpenAPI document. No script, nothing from elsewhere.
+
+use std::fmt::Write as _;
+
+use http::Response;
+use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::{PathItem, RefOr, Schema};
+
+use super::openapi;
+use crate::http::body::Body;
+use crate::http::home::{document, escape};
+use crate::http::response;
+
+/// The page.
+pub(super) fn page() -> Response<Body> {
+    response::page(document("Public API", &text()))
+}
+
+fn text() -> String {
+    let described = openapi::document();
+    let mut text = format!(
+        "<p>{} For programs: <a href=\"doc.json\">doc.json</a> (OpenAPI, version {}). A repository or a source is named \
+         by its number or its name. Errors are <code>{{\"code\", \"error\", \"payload\"}}</code>.</p>",
+        escape(described.info.description.as_deref().unwrap_or_default()),
+        escape(&described.info.version),
+    );
+    for (path, item) in &described.paths.paths {
+        for (method, operation) in operations(item) {
+            operation_text(&mut text, method, path, operation);
+        }
+    }
+    let schemas = described.components.map(|components| components.schemas).unwrap_or_default();
+    text.push_str("<h2>Answers</h2>");
+    for (name, schema) in &schemas {
+        schema_text(&mut text, name, schema);
+    }
+    text
+}
+
+fn operations(item: &PathItem) -> impl Iterator<Item = (&'static str, &Operation)> {
+    let get = item.get.as_ref().map(|operation| ("GET", operation));
+    get.into_iter().chain(item.post.as_ref().map(|operation| ("POST", operation)))
+}
+
+fn operation_text(text: &mut String, method: &str, path: &str, operation: &Operation) {
+    let summary = operation.summary.as_deref().unwrap_or_default();
+    let _ = write!(text, "<h3><code>{method} {}</code></h3><p>{}.</p>", escape(path), escape(summary));
+    let asked = operation.parameters.iter().flatten().filter(|one| one.parameter_in == ParameterIn::Query);
+    let items: String = asked
+        .map(|one| {
+            let what = one.description.as_deref().unwrap_or_default();
+            format!("<li><code>{}</code>: {}</li>", escape(&one.name), escape(what))
+        })
+        .collect();
+    if !items.is_empty() {
+        let _ = write!(text, "<ul>{items}</ul>");
+    }
+}
+
+fn schema_text(text: &mut String, name: &str, schema: &RefOr<Schema>) {
+    let RefOr::T(Schema::Object(object)) = schema else { return };
+    let what = object.description.as_deref().unwrap_or_default();
+    let _ = write!(text, "<h3 id=\"{0}\">{0}</h3><p>{1}</p><ul>", escape(name), escape(what));
+    for (field, of) in &object.properties {
+        let what = match of {
+            RefOr::T(Schema::Object(object)) => object.description.as_deref().unwrap_or_default(),
+            RefOr::T(Schema::Array(array)) => array.description.as_deref().unwrap_or_default(),
+            RefOr::T(_) | RefOr::Ref(_) => "",
+        };
+        let _ = write!(text, "<li><code>{}</code> {}</li>", escape(field), escape(what));
+    }
+    text.push_str("</ul>");
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_page_has_every_address_and_loads_nothing() {
+        let text = super::text();
+        for part in ["GET /__api__/status", "POST /__api__/filter/packages", "pkgname", "SystemRequirements"]
+        {
+            assert!(text.contains(part), "{part}");
+        }
+        assert!(!text.contains("<script") && !text.contains("src=") && !text.contains("http://"));
+    }
+}

@@ -1,0 +1,182 @@
+//! `…/sysreqs`: from what packages need of an operating system to the answers clients install it by.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+
+use bytes::Bytes;
+
+use super::repository;
+use crate::api::public::sysreqs::Requirements as Answer;
+use crate::api::public::sysreqs::{Action, Dependency, Needs, OfPackage, Posted, Requirement};
+use crate::http::app::App;
+use crate::http::error::Failure;
+use crate::http::target::Query;
+use crate::model::snapshot::Snapshot;
+use crate::r::dependency::Kind;
+use crate::r::description::Description;
+use crate::r::sysreqs::{Need, base};
+use crate::repo::requirements::Requirements;
+
+/// `GET /repos/{r}/sysreqs`: of all packages, or of those named and what they depend on.
+pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<Answer, Failure> {
+    let named: Vec<String> = query.all("pkgname").map(str::to_owned).collect();
+    let all = query.flag("all");
+    if !all && named.is_empty() {
+        return Err(Failure::bad_request(
+            "name packages with the parameter pkgname (it may be repeated), or ask for all=true",
+        ));
+    }
+    let known = known(app, repo, query).await?;
+    // Milliseconds of a processor for all of CRAN: not on an async thread.
+    let answered = tokio::task::spawn_blocking(move || {
+        let installer = known.system().installer();
+        let wire = |(name, needs): (&str, Vec<Need<'_>>)| Requirement {
+            name: name.to_owned(),
+            requirements: wire(&needs, installer),
+        };
+        let requirements: Vec<Requirement> = if all {
+            known.of_all().map(wire).collect()
+        } else {
+            known.of(named.iter().map(String::as_str)).map(wire).collect()
+        };
+        let each = || requirements.iter().map(|one| &one.requirements);
+        Answer {
+            install_scripts: once(each().flat_map(|needs| &needs.install_scripts)),
+            pre_install: once(each().flat_map(|needs| &needs.pre_install)),
+            post_install: once(each().flat_map(|needs| &needs.post_install)),
+            requirements,
+        }
+    });
+    answered.await.map_err(|_| Failure::unavailable("the server is stopping", 5))
+}
+
+/// `GET /repos/{r}/packages/{name}/sysreqs`: rule by rule.
+pub(super) async fn of_package(
+    app: &App,
+    repo: &str,
+    name: &str,
+    query: &Query,
+) -> Result<OfPackage, Failure> {
+    let known = known(app, repo, query).await?;
+    if !known.lists(name) {
+        let name: String = name.chars().take(128).collect();
+        return Err(Failure::not_found(format!("Package '{name}' not found")));
+    }
+    let installer = known.system().installer();
+    let mut found: Vec<(&str, Vec<Need<'_>>)> = known.of([name]).collect();
+    // Its own first; the others stay in their order.
+    found.sort_by_key(|(of, _)| *of != name);
+    let mut seen = HashSet::new();
+    let rules: Vec<Need<'_>> =
+        found.into_iter().flat_map(|(_, needs)| needs).filter(|need| seen.insert(need.rule)).collect();
+    let dependency =
+        |need: &Need<'_>| Dependency { name: need.rule.to_owned(), needs: wire(&[*need], installer) };
+    Ok(OfPackage {
+        name: name.to_owned(),
+        source_files: rules.iter().map(|need| format!("{}.json", need.rule)).collect(),
+        dependencies: rules.iter().map(dependency).collect(),
+    })
+}
+
+/// `POST /repos/{r}/sysreqs`: of the package that a DESCRIPTION is about, and of what it depends on; with
+/// `suggests=true` also of what it suggests.
+pub(super) async fn of_description(
+    app: &App,
+    repo: &str,
+    query: &Query,
+    body: &Bytes,
+) -> Result<Posted, Failure> {
+    let read = Description::from_bytes(body).map_err(|error| error.to_string());
+    let read = read.and_then(|read| {
+        if read.fields().next().is_some() { Ok(read) } else { Err("it has no field".to_owned()) }
+    });
+    let read = read.map_err(|error| Failure::bad_request(format!("the body is no DESCRIPTION: {error}")))?;
+    let known = known(app, repo, query).await?;
+    let kinds: &[Kind] = if query.flag("suggests") {
+        &[Kind::Depends, Kind::Imports, Kind::LinkingTo, Kind::Suggests]
+    } else {
+        &[Kind::Depends, Kind::Imports, Kind::LinkingTo]
+    };
+    let roots = kinds.iter().flat_map(|kind| read.dependencies(*kind)).map(|dependency| dependency.name);
+    let own = known.of_text(read.filled("SystemRequirements").unwrap_or_default());
+    let package = read.package().unwrap_or_default();
+    let mut all = vec![(package, own)];
+    // Packages that depend on each other lead back to the one that is asked about.
+    all.extend(known.of(roots).filter(|(name, _)| *name != package));
+    all.retain(|(_, needs)| !needs.is_empty());
+    let installer = known.system().installer();
+    let dependency = |(name, needs): &(&str, Vec<Need<'_>>)| Dependency {
+        name: (*name).to_owned(),
+        needs: wire(needs, installer),
+    };
+    let dependencies: Vec<Dependency> = all.iter().map(dependency).collect();
+    let each = || dependencies.iter().map(|one| &one.needs);
+    Ok(Posted {
+        install_scripts: once(each().flat_map(|needs| &needs.install_scripts)),
+        pre_install: once(each().flat_map(|needs| &needs.pre_install)),
+        post_install: once(each().flat_map(|needs| &needs.post_install)),
+        dependencies,
+    })
+}
+
+/// What is known of the newest state of a repository on the system of `distribution` and `release`.
+async fn known(app: &App, repo: &str, query: &Query) -> Result<Requirements, Failure> {
+    let parameter = |name| {
+        let missing = || {
+            Failure::bad_request(format!(
+                "the parameter {name} is missing: distribution=ubuntu&release=22.04"
+            ))
+        };
+        query.get(name).filter(|text| !text.trim().is_empty()).ok_or_else(missing)
+    };
+    let (distribution, release) = (parameter("distribution")?, parameter("release")?);
+    let name = repository(&app.state.catalog.get(), repo)?.name.clone();
+    let point = app.repo.point(name.as_str(), Snapshot::Latest).await?;
+    Ok(app.repo.requirements(&point, distribution, release).await?)
+}
+
+fn wire(needs: &[Need<'_>], installer: &str) -> Needs {
+    let packages: Vec<String> = once(needs.iter().flat_map(|need| need.packages));
+    let action =
+        |action: &base::Action| Action { command: action.command.clone(), script: action.script.clone() };
+    Needs {
+        install_scripts: packages.iter().map(|name| format!("{installer} {name}")).collect(),
+        packages,
+        pre_install: once(
+            needs.iter().flat_map(|need| need.pre_install).map(action).collect::<Vec<_>>().iter(),
+        ),
+        post_install: once(
+            needs.iter().flat_map(|need| need.post_install).map(action).collect::<Vec<_>>().iter(),
+        ),
+    }
+}
+
+/// Each value once, where it stands first.
+fn once<'a, T: Clone + Eq + Hash + 'a>(values: impl Iterator<Item = &'a T>) -> Vec<T> {
+    let mut seen = HashSet::new();
+    values.filter(|value| seen.insert(*value)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::r::sysreqs::{Base, Rules, System};
+
+    #[test]
+    fn an_answer_has_a_command_for_each_package_and_nothing_twice() {
+        let document = br#"{"systems":[{"os":"linux","distribution":"centos","versions":["7"]}],"rules":{
+            "gdal":{"patterns":["gdal"],"dependencies":[{"packages":["gdal-devel","gdal"],"constraints":[{"os":"linux"}],
+                "pre_install":[{"command":"epel"}],"post_install":[{"script":"after.sh"}]}]},
+            "geos":{"patterns":["geos"],"dependencies":[{"packages":["geos-devel","gdal"],"constraints":[{"os":"linux"}],
+                "pre_install":[{"command":"epel"}]}]}}}"#;
+        let rules = Rules::new(Base::from_document(document).expect("a base")).expect("rules");
+        let system = System::new("centos", "7");
+        let needs = wire(&rules.needs("gdal, geos", &system), system.installer());
+        assert_eq!(needs.packages, ["gdal-devel", "gdal", "geos-devel"]);
+        assert_eq!(needs.install_scripts[2], "yum install -y geos-devel");
+        assert_eq!(
+            serde_json::to_string(&(needs.pre_install, needs.post_install)).expect("JSON"),
+            r#"[[{"command":"epel"}],[{"script":"after.sh"}]]"#
+        );
+    }
+}

@@ -1,0 +1,46 @@
+//! `POST /url`: the snapshot of a time.
+
+use http::request::Parts;
+
+use super::repository;
+use crate::api::public::url::{Moment, Snapshot as Answer};
+use crate::http::app::App;
+use crate::http::error::Failure;
+use crate::http::home;
+use crate::model::snapshot::Snapshot;
+use crate::model::time::Day;
+
+/// Answers with the snapshot of the day the time lies in.
+pub(super) async fn answer(app: &App, asked: &Moment, parts: &Parts) -> Result<Answer, Failure> {
+    let day = day(&asked.snapshot).ok_or_else(|| {
+        Failure::bad_request("\"snapshot\" must be a time in UTC, such as 2022-01-04T00:00:00Z")
+    })?;
+    let name = repository(&app.state.catalog.get(), &asked.repo)?.name.clone();
+    // Whether there is one: scripts go back day by day until they are told.
+    app.repo.point(name.as_str(), Snapshot::Date(day)).await?;
+    let base = home::base(app.site.load().address.as_deref(), parts);
+    Ok(Answer { url: format!("{base}/{name}/{day}"), upsi: day.to_string() })
+}
+
+fn day(text: &str) -> Option<Day> {
+    let (date, time) = text.split_at_checked(10).unwrap_or((text, ""));
+    let day = date.parse().ok()?;
+    let is_utc = time.is_empty() || text.parse::<jiff::Timestamp>().is_ok() && time.ends_with(['Z', 'z']);
+    is_utc.then_some(day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_in_utc_lies_in_a_day() {
+        let is = |text: &str| day(text).map(|day| day.to_string());
+        for good in ["2022-01-04", "2022-01-04T00:00:00Z", "2022-01-04T23:59:59.999Z"] {
+            assert_eq!(is(good).as_deref(), Some("2022-01-04"), "{good}");
+        }
+        for bad in ["", "2022-01-04T00:00:00+02:00", "2022-13-04", "2022-01-04T", "latest", "2022-01-04Tx"] {
+            assert_eq!(is(bad), None, "{bad}");
+        }
+    }
+}

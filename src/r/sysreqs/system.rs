@@ -1,0 +1,121 @@
+//! How operating systems are called: by clients, by the table of distributions, by the rule base.
+
+/// A distribution in one release.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct System {
+    /// `ubuntu`, lower case.
+    pub distribution: String,
+    /// `22.04`.
+    pub release: String,
+}
+
+/// A system that may be the one asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// What the table of distributions would call it.
+    pub row: System,
+    /// What the rules are to be asked for.
+    pub rules: System,
+}
+
+impl System {
+    /// From its two names.
+    #[must_use]
+    pub fn new(distribution: &str, release: &str) -> System {
+        System { distribution: distribution.to_owned(), release: release.to_owned() }
+    }
+
+    /// What this may be in the table, the best first. Clients take names and versions from `/etc/os-release` as they
+    /// stand there; the rebuilds of Red Hat's are alike to a package, and so are the service packs of SUSE.
+    #[must_use]
+    pub fn candidates(distribution: &str, release: &str) -> Vec<Candidate> {
+        let (distribution, release) = (distribution.trim().to_lowercase(), release.trim().to_lowercase());
+        let distribution = synonym(&distribution);
+        let major = release.split('.').next().unwrap_or_default();
+        let same = |distribution: &str, release: &str| {
+            let system = System::new(distribution, release);
+            Candidate { row: system.clone(), rules: system }
+        };
+        let mut found = vec![same(distribution, &release)];
+        match distribution {
+            "redhat" | "rockylinux" | "centos" => {
+                found.extend([distribution, "rockylinux", "centos", "redhat"].map(|name| same(name, major)));
+            }
+            "debian" => found.push(same(distribution, major)),
+            // 24.04.1
+            "ubuntu" => {
+                let short: Vec<&str> = release.splitn(3, '.').take(2).collect();
+                found.push(same(distribution, &short.join(".")));
+            }
+            "opensuse" | "sle" => {
+                let rules = System::new(distribution, &release);
+                found.push(Candidate { row: System::new(distribution, major), rules });
+            }
+            _ => {}
+        }
+        found
+    }
+
+    /// The command that installs packages, without their names.
+    #[must_use]
+    pub fn installer(&self) -> &'static str {
+        let major = || self.release.split('.').next().and_then(|n| n.parse::<u32>().ok());
+        match self.distribution.as_str() {
+            "centos" | "redhat" if major().is_some_and(|major| major < 8) => "yum install -y",
+            "centos" | "redhat" | "rockylinux" | "fedora" => "dnf install -y",
+            "opensuse" | "sle" => "zypper --non-interactive install",
+            "alpine" => "apk add --no-cache",
+            _ => "apt-get install -y",
+        }
+    }
+}
+
+/// The rule base's name of a distribution.
+fn synonym(distribution: &str) -> &str {
+    match distribution {
+        "rhel" | "redhatenterprise" | "redhatenterpriselinux" => "redhat",
+        "rocky" | "alma" | "almalinux" | "ol" | "oracle" | "oraclelinux" => "rockylinux",
+        "opensuse-leap" | "leap" => "opensuse",
+        "sles" | "sled" | "suse" => "sle",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(distribution: &str, release: &str) -> Vec<String> {
+        let of = |c: Candidate| format!("{} {}", c.row.distribution, c.row.release);
+        let mut rows: Vec<String> = System::candidates(distribution, release).into_iter().map(of).collect();
+        rows.dedup();
+        rows
+    }
+
+    #[test]
+    fn what_clients_say_leads_to_what_the_table_says() {
+        assert_eq!(rows("Ubuntu", "24.04.1"), ["ubuntu 24.04.1", "ubuntu 24.04"]);
+        assert_eq!(rows("debian", "12.5"), ["debian 12.5", "debian 12"]);
+        assert_eq!(rows("almalinux", "9.3"), ["rockylinux 9.3", "rockylinux 9", "centos 9", "redhat 9"]);
+        assert_eq!(rows("rockylinux", "8"), ["rockylinux 8", "centos 8", "redhat 8"]);
+        assert_eq!(rows("rhel", "8.10")[..2], ["redhat 8.10", "redhat 8"]);
+        assert_eq!(rows("opensuse-leap", "15.3"), ["opensuse 15.3", "opensuse 15"]);
+        assert_eq!(rows("gentoo", ""), ["gentoo "]);
+    }
+
+    #[test]
+    fn a_service_pack_is_asked_for_by_its_own_number() {
+        let found = System::candidates("sles", "15.3");
+        assert_eq!(found[1].row, System::new("sle", "15"));
+        assert_eq!(found[1].rules, System::new("sle", "15.3"));
+    }
+
+    #[test]
+    fn each_distribution_has_its_installer() {
+        let told = |d, r| System::new(d, r).installer();
+        assert_eq!(told("ubuntu", "22.04"), "apt-get install -y");
+        assert_eq!((told("centos", "7"), told("centos", "8")), ("yum install -y", "dnf install -y"));
+        assert_eq!((told("redhat", "9"), told("rockylinux", "10")), ("dnf install -y", "dnf install -y"));
+        assert_eq!(told("sle", "15.6"), "zypper --non-interactive install");
+    }
+}

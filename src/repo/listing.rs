@@ -1,0 +1,274 @@
+//! Lists of the packages of a point: found by name, sorted, page by page. The names are kept in memory, what else a row
+//! tells is read for the page alone.
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::{Repo, RepoError};
+use crate::db::life::Named;
+use crate::db::{self, Conn, DbError};
+use crate::model::ids::{PackageId, SourceId, TreeId};
+use crate::model::point::{Point, PointTree};
+use crate::model::time::Timestamp;
+use crate::r::version;
+
+/// Which packages of a point are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct PackageQuery {
+    /// Text the name holds, in any case; empty for all.
+    pub part: String,
+    /// Only the package of exactly this name.
+    pub name: Option<String>,
+    /// What they are sorted by.
+    pub sort: SortBy,
+    /// From the end.
+    pub descending: bool,
+    /// A package of exactly the name `part` goes first.
+    pub exact_first: bool,
+    /// At most so many.
+    pub limit: usize,
+    /// After so many.
+    pub offset: usize,
+}
+
+/// What packages can be sorted by; those that are equal stay by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SortBy {
+    /// The name in lower case.
+    #[default]
+    Name,
+    /// The listed version, as R compares them.
+    Version,
+    /// When that was published; unknown goes first.
+    Published,
+    /// The source, in the order of the subscriptions.
+    Source,
+}
+
+/// A text that packages cannot be sorted by.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("packages cannot be sorted by '{0}'; there are name, version, date_publication and source")]
+pub struct UnknownSort(String);
+
+impl FromStr for SortBy {
+    type Err = UnknownSort;
+
+    fn from_str(text: &str) -> Result<SortBy, UnknownSort> {
+        match text.to_ascii_lowercase().as_str() {
+            "name" => Ok(SortBy::Name),
+            "version" => Ok(SortBy::Version),
+            "date_publication" | "package_date" | "published" | "date" => Ok(SortBy::Published),
+            "source" | "source_id" => Ok(SortBy::Source),
+            _ => Err(UnknownSort(text.chars().take(40).collect())),
+        }
+    }
+}
+
+/// A page of packages.
+#[derive(Clone, Debug, Default)]
+pub struct PackagePage {
+    /// Packages that fit the query, on all pages.
+    pub total: usize,
+    /// Those of this page.
+    pub packages: Vec<PackageRow>,
+}
+
+/// A listed package.
+#[derive(Clone, Debug)]
+pub struct PackageRow {
+    /// The name.
+    pub name: String,
+    /// The listed version.
+    pub version: String,
+    /// The source it comes from.
+    pub source: SourceId,
+    /// When that version was published, where known.
+    pub published_at: Option<Timestamp>,
+    /// Its DESCRIPTION where that is known, else its index record: DCF.
+    pub description: Vec<u8>,
+}
+
+/// Every name listed at a point, each from the first tree that lists it, by lower-case name.
+pub(super) struct Names(Vec<Owned>);
+
+/// A listed name and the tree that owns it.
+#[derive(Clone)]
+struct Owned {
+    named: Named,
+    tree: PointTree,
+}
+
+/// The newest few points; a repository's newest state is asked for again and again.
+pub(super) type Cache = quick_cache::sync::Cache<Vec<PointTree>, Arc<Names>>;
+
+/// Points in the [`Cache`]. Full-size CRAN takes some megabytes.
+pub(super) const CACHED: usize = 8;
+
+impl Repo {
+    /// A page of the packages listed at a point.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn package_list(&self, point: &Point, query: PackageQuery) -> Result<PackagePage, RepoError> {
+        let names = self.names(point).await?;
+        let (total, shown) = names.page(&query, &point.trees);
+        let trees = point.trees.clone();
+        let packages = self.state.db.read(move |c| rows(c, &trees, &shown)).await?;
+        Ok(PackagePage { total, packages })
+    }
+
+    /// How many packages a point lists.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn package_count(&self, point: &Point) -> Result<usize, RepoError> {
+        Ok(self.names(point).await?.0.len())
+    }
+
+    async fn names(&self, point: &Point) -> Result<Arc<Names>, RepoError> {
+        let read = async {
+            let trees = point.trees.clone();
+            Ok::<_, RepoError>(Arc::new(Names(self.state.db.read(move |c| names(c, &trees)).await?)))
+        };
+        self.names.get_or_insert_async(&point.trees, read).await
+    }
+}
+
+impl Names {
+    /// How many fit, and those of the page.
+    fn page(&self, query: &PackageQuery, trees: &[PointTree]) -> (usize, Vec<Owned>) {
+        let part = query.part.to_lowercase();
+        let fits = |owned: &&Owned| {
+            owned.named.fold.contains(&part)
+                && query.name.as_ref().is_none_or(|name| *name == owned.named.name)
+        };
+        let mut fitting: Vec<&Owned> = self.0.iter().filter(fits).collect();
+        match (query.sort, query.descending) {
+            (SortBy::Name, false) => {}
+            (SortBy::Name, true) => fitting.reverse(),
+            (by, false) => fitting.sort_by(|a, b| by.compare(a, b, trees)),
+            (by, true) => fitting.sort_by(|a, b| by.compare(b, a, trees)),
+        }
+        if query.exact_first {
+            fitting.sort_by_key(|owned| owned.named.fold != part);
+        }
+        let shown = fitting.iter().skip(query.offset).take(query.limit);
+        (fitting.len(), shown.map(|owned| (*owned).clone()).collect())
+    }
+}
+
+impl SortBy {
+    fn compare(self, a: &Owned, b: &Owned, trees: &[PointTree]) -> Ordering {
+        let place = |owned: &Owned| trees.iter().position(|tree| *tree == owned.tree);
+        match self {
+            SortBy::Name => (&a.named.fold, &a.named.name).cmp(&(&b.named.fold, &b.named.name)),
+            SortBy::Version => version::compare(&a.named.version, &b.named.version),
+            SortBy::Published => a.named.published_at.cmp(&b.named.published_at),
+            SortBy::Source => place(a).cmp(&place(b)),
+        }
+    }
+}
+
+fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<Owned>, DbError> {
+    let mut seen: HashSet<String> = HashSet::new();
+    let mut owned = Vec::new();
+    for tree in trees {
+        let names = db::life::names(c, tree.tree, tree.seq)?;
+        let new = names.into_iter().filter(|named| trees.len() == 1 || seen.insert(named.name.clone()));
+        owned.extend(new.map(|named| Owned { named, tree: *tree }));
+    }
+    owned.sort_by(|a, b| SortBy::Name.compare(a, b, trees));
+    Ok(owned)
+}
+
+fn rows(c: &mut dyn Conn, trees: &[PointTree], shown: &[Owned]) -> Result<Vec<PackageRow>, DbError> {
+    let mut texts: HashMap<(TreeId, PackageId), Vec<u8>> = HashMap::with_capacity(shown.len());
+    for tree in trees {
+        let of_tree = shown.iter().filter(|owned| owned.tree == *tree).map(|owned| owned.named.package);
+        let of_tree: Vec<PackageId> = of_tree.collect();
+        if of_tree.is_empty() {
+            continue;
+        }
+        let records = db::life::listed_of(c, tree.tree, tree.seq, &of_tree)?;
+        let releases: Vec<_> = records.iter().map(|record| record.release).collect();
+        for (record, known) in records.into_iter().zip(db::detail::descriptions(c, &releases)?) {
+            // Of a record with a path beside the plain one, the plain one comes first.
+            texts.entry((tree.tree, record.package)).or_insert_with(|| known.unwrap_or(record.stanza));
+        }
+    }
+    let row = |Owned { named, tree }: &Owned| PackageRow {
+        description: texts.remove(&(tree.tree, named.package)).unwrap_or_default(),
+        name: named.name.clone(),
+        version: named.version.clone(),
+        source: tree.source,
+        published_at: named.published_at,
+    };
+    Ok(shown.iter().map(row).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::Seq;
+
+    fn tree(id: i64) -> PointTree {
+        PointTree { source: SourceId(id), tree: TreeId(id), seq: Seq(1) }
+    }
+
+    fn owned(name: &str, version: &str, published: Option<i64>, source: i64) -> Owned {
+        let named = Named {
+            name: name.to_owned(),
+            fold: name.to_lowercase(),
+            package: PackageId(1),
+            version: version.to_owned(),
+            published_at: published.map(Timestamp),
+        };
+        Owned { named, tree: tree(source) }
+    }
+
+    fn told(query: &PackageQuery) -> (usize, String) {
+        let names = Names(vec![
+            owned("abc", "1.10", Some(3), 2),
+            owned("Shiny", "1.9", None, 1),
+            owned("shinyBS", "0.1", Some(1), 2),
+            owned("xshiny", "2.0", Some(2), 1),
+        ]);
+        let (total, shown) = names.page(query, &[tree(2), tree(1)]);
+        (total, shown.iter().map(|owned| owned.named.name.as_str()).collect::<Vec<_>>().join(" "))
+    }
+
+    fn query() -> PackageQuery {
+        PackageQuery { limit: 10, ..PackageQuery::default() }
+    }
+
+    #[test]
+    fn packages_are_sorted_by_what_is_asked_for() {
+        let by = |sort, descending| told(&PackageQuery { sort, descending, ..query() }).1;
+        assert_eq!(by(SortBy::Name, false), "abc Shiny shinyBS xshiny");
+        assert_eq!(by(SortBy::Name, true), "xshiny shinyBS Shiny abc");
+        assert_eq!(by(SortBy::Version, false), "shinyBS Shiny abc xshiny");
+        assert_eq!(by(SortBy::Published, true), "abc xshiny shinyBS Shiny");
+        assert_eq!(by(SortBy::Source, false), "abc shinyBS Shiny xshiny");
+    }
+
+    #[test]
+    fn a_part_of_the_name_is_found_and_pages_are_cut_from_what_fits() {
+        let search = PackageQuery { part: "SHINY".to_owned(), ..query() };
+        assert_eq!(told(&search), (3, "Shiny shinyBS xshiny".to_owned()));
+        let last = PackageQuery { limit: 1, offset: 2, ..search.clone() };
+        assert_eq!(told(&last), (3, "xshiny".to_owned()));
+        let exact = PackageQuery { exact_first: true, descending: true, ..search };
+        assert_eq!(told(&exact).1, "Shiny xshiny shinyBS");
+        let named = PackageQuery { name: Some("abc".to_owned()), ..query() };
+        assert_eq!(told(&named), (1, "abc".to_owned()));
+    }
+
+    #[test]
+    fn what_nothing_is_sorted_by_is_told() {
+        assert_eq!("Date_Publication".parse(), Ok(SortBy::Published));
+        let told = "colour".parse::<SortBy>().expect_err("unknown").to_string();
+        assert!(told.contains("'colour'") && told.contains("date_publication"), "{told}");
+    }
+}

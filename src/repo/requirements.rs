@@ -1,0 +1,135 @@
+//! What packages of a point need of an operating system: its name found in the table of distributions, the texts of the
+//! packages, and the rules in force.
+
+use std::sync::Arc;
+
+use super::links::Links;
+use super::{Repo, RepoError};
+use crate::config::Platforms;
+use crate::model::point::Point;
+use crate::r::sysreqs::{Need, Rules, System};
+
+/// Everything that is asked for requirements on one system.
+pub struct Requirements {
+    rules: Arc<Rules>,
+    system: System,
+    links: Arc<Links>,
+}
+
+impl Repo {
+    /// Makes ready to tell what packages of a point need on a system, named as clients do.
+    ///
+    /// # Errors
+    /// [`RepoError::Unsupported`], [`RepoError::NoRules`], those of the database.
+    pub async fn requirements(
+        &self,
+        point: &Point,
+        distribution: &str,
+        release: &str,
+    ) -> Result<Requirements, RepoError> {
+        let system = find(&self.state.config.load().platforms, distribution, release)?;
+        let rules = self.state.rules.load_full().ok_or(RepoError::NoRules)?;
+        let system = rules.settle(&system);
+        Ok(Requirements { rules, system, links: self.links(point).await? })
+    }
+}
+
+impl Requirements {
+    /// The system the rules are asked for.
+    #[must_use]
+    pub fn system(&self) -> &System {
+        &self.system
+    }
+
+    /// What a text asks for.
+    #[must_use]
+    pub fn of_text(&self, text: &str) -> Vec<Need<'_>> {
+        self.rules.needs(text, &self.system)
+    }
+
+    /// Every package that needs something, by name. Takes some milliseconds of a processor for all of CRAN.
+    pub fn of_all(&self) -> impl Iterator<Item = (&str, Vec<Need<'_>>)> {
+        self.asked(self.links.requirements())
+    }
+
+    /// As [`Requirements::of_all`], of some packages and of all they cannot be installed without.
+    pub fn of<'a>(
+        &self,
+        roots: impl IntoIterator<Item = &'a str>,
+    ) -> impl Iterator<Item = (&str, Vec<Need<'_>>)> {
+        self.asked(self.links.requirements_of(roots))
+    }
+
+    /// Whether the point lists a package of this name.
+    #[must_use]
+    pub fn lists(&self, name: &str) -> bool {
+        self.links.lists(name)
+    }
+
+    fn asked<'a>(
+        &'a self,
+        texts: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> impl Iterator<Item = (&'a str, Vec<Need<'a>>)> {
+        texts.map(|(name, text)| (name, self.of_text(text))).filter(|(_, needs)| !needs.is_empty())
+    }
+}
+
+/// The system of that name among the distributions whose system requirements are known; the name of a distribution
+/// (`jammy`) does for its release.
+fn find(platforms: &Platforms, distribution: &str, release: &str) -> Result<System, RepoError> {
+    let rows = || platforms.distributions.iter().filter(|d| d.row && d.system_requirements);
+    for candidate in System::candidates(distribution, release) {
+        let row = &candidate.row;
+        let is = |release: &str, name: &str| release == row.release || name == row.release;
+        if let Some(found) = rows().find(|d| d.system == row.distribution && is(&d.release, &d.name)) {
+            let by_name = found.release != row.release;
+            return Ok(if by_name { System::new(&found.system, &found.release) } else { candidate.rules });
+        }
+    }
+    let shown = |text: &str| text.chars().take(60).collect();
+    let known = rows().map(|d| format!("{} {}", d.system, d.release)).collect();
+    Err(RepoError::Unsupported { distribution: shown(distribution), release: shown(release), known })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str, distribution: &str, release: &str) -> Option<String> {
+        let config = crate::config::parse("f", text.as_bytes(), []).expect("valid").config;
+        let system = find(&config.platforms, distribution, release).ok()?;
+        Some(format!("{} {}", system.distribution, system.release))
+    }
+
+    #[test]
+    fn systems_are_those_of_the_table_under_the_names_that_clients_use() {
+        let is = |distribution, release, expected: &str| {
+            assert_eq!(
+                found("", distribution, release).as_deref(),
+                Some(expected),
+                "{distribution} {release}"
+            );
+        };
+        is("ubuntu", "22.04", "ubuntu 22.04");
+        is("ubuntu", "jammy", "ubuntu 22.04");
+        is("debian", "12.5", "debian 12");
+        is("rockylinux", "8", "centos 8");
+        is("almalinux", "9.4", "rockylinux 9");
+        is("centos", "9", "rockylinux 9");
+        is("redhat", "8", "redhat 8");
+        is("rhel", "9.3", "redhat 9");
+        is("opensuse", "15.3", "opensuse 15.3");
+        is("sle", "15.6", "sle 15.6");
+        for (distribution, release) in
+            [("fedora", "41"), ("alpine", "3.20"), ("windows", "all"), ("ubuntu", "7.10"), ("", "")]
+        {
+            assert_eq!(found("", distribution, release), None, "{distribution} {release}");
+        }
+    }
+
+    #[test]
+    fn an_administrator_can_add_one() {
+        let own = "[Distribution \"fedora41\"]\nSystem = fedora\nRelease = 41\nSystemRequirements = true\n";
+        assert_eq!(found(own, "fedora", "41").as_deref(), Some("fedora 41"));
+    }
+}

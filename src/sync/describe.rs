@@ -1,0 +1,132 @@
+//! What CRAN's package database (`web/packages/packages.rds`) says of listed packages beyond their index records: titles,
+//! authors, system requirements. Only what is not known yet is written; a mirror without the database is one without it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::{SyncError, run};
+use crate::db::detail::{self, Described, Undescribed};
+use crate::jobs::Reporter;
+use crate::r::dcf;
+use crate::r::rds::packages::{PackageTable, read_packages_matrix};
+use crate::r::rds::{Limits, RdsError};
+use crate::state::State;
+use crate::upstream::{Fetch, Fetched, UpstreamError};
+
+const DATABASE: &str = "web/packages/packages.rds";
+/// Largest database that is taken, compressed: some ten times CRAN's.
+const LIMIT: u64 = 96 << 20;
+/// Rows written at once.
+const CHUNK: usize = 500;
+
+/// Describes the listed packages of CRAN that nothing is known of; how many there were in the database.
+pub(super) async fn cran(state: &Arc<State>, report: &Reporter) -> Result<usize, SyncError> {
+    let tree = state.db.read(run::cran_tree).await?;
+    let Some(head) = tree.head else { return Ok(0) };
+    let missing = state.db.read(move |c| detail::undescribed(c, tree.id, head)).await?;
+    if missing.is_empty() {
+        return Ok(0);
+    }
+    report.progress("reading the package database", 0, None);
+    let url = state.config.load().cran.url.clone();
+    let mirror = state.upstream.load_full().mirror(&url)?;
+    let bytes = match mirror.fetch(Fetch { path: DATABASE, known: None, limit: LIMIT }).await {
+        Ok(Fetched::Body { bytes, .. }) => bytes,
+        Ok(Fetched::Unchanged) | Err(UpstreamError::Missing(_)) => return Ok(0),
+        Err(UpstreamError::Refused { url, reason }) => {
+            tracing::warn!(target: "sync", "going on without {url}: {reason}");
+            return Ok(0);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    // Seconds of a processor: not on an async thread.
+    let read = tokio::task::spawn_blocking(move || described(&bytes, &missing)).await;
+    let rows = match read.map_err(|_| SyncError::Stopping)? {
+        Ok(rows) => rows,
+        Err(error) => {
+            tracing::warn!(target: "sync", "going on without {}/{DATABASE}: {error}", mirror.address());
+            return Ok(0);
+        }
+    };
+    let (total, mut done) = (rows.len(), 0);
+    let mut rows = rows.into_iter();
+    loop {
+        let chunk: Vec<Described> = rows.by_ref().take(CHUNK).collect();
+        if chunk.is_empty() {
+            state.described.fetch_add(1, Ordering::Release);
+            return Ok(total);
+        }
+        report.progress("writing descriptions", done, Some(total as u64));
+        done += chunk.len() as u64;
+        state.db.bulk(move |c| detail::describe(c, &chunk)).await?;
+    }
+}
+
+/// The records of the database that are about the very versions that are missing.
+fn described(bytes: &Bytes, missing: &[Undescribed]) -> Result<Vec<Described>, RdsError> {
+    let table = read_packages_matrix(&bytes[..], Limits::META)?;
+    let wanted: HashMap<(&str, &str), &Undescribed> =
+        missing.iter().map(|one| ((one.name.as_str(), one.version.as_str()), one)).collect();
+    let of = |record: usize| {
+        let key = (table.get(record, "Package")?, table.get(record, "Version")?);
+        let one = wanted.get(&key)?;
+        let system_requirements = table.get(record, "SystemRequirements").map(str::trim);
+        Some(Described {
+            release: one.release,
+            description: fields(&table, record),
+            system_requirements: system_requirements.filter(|text| !text.is_empty()).map(str::to_owned),
+        })
+    };
+    Ok((0..table.len()).filter_map(of).collect())
+}
+
+/// A record as a DESCRIPTION, without what CRAN adds.
+fn fields(table: &PackageTable, record: usize) -> Vec<u8> {
+    let mut text = Vec::with_capacity(2048);
+    for (tag, value) in table.record(record) {
+        let added = tag.starts_with("Reverse ") || matches!(tag, "MD5sum" | "Path" | "Published");
+        // The table's strings were decoded; nobody shall do that again.
+        let plain = tag != "Encoding" && tag.bytes().all(|b| b.is_ascii_graphic() && b != b':');
+        if !added && plain && !value.trim().is_empty() {
+            dcf::write_field(&mut text, tag, value.trim()).expect("a Vec takes every write");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::ReleaseId;
+    use crate::r::description::Description;
+    use crate::r::rds::matrix::write_matrix;
+
+    fn missing(name: &str, version: &str, release: i64) -> Undescribed {
+        Undescribed { name: name.to_owned(), version: version.to_owned(), release: ReleaseId(release) }
+    }
+
+    #[test]
+    fn a_record_is_about_the_version_it_names() {
+        let stanzas = [
+            "Package: a\nVersion: 1.0\nTitle: Café\nEncoding: latin1\nSystemRequirements: GNU make\nReverse depends: b\n",
+            "Package: b\nVersion: 2.0\nTitle: B\n",
+            "Package: c\nVersion: 1\nTitle: C\n",
+        ];
+        let tags = ["Package", "Version", "Title", "Encoding", "SystemRequirements", "Reverse depends"];
+        let mut table = Vec::new();
+        write_matrix(&mut table, &tags, &stanzas).expect("a Vec takes it");
+        let missing = [missing("a", "1.0", 7), missing("b", "1.9", 8), missing("d", "1", 9)];
+        let found = described(&Bytes::from(table), &missing).expect("a table");
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].release, found[0].system_requirements.as_deref()),
+            (ReleaseId(7), Some("GNU make"))
+        );
+        let read = Description::from_bytes(&found[0].description).expect("fields");
+        assert_eq!(read.get("Title"), Some("Café"));
+        assert_eq!((read.get("Encoding"), read.get("Reverse depends")), (None, None));
+    }
+}

@@ -1,0 +1,171 @@
+//! The rules of system requirements: fetched, checked, kept in storage, put in force; and then what the mirror's package
+//! database says that its index does not. What cannot be used changes nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha2::Digest;
+
+use super::run::Cause;
+use super::{SyncError, describe};
+use crate::config::without_userinfo;
+use crate::db::upstream::{self, RULES, Seen};
+use crate::jobs::Reporter;
+use crate::model::digest::Sha256;
+use crate::model::time::Timestamp;
+use crate::r::sysreqs::{Base, Rules};
+use crate::state::State;
+use crate::storage::Key;
+use crate::upstream::Validators;
+use crate::upstream::rule_base::Look;
+
+/// The row under which the last success is kept.
+pub(super) const SUCCESS: &str = "sync:sysreqs";
+/// The row of the validators of the last look.
+const LOOKED: &str = "sysreqs:looked";
+
+/// What became of the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// As they were; so many.
+    Unchanged(usize),
+    /// Others are in force; so many.
+    Replaced(usize),
+}
+
+/// Puts the rules in force that are kept in storage, if there are any. A failure is logged: a server without rules says
+/// so to who asks for them, and serves all else.
+pub(super) async fn load(state: &State) {
+    if let Err(error) = kept(state).await {
+        tracing::warn!(
+            target: "sync", %error,
+            "the rules of system requirements cannot be used; fetch them again with rspm sync --type=sysreqs"
+        );
+    }
+}
+
+async fn kept(state: &State) -> Result<(), SyncError> {
+    let Some(row) = state.db.read(|c| upstream::get(c, RULES)).await? else { return Ok(()) };
+    let document = state.storage.whole(&Key::Rules(row.sha256)).await?;
+    let base = blocking(move || Base::from_document(&document).map_err(|error| error.to_string())).await?;
+    let rules = compiled(base).await?;
+    state.rules.store(Some(Arc::new(rules)));
+    Ok(())
+}
+
+/// Looks at the rules and at the package database. The sentence is for people.
+pub(super) async fn refresh(
+    state: &Arc<State>,
+    cause: &Cause,
+    report: &Reporter,
+) -> Result<String, SyncError> {
+    let started_at = (state.clock)();
+    let outcome = tokio::select! {
+        outcome = rules(state, cause, report, started_at) => outcome?,
+        () = report.halted() => return Err(SyncError::Halted),
+    };
+    let described = tokio::select! {
+        described = describe::cran(state, report) => described?,
+        () = report.halted() => return Err(SyncError::Halted),
+    };
+    let row = Seen { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: started_at };
+    state.db.write(move |c| upstream::put(c, SUCCESS, &row)).await?;
+    let said = match outcome {
+        Outcome::Unchanged(rules) => format!("the {rules} rules of system requirements are up to date"),
+        Outcome::Replaced(rules) => format!("{rules} rules of system requirements are in force now"),
+    };
+    Ok(match described {
+        0 => said,
+        some => format!("{said}; {some} packages of cran were described by its package database"),
+    })
+}
+
+async fn rules(
+    state: &State,
+    cause: &Cause,
+    report: &Reporter,
+    started_at: Timestamp,
+) -> Result<Outcome, SyncError> {
+    report.progress("reading the rules", 0, None);
+    let url = state.config.load().requirements.url.clone();
+    let address = without_userinfo(&url);
+    let (row, looked) = state.db.read(|c| Ok((upstream::get(c, RULES)?, upstream::get(c, LOOKED)?))).await?;
+    if row.as_ref().map(|row| row.sha256) != in_force(state).await? {
+        // Another server that shares the database has put others in force.
+        load(state).await;
+    }
+    let have = in_force(state).await?;
+    let before = state.rules.load().as_ref().map_or(0, |rules| rules.len());
+    let current = row.filter(|row| Some(row.sha256) == have && row.etag.as_ref() == Some(&address));
+    let known = current.as_ref().and(looked).map(|row| Validators { etag: row.etag, modified: row.modified });
+    let known = known.filter(|known| known.etag.is_some() || known.modified.is_some());
+    let (base, validators) = match state.upstream.load_full().rule_base(&url, known).await? {
+        Look::Unchanged => return Ok(Outcome::Unchanged(before)),
+        Look::Read(base, validators) => (*base, validators),
+    };
+    let document = Bytes::from(base.document());
+    let sha256 = digest(&document);
+    let looked =
+        Seen { etag: validators.etag, modified: validators.modified, sha256, fetched_at: started_at };
+    let row = Seen { etag: Some(address.clone()), modified: None, sha256, fetched_at: started_at };
+    if Some(sha256) == have {
+        remember(state, row, looked).await?;
+        return Ok(Outcome::Unchanged(before));
+    }
+    let rules = compiled(base).await?;
+    guard(&rules, before, cause, &address)?;
+    for left_out in rules.left_out() {
+        tracing::warn!(target: "sync", "a pattern of the system requirements is left out: {left_out}");
+    }
+    // Bytes first, row second.
+    state.storage.put(&Key::Rules(sha256), document).await?;
+    remember(state, row, looked).await?;
+    let count = rules.len();
+    state.rules.store(Some(Arc::new(rules)));
+    Ok(Outcome::Replaced(count))
+}
+
+/// What the rules in force are recognised by.
+async fn in_force(state: &State) -> Result<Option<Sha256>, SyncError> {
+    let Some(rules) = state.rules.load_full() else { return Ok(None) };
+    blocking(move || Ok(Some(digest(&rules.base().document())))).await
+}
+
+fn digest(document: &[u8]) -> Sha256 {
+    Sha256(sha2::Sha256::digest(document).into())
+}
+
+async fn remember(state: &State, row: Seen, looked: Seen) -> Result<(), SyncError> {
+    let write = state.db.write(move |c| {
+        upstream::put(c, RULES, &row)?;
+        upstream::put(c, LOOKED, &looked)
+    });
+    Ok(write.await?)
+}
+
+/// Half of the rules gone is rather a mistake than a decision, unless an administrator asks for it.
+fn guard(rules: &Rules, before: usize, cause: &Cause, address: &str) -> Result<(), SyncError> {
+    match cause {
+        Cause::Administrator(_) => Ok(()),
+        Cause::Schedule | Cause::Mismatch if rules.len() * 2 >= before => Ok(()),
+        Cause::Schedule | Cause::Mismatch => Err(SyncError::Refused(format!(
+            "{address} has {} rules of system requirements where {before} are in force; if that is right, accept \
+             them with rspm sync --type=sysreqs",
+            rules.len()
+        ))),
+    }
+}
+
+/// Compiling takes milliseconds of a processor: not on an async thread.
+async fn compiled(base: Base) -> Result<Rules, SyncError> {
+    blocking(move || Rules::new(base).map_err(|error| error.to_string())).await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, SyncError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(SyncError::Refused),
+        Err(_) => Err(SyncError::Stopping),
+    }
+}

@@ -1,0 +1,177 @@
+//! The rule base of system requirements, wherever it lies: an archive, one document, or a folder.
+
+use std::path::Path;
+
+use bytes::Bytes;
+
+use super::{Fetch, Fetched, Mirror, Upstream, UpstreamError, Validators};
+use crate::r::archive::{ArchiveError, Kind, Limits, Members};
+use crate::r::sysreqs::Base;
+
+/// An archive or a document as it comes, in bytes: some forty times what it is.
+const FETCHED: u64 = 32 << 20;
+/// One file.
+const FILE: u64 = 1 << 20;
+/// All files together.
+const ALL: u64 = 64 << 20;
+/// Files in a folder.
+const FILES: usize = 20_000;
+
+/// What a look at the rule base found.
+#[derive(Clone, Debug)]
+pub enum Look {
+    /// As it was when the validators were given.
+    Unchanged,
+    /// All of it, and what to ask with the next time.
+    Read(Box<Base>, Validators),
+}
+
+/// How the rules are packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// A tar archive of a folder.
+    Archive,
+    /// One document.
+    Document,
+    /// One document, compressed.
+    Compressed,
+}
+
+impl Form {
+    fn of(file: &str) -> Option<Form> {
+        let file = file.to_ascii_lowercase();
+        let ends = |endings: &[&str]| endings.iter().any(|ending| file.ends_with(ending));
+        if ends(&[".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst"]) {
+            Some(Form::Archive)
+        } else if ends(&[".json.zst"]) {
+            Some(Form::Compressed)
+        } else {
+            ends(&[".json"]).then_some(Form::Document)
+        }
+    }
+}
+
+impl Upstream {
+    /// Reads the rule base at `url`: `….tar.gz` and its like, `….json`, `….json.zst`, or `file:///` of a folder with
+    /// `rules/*.json` and `systems.json`.
+    ///
+    /// # Errors
+    /// It cannot be had, or is none.
+    pub async fn rule_base(&self, url: &str, known: Option<Validators>) -> Result<Look, UpstreamError> {
+        let url = url.trim_end_matches('/');
+        let (folder, file) = url.rsplit_once('/').unwrap_or((url, ""));
+        let Some(form) = Form::of(file) else {
+            let mirror = self.mirror(url)?;
+            return match mirror.directory() {
+                Some(root) => folder_of(&mirror, root).await,
+                None => Err(refused(
+                    &mirror,
+                    "is neither an archive (.tar.gz) nor a document (.json); only a folder (file:///) may be \
+                     named without its files"
+                        .to_owned(),
+                )),
+            };
+        };
+        let mirror = self.mirror(folder)?;
+        match mirror.fetch(Fetch { path: file, known, limit: FETCHED }).await? {
+            Fetched::Unchanged => Ok(Look::Unchanged),
+            Fetched::Body { bytes, validators } => {
+                let unpacked = tokio::task::spawn_blocking(move || unpack(form, &bytes)).await;
+                let base = unpacked.map_err(|late| late.to_string()).and_then(|unpacked| unpacked);
+                Ok(Look::Read(Box::new(base.map_err(|reason| refused(&mirror, reason))?), validators))
+            }
+        }
+    }
+}
+
+fn refused(mirror: &Mirror, reason: String) -> UpstreamError {
+    UpstreamError::Refused { url: mirror.address(), reason }
+}
+
+fn unpack(form: Form, bytes: &Bytes) -> Result<Base, String> {
+    match form {
+        Form::Archive => {
+            let files = members(bytes).map_err(|error| error.to_string())?;
+            Base::from_files(files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())))
+        }
+        Form::Document => Base::from_document(bytes),
+        Form::Compressed => {
+            let mut text = Vec::new();
+            let decoder = zstd::Decoder::new(&bytes[..]).map_err(|error| error.to_string())?;
+            let read = std::io::Read::read_to_end(&mut std::io::Read::take(decoder, ALL + 1), &mut text);
+            read.map_err(|error| error.to_string())?;
+            if text.len() as u64 > ALL {
+                return Err(format!("it inflates to more than {ALL} bytes"));
+            }
+            Base::from_document(&text)
+        }
+    }
+    .map_err(|error| error.to_string())
+}
+
+/// The files of the base in an archive, with their paths.
+fn members(archive: &[u8]) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
+    let limits = Limits { inflated: ALL, members: FILES as u64, ..Limits::default() };
+    let mut members = Members::new(archive, limits)?;
+    let mut files = Vec::new();
+    while let Some(member) = members.advance()? {
+        let path = member.path()?;
+        if member.kind == Kind::File && Base::takes(&path) {
+            files.push((path, members.contents(&member, FILE)?));
+        }
+    }
+    members.finish()?;
+    Ok(files)
+}
+
+async fn folder_of(mirror: &Mirror, root: &Path) -> Result<Look, UpstreamError> {
+    let rules = root.join("rules");
+    let listed = tokio::task::spawn_blocking(move || {
+        let names = std::fs::read_dir(&rules)?.map(|entry| entry.map(|entry| entry.file_name()));
+        names.take(FILES).collect::<std::io::Result<Vec<_>>>()
+    });
+    let reason = match listed.await {
+        Ok(Ok(names)) => {
+            let paths = names.iter().filter_map(|name| Some(format!("rules/{}", name.to_str()?)));
+            let mut paths: Vec<String> = paths.filter(|path| Base::takes(path)).collect();
+            paths.push("systems.json".to_owned());
+            return read_all(mirror, paths).await;
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(late) => late.to_string(),
+    };
+    Err(refused(mirror, format!("has no folder 'rules' that can be read ({reason})")))
+}
+
+async fn read_all(mirror: &Mirror, paths: Vec<String>) -> Result<Look, UpstreamError> {
+    let (mut files, mut size) = (Vec::with_capacity(paths.len()), 0);
+    for path in paths {
+        match mirror.fetch(Fetch { path: &path, known: None, limit: FILE }).await? {
+            Fetched::Unchanged => {}
+            Fetched::Body { bytes, .. } => {
+                size += bytes.len() as u64;
+                if size > ALL {
+                    return Err(refused(mirror, format!("has more than {ALL} bytes of rules")));
+                }
+                files.push((path, bytes));
+            }
+        }
+    }
+    let base = Base::from_files(files.iter().map(|(path, bytes)| (path.as_str(), &bytes[..])));
+    let base = base.map_err(|error| refused(mirror, error.to_string()))?;
+    Ok(Look::Read(Box::new(base), Validators::default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_an_address_tells_how_rules_are_packed() {
+        assert_eq!(Form::of("main.tar.gz"), Some(Form::Archive));
+        assert_eq!(Form::of("RULES.TGZ"), Some(Form::Archive));
+        assert_eq!(Form::of("0a1b.json.zst"), Some(Form::Compressed));
+        assert_eq!(Form::of("rules.json"), Some(Form::Document));
+        assert_eq!(Form::of("sysreqs"), None);
+    }
+}

@@ -1,0 +1,47 @@
+//! `[SystemRequirements]`: each property changed, and which rules are in force then.
+
+use crate::support::furnish::until;
+use crate::support::rules::folder;
+use crate::support::server::Builder;
+
+#[test]
+pub(super) fn url_is_where_the_rules_are_read() {
+    let server = Builder::default().gcfg("[SystemRequirements]\nURL = file://{dir}/rules").start();
+    folder(&server.dir().join("rules"), &["zlib", "gmp", "mpfr"]);
+    assert!(server.sync_of("sysreqs").expect("rules").starts_with("3 rules"));
+    // Nothing but a directory may be named without its files.
+    let server = Builder::default().gcfg("[SystemRequirements]\nURL = http://127.0.0.1:9/rules").start();
+    let said = server.sync_of("sysreqs").expect_err("no archive");
+    assert!(said.contains(".tar.gz") && said.contains("file:///"), "{said}");
+}
+
+#[test]
+pub(super) fn sync_schedule_runs_what_was_due_while_the_server_was_down() {
+    let gcfg = "[SystemRequirements]\nURL = file://{dir}/rules\nSyncSchedule = 0 0 30 2 *";
+    let mut server = Builder::default().gcfg(gcfg).start();
+    folder(&server.dir().join("rules"), &["zlib"]);
+    server.sync_of("sysreqs").expect("rules");
+    server.stop();
+    let database = server.dir().join("data/db/rstudio-pm.db");
+    let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
+    let then = 1_583_020_800_000_000_i64;
+    for (schedule, due) in [("0 0 30 2 *", false), ("* * * * *", true)] {
+        let open = || rusqlite::Connection::open(&database).expect("a database");
+        open().execute("UPDATE upstream SET fetched_at = ?1", [then]).expect("written");
+        std::fs::write(server.config_file(), gcfg.replace("0 0 30 2 *", schedule)).expect("written");
+        server.launch();
+        let missed = |server: &crate::support::server::Server| {
+            let lines = server.log_lines();
+            lines.iter().any(|line| line.contains("a scheduled sync was missed") && line.contains("sysreqs"))
+        };
+        if due {
+            until("the missed look", || missed(&server));
+            let last = "SELECT fetched_at FROM upstream WHERE url = 'sync:sysreqs'";
+            until("it succeeds", || open().query_row(last, [], |row| row.get::<_, i64>(0)).unwrap() > then);
+        } else {
+            server.wait_for_log("is ready");
+            assert!(!missed(&server), "{:?}", server.log_lines());
+        }
+        server.stop();
+    }
+}

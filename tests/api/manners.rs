@@ -1,0 +1,150 @@
+//! How the API speaks: headers, codes, methods, bodies; its description; small questions.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use crate::support::http;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+fn server() -> Server {
+    let server = Server::start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    server
+}
+
+#[test]
+fn no_answer_of_the_api_is_cached() {
+    let server = server();
+    for path in
+        ["/__api__/status", "/__api__/repos/team/packages", "/__api__/swagger/doc.json", "/__api__/nothing"]
+    {
+        let answer = server.get(path);
+        assert_eq!(answer.header("cache-control"), Some("no-cache, no-store, must-revalidate"), "{path}");
+        assert_eq!(
+            (answer.header("pragma"), answer.header("expires")),
+            (Some("no-cache"), Some("0")),
+            "{path}"
+        );
+        assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"), "{path}");
+        assert_eq!(
+            (answer.header("etag"), answer.header("x-repository-type")),
+            (None, Some("RSPM")),
+            "{path}"
+        );
+    }
+    let rows = http::request(
+        "POST",
+        &server.url("/__api__/filter/packages"),
+        &[],
+        br#"{"repo":"team","names":["alpha"]}"#,
+    );
+    assert_eq!(rows.header("cache-control"), Some("no-cache, no-store, must-revalidate"));
+}
+
+#[test]
+fn each_address_has_its_methods() {
+    let server = server();
+    for (method, path, allowed) in [
+        ("POST", "/__api__/repos", "GET, HEAD"),
+        ("DELETE", "/__api__/repos/team/sysreqs", "GET, HEAD, POST"),
+        ("GET", "/__api__/filter/packages", "POST"),
+        ("PUT", "/__api__/url", "POST"),
+    ] {
+        let answer = http::request(method, &server.url(path), &[], b"{}");
+        assert_eq!((answer.status, answer.header("allow")), (405, Some(allowed)), "{method} {path}");
+        assert_eq!(answer.json()["code"], 6, "{method} {path}");
+    }
+    assert_eq!(http::request("HEAD", &server.url("/__api__/alerts"), &[], b"").status, 200);
+}
+
+#[test]
+fn without_tokens_there_is_none_that_is_valid() {
+    let server = server();
+    assert_eq!(server.get("/__api__/verify-auth").json(), json!({}));
+    let with =
+        |value| http::request("GET", &server.url("/__api__/verify-auth"), &[("Authorization", value)], b"");
+    for value in ["Bearer eyJ", "Basic X190b2tlbl9fOng="] {
+        let answer = with(value);
+        assert_eq!((answer.status, &answer.json()["code"]), (401, &json!(9)), "{value}");
+        assert!(answer.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Bearer")));
+    }
+    // Whoever has one from another server may read here all the same.
+    let read = http::request("GET", &server.url("/__api__/repos"), &[("Authorization", "Bearer eyJ")], b"");
+    assert_eq!(read.status, 200);
+}
+
+#[test]
+fn a_time_leads_to_a_snapshot() {
+    let server = Builder::default().gcfg("[Server]\nAddress = https://pm.example.org/rspm").start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    let day =
+        server.get("/__api__/repos/team/transaction-dates").json()[1]["alias"].as_str().unwrap().to_owned();
+    let ask = |repo: &str, time: &str| {
+        let body = json!({ "repo": repo, "snapshot": time }).to_string();
+        http::request("POST", &server.url("/__api__/url"), &[], body.as_bytes())
+    };
+    let found = ask("team", &format!("{day}T00:00:00Z")).json();
+    assert_eq!(found, json!({ "upsi": day, "url": format!("https://pm.example.org/rspm/team/{day}") }));
+    assert_eq!(server.get(&format!("/team/{day}/src/contrib/PACKAGES")).status, 200);
+    for (repo, time, status) in [
+        ("nobody", "2024-01-01T00:00:00Z", 404),
+        ("team", "2001-01-01T00:00:00Z", 404),
+        ("team", "soon", 400),
+    ] {
+        let answer = ask(repo, time);
+        assert_eq!(answer.status, status, "{repo} {time}: {}", answer.text());
+        assert!(answer.json().get("upsi").is_none(), "scripts look whether it is there");
+    }
+}
+
+#[test]
+fn the_api_describes_itself_to_programs_and_people() {
+    let server = server();
+    let document = server.get("/__api__/swagger/doc.json").json();
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.")), "{document}");
+    assert_eq!(document["info"]["version"], server.get("/__api__/status").json()["version"]);
+    for path in ["/__api__/swagger/index.html", "/__api__/swagger/", "/__api__/swagger"] {
+        let page = server.get(path);
+        assert_eq!(
+            (page.status, page.header("content-type")),
+            (200, Some("text/html; charset=utf-8")),
+            "{path}"
+        );
+        assert!(
+            page.header("content-security-policy")
+                .is_some_and(|policy| policy.contains("default-src 'none'"))
+        );
+        for address in document["paths"].as_object().expect("addresses").keys() {
+            assert!(page.text().contains(address.as_str()), "{address}");
+        }
+    }
+    // Each address without a parameter in its path is answered.
+    for (address, operations) in document["paths"].as_object().expect("addresses") {
+        if operations.get("get").is_some() && !address.contains('{') {
+            assert_eq!(server.get(address).status, 200, "{address}");
+        }
+    }
+}
+
+#[test]
+fn a_body_that_stalls_or_breaks_holds_nothing_up() {
+    let server = server();
+    let mut wire = http::connect(server.host());
+    let head = "POST /__api__/filter/packages HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{\"repo\"";
+    wire.write_all(head.as_bytes()).expect("sent");
+    drop(wire);
+    let mut chunked = http::connect(server.host());
+    let head = "POST /__api__/repos/team/sysreqs?x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+    chunked.write_all(head.as_bytes()).expect("sent");
+    // More than a question may have, and nobody said so before.
+    let piece = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+    for _ in 0..20 {
+        if chunked.write_all(piece.as_bytes()).is_err() {
+            break;
+        }
+    }
+    assert_eq!(http::read(&mut chunked, "POST").status, 413);
+    assert_eq!(server.get("/__ping__").status, 200);
+}

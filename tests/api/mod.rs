@@ -1,0 +1,7 @@
+//! The public JSON API over HTTP, as clients use it.
+
+mod filter;
+mod manners;
+mod packages;
+mod requirements;
+mod rules;

@@ -1,0 +1,204 @@
+//! System requirements of packages, as remotes, pak, rv, uvr and others ask for them.
+
+use serde_json::{Value, json};
+
+use crate::support::data;
+use crate::support::http::{self, Answer};
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+/// A server with the real rules and a few packages.
+fn server() -> Server {
+    let rules = data::path("sysreqs");
+    let rules = rules.canonicalize().expect("it is there");
+    let server =
+        Builder::default().gcfg(&format!("[SystemRequirements]\nURL = file://{}", rules.display())).start();
+    let said = server.sync_of("sysreqs").expect("the rules");
+    assert!(said.contains("138 rules of system requirements are in force now"), "{said}");
+    let packages = [
+        Tarball::new("app", "1.0").field("Imports: maps, plain, elsewhere").field("Suggests: jvm"),
+        Tarball::new("maps", "1.0")
+            .field("SystemRequirements: GDAL (>= 2.0.1),\n        GEOS")
+            .field("LinkingTo: web"),
+        Tarball::new("web", "1.0").field("SystemRequirements: libcurl: libcurl4-openssl-dev"),
+        Tarball::new("jvm", "1.0").field("SystemRequirements: Java, GNU make"),
+        Tarball::new("plain", "1.0"),
+    ];
+    server.local_repository("team", &packages);
+    server
+}
+
+const JAMMY: &str = "distribution=ubuntu&release=22.04";
+
+fn get(server: &Server, query: &str) -> Value {
+    let answer = server.get(&format!("/__api__/repos/team/sysreqs?{query}"));
+    assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+    answer.json()
+}
+
+fn names(answer: &Value) -> String {
+    let rows = answer["requirements"].as_array().expect("a list");
+    rows.iter().map(|row| row["name"].as_str().expect("a name")).collect::<Vec<_>>().join(" ")
+}
+
+fn post(server: &Server, query: &str, body: &str) -> Answer {
+    // As curl --data-binary sends it.
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    http::request(
+        "POST",
+        &server.url(&format!("/__api__/repos/team/sysreqs?{query}")),
+        &form,
+        body.as_bytes(),
+    )
+}
+
+#[test]
+fn named_packages_come_with_all_they_depend_on() {
+    let server = server();
+    assert_eq!(names(&get(&server, &format!("all=false&pkgname=app&{JAMMY}"))), "maps web");
+    assert_eq!(names(&get(&server, &format!("pkgname=web&pkgname=jvm&{JAMMY}"))), "jvm web");
+    assert_eq!(names(&get(&server, &format!("pkgname=web,jvm,nothing&{JAMMY}"))), "jvm web");
+    assert_eq!(get(&server, &format!("pkgname=plain&{JAMMY}"))["requirements"], json!([]));
+    let maps = &get(&server, &format!("pkgname=maps&{JAMMY}"))["requirements"][0];
+    assert_eq!(
+        maps["requirements"],
+        json!({
+            "packages": ["libgdal-dev", "gdal-bin", "libgeos-dev"],
+            "install_scripts":
+                ["apt-get install -y libgdal-dev", "apt-get install -y gdal-bin", "apt-get install -y libgeos-dev"],
+            "pre_install": [], "post_install": []
+        })
+    );
+}
+
+#[test]
+fn a_whole_repository_is_one_answer() {
+    let server = server();
+    let all = get(&server, &format!("all=true&{JAMMY}"));
+    assert_eq!(names(&all), "jvm maps web");
+    let scripts = all["install_scripts"].as_array().expect("a list");
+    assert!(scripts.contains(&json!("apt-get install -y default-jdk")), "{scripts:?}");
+    assert_eq!(all["post_install"], json!([{ "command": "R CMD javareconf" }]));
+    // The text of `web` names libssl's package too: answers are those of the rules.
+    assert_eq!(
+        all["requirements"][2]["requirements"]["packages"],
+        json!(["libcurl4-openssl-dev", "libssl-dev"])
+    );
+}
+
+#[test]
+fn a_description_is_answered_with_what_it_and_its_dependencies_need() {
+    let server = server();
+    let description =
+        "Package: mine\nVersion: 0.1\nImports: web, R6\nSuggests: jvm\nSystemRequirements: pandoc\n";
+    let told = post(&server, &format!("{JAMMY}&suggests=true"), description).json();
+    let of = |told: &Value| {
+        let rows = told["dependencies"].as_array().expect("a list").clone();
+        rows.iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(of(&told), "mine jvm web");
+    assert_eq!(told["dependencies"][0]["install_scripts"], json!(["apt-get install -y pandoc"]));
+    assert!(
+        told["install_scripts"].as_array().expect("a list").contains(&json!("apt-get install -y libssl-dev"))
+    );
+    assert_eq!((&told["pre_install"], told["post_install"].as_array().map(Vec::len)), (&json!([]), Some(1)));
+    assert_eq!(
+        of(&post(&server, JAMMY, description).json()),
+        "mine web",
+        "what is suggested only when it is asked for"
+    );
+    // As pkgdepends asks: a text alone.
+    let told = post(&server, JAMMY, "SystemRequirements: java\n").json();
+    assert_eq!(told["install_scripts"], json!(["apt-get install -y default-jdk"]));
+    // A package that stands in the repository too is the one in the body.
+    let told = post(&server, JAMMY, "Package: web\nImports: app\nSystemRequirements: pandoc\n").json();
+    assert_eq!(of(&told), "web maps");
+    for bad in ["", "<html></html>", "no field"] {
+        let answer = post(&server, JAMMY, bad);
+        assert_eq!((answer.status, &answer.json()["code"]), (400, &json!(1)), "{bad}: {}", answer.text());
+    }
+    assert_eq!(
+        post(&server, JAMMY, &format!("Package: a\nDescription: {}\n", "x".repeat(1 << 20))).status,
+        413
+    );
+}
+
+#[test]
+fn one_package_is_told_rule_by_rule() {
+    let server = server();
+    let told =
+        server.get("/__api__/repos/team/packages/maps/sysreqs?distribution=rockylinux&release=8").json();
+    assert_eq!(told["name"], "maps");
+    assert_eq!(
+        told["source_files"],
+        json!(["gdal.json", "geos.json", "libcurl.json", "openssl.json"]),
+        "its own first"
+    );
+    let gdal = &told["dependencies"][0];
+    assert_eq!(
+        (&gdal["name"], &gdal["packages"]),
+        (&json!("gdal"), &json!(["gdal-devel", "gdal", "sqlite-devel"]))
+    );
+    assert_eq!(gdal["install_scripts"][0], "dnf install -y gdal-devel");
+    assert!(gdal["pre_install"][0]["command"].as_str().unwrap().starts_with("dnf install"), "{gdal}");
+    assert_eq!(server.get(&format!("/__api__/repos/team/packages/nothing/sysreqs?{JAMMY}")).status, 404);
+}
+
+#[test]
+fn systems_have_the_names_that_clients_find_on_them() {
+    let server = server();
+    let same = |a: &str, b: &str| {
+        let told = |query: &str| get(&server, &format!("all=true&{query}"));
+        assert_eq!(told(a), told(b), "{a} {b}");
+    };
+    same("distribution=rockylinux&release=8", "distribution=centos&release=8");
+    same("distribution=almalinux&release=8.10", "distribution=centos&release=8");
+    same("distribution=almalinux&release=9.4", "distribution=rockylinux&release=9");
+    same("distribution=rhel&release=9.4", "distribution=redhat&release=9");
+    same("distribution=Ubuntu&release=jammy", JAMMY);
+    same("distribution=debian&release=12.7", "distribution=debian&release=12");
+    same("distribution=sles&release=15.6", "distribution=sle&release=15.6");
+    // Every row that says so.
+    for row in server.get("/__api__/status").json()["distros"].as_array().expect("rows") {
+        let (distribution, release) =
+            (row["distribution"].as_str().unwrap(), row["release"].as_str().unwrap());
+        let answer = server.get(&format!(
+            "/__api__/repos/team/sysreqs?all=true&distribution={distribution}&release={release}"
+        ));
+        // manylinux calls itself CentOS 8, which is one.
+        let expected = row["sysReqs"] == true || row["name"] == "manylinux_2_28";
+        assert_eq!(answer.status == 200, expected, "{row}: {}", answer.text());
+    }
+}
+
+#[test]
+fn a_system_that_nothing_is_known_of_has_a_code_of_its_own() {
+    let server = server();
+    for (distribution, release) in
+        [("fedora", "41"), ("alpine", "3.20"), ("foobar", "11"), ("ubuntu", "7.04")]
+    {
+        let query = format!("distribution={distribution}&release={release}");
+        for answer in [
+            server.get(&format!("/__api__/repos/team/sysreqs?all=true&{query}")),
+            server.get(&format!("/__api__/repos/team/packages/app/sysreqs?{query}")),
+            post(&server, &query, "Package: a\n"),
+        ] {
+            let error = answer.json();
+            assert_eq!(
+                (answer.status, &error["code"], &error["error"]),
+                (400, &json!(14), &json!("Unsupported system"))
+            );
+            assert!(error["payload"]["known"].as_array().expect("a list").contains(&json!("ubuntu 22.04")));
+        }
+    }
+    for (query, word) in [
+        ("all=true&release=22.04", "distribution"),
+        ("all=true&distribution=ubuntu", "release"),
+        (JAMMY, "pkgname"),
+    ] {
+        let answer = server.get(&format!("/__api__/repos/team/sysreqs?{query}"));
+        assert_eq!((answer.status, &answer.json()["code"]), (400, &json!(1)), "{query}");
+        assert!(answer.text().contains(word), "{query}: {}", answer.text());
+    }
+    assert_eq!(server.get(&format!("/__api__/repos/nobody/sysreqs?all=true&{JAMMY}")).status, 404);
+}

@@ -1,0 +1,174 @@
+//! Where the rules of system requirements come from, and that nothing bad becomes of a bad download.
+
+use serde_json::json;
+
+use crate::support::furnish;
+use crate::support::mirror::Mirror;
+use crate::support::rules::{archive, folder};
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+use rstudio_pm::r::rds::matrix::write_matrix;
+
+const ASKED: &str = "/__api__/repos/team/sysreqs?all=true&distribution=ubuntu&release=22.04";
+
+fn with_package(server: &Server) {
+    server
+        .local_repository("team", &[Tarball::new("first", "1.0").field("SystemRequirements: zlib and gmp")]);
+}
+
+/// The packages of the operating system that the one package needs.
+fn needed(server: &Server) -> String {
+    let told = server.get(ASKED).json();
+    let packages =
+        told["requirements"][0]["requirements"]["packages"].as_array().cloned().unwrap_or_default();
+    packages.iter().map(|name| name.as_str().unwrap()).collect::<Vec<_>>().join(" ")
+}
+
+fn over_http(mirror: &Mirror, file: &str) -> Server {
+    let gcfg = format!("[SystemRequirements]\nURL = {}/base/{file}", mirror.url());
+    let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
+    with_package(&server);
+    server
+}
+
+#[test]
+fn until_rules_are_there_the_answer_says_so() {
+    let server = Server::start();
+    with_package(&server);
+    let answer = server.get(ASKED);
+    assert_eq!((answer.status, &answer.json()["code"]), (503, &json!(8)));
+    assert!(answer.text().contains("rspm sync --type=sysreqs") && answer.header("retry-after").is_some());
+    assert_eq!(server.get(&ASKED.replace("ubuntu", "plan9")).json()["code"], 14, "that is known without");
+    // Nobody reaches for the network: the directory of packages has none beside it.
+    let said = server.sync_of("SysReqs").expect_err("no rules");
+    assert!(said.contains("no-mirror/sysreqs"), "{said}");
+    assert_eq!(server.get("/__api__/alerts").json()[0]["name"], "sync:sysreqs");
+    folder(&server.dir().join("no-mirror/sysreqs"), &["zlib"]);
+    assert!(
+        server.sync_of("sysreqs").expect("rules").starts_with("1 rules of system requirements are in force")
+    );
+    assert_eq!(needed(&server), "zlib");
+    assert_eq!(server.get("/__api__/alerts").json(), json!([]));
+}
+
+#[test]
+fn an_archive_is_fetched_once_and_then_asked_after() {
+    let mirror = Mirror::start();
+    mirror.put("base/main.tar.gz", archive(&["zlib"]));
+    let server = over_http(&mirror, "main.tar.gz");
+    server.sync_of("sysreqs").expect("an archive");
+    assert_eq!(needed(&server), "zlib");
+    assert!(
+        server
+            .sync_of("sysreqs")
+            .expect("the same")
+            .contains("the 1 rules of system requirements are up to date")
+    );
+    assert_eq!(mirror.asked("base/main.tar.gz").len(), 2);
+    mirror.put("base/main.tar.gz", archive(&["zlib", "gmp"]));
+    assert!(server.sync_of("sysreqs").expect("another").contains("2 rules"));
+    assert_eq!(needed(&server), "gmp zlib");
+}
+
+#[test]
+fn one_document_will_do_compressed_or_not() {
+    let document = r#"{"rules":{"zlib":{"patterns":["zlib"],"dependencies":[{"packages":["zlib1g-dev"],
+        "constraints":[{"os":"linux","distribution":"ubuntu"}]}]}},"systems":[{"os":"linux"}],"source_commit":"61f1"}"#;
+    let mirror = Mirror::start();
+    mirror.put("base/rules.json", document);
+    mirror.put("base/rules.json.zst", zstd::encode_all(document.as_bytes(), 3).expect("compressed"));
+    for file in ["rules.json", "rules.json.zst"] {
+        let server = over_http(&mirror, file);
+        server.sync_of("sysreqs").expect(file);
+        assert_eq!(needed(&server), "zlib1g-dev", "{file}");
+    }
+}
+
+#[test]
+fn what_cannot_be_used_changes_nothing() {
+    let mirror = Mirror::start();
+    let good = archive(&["zlib", "gmp"]);
+    mirror.put("base/main.tar.gz", good.clone());
+    let server = over_http(&mirror, "main.tar.gz");
+    server.sync_of("sysreqs").expect("an archive");
+    let before = server.get(ASKED).json();
+    for (what, bytes) in [
+        ("a page", b"<!doctype html><title>Sign in</title>".to_vec()),
+        ("nothing", Vec::new()),
+        ("half of it", good[..good.len() / 2].to_vec()),
+        ("an archive of something else", Tarball::new("other", "1").bytes()),
+    ] {
+        mirror.put("base/main.tar.gz", bytes);
+        let said = server.sync_of("sysreqs").expect_err(what);
+        assert!(said.contains(&mirror.url()), "{what}: {said}");
+        assert_eq!(server.get(ASKED).json(), before, "{what}");
+    }
+    mirror.remove("base/main.tar.gz");
+    assert!(server.sync_of("sysreqs").expect_err("gone").contains("is not on the mirror"));
+    assert_eq!(server.get(ASKED).json(), before);
+}
+
+#[test]
+fn rules_stay_over_a_restart_and_the_nightly_clean_up() {
+    let mut server = Builder::default().gcfg("[SystemRequirements]\nURL = file://{dir}/rules").start();
+    with_package(&server);
+    folder(&server.dir().join("rules"), &["zlib"]);
+    server.sync_of("sysreqs").expect("a folder");
+    std::fs::remove_dir_all(server.dir().join("rules")).expect("gone");
+    server.restart();
+    assert_eq!(needed(&server), "zlib", "from storage");
+    // What is kept and lost anyway is told, and does not keep the server from starting.
+    let kept = server.dir().join("data/persistent/sysreqs");
+    assert!(kept.is_dir());
+    server.stop();
+    std::fs::remove_dir_all(&kept).expect("gone");
+    server.launch();
+    assert_eq!(server.get(ASKED).status, 503);
+    assert!(
+        server.log_lines().iter().any(|line| line.contains("rspm sync --type=sysreqs")),
+        "{:?}",
+        server.log_lines()
+    );
+}
+
+#[test]
+fn rspm_fetches_them_too() {
+    let server = Builder::default().gcfg("[SystemRequirements]\nURL = file://{dir}/rules").start();
+    folder(&server.dir().join("rules"), &["zlib", "gmp"]);
+    let said = server.json("sync --type=sysreqs");
+    assert_eq!((&said["key"], &said["status"]), (&json!("sync:sysreqs"), &json!("done")), "{said}");
+    assert!(server.json("sync --type=sysreqs")["message"].as_str().unwrap().contains("up to date"));
+}
+
+#[test]
+fn the_package_database_of_the_mirror_tells_what_its_index_does_not() {
+    let server = Builder::default().gcfg("[CRAN]\nURL = file://{dir}/mirror").start();
+    let root = server.dir().join("mirror");
+    furnish::mirror(&root);
+    folder(&root.join("sysreqs"), &["zlib"]);
+    server.sync().expect("a mirror");
+    server.repository("team", "cran");
+    assert_eq!(server.get("/__api__/repos/team/packages/alpha").json()["title"], json!(null));
+    assert!(server.sync_of("sysreqs").expect("no database").ends_with("in force now"));
+    assert_eq!(server.get(ASKED).json()["requirements"], json!([]));
+
+    let fields = ["Package", "Version", "Title", "Maintainer", "SystemRequirements"];
+    let rows = [
+        "Package: alpha\nVersion: 1.0\nTitle: The First\nMaintainer: Zoë <z@example.org>\nSystemRequirements: zlib (>= 1)\n",
+        "Package: other\nVersion: 1.0\nTitle: Not There\n",
+    ];
+    let mut table = Vec::new();
+    write_matrix(&mut table, &fields, &rows).expect("a Vec takes it");
+    std::fs::create_dir_all(root.join("web/packages")).expect("a directory");
+    std::fs::write(root.join("web/packages/packages.rds"), table).expect("written");
+    let said = server.sync_of("sysreqs").expect("a database");
+    assert!(said.contains("1 packages of cran were described"), "{said}");
+    let alpha = server.get("/__api__/repos/team/packages/alpha").json();
+    assert_eq!((&alpha["title"], &alpha["maintainer"]), (&json!("The First"), &json!("Zoë <z@example.org>")));
+    assert_eq!(alpha["system_requirements"], "zlib (>= 1)");
+    assert_eq!(server.get("/__api__/repos/team/packages").json()[0]["title"], "The First");
+    assert_eq!(needed(&server), "zlib", "also of a state that was asked for before");
+    assert!(!server.sync_of("sysreqs").expect("again").contains("described"), "once");
+    let index = server.get("/team/latest/src/contrib/PACKAGES").text();
+    assert!(!index.contains("SystemRequirements"), "the index stays the mirror's: {index}");
+}

@@ -1,0 +1,118 @@
+//! The open rule base of system requirements and its sample of texts: R's own regular expressions are the judge.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use rstudio_pm::r::sysreqs::{Base, Rules, System};
+
+use crate::support::{data, rscript};
+
+/// What R finds and these rules do not: place in the sample, rule. Hits that only these rules have count too.
+const DIFFERENCES: &[(usize, &str)] = &[];
+
+fn base() -> Base {
+    let root = data::path("sysreqs");
+    let mut files = vec![("systems.json".to_owned(), std::fs::read(root.join("systems.json")).unwrap())];
+    for entry in std::fs::read_dir(root.join("rules")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        files.push((format!("rules/{name}"), std::fs::read(&path).unwrap()));
+    }
+    Base::from_files(files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice()))).unwrap()
+}
+
+fn texts() -> Vec<String> {
+    let sample = std::fs::read(data::path("sysreqs/test/sysreqs.json")).unwrap();
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&sample).unwrap();
+    rows.iter().map(|row| row["SystemRequirements"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_file_of_the_rule_base_is_read_and_every_pattern_compiles() {
+    let rules = Rules::new(base()).unwrap();
+    assert_eq!(rules.left_out(), [""; 0]);
+    let files = std::fs::read_dir(data::path("sysreqs/rules")).unwrap().count();
+    assert_eq!((rules.len(), files), (138, 138));
+    assert_eq!(Base::from_document(&rules.base().document()).as_ref(), Ok(rules.base()));
+}
+
+#[test]
+fn rules_fire_where_r_finds_their_patterns() {
+    let (base, texts) = (base(), texts());
+    assert_eq!(texts.len(), 1486);
+    let folder = tempfile::tempdir().unwrap();
+    let (patterns, sample) = (folder.path().join("patterns"), folder.path().join("sample"));
+    let mut file = std::fs::File::create(&patterns).unwrap();
+    for (name, rule) in &base.rules {
+        rule.patterns.iter().for_each(|pattern| writeln!(file, "{name}\t{pattern}").unwrap());
+    }
+    let lines: Vec<String> = texts.iter().map(|text| text.replace(['\n', '\r'], " ")).collect();
+    std::fs::write(&sample, lines.join("\n")).unwrap();
+    let found = rscript::run(
+        r#"a <- commandArgs(TRUE)
+           p <- strsplit(readLines(a[1], encoding = "UTF-8"), "\t", fixed = TRUE)
+           t <- readLines(a[2], encoding = "UTF-8", warn = FALSE)
+           for (x in p) for (i in which(grepl(x[2], t, ignore.case = TRUE, perl = TRUE))) cat(i - 1, x[1], "\n")"#,
+        &[&patterns, &sample],
+    );
+    let theirs: BTreeSet<(usize, &str)> = found
+        .lines()
+        .filter_map(|line| line.trim().split_once(' '))
+        .map(|(place, rule)| (place.parse().unwrap(), rule))
+        .collect();
+    let rules = Rules::new(base.clone()).unwrap();
+    let fired = |(place, text): (usize, &String)| {
+        rules.fired(text).map(|rule| (place, rule.to_owned())).collect::<Vec<_>>()
+    };
+    let ours: Vec<(usize, String)> = texts.iter().enumerate().flat_map(fired).collect();
+    let ours: BTreeSet<(usize, &str)> = ours.iter().map(|(place, rule)| (*place, rule.as_str())).collect();
+    assert!(theirs.len() > 1300, "R found {} hits", theirs.len());
+    let differences: Vec<(usize, &str)> = theirs.symmetric_difference(&ours).copied().collect();
+    assert_eq!(differences, DIFFERENCES, "of {} hits", theirs.len());
+    let missed = theirs.difference(&ours).count();
+    assert!(missed * 100 <= theirs.len(), "{missed} of {} hits are missed", theirs.len());
+}
+
+#[test]
+fn so_many_packages_of_the_sample_need_something_on_each_system() {
+    let (rules, texts) = (Rules::new(base()).unwrap(), texts());
+    let needy = |distribution: &str, release: &str| {
+        let system = System::new(distribution, release);
+        texts.iter().filter(|text| !rules.needs(text, &system).is_empty()).count()
+    };
+    // Counted by another program on the same data.
+    assert_eq!((needy("ubuntu", "22.04"), needy("ubuntu", "24.04")), (1003, 1003));
+    assert_eq!((needy("debian", "12"), needy("opensuse", "15.6"), needy("redhat", "9")), (1002, 918, 825));
+    assert_eq!(texts.iter().filter(|text| rules.fired(text).count() == 0).count(), 483);
+}
+
+#[test]
+fn well_known_packages_need_what_they_are_known_to_need() {
+    let rules = Rules::new(base()).unwrap();
+    let told = |text: &str, distribution: &str, release: &str| {
+        let needs = rules.needs(text, &rules.settle(&System::new(distribution, release)));
+        let needs: Vec<String> =
+            needs.iter().map(|need| format!("{}: {}", need.rule, need.packages.join(" "))).collect();
+        needs.join("; ")
+    };
+    assert_eq!(told("libxml2 (>= 2.9.0)", "ubuntu", "24.04"), "libxml2: libxml2-dev");
+    let sf = "GDAL (>= 2.0.1), GEOS (>= 3.4.0),\nPROJ (>= 4.8.0), sqlite3";
+    let on_ubuntu = told(sf, "ubuntu", "22.04");
+    for part in
+        ["gdal: libgdal-dev gdal-bin", "geos: libgeos-dev", "proj: libproj-dev", "sqlite3: libsqlite3-dev"]
+    {
+        assert!(on_ubuntu.contains(part), "{on_ubuntu}");
+    }
+    assert!(told(sf, "centos", "8").contains("gdal: gdal-devel gdal sqlite-devel"));
+    let java = rules.needs("Java JDK 1.2 or higher", &System::new("ubuntu", "22.04"));
+    assert_eq!(java[0].packages, ["default-jdk"]);
+    assert_eq!(java[0].post_install[0].command.as_deref(), Some("R CMD javareconf"));
+    assert_eq!(told("Java", "opensuse", "15"), "java: java-11-openjdk-devel", "the newest of its parts");
+    assert_eq!(told("gdal", "ubuntu", "16.04"), "gdal: libgdal-dev gdal-bin");
+    assert_eq!(
+        rules.needs("gdal", &System::new("ubuntu", "16.04"))[0].pre_install.len(),
+        3,
+        "the special one first"
+    );
+    assert_eq!(told("C++17", "ubuntu", "22.04"), "");
+}

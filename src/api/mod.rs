@@ -4,6 +4,7 @@ pub mod binary;
 pub mod control;
 pub mod distribution;
 pub mod error;
+pub mod explain;
 pub mod job;
 pub mod log;
 pub mod package;

@@ -67,6 +67,17 @@ pub fn resolve(
     })
 }
 
+/// The sources whose states a snapshot shows, in order; none where there is no such snapshot.
+pub fn subscriptions<'a>(
+    catalog: &Catalog,
+    repo: &'a Repository,
+    snapshot: Snapshot,
+    now: Timestamp,
+) -> &'a [SourceId] {
+    let list = end_of(catalog, snapshot, now).ok().and_then(|end| list_at(repo, end));
+    list.map_or(&[], |list| &list.step.sources)
+}
+
 /// What a repository offers before anything is published for it: no package, which clients read without a warning.
 fn empty(repo: &Repository) -> Point {
     Point { repo: repo.id, open: true, modified: None, trees: Vec::new() }

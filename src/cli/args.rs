@@ -61,6 +61,8 @@ pub enum Command {
     },
     /// Show one source or repository
     Info(Info),
+    /// Say what a client gets for a package, and by which rule at every step
+    Explain(Explain),
     /// Subscribe a repository to a source
     Subscribe(Subscribe),
     /// Take a source out of a repository
@@ -327,6 +329,27 @@ pub struct Info {
     pub source: Option<String>,
 }
 
+/// Flags of `explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The repository
+    pub repo: String,
+    /// The package
+    pub package: String,
+    /// The version that is asked for; without, the one that the index lists
+    #[arg(long)]
+    pub version: Option<String>,
+    /// The distribution of the client, as after `__linux__/`; without, an address of source packages
+    #[arg(long, value_name = "NAME")]
+    pub distribution: Option<String>,
+    /// What the client sends as User-Agent; without, it sends none
+    #[arg(long, value_name = "TEXT")]
+    pub user_agent: Option<String>,
+    /// The snapshot: latest, a day (YYYY-MM-DD) or a transaction id
+    #[arg(long, default_value = "latest", value_name = "SNAPSHOT")]
+    pub date: String,
+}
+
 /// Flags of `subscribe`.
 #[derive(Debug, Args)]
 pub struct Subscribe {
@@ -508,6 +531,8 @@ mod tests {
             "rspm list",
             "rspm list repos -o json",
             "rspm list distributions",
+            "rspm explain prod tally",
+            "rspm explain prod tally --version=0.2.1 --distribution=noble --user-agent=x --date=2026-11-20",
             "rspm list packages --repo=prod --count=5 --page=2",
             "rspm subscribe --repo=prod --source=team",
             "rspm reorder --repo=prod --sources=a,b,c",
@@ -536,6 +561,7 @@ mod tests {
         for line in [
             "rspm info",
             "rspm info --repo=a --source=b",
+            "rspm explain prod",
             "rspm add --source=team",
             "rspm add binary --source=team --path=a.tgz",
             "rspm add --source=team --path=a.tar.gz --file-in=list.txt",

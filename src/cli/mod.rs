@@ -5,6 +5,7 @@ pub mod check;
 pub mod client;
 pub mod control;
 pub mod error;
+pub mod explain;
 pub mod list;
 pub mod logs;
 pub mod output;
@@ -92,6 +93,7 @@ async fn talk(client: &Client, output: &Output, command: Command) -> Result<(), 
         Command::List { what: Some(List::Binaries(args)) } => list::binaries(client, output, args).await,
         Command::List { what: Some(List::Distributions) } => list::distributions(client, output).await,
         Command::Info(args) => list::info(client, output, args).await,
+        Command::Explain(args) => explain::explain(client, output, args).await,
         Command::Subscribe(args) => repo::subscribe(client, output, args).await,
         Command::Unsubscribe(args) => repo::unsubscribe(client, output, args).await,
         Command::Reorder(args) => repo::reorder(client, output, args).await,

@@ -24,13 +24,16 @@ pub struct Builds {
     pub until: Timestamp,
 }
 
-/// The list of a source's builds, as far as it is published.
+/// The lists of a source's builds, as far as they are published, with their labels.
+pub(super) fn heads(catalog: &Catalog, source: SourceId) -> impl Iterator<Item = (&str, TreeId, Seq)> {
+    let of = move |tree: &&crate::catalog::Tree| tree.source == source && tree.role == BINARY_ROLE;
+    let lists = catalog.trees.iter().filter(of);
+    lists.filter_map(|tree| Some((tree.label.as_str(), tree.id, tree.steps.last()?.seq)))
+}
+
+/// The one of such a label.
 pub(super) fn head(catalog: &Catalog, source: SourceId, label: &str) -> Option<(TreeId, Seq)> {
-    let of = |tree: &&crate::catalog::Tree| {
-        tree.source == source && tree.role == BINARY_ROLE && tree.label == label
-    };
-    let tree = catalog.trees.iter().find(of)?;
-    Some((tree.id, tree.steps.last()?.seq))
+    heads(catalog, source).find(|(known, ..)| *known == label).map(|(_, tree, seq)| (tree, seq))
 }
 
 /// Whether a build is for a processor, or for every one.

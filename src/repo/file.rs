@@ -15,7 +15,7 @@ use crate::db::found_build::Found;
 use crate::db::life::FoundFile;
 use crate::model::change::LifeState;
 use crate::model::digest::{Md5, Sha256};
-use crate::model::ids::{PackageId, ReleaseId, SourceId};
+use crate::model::ids::{FileId, PackageId, ReleaseId, SourceId};
 use crate::model::point::{Point, PointTree};
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
@@ -109,6 +109,11 @@ impl Located {
     #[must_use]
     pub fn source(&self) -> SourceId {
         self.source
+    }
+
+    /// The row of the file.
+    pub(super) fn file(&self) -> FileId {
+        self.found.file
     }
 
     /// The rows it belongs to.
@@ -216,12 +221,9 @@ impl Repo {
     /// [`RepoError::Upstream`] when the mirror cannot give it now, [`RepoError::NotFound`] when it has it no more.
     pub async fn open(&self, located: &Located, range: Option<Range<u64>>) -> Result<OpenFile, RepoError> {
         if let Some(key) = located.key() {
-            let error = match self.prove(located, &key).await {
-                Ok(()) => match self.read_stored(located, &key, range.clone()).await {
-                    Err(error) => error,
-                    opened => return opened,
-                },
+            let error = match self.open_stored(located, &key, range.clone()).await {
                 Err(error) => error,
+                opened => return opened,
             };
             match error {
                 RepoError::Storage(StorageError::NotFound(_)) | RepoError::Damaged { .. }
@@ -249,6 +251,17 @@ impl Repo {
         Ok(from_flight(passenger, seen.size, range))
     }
 
+    /// Opens what is stored, when it is what was stored.
+    pub(super) async fn open_stored(
+        &self,
+        located: &Located,
+        key: &Key,
+        range: Option<Range<u64>>,
+    ) -> Result<OpenFile, RepoError> {
+        self.prove(located, key).await?;
+        self.read_stored(located, key, range).await
+    }
+
     async fn read_stored(
         &self,
         located: &Located,
@@ -274,27 +287,10 @@ impl Repo {
         Ok(OpenFile { size: Some(size), range, body })
     }
 
-    fn board(&self, located: &Located) -> Result<Passenger, RepoError> {
-        let catalog = self.state.catalog.get();
-        let kind = catalog.sources.iter().find(|s| s.id == located.source).map(|s| s.kind);
-        let config = self.state.config.load();
-        let kind = kind.filter(|_| located.has_upstream());
-        let upstream = self.state.upstream.load();
-        let away = |source| RepoError::Upstream { source, retry_after: 60 };
-        let (places, class, expected) = match kind {
-            Some(SourceKind::Cran) => match &located.built {
-                None => {
-                    let mirror = upstream.mirror(&config.cran.url).map_err(away)?;
-                    let places = places::of_source(&mirror, &located.found, &located.package);
-                    (places, StorageClass::Cran, Expected::Source)
-                }
-                Some(platform) => {
-                    let locator = &located.found.locator;
-                    let places = places::of_build(&config.cran.binaries, &upstream, platform, locator)
-                        .map_err(away)?;
-                    (places, StorageClass::Binaries, Expected::Build(platform.clone()))
-                }
-            },
+    /// Whether a file can be fetched, for the first time or again.
+    pub(super) fn may_be_fetched(&self, located: &Located) -> bool {
+        match self.state.catalog.get().source_by_id(located.source).map(|source| source.kind) {
+            Some(SourceKind::Cran) => located.has_upstream(),
             Some(
                 SourceKind::CranSnapshot
                 | SourceKind::CuratedCran
@@ -306,9 +302,29 @@ impl Repo {
                 | SourceKind::LocalPython
                 | SourceKind::GitPython,
             )
-            | None => {
-                let missing = format!("{}, which has no upstream,", located.name);
-                return Err(RepoError::Storage(StorageError::NotFound(missing)));
+            | None => false,
+        }
+    }
+
+    fn board(&self, located: &Located) -> Result<Passenger, RepoError> {
+        if !self.may_be_fetched(located) {
+            let missing = format!("{}, which has no upstream,", located.name);
+            return Err(RepoError::Storage(StorageError::NotFound(missing)));
+        }
+        let config = self.state.config.load();
+        let upstream = self.state.upstream.load();
+        let away = |source| RepoError::Upstream { source, retry_after: 60 };
+        let (places, class, expected) = match &located.built {
+            None => {
+                let mirror = upstream.mirror(&config.cran.url).map_err(away)?;
+                let places = places::of_source(&mirror, &located.found, &located.package);
+                (places, StorageClass::Cran, Expected::Source)
+            }
+            Some(platform) => {
+                let locator = &located.found.locator;
+                let places =
+                    places::of_build(&config.cran.binaries, &upstream, platform, locator).map_err(away)?;
+                (places, StorageClass::Binaries, Expected::Build(platform.clone()))
             }
         };
         let (stale, source) = (self.stale.clone(), located.source);

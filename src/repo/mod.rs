@@ -5,6 +5,7 @@ pub mod build_rows;
 pub mod builds;
 pub mod edit;
 pub mod error;
+pub mod explain;
 pub mod file;
 mod find;
 mod flight;

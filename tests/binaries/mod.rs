@@ -1,6 +1,7 @@
 //! Binary packages: taken in, found, served, installed by real R.
 
 mod adding;
+mod explain;
 mod install;
 mod matrix;
 mod removing;

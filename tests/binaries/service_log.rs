@@ -545,6 +545,26 @@ fn a_download_that_comes_from_a_mirror_is_told_at_its_end() {
 }
 
 #[test]
+fn a_stored_source_that_lost_its_end_is_fetched_again() {
+    let entry = Entry::new("cut", "1.0", 5000);
+    let mirror = Mirror::of(std::slice::from_ref(&entry), &[]);
+    let server = Builder::default().gcfg(&format!("{LOG}[CRAN]\nURL = {}\n", mirror.url())).start();
+    let logged = Logged::new(server);
+    logged.server.sync().expect("the mirror is there");
+    logged.server.repository("prod", "cran");
+    let path = format!("/prod/latest/{}", entry.listed());
+    logged.served("source", &path, None);
+    let stored = object(&logged.server.dir().join("data/cran/cran"));
+    std::fs::OpenOptions::new().write(true).open(&stored).expect("ours").set_len(100).expect("cut");
+    let (answer, line) = logged.asked(&path, None);
+    assert!(answer.body == entry.bytes, "all of it, from the mirror");
+    assert!(line.ends_with("\"type\":\"source_current\",\"message\":\"ok\"}"), "{line}");
+    logged.server.wait_for_log("has 100 bytes, not");
+    assert_eq!(mirror.asked(&entry.listed()).len(), 2);
+    assert!(std::fs::read(&stored).expect("mended") == entry.bytes);
+}
+
+#[test]
 fn real_builds_of_the_examples_are_told_with_the_r_that_asks() {
     let server = Builder::default().gcfg(LOG).start();
     let [greeting, tally, _] = server.team_with_examples();

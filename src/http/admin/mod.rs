@@ -4,6 +4,7 @@
 
 mod binary;
 mod control;
+mod explain;
 mod job;
 mod log;
 pub mod openapi;
@@ -97,6 +98,7 @@ async fn dispatch(method: &Method, segments: &[&str], call: Call<'_>) -> Answere
         ("PATCH", ["repos", name]) => repo::edit(call, name).await,
         ("DELETE", ["repos", name]) => repo::delete(call, name).await,
         ("GET", ["repos", name, "packages"]) => package::of_repo(call, name).await,
+        ("GET", ["repos", name, "explain"]) => explain::explain(call, name).await,
         ("POST", ["repos", name, "sources"]) => repo::subscribe(call, name).await,
         ("PUT", ["repos", name, "sources"]) => repo::reorder(call, name).await,
         ("DELETE", ["repos", name, "sources", source]) => repo::unsubscribe(call, name, source).await,
@@ -119,9 +121,11 @@ fn unknown(segments: &[&str]) -> Failure {
         ["repos", _, "sources"] => Failure::method("POST, PUT"),
         ["repos", _, "sources", _] => Failure::method("DELETE"),
         ["uploads"] | ["sync"] | ["sources", _, "packages" | "binaries", "remove"] => Failure::method("POST"),
-        ["repos", _, "packages"] | ["jobs"] | ["jobs", _] | ["distributions"] | ["openapi.json"] => {
-            Failure::method("GET")
-        }
+        ["repos", _, "packages" | "explain"]
+        | ["jobs"]
+        | ["jobs", _]
+        | ["distributions"]
+        | ["openapi.json"] => Failure::method("GET"),
         _ => Failure::not_found(
             "the admin API has nothing at this address; rspm and server may differ in version",
         ),

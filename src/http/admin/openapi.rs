@@ -4,7 +4,7 @@ use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::{
-    ADMIN_PREFIX, binary, control, distribution, error, job, log, package, repo, source, upload,
+    ADMIN_PREFIX, binary, control, distribution, error, explain, job, log, package, repo, source, upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
 
@@ -70,6 +70,13 @@ const TABLE: &[Row] = &[
         "List its packages; parameters search, count, page",
         None,
         Some("Packages"),
+    ),
+    (
+        HttpMethod::Get,
+        "/repos/{name}/explain",
+        "Say what a client gets for a package and why; parameters package, version, distribution, user_agent, date",
+        None,
+        Some("Explanation"),
     ),
     (HttpMethod::Post, "/repos/{name}/sources", "Subscribe to a source", Some("Subscribe"), Some("Repo")),
     (HttpMethod::Put, "/repos/{name}/sources", "Set the order of its sources", Some("Reorder"), Some("Repo")),
@@ -170,6 +177,7 @@ pub fn document() -> OpenApi {
         .with::<control::LogLevel>()
         .with::<log::Reopened>()
         .with::<distribution::Distribution>()
+        .with::<explain::Explanation>()
         .with::<job::StartSync>()
         .with::<job::Job>()
         .with::<package::Packages>()

@@ -1,0 +1,63 @@
+//! Why a client gets what it gets.
+
+use super::{Answered, Call, ok};
+use crate::api::explain::{About, Explanation, Given, Step};
+use crate::http::error::Failure;
+use crate::model::snapshot::{BadSnapshot, Snapshot};
+use crate::repo::explain::{self, Question};
+
+/// `GET /repos/{name}/explain?package=&version=&distribution=&user_agent=&date=`.
+pub(super) async fn explain(call: Call<'_>, name: &str) -> Answered {
+    let text = |parameter: &str| call.query.get(parameter).map(str::to_owned);
+    let package = text("package").filter(|package| !package.is_empty());
+    let package = package.ok_or_else(|| Failure::bad_request("the parameter package is missing"))?;
+    let snapshot = call.query.get("date").map_or(Ok(Snapshot::Latest), str::parse);
+    let question = Question {
+        repo: name.to_owned(),
+        package: package.clone(),
+        version: text("version"),
+        snapshot: snapshot.map_err(|e: BadSnapshot| Failure::bad_request(e.to_string()))?,
+        distribution: text("distribution"),
+        agent: text("user_agent").map(String::into_bytes),
+    };
+    let told = call.app.repo.explain(&question).await?;
+    ok(&Explanation {
+        repo: name.to_owned(),
+        package,
+        steps: told.steps.into_iter().map(step).collect(),
+        file: told.outcome.file.map(given),
+        failed: told.outcome.failed.map(str::to_owned),
+        answer: told.outcome.answer,
+    })
+}
+
+fn step(step: explain::Step) -> Step {
+    let explain::Step { about, subject, found, wins, rule } = step;
+    let about = match about {
+        explain::About::Snapshot => About::Snapshot,
+        explain::About::Source => About::Source,
+        explain::About::Release => About::Release,
+        explain::About::Distribution => About::Distribution,
+        explain::About::Client => About::Client,
+        explain::About::Match => About::Match,
+        explain::About::Build => About::Build,
+        explain::About::File => About::File,
+    };
+    Step { about, subject, found, wins, rule }
+}
+
+fn given(given: explain::Given) -> Given {
+    let explain::Given { source, located, platform, url } = given;
+    Given {
+        source,
+        name: located.package,
+        version: located.version,
+        class: if located.archived { "archived" } else { "current" }.to_owned(),
+        kind: if platform.is_some() { "binary" } else { "source" }.to_owned(),
+        platform: platform.map(|platform| platform.to_string()),
+        url,
+        stored: located.stored,
+        size: located.size,
+        sha256: located.sha256.map(|digest| digest.to_string()),
+    }
+}

@@ -1,0 +1,327 @@
+//! From the client to the file: what it says of itself, which builds there are, which of them it gets, or why the source.
+
+use super::sources::Release;
+use super::words::{self, moment};
+use super::{About, Given, Outcome, Question, Step};
+use crate::config::platforms::{Distribution, Os, Platforms};
+use crate::db::{self, DbError};
+use crate::model::ids::FileId;
+use crate::model::snapshot::Snapshot;
+use crate::r::layout::{FileName, RMinor, RPath, Tree};
+use crate::r::platform::{Arch, Platform, Target};
+use crate::r::user_agent::{self, System, UserAgent};
+use crate::repo::builds::{self, Builds};
+use crate::repo::file::Located;
+use crate::repo::negotiate;
+use crate::repo::{Repo, RepoError, find};
+
+/// What is looked for.
+enum Wanted {
+    /// The source package.
+    Source,
+    /// A build.
+    Build(Platform),
+    /// Nothing, for this reason in the words of the service log.
+    Nothing(Option<&'static str>, String),
+}
+
+/// What the service log writes when the bytes cannot be had, and when they are not those of the record.
+const FETCH: &str = "service_error_fetch";
+const ASH: &str = "service_error_ash";
+
+/// Why there is no build: in the words of the service log, where it has one, and in a sentence.
+type Lost = (Option<&'static str>, String);
+
+impl Repo {
+    /// What a client gets for a release.
+    pub(super) async fn built(
+        &self,
+        question: &Question,
+        release: &Release,
+        steps: &mut Vec<Step>,
+    ) -> Result<Outcome, RepoError> {
+        let platforms = self.state.config.load().platforms.clone();
+        let of =
+            question.distribution.as_deref().map(|name| find::distribution(&platforms, name)).transpose()?;
+        let (failed, why) = match self.wanted(question, of, steps) {
+            Wanted::Source => (None, String::new()),
+            Wanted::Nothing(failed, why) => {
+                self.list(&release.located, None, steps).await?;
+                (failed, why)
+            }
+            Wanted::Build(platform) => {
+                let builds = self.builds(platform, question.snapshot);
+                match self.look(question, of, release, builds, steps).await? {
+                    Err(lost) => lost,
+                    Ok(given) => {
+                        let answer = end(&given, None, "");
+                        return Ok(Outcome { file: Some(given), failed: None, answer });
+                    }
+                }
+            }
+        };
+        if of.is_some_and(|of| of.os != Os::Linux) {
+            let answer = format!(
+                "404 at the address of the build, because {why}; its tree lists the newest version that is built, and R \
+                 has the source package in src/contrib"
+            );
+            return Ok(Outcome { file: None, failed, answer });
+        }
+        let (given, error) = self.source(question, release, of, steps).await;
+        let failed = failed.or(error.is_some().then_some(FETCH));
+        let answer = end(&given, error.as_deref(), &why);
+        Ok(Outcome { file: Some(given), failed, answer })
+    }
+
+    /// The build, or why it is not to be had.
+    async fn look(
+        &self,
+        question: &Question,
+        of: Option<&Distribution>,
+        release: &Release,
+        builds: Builds,
+        steps: &mut Vec<Step>,
+    ) -> Result<Result<Given, Lost>, RepoError> {
+        let located = match self.build_of(&release.located, &builds).await {
+            Ok(located) => located,
+            // As a client is told: the source is served all the same.
+            Err(error @ RepoError::Upstream { .. }) => {
+                self.list(&release.located, Some((&builds, None)), steps).await?;
+                return Ok(Err((Some(FETCH), error.to_string())));
+            }
+            Err(error) => return Err(error),
+        };
+        self.list(&release.located, Some((&builds, located.as_ref())), steps).await?;
+        let platform = builds.platform;
+        let Some(located) = located else {
+            let (package, version) = (&release.located.package, &release.located.version);
+            let none = format!("there is no build of {package} {version} for {platform}");
+            return Ok(Err((Some(FETCH), none)));
+        };
+        let url = self.url(question, of, &platform, &located, release);
+        Ok(match self.file(&located, &url, steps).await {
+            None => Ok(Given { source: release.source.clone(), located, platform: Some(platform), url }),
+            Some(error @ RepoError::Damaged { .. }) => Err((Some(ASH), error.to_string())),
+            Some(error) => Err((Some(FETCH), error.to_string())),
+        })
+    }
+
+    /// What is to be looked for, by the distribution and what the client says of itself.
+    fn wanted(&self, question: &Question, of: Option<&Distribution>, steps: &mut Vec<Step>) -> Wanted {
+        let (Some(of), Some(asked)) = (of, question.distribution.as_deref()) else {
+            steps.push(words::no_distribution());
+            return Wanted::Source;
+        };
+        let agent = question.agent.as_deref();
+        steps.push(words::distribution(asked, of));
+        steps.push(words::client(agent));
+        let step = |subject: String, found: &str, wins, rule: &str| Step {
+            about: About::Match,
+            subject,
+            found: found.to_owned(),
+            wins,
+            rule: rule.to_owned(),
+        };
+        if of.os == Os::Linux {
+            return match self.choice(of, &negotiate::Asked::Header(agent)).wanted {
+                Ok((platform, how)) => {
+                    steps.push(step(platform.to_string(), how.as_str(), true, words::fits(how)));
+                    Wanted::Build(platform)
+                }
+                Err(failed) => {
+                    steps.push(step(
+                        "no build fits".to_owned(),
+                        failed.as_str(),
+                        false,
+                        words::fails(failed),
+                    ));
+                    Wanted::Nothing(Some(failed.as_str()), words::fails(failed).to_owned())
+                }
+            };
+        }
+        match elsewhere(of, agent) {
+            Some(platform) => {
+                let rule = "R asks for the tree of its own version, by an address that names it";
+                steps.push(step(platform.to_string(), "the tree of that version", true, rule));
+                Wanted::Build(platform)
+            }
+            None => {
+                let why = format!("that is not the User-Agent of an R on {}", of.display);
+                steps.push(step("no build fits".to_owned(), "no version of R", false, &why));
+                Wanted::Nothing(None, why)
+            }
+        }
+    }
+
+    /// One step for each build of a release, with why it is the one or not.
+    async fn list(
+        &self,
+        release: &Located,
+        wanted: Option<(&Builds, Option<&Located>)>,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), RepoError> {
+        let catalog = self.state.catalog.get();
+        let heads: Vec<_> =
+            builds::heads(&catalog, release.source()).map(|(_, tree, seq)| (tree, seq)).collect();
+        let (package, id) = release.release();
+        let all = self.state.db.read(move |c| {
+            let mut all = Vec::new();
+            for (tree, seq) in &heads {
+                all.extend(db::binary::of_release(c, *tree, *seq, package, id)?);
+            }
+            Ok::<_, DbError>(all)
+        });
+        let all = all.await?;
+        if all.is_empty() && wanted.is_none_or(|(_, build)| build.is_none()) {
+            steps.push(Step {
+                about: About::Build,
+                subject: "none".to_owned(),
+                found: "nobody added a build of this version".to_owned(),
+                wins: false,
+                rule: "rspm add binary adds one".to_owned(),
+            });
+        }
+        let chosen = wanted.and_then(|(_, build)| build.map(Located::file));
+        if let Some((builds, Some(build))) = wanted.filter(|_| all.iter().all(|b| chosen != Some(b.file))) {
+            steps.push(Step {
+                about: About::Build,
+                subject: builds.platform.to_string(),
+                found: format!("{} of another server", build.name),
+                wins: true,
+                rule: "asked of the servers of builds, for no list has one".to_owned(),
+            });
+        }
+        for build in &all {
+            let size = build.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
+            steps.push(Step {
+                about: About::Build,
+                subject: build.platform.clone(),
+                found: format!("of {}{size}", moment(build.at)),
+                wins: chosen == Some(build.file),
+                rule: why(build, wanted.map(|(builds, _)| builds), chosen).to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Looks at a file as if it were served; the error that would keep it from that.
+    async fn file(&self, located: &Located, url: &str, steps: &mut Vec<Step>) -> Option<RepoError> {
+        let (found, rule, error) = match located.key() {
+            None => (
+                "not fetched yet".to_owned(),
+                "asked for upstream by the first who wants it".to_owned(),
+                None,
+            ),
+            Some(key) => match self.open_stored(located, &key, None).await {
+                Ok(_) => {
+                    let size = located.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
+                    (format!("stored{size}"), format!("SHA-256 {}", key.digest()), None)
+                }
+                Err(error) if self.may_be_fetched(located) => {
+                    ("to be fetched again".to_owned(), error.to_string(), None)
+                }
+                Err(error) => ("stored, and not to be had".to_owned(), error.to_string(), Some(error)),
+            },
+        };
+        steps.push(Step { about: About::File, subject: url.to_owned(), found, wins: error.is_none(), rule });
+        error
+    }
+
+    /// The source package, at the address that was asked for, and what keeps it from being served.
+    async fn source(
+        &self,
+        question: &Question,
+        release: &Release,
+        of: Option<&Distribution>,
+        steps: &mut Vec<Step>,
+    ) -> (Given, Option<String>) {
+        let linux = of.and(question.distribution.as_deref());
+        let url = address(&question.repo, linux, question.snapshot, &release.path);
+        // A source package that is lost is fetched again, where there is a mirror.
+        let error = self.file(&release.located, &url, steps).await.map(|error| error.to_string());
+        let (source, located) = (release.source.clone(), release.located.clone());
+        (Given { source, located, platform: None, url }, error)
+    }
+
+    /// The address of a build.
+    fn url(
+        &self,
+        question: &Question,
+        of: Option<&Distribution>,
+        platform: &Platform,
+        build: &Located,
+        release: &Release,
+    ) -> String {
+        let platforms = self.state.config.load().platforms.clone();
+        match (of.map(|of| of.os), FileName::parse(&build.name)) {
+            (Some(Os::Windows | Os::MacOs), Some(file)) => {
+                let tree = tree(&platforms, platform);
+                address(&question.repo, None, question.snapshot, &RPath::File { tree, file })
+            }
+            _ => address(&question.repo, question.distribution.as_deref(), question.snapshot, &release.path),
+        }
+    }
+}
+
+/// The platform of an R on Windows or macOS, by its header.
+fn elsewhere(of: &Distribution, agent: Option<&[u8]>) -> Option<Platform> {
+    let UserAgent::R(client) = user_agent::parse(agent?) else { return None };
+    let (target, system) = match of.os {
+        Os::Windows => (Target::Windows, System::Windows),
+        Os::MacOs => (Target::MacOs, System::MacOs),
+        Os::Linux => return None,
+    };
+    let r = RMinor { major: client.r.major, minor: client.r.minor };
+    (client.system == system).then_some(Platform { r, target, arch: client.arch? })
+}
+
+/// The tree that has the builds for such a platform.
+fn tree(platforms: &Platforms, platform: &Platform) -> Tree {
+    let Platform { r, target, arch } = platform;
+    let folders = platforms.macos_folders(&r.to_string());
+    let folder = folders.and_then(|folders| match arch {
+        Arch::Arm64 => folders.arm64.as_deref(),
+        Arch::X86_64 => folders.x86_64.as_deref(),
+    });
+    let folder = folder.and_then(|folder| Tree::macos(folder, *r));
+    match target {
+        Target::Windows => Tree::Windows { r: *r },
+        Target::MacOs => folder.unwrap_or(Tree::MacOs { build: None, r: *r }),
+        Target::Linux(_) => Tree::Source,
+    }
+}
+
+fn address(repo: &str, linux: Option<&str>, snapshot: Snapshot, path: &RPath) -> String {
+    let linux = linux.map(|name| format!("/__linux__/{name}")).unwrap_or_default();
+    format!("/{repo}{linux}/{snapshot}/{}", path.path())
+}
+
+/// Why a build is the one, or not.
+fn why(build: &db::binary::Build, wanted: Option<&Builds>, chosen: Option<FileId>) -> &'static str {
+    let Some(wanted) = wanted else { return "no build was looked for" };
+    let label = build.platform.rsplit_once('/').map_or(build.platform.as_str(), |(label, _)| label);
+    let before = build.at < wanted.until;
+    match (chosen == Some(build.file), before) {
+        _ if label != wanted.platform.label() => "for another version of R, or another system",
+        _ if !builds::runs_on(build, wanted.platform.arch) => "for another processor",
+        (true, true) => "the newest from before the snapshot's end",
+        (true, false) => "none is from before the snapshot's end; this is the first after it",
+        (false, _) if build.removed_at.is_some() => "it was removed",
+        (false, true) => "a newer one takes its place",
+        (false, false) => "newer than the snapshot",
+    }
+}
+
+/// The last line.
+fn end(given: &Given, error: Option<&str>, why: &str) -> String {
+    let Located { package, version, .. } = &given.located;
+    let (url, source) = (&given.url, &given.source);
+    let because = if why.is_empty() { String::new() } else { format!(", because {why}") };
+    match (error, &given.platform) {
+        (Some(error), _) => format!("no file of {package} {version} can be served{because}; and {error}"),
+        (None, Some(platform)) => {
+            format!("the build {platform} of {package} {version} from {source}: GET {url}")
+        }
+        (None, None) => format!("the source package {package} {version} from {source}{because}: GET {url}"),
+    }
+}

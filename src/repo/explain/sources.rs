@@ -1,0 +1,216 @@
+//! From the snapshot to the release: the sources in order, who owns the name, which version.
+
+use super::words::{self, moment};
+use super::{About, Question, Step};
+use crate::catalog::resolve::subscriptions;
+use crate::catalog::{Catalog, Repository};
+use crate::db::life::Current;
+use crate::db::{self, DbError};
+use crate::model::change::LifeState;
+use crate::model::language::Language;
+use crate::model::point::{Point, PointTree};
+use crate::r::layout::{FileName, RPath, Segment, SubDir, Tree};
+use crate::repo::file::Located;
+use crate::repo::{Repo, RepoError, find, owner};
+
+/// So many versions of an archive are told.
+const TOLD: usize = 12;
+
+/// A release that was found.
+pub(super) struct Release {
+    /// The name of its source.
+    pub(super) source: String,
+    /// Its source package.
+    pub(super) located: Located,
+    /// Where that lies below the snapshot.
+    pub(super) path: RPath,
+}
+
+/// A tree of a point, and what of the package lives in it.
+struct Seen {
+    tree: PointTree,
+    lives: Vec<Current>,
+}
+
+impl Repo {
+    /// The release that is asked for, or why there is none.
+    pub(super) async fn released(
+        &self,
+        question: &Question,
+        steps: &mut Vec<Step>,
+    ) -> Result<Result<Release, String>, RepoError> {
+        let Question { repo, package, version, snapshot, .. } = question;
+        let point = self.point(repo, *snapshot).await?;
+        let catalog = self.state.catalog.get();
+        let repository = find::repo(&catalog, repo)?;
+        steps.push(words::snapshot(*snapshot, &point));
+        let (owner, seen) = self.seen_in(&point, package).await?;
+        // A tree that is alone is its names' owner, whether it has them or not.
+        let owner =
+            owner.filter(|owner| seen.iter().any(|seen| seen.tree == *owner && !seen.lives.is_empty()));
+        steps.extend(self.source_steps(&catalog, repository, question, &point, &seen, owner));
+        let Some(owner) = owner else {
+            return Ok(Err(format!("404: no source of {repo} has {package} in this snapshot")));
+        };
+        let source = source_name(&catalog, owner);
+        let lives = seen.iter().find(|seen| seen.tree == owner).map_or(&[][..], |seen| &seen.lives);
+        let Some(life) = chosen(lives, version.as_deref()) else {
+            let answer = match version {
+                Some(version) => {
+                    format!("404: {source} owns the name {package} and has no version {version}")
+                }
+                None => format!(
+                    "{source} lists no version of {package}: its index leaves it out; ask for an archived one with \
+                     --version"
+                ),
+            };
+            return Ok(Err(answer));
+        };
+        let archived = life.key.state == LifeState::Archived;
+        let Some(path) = path(package, life) else {
+            return Ok(Err(format!("404: no address leads to the file '{}'", life.file_name)));
+        };
+        let name = match life.key.path.as_str() {
+            "" => life.file_name.clone(),
+            folder => format!("{folder}/{}", life.file_name),
+        };
+        let located = self.locate(&point, package, &life.version, &name, archived).await?;
+        steps.push(words::release(&located, version.is_some()));
+        Ok(Ok(Release { source, located, path }))
+    }
+
+    async fn seen_in(
+        &self,
+        point: &Point,
+        package: &str,
+    ) -> Result<(Option<PointTree>, Vec<Seen>), RepoError> {
+        let (trees, name) = (point.trees.clone(), package.to_owned());
+        let seen = self.state.db.read(move |c| {
+            let owner = owner::owner(c, &trees, &name)?;
+            let Some(id) = db::package::by_name(c, Language::R, &name)? else {
+                return Ok((None, Vec::new()));
+            };
+            let mut seen = Vec::with_capacity(trees.len());
+            for tree in &trees {
+                let lives = db::life::current_of(c, tree.tree, tree.seq, id)?;
+                seen.push(Seen { tree: *tree, lives });
+            }
+            Ok::<_, DbError>((owner, seen))
+        });
+        Ok(seen.await?)
+    }
+
+    /// One step for each source that was subscribed to, in order.
+    fn source_steps(
+        &self,
+        catalog: &Catalog,
+        repository: &Repository,
+        question: &Question,
+        point: &Point,
+        seen: &[Seen],
+        owner: Option<PointTree>,
+    ) -> Vec<Step> {
+        let subscribed = subscriptions(catalog, repository, question.snapshot, (self.state.clock)());
+        let listed_by_owner = owner.is_some_and(|owner| {
+            seen.iter().any(|seen| seen.tree == owner && seen.lives.iter().any(is_listed))
+        });
+        let mut steps = Vec::new();
+        let mut won = false;
+        for source in subscribed {
+            let name = catalog.source_by_id(*source).map_or_else(
+                || format!("source {source}, which was deleted"),
+                |source| source.name.to_string(),
+            );
+            let trees: Vec<&PointTree> = point.trees.iter().filter(|tree| tree.source == *source).collect();
+            if trees.is_empty() {
+                let found = "nothing was published yet".to_owned();
+                steps.push(Step {
+                    about: About::Source,
+                    subject: name.clone(),
+                    found,
+                    wins: false,
+                    rule: String::new(),
+                });
+            }
+            for tree in trees {
+                let lives = seen.iter().find(|seen| seen.tree == *tree).map_or(&[][..], |seen| &seen.lives);
+                let at =
+                    catalog.tree(tree.tree).and_then(|of| of.steps.iter().find(|step| step.seq == tree.seq));
+                let state = at.map(|step| format!(" (state of {})", moment(step.at))).unwrap_or_default();
+                let wins = owner == Some(*tree);
+                let rule = match (wins, lives.is_empty(), listed_by_owner, won) {
+                    (true, _, true, _) => "the first source that lists a name owns it, whatever the versions",
+                    (true, _, false, _) => {
+                        "no source lists the name; the first that has it in its archive owns it"
+                    }
+                    (false, true, ..) => "",
+                    (false, false, _, true) => "an earlier source owns the name: this one is not asked",
+                    (false, false, ..) => "only in its archive, and a later source lists the name",
+                };
+                won |= wins;
+                steps.push(Step {
+                    about: About::Source,
+                    subject: name.clone(),
+                    found: format!("{}{state}", told(lives)),
+                    wins,
+                    rule: rule.to_owned(),
+                });
+            }
+        }
+        steps
+    }
+}
+
+fn source_name(catalog: &Catalog, tree: PointTree) -> String {
+    catalog
+        .source_by_id(tree.source)
+        .map_or_else(|| tree.source.to_string(), |source| source.name.to_string())
+}
+
+fn is_listed(life: &Current) -> bool {
+    life.key.state == LifeState::Listed
+}
+
+/// The version that was asked for, else the one that is listed; the index's own before those in folders.
+fn chosen<'a>(lives: &'a [Current], version: Option<&str>) -> Option<&'a Current> {
+    let wanted = lives.iter().filter(|life| match version {
+        Some(version) => life.version == version,
+        None => is_listed(life),
+    });
+    wanted.min_by_key(|life| (!is_listed(life), !life.key.path.is_empty(), std::cmp::Reverse(life.revision)))
+}
+
+/// `lists 1.2; in the archive: 1.1, 1.0`.
+fn told(lives: &[Current]) -> String {
+    let versions = |state| {
+        let mut of: Vec<&Current> = lives.iter().filter(|life| life.key.state == state).collect();
+        of.sort_by(|a, b| {
+            (b.published_at, b.revision, b.key.release).cmp(&(a.published_at, a.revision, a.key.release))
+        });
+        of.into_iter().map(|life| life.version.as_str()).collect::<Vec<_>>()
+    };
+    let (listed, archived) = (versions(LifeState::Listed), versions(LifeState::Archived));
+    let shown = archived.iter().take(TOLD).copied().collect::<Vec<_>>().join(", ");
+    let more = archived.len().saturating_sub(TOLD);
+    let archive = match (archived.is_empty(), more) {
+        (true, _) => None,
+        (false, 0) => Some(format!("in the archive: {shown}")),
+        (false, more) => Some(format!("in the archive: {shown} and {more} more")),
+    };
+    let listed = (!listed.is_empty()).then(|| format!("lists {}", listed.join(", ")));
+    match (listed, archive) {
+        (None, None) => "does not have it".to_owned(),
+        (Some(one), None) | (None, Some(one)) => one,
+        (Some(listed), Some(archive)) => format!("{listed}; {archive}"),
+    }
+}
+
+/// Where the file of a life lies below the snapshot.
+fn path(package: &str, life: &Current) -> Option<RPath> {
+    let file = FileName::parse(&life.file_name)?;
+    Some(match (life.key.state, life.key.path.as_str()) {
+        (LifeState::Archived, _) => RPath::Archive { package: Segment::parse(package)?, file },
+        (_, "") => RPath::File { tree: Tree::Source, file },
+        (_, folder) => RPath::SubFile { dir: SubDir::parse(folder)?, file },
+    })
+}

@@ -1,0 +1,183 @@
+//! The sentences of an explanation that depend on a decision alone. Pure.
+
+use super::{About, Step};
+use crate::config::platforms::Distribution;
+use crate::model::point::Point;
+use crate::model::snapshot::Snapshot;
+use crate::model::time::Timestamp;
+use crate::r::user_agent::{self, System, UserAgent};
+use crate::repo::file::Located;
+use crate::repo::negotiate::{Failed, Match};
+
+/// The longest header that is repeated, in characters.
+const LONGEST: usize = 200;
+
+/// `2026-11-20 07:50:28 UTC`.
+pub(super) fn moment(at: Timestamp) -> String {
+    let text = at.to_string();
+    text.get(..19).map_or_else(|| text.clone(), |text| format!("{} UTC", text.replace('T', " ")))
+}
+
+/// What a snapshot means.
+pub(super) fn snapshot(asked: Snapshot, point: &Point) -> Step {
+    let newest = point.modified.map_or_else(
+        || "nothing was published yet".to_owned(),
+        |at| format!("its newest change is of {}", moment(at)),
+    );
+    let rule = match asked {
+        Snapshot::Latest => "the newest published state of every source",
+        Snapshot::Date(_) => "the state at the end of that day, in UTC",
+        Snapshot::Transaction(_) => "the state right after that transaction",
+    };
+    let may = if point.open { "it may still change" } else { "it never changes again" };
+    Step {
+        about: About::Snapshot,
+        subject: asked.to_string(),
+        found: newest,
+        wins: true,
+        rule: format!("{rule}; {may}"),
+    }
+}
+
+/// Which release it is.
+pub(super) fn release(located: &Located, by_version: bool) -> Step {
+    let rule = match (by_version, located.archived) {
+        (false, _) => "the version that the index lists",
+        (true, false) => "the version that was asked for, which the index lists",
+        (true, true) => "the version that was asked for; superseded, its address is below Archive/",
+    };
+    let published = located.modified.map(|at| format!(", published {}", moment(at))).unwrap_or_default();
+    let class = if located.archived { "archived" } else { "current" };
+    Step {
+        about: About::Release,
+        subject: format!("{} {}", located.package, located.version),
+        found: format!("{class}{published}"),
+        wins: true,
+        rule: rule.to_owned(),
+    }
+}
+
+/// An address without a distribution.
+pub(super) fn no_distribution() -> Step {
+    Step {
+        about: About::Distribution,
+        subject: "none".to_owned(),
+        found: "an address of source packages".to_owned(),
+        wins: true,
+        rule: "builds are served below /__linux__/{distribution}/ and bin/ only, whatever the client is"
+            .to_owned(),
+    }
+}
+
+/// The distribution, other names resolved.
+pub(super) fn distribution(asked: &str, is: &Distribution) -> Step {
+    let other = if is.name == asked { String::new() } else { format!("another name of {}: ", is.name) };
+    let rule = match (&is.r_version, is.forced) {
+        (None, _) => "any version of R that there are builds for".to_owned(),
+        (Some(r), false) => format!("meant for R {r}; any version that there are builds for is served"),
+        (Some(r), true) => format!("forced to R {r}: other minor versions get the source"),
+    };
+    Step {
+        about: About::Distribution,
+        subject: asked.to_owned(),
+        found: format!("{other}{}, {}", is.display, is.architectures.join(" and ")),
+        wins: true,
+        rule,
+    }
+}
+
+/// What a header tells.
+pub(super) fn client(header: Option<&[u8]>) -> Step {
+    let step = |subject: String, found: &str, wins, rule: &str| Step {
+        about: About::Client,
+        subject,
+        found: found.to_owned(),
+        wins,
+        rule: rule.to_owned(),
+    };
+    let Some(header) = header else {
+        return step(
+            "no User-Agent".to_owned(),
+            "tells nothing",
+            false,
+            "the version of R is told by that header alone",
+        );
+    };
+    let shown: String = String::from_utf8_lossy(header).escape_debug().take(LONGEST).collect();
+    match user_agent::parse(header) {
+        UserAgent::R(client) => {
+            let system = match client.system {
+                System::Linux => "Linux",
+                System::LinuxMusl => "Linux with musl",
+                System::MacOs => "macOS",
+                System::Windows => "Windows",
+            };
+            let arch = client.arch.map_or("a processor without builds".to_owned(), |arch| arch.to_string());
+            let found = format!("R {} on {system}, {arch}", client.r);
+            step(shown, &found, true, "the group after the word R: version, platform, processor, system")
+        }
+        UserAgent::NotR => {
+            step(shown, "not R, or no version of it", false, "the form is R's, the words are not")
+        }
+        UserAgent::Unsupported => step(
+            shown,
+            "tells no system that there are builds for",
+            false,
+            "R hides its own header behind libcurl's unless options(HTTPUserAgent) begins with R/",
+        ),
+    }
+}
+
+/// How a version fits.
+pub(super) fn fits(how: Match) -> &'static str {
+    match how {
+        Match::Exact => "the version of R is the distribution's own",
+        Match::Best => "builds for a minor version of R serve all of it",
+        Match::Forced => "it is of the minor version that the distribution is forced to",
+    }
+}
+
+/// Why no build is looked for.
+pub(super) fn fails(why: Failed) -> &'static str {
+    match why {
+        Failed::NoAgent => "without a User-Agent nobody knows which build fits",
+        Failed::UnsupportedOs => "the User-Agent tells no system that there are builds for",
+        Failed::NoR => "the User-Agent is not R's, or tells no version of it",
+        Failed::OtherSystem => "the client runs another system than the distribution's",
+        Failed::NoMatch => {
+            "there are no builds for this version of R, or the distribution has none for this processor"
+        }
+        Failed::ForcedOther => "the distribution is forced to another version of R",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_told_in_words_and_cannot_reach_a_terminal() {
+        let found = |header: &[u8]| client(Some(header)).found;
+        assert_eq!(found(b"R (4.5.1 aarch64-pc-linux-gnu aarch64 linux-gnu)"), "R 4.5.1 on Linux, arm64");
+        assert_eq!(found(b"Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)"), "not R, or no version of it");
+        assert_eq!(found(b"libcurl/8.5.0"), "tells no system that there are builds for");
+        let hostile = client(Some(b"\x1b[31m\xff")).subject;
+        assert!(hostile.starts_with("\\u{1b}[31m") && !hostile.contains('\u{1b}'), "{hostile}");
+        assert_eq!(client(Some(&[b'x'; 9999])).subject.len(), LONGEST);
+        assert!(!client(None).wins);
+    }
+
+    #[test]
+    fn every_reason_has_a_sentence_of_its_own() {
+        let all = [
+            Failed::NoAgent,
+            Failed::UnsupportedOs,
+            Failed::NoR,
+            Failed::OtherSystem,
+            Failed::NoMatch,
+            Failed::ForcedOther,
+        ];
+        let said: std::collections::BTreeSet<_> = all.into_iter().map(fails).collect();
+        assert_eq!(said.len(), all.len());
+    }
+}

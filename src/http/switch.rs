@@ -96,8 +96,7 @@ impl Answer for PublicDoor {
         let porch = self.0.porch();
         let began = (porch.clock)();
         let (parts, body) = request.into_parts();
-        let site = porch.site.load_full();
-        let path = site.strip(parts.uri.path());
+        let path = porch.site.load().strip(parts.uri.path());
         let mut response = match self.0.app() {
             Some(app) => {
                 let mut response = app.public(&parts, body, path, began).await;
@@ -107,7 +106,7 @@ impl Answer for PublicDoor {
             None => response::failure(&shut(&porch.control.mode(), Hearer::Anybody), tongue(path)),
         };
         let tls = matches!(peer, Peer::Tcp { tls: true, .. });
-        site.dress(tls, &mut response);
+        porch.site.load().dress(tls, &mut response);
         access::log(&porch.access, peer, began.0, parts, &mut response);
         response
     }

@@ -3,7 +3,9 @@
 mod adding;
 mod explain;
 mod install;
+mod many;
 mod matrix;
+mod recorded;
 mod removing;
 mod service_log;
 mod upstream;

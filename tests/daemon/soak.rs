@@ -22,9 +22,10 @@ fn a_hundred_restarts_reloads_and_upgrades_and_a_million_requests_fail_none() {
     let long = package(&manager, "long", 10_000_000).at(1_000_000);
     let part = |what: &str, began: Instant, before: u64| {
         println!(
-            "{ROUNDS} {what} in {:.1} s, {} requests",
+            "{ROUNDS} {what} in {:.1} s, {} requests, {}",
             began.elapsed().as_secs_f64(),
-            load.answered() - before
+            load.answered() - before,
+            if load.has_failed() { "and some have failed by now" } else { "none has failed by now" }
         );
     };
 

@@ -29,34 +29,15 @@ pub(crate) fn examples() -> [Example; 3] {
     for package in packages {
         hash.update(fs::read(scratch.path().join(source(package))).expect("built"));
     }
-    let r = r_version();
-    hash.update(&r);
-    let digest = hex::encode(&hash.finalize()[..8]);
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("binaries-{digest}"));
-    // Every test is a process of its own: the first builds, the others wait for it.
-    let lock = fs::File::create(folder.with_extension("lock")).expect("a lock");
-    lock.lock().expect("the lock");
-    if !folder.exists() {
+    let folder = once(hash, |folder| {
         let library = scratch.path().join("library");
         fs::create_dir(&library).expect("a directory");
         for package in packages {
-            run(Command::new("R")
-                .args(["CMD", "INSTALL", "--build", "--no-docs", "--no-test-load", "-l"])
-                .arg(&library)
-                .arg(scratch.path().join(source(package)))
-                .env("R_LIBS", &library)
-                .current_dir(scratch.path()));
+            let archive = scratch.path().join(source(package));
+            install(&archive, &library, folder);
+            fs::copy(&archive, folder.join(source(package))).expect("copied");
         }
-        let made = folder.with_extension("new");
-        let _ = fs::remove_dir_all(&made);
-        fs::create_dir(&made).expect("a directory");
-        for entry in fs::read_dir(scratch.path()).expect("a directory").flatten() {
-            if entry.path().is_file() {
-                fs::copy(entry.path(), made.join(entry.file_name())).expect("copied");
-            }
-        }
-        fs::rename(made, &folder).expect("renamed");
-    }
+    });
     packages.map(|(package, version)| {
         let binary = format!("{package}_{version}_R_x86_64-pc-linux-gnu.tar.gz");
         let example = Example {
@@ -68,6 +49,50 @@ pub(crate) fn examples() -> [Example; 3] {
         assert!(example.binary.is_file(), "R CMD INSTALL --build made no {}", example.binary.display());
         example
     })
+}
+
+/// What R makes of these source archives, in their order: once for all tests. What they need is installed.
+pub(crate) fn built(sources: &[PathBuf]) -> Vec<PathBuf> {
+    let mut hash = sha2::Sha256::new();
+    for source in sources {
+        hash.update(fs::read(source).unwrap_or_else(|e| panic!("{}: {e}", source.display())));
+    }
+    let folder = once(hash, |folder| {
+        let library = tempfile::tempdir().expect("a directory");
+        sources.iter().for_each(|source| install(source, library.path(), folder));
+    });
+    let name = |source: &PathBuf| {
+        let name = source.file_name().expect("a file").to_string_lossy().into_owned();
+        name.replace(".tar.gz", "_R_x86_64-pc-linux-gnu.tar.gz")
+    };
+    sources.iter().map(|source| folder.join(name(source))).collect()
+}
+
+/// A folder that `make` fills. Every test is a process of its own: the first makes it, the others wait for that.
+fn once(mut hash: sha2::Sha256, make: impl FnOnce(&Path)) -> PathBuf {
+    hash.update(r_version());
+    let digest = hex::encode(&hash.finalize()[..8]);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("binaries-{digest}"));
+    let lock = fs::File::create(folder.with_extension("lock")).expect("a lock");
+    lock.lock().expect("the lock");
+    if !folder.exists() {
+        let new = folder.with_extension("new");
+        let _ = fs::remove_dir_all(&new);
+        fs::create_dir(&new).expect("a directory");
+        make(&new);
+        fs::rename(new, &folder).expect("renamed");
+    }
+    folder
+}
+
+/// Installs a source archive into a library and leaves the binary package in `folder`.
+fn install(source: &Path, library: &Path, folder: &Path) {
+    run(Command::new("R")
+        .args(["CMD", "INSTALL", "--build", "--no-docs", "--no-test-load", "-l"])
+        .arg(library)
+        .arg(source)
+        .env("R_LIBS", library)
+        .current_dir(folder));
 }
 
 /// The minor version of the R that runs here.

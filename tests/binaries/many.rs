@@ -1,0 +1,202 @@
+//! A whole set at once: the packages that Debian has built, and our own, installed by real R without a compiler.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::add;
+use crate::support::binary;
+use crate::support::furnish::until;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+use crate::support::{data, rscript};
+
+/// Where Debian puts R packages.
+const LIBRARY: &str = "/usr/lib/R/site-library";
+
+/// Built with the R that Debian has; `tests/setup` installs them.
+const BUILT_BY_DEBIAN: &[&str] = &[
+    "cachem",
+    "cli",
+    "crayon",
+    "digest",
+    "fansi",
+    "fastmap",
+    "hms",
+    "lifecycle",
+    "magrittr",
+    "pillar",
+    "rlang",
+    "tibble",
+    "utf8",
+    "vctrs",
+    "yaml",
+];
+
+/// Sources of the mirror, to be built here.
+const BUILT_HERE: &[&str] = &[
+    "R6_2.6.1.tar.gz",
+    "ellipsis_0.3.2.tar.gz",
+    "glue_1.8.0.tar.gz",
+    "memoise_2.0.1.tar.gz",
+    "pkgconfig_2.0.3.tar.gz",
+    "prettyunits_1.2.0.tar.gz",
+    "progress_1.2.3.tar.gz",
+    "withr_2.5.0.tar.gz",
+    "xtable_1.8-4.tar.gz",
+];
+
+/// A chain in which each needs the next, most of them compiled, and others beside it.
+const WANTED: &str = "tibble progress memoise digest withr yaml xtable crayon ledger";
+
+/// Installs the packages, tells how each was installed and whether it loads.
+const INSTALL: &str = r#"
+args <- commandArgs(TRUE)
+if (args[[2]] == "documented") {
+    options(HTTPUserAgent = sprintf("R/%s R (%s)", getRversion(),
+        paste(getRversion(), R.version["platform"], R.version["arch"], R.version["os"])))
+}
+lib <- Sys.getenv("R_LIBS_USER")
+outputs <- tempfile("outputs"); dir.create(outputs)
+install.packages(strsplit(args[[3]], " ")[[1]], lib = lib, repos = args[[1]], type = "source", keep_outputs = outputs,
+    INSTALL_opts = c("--no-docs", "--no-test-load"))
+for (package in rownames(installed.packages(lib))) {
+    said <- readLines(file.path(outputs, paste0(package, ".out")))
+    how <- sub(".*installing [*](source|binary)[*].*", "\\1", grep("installing [*]", said, value = TRUE)[[1]])
+    library(package, character.only = TRUE, lib.loc = lib)
+    compiled <- if (dir.exists(file.path(lib, package, "libs"))) "compiled" else "plain"
+    cat(package, how, compiled, "\n")
+}
+"#;
+
+/// The version of an installed package and the fields that say what it needs.
+fn installed(package: &str) -> (String, String) {
+    let text = std::fs::read_to_string(Path::new(LIBRARY).join(package).join("DESCRIPTION"))
+        .unwrap_or_else(|e| panic!("{package} is not in {LIBRARY} ({e}): run tests/setup"));
+    let description =
+        rstudio_pm::r::description::Description::from_bytes(text.as_bytes()).expect("R installed it");
+    let field = |tag: &str| description.filled(tag).map(|value| value.replace('\n', " "));
+    let needs: Vec<String> = ["Depends", "Imports", "LinkingTo"]
+        .into_iter()
+        .filter_map(|tag| field(tag).map(|value| format!("{tag}: {value}")))
+        .collect();
+    (field("Version").expect("a version"), needs.join("\n"))
+}
+
+/// A repository `prod` of the source `team`, with a build for Debian 12 of each package: ours, those that Debian built
+/// with the R that runs here, and those of the mirror that R builds now.
+fn server() -> Server {
+    let server = Builder::default().gcfg("[Server]\nServiceLog = {dir}/service.log").start();
+    let examples = server.team_with_examples();
+    add(&server, &[&examples[0], &examples[1], &examples[2]], "bookworm");
+    let mut sources: Vec<PathBuf> =
+        BUILT_HERE.iter().map(|file| data::path("cran-mirror/src/contrib").join(file)).collect();
+    let mut builds = binary::built(&sources);
+    for package in BUILT_BY_DEBIAN {
+        let (version, needs) = installed(package);
+        // The source that a client gets for whom there is no build.
+        let source = Tarball::new(package, &version).field(&needs);
+        let path = server.dir().join(source.file());
+        std::fs::write(&path, source.bytes()).expect("written");
+        sources.push(path);
+        let build = server.dir().join(format!("{package}_{version}_R_x86_64-pc-linux-gnu.tar.gz"));
+        let made = Command::new("tar").arg("-czf").arg(&build).args(["-C", LIBRARY, package]).status();
+        assert!(made.expect("tar runs").success());
+        builds.push(build);
+    }
+    let listed =
+        |paths: &[PathBuf]| paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(",");
+    server.told(&format!("add --source=team --path={}", listed(&sources)));
+    server.told(&format!("add binary --source=team --path={} --distribution=bookworm", listed(&builds)));
+    server
+}
+
+/// How each package was installed: `(binary or source, compiled or plain)`.
+fn install(
+    server: &Server,
+    repository: &str,
+    agent: &str,
+    wanted: &str,
+) -> BTreeMap<String, (String, String)> {
+    let args = [server.url(repository), agent.to_owned(), wanted.to_owned()];
+    // Debian's own library is not to be seen: everything comes from the server.
+    let told = rscript::run_with(INSTALL, &args, |command| {
+        command.env("R_LIBS_SITE", "/nonexistent");
+    });
+    let row = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words.as_slice() {
+            [package, how @ ("binary" | "source"), compiled @ ("compiled" | "plain"), ""] => {
+                Some(((*package).to_owned(), ((*how).to_owned(), (*compiled).to_owned())))
+            }
+            _ => None,
+        }
+    };
+    told.lines().filter_map(row).collect()
+}
+
+fn log(server: &Server) -> String {
+    std::fs::read_to_string(server.dir().join("service.log")).expect("the service log")
+}
+
+/// The first line of the service log that holds this.
+fn line(server: &Server, part: &str) -> String {
+    until("there is a line", || log(server).lines().any(|line| line.contains(part)));
+    log(server).lines().find(|line| line.contains(part)).map(str::to_owned).expect("just seen")
+}
+
+#[test]
+fn twenty_packages_are_installed_and_loaded_without_a_compiler() {
+    let server = server();
+    let got = install(&server, "/prod/__linux__/bookworm/latest", "documented", WANTED);
+    let sources: Vec<_> = got.iter().filter(|(_, (how, _))| how != "binary").collect();
+    assert!(sources.is_empty(), "{sources:?}");
+    let compiled = got.values().filter(|(_, compiled)| compiled == "compiled").count();
+    assert!(got.len() >= 20 && compiled >= 8, "{} packages, {compiled} of them compiled: {got:?}", got.len());
+    for chain in ["tibble", "pillar", "vctrs", "lifecycle", "rlang"] {
+        assert!(got.contains_key(chain), "{chain}: {got:?}");
+    }
+    until("there is a line for each package", || log(&server).lines().count() == got.len());
+    let told = |line: &str| line.contains(r#""type":"binary_current""#) && line.contains(r#""match_type":"#);
+    assert!(log(&server).lines().all(told), "{}", log(&server));
+}
+
+#[test]
+fn the_explicit_address_gives_builds_to_an_r_that_hides() {
+    let server = server();
+    let explicit = format!("/prod/latest/bin/linux/bookworm-x86_64/{}", binary::r_version());
+    let got = install(&server, &explicit, "default", "memoise digest");
+    assert!(got.len() >= 5 && got.values().all(|(how, _)| how == "binary"), "{got:?}");
+}
+
+#[test]
+fn an_r_that_hides_gets_sources_and_the_log_says_why() {
+    let server = server();
+    let code = "args <- commandArgs(TRUE)\n\
+        got <- download.packages('rlang', tempdir(), repos = args[[1]], type = 'source', quiet = TRUE)\n\
+        cat('source', !any(grepl('Meta/package.rds', untar(got[1, 2], list = TRUE))), '\\n')";
+    let told = rscript::run(code, &[server.url("/prod/__linux__/bookworm/latest")]);
+    assert!(told.contains("source TRUE"), "{told}");
+    let line = line(&server, r#""name":"rlang""#);
+    for part in [r#""failed_ua":"ua_error_unsupported_os""#, r#""user_agent":"libcurl/"#, r#""message":"ok""#]
+    {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}
+
+#[test]
+fn remotes_installs_a_build_of_an_archived_version() {
+    let server = server();
+    server.add("team", &Tarball::new("tally", "0.9.0"));
+    let code = "args <- commandArgs(TRUE)\n\
+        options(HTTPUserAgent = sprintf('R/%s R (%s)', getRversion(),\n\
+            paste(getRversion(), R.version['platform'], R.version['arch'], R.version['os'])))\n\
+        lib <- Sys.getenv('R_LIBS_USER')\n\
+        remotes::install_version('tally', '0.2.1', repos = args[[1]], lib = lib, upgrade = 'never', quiet = FALSE,\n\
+            INSTALL_opts = c('--no-docs', '--no-test-load'))\n\
+        cat('installed', as.character(packageVersion('tally', lib)), '\\n')";
+    let told = rscript::run(code, &[server.url("/prod/__linux__/bookworm/latest")]);
+    assert!(told.contains("installed 0.2.1"), "{told}");
+    let line = line(&server, r#""version":"0.2.1""#);
+    assert!(line.contains(r#""type":"binary_archived""#) && line.contains(r#""class":"archived""#), "{line}");
+}

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,6 +13,7 @@ use http::{Request, Response, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -154,6 +156,7 @@ impl House {
         answer: A,
     ) {
         let (limits, accepted) = (Arc::clone(&self.limits), Instant::now());
+        let fd = socket.as_raw_fd();
         let patient = Patient::new(socket, limits.stall, limits.stall_bytes);
         match tokio::time::timeout(limits.handshake, tls.accept(patient)).await {
             Ok(Ok(stream)) => {
@@ -161,7 +164,7 @@ impl House {
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                     self.http2(stream, accepted, peer, answer).await;
                 } else {
-                    self.http1_on(stream, accepted, peer, answer).await;
+                    self.http1_on(stream, fd, accepted, peer, answer).await;
                 }
             }
             Ok(Err(error)) => tracing::debug!(%address, "TLS handshake failed: {error}"),
@@ -171,15 +174,17 @@ impl House {
 
     async fn http1<S, A>(self, socket: S, peer: Peer, answer: A)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + AsRawFd + Unpin + Send + 'static,
         A: Answer,
     {
+        let fd = socket.as_raw_fd();
         let patient = Patient::new(socket, self.limits.stall, self.limits.stall_bytes);
-        self.http1_on(patient, Instant::now(), peer, answer).await;
+        self.http1_on(patient, fd, Instant::now(), peer, answer).await;
     }
 
-    /// HTTP/1 only, never detected: the detecting builder of hyper-util has no limit for who sends nothing.
-    async fn http1_on<S, A>(self, io: S, accepted: Instant, peer: Peer, answer: A)
+    /// HTTP/1 only, never detected: the detecting builder of hyper-util has no limit for who sends nothing. `fd` is the
+    /// socket below `io`.
+    async fn http1_on<S, A>(self, io: S, fd: RawFd, accepted: Instant, peer: Peer, answer: A)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         A: Answer,
@@ -211,6 +216,11 @@ impl House {
                 if !spoke.load(Ordering::Acquire) {
                     // Its request may be on the way; when it comes, its answer says `Connection: close`.
                     tokio::time::sleep_until(accepted + self.limits.fresh).await;
+                }
+                // A request that came while nobody looked, on a machine with more to do than time, is answered too.
+                let latest = Instant::now() + self.limits.linger;
+                while unread(fd) && Instant::now() < latest {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             } => {
                 connection.as_mut().graceful_shutdown();
@@ -266,6 +276,11 @@ impl House {
         };
         report(peer, outcome);
     }
+}
+
+/// Whether the kernel has bytes of the client that nobody has read yet.
+fn unread(fd: RawFd) -> bool {
+    matches!(recv(fd, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT), Ok(1..))
 }
 
 /// The open streams of one HTTP/2 connection.

@@ -72,6 +72,33 @@ fn idle_keep_alive_connections_do_not_delay_a_stop() {
     assert_eq!(idle.read(&mut [0]).expect("closed, not reset"), 0);
 }
 
+/// A machine with more to do than time: the requests came before the end, and are seen after it.
+#[test]
+fn a_request_that_waits_in_the_kernel_when_idle_connections_end_is_answered() {
+    let mut server = Server::start();
+    let ask = |wire: &mut std::net::TcpStream| {
+        wire.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    };
+    let mut idle: Vec<_> = (0..64).map(|_| http::connect(server.host())).collect();
+    for wire in &mut idle {
+        ask(wire);
+        assert_eq!(http::read(wire, "GET").status, 200);
+    }
+    server.signal(Signal::SIGTERM);
+    server.wait_for_log("stopping:");
+    server.signal(Signal::SIGSTOP);
+    idle.iter_mut().for_each(ask);
+    // Longer than idle clients have to speak.
+    std::thread::sleep(Duration::from_millis(800));
+    server.signal(Signal::SIGCONT);
+    for (number, wire) in idle.iter_mut().enumerate() {
+        let answer =
+            http::try_read(wire, "GET").unwrap_or_else(|e| panic!("connection {number} was cut: {e}"));
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "connection {number}");
+    }
+    assert_eq!(server.wait().code(), Some(0));
+}
+
 #[test]
 fn log_signals_leave_it_running() {
     let server = Server::start();

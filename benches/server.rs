@@ -30,7 +30,7 @@ impl Server {
         fs::create_dir_all(folder.path().join("tmp")).expect("a folder");
         let gcfg = format!(
             "[Server]\nDataDir = {root}/data\nTempDir = {root}/tmp\nSockFileDir = {root}/run\nAccessLog = {root}/access.log\n\
-             [HTTP]\nListen = 127.0.0.1:{port}\n[Logging]\nSystemLog = {root}/server.log\n{more}\n"
+             [HTTP]\nListen = 127.0.0.1:{port}\n[Metrics]\nListen = 127.0.0.1:0\n[Logging]\nSystemLog = {root}/server.log\n{more}\n"
         );
         fs::write(folder.path().join("rstudio-pm.gcfg"), gcfg).expect("written");
         let notify = folder.path().join("notify");

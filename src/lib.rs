@@ -12,8 +12,8 @@
 //! | band | rooms | may use |
 //! |---|---|---|
 //! | words (pure) | `model` `r` `api` `config` | `r`, `api` → `model` |
-//! | stores | `db` `storage` `logs` | `model`, `config` |
-//! | work | `upstream` `state` `catalog` `jobs` `control` `repo` `sync` | lower bands; `control` nobody; `state` → `upstream`, `catalog`, `jobs`, `control`; `repo`, `sync` → all of these |
+//! | stores | `metrics` `db` `storage` `logs` | `model`, `config`; all of them → `metrics` |
+//! | work | `upstream` `state` `catalog` `jobs` `control` `repo` `sync` `usage` | lower bands; `control` nobody; `state` → `upstream`, `catalog`, `jobs`, `control`; `repo`, `sync` → all of these; `usage` → `state`, `jobs` |
 //! | faces | `http` `daemon` `cli` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `model` |
 //!
 //! `tests/architecture.rs` holds the same table as data and fails on any other edge.
@@ -33,6 +33,8 @@ pub mod r;
 pub mod db;
 /// Log files that survive rotation.
 pub mod logs;
+/// What Prometheus is told: names, counters, and the functions by which the rooms tell.
+pub mod metrics;
 /// Package bytes and rendered indexes by digest, on disk or S3.
 pub mod storage;
 
@@ -51,6 +53,8 @@ pub mod state;
 pub mod sync;
 /// Mirrors over HTTP or on disk.
 pub mod upstream;
+/// Downloads counted: beside the requests, into a database of its own.
+pub mod usage;
 
 // ── faces ──
 /// The `rspm` command line, a thin client of the admin API.

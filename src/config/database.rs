@@ -42,6 +42,10 @@ pub struct Postgres {
     pub url: Option<Secret>,
     /// The password, when the URL has none.
     pub password: Option<Secret>,
+    /// Where usage data is kept; `None`: beside everything else.
+    pub usage_data_url: Option<Secret>,
+    /// The password, when that URL has none; `None`: [`Postgres::password`].
+    pub usage_data_password: Option<Secret>,
 }
 
 impl Database {
@@ -71,9 +75,14 @@ impl Postgres {
             let message = "must be set with Database.Provider = postgres: postgres://user@host/database";
             reader.error(About::Settings, "Postgres", None, "URL", message);
         }
+        let url =
+            |name| reader.optional("Postgres", name, |text| address::url(text, UrlFor::Postgres)).map(Secret);
+        let word = |name| reader.optional("Postgres", name, |text| Ok(text.to_owned())).map(Secret);
         Postgres {
-            url: reader.optional("Postgres", "URL", |text| address::url(text, UrlFor::Postgres)).map(Secret),
-            password: reader.optional("Postgres", "Password", |text| Ok(text.to_owned())).map(Secret),
+            url: url("URL"),
+            password: word("Password"),
+            usage_data_url: url("UsageDataURL"),
+            usage_data_password: word("UsageDataPassword"),
         }
     }
 }

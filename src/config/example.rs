@@ -5,8 +5,8 @@ use std::path::Path;
 use super::{Config, ConfigError, Loaded, parse};
 
 impl Config {
-    /// A valid configuration with every path under `dir` (absolute; nothing is created), HTTP on a loopback port
-    /// that the system chooses, and `more` (gcfg text, may be empty) on top.
+    /// A valid configuration with every path under `dir` (absolute; nothing is created), HTTP and
+    /// metrics on loopback ports that the system chooses, and `more` (gcfg text, may be empty) on top.
     ///
     /// # Errors
     /// What `more` does wrong.
@@ -23,7 +23,7 @@ impl Config {
         };
         format!(
             "[Server]\nDataDir = {}\nTempDir = {}\nAccessLog = {}\nSockFileDir = {}\n\
-             [HTTP]\nListen = 127.0.0.1:0\n\
+             [HTTP]\nListen = 127.0.0.1:0\n[Metrics]\nListen = 127.0.0.1:0\n\
              [Logging]\nSystemLog = {}\n",
             place("data"),
             place("tmp"),

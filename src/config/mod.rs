@@ -19,6 +19,7 @@ mod lexer;
 pub mod listen;
 pub mod logging;
 pub mod merged;
+pub mod metrics;
 mod places;
 pub mod platforms;
 pub mod problem;
@@ -46,6 +47,7 @@ pub use file::{AFTER_A_NEW_PATH, DEFAULT_FILE, load, read};
 pub use listen::{Http, HttpRedirect, Https, Listen, MinimumTls};
 pub use logging::{LogDestination, LogFormat, LogLevel, Logging};
 pub use merged::{Settings, Shown};
+pub use metrics::{Metrics, StorageAudit};
 pub use platforms::Platforms;
 pub use problem::{About, ConfigError, Notice, Origin, Position};
 pub use proxy::Proxy;
@@ -91,6 +93,10 @@ pub struct Config {
     pub platforms: Arc<Platforms>,
     /// `[SystemRequirements]`.
     pub requirements: Requirements,
+    /// `[Metrics]`.
+    pub metrics: Metrics,
+    /// `[StorageAudit]`.
+    pub storage_audit: StorageAudit,
     /// `[Logging]`.
     pub logging: Logging,
     /// `[Proxy]`.

@@ -70,7 +70,11 @@ s("Server", Never, "Where the server keeps its data and logs, and how it names i
     p("EncryptionKeyPath", Path, "{Server.DataDir}/rstudio-pm.key",
       "File of the key for encrypted settings.").later(),
     p("UsageDataEnabled", Boolean, "true",
-      "Whether usage data is recorded.").later(),
+      "Whether downloads of packages are counted; false opens no database for it."),
+    p("UsageDataSchedule", Schedule, "15 0 * * *",
+      "When the counts of finished days are added up into storage, and those older than `UsageDataRetention` removed."),
+    p("UsageDataRetention", Duration, "365d",
+      "How long the counts of a day are kept; 0 is for ever. What a package has in all is never forgotten."),
     p("RVersion", Path, "",
       "R installations for building packages; unset, they are looked for.").multi().later(),
     p("PythonVersion", Path, "",
@@ -114,9 +118,9 @@ s("Postgres", Never, "Used with `Database.Provider = postgres`.", &[
     p("Password", Secret, "",
       "The password, when the URL holds none."),
     p("UsageDataURL", Url(UrlFor::Postgres), "",
-      "A second database or schema for usage data.").later(),
+      "A second database or schema for usage data; unset, its tables stand beside the others."),
     p("UsageDataPassword", Secret, "",
-      "Its password; unset, that of `Password`.").later(),
+      "The password for it, when that URL holds none; unset, that of `Password`."),
 ]),
 s("Storage", Never, "Whether a class of variable data lives on disk or on S3.", &[
     p("Default", BACKEND, "file",
@@ -254,15 +258,15 @@ s("Git", Never, "Building packages from git.", &[
     p("AllowUnsandboxedGitBuilds", Boolean, "false",
       "Permits builds without a sandbox.").later(),
 ]),
-s("Metrics", Never, "The Prometheus endpoint.", &[
+s("Metrics", Never, "The Prometheus endpoint, `/metrics`.", &[
     p("Enabled", Boolean, "true",
-      "Whether it is served.").later(),
+      "Whether it is served."),
     p("Listen", Listen, ":2112",
-      "Its address; plain HTTP.").later(),
+      "Its address; plain HTTP. A port that cannot be had is said in the log and keeps nothing else from serving."),
 ]),
-s("StorageAudit", Never, "Watching the space that is used.", &[
+s("StorageAudit", Never, "Watching the space of storage on disk.", &[
     p("Enabled", Boolean, "true",
-      "False turns the audit and its alerts off.").later(),
+      "False leaves the space unmeasured: no warning in the log when a file system is over 90 % full, and no series `ppm_storage_…`."),
 ]),
 s("StorageAlerts", Never, "Alerts about the space that is used.", &[
     p("UIMessageType", Text, "",

@@ -6,6 +6,7 @@ use super::reader::Reader;
 use super::rows::LARGEST_BUFFER;
 use super::value;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// `[Server]`.
 #[derive(Clone, Debug)]
@@ -30,6 +31,12 @@ pub struct Server {
     pub package_rewrite_buffer_size: usize,
     /// False (the default) sends `X-Content-Type-Options: nosniff`.
     pub content_type_sniffing: bool,
+    /// Whether downloads are counted.
+    pub usage_data_enabled: bool,
+    /// When finished days are added up and old ones removed; five cron fields.
+    pub usage_data_schedule: String,
+    /// How long days are kept; zero: for ever.
+    pub usage_data_retention: Duration,
 }
 
 /// Apache's two formats.
@@ -77,6 +84,9 @@ impl Server {
                 .try_into()
                 .expect("is at most 1 GB"),
             content_type_sniffing: reader.value("Server", "ContentTypeSniffing", value::boolean),
+            usage_data_enabled: reader.value("Server", "UsageDataEnabled", value::boolean),
+            usage_data_schedule: reader.value("Server", "UsageDataSchedule", value::cron),
+            usage_data_retention: reader.value("Server", "UsageDataRetention", value::duration),
         };
         if server.temp_dir.starts_with(&server.data_dir) {
             let message = format!(

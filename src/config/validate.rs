@@ -7,8 +7,8 @@ use super::problem::{ConfigError, Notice};
 use super::reader::Reader;
 use super::written::Written;
 use super::{
-    Config, Cran, Database, Loaded, Logging, Platforms, Postgres, Proxy, Requirements, Server, Sqlite,
-    StorageConfig, environment, listen, places,
+    Config, Cran, Database, Loaded, Logging, Metrics, Platforms, Postgres, Proxy, Requirements, Server,
+    Sqlite, StorageAudit, StorageConfig, environment, listen, places,
 };
 
 /// Reads `text` (`name` is used in messages), puts the environment on top and validates. Pure.
@@ -65,6 +65,7 @@ pub fn salvage(name: &str, text: &[u8]) -> (Config, Vec<Notice>) {
 fn config(reader: &mut Reader<'_>) -> Config {
     let server = Server::read(reader);
     let (http, https, http_redirect) = listen::read(reader);
+    let metrics = Metrics::read(reader, &http, &https, &http_redirect);
     let database = Database::read(reader);
     let cran = Cran::read(reader);
     Config {
@@ -79,6 +80,8 @@ fn config(reader: &mut Reader<'_>) -> Config {
         requirements: Requirements::read(reader, &cran.url),
         cran,
         platforms: Arc::new(Platforms::read(reader)),
+        metrics,
+        storage_audit: StorageAudit::read(reader),
         logging: Logging::read(reader),
         proxy: Proxy::read(reader),
     }

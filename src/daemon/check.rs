@@ -192,10 +192,11 @@ fn listeners(loaded: &Loaded) -> Check {
     let mut failures = Vec::new();
     let mut remarks = Vec::new();
     let running = UnixStream::connect(sockets::admin_path(config)).is_ok();
-    let named: [(&'static str, Option<&Listen>); 3] = [
+    let named: [(&'static str, Option<&Listen>); 4] = [
         ("HTTP", config.http.listen.as_ref()),
         ("HTTPS", config.https.listen.as_ref()),
         ("HTTPRedirect", config.http_redirect.listen.as_ref()),
+        ("Metrics", config.metrics.listen.as_ref()),
     ];
     for (what, listen) in named.into_iter().filter_map(|(what, listen)| Some((what, listen?))) {
         let Err(error) = sockets::bind(what, listen) else { continue };
@@ -203,6 +204,9 @@ fn listeners(loaded: &Loaded) -> Check {
         let (list, message) = if running && kind == Some(ErrorKind::AddrInUse) {
             let shown = sockets::shown(listen);
             (&mut remarks, format!("{what}.Listen = {shown} is in use, by rstudio-pm it seems"))
+        } else if what == "Metrics" {
+            // The server serves without it.
+            (&mut remarks, error.to_string())
         } else if listen.port < 1024 && kind == Some(ErrorKind::PermissionDenied) {
             // Whoever runs the check may lack a privilege that the server has.
             (&mut remarks, error.to_string())
@@ -235,15 +239,35 @@ fn bind_kind(listen: &Listen) -> Option<ErrorKind> {
     std::net::TcpListener::bind((host, listen.port)).err().map(|error| error.kind())
 }
 
+/// The database, and that of usage data unless it has the same fault.
 fn database(loaded: &Loaded) -> Vec<String> {
-    let Err(error) = Db::check(&loaded.config) else { return Vec::new() };
+    let config = &*loaded.config;
     let url = ("Postgres", None, "URL");
-    let names: &[Name] = match (loaded.config.database.provider, &error) {
-        (Provider::Sqlite, _) => &[("SQLite", None, "Dir"), ("Server", None, "DataDir")],
-        (Provider::Postgres, DbError::Authentication { .. }) => &[("Postgres", None, "Password"), url],
-        (Provider::Postgres, _) => &[url],
+    let (usage_url, usage_password) =
+        (("Postgres", None, "UsageDataURL"), ("Postgres", None, "UsageDataPassword"));
+    let sqlite: &[Name] = &[("SQLite", None, "Dir"), ("Server", None, "DataDir")];
+    let core = Db::check(config).err().map(|error| {
+        let names: &[Name] = match (config.database.provider, &error) {
+            (Provider::Sqlite, _) => sqlite,
+            (Provider::Postgres, DbError::Authentication { .. }) => &[("Postgres", None, "Password"), url],
+            (Provider::Postgres, _) => &[url],
+        };
+        placed(loaded, names, &chain(&error))
+    });
+    let usage = match config.server.usage_data_enabled {
+        true => Db::check_usage(config).err(),
+        false => None,
     };
-    vec![placed(loaded, names, &chain(&error))]
+    let usage = usage.map(|error| {
+        let names: &[Name] = match (config.database.provider, &error) {
+            (Provider::Sqlite, _) => sqlite,
+            (Provider::Postgres, DbError::Authentication { .. }) => &[usage_password, usage_url, url],
+            (Provider::Postgres, _) => &[usage_url, url],
+        };
+        placed(loaded, names, &chain(&error))
+    });
+    let usage = usage.filter(|usage| core.as_ref() != Some(usage));
+    core.into_iter().chain(usage.map(|finding| format!("{finding}; usage data"))).collect()
 }
 
 /// The classes that cannot be used as configured; those below `unusable` are told of by its own finding.

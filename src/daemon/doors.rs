@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::sockets::Sockets;
 use crate::http::redirect::Redirect;
 use crate::http::tls::Tls;
-use crate::http::{AdminDoor, House, PublicDoor, Switch};
+use crate::http::{AdminDoor, House, MetricsDoor, PublicDoor, Switch};
 
 /// Begins to accept on every socket. Returns the URLs.
 pub(super) fn open(
@@ -30,6 +30,14 @@ pub(super) fn open(
         let redirect = Redirect::new(Arc::clone(&switch.porch().site), https_port);
         tokio::spawn(house.clone().serve_tcp(listener, None, redirect));
     }
+    for socket in sockets.metrics {
+        if let Ok(address) = socket.local_addr() {
+            tracing::info!("Metrics are served on http://{address}/metrics");
+        }
+        let listener = tokio_listener(socket);
+        let door = MetricsDoor { house: house.clone(), switch: switch.clone() };
+        tokio::spawn(house.clone().serve_tcp(listener, None, door));
+    }
     let admin = tokio::net::UnixListener::from_std(sockets.admin).expect("a non-blocking listening socket");
     tokio::spawn(house.clone().serve_unix(admin, AdminDoor(switch.clone())));
     urls
@@ -41,5 +49,9 @@ fn adopt(socket: TcpListener, scheme: &str, urls: &mut Vec<String>) -> tokio::ne
         tracing::info!("Listening on {url}");
         urls.push(url);
     }
+    tokio_listener(socket)
+}
+
+fn tokio_listener(socket: TcpListener) -> tokio::net::TcpListener {
     tokio::net::TcpListener::from_std(socket).expect("a non-blocking listening socket")
 }

@@ -50,7 +50,7 @@ impl Operator {
         control.report(Work::default());
         match finished {
             Some(app) => {
-                stores::close(app.state.db.clone()).await;
+                stores::close(&app).await;
                 self.life = None;
                 self.forget();
                 control.enter(Mode::Offline);

@@ -21,6 +21,7 @@ use crate::http::response::Site;
 use crate::http::tls::Tls;
 use crate::http::{App, Switch, summary};
 use crate::jobs::Jobs;
+use crate::storage::space;
 use crate::sync::Halted;
 
 /// How often stores that cannot be used are tried again.
@@ -54,6 +55,7 @@ pub(super) struct Listening {
     http: Option<Listen>,
     https: Option<Listen>,
     redirect: Option<Listen>,
+    metrics: Option<Listen>,
     admin: PathBuf,
 }
 
@@ -64,6 +66,7 @@ impl Listening {
             http: config.http.listen.clone(),
             https: config.https.listen.clone(),
             redirect: config.http_redirect.listen.clone(),
+            metrics: config.metrics.listen.clone(),
             admin: config.server.sock_file_dir.clone(),
         }
     }
@@ -87,12 +90,19 @@ impl Life {
 
     /// Runs schedules and nightly work, until [`Life::pause`].
     pub(super) fn run(&mut self) {
-        let (sync, repo, state) = (self.app.sync.clone(), self.app.repo.clone(), Arc::clone(&self.app.state));
-        let rules = sync.clone();
+        let (sync, repo, usage) = (self.app.sync.clone(), self.app.repo.clone(), self.app.usage.clone());
+        let (rules, state) = (sync.clone(), Arc::clone(&self.app.state));
         let (before, predecessor) = (self.predecessor.clone(), self.predecessor.clone());
-        self.tasks = vec![
+        let config = state.config.load();
+        if config.storage_audit.enabled {
+            let add_up = config.metrics.listen.is_some();
+            self.tasks.push(tokio::spawn(space::watch(config.storage.clone(), add_up)));
+        }
+        drop(config);
+        self.tasks.extend([
             tokio::spawn(async move { sync.run_schedules().await }),
             tokio::spawn(async move { rules.run_requirements().await }),
+            tokio::spawn(async move { usage.run_schedule().await }),
             tokio::spawn(async move {
                 // What nobody refers to may be what the other process is about to refer to.
                 before.gone().await;
@@ -102,7 +112,7 @@ impl Life {
                 predecessor.mind(&state.catalog, &state.db).await;
                 state.catalog.follow(&state.db).await;
             }),
-        ];
+        ]);
     }
 
     /// Begins nothing any more by itself.

@@ -23,7 +23,7 @@ pub enum SocketError {
     /// A TCP address.
     #[error("Could not initialize the {what} listener: listen tcp {address}: bind: {reason}{way_out}")]
     Tcp {
-        /// `HTTP`, `HTTPS`, `HTTPRedirect`.
+        /// `HTTP`, `HTTPS`, `HTTPRedirect`, `Metrics`.
         what: &'static str,
         /// As the gcfg names it.
         address: String,
@@ -58,20 +58,28 @@ pub struct Sockets {
     pub https: Vec<TcpListener>,
     /// `HTTPRedirect.Listen`.
     pub redirect: Vec<TcpListener>,
+    /// `Metrics.Listen`.
+    pub metrics: Vec<TcpListener>,
     /// `<SockFileDir>/rstudio-pm.sock`.
     pub admin: UnixListener,
     /// The path to remove at the end; `None` when systemd owns the socket.
     pub admin_path: Option<PathBuf>,
     /// Where inherited sockets and gcfg differ; to be logged.
     pub warnings: Vec<String>,
+    /// Why there is no listener for metrics although there should be one; to be logged.
+    pub unmeasured: Option<String>,
 }
 
 impl Sockets {
     /// What `systemctl status` shall say about them.
     #[must_use]
     pub fn remark(&self) -> Option<String> {
-        (!self.warnings.is_empty())
-            .then(|| format!("the listening sockets are not those of the configuration; run: {COMMANDS}"))
+        if !self.warnings.is_empty() {
+            return Some(format!(
+                "the listening sockets are not those of the configuration; run: {COMMANDS}"
+            ));
+        }
+        self.unmeasured.as_ref().map(|_| "metrics are not served, the log says why".to_owned())
     }
 
     /// Where the admin socket is.
@@ -129,17 +137,19 @@ pub(super) struct Bound {
     http: Vec<TcpListener>,
     https: Vec<TcpListener>,
     redirect: Vec<TcpListener>,
+    metrics: Vec<TcpListener>,
     admin: Option<UnixListener>,
     own_admin: bool,
     warnings: Vec<String>,
+    unmeasured: Option<String>,
 }
 
-/// Takes what systemd hands over (`LISTEN_FDNAMES`: http, https, redirect, admin), or the server before, and binds the
-/// TCP addresses that are missing.
+/// Takes what systemd hands over (`LISTEN_FDNAMES`: http, https, redirect, metrics, admin), or the server before, and
+/// binds the TCP addresses that are missing.
 ///
 /// # Errors
 /// The first socket that cannot be had. When systemd has handed over some, one that is missing is a warning: the
-/// others serve.
+/// others serve. That of the metrics is never missed more than that: the default port may be anybody's.
 pub(super) fn bind_all(config: &Config, given: Option<Given>) -> Result<Bound, SocketError> {
     let own_admin = given.as_ref().is_some_and(|given| given.own_admin);
     let mut inherited = given.map_or_else(Inherited::take, Inherited::of);
@@ -173,9 +183,14 @@ pub(super) fn bind_all(config: &Config, given: Option<Given>) -> Result<Bound, S
     // configuration that is mended finds its socket.
     let https = tcp("HTTPS", inherited.https, config.https.listen.as_ref())?;
     let redirect = tcp("HTTPRedirect", inherited.redirect, config.http_redirect.listen.as_ref())?;
-    let bound = Bound { http, https, redirect, admin: inherited.admin, own_admin, warnings };
+    let (metrics, unmeasured) = match tcp("Metrics", inherited.metrics, config.metrics.listen.as_ref()) {
+        Ok(metrics) => (metrics, None),
+        Err(error) => (Vec::new(), Some(format!("{error}\nThe server serves without its metrics."))),
+    };
+    let admin = inherited.admin;
+    let bound = Bound { http, https, redirect, metrics, admin, own_admin, warnings, unmeasured };
     // tokio requires it.
-    for socket in bound.http.iter().chain(&bound.https).chain(&bound.redirect) {
+    for socket in bound.http.iter().chain(&bound.https).chain(&bound.redirect).chain(&bound.metrics) {
         set_nonblocking("TCP", socket.set_nonblocking(true))?;
     }
     Ok(bound)
@@ -199,8 +214,8 @@ impl Bound {
             }
         };
         set_nonblocking("admin", admin.set_nonblocking(true))?;
-        let Bound { http, https, redirect, admin: _, own_admin: _, warnings } = self;
-        Ok(Sockets { http, https, redirect, admin, admin_path, warnings })
+        let Bound { http, https, redirect, metrics, admin: _, own_admin: _, warnings, unmeasured } = self;
+        Ok(Sockets { http, https, redirect, metrics, admin, admin_path, warnings, unmeasured })
     }
 }
 
@@ -236,7 +251,8 @@ fn agrees(socket: &TcpListener, configured: Option<&Listen>) -> bool {
         Ok(host) => at.ip() == host,
         Err(_) => !listen.host.is_empty() || at.ip().is_unspecified(),
     };
-    host && at.port() == listen.port
+    // Whatever port it is, it was chosen by the system.
+    host && (listen.port == 0 || at.port() == listen.port)
 }
 
 /// Binds a TCP address. An empty host is every address, IPv6 and IPv4.
@@ -342,6 +358,7 @@ struct Inherited {
     http: Vec<TcpListener>,
     https: Vec<TcpListener>,
     redirect: Vec<TcpListener>,
+    metrics: Vec<TcpListener>,
     admin: Option<UnixListener>,
     /// What was handed over and is of no use.
     warnings: Vec<String>,
@@ -352,7 +369,8 @@ const MOST: usize = 64;
 
 impl Inherited {
     fn any(&self) -> bool {
-        self.admin.is_some() || !(self.http.is_empty() && self.https.is_empty() && self.redirect.is_empty())
+        let tcp = [&self.http, &self.https, &self.redirect, &self.metrics];
+        self.admin.is_some() || tcp.iter().any(|sockets| !sockets.is_empty())
     }
 
     fn of(given: Given) -> Inherited {
@@ -362,6 +380,7 @@ impl Inherited {
                 "http" => inherited.http.push(fd.into()),
                 "https" => inherited.https.push(fd.into()),
                 "redirect" => inherited.redirect.push(fd.into()),
+                "metrics" => inherited.metrics.push(fd.into()),
                 "admin" => inherited.admin = Some(fd.into()),
                 // Of a version that had a listener we do not have.
                 name => {
@@ -403,9 +422,10 @@ impl Inherited {
             "http" => self.http.extend(listening(fds.take_tcp_listener(i)?)?),
             "https" => self.https.extend(listening(fds.take_tcp_listener(i)?)?),
             "redirect" => self.redirect.extend(listening(fds.take_tcp_listener(i)?)?),
+            "metrics" => self.metrics.extend(listening(fds.take_tcp_listener(i)?)?),
             "admin" => self.admin = listening(fds.take_unix_listener(i)?)?.or(self.admin.take()),
             _ => {
-                let known = "FileDescriptorName= must be http, https, redirect or admin";
+                let known = "FileDescriptorName= must be http, https, redirect, metrics or admin";
                 return Err(Error::new(ErrorKind::InvalidInput, known));
             }
         }

@@ -46,6 +46,7 @@ pub(super) fn run(
 ) -> Result<(), StartError> {
     umask(FileMode::from_bits_truncate(0o077));
     let began = SystemTime::now();
+    crate::metrics::begin();
     let file = &args.config;
     let patient = taken.is_none() && sockets::handed_over();
     let open_files = raise_open_files();
@@ -79,7 +80,7 @@ pub(super) fn run(
     for warning in loaded.iter().flat_map(|loaded: &Loaded| loaded.warnings.iter().map(ToString::to_string)) {
         tracing::warn!("{warning}");
     }
-    for warning in &sockets.warnings {
+    for warning in sockets.warnings.iter().chain(&sockets.unmeasured) {
         tracing::warn!("{warning}");
     }
     crate::storage::install_tls_provider();
@@ -265,7 +266,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         tracing::warn!("stopped with {} connections cut", house.drain().connections());
     }
     if let Some(app) = app {
-        stores::close(app.state.db.clone()).await;
+        stores::close(&app).await;
     }
     for path in own_admin.iter().chain(&pid_file) {
         let _ = std::fs::remove_file(path);

@@ -18,6 +18,7 @@ use crate::state::State;
 use crate::storage::Storage;
 use crate::sync::Sync;
 use crate::upstream::Upstream;
+use crate::usage::Usage;
 
 /// A server that goes on working with the same stores for a while.
 pub(super) struct Beside {
@@ -49,7 +50,7 @@ pub(super) async fn open(
     say("opening the storage and reading the catalog");
     let opened = on(config, porch, jobs, db.clone()).await;
     if opened.is_err() {
-        close(db).await;
+        close_db(db).await;
     }
     opened
 }
@@ -82,6 +83,7 @@ async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<
         let sync = sync.clone();
         move |source| sync.mismatch(source)
     });
+    let usage = Usage::start(&state);
     Ok(Arc::new(App {
         repo,
         sync,
@@ -89,12 +91,18 @@ async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<
         site: Arc::clone(&porch.site),
         limits: porch.limits.clone(),
         warm: Warm::default(),
-        book: Book::new(porch.service.clone()),
+        book: Book::new(porch.service.clone(), usage.clone()),
+        usage,
     }))
 }
 
-/// Ends a database: what is queued is finished.
-pub(super) async fn close(db: Db) {
+/// Closes what [`open`] opened: what was counted is written, what is queued is finished.
+pub(super) async fn close(app: &App) {
+    app.usage.close().await;
+    close_db(app.state.db.clone()).await;
+}
+
+async fn close_db(db: Db) {
     let _ = tokio::task::spawn_blocking(move || db.close()).await;
 }
 

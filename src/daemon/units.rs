@@ -88,7 +88,7 @@ fn text(path: String, content: String) -> File {
 
 /// An instance of a template.
 struct Unit {
-    /// http, https, redirect, admin: also its `FileDescriptorName=`.
+    /// http, https, redirect, metrics, admin: also its `FileDescriptorName=`.
     kind: &'static str,
     /// Escaped.
     instance: String,
@@ -106,6 +106,7 @@ fn sockets(config: &Config) -> (Vec<Unit>, Vec<Rejected>) {
         ("http", "HTTP.Listen", &config.http.listen),
         ("https", "HTTPS.Listen", &config.https.listen),
         ("redirect", "HTTPRedirect.Listen", &config.http_redirect.listen),
+        ("metrics", "Metrics.Listen", &config.metrics.listen),
     ] {
         match listen.as_ref().map(address) {
             Some(Ok(address)) => units.push(Unit { kind, instance: escape(&address) }),
@@ -318,14 +319,16 @@ mod tests {
     const TLS: &str = "Certificate = /etc/ssl/c.pem\nKey = /etc/ssl/k.pem\n";
 
     #[test]
-    fn an_empty_configuration_listens_on_4242_and_for_administrators() {
-        assert_eq!(sockets_of(""), ["rstudio-pm-http@4242.socket", ADMIN]);
+    fn an_empty_configuration_listens_on_4242_for_prometheus_and_for_administrators() {
+        assert_eq!(sockets_of(""), ["rstudio-pm-http@4242.socket", "rstudio-pm-metrics@2112.socket", ADMIN]);
+        assert_eq!(sockets_of("[Metrics]\nEnabled = false\n"), ["rstudio-pm-http@4242.socket", ADMIN]);
     }
 
     #[test]
     fn every_listener_and_every_form_of_address_has_its_unit() {
         let gcfg = format!(
-            "[HTTP]\nListen = 10.0.0.1:80\n[HTTPS]\nListen = [::1]:8443\n{TLS}[HTTPRedirect]\nListen = :81\n"
+            "[HTTP]\nListen = 10.0.0.1:80\n[HTTPS]\nListen = [::1]:8443\n{TLS}[HTTPRedirect]\nListen = :81\n\
+             [Metrics]\nListen = 127.0.0.1:9100\n"
         );
         assert_eq!(
             sockets_of(&gcfg),
@@ -333,6 +336,7 @@ mod tests {
                 "rstudio-pm-http@10.0.0.1:80.socket",
                 r"rstudio-pm-https@\\x5b::1\\x5d:8443.socket",
                 "rstudio-pm-redirect@81.socket",
+                "rstudio-pm-metrics@127.0.0.1:9100.socket",
                 ADMIN
             ]
         );
@@ -353,7 +357,7 @@ mod tests {
         let (files, _) = made(gcfg, &Around { enabled: true, ..Around::default() });
         assert_eq!(content(&files, link), "/usr/lib/systemd/system/rstudio-pm-admin@.socket");
         let links = |files: &[File]| files.iter().filter(|f| matches!(f.content, Content::Link(_))).count();
-        assert_eq!(links(&files), 2);
+        assert_eq!(links(&files), 3);
         assert_eq!(links(&made(gcfg, &Around::default()).0), 0);
     }
 

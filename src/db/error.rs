@@ -29,9 +29,11 @@ pub enum DbError {
     },
     /// No answer from the server.
     #[error(
-        "cannot reach PostgreSQL at {host}, port {port}, for database '{database}'; check Postgres.URL, the server and the firewall: {source}"
+        "cannot reach PostgreSQL at {host}, port {port}, for database '{database}'; check {property}, the server and the firewall: {source}"
     )]
     Unreachable {
+        /// What says so.
+        property: &'static str,
         /// Host name, address or socket directory.
         host: String,
         /// TCP port.
@@ -44,9 +46,11 @@ pub enum DbError {
     },
     /// The server refuses the user or the password.
     #[error(
-        "PostgreSQL at {host}, port {port}, refused user '{user}'; check the user and password of Postgres.URL or Postgres.Password, and pg_hba.conf: {source}"
+        "PostgreSQL at {host}, port {port}, refused user '{user}'; check the user and password of {property} or Postgres.Password, and pg_hba.conf: {source}"
     )]
     Authentication {
+        /// What says so.
+        property: &'static str,
         /// Host name, address or socket directory.
         host: String,
         /// TCP port.
@@ -83,17 +87,24 @@ pub enum DbError {
     },
     /// `search_path` names no schema in which tables can be made.
     #[error(
-        "search_path '{path}' of Postgres.URL names no schema this user may create tables in; create it first: CREATE SCHEMA {path} AUTHORIZATION {user}"
+        "search_path '{path}' of {property} names no schema this user may create tables in; create it first: CREATE SCHEMA {path} AUTHORIZATION {user}"
     )]
     SearchPath {
+        /// What says so.
+        property: &'static str,
         /// As written in the URL.
         path: String,
         /// The user.
         user: String,
     },
     /// `Postgres.URL` or one of its parts cannot be used. The text never repeats the URL.
-    #[error("Postgres.URL: {0}")]
-    Url(String),
+    #[error("{property}: {reason}")]
+    Url {
+        /// Which URL.
+        property: &'static str,
+        /// Why.
+        reason: String,
+    },
     /// A newer release has migrated this database.
     #[error(
         "the database {place} was made by version {made_by} (schema {found}; this version knows {known}); restore a backup or upgrade rstudio-pm"

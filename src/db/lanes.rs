@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex};
 
 use super::{Conn, DbError};
+use crate::metrics::Level;
 
 /// What a closure is allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,10 +42,11 @@ struct Waiting {
     closed: bool,
 }
 
-#[derive(Default)]
 struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
+    /// How many wait, for the metrics.
+    length: Level,
 }
 
 /// Two queues before a number of threads, one session each.
@@ -54,9 +56,9 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// Starts `threads` threads; each opens its session when its first job comes.
-    pub(super) fn start(name: &str, threads: usize, open: &Opener) -> std::io::Result<Lane> {
-        let queue = Arc::new(Queue::default());
+    /// Starts `threads` threads; each opens its session when its first job comes. `length` is told how many wait.
+    pub(super) fn start(name: &str, threads: usize, length: Level, open: &Opener) -> std::io::Result<Lane> {
+        let queue = Arc::new(Queue { waiting: Mutex::default(), arrived: Condvar::new(), length });
         let lane = Lane { queue: Arc::clone(&queue), threads: Mutex::new(Vec::new()) };
         for _ in 0..threads {
             let (queue, open) = (Arc::clone(&queue), Arc::clone(open));
@@ -94,6 +96,7 @@ impl Lane {
                 Kind::Read | Kind::Write => waiting.interactive.push_back(job),
                 Kind::Bulk => waiting.bulk.push_back(job),
             }
+            self.queue.length.rise();
         }
         self.queue.arrived.notify_one();
         answered.await.unwrap_or(Err(DbError::Closed))
@@ -143,10 +146,9 @@ fn serve(queue: &Queue, open: &Opener) {
 fn next(queue: &Queue) -> Option<Job> {
     let mut waiting = queue.waiting.lock();
     loop {
-        if let Some(job) = waiting.interactive.pop_front() {
-            return Some(job);
-        }
-        if let Some(job) = waiting.bulk.pop_front() {
+        let interactive = waiting.interactive.pop_front();
+        if let Some(job) = interactive.or_else(|| waiting.bulk.pop_front()) {
+            queue.length.fall();
             return Some(job);
         }
         if waiting.closed {

@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::part::Part;
 use super::{Conn, DbError};
 
 /// One change of the schema.
@@ -36,12 +37,21 @@ pub const MIGRATIONS: &[Migration] = &[
     },
 ];
 
+/// Those of usage data. Each is expand-only: while a server takes over from another, both count.
+pub const USAGE: &[Migration] = &[Migration {
+    number: 1,
+    name: "downloads",
+    expand_only: true,
+    sqlite: include_str!("migrations/usage/0001_downloads.sqlite.sql"),
+    postgres: include_str!("migrations/usage/0001_downloads.postgres.sql"),
+}];
+
 /// What a driver offers the migrator, inside a transaction that holds the lock.
 pub(super) trait Schema: Conn {
     /// Runs the statements of a script.
     fn script(&mut self, sql: &str) -> Result<(), DbError>;
-    /// True when the table `migration` exists.
-    fn is_begun(&mut self) -> Result<bool, DbError>;
+    /// True when the table exists.
+    fn has_table(&mut self, name: &str) -> Result<bool, DbError>;
     /// This database's script.
     fn pick(&self, migration: &Migration) -> &'static str;
     /// What to call the database in an error.
@@ -52,14 +62,14 @@ pub(super) trait Schema: Conn {
 ///
 /// # Errors
 /// [`DbError::TooNew`] when a newer program changed it so that this one cannot work with it.
-pub(super) fn level(c: &mut dyn Schema) -> Result<i64, DbError> {
-    const SEEN: &str = "SELECT number, expand_only, version FROM migration ORDER BY number";
-    if !c.is_begun()? {
+pub(super) fn level(c: &mut dyn Schema, part: Part) -> Result<i64, DbError> {
+    let ledger = part.ledger();
+    if !c.has_table(ledger.table)? {
         return Ok(0);
     }
-    let known = MIGRATIONS.last().map_or(0, |m| m.number);
+    let known = part.migrations().last().map_or(0, |m| m.number);
     let (mut newest, mut too_new) = (0, None);
-    for mut row in c.query(SEEN, &[])? {
+    for mut row in c.query(ledger.seen, &[])? {
         newest = row.int(0)?;
         if newest > known && row.int(1)? == 0 {
             too_new = Some(row.text(2)?);
@@ -92,26 +102,21 @@ fn not_online(all: &[Migration], level: i64, rule: Rule) -> Option<(i64, &'stati
 }
 
 /// Runs what is missing. The caller commits.
-pub(super) fn run(c: &mut dyn Schema, rule: Rule) -> Result<(), DbError> {
-    const DONE: &str = "INSERT INTO migration (number, name, at, expand_only, version) \
-        VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5)";
-    let level = level(c)?;
-    if let Some((number, name)) = not_online(MIGRATIONS, level, rule) {
+pub(super) fn run(c: &mut dyn Schema, part: Part, rule: Rule) -> Result<(), DbError> {
+    let (level, ledger) = (level(c, part)?, part.ledger());
+    if let Some((number, name)) = not_online(part.migrations(), level, rule) {
         return Err(DbError::NotOnline { place: c.place(), number, name });
     }
     if level == 0 {
-        c.script(
-            "CREATE TABLE migration (number BIGINT PRIMARY KEY, name TEXT NOT NULL, at BIGINT NOT NULL, \
-             expand_only BIGINT NOT NULL, version TEXT NOT NULL)",
-        )?;
+        c.script(ledger.create)?;
     }
-    for migration in MIGRATIONS.iter().filter(|m| m.number > level) {
+    for migration in part.migrations().iter().filter(|m| m.number > level) {
         c.script(c.pick(migration))?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
         let version = env!("CARGO_PKG_VERSION").into();
         let (name, expand_only) = (migration.name.into(), migration.expand_only.into());
-        c.execute(DONE, &[migration.number.into(), name, now.into(), expand_only, version])?;
+        c.execute(ledger.done, &[migration.number.into(), name, now.into(), expand_only, version])?;
     }
     Ok(())
 }

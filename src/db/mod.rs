@@ -9,6 +9,7 @@ mod checkpoint;
 pub mod clock;
 pub mod conn;
 pub mod detail;
+pub mod download;
 pub mod error;
 pub mod file;
 pub mod found_build;
@@ -20,6 +21,7 @@ pub mod life;
 mod listen;
 pub mod migrate;
 pub mod package;
+pub mod part;
 mod pgconnect;
 mod pgwire;
 pub mod place;
@@ -49,6 +51,7 @@ use rusqlite::OpenFlags;
 use crate::config::{Config, Provider};
 use lanes::{Kind, Lane};
 use migrate::Rule;
+use part::Part;
 use postgres::{PgSession, Postgres};
 use sqlite::Sqlite;
 use target::Target;
@@ -71,7 +74,15 @@ impl Db {
     /// # Errors
     /// One variant for each thing an administrator can mend; the text says how.
     pub fn open(config: &Config) -> Result<Db, DbError> {
-        Db::open_as(config, None, Rule::Alone)
+        Db::open_as(config, Part::Core, None, Rule::Alone)
+    }
+
+    /// Opens the database of usage data, which any number of processes may work with at a time. Blocks.
+    ///
+    /// # Errors
+    /// As [`Db::open`].
+    pub fn open_usage(config: &Config) -> Result<Db, DbError> {
+        Db::open_as(config, Part::Usage, None, Rule::Alone)
     }
 
     /// As [`Db::open`], beside a process that goes on working with it: nothing is migrated that it could not bear.
@@ -80,18 +91,23 @@ impl Db {
     /// # Errors
     /// As [`Db::open`], and [`DbError::NotOnline`].
     pub fn open_beside(config: &Config, lock: Option<OwnedFd>) -> Result<Db, DbError> {
-        Db::open_as(config, lock, Rule::Beside)
+        Db::open_as(config, Part::Core, lock, Rule::Beside)
     }
 
-    fn open_as(config: &Config, lock: Option<OwnedFd>, rule: Rule) -> Result<Db, DbError> {
+    fn open_as(config: &Config, part: Part, held: Option<OwnedFd>, rule: Rule) -> Result<Db, DbError> {
         let wait = config.database.connection_timeout;
         let engine = match config.database.provider {
             Provider::Sqlite => {
-                let (file, lock) = place::prepare(&config.sqlite.dir, lock)?;
-                Engine::Sqlite(Sqlite::open(&file, lock, wait, rule)?)
+                let dir = &config.sqlite.dir;
+                let lock = match part {
+                    Part::Core => Some(place::lock(dir, held)?),
+                    Part::Usage => None,
+                };
+                Engine::Sqlite(Sqlite::open(part, &place::file(dir, part)?, lock, wait, rule)?)
             }
             Provider::Postgres => {
-                Engine::Postgres(Postgres::open(Target::parse(&config.postgres, wait)?, rule)?)
+                let target = Target::parse(&config.postgres, part, wait)?;
+                Engine::Postgres(Postgres::open(part, target, rule)?)
             }
         };
         Ok(Db { engine: Arc::new(engine) })
@@ -123,13 +139,25 @@ impl Db {
     /// # Errors
     /// As [`Db::open`], but for the lock: a running daemon holds it.
     pub fn check(config: &Config) -> Result<String, DbError> {
+        Db::check_part(config, Part::Core)
+    }
+
+    /// The same for the database of usage data.
+    ///
+    /// # Errors
+    /// As [`Db::open_usage`].
+    pub fn check_usage(config: &Config) -> Result<String, DbError> {
+        Db::check_part(config, Part::Usage)
+    }
+
+    fn check_part(config: &Config, part: Part) -> Result<String, DbError> {
         let wait = config.database.connection_timeout;
         match config.database.provider {
-            Provider::Sqlite => look_at_file(&place::look(&config.sqlite.dir)?, wait),
+            Provider::Sqlite => look_at_file(&place::look(&config.sqlite.dir, part)?, part, wait),
             Provider::Postgres => {
-                let mut session = PgSession::new(Arc::new(Target::parse(&config.postgres, wait)?));
+                let mut session = PgSession::new(Arc::new(Target::parse(&config.postgres, part, wait)?));
                 let place = format!("PostgreSQL database {}", session.target.place());
-                Ok(state_line(&place, migrate::level(session.connected()?)?))
+                Ok(state_line(&place, migrate::level(session.connected()?, part)?))
             }
         }
     }
@@ -196,7 +224,7 @@ impl Db {
     }
 }
 
-fn look_at_file(file: &Path, wait: Duration) -> Result<String, DbError> {
+fn look_at_file(file: &Path, part: Part, wait: Duration) -> Result<String, DbError> {
     let place = format!("SQLite database {}", file.display());
     match std::fs::metadata(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -212,7 +240,7 @@ fn look_at_file(file: &Path, wait: Duration) -> Result<String, DbError> {
         if log.exists() { file.to_owned() } else { format!("file:{}?immutable=1", uri_path(file)).into() };
     let mut session = sqlite::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, wait)?;
     session.call_it(file);
-    Ok(state_line(&place, migrate::level(&mut session)?))
+    Ok(state_line(&place, migrate::level(&mut session, part)?))
 }
 
 fn uri_path(file: &Path) -> String {

@@ -100,7 +100,8 @@ async fn prepare(target: &Target, client: &Client) -> Result<(), DbError> {
         client.query(SET, &[path]).await.map_err(|e| super::postgres::map(target, e))?;
         let rows = client.query(SCHEMA, &[]).await.map_err(|e| super::postgres::map(target, e))?;
         if rows.first().and_then(|row| row.try_get::<_, i32>(0).ok()) != Some(1) {
-            return Err(DbError::SearchPath { path: path.clone(), user: target.user.clone() });
+            let (path, user) = (path.clone(), target.user.clone());
+            return Err(DbError::SearchPath { property: target.property, path, user });
         }
     }
     Ok(())
@@ -108,6 +109,7 @@ async fn prepare(target: &Target, client: &Client) -> Result<(), DbError> {
 
 fn unreachable(target: &Target, source: super::error::Source) -> DbError {
     DbError::Unreachable {
+        property: target.property,
         host: target.host.clone(),
         port: target.port,
         database: target.database.clone(),
@@ -117,12 +119,12 @@ fn unreachable(target: &Target, source: super::error::Source) -> DbError {
 
 /// Sorts what stops a connection from being made.
 fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
-    let (host, port) = (target.host.clone(), target.port);
+    let (host, port, property) = (target.host.clone(), target.port, target.property);
     if let Some(db) = error.as_db_error() {
         return match db.code() {
             code if code.code().starts_with("28") => {
                 let user = target.user.clone();
-                DbError::Authentication { host, port, user, source: error.into() }
+                DbError::Authentication { property, host, port, user, source: error.into() }
             }
             code if *code == SqlState::INVALID_CATALOG_NAME => {
                 DbError::DatabaseMissing { host, port, database: target.database.clone() }
@@ -140,7 +142,7 @@ fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
     }
     if reason.contains("password") || error.to_string().contains("authentication") {
         let user = target.user.clone();
-        return DbError::Authentication { host, port, user, source: error.into() };
+        return DbError::Authentication { property, host, port, user, source: error.into() };
     }
     unreachable(target, error.into())
 }

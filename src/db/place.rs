@@ -10,14 +10,21 @@ use nix::sys::statfs::statfs;
 use nix::unistd::{AccessFlags, User, access, geteuid};
 
 use super::DbError;
+use super::part::Part;
 use crate::config::AFTER_A_NEW_PATH;
 
-/// The database's file in `SQLite.Dir`.
-pub(super) const FILE: &str = "rstudio-pm.db";
 const LOCK: &str = "rstudio-pm.db.lock";
 
 /// Every file that SQLite and this room keep in `SQLite.Dir`.
-pub const FILES: [&str; 4] = [FILE, "rstudio-pm.db-wal", "rstudio-pm.db-shm", LOCK];
+pub const FILES: [&str; 7] = [
+    "rstudio-pm.db",
+    "rstudio-pm.db-wal",
+    "rstudio-pm.db-shm",
+    LOCK,
+    "usage.db",
+    "usage.db-wal",
+    "usage.db-shm",
+];
 
 /// The kind of a file system, by its magic number, where its locks cannot be trusted: statfs(2) lists the numbers.
 #[must_use]
@@ -50,17 +57,20 @@ pub(super) fn refuse_remote(dir: &Path) -> Result<(), DbError> {
     }
 }
 
-/// Makes the directory (mode 0700) and the file (0600) where missing, and takes the lock that keeps a second
-/// process out, unless `held` is that lock already. Returns the file and the lock.
-pub(super) fn prepare(dir: &Path, held: Option<OwnedFd>) -> Result<(PathBuf, File), DbError> {
-    let bad = |error: io::Error| match error.kind() {
+fn bad(dir: &Path, error: io::Error) -> DbError {
+    match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             DbError::Full { place: dir.display().to_string(), source: error.into() }
         }
         _ => unwritable(dir, error),
-    };
-    refuse_remote(dir)?;
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(bad)?;
+    }
+}
+
+/// Makes the directory (mode 0700) where it is missing, and takes the lock that keeps a second process out, unless
+/// `held` is that lock already. Returns the lock.
+pub(super) fn lock(dir: &Path, held: Option<OwnedFd>) -> Result<File, DbError> {
+    let bad = |error| bad(dir, error);
+    directory(dir)?;
     let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join(LOCK));
     let mut lock = lock.map_err(bad)?;
     if let Some(held) = held.map(File::from)
@@ -68,21 +78,31 @@ pub(super) fn prepare(dir: &Path, held: Option<OwnedFd>) -> Result<(PathBuf, Fil
     {
         lock = held;
     }
-    let path = dir.join(FILE);
     match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(DbError::Locked { path }),
-        Err(TryLockError::Error(error)) => return Err(bad(error)),
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(DbError::Locked { path: dir.join(Part::Core.file()) }),
+        Err(TryLockError::Error(error)) => Err(bad(error)),
     }
+}
+
+fn directory(dir: &Path) -> Result<(), DbError> {
+    refuse_remote(dir)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| bad(dir, error))
+}
+
+/// Makes a part's file (mode 0600) where it is missing, and its directory; returns its path.
+pub(super) fn file(dir: &Path, part: Part) -> Result<PathBuf, DbError> {
+    directory(dir)?;
+    let path = dir.join(part.file());
     // Made here and not by SQLite, which would take the mode from the umask; log and index files copy it. Only where
     // it is missing: closing a second descriptor of an open database would drop SQLite's locks.
     match OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(bad(error)),
+        Err(error) => return Err(bad(dir, error)),
     }
     access(&path, AccessFlags::R_OK | AccessFlags::W_OK).map_err(|errno| unwritable(&path, errno.into()))?;
-    Ok((path, lock))
+    Ok(path)
 }
 
 fn same(a: &File, b: &File) -> io::Result<bool> {
@@ -90,15 +110,15 @@ fn same(a: &File, b: &File) -> io::Result<bool> {
     Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
 }
 
-/// What `prepare` would meet, without making anything. Returns the file, which may be missing.
-pub(super) fn look(dir: &Path) -> Result<PathBuf, DbError> {
+/// What [`file`] would meet, without making anything. Returns the file, which may be missing.
+pub(super) fn look(dir: &Path, part: Part) -> Result<PathBuf, DbError> {
     refuse_remote(dir)?;
     let existing = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));
     if !existing.is_dir() {
         return Err(unwritable(dir, io::Error::from(io::ErrorKind::NotADirectory)));
     }
     access(existing, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|e| unwritable(dir, e.into()))?;
-    Ok(dir.join(FILE))
+    Ok(dir.join(part.file()))
 }
 
 /// The error for a place that cannot be written, with the command that mends it.
@@ -139,6 +159,11 @@ mod tests {
         }
     }
 
+    fn prepare(dir: &Path, held: Option<OwnedFd>) -> Result<(PathBuf, File), DbError> {
+        let lock = lock(dir, held)?;
+        Ok((file(dir, Part::Core)?, lock))
+    }
+
     #[test]
     fn a_place_is_made_for_its_owner_alone_and_locked() {
         use std::os::unix::fs::PermissionsExt;
@@ -166,6 +191,6 @@ mod tests {
         std::fs::write(&file, b"").expect("a file");
         let error = prepare(&file.join("db"), None).expect_err("no directory below a file").to_string();
         assert!(error.contains("install -d -m 0700"), "{error}");
-        assert!(look(&file.join("db")).is_err());
+        assert!(look(&file.join("db"), Part::Core).is_err());
     }
 }

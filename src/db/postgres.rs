@@ -13,8 +13,10 @@ use tokio_postgres::{Client, Statement};
 use super::lanes::{Kind, Lane, Opener, Session, Work};
 use super::listen::{self, Listener};
 use super::migrate::{self, Migration, Rule, Schema};
+use super::part::Part;
 use super::target::Target;
 use super::{Conn, DbError, Row, Value, pgconnect, pgwire};
+use crate::metrics;
 use crate::model::time::Timestamp;
 
 /// Statements sent before the first answer is awaited.
@@ -33,22 +35,21 @@ pub(super) struct Postgres {
 }
 
 impl Postgres {
-    pub(super) fn open(target: Target, rule: Rule) -> Result<Postgres, DbError> {
+    pub(super) fn open(part: Part, target: Target, rule: Rule) -> Result<Postgres, DbError> {
         let mut first = PgSession::new(Arc::new(target));
         let target = Arc::clone(&first.target);
         let ours = Arc::clone(&target);
-        first.connected()?.migrate(rule)?;
+        first.connected()?.migrate(part, rule)?;
         drop(first);
         let place = target.place();
         let opener: Opener =
             Arc::new(move || Ok(Box::new(PgSession::new(Arc::clone(&target))) as Box<dyn Session>));
         let start = |name, threads| {
-            Lane::start(name, threads, &opener)
+            Lane::start(name, threads, metrics::database_queue(part.as_str(), name), &opener)
                 .map_err(|e| DbError::Driver { place: place.clone(), source: e.into() })
         };
-        let readers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
         Ok(Postgres {
-            read: start("read", readers)?,
+            read: start("read", part.readers())?,
             write: start("write", 1)?,
             bulk: start("bulk", 1)?,
             target: ours,
@@ -205,9 +206,9 @@ impl PgConn {
         }
     }
 
-    fn migrate(&mut self, rule: Rule) -> Result<(), DbError> {
+    fn migrate(&mut self, part: Part, rule: Rule) -> Result<(), DbError> {
         self.begin(Kind::Write)?;
-        match migrate::run(self, rule) {
+        match migrate::run(self, part, rule) {
             Ok(()) => self.control("COMMIT"),
             Err(error) => {
                 // The session is dropped with the error, and the transaction with it.
@@ -323,10 +324,10 @@ impl Schema for PgConn {
         self.control(sql)
     }
 
-    fn is_begun(&mut self) -> Result<bool, DbError> {
-        const BEGUN: &str = "SELECT 1 FROM information_schema.tables \
-            WHERE table_schema = current_schema() AND table_name = 'migration'";
-        Ok(!self.query(BEGUN, &[])?.is_empty())
+    fn has_table(&mut self, name: &str) -> Result<bool, DbError> {
+        const TABLE: &str = "SELECT 1 FROM information_schema.tables \
+            WHERE table_schema = current_schema() AND CAST(table_name AS TEXT) = CAST($1 AS TEXT)";
+        Ok(!self.query(TABLE, &[name.into()])?.is_empty())
     }
 
     fn pick(&self, migration: &Migration) -> &'static str {

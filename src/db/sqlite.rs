@@ -13,7 +13,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params_from_iter};
 use super::checkpoint::Checkpointer;
 use super::lanes::{Kind, Lane, Opener, Session, Work};
 use super::migrate::{self, Migration, Rule, Schema};
+use super::part::Part;
 use super::{Conn, DbError, Row, Value};
+use crate::metrics;
 use crate::model::time::Timestamp;
 
 /// The running database.
@@ -21,21 +23,23 @@ pub(super) struct Sqlite {
     read: Lane,
     write: Lane,
     checkpointer: Checkpointer,
-    /// Held as long as the database is open, or until another process took it over: only one process at a time.
+    /// Held as long as the database is open, or until another process took it over: only one process at a time. The
+    /// usage data has none: it is written by whoever has that of the packages, and for a while by who had it before.
     lock: Mutex<Option<std::fs::File>>,
 }
 
 impl Sqlite {
     /// Opens and migrates `file`; its directory exists and can be written.
     pub(super) fn open(
+        part: Part,
         file: &Path,
-        lock: std::fs::File,
+        lock: Option<std::fs::File>,
         wait: Duration,
         rule: Rule,
     ) -> Result<Sqlite, DbError> {
         let mut first =
             connect(file, OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_READ_WRITE, wait)?;
-        first.migrate(rule)?;
+        first.migrate(part, rule)?;
         drop(first);
         let wal = Arc::new(AtomicI32::new(0));
         let path = file.to_owned();
@@ -58,12 +62,15 @@ impl Sqlite {
             session.pragma("query_only", "ON")?;
             Ok(Box::new(session) as Box<dyn Session>)
         });
-        let readers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
+        let start = |name, threads, opener| {
+            let length = metrics::database_queue(part.as_str(), name);
+            Lane::start(name, threads, length, opener).map_err(|e| driver(file, e))
+        };
         Ok(Sqlite {
-            read: Lane::start("read", readers, &reader).map_err(|e| driver(file, e))?,
-            write: Lane::start("write", 1, &writer).map_err(|e| driver(file, e))?,
+            read: start("read", part.readers(), &reader)?,
+            write: start("write", 1, &writer)?,
             checkpointer,
-            lock: Mutex::new(Some(lock)),
+            lock: Mutex::new(lock),
         })
     }
 
@@ -142,9 +149,9 @@ impl SqliteConn {
         self.connection.execute_batch(sql).map_err(|e| map(&self.path, e))
     }
 
-    fn migrate(&mut self, rule: Rule) -> Result<(), DbError> {
+    fn migrate(&mut self, part: Part, rule: Rule) -> Result<(), DbError> {
         self.control("BEGIN EXCLUSIVE")?;
-        match migrate::run(self, rule) {
+        match migrate::run(self, part, rule) {
             Ok(()) => self.control("COMMIT"),
             Err(error) => {
                 let _ = self.control("ROLLBACK");
@@ -278,9 +285,9 @@ impl Schema for SqliteConn {
         self.control(sql)
     }
 
-    fn is_begun(&mut self) -> Result<bool, DbError> {
-        const BEGUN: &str = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migration'";
-        Ok(!self.query(BEGUN, &[])?.is_empty())
+    fn has_table(&mut self, name: &str) -> Result<bool, DbError> {
+        const TABLE: &str = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = $1";
+        Ok(!self.query(TABLE, &[name.into()])?.is_empty())
     }
 
     fn pick(&self, migration: &Migration) -> &'static str {

@@ -7,7 +7,8 @@ use percent_encoding::percent_decode_str;
 use tokio_postgres::config::Host;
 
 use super::DbError;
-use crate::config::Postgres;
+use super::part::Part;
+use crate::config::{Postgres, Secret};
 
 /// libpq's `sslmode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +56,29 @@ pub(super) struct Target {
     pub(super) port: u16,
     pub(super) user: String,
     pub(super) database: String,
+    /// The property that says so, for errors.
+    pub(super) property: &'static str,
+}
+
+/// The URL of a part, the password that is used when that has none, and the property that holds the URL. Usage data
+/// lies beside the packages' tables unless it has a URL.
+fn written(postgres: &Postgres, part: Part) -> (Option<&Secret>, Option<&Secret>, &'static str) {
+    let Postgres { url, password, usage_data_url, usage_data_password } = postgres;
+    let password = password.as_ref();
+    match (part, usage_data_url) {
+        (Part::Usage, Some(url)) => {
+            (Some(url), usage_data_password.as_ref().or(password), "Postgres.UsageDataURL")
+        }
+        (Part::Core, _) | (Part::Usage, None) => (url.as_ref(), password, "Postgres.URL"),
+    }
 }
 
 impl Target {
-    /// Reads the URL; `Postgres.Password` is used when the URL has none.
-    pub(super) fn parse(written: &Postgres, wait: Duration) -> Result<Target, DbError> {
-        let bad = |text: String| DbError::Url(text);
-        let Some(url) = &written.url else {
+    /// Reads the URL of a part; its password property is used when the URL has none.
+    pub(super) fn parse(postgres: &Postgres, part: Part, wait: Duration) -> Result<Target, DbError> {
+        let (url, password, property) = written(postgres, part);
+        let bad = |reason: String| DbError::Url { property, reason };
+        let Some(url) = url else {
             return Err(bad(
                 "is not set; Database.Provider = postgres needs postgres://user@host:5432/database".into(),
             ));
@@ -77,7 +94,7 @@ impl Target {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
             match key {
-                "sslmode" => ssl_mode = mode(&value)?,
+                "sslmode" => ssl_mode = mode(&value).map_err(bad)?,
                 "sslrootcert" if value != "system" => ssl_root = Some(PathBuf::from(value)),
                 "sslrootcert" => ssl_root = None,
                 "search_path" => search_path = Some(value).filter(|v| !v.trim().is_empty()),
@@ -93,7 +110,7 @@ impl Target {
             ))
         })?;
         if config.get_password().is_none()
-            && let Some(password) = &written.password
+            && let Some(password) = password
         {
             config.password(&password.0);
         }
@@ -119,7 +136,7 @@ impl Target {
             .tcp_user_timeout(Duration::from_secs(30))
             .keepalives_idle(Duration::from_secs(30));
         config.application_name("rstudio-pm");
-        Ok(Target { config, ssl_mode, ssl_root, search_path, host, port, user, database })
+        Ok(Target { config, ssl_mode, ssl_root, search_path, host, port, user, database, property })
     }
 
     /// True for a socket in the file system, which never speaks TLS.
@@ -133,22 +150,49 @@ impl Target {
     }
 }
 
-fn mode(word: &str) -> Result<SslMode, DbError> {
+fn mode(word: &str) -> Result<SslMode, String> {
     let found = SslMode::ALL.iter().find(|(_, name)| *name == word).map(|(mode, _)| *mode);
     let known = SslMode::ALL.map(|(_, name)| name).join(", ");
     let shown: String = word.chars().take(40).collect();
-    found.ok_or_else(|| DbError::Url(format!("sslmode '{shown}' is unknown; known are {known}")))
+    found.ok_or_else(|| format!("sslmode '{shown}' is unknown; known are {known}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
+
+    fn postgres(url: &str, password: Option<&str>) -> Postgres {
+        let secret = |text: &str| Secret(text.to_owned());
+        Postgres {
+            url: Some(secret(url)),
+            password: password.map(secret),
+            usage_data_url: None,
+            usage_data_password: None,
+        }
+    }
 
     fn parse(url: &str, password: Option<&str>) -> Result<Target, DbError> {
-        let written =
-            Postgres { url: Some(Secret(url.into())), password: password.map(|p| Secret(p.into())) };
-        Target::parse(&written, Duration::from_secs(1))
+        Target::parse(&postgres(url, password), Part::Core, Duration::from_secs(1))
+    }
+
+    #[test]
+    fn usage_data_has_a_place_of_its_own_where_that_is_written_and_a_password_of_either() {
+        let usage = |written: &Postgres| {
+            let t = Target::parse(written, Part::Usage, Duration::from_secs(1)).expect("a URL");
+            let password = t.config.get_password().map(|p| String::from_utf8_lossy(p).into_owned());
+            (t.database, t.search_path, password, t.property)
+        };
+        let mut written = postgres("postgres://pm@db.example/pm?search_path=a", Some("core"));
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(usage(&written), ("pm".to_owned(), text("a"), text("core"), "Postgres.URL"));
+        written.usage_data_password = Some(Secret("own".to_owned()));
+        assert_eq!(usage(&written).2, text("core"), "it goes with a URL of its own");
+        written.usage_data_url = Some(Secret("postgres://u@other/usage".to_owned()));
+        assert_eq!(usage(&written), ("usage".to_owned(), None, text("own"), "Postgres.UsageDataURL"));
+        written.usage_data_password = None;
+        assert_eq!(usage(&written).2, text("core"));
+        let core = Target::parse(&written, Part::Core, Duration::from_secs(1)).expect("a URL");
+        assert_eq!((core.database.as_str(), core.property), ("pm", "Postgres.URL"));
     }
 
     #[test]

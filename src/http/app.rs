@@ -25,6 +25,7 @@ use crate::r::layout::RPath;
 use crate::repo::Repo;
 use crate::state::State;
 use crate::sync::Sync;
+use crate::usage::Usage;
 
 /// Everything an answer may need; built by `daemon` each time the server goes online.
 pub struct App {
@@ -34,6 +35,8 @@ pub struct App {
     pub repo: Repo,
     /// Syncs.
     pub sync: Sync,
+    /// Downloads counted.
+    pub usage: Usage,
     /// Headers and the path prefix, as the porch has them.
     pub site: Arc<ArcSwap<Site>>,
     /// Limits of requests.

@@ -318,6 +318,18 @@ pub fn json_lines(body: Body) -> Response<Body> {
     response
 }
 
+/// Text of a media type, made for this one answer.
+#[must_use]
+pub fn text(media: &'static str, text: Vec<u8>) -> Response<Body> {
+    let size = text.len();
+    let mut response = start(StatusCode::OK, Body::full(text));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+    headers.insert(header::CACHE_CONTROL, CACHE_NEVER);
+    response
+}
+
 /// A page for people; `html` is complete and escaped. No script, no foreign content, no frame.
 #[must_use]
 pub fn page(html: String) -> Response<Body> {

@@ -75,6 +75,8 @@ pub enum Public {
     Swagger,
     /// `swagger/doc.json`: for programs.
     OpenApi,
+    /// `metrics/packages`
+    MetricsPackages,
 }
 
 /// `/__api__/…` by POST: what is asked for stands in the body, and nothing is changed.
@@ -170,6 +172,7 @@ fn public(names: &[&str]) -> Option<Public> {
         ["sources", s, "transactions"] => Public::SourceTransactions(own(s)),
         ["sources", s, "packages"] => Public::SourcePackages(own(s)),
         ["sources", s, "packages", name, "releases"] => Public::SourceReleases(own(s), own(name)),
+        ["metrics", "packages"] => Public::MetricsPackages,
         ["alerts"] => Public::Alerts,
         ["verify-auth"] => Public::VerifyAuth,
         ["swagger"] | ["swagger", "index.html"] => Public::Swagger,
@@ -246,6 +249,7 @@ mod tests {
             ("/__api__/swagger/", Route::Public(Public::Swagger)),
             ("/__api__/swagger/index.html", Route::Public(Public::Swagger)),
             ("/__api__/swagger/doc.json", Route::Public(Public::OpenApi)),
+            ("/__api__/metrics/packages", Route::Public(Public::MetricsPackages)),
             ("/__api__/admin/v1/repos/x", Route::Admin(s("repos/x"))),
         ];
         for (path, expected) in table {

@@ -7,12 +7,14 @@ use std::fmt::Display;
 use http::StatusCode;
 
 use crate::logs::{BinaryPart, ServiceError, ServiceLine, ServiceLog};
+use crate::metrics;
 use crate::model::ids::SourceId;
 use crate::model::time::Timestamp;
 use crate::r::layout::RPath;
 use crate::r::platform::Platform;
 use crate::r::user_agent::RVersion;
 use crate::repo::negotiate::{Failed, Match};
+use crate::usage::{Download, Usage};
 
 /// A GET of a package file, answered or failed.
 #[derive(Clone, Debug)]
@@ -70,23 +72,25 @@ pub enum Outcome<'a> {
 }
 
 /// Who hears of requests for packages.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct Book {
     log: ServiceLog,
+    usage: Usage,
 }
 
 impl Book {
-    /// With the service log.
+    /// With the service log and the counter of downloads.
     #[must_use]
-    pub fn new(log: ServiceLog) -> Book {
-        Book { log }
+    pub fn new(log: ServiceLog, usage: Usage) -> Book {
+        Book { log, usage }
     }
 
-    /// Notes a request, once for each. What it costs when nobody listens is one look at a pointer.
+    /// Notes a request, once for each: downloads are counted, and written down where the log is on.
     ///
     /// With `body_follows` the line is written when the ending that is returned is dropped with the body: until then the
     /// request may fail.
     pub fn note(&self, served: &Served<'_>, body_follows: bool) -> Option<Ending> {
+        self.count(served);
         if !self.log.is_on() {
             return None;
         }
@@ -96,6 +100,29 @@ impl Book {
         }
         self.log.log(&line);
         None
+    }
+
+    /// What is sent counts from its first byte: the rest of a download that was cut is the same download.
+    fn count(&self, served: &Served<'_>) {
+        let Outcome::Sent { source, build, status, from } = served.outcome else { return };
+        if let Some(wish) = &served.wish {
+            match (build, wish.fit) {
+                (Some(_), fit) => {
+                    let fit = fit.ok().flatten().map_or("address", Match::as_str);
+                    metrics::build_sent(wish.distro, fit);
+                }
+                (None, Err(failed)) => metrics::source_sent_instead(wish.distro, failed.as_str()),
+                (None, Ok(_)) => {
+                    let lost = served.lost.map_or(ServiceError::Fetch, |(error, _)| error);
+                    metrics::source_sent_instead(wish.distro, lost.as_str());
+                }
+            }
+        }
+        if status == StatusCode::OK || (status == StatusCode::PARTIAL_CONTENT && from == 0) {
+            let Served { began, package, version, .. } = *served;
+            let platform = build.map(|build| build as &dyn Display);
+            self.usage.count(&Download { at: began, source, package, version, platform });
+        }
     }
 }
 
@@ -250,7 +277,7 @@ mod tests {
         let path = dir.path().join("service.log");
         let log = ServiceLog::default();
         log.switch(log.prepare(Some(&path)).expect("opens"));
-        let book = Book::new(log.clone());
+        let book = Book::new(log.clone(), Usage::default());
         let of = served(None, sent(StatusCode::OK));
         assert!(book.note(&of, false).is_none());
         drop(book.note(&of, true).expect("the log is on"));

@@ -1,12 +1,13 @@
 //! Open or shut: the one place that says what answers a request at this moment, and the two doors that ask it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-use super::access;
+use super::access::{self, Came};
 use super::admin;
 use super::app::App;
 use super::body::Body;
@@ -94,7 +95,7 @@ pub struct AdminDoor(pub Switch);
 impl Answer for PublicDoor {
     async fn answer(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
         let porch = self.0.porch();
-        let began = (porch.clock)();
+        let (began, since) = ((porch.clock)(), Instant::now());
         let (parts, body) = request.into_parts();
         let path = porch.site.load().strip(parts.uri.path());
         let mut response = match self.0.app() {
@@ -107,7 +108,7 @@ impl Answer for PublicDoor {
         };
         let tls = matches!(peer, Peer::Tcp { tls: true, .. });
         porch.site.load().dress(tls, &mut response);
-        access::log(&porch.access, peer, began.0, parts, &mut response);
+        access::log(&porch.access, peer, Came { time: began.0, since }, parts, &mut response);
         response
     }
 }

@@ -25,7 +25,7 @@ use crate::config::{LogDestination, LogFormat, LogLevel, Logging};
 const OWN: &str = "rstudio_pm";
 
 /// Areas of this program whose events name them instead.
-const AREAS: [&str; 3] = [TROUBLE, "sync", "upstream"];
+const AREAS: [&str; 4] = [TROUBLE, "sync", "upstream", "usage"];
 
 /// The area of what goes wrong with logging itself: it is told on standard error, too.
 const TROUBLE: &str = "logs";

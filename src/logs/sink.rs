@@ -118,6 +118,7 @@ impl Sink {
             match shared.full {
                 Full::Drop => {
                     state.dropped += 1;
+                    crate::metrics::log_lines_dropped(1);
                     return;
                 }
                 Full::Wait if WRITER.get() => break,
@@ -228,6 +229,7 @@ fn write_all(shared: &Shared, mut file: Appender<'_>) {
 
         state = shared.state.lock();
         state.dropped += refused;
+        crate::metrics::log_lines_dropped(refused);
         if reopened.is_some() {
             state.reopened = reopened;
         }

@@ -15,6 +15,8 @@ pub enum Key {
     Index(Sha256),
     /// The rule base of system requirements as one document (class `persistent`).
     Rules(Sha256),
+    /// The downloads of a finished day, added up (class `metrics`).
+    Usage(Sha256),
 }
 
 impl Key {
@@ -25,6 +27,7 @@ impl Key {
             Key::Package(class, _) => *class,
             Key::Readme(_) => StorageClass::Packages,
             Key::Index(_) | Key::Rules(_) => StorageClass::Persistent,
+            Key::Usage(_) => StorageClass::Metrics,
         }
     }
 
@@ -32,7 +35,11 @@ impl Key {
     #[must_use]
     pub fn digest(&self) -> &Sha256 {
         match self {
-            Key::Package(_, digest) | Key::Readme(digest) | Key::Index(digest) | Key::Rules(digest) => digest,
+            Key::Package(_, digest)
+            | Key::Readme(digest)
+            | Key::Index(digest)
+            | Key::Rules(digest)
+            | Key::Usage(digest) => digest,
         }
     }
 
@@ -45,6 +52,7 @@ impl Key {
             Key::Readme(_) => "readmes",
             Key::Index(_) => "indexes",
             Key::Rules(_) => "sysreqs",
+            Key::Usage(_) => "usage",
         }
     }
 
@@ -60,7 +68,7 @@ impl Key {
     #[must_use]
     pub fn media_type(&self) -> &'static str {
         match self {
-            Key::Package(..) | Key::Index(_) => "application/octet-stream",
+            Key::Package(..) | Key::Index(_) | Key::Usage(_) => "application/octet-stream",
             Key::Readme(_) => "text/plain; charset=utf-8",
             Key::Rules(_) => "application/json",
         }
@@ -72,9 +80,9 @@ impl Key {
         let extra = match class {
             StorageClass::Packages => vec![Key::Readme(first)],
             StorageClass::Persistent => vec![Key::Index(first), Key::Rules(first)],
+            StorageClass::Metrics => vec![Key::Usage(first)],
             StorageClass::Cache
             | StorageClass::Launcher
-            | StorageClass::Metrics
             | StorageClass::Binaries
             | StorageClass::Cran
             | StorageClass::Bioconductor
@@ -90,6 +98,7 @@ impl Key {
             Key::Readme(_) => Key::Readme(digest),
             Key::Index(_) => Key::Index(digest),
             Key::Rules(_) => Key::Rules(digest),
+            Key::Usage(_) => Key::Usage(digest),
         }
     }
 }
@@ -123,6 +132,6 @@ mod tests {
                 assert!(seen.insert(key.shelf()), "{key}");
             }
         }
-        assert_eq!(seen.len(), 12);
+        assert_eq!(seen.len(), 13);
     }
 }

@@ -7,6 +7,7 @@ mod hot;
 pub mod key;
 mod probe;
 mod s3;
+pub mod space;
 mod spool;
 pub mod tls_provider;
 

@@ -18,12 +18,14 @@ mod wanted;
 pub use error::SyncError;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::db::upstream;
 use crate::jobs::Started;
+use crate::metrics;
 use crate::model::ids::SourceId;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
@@ -199,7 +201,9 @@ impl Sync {
         let (state, halted) = (self.state.clone(), self.halted.clone());
         let now = (state.clock)();
         self.state.jobs.start("sync:cran", now, |report| async move {
+            let since = Instant::now();
             let ended = run::cran(&state, &cause, &report).await;
+            measure("cran", &state, since, &ended);
             if let Err(SyncError::Halted) = ended {
                 *halted.lock() = Some(cause);
             }
@@ -211,9 +215,20 @@ impl Sync {
         let state = self.state.clone();
         let now = (state.clock)();
         self.state.jobs.start("sync:sysreqs", now, |report| async move {
+            let since = Instant::now();
             let ended = requirements::refresh(&state, &cause, &report).await;
+            measure("sysreqs", &state, since, &ended);
             ended.map_err(|error| failed("sysreqs", &error))
         })
+    }
+}
+
+/// Tells the metrics how it went. What was halted begins again.
+fn measure<T>(source: &str, state: &State, since: Instant, ended: &Result<T, SyncError>) {
+    match ended {
+        Ok(_) => metrics::synced(source, Some((state.clock)()), since.elapsed()),
+        Err(SyncError::Halted) => {}
+        Err(_) => metrics::synced(source, None, since.elapsed()),
     }
 }
 

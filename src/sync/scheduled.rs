@@ -7,6 +7,7 @@ use super::SyncError;
 use crate::config::Config;
 use crate::jobs::Started;
 use crate::jobs::schedule::{Schedule, sleep_until};
+use crate::metrics;
 use crate::model::time::{SECOND, Timestamp};
 use crate::state::State;
 
@@ -34,6 +35,7 @@ impl Scheduled<'_> {
             tracing::warn!(target: "sync", source, %error, "whether a sync was missed is not known");
             None
         });
+        metrics::sync_known(source, last);
         let missed = |schedule: &Schedule| schedule.missed(last, (state.clock)());
         let mut now_due = self.schedule().as_ref().is_some_and(missed);
         if now_due {

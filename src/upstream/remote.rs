@@ -15,6 +15,7 @@ use super::client::Web;
 use super::error::UpstreamError;
 use super::mirror::{Fetch, Fetched, Opened, Validators, segments};
 use super::retry;
+use crate::metrics;
 
 /// What a path segment keeps as it is (RFC 3986 unreserved, and `+`, which mirrors take literally).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'+');
@@ -121,6 +122,7 @@ impl Remote {
         let mut body = answer.bytes_stream();
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|e| target.failed(e))?;
+            metrics::upstream_sent(chunk.len());
             if (bytes.len() + chunk.len()) as u64 > fetch.limit {
                 return Err(too_large());
             }
@@ -202,7 +204,9 @@ impl Remote {
 
 impl Target {
     async fn send(&self, request: RequestBuilder) -> Result<Response, UpstreamError> {
-        request.send().await.map_err(|e| self.failed(e))
+        let answer = request.send().await;
+        metrics::upstream_answered(answer.as_ref().ok().map(|answer| answer.status().as_u16()));
+        answer.map_err(|e| self.failed(e))
     }
 
     /// The whole of a file from an answer to a request without `Range`.
@@ -217,7 +221,8 @@ impl Target {
         answer: Response,
     ) -> futures_util::stream::BoxStream<'static, Result<Bytes, UpstreamError>> {
         let target = Target { url: String::new(), shown: self.shown.clone() };
-        answer.bytes_stream().map_err(move |e| target.failed(e)).boxed()
+        let told = |piece: &Bytes| metrics::upstream_sent(piece.len());
+        answer.bytes_stream().inspect_ok(told).map_err(move |e| target.failed(e)).boxed()
     }
 
     fn accept(&self, answer: Response) -> Result<Response, UpstreamError> {

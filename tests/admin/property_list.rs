@@ -5,8 +5,9 @@ use rstudio_pm::config::table::{Effect, Kind, SubName};
 
 use super::{
     property_cran as cran, property_database as database, property_listen as listen,
-    property_logging as logging, property_proxy as proxy, property_s3 as s3, property_server as server,
-    property_storage as storage, property_sysreqs as sysreqs,
+    property_logging as logging, property_metrics as metrics, property_proxy as proxy, property_s3 as s3,
+    property_server as server, property_storage as storage, property_sysreqs as sysreqs,
+    property_usage as usage,
 };
 use crate::support::server::Builder;
 
@@ -24,6 +25,8 @@ const WHOLE: &[&str] = &[
     "S3Storage",
     "CRAN",
     "SystemRequirements",
+    "Metrics",
+    "StorageAudit",
     "Logging",
     "Proxy",
 ];
@@ -43,6 +46,10 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("Server", "PackageRewriteBufferSize",
         server::package_rewrite_buffer_size_decides_how_many_writes_an_add_takes),
     ("Server", "ContentTypeSniffing", server::content_type_sniffing_takes_a_header_away),
+    ("Server", "UsageDataEnabled",
+        usage::usage_data_enabled_decides_whether_downloads_are_counted_and_a_database_is_opened),
+    ("Server", "UsageDataSchedule", usage::usage_data_schedule_adds_up_what_was_due_while_the_server_was_down),
+    ("Server", "UsageDataRetention", usage::usage_data_retention_is_how_long_days_are_kept),
     ("HTTP", "Listen", listen::http_listen_is_the_address_that_answers),
     ("HTTPS", "Listen", listen::https_listen_is_the_address_that_speaks_tls),
     ("HTTPS", "Certificate", listen::certificate_is_what_clients_see),
@@ -56,6 +63,8 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("SQLite", "Dir", database::sqlite_dir_holds_the_database_file),
     ("Postgres", "URL", database::postgres_url_search_path_chooses_the_schema),
     ("Postgres", "Password", database::postgres_password_is_used_when_the_url_holds_none),
+    ("Postgres", "UsageDataURL", usage::postgres_usage_data_url_is_another_schema),
+    ("Postgres", "UsageDataPassword", usage::postgres_usage_data_password_is_used_when_that_url_holds_none),
     ("Storage", "Default", storage::default_is_for_every_class_that_is_not_set),
     ("Storage", "Cache", storage::cache_moves_that_class),
     ("Storage", "Launcher", storage::launcher_moves_that_class),
@@ -84,6 +93,9 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("CRAN", "DelaySyncDuration", cran::delay_sync_duration_holds_back_what_is_younger),
     ("SystemRequirements", "URL", sysreqs::url_is_where_the_rules_are_read),
     ("SystemRequirements", "SyncSchedule", sysreqs::sync_schedule_runs_what_was_due_while_the_server_was_down),
+    ("Metrics", "Enabled", metrics::metrics_enabled_decides_whether_they_are_served),
+    ("Metrics", "Listen", metrics::metrics_listen_is_the_address_that_answers),
+    ("StorageAudit", "Enabled", metrics::storage_audit_enabled_decides_whether_space_is_measured),
     ("Logging", "SystemLog", logging::system_log_goes_to_each_of_its_places),
     ("Logging", "SystemLogLevel", logging::system_log_level_says_which_lines_are_written),
     ("Logging", "SystemLogFormat", logging::system_log_format_is_text_or_json),

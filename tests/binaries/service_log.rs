@@ -607,3 +607,34 @@ fn without_a_path_there_is_no_file_and_with_one_it_is_private_and_survives_rotat
     let text = std::fs::read_to_string(server.dir().join("service.log")).expect("is there");
     assert_eq!(text.lines().count(), 1, "off again: {text}");
 }
+
+#[test]
+fn what_the_log_tells_prometheus_and_the_usage_data_count() {
+    let Logged { server, .. } = plumber();
+    let ask = |agent: &str| assert_eq!(get(&server, PLUMBER, Some(agent)).status, 200, "{agent}");
+    for (agent, times) in [
+        (agent("3.5.2"), 2),
+        (agent("3.5.3"), 1),
+        (agent("3.7.3"), 1),
+        ("Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)".to_owned(), 1),
+    ] {
+        (0..times).for_each(|_| ask(&agent));
+    }
+    for (series, count) in [
+        ("binary{match=\"exact\"}", 2.0),
+        ("binary{match=\"best\"}", 1.0),
+        ("fallback{reason=\"match_error_no_best_match\"}", 1.0),
+        ("fallback{reason=\"ua_error_no_r\"}", 1.0),
+        ("distro{distro=\"bionic\",status=\"binary\"}", 3.0),
+        ("distro{distro=\"bionic\",status=\"source\"}", 2.0),
+    ] {
+        assert_eq!(server.series(&format!("ppm_binary_routing_{series}")), Some(count), "{series}");
+    }
+    until("all are counted", || server.series("ppm_usage_downloads_total") == Some(5.0));
+    let database = rusqlite::Connection::open(server.dir().join("data/db/usage.db")).expect("a database");
+    let mut statement =
+        database.prepare("SELECT platform, count FROM usage_download ORDER BY platform").expect("SQL");
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
+    let rows: Vec<(String, i64)> = rows.map(|row| row.expect("two columns")).collect();
+    assert_eq!(rows, [("3.5-bionic".to_owned(), 3), ("source".to_owned(), 2)]);
+}

@@ -25,7 +25,7 @@ fn descriptors_that_are_not_there_and_names_nobody_knows_are_said() {
     let log = started_with(&[("LISTEN_FDS", "2"), ("LISTEN_FDNAMES", "http:gopher")]);
     assert!(log.contains("the inherited socket 0, named 'http', cannot be used"), "{log}");
     assert!(
-        log.contains("named 'gopher'") && log.contains("must be http, https, redirect or admin"),
+        log.contains("named 'gopher'") && log.contains("must be http, https, redirect, metrics or admin"),
         "{log}"
     );
 }

@@ -33,7 +33,7 @@ fn the_templates_are_those_the_generator_instantiates() {
             links += 1;
         }
     }
-    assert_eq!(links, 4);
+    assert_eq!(links, 5);
 }
 
 #[test]

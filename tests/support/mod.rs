@@ -17,6 +17,7 @@ pub(crate) mod mirror;
 pub(crate) mod nginx;
 pub(crate) mod offers;
 pub(crate) mod postgres;
+pub(crate) mod prometheus;
 pub(crate) mod relay;
 pub(crate) mod rscript;
 pub(crate) mod rspm;

@@ -54,7 +54,7 @@ impl Builder {
         let root = dir.path().display().to_string();
         let base = format!(
             "[Server]\nDataDir = {root}/data\nTempDir = {root}/tmp\nSockFileDir = {root}/run\n\
-             AccessLog = {root}/access.log\n[HTTP]\nListen = 127.0.0.1:0\n[Logging]\nSystemLog = STDERR\n\
+             AccessLog = {root}/access.log\n[HTTP]\nListen = 127.0.0.1:0\n[Metrics]\nListen = 127.0.0.2:0\n[Logging]\nSystemLog = STDERR\n\
              [CRAN]\nURL = file://{root}/no-mirror\n"
         );
         fs::create_dir(dir.path().join("tmp")).expect("a directory for TempDir");
@@ -161,6 +161,20 @@ impl Server {
     /// `127.0.0.1:PORT` of the first listener.
     pub(crate) fn host(&self) -> &str {
         self.urls[0].split_once("://").expect("a URL").1
+    }
+
+    /// What Prometheus reads.
+    pub(crate) fn metrics(&self) -> Answer {
+        let said = "Metrics are served on ";
+        let lines = self.log_lines();
+        let url = lines.iter().find_map(|line| Some(line.split_once(said)?.1.trim_matches('"').to_owned()));
+        http::get(&url.unwrap_or_else(|| panic!("no metrics are served:\n{}", lines.join("\n"))))
+    }
+
+    /// The value of one series, written as Prometheus reads it; `None` when it is not there.
+    pub(crate) fn series(&self, series: &str) -> Option<f64> {
+        let text = self.metrics().text();
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
     }
 
     /// GET of a path.

@@ -8,3 +8,4 @@ pub mod source;
 pub mod status;
 pub mod sysreqs;
 pub mod url;
+pub mod usage;

@@ -119,7 +119,8 @@ pub struct Package {
 /// [`Package::downloads`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Downloads {
-    /// 0 until usage is counted.
+    /// Downloads of any version from this source since counting began, in the detail; 0 in lists, and where downloads
+    /// are not counted.
     pub count: i64,
 }
 

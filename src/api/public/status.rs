@@ -132,6 +132,7 @@ impl Status {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             build_date: Timestamp(built * SECOND).to_string(),
+            // The caller knows.
             metrics_enabled: false,
             r_configured: true,
             python_configured: false,

@@ -47,7 +47,9 @@ fn default(what: What) -> &'static str {
         What::Certificate | What::Key => "none",
         What::DataDir => "`/var/lib/rstudio-pm`",
         What::SqliteDir => "`/var/lib/rstudio-pm/db`",
-        What::Database => "`/var/lib/rstudio-pm/db/rstudio-pm.db`, `…-wal`, `…-shm`, `….lock`",
+        What::Database => {
+            "`/var/lib/rstudio-pm/db/rstudio-pm.db`, `…-wal`, `…-shm`, `….lock`; `usage.db`, `…-wal`, `…-shm`"
+        }
         What::Storage => "`/var/lib/rstudio-pm/<class>`",
         What::TempDir => "`/tmp`",
         What::LogDir => "`/var/log/rstudio/rstudio-pm`",

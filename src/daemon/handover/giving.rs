@@ -41,9 +41,12 @@ impl Giving {
     /// The system has no descriptor left.
     pub(in crate::daemon) fn of(sockets: &Sockets) -> std::io::Result<Giving> {
         let mut named = Vec::new();
-        for (name, listeners) in
-            [("http", &sockets.http), ("https", &sockets.https), ("redirect", &sockets.redirect)]
-        {
+        for (name, listeners) in [
+            ("http", &sockets.http),
+            ("https", &sockets.https),
+            ("redirect", &sockets.redirect),
+            ("metrics", &sockets.metrics),
+        ] {
             for listener in listeners {
                 named.push((name, listener.try_clone()?.into()));
             }

@@ -23,7 +23,7 @@ const LONGEST: usize = 64 << 10;
 pub(super) enum Word {
     /// The first, from the old one: what the descriptors are, in order; `lock` is the database's.
     Take {
-        /// `http`, `https`, `redirect`, `admin`, `lock`.
+        /// `http`, `https`, `redirect`, `metrics`, `admin`, `lock`.
         names: Vec<String>,
         /// The old one's process id.
         pid: i32,

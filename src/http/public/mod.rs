@@ -8,6 +8,7 @@ mod packages;
 mod swagger;
 mod sysreqs;
 mod url;
+mod usage;
 
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ pub async fn answer(
     Ok(match asked {
         Public::Status => {
             let platforms = platforms::status(&app.state.config.load().platforms, &catalog);
-            ok(&Status::new(cran_repo(&catalog), platforms))
+            ok(&Status { metrics_enabled: app.usage.is_on(), ..Status::new(cran_repo(&catalog), platforms) })
         }
         Public::Repos => {
             let kind = query.get("type");
@@ -126,6 +127,7 @@ pub async fn answer(
             let rows = rows.iter().skip(limit * (page - 1));
             ok(&rows.map(|tx| wire_transaction(source, tx)).collect::<Vec<_>>())
         }
+        Public::MetricsPackages => ok(&usage::packages(app, query).await?),
     })
 }
 

@@ -5,7 +5,7 @@ use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::error::Error;
-use crate::api::public::{alert, filter, package, repo, source, status, sysreqs, url};
+use crate::api::public::{alert, filter, package, repo, source, status, sysreqs, url, usage};
 use crate::http::openapi::{self, JSON, Row, Schemas};
 
 const LIST: &[(&str, &str)] = &[
@@ -38,6 +38,12 @@ const VERSION: &[(&str, &str)] = &[
 ];
 const PAGES: &[(&str, &str)] =
     &[("_limit", "rows of the answer"), ("_page", "which page of that many, from 1")];
+const DOWNLOADS: &[(&str, &str)] = &[
+    ("_sourceType", "r or python; both unless it is said"),
+    ("_days", "so many days up to today, at most 366; 7 unless it is said"),
+    ("_limit", "rows of the answer, at most 1000"),
+    ("_page", "which page of that many, from 1"),
+];
 const KIND: &[(&str, &str)] = &[("type", "R, Bioconductor or Python")];
 const DATES: &[(&str, &str)] = &[("_sort", "date"), ("_order", "asc or desc; desc unless it is said")];
 
@@ -126,6 +132,12 @@ fn rows() -> Vec<Row> {
             &[],
             "[Release]",
         ),
+        get(
+            "/metrics/packages",
+            "Packages by their downloads, most first; 404 where they are not counted",
+            DOWNLOADS,
+            "[PackageDownloads]",
+        ),
         post("/url", "The snapshot of a time", &[], (JSON, "Moment"), (JSON, "Snapshot")),
     ]
 }
@@ -154,7 +166,8 @@ pub fn document() -> OpenApi {
         .with::<sysreqs::Posted>()
         .with::<sysreqs::Requirements>()
         .with::<url::Moment>()
-        .with::<url::Snapshot>();
+        .with::<url::Snapshot>()
+        .with::<usage::PackageDownloads>();
     openapi::document(info, "/__api__", rows().into_iter(), schemas.build())
 }
 

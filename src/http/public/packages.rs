@@ -1,6 +1,6 @@
 //! Packages as the public API tells them: from index records and DESCRIPTIONs to its rows.
 
-use crate::api::public::package::{Archived, Link, Package, Release as WireRelease};
+use crate::api::public::package::{Archived, Downloads, Link, Package, Release as WireRelease};
 use crate::catalog::Catalog;
 use crate::http::app::App;
 use crate::http::error::Failure;
@@ -65,6 +65,10 @@ pub(super) async fn detail(
     let among = app.repo.links(point).await?;
     let forward = described.as_ref().map(|described| forward(described, &among)).unwrap_or_default();
     let release = &found.release;
+    let count = match catalog.source_by_id(found.source) {
+        Some(source) => app.usage.total(source.kind.language(), source.name.as_str(), &release.package).await,
+        None => 0,
+    };
     let shown = package(catalog, point, found.source, &found.description, release.published_at);
     Ok(Package {
         name: release.package.clone(),
@@ -72,6 +76,7 @@ pub(super) async fn detail(
         checksum: release.sha256.map(|digest| digest.to_string()).unwrap_or_default(),
         package_size: release.size.and_then(|size| i64::try_from(size).ok()).unwrap_or(0),
         is_archived: release.archived,
+        downloads: Downloads { count },
         readme: found.readme.as_ref().map(|_| "md".to_owned()),
         readme_data: found.readme.map(|text| String::from_utf8_lossy(&text).into_owned()),
         archived: Some(found.others.iter().map(|other| archived(found.source, other)).collect()),

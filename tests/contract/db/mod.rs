@@ -22,3 +22,4 @@ mod samples;
 mod schema;
 mod sqlite;
 mod statements;
+mod usage;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rstudio_pm::db::migrate::MIGRATIONS;
+use rstudio_pm::db::part::Part;
 use rstudio_pm::db::{Db, DbError};
 
 use crate::support::db::{Engine, Fresh};
@@ -31,6 +32,36 @@ fn columns(db: &Fresh) -> Columns {
     columns
 }
 
+/// Of usage data, which on SQLite has a file of its own.
+fn usage_columns(engine: Engine) -> Columns {
+    let mut fresh = Fresh::new(engine);
+    let core = columns(&fresh);
+    let usage = Db::open_usage(&fresh.config).expect("it opens");
+    fresh.db = usage;
+    let mut columns = columns(&fresh);
+    columns.retain(|table, _| !core.contains_key(table));
+    columns
+}
+
+#[test]
+fn usage_data_has_the_same_tables_and_columns_on_both_and_their_names_are_its_own() {
+    let (sqlite, postgres) = (usage_columns(Engine::Sqlite), usage_columns(Engine::Postgres));
+    assert!(
+        sqlite.len() == 6 && sqlite.keys().all(|table| table.starts_with("usage_")),
+        "{:?}",
+        sqlite.keys()
+    );
+    for (table, columns) in &sqlite {
+        let mut known = postgres[table].clone();
+        // A key of two columns is NOT NULL on both; SQLite tells it of INTEGER keys too.
+        known.sort();
+        let mut columns = columns.clone();
+        columns.sort();
+        assert_eq!(columns, known, "{table}");
+    }
+    assert_eq!(sqlite.len(), postgres.len());
+}
+
 #[test]
 fn both_databases_have_the_same_tables_and_columns() {
     let (sqlite, postgres) = (columns(&Fresh::new(Engine::Sqlite)), columns(&Fresh::new(Engine::Postgres)));
@@ -43,18 +74,23 @@ fn both_databases_have_the_same_tables_and_columns() {
 
 #[test]
 fn migrations_are_numbered_from_one_and_each_is_a_pair() {
-    for (number, migration) in (1..).zip(MIGRATIONS) {
-        assert_eq!(migration.number, number, "{}", migration.name);
-        assert!(!migration.sqlite.is_empty() && !migration.postgres.is_empty());
-    }
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/db/migrations");
-    let files: Vec<_> =
-        std::fs::read_dir(folder).expect("migrations").flatten().map(|f| f.file_name()).collect();
-    assert_eq!(files.len(), 2 * MIGRATIONS.len(), "{files:?}");
-    for m in MIGRATIONS {
-        for engine in ["sqlite", "postgres"] {
-            let name = format!("{:04}_{}.{engine}.sql", m.number, m.name);
-            assert!(files.iter().any(|f| *f == *name), "{name}");
+    for (part, folder) in [(Part::Core, folder.clone()), (Part::Usage, folder.join("usage"))] {
+        let all = part.migrations();
+        for (number, migration) in (1..).zip(all) {
+            assert_eq!(migration.number, number, "{}", migration.name);
+            assert!(!migration.sqlite.is_empty() && !migration.postgres.is_empty());
+            // Two processes count while one takes over from the other.
+            assert!(part == Part::Core || migration.expand_only, "{}", migration.name);
+        }
+        let files = std::fs::read_dir(folder).expect("migrations").flatten();
+        let files: Vec<_> = files.filter(|f| f.path().is_file()).map(|f| f.file_name()).collect();
+        assert_eq!(files.len(), 2 * all.len(), "{files:?}");
+        for m in all {
+            for engine in ["sqlite", "postgres"] {
+                let name = format!("{:04}_{}.{engine}.sql", m.number, m.name);
+                assert!(files.iter().any(|f| *f == *name), "{name}");
+            }
         }
     }
 }

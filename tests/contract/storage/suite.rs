@@ -264,14 +264,16 @@ pub(super) async fn classes_are_listed_apart(bench: Bench) {
         Key::Readme(digest),
         Key::Package(StorageClass::Persistent, digest),
         Key::Index(digest),
+        Key::Usage(digest),
     ];
-    for (key, content) in keys.iter().zip(["a", "b", "c", "d", "e"]) {
+    for (key, content) in keys.iter().zip(["a", "b", "c", "d", "e", "f"]) {
         bench.storage.put(key, content.into()).await.unwrap();
     }
     for page in [1, 2, 10] {
         assert_eq!(bench.keys(StorageClass::Cran, page).await, keys[..1]);
         assert_eq!(bench.keys(StorageClass::Packages, page).await, keys[1..3]);
-        assert_eq!(bench.keys(StorageClass::Persistent, page).await, keys[3..]);
+        assert_eq!(bench.keys(StorageClass::Persistent, page).await, keys[3..5]);
+        assert_eq!(bench.keys(StorageClass::Metrics, page).await, keys[5..]);
         assert_eq!(bench.keys(StorageClass::Binaries, page).await, []);
     }
     assert_eq!(bench.whole(&keys[1]).await.unwrap(), b"b", "kinds with one digest are different objects");

@@ -1,0 +1,92 @@
+//! `[Metrics]` and `[StorageAudit]`.
+
+use super::listen::{Http, HttpRedirect, Https, Listen};
+use super::problem::About;
+use super::reader::Reader;
+use super::value;
+
+/// `[Metrics]`.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Default `:2112`; `None` when nobody is told anything.
+    pub listen: Option<Listen>,
+}
+
+/// `[StorageAudit]`.
+#[derive(Clone, Debug)]
+pub struct StorageAudit {
+    /// Whether the space below the storage places is looked at.
+    pub enabled: bool,
+}
+
+impl Metrics {
+    /// A port that another listener has is an error where it was chosen; the default gives way.
+    pub(super) fn read(
+        reader: &mut Reader<'_>,
+        http: &Http,
+        https: &Https,
+        redirect: &HttpRedirect,
+    ) -> Metrics {
+        let enabled = reader.value("Metrics", "Enabled", value::boolean);
+        let listen = reader.optional("Metrics", "Listen", value::listen).filter(|_| enabled);
+        let others = [("HTTP", &http.listen), ("HTTPS", &https.listen), ("HTTPRedirect", &redirect.listen)];
+        // Port 0 is a different port each time.
+        let port =
+            |listen: &Option<Listen>| listen.as_ref().map(|listen| listen.port).filter(|&port| port != 0);
+        let taken = others.iter().find(|(_, other)| port(&listen).is_some() && port(other) == port(&listen));
+        let Some((other, _)) = taken else { return Metrics { listen } };
+        if reader.is_set("Metrics", None, "Listen") {
+            let message =
+                format!("{other}.Listen and Metrics.Listen using same value; give each a port of its own");
+            reader.error(About::Settings, "Metrics", None, "Listen", &message);
+        } else {
+            let message = format!(
+                "{other}.Listen has the default port of Metrics.Listen, so no metrics are served; give it another port"
+            );
+            reader.warning(About::Effect, "Metrics", None, "Listen", &message);
+        }
+        Metrics { listen: None }
+    }
+}
+
+impl StorageAudit {
+    pub(super) fn read(reader: &Reader<'_>) -> StorageAudit {
+        StorageAudit { enabled: reader.value("StorageAudit", "Enabled", value::boolean) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::parse;
+
+    fn listen(text: &str) -> (Option<String>, Vec<String>) {
+        let loaded = parse("f", text.as_bytes(), []).expect(text);
+        let listen = loaded.config.metrics.listen.as_ref().map(ToString::to_string);
+        (listen, loaded.warnings.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn port_2112_unless_it_is_switched_off_or_another() {
+        assert_eq!(listen("").0.as_deref(), Some(":2112"));
+        assert_eq!(listen("[Metrics]\nListen = 127.0.0.1:9\n").0.as_deref(), Some("127.0.0.1:9"));
+        assert_eq!(listen("[Metrics]\nEnabled = false\n").0, None);
+        assert_eq!(listen("[Metrics]\nListen =\n").0, None);
+    }
+
+    #[test]
+    fn the_default_gives_way_to_a_listener_that_was_chosen() {
+        let (listen, warnings) = listen("[HTTP]\nListen = :2112\n");
+        assert_eq!(listen, None);
+        assert!(warnings.len() == 1 && warnings[0].contains("no metrics are served"), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_port_chosen_twice_is_an_error() {
+        let text = "[HTTP]\nListen = :80\n[Metrics]\nListen = 127.0.0.1:80\n";
+        let error = parse("f", text.as_bytes(), []).expect_err("one port for two").to_string();
+        assert!(error.contains("HTTP.Listen and Metrics.Listen using same value"), "{error}");
+        assert!(error.starts_with("f:4:"), "{error}");
+        let off = text.to_owned() + "Enabled = no\n";
+        assert!(parse("f", off.as_bytes(), []).is_ok());
+    }
+}

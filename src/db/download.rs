@@ -1,0 +1,218 @@
+//! Downloads counted, in the database of usage data.
+
+use super::{Conn, DbError, Row, Value};
+use crate::model::digest::Sha256;
+use crate::model::time::Timestamp;
+
+/// Downloads of one package file on one day.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Count {
+    /// Days since the epoch, UTC.
+    pub day: i64,
+    /// `r`, `python`.
+    pub language: String,
+    /// Name of the source.
+    pub source: String,
+    /// The package.
+    pub package: String,
+    /// The version.
+    pub version: String,
+    /// `source`, or what a build is for: `4.5-noble`, `4.5-noble-arm64`.
+    pub platform: String,
+    /// How many.
+    pub count: i64,
+}
+
+/// Downloads of a package, all versions and platforms together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PackageCount {
+    /// `r`, `python`.
+    pub language: String,
+    /// Name of the source.
+    pub source: String,
+    /// The package.
+    pub package: String,
+    /// How many.
+    pub count: i64,
+}
+
+/// A finished day in storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aggregate {
+    /// Days since the epoch.
+    pub day: i64,
+    /// Names the object.
+    pub sha256: Sha256,
+    /// All downloads of the day.
+    pub total: i64,
+}
+
+/// Adds counts, in the order of their keys, so that two servers cannot wait for each other. `writer` numbers its
+/// batches upwards; one that was added before, and whose answer was lost, changes nothing: false.
+pub fn add(
+    c: &mut dyn Conn,
+    writer: &str,
+    batch: i64,
+    now: Timestamp,
+    counts: &[Count],
+) -> Result<bool, DbError> {
+    const NEW: &str = "INSERT INTO usage_writer (name, batch, at) VALUES ($1, CAST($2 AS BIGINT), CAST($3 AS BIGINT)) \
+        ON CONFLICT (name) DO UPDATE SET batch = excluded.batch, at = excluded.at \
+        WHERE usage_writer.batch < excluded.batch";
+    const DAY: &str = "INSERT INTO usage_download (day, language, source, package, version, platform, count) \
+        VALUES (CAST($1 AS BIGINT), $2, $3, $4, $5, $6, CAST($7 AS BIGINT)) \
+        ON CONFLICT (day, language, source, package, version, platform) \
+        DO UPDATE SET count = usage_download.count + excluded.count";
+    const PACKAGE: &str = "INSERT INTO usage_package (language, source, package, count) \
+        VALUES ($1, $2, $3, CAST($4 AS BIGINT)) ON CONFLICT (language, source, package) \
+        DO UPDATE SET count = usage_package.count + excluded.count";
+    // Its object would be wrong now: the next night makes another.
+    const LATE: &str = "DELETE FROM usage_aggregate WHERE day = $1";
+    if c.execute(NEW, &[writer.into(), batch.into(), now.into()])? == 0 {
+        return Ok(false);
+    }
+    let mut sorted: Vec<&Count> = counts.iter().collect();
+    sorted.sort_unstable();
+    let rows: Vec<Vec<Value>> = sorted
+        .iter()
+        .map(|n| {
+            vec![
+                n.day.into(),
+                n.language.as_str().into(),
+                n.source.as_str().into(),
+                n.package.as_str().into(),
+                n.version.as_str().into(),
+                n.platform.as_str().into(),
+                n.count.into(),
+            ]
+        })
+        .collect();
+    c.execute_many(DAY, &rows)?;
+    let mut packages: std::collections::BTreeMap<(&str, &str, &str), i64> = std::collections::BTreeMap::new();
+    for n in &sorted {
+        *packages.entry((&n.language, &n.source, &n.package)).or_default() += n.count;
+    }
+    let rows: Vec<Vec<Value>> = packages
+        .into_iter()
+        .map(|((language, source, package), count)| {
+            vec![language.into(), source.into(), package.into(), count.into()]
+        })
+        .collect();
+    c.execute_many(PACKAGE, &rows)?;
+    let mut days: Vec<i64> = sorted.iter().map(|n| n.day).collect();
+    days.dedup();
+    let days: Vec<Vec<Value>> = days.into_iter().map(|day| vec![day.into()]).collect();
+    c.execute_many(LATE, &days)?;
+    Ok(true)
+}
+
+/// All downloads of a package since counting began.
+pub fn total(c: &mut dyn Conn, language: &str, source: &str, package: &str) -> Result<i64, DbError> {
+    const TOTAL: &str =
+        "SELECT count FROM usage_package WHERE language = $1 AND source = $2 AND package = $3";
+    let rows = c.query(TOTAL, &[language.into(), source.into(), package.into()])?;
+    rows.first().map_or(Ok(0), |row| row.int(0))
+}
+
+/// Downloads of a day, per package.
+pub fn of_day(c: &mut dyn Conn, day: i64) -> Result<Vec<PackageCount>, DbError> {
+    const DAY: &str = "SELECT language, source, package, CAST(sum(count) AS BIGINT) FROM usage_download \
+        WHERE day = $1 GROUP BY language, source, package ORDER BY language, source, package";
+    c.query(DAY, &[day.into()])?.into_iter().map(package_count).collect()
+}
+
+/// Downloads per package from day `from` up to, not including, `until`, of days that do not stand in storage.
+pub fn of_days_not_aggregated(c: &mut dyn Conn, from: i64, until: i64) -> Result<Vec<PackageCount>, DbError> {
+    const DAYS: &str = "SELECT language, source, package, CAST(sum(count) AS BIGINT) FROM usage_download \
+        WHERE day >= $1 AND day < $2 AND day NOT IN (SELECT day FROM usage_aggregate) \
+        GROUP BY language, source, package";
+    c.query(DAYS, &[from.into(), until.into()])?.into_iter().map(package_count).collect()
+}
+
+fn package_count(mut row: Row) -> Result<PackageCount, DbError> {
+    Ok(PackageCount {
+        language: row.text(0)?,
+        source: row.text(1)?,
+        package: row.text(2)?,
+        count: row.int(3)?,
+    })
+}
+
+/// Days before `before` that were not added up yet, oldest first.
+pub fn not_aggregated(c: &mut dyn Conn, before: i64) -> Result<Vec<i64>, DbError> {
+    const DAYS: &str = "SELECT DISTINCT day FROM usage_download WHERE day < $1 \
+        AND day NOT IN (SELECT day FROM usage_aggregate) ORDER BY day";
+    c.query(DAYS, &[before.into()])?.iter().map(|row| row.int(0)).collect()
+}
+
+/// Days from `from` up to, not including, `until` that stand in storage.
+pub fn aggregates(c: &mut dyn Conn, from: i64, until: i64) -> Result<Vec<Aggregate>, DbError> {
+    const BETWEEN: &str =
+        "SELECT day, sha256, total FROM usage_aggregate WHERE day >= $1 AND day < $2 ORDER BY day";
+    let decode = |mut row: Row| {
+        Ok(Aggregate { day: row.int(0)?, sha256: row.parsed(1, "a digest")?, total: row.int(2)? })
+    };
+    c.query(BETWEEN, &[from.into(), until.into()])?.into_iter().map(decode).collect()
+}
+
+/// Records that a day stands in storage; false, and nothing is recorded, when more was counted meanwhile.
+pub fn put_aggregate(c: &mut dyn Conn, made: &Aggregate, now: Timestamp) -> Result<bool, DbError> {
+    const SUM: &str = "SELECT CAST(coalesce(sum(count), 0) AS BIGINT) FROM usage_download WHERE day = $1";
+    const PUT: &str = "INSERT INTO usage_aggregate (day, sha256, total, at) \
+        VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT)) \
+        ON CONFLICT (day) DO UPDATE SET sha256 = excluded.sha256, total = excluded.total, at = excluded.at";
+    let rows = c.query(SUM, &[made.day.into()])?;
+    if rows.first().map_or(Ok(0), |row| row.int(0))? != made.total {
+        return Ok(false);
+    }
+    c.execute(PUT, &[made.day.into(), made.sha256.to_string().into(), made.total.into(), now.into()])?;
+    Ok(true)
+}
+
+/// Whether a day stands in storage under this digest.
+pub fn is_kept(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
+    const KEPT: &str = "SELECT 1 FROM usage_aggregate WHERE sha256 = $1 LIMIT 1";
+    Ok(!c.query(KEPT, &[sha256.to_string().into()])?.is_empty())
+}
+
+/// Forgets that a day stands in storage.
+pub fn drop_aggregate(c: &mut dyn Conn, day: i64) -> Result<(), DbError> {
+    c.execute("DELETE FROM usage_aggregate WHERE day = $1", &[day.into()]).map(drop)
+}
+
+/// The oldest day before `before` of which anything is known.
+pub fn oldest(c: &mut dyn Conn, before: i64) -> Result<Option<i64>, DbError> {
+    const OLDEST: &str = "SELECT min(day) FROM usage_download WHERE day < $1";
+    const ADDED_UP: &str = "SELECT min(day) FROM usage_aggregate WHERE day < $1";
+    let mut oldest: Option<i64> = None;
+    for sql in [OLDEST, ADDED_UP] {
+        for row in c.query(sql, &[before.into()])? {
+            oldest = [oldest, row.opt_int(0)?].into_iter().flatten().min();
+        }
+    }
+    Ok(oldest)
+}
+
+/// Removes what is known of a day.
+pub fn remove_day(c: &mut dyn Conn, day: i64) -> Result<(), DbError> {
+    c.execute("DELETE FROM usage_download WHERE day = $1", &[day.into()])?;
+    drop_aggregate(c, day)
+}
+
+/// Forgets processes that have not written since.
+pub fn forget_writers(c: &mut dyn Conn, before: Timestamp) -> Result<(), DbError> {
+    c.execute("DELETE FROM usage_writer WHERE at < $1", &[before.into()]).map(drop)
+}
+
+/// When scheduled work was last done.
+pub fn last_done(c: &mut dyn Conn, work: &str) -> Result<Option<Timestamp>, DbError> {
+    let rows = c.query("SELECT at FROM usage_work WHERE name = $1", &[work.into()])?;
+    rows.first().map(|row| row.time(0)).transpose()
+}
+
+/// Records that scheduled work was done.
+pub fn done(c: &mut dyn Conn, work: &str, at: Timestamp) -> Result<(), DbError> {
+    const DONE: &str = "INSERT INTO usage_work (name, at) VALUES ($1, CAST($2 AS BIGINT)) \
+        ON CONFLICT (name) DO UPDATE SET at = excluded.at";
+    c.execute(DONE, &[work.into(), at.into()]).map(drop)
+}

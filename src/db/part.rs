@@ -1,0 +1,79 @@
+//! The two databases of a server: that of its packages, and that of usage data, which may lie in the same place.
+
+use super::migrate::Migration;
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Sources, packages, repositories, history.
+    Core,
+    /// Downloads counted. Nothing else needs it: a server goes on without.
+    Usage,
+}
+
+/// Where a part notes which migrations it has seen. The tables differ, so that both parts can live in one schema.
+pub(super) struct Ledger {
+    /// The table's name.
+    pub(super) table: &'static str,
+    pub(super) create: &'static str,
+    pub(super) seen: &'static str,
+    pub(super) done: &'static str,
+}
+
+impl Part {
+    /// For the metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Part::Core => "core",
+            Part::Usage => "usage",
+        }
+    }
+
+    /// The SQLite file in `SQLite.Dir`.
+    #[must_use]
+    pub fn file(self) -> &'static str {
+        match self {
+            Part::Core => "rstudio-pm.db",
+            Part::Usage => "usage.db",
+        }
+    }
+
+    /// Its schema's changes, in order.
+    #[must_use]
+    pub fn migrations(self) -> &'static [Migration] {
+        match self {
+            Part::Core => super::migrate::MIGRATIONS,
+            Part::Usage => super::migrate::USAGE,
+        }
+    }
+
+    /// Connections that read. Usage is asked for by few.
+    pub(super) fn readers(self) -> usize {
+        match self {
+            Part::Core => std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8)),
+            Part::Usage => 1,
+        }
+    }
+
+    pub(super) fn ledger(self) -> &'static Ledger {
+        match self {
+            Part::Core => &Ledger {
+                table: "migration",
+                create: "CREATE TABLE migration (number BIGINT PRIMARY KEY, name TEXT NOT NULL, at BIGINT NOT NULL, \
+                         expand_only BIGINT NOT NULL, version TEXT NOT NULL)",
+                seen: "SELECT number, expand_only, version FROM migration ORDER BY number",
+                done: "INSERT INTO migration (number, name, at, expand_only, version) \
+                       VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5)",
+            },
+            Part::Usage => &Ledger {
+                table: "usage_migration",
+                create: "CREATE TABLE usage_migration (number BIGINT PRIMARY KEY, name TEXT NOT NULL, at BIGINT NOT NULL, \
+                         expand_only BIGINT NOT NULL, version TEXT NOT NULL)",
+                seen: "SELECT number, expand_only, version FROM usage_migration ORDER BY number",
+                done: "INSERT INTO usage_migration (number, name, at, expand_only, version) \
+                       VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5)",
+            },
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The door of Prometheus: `/metrics`, answered in every mode of the server.
+
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+
+use super::body::Body;
+use super::error::Failure;
+use super::listener::{Answer, House, Peer};
+use super::response::{self, Tongue};
+use super::switch::Switch;
+use crate::metrics;
+
+/// Tells what the process counts; cloning shares it.
+#[derive(Clone)]
+pub struct MetricsDoor {
+    /// Whose connections and requests are told.
+    pub house: House,
+    /// Whose downloads from mirrors are told.
+    pub switch: Switch,
+}
+
+impl Answer for MetricsDoor {
+    async fn answer(&self, _peer: Peer, request: Request<Incoming>) -> Response<Body> {
+        let mut response = match (request.uri().path(), request.method()) {
+            ("/metrics", &Method::GET | &Method::HEAD) => {
+                let drain = self.house.drain();
+                metrics::inside(drain.connections(), drain.requests());
+                metrics::flights(self.switch.app().map_or(0, |app| app.repo.fetching()));
+                match tokio::task::spawn_blocking(metrics::text).await {
+                    Ok(text) => response::text(metrics::MEDIA_TYPE, text),
+                    Err(error) => {
+                        tracing::error!("the metrics could not be gathered: {error}");
+                        let failure = Failure::unavailable("the metrics could not be gathered", 5);
+                        response::failure(&failure, Tongue::Text)
+                    }
+                }
+            }
+            ("/metrics", _) => response::failure(&Failure::method("GET, HEAD"), Tongue::Text),
+            _ => response::failure(&Failure::not_found("the metrics are at /metrics"), Tongue::Text),
+        };
+        self.switch.porch().site.load().dress(false, &mut response);
+        response
+    }
+}

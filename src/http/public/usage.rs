@@ -1,0 +1,55 @@
+//! What the public API tells of downloads.
+
+use crate::api::public::usage::PackageDownloads;
+use crate::http::app::App;
+use crate::http::error::Failure;
+use crate::http::target::Query;
+use crate::model::language::Language;
+use crate::usage::UsageError;
+
+/// Rows of one answer.
+const PAGE: usize = 1000;
+/// Pages beyond this are empty anyway.
+const LAST_PAGE: usize = 1_000_000;
+/// Days without `_days`.
+const DAYS: usize = 7;
+/// No more days are looked at for one answer.
+const MOST_DAYS: usize = 366;
+
+/// Packages by their downloads, most first: `_sourceType`, `_days`, `_limit`, `_page`.
+pub(super) async fn packages(app: &App, query: &Query) -> Result<Vec<PackageDownloads>, Failure> {
+    let language = match query.get("_sourceType") {
+        None | Some("") => None,
+        Some(text) => Some(language(text)?),
+    };
+    let days = query.number("_days", MOST_DAYS)?.unwrap_or(DAYS).max(1);
+    let limit = query.number("_limit", PAGE)?.unwrap_or(PAGE);
+    let page = query.number("_page", LAST_PAGE)?.unwrap_or(1).max(1);
+    let all = app.usage.packages(i64::try_from(days).unwrap_or(1)).await?;
+    let wanted = all.iter().filter(|row| language.is_none_or(|language| row.language == language.as_str()));
+    let rows = wanted.skip(limit * (page - 1)).take(limit).map(|row| PackageDownloads {
+        name: row.package.clone(),
+        source_type: row.language.clone(),
+        source: row.source.clone(),
+        count: row.count,
+    });
+    Ok(rows.collect())
+}
+
+fn language(text: &str) -> Result<Language, Failure> {
+    [Language::R, Language::Python]
+        .into_iter()
+        .find(|language| language.as_str().eq_ignore_ascii_case(text))
+        .ok_or_else(|| Failure::bad_request("the parameter _sourceType must be r or python"))
+}
+
+impl From<UsageError> for Failure {
+    fn from(error: UsageError) -> Failure {
+        match error {
+            UsageError::Off => Failure::not_found("downloads are not counted here"),
+            UsageError::Away => Failure::unavailable(error.to_string(), 30),
+            UsageError::Db(error) => error.into(),
+            UsageError::Storage(error) => crate::repo::RepoError::from(error).into(),
+        }
+    }
+}

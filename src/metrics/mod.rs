@@ -1,0 +1,482 @@
+//! What Prometheus is told: every name, and for each thing one function by which a room tells it.
+//!
+//! To tell costs nanoseconds: children of labelled series that requests touch are looked up once, when all of this is
+//! made. What the process itself is like is read when somebody asks.
+
+mod process;
+
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+
+use http::Method;
+use parking_lot::Mutex;
+use prometheus::core::Collector;
+use prometheus::{
+    Counter, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::model::time::{SECOND, Timestamp};
+
+/// `Content-Type` of [`text`]: the text exposition format of Prometheus, version 0.0.4.
+pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Kinds of request that are told apart.
+const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "other"];
+/// Kinds of answer that are told apart.
+const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+/// Upper bounds of the times of answers, in seconds: from memory, from the disk, from a mirror.
+const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0];
+
+static ALL: LazyLock<All> = LazyLock::new(All::new);
+
+struct All {
+    registry: Registry,
+    /// One text at a time: process counters are set, not added to.
+    writing: Mutex<()>,
+    process: Process,
+    requests: [[IntCounter; STATUSES.len()]; METHODS.len()],
+    durations: [Histogram; METHODS.len()],
+    sent: IntCounter,
+    connections: IntGauge,
+    under_way: IntGauge,
+    dropped_lines: IntCounter,
+    database_queue: IntGaugeVec,
+    sync_runs: IntCounterVec,
+    sync_failures: IntCounterVec,
+    sync_success: IntGaugeVec,
+    sync_duration: GaugeVec,
+    upstream_requests: [IntCounter; STATUSES.len() + 1],
+    upstream_bytes: IntCounter,
+    flights: IntGauge,
+    storage_time: GaugeVec,
+    storage_size: GaugeVec,
+    storage_free: GaugeVec,
+    storage_used: GaugeVec,
+    routed_builds: IntCounterVec,
+    routed_distros: IntCounterVec,
+    routed_sources: IntCounterVec,
+    usage_saved: IntCounter,
+    usage_lost: IntCounter,
+    usage_waiting: IntGauge,
+}
+
+struct Process {
+    cpu: Counter,
+    resident: IntGauge,
+    virtual_size: IntGauge,
+    threads: IntGauge,
+    open: IntGauge,
+    most_open: IntGauge,
+}
+
+/// Makes series known as they are made.
+struct Making<'a>(&'a Registry);
+
+impl Making<'_> {
+    fn known<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
+        let made = made.expect("names and labels of this file are valid");
+        self.0.register(Box::new(made.clone())).expect("each name stands in this file once");
+        made
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.known(IntCounter::new(name, help))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.known(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    fn level(&self, name: &str, help: &str) -> IntGauge {
+        self.known(IntGauge::new(name, help))
+    }
+
+    fn levels(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.known(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.known(GaugeVec::new(Opts::new(name, help), labels))
+    }
+}
+
+impl All {
+    fn new() -> All {
+        let registry = Registry::new();
+        let make = Making(&registry);
+        let build =
+            make.levels("ppm_build_info", "Always 1; its label is the version that runs.", &["version"]);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let start = make.known(Gauge::new(
+            "process_start_time_seconds",
+            "Start time of the process since the Unix epoch, in seconds.",
+        ));
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        start.set(since.as_secs_f64());
+        let requests = make.counters(
+            "ppm_http_requests_total",
+            "Answers on the HTTP and HTTPS listeners, by method and class of status.",
+            &["method", "status"],
+        );
+        let durations = HistogramOpts::new(
+            "ppm_http_request_duration_seconds",
+            "From the head of a request to the end of its answer, which for a download is its last byte.",
+        );
+        let durations = make.known(HistogramVec::new(durations.buckets(SECONDS.to_vec()), &["method"]));
+        let upstream = make.counters(
+            "ppm_upstream_requests_total",
+            "Requests to mirrors over HTTP, by class of the answer's status; failed without an answer.",
+            &["status"],
+        );
+        let path = &["path"];
+        let source = &["source"];
+        All {
+            writing: Mutex::new(()),
+            process: Process {
+                cpu: make.known(Counter::new(
+                    "process_cpu_seconds_total",
+                    "User and system CPU time spent, in seconds.",
+                )),
+                resident: make.level("process_resident_memory_bytes", "Resident memory, in bytes."),
+                virtual_size: make.level("process_virtual_memory_bytes", "Virtual memory, in bytes."),
+                threads: make.level("process_threads", "Threads."),
+                open: make.level("process_open_fds", "Open file descriptors."),
+                most_open: make.level("process_max_fds", "Most file descriptors there may be."),
+            },
+            requests: METHODS
+                .map(|method| STATUSES.map(|status| requests.with_label_values(&[method, status]))),
+            durations: METHODS.map(|method| durations.with_label_values(&[method])),
+            sent: make.counter(
+                "ppm_http_response_bytes_total",
+                "Bytes of the bodies of answers on the HTTP and HTTPS listeners.",
+            ),
+            connections: make.level("ppm_http_connections", "Open connections on all listeners."),
+            under_way: make.level(
+                "ppm_http_requests_in_flight",
+                "Requests on all listeners whose answer is not sent yet, the one that asks for this among them.",
+            ),
+            dropped_lines: make.counter(
+                "ppm_log_lines_dropped_total",
+                "Lines that a log lost because its file could not be written in time.",
+            ),
+            database_queue: make.levels(
+                "ppm_database_queue",
+                "Transactions that wait for a connection to the database or for their turn.",
+                &["database", "lane"],
+            ),
+            sync_runs: make.counters("ppm_sync_runs_total", "Syncs that ended, well or not.", source),
+            sync_failures: make.counters("ppm_sync_failures_total", "Syncs that failed.", source),
+            sync_success: make.levels(
+                "ppm_sync_last_success_timestamp_seconds",
+                "When a sync last ended well since the Unix epoch, in seconds.",
+                source,
+            ),
+            sync_duration: make.gauges(
+                "ppm_sync_last_duration_seconds",
+                "How long the last sync took, in seconds.",
+                source,
+            ),
+            upstream_requests: {
+                let of = |status| upstream.with_label_values(&[status]);
+                let [one, two, three, four, five] = STATUSES.map(of);
+                [one, two, three, four, five, of("failed")]
+            },
+            upstream_bytes: make.counter("ppm_upstream_bytes_total", "Bytes read from mirrors over HTTP."),
+            flights: make.level("ppm_flights", "Package files that are being fetched from mirrors."),
+            storage_time: make.gauges(
+                "ppm_storage_calculation_time",
+                "How long it took to add up the files of a storage directory, in seconds.",
+                path,
+            ),
+            storage_size: make.gauges(
+                "ppm_storage_size",
+                "Size of the file system of a storage directory, in bytes.",
+                path,
+            ),
+            storage_free: make.gauges(
+                "ppm_storage_free",
+                "What this server may still write there, in bytes.",
+                path,
+            ),
+            storage_used: make.gauges("ppm_storage_used", "Files in a storage directory, in bytes.", path),
+            routed_builds: make.counters(
+                "ppm_binary_routing_binary",
+                "Requests for ready-built packages that were answered with one, by how the version of R fits.",
+                &["match"],
+            ),
+            routed_distros: make.counters(
+                "ppm_binary_routing_distro",
+                "Requests for ready-built packages by distribution, and whether a binary or the source was sent.",
+                &["distro", "status"],
+            ),
+            routed_sources: make.counters(
+                "ppm_binary_routing_fallback",
+                "Requests for ready-built packages that were answered with the source, by reason.",
+                &["reason"],
+            ),
+            usage_saved: make.counter("ppm_usage_downloads_total", "Downloads written to the usage data."),
+            usage_lost: make.counter(
+                "ppm_usage_downloads_lost_total",
+                "Downloads that are not counted: the usage database was away for too long.",
+            ),
+            usage_waiting: make.level(
+                "ppm_usage_rows_waiting",
+                "Rows of usage data that wait to be written.",
+            ),
+            registry,
+        }
+    }
+}
+
+/// Begins to count; the start time is that of the first call.
+pub fn begin() {
+    LazyLock::force(&ALL);
+}
+
+/// Everything in the text format. Reads a few files of the kernel: not on an async thread.
+#[must_use]
+pub fn text() -> Vec<u8> {
+    let _alone = ALL.writing.lock();
+    let facts = process::read();
+    let process = &ALL.process;
+    process.cpu.reset();
+    process.cpu.inc_by(facts.cpu.as_secs_f64());
+    for (gauge, value) in [
+        (&process.resident, facts.resident),
+        (&process.virtual_size, facts.virtual_size),
+        (&process.threads, facts.threads),
+        (&process.open, facts.open),
+        (&process.most_open, facts.most_open),
+    ] {
+        gauge.set(whole(value));
+    }
+    let mut text = Vec::new();
+    if let Err(error) = TextEncoder::new().encode(&ALL.registry.gather(), &mut text) {
+        tracing::error!("the metrics cannot be written as text: {error}");
+    }
+    text
+}
+
+fn whole(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Position of a status in [`STATUSES`].
+fn class(status: u16) -> usize {
+    usize::from(status / 100).clamp(1, STATUSES.len()) - 1
+}
+
+/// A request was answered: `bytes` of body were sent, `took` after its head was read.
+pub fn answered(method: &Method, status: u16, bytes: u64, took: Duration) {
+    let method = match *method {
+        Method::GET => 0,
+        Method::HEAD => 1,
+        Method::POST => 2,
+        _ => 3,
+    };
+    ALL.requests[method][class(status)].inc();
+    ALL.durations[method].observe(took.as_secs_f64());
+    ALL.sent.inc_by(bytes);
+}
+
+/// How many connections and requests there are now.
+pub fn inside(connections: usize, requests: usize) {
+    ALL.connections.set(whole(connections as u64));
+    ALL.under_way.set(whole(requests as u64));
+}
+
+/// A log has lost lines.
+pub fn log_lines_dropped(lines: u64) {
+    ALL.dropped_lines.inc_by(lines);
+}
+
+/// Something that rises and falls; cloning shares it.
+#[derive(Clone)]
+pub struct Level(IntGauge);
+
+impl Level {
+    /// One more.
+    pub fn rise(&self) {
+        self.0.inc();
+    }
+
+    /// One fewer.
+    pub fn fall(&self) {
+        self.0.dec();
+    }
+}
+
+/// Transactions that wait in a lane of a database.
+#[must_use]
+pub fn database_queue(database: &str, lane: &str) -> Level {
+    Level(ALL.database_queue.with_label_values(&[database, lane]))
+}
+
+/// A sync of a source ended: well at that time, or not.
+pub fn synced(source: &str, success: Option<Timestamp>, took: Duration) {
+    ALL.sync_runs.with_label_values(&[source]).inc();
+    ALL.sync_duration.with_label_values(&[source]).set(took.as_secs_f64());
+    match success {
+        Some(at) => succeeded(source, at),
+        None => ALL.sync_failures.with_label_values(&[source]).inc(),
+    }
+}
+
+/// A source that is synced, and when it last was with success, perhaps before this process began. From now on its
+/// counters stand there, so that the first failure is an increase.
+pub fn sync_known(source: &str, last: Option<Timestamp>) {
+    let _ = ALL.sync_runs.with_label_values(&[source]);
+    let _ = ALL.sync_failures.with_label_values(&[source]);
+    if let Some(at) = last {
+        succeeded(source, at);
+    }
+}
+
+fn succeeded(source: &str, at: Timestamp) {
+    ALL.sync_success.with_label_values(&[source]).set(at.0.div_euclid(SECOND));
+}
+
+/// A mirror answered with a status, or did not answer.
+pub fn upstream_answered(status: Option<u16>) {
+    ALL.upstream_requests[status.map_or(STATUSES.len(), class)].inc();
+}
+
+/// Bytes came from a mirror.
+pub fn upstream_sent(bytes: usize) {
+    ALL.upstream_bytes.inc_by(bytes as u64);
+}
+
+/// How many package files are being fetched now.
+pub fn flights(count: usize) {
+    ALL.flights.set(whole(count as u64));
+}
+
+/// Size and free space of the file system of a storage directory, in bytes.
+pub fn storage_space(path: &str, size: u64, free: u64) {
+    ALL.storage_size.with_label_values(&[path]).set(bytes(size));
+    ALL.storage_free.with_label_values(&[path]).set(bytes(free));
+}
+
+/// The files of a storage directory, in bytes, and how long it took to add them up.
+pub fn storage_used(path: &str, used: u64, took: Duration) {
+    ALL.storage_used.with_label_values(&[path]).set(bytes(used));
+    ALL.storage_time.with_label_values(&[path]).set(took.as_secs_f64());
+}
+
+/// A build was sent to who wished for one; `fit` is how its version of R fits.
+pub fn build_sent(distro: &str, fit: &str) {
+    ALL.routed_builds.with_label_values(&[fit]).inc();
+    ALL.routed_distros.with_label_values(&[distro, "binary"]).inc();
+}
+
+/// The source was sent to who wished for a build.
+pub fn source_sent_instead(distro: &str, reason: &str) {
+    ALL.routed_sources.with_label_values(&[reason]).inc();
+    ALL.routed_distros.with_label_values(&[distro, "source"]).inc();
+}
+
+/// Downloads were written to the usage data.
+pub fn usage_saved(downloads: u64) {
+    ALL.usage_saved.inc_by(downloads);
+}
+
+/// Downloads that will never be counted.
+pub fn usage_lost(downloads: u64) {
+    ALL.usage_lost.inc_by(downloads);
+}
+
+/// How many rows of usage data are not written yet.
+pub fn usage_waiting(rows: usize) {
+    ALL.usage_waiting.set(whole(rows as u64));
+}
+
+/// Prometheus knows no integers; beyond 9 PB they are not exact.
+#[allow(clippy::cast_precision_loss)]
+fn bytes(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines() -> Vec<String> {
+        String::from_utf8(text()).expect("text").lines().map(str::to_owned).collect()
+    }
+
+    fn value(series: &str) -> f64 {
+        let found = lines()
+            .into_iter()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').and_then(|rest| rest.parse().ok()));
+        found.unwrap_or_else(|| panic!("{series}: {:#?}", lines()))
+    }
+
+    #[test]
+    fn every_series_has_a_help_and_a_type_and_its_lines_stand_together() {
+        answered(&Method::GET, 200, 1, Duration::ZERO);
+        let mut known: Vec<String> = Vec::new();
+        let mut helped = String::new();
+        for line in lines() {
+            if let Some(help) = line.strip_prefix("# HELP ") {
+                let (name, sentence) = help.split_once(' ').expect("a sentence");
+                assert!(sentence.ends_with('.'), "{help}");
+                helped = name.to_owned();
+            } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = kind.split_once(' ').expect("a type");
+                assert!(matches!(kind, "counter" | "gauge" | "histogram"), "{line}");
+                assert_eq!(name, helped, "the help comes before the type");
+                assert!(!known.contains(&helped), "{helped} comes twice");
+                known.push(name.to_owned());
+            } else {
+                assert!(line.starts_with(&helped), "{line} below {helped}");
+            }
+        }
+        assert!(known.len() > 15, "{known:?}");
+    }
+
+    #[test]
+    fn answers_are_counted_by_method_and_class() {
+        let before = value("ppm_http_requests_total{method=\"HEAD\",status=\"4xx\"}");
+        answered(&Method::HEAD, 404, 7, Duration::from_millis(3));
+        answered(&Method::PATCH, 999, 0, Duration::ZERO);
+        assert_eq!(value("ppm_http_requests_total{method=\"HEAD\",status=\"4xx\"}"), before + 1.0);
+        assert!(value("ppm_http_requests_total{method=\"other\",status=\"5xx\"}") >= 1.0);
+        let under =
+            |le| value(&format!("ppm_http_request_duration_seconds_bucket{{method=\"HEAD\",le=\"{le}\"}}"));
+        assert!(under("0.005") >= under("0.0025") + 1.0);
+    }
+
+    #[test]
+    fn a_first_failure_is_an_increase() {
+        sync_known("a", Some(Timestamp(4 * SECOND)));
+        assert_eq!(value("ppm_sync_last_success_timestamp_seconds{source=\"a\"}"), 4.0);
+        assert_eq!(value("ppm_sync_failures_total{source=\"a\"}"), 0.0);
+        synced("a", Some(Timestamp(5 * SECOND)), Duration::from_secs(2));
+        synced("a", None, Duration::from_secs(3));
+        assert_eq!(value("ppm_sync_failures_total{source=\"a\"}"), 1.0);
+        assert_eq!(value("ppm_sync_runs_total{source=\"a\"}"), 2.0);
+        assert_eq!(value("ppm_sync_last_success_timestamp_seconds{source=\"a\"}"), 5.0);
+        assert_eq!(value("ppm_sync_last_duration_seconds{source=\"a\"}"), 3.0);
+    }
+
+    #[test]
+    fn a_strange_path_is_escaped() {
+        storage_space("/a \"b\"\\\n", 10, 5);
+        assert_eq!(value(r#"ppm_storage_free{path="/a \"b\"\\\n"}"#), 5.0);
+    }
+
+    #[test]
+    fn the_process_is_told() {
+        for name in [
+            "process_cpu_seconds_total",
+            "process_resident_memory_bytes",
+            "process_open_fds",
+            "process_max_fds",
+            "process_threads",
+        ] {
+            assert!(value(name) > 0.0, "{name}");
+        }
+        assert!(value("process_start_time_seconds") > 1.7e9);
+    }
+}

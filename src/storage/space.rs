@@ -1,0 +1,195 @@
+//! How full it is where storage lies on disk: the file systems, and what the directories themselves hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::statvfs::statvfs;
+
+use super::probe;
+use crate::config::{Place, StorageConfig};
+use crate::metrics;
+
+/// Between two looks at the file systems: one system call each.
+const LOOK: Duration = Duration::from_secs(60);
+/// Between two walks through the directories, at the least.
+const WALK: Duration = Duration::from_secs(3600);
+/// A walk takes at most this part of the time.
+const SHARE: u32 = 20;
+/// A walk that takes longer is given up.
+const LONGEST: Duration = Duration::from_secs(300);
+/// Of a hundred: a file system with more in use is warned of.
+const FULL: u128 = 90;
+
+/// Tells the metrics and, when a file system gets full, the log, until the task is dropped. `add_up`: the files of each
+/// directory are added up too, which only the metrics tell.
+pub async fn watch(config: StorageConfig, add_up: bool) {
+    let paths: Vec<PathBuf> = probe::distinct(&config)
+        .into_iter()
+        .filter_map(|(place, _)| match place {
+            Place::File(place) => Some(place.location.clone()),
+            Place::S3(_) => None,
+        })
+        .collect();
+    let stop = Stop::default();
+    let mut warned = BTreeSet::new();
+    let mut walked: Option<(Instant, Duration)> = None;
+    loop {
+        let due = walked.is_none_or(|(at, took)| at.elapsed() >= WALK.max(took * SHARE));
+        let (paths, stopped, was) = (paths.clone(), Arc::clone(&stop.0), warned.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            let now = look(&paths, was);
+            if add_up && due {
+                let since = Instant::now();
+                walk(&paths, &stopped);
+                return (now, Some(since.elapsed()));
+            }
+            (now, None)
+        });
+        // A panic of ours has been logged; the next look may do better.
+        if let Ok((now, took)) = looked.await {
+            warned = now;
+            walked = took.map(|took| (Instant::now(), took)).or(walked);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Ends a walk under way when the task that asked for it is dropped.
+#[derive(Default)]
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Looks at the file systems; returns those that are full, by their devices.
+fn look(paths: &[PathBuf], warned: BTreeSet<u64>) -> BTreeSet<u64> {
+    let mut full = BTreeMap::new();
+    let mut all = BTreeSet::new();
+    for path in paths {
+        let Ok(found) = statvfs(path.as_path()) else { continue };
+        let unit = found.fragment_size();
+        let (size, free) = (found.blocks() * unit, found.blocks_available() * unit);
+        metrics::storage_space(&path.to_string_lossy(), size, free);
+        let Ok(device) = path.metadata().map(|found| found.dev()) else { continue };
+        all.insert(device);
+        if is_full(size, free) {
+            full.entry(device).or_insert((path, size, free));
+        }
+    }
+    for (device, (path, size, free)) in &full {
+        if !warned.contains(device) {
+            tracing::warn!(
+                "the file system of {} is over {FULL} % full: {} MB free of {} MB; make room, or give its storage \
+                 classes another place",
+                path.display(),
+                free >> 20,
+                size >> 20
+            );
+        }
+    }
+    for _ in warned.iter().filter(|device| all.contains(device) && !full.contains_key(device)) {
+        tracing::info!("a file system of the storage has room again");
+    }
+    full.into_keys().collect()
+}
+
+/// What this server may still write decides, not what root could.
+fn is_full(size: u64, free: u64) -> bool {
+    u128::from(size.saturating_sub(free)) * 100 > u128::from(size) * FULL
+}
+
+fn walk(paths: &[PathBuf], stop: &AtomicBool) {
+    for path in paths {
+        let since = Instant::now();
+        match add_up(path, since + LONGEST, stop) {
+            Some(used) => metrics::storage_used(&path.to_string_lossy(), used, since.elapsed()),
+            None if stop.load(Ordering::Relaxed) => return,
+            None => tracing::warn!(
+                "the files of {} could not be added up in {} seconds; ppm_storage_used keeps its value",
+                path.display(),
+                LONGEST.as_secs()
+            ),
+        }
+    }
+}
+
+/// Bytes of all files below a directory; `None` when it was not done in time. Links are not followed, and what cannot
+/// be read counts nothing.
+fn add_up(root: &Path, deadline: Instant, stop: &AtomicBool) -> Option<u64> {
+    let mut bytes = 0_u64;
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            // Of the entry itself, not of what a link leads to.
+            let Ok(found) = entry.metadata() else { continue };
+            if found.is_dir() {
+                folders.push(entry.path());
+            } else if found.is_file() {
+                bytes += found.len();
+            }
+        }
+        if stop.load(Ordering::Relaxed) || Instant::now() > deadline {
+            return None;
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[test]
+    fn files_are_added_up_and_links_are_not_followed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir_all(dir.path().join("a/b")).expect("made");
+        std::fs::write(dir.path().join("a/one"), [0; 1000]).expect("written");
+        std::fs::write(dir.path().join("a/b/two"), [0; 234]).expect("written");
+        std::os::unix::fs::symlink("/usr", dir.path().join("elsewhere")).expect("linked");
+        std::os::unix::fs::symlink("..", dir.path().join("a/up")).expect("linked");
+        let go_on = AtomicBool::new(false);
+        assert_eq!(add_up(dir.path(), later(), &go_on), Some(1234));
+        assert_eq!(add_up(&dir.path().join("missing"), later(), &go_on), Some(0));
+    }
+
+    #[test]
+    fn a_walk_ends_at_its_deadline_and_when_it_is_stopped() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let past = Instant::now().checked_sub(Duration::from_millis(1)).expect("later than the boot");
+        assert_eq!(add_up(dir.path(), past, &AtomicBool::new(false)), None);
+        assert_eq!(add_up(dir.path(), later(), &AtomicBool::new(true)), None);
+    }
+
+    #[test]
+    fn full_is_over_ninety_of_a_hundred() {
+        assert!(!is_full(1000, 100) && is_full(1000, 99) && is_full(1000, 0));
+        assert!(!is_full(0, 0) && !is_full(u64::MAX, u64::MAX));
+    }
+
+    #[test]
+    fn one_file_system_is_told_once_and_the_metrics_know_each_path() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let paths: Vec<PathBuf> = ["a", "b"].map(|name| dir.path().join(name)).into();
+        paths.iter().for_each(|path| std::fs::create_dir(path).expect("made"));
+        let full = look(&paths, BTreeSet::new());
+        assert!(full.len() <= 1, "both are on one: {full:?}");
+        let text = String::from_utf8(metrics::text()).expect("text");
+        for path in &paths {
+            for name in ["size", "free"] {
+                let series = format!("ppm_storage_{name}{{path=\"{}\"}}", path.display());
+                assert!(text.contains(&series), "{series}");
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! A finished day as it stands in storage: one line for each package, compressed. Pure.
+
+use std::fmt::Write;
+
+use crate::db::download::PackageCount;
+
+/// No day has more, decompressed.
+const LARGEST: usize = 64 << 20;
+
+/// The bytes of a day: `language`, `source`, `package`, `count`, separated by tabs; a Zstandard frame around them. Equal
+/// counts are equal bytes.
+pub(super) fn render(counts: &[PackageCount]) -> Vec<u8> {
+    let mut sorted: Vec<&PackageCount> = counts.iter().collect();
+    sorted.sort_unstable();
+    let mut text = String::new();
+    for PackageCount { language, source, package, count } in sorted {
+        let _ = writeln!(text, "{language}\t{source}\t{package}\t{count}");
+    }
+    zstd::bulk::compress(text.as_bytes(), 3).unwrap_or_default()
+}
+
+/// What [`render`] wrote; `None` when it is damaged.
+pub(super) fn parse(bytes: &[u8]) -> Option<Vec<PackageCount>> {
+    let text = String::from_utf8(zstd::bulk::decompress(bytes, LARGEST).ok()?).ok()?;
+    let line = |line: &str| {
+        let mut parts = line.split('\t');
+        let mut part = || parts.next().map(str::to_owned);
+        let (language, source, package) = (part()?, part()?, part()?);
+        let count = part()?.parse().ok()?;
+        Some(PackageCount { language, source, package, count })
+    };
+    text.lines().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(package: &str, count: i64) -> PackageCount {
+        PackageCount {
+            language: "r".to_owned(),
+            source: "cran".to_owned(),
+            package: package.to_owned(),
+            count,
+        }
+    }
+
+    #[test]
+    fn a_day_comes_back_and_its_order_does_not_matter() {
+        let day = [counted("a", 3), counted("b", 1)];
+        let bytes = render(&day);
+        assert_eq!(parse(&bytes).expect("undamaged"), day);
+        assert_eq!(render(&[day[1].clone(), day[0].clone()]), bytes);
+        assert_eq!(parse(&render(&[])), Some(Vec::new()));
+    }
+
+    #[test]
+    fn damage_is_seen() {
+        let bytes = render(&[counted("a", 3)]);
+        assert_eq!(parse(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(parse(b"r\tcran\ta\t3\n"), None);
+        let other = zstd::bulk::compress(b"r\tcran\ta\n", 3).expect("compressed");
+        assert_eq!(parse(&other), None);
+    }
+}

@@ -1,0 +1,138 @@
+//! On schedule: finished days are added up into storage, days beyond the retention go, and so does what nothing refers to.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use sha2::Digest;
+
+use super::summary::UsageError;
+use super::{Inner, Usage, aggregate, day_number};
+use crate::config::StorageClass;
+use crate::db::Db;
+use crate::db::download::{self, Aggregate};
+use crate::jobs::schedule::{Schedule, sleep_until};
+use crate::model::digest::Sha256;
+use crate::model::time::{SECOND, Timestamp};
+use crate::storage::Key;
+
+/// The name under which it is noted when this was last done.
+const WORK: &str = "night";
+/// How long it is waited for a database that is away.
+const AGAIN: Duration = Duration::from_secs(10);
+/// Younger objects are left alone: their rows may still come.
+const AGE: Duration = Duration::from_secs(2 * 3600);
+/// Objects listed at a time.
+const PAGE: usize = 1000;
+/// Processes that have not written for so long are forgotten.
+const FORGOTTEN: i64 = 7 * 86_400 * SECOND;
+
+impl Usage {
+    /// Runs the schedule until the task is dropped; what was missed while the server was down is done at once.
+    pub async fn run_schedule(&self) {
+        let Some(inner) = &self.0 else { return };
+        let schedule: Schedule = match inner.state.config.load().server.usage_data_schedule.parse() {
+            Ok(schedule) => schedule,
+            Err(error) => {
+                tracing::error!(target: "usage", %error, "Server.UsageDataSchedule is not run");
+                return;
+            }
+        };
+        let clock = &inner.state.clock;
+        let last = loop {
+            match inner.last_night().await {
+                Ok(last) => break last,
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        };
+        let mut due = schedule.missed(last, clock());
+        loop {
+            if due && let Err(error) = inner.night().await {
+                tracing::warn!(target: "usage", %error, "usage data could not be added up; it is tried again when it is next due");
+            }
+            let Some(next) = schedule.next(clock()) else { return };
+            sleep_until(clock, next).await;
+            due = true;
+        }
+    }
+}
+
+impl Inner {
+    async fn last_night(&self) -> Result<Option<Timestamp>, UsageError> {
+        Ok(self.book.open().await?.read(|c| download::last_done(c, WORK)).await?)
+    }
+
+    async fn night(&self) -> Result<(), UsageError> {
+        let db = self.book.open().await?;
+        let began = (self.state.clock)();
+        let today = day_number(began);
+        let mut added_up = 0;
+        for day in db.read(move |c| download::not_aggregated(c, today)).await? {
+            added_up += usize::from(self.add_up(&db, day, began).await?);
+        }
+        let removed = self.remove_old(&db, today).await?;
+        self.sweep(&db).await?;
+        db.bulk(move |c| {
+            download::forget_writers(c, Timestamp(began.0 - FORGOTTEN))?;
+            download::done(c, WORK, began)
+        })
+        .await?;
+        if added_up + removed > 0 {
+            tracing::info!(target: "usage", "usage data: {added_up} days added up, {removed} removed");
+        }
+        Ok(())
+    }
+
+    /// Bytes first, row second. False when somebody still counts for that day: the next time will do.
+    async fn add_up(&self, db: &Db, day: i64, now: Timestamp) -> Result<bool, UsageError> {
+        let counts = db.read(move |c| download::of_day(c, day)).await?;
+        let bytes = Bytes::from(aggregate::render(&counts));
+        let sha256 = Sha256(sha2::Sha256::digest(&bytes).into());
+        self.state.storage.put(&Key::Usage(sha256), bytes).await?;
+        let made = Aggregate { day, sha256, total: counts.iter().map(|n| n.count).sum() };
+        Ok(db.bulk(move |c| download::put_aggregate(c, &made, now)).await?)
+    }
+
+    /// One day in one transaction: rows first, bytes second.
+    async fn remove_old(&self, db: &Db, today: i64) -> Result<usize, UsageError> {
+        let kept = self.state.config.load().server.usage_data_retention;
+        if kept.is_zero() {
+            return Ok(0);
+        }
+        let days = i64::try_from(kept.as_secs().div_ceil(86_400)).unwrap_or(i64::MAX);
+        let first = today.saturating_sub(days);
+        let mut removed = 0;
+        while let Some(day) = db.read(move |c| download::oldest(c, first)).await? {
+            let stored = db
+                .bulk(move |c| {
+                    let stored = download::aggregates(c, day, day + 1)?;
+                    download::remove_day(c, day)?;
+                    Ok(stored)
+                })
+                .await?;
+            for Aggregate { sha256, .. } in stored {
+                if !db.read(move |c| download::is_kept(c, sha256)).await? {
+                    self.state.storage.delete(&Key::Usage(sha256)).await?;
+                }
+            }
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    /// Objects that no row names: of a day that was counted for again, or of a night that was cut short.
+    async fn sweep(&self, db: &Db) -> Result<(), UsageError> {
+        let Some(before) = SystemTime::now().checked_sub(AGE) else { return Ok(()) };
+        let mut after: Option<Key> = None;
+        loop {
+            let page = self.state.storage.list(StorageClass::Metrics, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.key);
+            for object in page.iter().filter(|object| object.modified < before) {
+                let Key::Usage(sha256) = object.key else { continue };
+                if !db.read(move |c| download::is_kept(c, sha256)).await? {
+                    self.state.storage.delete(&object.key).await?;
+                }
+            }
+        }
+    }
+}

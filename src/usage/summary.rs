@@ -1,0 +1,96 @@
+//! Downloads of all packages over some days: finished days from storage, the others from the rows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Inner, Usage, aggregate, day_number};
+use crate::db::download::{self, PackageCount};
+use crate::db::{Db, DbError};
+use crate::storage::{Key, StorageError};
+
+/// An answer is given again for so long: it takes time to make, and anybody may ask.
+const FRESH: Duration = Duration::from_secs(30);
+/// Different numbers of days that are remembered.
+const REMEMBERED: usize = 16;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// `Server.UsageDataEnabled` is false.
+    #[error("downloads are not counted (Server.UsageDataEnabled)")]
+    Off,
+    /// The database is away.
+    #[error("the usage data cannot be read now")]
+    Away,
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The storage.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Answers made before, by their number of days. Held while one is made: who asks meanwhile gets it too.
+pub(super) type Summaries = tokio::sync::Mutex<HashMap<i64, (Instant, Arc<[PackageCount]>)>>;
+
+impl Usage {
+    /// Downloads per package of the last `days` days, today among them: most downloaded first. At most half a minute
+    /// old.
+    ///
+    /// # Errors
+    /// Downloads are not counted, or the stores cannot tell.
+    pub async fn packages(&self, days: i64) -> Result<Arc<[PackageCount]>, UsageError> {
+        let inner = self.0.as_ref().ok_or(UsageError::Off)?;
+        let db = inner.book.at_hand().ok_or(UsageError::Away)?;
+        let mut made = inner.summaries.lock().await;
+        if let Some((at, known)) = made.get(&days)
+            && at.elapsed() < FRESH
+        {
+            return Ok(Arc::clone(known));
+        }
+        let fresh = inner.summary(&db, days).await?;
+        if made.len() >= REMEMBERED {
+            made.clear();
+        }
+        made.insert(days, (Instant::now(), Arc::clone(&fresh)));
+        Ok(fresh)
+    }
+}
+
+impl Inner {
+    async fn summary(&self, db: &Db, days: i64) -> Result<Arc<[PackageCount]>, UsageError> {
+        let until = day_number((self.state.clock)()) + 1;
+        let from = until.saturating_sub(days);
+        // One consistent look: a day is in one of the two.
+        let (stored, rows) = db
+            .read(move |c| {
+                Ok((download::aggregates(c, from, until)?, download::of_days_not_aggregated(c, from, until)?))
+            })
+            .await?;
+        let mut sums: HashMap<(String, String, String), i64> = HashMap::new();
+        let mut add = |counts: Vec<PackageCount>| {
+            for PackageCount { language, source, package, count } in counts {
+                *sums.entry((language, source, package)).or_default() += count;
+            }
+        };
+        add(rows);
+        for download::Aggregate { day, sha256, .. } in stored {
+            let read = self.state.storage.whole(&Key::Usage(sha256)).await;
+            match read.ok().as_deref().and_then(aggregate::parse) {
+                Some(counts) => add(counts),
+                None => {
+                    tracing::warn!(target: "usage", day, %sha256, "a day's counts cannot be read from storage; they are added up again");
+                    add(db.read(move |c| download::of_day(c, day)).await?);
+                    db.bulk(move |c| download::drop_aggregate(c, day)).await?;
+                }
+            }
+        }
+        let mut counts: Vec<PackageCount> = sums
+            .into_iter()
+            .map(|((language, source, package), count)| PackageCount { language, source, package, count })
+            .collect();
+        counts.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.cmp(b)));
+        Ok(counts.into())
+    }
+}

@@ -1,0 +1,228 @@
+//! Downloads counted in memory until they are written.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
+use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use super::day_number;
+use crate::db::download::Count;
+use crate::model::ids::SourceId;
+use crate::model::language::Language;
+use crate::model::time::Timestamp;
+
+/// Each thread has its own, so that two do not wait for each other.
+const SHARDS: usize = 8;
+/// Kinds of download that may wait, each of some hundred bytes: what more is counted while the database is away is
+/// lost.
+const MOST: usize = 100_000;
+/// No name is longer.
+const LONGEST: usize = 1024;
+
+/// A package file was sent.
+#[derive(Clone, Copy)]
+pub struct Download<'a> {
+    /// When it was asked for.
+    pub at: Timestamp,
+    /// Where it comes from.
+    pub source: SourceId,
+    /// The package.
+    pub package: &'a str,
+    /// The version.
+    pub version: &'a str,
+    /// What the build is for, as `X-Package-Binary-Tag` has it; `None` for the source package.
+    pub platform: Option<&'a dyn Display>,
+}
+
+/// What was counted and not written yet.
+#[derive(Default)]
+pub(super) struct Tally {
+    /// By all but the count, in one run of bytes: looked up without allocating.
+    shards: [Mutex<HashMap<Box<[u8]>, i64>>; SHARDS],
+    waiting: AtomicUsize,
+}
+
+thread_local! {
+    static KEY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static SHARD: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS
+    };
+}
+
+impl Tally {
+    /// Counts one; false when there is no room.
+    pub(super) fn count(&self, language: Language, source: &str, download: &Download<'_>) -> bool {
+        KEY.with_borrow_mut(|key| {
+            if write(key, language, source, download).is_none() {
+                return false;
+            }
+            let mut shard = self.shards[SHARD.with(|shard| *shard)].lock();
+            if let Some(count) = shard.get_mut(key.as_slice()) {
+                *count += 1;
+                return true;
+            }
+            if self.waiting.load(Ordering::Relaxed) >= MOST {
+                return false;
+            }
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            shard.insert(key.as_slice().into(), 1);
+            true
+        })
+    }
+
+    /// Takes everything out.
+    pub(super) fn take(&self) -> Vec<Count> {
+        let mut all: BTreeMap<Box<[u8]>, i64> = BTreeMap::new();
+        for shard in &self.shards {
+            let taken = std::mem::take(&mut *shard.lock());
+            self.waiting.fetch_sub(taken.len(), Ordering::Relaxed);
+            for (key, count) in taken {
+                *all.entry(key).or_default() += count;
+            }
+        }
+        all.into_iter().filter_map(|(key, count)| read(&key, count)).collect()
+    }
+
+    /// How many kinds wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+/// Each part with its length in front: no name can end where another begins.
+/// `None` when one is longer than any name.
+fn write(key: &mut Vec<u8>, language: Language, source: &str, of: &Download<'_>) -> Option<()> {
+    key.clear();
+    key.extend_from_slice(&day_number(of.at).to_be_bytes());
+    let platform: &dyn Display = of.platform.unwrap_or(&"source");
+    for part in [&language.as_str() as &dyn Display, &source, &of.package, &of.version, platform] {
+        let length = key.len();
+        key.extend_from_slice(&[0; 2]);
+        let begin = key.len();
+        // Into memory: it cannot fail.
+        let _ = write!(key, "{part}");
+        let written = u16::try_from(key.len() - begin).ok().filter(|&n| usize::from(n) <= LONGEST)?;
+        key[length..begin].copy_from_slice(&written.to_be_bytes());
+    }
+    Some(())
+}
+
+/// What [`write`] wrote.
+fn read(key: &[u8], count: i64) -> Option<Count> {
+    let (day, mut rest) = key.split_first_chunk()?;
+    let mut part = || {
+        let (length, text) = rest.split_first_chunk()?;
+        let (text, after) = text.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        rest = after;
+        std::str::from_utf8(text).ok().map(str::to_owned)
+    };
+    Some(Count {
+        day: i64::from_be_bytes(*day),
+        language: part()?,
+        source: part()?,
+        package: part()?,
+        version: part()?,
+        platform: part()?,
+        count,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::time::SECOND;
+    use proptest::prelude::*;
+
+    fn download<'a>(package: &'a str, version: &'a str) -> Download<'a> {
+        Download {
+            at: Timestamp(86_400 * SECOND * 3 + 7),
+            source: SourceId::CRAN,
+            package,
+            version,
+            platform: None,
+        }
+    }
+
+    fn count(tally: &Tally, download: &Download<'_>) -> bool {
+        tally.count(Language::R, "cran", download)
+    }
+
+    #[test]
+    fn equal_downloads_are_one_row_and_others_are_not() {
+        let tally = Tally::default();
+        for (package, version) in [("a", "1"), ("a", "1"), ("a", "2"), ("b", "1")] {
+            assert!(count(&tally, &download(package, version)));
+        }
+        let build = Download { platform: Some(&"4.5-noble"), ..download("a", "1") };
+        let later = Download { at: Timestamp(86_400 * SECOND * 4), ..download("a", "1") };
+        assert!(count(&tally, &build) && count(&tally, &later));
+        assert_eq!(tally.waiting(), 5);
+        let mut taken = tally.take();
+        taken.sort();
+        let short: Vec<_> = taken
+            .iter()
+            .map(|n| (n.day, n.package.as_str(), n.version.as_str(), n.platform.as_str(), n.count))
+            .collect();
+        assert_eq!(
+            short,
+            [
+                (3, "a", "1", "4.5-noble", 1),
+                (3, "a", "1", "source", 2),
+                (3, "a", "2", "source", 1),
+                (3, "b", "1", "source", 1),
+                (4, "a", "1", "source", 1),
+            ]
+        );
+        assert_eq!((tally.take().len(), tally.waiting()), (0, 0));
+    }
+
+    #[test]
+    fn threads_add_up() {
+        let tally = Tally::default();
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| (0..1000).for_each(|_| assert!(count(&tally, &download("a", "1")))));
+            }
+        });
+        let taken = tally.take();
+        assert_eq!((taken.len(), taken[0].count), (1, 16_000));
+    }
+
+    #[test]
+    fn when_there_is_no_room_known_ones_are_still_counted() {
+        let tally = Tally::default();
+        let names: Vec<String> = (0..=MOST).map(|n| n.to_string()).collect();
+        let counted = names.iter().filter(|name| count(&tally, &download(name, "1"))).count();
+        assert_eq!(counted, MOST);
+        assert!(count(&tally, &download("0", "1")) && !count(&tally, &download(&names[MOST], "1")));
+        assert_eq!(tally.take().iter().map(|n| n.count).sum::<i64>(), MOST as i64 + 1);
+        assert!(count(&tally, &download("x", "1")));
+        assert!(!count(&tally, &download(&"x".repeat(LONGEST + 1), "1")));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_counted_comes_out(parts in proptest::array::uniform4("\\PC{0,12}"), day in 0..40_000_i64) {
+            let tally = Tally::default();
+            let [source, package, version, platform] = &parts;
+            let at = Timestamp(day * 86_400 * SECOND);
+            let download = Download { at, source: SourceId(7), package, version, platform: Some(platform) };
+            let counted = tally.count(Language::Python, source, &download);
+            prop_assert!(counted);
+            let expected = Count {
+                day,
+                language: "python".to_owned(),
+                source: source.clone(),
+                package: package.clone(),
+                version: version.clone(),
+                platform: platform.clone(),
+                count: 1,
+            };
+            prop_assert_eq!(tally.take(), [expected]);
+        }
+    }
+}

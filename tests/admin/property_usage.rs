@@ -1,0 +1,166 @@
+//! `Server.UsageData…` and `Postgres.UsageData…`: each property changed, and what changes with it.
+
+use rstudio_pm::config::Config;
+use rstudio_pm::db::Db;
+use rstudio_pm::db::download::{self, Count};
+use rstudio_pm::model::time::{SECOND, Timestamp};
+
+use super::property_database::{on_postgres, over_tcp};
+use crate::support::furnish::until;
+use crate::support::postgres::{self, PASSWORD};
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+const FILE: &str = "/team/latest/src/contrib/alpha_1.0.tar.gz";
+
+/// A server with one package, and one download of it.
+fn downloaded(builder: Builder) -> Server {
+    let server = builder.start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    assert_eq!(server.get(FILE).status, 200);
+    server
+}
+
+/// What is counted of the package, once it is written.
+fn counted(server: &Server) -> i64 {
+    let detail = server.get("/__api__/repos/team/packages/alpha").json();
+    detail["downloads"]["count"].as_i64().expect("a number")
+}
+
+#[test]
+pub(super) fn usage_data_enabled_decides_whether_downloads_are_counted_and_a_database_is_opened() {
+    let server = downloaded(Builder::default());
+    until("the download is written", || counted(&server) == 1);
+    assert!(server.dir().join("data/db/usage.db").is_file());
+    assert_eq!(server.get("/__api__/status").json()["metrics_enabled"], true);
+
+    let mut server = downloaded(Builder::default().gcfg("[Server]\nUsageDataEnabled = false"));
+    assert_eq!(server.get("/__api__/status").json()["metrics_enabled"], false);
+    let refused = server.get("/__api__/metrics/packages?_sourceType=r&_days=7");
+    assert_eq!((refused.status, refused.json()["code"].as_i64()), (404, Some(4)));
+    assert_eq!(counted(&server), 0);
+    server.stop();
+    assert!(!server.dir().join("data/db/usage.db").exists());
+}
+
+/// Today, counted from the epoch.
+fn today() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after the epoch");
+    i64::try_from(since.as_secs() / 86_400).expect("a day")
+}
+
+/// In the database of a stopped server: downloads of `beta` so many days ago, and when days were last added up.
+fn yesterdays(server: &Server, days: &[i64], last: Option<i64>) {
+    let dir = server.dir().join("data/db");
+    let text = format!("[SQLite]\nDir = {}\n", dir.display());
+    let config = Config::example(server.dir(), &text).expect("valid").config;
+    let db = Db::open_usage(&config).expect("it opens");
+    let row = |ago: &i64| Count {
+        day: today() - ago,
+        language: "r".to_owned(),
+        source: "team".to_owned(),
+        package: "beta".to_owned(),
+        version: "1.0".to_owned(),
+        platform: "source".to_owned(),
+        // Equal days are one object.
+        count: 100 + ago,
+    };
+    let rows: Vec<Count> = days.iter().map(row).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime
+        .block_on(db.bulk(move |c| {
+            download::add(c, "test", 1, Timestamp(1), &rows)?;
+            last.map_or(Ok(()), |last| download::done(c, "night", Timestamp(last)))
+        }))
+        .expect("written");
+    db.close();
+}
+
+/// Objects of added-up days.
+fn stored(server: &Server) -> usize {
+    let shelf = server.dir().join("data/metrics/usage");
+    let folders = std::fs::read_dir(shelf).into_iter().flatten().flatten();
+    folders.map(|folder| std::fs::read_dir(folder.path()).map_or(0, Iterator::count)).sum()
+}
+
+/// Downloads of `beta` in the last days, as the API tells them.
+fn beta(server: &Server, days: i64) -> i64 {
+    let answer = server.get(&format!("/__api__/metrics/packages?_sourceType=r&_days={days}"));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let rows = answer.json();
+    let row = rows.as_array().expect("rows").iter().find(|row| row["name"] == "beta").cloned();
+    row.map_or(0, |row| row["count"].as_i64().expect("a number"))
+}
+
+#[test]
+pub(super) fn usage_data_schedule_adds_up_what_was_due_while_the_server_was_down() {
+    // 2020-03-01: since then a 29th of February came in 2024; a 30th never.
+    let then = 1_583_020_800 * SECOND;
+    for (schedule, due) in [("0 0 29 2 *", true), ("0 0 30 2 *", false)] {
+        let mut server =
+            Builder::default().gcfg(&format!("[Server]\nUsageDataSchedule = {schedule}")).prepare();
+        yesterdays(&server, &[1, 2], Some(then));
+        server.launch();
+        until("the database is open", || server.get("/__api__/metrics/packages").status == 200);
+        if due {
+            until("both days are in storage", || stored(&server) == 2);
+            server.wait_for_log("usage data: 2 days added up, 0 removed");
+        } else {
+            assert_eq!(stored(&server), 0);
+        }
+        // Today and so many days before; from storage or from the rows.
+        assert_eq!((beta(&server, 1), beta(&server, 2), beta(&server, 3)), (0, 101, 203), "{schedule}");
+    }
+}
+
+#[test]
+pub(super) fn usage_data_retention_is_how_long_days_are_kept() {
+    let then = 1_583_020_800 * SECOND;
+    let mut server = Builder::default()
+        .gcfg("[Server]\nUsageDataSchedule = 0 0 29 2 *\nUsageDataRetention = 10d")
+        .prepare();
+    yesterdays(&server, &[5, 10, 11, 300], Some(then));
+    server.launch();
+    server.wait_for_log("usage data: 4 days added up, 2 removed");
+    assert_eq!((stored(&server), beta(&server, 366)), (2, 215));
+}
+
+/// Fails unless the schema has the tables of usage data.
+fn has_usage(schema: &str) {
+    postgres::server().sql(&format!("SELECT count(*) FROM {schema}.usage_download"));
+}
+
+#[test]
+pub(super) fn postgres_usage_data_url_is_another_schema() {
+    let (core, url) = over_tcp("postgres", "");
+    let (own, usage) = over_tcp("postgres", "");
+    let server = downloaded(on_postgres(&url, &format!("UsageDataURL = \"{usage}\"")));
+    until("the download is written", || counted(&server) == 1);
+    has_usage(&own);
+    postgres::server().sql(&format!(
+        "DO $$ BEGIN IF to_regclass('{core}.usage_download') IS NOT NULL THEN RAISE 'beside the core'; END IF; END $$"
+    ));
+    let (beside, url) = over_tcp("postgres", "");
+    let server = downloaded(on_postgres(&url, ""));
+    until("the download is written", || counted(&server) == 1);
+    has_usage(&beside);
+}
+
+#[test]
+pub(super) fn postgres_usage_data_password_is_used_when_that_url_holds_none() {
+    let (_, url) = over_tcp("postgres", "");
+    let (own, usage) = over_tcp("pm", "");
+    let lines = |more: &str| format!("UsageDataURL = \"{usage}\"\n{more}");
+    let with = downloaded(on_postgres(&url, &lines(&format!("UsageDataPassword = \"{PASSWORD}\""))));
+    until("the download is written", || counted(&with) == 1);
+    has_usage(&own);
+    let (_, url) = over_tcp("postgres", "");
+    let without = downloaded(on_postgres(&url, &lines("")));
+    without.wait_for_log("usage data cannot be written; packages are served");
+    without.wait_for_log("refused user 'pm'; check the user and password of Postgres.UsageDataURL");
+    let said = without.failed_check("Database");
+    assert!(said.contains("refused user 'pm'") && said.contains("UsageDataURL"), "{said}");
+    let (_, url) = over_tcp("postgres", "");
+    let shared = downloaded(on_postgres(&url, &lines(&format!("Password = \"{PASSWORD}\""))));
+    until("the download is written", || counted(&shared) >= 1);
+}

@@ -1,0 +1,166 @@
+//! What Prometheus is told: in its format, of what happened, in every mode; and a port that somebody else has.
+
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+
+use crate::support::furnish::{mirror, until};
+use crate::support::http;
+use crate::support::prometheus;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+use crate::support::upstream::Upstream;
+
+#[test]
+fn the_text_is_what_prometheus_reads() {
+    let server = Server::start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    assert_eq!(server.get("/team/latest/src/contrib/alpha_1.0.tar.gz").status, 200);
+    until("the space is measured", || server.metrics().text().contains("ppm_storage_used"));
+    let answer = server.metrics();
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(answer.header("cache-control"), Some("no-cache, no-store, must-revalidate"));
+    let families = prometheus::read(&answer.text());
+    for (name, kind) in [
+        ("process_cpu_seconds", "counter"),
+        ("process_resident_memory_bytes", "gauge"),
+        ("process_open_fds", "gauge"),
+        ("process_max_fds", "gauge"),
+        ("process_start_time_seconds", "gauge"),
+        ("ppm_build_info", "gauge"),
+        ("ppm_http_requests", "counter"),
+        ("ppm_http_request_duration_seconds", "histogram"),
+        ("ppm_http_response_bytes", "counter"),
+        ("ppm_http_connections", "gauge"),
+        ("ppm_http_requests_in_flight", "gauge"),
+        ("ppm_log_lines_dropped", "counter"),
+        ("ppm_database_queue", "gauge"),
+        ("ppm_sync_runs", "counter"),
+        ("ppm_sync_failures", "counter"),
+        ("ppm_upstream_requests", "counter"),
+        ("ppm_upstream_bytes", "counter"),
+        ("ppm_flights", "gauge"),
+        ("ppm_storage_calculation_time", "gauge"),
+        ("ppm_storage_size", "gauge"),
+        ("ppm_storage_free", "gauge"),
+        ("ppm_storage_used", "gauge"),
+    ] {
+        let found = families.get(name).unwrap_or_else(|| panic!("{name}: {:?}", families.keys()));
+        assert_eq!(found.0, kind, "{name}");
+    }
+    let path = server.dir().join("data/packages").display().to_string();
+    let of = |name: &str| families[name].1[&format!("{name}{{path=\"{path}\"}}")];
+    assert!(of("ppm_storage_size") > of("ppm_storage_free") && of("ppm_storage_free") > 0.0);
+    let version = format!("ppm_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(families["ppm_build_info"].1[&version], 1.0);
+}
+
+#[test]
+fn answers_are_counted_with_their_time_and_their_bytes() {
+    let server = Server::start();
+    let count = |method: &str, status: &str| {
+        let series = format!("ppm_http_requests_total{{method=\"{method}\",status=\"{status}\"}}");
+        server.series(&series).expect("it is there from the start")
+    };
+    let answered = || server.series("ppm_http_response_bytes_total").expect("bytes");
+    let timed =
+        || server.series("ppm_http_request_duration_seconds_count{method=\"GET\"}").expect("a histogram");
+    assert_eq!((count("GET", "2xx"), count("GET", "4xx"), answered(), timed()), (0.0, 0.0, 0.0, 0.0));
+    let mut bytes = 0;
+    for path in ["/__ping__", "/", "/nothing/latest/x"] {
+        bytes += server.get(path).body.len();
+    }
+    http::request("HEAD", &server.url("/__ping__"), &[], b"");
+    http::request("PUT", &server.url("/__ping__"), &[], b"");
+    until("all are counted", || count("other", "4xx") >= 1.0 && timed() >= 3.0);
+    assert_eq!((count("GET", "2xx"), count("GET", "4xx"), count("HEAD", "2xx")), (2.0, 1.0, 1.0));
+    assert!(answered() >= bytes as f64, "{} of {bytes}", answered());
+    assert!(server.series("ppm_http_requests_in_flight").expect("a gauge") >= 1.0, "this very one");
+    assert!(server.series("ppm_http_connections").expect("a gauge") >= 1.0);
+}
+
+#[test]
+fn syncs_and_what_a_mirror_sends_are_counted() {
+    let folder = tempfile::tempdir().expect("a directory");
+    mirror(folder.path());
+    let upstream = Upstream::of(folder.path());
+    let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", upstream.url())).start();
+    let of = |series: &str| server.series(series);
+    until("the schedule is looked at", || of("ppm_sync_failures_total{source=\"cran\"}") == Some(0.0));
+    assert_eq!(of("ppm_sync_last_success_timestamp_seconds{source=\"cran\"}"), None);
+    server.sync().expect("it works");
+    assert_eq!(of("ppm_sync_runs_total{source=\"cran\"}"), Some(1.0));
+    let last = of("ppm_sync_last_success_timestamp_seconds{source=\"cran\"}").expect("a time");
+    assert!(last > 1.7e9, "{last}");
+    assert!(of("ppm_sync_last_duration_seconds{source=\"cran\"}").expect("a time") > 0.0);
+    let before = of("ppm_upstream_bytes_total").expect("bytes");
+    assert!(before > 0.0 && of("ppm_upstream_requests_total{status=\"2xx\"}") > Some(0.0));
+    server.repository("r", "cran");
+    let file = server.get("/r/latest/src/contrib/alpha_1.0.tar.gz");
+    assert_eq!(file.status, 200);
+    assert_eq!(of("ppm_upstream_bytes_total"), Some(before + file.body.len() as f64));
+    upstream.remove("src/contrib/PACKAGES");
+    server.sync().expect_err("there is no index");
+    assert_eq!(of("ppm_sync_failures_total{source=\"cran\"}"), Some(1.0));
+    assert_eq!(of("ppm_sync_last_success_timestamp_seconds{source=\"cran\"}"), Some(last));
+    assert!(of("ppm_upstream_requests_total{status=\"4xx\"}") > Some(0.0));
+}
+
+#[test]
+fn metrics_are_told_offline_too_and_only_at_their_address() {
+    let server = Server::start();
+    server.told("offline");
+    assert_eq!(server.get("/__ping__").status, 503);
+    let answer = server.metrics();
+    assert_eq!(answer.status, 200);
+    assert!(answer.text().contains("ppm_http_requests_total{method=\"GET\",status=\"5xx\"} 1"));
+    let lines = server.log_lines();
+    let url = lines.iter().find_map(|line| line.split_once("Metrics are served on ")).expect("served").1;
+    let base = url.trim_matches('"').strip_suffix("/metrics").expect("its path");
+    assert_eq!(http::get(&format!("{base}/__ping__")).status, 404);
+    assert_eq!(http::request("POST", &format!("{base}/metrics"), &[], b"").status, 405);
+    let head = http::request("HEAD", &format!("{base}/metrics"), &[], b"");
+    assert_eq!((head.status, head.body.len()), (200, 0));
+}
+
+#[test]
+fn a_port_that_somebody_has_costs_the_metrics_and_nothing_else() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let server = Builder::default().gcfg(&format!("[Metrics]\nListen = {address}")).start();
+    assert_eq!(server.get("/__ping__").status, 200);
+    let log = server.log_lines().join("\n");
+    let said = format!(
+        "Could not initialize the Metrics listener: listen tcp {address}: bind: address already in use"
+    );
+    assert!(log.contains(&said) && log.contains("The server serves without its metrics."), "{log}");
+    assert!(server.told("status").contains("metrics are not served, the log says why"));
+    let (code, text) = server.check_config();
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("[INFO] Listeners and start settings") && text.contains(&address), "{text}");
+}
+
+#[test]
+fn an_inherited_socket_is_served() {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = socket.local_addr().expect("bound").to_string();
+    let server = Builder::default().gcfg(&format!("[Metrics]\nListen = {address}")).prepare();
+    let script = "exec 3<&0 0</dev/null; LISTEN_PID=$$ exec \"$0\" --config \"$1\"";
+    let handed: OwnedFd = socket.try_clone().expect("a second handle").into();
+    let mut child = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_rstudio-pm")])
+        .arg(server.config_file())
+        .env("LISTEN_FDS", "1")
+        .env("LISTEN_FDNAMES", "metrics")
+        .stdin(Stdio::from(handed))
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("sh runs");
+    // The socket takes connections from the beginning; who asks waits until the server answers.
+    let answer = http::get(&format!("http://{address}/metrics"));
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+    assert_eq!(child.wait().expect("our child").code(), Some(0));
+    assert_eq!(answer.status, 200);
+    assert!(answer.text().contains("ppm_build_info"));
+}

@@ -1,0 +1,137 @@
+//! Downloads counted: which requests are one, what a stop and a crash keep, two servers, a database that is away.
+
+use crate::support::db::{self, Engine};
+use crate::support::furnish::until;
+use crate::support::http;
+use crate::support::postgres;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+const FILE: &str = "/team/latest/src/contrib/alpha_1.0.tar.gz";
+
+fn team(server: &Server) {
+    server.local_repository("team", &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
+}
+
+/// What the database knows of a package.
+fn counted(server: &Server, package: &str) -> i64 {
+    let detail = server.get(&format!("/__api__/repos/team/packages/{package}")).json();
+    detail["downloads"]["count"].as_i64().expect("a number")
+}
+
+fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> u16 {
+    http::request("GET", &server.url(path), headers, b"").status
+}
+
+#[test]
+fn a_whole_file_and_one_from_its_first_byte_are_downloads_and_nothing_else_is() {
+    let server = Server::start();
+    team(&server);
+    let tag = server.get("/team/latest/src/contrib/beta_1.0.tar.gz").header("etag").expect("one").to_owned();
+    for (headers, status) in [
+        (&[][..], 200),
+        (&[("Range", "bytes=0-9")][..], 206),
+        (&[("Range", "bytes=0-")][..], 206),
+        (&[("Range", "bytes=5-")][..], 206),
+        (&[("Range", "bytes=-5")][..], 206),
+        (&[("Range", "bytes=99999999-")][..], 416),
+        (&[("If-None-Match", tag.as_str())][..], 200),
+        (&[("If-None-Match", "*")][..], 304),
+        (&[("If-Match", "\"other\"")][..], 412),
+    ] {
+        assert_eq!(get(&server, FILE, headers), status, "{headers:?}");
+    }
+    assert_eq!(http::request("HEAD", &server.url(FILE), &[], b"").status, 200);
+    for other in ["/team/latest/src/contrib/PACKAGES", "/team/latest/src/contrib/alpha_2.0.tar.gz", "/"] {
+        server.get(other);
+    }
+    // By another address it is the same package.
+    assert_eq!(get(&server, "/team/latest/src/contrib/Archive/alpha/alpha_1.0.tar.gz", &[]), 200);
+    // Written after all of those.
+    assert_eq!(get(&server, "/team/latest/src/contrib/beta_1.0.tar.gz", &[]), 200);
+    until("all are written", || counted(&server, "beta") == 2);
+    assert_eq!(counted(&server, "alpha"), 5);
+    let rows = server.get("/__api__/metrics/packages?_sourceType=r&_days=7").json();
+    let row = serde_json::json!({ "name": "alpha", "source_type": "r", "source": "team", "count": 5 });
+    assert_eq!((&rows[0], rows.as_array().map(Vec::len)), (&row, Some(2)), "{rows}");
+    let of = |query: &str| server.get(&format!("/__api__/metrics/packages?{query}"));
+    assert_eq!(of("_sourceType=python").json(), serde_json::json!([]));
+    assert_eq!(of("_limit=1&_page=2").json()[0]["name"], "beta");
+    assert_eq!((of("_sourceType=perl").status, of("_days=x").status), (400, 400));
+    assert_eq!(server.series("ppm_usage_downloads_total"), Some(7.0));
+    assert_eq!(server.series("ppm_usage_downloads_lost_total"), Some(0.0));
+}
+
+#[test]
+fn a_stop_writes_what_was_counted_and_a_crash_loses_a_few_seconds() {
+    let mut server = Server::start();
+    team(&server);
+    assert_eq!(get(&server, FILE, &[]), 200);
+    server.restart();
+    until("the database is open", || counted(&server, "alpha") == 1);
+    assert_eq!(get(&server, FILE, &[]), 200);
+    until("it is written", || counted(&server, "alpha") == 2);
+    server.kill();
+    server.launch();
+    until("the database is open", || counted(&server, "alpha") == 2);
+    // Offline closes the database, with what was counted in it.
+    assert_eq!(get(&server, FILE, &[]), 200);
+    server.told("offline");
+    server.told("online");
+    until("the database is open", || counted(&server, "alpha") == 3);
+}
+
+#[test]
+fn two_servers_on_one_database_add_up() {
+    let shared = tempfile::tempdir().expect("a directory");
+    let gcfg = format!(
+        "{}[FileStorage \"packages\"]\nLocation = {}\n",
+        db::settings(Engine::Postgres),
+        shared.path().display()
+    );
+    let (one, other) = (Builder::default().gcfg(&gcfg).start(), Builder::default().gcfg(&gcfg).start());
+    team(&one);
+    until("the other has it", || other.get(FILE).status == 200);
+    until("that is written", || counted(&other, "alpha") > 0);
+    let before = counted(&one, "alpha");
+    for _ in 0..3 {
+        assert_eq!((get(&one, FILE, &[]), get(&other, FILE, &[])), (200, 200));
+    }
+    until("both have written", || counted(&one, "alpha") == before + 6);
+    assert_eq!(counted(&other, "alpha"), before + 6);
+}
+
+#[test]
+fn a_database_that_is_away_costs_one_line_and_no_download() {
+    let mut server = Builder::default().prepare();
+    let file = server.dir().join("data/db/usage.db");
+    std::fs::create_dir_all(server.dir().join("data/db")).expect("made");
+    std::fs::write(&file, "no database".repeat(100)).expect("written");
+    server.launch();
+    team(&server);
+    assert_eq!(get(&server, FILE, &[]), 200);
+    server.wait_for_log("usage data cannot be written; packages are served");
+    assert_eq!((counted(&server, "alpha"), get(&server, FILE, &[])), (0, 200));
+    assert_eq!(server.get("/__api__/metrics/packages").status, 503);
+    until("it waits", || server.series("ppm_usage_rows_waiting") >= Some(1.0));
+    let lines =
+        || server.log_lines().iter().filter(|line| line.contains("usage data cannot be written")).count();
+    assert_eq!(lines(), 1, "it was tried more than once by now");
+    std::fs::remove_file(&file).expect("removed");
+    server.wait_for_log("usage data is written again");
+    until("nothing is lost", || counted(&server, "alpha") == 2);
+    assert_eq!(lines(), 1);
+}
+
+#[test]
+fn a_postgresql_that_ends_sessions_loses_no_download() {
+    let server = Builder::default().gcfg(&db::settings(Engine::Postgres)).start();
+    team(&server);
+    assert_eq!(get(&server, FILE, &[]), 200);
+    until("it is written", || counted(&server, "alpha") == 1);
+    postgres::server().sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%usage_%' AND pid <> pg_backend_pid()",
+    );
+    assert_eq!(get(&server, FILE, &[]), 200);
+    until("that too, once", || counted(&server, "alpha") == 2);
+}

@@ -8,9 +8,11 @@ use crate::support::binary;
 use crate::support::furnish::until;
 use crate::support::http::{self, Answer};
 use crate::support::mirror::{Entry, Mirror};
+use crate::support::offers::{self, AGENT, TREE};
 use crate::support::rscript;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
+use crate::support::upstream::{Fault, Upstream};
 
 const LOG: &str = "[Server]\nServiceLog = {dir}/service.log\n";
 
@@ -562,6 +564,66 @@ fn a_stored_source_that_lost_its_end_is_fetched_again() {
     logged.server.wait_for_log("has 100 bytes, not");
     assert_eq!(mirror.asked(&entry.listed()).len(), 2);
     assert!(std::fs::read(&stored).expect("mended") == entry.bytes);
+}
+
+/// A server that takes builds from that address, synced, with the repository `r`.
+fn with_builds_of(url: &str, names: &[&str]) -> Logged {
+    let lines = format!("{LOG}[CRAN]\nBinaryURL = {url}\n");
+    let server = Builder::default().gcfg(&lines).env("NO_PROXY", "*").start();
+    offers::sources(&server.dir().join("no-mirror"), names);
+    server.sync().expect("a good mirror");
+    server.repository("r", "cran");
+    Logged::new(server)
+}
+
+impl Logged {
+    /// The line of a request for a build of another server that must end with the source.
+    fn lost(&self, name: &str, said: &str) {
+        let path = format!("/r/__linux__/noble/latest/src/contrib/{name}_1.0.tar.gz");
+        let line = self.served("source", &path, Some(AGENT));
+        let json: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let has = (&json["type"], &json["match_type"], &json["failed_service"], &json["message"]);
+        let expected = ["binary_current", "best", "service_error_fetch", "ok"].map(serde_json::Value::from);
+        assert_eq!(has, (&expected[0], &expected[1], &expected[2], &expected[3]), "{line}");
+        assert!(json["error"].as_str().expect("told").contains(said), "{said}: {line}");
+    }
+}
+
+#[test]
+fn a_build_of_another_server_that_lies_or_is_away_is_told_and_the_source_served() {
+    let names = ["good", "digest", "away"];
+    let upstream = offers::builds(&names);
+    let path = |name: &str| format!("{TREE}/{name}_1.0.tar.gz");
+    upstream.put(&path("digest"), offers::build("digest", "1.0").with("more", "bytes").bytes());
+    upstream.always(&path("away"), Fault::Status(503, ""));
+    let logged = with_builds_of(&offers::url(&upstream), &names);
+    let good = "/r/__linux__/noble/latest/src/contrib/good_1.0.tar.gz";
+    let line = logged.served("binary", good, Some(AGENT));
+    assert!(line.ends_with("\"match_type\":\"best\",\"message\":\"ok\"}"), "{line}");
+    logged.lost("digest", "upstream's digest_1.0.tar.gz");
+    logged.lost("away", "503");
+}
+
+#[test]
+fn a_server_that_cannot_say_whether_there_is_a_build_is_told_and_explained() {
+    let upstream = Upstream::empty();
+    let path = |name: &str| {
+        format!("__linux__/noble/latest/src/contrib/{name}_1.0.tar.gz?r_version=4.5&arch=x86_64")
+    };
+    upstream.always(&path("away"), Fault::Status(503, ""));
+    let logged = with_builds_of(&format!("{}/__linux__/noble/latest", upstream.url()), &["none", "away"]);
+    logged.lost("none", "there is no build of none 1.0 for 4.5-noble");
+    logged.lost("away", "503");
+    for (name, said) in [("none", "there is no build of none 1.0 for 4.5-noble"), ("away", "503")] {
+        let header = AGENT.replace(' ', "~");
+        let line = format!("explain r {name} --distribution=noble --user-agent={header}");
+        let told = logged.server.json(&line);
+        assert_eq!(
+            (&told["failed"], &told["file"]["type"]),
+            (&"service_error_fetch".into(), &"source".into())
+        );
+        assert!(told["answer"].as_str().expect("text").contains(said), "{told}");
+    }
 }
 
 #[test]

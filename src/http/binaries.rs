@@ -72,17 +72,16 @@ impl<'a> Asked<'a> {
 
     /// What is told of the build that was wished for.
     pub(super) fn wish(&self, parts: &'a Parts) -> Option<Wish<'a>> {
-        let agent = agent(parts);
         match self {
             Asked::Nothing => None,
             Asked::Builds { distro, choice, .. } => {
                 let fit = choice.wanted.as_ref().map(|(_, how)| Some(*how)).map_err(|failed| *failed);
-                Some(Wish { distro, r: choice.r, fit, agent })
+                Some(Wish { distro, r: choice.r, fit, agent: agent(parts) })
             }
             Asked::Tree { distro, r, built } => {
                 let r = RVersion { major: r.major, minor: r.minor, patch: None };
                 let fit = if *built { Ok(None) } else { Err(Failed::NoMatch) };
-                Some(Wish { distro, r: Some(r), fit, agent })
+                Some(Wish { distro, r: Some(r), fit, agent: agent(parts) })
             }
         }
     }

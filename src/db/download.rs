@@ -106,12 +106,16 @@ pub fn add(
     Ok(true)
 }
 
-/// All downloads of a package since counting began.
-pub fn total(c: &mut dyn Conn, language: &str, source: &str, package: &str) -> Result<i64, DbError> {
+/// All downloads of each package since counting began: language, source, package.
+pub fn totals(c: &mut dyn Conn, wanted: &[(&str, String, String)]) -> Result<Vec<i64>, DbError> {
     const TOTAL: &str =
         "SELECT count FROM usage_package WHERE language = $1 AND source = $2 AND package = $3";
-    let rows = c.query(TOTAL, &[language.into(), source.into(), package.into()])?;
-    rows.first().map_or(Ok(0), |row| row.int(0))
+    let params = |(language, source, package): &(&str, String, String)| {
+        vec![(*language).into(), source.as_str().into(), package.as_str().into()]
+    };
+    let wanted: Vec<Vec<Value>> = wanted.iter().map(params).collect();
+    let answers = c.query_many(TOTAL, &wanted)?;
+    answers.iter().map(|rows| rows.first().map_or(Ok(0), |row| row.int(0))).collect()
 }
 
 /// Downloads of a day, per package.

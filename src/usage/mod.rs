@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::metrics;
-use crate::model::language::Language;
+use crate::model::ids::SourceId;
 use crate::state::State;
 use book::Book;
 use saver::Saver;
@@ -88,13 +88,20 @@ impl Usage {
         }
     }
 
-    /// All downloads of a package since counting began, but for those of the last seconds. 0 when the database cannot
-    /// tell at once: nobody shall wait for it.
-    pub async fn total(&self, language: Language, source: &str, package: &str) -> i64 {
-        let Some(db) = self.0.as_ref().and_then(|inner| inner.book.at_hand()) else { return 0 };
-        let (source, package) = (source.to_owned(), package.to_owned());
-        let asked = db.read(move |c| crate::db::download::total(c, language.as_str(), &source, &package));
-        tokio::time::timeout(PATIENCE, asked).await.ok().and_then(Result::ok).unwrap_or(0)
+    /// All downloads of these packages, each from its source, since counting began, but for those of the last seconds.
+    /// 0 when the database cannot tell at once: nobody shall wait for it.
+    pub async fn totals(&self, packages: &[(SourceId, &str)]) -> Vec<i64> {
+        let none = vec![0; packages.len()];
+        let Some(inner) = &self.0 else { return none };
+        let Some(db) = inner.book.at_hand() else { return none };
+        let catalog = inner.state.catalog.get();
+        let named = |(source, package): &(SourceId, &str)| match catalog.source_by_id(*source) {
+            Some(source) => (source.kind.language().as_str(), source.name.to_string(), (*package).to_owned()),
+            None => ("", String::new(), String::new()),
+        };
+        let wanted: Vec<_> = packages.iter().map(named).collect();
+        let asked = db.read(move |c| crate::db::download::totals(c, &wanted));
+        tokio::time::timeout(PATIENCE, asked).await.ok().and_then(Result::ok).unwrap_or(none)
     }
 
     /// Writes what was counted, for some seconds at most, and closes the database.

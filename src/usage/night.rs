@@ -17,6 +17,8 @@ use crate::storage::Key;
 
 /// The name under which it is noted when this was last done.
 const WORK: &str = "night";
+/// After the start: there is no hurry.
+const FIRST: Duration = Duration::from_secs(1);
 /// How long it is waited for a database that is away.
 const AGAIN: Duration = Duration::from_secs(10);
 /// Younger objects are left alone: their rows may still come.
@@ -38,6 +40,7 @@ impl Usage {
             }
         };
         let clock = &inner.state.clock;
+        tokio::time::sleep(FIRST).await;
         let last = loop {
             match inner.last_night().await {
                 Ok(last) => break last,

@@ -11,6 +11,8 @@ use crate::metrics;
 
 /// A process that is killed loses the downloads of so long at most.
 const EVERY: Duration = Duration::from_secs(5);
+/// Whoever starts has more urgent things to do than to open a second database.
+const FIRST: Duration = Duration::from_millis(250);
 /// Rows of one transaction.
 const CHUNK: usize = 1000;
 
@@ -32,14 +34,18 @@ impl Saver {
 
     /// Until it is told to stop, and then once more.
     pub(super) async fn run(mut self) {
+        let mut pause = FIRST;
         loop {
-            self.save().await;
             let stopped = tokio::select! {
-                () = tokio::time::sleep(EVERY) => false,
+                () = tokio::time::sleep(pause) => false,
                 () = self.inner.stop.notified() => true,
             };
-            if stopped {
+            let nothing = self.held.is_empty() && self.inner.tally.waiting() == 0;
+            if !(stopped && nothing) {
                 self.save().await;
+            }
+            pause = EVERY;
+            if stopped {
                 if !self.held.is_empty() {
                     let lost: i64 = self.held.iter().flat_map(|(_, rows)| rows.iter()).map(|n| n.count).sum();
                     tracing::warn!(target: "usage", "{lost} downloads could not be written and are not counted");

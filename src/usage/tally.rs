@@ -98,16 +98,23 @@ impl Tally {
 fn write(key: &mut Vec<u8>, language: Language, source: &str, of: &Download<'_>) -> Option<()> {
     key.clear();
     key.extend_from_slice(&day_number(of.at).to_be_bytes());
-    let platform: &dyn Display = of.platform.unwrap_or(&"source");
-    for part in [&language.as_str() as &dyn Display, &source, &of.package, &of.version, platform] {
-        let length = key.len();
-        key.extend_from_slice(&[0; 2]);
-        let begin = key.len();
-        // Into memory: it cannot fail.
-        let _ = write!(key, "{part}");
-        let written = u16::try_from(key.len() - begin).ok().filter(|&n| usize::from(n) <= LONGEST)?;
-        key[length..begin].copy_from_slice(&written.to_be_bytes());
+    for text in [language.as_str(), source, of.package, of.version] {
+        part(key, |key| key.extend_from_slice(text.as_bytes()))?;
     }
+    part(key, |key| match of.platform {
+        None => key.extend_from_slice(b"source"),
+        // Into memory: it cannot fail.
+        Some(platform) => drop(write!(key, "{platform}")),
+    })
+}
+
+fn part(key: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Option<()> {
+    let length = key.len();
+    key.extend_from_slice(&[0; 2]);
+    let begin = key.len();
+    write(key);
+    let written = u16::try_from(key.len() - begin).ok().filter(|&n| usize::from(n) <= LONGEST)?;
+    key[length..begin].copy_from_slice(&written.to_be_bytes());
     Some(())
 }
 

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::furnish::{mirror, until};
 use crate::support::http;
+use crate::support::manager::Manager;
 use crate::support::prometheus;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -163,4 +164,26 @@ fn an_inherited_socket_is_served() {
     assert_eq!(child.wait().expect("our child").code(), Some(0));
     assert_eq!(answer.status, 200);
     assert!(answer.text().contains("ppm_build_info"));
+}
+
+#[test]
+fn the_listener_goes_over_to_the_next_version() {
+    let mut manager = Manager::new("");
+    manager.start();
+    let log = manager.log();
+    let url = log.lines().find_map(|line| line.split_once("Metrics are served on ")).expect("served").1;
+    let url = url.trim_matches('"').to_owned();
+    let start = |text: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix("process_start_time_seconds "));
+        line.expect("a time").parse::<f64>().expect("seconds")
+    };
+    let before = start(&http::get(&url).text());
+    manager.upgrade().expect("an upgrade");
+    let mut after = before;
+    until("the new one tells", || {
+        let answer = http::get(&url);
+        assert_eq!(answer.status, 200);
+        after = start(&answer.text());
+        after > before
+    });
 }

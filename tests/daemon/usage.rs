@@ -58,6 +58,16 @@ fn a_whole_file_and_one_from_its_first_byte_are_downloads_and_nothing_else_is() 
     assert_eq!(of("_sourceType=python").json(), serde_json::json!([]));
     assert_eq!(of("_limit=1&_page=2").json()[0]["name"], "beta");
     assert_eq!((of("_sourceType=perl").status, of("_days=x").status), (400, 400));
+    let filter = |more: &str| {
+        let body = format!("{{\"names\":[\"alpha\",\"beta==1.0\"]{more}}}");
+        let url = server.url("/__api__/repos/team/filter/packages");
+        let answer =
+            http::request("POST", &url, &[("Content-Type", "application/json")], body.as_bytes()).text();
+        let lines = answer.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect(line));
+        lines.map(|line| line["downloads"].as_i64()).collect::<Vec<_>>()
+    };
+    assert_eq!(filter(""), [Some(5), Some(2)]);
+    assert_eq!(filter(",\"omit_downloads\":true"), [None, None]);
     assert_eq!(server.series("ppm_usage_downloads_total"), Some(7.0));
     assert_eq!(server.series("ppm_usage_downloads_lost_total"), Some(0.0));
 }

@@ -53,7 +53,15 @@ pub(super) async fn answer(app: &App, repo: Option<&str>, asked: &Filter) -> Res
             }
         }
         let found = app.repo.package_details(&point, wanted).await?;
-        lines.extend(found.into_iter().flatten().map(|one| Line::Package(Box::new(told(&one, asked)))));
+        let found: Vec<PackageDetail> = found.into_iter().flatten().collect();
+        let counts = if asked.omit_downloads || asked.omit_package_details {
+            vec![None; found.len()]
+        } else {
+            let of: Vec<_> = found.iter().map(|one| (one.source, one.release.package.as_str())).collect();
+            app.usage.totals(&of).await.into_iter().map(Some).collect()
+        };
+        let told = found.iter().zip(counts).map(|(one, downloads)| told(one, asked, downloads));
+        lines.extend(told.map(|row| Line::Package(Box::new(row))));
     }
     Ok(response::json_rows(&lines))
 }
@@ -71,7 +79,7 @@ fn specification(text: &str) -> Result<(String, Option<String>), String> {
     Ok((package.to_owned(), version.map(str::to_owned)))
 }
 
-fn told(found: &PackageDetail, asked: &Filter) -> Filtered {
+fn told(found: &PackageDetail, asked: &Filter, downloads: Option<i64>) -> Filtered {
     let described = Description::from_bytes(&found.description).ok();
     let release = &found.release;
     Filtered {
@@ -81,7 +89,7 @@ fn told(found: &PackageDetail, asked: &Filter) -> Filtered {
         details: (!asked.omit_package_details).then(|| details(found, described.as_ref())),
         dependencies: (!asked.omit_dependencies && !asked.omit_package_details)
             .then(|| described.as_ref().map(dependencies).unwrap_or_default()),
-        downloads: (!asked.omit_downloads && !asked.omit_package_details).then_some(0),
+        downloads,
     }
 }
 

@@ -65,10 +65,7 @@ pub(super) async fn detail(
     let among = app.repo.links(point).await?;
     let forward = described.as_ref().map(|described| forward(described, &among)).unwrap_or_default();
     let release = &found.release;
-    let count = match catalog.source_by_id(found.source) {
-        Some(source) => app.usage.total(source.kind.language(), source.name.as_str(), &release.package).await,
-        None => 0,
-    };
+    let count = app.usage.totals(&[(found.source, &release.package)]).await.first().copied().unwrap_or(0);
     let shown = package(catalog, point, found.source, &found.description, release.published_at);
     Ok(Package {
         name: release.package.clone(),

@@ -46,7 +46,8 @@ fn add(fresh: &Fresh, db: &Db, writer: &'static str, batch: i64, counts: Vec<Cou
 }
 
 fn total(fresh: &Fresh, db: &Db, package: &'static str) -> i64 {
-    write(fresh, db, move |c| download::total(c, "r", "cran", package))
+    let wanted = [("r", "cran".to_owned(), package.to_owned())];
+    write(fresh, db, move |c| download::totals(c, &wanted))[0]
 }
 
 fn package(package: &str, count: i64) -> PackageCount {
@@ -70,7 +71,9 @@ fn counts_are_added_and_a_batch_that_comes_again_is_not(fresh: &mut Fresh) {
     db.close();
     let db = open(fresh);
     assert_eq!(total(fresh, &db, "a"), 13);
-    assert_eq!(write(fresh, &db, |c| download::total(c, "python", "cran", "a")), 0);
+    let of = |language, package: &str| (language, "cran".to_owned(), package.to_owned());
+    let wanted = [of("r", "b"), of("python", "a"), of("r", "a")];
+    assert_eq!(write(fresh, &db, move |c| download::totals(c, &wanted)), [4, 0, 13]);
 }
 
 fn what_was_counted_for_a_day_is_told_per_package(fresh: &mut Fresh) {

@@ -91,8 +91,19 @@ pub fn describe(c: &mut dyn Conn, details: &[Described]) -> Result<(), DbError> 
     c.execute_many(PUT, &rows).map(drop)
 }
 
+/// Writes what the archive itself says, in the place of what others said.
+pub fn learn(c: &mut dyn Conn, read: &Described, readme: Option<Sha256>) -> Result<(), DbError> {
+    const PUT: &str = "INSERT INTO detail (release_id, description, readme_sha256, system_requirements) \
+        VALUES (CAST($1 AS BIGINT), $2, $3, $4) ON CONFLICT (release_id) DO UPDATE SET \
+        description = excluded.description, readme_sha256 = excluded.readme_sha256, \
+        system_requirements = excluded.system_requirements";
+    let needs = Value::opt_text(read.system_requirements.as_ref());
+    let params = [read.release.into(), read.description.as_slice().into(), Value::opt_text(readme), needs];
+    c.execute(PUT, &params).map(drop)
+}
+
 /// What packages listed in a tree at a step say they need of the operating system, with their names: only where
-/// [`describe`] wrote it. Of the others the index record tells.
+/// [`describe`] or [`learn`] wrote it. Of the others the index record tells.
 pub fn requirements(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<(String, String)>, DbError> {
     const TOLD: &str = "SELECT p.name, d.system_requirements FROM life l \
         JOIN package p ON p.id = l.package_id JOIN detail d ON d.release_id = l.release_id \

@@ -2,9 +2,12 @@
 
 use std::collections::HashSet;
 
+use super::inside::Closed;
 use super::{Repo, RepoError, find, owner};
 use crate::catalog::resolve::today;
 use crate::catalog::{Catalog, Repository, Source};
+use crate::config::StorageClass;
+use crate::db::file::FileState;
 use crate::db::life::FoundFile;
 use crate::db::tx::Tx;
 use crate::db::{self, Conn, DbError};
@@ -78,19 +81,13 @@ impl Repo {
         name: &str,
         version: Option<&str>,
     ) -> Result<PackageDetail, RepoError> {
-        let (trees, wanted, version_) =
-            (point.trees.clone(), name.to_owned(), version.map(ToOwned::to_owned));
-        let found = self.state.db.read(move |c| {
-            let mut found = detail(c, &trees, &wanted, version_.as_deref())?;
-            if let Some((detail, _)) = &mut found {
-                let ids: Vec<ReleaseId> = detail.others.iter().map(|release| release.id).collect();
-                let texts = db::detail::descriptions(c, &ids)?;
-                detail.others.iter_mut().zip(texts).for_each(|(other, text)| other.description = text);
-            }
-            Ok(found)
-        });
-        let found = found.await?;
-        let Some((mut detail, readme)) = found else {
+        let mut found = self.read_detail(point, name, version).await?;
+        if let Some(closed) = found.as_ref().and_then(|found| found.closed)
+            && self.look_inside(closed).await
+        {
+            found = self.read_detail(point, name, version).await?;
+        }
+        let Some(Found { mut detail, readme, .. }) = found else {
             let name: String = name.chars().take(128).collect();
             return Err(RepoError::NotFound(format!("Package '{name}' not found")));
         };
@@ -98,6 +95,25 @@ impl Repo {
             detail.readme = self.readme(sha256).await?;
         }
         Ok(detail)
+    }
+
+    async fn read_detail(
+        &self,
+        point: &Point,
+        name: &str,
+        version: Option<&str>,
+    ) -> Result<Option<Found>, RepoError> {
+        let (trees, wanted, version) = (point.trees.clone(), name.to_owned(), version.map(ToOwned::to_owned));
+        let read = self.state.db.read(move |c| {
+            let mut found = detail(c, &trees, &wanted, version.as_deref())?;
+            if let Some(Found { detail, .. }) = &mut found {
+                let ids: Vec<ReleaseId> = detail.others.iter().map(|release| release.id).collect();
+                let texts = db::detail::descriptions(c, &ids)?;
+                detail.others.iter_mut().zip(texts).for_each(|(other, text)| other.description = text);
+            }
+            Ok(found)
+        });
+        Ok(read.await?)
     }
 
     /// As [`Repo::package_detail`], of many packages, each with the version asked for; `None` for those that the point does
@@ -113,7 +129,7 @@ impl Repo {
         let trees = point.trees.clone();
         let read = self.state.db.read(move |c| {
             let of = |(name, version): &(String, Option<String>)| {
-                Ok(detail(c, &trees, name, version.as_deref())?.map(|(detail, _)| detail))
+                Ok(detail(c, &trees, name, version.as_deref())?.map(|found| found.detail))
             };
             wanted.iter().map(of).collect::<Result<Vec<_>, DbError>>()
         });
@@ -181,15 +197,21 @@ fn snapshot_days(catalog: &Catalog, repo: &Repository, now: Timestamp) -> Vec<Da
     days
 }
 
-/// The detail, and the digest of the README that goes with it.
-type Found = Option<(PackageDetail, Option<Sha256>)>;
+/// What the database knows of a package.
+struct Found {
+    detail: PackageDetail,
+    /// The README that goes with it.
+    readme: Option<Sha256>,
+    /// Its archive, where that may tell more.
+    closed: Option<Closed>,
+}
 
 fn detail(
     c: &mut dyn Conn,
     trees: &[PointTree],
     name: &str,
     version: Option<&str>,
-) -> Result<Found, DbError> {
+) -> Result<Option<Found>, DbError> {
     let Some(tree) = owner::owner(c, trees, name)? else { return Ok(None) };
     let mut all = db::life::package_detail(c, tree.tree, tree.seq, name)?;
     let mut seen = HashSet::new();
@@ -208,8 +230,24 @@ fn detail(
             records.into_iter().find(|r| r.release == file.release).map(|r| r.stanza).unwrap_or_default();
     }
     let others = all.into_iter().map(|file| release(name, file)).collect();
+    let closed = closed(&file).filter(|_| readme.is_none());
     let release = release(name, file);
-    Ok(Some((PackageDetail { release, source: tree.source, description, readme: None, others }, readme)))
+    let detail = PackageDetail { release, source: tree.source, description, readme: None, others };
+    Ok(Some(Found { detail, readme, closed }))
+}
+
+/// The archive of a file in storage that came from a mirror.
+fn closed(file: &FoundFile) -> Option<Closed> {
+    let class = StorageClass::ALL.into_iter().find(|class| Some(class.as_str()) == file.class.as_deref())?;
+    match class {
+        // Read when they were added.
+        StorageClass::Packages => None,
+        class => Some(Closed {
+            release: file.release,
+            key: Key::Package(class, file.sha256.filter(|_| file.file_state == FileState::Stored)?),
+            size: file.size.and_then(|size| u64::try_from(size).ok())?,
+        }),
+    }
 }
 
 fn release(name: &str, file: FoundFile) -> Release {

@@ -12,6 +12,7 @@ mod flight;
 pub mod gc;
 pub mod index;
 pub mod info;
+mod inside;
 mod learn;
 pub mod links;
 pub mod listing;
@@ -45,6 +46,9 @@ pub struct Repo {
     afar: Arc<afar::Answers>,
     links: Arc<links::Cache>,
     names: Arc<listing::Cache>,
+    inside: Arc<inside::Cache>,
+    /// Held while an archive is looked into.
+    looking: Arc<tokio::sync::Mutex<()>>,
     flights: flight::Flights,
     learner: learn::Learner,
     stale: stale::Stale,
@@ -71,6 +75,8 @@ impl Repo {
             afar: Arc::new(afar::Answers::new(afar::KEPT)),
             links: Arc::new(links::Cache::new(links::CACHED)),
             names: Arc::new(listing::Cache::new(listing::CACHED)),
+            inside: Arc::new(inside::Cache::new(inside::CACHED)),
+            looking: Arc::default(),
             flights: flight::Flights::new(patience),
             learner: learn::Learner::start(state.db.clone()),
             stale: stale::Stale::default(),

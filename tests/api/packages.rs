@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::server::Server;
+use crate::support::furnish::until;
+use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 fn server() -> Server {
@@ -150,4 +151,39 @@ fn days_come_in_the_order_asked_for() {
     oldest_first.reverse();
     assert_eq!(oldest_first, newest_first);
     assert_eq!(server.get("/__api__/repos/team/transaction-dates?_sort=colour").status, 400);
+}
+
+#[test]
+fn a_package_of_a_mirror_that_was_fetched_tells_what_is_in_its_archive() {
+    let server = Builder::default().gcfg("[CRAN]\nURL = file://{dir}/mirror").start();
+    let contrib = server.dir().join("mirror/src/contrib");
+    std::fs::create_dir_all(&contrib).expect("a directory");
+    let mut index = String::new();
+    for package in [
+        Tarball::new("alpha", "1.0").with("README.md", "# Alpha").field("SystemRequirements: zlib"),
+        Tarball::new("beta", "1.0"),
+    ] {
+        std::fs::write(contrib.join(package.file()), package.bytes()).expect("written");
+        index.push_str(&format!("Package: {}\nVersion: 1.0\n\n", package.package));
+    }
+    std::fs::write(contrib.join("PACKAGES"), index).expect("written");
+    server.sync().expect("a mirror");
+    server.repository("team", "cran");
+    let told = |name: &str| server.get(&format!("/__api__/repos/team/packages/{name}")).json();
+    assert_eq!((&told("alpha")["title"], &told("alpha")["readme"]), (&json!(null), &json!(null)));
+    let fetch = |name: &str| server.get(&format!("/team/latest/src/contrib/{name}_1.0.tar.gz")).status;
+    assert_eq!((fetch("alpha"), fetch("beta")), (200, 200));
+    // The client has its bytes before the row says that they are kept.
+    for name in ["alpha", "beta"] {
+        until("the archive is looked into", || told(name)["title"] == "A Test");
+    }
+    let alpha = told("alpha");
+    assert_eq!((&alpha["title"], &alpha["readme_data"]), (&json!("A Test"), &json!("# Alpha")));
+    assert_eq!(alpha["system_requirements"], "zlib");
+    // One without a README is told all the same, and twice.
+    for _ in 0..2 {
+        assert_eq!((&told("beta")["title"], &told("beta")["readme"]), (&json!("A Test"), &json!(null)));
+    }
+    let releases = server.get("/__api__/sources/cran/packages/alpha/releases").json();
+    assert_eq!(releases[0]["checksum"].as_str().map(str::len), Some(64));
 }

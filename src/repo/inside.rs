@@ -1,0 +1,105 @@
+//! What the archives of a mirror say of themselves: DESCRIPTION and README, read when somebody asks for a package whose
+//! file is in storage already. Packages that are added by hand are read when they come.
+
+use bytes::Bytes;
+use sha2::Digest;
+
+use super::Repo;
+use crate::db::detail::{self, Described};
+use crate::db::{self, blob};
+use crate::model::digest::Sha256;
+use crate::model::ids::ReleaseId;
+use crate::r::archive::{self, Limits};
+use crate::storage::Key;
+
+/// Larger archives are not looked into, in bytes: who asks waits for it.
+const LARGEST: u64 = 32 << 20;
+/// And of what they inflate to.
+const INFLATED: u64 = 512 << 20;
+
+/// Releases that were looked into since the start, and there was no README: nobody looks again.
+pub(super) type Cache = quick_cache::sync::Cache<ReleaseId, ()>;
+
+/// Entries of the [`Cache`].
+pub(super) const CACHED: usize = 50_000;
+
+/// An archive that may tell more than is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Closed {
+    pub(super) release: ReleaseId,
+    pub(super) key: Key,
+    pub(super) size: u64,
+}
+
+/// What was in an archive.
+struct Read {
+    description: Vec<u8>,
+    system_requirements: Option<String>,
+    readme: Option<(Sha256, Bytes)>,
+}
+
+impl Repo {
+    /// Looks into an archive, once; true when more is known now. What fails is left as it is: an answer without a README
+    /// is better than none.
+    pub(super) async fn look_inside(&self, closed: Closed) -> bool {
+        if closed.size > LARGEST || self.inside.get(&closed.release).is_some() {
+            return false;
+        }
+        // One at a time: each takes a processor for a while.
+        let _one = self.looking.lock().await;
+        if self.inside.get(&closed.release).is_some() {
+            return false;
+        }
+        self.inside.insert(closed.release, ());
+        match self.learn_inside(closed).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::info!(release = %closed.release, error, "what a package says of itself could not be read");
+                false
+            }
+        }
+    }
+
+    async fn learn_inside(&self, closed: Closed) -> Result<(), String> {
+        let state = &self.state;
+        let bytes = state.storage.whole(&closed.key).await.map_err(|error| error.to_string())?;
+        let read = tokio::task::spawn_blocking(move || read(&bytes)).await;
+        let Read { description, system_requirements, readme } = read.map_err(|late| late.to_string())??;
+        // The README's blob and its row belong together.
+        let _landing = self.landing.read().await;
+        let kept = match readme {
+            None => None,
+            Some((sha256, text)) => {
+                let size = i64::try_from(text.len()).unwrap_or(i64::MAX);
+                let key = Key::Readme(sha256);
+                state.storage.put(&key, text).await.map_err(|error| error.to_string())?;
+                let class = key.shelf().to_owned();
+                Some(blob::Blob { sha256, class, size, created_at: (state.clock)() })
+            }
+        };
+        let more = system_requirements.is_some();
+        let row = Described { release: closed.release, description, system_requirements };
+        let written: Result<(), db::DbError> = state
+            .db
+            .write(move |c| {
+                if let Some(kept) = &kept {
+                    blob::insert(c, kept)?;
+                }
+                detail::learn(c, &row, kept.as_ref().map(|blob| blob.sha256))
+            })
+            .await;
+        written.map_err(|error| error.to_string())?;
+        if more {
+            state.described.fetch_add(1, std::sync::atomic::Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+fn read(bytes: &Bytes) -> Result<Read, String> {
+    let limits = Limits { inflated: INFLATED, ..Limits::default() };
+    let read = archive::read(&bytes[..], None, limits).map_err(|error| error.to_string())?;
+    let readme = read.readme.map(|(_, text)| (Sha256(sha2::Sha256::digest(&text).into()), Bytes::from(text)));
+    let system_requirements = read.description.filled("SystemRequirements").map(str::to_owned);
+    Ok(Read { description: read.description_raw, system_requirements, readme })
+}

@@ -169,3 +169,19 @@ async fn blocking<T: Send + 'static>(
         Err(_) => Err(SyncError::Stopping),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loss_of_most_rules_is_for_an_administrator_to_accept() {
+        let document = br#"{"systems":[{"os":"linux"}],"rules":{"a":{"patterns":["a"],"dependencies":[]}}}"#;
+        let rules = Rules::new(Base::from_document(document).expect("a base")).expect("rules");
+        let guarded = |before, cause| guard(&rules, before, &cause, "https://h/x.tar.gz");
+        assert!(guarded(0, Cause::Schedule).is_ok() && guarded(2, Cause::Schedule).is_ok());
+        let said = guarded(3, Cause::Schedule).expect_err("two of three are gone").to_string();
+        assert!(said.contains("https://h/x.tar.gz") && said.contains("rspm sync --type=sysreqs"), "{said}");
+        assert!(guarded(100, Cause::Administrator("me".to_owned())).is_ok());
+    }
+}

@@ -109,7 +109,7 @@ fn what_cannot_be_used_changes_nothing() {
 }
 
 #[test]
-fn rules_stay_over_a_restart_and_the_nightly_clean_up() {
+fn rules_stay_over_a_restart() {
     let mut server = Builder::default().gcfg("[SystemRequirements]\nURL = file://{dir}/rules").start();
     with_package(&server);
     folder(&server.dir().join("rules"), &["zlib"]);
@@ -138,6 +138,8 @@ fn rspm_fetches_them_too() {
     let said = server.json("sync --type=sysreqs");
     assert_eq!((&said["key"], &said["status"]), (&json!("sync:sysreqs"), &json!("done")), "{said}");
     assert!(server.json("sync --type=sysreqs")["message"].as_str().unwrap().contains("up to date"));
+    let said = server.refused("sync --type=sysreq");
+    assert!(said.contains("'sysreq' is no source type") && said.contains("; and sysreqs, "), "{said}");
 }
 
 #[test]

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rstudio_pm::repo::edit::{OnExisting, Scope};
+use rstudio_pm::sync::Sync;
 
 use super::told;
+use crate::support::rules;
 use crate::support::tarball::Tarball;
-use crate::support::world::{World, actor};
+use crate::support::world::{Stores, World, actor};
 
 /// Every object below a folder, without spools and probes.
 fn objects(folder: &Path) -> Vec<PathBuf> {
@@ -75,4 +77,25 @@ async fn a_removed_package_keeps_its_bytes_for_older_snapshots() {
     make_old(&kept.concat());
     assert_eq!(world.repo.sweep().await.expect("a clean-up").objects, 0);
     assert!(kept.concat().iter().all(|path| path.exists()));
+}
+
+#[tokio::test]
+async fn rules_that_were_replaced_are_removed_and_those_in_force_stay() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gcfg = format!("[SystemRequirements]\nURL = file://{}", folder.path().display());
+    let world = World::on(Stores { gcfg }).await;
+    for names in [&["zlib"][..], &["zlib", "gmp"][..]] {
+        rules::folder(folder.path(), names);
+        let looked = Sync::new(world.state.clone()).start_requirements("test").job().ended().await;
+        assert!(looked.expect("rules").contains("are in force now"));
+    }
+    let persistent = world.folder().join("data/persistent");
+    let all = objects(&persistent);
+    assert_eq!(all.len(), 2);
+    make_old(&all);
+    assert_eq!(world.repo.sweep().await.expect("a clean-up").objects, 1);
+    assert_eq!(objects(&persistent).len(), 1);
+    let world = world.restarted().await;
+    Sync::new(world.state.clone()).load_rules().await;
+    assert_eq!(world.state.rules.load().as_ref().map(|rules| rules.len()), Some(2));
 }

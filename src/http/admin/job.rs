@@ -37,7 +37,9 @@ pub(super) async fn sync(call: Call<'_>) -> Answered {
     let started = if body.kind.eq_ignore_ascii_case("sysreqs") {
         app.sync.start_requirements("rspm sync")
     } else {
-        let kind = body.kind.parse().map_err(|e: UnknownSourceKind| Failure::bad_request(e.to_string()))?;
+        let kind = body.kind.parse().map_err(|e: UnknownSourceKind| {
+            Failure::bad_request(format!("{e}; and sysreqs, the rules of system requirements"))
+        })?;
         app.sync.start(kind).map_err(|e| Failure::bad_request(e.to_string()))?
     };
     let job = match &started {

@@ -88,7 +88,8 @@ pub struct RemovedBuild {
     pub sha256: Option<String>,
 }
 
-/// One build: `GET /sources/{name}/binaries?package=`.
+/// One build: `GET /sources/{name}/binaries?package=` of the admin API, `GET /repos/{repo}/packages/{name}/builds` of the
+/// public one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Binary {
     /// Version.
@@ -109,6 +110,8 @@ pub struct Binary {
     pub size: Option<i64>,
     /// When it was listed first, RFC 3339.
     pub published: String,
+    /// The address of these very bytes, below any snapshot that has the build; where the digest is known.
+    pub address: Option<String>,
     /// Its bytes are in storage; others are fetched when they are asked for.
     pub stored: bool,
 }

@@ -126,6 +126,14 @@ pub(super) fn asked<'a>(
             let built = known.is_none_or(|known| app.repo.may_be_built(&known.name, r));
             return Ok(Asked::Tree { distro, r, built });
         }
+        RPath::Build { platform, .. } => {
+            let distro = match &platform.target {
+                Target::Linux(name) => name.as_str(),
+                Target::Windows => "windows",
+                Target::MacOs => "macos",
+            };
+            return Ok(Asked::Tree { distro, r: platform.r, built: true });
+        }
         RPath::Index { .. } | RPath::ArchiveMeta | RPath::CurrentMeta | RPath::Built { .. } => {
             return Ok(Asked::Nothing);
         }

@@ -97,7 +97,7 @@ pub async fn find(
             let builds = app.repo.builds(binaries::linux(app, build)?, snapshot);
             built(app, &point, &builds, false, form(*format))
         }
-        RPath::Linux { build, path } => {
+        whole @ RPath::Linux { build, path } => {
             let builds = app.repo.builds(binaries::linux(app, build)?, snapshot);
             match &**path {
                 RPath::Index { tree: Tree::Source, format } => {
@@ -107,20 +107,26 @@ pub async fn find(
                 RPath::CurrentMeta => document(Document::CurrentRds),
                 path => {
                     let source = source_file(app, &point, path).await?;
-                    Wanted::File(Box::new(Offer::of(app, source, Some(&builds)).await.by_address()))
+                    let offer = Offer::of(app, source, Some(&builds)).await;
+                    Wanted::File(Box::new(offer.named(&whole.up()).by_address()))
                 }
             }
+        }
+        RPath::Build { platform, sha256, file } => {
+            let builds = app.repo.builds(platform.clone(), snapshot);
+            Wanted::File(Box::new(named_build(app, &point, &builds, *sha256, file).await?))
         }
         RPath::ArchiveMeta => document(Document::ArchiveRds),
         RPath::CurrentMeta => document(Document::CurrentRds),
         RPath::File { tree: tree @ (Tree::Windows { .. } | Tree::MacOs { .. }), file } => {
-            Wanted::File(Box::new(binary_file(app, &point, tree, file, snapshot).await?.by_address()))
+            let offer = binary_file(app, &point, tree, file, snapshot).await?;
+            Wanted::File(Box::new(offer.named(&path.up()).by_address()))
         }
         path @ (RPath::File { tree: Tree::Source, .. } | RPath::SubFile { .. } | RPath::Archive { .. }) => {
             let source = source_file(app, &point, path).await?;
             let builds = asked.builds(app, snapshot);
             let offer = Offer::of(app, source, builds.as_ref()).await.negotiated(asked.negotiated());
-            Wanted::File(Box::new(offer))
+            Wanted::File(Box::new(offer.named(&path.up())))
         }
     };
     Ok(Entry { moment, wanted })
@@ -152,6 +158,7 @@ async fn source_file(app: &App, point: &Point, path: &RPath) -> Result<Located, 
         | RPath::ArchiveMeta
         | RPath::CurrentMeta
         | RPath::Linux { .. }
+        | RPath::Build { .. }
         | RPath::Built { .. } => Err(Failure::not_found("there is nothing at this address")),
     }
 }
@@ -172,6 +179,23 @@ async fn binary_file(
     let builds = app.repo.builds(platform, snapshot);
     let build = app.repo.build_of(&source, &builds).await?.filter(|build| build.name == parts.name);
     Ok(Offer::build(build.ok_or_else(absent)?, &builds))
+}
+
+/// One build by its digest, of a version that the snapshot has.
+async fn named_build(
+    app: &App,
+    point: &Point,
+    builds: &Builds,
+    sha256: digest::Sha256,
+    file: &FileName,
+) -> Result<Offer, Failure> {
+    let absent = || Failure::not_found(format!("there is no such build of '{}'", shown(file.as_str())));
+    let parts = file.package_file().ok_or_else(absent)?;
+    let source = format!("{}_{}.tar.gz", parts.package, parts.version);
+    let source = app.repo.locate(point, parts.package, parts.version, &source, false).await?;
+    let build = app.repo.build_by_digest(&source, builds, sha256).await?;
+    let build = build.filter(|build| build.name == parts.name).ok_or_else(absent)?;
+    Ok(Offer::build(build, builds).at_its_own_address())
 }
 
 /// Which address a package file was asked for at.

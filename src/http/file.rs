@@ -100,6 +100,25 @@ impl Offer {
         self
     }
 
+    /// The same, told the address that names this very build; `up` leads to the snapshot.
+    pub(super) fn named(mut self, up: &str) -> Offer {
+        let Parceled { located, card } = &mut self.first;
+        if let (Kind::Package(parcel), Some(platform), Some(sha256)) =
+            (&mut card.kind, &self.platform, located.sha256)
+        {
+            parcel.named = Some(value(format!("{up}builds/{platform}/{sha256}/{}", located.name)));
+        }
+        self
+    }
+
+    /// The same, at the address that names this very build.
+    pub(super) fn at_its_own_address(mut self) -> Offer {
+        if let Kind::Package(parcel) = &mut self.first.card.kind {
+            parcel.immutable = true;
+        }
+        self
+    }
+
     /// The same, found by the address alone, under names that the configuration may change.
     pub(super) fn by_address(self) -> Offer {
         Offer { lasting: false, ..self }
@@ -128,6 +147,8 @@ impl Parceled {
                 disposition,
                 tag: platform.map(|platform| value(platform.to_string())),
                 negotiated: false,
+                named: None,
+                immutable: false,
             }),
         };
         Parceled { located, card }

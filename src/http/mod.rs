@@ -9,6 +9,7 @@ pub mod admin;
 pub mod app;
 mod binaries;
 pub mod body;
+mod built;
 pub mod conditional;
 pub mod cran;
 pub mod drain;

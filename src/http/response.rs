@@ -21,6 +21,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=2592000");
 /// Package files. Short, because a local package may be replaced by other bytes of the same version.
 const CACHE_FILE: HeaderValue = HeaderValue::from_static("max-age=3600");
+/// A file at an address that holds its digest (RFC 8246).
+const CACHE_IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
 /// An index that may still change is asked for again each time; its `ETag` makes that a 304.
 const CACHE_OPEN: HeaderValue = HeaderValue::from_static("no-cache");
 /// A closed snapshot never changes; one day keeps proxies honest about snapshots that are withdrawn.
@@ -28,7 +30,7 @@ const CACHE_CLOSED: HeaderValue = HeaderValue::from_static("max-age=86400");
 const CACHE_NEVER: HeaderValue = HeaderValue::from_static("no-cache, no-store, must-revalidate");
 
 /// Room for all headers of one answer, so that the map is allocated once.
-const HEADERS: usize = 18;
+const HEADERS: usize = 19;
 
 /// What the configuration says about every answer.
 #[derive(Clone, Debug)]
@@ -159,6 +161,10 @@ pub struct Parcel {
     pub tag: Option<HeaderValue>,
     /// True when the `User-Agent` decided what is served.
     pub negotiated: bool,
+    /// The address of these very bytes, relative to that of the request: `Content-Location`.
+    pub named: Option<HeaderValue>,
+    /// The address names these very bytes.
+    pub immutable: bool,
 }
 
 impl Card {
@@ -181,11 +187,15 @@ impl Card {
             headers.insert(header::LAST_MODIFIED, modified.clone());
         }
         let cache = match &self.kind {
+            Kind::Package(Parcel { immutable: true, .. }) => CACHE_IMMUTABLE,
             Kind::Package(_) => CACHE_FILE,
             Kind::Document { open: true, .. } => CACHE_OPEN,
             Kind::Document { open: false, .. } => CACHE_CLOSED,
         };
         headers.insert(header::CACHE_CONTROL, cache);
+        if let Kind::Package(Parcel { named: Some(named), .. }) = &self.kind {
+            headers.insert(header::CONTENT_LOCATION, named.clone());
+        }
         // RFC 9110, 12.5.5: or a shared cache gives one client's build to another.
         if matches!(&self.kind, Kind::Package(Parcel { negotiated: true, .. })) {
             headers.insert(header::VARY, HeaderValue::from_static("User-Agent"));

@@ -195,7 +195,7 @@ pub(super) struct Named<'a> {
 /// The package file that an address names; `None` for indexes, and for files that are no packages.
 pub(super) fn named(path: &RPath) -> Option<Named<'_>> {
     let (file, archived) = match path {
-        RPath::File { file, .. } | RPath::SubFile { file, .. } => (file, false),
+        RPath::File { file, .. } | RPath::SubFile { file, .. } | RPath::Build { file, .. } => (file, false),
         RPath::Archive { file, .. } => (file, true),
         RPath::Linux { path, .. } => return named(path),
         RPath::Index { .. } | RPath::ArchiveMeta | RPath::CurrentMeta | RPath::Built { .. } => return None,

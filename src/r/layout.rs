@@ -3,7 +3,8 @@
 
 use std::fmt;
 
-use super::platform::Arch;
+use super::platform::{Arch, Platform};
+use crate::model::digest::Sha256;
 
 /// Longest path, and longest segment of it, in bytes: file systems and stores take no longer names.
 const MAX_PATH: usize = 1024;
@@ -17,7 +18,7 @@ pub enum BadPath {
     Form(String),
     /// Well formed, but nothing lies there.
     #[error(
-        "'{0}' is no address of a package repository: it has src/contrib, bin/windows/contrib/X.Y, bin/macosx[/build]/contrib/X.Y and bin/linux/{{distribution}}-{{architecture}}/X.Y/src/contrib"
+        "'{0}' is no address of a package repository: it has src/contrib, bin/windows/contrib/X.Y, bin/macosx[/build]/contrib/X.Y bin/linux/{{distribution}}-{{architecture}}/X.Y/src/contrib and builds/{{platform}}/{{sha256}}"
     )]
     Unknown(String),
 }
@@ -108,6 +109,15 @@ pub enum RPath {
         /// The path below it.
         path: Box<RPath>,
     },
+    /// `builds/{platform}/{sha256}/{file}`: one build, whatever is built after it.
+    Build {
+        /// What it is for.
+        platform: Platform,
+        /// Digest of its bytes.
+        sha256: Sha256,
+        /// The file name.
+        file: FileName,
+    },
     /// `bin/linux/{r}-{distribution}/contrib/{r}/PACKAGES`: only the packages that have a build.
     Built {
         /// Which builds.
@@ -162,6 +172,7 @@ pub fn parse(path: &str) -> Result<RPath, BadPath> {
     let segments: Vec<&str> = path.split('/').collect();
     let (tree, rest) = match &segments[..] {
         ["src", "contrib", rest @ ..] => (Tree::Source, rest),
+        ["builds", platform, sha256, file] => return build(platform, sha256, file).ok_or_else(unknown),
         ["bin", "linux", name, "contrib", r, file] => {
             return LinuxBuild::listed(name, r, file).ok_or_else(unknown);
         }
@@ -202,7 +213,20 @@ pub fn parse(path: &str) -> Result<RPath, BadPath> {
     found.ok_or_else(unknown)
 }
 
+/// From the parts of a build's own address, each in its one spelling.
+fn build(platform: &str, sha256: &str, file: &str) -> Option<RPath> {
+    let known = Platform::parse(platform).filter(|known| known.to_string() == platform)?;
+    let digest: Sha256 = sha256.parse().ok().filter(|digest: &Sha256| digest.to_string() == sha256)?;
+    Some(RPath::Build { platform: known, sha256: digest, file: FileName::parse(file)? })
+}
+
 impl RPath {
+    /// The way from this path's folder up to the snapshot, as references write it: `../../` from `src/contrib/{file}`.
+    #[must_use]
+    pub fn up(&self) -> String {
+        "../".repeat(self.path().matches('/').count())
+    }
+
     /// The path under the snapshot, without a leading slash; [`parse`] gives this value back.
     #[must_use]
     pub fn path(&self) -> String {
@@ -216,6 +240,7 @@ impl RPath {
             RPath::Linux { build: LinuxBuild { distribution, arch, r }, path } => {
                 format!("bin/linux/{distribution}-{arch}/{r}/{}", path.path())
             }
+            RPath::Build { platform, sha256, file } => format!("builds/{platform}/{sha256}/{file}"),
             RPath::Built { build: LinuxBuild { distribution, arch, r }, format } => {
                 let arch = match arch {
                     Arch::X86_64 => String::new(),
@@ -410,6 +435,7 @@ mod tests {
 
     #[test]
     fn every_address_of_a_repository_is_known() {
+        let digest = "0a".repeat(32);
         for path in [
             "src/contrib/PACKAGES",
             "src/contrib/PACKAGES.gz",
@@ -430,8 +456,12 @@ mod tests {
             "bin/linux/noble-x86_64/4.5/src/contrib/Meta/archive.rds",
             "bin/linux/4.5-noble/contrib/4.5/PACKAGES.gz",
             "bin/linux/4.5-noble-arm64/contrib/4.5/PACKAGES",
+            &format!("builds/4.5-noble-arm64/{digest}/cli_3.6.6.tar.gz"),
+            &format!("builds/4.5-win/{digest}/cli_3.6.6.zip"),
         ] {
             assert_eq!(parse(path).expect(path).path(), path);
+            let up = parse(path).expect(path).up();
+            assert_eq!(up.matches("../").count(), path.split('/').count() - 1, "{path}");
         }
     }
 
@@ -501,6 +531,11 @@ mod tests {
             "bin/linux/4.5-noble/contrib/4.4/PACKAGES",
             "bin/linux/4.5-noble/contrib/4.5/cli_3.6.6.tar.gz",
             "PACKAGES",
+            "builds/4.5-noble/0a/cli_3.6.6.tar.gz",
+            &format!("builds/4.5-noble/{}/cli_3.6.6.tar.gz", "0A".repeat(32)),
+            &format!("builds/4.5-noble-x86_64/{}/cli_3.6.6.tar.gz", "0a".repeat(32)),
+            &format!("builds/noble/{}/cli_3.6.6.tar.gz", "0a".repeat(32)),
+            &format!("builds/4.5-noble/{}/PACKAGES", "0a".repeat(32)),
         ] {
             assert!(matches!(parse(path), Err(BadPath::Unknown(_))), "{path:?}");
         }

@@ -105,7 +105,11 @@ impl Repo {
         }
     }
 
-    async fn found(&self, release: ReleaseId, platform: &Platform) -> Result<Option<Found>, RepoError> {
+    pub(super) async fn found(
+        &self,
+        release: ReleaseId,
+        platform: &Platform,
+    ) -> Result<Option<Found>, RepoError> {
         let stored = platform.stored(Some(platform.arch));
         Ok(self.state.db.read(move |c| found_build::get(c, release, &stored)).await?)
     }

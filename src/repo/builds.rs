@@ -7,6 +7,7 @@ use super::{Repo, RepoError};
 use crate::catalog::{BINARY_ROLE, Catalog};
 use crate::config::platforms::Distribution;
 use crate::db::{self, binary::Build};
+use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId};
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
@@ -42,11 +43,14 @@ pub(super) fn runs_on(build: &Build, arch: Arch) -> bool {
     made_for == Some(arch.as_str()) || made_for == Some(ANY)
 }
 
+/// Whether a build may be served: one that was removed stands for the snapshots of the time in which it was there.
+fn is_shown(build: &Build, until: Timestamp) -> bool {
+    build.removed_at.is_none_or(|at| build.at < until && until <= at)
+}
+
 /// Of the builds of one release, oldest first, the one to serve.
 pub(super) fn pick(builds: &[Build], arch: Arch, until: Timestamp) -> Option<&Build> {
-    // One that was removed stands for the snapshots of the time in which it was there.
-    let shown = |build: &&Build| build.removed_at.is_none_or(|at| build.at < until && until <= at);
-    let mut fit = builds.iter().filter(|build| runs_on(build, arch)).filter(shown);
+    let mut fit = builds.iter().filter(|build| runs_on(build, arch) && is_shown(build, until));
     fit.clone().rfind(|build| build.at < until).or_else(|| fit.next())
 }
 
@@ -92,6 +96,31 @@ impl Repo {
             }
         }
         self.build_from_afar(source, &builds.platform).await
+    }
+
+    /// The build with that digest, of a located source package; those that were replaced as well.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn build_by_digest(
+        &self,
+        source: &Located,
+        builds: &Builds,
+        sha256: Sha256,
+    ) -> Result<Option<Located>, RepoError> {
+        let Builds { platform, until } = builds;
+        let (package, release) = source.release();
+        if let Some((tree, seq)) = head(&self.state.catalog.get(), source.source(), &platform.label()) {
+            let of = self.state.db.read(move |c| db::binary::of_release(c, tree, seq, package, release));
+            let is = |build: &&Build| {
+                build.sha256 == Some(sha256) && runs_on(build, platform.arch) && is_shown(build, *until)
+            };
+            if let Some(build) = of.await?.iter().rfind(is) {
+                return Ok(Some(source.built(build, platform)));
+            }
+        }
+        let found = self.found(release, platform).await?.filter(|found| found.sha256 == Some(sha256));
+        Ok(found.map(|found| source.found_build(found, platform)))
     }
 
     /// The index of a point's packages with their builds: all of them (`full`), or those that have one.

@@ -5,6 +5,7 @@ mod explain;
 mod install;
 mod many;
 mod matrix;
+mod named;
 mod recorded;
 mod removing;
 mod service_log;

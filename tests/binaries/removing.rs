@@ -94,17 +94,8 @@ fn a_build_that_was_replaced_does_not_come_back() {
     let [_, tally, _] = server.team_with_examples();
     add(&server, &[&tally], "noble");
     let r = binary::r_version();
-    // The same package packed another way: other bytes.
-    let other = server.dir().join("other");
-    std::fs::create_dir(&other).expect("a directory");
-    let packed = other.join(tally.binary.file_name().expect("a name"));
-    let plain = std::fs::read(&tally.binary).expect("built");
-    let mut tar = Vec::new();
-    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(plain.as_slice()), &mut tar).expect("gzip");
-    tar.extend([0; 1024]);
-    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    std::io::Write::write_all(&mut gz, &tar).expect("memory");
-    std::fs::write(&packed, gz.finish().expect("memory")).expect("written");
+    let packed = server.dir().join(tally.binary.file_name().expect("a name"));
+    binary::repacked(&tally.binary, &packed);
     let line = format!("add binary --source=team --path={} --distribution=noble --replace", packed.display());
     assert_eq!(server.json(&line)["packages"][0]["outcome"], "replaced");
     let removed = server

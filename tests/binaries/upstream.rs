@@ -15,7 +15,8 @@ use crate::support::{binary, data};
 /// A server on the mirror in its own directory, with builds from these addresses, and the repository `r`.
 fn server(packages: &[&str], urls: &[String]) -> Server {
     let lines: String = urls.iter().map(|url| format!("BinaryURL = {url}\n")).collect();
-    let server = Builder::default().gcfg(&format!("[CRAN]\n{lines}")).env("NO_PROXY", "*").start();
+    let gcfg = format!("[CRAN]\n{lines}[Server]\nServiceLog = {{dir}}/service.log");
+    let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
     offers::sources(&server.dir().join("no-mirror"), packages);
     server
 }
@@ -217,6 +218,13 @@ fn a_build_that_is_not_what_it_should_be_is_replaced_by_the_source() {
         assert_eq!(kind(&answer), SOURCE, "{name}");
         assert!(answer.body == Tarball::new(name, "1.0").bytes(), "{name}: the whole source");
         server.wait_for_log(reason);
+        until("the service log tells it", || {
+            let log = std::fs::read_to_string(server.dir().join("service.log")).expect("there");
+            let line = log.lines().find(|line| line.contains(&format!("\"name\":\"{name}\"")));
+            line.is_some_and(|line| {
+                line.contains("\"failed_service\":\"service_error_fetch\"") && line.contains(reason)
+            })
+        });
     }
     let stored = std::fs::read_dir(server.dir().join("data/binaries")).map(Iterator::count);
     assert!(stored.is_ok_and(|count| count > 0), "the good one is kept");

@@ -95,6 +95,17 @@ fn install(source: &Path, library: &Path, folder: &Path) {
         .current_dir(folder));
 }
 
+/// The same package packed another way: other bytes.
+pub(crate) fn repacked(binary: &Path, to: &Path) {
+    let file = fs::File::open(binary).expect("built");
+    let mut tar = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(file), &mut tar).expect("gzip");
+    tar.extend([0; 1024]);
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut gz, &tar).expect("memory");
+    fs::write(to, gz.finish().expect("memory")).expect("written");
+}
+
 /// The minor version of the R that runs here.
 pub(crate) fn r_version() -> String {
     static VERSION: OnceLock<String> = OnceLock::new();

@@ -5,9 +5,9 @@ use super::{Answered, Call, ok};
 use crate::api::binary::{
     AddBinaries, AddedBinaries, AddedBinary, Binary, RemoveBinary, RemovedBinary, RemovedBuild,
 };
+use crate::http::built;
 use crate::http::error::Failure;
-use crate::r::platform::{ANY, Arch, Target};
-use crate::repo::build_rows::BuildRow;
+use crate::r::platform::{ANY, Arch};
 
 /// `POST /sources/{name}/binaries`.
 pub(super) async fn add(call: Call<'_>, name: &str) -> Answered {
@@ -36,27 +36,7 @@ pub(super) async fn list(call: Call<'_>, name: &str) -> Answered {
     let package = package
         .ok_or_else(|| Failure::bad_request("the parameter package is missing: the package's name"))?;
     let rows = call.app.repo.builds_in_source(name, package).await?;
-    ok(&rows.into_iter().map(binary).collect::<Vec<Binary>>())
-}
-
-/// A build as it is told.
-fn binary(row: BuildRow) -> Binary {
-    Binary {
-        r_version: row.platform.r.to_string(),
-        distribution: match &row.platform.target {
-            Target::Linux(name) => name.clone(),
-            Target::Windows => "windows".to_owned(),
-            Target::MacOs => "macos".to_owned(),
-        },
-        arch: if row.any { ANY } else { row.platform.arch.as_str() }.to_owned(),
-        platform: row.platform.to_string(),
-        version: row.version,
-        file: row.file,
-        sha256: row.sha256.map(|digest| digest.to_string()),
-        size: row.size,
-        published: row.at.to_string(),
-        stored: row.stored,
-    }
+    ok(&rows.into_iter().map(built::wire).collect::<Vec<Binary>>())
 }
 
 /// `POST /sources/{name}/binaries/remove`.

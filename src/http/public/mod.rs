@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 use super::app::App;
 use super::body::Body;
+use super::built;
 use super::cran::shown;
 use super::error::Failure;
 use super::platforms;
@@ -94,6 +95,11 @@ pub async fn answer(
         Public::Package(name, package) => {
             let point = app.repo.point(repository(&catalog, name)?.name.as_str(), Snapshot::Latest).await?;
             ok(&packages::detail(app, &catalog, &point, package, query).await?)
+        }
+        Public::PackageBuilds(name, package) => {
+            let point = app.repo.point(repository(&catalog, name)?.name.as_str(), Snapshot::Latest).await?;
+            let rows = app.repo.builds_at(&point, package).await?;
+            ok(&rows.into_iter().map(built::wire).collect::<Vec<_>>())
         }
         Public::PackageSysreqs(name, package) => ok(&sysreqs::of_package(app, name, package, query).await?),
         Public::Sysreqs(name) => ok(&sysreqs::of_packages(app, name, query).await?),

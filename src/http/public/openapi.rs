@@ -4,6 +4,7 @@
 use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{InfoBuilder, OpenApi};
 
+use crate::api::binary::Binary;
 use crate::api::error::Error;
 use crate::api::public::{alert, filter, package, repo, source, status, sysreqs, url, usage};
 use crate::http::openapi::{self, JSON, Row, Schemas};
@@ -83,6 +84,12 @@ fn rows() -> Vec<Row> {
             "Package",
         ),
         get(
+            "/repos/{repo}/packages/{name}/builds",
+            "Its builds: newest version first, then by platform, newest first",
+            &[],
+            "[Binary]",
+        ),
+        get(
             "/repos/{repo}/packages/{name}/sysreqs",
             "What one package, and what it depends on, needs of the operating system",
             SYSTEM,
@@ -152,6 +159,7 @@ pub fn document() -> OpenApi {
         .build();
     let schemas = Schemas::default()
         .with::<Error>()
+        .with::<Binary>()
         .with::<alert::Alert>()
         .with::<filter::Filter>()
         .with::<filter::Filtered>()

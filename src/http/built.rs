@@ -1,0 +1,33 @@
+//! Builds as both APIs tell them.
+
+use crate::api::binary::Binary;
+use crate::r::layout::{FileName, RPath};
+use crate::r::platform::{ANY, Target};
+use crate::repo::build_rows::BuildRow;
+
+/// A build as it is told.
+pub(super) fn wire(row: BuildRow) -> Binary {
+    let BuildRow { version, platform, any, file, sha256, size, at, stored } = row;
+    let name = FileName::parse(&file);
+    let address = sha256.zip(name).map(|(sha256, file)| {
+        let platform = platform.clone();
+        RPath::Build { platform, sha256, file }.path()
+    });
+    Binary {
+        version,
+        r_version: platform.r.to_string(),
+        distribution: match &platform.target {
+            Target::Linux(name) => name.clone(),
+            Target::Windows => "windows".to_owned(),
+            Target::MacOs => "macos".to_owned(),
+        },
+        arch: if any { ANY } else { platform.arch.as_str() }.to_owned(),
+        platform: platform.to_string(),
+        file,
+        sha256: sha256.map(|digest| digest.to_string()),
+        size,
+        published: at.to_string(),
+        address,
+        stored,
+    }
+}

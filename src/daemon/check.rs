@@ -242,32 +242,35 @@ fn bind_kind(listen: &Listen) -> Option<ErrorKind> {
 /// The database, and that of usage data unless it has the same fault.
 fn database(loaded: &Loaded) -> Vec<String> {
     let config = &*loaded.config;
-    let url = ("Postgres", None, "URL");
+    let (url, password) = (("Postgres", None, "URL"), ("Postgres", None, "Password"));
     let (usage_url, usage_password) =
         (("Postgres", None, "UsageDataURL"), ("Postgres", None, "UsageDataPassword"));
     let sqlite: &[Name] = &[("SQLite", None, "Dir"), ("Server", None, "DataDir")];
     let core = Db::check(config).err().map(|error| {
         let names: &[Name] = match (config.database.provider, &error) {
             (Provider::Sqlite, _) => sqlite,
-            (Provider::Postgres, DbError::Authentication { .. }) => &[("Postgres", None, "Password"), url],
+            (Provider::Postgres, DbError::Authentication { .. }) => &[password, url],
             (Provider::Postgres, _) => &[url],
         };
-        placed(loaded, names, &chain(&error))
+        (placed(loaded, names, &chain(&error)), chain(&error))
     });
     let usage = match config.server.usage_data_enabled {
         true => Db::check_usage(config).err(),
         false => None,
     };
-    let usage = usage.map(|error| {
+    // One place for both has one fault.
+    let other = |error: &DbError| core.as_ref().is_none_or(|(_, known)| *known != chain(error));
+    let usage = usage.filter(other).map(|error| {
         let names: &[Name] = match (config.database.provider, &error) {
             (Provider::Sqlite, _) => sqlite,
-            (Provider::Postgres, DbError::Authentication { .. }) => &[usage_password, usage_url, url],
+            (Provider::Postgres, DbError::Authentication { .. }) => {
+                &[usage_password, usage_url, password, url]
+            }
             (Provider::Postgres, _) => &[usage_url, url],
         };
-        placed(loaded, names, &chain(&error))
+        format!("{}; usage data", placed(loaded, names, &chain(&error)))
     });
-    let usage = usage.filter(|usage| core.as_ref() != Some(usage));
-    core.into_iter().chain(usage.map(|finding| format!("{finding}; usage data"))).collect()
+    core.map(|(finding, _)| finding).into_iter().chain(usage).collect()
 }
 
 /// The classes that cannot be used as configured; those below `unusable` are told of by its own finding.

@@ -13,6 +13,7 @@ mod folder;
 mod importing;
 mod index;
 mod mirror;
+mod negotiating;
 mod nginx;
 mod report;
 mod server;
@@ -27,8 +28,9 @@ use report::Report;
 
 type Group = (&'static str, fn(&mut Report));
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
     ("serving", serving::run),
+    ("negotiating", negotiating::run),
     ("index", index::run),
     ("importing", importing::run),
     ("folder", folder::run),

@@ -1,6 +1,7 @@
 //! The database of usage data: opened when it can be, and never waited for by a request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -67,6 +68,18 @@ impl Book {
     pub(super) fn at_hand(&self) -> Option<Db> {
         let state = self.state.lock();
         state.db.clone().filter(|_| !state.away)
+    }
+
+    /// The same, and opens one that nobody has tried to open yet: a question may come before the first downloads are
+    /// written.
+    pub(super) async fn within_reach(&self, patience: Duration) -> Option<Db> {
+        if let Some(db) = self.at_hand() {
+            return Some(db);
+        }
+        if self.state.lock().away {
+            return None;
+        }
+        tokio::time::timeout(patience, self.open()).await.ok()?.ok()
     }
 
     /// Ends it: what is queued is finished.

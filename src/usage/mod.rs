@@ -28,7 +28,8 @@ use tally::Tally;
 
 /// So long a stop waits for what was counted to be written.
 const LAST: Duration = Duration::from_secs(2);
-/// So long who asks for the count of one package waits: it is a detail of their answer.
+/// So long who asks waits for the database: for the count of one package, which is a detail of their answer, and for one
+/// that is not open yet.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The counter; cloning shares it. Where `Server.UsageDataEnabled` is false it counts nothing, and no database is

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Inner, Usage, aggregate, day_number};
+use super::{Inner, PATIENCE, Usage, aggregate, day_number};
 use crate::db::download::{self, PackageCount};
 use crate::db::{Db, DbError};
 use crate::storage::{Key, StorageError};
@@ -42,7 +42,7 @@ impl Usage {
     /// Downloads are not counted, or the stores cannot tell.
     pub async fn packages(&self, days: i64) -> Result<Arc<[PackageCount]>, UsageError> {
         let inner = self.0.as_ref().ok_or(UsageError::Off)?;
-        let db = inner.book.at_hand().ok_or(UsageError::Away)?;
+        let db = inner.book.within_reach(PATIENCE).await.ok_or(UsageError::Away)?;
         let mut made = inner.summaries.lock().await;
         if let Some((at, known)) = made.get(&days)
             && at.elapsed() < FRESH

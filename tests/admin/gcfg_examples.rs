@@ -85,9 +85,7 @@ fn several_servers_with_postgres_and_s3() {
         UsageDataURL = postgres://user@host:5432/rstudio_pm_usage\n[Storage]\nDefault = s3\n[S3Storage]\n\
         Bucket = my-bucket\nRegion = us-east-1\n";
     let loaded = clean(text);
-    // Usage data is for later, and is told.
-    assert_eq!(loaded.warnings.len(), 1);
-    assert_eq!(loaded.warnings[0].about, About::Effect);
+    assert_eq!(loaded.warnings, []);
 }
 
 #[test]

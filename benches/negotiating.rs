@@ -1,0 +1,102 @@
+//! What it costs to choose a build by the client's `User-Agent`: requests per second against a plain package of as many
+//! bytes from the same server, interleaved, the middle of five rounds; with and without the service log.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::nginx::{fetch, wrk};
+use super::report::{Report, median};
+use super::server::{Server, package};
+
+const ROUNDS: usize = 5;
+const SECONDS: u32 = 2;
+
+pub(crate) fn run(report: &mut Report) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("service.log");
+    for (what, more) in
+        [("", String::new()), (", service log on", format!("[Server]\nServiceLog = {}", log.display()))]
+    {
+        let server = Server::start(&more);
+        let (source, build) = built(folder.path());
+        server.rspm(&["create", "source", "--name=team"]);
+        server.rspm(&["add", "--source=team", &format!("--path={}", source.display())]);
+        server.rspm(&[
+            "add",
+            "binary",
+            "--source=team",
+            "--distribution=bookworm",
+            &format!("--path={}", build.display()),
+        ]);
+        let bytes = std::fs::metadata(&build).expect("just built").len();
+        // The archive is about as long as the random bytes in it.
+        let plain = package(server.path(), "plain", usize::try_from(bytes).expect("small"));
+        server.rspm(&["add", "--source=team", &format!("--path={}", plain.display())]);
+        server.rspm(&["create", "repo", "--name=bench"]);
+        server.rspm(&["subscribe", "--repo=bench", "--source=team"]);
+        let plain = server.url("/bench/latest/src/contrib/plain_1.0.0.tar.gz");
+        let name = source.file_name().expect("a file").to_string_lossy();
+        let chosen = server.url(&format!("/bench/__linux__/bookworm/latest/src/contrib/{name}"));
+        fetch(&plain, &folder.path().join("copy"));
+        let agent = vec![format!("User-Agent: {}", agent())];
+        let told = Command::new("curl")
+            .args(["--silent", "--output", "/dev/null", "--write-out", "%header{x-package-type}", "--header"])
+            .args([&agent[0], &chosen])
+            .output();
+        assert_eq!(told.expect("curl is installed").stdout, b"binary", "{chosen}");
+        for connections in [1, 64] {
+            let mut rounds = Vec::new();
+            for round in 0..ROUNDS {
+                let choose = || wrk(&chosen, connections, SECONDS, &agent);
+                let serve = || wrk(&plain, connections, SECONDS, &agent);
+                // Neither always goes first.
+                rounds.push(if round % 2 == 0 {
+                    let chosen = choose();
+                    (chosen, serve())
+                } else {
+                    let served = serve();
+                    (choose(), served)
+                });
+            }
+            let ratio = median(rounds.iter().map(|(a, b)| a / b).collect());
+            let middle = |pick: fn(&(f64, f64)) -> f64| median(rounds.iter().map(pick).collect());
+            report.row(
+                format!("build by User-Agent ({bytes} bytes), {connections} connections{what}"),
+                format!("{:.0}/s", middle(|r| r.0)),
+                format!("plain package {:.0}/s", middle(|r| r.1)),
+                format!("{ratio:.2}"),
+                "≥ 0.9",
+            );
+        }
+    }
+}
+
+/// An example package and what R makes of it.
+fn built(folder: &Path) -> (PathBuf, PathBuf) {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/build");
+    let library = folder.join("library");
+    std::fs::create_dir_all(&library).expect("a folder");
+    let source = folder.join("greeting_1.0.0.tar.gz");
+    for command in [
+        Command::new("sh").arg(examples).arg(folder),
+        Command::new("R")
+            .args(["CMD", "INSTALL", "--build", "--no-docs", "--no-test-load", "-l"])
+            .arg(&library)
+            .arg(&source)
+            .current_dir(folder),
+    ] {
+        let output = command.output().expect("run tests/setup");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let build = folder.join("greeting_1.0.0_R_x86_64-pc-linux-gnu.tar.gz");
+    assert!(build.exists(), "R left no {}", build.display());
+    (source, build)
+}
+
+/// What R sends when it is told to.
+fn agent() -> String {
+    let code = "cat(sprintf('R/%s R (%s)', getRversion(), paste(getRversion(), R.version['platform'], \
+        R.version['arch'], R.version['os'])))";
+    let output = Command::new("Rscript").args(["-e", code]).output().expect("run tests/setup");
+    String::from_utf8(output.stdout).expect("text")
+}

@@ -107,15 +107,7 @@ fn the_api_describes_itself_to_programs_and_people() {
     assert_eq!(document["info"]["version"], server.get("/__api__/status").json()["version"]);
     for path in ["/__api__/swagger/index.html", "/__api__/swagger/", "/__api__/swagger"] {
         let page = server.get(path);
-        assert_eq!(
-            (page.status, page.header("content-type")),
-            (200, Some("text/html; charset=utf-8")),
-            "{path}"
-        );
-        assert!(
-            page.header("content-security-policy")
-                .is_some_and(|policy| policy.contains("default-src 'none'"))
-        );
+        page.assert_page(path);
         for address in document["paths"].as_object().expect("addresses").keys() {
             assert!(page.text().contains(address.as_str()), "{address}");
         }

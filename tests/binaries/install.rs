@@ -1,16 +1,12 @@
 //! Real R installs builds: through each kind of address, with the header it sends by itself and the documented one.
 
-use super::add;
+use super::{add, telling};
 use crate::support::server::Server;
 use crate::support::{binary, rscript};
 
 /// Installs `ledger` and what it needs, loads it, and tells how each package was installed.
 const INSTALL: &str = r#"
 args <- commandArgs(TRUE)
-if (args[[2]] == "documented") {
-    options(HTTPUserAgent = sprintf("R/%s R (%s)", getRversion(),
-        paste(getRversion(), R.version["platform"], R.version["arch"], R.version["os"])))
-}
 lib <- Sys.getenv("R_LIBS_USER")
 outputs <- tempfile("outputs"); dir.create(outputs)
 install.packages("ledger", lib = lib, repos = args[[1]], type = "source", quiet = FALSE, keep_outputs = outputs,
@@ -26,7 +22,7 @@ cat(ledger::summarise("world", c(1, 1, 2)), "\n")
 "#;
 
 pub(super) fn install(server: &Server, repository: &str, agent: &str) -> Vec<String> {
-    let told = rscript::run(INSTALL, &[server.url(repository).as_str(), agent]);
+    let told = rscript::run(&telling(agent, INSTALL), &[server.url(repository).as_str()]);
     let how = |package: &str| {
         let line = told.lines().find(|line| line.starts_with(package));
         line.unwrap_or_else(|| panic!("{package}: {told}")).trim().to_owned()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::add;
+use super::{add, telling};
 use crate::support::binary;
 use crate::support::furnish::until;
 use crate::support::server::{Builder, Server};
@@ -52,13 +52,9 @@ const WANTED: &str = "tibble progress memoise digest withr yaml xtable crayon le
 /// Installs the packages, tells how each was installed and whether it loads.
 const INSTALL: &str = r#"
 args <- commandArgs(TRUE)
-if (args[[2]] == "documented") {
-    options(HTTPUserAgent = sprintf("R/%s R (%s)", getRversion(),
-        paste(getRversion(), R.version["platform"], R.version["arch"], R.version["os"])))
-}
 lib <- Sys.getenv("R_LIBS_USER")
 outputs <- tempfile("outputs"); dir.create(outputs)
-install.packages(strsplit(args[[3]], " ")[[1]], lib = lib, repos = args[[1]], type = "source", keep_outputs = outputs,
+install.packages(strsplit(args[[2]], " ")[[1]], lib = lib, repos = args[[1]], type = "source", keep_outputs = outputs,
     INSTALL_opts = c("--no-docs", "--no-test-load"))
 for (package in rownames(installed.packages(lib))) {
     said <- readLines(file.path(outputs, paste0(package, ".out")))
@@ -118,9 +114,9 @@ fn install(
     agent: &str,
     wanted: &str,
 ) -> BTreeMap<String, (String, String)> {
-    let args = [server.url(repository), agent.to_owned(), wanted.to_owned()];
+    let args = [server.url(repository), wanted.to_owned()];
     // Debian's own library is not to be seen: everything comes from the server.
-    let told = rscript::run_with(INSTALL, &args, |command| {
+    let told = rscript::run_with(&telling(agent, INSTALL), &args, |command| {
         command.env("R_LIBS_SITE", "/nonexistent");
     });
     let row = |line: &str| {
@@ -189,13 +185,11 @@ fn remotes_installs_a_build_of_an_archived_version() {
     let server = server();
     server.add("team", &Tarball::new("tally", "0.9.0"));
     let code = "args <- commandArgs(TRUE)\n\
-        options(HTTPUserAgent = sprintf('R/%s R (%s)', getRversion(),\n\
-            paste(getRversion(), R.version['platform'], R.version['arch'], R.version['os'])))\n\
         lib <- Sys.getenv('R_LIBS_USER')\n\
         remotes::install_version('tally', '0.2.1', repos = args[[1]], lib = lib, upgrade = 'never', quiet = FALSE,\n\
             INSTALL_opts = c('--no-docs', '--no-test-load'))\n\
         cat('installed', as.character(packageVersion('tally', lib)), '\\n')";
-    let told = rscript::run(code, &[server.url("/prod/__linux__/bookworm/latest")]);
+    let told = rscript::run(&telling("documented", code), &[server.url("/prod/__linux__/bookworm/latest")]);
     assert!(told.contains("installed 0.2.1"), "{told}");
     let line = line(&server, r#""version":"0.2.1""#);
     assert!(line.contains(r#""type":"binary_archived""#) && line.contains(r#""class":"archived""#), "{line}");

@@ -14,6 +14,7 @@ mod windows;
 
 use crate::support::binary::Example;
 use crate::support::http::{self, Answer};
+use crate::support::rscript;
 use crate::support::server::Server;
 
 /// GET with a `User-Agent`, or without one.
@@ -27,4 +28,10 @@ fn add(server: &Server, examples: &[&Example], distribution: &str) {
     let paths: Vec<String> = examples.iter().map(|e| e.binary.display().to_string()).collect();
     server
         .told(&format!("add binary --source=team --path={} --distribution={distribution}", paths.join(",")));
+}
+
+/// R code that runs with the `documented` header, or with R's own.
+fn telling(agent: &str, code: &str) -> String {
+    let header = if agent == "documented" { rscript::DOCUMENTED_AGENT } else { "" };
+    format!("{header}{code}")
 }

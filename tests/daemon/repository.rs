@@ -189,19 +189,11 @@ fn a_browser_gets_pages_that_escape_what_people_wrote() {
     assert_eq!(server.admin("PATCH", "/repos/team", &edit).status, 200);
     for path in ["/", "/team/latest", "/team/latest/"] {
         let page = server.get(path);
-        assert_eq!(
-            (page.status, page.header("content-type")),
-            (200, Some("text/html; charset=utf-8")),
-            "{path}"
-        );
+        page.assert_page(path);
         assert!(
             page.text().contains("&lt;script&gt;") && !page.text().contains("<script"),
             "{}",
             page.text()
-        );
-        assert!(
-            page.header("content-security-policy")
-                .is_some_and(|policy| policy.contains("default-src 'none'"))
         );
     }
     assert!(server.get("/team/latest").text().contains(&server.url("/team/latest")));

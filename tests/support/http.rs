@@ -31,6 +31,14 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// Fails unless this is a page for people, which runs and loads nothing from elsewhere.
+    pub(crate) fn assert_page(&self, path: &str) {
+        let kind = (self.status, self.header("content-type"));
+        assert_eq!(kind, (200, Some("text/html; charset=utf-8")), "{path}");
+        let policy = self.header("content-security-policy");
+        assert!(policy.is_some_and(|policy| policy.contains("default-src 'none'")), "{path}: {policy:?}");
+    }
+
     /// The body as JSON; panics with the body when it is none.
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("no JSON ({e}): {}", self.text()))

@@ -3,6 +3,12 @@
 use std::ffi::OsStr;
 use std::process::Command;
 
+/// Makes R send the header that is documented for clients, in place of the one of libcurl.
+pub(crate) const DOCUMENTED_AGENT: &str = r#"
+options(HTTPUserAgent = sprintf("R/%s R (%s)", getRversion(),
+    paste(getRversion(), R.version["platform"], R.version["arch"], R.version["os"])))
+"#;
+
 /// Runs R code with arguments (seen by `commandArgs(TRUE)`) and returns what it printed; panics with R's own
 /// message when R is absent or the code fails.
 pub(crate) fn run<S: AsRef<OsStr>>(code: &str, args: &[S]) -> String {

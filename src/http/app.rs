@@ -139,7 +139,7 @@ impl App {
             None => (Cow::Borrowed(path), None),
             Some(name) => {
                 let name = format!("{path} {name}");
-                let known = self.warm.get(&self.state, (self.state.clock)(), &name, None);
+                let known = self.warm.get(&self.state, began, &name, None);
                 (Cow::Owned(name), known)
             }
         };

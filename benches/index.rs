@@ -103,17 +103,7 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
         Timestamp(since.as_micros() as i64)
     });
-    let state = Arc::new(State {
-        config: config.into(),
-        db,
-        storage,
-        upstream: Arc::new(upstream).into(),
-        catalog,
-        rules: Default::default(),
-        described: Default::default(),
-        jobs: Jobs::default(),
-        clock,
-    });
+    let state = Arc::new(State::new(config, db, storage, upstream, catalog, Jobs::default(), clock));
     let started = Sync::new(state.clone()).start(SourceKind::Cran).expect("a sync");
     let (Started::New(job) | Started::Attached(job)) = started;
     let mut progress = job.state.clone();

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::mirror::Mirror;
+use super::mirror::{Mirror, data};
 use super::nginx::Nginx;
 use super::report::{Report, median};
 use super::server::Server;
@@ -14,9 +14,12 @@ const ROUNDS: usize = 9;
 
 pub(crate) fn run(report: &mut Report) {
     let mirror = Mirror::write();
-    let more = format!("[CRAN]\nURL = {}", mirror.url());
+    let rules = data().join("sysreqs").canonicalize().expect("the rules");
+    let more =
+        format!("[CRAN]\nURL = {}\n[SystemRequirements]\nURL = file://{}", mirror.url(), rules.display());
     let server = Server::start(&more);
     server.rspm(&["sync", "--quiet"]);
+    server.rspm(&["sync", "--type=sysreqs", "--quiet"]);
     server.rspm(&["create", "repo", "--name=bench"]);
     server.rspm(&["subscribe", "--repo=bench", "--source=cran"]);
     let folder = server.folder();

@@ -1,8 +1,12 @@
-//! Handles of the stores and of the shared work rooms. No methods: rooms take what they need from it.
+//! Handles of the stores and of the shared work rooms. No methods but the one that makes it: rooms take what they need.
 
+pub mod late;
+
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
+use late::Late;
 
 use crate::catalog::Live;
 use crate::config::Config;
@@ -25,8 +29,9 @@ pub struct State {
     pub upstream: ArcSwap<Upstream>,
     /// What resolving needs, in memory.
     pub catalog: Live,
-    /// The rules of system requirements in force; none before they were fetched for the first time.
-    pub rules: ArcSwapOption<Rules>,
+    /// The rules of system requirements in force; none before they were fetched for the first time. They are read beside
+    /// the start.
+    pub rules: Late<Rules>,
     /// Counts the times that details of packages were added to a step that was published before: what was read of a point
     /// until then may lack them.
     pub described: AtomicU64,
@@ -34,4 +39,30 @@ pub struct State {
     pub jobs: Jobs,
     /// The time.
     pub clock: Clock,
+}
+
+impl State {
+    /// With nothing in force yet that is read or fetched later.
+    #[must_use]
+    pub fn new(
+        config: Arc<Config>,
+        db: Db,
+        storage: Storage,
+        upstream: Upstream,
+        catalog: Live,
+        jobs: Jobs,
+        clock: Clock,
+    ) -> State {
+        State {
+            config: config.into(),
+            db,
+            storage,
+            upstream: Arc::new(upstream).into(),
+            catalog,
+            rules: Late::default(),
+            described: AtomicU64::new(0),
+            jobs,
+            clock,
+        }
+    }
 }

@@ -59,17 +59,15 @@ async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<
     let storage = Storage::open(&config.storage).await?;
     let upstream = Upstream::new(&config.proxy)?;
     let catalog = Live::open(&db).await?;
-    let state = Arc::new(State {
-        config: Arc::clone(config).into(),
+    let state = Arc::new(State::new(
+        Arc::clone(config),
         db,
         storage,
-        upstream: Arc::new(upstream).into(),
+        upstream,
         catalog,
-        rules: Default::default(),
-        described: Default::default(),
-        jobs: jobs.clone(),
-        clock: porch.clock.clone(),
-    });
+        jobs.clone(),
+        porch.clock.clone(),
+    ));
     if let Some(path) = config.cran.url.strip_prefix("file://") {
         tracing::info!(
             "Configured to serve CRAN/Bioconductor data from a directory. Checking path '{path}'."
@@ -77,7 +75,8 @@ async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<
     }
     let sync = Sync::new(Arc::clone(&state));
     sync.recover().await?;
-    sync.load_rules().await;
+    // Beside the start: who asks for requirements waits for them.
+    tokio::spawn(sync.load_rules());
     let repo = Repo::new(Arc::clone(&state));
     repo.on_stale({
         let sync = sync.clone();

@@ -28,7 +28,7 @@ impl Repo {
         release: &str,
     ) -> Result<Requirements, RepoError> {
         let system = find(&self.state.config.load().platforms, distribution, release)?;
-        let rules = self.state.rules.load_full().ok_or(RepoError::NoRules)?;
+        let rules = self.state.rules.settled().await.ok_or(RepoError::NoRules)?;
         let system = rules.settle(&system);
         Ok(Requirements { rules, system, links: self.links(point).await? })
     }

@@ -136,9 +136,15 @@ impl Sync {
         Ok(row.map(|row| row.fetched_at))
     }
 
-    /// Puts the rules of system requirements in force that were fetched before. The daemon calls it before it serves.
-    pub async fn load_rules(&self) {
-        requirements::load(&self.state).await;
+    /// Puts the rules of system requirements in force that were fetched before. From this call until the answer has run to
+    /// its end, or is dropped, whoever needs the rules waits for them.
+    pub fn load_rules(&self) -> impl Future<Output = ()> + Send + 'static {
+        let state = Arc::clone(&self.state);
+        let coming = state.rules.coming();
+        async move {
+            requirements::load(&state).await;
+            drop(coming);
+        }
     }
 
     /// Starts (or attaches to) a look at the rules of system requirements and the package database.

@@ -9,6 +9,7 @@ use sha2::Digest;
 use super::run::Cause;
 use super::{SyncError, describe};
 use crate::config::without_userinfo;
+use crate::db::DbError;
 use crate::db::upstream::{self, RULES, Seen};
 use crate::jobs::Reporter;
 use crate::model::digest::Sha256;
@@ -36,11 +37,13 @@ enum Outcome {
 /// Puts the rules in force that are kept in storage, if there are any. A failure is logged: a server without rules says
 /// so to who asks for them, and serves all else.
 pub(super) async fn load(state: &State) {
-    if let Err(error) = kept(state).await {
-        tracing::warn!(
+    match kept(state).await {
+        // The server stops, or goes offline, as soon as it has begun.
+        Ok(()) | Err(SyncError::Stopping | SyncError::Db(DbError::Closed)) => {}
+        Err(error) => tracing::warn!(
             target: "sync", %error,
             "the rules of system requirements cannot be used; fetch them again with rspm sync --type=sysreqs"
-        );
+        ),
     }
 }
 
@@ -49,7 +52,7 @@ async fn kept(state: &State) -> Result<(), SyncError> {
     let document = state.storage.whole(&Key::Rules(row.sha256)).await?;
     let base = blocking(move || Base::from_document(&document).map_err(|error| error.to_string())).await?;
     let rules = compiled(base).await?;
-    state.rules.store(Some(Arc::new(rules)));
+    state.rules.put(Arc::new(rules));
     Ok(())
 }
 
@@ -95,7 +98,7 @@ async fn rules(
         load(state).await;
     }
     let have = in_force(state).await?;
-    let before = state.rules.load().as_ref().map_or(0, |rules| rules.len());
+    let before = state.rules.now().as_ref().map_or(0, |rules| rules.len());
     let current = row.filter(|row| Some(row.sha256) == have && row.etag.as_ref() == Some(&address));
     let known = current.as_ref().and(looked).map(|row| Validators { etag: row.etag, modified: row.modified });
     let known = known.filter(|known| known.etag.is_some() || known.modified.is_some());
@@ -121,13 +124,13 @@ async fn rules(
     state.storage.put(&Key::Rules(sha256), document).await?;
     remember(state, row, looked).await?;
     let count = rules.len();
-    state.rules.store(Some(Arc::new(rules)));
+    state.rules.put(Arc::new(rules));
     Ok(Outcome::Replaced(count))
 }
 
 /// What the rules in force are recognised by.
 async fn in_force(state: &State) -> Result<Option<Sha256>, SyncError> {
-    let Some(rules) = state.rules.load_full() else { return Ok(None) };
+    let Some(rules) = state.rules.settled().await else { return Ok(None) };
     blocking(move || Ok(Some(digest(&rules.base().document())))).await
 }
 

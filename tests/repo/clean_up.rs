@@ -97,5 +97,5 @@ async fn rules_that_were_replaced_are_removed_and_those_in_force_stay() {
     assert_eq!(objects(&persistent).len(), 1);
     let world = world.restarted().await;
     Sync::new(world.state.clone()).load_rules().await;
-    assert_eq!(world.state.rules.load().as_ref().map(|rules| rules.len()), Some(2));
+    assert_eq!(world.state.rules.now().as_ref().map(|rules| rules.len()), Some(2));
 }

@@ -75,17 +75,7 @@ impl World {
         let catalog = Live::open(&db).await.expect("a catalog");
         let time = now.clone();
         let clock: Clock = Arc::new(move || Timestamp(time.load(Ordering::SeqCst)));
-        let state = Arc::new(State {
-            config: config.into(),
-            db,
-            storage,
-            upstream: Arc::new(upstream).into(),
-            catalog,
-            rules: Default::default(),
-            described: Default::default(),
-            jobs: Jobs::default(),
-            clock,
-        });
+        let state = Arc::new(State::new(config, db, storage, upstream, catalog, Jobs::default(), clock));
         World { repo: Repo::new(state.clone()), state, stores, now, folder }
     }
 

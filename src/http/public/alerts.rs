@@ -11,7 +11,7 @@ use crate::jobs::{Job, JobState};
 /// SECURITY: anybody may ask. Addresses, paths and reasons are in the log and in `rspm`.
 pub(super) fn now(app: &App) -> Vec<Alert> {
     let mut alerts = failures(&app.state.jobs.known());
-    let rules = app.state.rules.load();
+    let rules = app.state.rules.now();
     let left_out = rules.as_ref().map_or(0, |rules| rules.left_out().len());
     if left_out > 0 {
         alerts.push(Alert {

@@ -7,6 +7,7 @@ pub mod dcf;
 pub mod dependency;
 pub mod description;
 pub mod encoding;
+pub mod history;
 pub mod layout;
 pub mod name;
 pub mod offered;

@@ -1,0 +1,181 @@
+//! `PACKAGES.in`: on which days packages left the index of CRAN and came back, out of sentences written by hand.
+
+use std::collections::HashMap;
+
+use crate::model::time::Day;
+use crate::r::dcf::{self, DcfError};
+
+/// What happened to a package as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Turn {
+    /// It left the index: archived, removed, renamed, replaced.
+    Left,
+    /// It came back: unarchived, unorphaned, restored, reinstated.
+    Back,
+}
+
+/// One of these, and its day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Event {
+    /// At its end the package is gone, or back.
+    pub day: Day,
+    /// Which of the two.
+    pub turn: Turn,
+}
+
+/// Everything that is told, by package.
+#[derive(Clone, Debug, Default)]
+pub struct Events {
+    by: HashMap<String, Vec<Event>>,
+}
+
+impl Events {
+    /// Reads `PACKAGES.in`. Sentences that name no day, or no event, tell nothing; so do packages without a name.
+    ///
+    /// # Errors
+    /// What is no DCF text.
+    pub fn read(text: &[u8]) -> Result<Events, DcfError> {
+        let mut events = Events::default();
+        for record in dcf::records(text) {
+            let record = record?;
+            let field =
+                |tag| record.get(tag).map(|value| String::from_utf8_lossy(&value.fold()).into_owned());
+            let Some(package) = field("Package") else { continue };
+            for tag in ["X-CRAN-History", "X-CRAN-Comment"] {
+                let told = field(tag).map(|text| sentences(&text)).unwrap_or_default();
+                for event in told {
+                    events.add(&package, event);
+                }
+            }
+        }
+        Ok(events)
+    }
+
+    /// Adds an event. Told twice it counts once.
+    pub fn add(&mut self, package: &str, event: Event) {
+        let of = self.by.entry(package.to_owned()).or_default();
+        if let Err(place) = of.binary_search(&event) {
+            of.insert(place, event);
+        }
+    }
+
+    /// What is told of a package, by day.
+    #[must_use]
+    pub fn of(&self, package: &str) -> &[Event] {
+        self.by.get(package).map_or(&[], Vec::as_slice)
+    }
+
+    /// Of how many packages something is told.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by.len()
+    }
+
+    /// True when nothing is told at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by.is_empty()
+    }
+}
+
+/// What a verb means.
+#[derive(Clone, Copy)]
+enum Verb {
+    Turn(Turn),
+    /// Orphaned: without a maintainer, and listed as before.
+    Stays,
+}
+
+/// The events of a text: a verb, and the first day after it in the same sentence.
+fn sentences(text: &str) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut verb = None;
+    for word in text.split_whitespace() {
+        let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        if let Some(said) = meaning(bare) {
+            verb = Some(said);
+        } else if let Ok(day) = bare.parse::<Day>() {
+            match verb.take() {
+                Some(Verb::Turn(turn)) => events.push(Event { day, turn }),
+                Some(Verb::Stays) | None => {}
+            }
+        }
+        if word.ends_with(['.', ';']) {
+            verb = None;
+        }
+    }
+    events
+}
+
+fn meaning(word: &str) -> Option<Verb> {
+    let is = |words: &[&str]| words.iter().any(|known| word.eq_ignore_ascii_case(known));
+    if is(&["archived", "removed", "renamed", "replaced"]) {
+        Some(Verb::Turn(Turn::Left))
+    } else if is(&["unarchived", "unorphaned", "restored", "reinstated"]) {
+        Some(Verb::Turn(Turn::Back))
+    } else if is(&["orphaned"]) {
+        Some(Verb::Stays)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> Vec<String> {
+        let told = |event: Event| format!("{:?} {}", event.turn, event.day);
+        sentences(text).into_iter().map(told).collect()
+    }
+
+    #[test]
+    fn a_verb_and_the_day_after_it_are_an_event() {
+        for (text, events) in [
+            (
+                "Archived on 2026-07-10 as issues were not corrected despite reminders since 2026-06-01.",
+                &["Left 2026-07-10"][..],
+            ),
+            (
+                "Archived on 2018-01-02 as check problems were not corrected. Unarchived on 2018-02-03.",
+                &["Left 2018-01-02", "Back 2018-02-03"],
+            ),
+            ("Removed from CRAN on 2014-11-16 at the maintainer's request.", &["Left 2014-11-16"]),
+            ("Orphaned on 2020-01-02 as the maintainer's address bounces.", &[]),
+            ("Orphaned and archived on 2020-01-02.", &["Left 2020-01-02"]),
+            ("Orphaned on 2020-01-02, archived on 2020-03-04 at last", &["Left 2020-03-04"]),
+            ("Versions prior to 4.7 had another licence (2012-03-04).", &[]),
+            (
+                "archived on 2015-05-06; restored on 2015-07-08; ARCHIVED ON 2019-09-10",
+                &["Left 2015-05-06", "Back 2015-07-08", "Left 2019-09-10"],
+            ),
+            ("Archived on 2020-13-45 and on (2020-01-05).", &["Left 2020-01-05"]),
+            ("Was never archived. See 2020-01-05", &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(told(text), events, "{text}");
+        }
+    }
+
+    #[test]
+    fn line_ends_of_either_kind_and_folded_lines_are_read() {
+        let text = b"Package: a\r\nX-CRAN-Comment: Archived on 2020-01-02 as\r\n  check problems\r\n\r\n\
+            Package: b\nX-CRAN-Comment: Archived\n on\n 2021-01-02.\n\
+            X-CRAN-History: Archived on 2021-01-02.\n\tUnarchived on 2020-05-06.\nReplaced_by: c\n\n\
+            Package: c\nLicense_restricts_use: yes\n";
+        let events = Events::read(text).expect("a text");
+        let days = |package: &str| {
+            events.of(package).iter().map(|e| format!("{:?} {}", e.turn, e.day)).collect::<Vec<_>>()
+        };
+        assert_eq!(days("a"), ["Left 2020-01-02"]);
+        assert_eq!(days("b"), ["Back 2020-05-06", "Left 2021-01-02"], "by day, each once");
+        assert_eq!((days("c"), events.len(), events.is_empty()), (Vec::new(), 2, false));
+    }
+
+    #[test]
+    fn a_page_for_people_tells_nothing() {
+        assert!(
+            Events::read(b"<html><body>not found</body></html>").map_or(true, |events| events.is_empty())
+        );
+    }
+}

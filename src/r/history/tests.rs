@@ -1,0 +1,284 @@
+//! Single packages as tables, and invented histories that are told again from what they left.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::events::{Event, Events, Turn};
+use super::*;
+use crate::model::time::{SECOND, Timestamp};
+
+fn day(number: i64) -> Day {
+    Timestamp(number * 86_400 * SECOND).day()
+}
+
+fn number(day: Day) -> i64 {
+    day.start().seconds() / 86_400
+}
+
+/// A file published at some hour of a day.
+fn row(package: &str, version: &str, size: u64, day: i64, hour: i64) -> MetaRow<String> {
+    MetaRow {
+        package: package.to_owned(),
+        file: format!("{package}_{version}.tar.gz"),
+        size,
+        mtime: Timestamp((day * 86_400 + hour * 3600) * SECOND),
+    }
+}
+
+fn events(of: &[(&str, i64, Turn)]) -> Events {
+    let mut events = Events::default();
+    for (package, at, turn) in of {
+        events.add(package, Event { day: day(*at), turn: *turn });
+    }
+    events
+}
+
+/// `3: -a_1.0 +a_1.1`: `+` listed, `-` archived.
+fn told(
+    archive: &[MetaRow<String>],
+    current: &[MetaRow<String>],
+    events: &Events,
+    from: i64,
+    to: i64,
+) -> Vec<String> {
+    let evidence = Evidence { archive, current, events };
+    let history = days(&evidence, day(from), day(to));
+    let words = |turned: &Turned<'_>| {
+        let sign = match turned.what {
+            What::Listed => '+',
+            What::Restored => '*',
+            What::Superseded => '-',
+            What::Archived => 'x',
+        };
+        format!("{sign}{}", turned.file.file.trim_end_matches(".tar.gz"))
+    };
+    let line = |of: &DayOf<'_>| {
+        format!("{}: {}", number(of.day), of.changes.iter().map(words).collect::<Vec<_>>().join(" "))
+    };
+    history.days.iter().map(line).collect()
+}
+
+#[test]
+fn a_file_is_listed_from_its_own_time_to_that_of_the_next() {
+    let archive = [row("a", "1.0", 10, 3, 9), row("a", "1.2", 12, 9, 1), row("a", "1.1", 11, 9, 0)];
+    let current = [row("a", "2.0", 20, 12, 5)];
+    let none = Events::default();
+    assert_eq!(
+        told(&archive, &current, &none, 1, 20),
+        ["3: +a_1.0", "9: -a_1.0 -a_1.1 +a_1.2", "12: -a_1.2 +a_2.0"]
+    );
+    assert_eq!(told(&archive, &current, &none, 10, 20), ["10: -a_1.0 -a_1.1 +a_1.2", "12: -a_1.2 +a_2.0"]);
+    assert_eq!(told(&archive, &current, &none, 4, 12), ["4: +a_1.0", "9: -a_1.0 -a_1.1 +a_1.2"]);
+}
+
+#[test]
+fn the_time_decides_and_not_the_number() {
+    let archive = [row("a", "2.0", 20, 3, 0)];
+    let current = [row("a", "1.9", 19, 5, 0)];
+    let none = Events::default();
+    assert_eq!(told(&archive, &current, &none, 1, 9), ["3: +a_2.0", "5: -a_2.0 +a_1.9"]);
+    // At the very same time the number decides.
+    let archive = [row("a", "1.10", 1, 3, 0), row("a", "1.9", 2, 3, 0)];
+    assert_eq!(told(&archive, &[row("a", "2", 1, 4, 0)], &none, 3, 9)[0], "3: -a_1.9 +a_1.10");
+}
+
+#[test]
+fn a_version_published_twice_is_two_files() {
+    let archive = [row("lmeInfo", "0.3.2", 65124, 3, 0)];
+    let current = [row("lmeInfo", "0.3.2", 65532, 7, 0)];
+    let none = Events::default();
+    let lines = told(&archive, &current, &none, 1, 9);
+    assert_eq!(lines, ["3: +lmeInfo_0.3.2", "7: -lmeInfo_0.3.2 +lmeInfo_0.3.2"]);
+    let evidence = Evidence { archive: &archive, current: &current, events: &none };
+    let sizes: Vec<u64> =
+        days(&evidence, day(1), day(9)).days[1].changes.iter().map(|t| t.file.size).collect();
+    assert_eq!(sizes, [65124, 65532]);
+}
+
+#[test]
+fn a_file_in_both_trees_is_one_file() {
+    let both = [row("a", "1.0", 10, 3, 0)];
+    assert_eq!(told(&both, &both.clone(), &Events::default(), 1, 9), ["3: +a_1.0"]);
+}
+
+#[test]
+fn a_package_that_left_is_listed_up_to_that_day_and_what_came_back_from_it() {
+    let archive = [row("a", "1.0", 10, 3, 0), row("a", "1.1", 11, 5, 0)];
+    let left = events(&[("a", 8, Turn::Left)]);
+    assert_eq!(told(&archive, &[], &left, 1, 20), ["3: +a_1.0", "5: -a_1.0 +a_1.1", "8: xa_1.1"]);
+    let back = events(&[("a", 8, Turn::Left), ("a", 10, Turn::Back), ("a", 15, Turn::Left)]);
+    assert_eq!(
+        told(&archive, &[], &back, 6, 20),
+        ["6: -a_1.0 +a_1.1", "8: xa_1.1", "10: *a_1.1", "15: xa_1.1"]
+    );
+    // A new version brings it back without another word.
+    let current = [row("a", "2.0", 20, 12, 0)];
+    assert_eq!(told(&archive, &current, &left, 6, 20)[1..], ["8: xa_1.1", "12: +a_2.0"]);
+    // On the day it left it was published anew.
+    let same = events(&[("a", 12, Turn::Left)]);
+    assert_eq!(told(&archive, &current, &same, 6, 20)[1..], ["12: -a_1.1 +a_2.0"]);
+}
+
+#[test]
+fn without_a_word_a_package_left_the_day_after_its_last_file() {
+    let archive = [row("a", "1.0", 10, 3, 0), row("b", "1.0", 10, 4, 0)];
+    let none = Events::default();
+    assert_eq!(told(&archive, &[], &none, 1, 20), ["3: +a_1.0", "4: xa_1.0 +b_1.0", "5: xb_1.0"]);
+    let evidence = Evidence { archive: &archive, current: &[], events: &none };
+    assert_eq!(days(&evidence, day(1), day(20)).undated, 2);
+    // An event of before its last file says nothing about the end.
+    let early = events(&[("a", 3, Turn::Left), ("b", 2, Turn::Left)]);
+    assert_eq!(told(&archive, &[], &early, 1, 20), ["3: xa_1.0", "4: +b_1.0", "5: xb_1.0"]);
+}
+
+#[test]
+fn a_listed_package_whose_return_nobody_noted_counts_as_if_it_had_stayed() {
+    let current = [row("a", "1.0", 10, 3, 0)];
+    let left = events(&[("a", 8, Turn::Left)]);
+    assert_eq!(told(&[], &current, &left, 1, 20), ["3: +a_1.0"]);
+    // A later file was withdrawn, and the one before it is listed again.
+    let archive = [row("a", "1.1", 11, 6, 0)];
+    assert_eq!(
+        told(&archive, &current, &Events::default(), 1, 20),
+        ["3: +a_1.0", "6: -a_1.0 +a_1.1", "7: -a_1.1 *a_1.0"]
+    );
+    // Published after the end of what is asked for: listed to the end all the same.
+    let late = [row("a", "2.0", 11, 30, 0)];
+    assert_eq!(told(&current, &late, &left, 1, 20), ["3: +a_1.0"]);
+}
+
+#[test]
+fn a_crowd_of_files_of_one_day_is_told() {
+    let archive: Vec<_> = (0..=CROWD).map(|n| row(&format!("p{n}"), "1.0", 1, 7, 0)).collect();
+    let none = Events::default();
+    let evidence = Evidence { archive: &[], current: &archive, events: &none };
+    assert_eq!(days(&evidence, day(1), day(9)).crowded, Some((day(7), CROWD + 1)));
+    assert_eq!(days(&evidence, day(7), day(9)).crowded, None, "that is the state on the first day");
+    assert_eq!(days(&Evidence { current: &archive[1..], ..evidence }, day(1), day(9)).crowded, None);
+}
+
+/// What happens to a package on a day.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    /// A new version.
+    Publish,
+    /// The same version with other bytes.
+    Again,
+    Archive,
+    Restore,
+}
+
+/// File and size of each, sorted.
+type Keys = Vec<(String, u64)>;
+
+/// A mirror that lives through days and remembers each.
+#[derive(Default)]
+struct World {
+    listed: BTreeMap<&'static str, MetaRow<String>>,
+    archive: Vec<MetaRow<String>>,
+    notes: BTreeMap<&'static str, String>,
+    sizes: u64,
+    /// What is listed and what is archived at the end of each day.
+    days: Vec<(Keys, Keys)>,
+}
+
+impl World {
+    fn live(&mut self, today: i64, package: &'static str, act: Act) {
+        self.sizes += 1;
+        let newest =
+            self.archive.iter().filter(|row| row.package == package).max_by_key(|row| row.mtime).cloned();
+        match (act, self.listed.get(package).cloned()) {
+            (Act::Publish, old) => {
+                let version = format!("1.{}", self.sizes);
+                self.archive.extend(old);
+                self.listed.insert(package, row(package, &version, self.sizes, today, 12));
+            }
+            (Act::Again, Some(old)) => {
+                let again =
+                    MetaRow { size: self.sizes, mtime: row("a", "1", 0, today, 12).mtime, ..old.clone() };
+                // An archive has one file of a name: the older twin is overwritten there, and lost.
+                if !self.archive.iter().any(|row| row.file == old.file) {
+                    self.archive.push(old);
+                    self.listed.insert(package, again);
+                }
+            }
+            (Act::Archive, Some(old)) if !self.archive.iter().any(|row| row.file == old.file) => {
+                self.archive.push(old);
+                self.listed.remove(package);
+                self.note(package, "Archived", today);
+            }
+            (Act::Restore, None) => {
+                if let Some(newest) = newest {
+                    self.archive.retain(|row| *row != newest);
+                    self.listed.insert(package, newest);
+                    self.note(package, "Unarchived", today);
+                }
+            }
+            (Act::Again | Act::Archive | Act::Restore, _) => {}
+        }
+    }
+
+    fn note(&mut self, package: &'static str, verb: &str, today: i64) {
+        let note = self.notes.entry(package).or_default();
+        note.push_str(&format!(" {verb} on {} as told.", day(today)));
+    }
+
+    fn end_of_day(&mut self) {
+        let key = |row: &MetaRow<String>| (row.file.clone(), row.size);
+        let mut listed: Vec<_> = self.listed.values().map(key).collect();
+        let mut archive: Vec<_> = self.archive.iter().map(key).collect();
+        listed.sort();
+        archive.sort();
+        self.days.push((listed, archive));
+    }
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => Just(Act::Publish),
+        1 => Just(Act::Again),
+        2 => Just(Act::Archive),
+        2 => Just(Act::Restore),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_a_mirror_left_tells_each_of_its_days(
+        acts in prop::collection::vec(prop::collection::btree_map(prop::sample::select(&["a", "B", "c.d"][..]), act(), 0..3), 1..40),
+        since in 0..40_i64,
+        before in 0..40_i64,
+    ) {
+        let mut world = World::default();
+        for (today, acts) in (0..).zip(&acts) {
+            acts.iter().for_each(|(package, act)| world.live(today, package, *act));
+            world.end_of_day();
+        }
+        let length = world.days.len() as i64;
+        let (since, until) = (since.min(length - 1), length - before.min(length - 1));
+        let notes: String = world.notes.iter().map(|(package, note)| format!("Package: {package}\nX-CRAN-History:{note}\n\n")).collect();
+        let events = Events::read(notes.as_bytes()).expect("a text");
+        // What is listed when the days that are asked for end; of what came later the archive has the files.
+        let ends = &world.days[(until - 1) as usize].0;
+        let all: Vec<MetaRow<String>> = world.archive.iter().chain(world.listed.values()).cloned().collect();
+        let current: Vec<_> = all.iter().filter(|row| ends.contains(&(row.file.clone(), row.size))).cloned().collect();
+        let history = days(&Evidence { archive: &all, current: &current, events: &events }, day(since), day(until));
+        let mut state: BTreeMap<(String, u64), bool> = BTreeMap::new();
+        let mut told = history.days.iter().peekable();
+        for today in since..until {
+            if let Some(changes) = told.next_if(|of| of.day == day(today)) {
+                for turned in &changes.changes {
+                    let key = (turned.file.file.clone(), turned.file.size);
+                    let before = state.insert(key, turned.what.is_listed());
+                    prop_assert_ne!(before, Some(turned.what.is_listed()), "a change that changes nothing");
+                }
+            }
+            let at = |listed: bool| state.iter().filter(|(_, now)| **now == listed).map(|(key, _)| key.clone()).collect::<Vec<_>>();
+            prop_assert_eq!(&at(true), &world.days[today as usize].0, "listed on day {}", today);
+            prop_assert_eq!(&at(false), &world.days[today as usize].1, "archived on day {}", today);
+        }
+        prop_assert_eq!(told.next(), None);
+        prop_assert_eq!(history.undated, 0);
+    }
+}

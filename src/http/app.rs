@@ -19,6 +19,7 @@ use super::switch::tongue;
 use super::target::Query;
 use super::warm::Warm;
 use super::{cran, home, public};
+use crate::config::Config;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::r::layout::RPath;
@@ -56,13 +57,17 @@ impl App {
         path: &str,
         began: Timestamp,
     ) -> Response<Body> {
-        match self.warm.get(&self.state, began, path, parts.uri.query()) {
-            Some(entry) => cran::answer(self, &entry, &Asked::Nothing, parts, began).await,
-            None => match route::parse(&parts.method, path, parts.uri.query(), self.limits.target_bytes) {
-                Err(failure) => response::failure(&failure, tongue(path)),
-                Ok((Route::Admin(_), _)) => json(Failure::not_found("there is nothing at this address")),
-                Ok((route, query)) => self.read(route, &query, parts, body, path, began).await,
-            },
+        let query = parts.uri.query();
+        if let Some(entry) = self.warm.get(&self.state, began, path, query) {
+            return cran::answer(self, &entry, &Asked::Nothing, parts, began).await;
+        }
+        if let Some(chosen) = self.warm.chosen(&self.state, began, path, query, binaries::agent(parts)) {
+            return cran::answer(self, &chosen.entry, &chosen.asked(), parts, began).await;
+        }
+        match route::parse(&parts.method, path, query, self.limits.target_bytes) {
+            Err(failure) => response::failure(&failure, tongue(path)),
+            Ok((Route::Admin(_), _)) => json(Failure::not_found("there is nothing at this address")),
+            Ok((route, query)) => self.read(route, &query, parts, body, path, began).await,
         }
     }
 
@@ -87,6 +92,8 @@ impl App {
             }
             Route::Repository { repo, linux, snapshot, path: Some(wanted) } => {
                 let linux = linux.as_deref();
+                // Before anything is decided: what is kept below then holds for no newer one.
+                let config = self.state.config.load_full();
                 match binaries::asked(self, linux, &wanted, parts, query) {
                     Err(failure) => {
                         let wish = linux.map(|distro| binaries::unknown(distro, parts));
@@ -94,7 +101,8 @@ impl App {
                         Err(failure)
                     }
                     Ok(asked) => {
-                        let address = Address { repo: &repo, snapshot, wanted: &wanted, path };
+                        let address =
+                            Address { repo: &repo, snapshot, wanted: &wanted, path, config: &config };
                         let answered = self.repository(&address, &asked, parts, began).await;
                         if let Err(failure) = &answered {
                             self.missed(&wanted, asked.wish(parts), failure, parts, began);
@@ -122,6 +130,8 @@ struct Address<'a> {
     wanted: &'a RPath,
     /// All of it, as it came.
     path: &'a str,
+    /// In force when the request came.
+    config: &'a Arc<Config>,
 }
 
 impl App {
@@ -133,7 +143,7 @@ impl App {
         parts: &Parts,
         began: Timestamp,
     ) -> Result<Response<Body>, Failure> {
-        let Address { repo, snapshot, wanted, path } = *address;
+        let Address { repo, snapshot, wanted, path, config } = *address;
         // What the address alone tells was looked for before it was parsed.
         let (name, known) = match asked.name() {
             None => (Cow::Borrowed(path), None),
@@ -147,6 +157,7 @@ impl App {
             Some(entry) => entry,
             None => self.warm.keep(&name, cran::find(self, repo, snapshot, wanted, asked).await?),
         };
+        self.warm.choose(config, path, binaries::agent(parts), asked, &entry);
         Ok(cran::answer(self, &entry, asked, parts, began).await)
     }
 

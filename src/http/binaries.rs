@@ -1,5 +1,7 @@
 //! Which builds a request means: by its address, by its parameters, or by its `User-Agent`.
 
+use std::borrow::Cow;
+
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 
@@ -26,7 +28,7 @@ pub enum Asked<'a> {
         /// The distribution as the address names it.
         distro: &'a str,
         /// What was decided.
-        choice: Choice,
+        choice: Cow<'a, Choice>,
         /// By the `User-Agent`.
         negotiated: bool,
     },
@@ -46,20 +48,19 @@ impl<'a> Asked<'a> {
     pub(super) fn name(&self) -> Option<String> {
         match self {
             Asked::Nothing | Asked::Tree { .. } => None,
-            Asked::Builds { choice: Choice { wanted: Err(_), .. }, .. } => Some("source".to_owned()),
-            Asked::Builds { choice: Choice { wanted: Ok((platform, _)), .. }, .. } => {
-                Some(platform.to_string())
-            }
+            Asked::Builds { choice, .. } => Some(match &choice.wanted {
+                Err(_) => "source".to_owned(),
+                Ok((platform, _)) => platform.to_string(),
+            }),
         }
     }
 
     /// The builds to look for, as a snapshot shows them.
     pub(super) fn builds(&self, app: &App, snapshot: Snapshot) -> Option<Builds> {
         match self {
-            Asked::Nothing
-            | Asked::Tree { .. }
-            | Asked::Builds { choice: Choice { wanted: Err(_), .. }, .. } => None,
-            Asked::Builds { choice: Choice { wanted: Ok((platform, _)), .. }, .. } => {
+            Asked::Nothing | Asked::Tree { .. } => None,
+            Asked::Builds { choice, .. } => {
+                let (platform, _) = choice.wanted.as_ref().ok()?;
                 Some(app.repo.builds(platform.clone(), snapshot))
             }
         }
@@ -92,7 +93,8 @@ pub(super) fn unknown<'a>(distro: &'a str, parts: &'a Parts) -> Wish<'a> {
     Wish { distro, r: None, fit: Ok(None), agent: agent(parts) }
 }
 
-fn agent(parts: &Parts) -> Option<&[u8]> {
+/// The `User-Agent`, as it came.
+pub(super) fn agent(parts: &Parts) -> Option<&[u8]> {
     parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes)
 }
 
@@ -145,7 +147,7 @@ pub(super) fn asked<'a>(
         None => negotiate::Asked::Header(agent(parts)),
     };
     let choice = app.repo.choice(distribution, &asked);
-    Ok(Asked::Builds { distro, choice, negotiated: version.is_none() })
+    Ok(Asked::Builds { distro, choice: Cow::Owned(choice), negotiated: version.is_none() })
 }
 
 fn distribution<'a>(platforms: &'a Platforms, name: &str) -> Result<&'a Distribution, Failure> {

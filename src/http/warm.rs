@@ -1,12 +1,16 @@
 //! Addresses that were resolved before: the same path means the same thing until something is published or the UTC
-//! day ends.
+//! day ends, and so does the same path with the same `User-Agent` where that decides.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 
+use super::binaries::Asked;
 use super::cran::Entry;
+use crate::config::Config;
 use crate::model::time::{SECOND, Timestamp};
+use crate::repo::negotiate::Choice;
 use crate::state::State;
 
 /// Entries kept; each is well below a kilobyte.
@@ -32,12 +36,42 @@ impl Moment {
 }
 
 /// The cache.
-pub struct Warm(Cache<Box<str>, Arc<Entry>>);
+pub struct Warm {
+    entries: Cache<Box<str>, Arc<Entry>>,
+    /// Apart from the entries: a stranger who sends a thousand headers must not push those out.
+    chosen: Cache<Box<str>, Arc<Chosen>>,
+}
 
 impl Default for Warm {
     fn default() -> Warm {
-        Warm(Cache::new(ENTRIES))
+        Warm { entries: Cache::new(ENTRIES), chosen: Cache::new(ENTRIES) }
     }
+}
+
+/// What a `User-Agent` was given at an address.
+pub struct Chosen {
+    /// The file.
+    pub entry: Arc<Entry>,
+    distro: Box<str>,
+    choice: Choice,
+    /// What it was decided by.
+    config: Arc<Config>,
+}
+
+impl Chosen {
+    /// What was asked for, as it was decided then.
+    #[must_use]
+    pub fn asked(&self) -> Asked<'_> {
+        Asked::Builds { distro: &self.distro, choice: Cow::Borrowed(&self.choice), negotiated: true }
+    }
+}
+
+/// The address and the header in one; `None` for those that are decided each time.
+fn both(path: &str, agent: Option<&[u8]>) -> Option<String> {
+    let agent = std::str::from_utf8(agent?).ok()?;
+    let fits = path.len() <= LONGEST && agent.len() <= LONGEST && path.contains("/__linux__/");
+    // Neither a path nor a header has a line break.
+    fits.then(|| [path, agent].join("\n"))
 }
 
 impl Warm {
@@ -47,7 +81,7 @@ impl Warm {
         if query.is_some() || path.len() > LONGEST {
             return None;
         }
-        self.0.get(path).filter(|entry| entry.moment == Moment::of(state, now))
+        self.entries.get(path).filter(|entry| entry.moment == Moment::of(state, now))
     }
 
     /// Keeps an entry that may be kept.
@@ -56,8 +90,47 @@ impl Warm {
         let entry = Arc::new(entry);
         // One spelling of a path only: a stranger must not fill this with the thousand encodings of one address.
         if entry.lasting() && path.len() <= LONGEST && !path.contains(['%', '+']) {
-            self.0.insert(path.into(), Arc::clone(&entry));
+            self.entries.insert(path.into(), Arc::clone(&entry));
         }
         entry
+    }
+
+    /// What this header was given at this address, when that still holds.
+    #[must_use]
+    pub fn chosen(
+        &self,
+        state: &State,
+        now: Timestamp,
+        path: &str,
+        query: Option<&str>,
+        agent: Option<&[u8]>,
+    ) -> Option<Arc<Chosen>> {
+        let known =
+            query.is_none().then(|| both(path, agent)).flatten().and_then(|key| self.chosen.get(&*key))?;
+        let holds =
+            known.entry.moment == Moment::of(state, now) && Arc::ptr_eq(&known.config, &state.config.load());
+        holds.then_some(known)
+    }
+
+    /// Keeps what was decided by a header, if its entry may be kept.
+    pub fn choose(
+        &self,
+        config: &Arc<Config>,
+        path: &str,
+        agent: Option<&[u8]>,
+        asked: &Asked<'_>,
+        entry: &Arc<Entry>,
+    ) {
+        let Asked::Builds { distro, choice, negotiated: true } = asked else { return };
+        let Some(key) = both(path, agent).filter(|_| entry.lasting() && !path.contains(['%', '+'])) else {
+            return;
+        };
+        let chosen = Chosen {
+            entry: Arc::clone(entry),
+            distro: (*distro).into(),
+            choice: choice.clone().into_owned(),
+            config: Arc::clone(config),
+        };
+        self.chosen.insert(key.into(), Arc::new(chosen));
     }
 }

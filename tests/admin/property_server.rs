@@ -124,26 +124,31 @@ pub(super) fn package_rewrite_compression_level_decides_the_size_of_what_is_stor
 }
 
 /// How often the process has written.
-pub(super) fn write_calls(server: &Server) -> u64 {
+fn write_calls(server: &Server) -> u64 {
     let io = text(Path::new(&format!("/proc/{}/io", server.pid())));
     let line = io.lines().find_map(|line| line.strip_prefix("syscw: "));
     line.expect("the kernel counts writes").parse().expect("a number")
+}
+
+/// How many writes it takes to add a package of 2 MB.
+pub(super) fn writes_of_an_add(server: &Server, name: &str) -> u64 {
+    let one = |seed: u64| {
+        let mut package = Tarball::new(name, &format!("1.{seed}"));
+        let (noise, _) = crate::support::storage::bytes(2 << 20, seed);
+        package.files.push(("data/noise".to_owned(), noise));
+        let before = write_calls(server);
+        assert!(server.store("local", &package) > 2 << 20, "the package does not become smaller");
+        write_calls(server) - before
+    };
+    // In how many pieces the upload arrives is the machine's mood; the calmest time tells the buffer's part.
+    (1..=5).map(one).min().expect("five times")
 }
 
 #[test]
 pub(super) fn package_rewrite_buffer_size_decides_how_many_writes_an_add_takes() {
     let calls = |size: &str| {
         let server = Builder::default().gcfg(&format!("[Server]\nPackageRewriteBufferSize = {size}")).start();
-        let one = |seed: u64| {
-            let mut package = Tarball::new("alpha", &format!("1.{seed}"));
-            let (noise, _) = crate::support::storage::bytes(2 << 20, seed);
-            package.files.push(("data/noise".to_owned(), noise));
-            let before = write_calls(&server);
-            assert!(server.store("local", &package) > 2 << 20, "the package does not become smaller");
-            write_calls(&server) - before
-        };
-        // In how many pieces the upload arrives is the machine's mood; the calmest time tells the buffer's part.
-        (1..=5).map(one).min().unwrap()
+        writes_of_an_add(&server, "alpha")
     };
     let (small, large) = (calls("32KB"), calls("1MB"));
     // 2 MB are 64 times 32 KB and twice 1 MB; the rest is the database and the log.

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::property_server::text;
 use crate::support::furnish::until;
+use crate::support::http;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
-use crate::support::{http, storage};
 
 #[test]
 pub(super) fn address_is_another_prefix() {
@@ -110,16 +110,8 @@ pub(super) fn package_rewrite_compression_level_changes_the_next_package() {
 
 #[test]
 pub(super) fn package_rewrite_buffer_size_changes_the_next_package() {
-    let (noise, _) = storage::bytes(2 << 20, 1);
     let server = Server::start();
-    let calls = |name: &str| {
-        let mut package = Tarball::new(name, "1.0");
-        package.files.push(("data/noise".to_owned(), noise.clone()));
-        let count = || super::property_server::write_calls(&server);
-        let before = count();
-        server.store("local", &package);
-        count() - before
-    };
+    let calls = |name: &str| super::property_server::writes_of_an_add(&server, name);
     let small = calls("alpha");
     server.hup_applies(
         "[Server]\nPackageRewriteBufferSize = 1MB",

@@ -5,6 +5,7 @@ mod frozen;
 mod indexes;
 mod matrix;
 mod proxies;
+mod requirements;
 mod snapshots;
 
 use std::collections::BTreeMap;

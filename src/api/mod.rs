@@ -1,5 +1,6 @@
 //! Wire types of the admin and public JSON API, one file per noun. Pure data: no handler, no transport.
 
+pub mod backfill;
 pub mod binary;
 pub mod control;
 pub mod distribution;

@@ -76,6 +76,8 @@ pub enum Command {
     Remove(Remove),
     /// Read what is new on a mirror
     Sync(Sync),
+    /// Fill in the history of a source before its first sync, out of its mirror
+    Backfill(super::backfill::Backfill),
     /// Work on the server's log files
     #[command(subcommand)]
     Logs(Logs),

@@ -1,11 +1,13 @@
 //! The `rspm` command line, a thin client of the admin API: one file per noun, words and flags of the original.
 
 pub mod args;
+pub mod backfill;
 pub mod check;
 pub mod client;
 pub mod control;
 pub mod error;
 pub mod explain;
+mod job;
 pub mod list;
 pub mod logs;
 pub mod output;
@@ -101,6 +103,7 @@ async fn talk(client: &Client, output: &Output, command: Command) -> Result<(), 
         Command::Remove(Remove::Package(args)) => package::remove(client, output, args).await,
         Command::Remove(Remove::Binary(args)) => package::remove_binary(client, output, args).await,
         Command::Sync(args) => sync::run(client, output, args).await,
+        Command::Backfill(args) => backfill::run(client, output, args).await,
         Command::Logs(what) => logs::run(client, output, what).await,
         Command::Status => control::status(client, output).await,
         Command::Offline(args) => control::offline(client, output, args).await,

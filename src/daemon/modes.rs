@@ -128,8 +128,9 @@ impl Operator {
         let Some(life) = &mut self.life else { return };
         let app = Arc::clone(&life.app);
         self.fixtures.switch.open(Arc::clone(&app));
-        life.run();
+        // First of all: a back-fill that goes on by itself is not to be halted again.
         self.fixtures.jobs.halt(false);
+        life.run();
         if let Some(halted) = self.halted.take().or_else(|| app.sync.halted()) {
             app.sync.go_on(halted);
         }

@@ -91,7 +91,7 @@ impl Life {
     /// Runs schedules and nightly work, until [`Life::pause`].
     pub(super) fn run(&mut self) {
         let (sync, repo, usage) = (self.app.sync.clone(), self.app.repo.clone(), self.app.usage.clone());
-        let (rules, state) = (sync.clone(), Arc::clone(&self.app.state));
+        let (rules, past, state) = (sync.clone(), sync.clone(), Arc::clone(&self.app.state));
         let (before, predecessor) = (self.predecessor.clone(), self.predecessor.clone());
         let config = state.config.load();
         if config.storage_audit.enabled {
@@ -102,6 +102,7 @@ impl Life {
         self.tasks.extend([
             tokio::spawn(async move { sync.run_schedules().await }),
             tokio::spawn(async move { rules.run_requirements().await }),
+            tokio::spawn(async move { past.run_backfills().await }),
             tokio::spawn(async move { usage.run_schedule().await }),
             tokio::spawn(async move {
                 // What nobody refers to may be what the other process is about to refer to.

@@ -87,13 +87,7 @@ pub fn lock(c: &mut dyn Conn) -> Result<(), DbError> {
 /// # Errors
 /// [`DbError::ClockAhead`], [`DbError::NothingPending`].
 pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<Published, DbError> {
-    const TICK: &str = "UPDATE clock SET tx = tx + 1, \
-        at = CASE WHEN at + 1 > CAST($1 AS BIGINT) THEN at + 1 ELSE CAST($1 AS BIGINT) END, \
-        catalog = catalog + 1 WHERE id = 1 RETURNING tx, at";
-    not_ahead(c, p.now)?;
-    let rows = c.query(TICK, &[p.now.into()])?;
-    let row = rows.first().ok_or_else(no_clock)?;
-    let (tx, at) = (TxId(row.int(0)?), row.time(1)?);
+    let (tx, at) = advance(c, p.now, 1)?;
     c.announce()?;
     tx::insert(c, tx, at, p)?;
     let mut steps = Vec::with_capacity(p.trees.len());
@@ -104,6 +98,17 @@ pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<Published, DbError> {
         repo::add_step(c, step, at, tx)?;
     }
     Ok(Published { tx, at, steps })
+}
+
+/// Takes the next `count` transaction ids, and as many instants after every earlier one: the last of each.
+pub(super) fn advance(c: &mut dyn Conn, now: Timestamp, count: i64) -> Result<(TxId, Timestamp), DbError> {
+    const TICK: &str = "UPDATE clock SET tx = tx + CAST($1 AS BIGINT), \
+        at = CASE WHEN at + CAST($1 AS BIGINT) > CAST($2 AS BIGINT) THEN at + CAST($1 AS BIGINT) \
+        ELSE CAST($2 AS BIGINT) END, catalog = catalog + 1 WHERE id = 1 RETURNING tx, at";
+    not_ahead(c, now)?;
+    let rows = c.query(TICK, &[count.into(), now.into()])?;
+    let row = rows.first().ok_or_else(no_clock)?;
+    Ok((TxId(row.int(0)?), row.time(1)?))
 }
 
 /// Closes a day: nothing can be published before `end` (the first instant after it) any more, whatever a slow

@@ -63,7 +63,8 @@ pub fn apply(c: &mut dyn Conn, to: &Target, changes: &[Change]) -> Result<Vec<In
             Change::Open { .. } | Change::Record { .. } | Change::Close(_) => None,
         })
         .collect();
-    let introduced = introduce(c, to, &new)?;
+    let releases: Vec<&NewRelease> = new.iter().map(|(release, ..)| *release).collect();
+    let introduced = introduce(c, to, &releases)?;
     close(c, to, changes)?;
     record(c, changes)?;
     let mut lives = Vec::with_capacity(changes.len());
@@ -79,17 +80,18 @@ pub fn apply(c: &mut dyn Conn, to: &Target, changes: &[Change]) -> Result<Vec<In
     Ok(introduced)
 }
 
-fn introduce(
+/// Writes new releases without a life, and returns what each was numbered.
+pub(super) fn introduce(
     c: &mut dyn Conn,
     to: &Target,
-    new: &[(&NewRelease, LifeState, &str)],
+    new: &[&NewRelease],
 ) -> Result<Vec<Introduced>, DbError> {
     if new.is_empty() {
         return Ok(Vec::new());
     }
     let mut places: HashMap<&str, usize> = HashMap::new();
     let mut names: Vec<&str> = Vec::new();
-    for (release, _, _) in new {
+    for release in new {
         places.entry(&release.package).or_insert_with(|| {
             names.push(&release.package);
             names.len() - 1
@@ -103,7 +105,7 @@ fn introduce(
     let mut introduced = Vec::with_capacity(new.len());
     let (mut release_rows, mut file_rows) = (Vec::with_capacity(new.len()), Vec::with_capacity(new.len()));
     let (mut record_rows, mut detail_rows): (Vec<Vec<Value>>, Vec<Vec<Value>>) = (Vec::new(), Vec::new());
-    for (number, (release, _, _)) in (0..).zip(new) {
+    for (number, release) in (0..).zip(new) {
         let known = Introduced {
             package: packages[places[release.package.as_str()]],
             release: ReleaseId(releases + number),

@@ -35,6 +35,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0002_requirements.sqlite.sql"),
         postgres: include_str!("migrations/0002_requirements.postgres.sql"),
     },
+    Migration {
+        number: 3,
+        name: "backfill",
+        expand_only: true,
+        sqlite: include_str!("migrations/0003_backfill.sqlite.sql"),
+        postgres: include_str!("migrations/0003_backfill.postgres.sql"),
+    },
 ];
 
 /// Those of usage data. Each is expand-only: while a server takes over from another, both count.

@@ -2,6 +2,7 @@
 //!
 //! A noun file holds free functions over `&mut dyn Conn`; only the two driver files know which database it is.
 
+pub mod backfill;
 pub mod binary;
 pub mod blob;
 pub mod build_list;
@@ -26,6 +27,7 @@ mod pgconnect;
 mod pgwire;
 pub mod place;
 mod postgres;
+pub mod prepend;
 pub mod release;
 pub mod rendered;
 pub mod repo;

@@ -25,6 +25,12 @@ pub fn list(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<Step>, DbError> {
     c.query(LIST, &[tree.into()])?.iter().map(decode).collect()
 }
 
+/// One step of a tree.
+pub fn get(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Option<Step>, DbError> {
+    const GET: &str = "SELECT seq, at, tx_id FROM step WHERE tree_id = $1 AND seq = $2";
+    c.query(GET, &[tree.into(), seq.into()])?.first().map(decode).transpose()
+}
+
 /// The steps of every tree, by tree, oldest first.
 pub fn all(c: &mut dyn Conn) -> Result<Vec<(TreeId, Step)>, DbError> {
     const ALL: &str = "SELECT seq, at, tx_id, tree_id FROM step ORDER BY tree_id, seq";

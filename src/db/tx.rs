@@ -20,10 +20,12 @@ pub enum TxKind {
     Remove,
     /// A repository's list of sources changed.
     Subscribe,
+    /// A day before the first sync was filled in.
+    Backfill,
 }
 
 impl TxKind {
-    const ALL: [TxKind; 4] = [TxKind::Sync, TxKind::Add, TxKind::Remove, TxKind::Subscribe];
+    const ALL: [TxKind; 5] = [TxKind::Sync, TxKind::Add, TxKind::Remove, TxKind::Subscribe, TxKind::Backfill];
 
     /// As the table stores it.
     #[must_use]
@@ -33,6 +35,7 @@ impl TxKind {
             TxKind::Add => "add",
             TxKind::Remove => "remove",
             TxKind::Subscribe => "subscribe",
+            TxKind::Backfill => "backfill",
         }
     }
 }

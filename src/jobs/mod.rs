@@ -74,6 +74,7 @@ const STOPPED: &str = "the server stopped before the job was done";
 pub struct Reporter {
     state: Arc<watch::Sender<JobState>>,
     halt: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 }
 
 impl Reporter {
@@ -92,15 +93,29 @@ impl Reporter {
     /// True when the job shall end at the next safe point.
     #[must_use]
     pub fn is_halted(&self) -> bool {
-        *self.halt.borrow()
+        *self.halt.borrow() || self.is_stopped()
+    }
+
+    /// True when that was asked of this very job: it is not to begin again by itself.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        *self.stop.borrow()
     }
 
     /// Returns when the job shall end at the next safe point.
     pub async fn halted(&self) {
-        if self.halt.clone().wait_for(|halt| *halt).await.is_err() {
-            // The registry is gone, and nobody can ask any more.
-            std::future::pending::<()>().await;
+        tokio::select! {
+            () = set(&self.halt) => {}
+            () = set(&self.stop) => {}
         }
+    }
+}
+
+/// Returns when the flag is set.
+async fn set(flag: &watch::Receiver<bool>) {
+    if flag.clone().wait_for(|set| *set).await.is_err() {
+        // The registry is gone, and nobody can ask any more.
+        std::future::pending::<()>().await;
     }
 }
 
@@ -140,6 +155,7 @@ struct Inner {
 struct Entry {
     job: Job,
     ended: Option<Instant>,
+    stop: watch::Sender<bool>,
 }
 
 impl Jobs {
@@ -162,10 +178,11 @@ impl Jobs {
         let sender = Arc::new(sender);
         let job = Job { id, key: key.to_owned(), started_at: now, state };
         inner.running.insert(job.key.clone(), id);
-        inner.jobs.insert(id, Entry { job: job.clone(), ended: None });
+        let (stop, stopped) = watch::channel(false);
+        inner.jobs.insert(id, Entry { job: job.clone(), ended: None, stop });
         drop(inner);
         let end = End { jobs: self.clone(), id, sender: sender.clone(), outcome: None };
-        let work = work(Reporter { state: sender, halt: self.halt.subscribe() });
+        let work = work(Reporter { state: sender, halt: self.halt.subscribe(), stop: stopped });
         tokio::spawn(async move {
             // Moved in whole: captured field by field, it would be dropped before the task begins.
             let mut end = end;
@@ -177,6 +194,15 @@ impl Jobs {
     /// Asks jobs to end at their next safe point, also those that start from now on; or no more.
     pub fn halt(&self, halt: bool) {
         self.halt.send_replace(halt);
+    }
+
+    /// Asks the job of a key to end at its next safe point; `None` when there is none under way.
+    #[must_use]
+    pub fn stop(&self, key: &str) -> Option<Job> {
+        let inner = self.inner.lock();
+        let entry = inner.running.get(key).and_then(|id| inner.jobs.get(id))?;
+        entry.stop.send_replace(true);
+        Some(entry.job.clone())
     }
 
     /// Returns when no job is under way.
@@ -302,6 +328,22 @@ mod tests {
         jobs.halt(false);
         let next = jobs.start("k", Timestamp(2), |report| async move { Ok(report.is_halted().to_string()) });
         assert_eq!(next.job().ended().await, Ok("false".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn one_job_can_be_stopped_and_the_others_go_on() {
+        let jobs = Jobs::default();
+        let work = |report: Reporter| async move {
+            report.halted().await;
+            Err(format!("{} {}", report.is_halted(), report.is_stopped()))
+        };
+        let (one, other) = (jobs.start("one", Timestamp(1), work), jobs.start("other", Timestamp(1), work));
+        assert_eq!(jobs.stop("one").map(|job| job.id), Some(one.job().id));
+        assert_eq!(one.job().ended().await, Err("true true".to_owned()));
+        assert_eq!(jobs.stop("one").map(|job| job.id), None);
+        assert_eq!(jobs.running().len(), 1);
+        jobs.halt(true);
+        assert_eq!(other.job().ended().await, Err("true false".to_owned()));
     }
 
     #[tokio::test]

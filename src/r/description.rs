@@ -132,6 +132,20 @@ pub fn index_stanza(
     size: u64,
     needs_compilation: bool,
 ) -> Vec<u8> {
+    let mut out = stanza(description, Some(md5), Some(needs_compilation));
+    // Not folded: the digest alone is as wide as a line, and readers that go line by line want it on its own.
+    out.extend_from_slice(format!("SHA256: {sha256}\nFilesize: {size}\n").as_bytes());
+    out
+}
+
+/// As [`index_stanza`], of a package of which nothing but its DESCRIPTION was read: without digests and size, and
+/// with `NeedsCompilation` where that is told.
+#[must_use]
+pub fn described_stanza(description: &Description) -> Vec<u8> {
+    stanza(description, None, description.needs_compilation())
+}
+
+fn stanza(description: &Description, md5: Option<Md5>, needs_compilation: Option<bool>) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     let mut write = |tag: &str, value: &str| {
         dcf::write_field(&mut out, tag, value).expect("a Vec takes every write");
@@ -144,13 +158,15 @@ pub fn index_stanza(
             (_, None) => {}
         }
     }
-    write("MD5sum", &md5.to_string());
-    write("NeedsCompilation", if needs_compilation { "yes" } else { "no" });
+    if let Some(md5) = md5 {
+        write("MD5sum", &md5.to_string());
+    }
+    if let Some(needed) = needs_compilation {
+        write("NeedsCompilation", if needed { "yes" } else { "no" });
+    }
     if let Some(value) = description.filled("SystemRequirements") {
         write("SystemRequirements", value);
     }
-    // Not folded: the digest alone is as wide as a line, and readers that go line by line want it on its own.
-    out.extend_from_slice(format!("SHA256: {sha256}\nFilesize: {size}\n").as_bytes());
     out
 }
 

@@ -22,6 +22,9 @@ pub enum SyncError {
     /// A kind of source that has no sync.
     #[error("this version cannot sync sources of type {0}; it supports cran")]
     NotSynced(crate::model::source::SourceKind),
+    /// A kind of source that has no history elsewhere.
+    #[error("the history of sources of type {0} cannot be filled in; that of cran can")]
+    NoPast(crate::model::source::SourceKind),
     /// Another node of the cluster does it, or took it over.
     #[error("another server that uses this database is syncing {0}; its result will be visible here as well")]
     Elsewhere(String),

@@ -1,6 +1,7 @@
 //! From what a mirror declares to one published transaction: plan (pure), fetch, apply.
 
 mod apply;
+pub mod backfill;
 mod builds;
 mod describe;
 pub mod error;
@@ -34,12 +35,17 @@ use builds::Built;
 use run::{Cause, Outcome};
 use scheduled::Scheduled;
 
+/// Who writes a source waits for who does.
+type Turn = tokio::sync::Mutex<()>;
+
 /// Syncs sources from their mirrors; cloning shares it.
 #[derive(Clone)]
 pub struct Sync {
     state: Arc<State>,
     /// Why the sync was begun that was halted.
     halted: Arc<Mutex<Option<Cause>>>,
+    /// Who writes CRAN: a sync, or the end of a back-fill.
+    turn: Arc<Turn>,
     /// The schedule of CRAN has changed.
     rescheduled: Arc<Notify>,
     /// That of the rules of system requirements has.
@@ -64,7 +70,13 @@ impl Sync {
     /// On the shared handles.
     #[must_use]
     pub fn new(state: Arc<State>) -> Sync {
-        Sync { state, halted: Arc::default(), rescheduled: Arc::default(), rules_rescheduled: Arc::default() }
+        Sync {
+            state,
+            halted: Arc::default(),
+            turn: Arc::default(),
+            rescheduled: Arc::default(),
+            rules_rescheduled: Arc::default(),
+        }
     }
 
     /// Starts (or attaches to) the sync of the built-in source of `kind` for an administrator.
@@ -204,11 +216,14 @@ impl Sync {
     }
 
     fn begin(&self, cause: Cause) -> Started {
-        let (state, halted) = (self.state.clone(), self.halted.clone());
+        let (state, halted, turn) = (self.state.clone(), self.halted.clone(), self.turn.clone());
         let now = (state.clock)();
         self.state.jobs.start("sync:cran", now, |report| async move {
             let since = Instant::now();
+            // The end of a back-fill takes seconds.
+            let alone = turn.lock().await;
             let ended = run::cran(&state, &cause, &report).await;
+            drop(alone);
             measure("cran", &state, since, &ended);
             if let Err(SyncError::Halted) = ended {
                 *halted.lock() = Some(cause);

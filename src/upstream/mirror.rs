@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::HeaderMap;
 
@@ -58,6 +59,17 @@ pub struct Opened {
     pub validators: Validators,
     /// The bytes from `offset` on.
     pub body: BoxStream<'static, Result<Bytes, UpstreamError>>,
+}
+
+/// A part of a package file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The bytes from where they were asked for.
+    pub bytes: Bytes,
+    /// Size of the whole file where the mirror tells it.
+    pub size: Option<u64>,
+    /// The file has no byte after these.
+    pub is_last: bool,
 }
 
 /// A CRAN-like mirror; cloning is cheap.
@@ -170,12 +182,46 @@ impl Mirror {
         }
     }
 
+    /// Reads at most `length` bytes of a package file, `offset` bytes from its beginning (`Range` over HTTP). A server
+    /// that sends the whole file instead is listened to for as long as it takes. One try.
+    ///
+    /// # Errors
+    /// As [`Mirror::open`].
+    pub async fn piece(&self, path: &str, offset: u64, length: u64) -> Result<Piece, UpstreamError> {
+        let opened = match &*self.place {
+            Place::Remote(remote) => remote.range(path, offset, length).await?,
+            // From its beginning: what a piece is joined to is not told.
+            Place::Folder(folder) => folder.open(path, None).await?,
+        };
+        opened.piece(offset, length).await
+    }
+
     /// Opens a package file at `offset` (`Range` with `If-Range` over HTTP). One try: the flight decides about more.
     pub async fn open(&self, path: &str, resume: Option<(u64, Validators)>) -> Result<Opened, UpstreamError> {
         match &*self.place {
             Place::Remote(remote) => remote.open(path, resume).await,
             Place::Folder(folder) => folder.open(path, resume).await,
         }
+    }
+}
+
+impl Opened {
+    /// The bytes from `offset` on, at most `length` of them; the rest is not asked for.
+    async fn piece(self, offset: u64, length: u64) -> Result<Piece, UpstreamError> {
+        let Opened { size, offset: mut at, mut body, .. } = self;
+        let end = offset.saturating_add(length);
+        let mut bytes = BytesMut::new();
+        while at < end {
+            let Some(chunk) = body.next().await else { break };
+            let chunk = chunk?;
+            let first = usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX).min(chunk.len());
+            let last = usize::try_from(end - at).unwrap_or(usize::MAX).min(chunk.len());
+            bytes.extend_from_slice(&chunk[first..last]);
+            at += chunk.len() as u64;
+        }
+        // A body that ended before is the end of the file; one of exactly this length only when its size says so.
+        let is_last = at < end || size.is_some_and(|size| end >= size);
+        Ok(Piece { bytes: bytes.freeze(), size, is_last })
     }
 }
 

@@ -11,7 +11,7 @@ pub mod rule_base;
 
 pub use client::Limits;
 pub use error::UpstreamError;
-pub use mirror::{Fetch, Fetched, Mirror, Opened, Validators};
+pub use mirror::{Fetch, Fetched, Mirror, Opened, Piece, Validators};
 
 use std::sync::Arc;
 

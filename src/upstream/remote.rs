@@ -181,6 +181,28 @@ impl Remote {
         }
     }
 
+    /// A part of a file, or the whole of it when the mirror gives no parts.
+    pub(super) async fn range(&self, path: &str, offset: u64, length: u64) -> Result<Opened, UpstreamError> {
+        let target = self.target(path)?;
+        let last = offset.saturating_add(length).saturating_sub(1);
+        let request = self.get(&target)?.header(header::RANGE, format!("bytes={offset}-{last}"));
+        let answer = target.send(request).await?;
+        match answer.status() {
+            StatusCode::PARTIAL_CONTENT => {
+                let size = part_of(answer.headers(), offset).ok_or_else(|| {
+                    target
+                        .refused("the mirror gave another part of the file than it was asked for".to_owned())
+                })?;
+                let validators = validators(answer.headers());
+                Ok(Opened { size: Some(size), offset, validators, body: target.body(answer) })
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE => {
+                Err(target.refused(format!("has no byte at {offset}, where more were expected")))
+            }
+            _ => target.opened(answer),
+        }
+    }
+
     /// The headers of what is there. One try.
     pub(super) async fn head(&self, path: &str) -> Result<HeaderMap, UpstreamError> {
         let target = self.target(path)?;
@@ -309,17 +331,42 @@ fn validators(headers: &HeaderMap) -> Validators {
 
 /// The size of the whole file when `Content-Range` says: all of it from `offset` on.
 fn rest_of(headers: &HeaderMap, offset: u64) -> Option<u64> {
+    let (first, last, size) = content_range(headers)?;
+    (first == offset && last.checked_add(1) == Some(size) && first <= last).then_some(size)
+}
+
+/// The size of the whole file when `Content-Range` says: a part of it from `offset` on.
+fn part_of(headers: &HeaderMap, offset: u64) -> Option<u64> {
+    let (first, last, size) = content_range(headers)?;
+    (first == offset && first <= last && last < size).then_some(size)
+}
+
+/// First byte, last byte and size.
+fn content_range(headers: &HeaderMap) -> Option<(u64, u64, u64)> {
     let value = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
     let (range, size) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
-    let (first, last, size): (u64, u64, u64) =
-        (first.trim().parse().ok()?, last.trim().parse().ok()?, size.trim().parse().ok()?);
-    (first == offset && last.checked_add(1) == Some(size) && first <= last).then_some(size)
+    Some((first.trim().parse().ok()?, last.trim().parse().ok()?, size.trim().parse().ok()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_begins_where_it_was_asked_for() {
+        let part = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_RANGE, header::HeaderValue::from_static(value));
+            part_of(&headers, 100)
+        };
+        assert_eq!((part("bytes 100-149/200"), part("bytes 100-199/200")), (Some(200), Some(200)));
+        for bad in
+            ["bytes 0-149/200", "bytes 100-200/200", "bytes 100-99/200", "bytes 100-149/*", "bytes */200"]
+        {
+            assert_eq!(part(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn only_the_rest_of_the_file_is_a_resumption() {

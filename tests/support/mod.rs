@@ -16,6 +16,7 @@ pub(crate) mod manager;
 pub(crate) mod mirror;
 pub(crate) mod nginx;
 pub(crate) mod offers;
+pub(crate) mod past;
 pub(crate) mod postgres;
 pub(crate) mod prometheus;
 pub(crate) mod relay;

@@ -11,6 +11,8 @@ pub(crate) struct Tarball {
     pub(crate) fields: String,
     /// More files, by path below the package's folder.
     pub(crate) files: Vec<(String, Vec<u8>)>,
+    /// DESCRIPTION comes after them.
+    pub(crate) last: bool,
 }
 
 impl Tarball {
@@ -23,6 +25,7 @@ impl Tarball {
                 ("NAMESPACE".to_owned(), b"export(f)\n".to_vec()),
                 ("R/f.R".to_owned(), b"f <- function() 1\n".to_vec()),
             ],
+            last: false,
         }
     }
 
@@ -34,6 +37,11 @@ impl Tarball {
 
     pub(crate) fn with(mut self, path: &str, text: &str) -> Tarball {
         self.files.push((path.to_owned(), text.as_bytes().to_vec()));
+        self
+    }
+
+    pub(crate) fn description_last(mut self) -> Tarball {
+        self.last = true;
         self
     }
 
@@ -49,7 +57,9 @@ impl Tarball {
         let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         let mut tar = tar::Builder::new(gz);
         let description = ("DESCRIPTION".to_owned(), description.into_bytes());
-        for (path, bytes) in [description].iter().chain(&self.files) {
+        let mut members: Vec<&(String, Vec<u8>)> = self.files.iter().collect();
+        members.insert(if self.last { members.len() } else { 0 }, &description);
+        for (path, bytes) in members {
             let mut header = tar::Header::new_ustar();
             header.set_size(bytes.len() as u64);
             header.set_mode(0o644);

@@ -186,15 +186,18 @@ fn answer(
     if !plain && headers.get("if-none-match") == Some(&etag) {
         return (304, head, Vec::new(), 0);
     }
-    let range =
-        headers.get("range").and_then(|r| r.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
+    let range = headers.get("range").and_then(|r| {
+        let (from, to) = r.strip_prefix("bytes=")?.split_once('-')?;
+        Some((from.parse::<usize>().ok()?, to.parse::<usize>().unwrap_or(usize::MAX)))
+    });
     let range = range.filter(|_| !plain && headers.get("if-range").is_none_or(|known| *known == etag));
     let mut status = 200;
-    if let Some(from) = range {
+    if let Some((from, to)) = range {
         if from >= body.len() {
             return (416, head, Vec::new(), 0);
         }
-        let (shown, last, size) = (from - usize::from(wrong_range), body.len() - 1, body.len());
+        let (shown, last, size) = (from - usize::from(wrong_range), to.min(body.len() - 1), body.len());
+        body.truncate(last + 1);
         head.push_str(&format!("Content-Range: bytes {shown}-{last}/{size}\r\n"));
         body.drain(..from);
         status = 206;

@@ -1,5 +1,9 @@
 //! Syncs: what is planned, what mirrors may do to us, and what is left after a crash.
 
+mod backfill;
+mod backfill_crash;
+mod backfill_known;
+mod backfill_model;
 mod builds;
 mod crash;
 mod http;

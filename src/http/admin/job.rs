@@ -10,7 +10,7 @@ use crate::http::response;
 use crate::jobs::{self, JobState, Started};
 use crate::model::source::UnknownSourceKind;
 
-fn wire(job: &jobs::Job, attached: bool) -> Job {
+pub(super) fn wire(job: &jobs::Job, attached: bool) -> Job {
     let state = job.state.borrow().clone();
     let (status, message, done, total) = match state {
         JobState::Running(progress) => (JobStatus::Running, progress.phase, progress.done, progress.total),

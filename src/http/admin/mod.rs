@@ -2,6 +2,7 @@
 //!
 //! This file is the table of the admin addresses; `docs/api/admin.json` (OpenAPI) describes the same ones.
 
+mod backfill;
 mod binary;
 mod control;
 mod explain;
@@ -104,6 +105,8 @@ async fn dispatch(method: &Method, segments: &[&str], call: Call<'_>) -> Answere
         ("DELETE", ["repos", name, "sources", source]) => repo::unsubscribe(call, name, source).await,
         ("POST", ["uploads"]) => upload::take(call).await,
         ("POST", ["sync"]) => job::sync(call).await,
+        ("POST", ["backfill"]) => backfill::start(call).await,
+        ("DELETE", ["backfill", source]) => backfill::stop(call, source).await,
         ("GET", ["jobs"]) => Ok(job::running(&call)),
         ("GET", ["jobs", id]) => job::get(&call, id),
         ("GET", ["distributions"]) => ok(&platforms::list(&call.app.state.config.load().platforms)),
@@ -119,8 +122,10 @@ fn unknown(segments: &[&str]) -> Failure {
         ["sources", _] | ["repos", _] => Failure::method("GET, PATCH, DELETE"),
         ["sources", _, "packages" | "binaries"] => Failure::method("GET, POST"),
         ["repos", _, "sources"] => Failure::method("POST, PUT"),
-        ["repos", _, "sources", _] => Failure::method("DELETE"),
-        ["uploads"] | ["sync"] | ["sources", _, "packages" | "binaries", "remove"] => Failure::method("POST"),
+        ["repos", _, "sources", _] | ["backfill", _] => Failure::method("DELETE"),
+        ["uploads"] | ["sync"] | ["backfill"] | ["sources", _, "packages" | "binaries", "remove"] => {
+            Failure::method("POST")
+        }
         ["repos", _, "packages" | "explain"]
         | ["jobs"]
         | ["jobs", _]

@@ -4,7 +4,8 @@ use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::{
-    ADMIN_PREFIX, binary, control, distribution, error, explain, job, log, package, repo, source, upload,
+    ADMIN_PREFIX, backfill, binary, control, distribution, error, explain, job, log, package, repo, source,
+    upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
 
@@ -95,6 +96,20 @@ const TABLE: &[Row] = &[
         Some("StartSync"),
         Some("Job"),
     ),
+    (
+        HttpMethod::Post,
+        "/backfill",
+        "Start to fill in the history of a source before its first sync, or attach to it",
+        Some("StartBackfill"),
+        Some("Job"),
+    ),
+    (
+        HttpMethod::Delete,
+        "/backfill/{source}",
+        "Stop that; what was read is kept",
+        None,
+        Some("StoppedBackfill"),
+    ),
     (HttpMethod::Get, "/status", "Mode and work of this server; answered in every mode", None, Some("Node")),
     (HttpMethod::Get, "/nodes", "The servers of the cluster; answered in every mode", None, Some("[Node]")),
     (
@@ -166,6 +181,8 @@ pub fn document() -> OpenApi {
         .build();
     let schemas = Schemas::default()
         .with::<error::Error>()
+        .with::<backfill::StartBackfill>()
+        .with::<backfill::StoppedBackfill>()
         .with::<binary::AddBinaries>()
         .with::<binary::AddedBinaries>()
         .with::<binary::Binary>()

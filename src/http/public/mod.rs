@@ -215,6 +215,7 @@ fn wire_transaction(source: SourceId, tx: &Tx) -> Transaction {
         TxKind::Add => "Add",
         TxKind::Remove => "Remove",
         TxKind::Subscribe => "Subscribe",
+        TxKind::Backfill => "Backfill",
     };
     Transaction {
         id: tx.id.0,

@@ -23,7 +23,8 @@ pub const CROWD: usize = 500;
 pub struct Evidence<'a> {
     /// Every archived file: `Meta/archive.rds`.
     pub archive: &'a [MetaRow<String>],
-    /// The file of every package that is listed when the history ends: `Meta/current.rds`.
+    /// The file of every package that is listed when the history ends, at some time of the day after its last:
+    /// `Meta/current.rds`.
     pub current: &'a [MetaRow<String>],
     /// `PACKAGES.in`; without it nobody knows when a package left the index.
     pub events: &'a Events,

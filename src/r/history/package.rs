@@ -62,20 +62,26 @@ impl<'a> Files<'a> {
         let mut timeline = Timeline { moments: Vec::with_capacity(rows.len() + 1), undated: false };
         let Some(last) = rows.last() else { return timeline };
         let first_day = rows[0].mtime.day();
+        let on_last = |turn| events.iter().any(|event| event.day == until && event.turn == turn);
         // Before the first file there is nothing to leave. Files of that time may be lost, or have a later time.
-        let events = events.iter().filter(|event| event.day >= first_day && event.day < until);
-        timeline.moments.extend(events.map(|event| match event.turn {
+        let told = events.iter().filter(|event| event.day >= first_day && event.day < until);
+        timeline.moments.extend(told.map(|event| match event.turn {
             Turn::Left => (event.day, Moment::Left),
             Turn::Back => (event.day, Moment::Back),
         }));
         timeline.moments.extend(rows.iter().map(|row| (row.mtime.day(), Moment::Published(row))));
         // Stable: on one day a package left before it came back, and came back before something was published.
         timeline.moments.sort_by_key(|(day, moment)| (*day, moment.rank()));
-        if self.current.is_empty() {
-            timeline.end_unlisted(until);
-        } else {
-            timeline.end_listed();
-            timeline.end_with(&self.current, last, until);
+        match self.current.iter().max_by_key(|row| row.mtime) {
+            // It left on the very day on which the days end.
+            None if on_last(Turn::Left) => {}
+            None => timeline.end_unlisted(until),
+            Some(listed) => {
+                if listed.mtime.day() < until && !on_last(Turn::Back) {
+                    timeline.end_listed();
+                }
+                timeline.end_with(listed, last, until);
+            }
         }
         timeline
     }
@@ -119,11 +125,10 @@ impl<'a> Timeline<'a> {
 
     /// Listed in the end is another file than the one published last: that was withdrawn, and where nobody knows
     /// when, on the next day.
-    fn end_with(&mut self, current: &[&'a Row], last: &'a Row, until: Day) {
-        let newest = current.iter().max_by_key(|row| row.mtime).copied();
-        let Some(listed) = newest.filter(|row| row.mtime.day() < until && !std::ptr::eq(*row, last)) else {
+    fn end_with(&mut self, listed: &'a Row, last: &'a Row, until: Day) {
+        if listed.mtime.day() >= until || std::ptr::eq(listed, last) {
             return;
-        };
+        }
         let day = last.mtime.day().end().day();
         if day < until {
             self.moments.push((day, Moment::Again(listed)));

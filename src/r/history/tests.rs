@@ -143,9 +143,22 @@ fn a_listed_package_whose_return_nobody_noted_counts_as_if_it_had_stayed() {
         told(&archive, &current, &Events::default(), 1, 20),
         ["3: +a_1.0", "6: -a_1.0 +a_1.1", "7: -a_1.1 *a_1.0"]
     );
-    // Published after the end of what is asked for: listed to the end all the same.
-    let late = [row("a", "2.0", 11, 30, 0)];
-    assert_eq!(told(&current, &late, &left, 1, 20), ["3: +a_1.0"]);
+    // Published anew on the day the history ends: that was the return.
+    let late = [row("a", "2.0", 11, 20, 0)];
+    assert_eq!(told(&current, &late, &left, 1, 20), ["3: +a_1.0", "8: xa_1.0"]);
+    assert_eq!(told(&current, &late, &Events::default(), 1, 20), ["3: +a_1.0"]);
+}
+
+#[test]
+fn what_happened_on_the_day_the_history_ends_tells_of_the_days_before() {
+    let file = [row("a", "1.0", 10, 3, 0)];
+    // Left on day 9, on which the mirror was looked at.
+    assert_eq!(told(&file, &[], &events(&[("a", 9, Turn::Left)]), 1, 9), ["3: +a_1.0"]);
+    // Left on day 5 and came back on day 9, by a note or by a new file.
+    let back = events(&[("a", 5, Turn::Left), ("a", 9, Turn::Back)]);
+    assert_eq!(told(&[], &file, &back, 1, 9), ["3: +a_1.0", "5: xa_1.0"]);
+    let new = [row("a", "2.0", 20, 9, 0)];
+    assert_eq!(told(&file, &new, &events(&[("a", 5, Turn::Left)]), 1, 9), ["3: +a_1.0", "5: xa_1.0"]);
 }
 
 #[test]

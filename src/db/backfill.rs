@@ -1,0 +1,118 @@
+//! What was asked to be filled in below a source's first step, and what was read for it of a mirror's archives.
+
+use super::{Conn, DbError, Row, Value};
+use crate::model::ids::SourceId;
+use crate::model::time::Timestamp;
+
+/// A back-fill that is not done yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// The first instant of the oldest day.
+    pub since: Timestamp,
+    /// Requests to the mirror in a second, at most.
+    pub rate: i64,
+    /// Who asked for it.
+    pub actor: String,
+    /// When.
+    pub asked_at: Timestamp,
+}
+
+/// Puts a wish in the place of that there was.
+pub fn wish(c: &mut dyn Conn, source: SourceId, wish: &Wish) -> Result<(), DbError> {
+    const PUT: &str = "INSERT INTO backfill (source_id, since, rate, actor, asked_at) VALUES (CAST($1 AS BIGINT), \
+        CAST($2 AS BIGINT), CAST($3 AS BIGINT), $4, CAST($5 AS BIGINT)) ON CONFLICT (source_id) DO UPDATE SET \
+        since = excluded.since, rate = excluded.rate, actor = excluded.actor, asked_at = excluded.asked_at";
+    let params = [
+        source.into(),
+        wish.since.into(),
+        wish.rate.into(),
+        wish.actor.as_str().into(),
+        wish.asked_at.into(),
+    ];
+    c.execute(PUT, &params).map(drop)
+}
+
+/// The wish of a source.
+pub fn wished(c: &mut dyn Conn, source: SourceId) -> Result<Option<Wish>, DbError> {
+    const GET: &str = "SELECT since, rate, actor, asked_at FROM backfill WHERE source_id = $1";
+    let decode = |mut row: Row| {
+        Ok(Wish { since: row.time(0)?, rate: row.int(1)?, actor: row.text(2)?, asked_at: row.time(3)? })
+    };
+    c.query(GET, &[source.into()])?.into_iter().next().map(decode).transpose()
+}
+
+/// Forgets the wish of a source; true when there was one.
+pub fn forget(c: &mut dyn Conn, source: SourceId) -> Result<bool, DbError> {
+    Ok(c.execute("DELETE FROM backfill WHERE source_id = $1", &[source.into()])? == 1)
+}
+
+/// An archive of a mirror, as its table of files names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Archive {
+    /// `{package}_{version}.tar.gz`
+    pub file: String,
+    /// Bytes.
+    pub size: i64,
+    /// When it was published.
+    pub published_at: Timestamp,
+}
+
+/// What came of looking into an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Its index record, DCF text without the blank line that ends it.
+    Record(Vec<u8>),
+    /// Why there is none; a look at the same file would find the same.
+    Trouble(String),
+}
+
+/// Keeps what was read. At most 2,000 in one write.
+pub fn keep(c: &mut dyn Conn, source: SourceId, looks: &[(Archive, Look)]) -> Result<(), DbError> {
+    const PUT: &str = "INSERT INTO backfill_record (source_id, file, size, published_at, stanza, trouble) \
+        VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5, $6) \
+        ON CONFLICT (source_id, file, size, published_at) \
+        DO UPDATE SET stanza = excluded.stanza, trouble = excluded.trouble";
+    let row = |(archive, look): &(Archive, Look)| {
+        let (stanza, trouble): (&[u8], &str) = match look {
+            Look::Record(stanza) => (stanza, ""),
+            Look::Trouble(trouble) => (b"", trouble),
+        };
+        let Archive { file, size, published_at } = archive;
+        vec![
+            source.into(),
+            file.as_str().into(),
+            (*size).into(),
+            (*published_at).into(),
+            stanza.into(),
+            trouble.into(),
+        ]
+    };
+    let rows: Vec<Vec<Value>> = looks.iter().map(row).collect();
+    c.execute_many(PUT, &rows).map(drop)
+}
+
+/// Calls `each` for everything that is kept of a source, in no order that means anything.
+pub fn kept(
+    c: &mut dyn Conn,
+    source: SourceId,
+    each: &mut dyn FnMut(Archive, Look) -> Result<(), DbError>,
+) -> Result<(), DbError> {
+    const ALL: &str =
+        "SELECT file, size, published_at, stanza, trouble FROM backfill_record WHERE source_id = $1";
+    c.each(ALL, &[source.into()], &mut |mut row| {
+        let archive = Archive { file: row.text(0)?, size: row.int(1)?, published_at: row.time(2)? };
+        let (stanza, trouble) = (row.bytes(3)?, row.text(4)?);
+        each(archive, if trouble.is_empty() { Look::Record(stanza) } else { Look::Trouble(trouble) })
+    })
+}
+
+/// Forgets up to `limit` of what is kept of a source; returns how many. Call it until that is 0.
+pub fn discard(c: &mut dyn Conn, source: SourceId, limit: i64) -> Result<u64, DbError> {
+    const SOME: &str =
+        "SELECT source_id, file, size, published_at FROM backfill_record WHERE source_id = $1 LIMIT $2";
+    const DELETE: &str = "DELETE FROM backfill_record WHERE source_id = $1 AND file = $2 AND size = $3 \
+        AND published_at = $4";
+    let rows = c.query(SOME, &[source.into(), limit.into()])?;
+    let keys: Vec<Vec<Value>> = rows.into_iter().map(|row| row.0).collect();
+    if keys.is_empty() { Ok(0) } else { c.execute_many(DELETE, &keys) }
+}

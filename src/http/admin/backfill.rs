@@ -1,0 +1,58 @@
+//! Older history: fill it in, stop that.
+
+use http::StatusCode;
+
+use super::job::wire;
+use super::{Answered, Call, ok};
+use crate::api::backfill::{StartBackfill, StoppedBackfill};
+use crate::http::app::App;
+use crate::http::error::Failure;
+use crate::http::response;
+use crate::jobs::Started;
+use crate::model::source::SourceKind;
+use crate::model::time::{BadDay, Day};
+use crate::repo::RepoError;
+use crate::sync::SyncError;
+use crate::sync::backfill::{Asked, RATE};
+
+/// The kind of a source that is there.
+fn kind(app: &App, name: &str) -> Result<SourceKind, Failure> {
+    let catalog = app.state.catalog.get();
+    let found = catalog.source(name);
+    found.map(|source| source.kind).ok_or_else(|| Failure::not_found(format!("there is no source '{name}'")))
+}
+
+fn failure(error: SyncError) -> Failure {
+    match error {
+        SyncError::Db(error) => RepoError::Db(error).into(),
+        error => Failure::bad_request(error.to_string()),
+    }
+}
+
+/// `POST /backfill`.
+pub(super) async fn start(call: Call<'_>) -> Answered {
+    let app = call.app;
+    let (body, actor): (StartBackfill, _) = call.json().await?;
+    let since: Day = body.since.parse().map_err(|e: BadDay| Failure::bad_request(format!("since: {e}")))?;
+    let asked = Asked {
+        kind: kind(app, &body.source)?,
+        since,
+        rate: body.rate.unwrap_or(RATE),
+        dry_run: body.dry_run,
+        actor: actor.0,
+    };
+    let job = match app.sync.backfill(&asked).await.map_err(failure)? {
+        Started::New(job) => wire(&job, false),
+        Started::Attached(job) => wire(&job, true),
+    };
+    Ok(response::json(StatusCode::ACCEPTED, &job))
+}
+
+/// `DELETE /backfill/{source}`.
+pub(super) async fn stop(call: Call<'_>, source: &str) -> Answered {
+    if kind(call.app, source)? != SourceKind::Cran {
+        return Err(failure(SyncError::NoPast(kind(call.app, source)?)));
+    }
+    let message = call.app.sync.stop_backfill().await.map_err(failure)?;
+    ok(&StoppedBackfill { message })
+}

@@ -1,0 +1,204 @@
+//! From a mirror's tables and what the database knows to the files of the past, each once. Pure.
+
+use std::collections::{HashMap, HashSet};
+
+use super::super::plan::{Loss, STORM};
+use super::tables::Tables;
+use crate::db::backfill::Archive;
+use crate::db::prepend::{Alive, Known};
+use crate::model::change::LifeState;
+use crate::model::ids::ReleaseId;
+use crate::model::time::Timestamp;
+use crate::r::rds::archive_meta::MetaRow;
+
+type Row = MetaRow<String>;
+
+/// What the database knows of a source.
+#[derive(Clone, Debug)]
+pub(super) struct Ledger {
+    /// Every release.
+    pub(super) releases: Vec<Known>,
+    /// What lives at the first step.
+    pub(super) alive: Vec<Alive>,
+    /// When the first step was published.
+    pub(super) first_at: Timestamp,
+}
+
+/// Where a file of the past is, and what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    /// Its place in [`Ledger::releases`].
+    pub(super) known: Option<usize>,
+    /// Whether the mirror has it below `Archive/`.
+    pub(super) is_archived: bool,
+}
+
+/// The files of the past.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Files {
+    /// Those that are listed at the first step.
+    pub(super) current: Vec<Row>,
+    /// All others.
+    pub(super) archive: Vec<Row>,
+    /// What each is.
+    pub(super) origins: HashMap<Archive, Origin>,
+    /// What an administrator should know.
+    pub(super) warnings: Vec<String>,
+}
+
+/// How a file is remembered.
+pub(super) fn key(row: &Row) -> Archive {
+    Archive {
+        file: row.file.clone(),
+        size: i64::try_from(row.size).unwrap_or(i64::MAX),
+        published_at: Timestamp(row.mtime.seconds() * crate::model::time::SECOND),
+    }
+}
+
+/// A table that lost a fifth of the archived files: a half-written mirror looks like that.
+pub(super) fn lost(ledger: &Ledger, tables: &Tables) -> Loss {
+    let now: HashSet<&str> = tables.archive.iter().map(|row| row.file.as_str()).collect();
+    let names: HashMap<ReleaseId, &str> =
+        ledger.releases.iter().map(|known| (known.release, known.file.as_str())).collect();
+    let mut loss = Loss { before: 0, lost: 0 };
+    for alive in ledger.alive.iter().filter(|alive| alive.state == LifeState::Archived) {
+        loss.before += 1;
+        loss.lost += usize::from(names.get(&alive.release).is_some_and(|name| !now.contains(name)));
+    }
+    loss
+}
+
+/// Brings them together. The database's times win: a mirror that was copied has others for what is long known.
+pub(super) fn gather(ledger: &Ledger, tables: &Tables) -> Files {
+    let mut gather = Gather { ledger, claimed: vec![false; ledger.releases.len()], rows: Vec::new() };
+    let by_file = by_file(ledger);
+    let declared =
+        tables.archive.iter().map(|row| (row, true)).chain(tables.current.iter().map(|row| (row, false)));
+    let mut seen: HashSet<Archive> = HashSet::new();
+    let mut left: Vec<(&Row, bool)> = Vec::new();
+    // A release that is exactly that goes before one that could be.
+    for (row, is_archived) in declared {
+        if !seen.insert(key(row)) {
+            continue;
+        }
+        let same = |known: &Known| facts(known) == (Some(key(row).size), Some(row.mtime.seconds()));
+        match gather.claim(&by_file, row, same) {
+            Some(place) => gather.rows.push((row.clone(), Origin { known: Some(place), is_archived })),
+            None => left.push((row, is_archived)),
+        }
+    }
+    let mut touched = 0;
+    for (row, is_archived) in left {
+        let (size, seconds) = (key(row).size, row.mtime.seconds());
+        let copied = |known: &Known| facts(known).0 == Some(size) && known.published_at.is_some();
+        let blank = |known: &Known| {
+            let (had, at) = facts(known);
+            had.is_none_or(|had| had == size) && at.is_none_or(|at| at == seconds)
+        };
+        let mut row = row.clone();
+        let mut known = gather.claim(&by_file, &row, copied);
+        if let Some(at) = known.and_then(|place| ledger.releases[place].published_at) {
+            touched += 1;
+            row.mtime = at;
+        } else {
+            known = gather.claim(&by_file, &row, blank);
+        }
+        gather.rows.push((row, Origin { known, is_archived }));
+    }
+    gather.rest();
+    let mut files = gather.files();
+    if touched > STORM {
+        files.warnings.push(format!(
+            "the mirror gives {touched} known versions another time and the same size: it was copied, so the dates \
+             known before are kept"
+        ));
+    }
+    files
+}
+
+fn by_file(ledger: &Ledger) -> HashMap<&str, Vec<usize>> {
+    let mut by_file: HashMap<&str, Vec<usize>> = HashMap::with_capacity(ledger.releases.len());
+    for (place, known) in ledger.releases.iter().enumerate() {
+        by_file.entry(&known.file).or_default().push(place);
+    }
+    by_file
+}
+
+/// Size, and time in seconds.
+fn facts(known: &Known) -> (Option<i64>, Option<i64>) {
+    (known.size, known.published_at.map(Timestamp::seconds))
+}
+
+struct Gather<'a> {
+    ledger: &'a Ledger,
+    claimed: Vec<bool>,
+    rows: Vec<(Row, Origin)>,
+}
+
+impl Gather<'_> {
+    /// The first release of that file name that fits and is not taken.
+    fn claim(
+        &mut self,
+        by_file: &HashMap<&str, Vec<usize>>,
+        row: &Row,
+        fits: impl Fn(&Known) -> bool,
+    ) -> Option<usize> {
+        let places = by_file.get(row.file.as_str())?;
+        let place = places.iter().copied().find(|place| {
+            !self.claimed[*place]
+                && self.ledger.releases[*place].name == row.package
+                && fits(&self.ledger.releases[*place])
+        })?;
+        self.claimed[place] = true;
+        Some(place)
+    }
+
+    /// What lives at the first step and the mirror does not have any more. A listed package whose time nobody knows
+    /// has been listed since the first step, as far as is known.
+    fn rest(&mut self) {
+        let places: HashMap<ReleaseId, usize> =
+            self.ledger.releases.iter().enumerate().map(|(place, known)| (known.release, place)).collect();
+        for alive in &self.ledger.alive {
+            let Some(place) = places.get(&alive.release).copied().filter(|place| !self.claimed[*place])
+            else {
+                continue;
+            };
+            let known = &self.ledger.releases[place];
+            let is_archived = alive.state == LifeState::Archived;
+            if is_archived && known.published_at.is_none() {
+                continue;
+            }
+            self.claimed[place] = true;
+            let row = MetaRow {
+                package: known.name.clone(),
+                file: known.file.clone(),
+                size: known.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+                mtime: known.published_at.unwrap_or(self.ledger.first_at),
+            };
+            self.rows.push((row, Origin { known: Some(place), is_archived }));
+        }
+    }
+
+    fn files(self) -> Files {
+        let listed: HashSet<ReleaseId> = self
+            .ledger
+            .alive
+            .iter()
+            .filter(|alive| alive.state == LifeState::Listed)
+            .map(|alive| alive.release)
+            .collect();
+        let mut files = Files::default();
+        for (row, origin) in self.rows {
+            let release = origin.known.map(|place| self.ledger.releases[place].release);
+            files.origins.insert(key(&row), origin);
+            match release.is_some_and(|release| listed.contains(&release)) {
+                true => files.current.push(row),
+                false => files.archive.push(row),
+            }
+        }
+        files
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! Index records of archived releases, out of the first bytes of their archives.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::{StreamExt, stream};
+
+use super::super::SyncError;
+use super::super::lease::Lease;
+use super::evidence::{Origin, key};
+use super::pace::Pace;
+use crate::db::Db;
+use crate::db::backfill::{self, Archive, Look};
+use crate::jobs::Reporter;
+use crate::model::ids::SourceId;
+use crate::r::archive::{self, ArchiveError, Limits};
+use crate::r::description::{Description, described_stanza};
+use crate::r::layout::PackageFile;
+use crate::r::rds::archive_meta::MetaRow;
+use crate::r::version;
+use crate::upstream::{Mirror, Piece, UpstreamError};
+
+/// How much of an archive is asked for: `DESCRIPTION` is among the first members of almost every one. Each further
+/// look goes this many times as far.
+pub(super) const FIRST: u64 = 8 << 10;
+const FURTHER: u64 = 8;
+/// Nothing is read beyond this: 32 MiB.
+const FURTHEST: u64 = 32 << 20;
+
+/// Archives that are looked into at the same time.
+pub(super) const CONNECTIONS: usize = 4;
+/// Looks written at once, if so many are there.
+const GROUP: usize = 200;
+
+/// How often a mirror that is not there, or busy, is asked for the same piece.
+const TRIES: u32 = 6;
+/// The pause after the first time; each following one is twice as long.
+const PAUSE: Duration = Duration::from_secs(1);
+/// A mirror that wants to be left alone for longer is asked by the next run.
+const PATIENCE: u64 = 15 * 60;
+
+/// An archive to look into.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) row: MetaRow<String>,
+    pub(super) origin: Origin,
+}
+
+/// Looks into archives of a mirror.
+pub(super) struct Looker<'a> {
+    pub(super) mirror: &'a Mirror,
+    pub(super) pace: Pace,
+    pub(super) db: &'a Db,
+    /// Prolonged with each group.
+    pub(super) lease: &'a Lease,
+    pub(super) source: SourceId,
+    pub(super) report: &'a Reporter,
+}
+
+impl Looker<'_> {
+    /// Looks into all of them, and keeps what was found as it comes: whoever goes on later asks for none of it again.
+    pub(super) async fn look(&self, wanted: Vec<Wanted>) -> Result<(), SyncError> {
+        let total = wanted.len() as u64;
+        let (mut done, mut told) = (0, tokio::time::Instant::now());
+        let looks = stream::iter(wanted).map(|wanted| self.one(wanted)).buffer_unordered(CONNECTIONS);
+        let mut groups = looks.ready_chunks(GROUP);
+        loop {
+            self.report.progress("reading the beginnings of archived releases", done, Some(total));
+            let group = tokio::select! {
+                group = groups.next() => group,
+                () = self.report.halted() => return Err(SyncError::Halted),
+            };
+            let Some(group) = group else { return Ok(()) };
+            let mut failed = None;
+            let mut good = Vec::with_capacity(group.len());
+            for look in group {
+                match look {
+                    Ok(look) => good.push(look),
+                    Err(error) => failed = Some(error),
+                }
+            }
+            done += good.len() as u64;
+            let source = self.source;
+            let fence = self.lease.guard();
+            let kept = self.db.bulk(move |c| {
+                fence.check(c)?;
+                backfill::keep(c, source, &good)
+            });
+            kept.await?;
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
+            if told.elapsed() >= Duration::from_secs(60) {
+                told = tokio::time::Instant::now();
+                tracing::info!(target: "sync", source = "cran", done, total, "reading the beginnings of archived releases");
+            }
+        }
+    }
+
+    async fn one(&self, wanted: Wanted) -> Result<(Archive, Look), UpstreamError> {
+        let archive = key(&wanted.row);
+        let package = &wanted.row.package;
+        let below = format!("src/contrib/Archive/{package}/{}", archive.file);
+        let beside = format!("src/contrib/{}", archive.file);
+        let places = if wanted.origin.is_archived { [below, beside] } else { [beside, below] };
+        let mut trouble = None;
+        for place in &places {
+            match self.record(place, &wanted).await? {
+                Ok(stanza) => return Ok((archive, Look::Record(stanza))),
+                // The other place may have the file, or another one of that name: what the first said counts.
+                Err(reason) => trouble = trouble.or(Some(reason)),
+            }
+        }
+        Ok((archive, Look::Trouble(trouble.unwrap_or_default())))
+    }
+
+    /// The record of the archive at `path`, or why it has none.
+    async fn record(&self, path: &str, wanted: &Wanted) -> Result<Result<Vec<u8>, String>, UpstreamError> {
+        let mut have = BytesMut::new();
+        let mut until = FIRST;
+        loop {
+            let begin = have.len() as u64;
+            let piece = match self.piece(path, begin, until - begin).await {
+                Ok(piece) => piece,
+                Err(error @ UpstreamError::Unavailable { .. }) => return Err(error),
+                Err(UpstreamError::Missing(_)) => return Ok(Err("is not on the mirror".to_owned())),
+                Err(UpstreamError::Refused { reason, .. }) => return Ok(Err(reason)),
+            };
+            if piece.size.is_some_and(|size| size != wanted.row.size) {
+                return Ok(Err(format!(
+                    "has {} bytes, and Meta/ of the mirror says {}",
+                    piece.size.unwrap_or_default(),
+                    wanted.row.size
+                )));
+            }
+            have.extend_from_slice(&piece.bytes);
+            match stanza(&have, &wanted.row.file) {
+                Err(ArchiveError::Truncated) if !piece.is_last && until < FURTHEST => {
+                    until = (until * FURTHER).min(FURTHEST);
+                }
+                Err(error) => return Ok(Err(error.to_string())),
+                Ok(found) => return Ok(found),
+            }
+        }
+    }
+
+    /// A piece of a file, however often it has to be asked for.
+    async fn piece(&self, path: &str, offset: u64, length: u64) -> Result<Piece, UpstreamError> {
+        let (mut tries, mut pause) = (1, PAUSE);
+        loop {
+            self.pace.pass().await;
+            let asked = self.mirror.piece(path, offset, length).await;
+            let Err(UpstreamError::Unavailable { retry_after, reason, .. }) = &asked else { return asked };
+            if tries == TRIES || retry_after.is_some_and(|seconds| seconds > PATIENCE) {
+                return asked;
+            }
+            let wait = retry_after.map_or(pause, |seconds| Duration::from_secs(seconds).max(pause));
+            tracing::info!(target: "sync", path, reason, ?wait, "the mirror wants to be asked later");
+            // Busy is the mirror, not the file: the other connections wait too.
+            self.pace.rest(tokio::time::Instant::now() + wait).await;
+            tries += 1;
+            pause *= 2;
+        }
+    }
+}
+
+/// The record of the archive that begins with these bytes; `file` is the name it has on the mirror.
+fn stanza(beginning: &[u8], file: &str) -> Result<Result<Vec<u8>, String>, ArchiveError> {
+    let (_, raw) = archive::description(beginning, Limits::default())?;
+    let description = Description::from_bytes(&raw)?;
+    let Some(named) = PackageFile::parse(file) else { return Ok(Err("has no name of a package".to_owned())) };
+    let says = (description.package().unwrap_or_default(), description.version().unwrap_or_default());
+    if says.0 != named.package || version::compare(says.1, named.version).is_ne() {
+        let told = |text: &str| text.chars().take(80).collect::<String>();
+        return Ok(Err(format!("is {} {} by its DESCRIPTION", told(says.0), told(says.1))));
+    }
+    if !description.has_valid_version() {
+        return Ok(Err("has a version that R does not take".to_owned()));
+    }
+    Ok(Ok(described_stanza(&description)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        let mut tar = tar::Builder::new(gz);
+        for (path, bytes) in members {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            header.set_entry_type(tar::EntryType::Regular);
+            tar.append_data(&mut header, path, *bytes).expect("a Vec takes it");
+        }
+        let mut gz = tar.into_inner().expect("a Vec takes it");
+        gz.flush().expect("a Vec takes it");
+        gz.finish().expect("a Vec takes it")
+    }
+
+    #[test]
+    fn a_record_is_made_of_what_stands_before_the_cut() {
+        let description =
+            b"Package: a\nVersion: 1.0\nDepends: R (>= 3.5)\nLicense: MIT\nNeedsCompilation: yes\n\
+            SystemRequirements: GNU make\nTitle: T\n";
+        let large = vec![7_u8; 100_000];
+        let whole = tar(&[("a/DESCRIPTION", description), ("a/data.bin", &large)]);
+        let record = stanza(&whole[..4096], "a_1.0.tar.gz").expect("it is there").expect("it is good");
+        assert_eq!(
+            String::from_utf8(record).expect("text"),
+            "Package: a\nVersion: 1.0\nDepends: R (>= 3.5)\nLicense: MIT\nNeedsCompilation: yes\n\
+             SystemRequirements: GNU make\n"
+        );
+        let late = tar(&[("a/data.bin", &large), ("a/DESCRIPTION", description)]);
+        assert!(matches!(stanza(&late[..8192], "a_1.0.tar.gz"), Err(ArchiveError::Truncated)));
+        assert!(stanza(&late, "a_1.0.tar.gz").expect("it is there").is_ok());
+    }
+
+    #[test]
+    fn an_archive_of_something_else_is_trouble() {
+        let whole = tar(&[("a/DESCRIPTION", b"Package: a\nVersion: 1.0-2\n")]);
+        assert!(
+            stanza(&whole, "a_1.0.2.tar.gz").expect("it is there").is_ok(),
+            "versions are equal by value"
+        );
+        for (file, told) in [("b_1.0.2.tar.gz", "is a 1.0-2"), ("a_1.0.3.tar.gz", "is a 1.0-2")] {
+            let trouble = stanza(&whole, file).expect("it is there").expect_err(file);
+            assert!(trouble.contains(told), "{trouble}");
+        }
+        assert!(stanza(b"<html>", "a_1.0.tar.gz").is_err());
+        assert!(stanza(&tar(&[("a/R/a.R", b"1")]), "a_1.0.tar.gz").is_err());
+    }
+}

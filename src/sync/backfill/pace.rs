@@ -1,0 +1,73 @@
+//! How fast a mirror is asked: so many requests in a second over all connections, none while it wants to be left alone.
+
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// A turnstile that lets one request pass at a time.
+pub(super) struct Pace {
+    /// Between two requests.
+    every: Duration,
+    /// When the next may pass.
+    next: Mutex<Instant>,
+}
+
+impl Pace {
+    /// `rate` requests in a second; `None` lets everything pass.
+    pub(super) fn new(rate: Option<u32>) -> Pace {
+        let every = rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.max(1));
+        Pace { every, next: Mutex::new(Instant::now()) }
+    }
+
+    /// Returns when the caller may ask.
+    pub(super) async fn pass(&self) {
+        let at = self.take(Instant::now()).await;
+        tokio::time::sleep_until(at).await;
+    }
+
+    /// The next instant from `now` on that nobody else has.
+    async fn take(&self, now: Instant) -> Instant {
+        let mut next = self.next.lock().await;
+        let at = (*next).max(now);
+        *next = at + self.every;
+        at
+    }
+
+    /// Lets nobody pass before `until`, whoever asks.
+    pub(super) async fn rest(&self, until: Instant) {
+        let mut next = self.next.lock().await;
+        *next = (*next).max(until);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn requests_pass_one_by_one_and_after_a_rest() {
+        let (pace, now) = (Pace::new(Some(4)), Instant::now() + Duration::from_secs(10));
+        let mut last = now;
+        for _ in 0..9 {
+            last = pace.take(now).await;
+        }
+        assert_eq!(last - now, Duration::from_secs(2));
+        pace.rest(now + Duration::from_secs(30)).await;
+        assert_eq!(pace.take(now).await - now, Duration::from_secs(30));
+        pace.rest(now).await;
+        assert_eq!(
+            pace.take(now).await - now,
+            Duration::from_millis(30_250),
+            "a shorter rest is over before"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_not_waited_for() {
+        let (pace, now) = (Pace::new(None), Instant::now() + Duration::from_secs(10));
+        for _ in 0..1000 {
+            assert_eq!(pace.take(now).await, now);
+        }
+    }
+}

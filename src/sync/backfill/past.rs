@@ -1,0 +1,180 @@
+//! From days to rows: which release lived from which step to which, and what each day's transaction says. Pure, and the
+//! same whether the days come from a mirror's times or from somebody who wrote them down.
+
+use std::collections::HashMap;
+
+use crate::db::prepend::{PAST, Past, PastLife, PastRelease, PastStep};
+use crate::model::change::{Counts, LifeState, NewFile, NewRelease};
+use crate::model::ids::{PackageId, ReleaseId, Seq};
+use crate::model::time::{SECOND, Timestamp};
+use crate::r::history::{History, Turned};
+use crate::r::layout::PackageFile;
+use crate::r::rds::archive_meta::MetaRow;
+
+/// What a file of the past is to the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// The release, where it is known.
+    pub(super) known: Option<(PackageId, ReleaseId)>,
+    /// The number of the record that is shown, where it has one.
+    pub(super) variant: Option<i64>,
+    /// The record of one that has none; without it the release is in no index.
+    pub(super) stanza: Option<Vec<u8>>,
+    /// Where upstream keeps it, relative to `src/contrib`.
+    pub(super) locator: String,
+    /// For one that is new: how often its version was published before.
+    pub(super) revision: i64,
+}
+
+impl Identity {
+    fn can_be_listed(&self) -> bool {
+        self.variant.is_some() || self.stanza.is_some()
+    }
+}
+
+/// The rows of a past.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Assembled {
+    /// By package and time.
+    pub(super) pasts: Vec<Past>,
+    /// A step for each day, oldest first.
+    pub(super) steps: Vec<PastStep>,
+    /// File names of releases that should be listed on some day and are in no index, because they have no record.
+    pub(super) left_out: Vec<String>,
+}
+
+/// A release on its way through the days.
+struct Walk<'a> {
+    file: &'a MetaRow<String>,
+    identity: Identity,
+    /// From which step on it is what.
+    turns: Vec<(Seq, LifeState)>,
+    left_out: bool,
+}
+
+/// Assembles the rows of days that come before the step `first`. `identify` is asked once for each file.
+pub(super) fn assemble(
+    history: &History<'_>,
+    first: Seq,
+    mut identify: impl FnMut(&MetaRow<String>) -> Identity,
+) -> Assembled {
+    let lowest = first.0 - i64::try_from(history.days.len()).unwrap_or(i64::MAX);
+    let mut walks: Vec<Walk<'_>> = Vec::new();
+    let mut places: HashMap<*const MetaRow<String>, usize> = HashMap::new();
+    let mut listed: HashMap<&str, usize> = HashMap::new();
+    let mut steps = Vec::with_capacity(history.days.len());
+    for (number, day) in (lowest..).zip(&history.days) {
+        let mut today = Today::default();
+        for turned in &day.changes {
+            let place = *places.entry(std::ptr::from_ref(turned.file)).or_insert_with(|| {
+                let identity = identify(turned.file);
+                walks.push(Walk { file: turned.file, identity, turns: Vec::new(), left_out: false });
+                walks.len() - 1
+            });
+            let was = walks[place].turns.last().map(|(_, state)| *state);
+            let now = walks[place].turn(turned, Seq(number));
+            today.saw(turned, listed.get(turned.file.package.as_str()), was, now);
+            let package = turned.file.package.as_str();
+            match now {
+                LifeState::Listed => {
+                    listed.insert(package, place);
+                }
+                LifeState::Archived if listed.get(package) == Some(&place) => {
+                    listed.remove(package);
+                }
+                LifeState::Archived => {}
+            }
+        }
+        steps.push(today.step(&listed, Timestamp(day.day.end().0 - SECOND), day.day.to_string()));
+    }
+    let left_out = walks.iter().filter(|walk| walk.left_out).map(|walk| walk.file.file.clone()).collect();
+    Assembled { pasts: walks.into_iter().map(|walk| walk.past(first)).collect(), steps, left_out }
+}
+
+impl Walk<'_> {
+    /// Takes a turn and says what the release is now. What cannot be listed is archived from its first day on: it can
+    /// be asked for by name.
+    fn turn(&mut self, turned: &Turned<'_>, at: Seq) -> LifeState {
+        let wanted = if turned.what.is_listed() { LifeState::Listed } else { LifeState::Archived };
+        let now = if self.identity.can_be_listed() { wanted } else { LifeState::Archived };
+        self.left_out |= wanted != now;
+        if self.turns.last().is_none_or(|(_, before)| *before != now) {
+            self.turns.push((at, now));
+        }
+        now
+    }
+
+    fn past(self, first: Seq) -> Past {
+        let ends = self.turns.iter().skip(1).map(|(at, _)| *at).chain([first]);
+        let lives = self.turns.iter().zip(ends).map(|((from, state), to)| PastLife {
+            state: *state,
+            from: *from,
+            to,
+        });
+        let lives = lives.collect();
+        let Identity { known, variant, stanza, locator, revision } = self.identity;
+        let release = match known {
+            Some((package, release)) => {
+                let record = stanza.filter(|_| variant.is_none());
+                let shown = if record.is_some() { PAST } else { variant.unwrap_or(0) };
+                PastRelease::Known { package, release, variant: shown, record }
+            }
+            None => PastRelease::New(NewRelease {
+                package: self.file.package.clone(),
+                version: PackageFile::parse(&self.file.file)
+                    .map_or_else(String::new, |f| f.version.to_owned()),
+                revision,
+                published_at: Some(self.file.mtime),
+                stanza,
+                description: None,
+                readme: None,
+                file: NewFile {
+                    name: self.file.file.clone(),
+                    locator,
+                    size: i64::try_from(self.file.size).ok(),
+                    md5: None,
+                    sha256: None,
+                    stored: false,
+                },
+            }),
+        };
+        Past { release, lives }
+    }
+}
+
+/// What changes on one day.
+#[derive(Default)]
+struct Today<'a> {
+    /// Packages that were touched, and what was listed of them before.
+    before: HashMap<&'a str, Option<usize>>,
+    counts: Counts,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+}
+
+impl<'a> Today<'a> {
+    fn saw(&mut self, turned: &Turned<'a>, listed: Option<&usize>, was: Option<LifeState>, now: LifeState) {
+        self.before.entry(turned.file.package.as_str()).or_insert(listed.copied());
+        self.counts.archived += i64::from(was == Some(LifeState::Listed) && now == LifeState::Archived);
+        if was.is_none() {
+            let at = turned.file.mtime;
+            self.from = Some(self.from.map_or(at, |from| from.min(at)));
+            self.to = Some(self.to.map_or(at, |to| to.max(at)));
+        }
+    }
+
+    fn step(mut self, listed: &HashMap<&str, usize>, at: Timestamp, comment: String) -> PastStep {
+        for (package, before) in &self.before {
+            match (*before, listed.get(package).copied()) {
+                (None, Some(_)) => self.counts.added += 1,
+                (Some(_), None) => self.counts.removed += 1,
+                (Some(before), Some(after)) => self.counts.updated += i64::from(before != after),
+                (None, None) => {}
+            }
+        }
+        PastStep { at, published_from: self.from, published_to: self.to, counts: self.counts, comment }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! What there is to fill in: from a mirror's tables and what the database knows to rows, and to the archives that have to
+//! be looked into first. Pure.
+
+use std::collections::{HashMap, HashSet};
+
+use super::evidence::{self, Files, Ledger, key};
+use super::look::Wanted;
+use super::past::{Assembled, Identity, assemble};
+use super::run::Known;
+use super::tables::Tables;
+use crate::db::backfill::{Archive, Look};
+use crate::model::change::LifeState;
+use crate::model::ids::{ReleaseId, Seq, TreeId};
+use crate::model::time::Day;
+use crate::r::history::{CROWD, Evidence, History, days};
+use crate::r::layout::PackageFile;
+use crate::r::rds::archive_meta::MetaRow;
+
+/// What a mirror's past comes to.
+#[allow(clippy::large_enum_variant, reason = "there is one of them at a time")]
+pub(super) enum Planned {
+    /// Nothing is older than what there is; why.
+    Nothing(String),
+    Past(Past),
+}
+
+/// A past to be written.
+pub(super) struct Past {
+    pub(super) tree: TreeId,
+    /// The step it comes before.
+    pub(super) first: Seq,
+    pub(super) size: Size,
+    /// Archives without whose records it is not complete.
+    pub(super) wanted: Vec<Wanted>,
+    /// The rows, as far as records are known.
+    pub(super) assembled: Assembled,
+    /// Files that should be listed and cannot be, and why.
+    pub(super) left_out: Vec<(String, String)>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// How much that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size {
+    /// The first and the last day.
+    pub(super) span: (Day, Day),
+    /// Days on which something changed.
+    pub(super) days: usize,
+    pub(super) releases: usize,
+    /// Archives to look into.
+    pub(super) looks: usize,
+}
+
+/// Plans the days from `since` up to that of the first step.
+pub(super) fn plan(known: &Known, tables: &Tables, since: Day) -> Result<Planned, String> {
+    let until = known.ledger.first_at.day();
+    if since >= until {
+        return Ok(Planned::Nothing(format!("the history of cran begins on {until} already")));
+    }
+    let lost = evidence::lost(&known.ledger, tables);
+    if lost.is_suspicious() {
+        return Err(format!(
+            "{} of {} archived files are no longer in Meta/archive.rds of the mirror, which is what a half-written \
+             mirror looks like; nothing was filled in. Try again when the mirror is complete",
+            lost.lost, lost.before
+        ));
+    }
+    let files = evidence::gather(&known.ledger, tables);
+    let told = Evidence { archive: &files.archive, current: &files.current, events: &tables.events };
+    let history = days(&told, since, until);
+    let (Some(first), Some(last)) = (history.days.first(), history.days.last()) else {
+        return Ok(Planned::Nothing(format!(
+            "the mirror has no release from before {until}, where history begins"
+        )));
+    };
+    let wanted = wanted(&history, known, &files);
+    let mut identify = Identify::new(known, &files);
+    let assembled = assemble(&history, known.first, |row| identify.of(row));
+    let size = Size {
+        span: (first.day, last.day),
+        days: history.days.len(),
+        releases: assembled.pasts.len(),
+        looks: wanted.len(),
+    };
+    let left_out = left_out(&assembled, known);
+    let warnings = warnings(&history, tables, &files);
+    let past = Past { tree: known.tree, first: known.first, size, wanted, assembled, left_out, warnings };
+    Ok(Planned::Past(past))
+}
+
+/// Files that are listed on some day, have no record, and were not looked into.
+fn wanted(history: &History<'_>, known: &Known, files: &Files) -> Vec<Wanted> {
+    let mut seen: HashSet<Archive> = HashSet::new();
+    let mut wanted = Vec::new();
+    let turned = history.days.iter().flat_map(|day| &day.changes).filter(|turned| turned.what.is_listed());
+    for row in turned.map(|turned| turned.file) {
+        let key = key(row);
+        let Some(origin) = files.origins.get(&key) else { continue };
+        let has_record = origin.known.is_some_and(|place| known.ledger.releases[place].variant.is_some());
+        if !has_record && !known.looks.contains_key(&key) && seen.insert(key) {
+            wanted.push(Wanted { row: row.clone(), origin: origin.clone() });
+        }
+    }
+    wanted
+}
+
+/// Says what files are to the database.
+struct Identify<'a> {
+    ledger: &'a Ledger,
+    looks: &'a HashMap<Archive, Look>,
+    files: &'a Files,
+    /// The record that is shown at the first step.
+    shown: HashMap<ReleaseId, i64>,
+    /// The next revision of a version.
+    revisions: HashMap<(&'a str, &'a str), i64>,
+    /// Those of versions the database does not know.
+    fresh: HashMap<String, i64>,
+}
+
+impl<'a> Identify<'a> {
+    fn new(known: &'a Known, files: &'a Files) -> Identify<'a> {
+        let listed = known.ledger.alive.iter().filter(|alive| alive.state == LifeState::Listed);
+        let mut revisions: HashMap<(&str, &str), i64> = HashMap::new();
+        for release in &known.ledger.releases {
+            let next = revisions.entry((&release.name, &release.version)).or_default();
+            *next = (*next).max(release.revision + 1);
+        }
+        Identify {
+            ledger: &known.ledger,
+            looks: &known.looks,
+            files,
+            shown: listed.map(|alive| (alive.release, alive.variant)).collect(),
+            revisions,
+            fresh: HashMap::new(),
+        }
+    }
+
+    fn of(&mut self, row: &MetaRow<String>) -> Identity {
+        let key = key(row);
+        let origin = self.files.origins.get(&key);
+        let release = origin.and_then(|origin| origin.known).map(|place| &self.ledger.releases[place]);
+        let variant = release.and_then(|known| self.shown.get(&known.release).copied().or(known.variant));
+        let stanza = match self.looks.get(&key) {
+            Some(Look::Record(stanza)) if variant.is_none() => Some(stanza.clone()),
+            Some(Look::Record(_) | Look::Trouble(_)) | None => None,
+        };
+        let locator = match origin.is_none_or(|origin| origin.is_archived) {
+            true => format!("Archive/{}/{}", row.package, row.file),
+            false => row.file.clone(),
+        };
+        let revision = if release.is_some() { 0 } else { self.revision(row) };
+        Identity {
+            known: release.map(|known| (known.package, known.release)),
+            variant,
+            stanza,
+            locator,
+            revision,
+        }
+    }
+
+    fn revision(&mut self, row: &MetaRow<String>) -> i64 {
+        let version = PackageFile::parse(&row.file).map_or("", |file| file.version);
+        let next = self.fresh.entry(format!("{}_{version}", row.package)).or_insert_with(|| {
+            self.revisions.get(&(row.package.as_str(), version)).copied().unwrap_or_default()
+        });
+        *next += 1;
+        *next - 1
+    }
+}
+
+fn left_out(assembled: &Assembled, known: &Known) -> Vec<(String, String)> {
+    let troubles: HashMap<&str, &str> = known
+        .looks
+        .iter()
+        .filter_map(|(archive, look)| match look {
+            Look::Trouble(trouble) => Some((archive.file.as_str(), trouble.as_str())),
+            Look::Record(_) => None,
+        })
+        .collect();
+    let mut left_out: Vec<(String, String)> = assembled
+        .left_out
+        .iter()
+        .map(|file| (file.clone(), troubles.get(file.as_str()).copied().unwrap_or_default().to_owned()))
+        .collect();
+    left_out.sort_unstable();
+    left_out
+}
+
+fn warnings(history: &History<'_>, tables: &Tables, files: &Files) -> Vec<String> {
+    let mut warnings = tables.warnings.clone();
+    warnings.extend(files.warnings.iter().cloned());
+    if history.undated > 0 {
+        warnings.push(format!(
+            "nobody noted when {} packages left the index: they count as archived from the day after their last release",
+            history.undated
+        ));
+    }
+    if let Some((day, files)) = history.crowded {
+        warnings.push(format!(
+            "{files} releases have the time of {day}, more than the {CROWD} of any real day: they were copied then, and \
+             days before it lack them"
+        ));
+    }
+    warnings
+}

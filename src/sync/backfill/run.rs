@@ -1,0 +1,286 @@
+//! One back-fill from beginning to end: plan, look into archives, plan again, write.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::lease::Lease;
+use super::super::run::cran_tree;
+use super::super::{SyncError, Turn};
+use super::apply::Work;
+use super::evidence::Ledger;
+use super::look::{CONNECTIONS, Looker};
+use super::pace::Pace;
+use super::plan::{Planned, Size, plan};
+use super::tables::{self, Tables};
+use crate::db::backfill::{self, Look, Wish};
+use crate::db::{Conn, DbError, prepend, step, tree};
+use crate::jobs::Reporter;
+use crate::model::ids::{Seq, SourceId, TxId};
+use crate::model::time::Day;
+use crate::state::State;
+use crate::upstream::Mirror;
+
+/// Rows that were kept are forgotten so many at a time.
+const FORGET: i64 = 1_000;
+/// How often it is looked whether another server still syncs.
+const WAIT: Duration = Duration::from_secs(5);
+/// So many releases that were left out are named to who waits; all of them are in the log.
+const NAMED: usize = 10;
+
+/// What a back-fill needs.
+pub(super) struct Run<'a> {
+    pub(super) state: &'a Arc<State>,
+    pub(super) turn: &'a Turn,
+    pub(super) wish: &'a Wish,
+    pub(super) report: &'a Reporter,
+    pub(super) dry_run: bool,
+}
+
+/// What it did, as a sentence for people.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// There is nothing older than what there is.
+    Nothing(String),
+    /// What there would be to do, at so many requests in a second.
+    Dry(Size, Option<u32>),
+    Published {
+        size: Size,
+        transactions: (TxId, TxId),
+        left_out: Vec<(String, String)>,
+    },
+}
+
+impl Run<'_> {
+    pub(super) async fn run(&self) -> Result<Outcome, SyncError> {
+        // Kept to the end: a reload meanwhile is the next run's.
+        let config = self.state.config.load_full();
+        let mirror = self.state.upstream.load().mirror(&config.cran.url)?;
+        if self.dry_run {
+            let tables = self.tables(&mirror).await?;
+            return self.sized(&tables, &mirror).await;
+        }
+        let lease = Lease::claim(&self.state.db, &config, &self.state.clock, "backfill:cran").await?;
+        let ended = self.fill(&mirror, &lease).await;
+        lease.release(&self.state.db).await;
+        ended
+    }
+
+    async fn tables(&self, mirror: &Mirror) -> Result<Tables, SyncError> {
+        self.report.progress("reading the mirror's tables of files", 0, None);
+        tokio::select! {
+            tables = tables::read(mirror) => tables,
+            () = self.report.halted() => Err(SyncError::Halted),
+        }
+    }
+
+    /// Directories are read as fast as they can be.
+    fn rate(&self, mirror: &Mirror) -> Option<u32> {
+        let rate = u32::try_from(self.wish.rate).unwrap_or(super::FASTEST);
+        mirror.directory().is_none().then_some(rate)
+    }
+
+    async fn sized(&self, tables: &Tables, mirror: &Mirror) -> Result<Outcome, SyncError> {
+        Ok(match self.plan(tables).await? {
+            Planned::Nothing(why) => Outcome::Nothing(why),
+            Planned::Past(past) => Outcome::Dry(past.size, self.rate(mirror)),
+        })
+    }
+
+    async fn fill(&self, mirror: &Mirror, lease: &Lease) -> Result<Outcome, SyncError> {
+        let tables = self.tables(mirror).await?;
+        let mut warned = false;
+        loop {
+            let past = match self.plan(&tables).await? {
+                Planned::Nothing(why) => return Ok(Outcome::Nothing(why)),
+                Planned::Past(past) => past,
+            };
+            for warning in past.warnings.iter().filter(|_| !warned) {
+                tracing::warn!(target: "sync", source = "cran", "{warning}");
+            }
+            warned = true;
+            if !past.wanted.is_empty() {
+                let looker = Looker {
+                    mirror,
+                    pace: Pace::new(self.rate(mirror)),
+                    db: &self.state.db,
+                    lease,
+                    source: SourceId::CRAN,
+                    report: self.report,
+                };
+                looker.look(past.wanted).await?;
+            }
+            if let Some(outcome) = self.publish(&tables).await? {
+                self.forget_looks().await?;
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// Publishes what can be told without another look; `None` when a sync meanwhile made one necessary.
+    async fn publish(&self, tables: &Tables) -> Result<Option<Outcome>, SyncError> {
+        self.report.progress("waiting for the sync under way", 0, None);
+        let alone = tokio::select! {
+            alone = self.turn.lock() => alone,
+            () = self.report.halted() => return Err(SyncError::Halted),
+        };
+        let lease = self.sync_lease().await?;
+        let published = self.publish_alone(tables, &lease).await;
+        lease.release(&self.state.db).await;
+        drop(alone);
+        published
+    }
+
+    /// The right to write the source: syncs end by themselves.
+    async fn sync_lease(&self) -> Result<Lease, SyncError> {
+        loop {
+            let config = self.state.config.load_full();
+            match Lease::claim(&self.state.db, &config, &self.state.clock, "sync:cran").await {
+                Err(SyncError::Elsewhere(_)) => {}
+                claimed => return claimed,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(WAIT) => {}
+                () = self.report.halted() => return Err(SyncError::Halted),
+            }
+        }
+    }
+
+    async fn publish_alone(&self, tables: &Tables, lease: &Lease) -> Result<Option<Outcome>, SyncError> {
+        let past = match self.plan(tables).await? {
+            Planned::Nothing(why) => return Ok(Some(Outcome::Nothing(why))),
+            Planned::Past(past) if past.wanted.is_empty() => past,
+            Planned::Past(_) => return Ok(None),
+        };
+        for (file, reason) in &past.left_out {
+            tracing::warn!(target: "sync", source = "cran", file, "left out of the index of older days: {reason}");
+        }
+        let work = Work {
+            db: &self.state.db,
+            lease,
+            source: SourceId::CRAN,
+            tree: past.tree,
+            first: past.first,
+            started_at: self.wish.asked_at,
+            actor: &self.wish.actor,
+            report: self.report,
+        };
+        let transactions = work.publish(past.assembled, (self.state.clock)()).await?;
+        self.state.catalog.refresh(&self.state.db).await?;
+        Ok(Some(Outcome::Published { size: past.size, transactions, left_out: past.left_out }))
+    }
+
+    async fn plan(&self, tables: &Tables) -> Result<Planned, SyncError> {
+        self.report.progress("working out the days", 0, None);
+        let Some(known) = self.state.db.read(known).await? else {
+            return Err(SyncError::Refused("cran was never synced; run `rspm sync` first".to_owned()));
+        };
+        let (tables, since) = (tables.clone(), self.wish.since.day());
+        // Seconds of a processor: not on an async thread.
+        let planned = tokio::task::spawn_blocking(move || plan(&known, &tables, since)).await;
+        planned.map_err(|_| SyncError::Stopping)?.map_err(SyncError::Refused)
+    }
+
+    /// The rows have what was read now.
+    async fn forget_looks(&self) -> Result<(), SyncError> {
+        while self.state.db.bulk(|c| backfill::discard(c, SourceId::CRAN, FORGET)).await? > 0 {}
+        Ok(())
+    }
+}
+
+/// What the database knows of CRAN.
+pub(super) struct Known {
+    pub(super) tree: crate::model::ids::TreeId,
+    pub(super) first: Seq,
+    pub(super) ledger: Ledger,
+    pub(super) looks: HashMap<backfill::Archive, Look>,
+}
+
+/// All of it; `None` before the first sync.
+fn known(c: &mut dyn Conn) -> Result<Option<Known>, DbError> {
+    let tree::Tree { id, first, .. } = cran_tree(c)?;
+    let first = match first {
+        None => return Ok(None),
+        Some(first) => first,
+    };
+    let Some(step) = step::get(c, id, first)? else { return Ok(None) };
+    let mut ledger = Ledger { releases: Vec::new(), alive: prepend::alive(c, id, first)?, first_at: step.at };
+    prepend::releases(c, SourceId::CRAN, &mut |release| {
+        ledger.releases.push(release);
+        Ok(())
+    })?;
+    let mut looks = HashMap::new();
+    backfill::kept(c, SourceId::CRAN, &mut |archive, look| {
+        looks.insert(archive, look);
+        Ok(())
+    })?;
+    // The same plan whatever the order of rows.
+    ledger.releases.sort_unstable_by_key(|known| known.release);
+    ledger.alive.sort_unstable_by_key(|alive| (alive.release, alive.state));
+    Ok(Some(Known { tree: id, first, ledger, looks }))
+}
+
+/// Removes what a back-fill wrote that did not come to its end; nothing while another server writes.
+pub(super) async fn abandon(state: &Arc<State>, turn: &Turn) -> Result<(), SyncError> {
+    let _alone = turn.lock().await;
+    let lease = match Lease::claim(&state.db, &state.config.load_full(), &state.clock, "sync:cran").await {
+        Err(SyncError::Elsewhere(_)) => return Ok(()),
+        claimed => claimed?,
+    };
+    let tree = state.db.read(cran_tree).await;
+    let undone = match tree {
+        Ok(tree) => super::apply::abandon(&state.db, &lease, tree.id).await,
+        Err(error) => Err(error.into()),
+    };
+    lease.release(&state.db).await;
+    undone
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Nothing(why) => f.write_str(why),
+            Outcome::Dry(size, rate) => {
+                write!(f, "{size} would be filled in; ")?;
+                match (size.looks, rate) {
+                    (0, _) => f.write_str("nothing more has to be read of the mirror"),
+                    (looks, None) => write!(f, "{looks} archives have to be looked into"),
+                    (looks, Some(rate)) => {
+                        let minutes = looks.div_ceil(*rate as usize).div_ceil(60);
+                        let megabytes = (looks * super::look::FIRST as usize).div_ceil(1_000_000);
+                        write!(
+                            f,
+                            "{looks} archives have to be looked into, which at {rate} requests a second over \
+                             {CONNECTIONS} connections takes about {} h {:02} min and reads about {megabytes} MB",
+                            minutes / 60,
+                            minutes % 60
+                        )
+                    }
+                }
+            }
+            Outcome::Published { size, transactions: (first, last), left_out } => {
+                write!(f, "{size} were filled in (transactions {first} to {last})")?;
+                if left_out.is_empty() {
+                    return Ok(());
+                }
+                write!(f, "; {} releases are left out of the index of those days: ", left_out.len())?;
+                for (number, (file, reason)) in left_out.iter().take(NAMED).enumerate() {
+                    let comma = if number == 0 { "" } else { "; " };
+                    write!(f, "{comma}{file} {reason}")?;
+                }
+                if left_out.len() > NAMED {
+                    f.write_str("; and more, which the service log names")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, last): (Day, Day) = self.span;
+        write!(f, "{} days of cran from {first} to {last}, {} releases,", self.days, self.releases)
+    }
+}

@@ -1,0 +1,87 @@
+//! What a mirror says of its past: `Meta/*.rds` and `PACKAGES.in`.
+
+use bytes::Bytes;
+
+use super::super::SyncError;
+use crate::r::history::events::Events;
+use crate::r::packages;
+use crate::r::rds::Limits;
+use crate::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta};
+use crate::upstream::{Fetch, Fetched, Mirror, UpstreamError};
+
+const ARCHIVE: &str = "src/contrib/Meta/archive.rds";
+const CURRENT: &str = "src/contrib/Meta/current.rds";
+const EVENTS: &str = "src/contrib/PACKAGES.in";
+/// Largest file that is taken: ten times a full CRAN's.
+const LIMIT: u64 = 64 << 20;
+
+/// The tables of a mirror.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tables {
+    /// Every archived file.
+    pub(super) archive: Vec<MetaRow<String>>,
+    /// Every listed one.
+    pub(super) current: Vec<MetaRow<String>>,
+    /// When packages left and came back.
+    pub(super) events: Events,
+    /// What an administrator should know.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Reads them. Without a table of archived files there is no past to tell; without the others it is told less well.
+pub(super) async fn read(mirror: &Mirror) -> Result<Tables, SyncError> {
+    mirror.check().await?;
+    let (archive, current) = (whole(mirror, ARCHIVE).await?, whole(mirror, CURRENT).await?);
+    let events = whole(mirror, EVENTS).await?;
+    let address = mirror.address();
+    // Seconds of a processor: not on an async thread.
+    let parsed = tokio::task::spawn_blocking(move || parse(&address, archive, current, events)).await;
+    parsed.map_err(|_| SyncError::Stopping)?
+}
+
+fn parse(
+    address: &str,
+    archive: Option<Bytes>,
+    current: Option<Bytes>,
+    events: Option<Bytes>,
+) -> Result<Tables, SyncError> {
+    let refused = |reason: String| {
+        SyncError::Refused(format!(
+            "{address}/{ARCHIVE} {reason}; it tells when releases were published, and without it there is no history \
+             to fill in. Let CRAN.URL name a complete mirror of CRAN"
+        ))
+    };
+    let archive = archive.ok_or_else(|| refused("is not on the mirror".to_owned()))?;
+    let mut tables = Tables {
+        archive: read_archive_meta(&archive[..], Limits::META)
+            .map_err(|e| refused(format!("cannot be used ({e})")))?,
+        ..Tables::default()
+    };
+    let current = current.map(|bytes| read_current_meta(&bytes[..], Limits::META)).transpose();
+    match current {
+        Ok(Some(rows)) => tables.current = rows,
+        Ok(None) => tables.warnings.push(format!("{address}/{CURRENT} is not on the mirror")),
+        Err(error) => tables.warnings.push(format!("going on without {address}/{CURRENT}: {error}")),
+    }
+    let read = |bytes: Bytes| {
+        let text = packages::text(&bytes, LIMIT).map_err(|e| e.to_string())?;
+        Events::read(&text).map_err(|e| e.to_string())
+    };
+    match events.map(read).transpose() {
+        Ok(Some(events)) => tables.events = events,
+        Ok(None) => tables.warnings.push(format!(
+            "{address}/{EVENTS} is not on the mirror: packages that left the index count as archived from the day \
+             after their last release"
+        )),
+        Err(error) => tables.warnings.push(format!("going on without {address}/{EVENTS}: {error}")),
+    }
+    Ok(tables)
+}
+
+async fn whole(mirror: &Mirror, path: &str) -> Result<Option<Bytes>, SyncError> {
+    match mirror.fetch(Fetch { path, known: None, limit: LIMIT }).await {
+        Ok(Fetched::Body { bytes, .. }) => Ok(Some(bytes)),
+        Ok(Fetched::Unchanged) | Err(UpstreamError::Missing(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

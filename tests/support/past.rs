@@ -1,0 +1,207 @@
+//! A CRAN-like mirror that lives through days, and what a server remembers of each.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rstudio_pm::db::life;
+use rstudio_pm::model::ids::SourceId;
+use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::time::{Day, SECOND, Timestamp};
+use rstudio_pm::r::archive::{self, Limits};
+use rstudio_pm::r::description::{Description, described_stanza};
+use rstudio_pm::r::packages;
+use rstudio_pm::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
+use rstudio_pm::sync::backfill::Asked;
+use sha2::Digest;
+
+use super::syncing::Server;
+use super::tarball::Tarball;
+use super::upstream::Upstream;
+
+/// The day on which a [`Server`]'s clock begins: 2025-10-09.
+pub(crate) const BEGIN: i64 = 20_370;
+/// From where that clock stands to late in the evening.
+pub(crate) const EVENING: i64 = 14 * 3600;
+/// Seconds.
+pub(crate) const DAY: i64 = 86_400;
+
+/// The day so many days after the first.
+pub(crate) fn day(number: i64) -> Day {
+    Timestamp((BEGIN + number) * DAY * SECOND).day()
+}
+
+/// A file of the mirror.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Release {
+    pub(crate) package: String,
+    pub(crate) version: String,
+    pub(crate) bytes: Vec<u8>,
+    /// Published at noon of this day.
+    pub(crate) day: i64,
+}
+
+impl Release {
+    fn row(&self) -> MetaRow<String> {
+        MetaRow {
+            package: self.package.clone(),
+            file: self.file(),
+            size: self.bytes.len() as u64,
+            mtime: Timestamp(((BEGIN + self.day) * DAY + DAY / 2) * SECOND),
+        }
+    }
+
+    pub(crate) fn file(&self) -> String {
+        format!("{}_{}.tar.gz", self.package, self.version)
+    }
+
+    pub(crate) fn archived(&self) -> String {
+        format!("src/contrib/Archive/{}/{}", self.package, self.file())
+    }
+}
+
+/// The mirror.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cran {
+    pub(crate) listed: BTreeMap<String, Release>,
+    pub(crate) archive: Vec<Release>,
+    notes: BTreeMap<String, String>,
+}
+
+impl Cran {
+    /// A new release; the one before goes to the archive.
+    pub(crate) fn publish(&mut self, day: i64, tarball: &Tarball) {
+        let (package, version) = (tarball.package.clone(), tarball.version.clone());
+        let release = Release { package, version, bytes: tarball.bytes(), day };
+        let old = self.listed.insert(release.package.clone(), release);
+        self.archive.extend(old);
+    }
+
+    /// The package leaves the index, with a note.
+    pub(crate) fn take_away(&mut self, today: i64, package: &str) {
+        if let Some(old) = self.listed.remove(package) {
+            self.archive.push(old);
+            self.note(package, "Archived", today);
+        }
+    }
+
+    /// Its newest release is listed again, with a note.
+    pub(crate) fn bring_back(&mut self, today: i64, package: &str) {
+        let newest = self
+            .archive
+            .iter()
+            .filter(|release| release.package == package)
+            .max_by_key(|release| release.day);
+        let Some(newest) = newest.cloned().filter(|_| !self.listed.contains_key(package)) else { return };
+        self.archive.retain(|release| *release != newest);
+        self.listed.insert(package.to_owned(), newest);
+        self.note(package, "Unarchived", today);
+    }
+
+    fn note(&mut self, package: &str, verb: &str, today: i64) {
+        let note = self.notes.entry(package.to_owned()).or_default();
+        note.push_str(&format!(" {verb} on {} as told.", day(today)));
+    }
+
+    /// Every file it has, by path.
+    pub(crate) fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+        for release in self.listed.values() {
+            files.push((format!("src/contrib/{}", release.file()), release.bytes.clone()));
+        }
+        for release in &self.archive {
+            files.push((release.archived(), release.bytes.clone()));
+        }
+        files.extend(self.tables());
+        files
+    }
+
+    /// Index, `Meta/` and notes.
+    pub(crate) fn tables(&self) -> Vec<(String, Vec<u8>)> {
+        let mut index = String::new();
+        for release in self.listed.values() {
+            let (_, raw) = archive::description(&release.bytes[..], Limits::default()).expect("a package");
+            let description = Description::from_bytes(&raw).expect("a DESCRIPTION");
+            index.push_str(&String::from_utf8(described_stanza(&description)).expect("text"));
+            index.push_str(&format!("MD5sum: {}\n\n", hex::encode(md5::Md5::digest(&release.bytes))));
+        }
+        let mut gz = packages::gzip(Vec::new());
+        std::io::Write::write_all(&mut gz, index.as_bytes()).expect("memory");
+        let (mut current, mut archive) = (Vec::new(), Vec::new());
+        let rows: Vec<_> = self.listed.values().map(Release::row).collect();
+        write_current_meta(&mut current, &rows).expect("memory");
+        let mut rows: Vec<_> = self.archive.iter().map(Release::row).collect();
+        rows.sort_by(|a, b| a.package.cmp(&b.package));
+        write_archive_meta(&mut archive, &rows).expect("memory");
+        let notes =
+            self.notes.iter().map(|(package, note)| format!("Package: {package}\nX-CRAN-History:{note}\n\n"));
+        vec![
+            ("src/contrib/PACKAGES.gz".to_owned(), gz.finish().expect("memory")),
+            ("src/contrib/Meta/current.rds".to_owned(), current),
+            ("src/contrib/Meta/archive.rds".to_owned(), archive),
+            ("src/contrib/PACKAGES.in".to_owned(), notes.collect::<String>().into_bytes()),
+        ]
+    }
+
+    /// Gives all of it over HTTP.
+    pub(crate) fn serve(&self, web: &Upstream) {
+        self.files().into_iter().for_each(|(path, bytes)| web.put(&path, bytes));
+    }
+
+    /// Writes all of it below a folder.
+    pub(crate) fn write(&self, folder: &Path) {
+        for (path, bytes) in self.files() {
+            let path = folder.join(path);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(path, bytes).expect("written");
+        }
+    }
+}
+
+/// What a server says of a day: the index without MD5sum, and the archived files with size and time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) index: Vec<String>,
+    pub(crate) archive: Vec<String>,
+}
+
+impl State {
+    /// `package version`, of what is listed.
+    pub(crate) fn listed(&self) -> Vec<String> {
+        let value = |stanza: &str, tag: &str| {
+            stanza.lines().find_map(|line| line.strip_prefix(tag)).unwrap_or_default().to_owned()
+        };
+        self.index.iter().map(|s| format!("{} {}", value(s, "Package: "), value(s, "Version: "))).collect()
+    }
+}
+
+/// The state at the end of a day; `None` before history begins.
+pub(crate) async fn state(server: &Server, of: Day) -> Option<State> {
+    let catalog = server.state.catalog.get();
+    let tree = catalog.source_trees(SourceId::CRAN).next().expect("the first migration made it");
+    let place = tree.steps.partition_point(|step| step.at < of.end());
+    let (tree, seq) = (tree.id, tree.steps.get(place.checked_sub(1)?)?.seq);
+    let (listed, archived) =
+        server.read(move |c| Ok((life::listed(c, tree, seq)?, life::archived(c, tree, seq)?))).await;
+    let stanza = |listed: life::Listed| {
+        let text = String::from_utf8(listed.stanza).expect("text");
+        let lines = text.lines().filter(|line| !line.starts_with("MD5sum: "));
+        lines.map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let line = |row: life::Archived| {
+        format!("{} {} {}", row.file, row.size.unwrap_or(-1), row.published_at.map_or(-1, Timestamp::seconds))
+    };
+    let mut archive: Vec<String> = archived.into_iter().map(line).collect();
+    archive.sort();
+    Some(State { index: listed.into_iter().map(stanza).collect(), archive })
+}
+
+/// Fills in the past by hand, as fast as it goes.
+pub(crate) async fn backfill(server: &Server, since: Day) -> Result<String, String> {
+    let job = server.sync.backfill(&asked(since)).await.unwrap_or_else(|e| panic!("{e}"));
+    job.job().ended().await
+}
+
+/// What that asks for.
+pub(crate) fn asked(since: Day) -> Asked {
+    Asked { kind: SourceKind::Cran, since, rate: 1000, dry_run: false, actor: "a test".to_owned() }
+}

@@ -1,0 +1,346 @@
+//! Days before the first sync: over HTTP with and without ranges and from a folder, on both databases; what a mirror may
+//! do to it, what a sync meanwhile does, and that nothing of what came later changes.
+
+use std::time::{Duration, Instant};
+
+use rstudio_pm::db::{backfill as kept, tx};
+use rstudio_pm::model::ids::SourceId;
+
+use super::on_both;
+use crate::support::db::Engine;
+use crate::support::past::{Cran, DAY, EVENING, asked, backfill, day, state};
+use crate::support::syncing::Server;
+use crate::support::tarball::Tarball;
+use crate::support::upstream::{Fault, Upstream};
+
+fn package(package: &str, version: &str) -> Tarball {
+    Tarball::new(package, version).field("Depends: R (>= 3.5)").field("NeedsCompilation: no")
+}
+
+/// Ten days in which packages come, go and come back.
+fn cran() -> Cran {
+    let mut cran = Cran::default();
+    cran.publish(0, &package("alpha", "1.0"));
+    cran.publish(1, &package("Beta", "0.1"));
+    cran.publish(3, &package("alpha", "1.1"));
+    cran.publish(3, &package("gone", "1.0"));
+    cran.publish(4, &package("gone", "1.1"));
+    cran.publish(5, &package("alpha", "2.0"));
+    cran.take_away(6, "gone");
+    cran.take_away(6, "Beta");
+    cran.bring_back(8, "Beta");
+    cran.publish(9, &package("alpha", "2.1"));
+    cran
+}
+
+/// The same, on a server that was first synced on the evening of the tenth day.
+async fn synced(engine: Engine, url: &str) -> Server {
+    let server = Server::new(engine, url).await;
+    server.pass(10 * DAY + EVENING);
+    server.sync().await.expect("a good mirror");
+    server
+}
+
+async fn listed(server: &Server, number: i64) -> Vec<String> {
+    state(server, day(number)).await.map(|state| state.listed()).unwrap_or_default()
+}
+
+async fn is_the_past_of_cran(server: &Server) {
+    let expected: [&[&str]; 10] = [
+        &["alpha 1.0"],
+        &["alpha 1.0", "Beta 0.1"],
+        &["alpha 1.0", "Beta 0.1"],
+        &["alpha 1.1", "Beta 0.1", "gone 1.0"],
+        &["alpha 1.1", "Beta 0.1", "gone 1.1"],
+        &["alpha 2.0", "Beta 0.1", "gone 1.1"],
+        &["alpha 2.0"],
+        &["alpha 2.0"],
+        &["alpha 2.0", "Beta 0.1"],
+        &["alpha 2.1", "Beta 0.1"],
+    ];
+    for (number, expected) in (0..).zip(expected) {
+        assert_eq!(listed(server, number).await, expected, "day {number}");
+    }
+    let then = state(server, day(6)).await.expect("a state");
+    let files: Vec<&str> = then.archive.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(
+        files,
+        ["Beta_0.1.tar.gz", "alpha_1.0.tar.gz", "alpha_1.1.tar.gz", "gone_1.0.tar.gz", "gone_1.1.tar.gz"]
+    );
+    assert_eq!(
+        state(server, day(0)).await.expect("a state").index[0],
+        "Package: alpha\nVersion: 1.0\nDepends: R (>= 3.5)\nLicense: MIT\nNeedsCompilation: no\n"
+    );
+}
+
+on_both! {
+    async fn each_day_of_a_mirror_over_http_is_filled_in(engine) {
+        let web = Upstream::empty();
+        cran().serve(&web);
+        let server = synced(engine, &web.url()).await;
+        assert_eq!(state(&server, day(9)).await, None, "history begins with the first sync");
+        let after = state(&server, day(10)).await;
+        web.asked();
+        let told = backfill(&server, day(0)).await.expect("a good mirror");
+        assert!(told.contains("8 days of cran from 2025-10-09 to 2025-10-18, 7 releases"), "{told}");
+        is_the_past_of_cran(&server).await;
+        assert_eq!(state(&server, day(10)).await, after);
+        let asked = web.asked();
+        let archives: Vec<_> = asked.iter().filter(|asked| asked.path.contains("/Archive/")).collect();
+        assert_eq!(archives.len(), 5, "each archived release once, and no listed one: {archives:?}");
+        assert!(archives.iter().all(|asked| asked.status == 206 && asked.headers["range"] == "bytes=0-8191"));
+        // A transaction for each day, and the newest state is what `latest` means to those who ask by number.
+        let rows = server.read(|c| tx::list(c, SourceId::CRAN, 100)).await;
+        assert_eq!(rows.len(), 9);
+        let days: Vec<&str> = rows.iter().rev().skip(1).map(|tx| tx.comment.as_str()).collect();
+        assert_eq!((days[0], days[7]), ("2025-10-09", "2025-10-18"));
+        assert!(rows.windows(2).all(|pair| pair[0].at > pair[1].at));
+        assert!(server.read(|c| kept::wished(c, SourceId::CRAN)).await.is_none(), "done");
+        assert!(looks(&server).await.is_empty(), "the rows have it");
+        let again = backfill(&server, day(0)).await.expect("nothing to do");
+        assert!(again.contains("begins on 2025-10-09 already"), "{again}");
+    }
+
+    async fn a_mirror_without_ranges_is_listened_to_for_the_first_bytes(engine) {
+        let (web, cran) = (Upstream::empty(), cran());
+        cran.serve(&web);
+        cran.archive.iter().for_each(|release| web.always(&release.archived(), Fault::Plain));
+        let server = synced(engine, &web.url()).await;
+        backfill(&server, day(0)).await.expect("a good mirror");
+        is_the_past_of_cran(&server).await;
+    }
+
+    async fn a_folder_is_read_too(engine) {
+        let folder = tempfile::tempdir().expect("a folder");
+        cran().write(folder.path());
+        let server = synced(engine, &format!("file://{}", folder.path().display())).await;
+        backfill(&server, day(0)).await.expect("a good mirror");
+        is_the_past_of_cran(&server).await;
+    }
+
+    async fn older_days_come_below_the_first_window(engine) {
+        let web = Upstream::empty();
+        cran().serve(&web);
+        let server = synced(engine, &web.url()).await;
+        backfill(&server, day(5)).await.expect("a good mirror");
+        assert_eq!((state(&server, day(4)).await, listed(&server, 5).await.len()), (None, 3));
+        let (before, first) = (state(&server, day(5)).await, server.transactions().await);
+        let told = backfill(&server, day(0)).await.expect("a good mirror");
+        assert!(told.contains("4 days of cran from 2025-10-09 to 2025-10-13"), "{told}");
+        assert_eq!(state(&server, day(5)).await, before);
+        assert_eq!(server.transactions().await, first + 4);
+        is_the_past_of_cran(&server).await;
+    }
+
+    async fn syncs_go_on_as_if_nothing_had_been_filled_in(engine) {
+        let (web, mut cran) = (Upstream::empty(), cran());
+        cran.serve(&web);
+        let server = synced(engine, &web.url()).await;
+        let plain = synced(Engine::Sqlite, &web.url()).await;
+        backfill(&server, day(2)).await.expect("a good mirror");
+        let told = server.sync().await.expect("a good mirror");
+        assert!(told.contains("nothing changed"), "{told}");
+        cran.publish(11, &package("alpha", "2.2"));
+        cran.bring_back(11, "gone");
+        cran.take_away(11, "Beta");
+        cran.serve(&web);
+        for server in [&server, &plain] {
+            server.pass(DAY);
+            server.sync().await.expect("a good mirror");
+        }
+        assert_eq!(state(&server, day(11)).await, state(&plain, day(11)).await);
+        assert_eq!(listed(&server, 11).await, ["alpha 2.2", "gone 1.1"]);
+        assert_eq!(listed(&server, 5).await, ["alpha 2.0", "Beta 0.1", "gone 1.1"]);
+    }
+
+    async fn what_is_missing_or_damaged_is_named_and_left_out(engine) {
+        let (web, cran) = (Upstream::empty(), cran());
+        cran.serve(&web);
+        web.remove("src/contrib/Archive/alpha/alpha_1.1.tar.gz");
+        let size = cran.archive.iter().find(|r| r.file() == "gone_1.0.tar.gz").expect("it is there").bytes.len();
+        web.put("src/contrib/Archive/gone/gone_1.0.tar.gz", vec![b'x'; size]);
+        web.put("src/contrib/Archive/gone/gone_1.1.tar.gz", b"shorter than Meta says".to_vec());
+        let server = synced(engine, &web.url()).await;
+        let told = backfill(&server, day(0)).await.expect("the others are there");
+        assert!(told.contains("3 releases are left out of the index of those days: alpha_1.1.tar.gz is not on the mirror"), "{told}");
+        assert!(told.contains("gone_1.0.tar.gz this is not a package archive"), "{told}");
+        assert!(told.contains("gone_1.1.tar.gz has 22 bytes, and Meta/ of the mirror says"), "{told}");
+        assert_eq!(listed(&server, 3).await, ["Beta 0.1"]);
+        assert_eq!(listed(&server, 5).await, ["alpha 2.0", "Beta 0.1"]);
+        let then = state(&server, day(4)).await.expect("a state");
+        assert!(then.archive.iter().any(|line| line.starts_with("alpha_1.1.tar.gz ")), "it can be asked for: {then:?}");
+    }
+
+    async fn a_mirror_that_is_busy_is_asked_again_when_it_says_so(engine) {
+        let web = Upstream::empty();
+        cran().serve(&web);
+        let server = synced(engine, &web.url()).await;
+        let path = "src/contrib/Archive/alpha/alpha_1.0.tar.gz";
+        web.fail(path, [Fault::Status(429, "Retry-After: 2"), Fault::Status(503, "")]);
+        let begun = Instant::now();
+        backfill(&server, day(0)).await.expect("in the end");
+        assert!(begun.elapsed() >= Duration::from_secs(4), "{:?}", begun.elapsed());
+        is_the_past_of_cran(&server).await;
+    }
+
+    async fn one_that_stays_away_too_long_is_tried_later_and_nothing_is_read_twice(engine) {
+        let web = Upstream::empty();
+        cran().serve(&web);
+        let server = synced(engine, &web.url()).await;
+        let path = "src/contrib/Archive/gone/gone_1.1.tar.gz";
+        web.always(path, Fault::Status(429, "Retry-After: 100000"));
+        let told = backfill(&server, day(0)).await.expect_err("too long");
+        assert!(told.contains("429") && told.contains("what was read is kept"), "{told}");
+        assert_eq!(state(&server, day(9)).await, None, "nothing is seen of half a past");
+        let read: Vec<String> = looks(&server).await;
+        web.always(path, Fault::Also("X: y"));
+        web.asked();
+        let server = server.restarted(&web.url()).await;
+        // It goes on by itself.
+        let sync = server.sync.clone();
+        let task = tokio::spawn(async move { sync.run_backfills().await });
+        let begun = Instant::now();
+        while state(&server, day(0)).await.is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        task.abort();
+        is_the_past_of_cran(&server).await;
+        let asked: Vec<String> = web.asked().into_iter().map(|asked| asked.path).collect();
+        for file in &read {
+            assert!(!asked.iter().any(|path| path.ends_with(file)), "{file} was read before: {asked:?}");
+        }
+    }
+
+    async fn a_sync_meanwhile_has_its_turn(engine) {
+        let (web, mut cran) = (Upstream::empty(), cran());
+        cran.serve(&web);
+        let server = synced(engine, &web.url()).await;
+        web.always("src/contrib/Archive/alpha/alpha_1.0.tar.gz", Fault::Slow(Duration::from_millis(400)));
+        let job = server.sync.backfill(&asked(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
+        server.pass(DAY);
+        cran.publish(11, &package("alpha", "3.0"));
+        cran.bring_back(11, "gone");
+        cran.serve(&web);
+        server.sync().await.expect("a good mirror");
+        assert_eq!(state(&server, day(9)).await, None, "the back-fill is under way");
+        job.job().ended().await.expect("a good mirror");
+        is_the_past_of_cran(&server).await;
+        assert_eq!(listed(&server, 11).await, ["alpha 3.0", "Beta 0.1", "gone 1.1"]);
+        assert_eq!(listed(&server, 10).await, ["alpha 2.1", "Beta 0.1"]);
+    }
+
+    async fn one_can_be_stopped_and_goes_on_where_it_was(engine) {
+        let web = Upstream::empty();
+        cran().serve(&web);
+        let server = synced(engine, &web.url()).await;
+        let path = "src/contrib/Archive/gone/gone_1.0.tar.gz";
+        web.always(path, Fault::Slow(Duration::from_secs(30)));
+        let job = server.sync.backfill(&asked(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
+        let begun = Instant::now();
+        while looks(&server).await.len() < 4 {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let told = server.sync.stop_backfill().await.unwrap_or_else(|e| panic!("{e}"));
+        assert!(told.contains("was stopped"), "{told}");
+        assert!(job.job().ended().await.expect_err("stopped").contains("was stopped"));
+        assert!(server.read(|c| kept::wished(c, SourceId::CRAN)).await.is_none(), "it does not go on by itself");
+        let told = server.sync.stop_backfill().await.unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(told, "No back-fill of cran is under way.");
+        web.always(path, Fault::Also("X: y"));
+        web.asked();
+        backfill(&server, day(0)).await.expect("a good mirror");
+        let archives = web.asked().into_iter().filter(|asked| asked.path.contains("/Archive/")).count();
+        assert_eq!(archives, 1);
+        is_the_past_of_cran(&server).await;
+    }
+
+    async fn a_description_behind_large_files_is_found(engine) {
+        let (web, mut cran) = (Upstream::empty(), Cran::default());
+        // Incompressible, so that the DESCRIPTION lies 300 kB behind the beginning.
+        let mut state = 1_u64;
+        let noise = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        });
+        let mut late = package("late", "1.0");
+        late.files.push(("A/noise".to_owned(), noise.flatten().take(300_000).collect()));
+        cran.publish(1, &late.description_last());
+        cran.publish(5, &package("late", "1.1"));
+        cran.serve(&web);
+        let server = synced(engine, &web.url()).await;
+        web.asked();
+        backfill(&server, day(0)).await.expect("a good mirror");
+        assert_eq!(listed(&server, 2).await, ["late 1.0"]);
+        let ranges: Vec<String> =
+            web.asked().into_iter().filter_map(|asked| asked.headers.get("range").cloned()).collect();
+        assert_eq!(ranges, ["bytes=0-8191", "bytes=8192-65535", "bytes=65536-524287"]);
+    }
+
+    async fn what_cannot_be_filled_in_is_refused_with_the_way_out(engine) {
+        let (web, cran) = (Upstream::empty(), cran());
+        let server = Server::new(engine, &web.url()).await;
+        cran.serve(&web);
+        let told = backfill(&server, day(0)).await.expect_err("never synced");
+        assert!(told.contains("run `rspm sync` first"), "{told}");
+        server.pass(10 * DAY + EVENING);
+        server.sync().await.expect("a good mirror");
+        web.put("src/contrib/Meta/archive.rds", b"<html>".to_vec());
+        let told = backfill(&server, day(0)).await.expect_err("no table");
+        assert!(told.contains("src/contrib/Meta/archive.rds cannot be used") && told.contains("CRAN.URL"), "{told}");
+        web.remove("src/contrib/Meta/archive.rds");
+        let told = backfill(&server, day(0)).await.expect_err("no table");
+        assert!(told.contains("is not on the mirror"), "{told}");
+        let told = backfill(&server, day(40)).await;
+        assert!(told.is_err(), "the table is still missing: {told:?}");
+        cran.serve(&web);
+        let told = backfill(&server, day(40)).await.expect("nothing to do");
+        assert!(told.contains("begins on 2025-10-19 already"), "{told}");
+        assert!(server.read(|c| kept::wished(c, SourceId::CRAN)).await.is_none());
+    }
+
+    async fn without_notes_a_package_left_the_day_after_its_last_release(engine) {
+        let (web, cran) = (Upstream::empty(), cran());
+        cran.serve(&web);
+        web.remove("src/contrib/PACKAGES.in");
+        let server = synced(engine, &web.url()).await;
+        backfill(&server, day(0)).await.expect("a mirror with fewer facts");
+        assert_eq!(listed(&server, 4).await, ["alpha 1.1", "Beta 0.1", "gone 1.1"]);
+        assert_eq!(listed(&server, 5).await, ["alpha 2.0", "Beta 0.1"], "gone left, Beta was never seen to leave");
+    }
+
+    async fn a_dry_run_tells_and_does_nothing(engine) {
+        let web = Upstream::empty();
+        cran().serve(&web);
+        let server = synced(engine, &web.url()).await;
+        web.asked();
+        let dry = rstudio_pm::sync::backfill::Asked { dry_run: true, rate: 2, ..asked(day(0)) };
+        let job = server.sync.backfill(&dry).await.unwrap_or_else(|e| panic!("{e}"));
+        let told = job.job().ended().await.expect("a good mirror");
+        assert_eq!(
+            told,
+            "8 days of cran from 2025-10-09 to 2025-10-18, 7 releases, would be filled in; 5 archives have to be \
+             looked into, which at 2 requests a second over 4 connections takes about 0 h 01 min and reads about 1 MB"
+        );
+        assert_eq!((server.transactions().await, looks(&server).await.len()), (1, 0));
+        assert!(!web.asked().iter().any(|asked| asked.path.contains("/Archive/")));
+        assert!(server.read(|c| kept::wished(c, SourceId::CRAN)).await.is_none());
+    }
+}
+
+/// Files whose records are kept.
+async fn looks(server: &Server) -> Vec<String> {
+    server
+        .read(|c| {
+            let mut files = Vec::new();
+            kept::kept(c, SourceId::CRAN, &mut |archive, _| {
+                files.push(archive.file);
+                Ok(())
+            })?;
+            Ok(files)
+        })
+        .await
+}

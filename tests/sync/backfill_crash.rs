@@ -1,0 +1,162 @@
+//! A back-fill that is killed at any moment goes on to the very same bytes, and asks for nothing twice.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use rstudio_pm::db::{backfill as kept, import, life, prepend, tree};
+use rstudio_pm::model::change::LifeState;
+use rstudio_pm::model::ids::{Seq, SourceId};
+use rstudio_pm::model::language::Language;
+
+use super::on_both;
+use crate::support::db::Engine;
+use crate::support::past::{Cran, DAY, EVENING, asked, backfill, day, state};
+use crate::support::syncing::Server;
+use crate::support::tarball::Tarball;
+
+const DAYS: i64 = 12;
+const PACKAGES: i64 = 120;
+
+fn cran() -> Cran {
+    let mut cran = Cran::default();
+    for today in 0..DAYS {
+        for number in 0..PACKAGES {
+            let tarball =
+                Tarball::new(&format!("p{number}"), &format!("1.{today}")).field("NeedsCompilation: no");
+            cran.publish(today, &tarball);
+        }
+    }
+    cran
+}
+
+/// Every day of a server as one text.
+async fn told(server: &Server) -> Vec<String> {
+    let mut told = Vec::new();
+    for today in 0..=DAYS {
+        told.push(format!("{:?}", state(server, day(today)).await));
+    }
+    let catalog = server.state.catalog.get();
+    let tree = catalog.source_trees(SourceId::CRAN).next().expect("a tree");
+    told.push(format!("{:?}", tree.steps.iter().map(|step| (step.seq, step.at)).collect::<Vec<_>>()));
+    told
+}
+
+async fn synced(engine: Engine, url: &str) -> Server {
+    let server = Server::new(engine, url).await;
+    server.pass(DAYS * DAY + EVENING);
+    server.sync().await.expect("a good mirror");
+    server
+}
+
+/// What is kept of archives that were looked into.
+async fn looks(server: &Server) -> BTreeSet<String> {
+    server
+        .read(|c| {
+            let mut files = BTreeSet::new();
+            kept::kept(c, SourceId::CRAN, &mut |archive, _| {
+                files.insert(archive.file);
+                Ok(())
+            })?;
+            Ok(files)
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_twenty_points_it_resumes_to_equal_bytes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    cran().write(folder.path());
+    let url = format!("file://{}", folder.path().display());
+    let whole = synced(Engine::Sqlite, &url).await;
+    let begun = Instant::now();
+    backfill(&whole, day(0)).await.expect("a good mirror");
+    let (length, expected) = (begun.elapsed(), told(&whole).await);
+    let (mut midway, mut invisible) = (0, 0);
+    for point in 0..20 {
+        let server = synced(Engine::Sqlite, &url).await;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let sync = server.sync.clone();
+        runtime.spawn(async move {
+            let _ = sync.backfill(&asked(day(0))).await;
+            std::future::pending::<()>().await;
+        });
+        tokio::time::sleep(length * point / 19).await;
+        runtime.shutdown_background();
+        let server = server.restarted(&url).await;
+        server.sync.recover().await.expect("undone");
+        let seen = state(&server, day(0)).await.is_some();
+        invisible += usize::from(!seen);
+        assert!(!seen || told(&server).await == expected, "all of it or nothing, at point {point}");
+        let read = looks(&server).await;
+        midway += usize::from(!seen && !read.is_empty());
+        // What was read is not read again: the mirror does not even have it any more.
+        let hidden = tempfile::tempdir().expect("a folder");
+        for file in read.iter().filter(|_| !seen) {
+            let package = file.split('_').next().unwrap_or_default();
+            let path = folder.path().join("src/contrib/Archive").join(package).join(file);
+            std::fs::rename(path, hidden.path().join(file)).expect("moved");
+        }
+        let ended = backfill(&server, day(0)).await;
+        for file in read.iter().filter(|_| !seen) {
+            let package = file.split('_').next().unwrap_or_default();
+            let path = folder.path().join("src/contrib/Archive").join(package).join(file);
+            std::fs::rename(hidden.path().join(file), path).expect("moved");
+        }
+        let ended = ended.unwrap_or_else(|e| panic!("point {point}: {e}"));
+        assert!(!ended.contains("left out"), "point {point}: {ended}");
+        assert!(told(&server).await == expected, "point {point}");
+    }
+    assert!(midway >= 3, "{midway} of {invisible} were killed while they read");
+}
+
+on_both! {
+    async fn what_a_killed_one_wrote_is_removed(engine) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut cran = Cran::default();
+        cran.publish(1, &Tarball::new("alpha", "1.0"));
+        cran.publish(4, &Tarball::new("alpha", "1.1"));
+        cran.write(folder.path());
+        let server = synced(engine, &format!("file://{}", folder.path().display())).await;
+        // Lives of a past that was never published, of a release that is known.
+        let died = server.state.db.write(|c| {
+            let found = tree::of_source(c, SourceId::CRAN)?.remove(0);
+            let first = found.first.expect("synced");
+            let known = life::current_of(c, found.id, first, rstudio_pm::model::ids::PackageId(1))?;
+            let target =
+                import::Target { tree: found.id, pending: first, origin: SourceId::CRAN, language: Language::R };
+            let past = prepend::Past {
+                release: prepend::PastRelease::Known {
+                    package: known[0].key.package,
+                    release: known[0].key.release,
+                    variant: known[0].variant,
+                    record: None,
+                },
+                lives: vec![prepend::PastLife { state: LifeState::Listed, from: Seq(-9), to: first }],
+            };
+            prepend::write(c, &target, &[past])
+        });
+        died.await.unwrap_or_else(|e| panic!("{e}"));
+        let before = told(&server).await;
+        backfill(&server, day(0)).await.expect("a good mirror");
+        assert_ne!(told(&server).await, before);
+        let stray = server.read(|c| c.query("SELECT from_seq FROM life WHERE from_seq < $1", &[(-1).into()])).await;
+        assert!(stray.is_empty(), "{stray:?}");
+        assert_eq!(state(&server, day(2)).await.expect("a state").listed(), ["alpha 1.0"]);
+    }
+}
+
+/// For the moment in which a job ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_halted_one_ends_soon_and_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    cran().write(folder.path());
+    let server = synced(Engine::Sqlite, &format!("file://{}", folder.path().display())).await;
+    let job = server.sync.backfill(&asked(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
+    server.state.jobs.halt(true);
+    let ended = tokio::time::timeout(Duration::from_secs(10), job.job().ended()).await.expect("soon");
+    assert!(ended.expect_err("halted").contains("goes on when the server is online again"));
+    server.state.jobs.halt(false);
+    assert!(server.read(|c| kept::wished(c, SourceId::CRAN)).await.is_some());
+    backfill(&server, day(0)).await.expect("a good mirror");
+}

@@ -110,12 +110,11 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
     let ended = progress.wait_for(|s| !matches!(s, JobState::Running(_))).await.expect("an end").clone();
     assert!(matches!(ended, JobState::Done(_)), "{ended:?}");
     let repo = Repo::new(state.clone());
-    repo.create_repo(&"bench".parse().expect("a name"), RepoKind::R, "", OnExisting::Fail)
+    let actor = Actor("bench".to_owned());
+    repo.create_repo(&"bench".parse().expect("a name"), RepoKind::R, "", OnExisting::Fail, &actor)
         .await
         .expect("a repository");
-    repo.subscribe("bench", "cran", OnExisting::Fail, &Actor("bench".to_owned()))
-        .await
-        .expect("a subscription");
+    repo.subscribe("bench", "cran", OnExisting::Fail, &actor).await.expect("a subscription");
     state
 }
 

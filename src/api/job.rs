@@ -9,6 +9,9 @@ pub struct StartSync {
     /// `cran`, `bioconductor` or `pypi`, or `sysreqs` for the rules of system requirements; any case.
     #[serde(rename = "type")]
     pub kind: String,
+    /// One version of Bioconductor; without, every one that its mirror has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 /// Where a job stands.

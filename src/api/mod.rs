@@ -2,6 +2,7 @@
 
 pub mod backfill;
 pub mod binary;
+pub mod bioconductor;
 pub mod control;
 pub mod distribution;
 pub mod error;

@@ -32,6 +32,9 @@ pub struct Subscription {
     pub name: String,
     /// The word people read: `Local`, `CRAN`.
     pub type_label: String,
+    /// The version of Bioconductor that is taken of it, or for which it is offered; absent for all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 /// `POST /repos`.
@@ -70,6 +73,9 @@ pub struct EditRepo {
 pub struct Subscribe {
     /// The source to append.
     pub source: String,
+    /// A version of Bioconductor, where only that is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// A subscription that exists is a success.
     #[serde(default)]
     pub succeed_on_existing: bool,

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{Catalog, RepoStep, Repository, Source, Step, Tree};
+use super::{Catalog, RepoStep, Repository, Source, Step, Subscription, Tree};
 use crate::db::{self, Conn, Db, DbError};
 use crate::model::ids::{Seq, TreeId, TxId};
+use crate::r::bioconductor::config::Config;
 
 /// The newest catalog; cloning shares it.
 #[derive(Clone)]
@@ -99,6 +100,7 @@ fn newer(c: &mut dyn Conn, known: &Catalog) -> Result<Option<Catalog>, DbError> 
         trees: trees(c, known, last)?,
         repos: repos(c)?,
         transactions,
+        bioconductor: bioconductor(c, known)?,
     }))
 }
 
@@ -142,6 +144,14 @@ fn read_steps(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<Step>, DbError> {
     Ok(rows.into_iter().map(|step| Step { seq: step.seq, at: step.at, tx: step.tx }).collect())
 }
 
+/// What was declared last; what this program cannot read is as good as nothing.
+fn bioconductor(c: &mut dyn Conn, known: &Catalog) -> Result<Option<Arc<Config>>, DbError> {
+    let Some(text) = db::bioconductor::config(c)? else { return Ok(None) };
+    let config = Config::parse(text.as_bytes()).ok();
+    let same = known.bioconductor.clone().filter(|known| Some(&**known) == config.as_ref());
+    Ok(same.or_else(|| config.map(Arc::new)))
+}
+
 fn repos(c: &mut dyn Conn) -> Result<Vec<Repository>, DbError> {
     let mut steps = db::repo::steps(c)?.into_iter().peekable();
     let mut repos = Vec::new();
@@ -149,8 +159,11 @@ fn repos(c: &mut dyn Conn) -> Result<Vec<Repository>, DbError> {
         let mut lists = Vec::new();
         while let Some(step) = steps.next_if(|step| step.repo <= row.id) {
             if step.repo == row.id {
-                let sources = step.subscriptions.into_iter().map(|entry| entry.source).collect();
-                lists.push(RepoStep { seq: Seq(step.seq), at: step.at, tx: step.tx, sources });
+                let list = step
+                    .subscriptions
+                    .into_iter()
+                    .map(|entry| Subscription { source: entry.source, version: entry.label.parse().ok() });
+                lists.push(RepoStep { seq: Seq(step.seq), at: step.at, tx: step.tx, list: list.collect() });
             }
         }
         let Ok(name) = row.name.parse() else { continue };

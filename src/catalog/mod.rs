@@ -8,11 +8,15 @@ pub mod resolve;
 
 pub use live::Live;
 
+use std::sync::Arc;
+
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use crate::model::name::Name;
 use crate::model::repository::RepoKind;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
+use crate::r::bioconductor::config::Config;
+use crate::r::bioconductor::{Component, Part, Version};
 
 /// Sources, trees, steps, repositories and their subscription steps, as of one `clock.catalog`.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +33,8 @@ pub struct Catalog {
     pub repos: Vec<Repository>,
     /// Every transaction and its instant, by id. The instant of a back-fill is later than its steps.
     pub transactions: Vec<(TxId, Timestamp)>,
+    /// Which versions of Bioconductor there are; `None` before its first sync.
+    pub bioconductor: Option<Arc<Config>>,
 }
 
 /// `tree.role` of the lists that hold source packages.
@@ -106,7 +112,24 @@ pub struct RepoStep {
     /// The transaction that made it.
     pub tx: TxId,
     /// Sources in order: the earlier wins a name.
-    pub sources: Vec<SourceId>,
+    pub list: Vec<Subscription>,
+}
+
+/// A source in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subscription {
+    /// The source.
+    pub source: SourceId,
+    /// The version of Bioconductor that is taken of it, or for which it is offered; all of them when `None`.
+    pub version: Option<Version>,
+}
+
+impl Subscription {
+    /// All of a source.
+    #[must_use]
+    pub fn to(source: SourceId) -> Subscription {
+        Subscription { source, version: None }
+    }
 }
 
 impl Catalog {
@@ -154,6 +177,45 @@ impl Catalog {
         self.trees.iter().filter(move |tree| tree.source == source && tree.role == SOURCE_ROLE)
     }
 
+    /// The lists that a subscription contributes to a repository, or to `part` of one that holds Bioconductor. Packages of
+    /// other sources stand among the software of Bioconductor.
+    pub fn subscribed_trees(&self, to: Subscription, part: Option<Part>) -> impl Iterator<Item = &Tree> {
+        let wanted = match (to.version, part) {
+            (Some(version), None) => Some(Part::all(version)),
+            (_, part) => part,
+        };
+        let offered = part.is_none_or(|part| {
+            let software = part.component.is_none_or(|component| component == Component::Software);
+            to.version.is_none_or(|version| version == part.version)
+                && (software || to.source == SourceId::BIOCONDUCTOR)
+        });
+        self.source_trees(to.source).filter(move |tree| {
+            let within = match (to.source == SourceId::BIOCONDUCTOR, wanted) {
+                (true, Some(wanted)) => tree.part().is_some_and(|part| wanted.contains(part)),
+                (true, None) | (false, _) => true,
+            };
+            offered && within
+        })
+    }
+
+    /// The versions of Bioconductor that were published, the newest first.
+    #[must_use]
+    pub fn bioconductor_versions(&self) -> Vec<Version> {
+        let published = self.source_trees(SourceId::BIOCONDUCTOR).filter(|tree| !tree.steps.is_empty());
+        let mut versions: Vec<Version> = published.filter_map(Tree::part).map(|part| part.version).collect();
+        versions.sort_unstable_by(|a, b| b.cmp(a));
+        versions.dedup();
+        versions
+    }
+
+    /// The version of Bioconductor that is shown where nobody names one: the release, else the newest there is.
+    #[must_use]
+    pub fn bioconductor_release(&self) -> Option<Version> {
+        let versions = self.bioconductor_versions();
+        let release = self.bioconductor.as_ref().map(|config| config.release);
+        release.filter(|release| versions.contains(release)).or_else(|| versions.first().copied())
+    }
+
     /// When a transaction was published; `None` when there is no such transaction.
     #[must_use]
     pub fn instant(&self, tx: TxId) -> Option<Timestamp> {
@@ -172,7 +234,33 @@ impl Catalog {
 impl Repository {
     /// The sources subscribed to now, in order; empty before the first subscription.
     #[must_use]
-    pub fn sources(&self) -> &[SourceId] {
-        self.steps.last().map_or(&[], |step| &step.sources)
+    pub fn subscriptions(&self) -> &[Subscription] {
+        self.steps.last().map_or(&[], |step| &step.list)
+    }
+
+    /// The same sources, each once.
+    #[must_use]
+    pub fn sources(&self) -> Vec<SourceId> {
+        let mut sources: Vec<SourceId> = Vec::new();
+        for entry in self.subscriptions() {
+            if !sources.contains(&entry.source) {
+                sources.push(entry.source);
+            }
+        }
+        sources
+    }
+
+    /// Whether a source is subscribed to now.
+    #[must_use]
+    pub fn offers(&self, source: SourceId) -> bool {
+        self.subscriptions().iter().any(|entry| entry.source == source)
+    }
+}
+
+impl Tree {
+    /// What of Bioconductor is listed here; `None` of other sources.
+    #[must_use]
+    pub fn part(&self) -> Option<Part> {
+        (self.source == SourceId::BIOCONDUCTOR).then(|| Part::parse(&self.label)).flatten()
     }
 }

@@ -1,10 +1,10 @@
 //! From what a URL asks for to a point: pure, over the in-memory catalog (data model, section 3).
 
-use super::{Catalog, RepoStep, Repository, Step};
-use crate::model::ids::SourceId;
+use super::{Catalog, RepoStep, Repository, Step, Subscription, Tree};
 use crate::model::point::{Point, PointTree};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::{Day, Timestamp};
+use crate::r::bioconductor::Part;
 
 /// Why a snapshot means nothing here; each is a 404 with a reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,18 +31,25 @@ pub enum Unresolved {
     /// No such transaction.
     #[error("there is no transaction {0}")]
     UnknownTransaction(i64),
+    /// Nothing of it was ever published.
+    #[error(
+        "Bioconductor {0} is not on this server; an administrator brings it with: rspm sync --type=bioconductor --version={version}",
+        version = .0.version
+    )]
+    NoPart(Part),
 }
 
 /// The end of what counts, exclusive: states published before it.
 const NEWEST: Timestamp = Timestamp(i64::MAX);
 
-/// The point `snapshot` of `repo` means at `now`.
+/// The point `snapshot` of `repo`, or of a `part` of one that holds Bioconductor, means at `now`.
 ///
 /// A date whose day is over but was never closed (`Catalog::is_closed`) gives an *open* point: a node with a slow
 /// clock could still publish into it. `Repo::point` closes such a day first.
 pub fn resolve(
     catalog: &Catalog,
     repo: &Repository,
+    part: Option<Part>,
     snapshot: Snapshot,
     now: Timestamp,
 ) -> Result<Point, Unresolved> {
@@ -55,9 +62,10 @@ pub fn resolve(
     let Some(list) = list_at(repo, end) else {
         return if is_now { Ok(empty(repo)) } else { Err(Unresolved::Empty) };
     };
-    let states = states(catalog, &list.step.sources, end);
+    let states = states(catalog, &list.step.list, part, end);
     let Some(newest) = states.iter().map(|(_, step)| step.at).max() else {
-        return if is_now { Ok(empty(repo)) } else { Err(nothing(catalog, repo, snapshot, end)) };
+        let is_empty = is_now && part.is_none();
+        return if is_empty { Ok(empty(repo)) } else { Err(nothing(catalog, repo, part, snapshot, end)) };
     };
     Ok(Point {
         repo: repo.id,
@@ -73,9 +81,9 @@ pub fn subscriptions<'a>(
     repo: &'a Repository,
     snapshot: Snapshot,
     now: Timestamp,
-) -> &'a [SourceId] {
+) -> &'a [Subscription] {
     let list = end_of(catalog, snapshot, now).ok().and_then(|end| list_at(repo, end));
-    list.map_or(&[], |list| &list.step.sources)
+    list.map_or(&[], |list| &list.step.list)
 }
 
 /// What a repository offers before anything is published for it: no package, which clients read without a warning.
@@ -113,7 +121,7 @@ struct List<'a> {
 /// subscription ended: a repository made today serves the dates of 2020, and goes on serving the same when a source
 /// is subscribed next year.
 fn list_at(repo: &Repository, end: Timestamp) -> Option<List<'_>> {
-    let begun = repo.steps.iter().position(|step| !step.sources.is_empty())?;
+    let begun = repo.steps.iter().position(|step| !step.list.is_empty())?;
     let steps = repo.steps.get(begun..)?;
     let until = if steps.first()?.at < end { end } else { steps.first()?.at.day().end() };
     let place = steps.partition_point(|step| step.at < until);
@@ -121,35 +129,57 @@ fn list_at(repo: &Repository, end: Timestamp) -> Option<List<'_>> {
 }
 
 /// What each source's trees contribute: their last state published before `end`.
-fn states(catalog: &Catalog, sources: &[SourceId], end: Timestamp) -> Vec<(PointTree, Step)> {
-    let mut states = Vec::with_capacity(sources.len());
-    for &source in sources {
-        for tree in catalog.source_trees(source) {
+fn states(
+    catalog: &Catalog,
+    list: &[Subscription],
+    part: Option<Part>,
+    end: Timestamp,
+) -> Vec<(PointTree, Step)> {
+    let mut states = Vec::with_capacity(list.len());
+    for entry in list {
+        for tree in catalog.subscribed_trees(*entry, part) {
             let place = tree.steps.partition_point(|step| step.at < end);
-            if let Some(step) = place.checked_sub(1).and_then(|last| tree.steps.get(last)) {
-                states.push((PointTree { source, tree: tree.id, seq: step.seq }, *step));
+            let last = place.checked_sub(1).and_then(|last| tree.steps.get(last));
+            if let Some(step) = last.or_else(|| frozen(catalog, tree, end)) {
+                states.push((PointTree { source: entry.source, tree: tree.id, seq: step.seq }, *step));
             }
         }
     }
     states
 }
 
+/// The first state of a version of Bioconductor that was built for the last time before `end`: it was the same then,
+/// although nobody here looked.
+fn frozen<'a>(catalog: &Catalog, tree: &'a Tree, end: Timestamp) -> Option<&'a Step> {
+    let day = catalog.bioconductor.as_ref()?.frozen(tree.part()?.version)?;
+    tree.steps.first().filter(|_| day.end() <= end)
+}
+
 /// Why there is no state before `end`: the first day that has one, or none at all.
-fn nothing(catalog: &Catalog, repo: &Repository, snapshot: Snapshot, end: Timestamp) -> Unresolved {
+fn nothing(
+    catalog: &Catalog,
+    repo: &Repository,
+    part: Option<Part>,
+    snapshot: Snapshot,
+    end: Timestamp,
+) -> Unresolved {
     let has_state = |end: Timestamp| {
-        list_at(repo, end).is_some_and(|list| !states(catalog, &list.step.sources, end).is_empty())
+        list_at(repo, end).is_some_and(|list| !states(catalog, &list.step.list, part, end).is_empty())
     };
     // A state can only begin with a list, or with the first step of a tree that some list names.
     let lists = repo.steps.iter().map(|step| step.at);
-    let sources = repo.steps.iter().flat_map(|step| &step.sources);
-    let trees =
-        sources.flat_map(|source| catalog.source_trees(*source)).filter_map(|tree| tree.steps.first());
+    let entries = repo.steps.iter().flat_map(|step| &step.list);
+    let trees = entries.flat_map(|entry| catalog.subscribed_trees(*entry, part));
+    let frozen =
+        catalog.bioconductor.as_ref().zip(part).and_then(|(config, part)| config.frozen(part.version));
+    let trees = trees.filter_map(|tree| tree.steps.first());
     let mut days: Vec<Day> = lists.chain(trees.map(|step| step.at)).map(Timestamp::day).collect();
+    days.extend(frozen);
     days.sort_unstable();
     days.dedup();
     match days.into_iter().find(|day| day.end() >= end && has_state(day.end())) {
         Some(first) => Unresolved::BeforeHistory { asked: told(snapshot), first },
-        None => Unresolved::Empty,
+        None => part.map_or(Unresolved::Empty, Unresolved::NoPart),
     }
 }
 
@@ -160,5 +190,7 @@ fn told(snapshot: Snapshot) -> String {
     }
 }
 
+#[cfg(test)]
+mod bioconductor_tests;
 #[cfg(test)]
 mod tests;

@@ -145,6 +145,16 @@ pub enum List {
     Binaries(ListBinaries),
     /// List the distributions that binaries can be served for
     Distributions,
+    /// List what there is of Bioconductor
+    #[command(subcommand)]
+    Bioconductor(ListBioconductor),
+}
+
+/// `rspm list bioconductor …`
+#[derive(Debug, Subcommand)]
+pub enum ListBioconductor {
+    /// List the versions of Bioconductor, and how far they are here
+    Versions,
 }
 
 /// `rspm remove …`
@@ -308,6 +318,9 @@ pub struct ListPackages {
     /// The source
     #[arg(long)]
     pub source: Option<String>,
+    /// The version of Bioconductor; without, its release
+    #[arg(long)]
+    pub version: Option<String>,
     /// Only names that contain this text
     #[arg(long)]
     pub search: Option<String>,
@@ -350,6 +363,9 @@ pub struct Explain {
     /// The snapshot: latest, a day (YYYY-MM-DD) or a transaction id
     #[arg(long, default_value = "latest", value_name = "SNAPSHOT")]
     pub date: String,
+    /// The version of Bioconductor, in a repository of that; without, its release
+    #[arg(long, value_name = "VERSION")]
+    pub bioc_version: Option<String>,
 }
 
 /// Flags of `subscribe`.
@@ -358,9 +374,13 @@ pub struct Subscribe {
     /// The repository
     #[arg(long)]
     pub repo: String,
-    /// The source to append to its list
+    /// The source to append to its list; in a repository of Bioconductor, it goes before Bioconductor itself
     #[arg(long)]
     pub source: String,
+    /// A version of Bioconductor: the one that an R repository offers, or for which alone a Bioconductor repository offers
+    /// the source
+    #[arg(long)]
+    pub version: Option<String>,
     /// Succeed when it is subscribed already
     #[arg(long)]
     pub succeed_on_existing: bool,
@@ -375,6 +395,9 @@ pub struct Unsubscribe {
     /// The source to take out of its list
     #[arg(long)]
     pub source: String,
+    /// Only what was subscribed to for this version of Bioconductor
+    #[arg(long)]
+    pub version: Option<String>,
 }
 
 /// Flags of `reorder`.
@@ -500,6 +523,9 @@ pub struct Sync {
     /// Which mirror: CRAN, Bioconductor or PyPI; or sysreqs, the rules of system requirements
     #[arg(long = "type", default_value = "CRAN", value_name = "TYPE")]
     pub kind: String,
+    /// One version of Bioconductor; without, every one that its mirror has
+    #[arg(long)]
+    pub version: Option<String>,
     /// Wait until the sync has ended (the default)
     #[arg(long, overrides_with = "no_wait")]
     pub wait: bool,
@@ -547,6 +573,13 @@ mod tests {
             "rspm remove package --name=x@all --source=team",
             "rspm remove binary --source=team --name=x --version=1.0 --platform=4.5-noble",
             "rspm sync --type=cran --no-wait",
+            "rspm sync --type=Bioconductor --version=3.20",
+            "rspm create repo --name=bioc --type=bioconductor",
+            "rspm subscribe --repo=bioc --source=team --version=3.20",
+            "rspm unsubscribe --repo=bioc --source=team --version=3.20",
+            "rspm list packages --source=bioconductor --version=3.20",
+            "rspm list bioconductor versions",
+            "rspm explain bioc Biobase --bioc-version=3.16",
             "rspm offline",
             "rspm offline --timeout=60",
             "rspm offline --timeout 5m",

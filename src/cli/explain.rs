@@ -19,6 +19,7 @@ pub async fn explain(client: &Client, output: &Output, args: Explain) -> Result<
         ("distribution", args.distribution),
         ("user_agent", args.user_agent),
         ("date", Some(args.date)),
+        ("bioconductor", args.bioc_version),
     ];
     let query: Vec<String> = parameters
         .into_iter()

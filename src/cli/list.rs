@@ -7,9 +7,10 @@ use super::client::{Client, segment};
 use super::error::CliError;
 use super::output::{Output, count, table};
 use crate::api::binary::Binary;
+use crate::api::bioconductor::BioconductorVersion;
 use crate::api::distribution::Distribution;
 use crate::api::package::Packages;
-use crate::api::repo::Repo;
+use crate::api::repo::{Repo, Subscription};
 use crate::api::source::Source;
 
 /// `rspm list`.
@@ -75,6 +76,28 @@ pub async fn distributions(client: &Client, output: &Output) -> Result<(), CliEr
     })
 }
 
+/// `rspm list bioconductor versions`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn bioconductor_versions(client: &Client, output: &Output) -> Result<(), CliError> {
+    let all: Vec<BioconductorVersion> = client.get("/bioconductor/versions").await?;
+    output.print(&all, || {
+        if all.is_empty() {
+            return "Nothing is known of Bioconductor yet. Read what there is: rspm sync --type=bioconductor"
+                .to_owned();
+        }
+        let row = |v: &BioconductorVersion| {
+            let packages = v.packages.map_or_else(|| "not synced".to_owned(), count);
+            let changed = v.changed.as_deref().map(moment).unwrap_or_default();
+            let (version, r) = (v.version.clone(), v.r_version.clone());
+            vec![version, r, v.status.clone(), v.cran_snapshot.clone(), packages, changed]
+        };
+        let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+        table(&["Version", "R", "Status", "CRAN", "Packages", "Last change"], &rows)
+    })
+}
+
 /// `rspm list binaries`.
 ///
 /// # Errors
@@ -106,7 +129,8 @@ pub async fn packages(client: &Client, output: &Output, args: ListPackages) -> R
         (None, source) => format!("/sources/{}", segment(source.as_deref().unwrap_or_default())),
     };
     let search = args.search.map(|s| format!("&search={}", segment(&s))).unwrap_or_default();
-    let path = format!("{of}/packages?count={}&page={}{search}", args.count, args.page);
+    let version = args.version.map(|v| format!("&version={}", segment(&v))).unwrap_or_default();
+    let path = format!("{of}/packages?count={}&page={}{search}{version}", args.count, args.page);
     let page: Packages = client.get(&path).await?;
     output.print(&page, || {
         let rows: Vec<Vec<String>> = page
@@ -134,8 +158,11 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
     if let Some(name) = args.repo {
         let repo: Repo = client.get(&format!("/repos/{}", segment(&name))).await?;
         return output.print(&repo, || {
-            let sources: Vec<String> =
-                repo.sources.iter().map(|s| format!("{} ({})", s.name, s.type_label)).collect();
+            let sources: Vec<String> = repo
+                .sources
+                .iter()
+                .map(|s| format!("{}{} ({})", s.name, for_version(s), s.type_label))
+                .collect();
             fields(&[
                 ("Repository", repo.name.clone()),
                 ("Type", repo.kind.clone()),
@@ -190,6 +217,11 @@ fn fields(pairs: &[(&str, String)]) -> String {
         .collect()
 }
 
+/// `@3.20` of a subscription for one version of Bioconductor.
+pub(super) fn for_version(subscription: &Subscription) -> String {
+    subscription.version.as_ref().map(|version| format!("@{version}")).unwrap_or_default()
+}
+
 fn repo_table(repos: &[Repo]) -> String {
     if repos.is_empty() {
         return "There is no repository yet. Create one: rspm create repo --name=NAME\n".to_owned();
@@ -197,7 +229,8 @@ fn repo_table(repos: &[Repo]) -> String {
     let rows: Vec<Vec<String>> = repos
         .iter()
         .map(|r| {
-            let sources: Vec<&str> = r.sources.iter().map(|s| s.name.as_str()).collect();
+            let sources: Vec<String> =
+                r.sources.iter().map(|s| format!("{}{}", s.name, for_version(s))).collect();
             let hidden = if r.hidden { "hidden" } else { "" }.to_owned();
             vec![r.name.clone(), r.kind.clone(), sources.join(", "), r.description.clone(), hidden]
         })

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Cli, Cluster, Command, Config, Create, Delete, Edit, List, Remove};
+use args::{Cli, Cluster, Command, Config, Create, Delete, Edit, List, ListBioconductor, Remove};
 use client::{Client, Reading};
 use error::CliError;
 use output::Output;
@@ -94,6 +94,9 @@ async fn talk(client: &Client, output: &Output, command: Command) -> Result<(), 
         Command::List { what: Some(List::Packages(args)) } => list::packages(client, output, args).await,
         Command::List { what: Some(List::Binaries(args)) } => list::binaries(client, output, args).await,
         Command::List { what: Some(List::Distributions) } => list::distributions(client, output).await,
+        Command::List { what: Some(List::Bioconductor(ListBioconductor::Versions)) } => {
+            list::bioconductor_versions(client, output).await
+        }
         Command::Info(args) => list::info(client, output, args).await,
         Command::Explain(args) => explain::explain(client, output, args).await,
         Command::Subscribe(args) => repo::subscribe(client, output, args).await,

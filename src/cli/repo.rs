@@ -5,6 +5,7 @@ use hyper::Method;
 use super::args::{CreateRepo, EditRepo, Named, Reorder, Subscribe, Unsubscribe};
 use super::client::{Client, segment};
 use super::error::CliError;
+use super::list::for_version;
 use super::output::Output;
 use crate::api::repo::{self, Repo};
 
@@ -20,7 +21,8 @@ pub fn describe(repo: &Repo) -> String {
 /// The lines the original prints after a change of subscriptions.
 #[must_use]
 pub fn describe_sources(repo: &Repo) -> String {
-    let list: String = repo.sources.iter().map(|s| format!("--{} ({})\n", s.name, s.type_label)).collect();
+    let list: String =
+        repo.sources.iter().map(|s| format!("--{}{} ({})\n", s.name, for_version(s), s.type_label)).collect();
     format!("Repository: {}\nSources:\n{list}", repo.name)
 }
 
@@ -70,8 +72,9 @@ pub async fn delete(client: &Client, output: &Output, args: Named) -> Result<(),
 /// # Errors
 /// The server refuses.
 pub async fn subscribe(client: &Client, output: &Output, args: Subscribe) -> Result<(), CliError> {
-    let body = repo::Subscribe { source: args.source, succeed_on_existing: args.succeed_on_existing };
-    let repo: Repo = client.send(Method::POST, &format!("{}/sources", path(&args.repo)), &body).await?;
+    let Subscribe { repo, source, version, succeed_on_existing } = args;
+    let body = repo::Subscribe { source, version, succeed_on_existing };
+    let repo: Repo = client.send(Method::POST, &format!("{}/sources", path(&repo)), &body).await?;
     output.print(&repo, || describe_sources(&repo))
 }
 
@@ -80,8 +83,9 @@ pub async fn subscribe(client: &Client, output: &Output, args: Subscribe) -> Res
 /// # Errors
 /// The server refuses.
 pub async fn unsubscribe(client: &Client, output: &Output, args: Unsubscribe) -> Result<(), CliError> {
-    let repo: Repo =
-        client.delete(&format!("{}/sources/{}", path(&args.repo), segment(&args.source))).await?;
+    let version = args.version.map(|version| format!("?version={}", segment(&version))).unwrap_or_default();
+    let path = format!("{}/sources/{}{version}", path(&args.repo), segment(&args.source));
+    let repo: Repo = client.delete(&path).await?;
     output.print(&repo, || describe_sources(&repo))
 }
 

@@ -14,7 +14,8 @@ use crate::api::job::{Job, StartSync};
 /// # Errors
 /// The server refuses, or the sync fails.
 pub async fn run(client: &Client, output: &Output, args: Sync) -> Result<(), CliError> {
-    let job: Job = client.send(Method::POST, "/sync", &StartSync { kind: args.kind.clone() }).await?;
+    let body = StartSync { kind: args.kind.clone(), version: args.version.clone() };
+    let job: Job = client.send(Method::POST, "/sync", &body).await?;
     if job.attached && output.human() && !args.quiet {
         eprintln!("A sync of {} is under way already; following it.", args.kind);
     }

@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod binaries;
+pub mod bioconductor;
 pub mod check;
 pub mod cran;
 mod credentials;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 
 pub use address::without_userinfo;
 pub use binaries::{BinaryStyle, BinaryUrl};
+pub use bioconductor::Bioconductor;
 pub use check::{Check, Verdict, checks};
 pub use cran::Cran;
 pub use database::{Database, Postgres, Provider, Sqlite};
@@ -89,6 +91,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// `[CRAN]`.
     pub cran: Cran,
+    /// `[Bioconductor]`.
+    pub bioconductor: Bioconductor,
     /// `[Platforms]`, `[Distribution "…"]` and `[MacOS "…"]` on top of the embedded table.
     pub platforms: Arc<Platforms>,
     /// `[SystemRequirements]`.

@@ -224,9 +224,9 @@ s("MacOS", Free, "Folders of macOS binaries below `bin/macosx` for an R version 
 ]),
 s("Bioconductor", Never, "The source `bioconductor`.", &[
     p("URL", Url(UrlFor::Mirror), "https://bioconductor.org",
-      "A Bioconductor mirror: `https://`, `http://` or `file:///` of a directory.").reloadable().later(),
+      "A Bioconductor mirror: `https://`, `http://` or `file:///` of a directory. Below it lie `config.yaml` and `packages/`.").reloadable(),
     p("SyncSchedule", Schedule, "0 2 * * *",
-      "When the mirror is looked at.").reloadable().later(),
+      "When the mirror is looked at, as long as a repository offers Bioconductor.").reloadable(),
 ]),
 s("PyPI", Never, "The source `pypi`.", &[
     p("SyncSchedule", Schedule, "0 1 * * *",

@@ -7,8 +7,8 @@ use super::problem::{ConfigError, Notice};
 use super::reader::Reader;
 use super::written::Written;
 use super::{
-    Config, Cran, Database, Loaded, Logging, Metrics, Platforms, Postgres, Proxy, Requirements, Server,
-    Sqlite, StorageAudit, StorageConfig, environment, listen, places,
+    Bioconductor, Config, Cran, Database, Loaded, Logging, Metrics, Platforms, Postgres, Proxy, Requirements,
+    Server, Sqlite, StorageAudit, StorageConfig, environment, listen, places,
 };
 
 /// Reads `text` (`name` is used in messages), puts the environment on top and validates. Pure.
@@ -79,6 +79,7 @@ fn config(reader: &mut Reader<'_>) -> Config {
         database,
         requirements: Requirements::read(reader, &cran.url),
         cran,
+        bioconductor: Bioconductor::read(reader),
         platforms: Arc::new(Platforms::read(reader)),
         metrics,
         storage_audit: StorageAudit::read(reader),

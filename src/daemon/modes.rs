@@ -131,16 +131,15 @@ impl Operator {
         // First of all: a back-fill that goes on by itself is not to be halted again.
         self.fixtures.jobs.halt(false);
         life.run();
-        if let Some(halted) = self.halted.take().or_else(|| app.sync.halted()) {
+        self.keep_halted(&app);
+        for halted in std::mem::take(&mut self.halted) {
             app.sync.go_on(halted);
         }
         self.fixtures.switch.porch().control.enter(Mode::Online);
     }
 
     fn keep_halted(&mut self, app: &App) {
-        if let Some(halted) = app.sync.halted() {
-            self.halted = Some(halted);
-        }
+        self.halted.extend(app.sync.halted());
     }
 
     /// Reads the whole configuration and serves.

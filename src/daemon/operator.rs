@@ -91,7 +91,8 @@ impl Life {
     /// Runs schedules and nightly work, until [`Life::pause`].
     pub(super) fn run(&mut self) {
         let (sync, repo, usage) = (self.app.sync.clone(), self.app.repo.clone(), self.app.usage.clone());
-        let (rules, past, state) = (sync.clone(), sync.clone(), Arc::clone(&self.app.state));
+        let (rules, past, bioconductor) = (sync.clone(), sync.clone(), sync.clone());
+        let state = Arc::clone(&self.app.state);
         let (before, predecessor) = (self.predecessor.clone(), self.predecessor.clone());
         let config = state.config.load();
         if config.storage_audit.enabled {
@@ -101,6 +102,7 @@ impl Life {
         drop(config);
         self.tasks.extend([
             tokio::spawn(async move { sync.run_schedules().await }),
+            tokio::spawn(async move { bioconductor.run_bioconductor().await }),
             tokio::spawn(async move { rules.run_requirements().await }),
             tokio::spawn(async move { past.run_backfills().await }),
             tokio::spawn(async move { usage.run_schedule().await }),
@@ -135,7 +137,7 @@ pub(super) struct Operator {
     /// The configuration in force; while the server is broken the one that is tried again.
     pub(super) loaded: Option<Loaded>,
     /// A sync that goes on when the server is online again.
-    pub(super) halted: Option<Halted>,
+    pub(super) halted: Vec<Halted>,
     /// The first start is beside another server.
     beside: Option<Beside>,
     again: Option<Instant>,
@@ -144,7 +146,7 @@ pub(super) struct Operator {
 impl Operator {
     /// With nothing open yet.
     pub(super) fn new(fixtures: Fixtures, beside: Option<Beside>) -> Operator {
-        Operator { fixtures, life: None, loaded: None, halted: None, beside, again: None }
+        Operator { fixtures, life: None, loaded: None, halted: Vec::new(), beside, again: None }
     }
 
     /// The first start. `patient`: answers with the reason instead of failing.
@@ -191,7 +193,7 @@ impl Operator {
         switch.porch().site.store(Arc::new(Site::new(&config)));
         switch.open(Arc::clone(&app));
         jobs.halt(false);
-        if let Some(halted) = self.halted.take() {
+        for halted in std::mem::take(&mut self.halted) {
             app.sync.go_on(halted);
         }
         self.life = Some(Life::begin(app, self.fixtures.predecessor.clone()));

@@ -41,6 +41,9 @@ pub(super) async fn apply(
     if reload.applies("CRAN.SyncSchedule") {
         app.sync.reschedule();
     }
+    if reload.applies("Bioconductor.SyncSchedule") {
+        app.sync.reschedule_bioconductor();
+    }
     if reload.applies("SystemRequirements.SyncSchedule") {
         app.sync.reschedule_requirements();
     }

@@ -68,7 +68,10 @@ async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<
         jobs.clone(),
         porch.clock.clone(),
     ));
-    if let Some(path) = config.cran.url.strip_prefix("file://") {
+    let folder = |url: &str| url.strip_prefix("file://").map(str::to_owned);
+    let mut folders = vec![folder(&config.cran.url), folder(&config.bioconductor.url)];
+    folders.dedup();
+    for path in folders.into_iter().flatten() {
         tracing::info!(
             "Configured to serve CRAN/Bioconductor data from a directory. Checking path '{path}'."
         );
@@ -80,7 +83,7 @@ async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<
     let repo = Repo::new(Arc::clone(&state));
     repo.on_stale({
         let sync = sync.clone();
-        move |source| sync.mismatch(source)
+        move |tree| sync.mismatch(tree)
     });
     let usage = Usage::start(&state);
     Ok(Arc::new(App {

@@ -42,6 +42,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0003_backfill.sqlite.sql"),
         postgres: include_str!("migrations/0003_backfill.postgres.sql"),
     },
+    Migration {
+        number: 4,
+        name: "bioconductor",
+        expand_only: true,
+        sqlite: include_str!("migrations/0004_bioconductor.sqlite.sql"),
+        postgres: include_str!("migrations/0004_bioconductor.postgres.sql"),
+    },
 ];
 
 /// Those of usage data. Each is expand-only: while a server takes over from another, both count.

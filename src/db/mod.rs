@@ -4,6 +4,7 @@
 
 pub mod backfill;
 pub mod binary;
+pub mod bioconductor;
 pub mod blob;
 pub mod build_list;
 mod checkpoint;

@@ -2,7 +2,7 @@
 
 use super::{Conn, DbError, Row, Value};
 use crate::model::digest::Md5;
-use crate::model::ids::{PackageId, ReleaseId, SourceId};
+use crate::model::ids::{PackageId, ReleaseId, SourceId, TreeId};
 use crate::model::time::Timestamp;
 
 /// A release that was listed or archived once.
@@ -58,6 +58,15 @@ pub fn dormant(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Dormant>,
         })
     };
     c.query_many(DORMANT, &params)?.into_iter().flatten().map(decode).collect()
+}
+
+/// The lowest numbers of the records that other trees of a source show of its releases, where they are below 0; nothing
+/// for a source with one tree.
+pub fn variants(c: &mut dyn Conn, origin: SourceId, tree: TreeId) -> Result<Vec<(ReleaseId, i64)>, DbError> {
+    const VARIANTS: &str = "SELECT l.release_id, min(l.variant) FROM life l JOIN tree t ON t.id = l.tree_id \
+        WHERE t.source_id = $1 AND t.id <> $2 AND t.role = 'source' AND l.variant < 0 GROUP BY l.release_id";
+    let rows = c.query(VARIANTS, &[origin.into(), tree.into()])?;
+    rows.iter().map(|row| Ok((ReleaseId(row.int(0)?), row.int(1)?))).collect()
 }
 
 /// Removes up to `limit` releases of a source that never had a life: an import that was abandoned left them, and

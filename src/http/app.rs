@@ -18,10 +18,11 @@ use super::served::{self, Book, Named, Outcome, Served, Wish};
 use super::switch::tongue;
 use super::target::Query;
 use super::warm::Warm;
-use super::{cran, home, public};
+use super::{bioconductor, cran, home, public};
 use crate::config::Config;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
+use crate::r::bioconductor::Part;
 use crate::r::layout::RPath;
 use crate::repo::Repo;
 use crate::state::State;
@@ -90,7 +91,8 @@ impl App {
             Route::Repository { repo, snapshot, path: None, .. } => {
                 home::repository(self, &repo, snapshot, parts).await
             }
-            Route::Repository { repo, linux, snapshot, path: Some(wanted) } => {
+            Route::Versions { repo, snapshot } => bioconductor::versions(self, &repo, snapshot, parts).await,
+            Route::Repository { repo, linux, snapshot, part, path: Some(wanted) } => {
                 let linux = linux.as_deref();
                 // Before anything is decided: what is kept below then holds for no newer one.
                 let config = self.state.config.load_full();
@@ -102,7 +104,7 @@ impl App {
                     }
                     Ok(asked) => {
                         let address =
-                            Address { repo: &repo, snapshot, wanted: &wanted, path, config: &config };
+                            Address { repo: &repo, snapshot, part, wanted: &wanted, path, config: &config };
                         let answered = self.repository(&address, &asked, parts, began).await;
                         if let Err(failure) = &answered {
                             self.missed(&wanted, asked.wish(parts), failure, parts, began);
@@ -127,6 +129,7 @@ impl App {
 struct Address<'a> {
     repo: &'a str,
     snapshot: Snapshot,
+    part: Option<Part>,
     wanted: &'a RPath,
     /// All of it, as it came.
     path: &'a str,
@@ -143,7 +146,7 @@ impl App {
         parts: &Parts,
         began: Timestamp,
     ) -> Result<Response<Body>, Failure> {
-        let Address { repo, snapshot, wanted, path, config } = *address;
+        let Address { repo, snapshot, part, wanted, path, config } = *address;
         // What the address alone tells was looked for before it was parsed.
         let (name, known) = match asked.name() {
             None => (Cow::Borrowed(path), None),
@@ -155,7 +158,7 @@ impl App {
         };
         let entry = match known {
             Some(entry) => entry,
-            None => self.warm.keep(&name, cran::find(self, repo, snapshot, wanted, asked).await?),
+            None => self.warm.keep(&name, cran::find(self, repo, part, snapshot, wanted, asked).await?),
         };
         self.warm.choose(config, path, binaries::agent(parts), asked, &entry);
         Ok(cran::answer(self, &entry, asked, parts, began).await)

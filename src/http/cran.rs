@@ -8,6 +8,7 @@ use http::{Method, Response};
 
 use super::app::App;
 use super::binaries::{self, Asked};
+use super::bioconductor;
 use super::body::Body;
 use super::conditional::{self, Extent, Precondition};
 use super::error::Failure;
@@ -18,6 +19,7 @@ use crate::model::digest;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
+use crate::r::bioconductor::Part;
 use crate::r::layout::{FileName, IndexFormat, RPath, Tree};
 use crate::repo::RepoError;
 use crate::repo::builds::Builds;
@@ -69,12 +71,16 @@ pub fn shown(text: &str) -> String {
 pub async fn find(
     app: &App,
     repo: &str,
+    part: Option<Part>,
     snapshot: Snapshot,
     path: &RPath,
     asked: &Asked<'_>,
 ) -> Result<Entry, Failure> {
     let moment = Moment::of(&app.state, (app.state.clock)());
-    let point = app.repo.point(repo, snapshot).await?;
+    if part.is_none() {
+        bioconductor::without_part(app, repo)?;
+    }
+    let point = app.repo.point_of(repo, part, snapshot).await?;
     let document = |document| {
         let form = (snapshot == Snapshot::Latest).then(OnceLock::new);
         Wanted::Document(Box::new(Wished { point: point.clone(), document, card: OnceLock::new(), form }))

@@ -11,6 +11,7 @@ use super::body::Body;
 use super::error::Failure;
 use super::response;
 use crate::catalog::Catalog;
+use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 
 /// `/`
@@ -44,15 +45,21 @@ pub(super) async fn repository(
         catalog.repo_by_id(point.repo).ok_or_else(|| Failure::not_found("there is no such repository"))?;
     let base = base(app.site.load().address.as_deref(), parts);
     let url = escape(&format!("{base}/{}/{snapshot}", repo.name));
+    let use_it = match repo.kind {
+        RepoKind::R | RepoKind::Python => {
+            let name = repo.name.as_str();
+            let name = if name.contains('-') { format!("`{name}`") } else { name.to_owned() };
+            format!("options(repos = c({name} = \"{url}\"))")
+        }
+        RepoKind::Bioconductor => {
+            format!("options(BioC_mirror = \"{url}\", BIOCONDUCTOR_CONFIG_FILE = \"{url}/config.yaml\")")
+        }
+    };
     let state = match point.modified {
         Some(at) => format!("<p>This state was published at {at}.</p>"),
         None => String::new(),
     };
-    let text = format!(
-        "<p>{}</p><p>In R:</p><pre>options(repos = c({} = \"{url}\"))</pre>{state}",
-        escape(&repo.description),
-        if repo.name.as_str().contains('-') { format!("`{}`", repo.name) } else { repo.name.to_string() },
-    );
+    let text = format!("<p>{}</p><p>In R:</p><pre>{use_it}</pre>{state}", escape(&repo.description),);
     Ok(response::page(document(repo.name.as_str(), &text)))
 }
 

@@ -8,6 +8,7 @@ mod access;
 pub mod admin;
 pub mod app;
 mod binaries;
+mod bioconductor;
 pub mod body;
 mod built;
 pub mod conditional;

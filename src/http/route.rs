@@ -5,6 +5,7 @@ use http::Method;
 use super::error::Failure;
 use super::target::{Query, segments};
 use crate::model::snapshot::{BadSnapshot, Snapshot};
+use crate::r::bioconductor::{self, Component, Part};
 use crate::r::layout::{self, RPath};
 
 /// What a request asks for.
@@ -14,7 +15,8 @@ pub enum Route {
     Home,
     /// `/__ping__`: alive.
     Ping,
-    /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`.
+    /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`; before `packages/` the snapshot may be left
+    /// out.
     Repository {
         /// As in the URL; may not exist.
         repo: String,
@@ -22,8 +24,17 @@ pub enum Route {
         linux: Option<String>,
         /// What state of it.
         snapshot: Snapshot,
+        /// What of Bioconductor: `packages/{version}/{component}/` after the snapshot. All else is below it.
+        part: Option<Part>,
         /// What of it; `None` for the repository's own address, which people open in a browser.
         path: Option<RPath>,
+    },
+    /// `/{repo}[/{snapshot}]/config.yaml`: the versions of Bioconductor.
+    Versions {
+        /// As in the URL; may not exist.
+        repo: String,
+        /// What state of it.
+        snapshot: Snapshot,
     },
     /// The public JSON API.
     Public(Public),
@@ -92,6 +103,11 @@ pub enum Posted {
     Url,
 }
 
+/// The file that tells the versions of Bioconductor.
+const CONFIG: &str = "config.yaml";
+/// The folder of all of them.
+const PACKAGES: &str = "packages";
+
 const READS: &str = "GET, HEAD";
 
 /// Parses a request's method, raw path (without the prefix of `Server.Address`) and raw query.
@@ -126,6 +142,9 @@ pub fn parse(
                 "a URL for Linux binaries has the form /{repository}/__linux__/{distribution}/{snapshot}",
             ));
         }
+        [repo, CONFIG] => versions(repo, "latest")?,
+        [repo, snapshot, CONFIG] => versions(repo, snapshot)?,
+        [repo, PACKAGES, ..] => repository(repo, None, "latest", &names[1..])?,
         [repo, snapshot, rest @ ..] => repository(repo, None, snapshot, rest)?,
         [] => return Err(unknown()),
     };
@@ -137,11 +156,31 @@ pub fn parse(
 
 fn repository(repo: &str, linux: Option<&str>, snapshot: &str, rest: &[&str]) -> Result<Route, Failure> {
     let snapshot = snapshot.parse().map_err(|e: BadSnapshot| Failure::not_found(e.to_string()))?;
+    let (part, rest) = match rest {
+        [PACKAGES, below @ ..] => {
+            let (part, rest) = bioconductor::split(below).ok_or_else(no_part)?;
+            (Some(part), rest)
+        }
+        rest => (None, rest),
+    };
     let path = match rest {
         [] | [""] => None,
         rest => Some(layout::parse(&rest.join("/")).map_err(|e| Failure::not_found(e.to_string()))?),
     };
-    Ok(Route::Repository { repo: repo.to_owned(), linux: linux.map(str::to_owned), snapshot, path })
+    Ok(Route::Repository { repo: repo.to_owned(), linux: linux.map(str::to_owned), snapshot, part, path })
+}
+
+fn versions(repo: &str, snapshot: &str) -> Result<Route, Failure> {
+    let snapshot = snapshot.parse().map_err(|e: BadSnapshot| Failure::not_found(e.to_string()))?;
+    Ok(Route::Versions { repo: repo.to_owned(), snapshot })
+}
+
+/// Such as `container-binaries`, for which BiocManager asks in a container: it goes on without, and quickly.
+fn no_part() -> Failure {
+    let components = Component::ALL.map(Component::path).join(", ");
+    Failure::not_found(format!(
+        "Bioconductor has the repositories {components} below packages/{{version}}/, where a version is two numbers"
+    ))
 }
 
 fn api(method: &Method, names: &[&str]) -> Result<Route, Failure> {
@@ -209,7 +248,45 @@ mod tests {
     fn repository(repo: &str, snapshot: &str, path: &str) -> Route {
         let snapshot = snapshot.parse().expect("a snapshot");
         let path = (!path.is_empty()).then(|| layout::parse(path).expect("a path"));
-        Route::Repository { repo: repo.to_owned(), linux: None, snapshot, path }
+        Route::Repository { repo: repo.to_owned(), linux: None, snapshot, part: None, path }
+    }
+
+    #[test]
+    fn bioconductor_lies_below_packages_with_a_snapshot_or_without() {
+        let bioc = |snapshot: &str, part: &str, path: &str| {
+            let (snapshot, part) = (snapshot.parse().expect("a snapshot"), Part::parse(part));
+            let path = (!path.is_empty()).then(|| layout::parse(path).expect("a path"));
+            Ok(Route::Repository { repo: "bioc".to_owned(), linux: None, snapshot, part, path })
+        };
+        let index = "src/contrib/PACKAGES.rds";
+        assert_eq!(
+            route("/bioc/packages/3.20/bioc/src/contrib/PACKAGES.rds"),
+            bioc("latest", "3.20/bioc", index)
+        );
+        assert_eq!(
+            route("/bioc/2024-11-01/packages/3.16/data/annotation/bin/windows/contrib/4.2/PACKAGES"),
+            bioc("2024-11-01", "3.16/data/annotation", "bin/windows/contrib/4.2/PACKAGES")
+        );
+        assert_eq!(route("/bioc/latest/packages/3.5/extra/"), bioc("latest", "3.5/extra", ""));
+        let file = route("/bioc/__linux__/noble/latest/packages/3.20/books/src/contrib/a_1.0.tar.gz");
+        let Ok(Route::Repository { linux, part, .. }) = file else { panic!("a file") };
+        assert_eq!((linux.as_deref(), part), (Some("noble"), Part::parse("3.20/books")));
+        let versions = |snapshot: &str| {
+            let snapshot = snapshot.parse().expect("a snapshot");
+            Ok(Route::Versions { repo: "bioc".to_owned(), snapshot })
+        };
+        assert_eq!(route("/bioc/config.yaml"), versions("latest"));
+        assert_eq!(route("/bioc/2024-11-01/config.yaml"), versions("2024-11-01"));
+        for path in [
+            "/bioc/packages",
+            "/bioc/packages/3.20",
+            "/bioc/packages/3.20/container-binaries/bioconductor_docker/src/contrib/PACKAGES.rds",
+            "/bioc/packages/release/bioc/src/contrib/PACKAGES",
+            "/bioc/packages/3.20/data/src/contrib/PACKAGES",
+            "/bioc/soon/config.yaml",
+        ] {
+            assert_eq!(route(path), Err(404), "{path}");
+        }
     }
 
     #[test]
@@ -288,7 +365,10 @@ mod tests {
         else {
             unreachable!("it is one");
         };
-        assert_eq!(asked, Ok(Route::Repository { repo, linux: Some("noble".to_owned()), snapshot, path }));
+        assert_eq!(
+            asked,
+            Ok(Route::Repository { repo, linux: Some("noble".to_owned()), snapshot, part: None, path })
+        );
     }
 
     #[test]

@@ -52,8 +52,7 @@ pub fn starting(mode: &Mode) -> String {
 
 async fn serves(app: &App) -> String {
     let catalog = app.state.catalog.get();
-    let subscribed: BTreeSet<_> =
-        catalog.repos.iter().flat_map(|repo| repo.sources().iter().copied()).collect();
+    let subscribed: BTreeSet<_> = catalog.repos.iter().flat_map(|repo| repo.sources()).collect();
     let mut packages = 0;
     for source in catalog.sources.iter().filter(|source| subscribed.contains(&source.id)) {
         packages += app.repo.source_info(source.name.as_str()).await.map_or(0, |info| info.packages);

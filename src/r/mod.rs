@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod binary;
+pub mod bioconductor;
 pub mod dcf;
 pub mod dependency;
 pub mod description;

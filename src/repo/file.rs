@@ -8,6 +8,7 @@ use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 
 use super::flight::{self, Crew, Expected, FlightError, Landed, Outcome, Passenger, Ticket};
 use super::{Repo, RepoError, owner, places};
+use crate::catalog::Tree;
 use crate::config::StorageClass;
 use crate::db;
 use crate::db::file::FileState;
@@ -19,6 +20,7 @@ use crate::model::ids::{FileId, PackageId, ReleaseId, SourceId};
 use crate::model::point::{Point, PointTree};
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
+use crate::r::bioconductor;
 use crate::r::platform::Platform;
 use crate::storage::{Blob, Content, Key, StorageError};
 use crate::upstream::UpstreamError;
@@ -46,8 +48,8 @@ pub struct Located {
     pub modified: Option<Timestamp>,
     /// What it is built for; `None` of a source package.
     pub(super) built: Option<Platform>,
-    /// The source whose tree has it.
-    source: SourceId,
+    /// The tree that has it.
+    tree: PointTree,
     /// The row.
     found: FoundFile,
 }
@@ -88,7 +90,7 @@ pub(super) struct Wanted {
 }
 
 impl Located {
-    fn new(package: &str, source: SourceId, found: FoundFile) -> Located {
+    fn new(package: &str, tree: PointTree, found: FoundFile) -> Located {
         Located {
             package: package.to_owned(),
             version: found.version.clone(),
@@ -100,7 +102,7 @@ impl Located {
             stored: found.file_state == FileState::Stored,
             modified: found.published_at,
             built: None,
-            source,
+            tree,
             found,
         }
     }
@@ -108,7 +110,7 @@ impl Located {
     /// The source whose tree has it.
     #[must_use]
     pub fn source(&self) -> SourceId {
-        self.source
+        self.tree.source
     }
 
     /// The row of the file.
@@ -140,7 +142,7 @@ impl Located {
             published_at: Some(build.at),
             ..self.found.clone()
         };
-        let located = Located::new(&self.package, self.source, found);
+        let located = Located::new(&self.package, self.tree, found);
         Located { built: Some(platform.clone()), ..located }
     }
 
@@ -158,7 +160,7 @@ impl Located {
             published_at: None,
             ..self.found.clone()
         };
-        Located { built: Some(platform.clone()), ..Located::new(&self.package, self.source, found) }
+        Located { built: Some(platform.clone()), ..Located::new(&self.package, self.tree, found) }
     }
 
     /// The blob, when the row says that there is one.
@@ -201,13 +203,13 @@ impl Repo {
                         found = db::life::find_file(c, tree.tree, tree.seq, state, &name, &path_and_file)?;
                     }
                 }
-                Ok(found.map(|found| (tree.source, found)))
+                Ok(found.map(|found| (tree, found)))
             })
             .await?;
-        let Some((source, found)) = found else {
+        let Some((tree, found)) = found else {
             return Err(RepoError::NotFound(format!("there is no {package} {version} in this snapshot")));
         };
-        let located = Located::new(package, source, found);
+        let located = Located::new(package, tree, found);
         if located.stored {
             self.located.insert(wanted, located.clone());
         }
@@ -289,12 +291,11 @@ impl Repo {
 
     /// Whether a file can be fetched, for the first time or again.
     pub(super) fn may_be_fetched(&self, located: &Located) -> bool {
-        match self.state.catalog.get().source_by_id(located.source).map(|source| source.kind) {
-            Some(SourceKind::Cran) => located.has_upstream(),
+        match self.state.catalog.get().source_by_id(located.source()).map(|source| source.kind) {
+            Some(SourceKind::Cran | SourceKind::Bioconductor) => located.has_upstream(),
             Some(
                 SourceKind::CranSnapshot
                 | SourceKind::CuratedCran
-                | SourceKind::Bioconductor
                 | SourceKind::Local
                 | SourceKind::Git
                 | SourceKind::Pypi
@@ -316,9 +317,16 @@ impl Repo {
         let away = |source| RepoError::Upstream { source, retry_after: 60 };
         let (places, class, expected) = match &located.built {
             None => {
-                let mirror = upstream.mirror(&config.cran.url).map_err(away)?;
+                let (url, class) = match self.state.catalog.get().tree(located.tree.tree).and_then(Tree::part)
+                {
+                    Some(part) => {
+                        (bioconductor::address(&config.bioconductor.url, part), StorageClass::Bioconductor)
+                    }
+                    None => (config.cran.url.clone(), StorageClass::Cran),
+                };
+                let mirror = upstream.mirror(&url).map_err(away)?;
                 let places = places::of_source(&mirror, &located.found, &located.package);
-                (places, StorageClass::Cran, Expected::Source)
+                (places, class, Expected::Source)
             }
             Some(platform) => {
                 let locator = &located.found.locator;
@@ -327,12 +335,12 @@ impl Repo {
                 (places, StorageClass::Binaries, Expected::Build(platform.clone()))
             }
         };
-        let (stale, source) = (self.stale.clone(), located.source);
+        let (stale, tree) = (self.stale.clone(), located.tree);
         let ticket = || {
             let crew = Crew {
                 state: self.state.clone(),
                 learner: self.learner.clone(),
-                stale: Arc::new(move || stale.call(source)),
+                stale: Arc::new(move || stale.call(tree)),
                 landing: self.landing.clone(),
             };
             Ticket::new(&located.found, expected, places, class, crew)

@@ -11,12 +11,10 @@ use tokio::sync::Semaphore;
 use super::builds::Builds;
 use super::render::{self, ENCODER, Encoded, RENDERER};
 use super::{Repo, RepoError};
-use crate::catalog::resolve::resolve;
 use crate::db::{self, rendered::Rendered};
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId};
 use crate::model::point::Point;
-use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::storage::{Key, StorageError};
 
@@ -255,12 +253,11 @@ impl Repo {
         Ok(Held { encoded, stored: AtomicBool::new(true) })
     }
 
-    /// Where the documents of a point are kept: is it what its repository shows now?
+    /// Where the documents of a point are kept: is it what repositories show now?
     fn forms(&self, point: &Point) -> &Forms {
         let catalog = self.state.catalog.get();
-        let newest = catalog.repo_by_id(point.repo).is_some_and(|repo| {
-            let now = (self.state.clock)();
-            resolve(&catalog, repo, Snapshot::Latest, now).is_ok_and(|latest| latest.trees == point.trees)
+        let newest = point.trees.iter().all(|tree| {
+            catalog.tree(tree.tree).and_then(|of| of.steps.last()).is_some_and(|step| step.seq == tree.seq)
         });
         if newest { &self.indexes.newest } else { &self.indexes.dated }
     }

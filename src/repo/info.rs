@@ -151,7 +151,7 @@ impl Repo {
         let (point, id) = (self.source_point(name)?, source.id);
         let packages = self.package_count(&point).await?;
         let last = self.state.db.read(move |c| Ok(db::tx::list(c, id, 1)?.pop())).await?;
-        let users = catalog.repos.iter().filter(|repo| repo.sources().contains(&id));
+        let users = catalog.repos.iter().filter(|repo| repo.offers(id));
         Ok(SourceInfo { packages, last, repos: users.map(|repo| repo.name.to_string()).collect(), source })
     }
 
@@ -179,13 +179,13 @@ impl Repo {
 
 /// The days on which what `repo` shows changed, newest first.
 fn snapshot_days(catalog: &Catalog, repo: &Repository, now: Timestamp) -> Vec<Day> {
-    let Some(begun) = repo.steps.iter().find(|step| !step.sources.is_empty()) else { return Vec::new() };
+    let Some(begun) = repo.steps.iter().find(|step| !step.list.is_empty()) else { return Vec::new() };
     let mut days: Vec<Day> = Vec::new();
     for (place, list) in repo.steps.iter().enumerate().filter(|(_, step)| step.at >= begun.at) {
         // The first list also answers for all days before it.
         let from = if list.seq == begun.seq { Timestamp(i64::MIN) } else { list.at };
         let until = repo.steps.get(place + 1).map_or(Timestamp(i64::MAX), |next| next.at);
-        let trees = list.sources.iter().flat_map(|source| catalog.source_trees(*source));
+        let trees = list.list.iter().flat_map(|entry| catalog.subscribed_trees(*entry, None));
         let steps = trees.flat_map(|tree| &tree.steps).map(|step| step.at);
         days.extend(steps.filter(|at| (from..until).contains(at)).map(Timestamp::day));
         days.push(list.at.day());

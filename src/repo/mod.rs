@@ -92,8 +92,8 @@ impl Repo {
     }
 
     /// What to do when a mirror turns out to be newer, or older, than our index of it: called at most once a
-    /// minute for each source.
-    pub fn on_stale(&self, act: impl Fn(crate::model::ids::SourceId) + Send + Sync + 'static) {
+    /// minute for each list.
+    pub fn on_stale(&self, act: impl Fn(crate::model::point::PointTree) + Send + Sync + 'static) {
         self.stale.set(Box::new(act));
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::Repo;
 use super::index::Document;
+use crate::catalog::Repository;
 use crate::catalog::resolve::Unresolved;
+use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::{SECOND, Timestamp};
 use crate::repo::RepoError;
@@ -42,8 +44,15 @@ impl Repo {
     pub async fn night(&self) {
         self.close_finished_days().await;
         let yesterday = Timestamp((self.state.clock)().day().start().0 - 1).day();
-        let names: Vec<String> =
-            self.state.catalog.get().repos.iter().map(|repo| repo.name.to_string()).collect();
+        let names: Vec<String> = self
+            .state
+            .catalog
+            .get()
+            .repos
+            .iter()
+            .filter(has_one_index)
+            .map(|repo| repo.name.to_string())
+            .collect();
         for name in names {
             match self.make_ready(&name, Snapshot::Date(yesterday)).await {
                 Ok(()) | Err(RepoError::NotFound(_)) => {}
@@ -66,4 +75,9 @@ impl Repo {
         }
         Ok(())
     }
+}
+
+/// Of Bioconductor each version has indexes of its own, and most of them are never asked for.
+fn has_one_index(repo: &&Repository) -> bool {
+    repo.kind != RepoKind::Bioconductor
 }

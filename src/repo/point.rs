@@ -1,13 +1,16 @@
 //! From a repository's name and a snapshot to a point, closing a finished day on the way.
 
 use super::{Repo, RepoError, find};
-use crate::catalog::resolve::resolve;
-use crate::catalog::{Catalog, Repository};
+use crate::catalog::resolve::{Unresolved, resolve};
+use crate::catalog::{Catalog, Repository, Subscription};
 use crate::db;
 use crate::model::ids::RepoId;
 use crate::model::point::{Point, PointTree};
+use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
+use crate::model::source::SourceKind;
 use crate::model::time::{SECOND, Timestamp};
+use crate::r::bioconductor::{Part, Version};
 
 impl Repo {
     /// The point a snapshot of a repository means now. No SQL, except by the first that asks for a finished day:
@@ -16,23 +19,52 @@ impl Repo {
     /// # Errors
     /// [`RepoError::NotFound`] for an unknown repository, [`RepoError::Unresolved`].
     pub async fn point(&self, repo: &str, snapshot: Snapshot) -> Result<Point, RepoError> {
+        self.point_of(repo, None, snapshot).await
+    }
+
+    /// As [`Repo::point`], of a part of a repository that holds Bioconductor: of its release where none is named.
+    ///
+    /// # Errors
+    /// Also [`RepoError::NotFound`] for a part of a repository of another type.
+    pub async fn point_of(
+        &self,
+        repo: &str,
+        part: Option<Part>,
+        snapshot: Snapshot,
+    ) -> Result<Point, RepoError> {
         let now = (self.state.clock)();
         let catalog = self.state.catalog.get();
-        let point = resolve_in(&catalog, repo, snapshot, now)?;
+        let point = resolve_in(&catalog, repo, part, snapshot, now)?;
         match to_close(&catalog, find::repo(&catalog, repo)?, &point, snapshot, now) {
             None => Ok(point),
             Some(end) => {
                 self.close_day(end).await;
-                resolve_in(&self.state.catalog.get(), repo, snapshot, now)
+                resolve_in(&self.state.catalog.get(), repo, part, snapshot, now)
             }
         }
     }
 
     /// The newest state of a source by itself, as a point of no repository; without trees when it has none yet.
     pub fn source_point(&self, source: &str) -> Result<Point, RepoError> {
+        self.source_point_of(source, None)
+    }
+
+    /// As [`Repo::source_point`], of a version of Bioconductor: of its release where none is named.
+    ///
+    /// # Errors
+    /// Also [`RepoError::Unresolved`] for a version that was never published.
+    pub fn source_point_of(&self, source: &str, version: Option<Version>) -> Result<Point, RepoError> {
         let catalog = self.state.catalog.get();
         let source = find::source(&catalog, source)?;
-        let heads = catalog.source_trees(source.id).filter_map(|tree| Some((tree.id, *tree.steps.last()?)));
+        let part = match source.kind {
+            SourceKind::Bioconductor => version.or_else(|| catalog.bioconductor_release()).map(Part::all),
+            _ => None,
+        };
+        if let Some(part) = part.filter(|part| !catalog.bioconductor_versions().contains(&part.version)) {
+            return Err(Unresolved::NoPart(part).into());
+        }
+        let trees = catalog.subscribed_trees(Subscription::to(source.id), part);
+        let heads = trees.filter_map(|tree| Some((tree.id, *tree.steps.last()?)));
         let heads: Vec<_> = heads.collect();
         Ok(Point {
             repo: RepoId(0),
@@ -91,11 +123,30 @@ fn to_close(
         Snapshot::Transaction(id) => catalog.instant(id)?,
     };
     // A point before the first subscription also waits for the end of that day.
-    let first = repo.steps.iter().find(|step| !step.sources.is_empty())?.at;
+    let first = repo.steps.iter().find(|step| !step.list.is_empty())?.at;
     let end = if first < asked { asked } else { first.day().end() };
     (end <= now && !catalog.is_closed(end)).then_some(end)
 }
 
-fn resolve_in(catalog: &Catalog, repo: &str, snapshot: Snapshot, now: Timestamp) -> Result<Point, RepoError> {
-    Ok(resolve(catalog, find::repo(catalog, repo)?, snapshot, now)?)
+fn resolve_in(
+    catalog: &Catalog,
+    repo: &str,
+    part: Option<Part>,
+    snapshot: Snapshot,
+    now: Timestamp,
+) -> Result<Point, RepoError> {
+    let repo = find::repo(catalog, repo)?;
+    let part = match (repo.kind, part) {
+        (RepoKind::Bioconductor, None) => catalog.bioconductor_release().map(Part::all),
+        (RepoKind::R | RepoKind::Python, Some(_)) => {
+            return Err(RepoError::NotFound(format!(
+                "the repository '{}' is of type {}; packages/{{version}}/ is in those of type {}",
+                repo.name,
+                repo.kind.label(),
+                RepoKind::Bioconductor.label()
+            )));
+        }
+        (RepoKind::Bioconductor, Some(_)) | (RepoKind::R | RepoKind::Python, None) => part,
+    };
+    Ok(resolve(catalog, repo, part, snapshot, now)?)
 }

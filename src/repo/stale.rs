@@ -6,17 +6,18 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::model::ids::SourceId;
+use crate::model::ids::TreeId;
+use crate::model::point::PointTree;
 
 const ONCE_IN: Duration = Duration::from_secs(60);
 
-type Act = Box<dyn Fn(SourceId) + Send + Sync>;
+type Act = Box<dyn Fn(PointTree) + Send + Sync>;
 
 /// The place where `daemon` hangs the sync of a source; cloning shares it.
 #[derive(Clone, Default)]
 pub(super) struct Stale {
     act: Arc<OnceLock<Act>>,
-    last: Arc<Mutex<HashMap<SourceId, Instant>>>,
+    last: Arc<Mutex<HashMap<TreeId, Instant>>>,
 }
 
 impl Stale {
@@ -26,18 +27,18 @@ impl Stale {
         let _ = self.act.set(act);
     }
 
-    /// The mirror of `source` is newer, or older, than our index.
-    pub(super) fn call(&self, source: SourceId) {
+    /// The mirror of `tree` is newer, or older, than our index.
+    pub(super) fn call(&self, tree: PointTree) {
         let due = {
             let mut last = self.last.lock();
-            let due = last.get(&source).is_none_or(|at| at.elapsed() >= ONCE_IN);
+            let due = last.get(&tree.tree).is_none_or(|at| at.elapsed() >= ONCE_IN);
             if due {
-                last.insert(source, Instant::now());
+                last.insert(tree.tree, Instant::now());
             }
             due
         };
         if let Some(act) = self.act.get().filter(|_| due) {
-            act(source);
+            act(tree);
         }
     }
 }
@@ -47,6 +48,11 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::model::ids::{Seq, SourceId};
+
+    fn tree(tree: i64) -> PointTree {
+        PointTree { source: SourceId::CRAN, tree: TreeId(tree), seq: Seq(1) }
+    }
 
     #[test]
     fn a_crowd_asks_once() {
@@ -56,9 +62,9 @@ mod tests {
             count.fetch_add(1, Ordering::SeqCst);
         }));
         for _ in 0..10 {
-            stale.call(SourceId::CRAN);
+            stale.call(tree(1));
         }
-        stale.call(SourceId(9));
+        stale.call(tree(9));
         assert_eq!(asked.load(Ordering::SeqCst), 2);
     }
 }

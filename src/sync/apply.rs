@@ -8,7 +8,7 @@ use super::plan::Plan;
 use crate::db::import::Target;
 use crate::db::{Conn, Db, DbError, clock, import, release, tree, tx, upstream};
 use crate::jobs::Reporter;
-use crate::model::change::Change;
+use crate::model::change::{Change, Counts};
 use crate::model::ids::{SourceId, TreeId, TxId};
 use crate::model::language::Language;
 use crate::model::time::Timestamp;
@@ -30,25 +30,50 @@ pub(super) fn remember(c: &mut dyn Conn, memory: &Memory) -> Result<(), DbError>
     })
 }
 
-/// What a publish is about.
+/// What a publish is about: lists that are written, and then shown at once.
 pub(super) struct Work<'a> {
     pub(super) db: &'a Db,
     pub(super) lease: &'a Lease,
     pub(super) source: SourceId,
-    pub(super) tree: TreeId,
     pub(super) started_at: Timestamp,
     pub(super) actor: &'a str,
     pub(super) comment: String,
-    /// What was seen of the mirror: remembered in the publish, so that a crash before it skips nothing.
-    pub(super) seen: Memory,
     pub(super) report: &'a Reporter,
+    written: Written,
 }
 
-impl Work<'_> {
-    /// Publishes the plan under one transaction. On failure what was written is undone.
-    pub(super) async fn publish(&self, plan: Plan, now: Timestamp) -> Result<TxId, SyncError> {
-        let job = self.started_at.0;
-        let (tree, fence) = (self.tree, self.lease.guard());
+/// What was written so far.
+#[derive(Default)]
+struct Written {
+    trees: Vec<TreeId>,
+    counts: Counts,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    changes: usize,
+}
+
+impl<'a> Work<'a> {
+    /// Work of a sync that began at `started_at`; nothing is written yet.
+    pub(super) fn new(
+        db: &'a Db,
+        lease: &'a Lease,
+        source: SourceId,
+        started_at: Timestamp,
+        actor: &'a str,
+        report: &'a Reporter,
+    ) -> Work<'a> {
+        let (comment, written) = (String::new(), Written::default());
+        Work { db, lease, source, started_at, actor, comment, report, written }
+    }
+
+    /// Whether there is nothing to publish.
+    pub(super) fn is_empty(&self) -> bool {
+        self.written.trees.is_empty()
+    }
+
+    /// Claims a tree and writes the plan of its next step. On failure the caller gives up.
+    pub(super) async fn write(&mut self, tree: TreeId, plan: Plan) -> Result<(), SyncError> {
+        let (job, fence) = (self.started_at.0, self.lease.guard());
         let pending = self
             .db
             .write(move |c| {
@@ -56,50 +81,71 @@ impl Work<'_> {
                 tree::begin(c, tree, job)
             })
             .await?;
+        let written = &mut self.written;
+        written.trees.push(tree);
+        written.counts.added += plan.counts.added;
+        written.counts.updated += plan.counts.updated;
+        written.counts.archived += plan.counts.archived;
+        written.counts.removed += plan.counts.removed;
+        written.from = [written.from, plan.published_from].into_iter().flatten().min();
+        written.to = written.to.max(plan.published_to);
+        written.changes += plan.changes.len();
         let target = Target { tree, pending, origin: self.source, language: Language::R };
-        let written = async {
-            let (counts, from, to) = (plan.counts, plan.published_from, plan.published_to);
-            let many = plan.changes.len() >= MANY;
-            self.write(target, plan.changes).await?;
-            if many {
-                self.db.settle().await?;
-            }
-            let publish = clock::Publish {
-                now,
-                source: Some(self.source),
-                repo: None,
-                kind: tx::TxKind::Sync,
-                started_at: self.started_at,
-                published_from: from,
-                published_to: to,
-                counts,
-                actor: self.actor.to_owned(),
-                comment: self.comment.clone(),
-                trees: vec![tree],
-                repo_steps: Vec::new(),
-            };
-            let (fence, seen) = (self.lease.guard(), self.seen.clone());
-            let published = self.db.write(move |c| {
-                fence.check(c)?;
-                remember(c, &seen)?;
-                clock::publish(c, &publish)
-            });
-            Ok::<TxId, SyncError>(published.await?.tx)
-        };
-        match written.await {
-            Ok(tx) => Ok(tx),
+        self.rows(target, plan.changes).await
+    }
+
+    /// Publishes what was written under one transaction, together with what is to be remembered of the mirror, so that a
+    /// crash before it skips nothing. On failure what was written is undone.
+    pub(super) async fn publish(self, seen: Memory, now: Timestamp) -> Result<(TxId, Counts), SyncError> {
+        let counts = self.written.counts;
+        match self.published(seen, now).await {
+            Ok(tx) => Ok((tx, counts)),
             // Whether it was committed is not known: the next sync begins by looking.
             Err(error @ SyncError::Db(DbError::UnknownOutcome(_))) => Err(error),
             Err(error) => {
-                if let Err(undo) = abandon(self.db, self.lease, self.source, self.tree).await {
-                    tracing::warn!(target: "sync", error = %undo, "what a failed sync wrote will be removed by the next one");
-                }
+                self.give_up().await;
                 Err(error)
             }
         }
     }
 
-    async fn write(&self, target: Target, changes: Vec<Change>) -> Result<(), SyncError> {
+    async fn published(&self, seen: Memory, now: Timestamp) -> Result<TxId, SyncError> {
+        if self.written.changes >= MANY {
+            self.db.settle().await?;
+        }
+        let publish = clock::Publish {
+            now,
+            source: Some(self.source),
+            repo: None,
+            kind: tx::TxKind::Sync,
+            started_at: self.started_at,
+            published_from: self.written.from,
+            published_to: self.written.to,
+            counts: self.written.counts,
+            actor: self.actor.to_owned(),
+            comment: self.comment.clone(),
+            trees: self.written.trees.clone(),
+            repo_steps: Vec::new(),
+        };
+        let fence = self.lease.guard();
+        let published = self.db.write(move |c| {
+            fence.check(c)?;
+            remember(c, &seen)?;
+            clock::publish(c, &publish)
+        });
+        Ok(published.await?.tx)
+    }
+
+    /// Undoes what was written.
+    pub(super) async fn give_up(&self) {
+        for tree in &self.written.trees {
+            if let Err(undo) = abandon(self.db, self.lease, self.source, *tree).await {
+                tracing::warn!(target: "sync", error = %undo, "what a failed sync wrote will be removed by the next one");
+            }
+        }
+    }
+
+    async fn rows(&self, target: Target, changes: Vec<Change>) -> Result<(), SyncError> {
         let total = changes.len();
         let mut done = 0;
         let mut changes = changes.into_iter();

@@ -20,7 +20,7 @@ pub enum SyncError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// A kind of source that has no sync.
-    #[error("this version cannot sync sources of type {0}; it supports cran")]
+    #[error("this version cannot sync sources of type {0}; it supports cran and bioconductor")]
     NotSynced(crate::model::source::SourceKind),
     /// A kind of source that has no history elsewhere.
     #[error("the history of sources of type {0} cannot be filled in; that of cran can")]

@@ -49,6 +49,8 @@ pub(super) struct Files {
 
 /// What a look at the mirror found.
 pub(super) enum Look {
+    /// The mirror has no index there.
+    Absent,
     /// Nothing the database does not know. The validators that changed, to be remembered.
     Unchanged(Vec<(&'static str, Seen)>),
     Changed(Box<Files>),
@@ -91,10 +93,12 @@ impl Got {
 
 impl Reader<'_> {
     pub(super) async fn look(&self) -> Result<Look, SyncError> {
-        self.mirror.check().await?;
         self.report.progress("reading the index", 0, Some(3));
         let mut warnings = Vec::new();
         let mut index = self.index().await?;
+        if matches!(index, Got::Missing) {
+            return Ok(Look::Absent);
+        }
         let mut current = self.meta(CURRENT, 1, &mut warnings).await?;
         let mut archive = self.meta(ARCHIVE, 2, &mut warnings).await?;
         let same = |got: &Got, paths: &[&'static str]| {
@@ -132,7 +136,7 @@ impl Reader<'_> {
         };
         let current = file(self.whole(current).await?);
         let archive = file(self.whole(archive).await?);
-        let Got::Read(index) = index else { return Err(no_index(self.mirror)) };
+        let Got::Read(index) = index else { return Ok(Look::Absent) };
         Ok(Look::Changed(Box::new(Files { index, current, archive, warnings })))
     }
 
@@ -143,7 +147,7 @@ impl Reader<'_> {
                 found => return Ok(found),
             }
         }
-        Err(no_index(self.mirror))
+        Ok(Got::Missing)
     }
 
     /// The index once more: another writer may have replaced it meanwhile.
@@ -227,7 +231,8 @@ pub(super) async fn ask(
     }
 }
 
-fn no_index(mirror: &Mirror) -> SyncError {
+/// What to say of a mirror without an index.
+pub(super) fn no_index(mirror: &Mirror) -> SyncError {
     SyncError::Refused(format!(
         "{} is no CRAN-like mirror: looked for {}",
         mirror.address(),

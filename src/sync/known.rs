@@ -1,6 +1,6 @@
 //! What the database knows of a source: every release that was ever listed or archived, and its open lives.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::db::life::Current;
 use crate::db::release::Dormant;
@@ -108,19 +108,34 @@ impl Known {
     /// Those of the database.
     pub fn load(c: &mut dyn Conn, source: SourceId, of: &tree::Tree) -> Result<Known, DbError> {
         let mut known = Known::default();
-        let Some(head) = of.head else { return Ok(known) };
         let mut alive = HashSet::new();
-        life::current(c, of.id, head, &mut |row| {
-            alive.insert(row.key.release);
-            known.alive(row);
-            Ok(())
-        })?;
+        if let Some(head) = of.head {
+            life::current(c, of.id, head, &mut |row| {
+                alive.insert(row.key.release);
+                known.alive(row);
+                Ok(())
+            })?;
+        }
         let mut withdrawn = release::all(c, source)?;
         withdrawn.retain(|release| !alive.contains(release));
         for releases in withdrawn.chunks(CHUNK) {
             release::dormant(c, releases)?.into_iter().for_each(|row| known.dormant(row));
         }
+        known.lower_variants(release::variants(c, source, of.id)?);
         Ok(known)
+    }
+
+    /// Other trees of the source show other records of the same releases: a new one must take the place of none.
+    fn lower_variants(&mut self, lowest: Vec<(ReleaseId, i64)>) {
+        let lowest: HashMap<ReleaseId, i64> = lowest.into_iter().collect();
+        if lowest.is_empty() {
+            return;
+        }
+        for release in self.packages.values_mut().flat_map(|package| &mut package.releases) {
+            if let Some(variant) = lowest.get(&release.id) {
+                release.variant = release.variant.min(*variant);
+            }
+        }
     }
 
     fn package(&mut self, name: String, id: PackageId) -> &mut KnownPackage {

@@ -2,6 +2,7 @@
 
 mod apply;
 pub mod backfill;
+mod bioconductor;
 mod builds;
 mod describe;
 pub mod error;
@@ -24,12 +25,15 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::catalog::Tree;
 use crate::db::upstream;
 use crate::jobs::Started;
 use crate::metrics;
-use crate::model::ids::SourceId;
+use crate::model::ids::{SourceId, TreeId};
+use crate::model::point::PointTree;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
+use crate::r::bioconductor::Version;
 use crate::state::State;
 use builds::Built;
 use run::{Cause, Outcome};
@@ -42,24 +46,46 @@ type Turn = tokio::sync::Mutex<()>;
 #[derive(Clone)]
 pub struct Sync {
     state: Arc<State>,
-    /// Why the sync was begun that was halted.
-    halted: Arc<Mutex<Option<Cause>>>,
+    /// Syncs that were halted, with what asked for them.
+    halted: Arc<Mutex<Vec<Halted>>>,
     /// Who writes CRAN: a sync, or the end of a back-fill.
     turn: Arc<Turn>,
     /// The schedule of CRAN has changed.
     rescheduled: Arc<Notify>,
+    /// That of Bioconductor has.
+    bioconductor_rescheduled: Arc<Notify>,
+    /// Held while a version of Bioconductor is synced.
+    bioconductor_turn: Arc<Turn>,
     /// That of the rules of system requirements has.
     rules_rescheduled: Arc<Notify>,
 }
 
 /// A sync that was halted, to be begun again.
-pub struct Halted(Cause);
+#[derive(Clone, Debug)]
+pub struct Halted {
+    what: What,
+    cause: Cause,
+}
+
+/// What is synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Cran,
+    /// One version, or all.
+    Bioconductor(Option<Version>),
+}
 
 impl Halted {
+    /// This sync, when it was one of CRAN.
+    #[must_use]
+    pub fn of_cran(&self) -> Option<&Halted> {
+        (self.what == What::Cran).then_some(self)
+    }
+
     /// The administrator who asked for it. Others begin by themselves again.
     #[must_use]
     pub fn administrator(&self) -> Option<&str> {
-        match &self.0 {
+        match &self.cause {
             Cause::Administrator(actor) => Some(actor),
             Cause::Schedule | Cause::Mismatch => None,
         }
@@ -75,25 +101,38 @@ impl Sync {
             halted: Arc::default(),
             turn: Arc::default(),
             rescheduled: Arc::default(),
+            bioconductor_rescheduled: Arc::default(),
+            bioconductor_turn: Arc::default(),
             rules_rescheduled: Arc::default(),
         }
     }
 
     /// Starts (or attaches to) the sync of the built-in source of `kind` for an administrator.
     pub fn start(&self, kind: SourceKind) -> Result<Started, SyncError> {
-        self.start_by(kind, "rspm sync")
+        self.start_by(kind, None, "rspm sync")
     }
 
-    /// As [`Sync::start`]; the transaction names `actor`.
+    /// As [`Sync::start`], of one version of Bioconductor perhaps; the transaction names `actor`.
     ///
     /// # Errors
-    /// [`SyncError::NotSynced`] for sources that have no mirror.
-    pub fn start_by(&self, kind: SourceKind, actor: &str) -> Result<Started, SyncError> {
+    /// [`SyncError::NotSynced`] for sources that have no mirror, [`SyncError::Refused`] for a version of another source.
+    pub fn start_by(
+        &self,
+        kind: SourceKind,
+        version: Option<Version>,
+        actor: &str,
+    ) -> Result<Started, SyncError> {
+        let cause = Cause::Administrator(actor.to_owned());
         match kind {
-            SourceKind::Cran => Ok(self.begin(Cause::Administrator(actor.to_owned()))),
+            SourceKind::Bioconductor => Ok(self.begin(What::Bioconductor(version), cause)),
+            SourceKind::Cran => match version {
+                None => Ok(self.begin(What::Cran, cause)),
+                Some(_) => Err(SyncError::Refused(
+                    "--version names a version of Bioconductor; it goes with --type=bioconductor".to_owned(),
+                )),
+            },
             SourceKind::CranSnapshot
             | SourceKind::CuratedCran
-            | SourceKind::Bioconductor
             | SourceKind::Local
             | SourceKind::Git
             | SourceKind::Pypi
@@ -105,9 +144,14 @@ impl Sync {
 
     /// Syncs a source whose mirror turned out to differ from what is known of it. Unlike an administrator's word,
     /// this never confirms an index that shrank. Sources without a mirror are left alone.
-    pub fn mismatch(&self, source: SourceId) {
-        if source == SourceId::CRAN {
-            self.begin(Cause::Mismatch);
+    pub fn mismatch(&self, tree: PointTree) {
+        if tree.source == SourceId::CRAN {
+            self.begin(What::Cran, Cause::Mismatch);
+        } else if tree.source == SourceId::BIOCONDUCTOR {
+            let part = self.state.catalog.get().tree(tree.tree).and_then(Tree::part);
+            if let Some(part) = part {
+                self.begin(What::Bioconductor(Some(part.version)), Cause::Mismatch);
+            }
         }
     }
 
@@ -119,6 +163,10 @@ impl Sync {
     pub async fn recover(&self) -> Result<(), SyncError> {
         let state = &self.state;
         let (tree, lists) = state.db.read(|c| Ok((run::cran_tree(c)?, builds::pending(c)?))).await?;
+        let bioconductor = state.db.read(bioconductor::pending).await?;
+        if !bioconductor.is_empty() {
+            self.undo("sync:bioconductor", SourceId::BIOCONDUCTOR, &bioconductor).await?;
+        }
         if tree.pending.is_none() && lists.is_empty() {
             return Ok(());
         }
@@ -138,12 +186,31 @@ impl Sync {
         }
     }
 
+    /// Undoes what is pending in trees, unless another server is writing at this moment.
+    async fn undo(&self, name: &str, source: SourceId, trees: &[TreeId]) -> Result<(), SyncError> {
+        let state = &self.state;
+        let lease = match lease::Lease::claim(&state.db, &state.config.load_full(), &state.clock, name).await
+        {
+            Err(SyncError::Elsewhere(_)) => return Ok(()),
+            claimed => claimed?,
+        };
+        let mut undone = Ok(());
+        for tree in trees {
+            undone = undone.and(apply::abandon(&state.db, &lease, source, *tree).await);
+        }
+        lease.release(&state.db).await;
+        undone
+    }
+
     /// When the built-in CRAN source was last synced with success, changes or not; `None` before the first time.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn last_success(&self) -> Result<Option<Timestamp>, SyncError> {
-        let key = run::success_key(SourceId::CRAN);
+        self.succeeded(run::success_key(SourceId::CRAN)).await
+    }
+
+    async fn succeeded(&self, key: String) -> Result<Option<Timestamp>, SyncError> {
         let row = self.state.db.read(move |c| upstream::get(c, &key)).await?;
         Ok(row.map(|row| row.fetched_at))
     }
@@ -176,7 +243,28 @@ impl Sync {
             schedule: |config| config.cran.sync_schedule.as_str(),
             rescheduled: &self.rescheduled,
         };
-        scheduled.run(last, || self.begin(Cause::Schedule)).await;
+        scheduled.run(last, || self.begin(What::Cran, Cause::Schedule)).await;
+    }
+
+    /// As [`Sync::run_schedules`], for Bioconductor: while no repository offers it, nothing is asked of its mirror.
+    pub async fn run_bioconductor(&self) {
+        let last = match self.is_bioconductor_offered() {
+            true => self.succeeded(run::success_key(SourceId::BIOCONDUCTOR)).await,
+            // Nothing was missed.
+            false => Ok(Some((self.state.clock)())),
+        };
+        let scheduled = Scheduled {
+            state: &self.state,
+            source: "bioconductor",
+            property: "Bioconductor.SyncSchedule",
+            schedule: |config| config.bioconductor.sync_schedule.as_str(),
+            rescheduled: &self.bioconductor_rescheduled,
+        };
+        scheduled.run(last, || self.begin(What::Bioconductor(None), Cause::Schedule)).await;
+    }
+
+    fn is_bioconductor_offered(&self) -> bool {
+        self.state.catalog.get().repos.iter().any(|repo| repo.offers(SourceId::BIOCONDUCTOR))
     }
 
     /// As [`Sync::run_schedules`], for the rules of system requirements.
@@ -199,36 +287,55 @@ impl Sync {
         self.rescheduled.notify_one();
     }
 
+    /// As [`Sync::reschedule`], for Bioconductor.
+    pub fn reschedule_bioconductor(&self) {
+        self.bioconductor_rescheduled.notify_one();
+    }
+
     /// As [`Sync::reschedule`], for the rules of system requirements.
     pub fn reschedule_requirements(&self) {
         self.rules_rescheduled.notify_one();
     }
 
-    /// The sync that was halted since this was asked last.
+    /// The syncs that were halted since this was asked last.
     #[must_use]
-    pub fn halted(&self) -> Option<Halted> {
-        self.halted.lock().take().map(Halted)
+    pub fn halted(&self) -> Vec<Halted> {
+        std::mem::take(&mut self.halted.lock())
     }
 
     /// Begins a sync again that was halted, perhaps of another `Sync`.
     pub fn go_on(&self, halted: Halted) {
-        self.begin(halted.0);
+        self.begin(halted.what, halted.cause);
     }
 
-    fn begin(&self, cause: Cause) -> Started {
-        let (state, halted, turn) = (self.state.clone(), self.halted.clone(), self.turn.clone());
-        let now = (state.clock)();
-        self.state.jobs.start("sync:cran", now, |report| async move {
-            let since = Instant::now();
-            // The end of a back-fill takes seconds.
-            let alone = turn.lock().await;
-            let ended = run::cran(&state, &cause, &report).await;
-            drop(alone);
-            measure("cran", &state, since, &ended);
+    fn begin(&self, what: What, cause: Cause) -> Started {
+        let (sync, now) = (self.clone(), (self.state.clock)());
+        let (source, key) = match what {
+            What::Cran => ("cran", "sync:cran".to_owned()),
+            What::Bioconductor(None) => ("bioconductor", "sync:bioconductor".to_owned()),
+            What::Bioconductor(Some(version)) => ("bioconductor", format!("sync:bioconductor:{version}")),
+        };
+        self.state.jobs.start(&key, now, |report| async move {
+            let (state, since) = (&sync.state, Instant::now());
+            let ended = match what {
+                What::Cran => {
+                    // The end of a back-fill takes seconds.
+                    let _alone = sync.turn.lock().await;
+                    let ended = run::cran(state, &cause, &report).await;
+                    ended.map(|(outcome, built)| sentence(&outcome, &built))
+                }
+                What::Bioconductor(None) if cause == Cause::Schedule && !sync.is_bioconductor_offered() => {
+                    return Ok("no repository offers Bioconductor; nothing was done".to_owned());
+                }
+                What::Bioconductor(version) => {
+                    bioconductor::run(state, &cause, version, &sync.bioconductor_turn, &report).await
+                }
+            };
+            measure(source, state, since, &ended);
             if let Err(SyncError::Halted) = ended {
-                *halted.lock() = Some(cause);
+                sync.halted.lock().push(Halted { what, cause });
             }
-            ended.map(|(outcome, built)| sentence(&outcome, &built)).map_err(|error| failed("cran", &error))
+            ended.map_err(|error| failed(source, &error))
         })
     }
 

@@ -36,8 +36,7 @@ pub(super) fn text<'a>(path: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, Str
     Ok(Cow::Owned(text))
 }
 
-/// The records of an index. Single bad ones are passed over; an index of mostly bad ones is refused, and so is one
-/// without any.
+/// The records of an index. Single bad ones are passed over; an index of mostly bad ones is refused.
 pub(super) fn records<'a>(
     text: &'a [u8],
     warnings: &mut Vec<String>,
@@ -59,9 +58,6 @@ pub(super) fn records<'a>(
             return Err(format!("{bad} of {} records cannot be used: {first}", bad + good.len()));
         }
         warnings.push(format!("{bad} records of the index are passed over: {first}"));
-    }
-    if good.is_empty() {
-        return Err("the index lists no package".to_owned());
     }
     Ok(good)
 }
@@ -98,23 +94,29 @@ pub(super) fn archive(file: Option<&File>, warnings: &mut Vec<String>) -> Option
 #[derive(Debug)]
 pub(super) struct Shrunk(pub(super) String);
 
-/// What to say of a declaration that lost too much.
-pub(super) fn shrunk(Loss { before, lost }: Loss, what: &str) -> String {
+/// What to say of a declaration that lost too much; `command` is what syncs it.
+pub(super) fn shrunk(Loss { before, lost }: Loss, what: &str, command: &str) -> String {
     format!(
         "{lost} of {before} packages are no longer in {what}, which is what a half-written mirror looks like; \
-         nothing was changed. If it is right, run `rspm sync` by hand: it is accepted as long as the mirror \
+         nothing was changed. If it is right, run `{command}` by hand: it is accepted as long as the mirror \
          still has the same files"
     )
 }
 
 /// Refuses a declaration that lost too much, unless that was confirmed.
-pub(super) fn guard(known: &Known, declared: &Declared<'_>, trust: Trust) -> Result<(), Shrunk> {
+pub(super) fn guard(
+    known: &Known,
+    declared: &Declared<'_>,
+    trust: Trust,
+    command: &str,
+) -> Result<(), Shrunk> {
     if trust == Trust::Confirmed {
         return Ok(());
     }
-    let refuse = |loss: Loss, what: &str| Err(Shrunk(shrunk(loss, what)));
+    let refuse = |loss: Loss, what: &str| Err(Shrunk(shrunk(loss, what, command)));
     let packages = lost_packages(known, &declared.listed);
-    if packages.is_suspicious() {
+    // Of a few packages too: nobody withdraws all of them.
+    if packages.is_suspicious() || (declared.listed.is_empty() && packages.lost > 0) {
         return refuse(packages, "the index");
     }
     match declared.archive.as_deref().map(|rows| lost_archives(known, rows)) {

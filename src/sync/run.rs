@@ -1,12 +1,14 @@
-//! One sync of CRAN from beginning to end.
+//! One list of packages of a mirror, from the look at its files to the plan of what changes; and the sync of CRAN, which
+//! is one such list and the builds that belong to it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::SyncError;
 use super::apply::{self, Memory, Work};
 use super::builds::{self, Built};
-use super::fetch::{FILES, File, Files, Look, Reader};
+use super::fetch::{FILES, File, Files, Look, Reader, no_index};
 use super::known::Known;
 use super::lease::Lease;
 use super::plan::{Declared, Plan, plan};
@@ -15,7 +17,7 @@ use crate::db::upstream::Seen;
 use crate::db::{Conn, DbError, source, tree, upstream};
 use crate::jobs::Reporter;
 use crate::model::digest::Sha256;
-use crate::model::ids::{SourceId, TxId};
+use crate::model::ids::{SourceId, TreeId, TxId};
 use crate::model::time::Timestamp;
 use crate::state::State;
 use crate::upstream::Mirror;
@@ -50,7 +52,7 @@ pub(super) enum Outcome {
     Published(TxId, crate::model::change::Counts, usize),
 }
 
-/// What the database remembers of the mirror.
+/// What the database remembers of a list.
 struct Remembered {
     files: HashMap<&'static str, Seen>,
     /// Digest of a declaration that was refused because it had shrunk.
@@ -60,10 +62,6 @@ struct Remembered {
 /// The row under which the last success is kept: its `etag` is the mirror's address, its `fetched_at` the time.
 pub(super) fn success_key(source: SourceId) -> String {
     format!("sync:{source}")
-}
-
-fn refused_key(source: SourceId) -> String {
-    format!("sync:{source}:refused")
 }
 
 /// Syncs the built-in CRAN source.
@@ -76,9 +74,19 @@ pub(super) async fn cran(
     let config = state.config.load_full();
     let mirror = state.upstream.load().mirror(&config.cran.url)?;
     let lease = Lease::claim(&state.db, &config, &state.clock, "sync:cran").await?;
-    let run = Run { state, cause, report, mirror: &mirror, lease: &lease };
+    let run = Run { state, cause, report, lease: &lease };
     let outcome = async {
-        let sources = run.run().await?;
+        let list = List {
+            source: SourceId::CRAN,
+            tree: state.db.read(cran_tree).await?.id,
+            key: success_key(SourceId::CRAN),
+            name: "cran".to_owned(),
+            command: "rspm sync".to_owned(),
+            mirror,
+            delay: config.cran.delay,
+            may_be_empty: false,
+        };
+        let sources = run.sync(&list).await?;
         Ok((sources, builds::run(&run).await?))
     };
     let outcome = outcome.await;
@@ -86,122 +94,233 @@ pub(super) async fn cran(
     outcome
 }
 
+/// The tree, which the first migration made.
+pub(super) fn cran_tree(c: &mut dyn Conn) -> Result<tree::Tree, DbError> {
+    let missing = || DbError::Shape { column: 0, found: "no row", wanted: "the tree of the source cran" };
+    let found = source::get(c, SourceId::CRAN)?.ok_or_else(missing)?;
+    let trees = tree::of_source(c, found.id)?;
+    trees.into_iter().find(|tree| tree.role == tree::Role::Source).ok_or_else(missing)
+}
+
+/// A list of packages of a mirror.
+pub(super) struct List {
+    /// Its source.
+    pub(super) source: SourceId,
+    /// The tree in which it is kept.
+    pub(super) tree: TreeId,
+    /// What is remembered of it stands under this key and those that begin with it.
+    pub(super) key: String,
+    /// For people.
+    pub(super) name: String,
+    /// What an administrator types to sync it.
+    pub(super) command: String,
+    /// Whose `src/contrib` it is.
+    pub(super) mirror: Mirror,
+    /// Releases younger than this are not taken yet.
+    pub(super) delay: Duration,
+    /// No package is an answer too, as long as there was none before.
+    pub(super) may_be_empty: bool,
+}
+
+impl List {
+    fn url(&self, path: &str) -> String {
+        format!("{}/{path}", self.mirror.address())
+    }
+
+    fn refused_key(&self) -> String {
+        format!("{}:refused", self.key)
+    }
+
+    /// What is to be remembered once all of it is in the database.
+    fn memory(&self, files: &Files, started_at: Timestamp) -> Memory {
+        let read: Vec<&File> = [Some(&files.index), files.current.as_ref(), files.archive.as_ref()]
+            .into_iter()
+            .flatten()
+            .collect();
+        let seen = |path: &str| read.iter().find(|file| file.path == path).map(|file| file.seen.clone());
+        let mut memory: Memory = FILES.map(|path| (self.url(path), seen(path))).into();
+        memory.push(self.success(started_at));
+        memory.push((self.refused_key(), None));
+        memory
+    }
+
+    /// That it was synced from this mirror.
+    pub(super) fn success(&self, started_at: Timestamp) -> (String, Option<Seen>) {
+        let row = Seen {
+            etag: Some(self.mirror.address()),
+            modified: None,
+            sha256: Sha256([0; 32]),
+            fetched_at: started_at,
+        };
+        (self.key.clone(), Some(row))
+    }
+
+    fn refuse(&self, reason: &str) -> SyncError {
+        SyncError::Refused(format!("{}: {reason}", self.mirror.address()))
+    }
+}
+
+/// What a look at a list found.
+pub(super) enum Looked {
+    /// The mirror does not have it.
+    Absent,
+    /// It is as it was. What is to be remembered.
+    Unchanged(Memory),
+    /// There is something to compare.
+    Changed(Box<Files>),
+}
+
+/// What changes a list, and what is to be remembered then.
+pub(super) struct Planned {
+    pub(super) plan: Plan,
+    pub(super) memory: Memory,
+    /// It was never published.
+    pub(super) is_new: bool,
+}
+
+impl Planned {
+    /// Whether there is a step to publish.
+    pub(super) fn is_step(&self) -> bool {
+        self.is_new || !self.plan.changes.is_empty()
+    }
+}
+
 pub(super) struct Run<'a> {
     pub(super) state: &'a Arc<State>,
     pub(super) cause: &'a Cause,
     pub(super) report: &'a Reporter,
-    mirror: &'a Mirror,
     pub(super) lease: &'a Lease,
 }
 
 impl Run<'_> {
-    async fn run(&self) -> Result<Outcome, SyncError> {
+    async fn sync(&self, list: &List) -> Result<Outcome, SyncError> {
         let state = self.state;
         let started_at = (state.clock)();
-        let remembered = self.remembered().await?;
-        let reader = Reader {
-            mirror: self.mirror,
-            remembered: remembered.files,
-            clock: &state.clock,
-            report: self.report,
-        };
-        // Until something is written, every point is a safe one.
-        let look = tokio::select! {
-            look = reader.look() => look?,
-            () = self.report.halted() => return Err(SyncError::Halted),
-        };
-        let files = match look {
-            Look::Unchanged(moved) => {
-                let mut memory: Memory =
-                    moved.into_iter().map(|(path, seen)| (self.url(path), Some(seen))).collect();
-                memory.push(self.success(started_at));
+        list.mirror.check().await?;
+        let files = match self.look(list, started_at).await? {
+            Looked::Absent => return Err(no_index(&list.mirror)),
+            Looked::Unchanged(memory) => {
                 self.remember(memory).await?;
                 return Ok(Outcome::Nothing(0));
             }
-            Look::Changed(files) => *files,
+            Looked::Changed(files) => *files,
         };
-        let of = self.tree().await?;
-        self.report.progress("comparing with what is known", 0, None);
-        let known = state.db.read({
-            let of = of.clone();
-            move |c| Known::load(c, SourceId::CRAN, &of)
-        });
-        let known = known.await?;
-        let digest = digest(&files);
-        let confirmed = matches!(self.cause, Cause::Administrator(_)) && remembered.refused == Some(digest);
-        let trust = if confirmed { Trust::Confirmed } else { Trust::Suspicious };
-        let mut memory = self.memory(&files, started_at);
-        let delay = i64::try_from(state.config.load().cran.delay.as_micros()).unwrap_or(i64::MAX);
-        let until = (delay > 0).then(|| Timestamp(started_at.0.saturating_sub(delay)));
-        // Seconds of a processor: not on an async thread.
-        let planned = tokio::task::spawn_blocking(move || planned(&known, files, trust, until)).await;
-        let plan = match planned.map_err(|_| SyncError::Stopping)? {
-            Ok(plan) => plan,
-            Err(Reason::Refused(reason)) => {
-                return Err(SyncError::Refused(format!("{}: {reason}", self.mirror.address())));
-            }
-            Err(Reason::Shrunk(Shrunk(reason))) => {
-                let row = Seen { etag: None, modified: None, sha256: digest, fetched_at: started_at };
-                self.remember(vec![(refused_key(SourceId::CRAN), Some(row))]).await?;
-                return Err(SyncError::Refused(format!("{}: {reason}", self.mirror.address())));
-            }
-        };
-        for warning in &plan.warnings {
-            tracing::warn!(target: "sync", source = "cran", "{warning}");
-        }
-        let held = plan.held;
-        if held > 0 {
-            tracing::info!(target: "sync", source = "cran", packages = held, "CRAN.DelaySyncDuration holds back new releases");
-            // They are old enough one day although the mirror stays as it is: the next sync must read it all.
-            memory
-                .iter_mut()
-                .filter(|(url, _)| FILES.iter().any(|path| *url == self.url(path)))
-                .for_each(|row| row.1 = None);
-        }
-        if plan.changes.is_empty() {
-            self.remember(memory).await?;
+        let planned = self.plan(list, files, started_at).await?;
+        let held = planned.plan.held;
+        if planned.plan.changes.is_empty() {
+            self.remember(planned.memory).await?;
             return Ok(Outcome::Nothing(held));
         }
-        let counts = plan.counts;
-        let work = Work {
-            db: &state.db,
-            lease: self.lease,
-            source: SourceId::CRAN,
-            tree: of.id,
-            started_at,
-            actor: self.cause.actor(),
-            comment: String::new(),
-            seen: memory,
-            report: self.report,
-        };
-        let tx = work.publish(plan, (state.clock)()).await?;
+        let mut work = self.work(list.source, started_at);
+        if let Err(error) = work.write(list.tree, planned.plan).await {
+            work.give_up().await;
+            return Err(error);
+        }
+        let (tx, counts) = work.publish(planned.memory, (state.clock)()).await?;
         self.report.progress("publishing", 1, Some(1));
         state.catalog.refresh(&state.db).await?;
         Ok(Outcome::Published(tx, counts, held))
     }
 
-    /// The tree of CRAN's source packages, without anything pending: whoever left that is dead, because syncs of a
-    /// source exclude each other.
-    async fn tree(&self) -> Result<tree::Tree, SyncError> {
-        let db = &self.state.db;
-        let found = db.read(cran_tree).await?;
+    /// What will be published together.
+    pub(super) fn work(&self, source: SourceId, started_at: Timestamp) -> Work<'_> {
+        Work::new(&self.state.db, self.lease, source, started_at, self.cause.actor(), self.report)
+    }
+
+    /// Asks the mirror what is new. Until something is written, every point is a safe one to halt at.
+    pub(super) async fn look(&self, list: &List, started_at: Timestamp) -> Result<Looked, SyncError> {
+        let remembered = self.remembered(list).await?;
+        let reader = Reader {
+            mirror: &list.mirror,
+            remembered: remembered.files,
+            clock: &self.state.clock,
+            report: self.report,
+        };
+        let look = tokio::select! {
+            look = reader.look() => look?,
+            () = self.report.halted() => return Err(SyncError::Halted),
+        };
+        Ok(match look {
+            Look::Absent => Looked::Absent,
+            Look::Unchanged(moved) => {
+                let moved = moved.into_iter().map(|(path, seen)| (list.url(path), Some(seen)));
+                Looked::Unchanged(moved.chain([list.success(started_at)]).collect())
+            }
+            Look::Changed(files) => Looked::Changed(files),
+        })
+    }
+
+    /// Compares what a mirror declares with what is known.
+    pub(super) async fn plan(
+        &self,
+        list: &List,
+        files: Files,
+        started_at: Timestamp,
+    ) -> Result<Planned, SyncError> {
+        let state = self.state;
+        let of = self.tree(list).await?;
+        self.report.progress("comparing with what is known", 0, None);
+        let (source, is_new) = (list.source, of.head.is_none());
+        let known = state.db.read(move |c| Known::load(c, source, &of)).await?;
+        let refused = self.remembered(list).await?.refused;
+        let digest = digest(&files);
+        let confirmed = matches!(self.cause, Cause::Administrator(_)) && refused == Some(digest);
+        let trust = if confirmed { Trust::Confirmed } else { Trust::Suspicious };
+        let mut memory = list.memory(&files, started_at);
+        let delay = i64::try_from(list.delay.as_micros()).unwrap_or(i64::MAX);
+        let believe = Believe {
+            trust,
+            until: (delay > 0).then(|| Timestamp(started_at.0.saturating_sub(delay))),
+            may_be_empty: list.may_be_empty,
+            command: list.command.clone(),
+        };
+        // Seconds of a processor: not on an async thread.
+        let planned = tokio::task::spawn_blocking(move || planned(&known, files, &believe)).await;
+        let plan = match planned.map_err(|_| SyncError::Stopping)? {
+            Ok(plan) => plan,
+            Err(Reason::Refused(reason)) => return Err(list.refuse(&reason)),
+            Err(Reason::Shrunk(Shrunk(reason))) => {
+                let row = Seen { etag: None, modified: None, sha256: digest, fetched_at: started_at };
+                self.remember(vec![(list.refused_key(), Some(row))]).await?;
+                return Err(list.refuse(&reason));
+            }
+        };
+        for warning in &plan.warnings {
+            tracing::warn!(target: "sync", source = list.name, "{warning}");
+        }
+        if plan.held > 0 {
+            tracing::info!(target: "sync", source = list.name, packages = plan.held, "CRAN.DelaySyncDuration holds back new releases");
+            // They are old enough one day although the mirror stays as it is: the next sync must read it all.
+            memory
+                .iter_mut()
+                .filter(|(url, _)| FILES.iter().any(|path| *url == list.url(path)))
+                .for_each(|row| row.1 = None);
+        }
+        Ok(Planned { plan, memory, is_new })
+    }
+
+    /// The tree of a list, without anything pending: whoever left that is dead, because syncs of a source exclude each
+    /// other.
+    async fn tree(&self, list: &List) -> Result<tree::Tree, SyncError> {
+        let (db, id) = (&self.state.db, list.tree);
+        let read = move |c: &mut dyn Conn| {
+            let missing = DbError::Shape { column: 0, found: "no row", wanted: "a tree" };
+            tree::get(c, id)?.ok_or(missing)
+        };
+        let found = db.read(read).await?;
         if found.pending.is_some() {
-            apply::abandon(db, self.lease, SourceId::CRAN, found.id).await?;
-            return Ok(db.read(cran_tree).await?);
+            apply::abandon(db, self.lease, list.source, found.id).await?;
+            return Ok(db.read(read).await?);
         }
         Ok(found)
     }
 
-    fn url(&self, path: &str) -> String {
-        format!("{}/{path}", self.mirror.address())
-    }
-
-    async fn remembered(&self) -> Result<Remembered, SyncError> {
-        let address = self.mirror.address();
-        let urls = FILES.map(|path| (path, self.url(path)));
+    async fn remembered(&self, list: &List) -> Result<Remembered, SyncError> {
+        let (address, key, refused_key) = (list.mirror.address(), list.key.clone(), list.refused_key());
+        let urls = FILES.map(|path| (path, list.url(path)));
         let read = self.state.db.read(move |c| {
-            let last = upstream::get(c, &success_key(SourceId::CRAN))?;
-            let refused = upstream::get(c, &refused_key(SourceId::CRAN))?.map(|row| row.sha256);
+            let last = upstream::get(c, &key)?;
+            let refused = upstream::get(c, &refused_key)?.map(|row| row.sha256);
             let mut files = HashMap::new();
             // What another mirror's files looked like says nothing about the state since: after a change of
             // `CRAN.URL` all is read again.
@@ -217,30 +336,8 @@ impl Run<'_> {
         Ok(read.await?)
     }
 
-    /// What is to be remembered once all of it is in the database.
-    fn memory(&self, files: &Files, started_at: Timestamp) -> Memory {
-        let read: Vec<&File> = [Some(&files.index), files.current.as_ref(), files.archive.as_ref()]
-            .into_iter()
-            .flatten()
-            .collect();
-        let seen = |path: &str| read.iter().find(|file| file.path == path).map(|file| file.seen.clone());
-        let mut memory: Memory = FILES.map(|path| (self.url(path), seen(path))).into();
-        memory.push(self.success(started_at));
-        memory.push((refused_key(SourceId::CRAN), None));
-        memory
-    }
-
-    fn success(&self, started_at: Timestamp) -> (String, Option<Seen>) {
-        let row = Seen {
-            etag: Some(self.mirror.address()),
-            modified: None,
-            sha256: Sha256([0; 32]),
-            fetched_at: started_at,
-        };
-        (success_key(SourceId::CRAN), Some(row))
-    }
-
-    async fn remember(&self, memory: Memory) -> Result<(), SyncError> {
+    /// Writes down what is known of the mirror.
+    pub(super) async fn remember(&self, memory: Memory) -> Result<(), SyncError> {
         let fence = self.lease.guard();
         let write = self.state.db.write(move |c| {
             fence.check(c)?;
@@ -248,14 +345,6 @@ impl Run<'_> {
         });
         Ok(write.await?)
     }
-}
-
-/// The tree, which the first migration made.
-pub(super) fn cran_tree(c: &mut dyn Conn) -> Result<tree::Tree, DbError> {
-    let missing = || DbError::Shape { column: 0, found: "no row", wanted: "the tree of the source cran" };
-    let found = source::get(c, SourceId::CRAN)?.ok_or_else(missing)?;
-    let trees = tree::of_source(c, found.id)?;
-    trees.into_iter().find(|tree| tree.role == tree::Role::Source).ok_or_else(missing)
 }
 
 /// What a declaration is recognised by when it comes again.
@@ -267,13 +356,21 @@ fn digest(files: &Files) -> Sha256 {
     Sha256(hasher.finalize().into())
 }
 
+/// What is taken of a declaration.
+struct Believe {
+    trust: Trust,
+    until: Option<Timestamp>,
+    may_be_empty: bool,
+    command: String,
+}
+
 /// Why there is no plan.
 enum Reason {
     Refused(String),
     Shrunk(Shrunk),
 }
 
-fn planned(known: &Known, files: Files, trust: Trust, until: Option<Timestamp>) -> Result<Plan, Reason> {
+fn planned(known: &Known, files: Files, believe: &Believe) -> Result<Plan, Reason> {
     let mut warnings = files.warnings;
     let refused = |reason: String| Reason::Refused(format!("{}: {reason}", files.index.path));
     let text = read::text(files.index.path, &files.index.bytes).map_err(refused)?;
@@ -281,9 +378,12 @@ fn planned(known: &Known, files: Files, trust: Trust, until: Option<Timestamp>) 
         listed: read::records(&text, &mut warnings).map_err(refused)?,
         current: read::current(files.current.as_ref(), &mut warnings),
         archive: read::archive(files.archive.as_ref(), &mut warnings),
-        until,
+        until: believe.until,
     };
-    read::guard(known, &declared, trust).map_err(Reason::Shrunk)?;
+    if declared.listed.is_empty() && !believe.may_be_empty {
+        return Err(refused("the index lists no package".to_owned()));
+    }
+    read::guard(known, &declared, believe.trust, &believe.command).map_err(Reason::Shrunk)?;
     let mut plan = plan(known, &declared);
     warnings.append(&mut plan.warnings);
     plan.warnings = warnings;

@@ -3,6 +3,7 @@
 mod bad_config;
 mod gcfg_examples;
 mod gcfg_oracle;
+mod property_bioconductor;
 mod property_cran;
 mod property_database;
 mod property_environment;
@@ -16,6 +17,7 @@ mod property_server;
 mod property_storage;
 mod property_sysreqs;
 mod property_usage;
+mod reload_bioconductor;
 mod reload_cran;
 mod reload_https;
 mod reload_list;

@@ -4,10 +4,10 @@ use rstudio_pm::config::rows::SECTIONS;
 use rstudio_pm::config::table::{Effect, Kind, SubName};
 
 use super::{
-    property_cran as cran, property_database as database, property_listen as listen,
-    property_logging as logging, property_metrics as metrics, property_proxy as proxy, property_s3 as s3,
-    property_server as server, property_storage as storage, property_sysreqs as sysreqs,
-    property_usage as usage,
+    property_bioconductor as bioconductor, property_cran as cran, property_database as database,
+    property_listen as listen, property_logging as logging, property_metrics as metrics,
+    property_proxy as proxy, property_s3 as s3, property_server as server, property_storage as storage,
+    property_sysreqs as sysreqs, property_usage as usage,
 };
 use crate::support::server::Builder;
 
@@ -25,6 +25,7 @@ const WHOLE: &[&str] = &[
     "S3Storage",
     "CRAN",
     "SystemRequirements",
+    "Bioconductor",
     "Metrics",
     "StorageAudit",
     "Logging",
@@ -93,6 +94,9 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("CRAN", "DelaySyncDuration", cran::delay_sync_duration_holds_back_what_is_younger),
     ("SystemRequirements", "URL", sysreqs::url_is_where_the_rules_are_read),
     ("SystemRequirements", "SyncSchedule", sysreqs::sync_schedule_runs_what_was_due_while_the_server_was_down),
+    ("Bioconductor", "URL", bioconductor::url_of_a_directory_is_read_from_the_disk),
+    ("Bioconductor", "SyncSchedule",
+        bioconductor::sync_schedule_runs_what_was_due_while_the_server_was_down),
     ("Metrics", "Enabled", metrics::metrics_enabled_decides_whether_they_are_served),
     ("Metrics", "Listen", metrics::metrics_listen_is_the_address_that_answers),
     ("StorageAudit", "Enabled", metrics::storage_audit_enabled_decides_whether_space_is_measured),

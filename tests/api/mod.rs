@@ -1,5 +1,6 @@
 //! The public JSON API over HTTP, as clients use it.
 
+mod bioconductor;
 mod filter;
 mod manners;
 mod packages;

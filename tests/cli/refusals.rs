@@ -100,11 +100,11 @@ fn names_types_and_orders_are_checked() {
     assert!(unknown.starts_with("'locl' is no source type; known are cran, "), "{unknown}");
     assert_eq!(
         server.refused("create repo --name=x --type=python"),
-        "this version cannot serve repositories of type python; it supports r"
+        "this version cannot serve repositories of type python; it supports r and bioconductor"
     );
     assert_eq!(
         server.refused("sync --type=pypi"),
-        "this version cannot sync sources of type pypi; it supports cran"
+        "this version cannot sync sources of type pypi; it supports cran and bioconductor"
     );
     server.told("subscribe --repo=prod --source=cran");
     assert_eq!(

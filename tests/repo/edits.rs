@@ -34,10 +34,13 @@ async fn sources_of_kinds_that_cannot_be_made_are_refused_with_what_can() {
     assert!(said.to_string().contains("is built in: there is one, named 'cran'"), "{said}");
     let said = world
         .repo
-        .create_repo(&name("py"), RepoKind::Python, "", OnExisting::Fail)
+        .create_repo(&name("py"), RepoKind::Python, "", OnExisting::Fail, &actor())
         .await
         .expect_err("refused");
-    assert_eq!(said.to_string(), "this version cannot serve repositories of type python; it supports r");
+    assert_eq!(
+        said.to_string(),
+        "this version cannot serve repositories of type python; it supports r and bioconductor"
+    );
 }
 
 #[tokio::test]
@@ -48,9 +51,9 @@ async fn what_exists_is_refused_or_left_as_asked() {
     let again = world.repo.create_source(&name("team"), SourceKind::Local, OnExisting::Fail).await;
     assert!(matches!(again, Err(RepoError::Conflict(_))));
     world.repo.create_source(&name("team"), SourceKind::Local, OnExisting::Succeed).await.expect("left");
-    let again = world.repo.create_repo(&name("all"), RepoKind::R, "", OnExisting::Fail).await;
+    let again = world.repo.create_repo(&name("all"), RepoKind::R, "", OnExisting::Fail, &actor()).await;
     assert!(matches!(again, Err(RepoError::Conflict(_))));
-    world.repo.create_repo(&name("all"), RepoKind::R, "", OnExisting::Succeed).await.expect("left");
+    world.repo.create_repo(&name("all"), RepoKind::R, "", OnExisting::Succeed, &actor()).await.expect("left");
     let again = world.repo.subscribe("all", "team", OnExisting::Fail, &actor()).await;
     assert!(matches!(again, Err(RepoError::Conflict(_))));
     world.repo.subscribe("all", "team", OnExisting::Succeed, &actor()).await.expect("left");

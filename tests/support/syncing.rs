@@ -89,6 +89,7 @@ impl Server {
         install_tls_provider();
         let mut ours = (*config).clone();
         ours.cran.url = mirror.to_owned();
+        ours.bioconductor.url = mirror.to_owned();
         let ours = Arc::new(ours);
         let opening = ours.clone();
         let db = tokio::task::spawn_blocking(move || patiently(&opening)).await.expect("opened");

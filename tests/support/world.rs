@@ -108,7 +108,7 @@ impl World {
     pub(crate) async fn repository(&self, name: &str, sources: &[&str]) {
         let kind = rstudio_pm::model::repository::RepoKind::R;
         let parsed = name.parse().expect("a name");
-        self.repo.create_repo(&parsed, kind, "", OnExisting::Fail).await.expect("a repository");
+        self.repo.create_repo(&parsed, kind, "", OnExisting::Fail, &actor()).await.expect("a repository");
         for source in sources {
             self.repo.subscribe(name, source, OnExisting::Fail, &actor()).await.expect("a subscription");
         }

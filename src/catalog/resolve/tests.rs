@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::catalog::{Source, Tree};
-use crate::model::ids::{RepoId, Seq, TreeId, TxId};
+use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use crate::model::repository::RepoKind;
 use crate::model::source::SourceKind;
 use crate::model::time::SECOND;
@@ -70,7 +70,12 @@ impl Story {
         let tx = self.tx(at);
         let steps = &mut self.catalog.repos[0].steps;
         let seq = Seq(steps.len() as i64 + 1);
-        steps.push(RepoStep { seq, at, tx, sources: sources.iter().map(|id| SourceId(*id)).collect() });
+        steps.push(RepoStep {
+            seq,
+            at,
+            tx,
+            list: sources.iter().map(|id| Subscription::to(SourceId(*id))).collect(),
+        });
         tx
     }
 
@@ -87,7 +92,7 @@ impl Story {
     }
 
     fn ask(&self, snapshot: Snapshot, now: Timestamp) -> Result<Point, Unresolved> {
-        resolve(&self.catalog, &self.catalog.repos[0], snapshot, now)
+        resolve(&self.catalog, &self.catalog.repos[0], None, snapshot, now)
     }
 
     /// `source@seq …`, and `open` or `closed`.

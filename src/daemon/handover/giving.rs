@@ -233,7 +233,7 @@ impl Operator {
     pub(in crate::daemon) async fn commit(&mut self, prepared: Prepared) -> Result<Successor, String> {
         let Some(life) = &self.life else { return Err("nothing is served".to_owned()) };
         let sync = life.app.sync.halted();
-        let whose = sync.as_ref().and_then(|halted| halted.administrator().map(str::to_owned));
+        let whose = sync.iter().find_map(|halted| halted.of_cran()?.administrator().map(str::to_owned));
         let committed = prepared.commit(&self.fixtures.herald, &life.app.state.db, whose).await;
         if committed.is_err() {
             self.halted = sync;
@@ -245,7 +245,7 @@ impl Operator {
     pub(in crate::daemon) fn sync_again(&self, whose: Option<String>) {
         if let (Some(life), Some(actor)) = (&self.life, whose) {
             // A source that is not synced was not.
-            let _ = life.app.sync.start_by(SourceKind::Cran, &actor);
+            let _ = life.app.sync.start_by(SourceKind::Cran, None, &actor);
         }
     }
 

@@ -1,12 +1,12 @@
 //! Why a client gets what it gets.
 
-use super::{Answered, Call, ok};
+use super::{Answered, Call, ok, version};
 use crate::api::explain::{About, Explanation, Given, Step};
 use crate::http::error::Failure;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::repo::explain::{self, Question};
 
-/// `GET /repos/{name}/explain?package=&version=&distribution=&user_agent=&date=`.
+/// `GET /repos/{name}/explain?package=&version=&distribution=&user_agent=&date=&bioconductor=`.
 pub(super) async fn explain(call: Call<'_>, name: &str) -> Answered {
     let text = |parameter: &str| call.query.get(parameter).map(str::to_owned);
     let package = text("package").filter(|package| !package.is_empty());
@@ -19,6 +19,7 @@ pub(super) async fn explain(call: Call<'_>, name: &str) -> Answered {
         snapshot: snapshot.map_err(|e: BadSnapshot| Failure::bad_request(e.to_string()))?,
         distribution: text("distribution"),
         agent: text("user_agent").map(String::into_bytes),
+        bioconductor: call.query.get("bioconductor").map(version).transpose()?,
     };
     let told = call.app.repo.explain(&question).await?;
     ok(&Explanation {

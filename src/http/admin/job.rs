@@ -2,7 +2,7 @@
 
 use http::{Response, StatusCode};
 
-use super::{Answered, Call, ok};
+use super::{Answered, Call, ok, version};
 use crate::api::job::{Job, JobStatus, StartSync};
 use crate::http::body::Body;
 use crate::http::error::Failure;
@@ -33,6 +33,7 @@ pub(super) fn wire(job: &jobs::Job, attached: bool) -> Job {
 pub(super) async fn sync(call: Call<'_>) -> Answered {
     let app = call.app;
     let (body, _): (StartSync, _) = call.json().await?;
+    let version = body.version.as_deref().map(version).transpose()?;
     // No source: what a sync of it brings belongs to all of them.
     let started = if body.kind.eq_ignore_ascii_case("sysreqs") {
         app.sync.start_requirements("rspm sync")
@@ -40,7 +41,7 @@ pub(super) async fn sync(call: Call<'_>) -> Answered {
         let kind = body.kind.parse().map_err(|e: UnknownSourceKind| {
             Failure::bad_request(format!("{e}; and sysreqs, the rules of system requirements"))
         })?;
-        app.sync.start(kind).map_err(|e| Failure::bad_request(e.to_string()))?
+        app.sync.start_by(kind, version, "rspm sync").map_err(|e| Failure::bad_request(e.to_string()))?
     };
     let job = match &started {
         Started::New(job) => wire(job, false),

@@ -4,6 +4,7 @@
 
 mod backfill;
 mod binary;
+mod bioconductor;
 mod control;
 mod explain;
 mod job;
@@ -31,6 +32,7 @@ use super::request;
 use super::response::{self, Tongue};
 use super::switch::{self, Hearer, Switch};
 use super::target::Query;
+use crate::r::bioconductor::{BadVersion, Version};
 use crate::repo::edit::{Actor, OnExisting};
 
 /// The largest JSON body, in bytes.
@@ -107,6 +109,7 @@ async fn dispatch(method: &Method, segments: &[&str], call: Call<'_>) -> Answere
         ("POST", ["sync"]) => job::sync(call).await,
         ("POST", ["backfill"]) => backfill::start(call).await,
         ("DELETE", ["backfill", source]) => backfill::stop(call, source).await,
+        ("GET", ["bioconductor", "versions"]) => bioconductor::versions(call).await,
         ("GET", ["jobs"]) => Ok(job::running(&call)),
         ("GET", ["jobs", id]) => job::get(&call, id),
         ("GET", ["distributions"]) => ok(&platforms::list(&call.app.state.config.load().platforms)),
@@ -129,6 +132,7 @@ fn unknown(segments: &[&str]) -> Failure {
         ["repos", _, "packages" | "explain"]
         | ["jobs"]
         | ["jobs", _]
+        | ["bioconductor", "versions"]
         | ["distributions"]
         | ["openapi.json"] => Failure::method("GET"),
         _ => Failure::not_found(
@@ -171,6 +175,11 @@ async fn json<T: DeserializeOwned>(body: Incoming, pause: Duration) -> Result<T,
 
 fn on_existing(succeed: bool) -> OnExisting {
     if succeed { OnExisting::Succeed } else { OnExisting::Fail }
+}
+
+/// A version of Bioconductor.
+fn version(text: &str) -> Result<Version, Failure> {
+    text.parse().map_err(|e: BadVersion| Failure::bad_request(e.to_string()))
 }
 
 /// A name that an administrator gives to something new.

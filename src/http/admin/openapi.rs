@@ -4,8 +4,8 @@ use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::{
-    ADMIN_PREFIX, backfill, binary, control, distribution, error, explain, job, log, package, repo, source,
-    upload,
+    ADMIN_PREFIX, backfill, binary, bioconductor, control, distribution, error, explain, job, log, package,
+    repo, source, upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
 
@@ -21,7 +21,7 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Get,
         "/sources/{name}/packages",
-        "List its packages; parameters search, count, page",
+        "List its packages; parameters search, count, page, and version of Bioconductor",
         None,
         Some("Packages"),
     ),
@@ -68,20 +68,26 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Get,
         "/repos/{name}/packages",
-        "List its packages; parameters search, count, page",
+        "List its packages; parameters search, count, page, and version of Bioconductor",
         None,
         Some("Packages"),
     ),
     (
         HttpMethod::Get,
         "/repos/{name}/explain",
-        "Say what a client gets for a package and why; parameters package, version, distribution, user_agent, date",
+        "Say what a client gets for a package and why; parameters package, version, distribution, user_agent, date, bioconductor",
         None,
         Some("Explanation"),
     ),
     (HttpMethod::Post, "/repos/{name}/sources", "Subscribe to a source", Some("Subscribe"), Some("Repo")),
     (HttpMethod::Put, "/repos/{name}/sources", "Set the order of its sources", Some("Reorder"), Some("Repo")),
-    (HttpMethod::Delete, "/repos/{name}/sources/{source}", "Unsubscribe from a source", None, Some("Repo")),
+    (
+        HttpMethod::Delete,
+        "/repos/{name}/sources/{source}",
+        "Unsubscribe from a source; with the parameter version, for that version of Bioconductor only",
+        None,
+        Some("Repo"),
+    ),
     (
         HttpMethod::Post,
         "/uploads",
@@ -154,6 +160,13 @@ const TABLE: &[Row] = &[
         None,
         Some("[Distribution]"),
     ),
+    (
+        HttpMethod::Get,
+        "/bioconductor/versions",
+        "Versions of Bioconductor, newest first",
+        None,
+        Some("[BioconductorVersion]"),
+    ),
     (HttpMethod::Get, "/jobs", "Jobs under way", None, Some("[Job]")),
     (HttpMethod::Get, "/jobs/{id}", "One job, also for an hour after its end", None, Some("Job")),
 ];
@@ -188,6 +201,7 @@ pub fn document() -> OpenApi {
         .with::<binary::Binary>()
         .with::<binary::RemoveBinary>()
         .with::<binary::RemovedBinary>()
+        .with::<bioconductor::BioconductorVersion>()
         .with::<control::Node>()
         .with::<control::GoOffline>()
         .with::<control::Reload>()

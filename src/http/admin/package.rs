@@ -1,26 +1,29 @@
 //! Packages: pages of a listing, adding uploads to a source, removing.
 
-use super::{Answered, Call, ok};
+use super::{Answered, Call, ok, version};
 use crate::api::package::{Package, Packages};
 use crate::api::source::{AddPackages, AddedPackage, AddedPackages, Outcome, RemovePackage, RemovedPackage};
 use crate::http::error::Failure;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
+use crate::r::bioconductor::Part;
 use crate::repo::edit::{Added, OnExisting, Scope};
 use crate::repo::listing::PackageQuery;
 
 /// The largest page.
 const MOST: usize = 10_000;
 
-/// `GET /sources/{name}/packages?search=&count=&page=`.
+/// `GET /sources/{name}/packages?version=&search=&count=&page=`.
 pub(super) async fn of_source(call: Call<'_>, name: &str) -> Answered {
-    let point = call.app.repo.source_point(name)?;
+    let version = call.query.get("version").map(version).transpose()?;
+    let point = call.app.repo.source_point_of(name, version)?;
     page(&call, &point).await
 }
 
-/// `GET /repos/{name}/packages?search=&count=&page=`.
+/// `GET /repos/{name}/packages?version=&search=&count=&page=`.
 pub(super) async fn of_repo(call: Call<'_>, name: &str) -> Answered {
-    let point = call.app.repo.point(name, Snapshot::Latest).await?;
+    let part = call.query.get("version").map(version).transpose()?.map(Part::all);
+    let point = call.app.repo.point_of(name, part, Snapshot::Latest).await?;
     page(&call, &point).await
 }
 

@@ -2,9 +2,9 @@
 
 use http::StatusCode;
 
-use super::{Answered, Call, name, ok, on_existing};
+use super::{Answered, Call, name, ok, on_existing, version};
 use crate::api::repo::{CreateRepo, EditRepo, Reorder, Repo, Subscribe, Subscription};
-use crate::catalog::{Catalog, Repository};
+use crate::catalog::{self, Catalog, Repository};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
@@ -12,9 +12,13 @@ use crate::model::repository::UnknownRepoKind;
 use crate::repo::edit::RepoEdit;
 
 fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
-    let subscription = |source: &crate::catalog::Source| Subscription {
-        name: source.name.to_string(),
-        type_label: source.kind.label().to_owned(),
+    let subscription = |entry: &catalog::Subscription| {
+        let source = catalog.source_by_id(entry.source)?;
+        Some(Subscription {
+            name: source.name.to_string(),
+            type_label: source.kind.label().to_owned(),
+            version: entry.version.map(|version| version.to_string()),
+        })
     };
     Repo {
         id: repo.id.0,
@@ -23,7 +27,7 @@ fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
         description: repo.description.clone(),
         hidden: repo.hidden,
         created: repo.created_at.to_string(),
-        sources: repo.sources().iter().filter_map(|id| catalog.source_by_id(*id)).map(subscription).collect(),
+        sources: repo.subscriptions().iter().filter_map(subscription).collect(),
         url: format!("{}/{}/latest", app.site.load().address.as_deref().unwrap_or_default(), repo.name),
     }
 }
@@ -46,7 +50,7 @@ pub(super) async fn list(call: Call<'_>) -> Answered {
         None => None,
         Some(name) => Some(app.repo.source_info(name).await?.source.id),
     };
-    let wanted = |repo: &&Repository| source.is_none_or(|id| repo.sources().contains(&id));
+    let wanted = |repo: &&Repository| source.is_none_or(|id| repo.offers(id));
     let repos: Vec<Repo> =
         catalog.repos.iter().filter(wanted).map(|repo| wire(app, &catalog, repo)).collect();
     ok(&repos)
@@ -55,10 +59,11 @@ pub(super) async fn list(call: Call<'_>) -> Answered {
 /// `POST /repos`.
 pub(super) async fn create(call: Call<'_>) -> Answered {
     let app = call.app;
-    let (body, _): (CreateRepo, _) = call.json().await?;
+    let (body, actor): (CreateRepo, _) = call.json().await?;
     let name = name(&body.name)?;
     let kind = body.kind.parse().map_err(|e: UnknownRepoKind| Failure::bad_request(e.to_string()))?;
-    app.repo.create_repo(&name, kind, &body.description, on_existing(body.succeed_on_existing)).await?;
+    let existing = on_existing(body.succeed_on_existing);
+    app.repo.create_repo(&name, kind, &body.description, existing, &actor).await?;
     Ok(response::json(StatusCode::CREATED, &show(app, name.as_str())?))
 }
 
@@ -88,13 +93,16 @@ pub(super) async fn delete(call: Call<'_>, name: &str) -> Answered {
 pub(super) async fn subscribe(call: Call<'_>, name: &str) -> Answered {
     let app = call.app;
     let (body, actor): (Subscribe, _) = call.json().await?;
-    app.repo.subscribe(name, &body.source, on_existing(body.succeed_on_existing), &actor).await?;
+    let version = body.version.as_deref().map(version).transpose()?;
+    let existing = on_existing(body.succeed_on_existing);
+    app.repo.subscribe_to(name, &body.source, version, existing, &actor).await?;
     ok(&show(app, name)?)
 }
 
-/// `DELETE /repos/{name}/sources/{source}`.
+/// `DELETE /repos/{name}/sources/{source}?version=`.
 pub(super) async fn unsubscribe(call: Call<'_>, name: &str, source: &str) -> Answered {
-    call.app.repo.unsubscribe(name, source, &call.actor).await?;
+    let version = call.query.get("version").map(version).transpose()?;
+    call.app.repo.unsubscribe_from(name, source, version, &call.actor).await?;
     ok(&show(call.app, name)?)
 }
 

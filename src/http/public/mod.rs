@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
 use super::app::App;
+use super::bioconductor;
 use super::body::Body;
 use super::built;
 use super::cran::shown;
@@ -35,9 +36,11 @@ use crate::api::public::status::Status;
 use crate::catalog::{self, Catalog, Repository};
 use crate::db::tx::{Tx, TxKind};
 use crate::model::ids::SourceId;
+use crate::model::point::Point;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Day;
+use crate::r::bioconductor::{BadVersion, Part, Version};
 
 /// Transactions in one answer: old clients ask for ten thousand.
 const MOST_TRANSACTIONS: usize = 100_000;
@@ -61,7 +64,11 @@ pub async fn answer(
     Ok(match asked {
         Public::Status => {
             let platforms = platforms::status(&app.state.config.load().platforms, &catalog);
-            ok(&Status { metrics_enabled: app.usage.is_on(), ..Status::new(cran_repo(&catalog), platforms) })
+            ok(&Status {
+                metrics_enabled: app.usage.is_on(),
+                bioc_versions: bioconductor::rows(&catalog),
+                ..Status::new(cran_repo(&catalog), platforms)
+            })
         }
         Public::Repos => {
             let kind = query.get("type");
@@ -89,11 +96,11 @@ pub async fn answer(
         Public::Sources => ok(&catalog.sources.iter().map(wire_source).collect::<Vec<_>>()),
         Public::Source(name) => ok(&wire_source(source(&catalog, name)?)),
         Public::Packages(name) => {
-            let point = app.repo.point(repository(&catalog, name)?.name.as_str(), Snapshot::Latest).await?;
+            let point = newest(app, &catalog, name, query).await?;
             ok(&packages::list(app, &catalog, &point, query).await?)
         }
         Public::Package(name, package) => {
-            let point = app.repo.point(repository(&catalog, name)?.name.as_str(), Snapshot::Latest).await?;
+            let point = newest(app, &catalog, name, query).await?;
             ok(&packages::detail(app, &catalog, &point, package, query).await?)
         }
         Public::PackageBuilds(name, package) => {
@@ -104,11 +111,13 @@ pub async fn answer(
         Public::PackageSysreqs(name, package) => ok(&sysreqs::of_package(app, name, package, query).await?),
         Public::Sysreqs(name) => ok(&sysreqs::of_packages(app, name, query).await?),
         Public::SourcePackages(name) => {
-            let point = app.repo.source_point(source(&catalog, name)?.name.as_str())?;
+            let version = bioconductor_version(query)?;
+            let point = app.repo.source_point_of(source(&catalog, name)?.name.as_str(), version)?;
             ok(&packages::list(app, &catalog, &point, query).await?)
         }
         Public::SourceReleases(name, package) => {
-            let point = app.repo.source_point(source(&catalog, name)?.name.as_str())?;
+            let version = bioconductor_version(query)?;
+            let point = app.repo.source_point_of(source(&catalog, name)?.name.as_str(), version)?;
             ok(&packages::releases(app, &point, package).await?)
         }
         Public::Alerts => ok(&alerts::now(app)),
@@ -171,6 +180,26 @@ fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
 
 fn ok<T: serde::Serialize + ?Sized>(value: &T) -> Response<Body> {
     response::json(StatusCode::OK, value)
+}
+
+/// The newest state of a repository, or of a version of Bioconductor in it.
+async fn newest(app: &App, catalog: &Catalog, asked: &str, query: &Query) -> Result<Point, Failure> {
+    let found = repository(catalog, asked)?;
+    // Every version of a repository without versions shows the same packages.
+    let version = bioconductor_version(query)?.filter(|_| found.kind == RepoKind::Bioconductor);
+    Ok(app.repo.point_of(found.name.as_str(), version.map(Part::all), Snapshot::Latest).await?)
+}
+
+/// `bioc_version` chooses among the versions of Bioconductor; what is no version is a mistake everywhere.
+fn bioconductor_version(query: &Query) -> Result<Option<Version>, Failure> {
+    let asked = query.get("bioc_version").filter(|text| !text.is_empty());
+    asked
+        .map(|text| {
+            text.parse().map_err(|error: BadVersion| {
+                Failure::bad_request(format!("the parameter bioc_version: {error}"))
+            })
+        })
+        .transpose()
 }
 
 /// By number or name; hidden ones answer to who knows them.
@@ -239,7 +268,7 @@ fn wire_transaction(source: SourceId, tx: &Tx) -> Transaction {
 /// The repository clients may take for CRAN: the first listed R repository that subscribes to it.
 fn cran_repo(catalog: &Catalog) -> Option<String> {
     let mut repos = catalog.repos.iter().filter(|repo| !repo.hidden && repo.kind == RepoKind::R);
-    repos.find(|repo| repo.sources().contains(&SourceId::CRAN)).map(|repo| repo.name.to_string())
+    repos.find(|repo| repo.offers(SourceId::CRAN)).map(|repo| repo.name.to_string())
 }
 
 /// `days` come newest first, and so they go out unless `_order=asc`; `latest` stands for the newest.

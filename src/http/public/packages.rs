@@ -28,7 +28,6 @@ pub(super) async fn list(
 ) -> Result<Vec<Package>, Failure> {
     let limit = query.number("_limit", PAGE)?.unwrap_or(PAGE);
     let page = query.number("_page", LAST_PAGE)?.unwrap_or(1).max(1);
-    bioconductor_version(query)?;
     let sort = query.get("_sort").filter(|text| !text.is_empty());
     let sort = sort.map(str::parse).transpose();
     let part = query.get("name_search").or_else(|| query.get("name_like")).unwrap_or_default();
@@ -58,7 +57,6 @@ pub(super) async fn detail(
     name: &str,
     query: &Query,
 ) -> Result<Package, Failure> {
-    bioconductor_version(query)?;
     let version = query.get("version").filter(|version| !version.is_empty());
     let found = app.repo.package_detail(point, name, version).await?;
     let described = Description::from_bytes(&found.description).ok();
@@ -180,18 +178,4 @@ pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec
         blocked: false,
     };
     Ok(all.map(wire).collect())
-}
-
-/// `bioc_version` chooses among the versions of a Bioconductor repository. Others have none, and every version of it shows
-/// the same packages; but what is no version is a mistake.
-fn bioconductor_version(query: &Query) -> Result<(), Failure> {
-    let digits = |text: &str| !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| b.is_ascii_digit());
-    let is_version =
-        |text: &str| text.split_once('.').is_some_and(|(major, minor)| digits(major) && digits(minor));
-    match query.get("bioc_version").filter(|text| !text.is_empty()) {
-        Some(text) if !is_version(text) => Err(Failure::bad_request(
-            "the parameter bioc_version must be a version of Bioconductor, such as 3.22",
-        )),
-        Some(_) | None => Ok(()),
-    }
 }

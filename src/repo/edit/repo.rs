@@ -1,13 +1,18 @@
 //! Making, changing and deleting repositories.
 
-use super::{OnExisting, RepoEdit, already, taken};
+use super::{Actor, OnExisting, RepoEdit, already, publish, taken};
 use crate::db;
+use crate::db::clock::NewRepoStep;
+use crate::db::repo::Subscription;
+use crate::db::tx::TxKind;
+use crate::model::change::Counts;
+use crate::model::ids::SourceId;
 use crate::model::name::Name;
 use crate::model::repository::RepoKind;
 use crate::repo::{Repo, RepoError, find};
 
 impl Repo {
-    /// Creates a repository, without subscriptions.
+    /// Creates a repository, without subscriptions; one of Bioconductor subscribes to that.
     ///
     /// # Errors
     /// [`RepoError::Invalid`] for a kind this version cannot serve, [`RepoError::Conflict`] when the name is taken.
@@ -17,6 +22,7 @@ impl Repo {
         kind: RepoKind,
         description: &str,
         existing: OnExisting,
+        actor: &Actor,
     ) -> Result<(), RepoError> {
         can_be_made(kind)?;
         if let Some(there) = self.state.catalog.get().repo(name.as_str()) {
@@ -31,9 +37,19 @@ impl Repo {
         let new =
             db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated: false };
         let now = (self.state.clock)();
+        let first = publish(TxKind::Subscribe, now, Counts::default(), actor);
         let made = self.state.db.write(move |c| {
-            db::repo::create(c, &new, now)?;
-            db::clock::bump_catalog(c)
+            let repo = db::repo::create(c, &new, now)?;
+            match kind {
+                RepoKind::R | RepoKind::Python => db::clock::bump_catalog(c),
+                RepoKind::Bioconductor => {
+                    let all = Subscription { source: SourceId::BIOCONDUCTOR, label: String::new() };
+                    let mut first = first.clone();
+                    first.repo = Some(repo);
+                    first.repo_steps = vec![NewRepoStep { repo, subscriptions: vec![all] }];
+                    db::clock::publish(c, &first).map(drop)
+                }
+            }
         });
         made.await.map_err(|error| taken(error, "repository", name))?;
         self.seen().await
@@ -67,9 +83,9 @@ impl Repo {
 
 fn can_be_made(kind: RepoKind) -> Result<(), RepoError> {
     match kind {
-        RepoKind::R => Ok(()),
-        RepoKind::Bioconductor | RepoKind::Python => Err(RepoError::Invalid(format!(
-            "this version cannot serve repositories of type {kind}; it supports r"
+        RepoKind::R | RepoKind::Bioconductor => Ok(()),
+        RepoKind::Python => Err(RepoError::Invalid(format!(
+            "this version cannot serve repositories of type {kind}; it supports r and bioconductor"
         ))),
     }
 }

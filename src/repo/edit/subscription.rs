@@ -8,13 +8,16 @@ use crate::db::tx::TxKind;
 use crate::db::{self};
 use crate::model::change::Counts;
 use crate::model::ids::{RepoId, SourceId};
+use crate::model::repository::RepoKind;
+use crate::model::source::SourceKind;
+use crate::r::bioconductor::Version;
 use crate::repo::{Repo, RepoError, find};
 
 impl Repo {
-    /// Appends a source to a repository's subscriptions.
+    /// Adds all of a source to a repository's subscriptions.
     ///
     /// # Errors
-    /// [`RepoError::Invalid`] for a source of another language, [`RepoError::Conflict`] when it is subscribed to.
+    /// As [`Repo::subscribe_to`].
     pub async fn subscribe(
         &self,
         repo: &str,
@@ -22,12 +25,31 @@ impl Repo {
         existing: OnExisting,
         actor: &Actor,
     ) -> Result<(), RepoError> {
+        self.subscribe_to(repo, source, None, existing, actor).await
+    }
+
+    /// Appends a source to a repository's subscriptions: all of it, or what concerns a version of Bioconductor. In a
+    /// repository of Bioconductor, other sources stand before Bioconductor itself: they are layered on top of it.
+    ///
+    /// # Errors
+    /// [`RepoError::Invalid`] for a source that the repository cannot offer, [`RepoError::Conflict`] when it is
+    /// subscribed to.
+    pub async fn subscribe_to(
+        &self,
+        repo: &str,
+        source: &str,
+        version: Option<Version>,
+        existing: OnExisting,
+        actor: &Actor,
+    ) -> Result<(), RepoError> {
         let catalog = self.state.catalog.get();
         let (repo, source) = (find::repo(&catalog, repo)?.clone(), find::source(&catalog, source)?.clone());
         speaks(&repo, &source)?;
-        let (name, id) = (repo.name.clone(), source.id);
+        versioned(&catalog, &repo, &source, version)?;
+        let name = repo.name.clone();
+        let new = Subscription { source: source.id, label: label(version) };
         self.change_list(repo.id, actor, move |list| {
-            if list.contains(&id) {
+            if list.contains(&new) {
                 return match existing {
                     OnExisting::Succeed => Ok(None),
                     OnExisting::Fail | OnExisting::Replace => Err(RepoError::Conflict(format!(
@@ -36,27 +58,51 @@ impl Repo {
                     ))),
                 };
             }
-            Ok(Some(list.iter().copied().chain([id]).collect()))
+            let mut list = list.to_vec();
+            let is_below = |entry: &Subscription| {
+                repo.kind == RepoKind::Bioconductor
+                    && source.id != SourceId::BIOCONDUCTOR
+                    && entry.source == SourceId::BIOCONDUCTOR
+            };
+            let place = list.iter().position(is_below).unwrap_or(list.len());
+            list.insert(place, new.clone());
+            Ok(Some(list))
         })
         .await
     }
 
     /// Takes a source out of a repository's subscriptions; snapshots of earlier days still offer it.
     pub async fn unsubscribe(&self, repo: &str, source: &str, actor: &Actor) -> Result<(), RepoError> {
+        self.unsubscribe_from(repo, source, None, actor).await
+    }
+
+    /// As [`Repo::unsubscribe`]; with a version of Bioconductor only the subscription that was made for it.
+    pub async fn unsubscribe_from(
+        &self,
+        repo: &str,
+        source: &str,
+        version: Option<Version>,
+        actor: &Actor,
+    ) -> Result<(), RepoError> {
         let catalog = self.state.catalog.get();
         let (repo, source) = (find::repo(&catalog, repo)?.clone(), find::source(&catalog, source)?.clone());
         let name = repo.name.clone();
+        let is_meant = move |entry: &Subscription| {
+            entry.source == source.id && (version.is_none() || entry.label == label(version))
+        };
         self.change_list(repo.id, actor, move |list| {
-            if !list.contains(&source.id) {
-                let said = format!("the repository '{name}' does not subscribe to '{}'", source.name);
+            if !list.iter().any(&is_meant) {
+                let of = version.map(|version| format!(" for Bioconductor {version}")).unwrap_or_default();
+                let said = format!("the repository '{name}' does not subscribe to '{}'{of}", source.name);
                 return Err(RepoError::NotFound(said));
             }
-            Ok(Some(list.iter().copied().filter(|id| *id != source.id).collect()))
+            Ok(Some(list.iter().filter(|entry| !is_meant(entry)).cloned().collect()))
         })
         .await
     }
 
-    /// Sets the complete order; it must name exactly the subscribed sources.
+    /// Sets the complete order; it must name exactly the subscribed sources. What is subscribed to of one source for
+    /// several versions of Bioconductor stays together.
     pub async fn reorder(&self, repo: &str, sources: &[String], actor: &Actor) -> Result<(), RepoError> {
         let catalog = self.state.catalog.get();
         let repo = find::repo(&catalog, repo)?.clone();
@@ -72,11 +118,23 @@ impl Repo {
         }
         self.change_list(repo.id, actor, move |list| {
             let named = |ids: &mut dyn Iterator<Item = &SourceId>| names(&catalog, ids);
-            let missing = named(&mut list.iter().filter(|id| !wanted.contains(id)));
-            let extra = named(&mut wanted.iter().filter(|id| !list.contains(id)));
+            let mut have: Vec<SourceId> = Vec::with_capacity(list.len());
+            for entry in list {
+                if !have.contains(&entry.source) {
+                    have.push(entry.source);
+                }
+            }
+            let missing = named(&mut have.iter().filter(|id| !wanted.contains(id)));
+            let extra = named(&mut wanted.iter().filter(|id| !have.contains(id)));
             match (missing.is_empty(), extra.is_empty()) {
-                (true, true) if wanted == list => Ok(None),
-                (true, true) => Ok(Some(wanted.clone())),
+                (true, true) if wanted == have => Ok(None),
+                (true, true) => {
+                    let of = |id: &SourceId| {
+                        let id = *id;
+                        list.iter().filter(move |entry| entry.source == id).cloned()
+                    };
+                    Ok(Some(wanted.iter().flat_map(of).collect()))
+                }
                 (false, _) => Err(RepoError::Invalid(format!(
                     "the order must name every subscribed source; missing: {missing}"
                 ))),
@@ -92,7 +150,7 @@ impl Repo {
     /// One transaction that gives a repository the list `change` makes of the present one; `None` leaves it.
     async fn change_list<F>(&self, repo: RepoId, actor: &Actor, change: F) -> Result<(), RepoError>
     where
-        F: Fn(&[SourceId]) -> Refused<Option<Vec<SourceId>>> + Send + 'static,
+        F: Fn(&[Subscription]) -> Refused<Option<Vec<Subscription>>> + Send + 'static,
     {
         let now = (self.state.clock)();
         let mut publish = publish(TxKind::Subscribe, now, Counts::default(), actor);
@@ -100,15 +158,12 @@ impl Repo {
         let changed = self.state.db.write(move |c| {
             // Two lists made from the same one would lose a subscription.
             db::clock::lock(c)?;
-            let list: Vec<SourceId> =
-                db::repo::subscriptions(c, repo)?.into_iter().map(|entry| entry.source).collect();
-            let new = match change(&list) {
+            let list = db::repo::subscriptions(c, repo)?;
+            let subscriptions = match change(&list) {
                 Ok(Some(new)) => new,
                 Ok(None) => return Ok(Ok(())),
                 Err(refusal) => return Ok(Err(refusal)),
             };
-            let subscriptions =
-                new.into_iter().map(|source| Subscription { source, label: String::new() }).collect();
             let mut publish = publish.clone();
             publish.repo_steps = vec![NewRepoStep { repo, subscriptions }];
             db::clock::publish(c, &publish)?;
@@ -117,6 +172,11 @@ impl Repo {
         changed.await??;
         self.seen().await
     }
+}
+
+/// As a row names what is taken of a source.
+fn label(version: Option<Version>) -> String {
+    version.map(|version| version.to_string()).unwrap_or_default()
 }
 
 fn speaks(repo: &Repository, source: &Source) -> Result<(), RepoError> {
@@ -129,6 +189,56 @@ fn speaks(repo: &Repository, source: &Source) -> Result<(), RepoError> {
         repo.kind.label(),
         source.name,
         source.kind.label()
+    )))
+}
+
+/// A version goes with Bioconductor alone, and a repository of R packages can show one of its versions only.
+fn versioned(
+    catalog: &Catalog,
+    repo: &Repository,
+    source: &Source,
+    version: Option<Version>,
+) -> Result<(), RepoError> {
+    let example =
+        catalog.bioconductor_release().map_or_else(|| "3.20".to_owned(), |version| version.to_string());
+    let refused = |reason: String| Err(RepoError::Invalid(reason));
+    match (repo.kind, source.kind, version) {
+        (RepoKind::R, SourceKind::Bioconductor, None) => refused(format!(
+            "a repository of type {} offers one version of '{}': name it with --version={example}",
+            repo.kind.label(),
+            source.name
+        )),
+        (RepoKind::R, SourceKind::Bioconductor, Some(_)) => match repo
+            .subscriptions()
+            .iter()
+            .find(|entry| entry.source == source.id && entry.version != version)
+            .and_then(|entry| entry.version)
+        {
+            Some(other) => refused(format!(
+                "the repository '{0}' offers Bioconductor {other} already; first run: rspm unsubscribe --repo={0} \
+                 --source={1} --version={other}",
+                repo.name, source.name
+            )),
+            None => known(catalog, version),
+        },
+        (RepoKind::Bioconductor, _, _) => known(catalog, version),
+        (RepoKind::R | RepoKind::Python, _, None) => Ok(()),
+        (RepoKind::R | RepoKind::Python, _, Some(_)) => refused(format!(
+            "--version names a version of Bioconductor; '{}' has none, and neither has the repository '{}'",
+            source.name, repo.name
+        )),
+    }
+}
+
+/// That there is such a version; before the first sync nobody knows.
+fn known(catalog: &Catalog, version: Option<Version>) -> Result<(), RepoError> {
+    let Some((version, config)) = version.zip(catalog.bioconductor.as_deref()) else { return Ok(()) };
+    if config.get(version).is_some() {
+        return Ok(());
+    }
+    let newest = config.devel;
+    Err(RepoError::Invalid(format!(
+        "there is no Bioconductor {version}; rspm list bioconductor versions shows all, the newest is {newest}"
     )))
 }
 

@@ -6,7 +6,6 @@ use super::{About, Given, Outcome, Question, Step};
 use crate::config::platforms::{Distribution, Os, Platforms};
 use crate::db::{self, DbError};
 use crate::model::ids::FileId;
-use crate::model::snapshot::Snapshot;
 use crate::r::layout::{FileName, RMinor, RPath, Tree};
 use crate::r::platform::{Arch, Platform, Target};
 use crate::r::user_agent::{self, System, UserAgent};
@@ -236,7 +235,7 @@ impl Repo {
         steps: &mut Vec<Step>,
     ) -> (Given, Option<String>) {
         let linux = of.and(question.distribution.as_deref());
-        let url = address(&question.repo, linux, question.snapshot, &release.path);
+        let url = address(question, linux, release, &release.path);
         // A source package that is lost is fetched again, where there is a mirror.
         let error = self.file(&release.located, &url, steps).await.map(|error| error.to_string());
         let (source, located) = (release.source.clone(), release.located.clone());
@@ -256,9 +255,9 @@ impl Repo {
         match (of.map(|of| of.os), FileName::parse(&build.name)) {
             (Some(Os::Windows | Os::MacOs), Some(file)) => {
                 let tree = tree(&platforms, platform);
-                address(&question.repo, None, question.snapshot, &RPath::File { tree, file })
+                address(question, None, release, &RPath::File { tree, file })
             }
-            _ => address(&question.repo, question.distribution.as_deref(), question.snapshot, &release.path),
+            _ => address(question, question.distribution.as_deref(), release, &release.path),
         }
     }
 }
@@ -291,9 +290,10 @@ fn tree(platforms: &Platforms, platform: &Platform) -> Tree {
     }
 }
 
-fn address(repo: &str, linux: Option<&str>, snapshot: Snapshot, path: &RPath) -> String {
+fn address(question: &Question, linux: Option<&str>, release: &Release, path: &RPath) -> String {
     let linux = linux.map(|name| format!("/__linux__/{name}")).unwrap_or_default();
-    format!("/{repo}{linux}/{snapshot}/{}", path.path())
+    let part = release.part.map(|part| format!("packages/{part}/")).unwrap_or_default();
+    format!("/{}{linux}/{}/{part}{}", question.repo, question.snapshot, path.path())
 }
 
 /// Why a build is the one, or not.

@@ -8,6 +8,7 @@ mod words;
 use super::file::Located;
 use super::{Repo, RepoError};
 use crate::model::snapshot::Snapshot;
+use crate::r::bioconductor::Version;
 use crate::r::platform::Platform;
 
 /// What somebody asks for, in other words than a URL.
@@ -25,6 +26,8 @@ pub struct Question {
     pub distribution: Option<String>,
     /// The `User-Agent` of the client.
     pub agent: Option<Vec<u8>>,
+    /// The version of Bioconductor, in a repository of that; its release when `None`.
+    pub bioconductor: Option<Version>,
 }
 
 /// What a step is about.

@@ -3,13 +3,15 @@
 use super::words::{self, moment};
 use super::{About, Question, Step};
 use crate::catalog::resolve::subscriptions;
-use crate::catalog::{Catalog, Repository};
+use crate::catalog::{Catalog, Repository, Subscription, Tree};
 use crate::db::life::Current;
 use crate::db::{self, DbError};
 use crate::model::change::LifeState;
 use crate::model::language::Language;
 use crate::model::point::{Point, PointTree};
-use crate::r::layout::{FileName, RPath, Segment, SubDir, Tree};
+use crate::model::repository::RepoKind;
+use crate::r::bioconductor::{Component, Part, Version};
+use crate::r::layout::{self, FileName, RPath, Segment, SubDir};
 use crate::repo::file::Located;
 use crate::repo::{Repo, RepoError, find, owner};
 
@@ -22,7 +24,9 @@ pub(super) struct Release {
     pub(super) source: String,
     /// Its source package.
     pub(super) located: Located,
-    /// Where that lies below the snapshot.
+    /// What of Bioconductor it is asked for in.
+    pub(super) part: Option<Part>,
+    /// Where it lies below that, or below the snapshot.
     pub(super) path: RPath,
 }
 
@@ -40,7 +44,8 @@ impl Repo {
         steps: &mut Vec<Step>,
     ) -> Result<Result<Release, String>, RepoError> {
         let Question { repo, package, version, snapshot, .. } = question;
-        let point = self.point(repo, *snapshot).await?;
+        let part = question.bioconductor.map(Part::all);
+        let point = self.point_of(repo, part, *snapshot).await?;
         let catalog = self.state.catalog.get();
         let repository = find::repo(&catalog, repo)?;
         steps.push(words::snapshot(*snapshot, &point));
@@ -76,7 +81,19 @@ impl Repo {
         };
         let located = self.locate(&point, package, &life.version, &name, archived).await?;
         steps.push(words::release(&located, version.is_some()));
-        Ok(Ok(Release { source, located, path }))
+        let part = match repository.kind {
+            RepoKind::R | RepoKind::Python => None,
+            RepoKind::Bioconductor => self.part_of(&catalog, owner, question.bioconductor),
+        };
+        Ok(Ok(Release { source, located, part, path }))
+    }
+
+    /// The repository of Bioconductor in which a tree's packages stand: other sources are among its software.
+    fn part_of(&self, catalog: &Catalog, owner: PointTree, asked: Option<Version>) -> Option<Part> {
+        let own = catalog.tree(owner.tree).and_then(Tree::part);
+        own.or_else(|| {
+            Some(Part::one(asked.or_else(|| catalog.bioconductor_release())?, Component::Software))
+        })
     }
 
     async fn seen_in(
@@ -116,12 +133,23 @@ impl Repo {
         });
         let mut steps = Vec::new();
         let mut won = false;
-        for source in subscribed {
-            let name = catalog.source_by_id(*source).map_or_else(
+        // Of a source that is offered for another version of Bioconductor alone there is nothing to tell.
+        let version = question.bioconductor.or_else(|| catalog.bioconductor_release());
+        let is_meant = |entry: &&Subscription| {
+            repository.kind != RepoKind::Bioconductor || entry.version.is_none() || entry.version == version
+        };
+        let mut before = Vec::new();
+        for source in subscribed.iter().filter(is_meant).map(|entry| entry.source) {
+            // One that is subscribed to for several versions of Bioconductor.
+            if before.contains(&source) {
+                continue;
+            }
+            before.push(source);
+            let name = catalog.source_by_id(source).map_or_else(
                 || format!("source {source}, which was deleted"),
                 |source| source.name.to_string(),
             );
-            let trees: Vec<&PointTree> = point.trees.iter().filter(|tree| tree.source == *source).collect();
+            let trees: Vec<&PointTree> = point.trees.iter().filter(|tree| tree.source == source).collect();
             if trees.is_empty() {
                 let found = "nothing was published yet".to_owned();
                 steps.push(Step {
@@ -134,8 +162,9 @@ impl Repo {
             }
             for tree in trees {
                 let lives = seen.iter().find(|seen| seen.tree == *tree).map_or(&[][..], |seen| &seen.lives);
-                let at =
-                    catalog.tree(tree.tree).and_then(|of| of.steps.iter().find(|step| step.seq == tree.seq));
+                let of = catalog.tree(tree.tree);
+                let at = of.and_then(|of| of.steps.iter().find(|step| step.seq == tree.seq));
+                let part = of.and_then(Tree::part).map(|part| format!(" {part}")).unwrap_or_default();
                 let state = at.map(|step| format!(" (state of {})", moment(step.at))).unwrap_or_default();
                 let wins = owner == Some(*tree);
                 let rule = match (wins, lives.is_empty(), listed_by_owner, won) {
@@ -150,7 +179,7 @@ impl Repo {
                 won |= wins;
                 steps.push(Step {
                     about: About::Source,
-                    subject: name.clone(),
+                    subject: format!("{name}{part}"),
                     found: format!("{}{state}", told(lives)),
                     wins,
                     rule: rule.to_owned(),
@@ -210,7 +239,7 @@ fn path(package: &str, life: &Current) -> Option<RPath> {
     let file = FileName::parse(&life.file_name)?;
     Some(match (life.key.state, life.key.path.as_str()) {
         (LifeState::Archived, _) => RPath::Archive { package: Segment::parse(package)?, file },
-        (_, "") => RPath::File { tree: Tree::Source, file },
+        (_, "") => RPath::File { tree: layout::Tree::Source, file },
         (_, folder) => RPath::SubFile { dir: SubDir::parse(folder)?, file },
     })
 }

@@ -190,7 +190,7 @@ impl Work<'_> {
         if let Some(loss) = plan.loss.filter(|loss| trust == Trust::Suspicious && loss.is_suspicious()) {
             let row = upstream::Seen { sha256: digest, ..mark(None, None, self.now()) };
             self.memory.push((refused_key(&list.label), Some(row)));
-            return Err(SyncError::Refused(read::shrunk(loss, "the index")));
+            return Err(SyncError::Refused(read::shrunk(loss, "the index", "rspm sync")));
         }
         self.note(list, &looks);
         let waits = (plan.unknown > 0).then(|| self.sources.1.to_string());

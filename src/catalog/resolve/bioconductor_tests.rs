@@ -1,0 +1,117 @@
+//! Parts of a repository that holds Bioconductor: which lists they are made of, and what days before the first sync show.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::catalog::{Source, Step};
+use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
+use crate::model::repository::RepoKind;
+use crate::model::source::SourceKind;
+use crate::r::bioconductor::config::Config;
+
+const NOW: &str = "2026-11-20";
+const CONFIG: &str = "release_version: \"3.20\"\ndevel_version: \"3.21\"\nr_ver_for_bioc_ver:\n  \"3.19\": \"4.4\"\n  \
+    \"3.20\": \"4.4\"\n  \"3.21\": \"4.5\"\nrelease_dates:\n  \"3.20\": \"10/30/2024\"\n";
+
+const TEAM: SourceId = SourceId(4);
+
+fn noon(day: &str) -> Timestamp {
+    Timestamp(day.parse::<Day>().expect("a day").start().0 + 12 * 3600 * crate::model::time::SECOND)
+}
+
+fn part(label: &str) -> Option<Part> {
+    Some(Part::parse(label).expect("a part"))
+}
+
+/// Bioconductor 3.19 and 3.20 synced at NOW, a local source, and a repository with this list.
+fn catalog(list: &[(SourceId, Option<&str>)]) -> Catalog {
+    let mut catalog = Catalog {
+        bioconductor: Some(Arc::new(Config::parse(CONFIG.as_bytes()).expect("a config"))),
+        clock_at: Some(noon(NOW)),
+        ..Catalog::default()
+    };
+    for (id, name, kind) in [
+        (SourceId::BIOCONDUCTOR, "bioconductor", SourceKind::Bioconductor),
+        (TEAM, "team", SourceKind::Local),
+    ] {
+        let name = name.parse().expect("a name");
+        catalog.sources.push(Source { id, name, kind, created_at: Timestamp(0) });
+    }
+    let labels = ["3.20/bioc", "3.20/data/annotation", "3.19/bioc", "3.19/data/annotation", "src/contrib"];
+    for (id, label) in (1..).zip(labels) {
+        let source = if label == "src/contrib" { TEAM } else { SourceId::BIOCONDUCTOR };
+        let steps = vec![Step { seq: Seq(1), at: noon(NOW), tx: TxId(1) }];
+        let (label, role) = (label.to_owned(), "source".to_owned());
+        catalog.trees.push(Tree { id: TreeId(id), source, label, role, steps });
+    }
+    let entry = |(source, version): &(SourceId, Option<&str>)| Subscription {
+        source: *source,
+        version: version.map(|text| text.parse().expect("a version")),
+    };
+    catalog.repos.push(Repository {
+        id: RepoId(1),
+        name: "bioc".parse().expect("a name"),
+        kind: RepoKind::Bioconductor,
+        description: String::new(),
+        hidden: false,
+        authenticated: false,
+        created_at: noon(NOW),
+        steps: vec![RepoStep {
+            seq: Seq(1),
+            at: noon(NOW),
+            tx: TxId(1),
+            list: list.iter().map(entry).collect(),
+        }],
+    });
+    catalog
+}
+
+fn ask(catalog: &Catalog, part: Option<Part>, snapshot: &str) -> Result<Vec<i64>, Unresolved> {
+    let snapshot = snapshot.parse().expect("a snapshot");
+    let point = resolve(catalog, &catalog.repos[0], part, snapshot, noon(NOW))?;
+    Ok(point.trees.iter().map(|tree| tree.tree.0).collect())
+}
+
+#[test]
+fn a_part_is_made_of_its_own_lists_and_of_what_is_layered_on_software() {
+    let all = catalog(&[(TEAM, None), (SourceId::BIOCONDUCTOR, None)]);
+    assert_eq!(ask(&all, part("3.20/bioc"), "latest"), Ok(vec![5, 1]));
+    assert_eq!(ask(&all, part("3.20/data/annotation"), "latest"), Ok(vec![2]));
+    assert_eq!(ask(&all, part("3.19"), "latest"), Ok(vec![5, 3, 4]));
+    let for_one = catalog(&[(TEAM, Some("3.19")), (SourceId::BIOCONDUCTOR, None)]);
+    assert_eq!(ask(&for_one, part("3.20/bioc"), "latest"), Ok(vec![1]));
+    assert_eq!(ask(&for_one, part("3.19/bioc"), "latest"), Ok(vec![5, 3]));
+    // A repository of R packages shows a version as one list.
+    let plain = catalog(&[(TEAM, None), (SourceId::BIOCONDUCTOR, Some("3.19"))]);
+    assert_eq!(ask(&plain, None, "latest"), Ok(vec![5, 3, 4]));
+    let limited = catalog(&[(SourceId::BIOCONDUCTOR, Some("3.19"))]);
+    let missing = ask(&limited, part("3.20/bioc"), "latest");
+    assert_eq!(missing, Err(Unresolved::NoPart(Part::parse("3.20/bioc").expect("a part"))));
+}
+
+#[test]
+fn what_is_not_here_says_how_it_comes() {
+    let all = catalog(&[(SourceId::BIOCONDUCTOR, None)]);
+    for label in ["3.21/bioc", "3.20/books"] {
+        let said = ask(&all, part(label), "latest").expect_err("not here").to_string();
+        assert!(
+            said.contains(label) && said.contains("rspm sync --type=bioconductor --version=3.2"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn days_between_the_last_build_and_the_first_sync_show_what_was_synced() {
+    let all = catalog(&[(SourceId::BIOCONDUCTOR, None)]);
+    // 3.19 was built for the last time when 3.20 came.
+    assert_eq!(ask(&all, part("3.19/bioc"), "2024-10-30"), Ok(vec![3]));
+    assert_eq!(ask(&all, part("3.19/bioc"), "2025-06-01"), Ok(vec![3]));
+    let first = |day: &str| day.parse::<Day>().expect("a day");
+    let before = Unresolved::BeforeHistory { asked: "2024-10-29".to_owned(), first: first("2024-10-30") };
+    assert_eq!(ask(&all, part("3.19/bioc"), "2024-10-29"), Err(before));
+    // 3.20 is the release and may have been anything.
+    let before = Unresolved::BeforeHistory { asked: "2025-06-01".to_owned(), first: first(NOW) };
+    assert_eq!(ask(&all, part("3.20/bioc"), "2025-06-01"), Err(before));
+    assert_eq!(ask(&all, part("3.20/bioc"), NOW), Ok(vec![1]));
+}

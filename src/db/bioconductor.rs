@@ -1,0 +1,16 @@
+//! Which versions of Bioconductor there are, as its mirror declares them.
+
+use super::{Conn, DbError};
+
+/// The text of a `config.yaml`; `None` before the first sync.
+pub fn config(c: &mut dyn Conn) -> Result<Option<String>, DbError> {
+    const CONFIG: &str = "SELECT config FROM bioconductor WHERE id = 1";
+    c.query(CONFIG, &[])?.into_iter().next().map(|mut row| row.text(0)).transpose()
+}
+
+/// Puts another in its place. Bump the catalog after it.
+pub fn declare(c: &mut dyn Conn, config: &str) -> Result<(), DbError> {
+    const DECLARE: &str = "INSERT INTO bioconductor (id, config) VALUES (1, $1) \
+        ON CONFLICT (id) DO UPDATE SET config = excluded.config";
+    c.execute(DECLARE, &[config.into()]).map(drop)
+}

@@ -1,0 +1,30 @@
+//! The versions of Bioconductor: declared, and here.
+
+use super::{Answered, Call, ok};
+use crate::api::bioconductor::BioconductorVersion;
+use crate::http::bioconductor::cran_snapshot;
+use crate::model::time::Timestamp;
+use crate::repo::RepoError;
+
+/// `GET /bioconductor/versions`.
+pub(super) async fn versions(call: Call<'_>) -> Answered {
+    let (repo, catalog) = (&call.app.repo, call.app.state.catalog.get());
+    let Some(config) = &catalog.bioconductor else { return ok(&Vec::<BioconductorVersion>::new()) };
+    let mut versions = Vec::new();
+    for row in config.newest_first() {
+        let here = match repo.source_point_of("bioconductor", Some(row.version)) {
+            Ok(point) => Some((repo.package_count(&point).await?, point.modified)),
+            Err(RepoError::Unresolved(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        versions.push(BioconductorVersion {
+            version: row.version.to_string(),
+            r_version: row.r.to_string(),
+            status: config.status(row.version).to_owned(),
+            cran_snapshot: cran_snapshot(config, row.version),
+            packages: here.map(|(packages, _)| i64::try_from(packages).unwrap_or(i64::MAX)),
+            changed: here.and_then(|(_, at)| at).map(|at: Timestamp| at.to_string()),
+        });
+    }
+    ok(&versions)
+}

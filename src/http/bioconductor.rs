@@ -1,0 +1,116 @@
+//! What is particular to repositories of Bioconductor: the file that tells its versions, the addresses that go with it,
+//! and the versions as the API tells them.
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Response};
+
+use super::app::App;
+use super::body::Body;
+use super::cran::{self, value};
+use super::error::Failure;
+use super::response::{self, Card, Kind};
+use crate::api::public::status::BiocVersion;
+use crate::catalog::Catalog;
+use crate::model::repository::RepoKind;
+use crate::model::snapshot::Snapshot;
+use crate::r::bioconductor::Version;
+use crate::r::bioconductor::config::Config;
+
+/// `config.yaml`: as it is, or as it was on the day of the snapshot.
+///
+/// # Errors
+/// 404 when the repository holds no Bioconductor, or nothing is known of its versions yet.
+pub(super) async fn versions(
+    app: &App,
+    repo: &str,
+    snapshot: Snapshot,
+    parts: &Parts,
+) -> Result<Response<Body>, Failure> {
+    let catalog = app.state.catalog.get();
+    let found = app.repo.known(&catalog, repo)?;
+    if found.kind != RepoKind::Bioconductor {
+        return Err(Failure::not_found(format!(
+            "the repository '{}' is of type {}; those of type {} have a config.yaml",
+            found.name,
+            found.kind.label(),
+            RepoKind::Bioconductor.label()
+        )));
+    }
+    let Some(config) = &catalog.bioconductor else {
+        return Err(Failure::not_found(
+            "nothing is known of Bioconductor yet; an administrator brings it with: rspm sync --type=bioconductor",
+        ));
+    };
+    let text = at(&catalog, config, snapshot)?.render();
+    let card = card(&text);
+    if let Some(refused) = cran::refused(&card, None, parts) {
+        return Ok(refused);
+    }
+    let size = text.len() as u64;
+    let body = if parts.method == Method::HEAD { Body::empty() } else { Body::full(Bytes::from(text)) };
+    Ok(response::whole(&card, Some(size), body))
+}
+
+fn at(catalog: &Catalog, config: &Config, snapshot: Snapshot) -> Result<Config, Failure> {
+    match snapshot {
+        Snapshot::Latest => Ok(config.clone()),
+        Snapshot::Date(day) => Ok(config.on(day)),
+        Snapshot::Transaction(id) => match catalog.instant(id) {
+            Some(at) => Ok(config.on(at.day())),
+            None => Err(Failure::not_found(format!("there is no transaction {id}"))),
+        },
+    }
+}
+
+fn card(text: &str) -> Card {
+    use sha2::Digest;
+    let digest = sha2::Sha256::digest(text.as_bytes());
+    Card {
+        etag: Some(value(format!("\"{}\"", hex::encode(&digest[..16])))),
+        former: None,
+        modified: None,
+        kind: Kind::Document {
+            media: http::header::HeaderValue::from_static("text/plain; charset=utf-8"),
+            // The project may name another day for a version that is to come.
+            open: true,
+            ranges: false,
+        },
+    }
+}
+
+/// That an address without `packages/{version}/{component}/` is not one of a repository of Bioconductor.
+///
+/// # Errors
+/// 404 with the address that would do.
+pub(super) fn without_part(app: &App, repo: &str) -> Result<(), Failure> {
+    let catalog = app.state.catalog.get();
+    let Some(found) = catalog.repo(repo).filter(|found| found.kind == RepoKind::Bioconductor) else {
+        return Ok(());
+    };
+    let version = catalog.bioconductor_release().map_or_else(|| "{version}".to_owned(), |v| v.to_string());
+    Err(Failure::not_found(format!(
+        "the repository '{}' holds Bioconductor: its packages are below packages/{version}/bioc/ and the like, and \
+         BiocManager finds them with options(BioC_mirror = ...)",
+        found.name
+    )))
+}
+
+/// The versions that this server has, newest first, each with the CRAN snapshot that goes with it.
+#[must_use]
+pub(super) fn rows(catalog: &Catalog) -> Vec<BiocVersion> {
+    let Some(config) = &catalog.bioconductor else { return Vec::new() };
+    let rows = catalog.bioconductor_versions().into_iter().filter_map(|version| config.get(version));
+    rows.map(|row| BiocVersion {
+        bioc_version: row.version.to_string(),
+        r_version: row.r.to_string(),
+        cran_snapshot: cran_snapshot(config, row.version),
+    })
+    .collect()
+}
+
+/// The snapshot of CRAN that goes with a version: that of the day on which the next one became the release.
+pub(super) fn cran_snapshot(config: &Config, version: Version) -> String {
+    let day = config.succeeded(version).or_else(|| config.frozen(version));
+    day.map_or_else(|| "latest".to_owned(), |day| day.to_string())
+}

@@ -1,0 +1,342 @@
+//! `config.yaml`: which versions of Bioconductor there are, and for which R. Clients read it line by line, with regular
+//! expressions and not as YAML (BiocManager's `R/version.R`, pkgcache's `R/bioc.R`), so that is how it is read here, and
+//! what is written here is what all of them find.
+
+use std::fmt::Write;
+
+use super::Version;
+use crate::model::time::Day;
+use crate::r::layout::RMinor;
+
+/// The versions of Bioconductor as a mirror declares them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The version for everyday use.
+    pub release: Version,
+    /// The one that is being made.
+    pub devel: Version,
+    /// Every version, the oldest first; release and devel are among them.
+    versions: Vec<Row>,
+}
+
+/// One version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The version.
+    pub version: Version,
+    /// The version of R it is for.
+    pub r: RMinor,
+    /// When it became the release; not known of all, and not yet of devel.
+    pub released: Option<Day>,
+    /// When it was built for the last time; its packages stay as they are since.
+    pub frozen: Option<Day>,
+}
+
+/// Why a file is no `config.yaml` of Bioconductor.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadConfig {
+    /// It begins as a page for people does.
+    #[error("is a page for people (HTML), no config.yaml")]
+    Page,
+    /// A line that must be there is not, or cannot be read.
+    #[error("has no line that begins with {0}")]
+    Lacks(&'static str),
+    /// Release or devel is not in the map.
+    #[error("names {0} as the release or devel version, and not in r_ver_for_bioc_ver")]
+    Unmapped(Version),
+}
+
+/// The column-0 line of the map of R versions.
+const MAP: &str = "r_ver_for_bioc_ver:";
+
+impl Config {
+    /// Reads a `config.yaml`. Rows that cannot be read are passed over; bytes that are no UTF-8 are in none that matters.
+    ///
+    /// # Errors
+    /// What clients could not read either.
+    pub fn parse(bytes: &[u8]) -> Result<Config, BadConfig> {
+        let text = String::from_utf8_lossy(bytes);
+        if text.trim_start_matches('\u{feff}').trim_start().starts_with('<') {
+            return Err(BadConfig::Page);
+        }
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        let single = |key: &'static str, shown: &'static str| {
+            let value = lines.iter().find_map(|line| line.strip_prefix(key));
+            value.and_then(|value| plain(value).parse().ok()).ok_or(BadConfig::Lacks(shown))
+        };
+        let release: Version = single("release_version:", "release_version: \"")?;
+        let devel: Version = single("devel_version:", "devel_version: \"")?;
+        let dates = |key: &str| -> Vec<(Version, Day)> {
+            let rows = block(&lines, key);
+            rows.filter_map(|(version, date)| Some((version.parse().ok()?, day(date)?))).collect()
+        };
+        let (released, frozen) = (dates("release_dates:"), dates("release_last_built_dates:"));
+        let of = |dates: &[(Version, Day)], version| {
+            dates.iter().find(|(known, _)| *known == version).map(|(_, day)| *day)
+        };
+        let mut versions: Vec<Row> = block(&lines, MAP)
+            .filter_map(|(version, r)| {
+                let version = version.parse().ok()?;
+                let r = RMinor::parse(r)?;
+                Some(Row { version, r, released: of(&released, version), frozen: of(&frozen, version) })
+            })
+            .collect();
+        versions.sort_by_key(|row| row.version);
+        versions.dedup_by_key(|row| row.version);
+        if versions.is_empty() {
+            return Err(BadConfig::Lacks(MAP));
+        }
+        let config = Config { release, devel, versions };
+        match [release, devel].into_iter().find(|version| config.get(*version).is_none()) {
+            Some(unmapped) => Err(BadConfig::Unmapped(unmapped)),
+            None => Ok(config),
+        }
+    }
+
+    /// A version.
+    #[must_use]
+    pub fn get(&self, version: Version) -> Option<&Row> {
+        self.versions.iter().find(|row| row.version == version)
+    }
+
+    /// Every version, the newest first.
+    pub fn newest_first(&self) -> impl Iterator<Item = &Row> {
+        self.versions.iter().rev()
+    }
+
+    /// In BiocManager's words: `release`, `devel` or `out-of-date`.
+    #[must_use]
+    pub fn status(&self, version: Version) -> &'static str {
+        if version == self.release {
+            "release"
+        } else if version >= self.devel {
+            "devel"
+        } else {
+            "out-of-date"
+        }
+    }
+
+    /// The day since which a version's packages stay as they are: its last build, else the release of the next version.
+    /// `None` while it is rebuilt, and where no day is told.
+    #[must_use]
+    pub fn frozen(&self, version: Version) -> Option<Day> {
+        if version >= self.release {
+            return None;
+        }
+        let own = self.get(version).and_then(|row| row.frozen);
+        own.or_else(|| self.succeeded(version))
+    }
+
+    /// The day on which the next version became the release: that of the CRAN packages which go with a version for ever.
+    #[must_use]
+    pub fn succeeded(&self, version: Version) -> Option<Day> {
+        if version >= self.release {
+            return None;
+        }
+        self.versions.iter().find(|row| row.version > version).and_then(|row| row.released)
+    }
+
+    /// As it was on a day: what is the release today was none before its day. What the dates do not tell stays.
+    #[must_use]
+    pub fn on(&self, day: Day) -> Config {
+        let is_out = |row: &&Row| row.released.is_some_and(|released| released <= day);
+        let old = self.versions.iter().filter(|row| row.version < self.release);
+        let release = match self.get(self.release).filter(|row| row.released.is_none_or(|at| at <= day)) {
+            Some(row) => row.version,
+            None => old.rev().find(is_out).map_or(self.release, |row| row.version),
+        };
+        if release == self.release {
+            return self.clone();
+        }
+        let next = self.versions.iter().find(|row| row.version > release);
+        let devel = next.map_or(self.devel, |row| row.version);
+        let mut versions = self.versions.clone();
+        versions.retain(|row| row.version <= devel);
+        for row in &mut versions {
+            row.released = row.released.filter(|released| *released <= day);
+            row.frozen = row.frozen.filter(|frozen| *frozen <= day);
+        }
+        Config { release, devel, versions }
+    }
+
+    /// The file: small, and every line where each client looks for it. [`Config::parse`] gives this value back.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut out = String::from("# Versions of Bioconductor, for BiocManager, pak and renv.\n");
+        let r_of = |version| self.get(version).map(|row| format!("{}.0", row.r)).unwrap_or_default();
+        let singles = [
+            ("release_version", self.release.to_string()),
+            ("devel_version", self.devel.to_string()),
+            ("r_version_associated_with_release", r_of(self.release)),
+            ("r_version_associated_with_devel", r_of(self.devel)),
+        ];
+        for (key, value) in singles {
+            let _ = writeln!(out, "{key}: \"{value}\"");
+        }
+        out.push_str(MAP);
+        out.push('\n');
+        for row in &self.versions {
+            let _ = writeln!(out, "  \"{}\": \"{}\"", row.version, row.r);
+        }
+        self.dates(&mut out, "release_dates:", |row| row.released);
+        self.dates(&mut out, "release_last_built_dates:", |row| row.frozen);
+        // pkgcache looks for the line after a map.
+        out.push_str("end_of_maps: \"true\"\n");
+        out
+    }
+
+    fn dates(&self, out: &mut String, header: &str, of: fn(&Row) -> Option<Day>) {
+        let _ = writeln!(out, "{header}");
+        for row in &self.versions {
+            if let Some(day) = of(row) {
+                let _ = writeln!(out, "  \"{}\": \"{}\"", row.version, american(day));
+            }
+        }
+    }
+}
+
+/// A value without quotes, blanks and what follows ` #`.
+fn plain(value: &str) -> &str {
+    let value = value.split_once(" #").map_or(value, |(value, _)| value);
+    value.trim().trim_matches(['"', '\''])
+}
+
+/// Keys and values of the indented lines below a line at column 0.
+fn block<'a>(lines: &'a [&'a str], header: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let from = lines.iter().position(|line| plain(line) == header).map_or(lines.len(), |at| at + 1);
+    let indented =
+        lines.iter().skip(from).take_while(|line| line.is_empty() || line.starts_with([' ', '\t']));
+    indented.filter_map(|line| line.split_once(": ")).map(|(key, value)| (plain(key), plain(value)))
+}
+
+/// From `10/30/2024`, with or without zeros in front.
+fn day(text: &str) -> Option<Day> {
+    let mut parts = text.split('/').map(|part| part.parse::<u16>().ok());
+    let (month, day, year) = (parts.next()??, parts.next()??, parts.next()??);
+    if parts.next().is_some() {
+        return None;
+    }
+    format!("{year:04}-{month:02}-{day:02}").parse().ok()
+}
+
+fn american(day: Day) -> String {
+    let text = day.to_string();
+    let mut parts = text.split('-');
+    let (year, month, day) = (parts.next(), parts.next(), parts.next());
+    let number = |part: Option<&str>| part.unwrap_or_default().trim_start_matches('0').to_owned();
+    format!("{}/{}/{}", number(month), number(day), year.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Lines in the shapes that the project's own file has them.
+    const REAL: &str = r#"## The site's own configuration.
+output_dir: output
+release_version: "3.19"
+devel_version: "3.20"
+r_version_associated_with_release: "4.4.0"
+versions:
+  - "3.19"
+  - "3.20"
+r_ver_for_bioc_ver: # for each version
+  "1.6": "2.1"
+  "3.17": "4.3"
+  "3.18": "4.3" # until May
+  "3.19": "4.4"
+  "3.20": "4.4"
+release_dates:
+  "1.6": "05/18/2005"
+  "3.18": "10/25/2023"
+  "3.19": "5/1/2024"
+release_last_built_dates:
+  "1.6": '05/19/2005'
+  "3.17": '10/24/2023'
+
+mirrors:
+  - Germany:
+    - institution: "x"
+      mirror_url: https://bioc.example.org/
+"#;
+
+    fn version(text: &str) -> Version {
+        text.parse().expect("a version")
+    }
+
+    fn date(text: &str) -> Day {
+        text.parse().expect("a day")
+    }
+
+    #[test]
+    fn the_lines_that_matter_are_read() {
+        let config = Config::parse(REAL.as_bytes()).expect("a config.yaml");
+        assert_eq!((config.release, config.devel), (version("3.19"), version("3.20")));
+        let rows: Vec<String> =
+            config.newest_first().map(|row| format!("{} {}", row.version, row.r)).collect();
+        assert_eq!(rows, ["3.20 4.4", "3.19 4.4", "3.18 4.3", "3.17 4.3", "1.6 2.1"]);
+        assert_eq!(config.get(version("3.19")).and_then(|row| row.released), Some(date("2024-05-01")));
+        assert_eq!(config.frozen(version("3.17")), Some(date("2023-10-24")));
+        assert_eq!(config.frozen(version("3.18")), Some(date("2024-05-01")), "when the next was released");
+        assert_eq!(config.succeeded(version("3.17")), Some(date("2023-10-25")));
+        assert_eq!((config.frozen(config.release), config.succeeded(config.devel)), (None, None));
+    }
+
+    #[test]
+    fn what_is_written_is_found_line_by_line() {
+        let text = Config::parse(REAL.as_bytes()).expect("a config.yaml").render();
+        let lines: Vec<&str> = text.lines().collect();
+        for line in [
+            "release_version: \"3.19\"",
+            "devel_version: \"3.20\"",
+            "r_version_associated_with_release: \"4.4.0\"",
+            "r_ver_for_bioc_ver:",
+            "  \"3.20\": \"4.4\"",
+            "  \"3.19\": \"5/1/2024\"",
+        ] {
+            assert!(lines.contains(&line), "{line}\n{text}");
+        }
+        let last = lines.last().expect("a line");
+        assert!(!last.starts_with(' '), "a map is followed by a line at column 0");
+        assert!(text.is_ascii() && !text.contains('\t'));
+    }
+
+    #[test]
+    fn a_day_before_a_release_has_the_release_of_that_day() {
+        let config = Config::parse(REAL.as_bytes()).expect("a config.yaml");
+        assert_eq!(config.on(date("2024-05-01")), config);
+        let before = config.on(date("2024-04-30"));
+        assert_eq!((before.release, before.devel), (version("3.18"), version("3.19")));
+        assert_eq!(before.get(version("3.20")), None, "nobody knew of it");
+        assert_eq!(before.get(version("3.19")).expect("it was devel").released, None);
+        assert_eq!(config.on(date("2023-10-20")).release, version("1.6"), "the dates tell no more");
+        assert_eq!(config.on(date("2000-01-01")), config, "nothing is known of then");
+    }
+
+    #[test]
+    fn what_clients_could_not_read_is_refused() {
+        let reason = |text: &str| Config::parse(text.as_bytes()).expect_err(text).to_string();
+        assert!(reason("<!doctype html><title>x</title>").contains("HTML"));
+        assert!(reason("\u{feff} <html>").contains("HTML"));
+        assert!(reason("").contains("release_version"));
+        assert!(
+            reason(&REAL.replace("devel_version: \"3.20\"", "devel_version: soon")).contains("devel_version")
+        );
+        assert!(reason(&REAL.replace("r_ver_for_bioc_ver", "r_versions")).contains("r_ver_for_bioc_ver"));
+        assert!(reason(&REAL.replace("devel_version: \"3.20\"", "devel_version: \"3.21\"")).contains("3.21"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_refused_or_come_back_the_same(lines in proptest::collection::vec(
+            "(release_version|devel_version|r_ver_for_bioc_ver|release_dates)?: ?\"?[0-9./]{0,8}\"?( #.*)?|  \"[0-9].[0-9]{1,2}\": \"[0-9./]{3,10}\"|[^\n]{0,20}", 0..12,
+        )) {
+            let text = format!("release_version: \"3.1\"\ndevel_version: \"3.2\"\nr_ver_for_bioc_ver:\n  \"3.1\": \"4.1\"\n  \"3.2\": \"4.2\"\n{}", lines.join("\n"));
+            if let Ok(config) = Config::parse(text.as_bytes()) {
+                prop_assert_eq!(Config::parse(config.render().as_bytes()), Ok(config));
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Bioconductor's words: its versions, the repositories that each of them has, and where those lie below
+//! `packages/`. BiocManager's `R/repositories.R` pastes such addresses together.
+
+pub mod config;
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::layout::RMinor;
+
+/// A version of Bioconductor, written `3.20`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Version(RMinor);
+
+/// A text that is no version of Bioconductor.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no version of Bioconductor: write two numbers, such as 3.20")]
+pub struct BadVersion(pub String);
+
+impl FromStr for Version {
+    type Err = BadVersion;
+
+    fn from_str(text: &str) -> Result<Version, BadVersion> {
+        RMinor::parse(text).map(Version).ok_or_else(|| BadVersion(text.chars().take(40).collect()))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One of the CRAN-like repositories that a version of Bioconductor is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Component {
+    /// `bioc`: software.
+    Software,
+    /// `data/annotation`
+    Annotation,
+    /// `data/experiment`
+    Experiment,
+    /// `workflows`, since 3.7.
+    Workflows,
+    /// `books`, since 3.12.
+    Books,
+    /// `extra`, until 3.5.
+    Extra,
+}
+
+impl Component {
+    /// All of them, in the order in which a name is looked for.
+    pub const ALL: [Component; 6] = [
+        Component::Software,
+        Component::Annotation,
+        Component::Experiment,
+        Component::Workflows,
+        Component::Books,
+        Component::Extra,
+    ];
+
+    /// Below `packages/{version}/`.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Component::Software => "bioc",
+            Component::Annotation => "data/annotation",
+            Component::Experiment => "data/experiment",
+            Component::Workflows => "workflows",
+            Component::Books => "books",
+            Component::Extra => "extra",
+        }
+    }
+
+    /// From [`Component::path`].
+    #[must_use]
+    pub fn parse(path: &str) -> Option<Component> {
+        Component::ALL.into_iter().find(|component| component.path() == path)
+    }
+
+    /// Whether a version has it.
+    #[must_use]
+    pub fn is_in(self, version: Version) -> bool {
+        let at = |major, minor| Version(RMinor { major, minor });
+        match self {
+            Component::Software | Component::Annotation | Component::Experiment => true,
+            Component::Workflows => version >= at(3, 7),
+            Component::Books => version >= at(3, 12),
+            Component::Extra => version <= at(3, 5),
+        }
+    }
+}
+
+/// A part of Bioconductor: a version, or one of its repositories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Part {
+    /// The version.
+    pub version: Version,
+    /// The repository; all of them when `None`.
+    pub component: Option<Component>,
+}
+
+impl Part {
+    /// All of a version.
+    #[must_use]
+    pub fn all(version: Version) -> Part {
+        Part { version, component: None }
+    }
+
+    /// One repository of a version.
+    #[must_use]
+    pub fn one(version: Version, component: Component) -> Part {
+        Part { version, component: Some(component) }
+    }
+
+    /// From what its [`fmt::Display`] writes: `3.20`, `3.20/data/annotation`.
+    #[must_use]
+    pub fn parse(label: &str) -> Option<Part> {
+        match label.split_once('/') {
+            None => Some(Part::all(label.parse().ok()?)),
+            Some((version, path)) => Some(Part::one(version.parse().ok()?, Component::parse(path)?)),
+        }
+    }
+
+    /// Whether `other` is this part, or a part of it.
+    #[must_use]
+    pub fn contains(self, other: Part) -> bool {
+        self.version == other.version && (self.component.is_none() || self.component == other.component)
+    }
+}
+
+impl fmt::Display for Part {
+    /// As below `packages/`, and as the label of its list of packages.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.component {
+            None => self.version.fmt(f),
+            Some(component) => write!(f, "{}/{}", self.version, component.path()),
+        }
+    }
+}
+
+/// The CRAN-like repository of a part on a mirror of Bioconductor at `root`.
+#[must_use]
+pub fn address(root: &str, part: Part) -> String {
+    format!("{root}/packages/{part}")
+}
+
+/// The part that the segments after `packages/` begin with, and the rest of them.
+#[must_use]
+pub fn split<'s, 'a>(segments: &'s [&'a str]) -> Option<(Part, &'s [&'a str])> {
+    let (version, rest) = segments.split_first()?;
+    let version = version.parse().ok()?;
+    let named = |length: usize| {
+        let (path, rest) = rest.split_at_checked(length)?;
+        Some((Part::one(version, Component::parse(&path.join("/"))?), rest))
+    };
+    named(1).or_else(|| named(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> Version {
+        text.parse().expect("a version")
+    }
+
+    #[test]
+    fn versions_are_ordered_by_number() {
+        assert!(version("3.9") < version("3.10") && version("2.14") < version("3.0"));
+        assert_eq!(version("3.20").to_string(), "3.20");
+        for bad in ["", "3", "3.20.1", "3.020", "3.x", "release", "-3.2", "3.20 ", "99999.1"] {
+            assert!(bad.parse::<Version>().expect_err(bad).to_string().contains("such as 3.20"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn each_version_has_the_repositories_of_its_time() {
+        let of = |text| {
+            let has = Component::ALL.into_iter().filter(|component| component.is_in(version(text)));
+            has.map(Component::path).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(of("3.5"), "bioc data/annotation data/experiment extra");
+        assert_eq!(of("3.6"), "bioc data/annotation data/experiment");
+        assert_eq!(of("3.7"), "bioc data/annotation data/experiment workflows");
+        assert_eq!(of("3.12"), "bioc data/annotation data/experiment workflows books");
+    }
+
+    #[test]
+    fn a_label_is_a_part() {
+        for label in ["3.20", "3.20/bioc", "3.20/data/annotation", "3.5/extra"] {
+            assert_eq!(Part::parse(label).map(|part| part.to_string()).as_deref(), Some(label));
+        }
+        for bad in ["", "bioc", "3.20/", "3.20/data", "3.20/Bioc", "src/contrib", "3.20/bioc/src"] {
+            assert_eq!(Part::parse(bad), None, "{bad}");
+        }
+        let part = |label| Part::parse(label).expect("a part");
+        assert!(part("3.20").contains(part("3.20/bioc")) && part("3.20/bioc").contains(part("3.20/bioc")));
+        assert!(!part("3.20").contains(part("3.2/bioc")) && !part("3.20/bioc").contains(part("3.20")));
+    }
+
+    #[test]
+    fn a_path_below_packages_is_split() {
+        let of = |path: &str| {
+            let segments: Vec<&str> = path.split('/').collect();
+            split(&segments).map(|(part, rest)| format!("{part} {}", rest.join("/")))
+        };
+        assert_eq!(of("3.20/bioc/src/contrib/PACKAGES").as_deref(), Some("3.20/bioc src/contrib/PACKAGES"));
+        assert_eq!(of("3.20/data/experiment/src").as_deref(), Some("3.20/data/experiment src"));
+        assert_eq!(of("3.20/workflows").as_deref(), Some("3.20/workflows "));
+        for bad in
+            ["3.20", "release/bioc", "3.20/container-binaries/x/src", "3.20/data/other/src", "bioc/src"]
+        {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
+}

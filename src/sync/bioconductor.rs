@@ -1,0 +1,370 @@
+//! Bioconductor: what its `config.yaml` declares, and then each version by itself. A version is published as a whole, or
+//! stays as it was; one that fails leaves the others alone.
+
+use std::sync::Arc;
+
+use super::apply::{self, Memory};
+use super::fetch::{Answer, ask};
+use super::lease::Lease;
+use super::plan::Plan;
+use super::run::{Cause, List, Looked, Planned, Run, success_key};
+use super::{SyncError, Turn};
+use crate::db::tree::{Axis, Role};
+use crate::db::upstream::{self, Seen};
+use crate::db::{Conn, DbError, bioconductor, clock, life, tree};
+use crate::jobs::Reporter;
+use crate::model::change::Counts;
+use crate::model::digest::Sha256;
+use crate::model::ids::{Seq, SourceId, TreeId, TxId};
+use crate::model::time::{SECOND, Timestamp};
+use crate::r::bioconductor::config::Config;
+use crate::r::bioconductor::{self as r, Component, Part, Version};
+use crate::state::State;
+use crate::upstream::Mirror;
+
+const CONFIG: &str = "config.yaml";
+const SOURCE: SourceId = SourceId::BIOCONDUCTOR;
+
+/// So long after its last build a version may still be mended, in microseconds.
+const SETTLES: i64 = 30 * 86_400 * SECOND;
+
+/// The list of packages of a part of Bioconductor, as the tables and the mirror name it.
+pub(super) fn key(part: Part) -> String {
+    format!("{}:{part}", success_key(SOURCE))
+}
+
+/// What became of a version.
+enum Outcome {
+    /// The mirror does not have it.
+    Absent,
+    /// Nothing is new.
+    Nothing,
+    /// One transaction.
+    Published(TxId, Counts),
+}
+
+/// Syncs one version, or every version that the mirror has. The sentence is for people.
+pub(super) async fn run(
+    state: &Arc<State>,
+    cause: &Cause,
+    version: Option<Version>,
+    turn: &Turn,
+    report: &Reporter,
+) -> Result<String, SyncError> {
+    // Kept to the end: a reload meanwhile is the next run's.
+    let url = state.config.load().bioconductor.url.clone();
+    let root = state.upstream.load().mirror(&url)?;
+    let (address, started_at) = (root.address(), (state.clock)());
+    let config = tokio::select! {
+        config = declared(state, &root, report) => config?,
+        () = report.halted() => return Err(SyncError::Halted),
+    };
+    let mut told = Told::new(address.clone());
+    for wanted in wanted(&config, version, &address)? {
+        if *cause == Cause::Schedule && is_settled(state, &config, &address, wanted).await? {
+            told.same += 1;
+            continue;
+        }
+        let ended = {
+            // One at a time: versions share releases.
+            let _turn = turn.lock().await;
+            let config = state.config.load_full();
+            let lease = Lease::claim(&state.db, &config, &state.clock, "sync:bioconductor").await?;
+            let run = Run { state, cause, report, lease: &lease };
+            let ended = Syncing { run: &run, url: &url, version: wanted }.sync().await;
+            lease.release(&state.db).await;
+            ended
+        };
+        told.note(wanted, ended)?;
+    }
+    let told = told.sentence(version)?;
+    let row = success(address, started_at);
+    state.db.write(move |c| upstream::put(c, &success_key(SOURCE), &row)).await?;
+    Ok(told)
+}
+
+/// That all of it was synced.
+fn success(address: String, started_at: Timestamp) -> Seen {
+    Seen { etag: Some(address), modified: None, sha256: Sha256([0; 32]), fetched_at: started_at }
+}
+
+/// Whether a version was read from this mirror long after it was built for the last time: nobody will change it.
+async fn is_settled(
+    state: &State,
+    config: &Config,
+    address: &str,
+    version: Version,
+) -> Result<bool, SyncError> {
+    let Some(frozen) = config.frozen(version) else { return Ok(false) };
+    let software = Part::one(version, Component::Software);
+    let row = state.db.read(move |c| upstream::get(c, &key(software))).await?;
+    let from_here = r::address(address, software);
+    let since = frozen.end().0.saturating_add(SETTLES);
+    Ok(row.is_some_and(|row| row.etag.as_ref() == Some(&from_here) && row.fetched_at.0 >= since))
+}
+
+/// What the mirror declares, put in force where it is new.
+async fn declared(state: &Arc<State>, mirror: &Mirror, report: &Reporter) -> Result<Config, SyncError> {
+    report.progress("reading config.yaml", 0, None);
+    let refused = |reason: &dyn std::fmt::Display| {
+        SyncError::Refused(format!(
+            "{}/{CONFIG} {reason}; Bioconductor.URL must be the address of a Bioconductor mirror, below which lie \
+             {CONFIG} and packages/",
+            mirror.address()
+        ))
+    };
+    let bytes = match ask(mirror, CONFIG, None, &state.clock).await? {
+        Answer::Missing => return Err(refused(&"is not there")),
+        Answer::Unchanged(_) => return Err(refused(&"is said to be unchanged, which was not asked")),
+        Answer::Body(bytes, _) => bytes,
+    };
+    let config = Config::parse(&bytes).map_err(|error| refused(&error))?;
+    if state.catalog.get().bioconductor.as_deref() != Some(&config) {
+        let text = config.render();
+        let write = state.db.write(move |c| {
+            bioconductor::declare(c, &text)?;
+            clock::bump_catalog(c)
+        });
+        write.await?;
+        state.catalog.refresh(&state.db).await?;
+    }
+    Ok(config)
+}
+
+/// The versions to sync, the newest first.
+fn wanted(config: &Config, version: Option<Version>, address: &str) -> Result<Vec<Version>, SyncError> {
+    let all: Vec<Version> = config.newest_first().map(|row| row.version).collect();
+    match version {
+        None => Ok(all),
+        Some(version) if all.contains(&version) => Ok(vec![version]),
+        Some(version) => {
+            let known: Vec<String> = all.iter().map(ToString::to_string).collect();
+            Err(SyncError::Refused(format!(
+                "there is no Bioconductor {version}: {address}/{CONFIG} names {}",
+                known.join(", ")
+            )))
+        }
+    }
+}
+
+/// A version that is being synced.
+struct Syncing<'a> {
+    run: &'a Run<'a>,
+    url: &'a str,
+    version: Version,
+}
+
+impl Syncing<'_> {
+    async fn sync(&self) -> Result<Outcome, SyncError> {
+        let Run { state, report, .. } = self.run;
+        let started_at = (state.clock)();
+        self.recover().await?;
+        let mut looks = Vec::new();
+        for component in Component::ALL.into_iter().filter(|component| component.is_in(self.version)) {
+            let part = Part::one(self.version, component);
+            report.progress(format!("reading Bioconductor {part}"), 0, None);
+            let list = self.list(part).await?;
+            let look = self.run.look(&list, started_at).await?;
+            if component == Component::Software && matches!(look, Looked::Absent) {
+                return self.absent(&list).await;
+            }
+            looks.push((list, look));
+        }
+        // All of it could be read; until here nothing was written.
+        let mut work = self.run.work(SOURCE, started_at);
+        work.comment = format!("Bioconductor {}", self.version);
+        let mut memory = Memory::new();
+        let written = async {
+            for (list, look) in looks {
+                match look {
+                    Looked::Absent => {
+                        if let Some(planned) = self.missing(&list, started_at).await? {
+                            memory.extend(planned.memory);
+                            work.write(list.tree, planned.plan).await?;
+                        }
+                    }
+                    Looked::Unchanged(seen) => memory.extend(seen),
+                    Looked::Changed(files) => {
+                        let planned = self.run.plan(&list, *files, started_at).await?;
+                        let is_step = planned.is_step();
+                        memory.extend(planned.memory);
+                        if is_step {
+                            work.write(list.tree, planned.plan).await?;
+                        }
+                    }
+                }
+            }
+            Ok(())
+        };
+        let written: Result<(), SyncError> = written.await;
+        if let Err(error) = written {
+            work.give_up().await;
+            return Err(error);
+        }
+        if work.is_empty() {
+            self.run.remember(memory).await?;
+            return Ok(Outcome::Nothing);
+        }
+        let (tx, counts) = work.publish(memory, (state.clock)()).await?;
+        report.progress("publishing", 1, Some(1));
+        state.catalog.refresh(&state.db).await?;
+        Ok(Outcome::Published(tx, counts))
+    }
+
+    /// Undoes what a sync that was killed left behind.
+    async fn recover(&self) -> Result<(), SyncError> {
+        for tree in self.run.state.db.read(pending).await? {
+            apply::abandon(&self.run.state.db, self.run.lease, SOURCE, tree).await?;
+        }
+        Ok(())
+    }
+
+    /// A list of packages; its tree is made by the first sync.
+    async fn list(&self, part: Part) -> Result<List, SyncError> {
+        let Run { state, lease, .. } = self.run;
+        let label = part.to_string();
+        let trees = state.db.read(|c| tree::of_source(c, SOURCE)).await?;
+        let tree = match trees.iter().find(|tree| tree.role == Role::Source && tree.label == label) {
+            Some(found) => found.id,
+            None => {
+                let fence = lease.guard();
+                let made = state.db.write(move |c| {
+                    fence.check(c)?;
+                    tree::create(c, SOURCE, &label, Role::Source, Axis::Step)
+                });
+                made.await?
+            }
+        };
+        Ok(List {
+            source: SOURCE,
+            tree,
+            key: key(part),
+            name: format!("bioconductor {part}"),
+            command: command(part.version),
+            mirror: mirror(state, self.url, part)?,
+            delay: std::time::Duration::ZERO,
+            may_be_empty: true,
+        })
+    }
+
+    /// Of a version without software: the mirror does not have it. One that it had before is half-written, or gone.
+    async fn absent(&self, list: &List) -> Result<Outcome, SyncError> {
+        match self.head(list.tree).await? {
+            Some(_) => Err(gone(list)),
+            None => Ok(Outcome::Absent),
+        }
+    }
+
+    /// Of a component that the mirror does not have: an empty one, so that all of a version begins with one step.
+    async fn missing(&self, list: &List, started_at: Timestamp) -> Result<Option<Planned>, SyncError> {
+        let Some(head) = self.head(list.tree).await? else {
+            let memory = vec![list.success(started_at)];
+            return Ok(Some(Planned { plan: Plan::default(), memory, is_new: true }));
+        };
+        let tree = list.tree;
+        let listed = self.run.state.db.read(move |c| Ok(!life::names(c, tree, head)?.is_empty())).await?;
+        if listed { Err(gone(list)) } else { Ok(None) }
+    }
+
+    /// The newest step of a tree that was published.
+    async fn head(&self, id: TreeId) -> Result<Option<Seq>, SyncError> {
+        Ok(self.run.state.db.read(move |c| tree::get(c, id)).await?.and_then(|tree| tree.head))
+    }
+}
+
+/// The trees of Bioconductor in which something is pending.
+pub(super) fn pending(c: &mut dyn Conn) -> Result<Vec<TreeId>, DbError> {
+    let trees = tree::of_source(c, SOURCE)?;
+    Ok(trees.into_iter().filter(|tree| tree.pending.is_some()).map(|tree| tree.id).collect())
+}
+
+fn gone(list: &List) -> SyncError {
+    SyncError::Refused(format!(
+        "{} has no index any more, although it had one: looked for src/contrib/PACKAGES.gz, PACKAGES.rds and PACKAGES",
+        list.mirror.address()
+    ))
+}
+
+/// Whose `src/contrib` a part of Bioconductor is.
+fn mirror(state: &State, url: &str, part: Part) -> Result<Mirror, SyncError> {
+    Ok(state.upstream.load().mirror(&r::address(url, part))?)
+}
+
+fn command(version: Version) -> String {
+    format!("rspm sync --type=bioconductor --version={version}")
+}
+
+/// What a run tells of its versions.
+struct Told {
+    /// Of the mirror.
+    address: String,
+    synced: Vec<String>,
+    same: usize,
+    absent: Vec<Version>,
+    failed: Vec<String>,
+}
+
+impl Told {
+    fn new(address: String) -> Told {
+        Told { address, synced: Vec::new(), same: 0, absent: Vec::new(), failed: Vec::new() }
+    }
+
+    /// Notes how a version ended; an error that concerns them all ends the run.
+    fn note(&mut self, version: Version, ended: Result<Outcome, SyncError>) -> Result<(), SyncError> {
+        match ended {
+            Ok(Outcome::Absent) => self.absent.push(version),
+            Ok(Outcome::Nothing) => self.same += 1,
+            Ok(Outcome::Published(tx, counts)) => self.synced.push(format!(
+                "Bioconductor {version} was synced (transaction {tx}): {} packages added, {} updated, {} removed",
+                counts.added, counts.updated, counts.removed
+            )),
+            Err(error @ (SyncError::Upstream(_) | SyncError::Refused(_))) => {
+                tracing::error!(target: "sync", source = "bioconductor", %version, %error, "the version stays as it was");
+                self.failed.push(format!(
+                    "Bioconductor {version} stays as it was: {error}; once {} is right again, run: {}",
+                    self.address,
+                    command(version)
+                ));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn sentence(mut self, asked: Option<Version>) -> Result<String, SyncError> {
+        let address = &self.address;
+        if let (Some(version), false) = (asked, self.absent.is_empty()) {
+            self.failed.push(format!(
+                "Bioconductor {version} is in the config.yaml of {address}, which has no \
+                 packages/{version}/bioc/src/contrib/PACKAGES; take another mirror, or another version"
+            ));
+        }
+        let nothing = self.synced.is_empty() && self.same == 0;
+        if asked.is_none() && nothing && self.failed.is_empty() {
+            self.failed.push(format!(
+                "{address} has none of the versions that its config.yaml names: looked for \
+                 packages/{{version}}/bioc/src/contrib/PACKAGES"
+            ));
+        }
+        if !self.failed.is_empty() {
+            self.failed.append(&mut self.synced);
+            return Err(SyncError::Refused(self.failed.join("; ")));
+        }
+        let mut said = self.synced;
+        match (said.is_empty(), self.same, asked) {
+            (true, _, Some(version)) => {
+                said.push(format!("Bioconductor {version} is up to date; nothing changed"));
+            }
+            (true, same, None) => {
+                said.push(format!("{same} versions of Bioconductor are up to date; nothing changed"))
+            }
+            (false, 0, _) => {}
+            (false, same, _) => said.push(format!("{same} versions are up to date")),
+        }
+        if !self.absent.is_empty() {
+            let absent: Vec<String> = self.absent.iter().map(ToString::to_string).collect();
+            said.push(format!("not on this mirror: {}", absent.join(", ")));
+        }
+        Ok(said.join("; "))
+    }
+}

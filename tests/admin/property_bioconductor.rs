@@ -1,0 +1,82 @@
+//! `[Bioconductor]`: each property changed, and what is synced then.
+
+use std::path::Path;
+
+use crate::support::furnish::{mirror, until};
+use crate::support::relay::Relay;
+use crate::support::server::{Builder, Server};
+
+/// A mirror of Bioconductor 3.20 with one package, `alpha` 1.0.
+pub(super) fn bioconductor(root: &Path) {
+    mirror(&root.join("packages/3.20/bioc"));
+    let config = "release_version: \"3.20\"\ndevel_version: \"3.21\"\nr_ver_for_bioc_ver:\n  \"3.19\": \"4.4\"\n  \
+        \"3.20\": \"4.4\"\n  \"3.21\": \"4.5\"\n";
+    std::fs::write(root.join("config.yaml"), config).expect("written");
+}
+
+/// Syncs, and fetches the one package of the mirror.
+fn syncs(server: &Server) {
+    let said = server.sync_of("Bioconductor").expect("a good mirror");
+    assert!(said.contains("Bioconductor 3.20 was synced") && said.contains("1 packages added"), "{said}");
+    server.call("POST", "/repos", &serde_json::json!({ "name": "b", "type": "bioconductor" }));
+    let package = server.get("/b/packages/3.20/bioc/src/contrib/alpha_1.0.tar.gz");
+    assert_eq!((package.status, package.header("x-package-type")), (200, Some("source")));
+    let kept = server.dir().join("data/bioconductor");
+    assert!(kept.is_dir() && std::fs::read_dir(kept).expect("readable").next().is_some(), "its own class");
+}
+
+#[test]
+pub(super) fn url_of_a_directory_is_read_from_the_disk() {
+    let server = Builder::default().gcfg("[Bioconductor]\nURL = file://{dir}/bioc-mirror").start();
+    let dir = server.dir().join("bioc-mirror");
+    server.wait_for_log(&format!("Checking path '{}'.", dir.display()));
+    bioconductor(&dir);
+    syncs(&server);
+}
+
+#[test]
+pub(super) fn url_of_a_web_server_is_asked_over_http() {
+    let folder = tempfile::tempdir().expect("a directory");
+    bioconductor(&folder.path().join("bioc"));
+    let relay = Relay::folder(folder.path());
+    let url = format!("http://reader:w0rd@{}/bioc/", relay.host());
+    let server =
+        Builder::default().gcfg(&format!("[Bioconductor]\nURL = {url}")).env("NO_PROXY", "*").start();
+    syncs(&server);
+    let heads = relay.heads();
+    let asked = |path: &str| heads.iter().any(|head| head.starts_with(&format!("GET /bioc/{path} ")));
+    assert!(asked("config.yaml") && asked("packages/3.20/bioc/src/contrib/alpha_1.0.tar.gz"), "{heads:?}");
+    assert!(server.log_lines().iter().all(|line| !line.contains("w0rd")));
+}
+
+#[test]
+pub(super) fn sync_schedule_runs_what_was_due_while_the_server_was_down() {
+    let gcfg = "[Bioconductor]\nURL = file://{dir}/bioc-mirror\nSyncSchedule = 0 0 30 2 *";
+    let mut server = Builder::default().gcfg(gcfg).start();
+    bioconductor(&server.dir().join("bioc-mirror"));
+    syncs(&server);
+    server.stop();
+    let database = server.dir().join("data/db/rstudio-pm.db");
+    let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
+    let then = 1_583_020_800_000_000_i64;
+    for (schedule, due) in [("0 0 30 2 *", false), ("* * * * *", true)] {
+        let open = || rusqlite::Connection::open(&database).expect("a database");
+        open().execute("UPDATE upstream SET fetched_at = ?1", [then]).expect("written");
+        std::fs::write(server.config_file(), gcfg.replace("0 0 30 2 *", schedule)).expect("written");
+        server.launch();
+        let missed = |server: &Server| {
+            let is_it =
+                |line: &String| line.contains("a scheduled sync was missed") && line.contains("bioconductor");
+            server.log_lines().iter().any(is_it)
+        };
+        if due {
+            until("the missed sync", || missed(&server));
+            let last = "SELECT fetched_at FROM upstream WHERE url = 'sync:2'";
+            until("it succeeds", || open().query_row(last, [], |row| row.get::<_, i64>(0)).unwrap() > then);
+        } else {
+            server.wait_for_log("is ready");
+            assert!(!missed(&server), "{:?}", server.log_lines());
+        }
+        server.stop();
+    }
+}

@@ -1,0 +1,242 @@
+//! Repositories of Bioconductor over HTTP: what lies where, what the API and the command line tell of versions.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::support::data;
+use crate::support::furnish::until;
+use crate::support::http;
+use crate::support::server::{Builder, Server};
+
+fn server() -> Server {
+    let url = data::path("bioc-mirror");
+    let server = Builder::default().gcfg(&format!("[Bioconductor]\nURL = file://{}", url.display())).start();
+    server.call("POST", "/repos", &json!({ "name": "bioc", "type": "bioconductor" }));
+    server.sync_of("bioconductor").expect("a good mirror");
+    server
+}
+
+fn today() -> String {
+    jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().to_string()
+}
+
+#[test]
+fn every_sub_repository_answers_with_a_snapshot_and_without() {
+    let server = server();
+    let real = |path: &str| std::fs::read(data::path("bioc-mirror").join(path)).expect("a file");
+    for snapshot in ["".to_owned(), "/latest".to_owned(), format!("/{}", today()), "/2".to_owned()] {
+        let at = |path: &str| server.get(&format!("/bioc{snapshot}/packages/{path}"));
+        for (version, package) in [("3.16", "Biobase_2.58.0"), ("3.20", "Biobase_2.66.0")] {
+            let index = at(&format!("{version}/bioc/src/contrib/PACKAGES"));
+            assert_eq!(index.status, 200, "{snapshot} {version}: {}", index.text());
+            let expected = format!("Version: {}\n", &package[8..]);
+            assert!(index.text().contains(&expected), "{snapshot} {version}: {}", index.text());
+            let path = format!("{version}/bioc/src/contrib/{package}.tar.gz");
+            assert!(at(&path).body == real(&format!("packages/{path}")), "{snapshot} {path}");
+        }
+        for component in ["data/annotation", "data/experiment", "workflows", "books"] {
+            for form in ["PACKAGES", "PACKAGES.gz", "PACKAGES.rds"] {
+                assert_eq!(
+                    at(&format!("3.20/{component}/src/contrib/{form}")).status,
+                    200,
+                    "{component}/{form}"
+                );
+            }
+        }
+        for (path, status) in [
+            ("3.20/bioc/src/contrib/Biobase_2.58.0.tar.gz", 404),
+            ("3.16/data/annotation/src/contrib/Biobase_2.58.0.tar.gz", 404),
+            ("3.20/extra/src/contrib/PACKAGES", 404),
+            ("3.19/bioc/src/contrib/PACKAGES", 404),
+            ("3.20/container-binaries/bioconductor_docker/src/contrib/PACKAGES.rds", 404),
+            ("3.20/bioc/bin/windows/contrib/4.4/PACKAGES", 200),
+            ("3.20/bioc/bin/macosx/big-sur-arm64/contrib/4.4/PACKAGES.rds", 200),
+            ("3.16/data/experiment/bin/macosx/contrib/4.2/PACKAGES.gz", 200),
+        ] {
+            assert_eq!(at(path).status, status, "{snapshot} {path}");
+        }
+    }
+    let said = server.get("/bioc/packages/3.19/bioc/src/contrib/PACKAGES").text();
+    assert!(said.contains("rspm sync --type=bioconductor --version=3.19"), "{said}");
+    let said = server.get("/bioc/latest/src/contrib/PACKAGES");
+    assert!(said.status == 404 && said.text().contains("packages/3.20/bioc/"), "{}", said.text());
+    let said = server.get("/bioc/2.0/packages/3.20/bioc/src/contrib/PACKAGES");
+    assert!(said.status == 404 && said.text().contains("is no snapshot"), "{}", said.text());
+    // A version that was frozen long before this server began: its days since then show the same.
+    let frozen = server.get("/bioc/2024-06-01/packages/3.16/bioc/src/contrib/PACKAGES");
+    assert!(frozen.status == 200 && frozen.text().contains("Version: 2.58.0"), "{}", frozen.text());
+    let early = server.get("/bioc/2023-01-01/packages/3.16/bioc/src/contrib/PACKAGES");
+    assert!(early.status == 404 && early.text().contains("2023-04-26"), "{}", early.text());
+}
+
+#[test]
+fn files_come_once_and_in_ranges_and_are_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .arg(data::path("bioc-mirror"))
+        .arg(folder.path().join("mirror"))
+        .status();
+    assert!(copied.expect("cp runs").success());
+    let url = folder.path().join("mirror");
+    let server = Builder::default().gcfg(&format!("[Bioconductor]\nURL = file://{}", url.display())).start();
+    server.call("POST", "/repos", &json!({ "name": "bioc", "type": "bioconductor" }));
+    server.sync_of("bioconductor").expect("a good mirror");
+    let path = "/bioc/packages/3.20/bioc/src/contrib/Biobase_2.66.0.tar.gz";
+    let first = server.get(path);
+    assert_eq!((first.status, first.header("x-repository-type")), (200, Some("RSPM")));
+    std::fs::remove_dir_all(url.join("packages/3.20")).expect("gone");
+    assert!(server.get(path).body == first.body, "it is kept");
+    // No index of Bioconductor tells sizes: ranges are answered once the file is written down.
+    let head = || http::request("HEAD", &server.url(path), &[], b"");
+    until("its size is known", || head().header("content-length").is_some());
+    let part = http::request("GET", &server.url(path), &[("Range", "bytes=10-19")], b"");
+    assert_eq!((part.status, part.body), (206, first.body[10..20].to_vec()));
+    let said = server.sync_of("bioconductor").expect_err("3.20 is gone");
+    assert!(said.contains("Bioconductor 3.20 stays as it was"), "{said}");
+    assert_eq!(server.get("/bioc/packages/3.20/bioc/src/contrib/PACKAGES").status, 200);
+    assert_eq!(server.get("/bioc/packages/3.16/bioc/src/contrib/XVector_0.38.0.tar.gz").status, 200);
+}
+
+#[test]
+fn config_yaml_is_what_clients_read_and_is_as_it_was_on_a_day() {
+    let server = server();
+    let got = server.get("/bioc/config.yaml");
+    assert_eq!((got.status, got.header("content-type")), (200, Some("text/plain; charset=utf-8")));
+    let text = got.text();
+    assert_eq!(server.get("/bioc/latest/config.yaml").text(), text);
+    let lines: Vec<&str> = text.lines().collect();
+    for line in
+        ["release_version: \"3.20\"", "devel_version: \"3.21\"", "r_ver_for_bioc_ver:", "  \"3.16\": \"4.2\""]
+    {
+        assert!(lines.contains(&line), "{line}: {text}");
+    }
+    let tag = got.header("etag").expect("a tag").to_owned();
+    let again = http::request("GET", &server.url("/bioc/config.yaml"), &[("If-None-Match", &tag)], b"");
+    assert_eq!(again.status, 304);
+    let head = http::request("HEAD", &server.url("/bioc/config.yaml"), &[], b"");
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    let dated = server.get("/bioc/2024-06-01/config.yaml").text();
+    assert!(dated.contains("release_version: \"3.19\"\ndevel_version: \"3.20\"\n"), "{dated}");
+    assert_eq!(http::request("POST", &server.url("/bioc/config.yaml"), &[], b"").status, 405);
+    server.call("POST", "/repos", &json!({ "name": "plain" }));
+    for path in ["/plain/config.yaml", "/none/config.yaml", "/bioc/999/config.yaml"] {
+        assert_eq!(server.get(path).status, 404, "{path}");
+    }
+    assert_eq!(server.get("/plain/packages/3.20/bioc/src/contrib/PACKAGES").status, 404);
+    let page = server.get("/bioc/latest/").text();
+    assert!(page.contains("BioC_mirror = ") && page.contains("/bioc/latest/config.yaml"), "{page}");
+}
+
+#[test]
+fn before_the_first_sync_clients_and_administrators_are_told_what_to_do() {
+    let server = Builder::default().gcfg("[Bioconductor]\nURL = file://{dir}/none").start();
+    server.call("POST", "/repos", &json!({ "name": "bioc", "type": "bioconductor" }));
+    for path in ["/bioc/config.yaml", "/bioc/packages/3.20/bioc/src/contrib/PACKAGES"] {
+        let answer = server.get(path);
+        let way_out = answer.text().contains("rspm sync --type=bioconductor");
+        assert!(answer.status == 404 && way_out, "{path}: {}", answer.text());
+    }
+    assert_eq!(server.get("/__api__/status").json()["bioc_versions"], json!([]));
+    assert!(server.told("list bioconductor versions").contains("rspm sync --type=bioconductor"));
+    let ran = server.rspm("sync --type=bioconductor --version=three");
+    assert!(ran.code == 1 && ran.err.contains("such as 3.20"), "{}", ran.err);
+    let ran = server.rspm("sync --version=3.20");
+    assert!(ran.code == 1 && ran.err.contains("--type=bioconductor"), "{}", ran.err);
+}
+
+#[test]
+fn the_api_and_the_command_line_tell_of_versions() {
+    let server = server();
+    assert_eq!(
+        server.get("/__api__/status").json()["bioc_versions"],
+        json!([
+            { "bioc_version": "3.20", "r_version": "4.4", "cran_snapshot": "latest" },
+            { "bioc_version": "3.16", "r_version": "4.2", "cran_snapshot": "2023-04-26" },
+        ])
+    );
+    let repos = server.get("/__api__/repos?type=Bioconductor").json();
+    assert_eq!((repos[0]["name"].as_str(), repos[0]["type"].as_str()), (Some("bioc"), Some("Bioconductor")));
+    assert_eq!(server.get("/__api__/repos/bioc/sources").json()[0]["name"], "bioconductor");
+    let version = |query: &str| {
+        let answer = server.get(&format!("/__api__/repos/bioc/packages/Biobase{query}"));
+        (answer.status, answer.json()["version"].as_str().map(str::to_owned))
+    };
+    let is = |text: &str| (200, Some(text.to_owned()));
+    assert_eq!(version(""), is("2.66.0"), "the release");
+    assert_eq!(version("?bioc_version=3.16"), is("2.58.0"));
+    assert_eq!(version("?bioc_version=3.19").0, 404);
+    assert_eq!(version("?bioc_version=new").0, 400);
+    let names = |path: &str| {
+        let rows = server.get(path).json();
+        let rows = rows.as_array().cloned().unwrap_or_default();
+        rows.iter()
+            .map(|row| row["name"].as_str().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(
+        names("/__api__/repos/bioc/packages?bioc_version=3.16"),
+        "Biobase BiocGenerics IRanges S4Vectors XVector"
+    );
+    assert_eq!(names("/__api__/sources/bioconductor/packages"), "Biobase BiocGenerics BiocVersion IRanges");
+    let rows = server.json("list bioconductor versions");
+    let row = |at: usize, key: &str| rows[at][key].clone();
+    assert_eq!(
+        (row(0, "version"), row(0, "status"), row(0, "packages")),
+        (json!("3.21"), json!("devel"), json!(null))
+    );
+    assert_eq!(
+        (row(1, "version"), row(1, "status"), row(1, "packages")),
+        (json!("3.20"), json!("release"), json!(4))
+    );
+    let old =
+        rows.as_array().and_then(|rows| rows.iter().find(|row| row["version"] == "3.16")).expect("3.16");
+    assert_eq!((&old["status"], &old["packages"]), (&json!("out-of-date"), &json!(5)));
+    let listed = server.json("list packages --source=bioconductor --version=3.16");
+    assert_eq!(listed["total"], 5);
+    let listed = server.json("list packages --repo=bioc --version=3.20");
+    assert_eq!(listed["total"], 4);
+    let told = server.told("explain bioc Biobase --bioc-version=3.16");
+    assert!(told.contains("bioconductor 3.16/bioc") && told.contains("Biobase 2.58.0"), "{told}");
+    assert!(told.contains("GET /bioc/latest/packages/3.16/bioc/src/contrib/Biobase_2.58.0.tar.gz"), "{told}");
+    assert!(server.told("list repos").contains("bioconductor"));
+}
+
+#[test]
+fn a_file_that_differs_from_the_index_starts_a_sync_of_its_version() {
+    let server = Builder::default().gcfg("[Bioconductor]\nURL = file://{dir}/mirror").start();
+    let root = server.dir().join("mirror");
+    let copied =
+        std::process::Command::new("cp").arg("-r").arg(data::path("bioc-mirror")).arg(&root).status();
+    assert!(copied.expect("cp runs").success());
+    server.call("POST", "/repos", &json!({ "name": "bioc", "type": "bioconductor" }));
+    server.sync_of("bioconductor").expect("a good mirror");
+    let contrib = root.join("packages/3.16/bioc/src/contrib");
+    let other = "packages/3.20/bioc/src/contrib/BiocGenerics_0.52.0.tar.gz";
+    // Small enough to be held back until it is checked.
+    std::fs::copy(root.join(other), contrib.join("BiocGenerics_0.44.0.tar.gz")).expect("copied");
+    newer(&contrib);
+    let answer = server.get("/bioc/packages/3.16/bioc/src/contrib/BiocGenerics_0.44.0.tar.gz");
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    until("the version is synced", || {
+        let index = server.get("/bioc/packages/3.16/bioc/src/contrib/PACKAGES");
+        index.text().contains("Package: later\n")
+    });
+    let rows = server.get("/__api__/sources/2/transactions").json();
+    assert_eq!(rows.as_array().map(Vec::len), Some(3), "3.20 was left alone: {rows}");
+}
+
+/// The index has one more package.
+fn newer(contrib: &Path) {
+    for form in ["PACKAGES.gz", "PACKAGES.rds"] {
+        std::fs::remove_file(contrib.join(form)).expect("it was there");
+    }
+    let index = std::fs::read_to_string(contrib.join("PACKAGES")).expect("an index");
+    std::fs::write(
+        contrib.join("PACKAGES"),
+        format!("{}\n\nPackage: later\nVersion: 1.0\n", index.trim_end()),
+    )
+    .expect("written");
+}

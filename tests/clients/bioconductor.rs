@@ -1,0 +1,128 @@
+//! Real BiocManager against a server that holds two versions of Bioconductor.
+
+use std::path::Path;
+
+use super::{add, curl, r, said};
+use crate::support::data;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+const CODE: &str = include_str!("bioconductor.R");
+
+/// A copy of the real mirror. Each version has a `BiocVersion` that R of any version takes, and for R of this machine
+/// there are both versions: `r` says for which R version 3.20 is.
+fn mirror(root: &Path, r: &str) {
+    let copied = std::process::Command::new("cp").arg("-r").arg(data::path("bioc-mirror")).arg(root).status();
+    assert!(copied.expect("cp runs").success());
+    for version in ["3.16", "3.20"] {
+        let contrib = root.join(format!("packages/{version}/bioc/src/contrib"));
+        let own = Tarball::new("BiocVersion", &format!("{version}.0"));
+        std::fs::write(contrib.join(own.file()), own.bytes()).expect("written");
+        let index = std::fs::read_to_string(contrib.join("PACKAGES")).expect("an index");
+        let records = index.split("\n\n").filter(|record| !record.contains("Package: BiocVersion"));
+        let mut records: Vec<String> = records.map(|record| record.trim_matches('\n').to_owned()).collect();
+        records.push(format!("Package: BiocVersion\nVersion: {version}.0\nLicense: MIT\n"));
+        std::fs::write(contrib.join("PACKAGES"), records.join("\n\n")).expect("written");
+        for other in ["PACKAGES.gz", "PACKAGES.rds"] {
+            std::fs::remove_file(contrib.join(other)).expect("it was there");
+        }
+    }
+    let config = std::fs::read_to_string(root.join("config.yaml")).expect("a config.yaml");
+    let config = config.replace("\"3.20\": \"4.4\"", &format!("\"3.20\": \"{r}\""));
+    std::fs::write(root.join("config.yaml"), config).expect("written");
+}
+
+/// A server with both versions in the repository `bioc`, and an empty one that stands for CRAN.
+fn server(r: &str) -> Server {
+    let server = Builder::default().gcfg("[Bioconductor]\nURL = file://{dir}/mirror").start();
+    mirror(&server.dir().join("mirror"), r);
+    server.told("create repo --name=bioc --type=bioconductor");
+    server.told("sync --type=Bioconductor");
+    server.told("create source --name=team");
+    server.told("create repo --name=cran");
+    server.told("subscribe --repo=cran --source=team");
+    server
+}
+
+#[test]
+fn biocmanager_installs_from_two_versions_at_once() {
+    let server = server("4.2");
+    let cran = server.url("/cran/latest");
+    for (version, path, biobase, generics, available) in [
+        ("3.16", "/bioc/latest", "2.58.0", "0.44.0", "Biobase BiocGenerics BiocVersion IRanges"),
+        ("3.20", "/bioc", "2.66.0", "0.52.0", "Biobase BiocGenerics BiocVersion IRanges"),
+    ] {
+        let told = r(CODE, &[&server.url(path), &cran, version, "Biobase"]);
+        let below = |part: &str| format!("/packages/{version}/{part}");
+        let repositories =
+            ["bioc", "data/annotation", "data/experiment", "workflows", "books"].map(below).join(" ");
+        let installed = format!("Biobase_{biobase} BiocGenerics_{generics} BiocVersion_{version}.0");
+        assert_eq!(
+            told,
+            said(&[
+                ("available", available),
+                ("installed", &installed),
+                ("repositories", &repositories),
+                ("version", version),
+                ("works", "2 3"),
+            ])
+        );
+    }
+}
+
+#[test]
+fn biocmanager_tells_which_r_a_version_is_for() {
+    let server = server("4.4");
+    let code = "options(BioC_mirror = args[[1]], BIOCONDUCTOR_CONFIG_FILE = paste0(args[[1]], '/config.yaml'),
+            repos = c(CRAN = args[[1]]), BiocManager.check_repositories = FALSE)
+        suppressMessages(say('own', as.character(BiocManager::version())))
+        say('other', gsub('[[:space:]]+', ' ', tryCatch(BiocManager::repositories(version = '3.20'), error = conditionMessage)))";
+    let told = r(code, &[&server.url("/bioc/latest")]);
+    assert_eq!(told["own"], "3.16", "R 4.2 goes with it");
+    assert!(told["other"].contains("'3.20' requires R version '4.4'"), "{told:?}");
+}
+
+#[test]
+fn sources_layered_on_top_are_installed_by_biocmanager() {
+    let server = server("4.4");
+    add(&server, "team", &[Tarball::new("labtools", "1.0"), Tarball::new("IRanges", "0.1")]);
+    server.told("create source --name=other");
+    add(&server, "other", &[Tarball::new("labmore", "1.0")]);
+    let listed = server.told("subscribe --repo=bioc --source=team --version=3.16");
+    assert_eq!(listed, "Repository: bioc\nSources:\n--team@3.16 (Local)\n--bioconductor (Bioconductor)\n");
+    server.told("subscribe --repo=bioc --source=other");
+    let cran = server.url("/cran/latest");
+    let told = r(CODE, &[&server.url("/bioc/latest"), &cran, "3.16", "labtools,labmore"]);
+    assert_eq!(told["available"], "Biobase BiocGenerics BiocVersion IRanges labmore labtools");
+    assert_eq!(told["installed"], "BiocVersion_3.16.0 labmore_1.0 labtools_1.0");
+    let index = |version: &str| {
+        curl(&[], &server.url(&format!("/bioc/packages/{version}/bioc/src/contrib/PACKAGES"))).text()
+    };
+    let (old, new) = (index("3.16"), index("3.20"));
+    assert!(old.contains("Package: IRanges\nVersion: 0.1\n") && !old.contains("Version: 2.32.0"), "{old}");
+    assert!(new.contains("Version: 2.40.1") && new.contains("labmore") && !new.contains("labtools"), "{new}");
+    // The team's is what is served, also under Bioconductor's address.
+    let file =
+        |name: &str| curl(&[], &server.url(&format!("/bioc/packages/3.16/bioc/src/contrib/{name}"))).status;
+    assert_eq!((file("IRanges_0.1.tar.gz"), file("IRanges_2.32.0.tar.gz")), (200, 404));
+    server.told("unsubscribe --repo=bioc --source=team --version=3.16");
+    assert_eq!((file("IRanges_0.1.tar.gz"), file("IRanges_2.32.0.tar.gz")), (404, 200));
+}
+
+#[test]
+fn install_packages_takes_a_version_out_of_a_repository_of_r_packages() {
+    let server = server("4.4");
+    add(&server, "team", &[Tarball::new("labtools", "1.0").field("Imports: BiocGenerics")]);
+    server.told("create repo --name=all");
+    server.told("subscribe --repo=all --source=team");
+    let refused = server.rspm("subscribe --repo=all --source=bioconductor");
+    assert!(refused.code == 1 && refused.err.contains("--version=3.20"), "{}", refused.err);
+    server.told("subscribe --repo=all --source=bioconductor --version=3.16");
+    let refused = server.rspm("subscribe --repo=all --source=bioconductor --version=3.20");
+    assert!(refused.code == 1 && refused.err.contains("rspm unsubscribe --repo=all"), "{}", refused.err);
+    let code = "install.packages('labtools', repos = args[[1]], quiet = TRUE, INSTALL_opts = fast)
+        have <- installed.packages(.libPaths()[[1]])
+        say('installed', sort(paste0(have[, 'Package'], '_', have[, 'Version'])))";
+    let told = r(code, &[&server.url("/all/latest")]);
+    assert_eq!(told, said(&[("installed", "BiocGenerics_0.44.0 labtools_1.0")]));
+}

@@ -1,0 +1,329 @@
+//! Bioconductor: is each version published as a whole and by itself, whatever the mirror does to one of them?
+
+use rstudio_pm::catalog::Tree;
+use rstudio_pm::db::tree::Role;
+use rstudio_pm::db::{life, release, tree, tx};
+use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
+use rstudio_pm::model::repository::RepoKind;
+use rstudio_pm::model::snapshot::Snapshot;
+use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::r::bioconductor::Part;
+use rstudio_pm::repo::Repo;
+use rstudio_pm::repo::edit::{Actor, OnExisting};
+
+use super::{gz, index, on_both};
+use crate::support::data;
+use crate::support::db::Engine;
+use crate::support::syncing::Server;
+use crate::support::upstream::{Fault, Upstream};
+
+const CONFIG: &str = "release_version: \"3.20\"\ndevel_version: \"3.21\"\nr_ver_for_bioc_ver:\n  \"3.18\": \"4.3\"\n  \
+    \"3.19\": \"4.4\"\n  \"3.20\": \"4.4\"\n  \"3.21\": \"4.5\"\nrelease_dates:\n  \"3.19\": \"5/1/2024\"\n  \
+    \"3.20\": \"10/30/2024\"\n";
+
+const PACKAGES: usize = 60;
+
+fn at(part: &str) -> String {
+    format!("packages/{part}/src/contrib/PACKAGES.gz")
+}
+
+/// A mirror that carries 3.19 and 3.20, with 60 packages of software each and a few of the data.
+fn mirror() -> Upstream {
+    let mirror = Upstream::empty();
+    mirror.put("config.yaml", CONFIG);
+    for version in ["3.19", "3.20"] {
+        mirror.put(&at(&format!("{version}/bioc")), gz(index(PACKAGES)));
+        for (part, record) in [
+            ("data/annotation", "Package: genome\nVersion: 1.0\nMD5sum: 00000000000000000000000000000aaa\n"),
+            ("data/experiment", "Package: trial\nVersion: 2.0\nMD5sum: 00000000000000000000000000000bbb\n"),
+            ("workflows", ""),
+        ] {
+            mirror.put(&at(&format!("{version}/{part}")), gz(record));
+        }
+    }
+    mirror
+}
+
+async fn sync(server: &Server, version: Option<&str>) -> Result<String, String> {
+    let version = version.map(|text| text.parse().expect("a version"));
+    let started = server.sync.start_by(SourceKind::Bioconductor, version, "test").expect("it is synced");
+    started.job().ended().await
+}
+
+fn head(server: &Server, label: &str) -> Option<(TreeId, Seq)> {
+    let catalog = server.state.catalog.get();
+    let wanted = Part::parse(label).expect("a part");
+    let found = catalog.source_trees(SourceId::BIOCONDUCTOR).find(|tree| tree.part() == Some(wanted))?;
+    found.steps.last().map(|step| (found.id, step.seq))
+}
+
+/// `name_version` of what is listed; `None` while there is no state at all.
+async fn listed(server: &Server, label: &str) -> Option<Vec<String>> {
+    let (tree, seq) = head(server, label)?;
+    let names = server.read(move |c| life::names(c, tree, seq)).await;
+    Some(names.into_iter().map(|named| format!("{}_{}", named.name, named.version)).collect())
+}
+
+async fn count(server: &Server, label: &str) -> usize {
+    listed(server, label).await.map_or(0, |names| names.len())
+}
+
+on_both! {
+    async fn each_version_is_one_transaction_and_has_all_its_repositories(engine) {
+        let server = Server::new(engine, &format!("file://{}", data::path("bioc-mirror").display())).await;
+        let said = sync(&server, None).await.expect("a good mirror");
+        for words in ["Bioconductor 3.20 was synced", "4 packages added", "Bioconductor 3.16 was synced",
+            "5 packages added", "not on this mirror: 3.21, 3.19, 3.18, 3.17, 3.15"] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        assert_eq!(server.transactions().await, 2);
+        let software = listed(&server, "3.16/bioc").await.expect("it was published");
+        assert_eq!(
+            software,
+            ["Biobase_2.58.0", "BiocGenerics_0.44.0", "IRanges_2.32.0", "S4Vectors_0.36.1", "XVector_0.38.0"]
+        );
+        for component in ["data/annotation", "data/experiment", "workflows", "books"] {
+            assert_eq!(listed(&server, &format!("3.20/{component}")).await, Some(Vec::new()), "{component}");
+        }
+        assert_eq!(listed(&server, "3.20/extra").await, None, "3.20 has none");
+        let catalog = server.state.catalog.get();
+        let versions: Vec<String> = catalog.bioconductor_versions().iter().map(ToString::to_string).collect();
+        assert_eq!(versions, ["3.20", "3.16"]);
+        assert_eq!(catalog.bioconductor.as_ref().map(|c| c.release.to_string()).as_deref(), Some("3.20"));
+        let newest = server.read(|c| tx::list(c, SourceId::BIOCONDUCTOR, 9)).await;
+        let told: Vec<&str> = newest.iter().map(|tx| tx.comment.as_str()).collect();
+        assert_eq!(told, ["Bioconductor 3.16", "Bioconductor 3.20"]);
+
+        let again = sync(&server, None).await.expect("a good mirror");
+        assert!(again.starts_with("2 versions of Bioconductor are up to date"), "{again}");
+        let one = sync(&server, Some("3.16")).await.expect("a good mirror");
+        assert_eq!(one, "Bioconductor 3.16 is up to date; nothing changed");
+        assert_eq!(server.transactions().await, 2);
+    }
+
+    async fn a_version_that_fails_stays_as_it_was_and_leaves_the_others_alone(engine) {
+        let mirror = mirror();
+        let server = Server::new(engine, &mirror.url()).await;
+        sync(&server, None).await.expect("a good mirror");
+        let annotation = at("3.20/data/annotation");
+        let mut more = PACKAGES;
+        for (fault, words) in [
+            (Fault::Html, "HTML page"),
+            (Fault::Truncate(20), "cut short"),
+            (Fault::Status(503, ""), "503"),
+        ] {
+            more += 1;
+            mirror.always(&annotation, fault);
+            // A page that is unchanged is not asked for in full, so that it is another one.
+            mirror.put(&annotation, gz(format!("Package: genome\nVersion: 1.{more}\n\n{}", index(10))));
+            mirror.put(&at("3.19/bioc"), gz(index(more)));
+            mirror.put(&at("3.20/bioc"), gz(index(more)));
+            let error = sync(&server, None).await.expect_err("this version is not to be taken");
+            for word in [
+                words,
+                "Bioconductor 3.20 stays as it was",
+                "packages/3.20/data/annotation",
+                "PACKAGES.gz",
+                "rspm sync --type=bioconductor --version=3.20",
+                "Bioconductor 3.19 was synced",
+            ] {
+                assert!(error.contains(word), "{word}: {error}");
+            }
+            assert_eq!(count(&server, "3.19/bioc").await, more, "{words}");
+            assert_eq!(count(&server, "3.20/bioc").await, PACKAGES, "{words}");
+            let genome = listed(&server, "3.20/data/annotation").await;
+            assert_eq!(genome, Some(vec!["genome_1.0".to_owned()]), "{words}");
+        }
+        mirror.always(&annotation, Fault::Also("X-Mended: yes"));
+        let said = sync(&server, Some("3.20")).await.expect("the mirror is mended");
+        assert!(said.contains("Bioconductor 3.20 was synced"), "{said}");
+        assert_eq!(count(&server, "3.20/bioc").await, more);
+        assert_eq!(count(&server, "3.20/data/annotation").await, 11);
+    }
+
+    async fn an_index_that_lost_a_fifth_waits_for_the_word_of_an_administrator(engine) {
+        let mirror = mirror();
+        let server = Server::new(engine, &mirror.url()).await;
+        sync(&server, None).await.expect("a good mirror");
+        mirror.put(&at("3.20/bioc"), gz(index(PACKAGES * 4 / 5)));
+        mirror.put(&at("3.20/data/experiment"), gz("Package: trial\nVersion: 3.0\n"));
+        let error = sync(&server, None).await.expect_err("it lost a fifth");
+        for words in ["packages/3.20/bioc", "12 of 60 packages", "rspm sync --type=bioconductor --version=3.20"] {
+            assert!(error.contains(words), "{words}: {error}");
+        }
+        assert_eq!(count(&server, "3.20/bioc").await, PACKAGES);
+        assert_eq!(listed(&server, "3.20/data/experiment").await, Some(vec!["trial_2.0".to_owned()]));
+        sync(&server, Some("3.20")).await.expect("the same files, asked for again by hand");
+        assert_eq!(count(&server, "3.20/bioc").await, PACKAGES * 4 / 5);
+        assert_eq!(listed(&server, "3.20/data/experiment").await, Some(vec!["trial_3.0".to_owned()]));
+        // Few packages are guarded too when all of them are gone.
+        for gone in [gz(""), Vec::new()] {
+            mirror.put(&at("3.20/data/experiment"), gone);
+            let error = sync(&server, None).await.expect_err("nobody withdraws all of it");
+            assert!(error.contains("1 of 1 packages are no longer in the index"), "{error}");
+        }
+        mirror.remove(&at("3.20/data/experiment"));
+        let error = sync(&server, None).await.expect_err("nobody withdraws all of it");
+        assert!(error.contains("packages/3.20/data/experiment has no index any more"), "{error}");
+        mirror.remove(&at("3.20/bioc"));
+        let error = sync(&server, None).await.expect_err("nobody withdraws a version");
+        assert!(error.contains("packages/3.20/bioc has no index any more"), "{error}");
+        assert_eq!(count(&server, "3.20/bioc").await, PACKAGES * 4 / 5);
+    }
+
+    async fn what_two_versions_share_is_one_release_and_what_differs_is_two(engine) {
+        let mirror = mirror();
+        let record = |md5: &str, more: &str| format!("Package: genome\nVersion: 1.0\n{more}MD5sum: {md5:0>32}\n");
+        mirror.put(&at("3.19/data/annotation"), gz(record("a", "")));
+        mirror.put(&at("3.20/data/annotation"), gz(record("a", "Title: x\n") + "\nPackage: other\nVersion: 1.0\nMD5sum: 0000000000000000000000000000000c\n"));
+        mirror.put(&at("3.19/data/experiment"), gz("Package: other\nVersion: 1.0\nMD5sum: 0000000000000000000000000000000d\n"));
+        let server = Server::new(engine, &mirror.url()).await;
+        sync(&server, None).await.expect("a good mirror");
+        let shown = async |label: &str| {
+            let (tree, seq) = head(&server, label).expect("published");
+            let rows = server.read(move |c| life::listed(c, tree, seq)).await;
+            let text = |row: &life::Listed| String::from_utf8_lossy(&row.stanza).contains("Title");
+            rows.iter().map(|row| (row.name.clone(), row.release, text(row))).collect::<Vec<_>>()
+        };
+        let (old, new) = (shown("3.19/data/annotation").await, shown("3.20/data/annotation").await);
+        assert_eq!((old[0].1, old[0].2, new[0].2), (new[0].1, false, true), "one release, two records");
+        let experiment = shown("3.19/data/experiment").await;
+        assert_ne!(experiment[0].1, new[1].1, "other bytes under one version");
+        // A record that changes in one version takes the place of none in the other.
+        mirror.put(&at("3.20/data/annotation"), gz(record("a", "License: new\n")));
+        mirror.put(&at("3.19/data/annotation"), gz(record("a", "License: newer\n")));
+        sync(&server, None).await.expect("a good mirror");
+        let license = async |label: &str| {
+            let (tree, seq) = head(&server, label).expect("published");
+            let rows = server.read(move |c| life::listed(c, tree, seq)).await;
+            String::from_utf8_lossy(&rows[0].stanza).into_owned()
+        };
+        assert!(license("3.20/data/annotation").await.contains("License: new\n"));
+        assert!(license("3.19/data/annotation").await.contains("License: newer\n"));
+        let releases = server.read(|c| release::all(c, SourceId::BIOCONDUCTOR)).await;
+        // 60 of software, genome, two of other, trial.
+        assert_eq!(releases.len(), PACKAGES + 4);
+    }
+
+    async fn what_a_killed_sync_left_is_undone(engine) {
+        let mirror = mirror();
+        let server = Server::new(engine, &mirror.url()).await;
+        sync(&server, Some("3.19")).await.expect("a good mirror");
+        let (left, _) = head(&server, "3.19/bioc").expect("published");
+        server.state.db.write(move |c| tree::begin(c, left, 7).map(drop)).await.expect("claimed");
+        server.sync.recover().await.expect("undone");
+        let pending = server.read(|c| tree::of_source(c, SourceId::BIOCONDUCTOR)).await;
+        assert!(pending.iter().all(|tree| tree.pending.is_none() && tree.role == Role::Source));
+        server.state.db.write(move |c| tree::begin(c, left, 7).map(drop)).await.expect("claimed");
+        mirror.put(&at("3.19/bioc"), gz(index(PACKAGES + 1)));
+        sync(&server, Some("3.19")).await.expect("it is done again");
+        assert_eq!(count(&server, "3.19/bioc").await, PACKAGES + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_bioconductor_mirror_is_told_with_the_way_out() {
+    let mirror = mirror();
+    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    let error = sync(&server, Some("9.99")).await.expect_err("there is no such version");
+    let expected =
+        format!("there is no Bioconductor 9.99: {}/config.yaml names 3.21, 3.20, 3.19, 3.18", mirror.url());
+    assert_eq!(error, expected);
+    let error = sync(&server, Some("3.18")).await.expect_err("the mirror does not carry it");
+    assert!(error.contains("3.18") && error.contains("packages/3.18/bioc/src/contrib/PACKAGES"), "{error}");
+    assert_eq!(server.transactions().await, 0);
+    sync(&server, Some("3.20")).await.expect("a good mirror");
+    for (change, words) in [
+        (Some("<!DOCTYPE html><title>Sign in</title>"), "is a page for people (HTML)"),
+        (Some("name: x\n"), "has no line that begins with release_version"),
+        (None, "is not there"),
+    ] {
+        match change {
+            Some(text) => mirror.put("config.yaml", text),
+            None => mirror.remove("config.yaml"),
+        }
+        let error = sync(&server, None).await.expect_err("no config.yaml");
+        for words in [words, &format!("{}/config.yaml", mirror.url()), "Bioconductor.URL"] {
+            assert!(error.contains(words), "{words}: {error}");
+        }
+    }
+    mirror.put("config.yaml", CONFIG);
+    mirror.always("config.yaml", Fault::Status(500, ""));
+    let error = sync(&server, None).await.expect_err("it is broken");
+    assert!(error.contains("500") && error.contains("config.yaml"), "{error}");
+    assert_eq!(count(&server, "3.20/bioc").await, PACKAGES, "what was there is there");
+    let elsewhere = Server::new(Engine::Sqlite, "file:///no/such/mirror").await;
+    let error = sync(&elsewhere, None).await.expect_err("there is nothing");
+    assert!(error.contains("file:///no/such/mirror/config.yaml is not there"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_comes_later_begins_with_nothing() {
+    let mirror = mirror();
+    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    sync(&server, Some("3.20")).await.expect("a good mirror");
+    assert_eq!(listed(&server, "3.20/books").await, Some(Vec::new()), "the mirror has none yet");
+    sync(&server, Some("3.20")).await.expect("a good mirror");
+    assert_eq!(server.transactions().await, 1);
+    mirror.put(&at("3.20/books"), gz("Package: book\nVersion: 1.0\n"));
+    sync(&server, Some("3.20")).await.expect("a good mirror");
+    assert_eq!(listed(&server, "3.20/books").await, Some(vec!["book_1.0".to_owned()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_superseded_version_goes_to_the_archive_of_its_bioconductor_version_alone() {
+    let mirror = mirror();
+    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    sync(&server, None).await.expect("a good mirror");
+    mirror.put(&at("3.20/data/experiment"), gz("Package: trial\nVersion: 2.1\n"));
+    sync(&server, None).await.expect("a good mirror");
+    let archived = async |label: &str| {
+        let (tree, seq) = head(&server, label).expect("published");
+        let rows = server.read(move |c| life::archived(c, tree, seq)).await;
+        rows.into_iter().map(|row| row.file).collect::<Vec<_>>()
+    };
+    assert_eq!(archived("3.20/data/experiment").await, ["trial_2.0.tar.gz"]);
+    assert_eq!(archived("3.19/data/experiment").await, [""; 0]);
+    assert_eq!(listed(&server, "3.19/data/experiment").await, Some(vec!["trial_2.0".to_owned()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schedule_asks_nothing_until_a_repository_offers_bioconductor() {
+    let mirror = mirror();
+    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    sync(&server, Some("3.20")).await.expect("a good mirror");
+    // The version as a whole was not synced, so that nothing counts as missed; the schedule's own run is another thing.
+    sync(&server, None).await.expect("a good mirror");
+    mirror.asked();
+    server.pass(86_400);
+    let runs = |server: &Server| {
+        let sync = server.sync.clone();
+        tokio::spawn(async move { sync.run_bioconductor().await })
+    };
+    let task = runs(&server);
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    task.abort();
+    assert_eq!(mirror.asked(), []);
+    let repo = Repo::new(server.state.clone());
+    let name = "bioc".parse().expect("a name");
+    let actor = Actor("test".to_owned());
+    repo.create_repo(&name, RepoKind::Bioconductor, "", OnExisting::Fail, &actor).await.expect("made");
+    mirror.put(&at("3.20/bioc"), gz(index(PACKAGES + 1)));
+    let task = runs(&server);
+    while count(&server, "3.20/bioc").await == PACKAGES {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    task.abort();
+    // 3.19 was read long after 3.20 came: nobody asks for it again.
+    let asked: Vec<String> = mirror.asked().into_iter().map(|asked| asked.path).collect();
+    assert!(asked.iter().any(|path| path.starts_with("packages/3.20/")), "{asked:?}");
+    assert!(asked.iter().all(|path| !path.starts_with("packages/3.19/")), "{asked:?}");
+    let newest = server.read(|c| tx::list(c, SourceId::BIOCONDUCTOR, 1)).await;
+    assert_eq!(newest[0].actor, "schedule");
+    let point = repo.point("bioc", Snapshot::Latest).await.expect("the release");
+    let shown = point.trees.iter().filter_map(|tree| {
+        let catalog = server.state.catalog.get();
+        catalog.tree(tree.tree).and_then(Tree::part).map(|part| part.version.to_string())
+    });
+    assert!(shown.clone().count() == 5 && shown.into_iter().all(|version| version == "3.20"));
+}

@@ -9,7 +9,6 @@ mod cli;
 mod clients;
 mod contract;
 mod daemon;
-mod offline;
 mod packaging;
 mod r;
 mod repo;

@@ -37,6 +37,22 @@ pub fn all(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<ReleaseId>, DbError
     c.query(ALL, &[origin.into()])?.iter().map(|row| Ok(ReleaseId(row.int(0)?))).collect()
 }
 
+/// The releases of a source that are one of these versions of these packages.
+pub fn of_versions(
+    c: &mut dyn Conn,
+    origin: SourceId,
+    versions: &[(String, String)],
+) -> Result<Vec<ReleaseId>, DbError> {
+    const OF: &str = "SELECT r.id FROM package p JOIN release r ON r.package_id = p.id \
+        WHERE p.language = 'r' AND p.name = $1 AND r.version = $2 AND r.origin_id = $3";
+    let params: Vec<Vec<Value>> = versions
+        .iter()
+        .map(|(name, version)| vec![name.as_str().into(), version.as_str().into(), origin.into()])
+        .collect();
+    let rows = c.query_many(OF, &params)?;
+    rows.iter().flatten().map(|row| Ok(ReleaseId(row.int(0)?))).collect()
+}
+
 /// What is known of releases that upstream withdrew and may bring back. Give at most 2,000 at a time.
 pub fn dormant(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Dormant>, DbError> {
     const DORMANT: &str = "SELECT r.id, r.package_id, p.name, r.version, r.revision, r.published_at, f.size, f.md5, \

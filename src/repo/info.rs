@@ -13,7 +13,7 @@ use crate::db::tx::Tx;
 use crate::db::{self, Conn, DbError};
 use crate::model::change::LifeState;
 use crate::model::digest::Sha256;
-use crate::model::ids::{ReleaseId, SourceId};
+use crate::model::ids::{ReleaseId, SourceId, TreeId};
 use crate::model::point::{Point, PointTree};
 use crate::model::time::{Day, Timestamp};
 use crate::storage::Key;
@@ -25,6 +25,8 @@ pub struct PackageDetail {
     pub release: Release,
     /// The source it comes from.
     pub source: SourceId,
+    /// The list that has it.
+    pub tree: TreeId,
     /// Its DESCRIPTION where the archive was read, else its index record: DCF. Empty when neither is known.
     pub description: Vec<u8>,
     /// Its README, where the archive has one.
@@ -232,7 +234,8 @@ fn detail(
     let others = all.into_iter().map(|file| release(name, file)).collect();
     let closed = closed(&file).filter(|_| readme.is_none());
     let release = release(name, file);
-    let detail = PackageDetail { release, source: tree.source, description, readme: None, others };
+    let detail =
+        PackageDetail { release, source: tree.source, tree: tree.tree, description, readme: None, others };
     Ok(Some(Found { detail, readme, closed }))
 }
 

@@ -84,6 +84,8 @@ pub struct PackageRow {
     pub version: String,
     /// The source it comes from.
     pub source: SourceId,
+    /// The list that has it.
+    pub tree: TreeId,
     /// When that version was published, where known.
     pub published_at: Option<Timestamp>,
     /// Its DESCRIPTION where that is known, else its index record: DCF.
@@ -203,6 +205,7 @@ fn rows(c: &mut dyn Conn, trees: &[PointTree], shown: &[Owned]) -> Result<Vec<Pa
         name: named.name.clone(),
         version: named.version.clone(),
         source: tree.source,
+        tree: tree.tree,
         published_at: named.published_at,
     };
     Ok(shown.iter().map(row).collect())

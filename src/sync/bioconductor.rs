@@ -7,7 +7,7 @@ use super::apply::{self, Memory};
 use super::fetch::{Answer, ask};
 use super::lease::Lease;
 use super::plan::Plan;
-use super::run::{Cause, List, Looked, Planned, Run, success_key};
+use super::run::{Cause, List, Looked, Planned, Run, Share, success_key};
 use super::{SyncError, Turn};
 use crate::db::tree::{Axis, Role};
 use crate::db::upstream::{self, Seen};
@@ -243,7 +243,7 @@ impl Syncing<'_> {
             command: command(part.version),
             mirror: mirror(state, self.url, part)?,
             delay: std::time::Duration::ZERO,
-            may_be_empty: true,
+            share: Share::Part,
         })
     }
 

@@ -102,11 +102,17 @@ impl KnownPackage {
 }
 
 impl Known {
-    /// Reads it from the database.
+    /// Reads it from the database. Of releases without a life in the tree those `among` these packages and versions, where
+    /// they are named: other trees of the source may have many more.
     ///
     /// # Errors
     /// Those of the database.
-    pub fn load(c: &mut dyn Conn, source: SourceId, of: &tree::Tree) -> Result<Known, DbError> {
+    pub fn load(
+        c: &mut dyn Conn,
+        source: SourceId,
+        of: &tree::Tree,
+        among: Option<&[(String, String)]>,
+    ) -> Result<Known, DbError> {
         let mut known = Known::default();
         let mut alive = HashSet::new();
         if let Some(head) = of.head {
@@ -116,7 +122,10 @@ impl Known {
                 Ok(())
             })?;
         }
-        let mut withdrawn = release::all(c, source)?;
+        let mut withdrawn = match among {
+            None => release::all(c, source)?,
+            Some(versions) => release::of_versions(c, source, versions)?,
+        };
         withdrawn.retain(|release| !alive.contains(release));
         for releases in withdrawn.chunks(CHUNK) {
             release::dormant(c, releases)?.into_iter().for_each(|row| known.dormant(row));

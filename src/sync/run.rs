@@ -19,7 +19,7 @@ use crate::jobs::Reporter;
 use crate::model::digest::Sha256;
 use crate::model::ids::{SourceId, TreeId, TxId};
 use crate::model::time::Timestamp;
-use crate::r::index;
+use crate::r::packages::IndexRecord;
 use crate::state::State;
 use crate::upstream::Mirror;
 
@@ -85,7 +85,7 @@ pub(super) async fn cran(
             command: "rspm sync".to_owned(),
             mirror,
             delay: config.cran.delay,
-            may_be_empty: false,
+            share: Share::Whole,
         };
         let sources = run.sync(&list).await?;
         Ok((sources, builds::run(&run).await?))
@@ -119,8 +119,17 @@ pub(super) struct List {
     pub(super) mirror: Mirror,
     /// Releases younger than this are not taken yet.
     pub(super) delay: Duration,
-    /// No package is an answer too, as long as there was none before.
-    pub(super) may_be_empty: bool,
+    /// How much of its source it is.
+    pub(super) share: Share,
+}
+
+/// How much of its source a list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Share {
+    /// All of it. A mirror without packages is none.
+    Whole,
+    /// One of several lists, which share their releases; it may be empty as long as it always was.
+    Part,
 }
 
 impl List {
@@ -262,7 +271,15 @@ impl Run<'_> {
         let of = self.tree(list).await?;
         self.report.progress("comparing with what is known", 0, None);
         let (source, is_new) = (list.source, of.head.is_none());
-        let known = state.db.read(move |c| Known::load(c, source, &of)).await?;
+        let (files, among) = match list.share {
+            Share::Whole => (files, None),
+            Share::Part => {
+                let named = tokio::task::spawn_blocking(move || (versions(&files), files)).await;
+                let (among, files) = named.map_err(|_| SyncError::Stopping)?;
+                (files, among.map_err(|reason| list.refuse(&reason))?)
+            }
+        };
+        let known = state.db.read(move |c| Known::load(c, source, &of, among.as_deref())).await?;
         let refused = self.remembered(list).await?.refused;
         let digest = digest(&files);
         let confirmed = matches!(self.cause, Cause::Administrator(_)) && refused == Some(digest);
@@ -272,7 +289,7 @@ impl Run<'_> {
         let believe = Believe {
             trust,
             until: (delay > 0).then(|| Timestamp(started_at.0.saturating_sub(delay))),
-            may_be_empty: list.may_be_empty,
+            share: list.share,
             command: list.command.clone(),
         };
         // Seconds of a processor: not on an async thread.
@@ -348,6 +365,21 @@ impl Run<'_> {
     }
 }
 
+/// The packages of an index with their versions: all that is declared, unless there is an archive.
+fn versions(files: &Files) -> Result<Option<Vec<(String, String)>>, String> {
+    if files.archive.is_some() {
+        return Ok(None);
+    }
+    let refused = |reason: String| format!("{}: {reason}", files.index.path);
+    let text = read::text(files.index.path, &files.index.bytes).map_err(refused)?;
+    let records = read::records(&text, &mut Vec::new()).map_err(refused)?;
+    let pair = |record: IndexRecord<'_>| (record.package.to_owned(), record.version.to_owned());
+    let mut versions: Vec<(String, String)> = records.into_iter().map(pair).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    Ok(Some(versions))
+}
+
 /// What a declaration is recognised by when it comes again.
 fn digest(files: &Files) -> Sha256 {
     use sha2::{Digest, Sha256 as Hasher};
@@ -361,7 +393,7 @@ fn digest(files: &Files) -> Sha256 {
 struct Believe {
     trust: Trust,
     until: Option<Timestamp>,
-    may_be_empty: bool,
+    share: Share,
     command: String,
 }
 
@@ -374,14 +406,14 @@ enum Reason {
 fn planned(known: &Known, files: Files, believe: &Believe) -> Result<Plan, Reason> {
     let mut warnings = files.warnings;
     let refused = |reason: String| Reason::Refused(format!("{}: {reason}", files.index.path));
-    let text = index::text(files.index.path, &files.index.bytes).map_err(refused)?;
+    let text = read::text(files.index.path, &files.index.bytes).map_err(refused)?;
     let declared = Declared {
-        listed: index::records(&text, &mut warnings).map_err(refused)?,
+        listed: read::records(&text, &mut warnings).map_err(refused)?,
         current: read::current(files.current.as_ref(), &mut warnings),
         archive: read::archive(files.archive.as_ref(), &mut warnings),
         until: believe.until,
     };
-    if declared.listed.is_empty() && !believe.may_be_empty {
+    if declared.listed.is_empty() && believe.share == Share::Whole {
         return Err(refused("the index lists no package".to_owned()));
     }
     read::guard(known, &declared, believe.trust, &believe.command).map_err(Reason::Shrunk)?;

@@ -1,12 +1,10 @@
-//! Mirrors and bundles over HTTP or on disk, and the rule base of system requirements: conditional requests, retries, proxy. Sees no
+//! Mirrors over HTTP or on disk, and the rule base of system requirements: conditional requests, retries, proxy. Sees no
 //! store.
 
-pub mod bundle;
 mod client;
 pub mod error;
 mod folder;
 pub mod mirror;
-mod pull;
 mod remote;
 mod retry;
 pub mod rule_base;
@@ -14,7 +12,6 @@ pub mod rule_base;
 pub use client::Limits;
 pub use error::UpstreamError;
 pub use mirror::{Fetch, Fetched, Mirror, Opened, Piece, Validators};
-pub use pull::Taker;
 
 use std::sync::Arc;
 

@@ -35,11 +35,7 @@ where
 }
 
 /// The pause after `error`: as planned, or as long as the mirror asks for; none when that is too long.
-pub(super) fn after(
-    error: &UpstreamError,
-    planned: Option<Duration>,
-    patience: Duration,
-) -> Option<Duration> {
+fn after(error: &UpstreamError, planned: Option<Duration>, patience: Duration) -> Option<Duration> {
     let planned = planned?;
     match error {
         UpstreamError::Unavailable { retry_after: Some(seconds), .. } => {

@@ -168,6 +168,11 @@ fn the_api_and_the_command_line_tell_of_versions() {
     assert_eq!(version("?bioc_version=3.16"), is("2.58.0"));
     assert_eq!(version("?bioc_version=3.19").0, 404);
     assert_eq!(version("?bioc_version=new").0, 400);
+    let one = server.get("/__api__/repos/bioc/packages/Biobase?bioc_version=3.16").json();
+    assert_eq!(
+        (&one["bioc_version"], &one["bioc_repo"], &one["repo_type"], &one["bioc_views"]),
+        (&json!("3.16"), &json!("bioc"), &json!("Bioconductor"), &json!("Infrastructure"))
+    );
     let names = |path: &str| {
         let rows = server.get(path).json();
         let rows = rows.as_array().cloned().unwrap_or_default();

@@ -327,3 +327,63 @@ async fn the_schedule_asks_nothing_until_a_repository_offers_bioconductor() {
     });
     assert!(shown.clone().count() == 5 && shown.into_iter().all(|version| version == "3.20"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_on_one_database_do_not_sync_at_once_and_see_what_the_other_did() {
+    let mirror = mirror();
+    let one = Server::new(Engine::Postgres, &mirror.url()).await;
+    let two = one.twin(&mirror.url()).await;
+    mirror.always(&at("3.20/workflows"), Fault::Slow(std::time::Duration::from_millis(400)));
+    let first = one.sync.start_by(SourceKind::Bioconductor, None, "test").expect("it is synced");
+    while mirror.asked().iter().all(|asked| !asked.path.starts_with("packages/3.20/")) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let refused = sync(&two, Some("3.19")).await.expect_err("the other one has the lease");
+    assert!(refused.contains("another server"), "{refused}");
+    first.job().ended().await.expect("a good mirror");
+    two.state.catalog.refresh(&two.state.db).await.expect("read");
+    assert_eq!(count(&two, "3.20/bioc").await, PACKAGES);
+    let said = sync(&two, None).await.expect("the lease is free again");
+    assert!(said.starts_with("2 versions of Bioconductor are up to date"), "{said}");
+    assert_eq!(one.transactions().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_is_halted_goes_on_with_the_versions_that_are_left() {
+    let mirror = mirror();
+    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    mirror.always(&at("3.19/bioc"), Fault::Slow(std::time::Duration::from_millis(300)));
+    let started = server.sync.start_by(SourceKind::Bioconductor, None, "somebody").expect("it is synced");
+    while mirror.asked().iter().all(|asked| !asked.path.starts_with("packages/3.19/")) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    server.state.jobs.halt(true);
+    let error = started.job().ended().await.expect_err("it was halted");
+    assert!(error.contains("the server goes offline"), "{error}");
+    assert_eq!((count(&server, "3.20/bioc").await, count(&server, "3.19/bioc").await), (PACKAGES, 0));
+    server.state.jobs.halt(false);
+    let halted = server.sync.halted();
+    assert_eq!(halted.iter().map(|halted| halted.administrator()).collect::<Vec<_>>(), [Some("somebody")]);
+    halted.into_iter().for_each(|halted| server.sync.go_on(halted));
+    server.state.jobs.idle().await;
+    assert_eq!(count(&server, "3.19/bioc").await, PACKAGES);
+    assert_eq!(server.transactions().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_asked_for_at_the_same_time_wait_for_each_other() {
+    let mirror = mirror();
+    let server = Server::new(Engine::Postgres, &mirror.url()).await;
+    let start = |version: &str| {
+        let version = Some(version.parse().expect("a version"));
+        server.sync.start_by(SourceKind::Bioconductor, version, "test").expect("it is synced")
+    };
+    let both = [start("3.19"), start("3.20")];
+    for started in &both {
+        started.job().ended().await.expect("a good mirror");
+    }
+    // Most releases are those of both.
+    assert_eq!((count(&server, "3.19/bioc").await, count(&server, "3.20/bioc").await), (PACKAGES, PACKAGES));
+    let releases = server.read(|c| release::all(c, SourceId::BIOCONDUCTOR)).await;
+    assert_eq!(releases.len(), PACKAGES + 2);
+}

@@ -20,7 +20,7 @@ pub struct Package {
     pub version: String,
     /// Number of the repository; 0 when a source was asked.
     pub repo_id: i64,
-    /// `R`.
+    /// `R` or `Bioconductor`.
     pub repo_type: String,
     /// `RSPM`.
     pub repository: String,
@@ -81,6 +81,12 @@ pub struct Package {
     pub collate: Option<String>,
     /// `biocViews`
     pub bioc_views: Option<String>,
+    /// The version of Bioconductor it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bioc_version: Option<String>,
+    /// The repository of Bioconductor that has it: `bioc`, `data/annotation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bioc_repo: Option<String>,
     /// Always `null`.
     pub r_dep: Option<String>,
     /// Always `null`.

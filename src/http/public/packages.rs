@@ -1,12 +1,13 @@
 //! Packages as the public API tells them: from index records and DESCRIPTIONs to its rows.
 
 use crate::api::public::package::{Archived, Downloads, Link, Package, Release as WireRelease};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Tree};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::target::Query;
-use crate::model::ids::SourceId;
+use crate::model::ids::{SourceId, TreeId};
 use crate::model::point::Point;
+use crate::model::repository::RepoKind;
 use crate::model::time::Timestamp;
 use crate::r::dependency::{Kind, Operator};
 use crate::r::description::Description;
@@ -43,7 +44,7 @@ pub(super) async fn list(
     };
     let found = app.repo.package_list(point, wanted).await?;
     let rows = found.packages.into_iter().map(|row| {
-        let package = package(catalog, point, row.source, &row.description, row.published_at);
+        let package = package(catalog, point, (row.source, row.tree), &row.description, row.published_at);
         Package { name: row.name, version: row.version, ..package }
     });
     Ok(rows.collect())
@@ -64,7 +65,7 @@ pub(super) async fn detail(
     let forward = described.as_ref().map(|described| forward(described, &among)).unwrap_or_default();
     let release = &found.release;
     let count = app.usage.totals(&[(found.source, &release.package)]).await.first().copied().unwrap_or(0);
-    let shown = package(catalog, point, found.source, &found.description, release.published_at);
+    let shown = package(catalog, point, (found.source, found.tree), &found.description, release.published_at);
     Ok(Package {
         name: release.package.clone(),
         version: release.version.clone(),
@@ -84,17 +85,18 @@ pub(super) async fn detail(
 fn package(
     catalog: &Catalog,
     point: &Point,
-    source: SourceId,
+    (source, tree): (SourceId, TreeId),
     text: &[u8],
     published: Option<Timestamp>,
 ) -> Package {
     let described = Description::from_bytes(text).ok();
     let field = |tag: &str| described.as_ref().and_then(|d| d.filled(tag)).map(ToOwned::to_owned);
+    let part = catalog.tree(tree).and_then(Tree::part);
     Package {
         source: catalog.source_by_id(source).map(|source| source.name.to_string()).unwrap_or_default(),
         source_id: source.0,
         repo_id: point.repo.0,
-        repo_type: "R".to_owned(),
+        repo_type: catalog.repo_by_id(point.repo).map_or(RepoKind::R, |repo| repo.kind).label().to_owned(),
         repository: "RSPM".to_owned(),
         title: field("Title"),
         description: field("Description"),
@@ -118,6 +120,8 @@ fn package(
         remote_sha: field("RemoteSha"),
         collate: field("Collate"),
         bioc_views: field("biocViews"),
+        bioc_version: part.map(|part| part.version.to_string()),
+        bioc_repo: part.and_then(|part| part.component).map(|component| component.path().to_owned()),
         ..Package::default()
     }
 }

@@ -94,7 +94,7 @@ impl Operator {
         let jobs = self.fixtures.jobs.clone();
         let own = Instant::now() + by_itself;
         // Answering goes on while jobs end.
-        while Instant::now() < own && !over() && !jobs.running().is_empty() {
+        while Instant::now() < own && !over() && jobs.is_worth_waiting() {
             report(&app, 3);
             tokio::time::sleep(LOOK).await;
         }

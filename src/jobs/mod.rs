@@ -156,12 +156,31 @@ struct Entry {
     job: Job,
     ended: Option<Instant>,
     stop: watch::Sender<bool>,
+    end: IfHalted,
+}
+
+/// What becomes of a job that is halted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfHalted {
+    /// It begins again from its beginning: better to let it come to its end.
+    BeginsAgain,
+    /// It goes on where it was: there is nothing to wait for.
+    GoesOn,
 }
 
 impl Jobs {
     /// Starts `work` unless a job of the same key is under way. The work's `Ok` text is the sentence for people.
     /// Needs a tokio runtime.
     pub fn start<F, Fut>(&self, key: &str, now: Timestamp, work: F) -> Started
+    where
+        F: FnOnce(Reporter) -> Fut,
+        Fut: Future<Output = Result<String, String>> + Send + 'static,
+    {
+        self.start_as(IfHalted::BeginsAgain, key, now, work)
+    }
+
+    /// As [`Jobs::start`], of a job that may be long.
+    pub fn start_as<F, Fut>(&self, end: IfHalted, key: &str, now: Timestamp, work: F) -> Started
     where
         F: FnOnce(Reporter) -> Fut,
         Fut: Future<Output = Result<String, String>> + Send + 'static,
@@ -179,14 +198,14 @@ impl Jobs {
         let job = Job { id, key: key.to_owned(), started_at: now, state };
         inner.running.insert(job.key.clone(), id);
         let (stop, stopped) = watch::channel(false);
-        inner.jobs.insert(id, Entry { job: job.clone(), ended: None, stop });
+        inner.jobs.insert(id, Entry { job: job.clone(), ended: None, stop, end });
         drop(inner);
-        let end = End { jobs: self.clone(), id, sender: sender.clone(), outcome: None };
+        let guard = End { jobs: self.clone(), id, sender: sender.clone(), outcome: None };
         let work = work(Reporter { state: sender, halt: self.halt.subscribe(), stop: stopped });
         tokio::spawn(async move {
             // Moved in whole: captured field by field, it would be dropped before the task begins.
-            let mut end = end;
-            end.outcome = Some(work.await);
+            let mut guard = guard;
+            guard.outcome = Some(work.await);
         });
         Started::New(job)
     }
@@ -232,6 +251,13 @@ impl Jobs {
         let mut inner = self.inner.lock();
         inner.forget_old(Instant::now());
         inner.jobs.values().map(|entry| entry.job.clone()).collect()
+    }
+
+    /// Whether a job is under way that is better not halted.
+    #[must_use]
+    pub fn is_worth_waiting(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.jobs.values().any(|entry| entry.ended.is_none() && entry.end == IfHalted::BeginsAgain)
     }
 
     /// Jobs under way, the oldest first.
@@ -337,11 +363,13 @@ mod tests {
             report.halted().await;
             Err(format!("{} {}", report.is_halted(), report.is_stopped()))
         };
-        let (one, other) = (jobs.start("one", Timestamp(1), work), jobs.start("other", Timestamp(1), work));
+        let one = jobs.start("one", Timestamp(1), work);
+        let other = jobs.start_as(IfHalted::GoesOn, "other", Timestamp(1), work);
+        assert!(jobs.is_worth_waiting());
         assert_eq!(jobs.stop("one").map(|job| job.id), Some(one.job().id));
         assert_eq!(one.job().ended().await, Err("true true".to_owned()));
         assert_eq!(jobs.stop("one").map(|job| job.id), None);
-        assert_eq!(jobs.running().len(), 1);
+        assert_eq!((jobs.running().len(), jobs.is_worth_waiting()), (1, false));
         jobs.halt(true);
         assert_eq!(other.job().ended().await, Err("true false".to_owned()));
     }

@@ -1,6 +1,7 @@
 //! The real `rspm` against the real server: what it prints, what it refuses and why.
 
 mod access;
+mod backfill;
 mod bad_packages;
 mod packages;
 mod platforms;

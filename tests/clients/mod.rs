@@ -5,6 +5,7 @@ mod blending;
 mod frozen;
 mod indexes;
 mod matrix;
+mod past;
 mod proxies;
 mod requirements;
 mod snapshots;

@@ -208,7 +208,7 @@ impl Operator {
         let db = life.app.state.db.clone();
         let jobs = self.fixtures.jobs.clone();
         let by_itself = Instant::now() + JOBS.0;
-        while Instant::now() < by_itself && !jobs.running().is_empty() {
+        while Instant::now() < by_itself && jobs.is_worth_waiting() {
             tokio::time::sleep(LOOK).await;
         }
         jobs.halt(true);

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::{Sync, SyncError};
 use crate::db::backfill::{self, Wish};
-use crate::jobs::Started;
+use crate::jobs::{IfHalted, Started};
 use crate::model::ids::SourceId;
 use crate::model::source::SourceKind;
 use crate::model::time::Day;
@@ -119,7 +119,7 @@ impl Sync {
         let (state, turn) = (self.state.clone(), self.turn.clone());
         let now = (self.state.clock)();
         let key = if dry_run { format!("{KEY}:dry") } else { KEY.to_owned() };
-        self.state.jobs.start(&key, now, |report| async move {
+        self.state.jobs.start_as(IfHalted::GoesOn, &key, now, |report| async move {
             let run = Run { state: &state, turn: &turn, wish: &wish, report: &report, dry_run };
             let ended = run.run().await;
             if !dry_run && ended.as_ref().err().is_none_or(is_final) {

@@ -32,11 +32,25 @@ pub(super) struct Past {
     pub(super) size: Size,
     /// Archives without whose records it is not complete.
     pub(super) wanted: Vec<Wanted>,
-    /// The rows, as far as records are known.
+    /// The rows, where they were asked for and nothing is wanted.
+    pub(super) rows: Option<Rows>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// The rows of a past.
+pub(super) struct Rows {
     pub(super) assembled: Assembled,
     /// Files that should be listed and cannot be, and why.
     pub(super) left_out: Vec<(String, String)>,
-    pub(super) warnings: Vec<String>,
+}
+
+/// What a plan is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To know what has to be looked into, and how much it is.
+    Look,
+    /// To write it.
+    Write,
 }
 
 /// How much that is.
@@ -52,7 +66,12 @@ pub(super) struct Size {
 }
 
 /// Plans the days from `since` up to that of the first step.
-pub(super) fn plan(known: &Known, tables: &Tables, since: Day) -> Result<Planned, String> {
+pub(super) fn plan(
+    mut known: Known,
+    tables: &Tables,
+    since: Day,
+    purpose: Purpose,
+) -> Result<Planned, String> {
     let until = known.ledger.first_at.day();
     if since >= until {
         return Ok(Planned::Nothing(format!("the history of cran begins on {until} already")));
@@ -73,19 +92,25 @@ pub(super) fn plan(known: &Known, tables: &Tables, since: Day) -> Result<Planned
             "the mirror has no release from before {until}, where history begins"
         )));
     };
-    let wanted = wanted(&history, known, &files);
-    let mut identify = Identify::new(known, &files);
-    let assembled = assemble(&history, known.first, |row| identify.of(row));
+    let wanted = wanted(&history, &known, &files);
+    let turned = history.days.iter().flat_map(|day| &day.changes);
+    let releases: HashSet<*const MetaRow<String>> =
+        turned.map(|turned| std::ptr::from_ref(turned.file)).collect();
     let size = Size {
         span: (first.day, last.day),
         days: history.days.len(),
-        releases: assembled.pasts.len(),
+        releases: releases.len(),
         looks: wanted.len(),
     };
-    let left_out = left_out(&assembled, known);
     let warnings = warnings(&history, tables, &files);
-    let past = Past { tree: known.tree, first: known.first, size, wanted, assembled, left_out, warnings };
-    Ok(Planned::Past(past))
+    let rows = (purpose == Purpose::Write && wanted.is_empty()).then(|| {
+        let looks = std::mem::take(&mut known.looks);
+        let mut identify = Identify::new(&known, looks, &files);
+        let assembled = assemble(&history, known.first, |row| identify.of(row));
+        let left_out = left_out(&assembled, &identify.looks);
+        Rows { assembled, left_out }
+    });
+    Ok(Planned::Past(Past { tree: known.tree, first: known.first, size, wanted, rows, warnings }))
 }
 
 /// Files that are listed on some day, have no record, and were not looked into.
@@ -107,7 +132,8 @@ fn wanted(history: &History<'_>, known: &Known, files: &Files) -> Vec<Wanted> {
 /// Says what files are to the database.
 struct Identify<'a> {
     ledger: &'a Ledger,
-    looks: &'a HashMap<Archive, Look>,
+    /// Records are taken out: each is asked for once, and they are many.
+    looks: HashMap<Archive, Look>,
     files: &'a Files,
     /// The record that is shown at the first step.
     shown: HashMap<ReleaseId, i64>,
@@ -118,7 +144,7 @@ struct Identify<'a> {
 }
 
 impl<'a> Identify<'a> {
-    fn new(known: &'a Known, files: &'a Files) -> Identify<'a> {
+    fn new(known: &'a Known, looks: HashMap<Archive, Look>, files: &'a Files) -> Identify<'a> {
         let listed = known.ledger.alive.iter().filter(|alive| alive.state == LifeState::Listed);
         let mut revisions: HashMap<(&str, &str), i64> = HashMap::new();
         for release in &known.ledger.releases {
@@ -127,7 +153,7 @@ impl<'a> Identify<'a> {
         }
         Identify {
             ledger: &known.ledger,
-            looks: &known.looks,
+            looks,
             files,
             shown: listed.map(|alive| (alive.release, alive.variant)).collect(),
             revisions,
@@ -140,8 +166,8 @@ impl<'a> Identify<'a> {
         let origin = self.files.origins.get(&key);
         let release = origin.and_then(|origin| origin.known).map(|place| &self.ledger.releases[place]);
         let variant = release.and_then(|known| self.shown.get(&known.release).copied().or(known.variant));
-        let stanza = match self.looks.get(&key) {
-            Some(Look::Record(stanza)) if variant.is_none() => Some(stanza.clone()),
+        let stanza = match self.looks.get_mut(&key) {
+            Some(Look::Record(stanza)) if variant.is_none() => Some(std::mem::take(stanza)),
             Some(Look::Record(_) | Look::Trouble(_)) | None => None,
         };
         let locator = match origin.is_none_or(|origin| origin.is_archived) {
@@ -168,9 +194,8 @@ impl<'a> Identify<'a> {
     }
 }
 
-fn left_out(assembled: &Assembled, known: &Known) -> Vec<(String, String)> {
-    let troubles: HashMap<&str, &str> = known
-        .looks
+fn left_out(assembled: &Assembled, looks: &HashMap<Archive, Look>) -> Vec<(String, String)> {
+    let troubles: HashMap<&str, &str> = looks
         .iter()
         .filter_map(|(archive, look)| match look {
             Look::Trouble(trouble) => Some((archive.file.as_str(), trouble.as_str())),

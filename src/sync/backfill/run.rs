@@ -12,7 +12,7 @@ use super::apply::Work;
 use super::evidence::Ledger;
 use super::look::{CONNECTIONS, Looker};
 use super::pace::Pace;
-use super::plan::{Planned, Size, plan};
+use super::plan::{Planned, Purpose, Rows, Size, plan};
 use super::tables::{self, Tables};
 use crate::db::backfill::{self, Look, Wish};
 use crate::db::{Conn, DbError, prepend, step, tree};
@@ -67,10 +67,10 @@ impl Run<'_> {
         ended
     }
 
-    async fn tables(&self, mirror: &Mirror) -> Result<Tables, SyncError> {
+    async fn tables(&self, mirror: &Mirror) -> Result<Arc<Tables>, SyncError> {
         self.report.progress("reading the mirror's tables of files", 0, None);
         tokio::select! {
-            tables = tables::read(mirror) => tables,
+            tables = tables::read(mirror) => tables.map(Arc::new),
             () = self.report.halted() => Err(SyncError::Halted),
         }
     }
@@ -81,8 +81,8 @@ impl Run<'_> {
         mirror.directory().is_none().then_some(rate)
     }
 
-    async fn sized(&self, tables: &Tables, mirror: &Mirror) -> Result<Outcome, SyncError> {
-        Ok(match self.plan(tables).await? {
+    async fn sized(&self, tables: &Arc<Tables>, mirror: &Mirror) -> Result<Outcome, SyncError> {
+        Ok(match self.plan(tables, Purpose::Look).await? {
             Planned::Nothing(why) => Outcome::Nothing(why),
             Planned::Past(past) => Outcome::Dry(past.size, self.rate(mirror)),
         })
@@ -92,7 +92,7 @@ impl Run<'_> {
         let tables = self.tables(mirror).await?;
         let mut warned = false;
         loop {
-            let past = match self.plan(&tables).await? {
+            let past = match self.plan(&tables, Purpose::Look).await? {
                 Planned::Nothing(why) => return Ok(Outcome::Nothing(why)),
                 Planned::Past(past) => past,
             };
@@ -119,7 +119,7 @@ impl Run<'_> {
     }
 
     /// Publishes what can be told without another look; `None` when a sync meanwhile made one necessary.
-    async fn publish(&self, tables: &Tables) -> Result<Option<Outcome>, SyncError> {
+    async fn publish(&self, tables: &Arc<Tables>) -> Result<Option<Outcome>, SyncError> {
         self.report.progress("waiting for the sync under way", 0, None);
         let alone = tokio::select! {
             alone = self.turn.lock() => alone,
@@ -147,13 +147,13 @@ impl Run<'_> {
         }
     }
 
-    async fn publish_alone(&self, tables: &Tables, lease: &Lease) -> Result<Option<Outcome>, SyncError> {
-        let past = match self.plan(tables).await? {
+    async fn publish_alone(&self, tables: &Arc<Tables>, lease: &Lease) -> Result<Option<Outcome>, SyncError> {
+        let past = match self.plan(tables, Purpose::Write).await? {
             Planned::Nothing(why) => return Ok(Some(Outcome::Nothing(why))),
-            Planned::Past(past) if past.wanted.is_empty() => past,
-            Planned::Past(_) => return Ok(None),
+            Planned::Past(past) => past,
         };
-        for (file, reason) in &past.left_out {
+        let Some(Rows { assembled, left_out }) = past.rows else { return Ok(None) };
+        for (file, reason) in &left_out {
             tracing::warn!(target: "sync", source = "cran", file, "left out of the index of older days: {reason}");
         }
         let work = Work {
@@ -166,19 +166,19 @@ impl Run<'_> {
             actor: &self.wish.actor,
             report: self.report,
         };
-        let transactions = work.publish(past.assembled, (self.state.clock)()).await?;
+        let transactions = work.publish(assembled, (self.state.clock)()).await?;
         self.state.catalog.refresh(&self.state.db).await?;
-        Ok(Some(Outcome::Published { size: past.size, transactions, left_out: past.left_out }))
+        Ok(Some(Outcome::Published { size: past.size, transactions, left_out }))
     }
 
-    async fn plan(&self, tables: &Tables) -> Result<Planned, SyncError> {
+    async fn plan(&self, tables: &Arc<Tables>, purpose: Purpose) -> Result<Planned, SyncError> {
         self.report.progress("working out the days", 0, None);
         let Some(known) = self.state.db.read(known).await? else {
             return Err(SyncError::Refused("cran was never synced; run `rspm sync` first".to_owned()));
         };
-        let (tables, since) = (tables.clone(), self.wish.since.day());
+        let (tables, since) = (Arc::clone(tables), self.wish.since.day());
         // Seconds of a processor: not on an async thread.
-        let planned = tokio::task::spawn_blocking(move || plan(&known, &tables, since)).await;
+        let planned = tokio::task::spawn_blocking(move || plan(known, &tables, since, purpose)).await;
         planned.map_err(|_| SyncError::Stopping)?.map_err(SyncError::Refused)
     }
 

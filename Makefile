@@ -15,7 +15,7 @@ endif
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 CARGO := cargo --locked
 
-.PHONY: demo test setup compiler lint unit bench build portable install deb rpm package-test packages soak docs clean help
+.PHONY: demo test setup compiler lint unit bench build portable install install-downloader downloader deb rpm package-test packages soak docs clean help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -90,7 +90,7 @@ install:
 	install -d -m 755 $(DESTDIR)/usr/lib/sysusers.d $(DESTDIR)/usr/lib/tmpfiles.d
 	install -m 644 units/sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/rstudio-pm.conf
 	install -m 644 units/tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/rstudio-pm.conf
-	for page in docs/man/*.[158]; do \
+	for page in docs/man/rspm.1 docs/man/rstudio-pm.8 docs/man/rstudio-pm.gcfg.5; do \
 	    dir=$(DESTDIR)/usr/share/man/man$${page##*.}; install -d -m 755 $$dir; \
 	    gzip -9n < $$page > $$dir/$${page##*/}.gz; chmod 644 $$dir/$${page##*/}.gz; done
 	install -d -m 755 $(DESTDIR)/usr/share/bash-completion/completions $(DESTDIR)$(ZSH) \
@@ -100,6 +100,26 @@ install:
 	$(BIN)/rspm completion fish > $(DESTDIR)/usr/share/fish/vendor_completions.d/rspm.fish
 	chmod 644 $(DESTDIR)/usr/share/bash-completion/completions/rspm \
 	    $(DESTDIR)$(ZSH)/_rspm $(DESTDIR)/usr/share/fish/vendor_completions.d/rspm.fish
+
+## make install-downloader DESTDIR=…  the same for the downloader, which is a package of its own
+install-downloader:
+	install -d -m 755 $(DESTDIR)/usr/bin $(DESTDIR)/usr/share/man/man1
+	install -m 755 $(BIN)/rspm-offline-downloader $(DESTDIR)/usr/bin/
+	gzip -9n < docs/man/rspm-offline-downloader.1 > $(DESTDIR)/usr/share/man/man1/rspm-offline-downloader.1.gz
+	chmod 644 $(DESTDIR)/usr/share/man/man1/rspm-offline-downloader.1.gz
+	install -d -m 755 $(DESTDIR)/usr/share/bash-completion/completions $(DESTDIR)$(ZSH) \
+	    $(DESTDIR)/usr/share/fish/vendor_completions.d
+	$(BIN)/rspm-offline-downloader completion bash > $(DESTDIR)/usr/share/bash-completion/completions/rspm-offline-downloader
+	$(BIN)/rspm-offline-downloader completion zsh > $(DESTDIR)$(ZSH)/_rspm-offline-downloader
+	$(BIN)/rspm-offline-downloader completion fish > $(DESTDIR)/usr/share/fish/vendor_completions.d/rspm-offline-downloader.fish
+	chmod 644 $(DESTDIR)/usr/share/bash-completion/completions/rspm-offline-downloader \
+	    $(DESTDIR)$(ZSH)/_rspm-offline-downloader $(DESTDIR)/usr/share/fish/vendor_completions.d/rspm-offline-downloader.fish
+
+## make downloader  dist/rspm-offline-downloader as .deb, .rpm and .tar.gz, without service, user or database
+downloader: portable
+	@VERSION=$(VERSION) RELEASE=$(RELEASE) BIN=$(BIN) debian/downloader
+	@VERSION=$(VERSION) RELEASE=$(RELEASE) BIN=$(BIN) NAME=rspm-offline-downloader rpm/build
+	@VERSION=$(VERSION) BIN=$(BIN) debian/tarball
 
 ## make deb     dist/rstudio-pm_<version>-<release>_amd64.deb
 deb: portable
@@ -119,7 +139,7 @@ TESTED := CARGO_PROFILE_DIST_LTO=false CARGO_PROFILE_DIST_CODEGEN_UNITS=16
 
 ## make package-test  install, run, upgrade and remove the packages on booted systems (as root, on Debian or Ubuntu)
 package-test:
-	@$(TESTED) $(MAKE) --no-print-directory deb rpm
+	@$(TESTED) $(MAKE) --no-print-directory deb rpm downloader
 	@tests/packaging/run
 
 # A part of `make test` where it can be: it boots systems. Where it must be, it fails when it cannot.

@@ -11,16 +11,18 @@
 //!
 //! | band | rooms | may use |
 //! |---|---|---|
-//! | words (pure) | `model` `r` `api` `config` | `r`, `api` → `model` |
+//! | words (pure) | `model` `r` `bundle` `api` `config` | `r`, `api` → `model`; `bundle` → `model`, `r` |
 //! | stores | `metrics` `db` `storage` `logs` | `model`, `config`; all of them → `metrics` |
 //! | work | `upstream` `state` `catalog` `jobs` `control` `repo` `sync` `usage` | lower bands; `control` nobody; `state` → `upstream`, `catalog`, `jobs`, `control`; `repo`, `sync` → all of these; `usage` → `state`, `jobs` |
-//! | faces | `http` `daemon` `cli` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `model` |
+//! | faces | `http` `daemon` `cli` `offline` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `model`; `offline` neither `db` nor `state` |
 //!
 //! `tests/architecture.rs` holds the same table as data and fails on any other edge.
 
 // ── words: pure; no I/O, no async, no clock ──
 /// Wire types of the admin and public JSON API, one file per noun.
 pub mod api;
+/// The directory that servers without internet serve from: layout, heads, segments, records.
+pub mod bundle;
 /// `rstudio-pm.gcfg`: as written, merged, validated.
 pub mod config;
 /// The nouns everything else is written in: names, digests, times, sources, repositories, snapshots.
@@ -63,3 +65,5 @@ pub mod cli;
 pub mod daemon;
 /// Listeners, TLS, the one route table, and the answers.
 pub mod http;
+/// The `rspm-offline-downloader` command: plan, download, validate.
+pub mod offline;

@@ -9,12 +9,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("config", &[]),
     ("r", &["model"]),
+    ("bundle", &["model", "r"]),
     ("api", &["model"]),
     ("metrics", &["model"]),
     ("db", &["model", "config", "metrics"]),
     ("storage", &["model", "config", "metrics"]),
     ("logs", &["model", "config", "metrics"]),
-    ("upstream", &["model", "config", "r", "metrics"]),
+    ("upstream", &["model", "config", "r", "bundle", "metrics"]),
     ("catalog", &["model", "config", "db"]),
     ("jobs", &["model", "config", "db"]),
     ("control", &["config"]),
@@ -37,6 +38,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli", &["model", "config", "api"]),
+    ("offline", &["model", "config", "r", "bundle", "upstream"]),
 ];
 
 /// A file may have this many lines of code; comments, blank lines and its test module do not count.

@@ -9,6 +9,7 @@ mod cli;
 mod clients;
 mod contract;
 mod daemon;
+mod offline;
 mod packaging;
 mod r;
 mod repo;

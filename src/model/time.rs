@@ -72,6 +72,22 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// A text that is not an instant by RFC 3339.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a time written YYYY-MM-DDThh:mm:ssZ")]
+pub struct BadTimestamp(pub String);
+
+impl FromStr for Timestamp {
+    type Err = BadTimestamp;
+
+    fn from_str(text: &str) -> Result<Timestamp, BadTimestamp> {
+        let parsed = text.parse::<jiff::Timestamp>();
+        parsed
+            .map(|t| Timestamp(t.as_microsecond()))
+            .map_err(|_| BadTimestamp(text.chars().take(40).collect()))
+    }
+}
+
 /// A calendar day in UTC, written `YYYY-MM-DD`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Day(jiff::civil::Date);
@@ -139,6 +155,14 @@ mod tests {
         for bad in ["2024-2-29", "2023-02-29", "20240229", "2024-02-29 ", "+024-02-29", "2024-02-3é", ""] {
             assert!(bad.parse::<Day>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn an_instant_is_read_as_it_is_written() {
+        for at in [Timestamp(0), Timestamp(1_763_658_000 * SECOND), Timestamp(-1), Timestamp(1_500_000)] {
+            assert_eq!(at.to_string().parse(), Ok(at));
+        }
+        assert!("yesterday".parse::<Timestamp>().is_err() && "2026-11-20".parse::<Timestamp>().is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod dependency;
 pub mod description;
 pub mod encoding;
 pub mod history;
+pub mod index;
 pub mod layout;
 pub mod name;
 pub mod offered;

@@ -19,6 +19,7 @@ use crate::jobs::Reporter;
 use crate::model::digest::Sha256;
 use crate::model::ids::{SourceId, TreeId, TxId};
 use crate::model::time::Timestamp;
+use crate::r::index;
 use crate::r::packages::IndexRecord;
 use crate::state::State;
 use crate::upstream::Mirror;
@@ -371,8 +372,8 @@ fn versions(files: &Files) -> Result<Option<Vec<(String, String)>>, String> {
         return Ok(None);
     }
     let refused = |reason: String| format!("{}: {reason}", files.index.path);
-    let text = read::text(files.index.path, &files.index.bytes).map_err(refused)?;
-    let records = read::records(&text, &mut Vec::new()).map_err(refused)?;
+    let text = index::text(files.index.path, &files.index.bytes).map_err(refused)?;
+    let records = index::records(&text, &mut Vec::new()).map_err(refused)?;
     let pair = |record: IndexRecord<'_>| (record.package.to_owned(), record.version.to_owned());
     let mut versions: Vec<(String, String)> = records.into_iter().map(pair).collect();
     versions.sort_unstable();
@@ -406,9 +407,9 @@ enum Reason {
 fn planned(known: &Known, files: Files, believe: &Believe) -> Result<Plan, Reason> {
     let mut warnings = files.warnings;
     let refused = |reason: String| Reason::Refused(format!("{}: {reason}", files.index.path));
-    let text = read::text(files.index.path, &files.index.bytes).map_err(refused)?;
+    let text = index::text(files.index.path, &files.index.bytes).map_err(refused)?;
     let declared = Declared {
-        listed: read::records(&text, &mut warnings).map_err(refused)?,
+        listed: index::records(&text, &mut warnings).map_err(refused)?,
         current: read::current(files.current.as_ref(), &mut warnings),
         archive: read::archive(files.archive.as_ref(), &mut warnings),
         until: believe.until,

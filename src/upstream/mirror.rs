@@ -174,6 +174,14 @@ impl Mirror {
         }
     }
 
+    /// How patient we are with it; a directory has no need of that.
+    pub(super) fn web_limits(&self) -> Option<&super::Limits> {
+        match &*self.place {
+            Place::Remote(remote) => Some(remote.limits()),
+            Place::Folder(_) => None,
+        }
+    }
+
     /// Reads a small file whole, with retries and back-off.
     pub async fn fetch(&self, fetch: Fetch<'_>) -> Result<Fetched, UpstreamError> {
         match &*self.place {

@@ -1,10 +1,12 @@
-//! Mirrors over HTTP or on disk, and the rule base of system requirements: conditional requests, retries, proxy. Sees no
+//! Mirrors and bundles over HTTP or on disk, and the rule base of system requirements: conditional requests, retries, proxy. Sees no
 //! store.
 
+pub mod bundle;
 mod client;
 pub mod error;
 mod folder;
 pub mod mirror;
+mod pull;
 mod remote;
 mod retry;
 pub mod rule_base;
@@ -12,6 +14,7 @@ pub mod rule_base;
 pub use client::Limits;
 pub use error::UpstreamError;
 pub use mirror::{Fetch, Fetched, Mirror, Opened, Piece, Validators};
+pub use pull::Taker;
 
 use std::sync::Arc;
 

@@ -73,6 +73,10 @@ impl Remote {
         &self.shown
     }
 
+    pub(super) fn limits(&self) -> &super::Limits {
+        &self.web.limits
+    }
+
     fn target(&self, path: &str) -> Result<Target, UpstreamError> {
         let mut target = Target { url: self.base.clone(), shown: self.shown.clone() };
         for segment in segments(path)? {

@@ -35,7 +35,11 @@ where
 }
 
 /// The pause after `error`: as planned, or as long as the mirror asks for; none when that is too long.
-fn after(error: &UpstreamError, planned: Option<Duration>, patience: Duration) -> Option<Duration> {
+pub(super) fn after(
+    error: &UpstreamError,
+    planned: Option<Duration>,
+    patience: Duration,
+) -> Option<Duration> {
     let planned = planned?;
     match error {
         UpstreamError::Unavailable { retry_after: Some(seconds), .. } => {

@@ -8,7 +8,7 @@ use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use rstudio_pm::config::rows::SECTIONS;
 use rstudio_pm::config::table::{Effect, Property, Section, SubName};
-use rstudio_pm::{cli, config, daemon, db, http};
+use rstudio_pm::{cli, config, daemon, db, http, offline};
 
 /// Compares a file of the checkout with what it shall be; with UPDATE_DOCS=1 it writes instead.
 fn holds(path: &str, expected: &str) {
@@ -107,18 +107,12 @@ fn leaves(command: &Command, path: &str, out: &mut Vec<(String, Command)>) {
     }
 }
 
-#[test]
-fn man_page_of_rspm() {
-    let mut root = cli::args::Cli::command();
-    root.build();
-    let mut page = title("rspm", "1", "manage a running package server");
-    page.push_str(".SH SYNOPSIS\n\\fBrspm\\fR [\\fIOPTIONS\\fR] \\fICOMMAND\\fR\n");
-    page.push_str(".SH DESCRIPTION\nTalks to the server of this machine over its socket, as root or as a member of the server's group.\n");
-    page.push_str(&part(|man, out| man.render_options_section(out), &root));
+/// The options and commands of a program with sub-commands; how many those are.
+fn commands(page: &mut String, root: &Command, name: &str) -> usize {
+    page.push_str(&part(|man, out| man.render_options_section(out), root));
     page.push_str(".SH COMMANDS\n");
     let mut commands = Vec::new();
-    leaves(&root, "rspm", &mut commands);
-    assert!(commands.len() > 15, "{}", commands.len());
+    leaves(root, name, &mut commands);
     for (path, command) in &commands {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         let _ = write!(page, ".SS {}\n{}.\n", roff(path), roff(&about));
@@ -129,6 +123,17 @@ fn man_page_of_rspm() {
             );
         }
     }
+    commands.len()
+}
+
+#[test]
+fn man_page_of_rspm() {
+    let mut root = cli::args::Cli::command();
+    root.build();
+    let mut page = title("rspm", "1", "manage a running package server");
+    page.push_str(".SH SYNOPSIS\n\\fBrspm\\fR [\\fIOPTIONS\\fR] \\fICOMMAND\\fR\n");
+    page.push_str(".SH DESCRIPTION\nTalks to the server of this machine over its socket, as root or as a member of the server's group.\n");
+    assert!(commands(&mut page, &root, "rspm") > 15);
     page.push_str(
         ".SH EXIT STATUS\n.TP\n0\ndone\n.TP\n1\nrefused or failed; standard error says why and what to do\n\
          .TP\n2\nwrong usage\n.TP\n3\nno server to talk to\n",
@@ -136,6 +141,27 @@ fn man_page_of_rspm() {
     page.push_str(FILES);
     page.push_str(".SH SEE ALSO\n.BR rstudio\\-pm (8),\n.BR rstudio\\-pm.gcfg (5)\n");
     holds("docs/man/rspm.1", &page);
+}
+
+#[test]
+fn man_page_of_the_downloader() {
+    let mut root = offline::args::Cli::command();
+    root.build();
+    let name = "rspm-offline-downloader";
+    let mut page = title(name, "1", "fill a directory for package servers without internet, and check it");
+    let _ = write!(page, ".SH SYNOPSIS\n\\fB{}\\fR [\\fIOPTIONS\\fR] \\fICOMMAND\\fR\n", roff(name));
+    page.push_str(
+        ".SH DESCRIPTION\nDownloads packages and what is known of them into a directory that a package server without \
+         internet serves from. Run again, it fetches what is new; killed, it goes on where it was.\n",
+    );
+    assert!(commands(&mut page, &root, name) >= 3);
+    page.push_str(
+        ".SH EXIT STATUS\n.TP\n0\nall is there\n.TP\n1\nfailed, or something is missing\n.TP\n2\nwrong usage\n\
+         .TP\n3\nfiles are not what was downloaded\n\
+         .SH ENVIRONMENT\n.TP\nHTTPS_PROXY, HTTP_PROXY, NO_PROXY\ncount where \\fB\\-\\-outbound\\-proxy\\fR is not given\n\
+         .SH SEE ALSO\n.BR rstudio\\-pm (8),\n.BR rspm (1)\n",
+    );
+    holds("docs/man/rspm-offline-downloader.1", &page);
 }
 
 #[test]

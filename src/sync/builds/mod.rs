@@ -22,6 +22,7 @@ use crate::db::{build_list, found_build, tree, upstream};
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId, TxId};
 use crate::model::time::Timestamp;
+use crate::r::index;
 use crate::r::offered::{self, offered};
 use crate::r::packages;
 use crate::r::platform::Platform;
@@ -308,7 +309,7 @@ impl Work<'_> {
 /// The builds that an index has.
 fn declare(index: Index, page: &Page, place: &str) -> Result<Declared, SyncError> {
     let refused = |reason: String| SyncError::Refused(format!("{place}: {reason}"));
-    let text = read::text(&page.path, &page.bytes).map_err(refused)?;
+    let text = index::text(&page.path, &page.bytes).map_err(refused)?;
     let (mut builds, mut unfit, mut first) = (Vec::new(), 0_usize, None);
     for record in packages::records(&text) {
         let found = match record {

@@ -1,0 +1,184 @@
+//! Where things lie in a bundle: the one place that knows its paths. All of them are relative, lower-case but for
+//! versions, and free of what a file system of Windows refuses.
+
+use std::fmt;
+
+use crate::model::digest::Sha256;
+use crate::r::platform::Platform;
+
+/// The schema of CRAN's part, the folder `v3`.
+pub const CRAN_SCHEMA: u32 = 3;
+/// The schema of Bioconductor's part, the folder `bioc/v4`.
+pub const BIOCONDUCTOR_SCHEMA: u32 = 4;
+/// The schema of lists of builds, below `bindex`.
+pub const BINARIES_SCHEMA: u32 = 1;
+
+/// The name of a mutable file that names everything else of its folder.
+pub const HEAD: &str = "head.json";
+/// The folder of earlier heads, one for each day.
+pub const HEADS: &str = "heads";
+/// The versions of Bioconductor, and which is which.
+pub const BIOCONDUCTOR_CONFIG: &str = "bioc/v4/config.json";
+
+/// What has a head, segments and objects of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Product {
+    /// Source packages of CRAN.
+    Cran,
+    /// Source packages of a version of Bioconductor, `3.20`.
+    Bioconductor(String),
+    /// Builds for a platform, by its tag: `4.5-noble`.
+    Binaries(String),
+}
+
+impl Product {
+    /// From its name, as [`Product`] is written.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Product> {
+        match name.split_once('/') {
+            None => (name == "cran").then_some(Product::Cran),
+            Some(("bioconductor", version)) => {
+                is_release(version).then(|| Product::Bioconductor(version.to_owned()))
+            }
+            Some(("binaries", tag)) => Platform::parse(tag).map(|_| Product::Binaries(tag.to_owned())),
+            Some(_) => None,
+        }
+    }
+
+    /// Its schema.
+    #[must_use]
+    pub fn schema(&self) -> u32 {
+        match self {
+            Product::Cran => CRAN_SCHEMA,
+            Product::Bioconductor(_) => BIOCONDUCTOR_SCHEMA,
+            Product::Binaries(_) => BINARIES_SCHEMA,
+        }
+    }
+
+    /// The folder of its head.
+    #[must_use]
+    pub fn root(&self) -> String {
+        match self {
+            Product::Cran => "v3/1".to_owned(),
+            Product::Bioconductor(version) => format!("bioc/v4/{version}"),
+            Product::Binaries(tag) => format!("bindex/{tag}"),
+        }
+    }
+
+    /// The folder of its objects.
+    #[must_use]
+    pub fn objects(&self) -> String {
+        match self {
+            Product::Cran | Product::Bioconductor(_) => format!("{}/obj", self.root()),
+            Product::Binaries(tag) => format!("bin/{tag}"),
+        }
+    }
+
+    /// The path of its head.
+    #[must_use]
+    pub fn head(&self) -> String {
+        format!("{}/{HEAD}", self.root())
+    }
+
+    /// The path of a head under its day, `2026-11-20`, of a whole bundle or of a difference: the two of one day are
+    /// two files, so that a difference can be copied over a bundle of the same day.
+    #[must_use]
+    pub fn head_of(&self, day: impl fmt::Display, is_difference: bool) -> String {
+        let difference = if is_difference { "-difference" } else { "" };
+        format!("{}/{HEADS}/{day}{difference}.json", self.root())
+    }
+
+    /// The path of something that a head names relative to itself.
+    #[must_use]
+    pub fn path(&self, named: &str) -> String {
+        format!("{}/{named}", self.root())
+    }
+
+    /// The path of an object.
+    #[must_use]
+    pub fn object(&self, sha256: Sha256, extension: &str) -> String {
+        let name = sha256.to_string();
+        format!("{}/{}/{name}.{extension}", self.objects(), &name[..2])
+    }
+
+    /// The file whose presence tells that there is such a part, and its content.
+    #[must_use]
+    pub fn marker(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Product::Cran => Some(("v3/version.txt", "3\n")),
+            Product::Bioconductor(_) => Some(("bioc/v4/version.txt", "4\n")),
+            Product::Binaries(_) => None,
+        }
+    }
+}
+
+/// `cran`, `bioconductor/3.20`, `binaries/4.5-noble`.
+impl fmt::Display for Product {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Product::Cran => f.write_str("cran"),
+            Product::Bioconductor(version) => write!(f, "bioconductor/{version}"),
+            Product::Binaries(tag) => write!(f, "binaries/{tag}"),
+        }
+    }
+}
+
+/// The path, relative to its head, of an immutable file of metadata: the first half of its digest is in its name. An empty
+/// folder is the head's own.
+#[must_use]
+pub fn immutable(folder: &str, stem: impl fmt::Display, sha256: Sha256, extension: &str) -> String {
+    let name = format!("{stem}-{}.{extension}", &sha256.to_string()[..16]);
+    if folder.is_empty() { name } else { format!("{folder}/{name}") }
+}
+
+/// Whether a path that a head names may be followed: below the head's own folder, of plain characters.
+#[must_use]
+pub fn is_inside(path: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
+    path.len() <= 200
+        && path.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain))
+}
+
+/// Whether a text is a version of Bioconductor: two numbers with a dot between them.
+#[must_use]
+pub fn is_release(text: &str) -> bool {
+    let number = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    text.split_once('.').is_some_and(|(major, minor)| number(major) && number(minor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_product_has_one_name_and_one_place() {
+        for (name, root, objects) in [
+            ("cran", "v3/1", "v3/1/obj"),
+            ("bioconductor/3.20", "bioc/v4/3.20", "bioc/v4/3.20/obj"),
+            ("binaries/4.5-noble", "bindex/4.5-noble", "bin/4.5-noble"),
+        ] {
+            let product = Product::parse(name).expect(name);
+            assert_eq!(
+                (product.to_string(), product.root(), product.objects()),
+                (name.into(), root.into(), objects.into())
+            );
+        }
+        for bad in ["", "pypi", "bioconductor/3", "bioconductor/../x", "binaries/x", "cran/1"] {
+            assert_eq!(Product::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn objects_are_spread_over_256_folders() {
+        let path = Product::Cran.object(Sha256([0xab; 32]), "tar.gz");
+        assert_eq!(path, format!("v3/1/obj/ab/{}.tar.gz", "ab".repeat(32)));
+    }
+
+    #[test]
+    fn a_head_cannot_lead_out_of_its_folder() {
+        assert!(is_inside("log/1763658000-0123456789abcdef.ndjson.zst"));
+        for bad in ["", "/etc/passwd", "../x", "a/../b", "a//b", "A", "a\\b", ".lock", "c:x", "a/.tmp"] {
+            assert!(!is_inside(bad), "{bad}");
+        }
+    }
+}

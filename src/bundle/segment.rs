@@ -1,0 +1,232 @@
+//! A segment: what one run, or a part of it, learnt, one record on a line; and the READMEs beside it.
+
+use std::io::Read;
+
+use serde::{Deserialize, Serialize};
+
+use super::head::Packed;
+use super::text::maybe;
+use super::{Broken, Product, Record, layout, seal};
+use crate::model::digest::Sha256;
+
+/// How hard zstd tries: a segment is read more often than it is written.
+const LEVEL: i32 = 12;
+/// Bytes of a segment, or a file of READMEs, when it is unpacked.
+pub const LARGEST: u64 = 1 << 30;
+
+#[derive(Serialize, Deserialize)]
+struct Opening {
+    segment: u64,
+    product: String,
+    #[serde(default, with = "maybe", skip_serializing_if = "Option::is_none")]
+    prev: Option<Sha256>,
+}
+
+/// The last line: what was cut off is missed even where the compression does not tell.
+#[derive(Serialize, Deserialize)]
+struct Ending {
+    end: bool,
+    records: u64,
+}
+
+/// A README.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadmeText {
+    /// Of the text.
+    #[serde(with = "super::text::shown")]
+    pub sha256: Sha256,
+    /// UTF-8.
+    pub text: String,
+}
+
+/// Lines being put together to a file.
+#[derive(Debug)]
+pub struct Lines {
+    text: Vec<u8>,
+    records: u64,
+}
+
+impl Lines {
+    /// A segment with its first line.
+    #[must_use]
+    pub fn segment(product: &Product, serial: u64, prev: Option<Sha256>) -> Lines {
+        let opening = Opening { segment: serial, product: product.to_string(), prev };
+        let mut lines = Lines { text: Vec::new(), records: 0 };
+        lines.push(&opening);
+        lines.records = 0;
+        lines
+    }
+
+    /// A file of READMEs.
+    #[must_use]
+    pub fn readmes() -> Lines {
+        Lines { text: Vec::new(), records: 0 }
+    }
+
+    /// Appends a line.
+    pub fn push<T: Serialize>(&mut self, value: &T) {
+        serde_json::to_writer(&mut self.text, value).expect("a Vec takes it, and maps have texts for keys");
+        self.text.push(b'\n');
+        self.records += 1;
+    }
+
+    /// How many records it has.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Bytes so far.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The bytes of the file, and what a head says of it. `folder` is relative to the head.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn pack(mut self, folder: &str, serial: u64) -> std::io::Result<(Vec<u8>, Packed)> {
+        let records = self.records;
+        self.push(&Ending { end: true, records });
+        let bytes = zstd::bulk::compress(&self.text, LEVEL)?;
+        let sha256 = seal::digest(&bytes);
+        let path = layout::immutable(folder, serial, sha256, "ndjson.zst");
+        let packed = Packed { path, size: bytes.len() as u64, sha256, raw_size: self.text.len() as u64 };
+        Ok((bytes, packed))
+    }
+}
+
+/// What is in a file that a head names, when it is the file that it names.
+///
+/// # Errors
+/// Another size, another digest, or it does not unpack.
+pub fn unpack(bytes: &[u8], packed: &Packed) -> Result<Vec<u8>, Broken> {
+    if bytes.len() as u64 != packed.size {
+        return Err(Broken::damaged(format!("it has {} bytes instead of {}", bytes.len(), packed.size)));
+    }
+    if seal::digest(bytes) != packed.sha256 {
+        return Err(Broken::damaged("it was changed: its sha256 is not the one the head names"));
+    }
+    if packed.raw_size > LARGEST {
+        return Err(Broken::damaged(format!("it is said to unpack to {} bytes", packed.raw_size)));
+    }
+    let unpacked = |e: std::io::Error| Broken::damaged(format!("it does not unpack: {e}"));
+    let mut text = Vec::new();
+    let decoder = zstd::Decoder::new(bytes).map_err(unpacked)?;
+    decoder.take(packed.raw_size + 1).read_to_end(&mut text).map_err(unpacked)?;
+    if text.len() as u64 == packed.raw_size {
+        return Ok(text);
+    }
+    Err(Broken::damaged(format!("it unpacks to {} bytes instead of {}", text.len(), packed.raw_size)))
+}
+
+/// The records of an unpacked segment, in order.
+///
+/// # Errors
+/// A line that is none, another segment's text, one without its end.
+pub fn records(text: &[u8], product: &Product, serial: u64) -> Result<Vec<Record>, Broken> {
+    let mut lines = text.split_inclusive(|b| *b == b'\n').enumerate();
+    let first = lines.next().map(|(_, line)| line).unwrap_or_default();
+    let opening: Opening = serde_json::from_slice(first)
+        .map_err(|e| Broken::damaged(format!("line 1 does not open a segment: {e}")))?;
+    if opening.product != product.to_string() || opening.segment != serial {
+        return Err(Broken::damaged(format!("it is segment {} of {}", opening.segment, opening.product)));
+    }
+    let mut records = Vec::new();
+    for (at, line) in lines {
+        let bad = |e: String| Broken::damaged(format!("line {}: {e}", at + 1));
+        if line.starts_with(b"{\"end\"") {
+            ended(line, records.len() as u64, at + 1)?;
+            return Ok(records);
+        }
+        let record: Record = serde_json::from_slice(line).map_err(|e| bad(e.to_string()))?;
+        records.push(record);
+    }
+    Err(Broken::damaged("it has no end"))
+}
+
+fn ended(line: &[u8], records: u64, at: usize) -> Result<(), Broken> {
+    let ending: Ending =
+        serde_json::from_slice(line).map_err(|e| Broken::damaged(format!("line {at}: {e}")))?;
+    if ending.end && ending.records == records {
+        return Ok(());
+    }
+    Err(Broken::damaged(format!("it has {records} records instead of {}", ending.records)))
+}
+
+/// The READMEs of an unpacked file; each is what its digest says.
+///
+/// # Errors
+/// As [`records`].
+pub fn readmes(text: &[u8]) -> Result<Vec<ReadmeText>, Broken> {
+    let mut found: Vec<ReadmeText> = Vec::new();
+    for (at, line) in text.split_inclusive(|b| *b == b'\n').enumerate() {
+        if line.starts_with(b"{\"end\"") {
+            ended(line, found.len() as u64, at + 1)?;
+            return Ok(found);
+        }
+        let readme: ReadmeText =
+            serde_json::from_slice(line).map_err(|e| Broken::damaged(format!("line {}: {e}", at + 1)))?;
+        if seal::digest(readme.text.as_bytes()) != readme.sha256 {
+            return Err(Broken::damaged(format!("line {}: the text is not what its sha256 says", at + 1)));
+        }
+        found.push(readme);
+    }
+    Err(Broken::damaged("it has no end"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::Event;
+    use super::*;
+
+    fn event() -> Record {
+        let day = "2026-11-20".parse().expect("a day");
+        Record::Archive(Event { folder: None, name: "a1".to_owned(), version: None, sha256: None, day })
+    }
+
+    #[test]
+    fn a_segment_is_read_back_and_no_other() {
+        let mut lines = Lines::segment(&Product::Cran, 7, None);
+        lines.push(&event());
+        let (bytes, packed) = lines.pack("log", 7).expect("memory");
+        let text = unpack(&bytes, &packed).expect("whole");
+        assert_eq!(records(&text, &Product::Cran, 7), Ok(vec![event()]));
+        assert!(records(&text, &Product::Cran, 8).is_err());
+        let mut changed = bytes.clone();
+        changed[bytes.len() / 2] ^= 4;
+        assert!(unpack(&changed, &packed).expect_err("changed").to_string().contains("sha256"));
+        assert!(unpack(&bytes[1..], &packed).expect_err("cut").to_string().contains("bytes instead of"));
+        let bomb = Packed { raw_size: 5, ..packed };
+        assert!(unpack(&bytes, &bomb).expect_err("longer").to_string().contains("unpacks to 6 bytes"));
+    }
+
+    #[test]
+    fn a_text_without_its_end_is_not_taken() {
+        let mut lines = Lines::segment(&Product::Cran, 7, None);
+        lines.push(&event());
+        let (bytes, packed) = lines.pack("log", 7).expect("memory");
+        let text = unpack(&bytes, &packed).expect("whole");
+        let cut: Vec<usize> =
+            text.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect();
+        for at in &cut[..cut.len() - 1] {
+            assert!(
+                records(&text[..*at], &Product::Cran, 7).expect_err("cut").to_string().contains("no end")
+            );
+        }
+    }
+
+    #[test]
+    fn readmes_are_what_their_digests_say() {
+        let readme = ReadmeText { sha256: seal::digest(b"# a1\n"), text: "# a1\n".to_owned() };
+        let mut lines = Lines::readmes();
+        lines.push(&readme);
+        let (bytes, packed) = lines.pack("doc", 7).expect("memory");
+        assert_eq!(readmes(&unpack(&bytes, &packed).expect("whole")), Ok(vec![readme.clone()]));
+        let mut lines = Lines::readmes();
+        lines.push(&ReadmeText { text: "# b2\n".to_owned(), ..readme });
+        let (bytes, packed) = lines.pack("doc", 7).expect("memory");
+        assert!(readmes(&unpack(&bytes, &packed).expect("whole")).is_err());
+    }
+}

@@ -1,0 +1,368 @@
+//! What the records of a product add up to: its releases, and which of them are listed.
+
+use std::collections::BTreeMap;
+
+use super::record::{Object, Record, Snapshot, Ver, check};
+use super::seal::digest;
+use crate::model::digest::Sha256;
+use crate::model::time::{Day, Timestamp};
+
+/// Folder (empty for the usual one) and package.
+pub type Key = (String, String);
+
+/// The sum of records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    packages: BTreeMap<Key, Package>,
+    /// Listed releases of which there is no record: the base of a difference is missing, or another one.
+    wanting: Vec<String>,
+    day: Option<Day>,
+}
+
+/// A package in a folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Package {
+    /// In the order they came.
+    pub releases: Vec<Release>,
+    /// Place of the listed one.
+    pub listed: Option<usize>,
+}
+
+/// What is kept of a [`Ver`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The version.
+    pub version: String,
+    /// When it was published.
+    pub published: Option<Timestamp>,
+    /// From which day on it is there.
+    pub day: Day,
+    /// Its file.
+    pub object: Object,
+    /// Of its index record.
+    pub index: Option<Sha256>,
+}
+
+impl Package {
+    /// The listed release.
+    #[must_use]
+    pub fn listed(&self) -> Option<&Release> {
+        self.releases.get(self.listed?)
+    }
+}
+
+/// How a release stands in a listing: `R6 2.6.1`, `data/annotation:GenomeInfoDbData 1.2.13`.
+#[must_use]
+pub fn line(folder: &str, package: &str, version: &str) -> String {
+    match folder {
+        "" => format!("{package} {version}"),
+        folder => format!("{folder}:{package} {version}"),
+    }
+}
+
+fn key(folder: Option<&str>, name: &str) -> Key {
+    (folder.unwrap_or_default().to_owned(), name.to_owned())
+}
+
+impl State {
+    /// Packages by folder and name, those without releases left out.
+    pub fn packages(&self) -> impl Iterator<Item = (&Key, &Package)> {
+        self.packages.iter()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn package(&self, folder: &str, name: &str) -> Option<&Package> {
+        self.packages.get(&key(Some(folder), name))
+    }
+
+    /// Every release.
+    pub fn releases(&self) -> impl Iterator<Item = (&Key, &Release)> {
+        self.packages
+            .iter()
+            .flat_map(|(key, package)| package.releases.iter().map(move |release| (key, release)))
+    }
+
+    /// How many are listed, those of which nothing else is known included.
+    #[must_use]
+    pub fn listed(&self) -> usize {
+        self.packages.values().filter(|package| package.listed.is_some()).count() + self.wanting.len()
+    }
+
+    /// What is listed, sorted by its bytes.
+    #[must_use]
+    pub fn listing(&self) -> Vec<String> {
+        let listed = self
+            .packages
+            .iter()
+            .filter_map(|((folder, name), package)| Some(line(folder, name, &package.listed()?.version)));
+        let mut lines: Vec<String> = listed.chain(self.wanting.iter().cloned()).collect();
+        lines.sort_unstable();
+        lines
+    }
+
+    /// SHA-256 over the lines of the listing, each with LF.
+    #[must_use]
+    pub fn digest(&self) -> Sha256 {
+        listing_digest(&self.listing())
+    }
+
+    /// Listed releases of which there is no record.
+    #[must_use]
+    pub fn wanting(&self) -> &[String] {
+        &self.wanting
+    }
+
+    /// The day of the last record.
+    #[must_use]
+    pub fn day(&self) -> Option<Day> {
+        self.day
+    }
+
+    /// Adds a record.
+    ///
+    /// # Errors
+    /// A name that is none, an event of something unknown, a listing that is another than it should be.
+    pub fn apply(&mut self, record: &Record) -> Result<(), String> {
+        match record {
+            Record::Ver(ver) => {
+                ver.check()?;
+                self.introduce(ver);
+            }
+            Record::Index(indexed) => {
+                let package = self.packages.get_mut(&key(indexed.folder.as_deref(), &indexed.name));
+                let releases = package.into_iter().flat_map(|package| &mut package.releases);
+                for release in releases.filter(|release| release.object.sha256 == indexed.sha256) {
+                    release.index = Some(digest(indexed.index.as_bytes()));
+                }
+            }
+            Record::Archive(event) => {
+                check(event.folder.as_deref(), &event.name, None)?;
+                self.no_longer_wanting(event.folder.as_deref(), &event.name);
+                if let Some(package) = self.packages.get_mut(&key(event.folder.as_deref(), &event.name)) {
+                    package.listed = None;
+                }
+                self.day = self.day.max(Some(event.day));
+            }
+            Record::Restore(event) => {
+                let found = self.packages.get_mut(&key(event.folder.as_deref(), &event.name));
+                let place = found.as_ref().and_then(|package| {
+                    package.releases.iter().rposition(|release| {
+                        event.version.as_ref().is_none_or(|version| *version == release.version)
+                            && event.sha256.is_none_or(|sha256| sha256 == release.object.sha256)
+                    })
+                });
+                let (Some(package), Some(place)) = (found, place) else {
+                    return Err(format!("{} is restored and was never there", event.name.escape_debug()));
+                };
+                package.listed = Some(place);
+                self.no_longer_wanting(event.folder.as_deref(), &event.name);
+                self.day = self.day.max(Some(event.day));
+            }
+            Record::Remove(event) => {
+                check(event.folder.as_deref(), &event.name, event.version.as_deref())?;
+                self.remove(
+                    &key(event.folder.as_deref(), &event.name),
+                    event.version.as_deref(),
+                    event.sha256,
+                );
+                self.day = self.day.max(Some(event.day));
+            }
+            Record::Snapshot(snapshot) => self.close(snapshot)?,
+            Record::Unknown => {}
+        }
+        Ok(())
+    }
+
+    /// Something is known of a package again.
+    fn no_longer_wanting(&mut self, folder: Option<&str>, name: &str) {
+        let beginning = line(folder.unwrap_or_default(), name, "");
+        self.wanting.retain(|line| !line.starts_with(&beginning));
+    }
+
+    fn introduce(&mut self, ver: &Ver) {
+        if !ver.archived {
+            self.no_longer_wanting(ver.folder.as_deref(), &ver.name);
+        }
+        let package = self.packages.entry(key(ver.folder.as_deref(), &ver.name)).or_default();
+        let release = Release {
+            version: ver.version.clone(),
+            published: ver.published,
+            day: ver.day,
+            object: ver.obj.clone(),
+            index: ver.index.as_ref().map(|index| digest(index.as_bytes())),
+        };
+        let same = |known: &Release| known.version == ver.version && known.object.sha256 == ver.obj.sha256;
+        // Known by a base and told again by its difference: it keeps its first day.
+        let place = package.releases.iter().position(same).unwrap_or_else(|| {
+            package.releases.push(release);
+            package.releases.len() - 1
+        });
+        if !ver.archived {
+            package.listed = Some(place);
+        }
+        self.day = self.day.max(Some(ver.day));
+    }
+
+    fn remove(&mut self, key: &Key, version: Option<&str>, sha256: Option<Sha256>) {
+        let Some(package) = self.packages.get_mut(key) else { return };
+        let goes = |release: &Release| {
+            version.is_none_or(|version| version == release.version)
+                && sha256.is_none_or(|sha256| sha256 == release.object.sha256)
+        };
+        let kept = package.listed().filter(|listed| !goes(listed)).cloned();
+        package.releases.retain(|release| !goes(release));
+        package.listed = kept.and_then(|kept| package.releases.iter().position(|release| *release == kept));
+        if package.releases.is_empty() {
+            self.packages.remove(key);
+        }
+    }
+
+    fn close(&mut self, snapshot: &Snapshot) -> Result<(), String> {
+        if let Some(listing) = &snapshot.listing {
+            self.list(listing);
+        }
+        let (packages, state) = (self.listed(), self.digest());
+        self.day = self.day.max(Some(snapshot.day));
+        if (packages, state) == (snapshot.packages, snapshot.state) {
+            return Ok(());
+        }
+        Err(format!(
+            "the records up to {} add up to {packages} listed packages and not to the {} that were there",
+            snapshot.day, snapshot.packages
+        ))
+    }
+
+    /// Lists exactly these.
+    fn list(&mut self, listing: &[String]) {
+        let mut wanted: BTreeMap<Key, Vec<&str>> = BTreeMap::new();
+        for line in listing {
+            let (path, version) = line.rsplit_once(' ').unwrap_or((line, ""));
+            let (folder, name) = path.rsplit_once(':').unwrap_or(("", path));
+            wanted.entry((folder.to_owned(), name.to_owned())).or_default().push(version);
+        }
+        self.wanting.clear();
+        for (key, package) in &mut self.packages {
+            let versions = wanted.remove(key).unwrap_or_default();
+            package.listed = versions
+                .first()
+                .and_then(|version| package.releases.iter().rposition(|release| release.version == *version));
+            if package.listed.is_none() {
+                self.wanting.extend(versions.iter().map(|version| line(&key.0, &key.1, version)));
+            }
+        }
+        let unknown =
+            wanted.iter().flat_map(|(key, versions)| versions.iter().map(|v| line(&key.0, &key.1, v)));
+        self.wanting.extend(unknown);
+    }
+}
+
+/// SHA-256 over lines, each with LF.
+#[must_use]
+pub fn listing_digest(lines: &[String]) -> Sha256 {
+    let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+    digest(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::Event;
+    use super::*;
+    use crate::model::digest::Md5;
+
+    fn day(text: &str) -> Day {
+        text.parse().expect("a day")
+    }
+
+    fn ver(name: &str, version: &str, on: &str, byte: u8) -> Record {
+        Record::Ver(Box::new(Ver {
+            folder: None,
+            name: name.to_owned(),
+            version: version.to_owned(),
+            day: day(on),
+            published: None,
+            archived: false,
+            obj: Object {
+                sha256: Sha256([byte; 32]),
+                size: 1,
+                md5: Md5([byte; 16]),
+                ext: "tar.gz".to_owned(),
+            },
+            index: None,
+            desc: None,
+            compiled: None,
+            readme: None,
+        }))
+    }
+
+    fn event(name: &str, version: Option<&str>, on: &str) -> Event {
+        Event {
+            folder: None,
+            name: name.to_owned(),
+            version: version.map(str::to_owned),
+            sha256: None,
+            day: day(on),
+        }
+    }
+
+    fn after(records: &[Record]) -> State {
+        let mut state = State::default();
+        records.iter().for_each(|record| state.apply(record).expect("fits"));
+        state
+    }
+
+    #[test]
+    fn the_newest_is_listed_until_it_is_archived_and_again_when_it_is_restored() {
+        let mut state = after(&[ver("a1", "1.0", "2020-01-01", 1), ver("a1", "1.1", "2020-02-01", 2)]);
+        assert_eq!(state.listing(), ["a1 1.1"]);
+        state.apply(&Record::Archive(event("a1", None, "2020-03-01"))).expect("fits");
+        assert_eq!((state.listing().len(), state.releases().count()), (0, 2));
+        state.apply(&Record::Restore(event("a1", Some("1.0"), "2020-04-01"))).expect("fits");
+        assert_eq!((state.listing(), state.day()), (vec!["a1 1.0".to_owned()], Some(day("2020-04-01"))));
+        state.apply(&Record::Remove(event("a1", Some("1.1"), "2020-05-01"))).expect("fits");
+        assert_eq!((state.listing(), state.releases().count()), (vec!["a1 1.0".to_owned()], 1));
+        assert!(state.apply(&Record::Restore(event("zz", None, "2020-05-01"))).is_err());
+    }
+
+    #[test]
+    fn applying_a_record_again_changes_nothing() {
+        let records = [
+            ver("a1", "1.0", "2020-01-01", 1),
+            ver("a1", "1.0", "2020-02-01", 9),
+            ver("b2", "1", "2020-02-01", 3),
+        ];
+        let once = after(&records);
+        let mut twice = once.clone();
+        records.iter().for_each(|record| twice.apply(record).expect("fits"));
+        assert_eq!(once, twice);
+        assert_eq!(once.releases().count(), 3, "a revision is a release of its own");
+    }
+
+    #[test]
+    fn a_snapshot_that_does_not_add_up_is_told() {
+        let mut state = after(&[ver("a1", "1.0", "2020-01-01", 1)]);
+        let right = Snapshot { day: day("2020-01-02"), packages: 1, state: state.digest(), listing: None };
+        assert_eq!(state.apply(&Record::Snapshot(right.clone())), Ok(()));
+        let wrong = Snapshot { packages: 2, ..right };
+        assert!(state.apply(&Record::Snapshot(wrong)).expect_err("no").contains("1 listed packages"));
+    }
+
+    #[test]
+    fn a_difference_names_what_its_base_would_have() {
+        let listing: Vec<String> = ["a1 1.0", "b2 2.0", "x/y:c3 3"].map(str::to_owned).into();
+        let close = Record::Snapshot(Snapshot {
+            day: day("2026-01-02"),
+            packages: 3,
+            state: listing_digest(&listing),
+            listing: Some(listing.clone()),
+        });
+        let mut alone = after(&[ver("b2", "2.0", "2026-01-01", 2), close.clone()]);
+        assert_eq!(alone.wanting(), ["a1 1.0", "x/y:c3 3"]);
+        assert_eq!((alone.listing(), alone.listed()), (listing, 3));
+        alone.apply(&ver("a1", "1.0", "2020-01-01", 1)).expect("fits");
+        alone.apply(&close).expect("fits");
+        assert_eq!(alone.wanting(), ["x/y:c3 3"]);
+        let gone = after(&[ver("d4", "1", "2020-01-01", 1), ver("b2", "2.0", "2026-01-01", 2), close]);
+        assert!(!gone.listing().iter().any(|line| line.starts_with("d4")), "it is no longer listed");
+    }
+}

@@ -1,0 +1,415 @@
+//! From what was fetched to segments and a head: what happened, day by day, and what is listed in the end. The head is
+//! written last; until then nobody sees anything of it.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::declared::{Declared, Row};
+use super::error::OfflineError;
+use super::journal::{Journal, Span};
+use super::place::Place;
+use super::plan::{self, Plan};
+use crate::bundle::record::{Event, Snapshot};
+use crate::bundle::segment::Lines;
+use crate::bundle::{
+    Base, Earlier, Head, Product, Record, SegmentRef, State, Upstream, Ver, head, seal, state,
+};
+use crate::model::time::{Day, Timestamp};
+
+/// A segment is closed at the end of the day on which it has so many records.
+const FULL: u64 = 10_000;
+/// Earlier heads that are kept.
+const HEADS: usize = 30;
+
+/// What the new head says besides its segments.
+pub(super) struct About {
+    pub(super) subset: Option<Vec<String>>,
+    /// A difference from this day on, unless the head before it is one of its own.
+    pub(super) from: Option<Day>,
+    pub(super) upstream: Upstream,
+    pub(super) now: Timestamp,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) snapshot: Day,
+    pub(super) packages: usize,
+}
+
+/// One product being committed.
+pub(super) struct Commit<'a> {
+    pub(super) place: &'a Place,
+    pub(super) product: &'a Product,
+    /// The head before.
+    pub(super) before: Option<&'a Head>,
+    pub(super) about: About,
+}
+
+/// Day, place within it, time of publication, package and version.
+type Order = (Day, u8, Option<Timestamp>, String, String);
+
+/// A record that is to be written.
+enum Planned {
+    Noted(Span),
+    Is(Record),
+}
+
+impl Commit<'_> {
+    fn today(&self) -> Day {
+        let today = self.about.now.day();
+        self.before.map_or(today, |head| today.max(head.snapshot))
+    }
+
+    /// Nothing of what a published snapshot says is changed later: what is learnt late counts from the last one on.
+    fn effective(&self, day: Day) -> Day {
+        let earliest = self.before.map_or(day, |head| head.snapshot);
+        day.max(earliest).min(self.today())
+    }
+
+    /// Writes segments and head, unless there is nothing new: then `None`.
+    pub(super) fn write(
+        &self,
+        mut state: State,
+        declared: &Declared,
+        plan: &Plan,
+        journal: &mut Journal,
+    ) -> Result<Option<Written>, OfflineError> {
+        let damaged = |reason: String| OfflineError::Refused(format!("{}: {reason}", self.product));
+        let mut writer = Writer::new(self);
+        for planned in self.in_order(declared, plan, journal) {
+            let record = match planned {
+                Planned::Is(record) => record,
+                Planned::Noted(span) => self.placed(journal.read(span)?, &state),
+            };
+            if is_new(&record, &state) {
+                state.apply(&record).map_err(damaged)?;
+                writer.push(record, journal)?;
+            }
+        }
+        for record in self.corrections(declared, &state) {
+            state.apply(&record).map_err(damaged)?;
+            writer.push(record, journal)?;
+        }
+        let listing = self.is_difference().then(|| difference(declared, &state));
+        let unchanged = self.before.is_some_and(|head| {
+            head.packages == state.listed() && head.subset == self.about.subset && listing.is_none()
+        });
+        if writer.is_empty() && unchanged {
+            return Ok(None);
+        }
+        let snapshot = match listing {
+            None => {
+                Snapshot { day: self.today(), packages: state.listed(), state: state.digest(), listing: None }
+            }
+            Some(listing) => Snapshot {
+                day: self.today(),
+                packages: listing.len(),
+                state: state::listing_digest(&listing),
+                listing: Some(listing),
+            },
+        };
+        let packages = snapshot.packages;
+        writer.push(Record::Snapshot(snapshot), journal)?;
+        writer.close(journal)?;
+        let head = self.head(writer.segments, packages);
+        self.publish(&head)?;
+        Ok(Some(Written { snapshot: head.snapshot, packages }))
+    }
+
+    fn is_difference(&self) -> bool {
+        match self.before {
+            Some(head) => head.base.is_some(),
+            None => self.about.from.is_some(),
+        }
+    }
+
+    /// Everything that happened, by day; on one day publications come first, by their times.
+    fn in_order(&self, declared: &Declared, plan: &Plan, journal: &Journal) -> Vec<Planned> {
+        let mut order: Vec<(Order, Planned)> = Vec::new();
+        for (ver, span) in &journal.vers {
+            let key = (self.effective(ver.day), 0, ver.published, ver.name.clone(), ver.version.clone());
+            order.push((key, Planned::Noted(*span)));
+        }
+        let names: HashSet<(&str, &str)> = declared.rows.iter().map(Row::key).collect();
+        for record in declared.events.iter().chain(&plan.indexed).chain(&plan.removed) {
+            let (rank, day, name) = match record {
+                Record::Archive(event) | Record::Restore(event) => (1, event.day, &event.name),
+                Record::Remove(event) => (2, event.day, &event.name),
+                Record::Index(indexed) => (3, indexed.day, &indexed.name),
+                Record::Ver(_) | Record::Snapshot(_) | Record::Unknown => continue,
+            };
+            let known = match record {
+                Record::Archive(event) | Record::Restore(event) => {
+                    names.contains(&(event.folder.as_deref().unwrap_or_default(), event.name.as_str()))
+                }
+                _ => true,
+            };
+            if known {
+                let key = (self.effective(day), rank, None, name.clone(), String::new());
+                order.push((key, Planned::Is(self.dated(record.clone()))));
+            }
+        }
+        order.sort_by(|(a, _), (b, _)| a.cmp(b));
+        order.into_iter().map(|(_, planned)| planned).collect()
+    }
+
+    fn dated(&self, mut record: Record) -> Record {
+        match &mut record {
+            Record::Archive(event) | Record::Restore(event) | Record::Remove(event) => {
+                event.day = self.effective(event.day);
+            }
+            Record::Index(_) | Record::Ver(_) | Record::Snapshot(_) | Record::Unknown => {}
+        }
+        record
+    }
+
+    /// A release on its day; one that is older than the one listed then is archived from the beginning.
+    fn placed(&self, mut ver: Ver, state: &State) -> Record {
+        ver.day = self.effective(ver.day);
+        let package = state.package(ver.folder.as_deref().unwrap_or_default(), &ver.name);
+        let listed = package.and_then(state::Package::listed);
+        ver.archived |=
+            listed.is_some_and(|listed| ver.published.is_some() && listed.published > ver.published);
+        Record::Ver(Box::new(ver))
+    }
+
+    /// What makes the listing that of upstream. Of what could not be fetched, what was listed before stays listed.
+    fn corrections(&self, declared: &Declared, state: &State) -> Vec<Record> {
+        let day = self.today();
+        let listed: BTreeMap<(&str, &str), &Row> =
+            declared.rows.iter().filter(|row| row.listed).map(|row| (row.key(), row)).collect();
+        let event = |folder: &str, name: &str, release: Option<&state::Release>| Event {
+            folder: Some(folder.to_owned()).filter(|folder| !folder.is_empty()),
+            name: name.to_owned(),
+            version: release.map(|release| release.version.clone()),
+            sha256: release.map(|release| release.object.sha256),
+            day,
+        };
+        let mut records = Vec::new();
+        for ((folder, name), row) in &listed {
+            let now = state.package(folder, name).and_then(state::Package::listed);
+            let other = |found: &&state::Release| {
+                now.is_none_or(|now| now.object != found.object || now.version != found.version)
+            };
+            if let Some(found) = plan::release(row, state, true).filter(other) {
+                records.push(Record::Restore(event(folder, name, Some(found))));
+            }
+        }
+        for ((folder, name), package) in state.packages() {
+            if package.listed.is_some() && !listed.contains_key(&(folder.as_str(), name.as_str())) {
+                records.push(Record::Archive(event(folder, name, None)));
+            }
+        }
+        records
+    }
+
+    fn head(&self, new: Vec<SegmentRef>, packages: usize) -> Head {
+        let segments: Vec<SegmentRef> = self
+            .before
+            .map(|head| head.segments.clone())
+            .unwrap_or_default()
+            .into_iter()
+            .chain(new)
+            .collect();
+        let base = match self.before {
+            Some(head) => head.base.clone(),
+            None => self.about.from.map(|snapshot| Base { snapshot }),
+        };
+        Head {
+            format: head::FORMAT.to_owned(),
+            product: self.product.to_string(),
+            schema: self.product.schema(),
+            min_reader: head::READER,
+            serial: segments.last().map_or(0, |last| last.serial),
+            snapshot: self.today(),
+            created: self.about.now,
+            packages,
+            subset: self.about.subset.clone(),
+            base,
+            upstream: self.about.upstream.clone(),
+            earlier: self.earlier(),
+            chain: Head::chain_of(&segments),
+            segments,
+        }
+    }
+
+    fn publish(&self, head: &Head) -> Result<(), OfflineError> {
+        let bytes = head.bytes();
+        self.place.sync()?;
+        if let Some((marker, text)) = self.product.marker() {
+            self.place.keep(marker, text.as_bytes())?;
+        }
+        self.place.put(&head.copy(self.product), &bytes)?;
+        // Before the head is there, so that nobody looks for one of them.
+        for old in self.before.iter().flat_map(|before| &before.earlier) {
+            if head.earlier.iter().all(|kept| kept.path != old.path) {
+                let path = self.place.path(&self.product.path(&old.path));
+                std::fs::remove_file(&path).map_err(|e| OfflineError::place("remove", &path, e))?;
+            }
+        }
+        self.place.put(&self.product.head(), &bytes)
+    }
+
+    /// A difference needs the head of the bundle it is copied over, which is one of the last.
+    fn earlier(&self) -> Vec<Earlier> {
+        let Some(before) = self.before else { return Vec::new() };
+        let mut earlier = before.earlier.clone();
+        if before.snapshot < self.today() {
+            // As they lie there: the head in memory is joined with its bases.
+            for is_difference in [false, true] {
+                let file = self.product.head_of(before.snapshot, is_difference);
+                if let Ok(bytes) = std::fs::read(self.place.path(&file)) {
+                    let path = file.strip_prefix(&self.product.path("")).unwrap_or(&file).to_owned();
+                    earlier.push(Earlier { path, sha256: seal::digest(&bytes) });
+                }
+            }
+        }
+        let surplus = earlier.len().saturating_sub(HEADS);
+        earlier.split_off(surplus)
+    }
+}
+
+/// What upstream lists and a difference or its base has.
+fn difference(declared: &Declared, state: &State) -> Vec<String> {
+    let listed = declared.rows.iter().filter(|row| row.listed);
+    // A file that is newer than the base and could not be fetched is nowhere: what was listed before stays.
+    let mut lines: Vec<String> = listed
+        .map(|row| {
+            let (folder, name) = row.key();
+            let before = state.package(folder, name).and_then(state::Package::listed);
+            match (plan::release(row, state, true), before) {
+                (None, Some(before)) => state::line(folder, name, &before.version),
+                _ => state::line(folder, name, &row.version),
+            }
+        })
+        .collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// Whether a record says anything that is not so already.
+fn is_new(record: &Record, state: &State) -> bool {
+    let package =
+        |folder: &Option<String>, name: &str| state.package(folder.as_deref().unwrap_or_default(), name);
+    match record {
+        Record::Ver(ver) => !package(&ver.folder, &ver.name).is_some_and(|package| {
+            let same = |known: &state::Release| {
+                known.object.sha256 == ver.obj.sha256 && known.version == ver.version
+            };
+            package.releases.iter().any(same)
+        }),
+        Record::Archive(event) => {
+            package(&event.folder, &event.name).is_some_and(|package| package.listed.is_some())
+        }
+        Record::Restore(event) => package(&event.folder, &event.name).is_some_and(|package| {
+            let version = event.version.as_deref();
+            let listed = package.listed().map(|listed| listed.version.as_str());
+            listed != version
+                && package.releases.iter().any(|release| Some(release.version.as_str()) == version)
+        }),
+        Record::Remove(event) => package(&event.folder, &event.name).is_some(),
+        Record::Index(indexed) => package(&indexed.folder, &indexed.name).is_some_and(|package| {
+            let other = Some(seal::digest(indexed.index.as_bytes()));
+            package.releases.iter().any(|known| known.object.sha256 == indexed.sha256 && known.index != other)
+        }),
+        Record::Snapshot(_) | Record::Unknown => true,
+    }
+}
+
+/// Segments being written.
+struct Writer<'a> {
+    commit: &'a Commit<'a>,
+    segments: Vec<SegmentRef>,
+    open: Option<Open>,
+}
+
+struct Open {
+    lines: Lines,
+    from: Day,
+    to: Day,
+    objects: u64,
+    objects_size: u64,
+    readmes: HashSet<crate::model::digest::Sha256>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(commit: &'a Commit<'a>) -> Writer<'a> {
+        Writer { commit, segments: Vec::new(), open: None }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.segments.is_empty() && self.open.is_none()
+    }
+
+    fn last(&self) -> Option<&SegmentRef> {
+        self.segments.last().or_else(|| self.commit.before.and_then(|head| head.segments.last()))
+    }
+
+    /// Seconds since the epoch, or more where that would not grow: a difference that is written later has a greater one.
+    fn serial(&self) -> u64 {
+        let now = u64::try_from(self.commit.about.now.seconds()).unwrap_or_default();
+        self.last().map_or(now, |last| now.max(last.serial + 1))
+    }
+
+    fn push(&mut self, record: Record, journal: &mut Journal) -> Result<(), OfflineError> {
+        let day = match &record {
+            Record::Ver(ver) => ver.day,
+            Record::Index(indexed) => indexed.day,
+            Record::Archive(event) | Record::Restore(event) | Record::Remove(event) => event.day,
+            Record::Snapshot(snapshot) => snapshot.day,
+            Record::Unknown => return Ok(()),
+        };
+        if self.open.as_ref().is_some_and(|open| open.lines.records() >= FULL && open.to < day) {
+            self.close(journal)?;
+        }
+        let (serial, prev) = (self.serial(), self.last().map(|last| last.file.sha256));
+        let open = self.open.get_or_insert_with(|| Open {
+            lines: Lines::segment(self.commit.product, serial, prev),
+            from: day,
+            to: day,
+            objects: 0,
+            objects_size: 0,
+            readmes: HashSet::new(),
+        });
+        if let Record::Ver(ver) = &record {
+            open.objects += 1;
+            open.objects_size += ver.obj.size;
+            open.readmes.extend(ver.readme.as_ref().map(|readme| readme.sha256));
+        }
+        open.to = open.to.max(day);
+        open.lines.push(&record);
+        Ok(())
+    }
+
+    fn close(&mut self, journal: &mut Journal) -> Result<(), OfflineError> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let (serial, prev) = (self.serial(), self.last().map(|last| last.file.sha256));
+        let product = self.commit.product;
+        let root = self.commit.place.path(&product.root());
+        let failed = |e| OfflineError::place("write a segment in", &root, e);
+        let mut texts = Lines::readmes();
+        journal.each_readme(&open.readmes, |readme| texts.push(&readme))?;
+        let readmes = if texts.records() > 0 {
+            let (bytes, packed) = texts.pack("doc", serial).map_err(failed)?;
+            self.commit.place.put(&product.path(&packed.path), &bytes)?;
+            Some(packed)
+        } else {
+            None
+        };
+        let records = open.lines.records();
+        let (bytes, file) = open.lines.pack("log", serial).map_err(failed)?;
+        self.commit.place.put(&product.path(&file.path), &bytes)?;
+        self.segments.push(SegmentRef {
+            serial,
+            from: open.from,
+            to: open.to,
+            file,
+            records,
+            objects: open.objects,
+            objects_size: open.objects_size,
+            prev,
+            readmes,
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! What another bundle declares: its records, taken over as they are.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::declared::{Declared, Row};
+use super::error::OfflineError;
+use crate::bundle::segment::ReadmeText;
+use crate::bundle::{Product, Record, State, Ver};
+use crate::model::digest::Sha256;
+use crate::upstream::bundle::Bundle;
+
+/// Everything a bundle has of a product.
+pub(super) async fn declare(bundle: &Bundle, product: &Product) -> Result<Declared, OfflineError> {
+    let verified = bundle.head(product).await?;
+    let mut state = State::default();
+    let (mut vers, mut events) = (BTreeMap::new(), Vec::new());
+    for segment in verified.since(0) {
+        for record in bundle.segment(product, segment).await? {
+            state.apply(&record).map_err(|reason| {
+                let address = bundle.mirror().address();
+                OfflineError::Refused(format!("{address}/{}: {reason}", product.path(&segment.file.path)))
+            })?;
+            match record {
+                Record::Ver(ver) => {
+                    let key = (
+                        ver.folder.clone().unwrap_or_default(),
+                        ver.name.clone(),
+                        ver.version.clone(),
+                        ver.obj.sha256,
+                    );
+                    vers.entry(key).or_insert(ver);
+                }
+                Record::Index(indexed) => {
+                    let key =
+                        (indexed.folder.unwrap_or_default(), indexed.name, indexed.version, indexed.sha256);
+                    if let Some(ver) = vers.get_mut(&key) {
+                        ver.index = Some(indexed.index);
+                    }
+                }
+                Record::Archive(_) | Record::Restore(_) => events.push(record),
+                Record::Remove(_) | Record::Snapshot(_) | Record::Unknown => {}
+            }
+        }
+    }
+    let rows = vers.into_values().filter_map(|ver| row(*ver, &state, product));
+    Ok(Declared {
+        rows: rows.collect(),
+        events,
+        complete: true,
+        dated: true,
+        fingerprint: vec![verified.head.chain],
+        serial: Some(verified.head.serial),
+        warnings: Vec::new(),
+    })
+}
+
+/// A release that is still there.
+fn row(ver: Ver, state: &State, product: &Product) -> Option<Row> {
+    let folder = ver.folder.as_deref().unwrap_or_default();
+    let package = state.package(folder, &ver.name)?;
+    let same = |known: &crate::bundle::state::Release| {
+        known.version == ver.version && known.object.sha256 == ver.obj.sha256
+    };
+    if !package.releases.iter().any(same) {
+        return None;
+    }
+    Some(Row {
+        folder: ver.folder.clone(),
+        name: ver.name.clone(),
+        version: ver.version.clone(),
+        ext: ver.obj.ext.clone(),
+        paths: vec![product.object(ver.obj.sha256, &ver.obj.ext)],
+        size: Some(ver.obj.size),
+        published: ver.published,
+        md5: Some(ver.obj.md5),
+        sha256: Some(ver.obj.sha256),
+        listed: package.listed().is_some_and(same),
+        index: ver.index.clone(),
+        told: Some(Box::new(ver)),
+    })
+}
+
+/// The READMEs of a bundle, by digest: read when the first of a segment is asked for.
+pub(super) async fn readmes(
+    bundle: &Bundle,
+    product: &Product,
+) -> Result<HashMap<Sha256, String>, OfflineError> {
+    let verified = bundle.head(product).await?;
+    let mut texts = HashMap::new();
+    for segment in verified.since(0) {
+        let read = bundle.readmes(product, segment).await?;
+        texts.extend(read.into_iter().map(|ReadmeText { sha256, text }| (sha256, text)));
+    }
+    Ok(texts)
+}

@@ -1,0 +1,256 @@
+//! `get cran` and `validate cran`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::args::{Check as CheckArgs, Common, GetCran, Packages};
+use super::declared::Declared;
+use super::error::{Ending, OfflineError};
+use super::mirror::{Span, Tree};
+use super::place::{self, Place};
+use super::progress::Voice;
+use super::run::{Run, Wish};
+use super::shared::{self, Source};
+use super::validate::{Check, Report};
+use super::{copied, subset};
+use crate::bundle::shared::Shared;
+use crate::bundle::{Product, layout};
+use crate::config::{Config, Proxy, Secret};
+use crate::model::time::Timestamp;
+use crate::upstream::bundle::{Bundle, BundleError};
+use crate::upstream::{Mirror, Upstream};
+
+/// The clock of this machine.
+pub(super) fn now() -> Timestamp {
+    Timestamp(jiff::Timestamp::now().as_microsecond())
+}
+
+/// The client of a command.
+pub(super) fn client(outbound_proxy: Option<String>) -> Result<Upstream, OfflineError> {
+    let proxy = Proxy { url: outbound_proxy.map(Secret), user: None, password: None };
+    Upstream::new(&proxy)
+        .map_err(|e| OfflineError::Usage(e.to_string().replace("Proxy.URL", "--outbound-proxy")))
+}
+
+/// What the server would be without a configuration: the table of platforms and the address of the rules.
+pub(super) fn defaults() -> Result<std::sync::Arc<Config>, OfflineError> {
+    let parsed = crate::config::parse("", b"", []).map_err(|e| OfflineError::Refused(format!("{e:?}")))?;
+    Ok(parsed.config)
+}
+
+/// Everything but what is asked for.
+pub(super) struct Setup {
+    pub(super) upstream: Upstream,
+    pub(super) mirror: Mirror,
+    pub(super) place: Place,
+    pub(super) own: Bundle,
+    pub(super) wish: Wish,
+}
+
+pub(super) fn setup(
+    common: Common,
+    base_url: &str,
+    packages: Option<&Packages>,
+    voice: Voice,
+) -> Result<Setup, OfflineError> {
+    let upstream = client(common.outbound_proxy)?;
+    let mirror = upstream.mirror(base_url).map_err(|e| OfflineError::Usage(format!("--base-url: {e}")))?;
+    let place =
+        if common.dryrun { Place::unmade(&common.destination)? } else { Place::make(&common.destination)? };
+    if mirror.directory().is_some_and(|root| root.canonicalize().is_ok_and(|root| root == place.root())) {
+        return Err(OfflineError::Usage("--base-url and --destination are the same directory".to_owned()));
+    }
+    let own = Bundle::at(upstream.mirror(&place.url()?)?);
+    let wish = Wish {
+        concurrency: common.concurrency.get(),
+        dry: common.dryrun,
+        from: packages.and_then(|packages| packages.starting_snapshot),
+        accept_loss: packages.is_some_and(|packages| packages.accept_loss),
+        subset: None,
+        now: now(),
+        voice,
+    };
+    Ok(Setup { upstream, mirror, place, own, wish })
+}
+
+/// `get cran`.
+pub(super) async fn get(args: GetCran, voice: Voice) -> Result<Ending, OfflineError> {
+    let mut setup = setup(args.common, &args.base_url, Some(&args.packages), voice)?;
+    setup.mirror.directory().map_or(Ok(()), is_directory)?;
+    let source = Bundle::at(setup.mirror.clone());
+    let source = source.has(&Product::Cran).await?.then_some(source);
+    let named = args.packages.file_in.as_deref().map(wanted).transpose()?;
+    let upstream = Declarer { mirror: &setup.mirror, bundle: source.as_ref(), product: Product::Cran };
+    let names = match chosen(&setup.own, &Product::Cran, named, voice).await? {
+        None => None,
+        Some(names) => Some(upstream.closure(&names, setup.wish.now, voice).await?),
+    };
+    setup.wish.subset = names.as_ref().map(|names| names.iter().cloned().collect());
+    let run = Run {
+        place: &setup.place,
+        product: Product::Cran,
+        mirror: &setup.mirror,
+        source: source.clone(),
+        own: setup.own.clone(),
+        wish: &setup.wish,
+    };
+    let ending = run.run(|span| upstream.declare(span, names.as_ref())).await?;
+    if setup.wish.dry {
+        return Ok(ending);
+    }
+    let shared = share(&setup, source, args.packages.requirements_url.as_deref()).await?;
+    removable(&setup.place, voice)?;
+    Ok(if shared == Ending::Complete { ending } else { shared })
+}
+
+/// What both kinds of packages share.
+pub(super) async fn share(
+    setup: &Setup,
+    source: Option<Bundle>,
+    url: Option<&str>,
+) -> Result<Ending, OfflineError> {
+    let defaults = defaults()?;
+    let (now, voice) = (setup.wish.now, setup.wish.voice);
+    shared::distributions(&setup.place, &defaults.platforms, now)?;
+    let rules = match (url, source) {
+        (Some("none"), _) => Source::None,
+        (Some(url), _) => Source::Url(url.to_owned()),
+        (None, Some(bundle)) => Source::Bundle(bundle),
+        (None, None) => Source::Url(defaults.requirements.url.clone()),
+    };
+    shared::requirements(&setup.place, &setup.upstream, &rules, now, voice).await
+}
+
+/// Reads CRAN's packages, of a mirror or of a bundle.
+struct Declarer<'a> {
+    mirror: &'a Mirror,
+    bundle: Option<&'a Bundle>,
+    product: Product,
+}
+
+impl Declarer<'_> {
+    async fn declare(&self, span: Span, names: Option<&BTreeSet<String>>) -> Result<Declared, OfflineError> {
+        let mut declared = match self.bundle {
+            Some(bundle) => copied::declare(bundle, &self.product).await?,
+            None => {
+                let tree = Tree { mirror: self.mirror, prefix: String::new(), folder: None };
+                tree.declare(span).await?.ok_or_else(|| no_mirror(self.mirror))?
+            }
+        };
+        if let Some(names) = names {
+            subset::restrict(&mut declared, names);
+        }
+        Ok(declared)
+    }
+
+    /// Packages with what they need.
+    async fn closure(
+        &self,
+        names: &BTreeSet<String>,
+        now: Timestamp,
+        voice: Voice,
+    ) -> Result<BTreeSet<String>, OfflineError> {
+        let declared = self.declare((None, now.day()), None).await?;
+        let (found, unknown) = subset::closure(names, &declared);
+        if !unknown.is_empty() {
+            voice.warn(&format!("{} does not have: {}", self.mirror.address(), unknown.join(", ")));
+        }
+        if found.is_empty() {
+            return Err(OfflineError::Usage(format!(
+                "{} has none of the packages that are asked for",
+                self.mirror.address()
+            )));
+        }
+        Ok(found)
+    }
+}
+
+/// The packages that are asked for, now and for this bundle before; `None` for all there are.
+pub(super) async fn chosen(
+    own: &Bundle,
+    product: &Product,
+    named: Option<BTreeSet<String>>,
+    voice: Voice,
+) -> Result<Option<BTreeSet<String>>, OfflineError> {
+    let head = match own.head_or_difference(product).await {
+        Ok(verified) => verified.head,
+        Err(BundleError::Absent { .. }) => return Ok(named),
+        Err(error) => return Err(error.into()),
+    };
+    let address = own.mirror().address();
+    match (named, head.subset) {
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(OfflineError::Usage(format!(
+            "{address} has all packages already; a subset (--file-in) needs a --destination of its own"
+        ))),
+        (None, Some(before)) => {
+            voice.say(&format!(
+                "Going on with the subset of {} packages in {address}; all packages need a --destination of their own",
+                before.len()
+            ));
+            Ok(Some(before.into_iter().collect()))
+        }
+        (Some(mut named), Some(before)) => {
+            named.extend(before);
+            Ok(Some(named))
+        }
+    }
+}
+
+fn no_mirror(mirror: &Mirror) -> OfflineError {
+    OfflineError::Refused(format!(
+        "{} is neither a CRAN mirror (looked for src/contrib/PACKAGES.gz, PACKAGES.rds and PACKAGES) nor a bundle (looked for \
+         v3/version.txt); give the address of one with --base-url",
+        mirror.address()
+    ))
+}
+
+fn is_directory(root: &Path) -> Result<(), OfflineError> {
+    if root.is_dir() {
+        return Ok(());
+    }
+    Err(OfflineError::Usage(format!("--base-url: there is no directory {}", root.display())))
+}
+
+/// The names in a file of `--file-in`.
+pub(super) fn wanted(file: &Path) -> Result<BTreeSet<String>, OfflineError> {
+    let usage = |reason: String| OfflineError::Usage(format!("--file-in {}: {reason}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|e| usage(e.to_string()))?;
+    subset::names(&text).map_err(usage)
+}
+
+/// Names what older versions left: nobody but an administrator removes it.
+pub(super) fn removable(place: &Place, voice: Voice) -> Result<(), OfflineError> {
+    for (parent, schema) in [("", layout::CRAN_SCHEMA), ("bioc", layout::BIOCONDUCTOR_SCHEMA)] {
+        for name in place::names(&place.path(parent))? {
+            let old = name.strip_prefix('v').and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n < schema);
+            if old {
+                let path = place.path(parent).join(&name);
+                voice.say(&format!("{} is of an older schema and can be removed", path.display()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `validate cran`.
+pub(super) async fn check(args: CheckArgs) -> Result<Report, OfflineError> {
+    let place = Place::at(&args.destination)?;
+    let bundle = Bundle::at(client(None)?.mirror(&place.url()?)?);
+    let mut check = Check::new(&place, bundle, args.packages);
+    check.product(&Product::Cran).await?;
+    let mut folders = vec!["v3".to_owned()];
+    for tag in place::names(&place.path("bindex"))? {
+        let product = Product::Binaries(tag);
+        if Product::parse(&product.to_string()).is_some() {
+            check.product(&product).await?;
+        }
+    }
+    folders.extend(["bindex", "bin"].map(str::to_owned));
+    for shared in Shared::ALL {
+        check.shared(shared).await;
+        folders.push(shared.folder().to_owned());
+    }
+    check.files(&folders)?;
+    Ok(check.report)
+}

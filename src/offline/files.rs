@@ -1,0 +1,124 @@
+//! Every file below some folders of a bundle, and what kind of file it is.
+
+use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::error::OfflineError;
+use super::place::Place;
+
+/// A file, as far as its directory tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    File,
+    /// A symbolic link, wherever it leads.
+    Link,
+    /// A pipe, a socket, a device.
+    Other,
+    /// The owner of the bundle may not read it.
+    Unreadable {
+        /// Who that is.
+        owner: u32,
+    },
+}
+
+/// What a walk came across.
+pub(super) struct Walked {
+    /// By path relative to the bundle.
+    pub(super) files: BTreeMap<String, Found>,
+    /// Folders that cannot be read.
+    pub(super) troubles: Vec<(String, String)>,
+}
+
+/// Walks; folders that are not there are passed over.
+pub(super) fn walk(place: &Place, folders: &[String]) -> Result<Walked, OfflineError> {
+    let root = place.root().metadata().map_err(|e| OfflineError::place("look at", place.root(), e))?;
+    let mut walked = Walked { files: BTreeMap::new(), troubles: Vec::new() };
+    let mut left: Vec<String> = folders.iter().rev().cloned().collect();
+    while let Some(folder) = left.pop() {
+        let dir = place.path(&folder);
+        match dir.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(metadata) => {
+                walked.files.insert(folder, kind(&metadata, &root));
+                continue;
+            }
+            Err(_) => continue,
+        }
+        if let Err(reason) = list(&dir, &folder, &root, &mut walked, &mut left) {
+            walked.troubles.push((folder, reason.to_string()));
+        }
+    }
+    Ok(walked)
+}
+
+fn list(
+    dir: &Path,
+    folder: &str,
+    root: &Metadata,
+    walked: &mut Walked,
+    left: &mut Vec<String>,
+) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        // Of the entry itself: a link is not followed.
+        let metadata = entry.metadata()?;
+        if metadata.is_dir() {
+            left.push(path);
+        } else {
+            walked.files.insert(path, kind(&metadata, root));
+        }
+    }
+    Ok(())
+}
+
+fn kind(metadata: &Metadata, root: &Metadata) -> Found {
+    if metadata.is_symlink() {
+        return Found::Link;
+    }
+    if !metadata.is_file() {
+        return Found::Other;
+    }
+    if readable(metadata.mode(), (metadata.uid(), metadata.gid()), (root.uid(), root.gid())) {
+        Found::File
+    } else {
+        Found::Unreadable { owner: root.uid() }
+    }
+}
+
+/// Whether the owner of a directory may read a file, by its mode. Groups beyond the directory's own are not known.
+fn readable(mode: u32, file: (u32, u32), reader: (u32, u32)) -> bool {
+    let bit = match (file.0 == reader.0, file.1 == reader.1) {
+        (true, _) => 0o400,
+        (false, true) => 0o040,
+        (false, false) => 0o004,
+    };
+    reader.0 == 0 || mode & bit != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owner_of_the_directory_must_be_able_to_read() {
+        let (service, other) = ((990, 990), (1000, 1000));
+        assert!(readable(0o600, service, service) && !readable(0o600, other, service));
+        assert!(readable(0o644, other, service) && readable(0o640, (1000, 990), service));
+        assert!(!readable(0o044, service, service) && readable(0o000, other, (0, 0)));
+    }
+
+    #[test]
+    fn links_are_named_and_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::make(dir.path()).unwrap();
+        place.put("v3/1/obj/ab/x.tar.gz", b"1").unwrap();
+        std::os::unix::fs::symlink("/etc", place.path("v3/1/obj/cd")).unwrap();
+        let walked = walk(&place, &["v3".to_owned(), "none".to_owned()]).unwrap();
+        let expected =
+            [("v3/1/obj/ab/x.tar.gz".to_owned(), Found::File), ("v3/1/obj/cd".to_owned(), Found::Link)];
+        assert_eq!(walked.files, expected.into());
+    }
+}

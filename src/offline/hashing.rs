@@ -1,0 +1,82 @@
+//! Reading every package file, on all processors.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use indicatif::{HumanBytes, HumanCount};
+
+use super::file::digest_of;
+use super::place::Place;
+use super::validate::Wrong;
+use crate::model::digest::Sha256;
+
+/// What a file must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Expected {
+    /// The release.
+    pub(super) label: String,
+    pub(super) size: u64,
+    pub(super) sha256: Sha256,
+}
+
+/// Reads all of these files; returns what was done, and which are wrong.
+pub(super) fn look(
+    place: &Place,
+    files: Vec<(&String, &Expected)>,
+) -> (String, Vec<(String, Wrong, String)>) {
+    let began = Instant::now();
+    let next = AtomicUsize::new(0);
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let work = || {
+        let mut wrong = Vec::new();
+        // One after the other in the order of their names, which is as a copy lies on a disk.
+        while let Some((path, expected)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Some((kind, text)) = one(place, path, expected) {
+                wrong.push(((*path).clone(), kind, text));
+            }
+        }
+        wrong
+    };
+    let found = thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+    });
+    let bytes: u64 = files.iter().map(|(_, expected)| expected.size).sum();
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    let rate = (bytes as f64 / began.elapsed().as_secs_f64().max(0.001)) as u64;
+    let summary = format!(
+        "read {} package files, {}, {}/s",
+        HumanCount(files.len() as u64),
+        HumanBytes(bytes),
+        HumanBytes(rate)
+    );
+    (summary, found)
+}
+
+fn one(place: &Place, path: &str, expected: &Expected) -> Option<(Wrong, String)> {
+    let Expected { label, size, sha256 } = expected;
+    let again = "copy it again, or remove it and run get again";
+    let file = place.path(path);
+    let there = file.metadata().map(|metadata| metadata.len());
+    match there {
+        Ok(there) if there != *size => {
+            return Some((
+                Wrong::Damaged,
+                format!("the file of {label} has {there} bytes instead of {size}; {again}"),
+            ));
+        }
+        Ok(_) | Err(_) => {}
+    }
+    match digest_of(&file) {
+        Ok(found) if found == *sha256 => None,
+        Ok(_) => {
+            Some((Wrong::Damaged, format!("the file of {label} was changed: its sha256 is another; {again}")))
+        }
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            Some((Wrong::Unreadable, format!("the file of {label} cannot be read by this user: {e}")))
+        }
+        Err(e) => Some((Wrong::Damaged, format!("the file of {label} cannot be read: {e}; {again}"))),
+    }
+}

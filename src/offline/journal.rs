@@ -1,0 +1,227 @@
+//! What is downloaded and not in a segment yet: one line for each release, so that a run that was killed goes on.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+use super::error::OfflineError;
+use super::place::Place;
+use crate::bundle::segment::ReadmeText;
+use crate::bundle::{Product, Record, Ver, seal};
+use crate::model::digest::Sha256;
+
+/// The names of its two files, in the folder of the product's head.
+pub(super) const FILES: [&str; 2] = [".releases.ndjson", ".readmes.ndjson"];
+
+/// The journal of a product.
+pub(super) struct Journal {
+    releases: Lines,
+    readmes: Lines,
+    /// READMEs that are in it.
+    known: HashSet<Sha256>,
+    /// Every release in it, without what is long.
+    pub(super) vers: Vec<(Ver, Span)>,
+}
+
+/// Where a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    offset: u64,
+    length: usize,
+}
+
+struct Lines {
+    path: PathBuf,
+    file: File,
+    end: u64,
+}
+
+impl Lines {
+    fn open(path: PathBuf) -> Result<Lines, OfflineError> {
+        let opened = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+        let file = opened.map_err(|e| OfflineError::place("open", &path, e))?;
+        Ok(Lines { path, file, end: 0 })
+    }
+
+    fn failed(&self, doing: &'static str) -> impl FnOnce(io::Error) -> OfflineError {
+        let path = self.path.clone();
+        move |e| OfflineError::place(doing, &path, e)
+    }
+
+    /// Reads line by line up to the first that is none: there a writer died.
+    fn load(&mut self, mut line: impl FnMut(&[u8], Span) -> bool) -> Result<(), OfflineError> {
+        let mut reader = BufReader::new(&self.file);
+        let (mut text, mut end) = (Vec::new(), 0);
+        loop {
+            text.clear();
+            let length = reader.read_until(b'\n', &mut text).map_err(self.failed("read"))?;
+            if length == 0 || text.last() != Some(&b'\n') || !line(&text, Span { offset: end, length }) {
+                break;
+            }
+            end += length as u64;
+        }
+        self.end = end;
+        self.file.set_len(end).map_err(self.failed("cut"))
+    }
+
+    fn push(&mut self, line: &[u8]) -> Result<Span, OfflineError> {
+        let span = Span { offset: self.end, length: line.len() };
+        self.file.seek(SeekFrom::Start(self.end)).map_err(self.failed("write"))?;
+        self.file.write_all(line).map_err(self.failed("write"))?;
+        self.end += line.len() as u64;
+        Ok(span)
+    }
+}
+
+fn line<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    let mut line = serde_json::to_vec(value).expect("maps have texts for keys");
+    line.push(b'\n');
+    line
+}
+
+/// What is needed to compare with: the rest is read again when it is written to a segment.
+fn short(mut ver: Ver) -> Ver {
+    ver.desc = None;
+    ver
+}
+
+impl Journal {
+    /// Opens the journal of a product, whatever an earlier run left in it.
+    pub(super) fn open(place: &Place, product: &Product) -> Result<Journal, OfflineError> {
+        let folder = place.folder(&product.root())?;
+        let [releases, readmes] = FILES.map(|name| Lines::open(folder.join(name)));
+        let (mut releases, mut readmes) = (releases?, readmes?);
+        let (mut vers, mut known) = (Vec::new(), HashSet::new());
+        readmes.load(|text, _| {
+            let read: Option<ReadmeText> = serde_json::from_slice(text).ok();
+            read.filter(|readme| seal::digest(readme.text.as_bytes()) == readme.sha256)
+                .map(|readme| known.insert(readme.sha256))
+                .is_some()
+        })?;
+        releases.load(|text, span| match serde_json::from_slice(text) {
+            Ok(Record::Ver(ver)) if ver.check().is_ok() => {
+                // Its README was written first; without it the file is asked for again.
+                if ver.readme.as_ref().is_none_or(|readme| known.contains(&readme.sha256)) {
+                    vers.push((short(*ver), span));
+                }
+                true
+            }
+            _ => false,
+        })?;
+        Ok(Journal { releases, readmes, known, vers })
+    }
+
+    /// Notes a release whose file is there.
+    pub(super) fn note(&mut self, ver: Ver, readme: Option<&str>) -> Result<(), OfflineError> {
+        if let (Some(named), Some(text)) = (&ver.readme, readme)
+            && self.known.insert(named.sha256)
+        {
+            self.readmes.push(&line(&ReadmeText { sha256: named.sha256, text: text.to_owned() }))?;
+        }
+        let record = Record::Ver(Box::new(ver));
+        let span = self.releases.push(&line(&record))?;
+        if let Record::Ver(ver) = record {
+            self.vers.push((short(*ver), span));
+        }
+        Ok(())
+    }
+
+    /// The whole of a release that was noted.
+    pub(super) fn read(&mut self, span: Span) -> Result<Ver, OfflineError> {
+        let mut text = vec![0; span.length];
+        let lines = &mut self.releases;
+        lines.file.seek(SeekFrom::Start(span.offset)).map_err(lines.failed("read"))?;
+        lines.file.read_exact(&mut text).map_err(lines.failed("read"))?;
+        match serde_json::from_slice(&text) {
+            Ok(Record::Ver(ver)) => Ok(*ver),
+            _ => Err(lines.failed("read")(io::Error::other("it was changed while it was read"))),
+        }
+    }
+
+    /// Gives the READMEs with these digests to `take`, in the order they came.
+    pub(super) fn each_readme(
+        &mut self,
+        wanted: &HashSet<Sha256>,
+        mut take: impl FnMut(ReadmeText),
+    ) -> Result<(), OfflineError> {
+        let lines = &mut self.readmes;
+        lines.file.seek(SeekFrom::Start(0)).map_err(lines.failed("read"))?;
+        for text in BufReader::new(&lines.file).split(b'\n') {
+            let text = text.map_err(lines.failed("read"))?;
+            if let Ok(readme) = serde_json::from_slice::<ReadmeText>(&text)
+                && wanted.contains(&readme.sha256)
+            {
+                take(readme);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends it: a head names everything that was in it.
+    pub(super) fn remove(self) -> Result<(), OfflineError> {
+        for lines in [self.releases, self.readmes] {
+            fs::remove_file(&lines.path).map_err(|e| OfflineError::place("remove", &lines.path, e))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::{Object, Readme};
+    use crate::model::digest::Md5;
+
+    fn ver(version: &str, readme: &str) -> Ver {
+        Ver {
+            folder: None,
+            name: "a1".to_owned(),
+            version: version.to_owned(),
+            day: "2026-11-20".parse().unwrap(),
+            published: None,
+            archived: false,
+            obj: Object { sha256: Sha256([1; 32]), size: 1, md5: Md5([1; 16]), ext: "tar.gz".to_owned() },
+            index: None,
+            desc: None,
+            compiled: None,
+            readme: Some(Readme { name: "README".to_owned(), sha256: seal::digest(readme.as_bytes()) }),
+        }
+    }
+
+    #[test]
+    fn a_journal_cut_at_any_byte_keeps_every_whole_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::make(dir.path()).unwrap();
+        let mut journal = Journal::open(&place, &Product::Cran).unwrap();
+        for version in ["1.0", "1.1", "1.2"] {
+            journal.note(ver(version, version), Some(version)).unwrap();
+        }
+        let path = place.path("v3/1/.releases.ndjson");
+        let whole = fs::read(&path).unwrap();
+        let ends: Vec<usize> =
+            whole.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect();
+        for cut in 0..=whole.len() {
+            fs::write(&path, &whole[..cut]).unwrap();
+            let mut journal = Journal::open(&place, &Product::Cran).unwrap();
+            let kept = ends.iter().filter(|end| **end <= cut).count();
+            assert_eq!(journal.vers.len(), kept, "cut at {cut}");
+            if let Some((short, span)) = journal.vers.last().cloned() {
+                assert_eq!(journal.read(span).unwrap(), short);
+            }
+        }
+        fs::write(&path, &whole).unwrap();
+        // A README that is not there any more makes its release unknown.
+        let readmes = place.path("v3/1/.readmes.ndjson");
+        let text = fs::read(&readmes).unwrap();
+        fs::write(&readmes, &text[..text.len() - 3]).unwrap();
+        let mut journal = Journal::open(&place, &Product::Cran).unwrap();
+        assert_eq!(journal.vers.len(), 2);
+        let mut texts = Vec::new();
+        let wanted = journal.vers.iter().filter_map(|(ver, _)| Some(ver.readme.as_ref()?.sha256)).collect();
+        journal.each_readme(&wanted, |readme| texts.push(readme.text)).unwrap();
+        assert_eq!(texts, ["1.0", "1.1"]);
+        journal.remove().unwrap();
+        assert!(!readmes.exists() && !path.exists());
+    }
+}

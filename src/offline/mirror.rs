@@ -1,0 +1,287 @@
+//! What a CRAN-like mirror declares: its index, its `Meta/` tables, and the notes of CRAN on what left and came back.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::declared::{Declared, Row};
+use super::error::OfflineError;
+use crate::bundle::record::Event;
+use crate::bundle::{Record, seal};
+use crate::model::time::Day;
+use crate::r::history::events::Events;
+use crate::r::history::{Evidence, What, days};
+use crate::r::layout::PackageFile;
+use crate::r::packages::IndexRecord;
+use crate::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta};
+use crate::r::rds::{Limits, RdsError};
+use crate::r::{index, version};
+use crate::upstream::{Fetch, Fetched, Mirror, UpstreamError};
+
+/// Largest file of metadata, in bytes: ten times a full CRAN.
+const LIMIT: u64 = 64 << 20;
+/// How often the index may change while the tables are read.
+const ROUNDS: usize = 3;
+/// The forms of an index, the one to be preferred first.
+pub(super) const FORMS: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
+
+/// The day up to which history is known already, and today.
+pub(super) type Span = (Option<Day>, Day);
+
+/// A tree of source packages on a mirror.
+pub(super) struct Tree<'a> {
+    pub(super) mirror: &'a Mirror,
+    /// The folder that holds `src/contrib`, with a slash at its end; empty for the mirror's root.
+    pub(super) prefix: String,
+    /// What its releases have as their folder.
+    pub(super) folder: Option<String>,
+}
+
+/// Its files, of one moment.
+struct Files {
+    form: &'static str,
+    index: Bytes,
+    current: Option<Bytes>,
+    archive: Option<Bytes>,
+    notes: Option<Bytes>,
+}
+
+/// A file of metadata; `None` when the mirror has none.
+pub(super) async fn get(mirror: &Mirror, path: &str) -> Result<Option<Bytes>, UpstreamError> {
+    match mirror.fetch(Fetch { path, known: None, limit: LIMIT }).await {
+        Ok(Fetched::Body { bytes, .. }) => Ok(Some(bytes)),
+        Ok(Fetched::Unchanged) | Err(UpstreamError::Missing(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Tree<'_> {
+    fn path(&self, file: &str) -> String {
+        format!("{}src/contrib/{file}", self.prefix)
+    }
+
+    /// Reads all of it; `None` when there is no such tree.
+    pub(super) async fn declare(&self, span: Span) -> Result<Option<Declared>, OfflineError> {
+        let Some(files) = self.files().await? else { return Ok(None) };
+        let address = format!("{}/{}", self.mirror.address(), self.path(files.form));
+        let (folder, prefix) = (self.folder.clone(), self.prefix.clone());
+        let work = tokio::task::spawn_blocking(move || read(&files, folder.as_deref(), &prefix, span));
+        let read = work.await.unwrap_or_else(|e| Err(e.to_string()));
+        read.map(Some).map_err(|reason| {
+            OfflineError::Refused(format!(
+                "{address}: {reason}; try again later, or give another mirror with --base-url"
+            ))
+        })
+    }
+
+    /// The index is written most of a minute after the tables, so it is asked for again when they are read.
+    async fn files(&self) -> Result<Option<Files>, OfflineError> {
+        let Some((form, mut index)) = self.index().await? else { return Ok(None) };
+        let mut round = 1;
+        loop {
+            let current = get(self.mirror, &self.path("Meta/current.rds")).await?;
+            let archive = get(self.mirror, &self.path("Meta/archive.rds")).await?;
+            // Only CRAN has it, and only its usual tree.
+            let notes = match self.folder {
+                None => get(self.mirror, &self.path("PACKAGES.in")).await?,
+                Some(_) => None,
+            };
+            let again = match (&current, &archive) {
+                (None, None) => Some(index.clone()),
+                _ => get(self.mirror, &self.path(form)).await?,
+            };
+            if again.as_ref() == Some(&index) || round == ROUNDS {
+                return Ok(Some(Files { form, index, current, archive, notes }));
+            }
+            index = again.unwrap_or(index);
+            round += 1;
+        }
+    }
+
+    async fn index(&self) -> Result<Option<(&'static str, Bytes)>, OfflineError> {
+        for form in FORMS {
+            if let Some(bytes) = get(self.mirror, &self.path(form)).await? {
+                return Ok(Some((form, bytes)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The index of builds in a folder of a mirror, as text.
+pub(super) fn index_text(form: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    index::text(form, bytes).map(std::borrow::Cow::into_owned)
+}
+
+type Rows = Vec<MetaRow<String>>;
+
+fn table(
+    what: &str,
+    bytes: Option<&Bytes>,
+    read: fn(&[u8]) -> Result<Rows, RdsError>,
+    warnings: &mut Vec<String>,
+) -> Option<Rows> {
+    match read(bytes?) {
+        Ok(rows) => Some(rows),
+        Err(error) => {
+            warnings.push(format!("going on without Meta/{what}.rds: {error}"));
+            None
+        }
+    }
+}
+
+fn read(files: &Files, folder: Option<&str>, prefix: &str, span: Span) -> Result<Declared, String> {
+    let mut warnings = Vec::new();
+    let text = index_text(files.form, &files.index)?;
+    let records = index::records(&text, &mut warnings)?;
+    // Small repositories of Bioconductor may be empty.
+    if records.is_empty() && folder.is_none_or(|folder| folder == "bioc") {
+        return Err("the index lists no package".to_owned());
+    }
+    let current =
+        table("current", files.current.as_ref(), |b| read_current_meta(b, Limits::META), &mut warnings);
+    let archive =
+        table("archive", files.archive.as_ref(), |b| read_archive_meta(b, Limits::META), &mut warnings);
+    let mut rows = listed(&records, current.as_deref().unwrap_or_default(), folder, prefix);
+    archived(archive.as_deref().unwrap_or_default(), folder, prefix, &mut rows);
+    let events = match (&current, &archive, folder) {
+        (Some(current), Some(archive), None) => {
+            let notes = files.notes.as_ref().and_then(|notes| Events::read(notes).ok()).unwrap_or_default();
+            history(current, archive, &notes, span)
+        }
+        _ => Vec::new(),
+    };
+    let told = [Some(&files.index), files.current.as_ref(), files.archive.as_ref()];
+    Ok(Declared {
+        rows,
+        events,
+        complete: archive.is_some(),
+        dated: current.is_some(),
+        fingerprint: told.into_iter().flatten().map(|bytes| seal::digest(bytes)).collect(),
+        serial: None,
+        warnings,
+    })
+}
+
+/// The rows of an index; of a package with several versions the highest is listed.
+fn listed(
+    records: &[IndexRecord<'_>],
+    current: &[MetaRow<String>],
+    folder: Option<&str>,
+    prefix: &str,
+) -> Vec<Row> {
+    let facts: HashMap<&str, &MetaRow<String>> = current.iter().map(|row| (row.file.as_str(), row)).collect();
+    let mut rows: Vec<Row> = Vec::with_capacity(records.len());
+    let mut places: HashMap<(Option<&str>, &str), usize> = HashMap::new();
+    for record in records {
+        let usual = format!("{}_{}.tar.gz", record.package, record.version);
+        let file = record.file.unwrap_or(&usual);
+        let Some(ext) = PackageFile::parse(file).map(|file| file.extension) else { continue };
+        let facts = facts.get(file).filter(|_| record.path.is_none());
+        let below = record.path.map(|path| format!("{path}/")).unwrap_or_default();
+        let mut paths = vec![format!("{prefix}src/contrib/{below}{file}")];
+        if record.path.is_none() {
+            paths.push(format!("{prefix}src/contrib/Archive/{}/{file}", record.package));
+        }
+        let mut row = Row {
+            folder: folder.or(record.path).map(str::to_owned),
+            name: record.package.to_owned(),
+            version: record.version.to_owned(),
+            ext: ext.to_owned(),
+            paths,
+            size: record.size.or(facts.map(|facts| facts.size)),
+            published: facts.map(|facts| facts.mtime),
+            md5: record.md5,
+            sha256: record.sha256,
+            listed: true,
+            index: Some(String::from_utf8_lossy(record.stanza).into_owned()),
+            told: None,
+        };
+        match places.get(&(record.path, record.package)) {
+            None => {
+                places.insert((record.path, record.package), rows.len());
+            }
+            Some(place) => {
+                let before = &mut rows[*place];
+                if version::compare(&row.version, &before.version).is_gt() {
+                    before.listed = false;
+                    places.insert((record.path, record.package), rows.len());
+                } else {
+                    row.listed = false;
+                }
+            }
+        }
+        rows.push(row);
+    }
+    rows
+}
+
+/// Size, and the time of publication in seconds.
+type Facts = (Option<u64>, Option<i64>);
+
+fn archived(archive: &[MetaRow<String>], folder: Option<&str>, prefix: &str, rows: &mut Vec<Row>) {
+    let mut known: HashMap<(String, String), Vec<Facts>> = HashMap::new();
+    for row in rows.iter().filter(|row| row.folder.as_deref() == folder) {
+        let facts = (row.size, row.published.map(|at| at.seconds()));
+        known.entry((row.name.clone(), row.version.clone())).or_default().push(facts);
+    }
+    for found in archive {
+        let Some(file) = PackageFile::parse(&found.file) else { continue };
+        let key = (found.package.clone(), file.version.to_owned());
+        let facts = (Some(found.size), Some(found.mtime.seconds()));
+        // Caught between copying and deleting: one file in two places.
+        if known.get(&key).is_some_and(|known| known.contains(&facts)) {
+            continue;
+        }
+        let mut paths = vec![format!("{prefix}src/contrib/Archive/{}/{}", found.package, found.file)];
+        if !known.contains_key(&key) {
+            paths.push(format!("{prefix}src/contrib/{}", found.file));
+        }
+        rows.push(Row {
+            folder: folder.map(str::to_owned),
+            name: key.0,
+            version: key.1,
+            ext: file.extension.to_owned(),
+            paths,
+            size: Some(found.size),
+            published: Some(found.mtime),
+            md5: None,
+            sha256: None,
+            listed: false,
+            index: None,
+            told: None,
+        });
+    }
+}
+
+/// What left the index and came back after `since`; publications are told by the files themselves.
+fn history(current: &Rows, archive: &Rows, notes: &Events, (since, today): Span) -> Vec<Record> {
+    let first = current.iter().chain(archive).map(|row| row.mtime.day()).min();
+    let Some(first) = first else { return Vec::new() };
+    let evidence = Evidence { archive, current, events: notes };
+    let since = since.unwrap_or(first);
+    let mut events = Vec::new();
+    for of in days(&evidence, since, today.end().day()).days.iter().filter(|of| of.day > since) {
+        for turned in &of.changes {
+            let package = turned.file.package.as_str();
+            let stays =
+                || of.changes.iter().any(|other| other.what.is_listed() && other.file.package == package);
+            let event = |version: Option<&str>| Event {
+                folder: None,
+                name: package.to_owned(),
+                version: version.map(str::to_owned),
+                sha256: None,
+                day: of.day,
+            };
+            match turned.what {
+                What::Archived if !stays() => events.push(Record::Archive(event(None))),
+                What::Restored => {
+                    let version = PackageFile::parse(&turned.file.file).map(|file| file.version);
+                    events.push(Record::Restore(event(version)));
+                }
+                What::Archived | What::Superseded | What::Listed => {}
+            }
+        }
+    }
+    events
+}

@@ -1,0 +1,98 @@
+//! `rspm-offline-downloader`: fills a bundle from a mirror, from another server or from another bundle, and checks it.
+
+pub mod args;
+mod commit;
+mod contents;
+mod copied;
+mod cran;
+mod declared;
+mod error;
+mod file;
+mod files;
+mod hashing;
+mod journal;
+mod mirror;
+mod place;
+mod plan;
+mod progress;
+mod run;
+mod shared;
+mod subset;
+mod validate;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command, Get, Validate};
+use error::{Ending, OfflineError};
+use progress::{Voice, tell};
+use validate::Report;
+
+/// Runs one command and says how it ended: 0 all is there, 1 failed or not complete, 2 wrong usage, 3 damaged.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Whoever serves the files is another user than the one who fetches them.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    // Refused only when there is one already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    if cli.verbose {
+        let requests = tracing_subscriber::EnvFilter::new("upstream=debug,info");
+        tracing_subscriber::fmt().with_env_filter(requests).with_writer(std::io::stderr).init();
+    }
+    match run(cli) {
+        Ok(Ending::Complete) => ExitCode::SUCCESS,
+        Ok(Ending::Incomplete) => ExitCode::from(1),
+        Ok(Ending::Damaged) => ExitCode::from(3),
+        Err(error) => {
+            let red = anstyle::AnsiColor::Red.on_default().bold();
+            tell(&format!("{red}Error:{red:#} {error}"));
+            ExitCode::from(if matches!(error, OfflineError::Usage(_)) { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<Ending, OfflineError> {
+    let voice = Voice::new(cli.quiet);
+    if let Command::Completion { shell } = cli.command {
+        clap_complete::generate(
+            shell,
+            &mut Cli::command(),
+            "rspm-offline-downloader",
+            &mut std::io::stdout(),
+        );
+        return Ok(Ending::Complete);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| OfflineError::Refused(format!("the runtime does not start: {e}")))?;
+    let ending = runtime.block_on(async {
+        match cli.command {
+            Command::Get(Get::Cran(args)) => cran::get(args, voice).await,
+            Command::Validate(Validate::Cran(args)) => {
+                cran::check(args).await.and_then(|report| print(&report, voice))
+            }
+            Command::Completion { .. } => Ok(Ending::Complete),
+        }
+    });
+    // Whoever still waits for a mirror when an error ended the command is not waited for.
+    runtime.shutdown_background();
+    ending
+}
+
+/// Findings on standard output, one on a line, so that scripts can read them; the rest on standard error.
+fn print(report: &Report, voice: Voice) -> Result<Ending, OfflineError> {
+    let mut out = anstream::stdout().lock();
+    for finding in &report.findings {
+        let written = writeln!(out, "{}\t{}\t{}", finding.wrong.word(), finding.file, finding.text);
+        written.map_err(|e| OfflineError::Refused(format!("writing the output: {e}")))?;
+    }
+    report.summary.iter().for_each(|line| voice.say(line));
+    voice.say(match report.ending() {
+        Ending::Complete => "complete",
+        Ending::Incomplete => "not complete",
+        Ending::Damaged => "damaged files were found",
+    });
+    Ok(report.ending())
+}

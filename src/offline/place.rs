@@ -1,0 +1,234 @@
+//! The destination: files that are whole or not there, one writer at a time, and one index of what exists.
+
+use std::collections::HashMap;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use tempfile::{Builder, NamedTempFile};
+
+use super::error::OfflineError;
+use crate::model::time::Timestamp;
+
+/// What the names of unfinished files begin with.
+pub(super) const UNFINISHED: &str = ".tmp-";
+/// The name of a lock.
+pub(super) const LOCK: &str = ".lock";
+
+/// A directory that is a bundle or becomes one.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    root: PathBuf,
+}
+
+/// One writer's claim; ends when it is dropped, or the writer dies.
+pub(super) struct Lock {
+    _file: Option<File>,
+}
+
+impl Place {
+    /// The directory, made where it is not there.
+    pub(super) fn make(root: &Path) -> Result<Place, OfflineError> {
+        fs::create_dir_all(root).map_err(|e| OfflineError::place("make the directory", root, e))?;
+        Place::at(root)
+    }
+
+    /// A directory that nothing is written to, there or not.
+    pub(super) fn unmade(root: &Path) -> Result<Place, OfflineError> {
+        let absolute =
+            std::path::absolute(root).map_err(|e| OfflineError::place("find the directory", root, e))?;
+        Ok(Place { root: absolute.canonicalize().unwrap_or(absolute) })
+    }
+
+    /// The directory, which must be there.
+    pub(super) fn at(root: &Path) -> Result<Place, OfflineError> {
+        // Absolute, so that it can be an address.
+        let root = root.canonicalize().map_err(|e| OfflineError::place("find the directory", root, e))?;
+        if root.is_dir() {
+            return Ok(Place { root });
+        }
+        Err(OfflineError::Refused(format!("{} is not a directory", root.display())))
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// Its address as a mirror.
+    pub(super) fn url(&self) -> Result<String, OfflineError> {
+        let url = url::Url::from_file_path(&self.root);
+        let none =
+            || OfflineError::Refused(format!("{} cannot be written as an address", self.root.display()));
+        url.map(String::from).map_err(|()| none())
+    }
+
+    /// Claims a folder for this process. With `wait` it waits for another writer, else that is refused.
+    pub(super) fn lock(&self, folder: &str, wait: bool) -> Result<Lock, OfflineError> {
+        let dir = self.folder(folder)?;
+        let path = dir.join(LOCK);
+        let failed = |e| OfflineError::place("lock", &path, e);
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        let claimed = if wait { file.lock().map_err(TryLockError::Error) } else { file.try_lock() };
+        match claimed {
+            Ok(()) => Ok(Lock { _file: Some(file) }),
+            Err(TryLockError::WouldBlock) => Err(OfflineError::Refused(format!(
+                "another rspm-offline-downloader writes to {}; wait until it is done, or choose another --destination",
+                dir.display()
+            ))),
+            // Some network file systems and USB sticks know no locks.
+            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => Ok(Lock { _file: None }),
+            Err(TryLockError::Error(e)) => Err(failed(e)),
+        }
+    }
+
+    /// A folder, made where it is not there.
+    pub(super) fn folder(&self, relative: &str) -> Result<PathBuf, OfflineError> {
+        let path = self.path(relative);
+        fs::create_dir_all(&path).map_err(|e| OfflineError::place("make the directory", &path, e))?;
+        Ok(path)
+    }
+
+    /// A new unfinished file in a folder that exists; removed when it is dropped before [`finish`].
+    pub(super) fn unfinished(dir: &Path) -> io::Result<NamedTempFile> {
+        let readable = fs::Permissions::from_mode(0o644);
+        Builder::new().prefix(UNFINISHED).permissions(readable).tempfile_in(dir)
+    }
+
+    /// Writes a file: whole and on the disk, or not there.
+    pub(super) fn put(&self, relative: &str, bytes: &[u8]) -> Result<(), OfflineError> {
+        let path = self.path(relative);
+        let failed = |e| OfflineError::place("write", &path, e);
+        let parent = relative.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let dir = self.folder(parent)?;
+        let mut file = Place::unfinished(&dir).map_err(failed)?;
+        file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+        finish(file, &path).map_err(failed)?;
+        File::open(&dir).and_then(|dir| dir.sync_all()).map_err(failed)
+    }
+
+    /// As [`Place::put`], unless the very bytes are there.
+    pub(super) fn keep(&self, relative: &str, bytes: &[u8]) -> Result<(), OfflineError> {
+        match fs::read(self.path(relative)) {
+            Ok(there) if there == bytes => Ok(()),
+            _ => self.put(relative, bytes),
+        }
+    }
+
+    /// Brings everything that was written to the disk: before a head names it.
+    pub(super) fn sync(&self) -> Result<(), OfflineError> {
+        let failed = |e| OfflineError::place("write", &self.root, e);
+        let dir = File::open(&self.root).map_err(failed)?;
+        nix::unistd::syncfs(&dir).map_err(|e| failed(e.into()))
+    }
+
+    /// The files in the fan-out folders below `objects`, by name, with their sizes in bytes. What writers that died left is
+    /// removed: the caller holds the lock.
+    pub(super) fn objects(&self, objects: &str) -> Result<HashMap<String, u64>, OfflineError> {
+        let mut found = HashMap::new();
+        for folder in names(&self.path(objects))? {
+            let dir = self.path(objects).join(&folder);
+            if folder.len() != 2 || !dir.is_dir() {
+                continue;
+            }
+            for name in names(&dir)? {
+                let path = dir.join(&name);
+                if name.starts_with(UNFINISHED) {
+                    // One that cannot be removed is looked at again the next time.
+                    let _ = fs::remove_file(&path);
+                } else if let Ok(metadata) = path.symlink_metadata()
+                    && metadata.is_file()
+                {
+                    found.insert(name, metadata.len());
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Bytes that can still be written.
+    pub(super) fn free(&self) -> Option<u64> {
+        let told = nix::sys::statvfs::statvfs(&self.root).ok()?;
+        #[allow(clippy::useless_conversion, reason = "the width differs between systems")]
+        Some(u64::from(told.blocks_available()) * u64::from(told.fragment_size()))
+    }
+}
+
+/// The names in a folder, sorted; of one that is not there none.
+pub(super) fn names(dir: &Path) -> Result<Vec<String>, OfflineError> {
+    let failed = |e| OfflineError::place("list", dir, e);
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        Err(e) => return Err(failed(e)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Gives an unfinished file its name.
+pub(super) fn finish(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    file.persist(path).map_err(|e| e.error).map(drop)
+}
+
+/// Gives a file the time of its publication. A file system that cannot is none the worse.
+pub(super) fn date(file: &File, published: Option<Timestamp>) {
+    let seconds = published.and_then(|at| u64::try_from(at.seconds()).ok());
+    if let Some(at) =
+        seconds.and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)))
+    {
+        let _ = file.set_modified(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_and_can_be_read_by_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::make(&dir.path().join("a b/ü")).unwrap();
+        place.put("v3/1/head.json", b"one").unwrap();
+        place.put("v3/1/head.json", b"two").unwrap();
+        let path = place.path("v3/1/head.json");
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o644);
+        assert_eq!(names(&place.path("v3/1")).unwrap(), ["head.json"]);
+        assert!(place.url().unwrap().ends_with("/a%20b/%C3%BC"));
+    }
+
+    #[test]
+    fn a_folder_has_one_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::make(dir.path()).unwrap();
+        let first = place.lock("v3", false).unwrap();
+        let told = place.lock("v3", false).err().map(|e| e.to_string()).unwrap();
+        assert!(told.contains("another rspm-offline-downloader"), "{told}");
+        assert!(place.lock("bioc/v4", false).is_ok());
+        drop(first);
+        assert!(place.lock("v3", false).is_ok());
+    }
+
+    #[test]
+    fn what_dead_writers_left_is_no_object() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::make(dir.path()).unwrap();
+        let folder = place.folder("obj/ab").unwrap();
+        fs::write(folder.join("abcd.tar.gz"), "1234").unwrap();
+        fs::write(folder.join(".tmp-dead"), "12").unwrap();
+        assert_eq!(place.objects("obj").unwrap(), HashMap::from([("abcd.tar.gz".to_owned(), 4)]));
+        assert_eq!(names(&folder).unwrap(), ["abcd.tar.gz"]);
+    }
+}

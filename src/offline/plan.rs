@@ -1,0 +1,312 @@
+//! What has to be fetched to have what upstream declares. Pure: the rows, what is known, and which files exist.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::declared::{Declared, Row};
+use crate::bundle::record::{Event, Indexed};
+use crate::bundle::state::Release;
+use crate::bundle::{Record, State, seal};
+use crate::model::digest::Sha256;
+use crate::model::time::Day;
+
+/// More known files than this with another time and the same size: the mirror was copied, nothing was published anew.
+const STORM: usize = 500;
+/// Fewer packages than this may vanish unnoticed.
+const FEW: usize = 10;
+
+/// What is there before anything is fetched.
+pub(super) struct Known<'a> {
+    /// Of the segments.
+    pub(super) state: &'a State,
+    /// Of the journal: releases with their files that no segment names yet.
+    pub(super) pending: &'a State,
+    /// Object files by name, with their sizes.
+    pub(super) objects: &'a HashMap<String, u64>,
+    /// Files of releases before this day need not be there.
+    pub(super) from: Option<Day>,
+}
+
+/// Something to fetch.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Wanted {
+    pub(super) row: Row,
+    /// A file that was there once: it must be this one, and is known already.
+    pub(super) again: Option<Sha256>,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Plan {
+    pub(super) wanted: Vec<Wanted>,
+    /// New index records of releases that are there.
+    pub(super) indexed: Vec<Record>,
+    /// Releases that are gone.
+    pub(super) removed: Vec<Record>,
+    /// Releases that are there already.
+    pub(super) kept: usize,
+}
+
+impl Plan {
+    /// Bytes to fetch, as far as they are told.
+    pub(super) fn size(&self) -> u64 {
+        self.wanted.iter().filter_map(|wanted| wanted.row.size).sum()
+    }
+}
+
+/// The release that a row is, if it is one that is known. `calm` passes over times: see [`STORM`].
+pub(super) fn release<'a>(row: &Row, state: &'a State, calm: bool) -> Option<&'a Release> {
+    let (folder, name) = row.key();
+    let releases = &state.package(folder, name)?.releases;
+    releases.iter().rev().find(|known| {
+        let object = &known.object;
+        let sized = row.size.is_none_or(|size| size == object.size);
+        known.version == row.version
+            && object.ext == row.ext
+            && sized
+            && match (row.sha256, row.md5) {
+                (Some(sha256), _) => sha256 == object.sha256,
+                (None, Some(md5)) => md5 == object.md5,
+                (None, None) => calm || same_time(row, known),
+            }
+    })
+}
+
+fn same_time(row: &Row, known: &Release) -> bool {
+    match (row.published, known.published) {
+        (Some(now), Some(then)) => now.seconds() == then.seconds(),
+        _ => true,
+    }
+}
+
+/// Compares. `today` is the day of the run.
+pub(super) fn plan(declared: &Declared, known: &Known<'_>, today: Day) -> Plan {
+    let restless =
+        |row: &&Row| release(row, known.state, false).is_none() && release(row, known.state, true).is_some();
+    let calm = declared.rows.iter().filter(restless).count() > STORM;
+    let mut plan = Plan::default();
+    let mut declared_objects: BTreeSet<(&str, &str, Sha256)> = BTreeSet::new();
+    for row in &declared.rows {
+        let found = release(row, known.state, calm).or_else(|| release(row, known.pending, calm));
+        let Some(found) = found else {
+            if is_from(row.published.map(|at| at.day()), known.from) {
+                plan.wanted.push(Wanted { row: row.clone(), again: None });
+            }
+            continue;
+        };
+        let (folder, name) = row.key();
+        declared_objects.insert((folder, name, found.object.sha256));
+        let file = format!("{}.{}", found.object.sha256, found.object.ext);
+        let is_there = known.objects.get(&file) == Some(&found.object.size);
+        if !is_there && is_from(Some(found.day), known.from) {
+            let again = Some(found.object.sha256);
+            plan.wanted.push(Wanted { row: row.clone(), again });
+        } else {
+            plan.kept += 1;
+        }
+        if let Some(index) =
+            row.index.as_ref().filter(|index| found.index != Some(seal::digest(index.as_bytes())))
+        {
+            plan.indexed.push(Record::Index(Indexed {
+                folder: row.folder.clone(),
+                name: row.name.clone(),
+                version: row.version.clone(),
+                sha256: found.object.sha256,
+                day: today,
+                index: index.clone(),
+            }));
+        }
+    }
+    if declared.complete {
+        plan.removed = removed(declared, known.state, &declared_objects, today);
+    }
+    plan
+}
+
+fn is_from(day: Option<Day>, from: Option<Day>) -> bool {
+    match (day, from) {
+        (Some(day), Some(from)) => day >= from,
+        _ => true,
+    }
+}
+
+/// Releases of declared packages that upstream has in no place any more. A file that could not be told from another one
+/// of its version does not count as gone.
+fn removed(
+    declared: &Declared,
+    state: &State,
+    there: &BTreeSet<(&str, &str, Sha256)>,
+    today: Day,
+) -> Vec<Record> {
+    let versions: BTreeSet<(&str, &str, &str)> =
+        declared.rows.iter().map(|row| (row.key().0, row.key().1, row.version.as_str())).collect();
+    let gone = state.releases().filter(|((folder, name), release)| {
+        !there.contains(&(folder.as_str(), name.as_str(), release.object.sha256))
+            && !versions.contains(&(folder.as_str(), name.as_str(), release.version.as_str()))
+    });
+    gone.map(|((folder, name), release)| {
+        Record::Remove(Event {
+            folder: Some(folder.clone()).filter(|folder| !folder.is_empty()),
+            name: name.clone(),
+            version: Some(release.version.clone()),
+            sha256: Some(release.object.sha256),
+            day: today,
+        })
+    })
+    .collect()
+}
+
+/// Refuses a declaration that lost a fifth of what is listed: a half-written mirror looks like that.
+pub(super) fn guard(declared: &Declared, state: &State) -> Result<(), String> {
+    let now: BTreeSet<(&str, &str)> = declared.rows.iter().filter(|row| row.listed).map(Row::key).collect();
+    let before = state.packages().filter(|(_, package)| package.listed.is_some());
+    let (mut all, mut lost, mut example) = (0_usize, 0_usize, None);
+    for ((folder, name), _) in before {
+        all += 1;
+        if !now.contains(&(folder.as_str(), name.as_str())) {
+            lost += 1;
+            example.get_or_insert(name.as_str());
+        }
+    }
+    if lost < FEW || lost * 5 < all {
+        return Ok(());
+    }
+    Err(format!(
+        "{lost} of {all} packages are no longer in the index ({} for one), which is what a half-written mirror looks like; \
+         nothing was changed. Try again later; if it is right, run the command with --accept-loss",
+        example.unwrap_or_default()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::{Object, Ver};
+    use crate::model::digest::Md5;
+    use crate::model::time::{SECOND, Timestamp};
+
+    fn row(name: &str, version: &str, size: u64, seconds: i64) -> Row {
+        Row {
+            folder: None,
+            name: name.to_owned(),
+            version: version.to_owned(),
+            ext: "tar.gz".to_owned(),
+            paths: vec![format!("src/contrib/{name}_{version}.tar.gz")],
+            size: Some(size),
+            published: Some(Timestamp(seconds * SECOND)),
+            md5: None,
+            sha256: None,
+            listed: true,
+            index: None,
+            told: None,
+        }
+    }
+
+    fn state(rows: &[(&Row, u8)]) -> State {
+        let mut state = State::default();
+        for (row, byte) in rows {
+            let ver = Ver {
+                folder: row.folder.clone(),
+                name: row.name.clone(),
+                version: row.version.clone(),
+                day: row.published.expect("dated").day(),
+                published: row.published,
+                archived: false,
+                obj: Object {
+                    sha256: Sha256([*byte; 32]),
+                    size: row.size.expect("sized"),
+                    md5: Md5([*byte; 16]),
+                    ext: row.ext.clone(),
+                },
+                index: row.index.clone(),
+                desc: None,
+                compiled: None,
+                readme: None,
+            };
+            state.apply(&Record::Ver(Box::new(ver))).expect("fits");
+        }
+        state
+    }
+
+    fn objects(bytes: &[(u8, u64)]) -> HashMap<String, u64> {
+        bytes.iter().map(|(byte, size)| (format!("{}.tar.gz", Sha256([*byte; 32])), *size)).collect()
+    }
+
+    fn planned(rows: Vec<Row>, state: &State, objects: &HashMap<String, u64>, from: Option<&str>) -> Plan {
+        let declared = Declared { rows, complete: true, ..Declared::default() };
+        let from = from.map(|day| day.parse().expect("a day"));
+        let known = Known { state, pending: &State::default(), objects, from };
+        plan(&declared, &known, "2026-11-20".parse().expect("a day"))
+    }
+
+    #[test]
+    fn only_what_is_new_or_missing_is_fetched() {
+        let (old, new) = (row("a1", "1.0", 10, 0), row("a1", "1.1", 11, 86_400));
+        let state = state(&[(&old, 1)]);
+        let all = planned(vec![old.clone(), new.clone()], &state, &objects(&[(1, 10)]), None);
+        assert_eq!(all.wanted, [Wanted { row: new.clone(), again: None }]);
+        assert_eq!((all.kept, all.removed.len()), (1, 0));
+        let lost = planned(vec![old.clone(), new], &state, &objects(&[(1, 9)]), None);
+        assert_eq!(lost.wanted.len(), 2);
+        assert_eq!(lost.wanted[0].again, Some(Sha256([1; 32])), "a file that was cut is fetched again");
+        let gone = planned(vec![row("b2", "1", 1, 0)], &state, &objects(&[]), None);
+        assert!(matches!(&gone.removed[..], [Record::Remove(event)] if event.name == "a1"));
+    }
+
+    #[test]
+    fn other_bytes_of_a_version_are_a_release_of_their_own() {
+        let known = row("a1", "1.0", 10, 0);
+        let state = state(&[(&known, 1)]);
+        for other in [
+            row("a1", "1.0", 12, 0),
+            row("a1", "1.0", 10, 5),
+            Row { md5: Some(Md5([9; 16])), ..known.clone() },
+        ] {
+            let plan = planned(vec![known.clone(), other], &state, &objects(&[(1, 10)]), None);
+            assert_eq!((plan.wanted.len(), plan.kept), (1, 1));
+        }
+        // The index vouches for the bytes, whatever the time says.
+        let moved = Row { md5: Some(Md5([1; 16])), ..row("a1", "1.0", 10, 99) };
+        assert_eq!(planned(vec![moved], &state, &objects(&[(1, 10)]), None).wanted, []);
+    }
+
+    #[test]
+    fn times_of_a_mirror_that_was_copied_mean_nothing() {
+        let rows: Vec<Row> = (0..=STORM).map(|n| row(&format!("p{n}"), "1.0", 10, 0)).collect();
+        let pairs: Vec<(&Row, u8)> = rows.iter().map(|row| (row, 1)).collect();
+        let state = state(&pairs);
+        let touched: Vec<Row> = (0..=STORM).map(|n| row(&format!("p{n}"), "1.0", 10, 77)).collect();
+        assert_eq!(planned(touched.clone(), &state, &objects(&[(1, 10)]), None).wanted, []);
+        assert_eq!(planned(touched[1..].to_vec(), &state, &objects(&[(1, 10)]), None).wanted.len(), STORM);
+    }
+
+    #[test]
+    fn a_difference_has_what_came_from_its_day_on() {
+        let (old, new) = (row("a1", "1.0", 10, 0), row("a1", "1.1", 11, 86_400));
+        let from = Some("1970-01-02");
+        let plan = planned(vec![old.clone(), new.clone()], &State::default(), &objects(&[]), from);
+        assert_eq!(plan.wanted, [Wanted { row: new, again: None }]);
+        let carried = planned(vec![old.clone()], &state(&[(&old, 1)]), &objects(&[]), from);
+        assert_eq!((carried.wanted.len(), carried.kept), (0, 1), "its file was carried away");
+    }
+
+    #[test]
+    fn a_new_index_record_of_a_known_release_is_noted() {
+        let known = Row { index: Some("Package: a1".to_owned()), ..row("a1", "1.0", 10, 0) };
+        let state = state(&[(&known, 1)]);
+        assert_eq!(planned(vec![known.clone()], &state, &objects(&[(1, 10)]), None).indexed, []);
+        let other = Row { index: Some("Package: a1\nLicense: X".to_owned()), ..known };
+        let plan = planned(vec![other], &state, &objects(&[(1, 10)]), None);
+        assert!(matches!(&plan.indexed[..], [Record::Index(index)] if index.sha256 == Sha256([1; 32])));
+    }
+
+    #[test]
+    fn an_index_that_lost_a_fifth_is_refused() {
+        let rows: Vec<Row> = (0..50).map(|n| row(&format!("p{n}"), "1.0", 10, 0)).collect();
+        let pairs: Vec<(&Row, u8)> = rows.iter().map(|row| (row, 1)).collect();
+        let state = state(&pairs);
+        let declared = |n: usize| Declared { rows: rows[..n].to_vec(), ..Declared::default() };
+        assert_eq!(guard(&declared(41), &state), Ok(()));
+        let told = guard(&declared(40), &state).expect_err("lost ten");
+        assert!(told.contains("10 of 50") && told.contains("--accept-loss"), "{told}");
+    }
+}

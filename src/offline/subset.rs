@@ -1,0 +1,130 @@
+//! A subset: named packages, and what they need. Pure.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::declared::Declared;
+use crate::bundle::Record;
+use crate::r::dependency::Kind;
+use crate::r::description::Description;
+use crate::r::name;
+
+/// What `R CMD INSTALL` needs of others.
+const NEEDED: [Kind; 3] = [Kind::Depends, Kind::Imports, Kind::LinkingTo];
+
+/// The packages of a list: one on a line, or `package==version` and the like, of which the name counts; `#` begins a
+/// comment.
+///
+/// # Errors
+/// A line that is none, with its number.
+pub(super) fn names(text: &str) -> Result<BTreeSet<String>, String> {
+    let mut names = BTreeSet::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if line.is_empty() {
+            continue;
+        }
+        let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '.')).unwrap_or(line.len());
+        let (found, rest) = line.split_at(end);
+        let constraint = rest.trim_start();
+        let fine = constraint.is_empty() || constraint.starts_with(['=', '<', '>', '!', '(', '@', ',']);
+        if !name::is_package(found) || !fine {
+            return Err(format!("line {}: '{}' is no name of a package", at + 1, line.escape_debug()));
+        }
+        names.insert(found.to_owned());
+    }
+    if names.is_empty() {
+        return Err("it names no package".to_owned());
+    }
+    Ok(names)
+}
+
+/// The named packages with everything they need, as far as it is declared; and what is not declared.
+pub(super) fn closure(wanted: &BTreeSet<String>, declared: &Declared) -> (BTreeSet<String>, Vec<String>) {
+    let mut needs: HashMap<&str, Vec<&str>> = HashMap::new();
+    for row in &declared.rows {
+        // Archived releases tell it in their own files; the listed one decides.
+        needs.entry(&row.name).or_default().extend(row.index.as_deref().filter(|_| row.listed));
+    }
+    let (mut found, mut unknown) = (BTreeSet::new(), Vec::new());
+    let mut next: Vec<String> = wanted.iter().cloned().collect();
+    while let Some(package) = next.pop() {
+        let Some(records) = needs.get(package.as_str()) else {
+            unknown.push(package);
+            continue;
+        };
+        if !found.insert(package.clone()) {
+            continue;
+        }
+        for record in records {
+            let Ok(description) = Description::from_bytes(record.as_bytes()) else { continue };
+            let dependencies = NEEDED.into_iter().flat_map(|kind| description.dependencies(kind));
+            let more: Vec<String> = dependencies.map(|dependency| dependency.name.to_owned()).collect();
+            next.extend(
+                more.into_iter().filter(|name| name != "R" && !name::is_base(name) && !found.contains(name)),
+            );
+        }
+    }
+    unknown.sort();
+    unknown.dedup();
+    (found, unknown)
+}
+
+/// What is declared of these packages.
+pub(super) fn restrict(declared: &mut Declared, names: &BTreeSet<String>) {
+    declared.rows.retain(|row| names.contains(&row.name));
+    declared.events.retain(|record| match record {
+        Record::Archive(event) | Record::Restore(event) | Record::Remove(event) => {
+            names.contains(&event.name)
+        }
+        Record::Ver(_) | Record::Index(_) | Record::Snapshot(_) | Record::Unknown => true,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::declared::Row;
+    use super::*;
+
+    fn row(name: &str, fields: &str) -> Row {
+        Row {
+            folder: None,
+            name: name.to_owned(),
+            version: "1.0".to_owned(),
+            ext: "tar.gz".to_owned(),
+            paths: Vec::new(),
+            size: None,
+            published: None,
+            md5: None,
+            sha256: None,
+            listed: true,
+            index: Some(format!("Package: {name}\nVersion: 1.0\n{fields}")),
+            told: None,
+        }
+    }
+
+    #[test]
+    fn a_list_has_a_package_on_each_line() {
+        let text = "# ours\nR6\n\ndata.table >= 1.14 # newest\nglue==1.8.0\nMASS (>= 7)\n";
+        assert_eq!(names(text), Ok(["MASS", "R6", "data.table", "glue"].map(str::to_owned).into()));
+        assert!(names("R6\n../x\n").expect_err("no").contains("line 2"));
+        assert!(names("two words\n").is_err() && names("# nothing\n").is_err());
+    }
+
+    #[test]
+    fn what_a_package_needs_comes_with_it() {
+        let rows = vec![
+            row("a1", "Depends: R (>= 3.5), b2\nImports: methods, c3 (>= 1.0)\nSuggests: zz\n"),
+            row("b2", "LinkingTo: d4\n"),
+            row("c3", "Imports: a1, gone\n"),
+            row("d4", ""),
+            row("zz", ""),
+        ];
+        let mut declared = Declared { rows, ..Declared::default() };
+        let wanted = ["a1", "missing"].map(str::to_owned).into();
+        let (found, unknown) = closure(&wanted, &declared);
+        assert_eq!(found, ["a1", "b2", "c3", "d4"].map(str::to_owned).into());
+        assert_eq!(unknown, ["gone", "missing"]);
+        restrict(&mut declared, &found);
+        assert_eq!(declared.rows.len(), 4);
+    }
+}

@@ -1,0 +1,54 @@
+//! The index of a mirror in whichever of its forms, and the records of it that can be used.
+
+use std::borrow::Cow;
+
+use super::packages::{self, IndexRecord};
+use super::rds::Limits;
+use super::rds::packages::read_packages_matrix;
+
+/// Largest index, decompressed: twenty times a full CRAN.
+const TEXT: u64 = 128 << 20;
+
+/// The index as text. `path` tells the form: R's own (`.rds`), or text, compressed or not.
+///
+/// # Errors
+/// It is no index.
+pub fn text<'a>(path: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
+    if !path.ends_with(".rds") {
+        return packages::text(bytes, TEXT).map_err(|e| e.to_string());
+    }
+    let table = read_packages_matrix(bytes, Limits::INDEX).map_err(|e| e.to_string())?;
+    let mut text = Vec::new();
+    for record in 0..table.len() {
+        table.write_stanza(record, &mut text);
+        text.push(b'\n');
+    }
+    Ok(Cow::Owned(text))
+}
+
+/// The records of an index, maybe none. Single bad ones are passed over, with a warning; an index of mostly bad ones is
+/// refused.
+///
+/// # Errors
+/// Most of it cannot be used.
+pub fn records<'a>(text: &'a [u8], warnings: &mut Vec<String>) -> Result<Vec<IndexRecord<'a>>, String> {
+    let mut good = Vec::new();
+    let (mut bad, mut first_bad) = (0_usize, None);
+    for record in packages::records(text) {
+        match record {
+            Ok(record) => good.push(record),
+            Err(error @ packages::IndexError::Dcf(_)) => return Err(error.to_string()),
+            Err(error) => {
+                bad += 1;
+                first_bad.get_or_insert(error);
+            }
+        }
+    }
+    if let Some(first) = first_bad {
+        if bad > good.len() {
+            return Err(format!("{bad} of {} records cannot be used: {first}", bad + good.len()));
+        }
+        warnings.push(format!("{bad} records of the index are passed over: {first}"));
+    }
+    Ok(good)
+}

@@ -1,0 +1,176 @@
+//! `validate` finds whatever happens to a file, and nothing else.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::support::downloader::{copy_over, got_cran, is_whole, tree, validate};
+use crate::support::shelf::{self, Shelf};
+use crate::support::{data, rules};
+
+/// A linear congruential generator (Knuth's MMIX): the same mutations in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Mutation {
+    Flip,
+    Cut,
+    Delete,
+    Swap,
+    Extra,
+    Link,
+}
+
+const ALL: [Mutation; 6] =
+    [Mutation::Flip, Mutation::Cut, Mutation::Delete, Mutation::Swap, Mutation::Extra, Mutation::Link];
+
+/// Files put back as they were when it is dropped.
+struct Restore {
+    kept: Vec<(PathBuf, Option<Vec<u8>>)>,
+}
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        for (path, bytes) in &self.kept {
+            let _ = fs::remove_file(path);
+            if let Some(bytes) = bytes {
+                fs::write(path, bytes).unwrap();
+            }
+        }
+    }
+}
+
+/// Does it to one of the files; returns what must be named.
+fn mutate(root: &Path, files: &[String], mutation: Mutation, random: &mut Random) -> (Vec<String>, Restore) {
+    let name = files[random.below(files.len())].clone();
+    let path = root.join(&name);
+    let bytes = fs::read(&path).unwrap();
+    let mut restore = Restore { kept: vec![(path.clone(), Some(bytes.clone()))] };
+    let mut named = vec![name.clone()];
+    match mutation {
+        Mutation::Flip => {
+            let mut changed = bytes.clone();
+            let at = random.below(bytes.len());
+            changed[at] ^= 1 << random.below(8);
+            fs::write(&path, changed).unwrap();
+        }
+        Mutation::Cut => fs::write(&path, &bytes[..random.below(bytes.len())]).unwrap(),
+        Mutation::Delete => fs::remove_file(&path).unwrap(),
+        Mutation::Swap => {
+            let other = loop {
+                let other = &files[random.below(files.len())];
+                if fs::read(root.join(other)).unwrap() != bytes {
+                    break other.clone();
+                }
+            };
+            let there = fs::read(root.join(&other)).unwrap();
+            fs::write(&path, &there).unwrap();
+            fs::write(root.join(&other), &bytes).unwrap();
+            restore.kept.push((root.join(&other), Some(there)));
+            named.push(other);
+        }
+        Mutation::Extra => {
+            let extra = format!("{}-{}", name, random.below(1000));
+            fs::write(root.join(&extra), &bytes).unwrap();
+            restore.kept = vec![(root.join(&extra), None)];
+            named = vec![extra];
+        }
+        Mutation::Link => {
+            let elsewhere = root.parent().unwrap().join("elsewhere");
+            fs::write(&elsewhere, &bytes).unwrap();
+            fs::remove_file(&path).unwrap();
+            symlink(elsewhere, &path).unwrap();
+        }
+    }
+    (named, restore)
+}
+
+#[test]
+fn five_hundred_mutations_are_all_found_and_none_that_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("bundle");
+    rules::folder(&dir.path().join("rules"), &["libcurl", "geos"]);
+    let rules_url = shelf::file_url(&dir.path().join("rules"));
+    let mut shelf = Shelf::new(dir.path().join("mirror"));
+    for n in 0..12 {
+        shelf.simple(&format!("package{n}"), "1.0", "2020-01-01");
+        shelf.simple(&format!("package{n}"), "1.1", "2020-02-01");
+    }
+    shelf.write();
+    got_cran(&shelf.url(), &root, &["--requirements-url", &rules_url]);
+    shelf.simple("another", "1.0", "2020-03-01");
+    shelf.write();
+    got_cran(&shelf.url(), &root, &["--requirements-url", &rules_url]);
+    is_whole(&root);
+    let files: Vec<String> = tree(&root).into_keys().filter(|path| !path.ends_with(".lock")).collect();
+    assert!(files.len() > 30, "{}", files.len());
+    let mut random = Random(20_261_120);
+    let mut missed = Vec::new();
+    for number in 0..500 {
+        let mutation = ALL[number % ALL.len()];
+        let (named, restore) = mutate(&root, &files, mutation, &mut random);
+        let (code, findings) = validate("cran", &root, &["--packages"]);
+        let found: BTreeSet<&str> = findings.iter().map(|(_, file, _)| file.as_str()).collect();
+        let expected: BTreeSet<&str> = named.iter().map(String::as_str).collect();
+        // A head that is gone takes what it names with it; a segment or another head may be named besides.
+        let all_named = expected.iter().all(|file| found.contains(file));
+        let is_object = expected.iter().all(|file| file.contains("/obj/"));
+        if code == 0 || !all_named || (is_object && found != expected) {
+            missed.push(format!("{number}: {mutation:?} {named:?}: {code} {findings:?}"));
+        }
+        drop(restore);
+    }
+    assert!(missed.is_empty(), "{} of 500:\n{}", missed.len(), missed.join("\n"));
+    is_whole(&root);
+}
+
+#[test]
+fn exit_codes_tell_damaged_from_incomplete() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("bundle");
+    let mirror = shelf::file_url(&data::path("cran-mirror").canonicalize().unwrap());
+    got_cran(&mirror, &root, &[]);
+    let object = tree(&root).into_keys().find(|path| path.contains("/obj/")).unwrap();
+    let copy = dir.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    copy_over(&root, &copy);
+    fs::remove_file(copy.join(&object)).unwrap();
+    let (code, findings) = validate("cran", &copy, &["--packages"]);
+    assert_eq!((code, findings.len(), findings[0].0.as_str()), (1, 1, "missing"));
+    assert_eq!(
+        validate("cran", &copy, &[]),
+        (0, Vec::new()),
+        "without --packages only metadata are looked at"
+    );
+    fs::write(copy.join(&object), "other").unwrap();
+    let (code, findings) = validate("cran", &copy, &["--packages"]);
+    assert_eq!((code, findings[0].0.as_str(), findings[0].1.as_str()), (3, "damaged", object.as_str()));
+    assert!(findings[0].2.contains("copy it again"), "{findings:?}");
+}
+
+#[test]
+fn a_file_that_the_account_of_the_server_cannot_read_is_named() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let dir = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::new(dir.path().join("mirror"));
+    shelf.simple("alpha", "1.0", "2020-01-01");
+    shelf.write();
+    let root = dir.path().join("bundle");
+    got_cran(&shelf.url(), &root, &[]);
+    let object = tree(&root).into_keys().find(|path| path.contains("/obj/")).unwrap();
+    assert!(nix::unistd::geteuid().is_root(), "only root can give files away");
+    chown(&root, Some(4242), Some(4242)).unwrap();
+    fs::set_permissions(root.join(&object), fs::Permissions::from_mode(0o600)).unwrap();
+    let (code, findings) = validate("cran", &root, &["--packages"]);
+    assert_eq!((code, findings.len()), (1, 1), "{findings:?}");
+    assert_eq!((findings[0].0.as_str(), findings[0].1.as_str()), ("unreadable", object.as_str()));
+    assert!(findings[0].2.contains("uid 4242") && findings[0].2.contains("chown -R"), "{findings:?}");
+}

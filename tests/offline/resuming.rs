@@ -1,0 +1,147 @@
+//! Killed at any moment, a download goes on where it was.
+
+use std::collections::HashMap;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rstudio_pm::bundle::Product;
+
+use crate::support::downloader::{command, got_cran, is_whole, objects, read, validate};
+use crate::support::shelf::Shelf;
+use crate::support::upstream::{Fault, Upstream};
+
+const PACKAGES: usize = 60;
+const AT_ONCE: usize = 4;
+
+#[tokio::test]
+async fn killed_at_twenty_moments_it_ends_with_the_same_and_fetches_little_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::new(dir.path().join("mirror"));
+    for n in 0..PACKAGES {
+        shelf.simple(&format!("package{n}"), "1.0", "2020-01-01");
+        if n % 3 == 0 {
+            shelf.simple(&format!("package{n}"), "1.1", "2020-02-01");
+        }
+    }
+    shelf.write();
+    let straight = dir.path().join("straight");
+    got_cran(&shelf.url(), &straight, &[]);
+    let upstream = Upstream::of(&shelf.root);
+    let files: Vec<String> = crate::support::downloader::tree(&shelf.root)
+        .into_keys()
+        .filter(|path| path.ends_with(".tar.gz"))
+        .collect();
+    for file in &files {
+        upstream.always(file, Fault::Slow(Duration::from_millis(30)));
+    }
+    let to = dir.path().join("killed");
+    let at_once = AT_ONCE.to_string();
+    let (url, path) = (upstream.url(), to.to_str().unwrap().to_owned());
+    let args = ["get", "cran", "--base-url", &url, "--destination", &path, "--concurrency", &at_once];
+    let (mut kills, mut runs) = (0, 0);
+    loop {
+        runs += 1;
+        let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        if kills < 20 {
+            // From before the first byte to well within: at least one of the moments is between two files.
+            std::thread::sleep(Duration::from_millis(15 + 17 * (kills % 7)));
+            if child.try_wait().unwrap().is_none() {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                kills += 1;
+                assert!(!to.join("v3/1/head.json").exists(), "nothing is seen of a part");
+                continue;
+            }
+        }
+        assert!(child.wait().unwrap().success());
+        break;
+    }
+    assert_eq!((kills, runs), (20, 21));
+    is_whole(&to);
+    let ((_, expected, _), (_, records, _)) =
+        (read(&straight, &Product::Cran).await, read(&to, &Product::Cran).await);
+    assert_eq!(records, expected);
+    assert_eq!(objects(&to), objects(&straight));
+    let mut asked: HashMap<String, usize> = HashMap::new();
+    for one in upstream.asked().into_iter().filter(|asked| asked.path.ends_with(".tar.gz")) {
+        *asked.entry(one.path).or_default() += 1;
+    }
+    let twice: usize = asked.values().map(|times| times - 1).sum();
+    assert!(twice <= 20 * AT_ONCE, "{twice} files more than once");
+}
+
+#[test]
+fn what_an_unfinished_download_left_is_told_and_taken_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::new(dir.path().join("mirror"));
+    shelf.simple("alpha", "1.0", "2020-01-01");
+    shelf.write();
+    let to = dir.path().join("bundle");
+    got_cran(&shelf.url(), &to, &[]);
+    for n in 0..30 {
+        shelf.simple(&format!("package{n}"), "1.0", "2020-02-01");
+    }
+    shelf.write();
+    let upstream = Upstream::of(&shelf.root);
+    for n in 0..30 {
+        upstream
+            .always(&format!("src/contrib/package{n}_1.0.tar.gz"), Fault::Slow(Duration::from_millis(100)));
+    }
+    let (url, path) = (upstream.url(), to.to_str().unwrap().to_owned());
+    let args = ["get", "cran", "--base-url", &url, "--destination", &path, "--concurrency", "2"];
+    let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let journal = to.join("v3/1/.releases.ndjson");
+    while std::fs::metadata(&journal).map_or(0, |journal| journal.len()) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (code, findings) = validate("cran", &to, &["--packages"]);
+    assert_eq!(code, 1);
+    assert!(
+        findings
+            .iter()
+            .any(|(_, file, text)| file.ends_with(".releases.ndjson") && text.contains("run get again"))
+    );
+    got_cran(&url, &to, &[]);
+    is_whole(&to);
+    assert!(!journal.exists());
+}
+
+#[test]
+fn a_file_that_breaks_off_is_gone_on_with_where_it_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::new(dir.path().join("mirror"));
+    shelf.simple("alpha", "1.0", "2020-01-01");
+    shelf.write();
+    let upstream = Upstream::of(&shelf.root);
+    let path = "src/contrib/alpha_1.0.tar.gz";
+    upstream.fail(path, [Fault::CutAfter(50), Fault::Status(503, "Retry-After: 0"), Fault::CutAfter(40)]);
+    let to = dir.path().join("bundle");
+    got_cran(&upstream.url(), &to, &[]);
+    is_whole(&to);
+    let ranges: Vec<Option<String>> = upstream
+        .asked()
+        .iter()
+        .filter(|asked| asked.path == path)
+        .map(|asked| asked.headers.get("range").cloned())
+        .collect();
+    let expected = [None, Some("bytes=50-"), Some("bytes=50-"), Some("bytes=90-")];
+    assert_eq!(ranges, expected.map(|range| range.map(str::to_owned)));
+}
+
+#[test]
+fn two_downloads_to_one_place_are_one_too_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::new(dir.path().join("mirror"));
+    shelf.simple("alpha", "1.0", "2020-01-01");
+    shelf.write();
+    let to = dir.path().join("bundle");
+    got_cran(&shelf.url(), &to, &[]);
+    let lock = std::fs::File::open(to.join("v3/1/.lock")).unwrap();
+    lock.lock().unwrap();
+    let ended = crate::support::downloader::get_cran(&shelf.url(), &to, &[]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.err.contains("another rspm-offline-downloader writes to"), "{}", ended.err);
+}

@@ -1,0 +1,119 @@
+//! The real `rspm-offline-downloader`, and the bundles it makes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rstudio_pm::bundle::{Product, Record, State};
+use rstudio_pm::config::Proxy;
+use rstudio_pm::upstream::Upstream;
+use rstudio_pm::upstream::bundle::{Bundle, Verified};
+
+use super::ended::{Ended, end};
+use super::shelf::file_url;
+
+/// A command to be run; no rules of system requirements unless they are asked for, which would go to the internet.
+pub(crate) fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rspm-offline-downloader"));
+    command.args(args);
+    if args.first() == Some(&"get") && !args.contains(&"--requirements-url") && args.get(1) != Some(&"vulns")
+    {
+        command.args(["--requirements-url", "none"]);
+    }
+    command
+}
+
+/// Runs it to its end.
+pub(crate) fn run(args: &[&str]) -> Ended {
+    end(&mut command(args))
+}
+
+/// `get cran` from a mirror.
+pub(crate) fn get_cran(from: &str, to: &Path, more: &[&str]) -> Ended {
+    let to = to.to_str().expect("UTF-8");
+    run(&[&["get", "cran", "--base-url", from, "--destination", to], more].concat())
+}
+
+/// The same where it must end well.
+pub(crate) fn got_cran(from: &str, to: &Path, more: &[&str]) -> String {
+    let ended = get_cran(from, to, more);
+    assert_eq!(ended.code, Some(0), "{}\n{}", ended.out, ended.err);
+    ended.err
+}
+
+/// `validate cran --packages`: exit code and findings as `(word, file, text)`.
+pub(crate) fn validate(what: &str, root: &Path, more: &[&str]) -> (i32, Vec<(String, String, String)>) {
+    let ended = run(&[&["validate", what, "--destination", root.to_str().expect("UTF-8")], more].concat());
+    let line = |line: &str| {
+        let mut parts = line.splitn(3, '\t').map(str::to_owned);
+        let mut next = || parts.next().unwrap_or_default();
+        (next(), next(), next())
+    };
+    let findings = ended.out.lines().map(line).collect();
+    (ended.code.unwrap_or_else(|| panic!("a signal: {}", ended.err)), findings)
+}
+
+/// Asserts that a bundle is whole.
+pub(crate) fn is_whole(root: &Path) {
+    assert_eq!(validate("cran", root, &["--packages"]), (0, Vec::new()));
+}
+
+/// A bundle as a server reads it.
+pub(crate) fn reader(root: &Path) -> Bundle {
+    reader_of(&file_url(&root.canonicalize().expect("a directory")))
+}
+
+/// The same by its address.
+pub(crate) fn reader_of(url: &str) -> Bundle {
+    rstudio_pm::storage::install_tls_provider();
+    let upstream = Upstream::new(&Proxy::default()).expect("no proxy");
+    Bundle::at(upstream.mirror(url).expect("an address"))
+}
+
+/// Everything a product has: its head, its records in order, and what they add up to.
+pub(crate) async fn read(root: &Path, product: &Product) -> (Verified, Vec<Record>, State) {
+    let bundle = reader(root);
+    let verified = bundle.head(product).await.expect("a head");
+    let (mut all, mut state) = (Vec::new(), State::default());
+    for segment in verified.since(0) {
+        for record in bundle.segment(product, segment).await.expect("a segment") {
+            state.apply(&record).expect("fits");
+            all.push(record);
+        }
+    }
+    (verified, all, state)
+}
+
+/// Every file below a directory with its bytes, by relative path.
+pub(crate) fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    fn walk(root: &Path, dir: &Path, into: &mut BTreeMap<String, Vec<u8>>) {
+        let entries = std::fs::read_dir(dir).expect("a directory");
+        for path in entries.map(|entry| entry.expect("an entry").path()) {
+            if path.is_dir() {
+                walk(root, &path, into);
+            } else {
+                let name = path.strip_prefix(root).expect("below").to_string_lossy().into_owned();
+                into.insert(name, std::fs::read(&path).expect("readable"));
+            }
+        }
+    }
+    let mut files = BTreeMap::new();
+    walk(root, root, &mut files);
+    files
+}
+
+/// Copies a directory over another, as `cp -r` does.
+pub(crate) fn copy_over(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-r").arg(from.join(".")).arg(to).status().expect("cp");
+    assert!(status.success());
+}
+
+/// Paths of package files.
+pub(crate) fn objects(root: &Path) -> Vec<String> {
+    tree(root).into_keys().filter(|path| path.contains("/obj/")).collect()
+}
+
+/// A directory with blanks and letters beyond ASCII in its name.
+pub(crate) fn odd(dir: &Path) -> PathBuf {
+    dir.join("USB stick, größe ℵ")
+}

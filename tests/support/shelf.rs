@@ -1,0 +1,117 @@
+//! A CRAN mirror in a directory that lives from day to day: packages are published, superseded, archived.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rstudio_pm::model::time::{Day, SECOND, Timestamp};
+use rstudio_pm::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
+use sha2::Digest;
+
+use super::tarball::Tarball;
+
+/// The mirror.
+pub(crate) struct Shelf {
+    pub(crate) root: PathBuf,
+    listed: BTreeMap<String, (MetaRow<String>, String)>,
+    archive: Vec<MetaRow<String>>,
+    notes: String,
+}
+
+fn day(text: &str) -> Day {
+    text.parse().expect("a day")
+}
+
+impl Shelf {
+    pub(crate) fn new(root: impl Into<PathBuf>) -> Shelf {
+        let root = root.into();
+        fs::create_dir_all(root.join("src/contrib/Meta")).expect("folders");
+        fs::create_dir_all(root.join("src/contrib/Archive")).expect("folders");
+        Shelf { root, listed: BTreeMap::new(), archive: Vec::new(), notes: String::new() }
+    }
+
+    fn contrib(&self, below: &str) -> PathBuf {
+        self.root.join("src/contrib").join(below)
+    }
+
+    /// Publishes a package at noon of a day; what was listed of it goes to the archive.
+    pub(crate) fn publish(&mut self, tarball: &Tarball, on: &str) {
+        if let Some((before, _)) = self.listed.remove(&tarball.package) {
+            self.shelve(before);
+        }
+        let (bytes, file) = (tarball.bytes(), tarball.file());
+        let mtime = Timestamp(day(on).start().0 + 12 * 3600 * SECOND);
+        let row =
+            MetaRow { package: tarball.package.clone(), file: file.clone(), size: bytes.len() as u64, mtime };
+        let record = format!(
+            "Package: {}\nVersion: {}\n{}License: MIT\nMD5sum: {}\nNeedsCompilation: no\n",
+            tarball.package,
+            tarball.version,
+            tarball.fields,
+            hex::encode(md5::Md5::digest(&bytes))
+        );
+        fs::write(self.contrib(&file), bytes).expect("written");
+        self.listed.insert(tarball.package.clone(), (row, record));
+    }
+
+    /// `publish` of a package with a README and nothing special.
+    pub(crate) fn simple(&mut self, package: &str, version: &str, on: &str) {
+        let readme = format!("# {package} {version}\n");
+        self.publish(&Tarball::new(package, version).with("README.md", &readme), on);
+    }
+
+    /// Takes a package out of the index and notes it as CRAN does.
+    pub(crate) fn archive(&mut self, package: &str, on: &str) {
+        let (row, _) = self.listed.remove(package).expect("it is listed");
+        self.shelve(row);
+        self.notes.push_str(&format!("Package: {package}\nX-CRAN-Comment: Archived on {on} as told.\n\n"));
+    }
+
+    fn shelve(&mut self, row: MetaRow<String>) {
+        let folder = self.contrib("Archive").join(&row.package);
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::rename(self.contrib(&row.file), folder.join(&row.file)).expect("moved");
+        self.archive.push(row);
+    }
+
+    /// Writes the index and the tables.
+    pub(crate) fn write(&self) {
+        let records: Vec<&str> = self.listed.values().map(|(_, record)| record.as_str()).collect();
+        fs::write(self.contrib("PACKAGES"), records.join("\n")).expect("written");
+        let rows: Vec<MetaRow<String>> = self.listed.values().map(|(row, _)| row.clone()).collect();
+        let (mut current, mut archive) = (Vec::new(), Vec::new());
+        write_current_meta(&mut current, &rows).expect("memory");
+        let mut archived = self.archive.clone();
+        archived.sort_by(|a, b| (&a.package, a.mtime).cmp(&(&b.package, b.mtime)));
+        write_archive_meta(&mut archive, &archived).expect("memory");
+        fs::write(self.contrib("Meta/current.rds"), current).expect("written");
+        fs::write(self.contrib("Meta/archive.rds"), archive).expect("written");
+        fs::write(self.contrib("PACKAGES.in"), &self.notes).expect("written");
+    }
+
+    pub(crate) fn url(&self) -> String {
+        file_url(&self.root)
+    }
+
+    /// How many package files it has.
+    pub(crate) fn files(&self) -> usize {
+        self.listed.len() + self.archive.len()
+    }
+
+    /// Listed packages with their versions.
+    pub(crate) fn listing(&self) -> Vec<String> {
+        let line = |(package, (row, _)): (&String, &(MetaRow<String>, String))| {
+            let version =
+                row.file.strip_prefix(&format!("{package}_")).and_then(|rest| rest.strip_suffix(".tar.gz"));
+            format!("{package} {}", version.expect("our own file"))
+        };
+        let mut lines: Vec<String> = self.listed.iter().map(line).collect();
+        lines.sort();
+        lines
+    }
+}
+
+/// The address of a directory.
+pub(crate) fn file_url(path: &Path) -> String {
+    url::Url::from_file_path(path).expect("an absolute path").into()
+}

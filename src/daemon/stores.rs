@@ -80,6 +80,7 @@ async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<
     sync.recover().await?;
     // Beside the start: who asks for requirements waits for them.
     tokio::spawn(sync.load_rules());
+    tokio::spawn(sync.tell_bundles());
     let repo = Repo::new(Arc::clone(&state));
     repo.on_stale({
         let sync = sync.clone();

@@ -204,7 +204,7 @@ fn service_paths(config: &Config, around: &Around) -> String {
     for file in config.https.certificate.iter().chain(&config.https.key) {
         paths.read(file);
     }
-    let mirrors = [&config.cran.url, &config.requirements.url];
+    let mirrors = [&config.cran.url, &config.bioconductor.url, &config.requirements.url];
     let mirrors = mirrors.into_iter().chain(config.cran.binaries.iter().map(|url| &url.base));
     for mirror in mirrors.filter_map(|url| url.strip_prefix("file://")) {
         paths.read(Path::new(percent_encoding::percent_decode_str(mirror).decode_utf8_lossy().as_ref()));

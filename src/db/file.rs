@@ -1,8 +1,8 @@
 //! Files of releases: what is known of their bytes, and what was learnt later.
 
 use super::{Conn, DbError, Value};
-use crate::model::digest::Sha256;
-use crate::model::ids::{FileId, ReleaseId};
+use crate::model::digest::{Md5, Sha256};
+use crate::model::ids::{FileId, ReleaseId, SourceId};
 
 /// What became of a file's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +67,46 @@ pub fn learn(c: &mut dyn Conn, learnt: &[Learnt]) -> Result<(), DbError> {
     };
     let rows: Vec<Vec<Value>> = learnt.iter().map(row).collect();
     c.execute_many(LEARN, &rows).map(drop)
+}
+
+/// A source package of which nobody told the digest yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undigested {
+    /// The file.
+    pub file: FileId,
+    /// Its package.
+    pub package: String,
+    /// Its name in URLs.
+    pub name: String,
+    /// Where upstream keeps it.
+    pub locator: String,
+    /// Bytes, where known.
+    pub size: Option<i64>,
+    /// What the index declares.
+    pub md5: Option<Md5>,
+    /// What became of its bytes.
+    pub state: FileState,
+}
+
+/// Every source package of a source that has no digest yet.
+pub fn undigested(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<Undigested>, DbError> {
+    const FIND: &str = "SELECT f.id, p.name, f.name, f.locator, f.size, f.md5, f.state FROM file f \
+        JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
+        WHERE f.sha256 IS NULL AND r.origin_id = $1 AND f.role = 'source' AND f.platform = ''";
+    let mut found = Vec::new();
+    c.each(FIND, &[origin.into()], &mut |mut row| {
+        found.push(Undigested {
+            file: FileId(row.int(0)?),
+            package: row.text(1)?,
+            name: row.text(2)?,
+            locator: row.text(3)?,
+            size: row.opt_int(4)?,
+            md5: row.opt_parsed(5, "an MD5")?,
+            state: FileState::from_i64(6, row.int(6)?)?,
+        });
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// Where a file's bytes are, when they are in storage: the class of the blob, and its digest.

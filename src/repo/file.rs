@@ -113,6 +113,11 @@ impl Located {
         self.tree.source
     }
 
+    /// The tree that has it.
+    pub(super) fn tree(&self) -> PointTree {
+        self.tree
+    }
+
     /// The row of the file.
     pub(super) fn file(&self) -> FileId {
         self.found.file
@@ -236,6 +241,9 @@ impl Repo {
                 error => return Err(error),
             }
         }
+        if let Some(open) = self.open_in_place(located, range.as_ref()).await? {
+            return Ok(open);
+        }
         let passenger = self.board(located)?;
         let mut progress = passenger.flight.progress.clone();
         let seen = progress
@@ -330,8 +338,8 @@ impl Repo {
             }
             Some(platform) => {
                 let locator = &located.found.locator;
-                let places =
-                    places::of_build(&config.cran.binaries, &upstream, platform, locator).map_err(away)?;
+                let places = places::of_build(&upstream.binaries(&config.cran), &upstream, platform, locator)
+                    .map_err(away)?;
                 (places, StorageClass::Binaries, Expected::Build(platform.clone()))
             }
         };

@@ -10,6 +10,7 @@ pub mod file;
 mod find;
 mod flight;
 pub mod gc;
+mod in_place;
 pub mod index;
 pub mod info;
 mod inside;
@@ -43,6 +44,8 @@ pub struct Repo {
     uploads: Arc<edit::Uploads>,
     located: Arc<file::Cache>,
     proofs: Arc<proof::Cache>,
+    /// Files of bundles that were compared with their digests.
+    lent: Arc<in_place::Cache>,
     afar: Arc<afar::Answers>,
     links: Arc<links::Cache>,
     names: Arc<listing::Cache>,
@@ -72,6 +75,7 @@ impl Repo {
             uploads: Arc::default(),
             located: Arc::new(file::Cache::new(file::CACHED)),
             proofs: Arc::new(proof::Cache::new(proof::CACHED)),
+            lent: Arc::new(in_place::Cache::new(in_place::CACHED)),
             afar: Arc::new(afar::Answers::new(afar::KEPT)),
             links: Arc::new(links::Cache::new(links::CACHED)),
             names: Arc::new(listing::Cache::new(listing::CACHED)),

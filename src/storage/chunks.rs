@@ -1,6 +1,6 @@
 //! How a large file becomes a stream: 256 KB at a time on the blocking pool, the next piece read while one is sent.
 
-use super::StorageError;
+use super::{Content, StorageError};
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 use parking_lot::Mutex;
@@ -48,6 +48,27 @@ fn read(file: &File, range: &Range<u64>) -> io::Result<Bytes> {
     let mut buffer = spare.unwrap_or_else(|| vec![0; PIECE].into_boxed_slice());
     file.read_exact_at(&mut buffer[..length], range.start)?;
     Ok(Bytes::from_owner(Piece { buffer, length }))
+}
+
+/// All of a range at once. Blocking.
+pub(super) fn whole(file: &File, path: &Path, range: &Range<u64>) -> Result<Bytes, StorageError> {
+    let failed = |e: io::Error| StorageError::io("read", path, e);
+    let length = usize::try_from(range.end - range.start).map_err(|e| failed(io::Error::other(e)))?;
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, range.start).map_err(failed)?;
+    Ok(bytes.into())
+}
+
+/// The bytes of a range that lies within an open file: at once when they are few, else as a stream. To be called on a
+/// blocking thread of the runtime.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn content(file: File, path: &Path, range: Range<u64>) -> Result<Content, StorageError> {
+    if range.end.saturating_sub(range.start) <= PIECE as u64 {
+        return Ok(Content::Memory(whole(&file, path, &range)?));
+    }
+    Ok(Content::Stream(stream(file, path, range)))
 }
 
 /// The stream's state: what is left, and the piece that is being read.

@@ -1,15 +1,14 @@
 //! Objects in a directory: written so that a power cut leaves either the whole object or none.
 
-use super::{Blob, Content, Found, Key, Spool, StorageError, Stored, chunks, hot, spool, within};
+use super::{Blob, Found, Key, Spool, StorageError, Stored, chunks, hot, spool, within};
 use crate::config::StorageClass;
 use crate::model::digest::Sha256;
-use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
@@ -113,20 +112,11 @@ impl Disk {
         };
         let file = File::open(&path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
-        let whole = |length: u64, from: u64| {
-            let mut bytes = vec![0; usize::try_from(length).expect("at most LARGEST")];
-            file.read_exact_at(&mut bytes, from).map_err(failed).map(|()| Bytes::from(bytes))
-        };
         if size <= hot::LARGEST {
-            return Ok(Found::Whole(whole(size, 0)?));
+            return Ok(Found::Whole(chunks::whole(&file, &path, &(0..size))?));
         }
         let range = within(range, size, key)?;
-        let length = range.end - range.start;
-        let content = match length <= chunks::PIECE as u64 {
-            true => Content::Memory(whole(length, range.start)?),
-            false => Content::Stream(chunks::stream(file, &path, range)),
-        };
-        Ok(Found::Part(Blob { size, content }))
+        Ok(Found::Part(Blob { size, content: chunks::content(file, &path, range)? }))
     }
 
     pub(super) fn size(&self, key: &Key) -> Result<Option<u64>, StorageError> {

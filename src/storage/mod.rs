@@ -11,6 +11,7 @@ pub mod space;
 mod spool;
 pub mod tls_provider;
 
+pub use chunks::content;
 pub use error::{StorageError, Unusable};
 pub use key::Key;
 pub use spool::Spool;

@@ -4,7 +4,9 @@ mod apply;
 pub mod backfill;
 mod bioconductor;
 mod builds;
+mod bundles;
 mod describe;
+mod digests;
 pub mod error;
 mod fetch;
 pub mod known;
@@ -213,6 +215,12 @@ impl Sync {
     async fn succeeded(&self, key: String) -> Result<Option<Timestamp>, SyncError> {
         let row = self.state.db.read(move |c| upstream::get(c, &key)).await?;
         Ok(row.map(|row| row.fetched_at))
+    }
+
+    /// Says what the bundles hold that packages are served from.
+    pub fn tell_bundles(&self) -> impl Future<Output = ()> + Send + 'static {
+        let state = Arc::clone(&self.state);
+        async move { bundles::tell(&state).await }
     }
 
     /// Puts the rules of system requirements in force that were fetched before. From this call until the answer has run to

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::SyncError;
 use super::apply::{self, Memory, Work};
 use super::builds::{self, Built};
+use super::digests;
 use super::fetch::{FILES, File, Files, Look, Reader, no_index};
 use super::known::Known;
 use super::lease::Lease;
@@ -269,6 +270,10 @@ impl Run<'_> {
         started_at: Timestamp,
     ) -> Result<Planned, SyncError> {
         let state = self.state;
+        let shown = list.mirror.shown().await?;
+        if let Some(shown) = &shown {
+            digests::learn(&state.db, self.lease, list.source, shown).await?;
+        }
         let of = self.tree(list).await?;
         self.report.progress("comparing with what is known", 0, None);
         let (source, is_new) = (list.source, of.head.is_none());
@@ -296,7 +301,12 @@ impl Run<'_> {
         // Seconds of a processor: not on an async thread.
         let planned = tokio::task::spawn_blocking(move || planned(&known, files, &believe)).await;
         let plan = match planned.map_err(|_| SyncError::Stopping)? {
-            Ok(plan) => plan,
+            Ok(mut plan) => {
+                if let Some(shown) = &shown {
+                    digests::of_plan(&mut plan, shown);
+                }
+                plan
+            }
             Err(Reason::Refused(reason)) => return Err(list.refuse(&reason)),
             Err(Reason::Shrunk(Shrunk(reason))) => {
                 let row = Seen { etag: None, modified: None, sha256: digest, fetched_at: started_at };

@@ -11,7 +11,12 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use super::error::UpstreamError;
-use super::mirror::{Fetch, Fetched, Opened, Validators, segments};
+use super::mirror::{Fetch, Fetched, Lent, Opened, Validators, segments};
+
+/// The files whose presence makes a directory a bundle.
+const MARKERS: [&str; 2] = ["v3/version.txt", "bioc/v4/version.txt"];
+/// How deep below a bundle the folders of mirrors are that it shows: `packages/3.20/data/annotation`.
+const SHOWN_DEPTH: usize = 5;
 
 /// One read of a package file, in bytes.
 const CHUNK: usize = 256 * 1024;
@@ -28,6 +33,15 @@ impl Folder {
 
     pub(super) fn root(&self) -> &Path {
         &self.root
+    }
+
+    pub(super) async fn lend(&self, path: &str) -> Result<Lent, UpstreamError> {
+        let (root, path) = (self.root.clone(), path.to_owned());
+        blocking(move || {
+            let Found { path, file, metadata } = Found::open(&root, &path)?;
+            Ok(Lent { file, metadata, path })
+        })
+        .await
     }
 
     pub(super) async fn check(&self) -> Result<(), UpstreamError> {
@@ -187,13 +201,6 @@ fn check(root: &Path) -> Result<(), UpstreamError> {
         Ok(metadata) if !metadata.is_dir() => return Err(refused(root, "is not a directory")),
         Ok(_) => {}
     }
-    if root.join("v3/version.txt").exists() {
-        return Err(refused(
-            root,
-            "holds an offline bundle (v3/version.txt); bundles are not supported by this version yet: give the \
-             directory of a CRAN-like mirror",
-        ));
-    }
     let indexes = ["src/contrib/PACKAGES.gz", "src/contrib/PACKAGES.rds", "src/contrib/PACKAGES"];
     let mut denied = None;
     for index in indexes {
@@ -203,6 +210,15 @@ fn check(root: &Path) -> Result<(), UpstreamError> {
             Err(error) => denied = Some(error),
         }
     }
+    if let Some(schema) = other_schema(root) {
+        return Err(refused(
+            root,
+            &format!(
+                "holds data of schema {schema} and this server reads v3 (CRAN) and bioc/v4 (Bioconductor): run \
+                 rspm-offline-downloader of this version, and copy what it writes beside the old data"
+            ),
+        ));
+    }
     Err(denied.unwrap_or_else(|| {
         refused(
             root,
@@ -210,6 +226,33 @@ fn check(root: &Path) -> Result<(), UpstreamError> {
              src/contrib/PACKAGES) nor a bundle (looked for v3/version.txt)",
         )
     }))
+}
+
+/// The bundle that a path leads into, and the rest of the path: a folder of a mirror that is shown and not there.
+pub(super) fn bundle_around(path: &Path) -> Option<(PathBuf, String)> {
+    // Each part of a bundle has a file that says so.
+    let is_bundle = |root: &Path| MARKERS.iter().any(|marker| root.join(marker).is_file());
+    if is_bundle(path) {
+        return Some((path.to_owned(), String::new()));
+    }
+    let mut around = path.ancestors().skip(1).take(SHOWN_DEPTH);
+    let root = around.find(|root| path.strip_prefix(root).is_ok_and(|rest| rest.starts_with("packages")))?;
+    let within = path.strip_prefix(root).ok()?.to_str()?.to_owned();
+    is_bundle(root).then(|| (root.to_owned(), within))
+}
+
+/// The folder of data that another version wrote.
+fn other_schema(root: &Path) -> Option<String> {
+    let in_folder = |folder: &str| {
+        let names = std::fs::read_dir(root.join(folder)).ok()?.flatten().map(|entry| entry.file_name());
+        let is_schema = |name: &String| {
+            name.strip_prefix('v')
+                .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+        };
+        let newest = names.filter_map(|name| name.into_string().ok()).filter(is_schema).max()?;
+        Some(if folder.is_empty() { newest } else { format!("{folder}/{newest}") })
+    };
+    in_folder("").or_else(|| in_folder("bioc"))
 }
 
 /// Runs file work off the async threads.
@@ -300,10 +343,12 @@ mod tests {
         assert!(folder.check().await.is_ok());
         let empty = Folder::new(dir.path().to_owned()).check().await.expect_err("no mirror").to_string();
         assert!(empty.contains("src/contrib/PACKAGES.gz") && empty.contains("v3/version.txt"), "{empty}");
-        std::fs::create_dir(dir.path().join("v3")).expect("a folder");
-        std::fs::write(dir.path().join("v3/version.txt"), "3").expect("written");
-        let bundle = Folder::new(dir.path().to_owned()).check().await.expect_err("a bundle").to_string();
-        assert!(bundle.contains("bundles are not supported by this version yet"), "{bundle}");
+        std::fs::create_dir(dir.path().join("v2")).expect("a folder");
+        let old = Folder::new(dir.path().to_owned()).check().await.expect_err("old").to_string();
+        assert!(
+            old.contains("schema v2") && old.contains("v3") && old.contains("rspm-offline-downloader"),
+            "{old}"
+        );
         let none = Folder::new(dir.path().join("none")).check().await.expect_err("nothing").to_string();
         assert!(none.contains("no such directory"), "{none}");
     }

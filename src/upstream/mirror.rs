@@ -1,6 +1,7 @@
 //! One CRAN-like mirror: small files whole and conditionally, package files as a resumable stream.
 
-use std::path::Path;
+use std::fs::{File, Metadata};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -8,10 +9,14 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::HeaderMap;
 
+use super::bundle::BundleError;
+use super::bundled::{Bundled, Shown};
 use super::client::Web;
 use super::error::UpstreamError;
-use super::folder::Folder;
+use super::folder::{self, Folder};
 use super::remote::{Guise, Remote};
+use crate::bundle::{Head, Product};
+use crate::model::digest::Sha256;
 use crate::r::layout::RMinor;
 use crate::r::platform::Arch;
 
@@ -72,6 +77,16 @@ pub struct Piece {
     pub is_last: bool,
 }
 
+/// A file of a directory, open, for who serves it from where it lies.
+pub struct Lent {
+    /// The file.
+    pub file: File,
+    /// What it was when it was opened.
+    pub metadata: Metadata,
+    /// Where it lies, for messages.
+    pub path: PathBuf,
+}
+
 /// A CRAN-like mirror; cloning is cheap.
 #[derive(Clone)]
 pub struct Mirror {
@@ -81,6 +96,7 @@ pub struct Mirror {
 enum Place {
     Remote(Remote),
     Folder(Folder),
+    Bundle(Bundled),
 }
 
 impl Mirror {
@@ -98,8 +114,14 @@ impl Mirror {
         let place = match url.scheme() {
             "http" | "https" => Place::Remote(Remote::new(url, web.clone())),
             "file" => {
-                let root = url.to_file_path();
-                Place::Folder(Folder::new(root.map_err(|()| refused("names another host"))?))
+                let root = url.to_file_path().map_err(|()| refused("names another host"))?;
+                match folder::bundle_around(&root) {
+                    Some((bundle, within)) => {
+                        let files = Mirror { place: Arc::new(Place::Folder(Folder::new(bundle))) };
+                        Place::Bundle(Bundled::new(files, &within))
+                    }
+                    None => Place::Folder(Folder::new(root)),
+                }
             }
             _ => return Err(refused("has another scheme")),
         };
@@ -111,7 +133,7 @@ impl Mirror {
     pub fn host(&self) -> &str {
         match &*self.place {
             Place::Remote(remote) => remote.host(),
-            Place::Folder(_) => "file",
+            Place::Folder(_) | Place::Bundle(_) => "file",
         }
     }
 
@@ -121,6 +143,7 @@ impl Mirror {
         match &*self.place {
             Place::Remote(remote) => remote.shown().to_owned(),
             Place::Folder(folder) => format!("file://{}", folder.root().display()),
+            Place::Bundle(bundle) => bundle.address(),
         }
     }
 
@@ -130,6 +153,56 @@ impl Mirror {
         match &*self.place {
             Place::Remote(_) => None,
             Place::Folder(folder) => Some(folder.root()),
+            Place::Bundle(bundle) => bundle.files().directory(),
+        }
+    }
+
+    /// Whether it is a bundle in a directory, whose package files have a digest for a name.
+    #[must_use]
+    pub fn is_bundle(&self) -> bool {
+        matches!(&*self.place, Place::Bundle(_))
+    }
+
+    /// What a bundle has below `src/contrib` of this mirror; `None` for others than bundles.
+    ///
+    /// # Errors
+    /// The bundle is not there, not whole, or not for this program.
+    pub async fn shown(&self) -> Result<Option<Arc<Shown>>, UpstreamError> {
+        match &*self.place {
+            Place::Remote(_) | Place::Folder(_) => Ok(None),
+            Place::Bundle(bundle) => bundle.here().await,
+        }
+    }
+
+    /// The heads of what a bundle in a directory has, CRAN first; nothing of others than bundles.
+    pub async fn heads(&self) -> Vec<(Product, Result<Head, BundleError>)> {
+        match &*self.place {
+            Place::Remote(_) | Place::Folder(_) => Vec::new(),
+            Place::Bundle(bundle) => bundle.heads().await,
+        }
+    }
+
+    /// Where a bundle has the package file of this digest and name; `None` for others than bundles.
+    #[must_use]
+    pub fn object(&self, product: &Product, sha256: Sha256, name: &str) -> Option<String> {
+        match &*self.place {
+            Place::Remote(_) | Place::Folder(_) => None,
+            Place::Bundle(_) => Some(product.object(sha256, super::bundled::extension(name)?)),
+        }
+    }
+
+    /// Opens a file of a directory to be read in place.
+    ///
+    /// # Errors
+    /// As [`Mirror::open`]; a mirror over HTTP lends nothing.
+    pub async fn lend(&self, path: &str) -> Result<Lent, UpstreamError> {
+        match &*self.place {
+            Place::Remote(_) => {
+                let reason = "is not in a directory".to_owned();
+                Err(UpstreamError::Refused { url: self.address(), reason })
+            }
+            Place::Folder(folder) => folder.lend(path).await,
+            Place::Bundle(bundle) => Box::pin(bundle.files().lend(path)).await,
         }
     }
 
@@ -139,6 +212,8 @@ impl Mirror {
         match &*self.place {
             Place::Remote(_) => Ok(()),
             Place::Folder(folder) => folder.check().await,
+            // Each product has a head, and that tells.
+            Place::Bundle(_) => Ok(()),
         }
     }
 
@@ -170,7 +245,7 @@ impl Mirror {
     pub async fn head(&self, path: &str) -> Result<HeaderMap, UpstreamError> {
         match &*self.place {
             Place::Remote(remote) => remote.head(path).await,
-            Place::Folder(_) => Ok(HeaderMap::new()),
+            Place::Folder(_) | Place::Bundle(_) => Ok(HeaderMap::new()),
         }
     }
 
@@ -178,7 +253,7 @@ impl Mirror {
     pub(super) fn web_limits(&self) -> Option<&super::Limits> {
         match &*self.place {
             Place::Remote(remote) => Some(remote.limits()),
-            Place::Folder(_) => None,
+            Place::Folder(_) | Place::Bundle(_) => None,
         }
     }
 
@@ -187,6 +262,7 @@ impl Mirror {
         match &*self.place {
             Place::Remote(remote) => remote.fetch(&fetch).await,
             Place::Folder(folder) => folder.fetch(&fetch).await,
+            Place::Bundle(bundle) => Box::pin(bundle.fetch(&fetch)).await,
         }
     }
 
@@ -200,6 +276,7 @@ impl Mirror {
             Place::Remote(remote) => remote.range(path, offset, length).await?,
             // From its beginning: what a piece is joined to is not told.
             Place::Folder(folder) => folder.open(path, None).await?,
+            Place::Bundle(bundle) => Box::pin(bundle.open(path, None)).await?,
         };
         opened.piece(offset, length).await
     }
@@ -209,6 +286,7 @@ impl Mirror {
         match &*self.place {
             Place::Remote(remote) => remote.open(path, resume).await,
             Place::Folder(folder) => folder.open(path, resume).await,
+            Place::Bundle(bundle) => Box::pin(bundle.open(path, resume)).await,
         }
     }
 }

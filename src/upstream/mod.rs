@@ -2,6 +2,7 @@
 //! store.
 
 pub mod bundle;
+pub mod bundled;
 mod client;
 pub mod error;
 mod folder;

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use super::bundle::Bundle;
 use super::{Fetch, Fetched, Mirror, Upstream, UpstreamError, Validators};
+use crate::bundle::layout;
+use crate::bundle::shared::Shared;
 use crate::r::archive::{ArchiveError, Kind, Limits, Members};
 use crate::r::sysreqs::Base;
 
@@ -53,7 +56,7 @@ impl Form {
 
 impl Upstream {
     /// Reads the rule base at `url`: `….tar.gz` and its like, `….json`, `….json.zst`, or `file:///` of a folder with
-    /// `rules/*.json` and `systems.json`.
+    /// `rules/*.json` and `systems.json`, or of the folder `sysreqs` of a bundle.
     ///
     /// # Errors
     /// It cannot be had, or is none.
@@ -63,6 +66,9 @@ impl Upstream {
         let Some(form) = Form::of(file) else {
             let mirror = self.mirror(url)?;
             return match mirror.directory() {
+                Some(root) if root.join(layout::HEAD).is_file() => {
+                    of_bundle(&Bundle::at(self.mirror(folder)?), known).await
+                }
                 Some(root) => folder_of(&mirror, root).await,
                 None => Err(refused(
                     &mirror,
@@ -122,6 +128,21 @@ fn members(archive: &[u8]) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
     }
     members.finish()?;
     Ok(files)
+}
+
+async fn of_bundle(bundle: &Bundle, known: Option<Validators>) -> Result<Look, UpstreamError> {
+    let refused = |reason: String| refused(bundle.mirror(), reason);
+    let shared = Shared::Requirements;
+    let head = bundle.shared(shared).await.map_err(|error| refused(error.to_string()))?;
+    let packed = head.and_then(|head| head.files.get("rules").cloned());
+    let packed = packed.ok_or_else(|| refused(format!("the head of {} names no rules", shared.folder())))?;
+    let validators = Validators { etag: Some(packed.sha256.to_string()), modified: None };
+    if known.as_ref() == Some(&validators) {
+        return Ok(Look::Unchanged);
+    }
+    let document = bundle.shared_file(shared, &packed).await.map_err(|error| refused(error.to_string()))?;
+    let base = Base::from_document(&document).map_err(|error| refused(error.to_string()))?;
+    Ok(Look::Read(Box::new(base), validators))
 }
 
 async fn folder_of(mirror: &Mirror, root: &Path) -> Result<Look, UpstreamError> {

@@ -7,4 +7,5 @@ mod difference;
 mod first;
 mod mutations;
 mod resuming;
+mod serving;
 mod subset;

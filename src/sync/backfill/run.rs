@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::digests;
 use super::super::lease::Lease;
 use super::super::run::cran_tree;
 use super::super::{SyncError, Turn};
@@ -63,6 +64,13 @@ impl Run<'_> {
         }
         let lease = Lease::claim(&self.state.db, &config, &self.state.clock, "backfill:cran").await?;
         let ended = self.fill(&mirror, &lease).await;
+        let ended = match (ended, mirror.shown().await) {
+            (Ok(outcome @ Outcome::Published { .. }), Ok(Some(shown))) => {
+                let learnt = digests::learn(&self.state.db, &lease, SourceId::CRAN, &shown).await;
+                learnt.map(|_| outcome)
+            }
+            (ended, _) => ended,
+        };
         lease.release(&self.state.db).await;
         ended
     }

@@ -46,14 +46,15 @@ pub(super) struct Built {
 /// Brings the lists of builds of CRAN up to date.
 pub(super) async fn run(of: &Run<'_>) -> Result<Built, SyncError> {
     let config = of.state.config.load_full();
-    if config.cran.binaries.is_empty() {
+    let upstream = of.state.upstream.load_full();
+    let urls = upstream.binaries(&config.cran);
+    if urls.is_empty() {
         return Ok(Built::default());
     }
     let mut built = Built::default();
-    let (lists, troubles) = indexes::lists(&config.cran.binaries, &config.platforms);
+    let (lists, troubles) = indexes::lists(&urls, &config.platforms);
     built.troubles = troubles;
-    let upstream = of.state.upstream.load_full();
-    let mirrors = config.cran.binaries.iter().map(|url| upstream.mirror(&url.base));
+    let mirrors = urls.iter().map(|url| upstream.mirror(&url.base));
     let mirrors: Vec<Mirror> = mirrors.collect::<Result<_, _>>()?;
     recover(of).await?;
     let sources = of.state.db.read(cran_tree).await?;

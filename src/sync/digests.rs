@@ -1,0 +1,59 @@
+//! Which bytes the releases of a bundle have: it tells every digest, and where a package lies there is found by it.
+
+use std::sync::Arc;
+
+use super::SyncError;
+use super::apply::CHUNK;
+use super::lease::Lease;
+use super::plan::Plan;
+use crate::db::Db;
+use crate::db::file::{self, Learnt, Undigested};
+use crate::model::change::Change;
+use crate::model::ids::SourceId;
+use crate::upstream::bundled::{Object, Shown};
+
+/// Tells them to the releases that a plan introduces.
+pub(super) fn of_plan(plan: &mut Plan, shown: &Shown) {
+    for change in &mut plan.changes {
+        let Change::Introduce { release, .. } = change else { continue };
+        if let Some(object) = shown.file(&release.file.locator) {
+            release.file.sha256 = Some(object.sha256);
+            release.file.md5 = Some(object.md5);
+        }
+    }
+}
+
+/// Tells them to releases that were known before: from a mirror, or out of the past. How many learnt theirs.
+pub(super) async fn learn(
+    db: &Db,
+    lease: &Lease,
+    source: SourceId,
+    shown: &Shown,
+) -> Result<usize, SyncError> {
+    let unknown = db.read(move |c| file::undigested(c, source)).await?;
+    let learnt: Vec<Learnt> = unknown.iter().filter_map(|unknown| learnt(unknown, shown)).collect();
+    for chunk in learnt.chunks(CHUNK) {
+        let (chunk, fence): (Arc<[Learnt]>, _) = (chunk.into(), lease.guard());
+        let write = db.bulk(move |c| {
+            fence.check(c)?;
+            file::learn(c, &chunk)
+        });
+        write.await?;
+    }
+    Ok(learnt.len())
+}
+
+/// The object of a file: at one of the addresses it may have, and with the size or MD5 it should have.
+fn learnt(unknown: &Undigested, shown: &Shown) -> Option<Learnt> {
+    let Undigested { file, package, name, locator, size, md5, state } = unknown;
+    let archived = format!("Archive/{package}/{name}");
+    let fits = |object: &&Object| {
+        let size = size.map(|size| u64::try_from(size) == Ok(object.size));
+        let md5 = md5.map(|md5| md5 == object.md5);
+        size.or(md5).is_some() && size != Some(false) && md5 != Some(false)
+    };
+    let places = [locator.as_str(), &archived, name];
+    let object = places.into_iter().filter_map(|place| shown.file(place)).find(fits)?;
+    let (sha256, size) = (Some(object.sha256), i64::try_from(object.size).ok());
+    Some(Learnt { file: *file, sha256, size, state: *state, built: None })
+}

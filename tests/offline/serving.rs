@@ -1,0 +1,204 @@
+//! A server that serves from a bundle in a directory.
+
+use std::path::{Path, PathBuf};
+
+use rstudio_pm::bundle::Product;
+
+use crate::support::downloader::{copy_over, got_cran, objects, read, tree};
+use crate::support::furnish::until;
+use crate::support::server::{Builder, Server};
+use crate::support::shelf::Shelf;
+use crate::support::{data, shelf};
+
+/// A server on the bundle `{dir}/bundle`, with a repository `prod` of CRAN.
+fn server(bundle: &Path) -> Server {
+    let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", shelf::file_url(bundle))).start();
+    server.told("create repo --name=prod");
+    server.told("subscribe --repo=prod --source=cran");
+    server
+}
+
+fn index(server: &Server, snapshot: &str) -> String {
+    let answer = server.get(&format!("/prod/{snapshot}/src/contrib/PACKAGES"));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.text()
+}
+
+/// A mirror with a history, and the bundle made of it.
+fn made(dir: &Path) -> (Shelf, PathBuf) {
+    let mut shelf = Shelf::new(dir.join("mirror"));
+    shelf.simple("alpha", "1.0", "2020-01-01");
+    shelf.simple("beta", "1.0", "2020-02-01");
+    shelf.simple("alpha", "1.1", "2020-03-01");
+    shelf.write();
+    let bundle = dir.join("bundle");
+    got_cran(&shelf.url(), &bundle, &[]);
+    (shelf, bundle)
+}
+
+/// The one object of a release.
+async fn object(bundle: &Path, name: &str, version: &str) -> PathBuf {
+    let (_, _, state) = read(bundle, &Product::Cran).await;
+    let package = state.package("", name).expect("a package");
+    let release = package.releases.iter().find(|release| release.version == version).expect("a release");
+    bundle.join(Product::Cran.object(release.object.sha256, &release.object.ext))
+}
+
+fn stored(server: &Server) -> Vec<String> {
+    let folder = server.dir().join("data/cran");
+    tree(&folder).into_keys().filter(|path| path.ends_with(".tar.gz") || path.len() > 64).collect()
+}
+
+#[test]
+fn the_real_mirror_is_served_in_place_and_as_the_mirror_itself_would_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let mirror = data::path("cran-mirror").canonicalize().unwrap();
+    let bundle = dir.path().join("data");
+    got_cran(&shelf::file_url(&mirror), &bundle, &[]);
+    let (from_bundle, from_mirror) = (server(&bundle), server(&mirror));
+    from_bundle.wait_for_log(&format!(
+        "Configured to serve CRAN/Bioconductor data from a directory. Checking path '{}'.",
+        bundle.display()
+    ));
+    from_bundle.wait_for_log("The bundle has cran of ");
+    let before = tree(&bundle);
+    let told = from_bundle.sync().expect("a bundle");
+    assert!(told.contains("61 packages added"), "{told}");
+    from_mirror.sync().expect("a mirror");
+    assert_eq!(index(&from_bundle, "latest"), index(&from_mirror, "latest"));
+    for file in ["R6_2.6.1.tar.gz", "Archive/R6/R6_2.5.1.tar.gz", "Meta/archive.rds", "Meta/current.rds"] {
+        let path = format!("/prod/latest/src/contrib/{file}");
+        let (ours, theirs) = (from_bundle.get(&path), from_mirror.get(&path));
+        assert_eq!((ours.status, ours.body == theirs.body), (200, true), "{file}");
+    }
+    assert_eq!(stored(&from_bundle), [""; 0], "there is no second copy");
+    until("a mirror's file is stored", || !stored(&from_mirror).is_empty());
+    let again = from_bundle.sync().expect("a bundle");
+    assert!(again.contains("up to date"), "{again}");
+    assert!(tree(&bundle) == before, "a server writes nothing into a bundle");
+}
+
+#[test]
+fn ranges_and_conditions_are_answered_in_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, bundle) = made(dir.path());
+    let server = server(&bundle);
+    server.sync().expect("a bundle");
+    let url = server.url("/prod/latest/src/contrib/alpha_1.1.tar.gz");
+    let ask = |name, value| crate::support::http::request("GET", &url, &[(name, value)], b"");
+    let whole = ask("Accept", "*/*");
+    let tag = whole.header("etag").expect("a digest is known from the beginning").to_owned();
+    let part = ask("Range", "bytes=5-14");
+    assert_eq!((part.status, part.body.as_slice()), (206, &whole.body[5..15]));
+    assert_eq!(ask("If-None-Match", &tag).status, 304);
+    assert_eq!(ask("Range", "bytes=99999999-").status, 416);
+}
+
+#[test]
+fn history_comes_out_of_the_bundle_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut shelf, bundle) = made(dir.path());
+    let server = server(&bundle);
+    server.sync().expect("a bundle");
+    let told = server.told("backfill --source=cran --since=2020-01-01");
+    assert!(told.contains("2020-01-01"), "{told}");
+    let days = |server: &Server| {
+        ["2020-01-15", "2020-02-15", "2020-03-15"].map(|day| {
+            let text = index(server, day);
+            let lines =
+                text.lines().filter(|line| line.starts_with("Package:") || line.starts_with("Version:"));
+            lines.map(|line| line.split_once(' ').unwrap().1.to_owned()).collect::<Vec<_>>().join(" ")
+        })
+    };
+    assert_eq!(days(&server), ["alpha 1.0", "alpha 1.0 beta 1.0", "alpha 1.1 beta 1.0"]);
+    let old = server.get("/prod/2020-01-15/src/contrib/alpha_1.0.tar.gz");
+    assert_eq!(old.status, 200);
+    assert_eq!(stored(&server), [""; 0], "what was archived is served in place as well");
+    let before = index(&server, "2020-03-15");
+    // The mirror moves on; a later download is copied over the bundle while the server runs.
+    shelf.simple("gamma", "1.0", "2020-04-01");
+    shelf.simple("alpha", "1.2", "2020-04-02");
+    shelf.write();
+    let newer = dir.path().join("newer");
+    copy_over_new(&bundle, &newer);
+    got_cran(&shelf.url(), &newer, &[]);
+    copy_over(&newer, &bundle);
+    server.sync().expect("the new bundle");
+    let now = index(&server, "latest");
+    assert!(now.contains("Package: gamma") && now.contains("Version: 1.2"), "{now}");
+    assert_eq!(index(&server, "2020-03-15"), before);
+    assert_eq!(server.get("/prod/latest/src/contrib/gamma_1.0.tar.gz").status, 200);
+}
+
+fn copy_over_new(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    copy_over(from, to);
+}
+
+#[test]
+fn a_half_copied_bundle_changes_nothing_until_it_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut shelf, bundle) = made(dir.path());
+    let server = server(&bundle);
+    server.sync().expect("a bundle");
+    let before = index(&server, "latest");
+    let newer = dir.path().join("newer");
+    copy_over_new(&bundle, &newer);
+    shelf.simple("gamma", "1.0", "2020-04-01");
+    shelf.write();
+    got_cran(&shelf.url(), &newer, &[]);
+    // The head is there before the segment that it names.
+    std::fs::copy(newer.join("v3/1/head.json"), bundle.join("v3/1/head.json")).unwrap();
+    let told = server.sync().expect_err("half of it");
+    assert!(told.contains("v3/1/log/") && told.contains("the copy is not complete yet"), "{told}");
+    assert_eq!(index(&server, "latest"), before);
+    copy_over(&newer, &bundle);
+    server.sync().expect("all of it");
+    assert!(index(&server, "latest").contains("Package: gamma"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_not_what_their_digest_says_are_never_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, bundle) = made(dir.path());
+    let (flipped, missing) = (object(&bundle, "alpha", "1.1").await, object(&bundle, "beta", "1.0").await);
+    let whole = std::fs::read(&flipped).unwrap();
+    let server = server(&bundle);
+    server.sync().expect("a bundle");
+    let path = "/prod/latest/src/contrib/alpha_1.1.tar.gz";
+    assert_eq!(server.get(path).status, 200);
+    let mut bytes = whole.clone();
+    bytes[20] ^= 1;
+    std::fs::write(&flipped, &bytes).unwrap();
+    let refused = server.get(path);
+    assert_eq!(refused.status, 503, "it was compared before, and is another file now");
+    assert!(!refused.body.windows(8).any(|window| window == &bytes[16..24]));
+    server.wait_for_log("has the SHA-256");
+    std::fs::write(&flipped, &whole).unwrap();
+    assert!(server.get(path).body == whole, "mended without a restart");
+    std::fs::remove_file(&missing).unwrap();
+    let absent = server.get("/prod/latest/src/contrib/beta_1.0.tar.gz");
+    assert_eq!(absent.status, 404);
+    let told = absent.text();
+    assert!(told.contains("beta_1.0.tar.gz is not in the bundle") && !told.contains("obj/"), "{told}");
+    server.wait_for_log("is not in the bundle that packages are served from");
+    // A link that leads out of the bundle is not followed.
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, &whole).unwrap();
+    std::fs::remove_file(&flipped).unwrap();
+    std::os::unix::fs::symlink(&secret, &flipped).unwrap();
+    assert_ne!(server.get(path).status, 200);
+    assert_eq!(objects(&bundle).len(), 2, "the server removes nothing");
+}
+
+#[test]
+fn data_of_another_schema_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("v2/1")).unwrap();
+    let old = server(dir.path());
+    let told = old.sync().expect_err("too old");
+    assert!(
+        told.contains("schema v2") && told.contains("v3") && told.contains("rspm-offline-downloader"),
+        "{told}"
+    );
+}

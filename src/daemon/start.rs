@@ -195,8 +195,8 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         open();
         if let Some(waiting) = waiting.take() {
             logs.predecessors.add(waiting.pid());
-            let sync = waiting.ready().await;
-            operator.sync_again(sync);
+            let again = waiting.ready().await;
+            operator.sync_again(&again);
         }
         pid_file = places::write_pid(&config);
         let took = began.elapsed().unwrap_or_default();

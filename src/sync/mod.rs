@@ -78,10 +78,13 @@ enum What {
 }
 
 impl Halted {
-    /// This sync, when it was one of CRAN.
+    /// The kind of source, and the version of Bioconductor where it was of one.
     #[must_use]
-    pub fn of_cran(&self) -> Option<&Halted> {
-        (self.what == What::Cran).then_some(self)
+    pub fn what(&self) -> (SourceKind, Option<Version>) {
+        match self.what {
+            What::Cran => (SourceKind::Cran, None),
+            What::Bioconductor(version) => (SourceKind::Bioconductor, version),
+        }
     }
 
     /// The administrator who asked for it. Others begin by themselves again.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{add, curl, r, said};
+use super::{add, curl, r, r_with, said};
 use crate::support::data;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -125,4 +125,38 @@ fn install_packages_takes_a_version_out_of_a_repository_of_r_packages() {
         say('installed', sort(paste0(have[, 'Package'], '_', have[, 'Version'])))";
     let told = r(code, &[&server.url("/all/latest")]);
     assert_eq!(told, said(&[("installed", "BiocGenerics_0.44.0 labtools_1.0")]));
+}
+
+/// pak, pkgcache and remotes read `config.yaml` with one parser, which needs a line after the map.
+#[test]
+fn remotes_reads_config_yaml_and_installs() {
+    let server = server("4.4");
+    let url = server.url("/bioc");
+    let code = "b <- remotes:::bioconductor
+        b$set_yaml_config(readLines(paste0(args[[1]], '/config.yaml')))
+        say('release', as.character(b$get_release_version()), as.character(b$get_devel_version()))
+        map <- b$get_version_map()
+        say('map', nrow(map), as.character(map$r_version[map$bioc_version == '3.16']))
+        say('own', as.character(remotes::bioc_version()))
+        repos <- remotes::bioc_install_repos()
+        say('repos', sub(args[[1]], '', repos[c('BioCsoft', 'BioCann', 'BioCexp')], fixed = TRUE))
+        install.packages('BiocGenerics', repos = repos, quiet = TRUE, INSTALL_opts = fast)
+        say('installed', as.character(packageVersion('BiocGenerics')))";
+    for (asked, version, generics) in [("", "3.16", "0.44.0"), ("3.20", "3.20", "0.52.0")] {
+        let told = r_with(code, &[&url], |command| {
+            command.env("R_BIOC_MIRROR", &url).env("R_BIOC_VERSION", asked);
+        });
+        let repos =
+            ["bioc", "data/annotation", "data/experiment"].map(|part| format!("/packages/{version}/{part}"));
+        assert_eq!(
+            told,
+            said(&[
+                ("installed", generics),
+                ("map", "8 4.2"),
+                ("own", version),
+                ("release", "3.20 3.21"),
+                ("repos", &repos.join(" ")),
+            ])
+        );
+    }
 }

@@ -6,10 +6,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::daemon::no_drop::{each_speech, package, repository};
+use crate::support::furnish::until;
 use crate::support::http;
 use crate::support::manager::Manager;
 use crate::support::server::Server;
 use crate::support::steady::{Steady, mix};
+use crate::support::upstream::{Fault, Upstream};
 
 const MEGABYTE: u64 = 1_000_000;
 
@@ -217,4 +219,43 @@ fn logs_that_are_reopened_are_reopened_by_the_old_one_too() {
     };
     let (before, after) = (count(&log.with_extension("1")) - 1, count(&log));
     assert!(before + after == 3 && after > 0, "{before} before, {after} after");
+}
+
+/// A mirror of both kinds whose indexes keep a sync waiting.
+fn slow_mirror(pause: Duration) -> Upstream {
+    let mirror = Upstream::of(&crate::support::data::path("bioc-mirror"));
+    mirror.put("src/contrib/PACKAGES", "Package: alpha\nVersion: 1.0\n");
+    for index in ["src/contrib/PACKAGES", "packages/3.16/bioc/src/contrib/PACKAGES.gz"] {
+        mirror.always(index, Fault::Slow(pause));
+    }
+    mirror
+}
+
+#[test]
+fn syncs_that_are_under_way_begin_again_in_the_new_program() {
+    let mirror = slow_mirror(Duration::from_secs(20));
+    let url = mirror.url();
+    let mut manager = Manager::new(&format!("[CRAN]\nURL = {url}\n[Bioconductor]\nURL = {url}"));
+    manager.start();
+    manager.server.json("sync --no-wait");
+    manager.server.json("sync --type=bioconductor --version=3.16 --no-wait");
+    until("both have begun to read", || {
+        let jobs = manager.server.call("GET", "/jobs", &serde_json::Value::Null).to_string();
+        jobs.contains("sync:cran") && jobs.matches("reading the index").count() == 2
+    });
+    mirror.always("packages/3.16/bioc/src/contrib/PACKAGES.gz", Fault::Also("X: y"));
+    mirror.always("src/contrib/PACKAGES", Fault::Also("X: y"));
+    manager.upgrade().expect("an upgrade");
+    let said = manager.server.told("sync --type=bioconductor --version=3.16 --quiet");
+    assert!(said.contains("Bioconductor 3.16"), "{said}");
+    for (source, expected) in [("bioconductor", 1), ("cran", 1)] {
+        until("it is synced", || {
+            let rows = manager.server.json(&format!("info --source={source}"));
+            rows["last_transaction"]["id"].is_i64()
+        });
+        let rows =
+            http::get(&format!("http://{}/__api__/sources/{source}/transactions", manager.target().http));
+        assert_eq!(rows.json().as_array().map(Vec::len), Some(expected), "{source}");
+    }
+    manager.stop();
 }

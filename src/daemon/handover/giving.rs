@@ -10,13 +10,12 @@ use nix::unistd::Pid;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Program;
-use super::words::{self, Line, Word};
+use super::words::{self, Again, Line, Word};
 use crate::control::{Control, Mode, Refused};
 use crate::daemon::herald::Herald;
 use crate::daemon::operator::Operator;
 use crate::daemon::sockets::Sockets;
 use crate::db::Db;
-use crate::model::source::SourceKind;
 
 /// So long jobs may go on, and then so long they have to find a safe point.
 const JOBS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(7));
@@ -136,7 +135,7 @@ impl Prepared {
         mut self,
         herald: &Herald,
         db: &Db,
-        sync: Option<String>,
+        syncs: Vec<Again>,
     ) -> Result<Successor, String> {
         let why = "the new program ended in the last moment";
         let pid = self.pid.ok_or(why)?;
@@ -153,7 +152,7 @@ impl Prepared {
         herald.flush();
         db.give_up_lock();
         // If it is gone now, systemd has seen that.
-        let _ = self.line.say(&Word::Yours { sync }).await;
+        let _ = self.line.say(&Word::Yours { syncs }).await;
         Ok(Successor { line: self.line, pid, version: self.version })
     }
 
@@ -232,20 +231,29 @@ impl Operator {
     /// Why it is none.
     pub(in crate::daemon) async fn commit(&mut self, prepared: Prepared) -> Result<Successor, String> {
         let Some(life) = &self.life else { return Err("nothing is served".to_owned()) };
-        let sync = life.app.sync.halted();
-        let whose = sync.iter().find_map(|halted| halted.of_cran()?.administrator().map(str::to_owned));
-        let committed = prepared.commit(&self.fixtures.herald, &life.app.state.db, whose).await;
+        let halted = life.app.sync.halted();
+        // Those that nobody asked for begin by themselves again.
+        let again = halted.iter().filter_map(|halted| {
+            let (kind, version) = halted.what();
+            let (kind, version) = (kind.to_string(), version.map(|version| version.to_string()));
+            Some(Again { kind, version, actor: halted.administrator()?.to_owned() })
+        });
+        let committed = prepared.commit(&self.fixtures.herald, &life.app.state.db, again.collect()).await;
         if committed.is_err() {
-            self.halted = sync;
+            self.halted = halted;
         }
         committed
     }
 
-    /// Begins a sync again that was halted for us.
-    pub(in crate::daemon) fn sync_again(&self, whose: Option<String>) {
-        if let (Some(life), Some(actor)) = (&self.life, whose) {
-            // A source that is not synced was not.
-            let _ = life.app.sync.start_by(SourceKind::Cran, None, &actor);
+    /// Begins syncs again that were halted for us.
+    pub(in crate::daemon) fn sync_again(&self, again: &[Again]) {
+        let Some(life) = &self.life else { return };
+        for Again { kind, version, actor } in again {
+            let version = version.as_ref().map(|version| version.parse()).transpose();
+            if let (Ok(kind), Ok(version)) = (kind.parse(), version) {
+                // A source that is not synced was not.
+                let _ = life.app.sync.start_by(kind, version, actor);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::words::{self, Line, Word};
+use super::words::{self, Again, Line, Word};
 use crate::catalog::Live;
 use crate::db::Db;
 
@@ -106,21 +106,21 @@ impl Waiting {
         }
     }
 
-    /// We accept: returns when systemd knows, with whose sync is to begin again. An old one that is gone by then has
+    /// We accept: returns when systemd knows, with the syncs that are to begin again. An old one that is gone by then has
     /// left us everything.
-    pub(in crate::daemon) async fn ready(mut self) -> Option<String> {
-        let mut sync = None;
+    pub(in crate::daemon) async fn ready(mut self) -> Vec<Again> {
+        let mut again = Vec::new();
         // Whom it cannot be said to cannot be heard either.
         let _ = self.line.say(&Word::Ready).await;
         while let Some(word) = self.line.hear().await {
-            if let Word::Yours { sync: whose } = word {
-                sync = whose;
+            if let Word::Yours { syncs } = word {
+                again = syncs;
                 break;
             }
         }
         self.stage.send_replace(Stage::Finishing);
         tokio::spawn(self.follow());
-        sync
+        again
     }
 
     async fn follow(mut self) {

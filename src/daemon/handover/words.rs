@@ -17,6 +17,17 @@ const MOST: usize = 64;
 /// A longer line is not one of ours.
 const LONGEST: usize = 64 << 10;
 
+/// A sync to be begun again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::daemon) struct Again {
+    /// The kind of its source.
+    pub(in crate::daemon) kind: String,
+    /// The version of Bioconductor, where it was of one.
+    pub(in crate::daemon) version: Option<String>,
+    /// Whose it is.
+    pub(in crate::daemon) actor: String,
+}
+
 /// What can be said. A word of another version that is not known is passed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "word", rename_all = "lowercase")]
@@ -51,8 +62,9 @@ pub(super) enum Word {
     Ready,
     /// From the old one: systemd knows; you are the main process.
     Yours {
-        /// Whose sync was halted for this, if one was: begin it again.
-        sync: Option<String>,
+        /// Syncs of administrators that were halted for this: begin them again.
+        #[serde(default)]
+        syncs: Vec<Again>,
     },
     /// From the new one: a stop was asked for; end within the same deadline.
     Stop,

@@ -14,7 +14,7 @@ use super::name::FileName;
 use super::platform::{Arch, Platform, Target};
 use super::rewrite::{self, Options, PACKAGE_RDS, RewriteError, Rewritten};
 use super::user_agent::RVersion;
-use super::zip::{self, Zip};
+use super::zip::{self, Written, Zip};
 
 /// What an archive says it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,7 +183,7 @@ pub fn read_zip(
     name: Option<PackageFile<'_>>,
     limits: Limits,
 ) -> Result<ZipPackage, BinaryError> {
-    let zip = Zip::open(file, limits)?;
+    let zip = Zip::open(file, Written::Whole, limits)?;
     let (mut folder, mut raw, mut rds, mut md5) = (None::<String>, None, None, None);
     let mut libraries = Vec::new();
     for member in &zip.members {

@@ -3,15 +3,19 @@
 use std::io::Cursor;
 
 use rstudio_pm::r::archive::{ArchiveError, Limits};
-use rstudio_pm::r::zip::Zip;
+use rstudio_pm::r::zip::{Written, Zip};
 
 use crate::support::data;
-use crate::support::zip::zip;
+use crate::support::zip::{streamed, zip};
 
 /// Opens a zip file and reads all its contents.
 fn whole(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
+    read(bytes, Written::Whole)
+}
+
+fn read(bytes: &[u8], written: Written) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
     let mut file = Cursor::new(bytes);
-    let zip = Zip::open(&mut file, Limits::default())?;
+    let zip = Zip::open(&mut file, written, Limits::default())?;
     zip.members.iter().map(|member| Ok((member.name.clone(), member.read(&mut file, 1 << 20)?))).collect()
 }
 
@@ -70,4 +74,45 @@ fn every_damage_is_found_and_none_makes_it_panic() {
     assert!(whole(&twice).is_err(), "one name on Windows");
     assert!(whole(&[&b"x"[..], &sound].concat()).is_err(), "bytes before");
     assert!(whole(&[&sound[..], b"x"].concat()).is_err(), "bytes behind");
+}
+
+#[test]
+fn files_written_as_a_stream_are_read_where_that_is_said() {
+    let members = ["a.json", "b/", "b/c.json"].map(|name| (name.to_owned(), format!("{{\"{name}\": 1}}")));
+    let members: Vec<(String, Vec<u8>)> = members
+        .into_iter()
+        .map(|(name, text)| if name.ends_with('/') { (name, Vec::new()) } else { (name, text.into_bytes()) })
+        .collect();
+    let bytes = streamed(&members);
+    assert_eq!(read(&bytes, Written::Streamed).expect("sound"), members);
+    assert!(whole(&bytes).is_err(), "no package is written like this");
+    assert_eq!(read(&zip(&members), Written::Streamed).expect("plain ones too"), members);
+    let many: Vec<(String, &[u8])> = (0..66_000).map(|n| (format!("{n}.json"), &b"{}"[..])).collect();
+    let bytes = streamed(&many);
+    assert_eq!(read(&bytes, Written::Streamed).expect("a zip64 end").len(), 66_000);
+    assert!(whole(&bytes).is_err());
+}
+
+#[test]
+fn of_files_written_as_a_stream_none_is_read_in_two_ways() {
+    for (name, bytes) in folder("reject") {
+        assert!(read(&bytes, Written::Streamed).is_err(), "{name}");
+    }
+    let sound = streamed(&[("a/b".to_owned(), "some text"), ("a/c".to_owned(), "more")]);
+    let expected = read(&sound, Written::Streamed).expect("sound");
+    for length in 0..sound.len() {
+        assert!(read(&sound[..length], Written::Streamed).is_err(), "cut at {length}");
+    }
+    for at in 0..sound.len() {
+        for value in [0, 0xff, sound[at] ^ 1, sound[at].wrapping_add(1)] {
+            let mut other = sound.clone();
+            other[at] = value;
+            // What is left is in names and times, which nothing else says.
+            if let Ok(found) = read(&other, Written::Streamed) {
+                let contents =
+                    |members: &[(String, Vec<u8>)]| members.iter().map(|m| m.1.clone()).collect::<Vec<_>>();
+                assert_eq!(contents(&found), contents(&expected), "{value} at {at}");
+            }
+        }
+    }
 }

@@ -3,8 +3,11 @@
 //!
 //! Own code instead of the crate zip: that one is made to read whatever can be read. What two programs may read in two
 //! ways (other bytes before, between or behind the records, data descriptors, zip64, records that disagree) is refused.
+//! Data that programs write as a stream, such as public advisories, has descriptors and may have a zip64 end: those are
+//! taken where that is said, and must agree with all else.
 
 mod copy;
+mod end;
 
 pub use copy::copy;
 
@@ -12,13 +15,16 @@ use std::collections::HashSet;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::archive::{ArchiveError, Limits};
+use end::END;
 
 const LOCAL: [u8; 4] = *b"PK\x03\x04";
 const CENTRAL: [u8; 4] = *b"PK\x01\x02";
-const END: [u8; 4] = *b"PK\x05\x06";
+const DESCRIPTOR: [u8; 4] = *b"PK\x07\x08";
 const LOCAL_LEN: u64 = 30;
 const CENTRAL_LEN: usize = 46;
-const END_LEN: usize = 22;
+const DESCRIPTOR_LEN: u64 = 16;
+/// The flag of a member whose checksum and sizes stand behind it.
+const STREAMED: u16 = 1 << 3;
 /// The central directory may have as many bytes; a package of ten thousand files has one.
 const MAX_DIRECTORY: u64 = 64 << 20;
 
@@ -27,6 +33,16 @@ const MAX_DIRECTORY: u64 = 64 << 20;
 pub struct Zip {
     /// In the order of the file.
     pub members: Vec<ZipMember>,
+}
+
+/// How the writer of a zip file may have written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Going back to say in each record what follows it, as R does.
+    Whole,
+    /// As well without going back: checksum and sizes behind the contents (with their signature), and a zip64 end where
+    /// there are too many members for the other.
+    Streamed,
 }
 
 /// A member.
@@ -72,29 +88,27 @@ impl Zip {
     ///
     /// # Errors
     /// [`ArchiveError::ZipForm`] for all that is not exactly one zip file, and limits.
-    pub fn open(file: &mut (impl Read + Seek), limits: Limits) -> Result<Zip, ArchiveError> {
+    pub fn open(
+        file: &mut (impl Read + Seek),
+        written: Written,
+        limits: Limits,
+    ) -> Result<Zip, ArchiveError> {
         let length = file.seek(SeekFrom::End(0)).map_err(ArchiveError::Io)?;
-        let (end_at, end) = end_record(file, length)?;
-        if [half(&end, 4), half(&end, 6)] != [0, 0] || half(&end, 8) != half(&end, 10) {
-            return Err(bad(end_at, "it is one of several disks"));
-        }
-        let (count, size, start) = (half(&end, 10), u64::from(word(&end, 12)), u64::from(word(&end, 16)));
-        if count == u16::MAX || size == u64::from(u32::MAX) || start == u64::from(u32::MAX) {
-            return Err(bad(end_at, "it is a zip64 file"));
-        }
-        if start + size != end_at || size > MAX_DIRECTORY {
+        let end::End { at: end_at, count, size, start } = end::find(file, length, written)?;
+        if start.checked_add(size) != Some(end_at) || size > MAX_DIRECTORY {
             return Err(bad(end_at, "the directory does not lie right before its end"));
         }
-        if u64::from(count) > limits.members {
+        if count > limits.members {
             return Err(ArchiveError::TooManyMembers { limit: limits.members });
         }
         let directory = read_at(file, start, size)?;
-        let mut zip = Zip { members: Vec::with_capacity(usize::from(count)) };
+        // A record of the directory has some bytes: what the count says beyond that is not trusted with memory.
+        let mut zip = Zip { members: Vec::with_capacity(directory.len().div_ceil(CENTRAL_LEN)) };
         let (mut at, mut place, mut inflated) = (0, 0, 0_u64);
         let mut names = HashSet::new();
         for _ in 0..count {
             let offset = start + at as u64;
-            let (member, next) = central(&directory, at, offset)?;
+            let (member, next) = central(&directory, at, offset, written)?;
             at = next;
             let member = local(file, member, place)?;
             place = member.end;
@@ -187,31 +201,13 @@ fn read_at(file: &mut (impl Read + Seek), at: u64, length: u64) -> Result<Vec<u8
     if bytes.len() as u64 == length { Ok(bytes) } else { Err(ArchiveError::Truncated) }
 }
 
-/// The record at the end, with its place: exactly one may be taken for it.
-fn end_record(file: &mut (impl Read + Seek), length: u64) -> Result<(u64, Vec<u8>), ArchiveError> {
-    let tail = length.min(END_LEN as u64 + u64::from(u16::MAX));
-    let bytes = read_at(file, length - tail, tail)?;
-    let mut found = None;
-    for (at, window) in bytes.windows(4).enumerate() {
-        if window != END {
-            continue;
-        }
-        // A comment that holds a second record is what programs disagree on.
-        if found.is_some() {
-            return Err(bad(length - tail + at as u64, "its end is there twice"));
-        }
-        found = Some(at);
-    }
-    let at = found.ok_or_else(|| bad(length, "its end is missing; copy or download the file again"))?;
-    let record = bytes.get(at..).filter(|record| record.len() >= END_LEN).ok_or(ArchiveError::Truncated)?;
-    if record.len() != END_LEN + usize::from(half(record, 20)) || !record[END_LEN..].is_ascii() {
-        return Err(bad(length, "other bytes follow its end"));
-    }
-    Ok((length - tail + at as u64, record[..END_LEN].to_vec()))
-}
-
 /// A record of the central directory, and where the next begins.
-fn central(directory: &[u8], at: usize, offset: u64) -> Result<(ZipMember, usize), ArchiveError> {
+fn central(
+    directory: &[u8],
+    at: usize,
+    offset: u64,
+    written: Written,
+) -> Result<(ZipMember, usize), ArchiveError> {
     let short = || bad(offset, "the directory is cut short");
     let record =
         directory.get(at..).filter(|r| r.len() >= CENTRAL_LEN && r[..4] == CENTRAL).ok_or_else(short)?;
@@ -219,7 +215,11 @@ fn central(directory: &[u8], at: usize, offset: u64) -> Result<(ZipMember, usize
     let length = CENTRAL_LEN + name + extra + comment;
     let record = record.get(..length).ok_or_else(short)?;
     let (flags, method, disk) = (half(record, 8), half(record, 10), half(record, 34));
-    if flags & !(1 << 11 | 0b110) != 0 {
+    let streamed = match written {
+        Written::Whole => 0,
+        Written::Streamed => STREAMED,
+    };
+    if flags & !(1 << 11 | 0b110 | streamed) != 0 {
         return Err(bad(
             offset,
             "a member is encrypted, has its sizes behind it, or is marked in another way",
@@ -273,14 +273,26 @@ fn local(file: &mut (impl Read + Seek), member: ZipMember, place: u64) -> Result
     let (name, extra) = (u64::from(half(&head, 26)), u64::from(half(&head, 28)));
     let rest = read_at(file, place + LOCAL_LEN, name + extra)?;
     let known = &member.central;
-    // Version, flags, method, time, date, checksum, both sizes: bytes 4 to 26 here, 6 to 28 there.
-    let same = head[..4] == LOCAL && head[6..26] == known[8..28] && rest.starts_with(member.name.as_bytes());
+    let streamed = half(known, 8) & STREAMED != 0;
+    // Flags, method, time, date: bytes 6 to 14 here, 8 to 16 there; then checksum and both sizes.
+    let same = head[..4] == LOCAL
+        && head[6..14] == known[8..16]
+        && (head[14..26] == known[16..28] || (streamed && head[14..26].iter().all(|byte| *byte == 0)))
+        && rest.starts_with(member.name.as_bytes());
     if !same || name != member.name.len() as u64 {
         return Err(bad(place, "a member's two records disagree"));
     }
     extras(&rest[member.name.len()..], place)?;
     let data = place + LOCAL_LEN + name + extra;
-    Ok(ZipMember { data, end: data + member.packed, ..member })
+    let packed_end = data + member.packed;
+    if !streamed {
+        return Ok(ZipMember { data, end: packed_end, ..member });
+    }
+    let behind = read_at(file, packed_end, DESCRIPTOR_LEN)?;
+    if behind[..4] != DESCRIPTOR || behind[4..] != known[16..28] {
+        return Err(bad(packed_end, "what stands behind a member is not what the directory says of it"));
+    }
+    Ok(ZipMember { data, end: packed_end + DESCRIPTOR_LEN, ..member })
 }
 
 /// Extra fields: times and user numbers say nothing that anybody reads in two ways; another name or size would.

@@ -1,0 +1,91 @@
+//! The end of a zip file: where its directory lies, and how much is in it.
+
+use std::io::{Read, Seek};
+
+use super::{ArchiveError, Written, bad, half, read_at, word};
+
+pub(super) const END: [u8; 4] = *b"PK\x05\x06";
+const END_LEN: usize = 22;
+const LOCATOR: [u8; 4] = *b"PK\x06\x07";
+const LOCATOR_LEN: u64 = 20;
+const END64: [u8; 4] = *b"PK\x06\x06";
+const END64_LEN: u64 = 56;
+
+/// What the end says of the directory.
+pub(super) struct End {
+    /// Where the directory must end.
+    pub(super) at: u64,
+    /// Members.
+    pub(super) count: u64,
+    /// Bytes of the directory.
+    pub(super) size: u64,
+    /// Where it begins.
+    pub(super) start: u64,
+}
+
+/// Finds the end of a file of that length.
+pub(super) fn find(
+    file: &mut (impl Read + Seek),
+    length: u64,
+    written: Written,
+) -> Result<End, ArchiveError> {
+    let (at, end) = record(file, length)?;
+    if [half(&end, 4), half(&end, 6)] != [0, 0] || half(&end, 8) != half(&end, 10) {
+        return Err(bad(at, "it is one of several disks"));
+    }
+    let (count, size, start) = (half(&end, 10), word(&end, 12), word(&end, 16));
+    if count != u16::MAX && size != u32::MAX && start != u32::MAX {
+        return Ok(End { at, count: u64::from(count), size: u64::from(size), start: u64::from(start) });
+    }
+    match written {
+        Written::Streamed if (count, size, start) == (u16::MAX, u32::MAX, u32::MAX) => large(file, at),
+        Written::Streamed | Written::Whole => Err(bad(at, "it is a zip64 file")),
+    }
+}
+
+/// The zip64 end right before the other, which says nothing by itself.
+fn large(file: &mut (impl Read + Seek), end_at: u64) -> Result<End, ArchiveError> {
+    let missing = || bad(end_at, "its zip64 end is missing");
+    let at = end_at.checked_sub(LOCATOR_LEN + END64_LEN).ok_or_else(missing)?;
+    let bytes = read_at(file, at, END64_LEN + LOCATOR_LEN)?;
+    let (end, locator) = bytes.split_at(END64_LEN as usize);
+    let locates =
+        locator[..4] == LOCATOR && word(locator, 4) == 0 && long(locator, 8) == at && word(locator, 16) == 1;
+    // The record's own size is told without its first twelve bytes.
+    let sound = end[..4] == END64
+        && long(end, 4) == END64_LEN - 12
+        && word(end, 16) == 0
+        && word(end, 20) == 0
+        && long(end, 24) == long(end, 32);
+    if !locates || !sound {
+        return Err(missing());
+    }
+    Ok(End { at, count: long(end, 32), size: long(end, 40), start: long(end, 48) })
+}
+
+fn long(bytes: &[u8], at: usize) -> u64 {
+    u64::from(word(bytes, at)) | u64::from(word(bytes, at + 4)) << 32
+}
+
+/// The record at the end, with its place: exactly one may be taken for it.
+fn record(file: &mut (impl Read + Seek), length: u64) -> Result<(u64, Vec<u8>), ArchiveError> {
+    let tail = length.min(END_LEN as u64 + u64::from(u16::MAX));
+    let bytes = read_at(file, length - tail, tail)?;
+    let mut found = None;
+    for (at, window) in bytes.windows(4).enumerate() {
+        if window != END {
+            continue;
+        }
+        // A comment that holds a second record is what programs disagree on.
+        if found.is_some() {
+            return Err(bad(length - tail + at as u64, "its end is there twice"));
+        }
+        found = Some(at);
+    }
+    let at = found.ok_or_else(|| bad(length, "its end is missing; copy or download the file again"))?;
+    let record = bytes.get(at..).filter(|record| record.len() >= END_LEN).ok_or(ArchiveError::Truncated)?;
+    if record.len() != END_LEN + usize::from(half(record, 20)) || !record[END_LEN..].is_ascii() {
+        return Err(bad(length, "other bytes follow its end"));
+    }
+    Ok((length - tail + at as u64, record[..END_LEN].to_vec()))
+}

@@ -11,7 +11,7 @@
 //!
 //! | band | rooms | may use |
 //! |---|---|---|
-//! | words (pure) | `model` `r` `bundle` `api` `config` | `r`, `api` → `model`; `bundle` → `model`, `r` |
+//! | words (pure) | `model` `r` `bundle` `advisory` `api` `config` | `r`, `advisory`, `api` → `model`; `bundle`, `advisory` → `model`, `r` |
 //! | stores | `metrics` `db` `storage` `logs` | `model`, `config`; all of them → `metrics` |
 //! | work | `upstream` `state` `catalog` `jobs` `control` `repo` `sync` `usage` | lower bands; `control` nobody; `state` → `upstream`, `catalog`, `jobs`, `control`; `repo`, `sync` → all of these; `usage` → `state`, `jobs` |
 //! | faces | `http` `daemon` `cli` `offline` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `model`; `offline` neither `db` nor `state` |
@@ -19,6 +19,8 @@
 //! `tests/architecture.rs` holds the same table as data and fails on any other edge.
 
 // ── words: pure; no I/O, no async, no clock ──
+/// Advisories about packages: records, ranges of versions, scores.
+pub mod advisory;
 /// Wire types of the admin and public JSON API, one file per noun.
 pub mod api;
 /// The directory that servers without internet serve from: layout, heads, segments, records.
@@ -53,7 +55,7 @@ pub mod repo;
 pub mod state;
 /// From what a mirror declares to one published transaction.
 pub mod sync;
-/// Mirrors over HTTP or on disk.
+/// Mirrors, rules and advisories over HTTP or on disk.
 pub mod upstream;
 /// Downloads counted: beside the requests, into a database of its own.
 pub mod usage;

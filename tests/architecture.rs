@@ -11,30 +11,49 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("r", &["model"]),
     ("bundle", &["model", "r"]),
     ("api", &["model"]),
+    ("advisory", &["model", "r"]),
     ("metrics", &["model"]),
     ("db", &["model", "config", "metrics"]),
     ("storage", &["model", "config", "metrics"]),
     ("logs", &["model", "config", "metrics"]),
-    ("upstream", &["model", "config", "r", "bundle", "metrics"]),
+    ("upstream", &["model", "config", "r", "bundle", "advisory", "metrics"]),
     ("catalog", &["model", "config", "db"]),
     ("jobs", &["model", "config", "db"]),
     ("control", &["config"]),
-    ("state", &["model", "config", "r", "db", "storage", "logs", "upstream", "catalog", "jobs", "control"]),
-    ("repo", &["model", "config", "r", "metrics", "db", "storage", "upstream", "catalog", "jobs", "state"]),
-    ("sync", &["model", "config", "r", "metrics", "db", "storage", "upstream", "catalog", "jobs", "state"]),
+    (
+        "state",
+        &[
+            "model", "config", "r", "advisory", "db", "storage", "logs", "upstream", "catalog", "jobs",
+            "control",
+        ],
+    ),
+    (
+        "repo",
+        &[
+            "model", "config", "r", "advisory", "metrics", "db", "storage", "upstream", "catalog", "jobs",
+            "state",
+        ],
+    ),
+    (
+        "sync",
+        &[
+            "model", "config", "r", "advisory", "metrics", "db", "storage", "upstream", "catalog", "jobs",
+            "state",
+        ],
+    ),
     ("usage", &["model", "config", "metrics", "db", "storage", "jobs", "state"]),
     (
         "http",
         &[
-            "model", "config", "r", "api", "metrics", "db", "storage", "logs", "upstream", "catalog", "jobs",
-            "control", "state", "repo", "sync", "usage",
+            "model", "config", "r", "advisory", "api", "metrics", "db", "storage", "logs", "upstream",
+            "catalog", "jobs", "control", "state", "repo", "sync", "usage",
         ],
     ),
     (
         "daemon",
         &[
-            "model", "config", "r", "api", "metrics", "db", "storage", "logs", "upstream", "catalog", "jobs",
-            "control", "state", "repo", "sync", "usage", "http",
+            "model", "config", "r", "advisory", "api", "metrics", "db", "storage", "logs", "upstream",
+            "catalog", "jobs", "control", "state", "repo", "sync", "usage", "http",
         ],
     ),
     ("cli", &["model", "config", "api"]),

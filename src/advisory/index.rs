@@ -1,0 +1,373 @@
+//! All advisories in force, by package: which of them are about a version, told as one where they are one.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::batch::Batch;
+use super::merge;
+use super::range::{Range, Span};
+use super::record::{Advisory, Affected, Severity};
+use super::version::{Ecosystem, Version};
+use crate::model::digest::Sha256;
+use crate::model::time::Timestamp;
+
+/// What is known, made ready to be asked. Texts and lists that nobody asks for are not in it.
+#[derive(Debug, Default)]
+pub struct Index {
+    advisories: Vec<Known>,
+    /// By normalised name.
+    packages: [HashMap<Box<str>, Vec<Affects>>; Ecosystem::ALL.len()],
+    parts: BTreeMap<String, PartSeen>,
+}
+
+/// What a part of an index is recognised by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartSeen {
+    /// Of its document.
+    pub digest: Sha256,
+    /// Advisories.
+    pub count: usize,
+}
+
+/// A place that advisories came from.
+#[derive(Debug)]
+pub struct Part {
+    /// Its address, as it is known by.
+    pub name: String,
+    /// Of the document that is kept of it.
+    pub digest: Sha256,
+    /// What it has.
+    pub batch: Batch,
+}
+
+/// What is told of an advisory.
+#[derive(Debug)]
+struct Known {
+    id: Box<str>,
+    aliases: Box<[Box<str>]>,
+    line: Option<Box<str>>,
+    modified: Option<Timestamp>,
+    published: Option<Timestamp>,
+    withdrawn: Option<Timestamp>,
+    severity: Vec<Severity>,
+}
+
+/// That an advisory is about a package.
+#[derive(Debug)]
+struct Affects {
+    /// Place in `advisories`.
+    advisory: usize,
+    ranges: Vec<Range>,
+    spans: Vec<Span>,
+    /// Those that no span holds.
+    versions: Vec<Version>,
+    severity: Vec<Severity>,
+}
+
+/// A vulnerability of a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding<'a> {
+    /// The advisory of the ecosystem's own database, if there is one.
+    pub id: &'a str,
+    /// All its other names, sorted.
+    pub aliases: Vec<&'a str>,
+    /// A line about it.
+    pub summary: Option<&'a str>,
+    /// When it was made known.
+    pub published: Option<Timestamp>,
+    /// When that advisory was changed last.
+    pub modified: Option<Timestamp>,
+    /// All that any of them says.
+    pub severity: Vec<&'a Severity>,
+    /// The ranges of that advisory for this package.
+    pub ranges: Vec<&'a Range>,
+}
+
+/// Everything known of one package.
+#[derive(Clone, Copy, Debug)]
+pub struct OfPackage<'a> {
+    index: &'a Index,
+    ecosystem: Ecosystem,
+    affects: &'a [Affects],
+}
+
+impl Index {
+    /// Of several places. Of advisories with one id the one that was changed last counts.
+    #[must_use]
+    pub fn new(parts: Vec<Part>) -> Index {
+        let mut index = Index::default();
+        let mut all: BTreeMap<&str, &Advisory> = BTreeMap::new();
+        for part in &parts {
+            for advisory in part.batch.advisories() {
+                let kept = all.entry(&advisory.id).or_insert(advisory);
+                if kept.modified < advisory.modified {
+                    *kept = advisory;
+                }
+            }
+        }
+        for advisory in all.into_values() {
+            index.add(advisory);
+        }
+        let seen = |part: Part| (part.name, PartSeen { digest: part.digest, count: part.batch.len() });
+        index.parts = parts.into_iter().map(seen).collect();
+        index
+    }
+
+    fn add(&mut self, advisory: &Advisory) {
+        let place = self.advisories.len();
+        self.advisories.push(Known {
+            id: advisory.id.as_str().into(),
+            aliases: advisory.aliases.iter().map(|alias| alias.as_str().into()).collect(),
+            line: advisory.line().map(Into::into),
+            modified: advisory.modified,
+            published: advisory.published,
+            withdrawn: advisory.withdrawn,
+            severity: advisory.severity.clone(),
+        });
+        for affected in &advisory.affected {
+            if let (Some(ecosystem), Some(package)) = (affected.ecosystem(), &affected.package) {
+                let name = ecosystem.name(&package.name).into();
+                let of_name = self.packages[ecosystem as usize].entry(name).or_default();
+                of_name.push(Affects::new(ecosystem, place, affected));
+            }
+        }
+    }
+
+    /// How many advisories there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.advisories.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.advisories.is_empty()
+    }
+
+    /// How many packages of an ecosystem have any.
+    #[must_use]
+    pub fn packages(&self, ecosystem: Ecosystem) -> usize {
+        self.packages[ecosystem as usize].len()
+    }
+
+    /// The places it was made from.
+    #[must_use]
+    pub fn parts(&self) -> &BTreeMap<String, PartSeen> {
+        &self.parts
+    }
+
+    /// What is known of a package; most have nothing.
+    #[must_use]
+    pub fn of(&self, ecosystem: Ecosystem, name: &str) -> Option<OfPackage<'_>> {
+        let affects = self.packages[ecosystem as usize].get(&*ecosystem.name(name))?;
+        Some(OfPackage { index: self, ecosystem, affects })
+    }
+}
+
+impl Affects {
+    fn new(ecosystem: Ecosystem, advisory: usize, affected: &Affected) -> Affects {
+        let spans: Vec<Span> = affected.ranges.iter().filter_map(|r| Span::new(ecosystem, r)).collect();
+        let versions = affected.versions.iter().map(|text| Version::new(ecosystem, text));
+        let versions = versions.filter(|version| !spans.iter().any(|span| span.holds(version))).collect();
+        let severity = affected.severity.clone();
+        Affects { advisory, ranges: affected.ranges.clone(), spans, versions, severity }
+    }
+
+    fn holds(&self, version: &Version) -> bool {
+        self.versions.iter().any(|listed| listed.is(version))
+            || self.spans.iter().any(|span| span.holds(version))
+    }
+}
+
+impl<'a> OfPackage<'a> {
+    /// The vulnerabilities of a version, as known at a moment; newest first.
+    #[must_use]
+    pub fn affecting(&self, version: &str, now: Timestamp) -> Vec<Finding<'a>> {
+        let version = Version::new(self.ecosystem, version);
+        let index = self.index;
+        let in_force =
+            |affects: &&Affects| index.advisories[affects.advisory].withdrawn.is_none_or(|since| since > now);
+        let hits: Vec<&Affects> =
+            self.affects.iter().filter(in_force).filter(|affects| affects.holds(&version)).collect();
+        let names = hits.iter().map(|hit| {
+            let known = &index.advisories[hit.advisory];
+            std::iter::once(&*known.id).chain(known.aliases.iter().map(|alias| &**alias))
+        });
+        let groups = merge::groups(names);
+        let of = |group: Vec<usize>| self.finding(group.into_iter().map(|place| hits[place]).collect());
+        let mut findings: Vec<Finding<'_>> = groups.into_iter().map(of).collect();
+        findings.sort_by(|a, b| b.published.cmp(&a.published).then_with(|| a.id.cmp(b.id)));
+        findings
+    }
+
+    /// One of several advisories, at least one.
+    fn finding(&self, mut hits: Vec<&'a Affects>) -> Finding<'a> {
+        let known = |hit: &Affects| &self.index.advisories[hit.advisory];
+        hits.sort_by_key(|hit| (rank(self.ecosystem, &known(hit).id), known(hit).id.clone()));
+        let first = known(hits[0]);
+        let mut aliases: Vec<&str> = Vec::new();
+        let mut severity: Vec<&Severity> = Vec::new();
+        for hit in &hits {
+            let known = known(hit);
+            aliases.push(&known.id);
+            aliases.extend(known.aliases.iter().map(|alias| &**alias));
+            for one in known.severity.iter().chain(&hit.severity) {
+                if !severity.contains(&one) {
+                    severity.push(one);
+                }
+            }
+        }
+        aliases.sort_unstable();
+        aliases.dedup();
+        aliases.retain(|alias| **alias != *first.id);
+        let of_first = hits.iter().filter(|hit| hit.advisory == hits[0].advisory);
+        Finding {
+            id: &first.id,
+            aliases,
+            summary: hits.iter().find_map(|hit| known(hit).line.as_deref()),
+            published: first.published.or_else(|| hits.iter().find_map(|hit| known(hit).published)),
+            modified: first.modified,
+            severity,
+            ranges: of_first.flat_map(|hit| &hit.ranges).collect(),
+        }
+    }
+}
+
+/// Whose word is told first.
+fn rank(ecosystem: Ecosystem, id: &str) -> usize {
+    let databases = [ecosystem.home(), "GHSA-", "CVE-"];
+    databases.iter().position(|prefix| id.starts_with(prefix)).unwrap_or(databases.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::advisory::Format;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
+
+    fn index(records: &[Value]) -> Index {
+        let mut batch = Batch::default();
+        for record in records {
+            batch.take("A-1.json", Format::Json, record.to_string().as_bytes());
+        }
+        assert_eq!(batch.left_out().0, 0, "{:?}", batch.left_out());
+        Index::new(vec![Part { name: "test".to_owned(), digest: Sha256([0; 32]), batch }])
+    }
+
+    fn ids<'a>(index: &'a Index, ecosystem: Ecosystem, name: &str, version: &str) -> Vec<&'a str> {
+        let found = index.of(ecosystem, name).map(|known| known.affecting(version, NOW)).unwrap_or_default();
+        found.iter().map(|finding| finding.id).collect()
+    }
+
+    fn about(id: &str, ecosystem: &str, name: &str, more: Value) -> Value {
+        let mut record = json!({ "id": id, "published": "2024-01-01T00:00:00Z", "affected":
+            [{ "package": { "ecosystem": ecosystem, "name": name }, "versions": ["1.0"] }] });
+        record.as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
+        record
+    }
+
+    #[test]
+    fn a_package_is_one_of_its_ecosystem_and_name() {
+        let index = index(&[
+            about("RSEC-1", "CRAN", "readxl", json!({})),
+            about("RSEC-2", "Bioconductor", "readxl", json!({})),
+            about("PYSEC-1", "PyPI", "zope-interface", json!({})),
+        ]);
+        assert_eq!(ids(&index, Ecosystem::Cran, "readxl", "1.0"), ["RSEC-1"]);
+        assert_eq!(ids(&index, Ecosystem::Bioconductor, "readxl", "1-0"), ["RSEC-2"]);
+        assert_eq!(ids(&index, Ecosystem::Pypi, "Zope.Interface", "1.0.0"), ["PYSEC-1"]);
+        assert!(ids(&index, Ecosystem::Cran, "Readxl", "1.0").is_empty());
+        assert!(ids(&index, Ecosystem::Cran, "readxl", "1.1").is_empty());
+    }
+
+    #[test]
+    fn what_was_withdrawn_is_told_no_more() {
+        let index = index(&[
+            about("A-1", "CRAN", "a", json!({ "withdrawn": "2024-05-01T00:00:00Z" })),
+            about("A-2", "CRAN", "a", json!({ "withdrawn": "2099-01-01T00:00:00Z" })),
+            about("A-3", "CRAN", "a", json!({ "withdrawn": null })),
+        ]);
+        assert_eq!(ids(&index, Ecosystem::Cran, "a", "1.0"), ["A-2", "A-3"]);
+    }
+
+    #[test]
+    fn advisories_of_one_vulnerability_are_one_with_all_their_severities() {
+        let v3 = json!({ "type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H" });
+        let v4 = json!({ "type": "CVSS_V4", "score": "CVSS:4.0/AV:N" });
+        let index = index(&[
+            about(
+                "GHSA-1",
+                "PyPI",
+                "a",
+                json!({ "aliases": ["CVE-1"], "summary": "From GHSA", "severity": [v3, v4] }),
+            ),
+            about("PYSEC-1", "PyPI", "A", json!({ "aliases": ["CVE-1", "GHSA-1"], "severity": [v3] })),
+            about(
+                "PYSEC-2",
+                "PyPI",
+                "a",
+                json!({ "aliases": ["CVE-2"], "published": "2025-01-01T00:00:00Z" }),
+            ),
+        ]);
+        let found = index.of(Ecosystem::Pypi, "a").expect("known").affecting("1.0", NOW);
+        assert_eq!(found.iter().map(|f| f.id).collect::<Vec<_>>(), ["PYSEC-2", "PYSEC-1"], "newest first");
+        assert_eq!(found[1].aliases, ["CVE-1", "GHSA-1"]);
+        assert_eq!(found[1].summary, Some("From GHSA"));
+        assert_eq!(
+            found[1].severity.iter().map(|s| s.kind.as_str()).collect::<Vec<_>>(),
+            ["CVSS_V3", "CVSS_V4"]
+        );
+    }
+
+    #[test]
+    fn a_place_that_knows_more_of_an_advisory_wins() {
+        let part = |name: &str, modified: &str, version: &str| {
+            let mut batch = Batch::default();
+            let record = about(
+                "A-1",
+                "CRAN",
+                "a",
+                json!({ "modified": modified, "affected":
+                [{ "package": { "ecosystem": "CRAN", "name": "a" }, "versions": [version] }] }),
+            );
+            batch.take("A-1.json", Format::Json, record.to_string().as_bytes());
+            Part { name: name.to_owned(), digest: Sha256([0; 32]), batch }
+        };
+        let (old, new) = (("old", "2024-01-01T00:00:00Z", "1.0"), ("new", "2025-01-01T00:00:00Z", "2.0"));
+        for order in [[old, new], [new, old]] {
+            let index =
+                Index::new(order.map(|(name, modified, version)| part(name, modified, version)).into());
+            assert_eq!(index.len(), 1);
+            assert_eq!(
+                (
+                    ids(&index, Ecosystem::Cran, "a", "1.0").len(),
+                    ids(&index, Ecosystem::Cran, "a", "2.0").len()
+                ),
+                (0, 1)
+            );
+            assert_eq!(index.parts().keys().collect::<Vec<_>>(), ["new", "old"]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_version_is_affected_when_it_is_listed_or_in_a_range(
+            listed in proptest::collection::btree_set(0_u8..9, 0..4), from in 0_u8..9, to in 0_u8..9, v in 0_u8..9,
+        ) {
+            let text = |n: &u8| format!("1.{n}");
+            let versions: Vec<String> = listed.iter().map(text).collect();
+            let record = json!({ "id": "A-1", "affected": [
+                { "package": { "ecosystem": "CRAN", "name": "other" }, "versions": ["1.0", "1.1", "1.2"] },
+                { "package": { "ecosystem": "CRAN", "name": "a" }, "versions": versions, "ranges": [
+                    { "type": "GIT", "repo": "x", "events": [{ "introduced": "0" }] },
+                    { "type": "ECOSYSTEM", "events": [{ "introduced": text(&from) }, { "fixed": text(&to) }] }] }] });
+            let index = index(&[record]);
+            let ranged = if from <= to { (from..to).contains(&v) } else { v >= from };
+            let expected = listed.contains(&v) || ranged;
+            prop_assert_eq!(!ids(&index, Ecosystem::Cran, "a", &text(&v)).is_empty(), expected);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Which versions a range of an advisory is about. The rules: <https://ossf.github.io/osv-schema/#evaluation>.
+
+use super::version::{Ecosystem, Version};
+
+/// A range as it is told: events in the order of the advisory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// `ECOSYSTEM`, `SEMVER`, `GIT`.
+    pub kind: Box<str>,
+    /// What happened when.
+    pub events: Box<[Event]>,
+}
+
+/// Something that happened at a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What.
+    pub kind: EventKind,
+    /// The version, or a commit; `0` is before all versions, `*` as a limit behind all.
+    pub version: Box<str>,
+}
+
+/// What happened. In this order, of events at one version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EventKind {
+    /// From this version on.
+    Introduced,
+    /// Up to this version, which has it still.
+    LastAffected,
+    /// Up to, and not including.
+    Fixed,
+    /// Nothing is said of this version and later ones.
+    Limit,
+}
+
+/// A range made ready to be asked.
+#[derive(Clone, Debug)]
+pub(super) struct Span {
+    /// Sorted; without limits.
+    events: Box<[(Bound, EventKind)]>,
+    /// A version must be below one of them, if there are any.
+    limits: Box<[Bound]>,
+}
+
+/// Where something happened.
+#[derive(Clone, Debug)]
+enum Bound {
+    /// Before all versions.
+    Start,
+    At(Version),
+    /// Behind all versions.
+    End,
+}
+
+impl Bound {
+    fn of(ecosystem: Ecosystem, event: &Event) -> Bound {
+        match (event.kind, &*event.version) {
+            (EventKind::Introduced, "0") => Bound::Start,
+            (EventKind::Limit, "*") => Bound::End,
+            (_, text) => Bound::At(Version::new(ecosystem, text)),
+        }
+    }
+
+    /// This against a version.
+    fn order(&self, version: &Version) -> std::cmp::Ordering {
+        match self {
+            Bound::Start => std::cmp::Ordering::Less,
+            Bound::At(at) => at.order(version),
+            Bound::End => std::cmp::Ordering::Greater,
+        }
+    }
+
+    fn rank(&self, other: &Bound) -> std::cmp::Ordering {
+        match (self, other) {
+            (Bound::At(a), Bound::At(b)) => a.order(b),
+            (Bound::Start, Bound::Start) | (Bound::End, Bound::End) => std::cmp::Ordering::Equal,
+            (Bound::Start, _) | (_, Bound::End) => std::cmp::Ordering::Less,
+            (_, Bound::Start) | (Bound::End, _) => std::cmp::Ordering::Greater,
+        }
+    }
+}
+
+impl Span {
+    /// `None` of a range that only a repository of sources can answer: commits have no order here.
+    pub(super) fn new(ecosystem: Ecosystem, range: &Range) -> Option<Span> {
+        if !matches!(&*range.kind, "ECOSYSTEM" | "SEMVER") {
+            return None;
+        }
+        let bound = |event: &Event| (Bound::of(ecosystem, event), event.kind);
+        let (limits, mut events): (Vec<_>, Vec<_>) =
+            range.events.iter().map(bound).partition(|(_, kind)| *kind == EventKind::Limit);
+        events.sort_by(|(a, a_kind), (b, b_kind)| a.rank(b).then(a_kind.cmp(b_kind)));
+        Some(Span { events: events.into(), limits: limits.into_iter().map(|(bound, _)| bound).collect() })
+    }
+
+    /// Whether the range is about a version.
+    pub(super) fn holds(&self, version: &Version) -> bool {
+        if !self.limits.is_empty() && !self.limits.iter().any(|limit| limit.order(version).is_gt()) {
+            return false;
+        }
+        let mut affected = false;
+        for (bound, kind) in &self.events {
+            let order = bound.order(version);
+            match kind {
+                EventKind::Introduced if order.is_le() => affected = true,
+                EventKind::Fixed if order.is_le() => affected = false,
+                EventKind::LastAffected if order.is_lt() => affected = false,
+                EventKind::Introduced | EventKind::Fixed | EventKind::LastAffected | EventKind::Limit => {}
+            }
+        }
+        affected
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn range(events: &[(EventKind, &str)]) -> Range {
+        let events = events.iter().map(|(kind, version)| Event { kind: *kind, version: (*version).into() });
+        Range { kind: "ECOSYSTEM".into(), events: events.collect() }
+    }
+
+    fn holds(ecosystem: Ecosystem, range: &Range, version: &str) -> bool {
+        Span::new(ecosystem, range).expect("an order").holds(&Version::new(ecosystem, version))
+    }
+
+    use EventKind::{Fixed, Introduced, LastAffected, Limit};
+
+    fn all(ecosystem: Ecosystem, range: &Range, yes: &[&str], no: &[&str]) {
+        yes.iter().for_each(|v| assert!(holds(ecosystem, range, v), "{v} in {range:?}"));
+        no.iter().for_each(|v| assert!(!holds(ecosystem, range, v), "{v} not in {range:?}"));
+    }
+
+    #[test]
+    fn a_range_begins_where_it_was_introduced_and_ends_before_its_fix() {
+        let of = |events: &[_], yes: &[&str], no: &[&str]| all(Ecosystem::Cran, &range(events), yes, no);
+        of(
+            &[(Introduced, "0.1-3"), (Fixed, "0.1-9")],
+            &["0.1.3", "0.1-8", "0.1.8.9"],
+            &["0.1-2", "0.1.9", "1.0"],
+        );
+        of(&[(Introduced, "0")], &["0.0", "0.0.0-1", "99.9"], &[]);
+        of(&[(Introduced, "0"), (LastAffected, "1.2")], &["0.1", "1.2"], &["1.2.0", "1.3"]);
+        of(&[(Fixed, "2.0"), (Introduced, "1.0")], &["1.0", "1.9"], &["0.9", "2.0"]);
+        of(
+            &[(Introduced, "1.0"), (Fixed, "1.2"), (Introduced, "2.0"), (Fixed, "2.1")],
+            &["1.1", "2.0.5"],
+            &["1.5", "2.1"],
+        );
+        of(&[(Introduced, "1.0"), (LastAffected, "1.0")], &["1.0", "1-0"], &["0.9", "1.0.1"]);
+        of(&[(Introduced, "1.0"), (Fixed, "1.0")], &[], &["0.9", "1.0", "1.1"]);
+        of(&[(Introduced, "0"), (Limit, "1.5")], &["1.4"], &["1.5", "2.0"]);
+        of(&[(Introduced, "0"), (Limit, "1.5"), (Limit, "*")], &["1.4", "9.0"], &[]);
+        of(&[], &[], &["1.0"]);
+    }
+
+    #[test]
+    fn versions_that_r_does_not_take_are_sorted_near_their_numbers() {
+        let odd = range(&[(Introduced, "1.0a"), (Fixed, "1.2-rc1")]);
+        all(Ecosystem::Cran, &odd, &["1.0a", "1.0.1", "1.1"], &["0.9", "1.3", "2.0"]);
+    }
+
+    #[test]
+    fn versions_of_python_have_their_own_order() {
+        let of = |events: &[_], yes: &[&str], no: &[&str]| all(Ecosystem::Pypi, &range(events), yes, no);
+        of(&[(Introduced, "5.1"), (Fixed, "5.3.1")], &["5.1", "5.2b1", "5.3"], &["5.1b3", "5.3.1", "5.10"]);
+        of(&[(Introduced, "0"), (Fixed, "2.10")], &["2.9", "2.10rc1", "2004d"], &["2.10", "2.10.post1"]);
+        of(&[(Introduced, "0")], &["0.0.1a1", "any text"], &[]);
+    }
+
+    #[test]
+    fn ranges_of_commits_are_not_for_us() {
+        assert!(
+            Span::new(Ecosystem::Pypi, &Range { kind: "GIT".into(), ..range(&[(Introduced, "0")]) })
+                .is_none()
+        );
+    }
+
+    /// As the schema writes it, on versions that are numbers: from the first to the last event, one at a time.
+    fn naive(events: &[(EventKind, u8)], v: u8) -> bool {
+        let limits: Vec<u8> = events.iter().filter(|e| e.0 == Limit).map(|e| e.1).collect();
+        if !limits.is_empty() && limits.iter().all(|limit| v >= *limit) {
+            return false;
+        }
+        let mut state = false;
+        for at in 0..=v {
+            let here = |kind| events.contains(&(kind, at));
+            if here(Introduced) {
+                state = true;
+            }
+            if (here(LastAffected) && v > at) || here(Fixed) {
+                state = false;
+            }
+        }
+        state
+    }
+
+    fn event() -> impl Strategy<Value = (EventKind, u8)> {
+        let kind =
+            prop_oneof![4 => Just(Introduced), 3 => Just(Fixed), 2 => Just(LastAffected), 1 => Just(Limit)];
+        (kind, 0_u8..8)
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_are_evaluated_as_the_schema_says(
+            events in proptest::collection::vec(event(), 0..7), v in 0_u8..9, python in any::<bool>(),
+        ) {
+            // `0` is before all versions, and so is the least of the numbers.
+            let (ecosystem, text) = if python {
+                (Ecosystem::Pypi, (|n: u8| if n == 0 { "0".to_owned() } else { format!("0.{n}.0") }) as fn(u8) -> String)
+            } else {
+                (Ecosystem::Cran, (|n: u8| if n == 0 { "0".to_owned() } else { format!("0.{n}") }) as fn(u8) -> String)
+            };
+            let written: Vec<Event> = events
+                .iter()
+                .map(|(kind, n)| Event { kind: *kind, version: text(*n).into() })
+                .collect();
+            let range = Range { kind: "ECOSYSTEM".into(), events: written.into() };
+            prop_assert_eq!(holds(ecosystem, &range, &text(v)), naive(&events, v), "{} in {:?}", v, range);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! One advisory, as far as it is matched and shown: a record of the Open Source Vulnerability schema, read from JSON.
+
+use serde::{Deserialize, Deserializer};
+
+use super::range::{Event, EventKind, Range};
+use super::version::Ecosystem;
+use crate::model::time::Timestamp;
+
+/// An advisory. Fields that nobody here reads are passed over.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Advisory {
+    /// `RSEC-2023-1`.
+    pub id: String,
+    /// When it was changed last.
+    #[serde(default, deserialize_with = "time")]
+    pub modified: Option<Timestamp>,
+    /// When it was made known.
+    #[serde(default, deserialize_with = "time")]
+    pub published: Option<Timestamp>,
+    /// Since when it is said to be no vulnerability after all.
+    #[serde(default, deserialize_with = "time")]
+    pub withdrawn: Option<Timestamp>,
+    /// Other names of the same vulnerability.
+    #[serde(default, deserialize_with = "or_none")]
+    pub aliases: Vec<String>,
+    /// In a line.
+    #[serde(default)]
+    pub summary: Option<String>,
+    /// In full, Markdown.
+    #[serde(default)]
+    pub details: Option<String>,
+    /// How bad it is.
+    #[serde(default, deserialize_with = "or_none")]
+    pub severity: Vec<Severity>,
+    /// Which packages it is about.
+    #[serde(default, deserialize_with = "or_none")]
+    pub affected: Vec<Affected>,
+}
+
+/// How bad something is, by one way of saying so.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Severity {
+    /// `CVSS_V3`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// A vector, or a word.
+    pub score: String,
+}
+
+/// A package that is affected.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Affected {
+    /// Which; ranges of a repository of sources may have none.
+    #[serde(default)]
+    pub package: Option<Package>,
+    /// Where it is worse, or not as bad, here.
+    #[serde(default, deserialize_with = "or_none")]
+    pub severity: Vec<Severity>,
+    /// In which ranges of versions.
+    #[serde(default, deserialize_with = "or_none")]
+    pub ranges: Vec<Range>,
+    /// In which versions besides.
+    #[serde(default, deserialize_with = "or_none")]
+    pub versions: Vec<String>,
+}
+
+/// A package.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Package {
+    /// As written.
+    pub ecosystem: String,
+    /// As written.
+    pub name: String,
+}
+
+/// Something that is no advisory; the rest of a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadAdvisory(pub(super) String);
+
+/// The longest id, in bytes; none is half as long.
+const ID: usize = 200;
+
+impl Advisory {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// It is no JSON, or no advisory.
+    pub fn from_json(text: &str) -> Result<Advisory, BadAdvisory> {
+        // A list would be taken for its fields in their order.
+        if !text.trim_start().starts_with('{') {
+            return Err(BadAdvisory("it is no JSON object".to_owned()));
+        }
+        let read: Advisory = serde_json::from_str(text).map_err(|error| BadAdvisory(error.to_string()))?;
+        if !is_id(&read.id) {
+            return Err(BadAdvisory("its id is no word".to_owned()));
+        }
+        Ok(read)
+    }
+
+    /// The ecosystems of the packages it is about, those that are served here.
+    pub fn ecosystems(&self) -> impl Iterator<Item = Ecosystem> {
+        self.affected.iter().filter_map(Affected::ecosystem)
+    }
+
+    /// A line about it: the summary, else the beginning of the details.
+    #[must_use]
+    pub fn line(&self) -> Option<String> {
+        let given = self.summary.as_deref().map(str::trim).filter(|text| !text.is_empty());
+        given.map(str::to_owned).or_else(|| self.details.as_deref().and_then(beginning))
+    }
+}
+
+impl Affected {
+    /// The ecosystem of the package, if it is served here.
+    #[must_use]
+    pub fn ecosystem(&self) -> Option<Ecosystem> {
+        self.package.as_ref()?.ecosystem.parse().ok()
+    }
+}
+
+/// Whether a text can be an id, and a part of an address.
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+    !text.is_empty() && text.len() <= ID && text.bytes().all(plain) && !text.starts_with('.')
+}
+
+/// The first sentence, or as much of it as makes a line.
+fn beginning(details: &str) -> Option<String> {
+    let text = details.split_whitespace().collect::<Vec<_>>().join(" ");
+    let end = text.find(". ").map_or(text.len(), |at| at + 1);
+    let sentence: String = text[..end].chars().take(200).collect();
+    let cut = sentence.len() < end;
+    (!sentence.is_empty()).then(|| if cut { format!("{}…", sentence.trim_end()) } else { sentence })
+}
+
+/// A time of RFC 3339; what is none is not known.
+fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    let text: Option<String> = Option::deserialize(from)?;
+    Ok(text.and_then(|text| instant(&text)))
+}
+
+/// A time of RFC 3339.
+#[must_use]
+pub fn instant(text: &str) -> Option<Timestamp> {
+    let parsed: jiff::Timestamp = text.trim().parse().ok()?;
+    Some(Timestamp(parsed.as_microsecond()))
+}
+
+/// A list; an empty one where there is `null`.
+fn or_none<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// A range as it is written.
+#[derive(Deserialize)]
+struct Written {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default, deserialize_with = "or_none")]
+    events: Vec<WrittenEvent>,
+}
+
+/// One or, in old advisories, several at once.
+#[derive(Deserialize)]
+struct WrittenEvent {
+    introduced: Option<String>,
+    fixed: Option<String>,
+    last_affected: Option<String>,
+    limit: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Range {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Range, D::Error> {
+        let written = Written::deserialize(from)?;
+        let event = |kind, version: Option<String>| Some(Event { kind, version: version?.into() });
+        let of = |one: WrittenEvent| {
+            [
+                event(EventKind::Introduced, one.introduced),
+                event(EventKind::Fixed, one.fixed),
+                event(EventKind::LastAffected, one.last_affected),
+                event(EventKind::Limit, one.limit),
+            ]
+        };
+        let events = written.events.into_iter().flat_map(of).flatten().collect();
+        Ok(Range { kind: written.kind.into(), events })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_that_are_read_are_read_and_others_passed_over() {
+        let text = r#"{"schema_version":"1.7.3","id":"RSEC-2023-1","modified":"2025-05-16T00:12:44Z","withdrawn":null,
+            "published":"2023-07-13T02:37:06.600Z","aliases":null,"summary":" A line ","details":"x","severity":
+            [{"type":"CVSS_V3","score":"CVSS:3.1/AV:N"}],"affected":[{"package":{"ecosystem":"CRAN","name":"readxl",
+            "purl":"pkg:cran/readxl"},"ranges":[{"type":"ECOSYSTEM","events":[{"introduced":"0","fixed":"1.3.0"},
+            {"last_affected":"2.0","new":1}]}],"versions":["0.1.0"],"database_specific":{"a":[1.5]}}],"new":{}}"#;
+        let read = Advisory::from_json(text).expect("an advisory");
+        assert_eq!((read.id.as_str(), read.line().as_deref()), ("RSEC-2023-1", Some("A line")));
+        assert_eq!(read.published.map(|at| at.to_string()).as_deref(), Some("2023-07-13T02:37:06.600000Z"));
+        let range = &read.affected[0].ranges[0];
+        let kinds: Vec<EventKind> = range.events.iter().map(|event| event.kind).collect();
+        assert_eq!(kinds, [EventKind::Introduced, EventKind::Fixed, EventKind::LastAffected]);
+        assert_eq!(read.ecosystems().collect::<Vec<_>>(), [Ecosystem::Cran]);
+    }
+
+    #[test]
+    fn what_is_no_advisory_says_why() {
+        for (bad, word) in [
+            ("", "no JSON object"),
+            (r#"["X-1"]"#, "no JSON object"),
+            ("{\"id\"", "EOF"),
+            ("{}", "id"),
+            (r#"{"id":7}"#, "string"),
+            (r#"{"id":"a b"}"#, "no word"),
+            (r#"{"id":"../x"}"#, "no word"),
+            (r#"{"id":"X-1","affected":{}}"#, "sequence"),
+            (r#"{"id":"X-1","affected":[{"ranges":[{}]}]}"#, "type"),
+        ] {
+            let said = Advisory::from_json(bad).expect_err(bad).to_string();
+            assert!(said.contains(word), "{bad}: {said}");
+        }
+    }
+
+    #[test]
+    fn without_a_summary_the_details_begin_with_one() {
+        let line = |details: &str| beginning(details);
+        assert_eq!(line("One  thing\nhappens. Then more."), Some("One thing happens.".to_owned()));
+        assert_eq!(line("no end"), Some("no end".to_owned()));
+        assert_eq!(line(" \n "), None);
+        let long = line(&"é".repeat(900)).expect("a line");
+        assert_eq!((long.chars().count(), long.ends_with('…')), (201, true));
+    }
+}

@@ -1,0 +1,167 @@
+//! The ecosystems whose packages are served here, and the order each has for versions.
+
+use std::cmp::Ordering;
+use std::str::FromStr;
+
+use crate::r;
+
+/// Where a package comes from, as advisories name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ecosystem {
+    /// `CRAN`.
+    Cran,
+    /// `Bioconductor`.
+    Bioconductor,
+    /// `PyPI`.
+    Pypi,
+}
+
+impl Ecosystem {
+    /// All of them.
+    pub const ALL: [Ecosystem; 3] = [Ecosystem::Cran, Ecosystem::Bioconductor, Ecosystem::Pypi];
+
+    /// As advisories spell it, and as the folder of public data is called.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Ecosystem::Cran => "CRAN",
+            Ecosystem::Bioconductor => "Bioconductor",
+            Ecosystem::Pypi => "PyPI",
+        }
+    }
+
+    /// How ids of the ecosystem's own database begin.
+    pub(super) fn home(self) -> &'static str {
+        match self {
+            Ecosystem::Cran | Ecosystem::Bioconductor => "RSEC-",
+            Ecosystem::Pypi => "PYSEC-",
+        }
+    }
+
+    /// The name under which a package is looked up: R's names as they stand, Python's normalised.
+    pub(super) fn name(self, name: &str) -> String {
+        match self {
+            Ecosystem::Cran | Ecosystem::Bioconductor => name.to_owned(),
+            Ecosystem::Pypi => normalized(name),
+        }
+    }
+}
+
+impl FromStr for Ecosystem {
+    type Err = ();
+
+    /// A suffix (`PyPI:…`) narrows an ecosystem to one of its repositories, none of which is served here.
+    fn from_str(text: &str) -> Result<Ecosystem, ()> {
+        Ecosystem::ALL.into_iter().find(|ecosystem| ecosystem.as_str() == text).ok_or(())
+    }
+}
+
+/// A Python project's name as indexes write it: lower case, every run of `-`, `_`, `.` one `-` (PEP 503).
+#[must_use]
+pub fn normalized(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        if matches!(c, '-' | '_' | '.') {
+            if !out.ends_with('-') {
+                out.push('-');
+            }
+        } else {
+            out.extend(c.to_lowercase());
+        }
+    }
+    out
+}
+
+/// A version as its ecosystem compares it.
+#[derive(Clone, Debug)]
+pub(super) enum Version {
+    /// Of CRAN or Bioconductor; in ranges even those have an order that R would not take.
+    R(Box<str>),
+    /// PEP 440.
+    Python(pep440_rs::Version),
+    /// Of Python, from before PEP 440.
+    Legacy(Box<str>),
+}
+
+impl Version {
+    pub(super) fn new(ecosystem: Ecosystem, text: &str) -> Version {
+        match ecosystem {
+            Ecosystem::Cran | Ecosystem::Bioconductor => Version::R(text.into()),
+            Ecosystem::Pypi => match text.parse() {
+                Ok(version) => Version::Python(version),
+                Err(_) => Version::Legacy(text.into()),
+            },
+        }
+    }
+
+    /// Whether a list that holds one means the other: by value where both are versions, else by text.
+    pub(super) fn is(&self, other: &Version) -> bool {
+        match (self, other) {
+            (Version::R(a), Version::R(b)) => {
+                a == b
+                    || (r::version::is_numeric(a)
+                        && r::version::is_numeric(b)
+                        && r::version::compare(a, b).is_eq())
+            }
+            (Version::Python(a), Version::Python(b)) => a == b,
+            (Version::Legacy(a), Version::Legacy(b)) => a == b,
+            (Version::R(_) | Version::Python(_) | Version::Legacy(_), _) => false,
+        }
+    }
+
+    /// The order of the ecosystem. Versions from before PEP 440 come before all others, as they did in Python's tools.
+    pub(super) fn order(&self, other: &Version) -> Ordering {
+        match (self, other) {
+            (Version::R(a), Version::R(b)) => r::version::compare(a, b),
+            (Version::Python(a), Version::Python(b)) => a.cmp(b),
+            (Version::Legacy(a), Version::Legacy(b)) => a.cmp(b),
+            (Version::Python(_), _) => Ordering::Greater,
+            (_, Version::Python(_)) => Ordering::Less,
+            // Of two ecosystems: nobody compares them.
+            (Version::R(_), Version::Legacy(_)) => Ordering::Less,
+            (Version::Legacy(_), Version::R(_)) => Ordering::Greater,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_python_projects_are_normalised_and_others_are_not() {
+        assert_eq!(Ecosystem::Pypi.name("Zope.Interface__x"), "zope-interface-x");
+        assert_eq!(Ecosystem::Cran.name("R6.x_y"), "R6.x_y");
+        assert_eq!("Bioconductor".parse(), Ok(Ecosystem::Bioconductor));
+        assert!("cran".parse::<Ecosystem>().is_err() && "PyPI:x".parse::<Ecosystem>().is_err());
+    }
+
+    #[test]
+    fn versions_are_equal_by_value_where_they_are_versions() {
+        let is = |ecosystem, a, b| Version::new(ecosystem, a).is(&Version::new(ecosystem, b));
+        for (a, b) in [("0.1-8", "0.1.8"), ("1.2", "01.2"), ("1", "1")] {
+            assert!(is(Ecosystem::Cran, a, b), "{a} {b}");
+        }
+        for (a, b) in [("1.0", "1"), ("1.0a", "1.0.a"), ("1.10", "1.1"), ("1.0 ", "1.0")] {
+            assert!(!is(Ecosystem::Cran, a, b), "{a} {b}");
+        }
+        for (a, b) in [("1.0", "1"), ("1.0rc1", "1.0.RC.1"), ("v1.0", "1.0.0"), ("2004d", "2004d")] {
+            assert!(is(Ecosystem::Pypi, a, b), "{a} {b}");
+        }
+        for (a, b) in [("1.10", "1.1"), ("2004d", "2004D"), ("1.0+x", "1.0"), ("1!1.0", "1.0")] {
+            assert!(!is(Ecosystem::Pypi, a, b), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn each_ecosystem_has_its_own_order() {
+        let sorted = |ecosystem, versions: &[&str]| {
+            for pair in versions.windows(2) {
+                let [a, b] = [pair[0], pair[1]].map(|text| Version::new(ecosystem, text));
+                assert!(a.order(&b).is_lt() && b.order(&a).is_gt(), "{pair:?}");
+            }
+        };
+        sorted(Ecosystem::Bioconductor, &["0.9", "1.0", "1.0-1", "1.2", "1.10", "2"]);
+        sorted(Ecosystem::Pypi, &["2004d", "0.9", "1.0.dev1", "1.0a1", "1.0", "1.0.post1", "1.10", "1!0.1"]);
+    }
+}

@@ -1,0 +1,131 @@
+//! An advisory in YAML as the JSON it stands for: every value is the text that is written there, so that a version `1.10`
+//! stays one. Nothing but an empty value and `null` is no text.
+
+use saphyr_parser::{Event, Parser, ScalarStyle};
+use serde_json::{Map, Value};
+
+/// How deep lists and maps may lie in each other.
+const DEPTH: usize = 32;
+/// Values, lists and maps of one advisory.
+const NODES: usize = 200_000;
+
+/// What is being filled.
+enum Open {
+    List(Vec<Value>),
+    /// With the key whose value comes next.
+    Map(Map<String, Value>, Option<String>),
+}
+
+/// The one document of a text.
+///
+/// # Errors
+/// It is no YAML, or has more to it than an advisory: aliases, keys that are no text or there twice, several documents.
+pub(super) fn read(text: &str) -> Result<Value, String> {
+    let mut open: Vec<Open> = Vec::new();
+    let mut root = None;
+    let mut nodes = 0_usize;
+    for event in Parser::new_from_str(text) {
+        let (event, place) = event.map_err(|error| error.to_string())?;
+        let bad = |what: &str| Err(format!("{what} at line {}", place.start.line()));
+        let done = match event {
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => continue,
+            Event::DocumentStart(_) if root.is_some() => return bad("there is a second document"),
+            Event::DocumentStart(_) => continue,
+            Event::Alias(_) => return bad("there is an alias"),
+            Event::SequenceStart(..) => {
+                open.push(Open::List(Vec::new()));
+                None
+            }
+            Event::MappingStart(..) => {
+                open.push(Open::Map(Map::new(), None));
+                None
+            }
+            Event::Scalar(text, style, ..) => Some(scalar(&text, style)),
+            Event::SequenceEnd | Event::MappingEnd => match open.pop() {
+                Some(Open::List(list)) => Some(Value::Array(list)),
+                Some(Open::Map(map, _)) => Some(Value::Object(map)),
+                None => return bad("something ends that did not begin"),
+            },
+        };
+        nodes += 1;
+        if open.len() > DEPTH || nodes > NODES {
+            return bad("there is more than an advisory has");
+        }
+        let Some(value) = done else { continue };
+        match open.last_mut() {
+            None => root = Some(value),
+            Some(Open::List(list)) => list.push(value),
+            Some(Open::Map(map, key)) => match (key.take(), value) {
+                (Some(key), value) => {
+                    if map.contains_key(&key) {
+                        return bad("a key is there twice");
+                    }
+                    map.insert(key, value);
+                }
+                (None, Value::String(text)) => *key = Some(text),
+                (None, _) => return bad("a key is no text"),
+            },
+        }
+    }
+    root.ok_or_else(|| "there is nothing in it".to_owned())
+}
+
+fn scalar(text: &str, style: ScalarStyle) -> Value {
+    let nothing = style == ScalarStyle::Plain && matches!(text, "" | "~" | "null" | "Null" | "NULL");
+    if nothing { Value::Null } else { Value::String(text.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_value_is_the_text_that_is_written() {
+        let text = "id: X-1\nversions:\n- 1.10\n- 1.0\n- '2.10'\n- 0x1F\n- 1_000\n- yes\n- 2020-01-02\n- 1e3\nnone:\nalso: null\nmap: {a: ~, b: \"null\"}\n";
+        let expected = json!({
+            "id": "X-1", "versions": ["1.10", "1.0", "2.10", "0x1F", "1_000", "yes", "2020-01-02", "1e3"],
+            "none": null, "also": null, "map": { "a": null, "b": "null" }
+        });
+        assert_eq!(read(text), Ok(expected));
+    }
+
+    #[test]
+    fn texts_of_several_lines_are_read() {
+        let text = "a: first\n  second\n\n  third\nb: |\n one\n  two\nc: >-\n one\n two\nd: |+\n x\n\n";
+        let expected =
+            json!({ "a": "first second\nthird", "b": "one\n two\n", "c": "one two", "d": "x\n\n" });
+        assert_eq!(read(text), Ok(expected));
+    }
+
+    #[test]
+    fn what_an_advisory_never_has_is_refused() {
+        let deep = format!("a: {}{}", "[".repeat(60), "]".repeat(60));
+        let wide = format!("a: [{}]", "x,".repeat(NODES));
+        for bad in [
+            "",
+            "a: 1\na: 2\n",
+            "a: &x 1\nb: *x\n",
+            "[a]: 1\n",
+            "? {a: 1}\n: 2\n",
+            "a: 1\n---\nb: 2\n",
+            "a: [1, 2",
+            "a: \"x",
+            "a: 1\n b: 2\n",
+            "\t- x: [",
+            "null: 1\n",
+            &deep,
+            &wide,
+        ] {
+            let short: String = bad.chars().take(40).collect();
+            assert!(read(bad).is_err(), "{short:?} {:?}", read(bad));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[-:,\\[\\]{}#&*!|>'\"%@`? \n\ta-c0-2.]{0,60}") {
+            let _ = read(&text);
+        }
+    }
+}

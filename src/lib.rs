@@ -11,7 +11,7 @@
 //!
 //! | band | rooms | may use |
 //! |---|---|---|
-//! | words (pure) | `model` `r` `bundle` `advisory` `api` `config` | `r`, `advisory`, `api` → `model`; `bundle`, `advisory` → `model`, `r` |
+//! | words (pure) | `model` `r` `bundle` `advisory` `api` `config` | `r`, `api` → `model`; `bundle`, `advisory` → `model`, `r` |
 //! | stores | `metrics` `db` `storage` `logs` | `model`, `config`; all of them → `metrics` |
 //! | work | `upstream` `state` `catalog` `jobs` `control` `repo` `sync` `usage` | lower bands; `control` nobody; `state` → `upstream`, `catalog`, `jobs`, `control`; `repo`, `sync` → all of these; `usage` → `state`, `jobs` |
 //! | faces | `http` `daemon` `cli` `offline` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `model`; `offline` neither `db` nor `state` |

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use arc_swap::ArcSwap;
 use late::Late;
 
+use crate::advisory::Index;
 use crate::catalog::Live;
 use crate::config::Config;
 use crate::db::Db;
@@ -32,6 +33,9 @@ pub struct State {
     /// The rules of system requirements in force; none before they were fetched for the first time. They are read beside
     /// the start.
     pub rules: Late<Rules>,
+    /// The advisories about packages in force; none before they were fetched for the first time. They are read beside the
+    /// start.
+    pub advisories: Late<Index>,
     /// Counts the times that details of packages were added to a step that was published before: what was read of a point
     /// until then may lack them.
     pub described: AtomicU64,
@@ -60,6 +64,7 @@ impl State {
             upstream: Arc::new(upstream).into(),
             catalog,
             rules: Late::default(),
+            advisories: Late::default(),
             described: AtomicU64::new(0),
             jobs,
             clock,

@@ -6,7 +6,8 @@ use utoipa::ToSchema;
 /// `POST /sync`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StartSync {
-    /// `cran`, `bioconductor` or `pypi`, or `sysreqs` for the rules of system requirements; any case.
+    /// `cran`, `bioconductor` or `pypi`, `sysreqs` for the rules of system requirements, or `vulns`
+    /// for the advisories about packages; any case.
     #[serde(rename = "type")]
     pub kind: String,
     /// One version of Bioconductor; without, every one that its mirror has.

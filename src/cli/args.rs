@@ -520,7 +520,8 @@ pub enum Logs {
 /// Flags of `sync`.
 #[derive(Debug, Args)]
 pub struct Sync {
-    /// Which mirror: CRAN, Bioconductor or PyPI; or sysreqs, the rules of system requirements
+    /// Which mirror: CRAN, Bioconductor or PyPI; sysreqs, the rules of system requirements; or vulns, the advisories about
+    /// packages
     #[arg(long = "type", default_value = "CRAN", value_name = "TYPE")]
     pub kind: String,
     /// One version of Bioconductor; without, every one that its mirror has

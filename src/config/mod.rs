@@ -35,6 +35,7 @@ pub mod storage;
 pub mod table;
 pub mod validate;
 mod value;
+pub mod vulnerabilities;
 mod written;
 
 use std::sync::Arc;
@@ -58,6 +59,7 @@ pub use requirements::Requirements;
 pub use server::{AccessLogFormat, Secret, Server};
 pub use storage::{FilePlace, Place, S3Place, StorageClass, StorageConfig};
 pub use validate::{parse, salvage};
+pub use vulnerabilities::Vulnerabilities;
 
 /// A configuration that can be used, and what there is to say about it.
 #[derive(Clone, Debug)]
@@ -97,6 +99,8 @@ pub struct Config {
     pub platforms: Arc<Platforms>,
     /// `[SystemRequirements]`.
     pub requirements: Requirements,
+    /// `[Vulnerabilities]`.
+    pub vulnerabilities: Vulnerabilities,
     /// `[Metrics]`.
     pub metrics: Metrics,
     /// `[StorageAudit]`.

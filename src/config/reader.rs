@@ -102,6 +102,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether there is a line of a property, be it an empty one.
+    pub(super) fn is_written(&self, section: &str, name: &str) -> bool {
+        self.settings.get(section, None, name).is_some()
+    }
+
     /// Whether a property is set to something.
     pub(super) fn is_set(&self, section: &str, sub: Option<&str>, name: &str) -> bool {
         let setting = self.settings.get(section, sub, name);

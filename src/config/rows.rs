@@ -190,6 +190,12 @@ s("SystemRequirements", Never, "What R packages need of the operating system: th
     p("SyncSchedule", Schedule, "0 1 * * *",
       "When the rules are looked at, and the package database of the CRAN mirror for new packages.").reloadable(),
 ]),
+s("Vulnerabilities", Never, "Advisories about packages: which versions are known to be vulnerable.", &[
+    p("URL", Url(UrlFor::Mirror), "",
+      "Advisories: the root of public data (a folder for each ecosystem), an archive (`….tar.gz`, `….zip`), JSON lines (`….ndjson`, `….ndjson.zst`), or `file:///` of a directory of them; unset, the directory `vulns` below a `CRAN.URL` that is a directory, else the public data; empty, none.").multi().reloadable(),
+    p("SyncSchedule", Schedule, "*/10 * * * *",
+      "When they are looked at.").reloadable(),
+]),
 s("Platforms", Never, "What clients are told of the platforms binaries are served for. `rspm list distributions` shows them.", &[
     p("RVersion", Text, "",
       "R versions clients are told of, `4.5`, newest first; unset, those of the table that comes with the server.").multi().reloadable(),

@@ -8,7 +8,7 @@ use super::reader::Reader;
 use super::written::Written;
 use super::{
     Bioconductor, Config, Cran, Database, Loaded, Logging, Metrics, Platforms, Postgres, Proxy, Requirements,
-    Server, Sqlite, StorageAudit, StorageConfig, environment, listen, places,
+    Server, Sqlite, StorageAudit, StorageConfig, Vulnerabilities, environment, listen, places,
 };
 
 /// Reads `text` (`name` is used in messages), puts the environment on top and validates. Pure.
@@ -78,6 +78,7 @@ fn config(reader: &mut Reader<'_>) -> Config {
         postgres: Postgres::read(reader, database.provider),
         database,
         requirements: Requirements::read(reader, &cran.url),
+        vulnerabilities: Vulnerabilities::read(reader, &cran.url),
         cran,
         bioconductor: Bioconductor::read(reader),
         platforms: Arc::new(Platforms::read(reader)),

@@ -91,7 +91,8 @@ impl Life {
     /// Runs schedules and nightly work, until [`Life::pause`].
     pub(super) fn run(&mut self) {
         let (sync, repo, usage) = (self.app.sync.clone(), self.app.repo.clone(), self.app.usage.clone());
-        let (rules, past, bioconductor) = (sync.clone(), sync.clone(), sync.clone());
+        let (rules, advisories) = (sync.clone(), sync.clone());
+        let (past, bioconductor) = (sync.clone(), sync.clone());
         let state = Arc::clone(&self.app.state);
         let (before, predecessor) = (self.predecessor.clone(), self.predecessor.clone());
         let config = state.config.load();
@@ -105,6 +106,7 @@ impl Life {
             tokio::spawn(async move { bioconductor.run_bioconductor().await }),
             tokio::spawn(async move { rules.run_requirements().await }),
             tokio::spawn(async move { past.run_backfills().await }),
+            tokio::spawn(async move { advisories.run_advisories().await }),
             tokio::spawn(async move { usage.run_schedule().await }),
             tokio::spawn(async move {
                 // What nobody refers to may be what the other process is about to refer to.

@@ -47,6 +47,9 @@ pub(super) async fn apply(
     if reload.applies("SystemRequirements.SyncSchedule") {
         app.sync.reschedule_requirements();
     }
+    if reload.applies("Vulnerabilities.SyncSchedule") {
+        app.sync.reschedule_advisories();
+    }
     let reloaded =
         Reloaded { applied: reload.applied, ignored: reload.ignored, restart: reload.restart, warnings };
     Ok((reload.loaded, reloaded))

@@ -78,9 +78,10 @@ async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<
     }
     let sync = Sync::new(Arc::clone(&state));
     sync.recover().await?;
-    // Beside the start: who asks for requirements waits for them.
+    // Beside the start: who asks for requirements, or for vulnerabilities, waits for them.
     tokio::spawn(sync.load_rules());
     tokio::spawn(sync.tell_bundles());
+    tokio::spawn(sync.load_advisories());
     let repo = Repo::new(Arc::clone(&state));
     repo.on_stale({
         let sync = sync.clone();

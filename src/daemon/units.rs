@@ -206,6 +206,7 @@ fn service_paths(config: &Config, around: &Around) -> String {
     }
     let mirrors = [&config.cran.url, &config.bioconductor.url, &config.requirements.url];
     let mirrors = mirrors.into_iter().chain(config.cran.binaries.iter().map(|url| &url.base));
+    let mirrors = mirrors.chain(&config.vulnerabilities.urls);
     for mirror in mirrors.filter_map(|url| url.strip_prefix("file://")) {
         paths.read(Path::new(percent_encoding::percent_decode_str(mirror).decode_utf8_lossy().as_ref()));
     }

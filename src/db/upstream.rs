@@ -8,6 +8,10 @@ use crate::model::time::Timestamp;
 /// in storage.
 pub const RULES: &str = "sysreqs:rules";
 
+/// What the rows begin with that say which advisories are kept of a place: the rest is its address, the digest that of the
+/// document in storage.
+pub const ADVISORIES: &str = "vulns:";
+
 /// A remembered answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -24,15 +28,27 @@ pub struct Seen {
 /// What is remembered of a URL. The URL must not hold userinfo.
 pub fn get(c: &mut dyn Conn, url: &str) -> Result<Option<Seen>, DbError> {
     const GET: &str = "SELECT etag, modified, sha256, fetched_at FROM upstream WHERE url = $1";
-    let decode = |mut row: super::Row| {
-        Ok(Seen {
-            etag: row.opt_text(0)?,
-            modified: row.opt_text(1)?,
-            sha256: row.parsed(2, "a digest")?,
-            fetched_at: row.time(3)?,
-        })
-    };
     c.query(GET, &[url.into()])?.into_iter().next().map(decode).transpose()
+}
+
+fn decode(mut row: super::Row) -> Result<Seen, DbError> {
+    Ok(Seen {
+        etag: row.opt_text(0)?,
+        modified: row.opt_text(1)?,
+        sha256: row.parsed(2, "a digest")?,
+        fetched_at: row.time(3)?,
+    })
+}
+
+/// The rows of places that advisories are kept of, without [`ADVISORIES`].
+pub fn advisories(c: &mut dyn Conn) -> Result<Vec<(String, Seen)>, DbError> {
+    const ALL: &str = "SELECT etag, modified, sha256, fetched_at, url FROM upstream \
+        WHERE SUBSTR(url, 1, 6) = 'vulns:' ORDER BY url";
+    let decode = |mut row: super::Row| {
+        let url = row.text(4)?;
+        Ok((url.strip_prefix(ADVISORIES).unwrap_or(&url).to_owned(), decode(row)?))
+    };
+    c.query(ALL, &[])?.into_iter().map(decode).collect()
 }
 
 /// Remembers an answer. Write it in the publish that made use of it, so that a crash does not skip a change.

@@ -49,7 +49,7 @@ pub struct Located {
     /// What it is built for; `None` of a source package.
     pub(super) built: Option<Platform>,
     /// The tree that has it.
-    tree: PointTree,
+    pub(super) tree: PointTree,
     /// The row.
     found: FoundFile,
 }

@@ -131,6 +131,9 @@ fn is_known(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbError> {
         Key::Rules(sha256) => {
             Ok(db::upstream::get(c, db::upstream::RULES)?.is_some_and(|kept| kept.sha256 == *sha256))
         }
+        Key::Advisories(sha256) => {
+            Ok(db::upstream::advisories(c)?.iter().any(|(_, kept)| kept.sha256 == *sha256))
+        }
         // Its rows are in another database; the usage room cleans up after itself.
         Key::Usage(_) => Ok(true),
     }

@@ -26,6 +26,7 @@ mod proof;
 mod render;
 pub mod requirements;
 mod stale;
+pub mod vulnerabilities;
 
 pub use error::RepoError;
 pub use flight::Patience;

@@ -15,6 +15,8 @@ pub enum Key {
     Index(Sha256),
     /// The rule base of system requirements as one document (class `persistent`).
     Rules(Sha256),
+    /// The advisories of one place, as compressed JSON lines (class `persistent`).
+    Advisories(Sha256),
     /// The downloads of a finished day, added up (class `metrics`).
     Usage(Sha256),
 }
@@ -26,7 +28,7 @@ impl Key {
         match self {
             Key::Package(class, _) => *class,
             Key::Readme(_) => StorageClass::Packages,
-            Key::Index(_) | Key::Rules(_) => StorageClass::Persistent,
+            Key::Index(_) | Key::Rules(_) | Key::Advisories(_) => StorageClass::Persistent,
             Key::Usage(_) => StorageClass::Metrics,
         }
     }
@@ -39,6 +41,7 @@ impl Key {
             | Key::Readme(digest)
             | Key::Index(digest)
             | Key::Rules(digest)
+            | Key::Advisories(digest)
             | Key::Usage(digest) => digest,
         }
     }
@@ -52,6 +55,7 @@ impl Key {
             Key::Readme(_) => "readmes",
             Key::Index(_) => "indexes",
             Key::Rules(_) => "sysreqs",
+            Key::Advisories(_) => "vulns",
             Key::Usage(_) => "usage",
         }
     }
@@ -68,7 +72,9 @@ impl Key {
     #[must_use]
     pub fn media_type(&self) -> &'static str {
         match self {
-            Key::Package(..) | Key::Index(_) | Key::Usage(_) => "application/octet-stream",
+            Key::Package(..) | Key::Index(_) | Key::Usage(_) | Key::Advisories(_) => {
+                "application/octet-stream"
+            }
             Key::Readme(_) => "text/plain; charset=utf-8",
             Key::Rules(_) => "application/json",
         }
@@ -79,7 +85,7 @@ impl Key {
         let first = Sha256([0; 32]);
         let extra = match class {
             StorageClass::Packages => vec![Key::Readme(first)],
-            StorageClass::Persistent => vec![Key::Index(first), Key::Rules(first)],
+            StorageClass::Persistent => vec![Key::Index(first), Key::Rules(first), Key::Advisories(first)],
             StorageClass::Metrics => vec![Key::Usage(first)],
             StorageClass::Cache
             | StorageClass::Launcher
@@ -98,6 +104,7 @@ impl Key {
             Key::Readme(_) => Key::Readme(digest),
             Key::Index(_) => Key::Index(digest),
             Key::Rules(_) => Key::Rules(digest),
+            Key::Advisories(_) => Key::Advisories(digest),
             Key::Usage(_) => Key::Usage(digest),
         }
     }
@@ -132,6 +139,6 @@ mod tests {
                 assert!(seen.insert(key.shelf()), "{key}");
             }
         }
-        assert_eq!(seen.len(), 13);
+        assert_eq!(seen.len(), 14);
     }
 }

@@ -1,5 +1,6 @@
 //! From what a mirror declares to one published transaction: plan (pure), fetch, apply.
 
+mod advisories;
 mod apply;
 pub mod backfill;
 mod bioconductor;
@@ -60,6 +61,10 @@ pub struct Sync {
     bioconductor_turn: Arc<Turn>,
     /// That of the rules of system requirements has.
     rules_rescheduled: Arc<Notify>,
+    /// That of the advisories has.
+    advisories_rescheduled: Arc<Notify>,
+    /// Why the last look at the advisories failed; told when it changes.
+    trouble: Arc<Mutex<Option<String>>>,
 }
 
 /// A sync that was halted, to be begun again.
@@ -109,6 +114,8 @@ impl Sync {
             bioconductor_rescheduled: Arc::default(),
             bioconductor_turn: Arc::default(),
             rules_rescheduled: Arc::default(),
+            advisories_rescheduled: Arc::default(),
+            trouble: Arc::default(),
         }
     }
 
@@ -237,10 +244,26 @@ impl Sync {
         }
     }
 
+    /// As [`Sync::load_rules`], for the advisories.
+    pub fn load_advisories(&self) -> impl Future<Output = ()> + Send + 'static {
+        let state = Arc::clone(&self.state);
+        let coming = state.advisories.coming();
+        async move {
+            advisories::load(&state).await;
+            drop(coming);
+        }
+    }
+
     /// Starts (or attaches to) a look at the rules of system requirements and the package database.
     #[must_use]
     pub fn start_requirements(&self, actor: &str) -> Started {
         self.begin_requirements(Cause::Administrator(actor.to_owned()))
+    }
+
+    /// Starts (or attaches to) a look at the advisories about packages.
+    #[must_use]
+    pub fn start_advisories(&self, actor: &str) -> Started {
+        self.begin_advisories(Cause::Administrator(actor.to_owned()))
     }
 
     /// Runs the schedule of CRAN until the task is dropped; a sync missed while the server was down runs at once. One
@@ -292,6 +315,20 @@ impl Sync {
         scheduled.run(last, || self.begin_requirements(Cause::Schedule)).await;
     }
 
+    /// As [`Sync::run_schedules`], for the advisories.
+    pub async fn run_advisories(&self) {
+        let last = self.state.db.read(|c| upstream::get(c, advisories::SUCCESS)).await;
+        let scheduled = Scheduled {
+            state: &self.state,
+            source: "vulns",
+            property: "Vulnerabilities.SyncSchedule",
+            schedule: |config| config.vulnerabilities.sync_schedule.as_str(),
+            rescheduled: &self.advisories_rescheduled,
+        };
+        let last = last.map(|row| row.map(|row| row.fetched_at)).map_err(SyncError::from);
+        scheduled.run(last, || self.begin_advisories(Cause::Schedule)).await;
+    }
+
     /// Looks at the schedule of CRAN again. A sync under way goes on.
     pub fn reschedule(&self) {
         // Kept until the schedules are waited for again.
@@ -306,6 +343,11 @@ impl Sync {
     /// As [`Sync::reschedule`], for the rules of system requirements.
     pub fn reschedule_requirements(&self) {
         self.rules_rescheduled.notify_one();
+    }
+
+    /// As [`Sync::reschedule`], for the advisories.
+    pub fn reschedule_advisories(&self) {
+        self.advisories_rescheduled.notify_one();
     }
 
     /// The syncs that were halted since this was asked last.
@@ -359,6 +401,51 @@ impl Sync {
             measure("sysreqs", &state, since, &ended);
             ended.map_err(|error| failed("sysreqs", &error))
         })
+    }
+
+    fn begin_advisories(&self, cause: Cause) -> Started {
+        let (state, trouble) = (self.state.clone(), self.trouble.clone());
+        let now = (state.clock)();
+        self.state.jobs.start("sync:vulns", now, |report| async move {
+            let since = Instant::now();
+            let ended = advisories::refresh(&state, &cause, &report).await;
+            measure("vulns", &state, since, &ended);
+            if let Err(error @ SyncError::Halted) = &ended {
+                return Err(failed("vulns", error));
+            }
+            let said = ended.as_ref().err().map(ToString::to_string);
+            let before = std::mem::replace(&mut *trouble.lock(), said.clone());
+            match (&ended, said, before) {
+                // A server without internet would say so every ten minutes.
+                (Err(_), Some(said), Some(before)) if said == before => Err(said),
+                (Err(error), _, _) if state.config.load().vulnerabilities.written => {
+                    Err(failed("vulns", error))
+                }
+                (Err(error), _, _) => {
+                    tracing::warn!(
+                        target: "sync", source = "vulns", %error,
+                        "advisories cannot be had; where there is no internet, name a place that has them as \
+                         Vulnerabilities.URL, or leave it empty"
+                    );
+                    Err(error.to_string())
+                }
+                (Ok(done), _, Some(_)) => {
+                    tracing::info!(target: "sync", source = "vulns", "{done}, after looks that failed");
+                    ended.map_err(|error| error.to_string())
+                }
+                (Ok(_), _, None) => ended.map_err(|error| error.to_string()),
+            }
+        })
+    }
+}
+
+/// Takes a processor for some time: not on an async thread.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, SyncError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(SyncError::Refused),
+        Err(_) => Err(SyncError::Stopping),
     }
 }
 

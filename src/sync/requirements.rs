@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sha2::Digest;
 
 use super::run::Cause;
-use super::{SyncError, describe};
+use super::{SyncError, blocking, describe};
 use crate::config::without_userinfo;
 use crate::db::DbError;
 use crate::db::upstream::{self, RULES, Seen};
@@ -162,15 +162,6 @@ fn guard(rules: &Rules, before: usize, cause: &Cause, address: &str) -> Result<(
 /// Compiling takes milliseconds of a processor: not on an async thread.
 async fn compiled(base: Base) -> Result<Rules, SyncError> {
     blocking(move || Rules::new(base).map_err(|error| error.to_string())).await
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, SyncError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(SyncError::Refused),
-        Err(_) => Err(SyncError::Stopping),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! Mirrors and bundles over HTTP or on disk, and the rule base of system requirements: conditional requests, retries, proxy. Sees no
-//! store.
+//! Mirrors and bundles over HTTP or on disk, the rule base of system requirements, and advisories: conditional requests,
+//! retries, proxy. Sees no store.
 
+pub mod advisories;
 pub mod bundle;
 pub mod bundled;
 mod client;
@@ -11,6 +12,7 @@ mod pull;
 mod remote;
 mod retry;
 pub mod rule_base;
+mod unpacked;
 
 pub use client::Limits;
 pub use error::UpstreamError;

@@ -5,10 +5,10 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::bundle::Bundle;
+use super::unpacked::{self, Bounds};
 use super::{Fetch, Fetched, Mirror, Upstream, UpstreamError, Validators};
 use crate::bundle::layout;
 use crate::bundle::shared::Shared;
-use crate::r::archive::{ArchiveError, Kind, Limits, Members};
 use crate::r::sysreqs::Base;
 
 /// An archive or a document as it comes, in bytes: some forty times what it is.
@@ -82,8 +82,7 @@ impl Upstream {
         match mirror.fetch(Fetch { path: file, known, limit: FETCHED }).await? {
             Fetched::Unchanged => Ok(Look::Unchanged),
             Fetched::Body { bytes, validators } => {
-                let unpacked = tokio::task::spawn_blocking(move || unpack(form, &bytes)).await;
-                let base = unpacked.map_err(|late| late.to_string()).and_then(|unpacked| unpacked);
+                let base = unpacked::aside(move || unpack(form, &bytes)).await;
                 Ok(Look::Read(Box::new(base.map_err(|reason| refused(&mirror, reason))?), validators))
             }
         }
@@ -97,37 +96,16 @@ fn refused(mirror: &Mirror, reason: String) -> UpstreamError {
 fn unpack(form: Form, bytes: &Bytes) -> Result<Base, String> {
     match form {
         Form::Archive => {
-            let files = members(bytes).map_err(|error| error.to_string())?;
+            let mut files = Vec::new();
+            let bounds = Bounds { all: ALL, file: FILE, files: FILES as u64 };
+            unpacked::tar(bytes, bounds, Base::takes, |path, bytes| files.push((path, bytes)))
+                .map_err(|error| error.to_string())?;
             Base::from_files(files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())))
         }
         Form::Document => Base::from_document(bytes),
-        Form::Compressed => {
-            let mut text = Vec::new();
-            let decoder = zstd::Decoder::new(&bytes[..]).map_err(|error| error.to_string())?;
-            let read = std::io::Read::read_to_end(&mut std::io::Read::take(decoder, ALL + 1), &mut text);
-            read.map_err(|error| error.to_string())?;
-            if text.len() as u64 > ALL {
-                return Err(format!("it inflates to more than {ALL} bytes"));
-            }
-            Base::from_document(&text)
-        }
+        Form::Compressed => Base::from_document(&unpacked::zstd(bytes, ALL)?),
     }
     .map_err(|error| error.to_string())
-}
-
-/// The files of the base in an archive, with their paths.
-fn members(archive: &[u8]) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
-    let limits = Limits { inflated: ALL, members: FILES as u64, ..Limits::default() };
-    let mut members = Members::new(archive, limits)?;
-    let mut files = Vec::new();
-    while let Some(member) = members.advance()? {
-        let path = member.path()?;
-        if member.kind == Kind::File && Base::takes(&path) {
-            files.push((path, members.contents(&member, FILE)?));
-        }
-    }
-    members.finish()?;
-    Ok(files)
 }
 
 async fn of_bundle(bundle: &Bundle, known: Option<Validators>) -> Result<Look, UpstreamError> {

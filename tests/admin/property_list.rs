@@ -7,7 +7,7 @@ use super::{
     property_bioconductor as bioconductor, property_cran as cran, property_database as database,
     property_listen as listen, property_logging as logging, property_metrics as metrics,
     property_proxy as proxy, property_s3 as s3, property_server as server, property_storage as storage,
-    property_sysreqs as sysreqs, property_usage as usage,
+    property_sysreqs as sysreqs, property_usage as usage, property_vulnerabilities as vulnerabilities,
 };
 use crate::support::server::Builder;
 
@@ -26,6 +26,7 @@ const WHOLE: &[&str] = &[
     "CRAN",
     "SystemRequirements",
     "Bioconductor",
+    "Vulnerabilities",
     "Metrics",
     "StorageAudit",
     "Logging",
@@ -94,6 +95,9 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("CRAN", "DelaySyncDuration", cran::delay_sync_duration_holds_back_what_is_younger),
     ("SystemRequirements", "URL", sysreqs::url_is_where_the_rules_are_read),
     ("SystemRequirements", "SyncSchedule", sysreqs::sync_schedule_runs_what_was_due_while_the_server_was_down),
+    ("Vulnerabilities", "URL", vulnerabilities::url_is_where_the_advisories_are_read),
+    ("Vulnerabilities", "SyncSchedule",
+        vulnerabilities::sync_schedule_runs_what_was_due_while_the_server_was_down),
     ("Bioconductor", "URL", bioconductor::url_of_a_directory_is_read_from_the_disk),
     ("Bioconductor", "SyncSchedule",
         bioconductor::sync_schedule_runs_what_was_due_while_the_server_was_down),

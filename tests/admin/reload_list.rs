@@ -7,7 +7,7 @@ use rstudio_pm::config::table::{Effect, Property};
 use super::{
     reload_bioconductor as bioconductor, reload_cran as cran, reload_https as https,
     reload_logging as logging, reload_platforms as platforms, reload_proxy as proxy, reload_server as server,
-    reload_sysreqs as sysreqs,
+    reload_sysreqs as sysreqs, reload_vulnerabilities as vulnerabilities,
 };
 use crate::support::server::Server;
 
@@ -30,6 +30,8 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("CRAN", "SyncSchedule", cran::sync_schedule_does_not_wait_for_the_old_time),
     ("SystemRequirements", "URL", sysreqs::url_is_where_the_next_look_goes),
     ("SystemRequirements", "SyncSchedule", sysreqs::sync_schedule_does_not_wait_for_the_old_time),
+    ("Vulnerabilities", "URL", vulnerabilities::url_is_where_the_next_look_goes),
+    ("Vulnerabilities", "SyncSchedule", vulnerabilities::sync_schedule_does_not_wait_for_the_old_time),
     ("Platforms", "RVersion", platforms::r_version_is_told),
     ("Distribution", "Alias", platforms::alias_is_another_name),
     ("Distribution", "Display", platforms::display_is_told),

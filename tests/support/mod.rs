@@ -1,5 +1,6 @@
 //! What tests of several folders share.
 
+pub(crate) mod advisories;
 pub(crate) mod again;
 pub(crate) mod binary;
 pub(crate) mod data;

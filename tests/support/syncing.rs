@@ -102,6 +102,7 @@ impl Server {
             .into(),
             catalog: Live::open(&db).await.unwrap_or_else(|e| panic!("{e}")),
             rules: Default::default(),
+            advisories: Default::default(),
             described: Default::default(),
             jobs: Jobs::default(),
             clock: Arc::new(move || Timestamp(ticking.fetch_add(1, Ordering::SeqCst))),

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::vulnerability::Vulnerability;
+
 /// The question. Only `names` is needed, and `repo` where the address does not name it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[allow(clippy::struct_excessive_bools)] // The shape is not ours.
@@ -19,7 +21,7 @@ pub struct Filter {
     /// Tell metadata of administrators; there is none yet.
     #[serde(default)]
     pub metadata: bool,
-    /// Tell advisories; none is known yet.
+    /// Tell known vulnerabilities.
     #[serde(default)]
     pub vulns: bool,
     /// Leave `downloads` out.
@@ -34,7 +36,7 @@ pub struct Filter {
 }
 
 /// One line of the answer. Packages and versions that the snapshot does not have get none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Filtered {
     /// The package.
     pub name: String,
@@ -51,6 +53,9 @@ pub struct Filtered {
     /// How often it was fetched, unless it was left out: 0 until usage is counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub downloads: Option<i64>,
+    /// Known vulnerabilities, newest first, where they were asked for and there are some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vulns: Vec<Vulnerability>,
 }
 
 /// What [`Filter::omit_package_details`] leaves out. `null` where it is not known.

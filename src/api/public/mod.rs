@@ -9,3 +9,4 @@ pub mod status;
 pub mod sysreqs;
 pub mod url;
 pub mod usage;
+pub mod vulnerability;

@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::vulnerability::{Known, Vulnerability};
+
 /// A package: in lists without `links`, `archived` and `readme_data`. `null` where DESCRIPTION has no such field.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Package {
     /// Always 0, as clients are used to.
     pub id: i64,
@@ -107,8 +109,8 @@ pub struct Package {
     pub is_archived: bool,
     /// Usage.
     pub downloads: Downloads,
-    /// Always empty: no advisory is known yet.
-    pub vulns: Vec<serde_json::Value>,
+    /// Known vulnerabilities of that version, newest first.
+    pub vulns: Vec<Vulnerability>,
     /// `md` where there is a README; in the detail only.
     pub readme: Option<String>,
     /// The README as it stands in the archive, never rendered; in the detail only.
@@ -191,8 +193,8 @@ pub struct Archived {
     pub blocked: bool,
     /// Which one.
     pub blocking_rule: Option<String>,
-    /// Always empty: no advisory is known yet.
-    pub vulns: Vec<serde_json::Value>,
+    /// Known vulnerabilities of that version, newest first.
+    pub vulns: Vec<Known>,
 }
 
 /// One dependency.

@@ -35,13 +35,17 @@ pub(super) async fn sync(call: Call<'_>) -> Answered {
     let (body, _): (StartSync, _) = call.json().await?;
     let version = body.version.as_deref().map(version).transpose()?;
     // No source: what a sync of it brings belongs to all of them.
-    let started = if body.kind.eq_ignore_ascii_case("sysreqs") {
-        app.sync.start_requirements("rspm sync")
-    } else {
-        let kind = body.kind.parse().map_err(|e: UnknownSourceKind| {
-            Failure::bad_request(format!("{e}; and sysreqs, the rules of system requirements"))
-        })?;
-        app.sync.start_by(kind, version, "rspm sync").map_err(|e| Failure::bad_request(e.to_string()))?
+    let started = match body.kind.to_ascii_lowercase().as_str() {
+        "sysreqs" => app.sync.start_requirements("rspm sync"),
+        "vulns" => app.sync.start_advisories("rspm sync"),
+        kind => {
+            let kind = kind.parse().map_err(|e: UnknownSourceKind| {
+                Failure::bad_request(format!(
+                    "{e}; and sysreqs, the rules of system requirements, and vulns, the advisories about packages"
+                ))
+            })?;
+            app.sync.start_by(kind, version, "rspm sync").map_err(|e| Failure::bad_request(e.to_string()))?
+        }
     };
     let job = match &started {
         Started::New(job) => wire(job, false),

@@ -2,7 +2,7 @@
 
 use http::Response;
 
-use super::repository;
+use super::{repository, vulnerabilities};
 use crate::api::error::Code;
 use crate::api::public::filter::{Dependencies, Details, Filter, FilterError, Filtered};
 use crate::http::app::App;
@@ -14,6 +14,7 @@ use crate::r::dependency::Kind;
 use crate::r::description::Description;
 use crate::r::name;
 use crate::repo::info::PackageDetail;
+use crate::repo::vulnerabilities::Vulnerabilities;
 
 /// Names in one question.
 const MOST: usize = 10_000;
@@ -43,6 +44,7 @@ pub(super) async fn answer(app: &App, repo: Option<&str>, asked: &Filter) -> Res
         snapshot.parse().map_err(|error: BadSnapshot| Failure::not_found(error.to_string()))?;
     let name = repository(&app.state.catalog.get(), repo)?.name.clone();
     let point = app.repo.point(name.as_str(), snapshot).await?;
+    let known = if asked.vulns { Some(app.repo.vulnerabilities().await) } else { None };
     let mut lines = Vec::with_capacity(asked.names.len());
     for names in asked.names.chunks(CHUNK) {
         let mut wanted = Vec::with_capacity(names.len());
@@ -60,7 +62,8 @@ pub(super) async fn answer(app: &App, repo: Option<&str>, asked: &Filter) -> Res
             let of: Vec<_> = found.iter().map(|one| (one.source, one.release.package.as_str())).collect();
             app.usage.totals(&of).await.into_iter().map(Some).collect()
         };
-        let told = found.iter().zip(counts).map(|(one, downloads)| told(one, asked, downloads));
+        let told =
+            found.iter().zip(counts).map(|(one, downloads)| told(one, asked, downloads, known.as_ref()));
         lines.extend(told.map(|row| Line::Package(Box::new(row))));
     }
     Ok(response::json_rows(&lines))
@@ -79,7 +82,12 @@ fn specification(text: &str) -> Result<(String, Option<String>), String> {
     Ok((package.to_owned(), version.map(str::to_owned)))
 }
 
-fn told(found: &PackageDetail, asked: &Filter, downloads: Option<i64>) -> Filtered {
+fn told(
+    found: &PackageDetail,
+    asked: &Filter,
+    downloads: Option<i64>,
+    known: Option<&Vulnerabilities>,
+) -> Filtered {
     let described = Description::from_bytes(&found.description).ok();
     let release = &found.release;
     Filtered {
@@ -90,6 +98,12 @@ fn told(found: &PackageDetail, asked: &Filter, downloads: Option<i64>) -> Filter
         dependencies: (!asked.omit_dependencies && !asked.omit_package_details)
             .then(|| described.as_ref().map(dependencies).unwrap_or_default()),
         downloads,
+        vulns: known
+            .map(|known| known.of(found.source, &release.package, &release.version))
+            .unwrap_or_default()
+            .iter()
+            .map(vulnerabilities::wire)
+            .collect(),
     }
 }
 

@@ -9,6 +9,7 @@ mod swagger;
 mod sysreqs;
 mod url;
 mod usage;
+mod vulnerabilities;
 
 use std::time::Duration;
 

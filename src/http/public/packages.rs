@@ -1,5 +1,6 @@
 //! Packages as the public API tells them: from index records and DESCRIPTIONs to its rows.
 
+use super::vulnerabilities::{self, wire};
 use crate::api::public::package::{Archived, Downloads, Link, Package, Release as WireRelease};
 use crate::catalog::{Catalog, Tree};
 use crate::http::app::App;
@@ -14,6 +15,7 @@ use crate::r::description::Description;
 use crate::repo::info::Release;
 use crate::repo::links::Links;
 use crate::repo::listing::{PackageQuery, UnknownSort};
+use crate::repo::vulnerabilities::Vulnerabilities;
 
 /// Rows of one answer.
 const PAGE: usize = 1000;
@@ -43,9 +45,11 @@ pub(super) async fn list(
         offset: limit * (page - 1),
     };
     let found = app.repo.package_list(point, wanted).await?;
+    let known = app.repo.vulnerabilities().await;
     let rows = found.packages.into_iter().map(|row| {
         let package = package(catalog, point, (row.source, row.tree), &row.description, row.published_at);
-        Package { name: row.name, version: row.version, ..package }
+        let vulns = known.of(row.source, &row.name, &row.version).iter().map(wire).collect();
+        Package { name: row.name, version: row.version, vulns, ..package }
     });
     Ok(rows.collect())
 }
@@ -65,6 +69,7 @@ pub(super) async fn detail(
     let forward = described.as_ref().map(|described| forward(described, &among)).unwrap_or_default();
     let release = &found.release;
     let count = app.usage.totals(&[(found.source, &release.package)]).await.first().copied().unwrap_or(0);
+    let known = app.repo.vulnerabilities().await;
     let shown = package(catalog, point, (found.source, found.tree), &found.description, release.published_at);
     Ok(Package {
         name: release.package.clone(),
@@ -75,7 +80,8 @@ pub(super) async fn detail(
         downloads: Downloads { count },
         readme: found.readme.as_ref().map(|_| "md".to_owned()),
         readme_data: found.readme.map(|text| String::from_utf8_lossy(&text).into_owned()),
-        archived: Some(found.others.iter().map(|other| archived(found.source, other)).collect()),
+        vulns: known.of(found.source, name, &release.version).iter().map(wire).collect(),
+        archived: Some(found.others.iter().map(|other| archived(found.source, other, &known)).collect()),
         links: Some(forward.into_iter().chain(reverse(name, &among)).collect()),
         ..shown
     })
@@ -153,7 +159,7 @@ fn link(kind: Kind, name: &str, requirement: Option<(Operator, &str)>, linked: b
     }
 }
 
-fn archived(source: SourceId, release: &Release) -> Archived {
+fn archived(source: SourceId, release: &Release, known: &Vulnerabilities) -> Archived {
     let described = release.description.as_deref().and_then(|text| Description::from_bytes(text).ok());
     let field = |tag: &str| described.as_ref().and_then(|d| d.filled(tag)).map(ToOwned::to_owned);
     Archived {
@@ -163,6 +169,11 @@ fn archived(source: SourceId, release: &Release) -> Archived {
         package_date: field("Date"),
         date_publication: release.published_at.map(|at| at.to_string()),
         license: field("License"),
+        vulns: known
+            .of(source, &release.package, &release.version)
+            .iter()
+            .map(vulnerabilities::known)
+            .collect(),
         ..Archived::default()
     }
 }

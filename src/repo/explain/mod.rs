@@ -109,7 +109,12 @@ impl Repo {
         let mut steps = Vec::new();
         let outcome = match self.released(question, &mut steps).await? {
             Err(answer) => Outcome { file: None, failed: None, answer },
-            Ok(release) => self.built(question, &release, &mut steps).await?,
+            Ok(release) => {
+                let (known, located) = (self.vulnerabilities().await, &release.located);
+                let found = known.of(located.tree.source, &located.package, &located.version);
+                steps.extend(found.iter().map(words::vulnerable));
+                self.built(question, &release, &mut steps).await?
+            }
         };
         Ok(Explanation { steps, outcome })
     }

@@ -1,6 +1,7 @@
 //! The sentences of an explanation that depend on a decision alone. Pure.
 
 use super::{About, Step};
+use crate::advisory::Finding;
 use crate::config::platforms::Distribution;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
@@ -54,6 +55,18 @@ pub(super) fn release(located: &Located, by_version: bool) -> Step {
         found: format!("{class}{published}"),
         wins: true,
         rule: rule.to_owned(),
+    }
+}
+
+/// An advisory about that release.
+pub(super) fn vulnerable(finding: &Finding<'_>) -> Step {
+    let names = std::iter::once(finding.id).chain(finding.aliases.iter().copied());
+    Step {
+        about: About::Release,
+        subject: names.collect::<Vec<_>>().join(", "),
+        found: finding.summary.unwrap_or("an advisory").to_owned(),
+        wins: false,
+        rule: "a known vulnerability of this version; it is served all the same".to_owned(),
     }
 }
 

@@ -1,0 +1,67 @@
+//! `[Vulnerabilities]`.
+
+use super::address::{self, UrlFor, without_userinfo};
+use super::reader::Reader;
+use super::value;
+
+/// Where advisories are published for everybody, a folder for each ecosystem.
+const PUBLIC: &str = "https://osv-vulnerabilities.storage.googleapis.com";
+
+/// `[Vulnerabilities]`.
+#[derive(Clone)]
+pub struct Vulnerabilities {
+    /// Where advisories are; may hold user and password. None when nothing is to be known.
+    pub urls: Vec<String>,
+    /// Somebody wrote them: what is not there is missing.
+    pub written: bool,
+    /// Cron, five fields, UTC; default every ten minutes.
+    pub sync_schedule: String,
+}
+
+impl Vulnerabilities {
+    /// `cran` is `CRAN.URL`: a folder that was carried to a server without internet has the advisories beside the packages.
+    pub(super) fn read(reader: &Reader<'_>, cran: &str) -> Vulnerabilities {
+        let written = reader.is_written("Vulnerabilities", "URL");
+        let urls = if written {
+            reader.values("Vulnerabilities", "URL", |text| address::url(text, UrlFor::Mirror))
+        } else {
+            vec![match cran.strip_prefix("file://") {
+                Some(folder) => format!("file://{}/vulns", folder.trim_end_matches('/')),
+                None => PUBLIC.to_owned(),
+            }]
+        };
+        let sync_schedule = reader.value("Vulnerabilities", "SyncSchedule", value::cron);
+        Vulnerabilities { urls, written, sync_schedule }
+    }
+}
+
+// SECURITY: user and password of the URLs are left out.
+impl std::fmt::Debug for Vulnerabilities {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vulnerabilities")
+            .field("urls", &self.urls.iter().map(|url| without_userinfo(url)).collect::<Vec<_>>())
+            .field("written", &self.written)
+            .field("sync_schedule", &self.sync_schedule)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config;
+
+    fn urls(text: &str) -> String {
+        config::parse("f", text.as_bytes(), []).expect(text).config.vulnerabilities.urls.join(" ")
+    }
+
+    #[test]
+    fn a_folder_of_packages_has_the_advisories_beside_them_unless_told_otherwise() {
+        assert_eq!(urls(""), super::PUBLIC);
+        assert_eq!(urls("[CRAN]\nURL = https://cran.example\n"), super::PUBLIC);
+        assert_eq!(urls("[CRAN]\nURL = file:///srv/data/\n"), "file:///srv/data/vulns");
+        let own =
+            "[CRAN]\nURL = file:///srv/data\n[Vulnerabilities]\nURL = https://h/a.tar.gz\nURL = file:///b/\n";
+        assert_eq!(urls(own), "https://h/a.tar.gz file:///b");
+        assert_eq!(urls("[Vulnerabilities]\nURL =\n"), "", "nothing is to be known");
+    }
+}

@@ -1,0 +1,49 @@
+//! Known vulnerabilities as the public API tells them.
+
+use crate::advisory::{self, EventKind, Finding, base_score};
+use crate::api::public::vulnerability::{CalculatedScore, Event, Known, Range, Severity, Vulnerability};
+use crate::model::time::Timestamp;
+
+/// All of it.
+pub(super) fn wire(finding: &Finding<'_>) -> Vulnerability {
+    Vulnerability {
+        id: finding.id.to_owned(),
+        aliases: finding.aliases.iter().map(|alias| (*alias).to_owned()).collect(),
+        summary: finding.summary.map(str::to_owned),
+        published: time(finding.published),
+        modified: time(finding.modified),
+        severity: finding.severity.iter().map(|one| severity(one)).collect(),
+        ranges: finding.ranges.iter().map(|one| range(one)).collect(),
+    }
+}
+
+/// Of an archived version: who wants more asks for that version.
+pub(super) fn known(finding: &Finding<'_>) -> Known {
+    Known {
+        id: finding.id.to_owned(),
+        summary: finding.summary.map(str::to_owned),
+        published: time(finding.published),
+    }
+}
+
+fn time(at: Option<Timestamp>) -> Option<String> {
+    at.map(|at| at.to_string())
+}
+
+fn severity(of: &advisory::Severity) -> Severity {
+    let calculated_score = base_score(&of.score).map(|base_score| CalculatedScore { base_score });
+    Severity { kind: of.kind.clone(), score: of.score.clone(), calculated_score }
+}
+
+fn range(of: &advisory::Range) -> Range {
+    let event = |one: &advisory::Event| {
+        let at = Some(one.version.to_string());
+        match one.kind {
+            EventKind::Introduced => Event { introduced: at, ..Event::default() },
+            EventKind::Fixed => Event { fixed: at, ..Event::default() },
+            EventKind::LastAffected => Event { last_affected: at, ..Event::default() },
+            EventKind::Limit => Event { limit: at, ..Event::default() },
+        }
+    };
+    Range { kind: of.kind.to_string(), events: of.events.iter().map(event).collect() }
+}

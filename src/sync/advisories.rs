@@ -1,0 +1,277 @@
+//! Advisories about packages: looked at where they lie, checked, kept in storage, put in force. What cannot be used changes
+//! nothing; one place that cannot be had keeps no other back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha2::Digest;
+
+use super::run::Cause;
+use super::{SyncError, blocking};
+use crate::advisory::{Batch, Ecosystem, Index, Part};
+use crate::config::Vulnerabilities;
+use crate::db::DbError;
+use crate::db::upstream::{self, ADVISORIES, Seen};
+use crate::jobs::Reporter;
+use crate::model::digest::Sha256;
+use crate::model::language::Language;
+use crate::model::time::Timestamp;
+use crate::state::State;
+use crate::storage::Key;
+use crate::upstream::Validators;
+use crate::upstream::advisories::{Feed, Look};
+
+/// The row under which the last success is kept.
+pub(super) const SUCCESS: &str = "sync:vulns";
+/// How well documents are compressed: this fast there are some hundred megabytes in a second.
+const LEVEL: i32 = 3;
+/// Documents are as large as what may be fetched; see [`crate::upstream::advisories`].
+const DOCUMENT: u64 = 1 << 30;
+
+/// Rows of places, by address.
+type Rows = BTreeMap<String, Seen>;
+
+/// What became of a look at one place.
+enum Looked {
+    Unchanged,
+    /// There is no such folder.
+    Absent,
+    /// So many cannot be read.
+    Read {
+        replaced: bool,
+        left_out: usize,
+    },
+}
+
+/// Puts the advisories in force that are kept in storage. A failure is logged: a server without them tells of no
+/// vulnerability, and serves all else.
+pub(super) async fn load(state: &State) {
+    match kept(state).await {
+        // The server stops, or goes offline, as soon as it has begun.
+        Ok(()) | Err(SyncError::Stopping | SyncError::Db(DbError::Closed)) => {}
+        Err(error) => tracing::warn!(
+            target: "sync", %error,
+            "the advisories about packages cannot be used; fetch them again with rspm sync --type=vulns"
+        ),
+    }
+}
+
+async fn kept(state: &State) -> Result<(), SyncError> {
+    let rows = rows(state).await?;
+    if rows.is_empty() && state.advisories.now().is_none() {
+        return Ok(());
+    }
+    let mut parts = Vec::new();
+    for (name, row) in rows {
+        match document(state, row.sha256).await {
+            Ok(batch) => parts.push(Part { name, digest: row.sha256, batch }),
+            Err(error) => tracing::warn!(
+                target: "sync", %error,
+                "what is kept of the advisories of {name} cannot be used; the next look fetches it again"
+            ),
+        }
+    }
+    let index = blocking(move || Ok(Index::new(parts))).await?;
+    state.advisories.put(Arc::new(index));
+    Ok(())
+}
+
+/// What is kept of the places that are looked at now.
+async fn rows(state: &State) -> Result<Rows, SyncError> {
+    let names: Vec<String> = feeds(state).iter().flat_map(|(_, feeds)| feeds).map(Feed::name).collect();
+    let rows = state.db.read(|c| upstream::advisories(c)).await?;
+    Ok(rows.into_iter().filter(|(name, _)| names.contains(name)).collect())
+}
+
+/// The places of each URL.
+fn feeds(state: &State) -> Vec<(String, Vec<Feed>)> {
+    let python = state.catalog.get().repos.iter().any(|repo| repo.kind.language() == Language::Python);
+    let wanted: Vec<Ecosystem> =
+        Ecosystem::ALL.into_iter().filter(|ecosystem| *ecosystem != Ecosystem::Pypi || python).collect();
+    let urls = state.config.load().vulnerabilities.urls.clone();
+    urls.into_iter().map(|url| (crate::config::without_userinfo(&url), Feed::of(&url, &wanted))).collect()
+}
+
+async fn document(state: &State, sha256: Sha256) -> Result<Batch, SyncError> {
+    let bytes = state.storage.whole(&Key::Advisories(sha256)).await?;
+    blocking(move || {
+        let mut text = Vec::new();
+        let decoder = zstd::Decoder::new(&bytes[..]).map_err(|error| error.to_string())?;
+        std::io::Read::read_to_end(&mut std::io::Read::take(decoder, DOCUMENT), &mut text)
+            .map_err(|error| error.to_string())?;
+        let mut batch = Batch::default();
+        batch.take_lines("the document in storage", &text);
+        batch.checked().map_err(|bad| bad.to_string())
+    })
+    .await
+}
+
+/// Looks at every place. The sentence is for people.
+pub(super) async fn refresh(
+    state: &Arc<State>,
+    cause: &Cause,
+    report: &Reporter,
+) -> Result<String, SyncError> {
+    let started_at = (state.clock)();
+    tokio::select! {
+        said = all(state, cause, report, started_at) => said,
+        () = report.halted() => Err(SyncError::Halted),
+    }
+}
+
+async fn all(
+    state: &Arc<State>,
+    cause: &Cause,
+    report: &Reporter,
+    started_at: Timestamp,
+) -> Result<String, SyncError> {
+    let Vulnerabilities { written, .. } = state.config.load().vulnerabilities.clone();
+    let mut rows = rows(state).await?;
+    if !in_force(state, &rows).await {
+        // Another server that shares the database has put others in force, or the places are others.
+        load(state).await;
+    }
+    let mut troubles = Vec::new();
+    let (mut replaced, mut left_out) = (false, 0);
+    for (url, feeds) in feeds(state) {
+        let (mut absent, places) = (0, feeds.len());
+        for feed in feeds {
+            report.progress(format!("reading the advisories of {}", feed.name()), 0, None);
+            match look(state, cause, &feed, &mut rows, started_at).await {
+                Ok(Looked::Unchanged) => {}
+                Ok(Looked::Absent) => absent += 1,
+                Ok(Looked::Read { replaced: others, left_out: bad }) => {
+                    replaced |= others;
+                    left_out += bad;
+                }
+                Err(SyncError::Stopping) => return Err(SyncError::Stopping),
+                Err(error) => troubles.push(error.to_string()),
+            }
+        }
+        if absent == places && (written || !url.starts_with("file:")) {
+            troubles.push(format!("{url}: there are no advisories (looked for CRAN/all.zip and the like)"));
+        }
+    }
+    if replaced {
+        load(state).await;
+    }
+    forget(state, &rows).await?;
+    if !troubles.is_empty() {
+        return Err(SyncError::Refused(troubles.join("; ")));
+    }
+    let row = Seen { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: started_at };
+    state.db.write(move |c| upstream::put(c, SUCCESS, &row)).await?;
+    let count = state.advisories.now().map_or(0, |index| index.len());
+    let said = match (count, replaced) {
+        (0, _) => "there are no advisories about packages".to_owned(),
+        (count, true) => format!("{count} advisories about packages are in force now"),
+        (count, false) => format!("the {count} advisories about packages are up to date"),
+    };
+    Ok(match left_out {
+        0 => said,
+        some => format!("{said}; {some} could not be read, the log says why"),
+    })
+}
+
+/// Whether what is in memory was made from these rows.
+async fn in_force(state: &State, rows: &Rows) -> bool {
+    match state.advisories.settled().await {
+        None => rows.is_empty(),
+        Some(index) => {
+            let parts = index.parts().iter().map(|(name, seen)| (name, seen.digest));
+            rows.iter().map(|(name, row)| (name, row.sha256)).eq(parts)
+        }
+    }
+}
+
+async fn look(
+    state: &State,
+    cause: &Cause,
+    feed: &Feed,
+    rows: &mut Rows,
+    started_at: Timestamp,
+) -> Result<Looked, SyncError> {
+    let name = feed.name();
+    let index = state.advisories.now();
+    // Of what is not in memory nothing is known, whatever the row says.
+    let part = index.as_ref().and_then(|index| index.parts().get(&name));
+    let row = rows.get(&name).filter(|row| part.is_some_and(|part| part.digest == row.sha256));
+    let known = row.map(|row| Validators { etag: row.etag.clone(), modified: row.modified.clone() });
+    let known = known.filter(|known| known.etag.is_some() || known.modified.is_some());
+    let before = row.map(|row| row.sha256);
+    let last = async { document(state, before?).await.ok() };
+    let client = state.upstream.load_full();
+    let (batch, validators) = match client.advisories(feed, known, last).await? {
+        Look::Unchanged => return Ok(Looked::Unchanged),
+        Look::Absent => return Ok(Looked::Absent),
+        Look::Read(batch, validators) => (batch, validators),
+    };
+    tell_left_out(&name, &batch);
+    guard(batch.len(), part.map_or(0, |part| part.count), cause, &name)?;
+    let left_out = batch.left_out().0;
+    let document = blocking(move || {
+        zstd::encode_all(&batch.document()[..], LEVEL).map(Bytes::from).map_err(|error| error.to_string())
+    });
+    let document = document.await?;
+    let sha256 = Sha256(sha2::Sha256::digest(&document).into());
+    let row = Seen { etag: validators.etag, modified: validators.modified, sha256, fetched_at: started_at };
+    // Bytes first, row second, memory last.
+    if before != Some(sha256) {
+        state.storage.put(&Key::Advisories(sha256), document).await?;
+    }
+    let (key, written) = (format!("{ADVISORIES}{name}"), row.clone());
+    state.db.write(move |c| upstream::put(c, &key, &written)).await?;
+    rows.insert(name, row);
+    Ok(Looked::Read { replaced: before != Some(sha256), left_out })
+}
+
+/// Half of the advisories gone is rather a mistake than a decision, unless an administrator asks for it.
+fn guard(now: usize, before: usize, cause: &Cause, name: &str) -> Result<(), SyncError> {
+    match cause {
+        Cause::Administrator(_) => Ok(()),
+        Cause::Schedule | Cause::Mismatch if now * 2 >= before => Ok(()),
+        Cause::Schedule | Cause::Mismatch => Err(SyncError::Refused(format!(
+            "{name} has {now} advisories where {before} are in force; if that is right, accept them with \
+             rspm sync --type=vulns"
+        ))),
+    }
+}
+
+fn tell_left_out(name: &str, batch: &Batch) {
+    let (count, told) = batch.left_out();
+    for left_out in told {
+        tracing::warn!(target: "sync", "an advisory of {name} is left out: {}: {}", left_out.file, left_out.reason);
+    }
+    if count > told.len() {
+        tracing::warn!(target: "sync", "{count} advisories of {name} are left out");
+    }
+}
+
+/// Forgets what is kept of places that are not looked at any more; the bytes go with the next clean-up.
+async fn forget(state: &State, rows: &Rows) -> Result<(), SyncError> {
+    let all = state.db.read(|c| upstream::advisories(c)).await?;
+    let gone: Vec<String> = all
+        .into_iter()
+        .filter(|(name, _)| !rows.contains_key(name))
+        .map(|(name, _)| format!("{ADVISORIES}{name}"))
+        .collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    Ok(state.db.write(move |c| gone.iter().try_for_each(|url| upstream::forget(c, url))).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loss_of_most_advisories_is_for_an_administrator_to_accept() {
+        let guarded = |now, before, cause| guard(now, before, &cause, "https://h/CRAN");
+        assert!(guarded(1, 0, Cause::Schedule).is_ok() && guarded(1, 2, Cause::Schedule).is_ok());
+        let said = guarded(1, 3, Cause::Schedule).expect_err("two of three are gone").to_string();
+        assert!(said.contains("https://h/CRAN") && said.contains("rspm sync --type=vulns"), "{said}");
+        assert!(guarded(1, 100, Cause::Administrator("me".to_owned())).is_ok());
+    }
+}

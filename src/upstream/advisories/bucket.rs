@@ -1,0 +1,135 @@
+//! Public data of an ecosystem: `{ecosystem}/all.zip` has all of it, `modified_id.csv` says when each advisory was changed
+//! last, and `{id}.json` is one. What changed is fetched one by one, unless it is much.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::super::{Fetch, Fetched, Mirror, UpstreamError, Validators};
+use super::packed::Packing;
+use super::{FETCHED, Look, file_at, refused};
+use crate::advisory::{Batch, Ecosystem, instant, is_id};
+use crate::model::time::Timestamp;
+
+/// More changes than these are fetched as a whole.
+const SINGLY: usize = 100;
+/// Requests at a time.
+const AT_ONCE: usize = 4;
+
+/// When each advisory of an ecosystem was changed last, by id.
+struct Listing(BTreeMap<String, Timestamp>);
+
+impl Listing {
+    /// Lines `{time},{id}`; others are passed over.
+    fn read(bytes: &[u8]) -> Option<Listing> {
+        let row = |line: &str| {
+            let (time, id) = line.trim().split_once(',')?;
+            is_id(id).then_some((id.to_owned(), instant(time)?))
+        };
+        let rows: BTreeMap<_, _> = std::str::from_utf8(bytes).ok()?.lines().filter_map(row).collect();
+        (!rows.is_empty()).then_some(Listing(rows))
+    }
+
+    /// Forgets what is listed no more, and says what is to be fetched.
+    fn differs(&self, batch: &mut Batch) -> Vec<String> {
+        batch.retain(|id| self.0.contains_key(id));
+        let newer = |(id, at): &(&String, &Timestamp)| batch.modified(id).is_none_or(|known| known < **at);
+        self.0.iter().filter(newer).map(|(id, _)| id.clone()).collect()
+    }
+}
+
+/// Looks at the folder of an ecosystem.
+pub(super) async fn look(
+    mirror: &Mirror,
+    ecosystem: Ecosystem,
+    known: Option<Validators>,
+    kept: impl Future<Output = Option<Batch>> + Send,
+) -> Result<Look, UpstreamError> {
+    let path = format!("{}/modified_id.csv", ecosystem.as_str());
+    let (bytes, validators) =
+        match mirror.fetch(Fetch { path: &path, known: known.clone(), limit: FETCHED }).await {
+            Ok(Fetched::Unchanged) => return Ok(Look::Unchanged),
+            Ok(Fetched::Body { bytes, validators }) => (bytes, validators),
+            // A copy that has the files alone.
+            Err(UpstreamError::Missing(_)) => {
+                return match whole(mirror, ecosystem, known).await {
+                    Err(UpstreamError::Missing(_)) => Ok(Look::Absent),
+                    other => other,
+                };
+            }
+            Err(error) => return Err(error),
+        };
+    let listing = Listing::read(&bytes);
+    let listing = listing.ok_or_else(|| refused(mirror, &path, "is no list of advisories".to_owned()))?;
+    let mut batch = match kept.await {
+        Some(kept) => kept,
+        None => everything(mirror, ecosystem).await?,
+    };
+    let mut changed = listing.differs(&mut batch);
+    if changed.len() > SINGLY {
+        batch = everything(mirror, ecosystem).await?;
+        changed = listing.differs(&mut batch);
+    }
+    // The file may be older than the list. More than these are left to the next look, which compares again.
+    let validators = if changed.len() > SINGLY { Validators::default() } else { validators };
+    let fetched = stream::iter(changed.into_iter().take(SINGLY)).map(|id| one(mirror, ecosystem, id));
+    let fetched: Vec<Batch> = fetched.buffer_unordered(AT_ONCE).try_collect().await?;
+    fetched.into_iter().for_each(|one| batch.merge(one));
+    let batch = batch.checked().map_err(|bad| refused(mirror, &path, bad.to_string()))?;
+    Ok(Look::Read(Box::new(batch), validators))
+}
+
+async fn whole(
+    mirror: &Mirror,
+    ecosystem: Ecosystem,
+    known: Option<Validators>,
+) -> Result<Look, UpstreamError> {
+    file_at(mirror, &format!("{}/all.zip", ecosystem.as_str()), Packing::Zip, known).await
+}
+
+async fn everything(mirror: &Mirror, ecosystem: Ecosystem) -> Result<Batch, UpstreamError> {
+    match whole(mirror, ecosystem, None).await? {
+        Look::Read(batch, _) => Ok(*batch),
+        // Nothing was asked that this could answer.
+        Look::Unchanged | Look::Absent => Ok(Batch::default()),
+    }
+}
+
+/// One advisory; none that was taken away since it was listed.
+async fn one(mirror: &Mirror, ecosystem: Ecosystem, id: String) -> Result<Batch, UpstreamError> {
+    let path = format!("{}/{id}.json", ecosystem.as_str());
+    let mut batch = Batch::default();
+    let fetch = Fetch { path: &path, known: None, limit: crate::advisory::FILE };
+    match mirror.fetch(fetch).await {
+        Ok(Fetched::Body { bytes, .. }) => batch.take(&path, crate::advisory::Format::Json, &bytes),
+        Ok(Fetched::Unchanged) | Err(UpstreamError::Missing(_)) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::advisory::Format;
+
+    #[test]
+    fn what_is_listed_as_newer_is_fetched_and_what_is_not_listed_forgotten() {
+        let mut batch = Batch::default();
+        for (id, modified) in
+            [("A-1", "2024-01-01T00:00:00Z"), ("A-2", "2024-01-02T03:04:05.678901Z"), ("A-3", "")]
+        {
+            let record = format!(
+                r#"{{"id":"{id}","modified":"{modified}","affected":[{{"package":{{"ecosystem":"CRAN","name":"a"}}}}]}}"#
+            );
+            batch.take("A.json", Format::Json, record.as_bytes());
+        }
+        let csv = b"2024-01-03T00:00:00Z,A-4\r\n2024-01-02T03:04:05.678901234Z,A-2\n2024-01-01T00:00:00.5Z,A-1\nmodified,id\n2024-01-01T00:00:00Z,../x\n";
+        let listing = Listing::read(csv).expect("a list");
+        assert_eq!(listing.differs(&mut batch), ["A-1", "A-4"]);
+        assert_eq!(batch.len(), 2, "A-3 is not listed");
+        for bad in [&b""[..], b"<html>\n<title>x, y</title>", b"\xff,A-1"] {
+            assert!(Listing::read(bad).is_none());
+        }
+    }
+}

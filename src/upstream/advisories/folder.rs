@@ -1,0 +1,118 @@
+//! A folder of advisories: a copy of public data, or files of their own in whatever folders.
+
+use std::path::Path;
+
+use sha2::Digest;
+
+use super::super::unpacked;
+use super::super::{Fetch, Fetched, Mirror, UpstreamError, Validators};
+use super::packed::{self, Packing};
+use super::{BOUNDS, FETCHED, Look, refused};
+use crate::advisory::{Batch, Ecosystem, Format};
+
+/// How deep folders may lie in each other.
+const DEPTH: usize = 8;
+
+/// What is in the folder.
+struct Listed {
+    /// Paths of advisories below the folder, sorted.
+    files: Vec<String>,
+    /// Changes when one of them does.
+    fingerprint: String,
+}
+
+/// Looks at a folder.
+pub(super) async fn look(
+    mirror: &Mirror,
+    wanted: &[Ecosystem],
+    known: Option<Validators>,
+) -> Result<Look, UpstreamError> {
+    let Some(root) = mirror.directory().map(Path::to_owned) else {
+        return Err(refused(mirror, "", "is no folder".to_owned()));
+    };
+    if !root.exists() {
+        return Ok(Look::Absent);
+    }
+    let zips: Vec<String> =
+        wanted.iter().map(|ecosystem| format!("{}/all.zip", ecosystem.as_str())).collect();
+    let listed = unpacked::aside(move || {
+        let there = |path: String| {
+            let stamp = stamp(&root.join(&path))?;
+            Some((path, stamp))
+        };
+        let mut found: Vec<(String, String)> = zips.into_iter().filter_map(there).collect();
+        if found.is_empty() {
+            walk(&root, "", DEPTH, &mut found)?;
+        }
+        found.sort_unstable();
+        let mut digest = sha2::Sha256::new();
+        found.iter().for_each(|(path, stamp)| digest.update(format!("{path}\n{stamp}\n")));
+        let files = found.into_iter().map(|(path, _)| path).collect();
+        Ok(Listed { files, fingerprint: hex::encode(digest.finalize()) })
+    });
+    let Listed { files, fingerprint } = listed.await.map_err(|reason| refused(mirror, "", reason))?;
+    let validators = Validators { etag: Some(fingerprint), modified: None };
+    if known.as_ref() == Some(&validators) {
+        return Ok(Look::Unchanged);
+    }
+    let batch = read(mirror, files).await?.checked();
+    Ok(Look::Read(Box::new(batch.map_err(|bad| refused(mirror, "", bad.to_string()))?), validators))
+}
+
+/// Reads files one after the other.
+async fn read(mirror: &Mirror, files: Vec<String>) -> Result<Batch, UpstreamError> {
+    let (mut batch, mut size) = (Batch::default(), 0);
+    for path in files {
+        let (fetch, packing) = match Packing::of(&path) {
+            Some(packing) => (Fetch { path: &path, known: None, limit: FETCHED }, Some(packing)),
+            None => (Fetch { path: &path, known: None, limit: BOUNDS.file }, None),
+        };
+        let Fetched::Body { bytes, .. } = mirror.fetch(fetch).await? else { continue };
+        size += bytes.len() as u64;
+        if size > BOUNDS.all {
+            return Err(refused(mirror, "", format!("has more than {} bytes of advisories", BOUNDS.all)));
+        }
+        match packing {
+            None => packed::take(&mut batch, &path, &bytes),
+            Some(packing) => {
+                let name = path.clone();
+                let unpacked = unpacked::aside(move || packed::unpack(packing, &name, &bytes)).await;
+                batch.merge(unpacked.map_err(|reason| refused(mirror, &path, reason))?);
+            }
+        }
+    }
+    Ok(batch)
+}
+
+/// The advisories below a folder.
+fn walk(root: &Path, below: &str, depth: usize, found: &mut Vec<(String, String)>) -> Result<(), String> {
+    let folder = root.join(below);
+    let fail = |error: std::io::Error| format!("'{}' cannot be read ({error})", folder.display());
+    for entry in std::fs::read_dir(&folder).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
+        let is_folder = entry.file_type().map_err(fail)?.is_dir();
+        if is_folder && depth > 0 && !name.starts_with('.') {
+            walk(root, &path, depth - 1, found)?;
+        } else if !is_folder
+            && Format::of(&path).is_some()
+            && let Some(stamp) = stamp(&entry.path())
+        {
+            found.push((path, stamp));
+        }
+        if found.len() as u64 > BOUNDS.files {
+            return Err(format!("has more than {} advisories", BOUNDS.files));
+        }
+    }
+    Ok(())
+}
+
+/// Size, time and place of a file; none if there is no such file.
+fn stamp(file: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(file).ok()?;
+    metadata.is_file().then(|| {
+        format!("{} {}.{} {}", metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ino())
+    })
+}

@@ -1,0 +1,103 @@
+//! Advisories in one file: an archive, a zip file, JSON lines.
+
+use std::io::Cursor;
+
+use super::super::unpacked;
+use super::BOUNDS;
+use crate::advisory::{Batch, Format};
+use crate::r::archive::{ArchiveError, Limits};
+use crate::r::zip::{Written, Zip};
+
+/// How advisories are packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packing {
+    /// A tar archive, a file for each.
+    Tar,
+    /// A zip file, a file for each.
+    Zip,
+    /// An advisory on each line.
+    Lines,
+    /// The same, compressed.
+    CompressedLines,
+}
+
+impl Packing {
+    /// By the end of a file's name.
+    pub(super) fn of(file: &str) -> Option<Packing> {
+        let file = file.to_ascii_lowercase();
+        let ends = |endings: &[&str]| endings.iter().any(|ending| file.ends_with(ending));
+        if ends(&[".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst"]) {
+            Some(Packing::Tar)
+        } else if ends(&[".ndjson.zst", ".jsonl.zst"]) {
+            Some(Packing::CompressedLines)
+        } else if ends(&[".ndjson", ".jsonl"]) {
+            Some(Packing::Lines)
+        } else {
+            ends(&[".zip"]).then_some(Packing::Zip)
+        }
+    }
+}
+
+/// All advisories of a file; `name` is for messages.
+pub(super) fn unpack(packing: Packing, name: &str, bytes: &[u8]) -> Result<Batch, String> {
+    let mut batch = Batch::default();
+    match packing {
+        Packing::Tar => {
+            let takes = |path: &str| Format::of(path).is_some();
+            unpacked::tar(bytes, BOUNDS, takes, |path, bytes| take(&mut batch, &path, &bytes))
+                .map_err(|error| error.to_string())?;
+        }
+        Packing::Zip => zip(&mut batch, bytes).map_err(|error| match error {
+            // What the error says of packages is no way out here.
+            ArchiveError::ZipForm { offset, what } => {
+                format!("it cannot be taken as a zip file at byte {offset}: {what}")
+            }
+            other => other.to_string(),
+        })?,
+        Packing::Lines => batch.take_lines(name, bytes),
+        Packing::CompressedLines => batch.take_lines(name, &unpacked::zstd(bytes, BOUNDS.all)?),
+    }
+    Ok(batch)
+}
+
+/// Takes a file if its name is that of an advisory.
+pub(super) fn take(batch: &mut Batch, path: &str, bytes: &[u8]) {
+    if let Some(format) = Format::of(path) {
+        batch.take(path, format, bytes);
+    }
+}
+
+fn zip(batch: &mut Batch, bytes: &[u8]) -> Result<(), ArchiveError> {
+    let mut file = Cursor::new(bytes);
+    let limits = Limits { inflated: BOUNDS.all, members: BOUNDS.files, ..Limits::default() };
+    let zip = Zip::open(&mut file, Written::Streamed, limits)?;
+    for member in zip.members.iter().filter(|member| Format::of(&member.name).is_some()) {
+        if member.size > BOUNDS.file {
+            batch.leave_out(&member.name, format!("it has {} bytes", member.size));
+        } else {
+            take(batch, &member.name, &member.read(&mut file, BOUNDS.file)?);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_name_says_how_advisories_are_packed() {
+        for (file, packing) in [
+            ("main.tar.gz", Some(Packing::Tar)),
+            ("DB.TGZ", Some(Packing::Tar)),
+            ("all.zip", Some(Packing::Zip)),
+            ("cran-0a1b.ndjson.zst", Some(Packing::CompressedLines)),
+            ("own.jsonl", Some(Packing::Lines)),
+            ("head.json", None),
+            ("vulns", None),
+            ("", None),
+        ] {
+            assert_eq!(Packing::of(file), packing, "{file}");
+        }
+    }
+}

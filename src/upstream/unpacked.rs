@@ -1,0 +1,53 @@
+//! Files out of what was fetched whole: archives of many files, one compressed file. Bounded, and off the async threads.
+
+use std::io::Read;
+
+use crate::r::archive::{ArchiveError, Kind, Limits, Members};
+
+/// What unpacking may cost, in bytes but for the number of files.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// All files together.
+    pub(super) all: u64,
+    /// One file.
+    pub(super) file: u64,
+    /// How many there may be.
+    pub(super) files: u64,
+}
+
+/// Hands on the files of a tar archive that `takes` wants, each with its path.
+pub(super) fn tar(
+    archive: &[u8],
+    bounds: Bounds,
+    takes: impl Fn(&str) -> bool,
+    mut each: impl FnMut(String, Vec<u8>),
+) -> Result<(), ArchiveError> {
+    let limits = Limits { inflated: bounds.all, members: bounds.files, ..Limits::default() };
+    let mut members = Members::new(archive, limits)?;
+    while let Some(member) = members.advance()? {
+        let path = member.path()?;
+        if member.kind == Kind::File && takes(&path) {
+            each(path, members.contents(&member, bounds.file)?);
+        }
+    }
+    members.finish()?;
+    Ok(())
+}
+
+/// What a file compressed by zstd holds.
+pub(super) fn zstd(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
+    let mut text = Vec::new();
+    let decoder = zstd::Decoder::new(bytes).map_err(|error| error.to_string())?;
+    decoder.take(limit + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;
+    if text.len() as u64 > limit {
+        return Err(format!("it inflates to more than {limit} bytes"));
+    }
+    Ok(text)
+}
+
+/// Runs such work off the async threads.
+pub(super) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|late| late.to_string()).and_then(|done| done)
+}

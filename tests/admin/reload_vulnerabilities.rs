@@ -1,0 +1,35 @@
+//! `[Vulnerabilities]`: each property changed while the server runs.
+
+use crate::support::advisories::{folder, record};
+use crate::support::furnish::until;
+use crate::support::server::Server;
+
+#[test]
+pub(super) fn url_is_where_the_next_look_goes() {
+    let server = Server::start();
+    assert_eq!(server.sync_of("vulns").expect("none"), "there are no advisories about packages");
+    folder(&server.dir().join("other"), &[record("RSEC-1", "CRAN", "a", "1.0")]);
+    server.hup_applies(
+        "[Vulnerabilities]\nURL = file://{dir}/other",
+        &["Vulnerabilities.URL is 'file://{dir}/other' now, was ''"],
+    );
+    assert!(server.sync_of("vulns").expect("the new place").starts_with("1 advisories"));
+}
+
+#[test]
+pub(super) fn sync_schedule_does_not_wait_for_the_old_time() {
+    let server = Server::start();
+    server.hup_applies(
+        "[Vulnerabilities]\nSyncSchedule = 19 4 * * *",
+        &["Vulnerabilities.SyncSchedule is '19 4 * * *' now, was '0 0 30 2 *'"],
+    );
+    let next = || {
+        let lines = server.log_lines();
+        lines.iter().any(|line| {
+            line.contains("the next scheduled sync is at ")
+                && line.contains("T04:19:00Z")
+                && line.contains("vulns")
+        })
+    };
+    until("the new time is waited for", next);
+}

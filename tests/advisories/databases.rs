@@ -1,0 +1,111 @@
+//! Is every advisory of the real databases read, and right about every version it lists?
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::Read;
+
+use rstudio_pm::advisory::{Advisory, Batch, Ecosystem, Index, Part, base_score};
+use rstudio_pm::model::digest::Sha256;
+use rstudio_pm::model::time::{SECOND, Timestamp};
+
+use super::first;
+use crate::support::data;
+
+const NOW: Timestamp = Timestamp(1_800_000_000 * SECOND);
+
+async fn database(path: &str) -> Batch {
+    let path = data::path(path).canonicalize().expect("it exists");
+    first(&format!("file://{}", path.display())).await.unwrap_or_else(|e| panic!("{e}")).0
+}
+
+fn index(batch: &Batch) -> Index {
+    Index::new(vec![Part { name: "data".to_owned(), digest: Sha256([0; 32]), batch: batch.clone() }])
+}
+
+fn affected(index: &Index, ecosystem: Ecosystem, name: &str, version: &str) -> BTreeSet<String> {
+    let found = index.of(ecosystem, name).map(|known| known.affecting(version, NOW)).unwrap_or_default();
+    let names = |f: &rstudio_pm::advisory::Finding<'_>| {
+        std::iter::once(f.id.to_owned()).chain(f.aliases.iter().map(|a| (*a).to_owned())).collect::<Vec<_>>()
+    };
+    found.iter().flat_map(names).collect()
+}
+
+/// Every version an advisory lists is affected by it; how many there were.
+fn listed_versions_are_affected(batch: &Batch, index: &Index) -> usize {
+    let mut looked = 0;
+    let mut known = HashMap::new();
+    for Advisory { id, affected: about, withdrawn, .. } in batch.advisories() {
+        for one in about {
+            let (Some(ecosystem), Some(package)) = (one.ecosystem(), &one.package) else { continue };
+            for version in &one.versions {
+                let found = known
+                    .entry((ecosystem, package.name.clone(), version.clone()))
+                    .or_insert_with(|| affected(index, ecosystem, &package.name, version));
+                assert_eq!(found.contains(id), withdrawn.is_none(), "{id}: {} {version}", package.name);
+                looked += 1;
+            }
+        }
+    }
+    looked
+}
+
+#[tokio::test]
+async fn the_advisories_of_the_r_consortium() {
+    let batch = database("advisories/cran").await;
+    assert_eq!((batch.len(), batch.left_out().0), (14, 0), "{:?}", batch.left_out());
+    let index = index(&batch);
+    assert_eq!(index.packages(Ecosystem::Cran), 10);
+    assert!(listed_versions_are_affected(&batch, &index) > 60);
+    let of = |name: &str, version: &str| {
+        affected(&index, Ecosystem::Cran, name, version).into_iter().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(of("png", "0.1-8"), "RSEC-2026-1");
+    assert_eq!(of("png", "0.1.8"), "RSEC-2026-1", "by value");
+    assert_eq!((of("png", "0.1-2"), of("png", "0.1-9"), of("png", "0.1.9")), Default::default());
+    let readxl = (of("readxl", "1.0.0"), of("readxl", "1.2.0"));
+    assert_eq!(readxl, ("RSEC-2023-0 RSEC-2023-1".to_owned(), "RSEC-2023-1".to_owned()));
+    assert_eq!(of("readxl", "1.4.3"), "");
+    assert_eq!(of("igraph", "1.2.2"), "RSEC-2023-4");
+    assert_eq!((of("igraph", "1.2.2-2"), of("igraph", "1.2.2.1")), ("".to_owned(), "RSEC-2023-4".to_owned()));
+    assert_eq!(of("commonmark", "1.7"), "RSEC-2023-6 RSEC-2023-7 RSEC-2023-8");
+}
+
+#[tokio::test]
+async fn the_advisories_of_the_python_packaging_authority() {
+    let batch = database("advisories/pypi-advisories.tar.gz").await;
+    let mut files = tar::Archive::new(flate2::read::GzDecoder::new(
+        std::fs::File::open(data::path("advisories/pypi-advisories.tar.gz")).expect("the archive"),
+    ));
+    let mut written = 0;
+    for entry in files.entries().expect("members") {
+        let mut entry = entry.expect("a member");
+        if entry.path().expect("a path").extension().is_some_and(|e| e == "yaml") {
+            let mut text = String::new();
+            entry.read_to_string(&mut text).expect("UTF-8");
+            written += text.lines().filter(|line| line.starts_with("id: ")).count();
+        }
+    }
+    assert_eq!((batch.len(), batch.left_out().0), (written, 0), "{:?}", batch.left_out());
+    assert!(written > 2_600, "{written}");
+    let index = index(&batch);
+    assert!(index.packages(Ecosystem::Pypi) > 600, "{}", index.packages(Ecosystem::Pypi));
+    assert!(listed_versions_are_affected(&batch, &index) > 50_000);
+    // 2.10 is no number: it comes after 2.9.
+    let jinja = |version| affected(&index, Ecosystem::Pypi, "Jinja2", version);
+    assert!(jinja("2.10").contains("CVE-2019-10906") && !jinja("2.10.1").contains("CVE-2019-10906"));
+    assert!(jinja("2.9.5").contains("CVE-2019-10906"));
+    let mut scored = 0;
+    for severity in batch.advisories().flat_map(|advisory| &advisory.severity) {
+        assert!(base_score(&severity.score).is_some(), "{severity:?}");
+        scored += 1;
+    }
+    assert_eq!(scored, 202);
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_database_is_all_of_it() {
+    let batch = database("advisories/pypi-advisories.tar.gz").await;
+    let mut again = Batch::default();
+    again.take_lines("kept", &batch.document());
+    assert_eq!(again.document(), batch.document());
+    assert!(again.advisories().eq(batch.advisories()));
+}

@@ -1,0 +1,172 @@
+//! Looks at the advisories: what stays when one fails, over a restart and a clean-up, and how often it is said.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::advisories::{all_zip, archive, folder, publish, record};
+use crate::support::furnish::until;
+use crate::support::mirror::Mirror;
+use crate::support::server::{Builder, Server};
+
+/// A server that looks at these URLs, and has one package that may be vulnerable.
+fn server(urls: &[String]) -> Server {
+    let urls: String = urls.iter().map(|url| format!("URL = {url}\n")).collect();
+    let gcfg = format!("[CRAN]\nURL = file://{{dir}}/mirror\n[Vulnerabilities]\n{urls}");
+    let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
+    crate::support::furnish::mirror(&server.dir().join("mirror"));
+    server.sync().expect("a mirror");
+    server.repository("prod", "cran");
+    server
+}
+
+fn told(server: &Server) -> String {
+    let alpha = server.get("/__api__/repos/prod/packages/alpha").json();
+    let ids = alpha["vulns"].as_array().expect("a list").iter().map(|v| v["id"].as_str().unwrap().to_owned());
+    ids.collect::<Vec<_>>().join(" ")
+}
+
+fn alpha(id: &str) -> serde_json::Value {
+    record(id, "CRAN", "alpha", "2.0")
+}
+
+#[test]
+fn what_cannot_be_used_changes_nothing_and_says_why() {
+    let mirror = Mirror::start();
+    let good = archive(&[alpha("RSEC-1")]);
+    mirror.put("main.tar.gz", good.clone());
+    let server = server(&[format!("{}/main.tar.gz", mirror.url())]);
+    assert_eq!(server.sync_of("VULNS").expect("an archive"), "1 advisories about packages are in force now");
+    assert_eq!(server.sync_of("vulns").expect("the same"), "the 1 advisories about packages are up to date");
+    assert_eq!(mirror.asked("main.tar.gz").len(), 2);
+    assert_eq!(told(&server), "RSEC-1");
+    for (what, bytes) in [
+        ("a page", b"<!doctype html><title>Sign in</title>".to_vec()),
+        ("nothing", Vec::new()),
+        ("half of it", good[..good.len() / 2].to_vec()),
+        ("an archive of nothing", archive(&[])),
+    ] {
+        mirror.put("main.tar.gz", bytes);
+        let said = server.sync_of("vulns").expect_err(what);
+        assert!(said.contains(&mirror.url()), "{what}: {said}");
+        assert_eq!(told(&server), "RSEC-1", "{what}");
+    }
+    let alerts = server.get("/__api__/alerts").json();
+    assert_eq!(alerts[0]["name"], "sync:vulns");
+    mirror.remove("main.tar.gz");
+    assert!(server.sync_of("vulns").expect_err("gone").contains("is not on the mirror"));
+    mirror.put("main.tar.gz", archive(&[alpha("RSEC-1"), alpha("RSEC-2")]));
+    assert!(server.sync_of("vulns").expect("again").starts_with("2 advisories"));
+    assert_eq!(told(&server), "RSEC-1 RSEC-2");
+    assert_eq!(server.get("/__api__/alerts").json(), json!([]));
+}
+
+#[test]
+fn one_place_that_fails_keeps_no_other_back() {
+    let mirror = Mirror::start();
+    publish(&mirror, "CRAN", &[alpha("RSEC-1")]);
+    mirror.put("own.ndjson", alpha("x_OWN-1").to_string());
+    let server = server(&[format!("{}/osv", mirror.url()), format!("{}/own.ndjson", mirror.url())]);
+    assert!(server.sync_of("vulns").expect("both").starts_with("2 advisories"), "Bioconductor is not there");
+    assert_eq!(told(&server), "RSEC-1 x_OWN-1");
+    mirror.put("own.ndjson", "<html>");
+    publish(&mirror, "CRAN", &[alpha("RSEC-1"), alpha("RSEC-2")]);
+    let said = server.sync_of("vulns").expect_err("one of two");
+    assert!(said.contains("own.ndjson") && !said.contains("/osv"), "{said}");
+    assert_eq!(told(&server), "RSEC-1 RSEC-2 x_OWN-1");
+    // Nothing of it where it should be.
+    server.hup_applies(
+        &format!("[Vulnerabilities]\nURL = {}/nothing", mirror.url()),
+        &[&format!(
+            "Vulnerabilities.URL is '{0}/osv, {0}/own.ndjson, {0}/nothing' now, was '{0}/osv, {0}/own.ndjson'",
+            mirror.url()
+        )],
+    );
+    mirror.put("own.ndjson", alpha("x_OWN-1").to_string());
+    let said = server.sync_of("vulns").expect_err("one of three");
+    assert_eq!(
+        said,
+        format!("{}/nothing: there are no advisories (looked for CRAN/all.zip and the like)", mirror.url())
+    );
+}
+
+#[test]
+fn advisories_stay_over_a_restart_and_a_clean_up() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let place = dir.path().join("advisories");
+    folder(&place, &[alpha("RSEC-1")]);
+    let mut server = server(&[format!("file://{}", place.display())]);
+    server.sync_of("vulns").expect("a folder");
+    std::fs::remove_dir_all(&place).expect("gone");
+    server.restart();
+    assert_eq!(told(&server), "RSEC-1", "from storage");
+    let said = server.sync_of("vulns").expect_err("the folder is written in the configuration");
+    assert!(said.contains("there are no advisories"), "{said}");
+    assert_eq!(told(&server), "RSEC-1", "the last good state");
+    // What is kept and lost anyway is told, keeps the server from nothing, and is fetched again.
+    server.stop();
+    std::fs::remove_dir_all(server.dir().join("data/persistent/vulns")).expect("it is kept there");
+    server.launch();
+    assert_eq!(told(&server), "");
+    until("it is told", || {
+        server.log_lines().iter().any(|line| line.contains("the next look fetches it again"))
+    });
+    folder(&place, &[alpha("RSEC-1")]);
+    server.sync_of("vulns").expect("a folder");
+    assert_eq!(told(&server), "RSEC-1");
+}
+
+#[test]
+fn a_place_that_is_left_out_of_the_configuration_is_forgotten() {
+    let mirror = Mirror::start();
+    mirror.put("a.zip", all_zip(&[alpha("RSEC-1")]));
+    let mut server = server(&[format!("{}/a.zip", mirror.url())]);
+    server.sync_of("vulns").expect("a file");
+    let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
+    std::fs::write(server.config_file(), gcfg.replace(&format!("URL = {}/a.zip", mirror.url()), "URL ="))
+        .expect("written");
+    server.restart();
+    assert_eq!(told(&server), "");
+    assert_eq!(
+        server.sync_of("vulns").expect("nothing to look at"),
+        "there are no advisories about packages"
+    );
+    let database =
+        rusqlite::Connection::open(server.dir().join("data/db/rstudio-pm.db")).expect("a database");
+    let rows = "SELECT COUNT(*) FROM upstream WHERE url LIKE 'vulns:%'";
+    assert_eq!(database.query_row(rows, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+}
+
+#[test]
+fn a_directory_of_packages_without_advisories_is_no_failure() {
+    let server = Server::start();
+    assert_eq!(server.sync_of("vulns").expect("none"), "there are no advisories about packages");
+    folder(&server.dir().join("no-mirror/vulns"), &[alpha("RSEC-1")]);
+    assert!(server.sync_of("vulns").expect("a folder").starts_with("1 advisories"));
+}
+
+#[test]
+fn a_failure_is_said_once_and_again_when_it_is_another() {
+    let mirror = Mirror::start();
+    let server = server(&[format!("{}/main.tar.gz", mirror.url())]);
+    let said = |text: &str| server.log_lines().iter().filter(|line| line.contains(text)).count();
+    for _ in 0..3 {
+        server.sync_of("vulns").expect_err("there is nothing");
+    }
+    until("it is said", || said("is not on the mirror") == 1);
+    mirror.put("main.tar.gz", "<html>");
+    for _ in 0..3 {
+        server.sync_of("vulns").expect_err("a page");
+    }
+    until("the other is said", || said("not a package archive") == 1);
+    mirror.put("main.tar.gz", archive(&[alpha("RSEC-1")]));
+    server.sync_of("vulns").expect("an archive");
+    until("the end of it is said", || said("after looks that failed") == 1);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(
+        (said("is not on the mirror"), said("not a package archive")),
+        (1, 1),
+        "{:#?}",
+        server.log_lines()
+    );
+}

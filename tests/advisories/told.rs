@@ -1,0 +1,174 @@
+//! What clients are told of known vulnerabilities.
+
+use serde_json::{Value, json};
+
+use crate::support::advisories::{folder, record};
+use crate::support::data;
+use crate::support::http::{self, Answer};
+use crate::support::mirror::{Entry, Mirror};
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+fn entry(package: &str, version: &str) -> Entry {
+    let bytes = Tarball::new(package, version).bytes();
+    Entry { package: package.to_owned(), version: version.to_owned(), bytes }
+}
+
+/// A server with the real advisories of CRAN, and a mirror with packages they are about.
+fn server() -> (Mirror, Server) {
+    let mirror = Mirror::of(
+        &[entry("png", "0.1-8"), entry("readxl", "1.4.3"), entry("safe", "1.0")],
+        &[entry("png", "0.1-2"), entry("readxl", "1.0.0"), entry("readxl", "1.3.1")],
+    );
+    let advisories = data::path("advisories/cran").canonicalize().expect("it exists");
+    let gcfg = format!(
+        "[CRAN]\nURL = {}\n[Vulnerabilities]\nURL = file://{}\nURL = file://{{dir}}/own",
+        mirror.url(),
+        advisories.display()
+    );
+    let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
+    folder(&server.dir().join("own"), &[record("x_OWN-1", "CRAN", "nothing", "1.0")]);
+    server.sync().expect("a mirror");
+    server.repository("prod", "cran");
+    (mirror, server)
+}
+
+fn ids(vulns: &Value) -> String {
+    let rows = vulns.as_array().unwrap_or_else(|| panic!("no list: {vulns}"));
+    rows.iter().map(|row| row["id"].as_str().expect("an id")).collect::<Vec<_>>().join(" ")
+}
+
+fn post(server: &Server, body: &Value) -> Answer {
+    let headers = [("Content-Type", "application/json")];
+    http::request("POST", &server.url("/__api__/filter/packages"), &headers, body.to_string().as_bytes())
+}
+
+fn lines(answer: &Answer) -> Vec<Value> {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.text().lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+#[test]
+fn package_details_lists_and_archived_versions_tell_them() {
+    let (_mirror, server) = server();
+    let detail = |name: &str| server.get(&format!("/__api__/repos/prod/packages/{name}")).json();
+    assert_eq!(detail("png")["vulns"], json!([]), "nothing was looked at yet");
+    let said = server.sync_of("vulns").expect("advisories");
+    assert_eq!(said, "15 advisories about packages are in force now");
+
+    let png = detail("png");
+    let vuln = &png["vulns"][0];
+    assert_eq!((ids(&png["vulns"]).as_str(), &vuln["aliases"]), ("RSEC-2026-1", &json!([])));
+    assert!(vuln["summary"].as_str().unwrap().starts_with("Risk of Buffer Overflow"), "{vuln}");
+    assert_eq!((&vuln["published"], &vuln["severity"]), (&json!("2026-03-13T20:45:00Z"), &json!([])));
+    let events = json!([{ "introduced": "0.1-3" }, { "fixed": "0.1-9" }]);
+    assert_eq!(vuln["ranges"], json!([{ "type": "ECOSYSTEM", "events": events }]));
+    assert_eq!(png["archived"][0]["vulns"], json!([]), "0.1-2 came before it: {png}");
+
+    let readxl = detail("readxl");
+    assert_eq!(readxl["vulns"], json!([]));
+    let of = |version: &str| {
+        let archived = readxl["archived"].as_array().expect("versions").clone();
+        archived.into_iter().find(|row| row["version"] == version).expect(version)["vulns"].clone()
+    };
+    assert_eq!((ids(&of("1.0.0")).as_str(), ids(&of("1.3.1")).as_str()), ("RSEC-2023-1 RSEC-2023-0", ""));
+    let mut fields: Vec<String> = of("1.0.0")[0].as_object().expect("a map").keys().cloned().collect();
+    fields.sort_unstable();
+    assert_eq!(fields, ["id", "published", "summary"]);
+    let asked = server.get("/__api__/repos/prod/packages/readxl?version=1.0.0").json();
+    assert_eq!(asked["vulns"].as_array().map(Vec::len), Some(2));
+
+    let list = server.get("/__api__/repos/prod/packages").json();
+    let told: Vec<String> = list.as_array().expect("a list").iter().map(|row| ids(&row["vulns"])).collect();
+    assert_eq!(told, ["RSEC-2026-1", "", ""], "png, readxl, safe");
+}
+
+#[test]
+fn a_lockfile_is_asked_about_in_one_question() {
+    let (_mirror, server) = server();
+    server.sync_of("vulns").expect("advisories");
+    // As renv asks, byte for byte but for the packages.
+    let asked = json!({
+        "repo": "prod", "snapshot": "latest", "names": ["png==0.1-8", "readxl==1.0.0", "readxl==1.4.3", "safe==1.0", "gone==1"],
+        "metadata": true, "vulns": true, "omit_dependencies": true, "omit_downloads": true, "omit_package_details": true
+    });
+    let found = lines(&post(&server, &asked));
+    let told: Vec<String> = found
+        .iter()
+        .map(|row| {
+            format!("{} {}", row["name"].as_str().unwrap(), row.get("vulns").map(ids).unwrap_or_default())
+        })
+        .collect();
+    assert_eq!(told, ["png RSEC-2026-1", "readxl RSEC-2023-1 RSEC-2023-0", "readxl ", "safe "]);
+    assert!(found[2].get("vulns").is_none() && found[3].get("vulns").is_none(), "no key where there is none");
+    // Who does not ask is told nothing.
+    let asked = json!({ "repo": "prod", "names": ["png==0.1-8"] });
+    assert!(lines(&post(&server, &asked))[0].get("vulns").is_none());
+}
+
+#[test]
+fn what_is_known_today_is_told_of_yesterdays_snapshots_and_never_cached() {
+    let (_mirror, server) = server();
+    let first =
+        server.get("/__api__/repos/prod/transaction-dates").json()[1]["alias"].as_str().unwrap().to_owned();
+    let asked = |snapshot: &str| {
+        let body = json!({ "repo": "prod", "snapshot": snapshot, "names": ["png"], "vulns": true });
+        lines(&post(&server, &body))[0].get("vulns").map(ids)
+    };
+    assert_eq!(asked(&first), None);
+    let before = server.get("/__api__/repos/prod/packages/png");
+    server.sync_of("vulns").expect("advisories");
+    assert_eq!(asked(&first).as_deref(), Some("RSEC-2026-1"), "an older state, newer knowledge");
+    let after = server.get("/__api__/repos/prod/packages/png");
+    assert_ne!(before.text(), after.text());
+    for answer in [before, after] {
+        assert!(answer.header("cache-control").is_some_and(|text| text.contains("no-store")), "{answer:?}");
+        assert_eq!(answer.header("etag"), None, "nothing that could say it is the same");
+    }
+}
+
+#[test]
+fn severities_have_scores_and_names_of_one_vulnerability_are_one() {
+    let mirror = Mirror::of(&[entry("alpha", "1.0")], &[]);
+    let gcfg = format!("[CRAN]\nURL = {}\n[Vulnerabilities]\nURL = file://{{dir}}/own", mirror.url());
+    let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
+    let v3 = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H";
+    let v4 = "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N";
+    let mut home = record("RSEC-2024-1", "CRAN", "alpha", "2.0");
+    home["aliases"] = json!(["CVE-2024-1"]);
+    home["severity"] = json!([{ "type": "CVSS_V3", "score": v3 }]);
+    let mut copy = record("GHSA-aaaa-bbbb-cccc", "CRAN", "alpha", "3.0");
+    copy["aliases"] = json!(["CVE-2024-1"]);
+    copy["severity"] = json!([{ "type": "CVSS_V3", "score": v3 }, { "type": "CVSS_V4", "score": v4 }, { "type": "Ubuntu", "score": "medium" }]);
+    let mut gone = record("RSEC-2024-2", "CRAN", "alpha", "2.0");
+    gone["withdrawn"] = json!("2024-06-01T00:00:00Z");
+    let other = record("RSEC-2024-3", "Bioconductor", "alpha", "2.0");
+    folder(&server.dir().join("own"), &[home, copy, gone, other]);
+    server.sync().expect("a mirror");
+    server.repository("prod", "cran");
+    assert!(server.sync_of("vulns").expect("advisories").starts_with("4 advisories"));
+    let alpha = server.get("/__api__/repos/prod/packages/alpha").json();
+    assert_eq!(ids(&alpha["vulns"]), "RSEC-2024-1", "{alpha}");
+    let vuln = &alpha["vulns"][0];
+    assert_eq!(vuln["aliases"], json!(["CVE-2024-1", "GHSA-aaaa-bbbb-cccc"]));
+    assert_eq!(
+        vuln["severity"],
+        json!([
+            { "type": "CVSS_V3", "score": v3, "calculated_score": { "base_score": 9.8 } },
+            { "type": "CVSS_V4", "score": v4, "calculated_score": { "base_score": 9.3 } },
+            { "type": "Ubuntu", "score": "medium" }
+        ])
+    );
+    let said = server.told("explain prod alpha");
+    assert!(said.contains("RSEC-2024-1, CVE-2024-1, GHSA-aaaa-bbbb-cccc: alpha is not safe"), "{said}");
+    assert!(said.contains("it is served all the same"), "{said}");
+}
+
+#[test]
+fn a_package_of_ones_own_is_not_the_one_whose_name_it_has() {
+    let (_mirror, server) = server();
+    server.sync_of("vulns").expect("advisories");
+    server.local_repository("team", &[Tarball::new("png", "0.1-8")]);
+    let png = server.get("/__api__/repos/team/packages/png").json();
+    assert_eq!((&png["source"], &png["vulns"]), (&json!("team"), &json!([])));
+}

@@ -1,0 +1,87 @@
+//! Small advisories made on the spot, and the places that have them.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::mirror::Mirror;
+use super::zip;
+
+/// An advisory about a package: vulnerable from the first version until it was fixed.
+pub(crate) fn record(id: &str, ecosystem: &str, package: &str, fixed: &str) -> Value {
+    json!({
+        "id": id, "modified": "2024-05-06T07:08:09Z", "published": "2024-05-01T00:00:00Z",
+        "summary": format!("{package} is not safe"), "affected": [{
+            "package": { "ecosystem": ecosystem, "name": package },
+            "ranges": [{ "type": "ECOSYSTEM", "events": [{ "introduced": "0" }, { "fixed": fixed }] }]
+        }]
+    })
+}
+
+/// The same, changed at another time.
+pub(crate) fn changed(mut record: Value, at: &str) -> Value {
+    record["modified"] = json!(at);
+    record
+}
+
+fn id(record: &Value) -> &str {
+    record["id"].as_str().expect("an id")
+}
+
+/// Writes each as a file of its own; what was there stays.
+pub(crate) fn folder(root: &Path, records: &[Value]) {
+    std::fs::create_dir_all(root.join("vulns/x")).expect("a directory");
+    for record in records {
+        let file = root.join(format!("vulns/x/{}.json", id(record)));
+        std::fs::write(file, serde_json::to_vec_pretty(record).expect("JSON")).expect("written");
+    }
+}
+
+/// As JSON lines.
+pub(crate) fn lines(records: &[Value]) -> String {
+    records.iter().map(|record| format!("{record}\n")).collect()
+}
+
+/// An archive of a repository, with files that are no advisories.
+pub(crate) fn archive(records: &[Value]) -> Vec<u8> {
+    let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut tar = tar::Builder::new(gz);
+    let files = records.iter().map(|record| (format!("vulns/x/{}.json", id(record)), record.to_string()));
+    let others = ["README.md", "triage/false_positives.yaml", ".github/CI-1.yaml", "osv-schema.json"]
+        .map(|path| (path.to_owned(), "- [".to_owned()));
+    for (path, text) in files.chain(others) {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        header.set_entry_type(tar::EntryType::Regular);
+        tar.append_data(&mut header, format!("database-main/{path}"), text.as_bytes()).expect("a member");
+    }
+    tar.into_inner().expect("a tar").finish().expect("a gzip")
+}
+
+/// `all.zip` as it is published.
+pub(crate) fn all_zip(records: &[Value]) -> Vec<u8> {
+    let members: Vec<_> =
+        records.iter().map(|record| (format!("{}.json", id(record)), record.to_string())).collect();
+    zip::streamed(&members)
+}
+
+/// `modified_id.csv`.
+pub(crate) fn listing(records: &[Value]) -> String {
+    let row = |record: &Value| format!("{},{}\n", record["modified"].as_str().expect("a time"), id(record));
+    records.iter().map(row).collect()
+}
+
+/// Puts the folder of an ecosystem there, as public data has it.
+pub(crate) fn publish(mirror: &Mirror, ecosystem: &str, records: &[Value]) {
+    mirror.put(&format!("osv/{ecosystem}/all.zip"), all_zip(records));
+    publish_changes(mirror, ecosystem, records);
+}
+
+/// The same without the file of all of them, which stays as it was.
+pub(crate) fn publish_changes(mirror: &Mirror, ecosystem: &str, records: &[Value]) {
+    for record in records {
+        mirror.put(&format!("osv/{ecosystem}/{}.json", id(record)), record.to_string());
+    }
+    mirror.put(&format!("osv/{ecosystem}/modified_id.csv"), listing(records));
+}

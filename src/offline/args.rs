@@ -54,6 +54,11 @@ pub enum Get {
         rspm-offline-downloader get cran --destination /mnt/usb/rspm-data --file-in packages.txt"
     )]
     Cran(GetCran),
+    /// Download versions of Bioconductor
+    #[command(
+        after_help = "Example:\n  rspm-offline-downloader get bioconductor --destination /mnt/usb/rspm-data --versions release,3.16"
+    )]
+    Bioconductor(GetBioconductor),
 }
 
 /// `validate …`
@@ -64,6 +69,11 @@ pub enum Validate {
         after_help = "Example:\n  rspm-offline-downloader validate cran --destination /var/lib/rspm-offline-data --packages"
     )]
     Cran(Check),
+    /// Check the versions of Bioconductor that are there
+    #[command(
+        after_help = "Example:\n  rspm-offline-downloader validate bioconductor --destination /var/lib/rspm-offline-data --packages"
+    )]
+    Bioconductor(Check),
 }
 
 /// Flags of every `get`.
@@ -121,6 +131,50 @@ pub struct GetCran {
     /// Where to download from: a CRAN mirror, another rstudio-pm (http://host:4242/cran/latest), or a bundle
     #[arg(long, value_name = "URL", default_value = "https://cloud.r-project.org")]
     pub base_url: String,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub packages: Packages,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub binaries: Binaries,
+}
+
+/// Which builds.
+#[derive(Debug, Args)]
+pub struct Binaries {
+    /// Builds too, for the versions of R and the systems that are named
+    #[arg(long)]
+    pub include_binaries: bool,
+
+    /// For these minor versions of R: 4.5,4.4
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub r_versions: Vec<String>,
+
+    /// For these systems: noble,rhel9,windows,macos; `rspm list distributions` knows more
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub distributions: Vec<String>,
+
+    /// For these processors, x86_64,arm64; all that a distribution has when not given
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub architectures: Vec<String>,
+}
+
+/// `get bioconductor`
+#[derive(Debug, Args)]
+pub struct GetBioconductor {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+
+    /// Where to download from: a Bioconductor mirror, or a bundle
+    #[arg(long, value_name = "URL", default_value = "https://bioconductor.org")]
+    pub base_url: String,
+
+    /// Only these versions: 3.20,3.16, or by name: release,devel; all that the mirror has when not given
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub versions: Vec<String>,
 
     #[command(flatten)]
     #[allow(missing_docs)]

@@ -12,7 +12,7 @@ use super::progress::Voice;
 use super::run::{Run, Wish};
 use super::shared::{self, Source};
 use super::validate::{Check, Report};
-use super::{copied, subset};
+use super::{binaries, copied, subset};
 use crate::bundle::shared::Shared;
 use crate::bundle::{Product, layout};
 use crate::config::{Config, Proxy, Secret};
@@ -75,6 +75,7 @@ pub(super) fn setup(
 
 /// `get cran`.
 pub(super) async fn get(args: GetCran, voice: Voice) -> Result<Ending, OfflineError> {
+    let builds = binaries::wanted(&args.binaries, &defaults()?.platforms)?;
     let mut setup = setup(args.common, &args.base_url, Some(&args.packages), voice)?;
     setup.mirror.directory().map_or(Ok(()), is_directory)?;
     let source = Bundle::at(setup.mirror.clone());
@@ -94,7 +95,9 @@ pub(super) async fn get(args: GetCran, voice: Voice) -> Result<Ending, OfflineEr
         own: setup.own.clone(),
         wish: &setup.wish,
     };
-    let ending = run.run(|span| upstream.declare(span, names.as_ref())).await?;
+    let packages = run.run(|span| upstream.declare(span, names.as_ref())).await?;
+    let built = binaries::get(&setup, source.as_ref(), builds).await?;
+    let ending = if built == Ending::Complete { packages } else { built };
     if setup.wish.dry {
         return Ok(ending);
     }

@@ -14,6 +14,10 @@ use super::place::{self, Place};
 use super::plan::Wanted;
 use crate::bundle::{Object, Product};
 use crate::model::digest::{Md5, Sha256};
+use crate::r::archive::Limits;
+use crate::r::binary;
+use crate::r::layout::PackageFile;
+use crate::r::platform::Platform;
 use crate::upstream::{Mirror, Taker, UpstreamError};
 
 /// Bytes of a file that are held before they are written.
@@ -190,6 +194,10 @@ fn settle(
     let path = place.path(&product.object(object.sha256, &object.ext));
     let failed = |e: io::Error| Failure::Place(e, path.clone());
     let look = row.told.is_none() && wanted.again.is_none();
+    if let (Product::Binaries(tag), true) = (product, look) {
+        is_build(&body, tag, wanted)
+            .map_err(|reason| Failure::Mirror(UpstreamError::Refused { url, reason }))?;
+    }
     let contents = match (&body.spill, product) {
         (_, Product::Binaries(_)) => Contents::default(),
         _ if !look => Contents::default(),
@@ -198,6 +206,19 @@ fn settle(
     };
     store(body, &path, &object, wanted).map_err(failed)?;
     Ok(Fetched { object, contents })
+}
+
+/// Indexes of builds often have no checksum, so the file itself must tell that it is one, to its last byte.
+fn is_build(body: &Body, tag: &str, wanted: &Wanted) -> Result<(), String> {
+    let (file, Some(platform)) = (file_name(wanted), Platform::parse(tag)) else {
+        return Err(format!("'{tag}' is no platform"));
+    };
+    let name = PackageFile::parse(&file).ok_or_else(|| format!("'{file}' is no name of a package file"))?;
+    let checked = match &body.spill {
+        Some(spill) => binary::require(|| spill.file.reopen(), name, &platform, Limits::default()),
+        None => binary::require(|| Ok(Cursor::new(&body.held)), name, &platform, Limits::default()),
+    };
+    checked.map(drop).map_err(|e| e.to_string())
 }
 
 fn file_name(wanted: &Wanted) -> String {

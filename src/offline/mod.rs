@@ -1,6 +1,8 @@
 //! `rspm-offline-downloader`: fills a bundle from a mirror, from another server or from another bundle, and checks it.
 
 pub mod args;
+mod binaries;
+mod bioconductor;
 mod commit;
 mod contents;
 mod copied;
@@ -70,6 +72,10 @@ fn run(cli: Cli) -> Result<Ending, OfflineError> {
     let ending = runtime.block_on(async {
         match cli.command {
             Command::Get(Get::Cran(args)) => cran::get(args, voice).await,
+            Command::Get(Get::Bioconductor(args)) => bioconductor::get(args, voice).await,
+            Command::Validate(Validate::Bioconductor(args)) => {
+                bioconductor::check(args).await.and_then(|report| print(&report, voice))
+            }
             Command::Validate(Validate::Cran(args)) => {
                 cran::check(args).await.and_then(|report| print(&report, voice))
             }

@@ -144,11 +144,13 @@ impl Run<'_> {
             guarded
                 .map_err(|reason| OfflineError::Refused(format!("{}: {reason}", self.mirror.address())))?;
         }
-        if self.wish.from.is_some() && !declared.dated && declared.serial.is_none() {
+        // With what is known from before, what is new can be told by that.
+        if self.wish.from.is_some() && !declared.dated && before.head.is_none() {
             return Err(OfflineError::Usage(format!(
-                "--starting-snapshot: {} does not tell when files were published (it has no src/contrib/Meta/current.rds); \
-                 run without it, or give another mirror with --base-url",
-                self.mirror.address()
+                "--starting-snapshot: {} does not tell when files of {} were published (there is no Meta/current.rds); run \
+                 without it, into a directory that has the metadata of the last time, or give another mirror with --base-url",
+                self.mirror.address(),
+                self.product
             )));
         }
         Ok(())

@@ -42,7 +42,7 @@ pub(super) fn write(
     let _lock = place.lock(folder, true)?;
     let path = format!("{folder}/{}", layout::HEAD);
     let before = std::fs::read(place.path(&path)).ok().and_then(|head| SharedHead::read(&head, shared).ok());
-    if before.is_some_and(|head| head.files == files)
+    if before.as_ref().is_some_and(|head| head.files == files)
         && bytes.iter().all(|(path, _)| place.path(path).is_file())
     {
         return Ok(());
@@ -50,7 +50,18 @@ pub(super) fn write(
     for (path, bytes) in &bytes {
         place.keep(path, bytes)?;
     }
-    place.put(&path, &seal::seal(&SharedHead::new(shared, now, files)))
+    let replaced: Vec<String> = before
+        .into_iter()
+        .flat_map(|head| head.files.into_values())
+        .map(|file| file.path)
+        .filter(|old| files.values().all(|new| new.path != *old))
+        .collect();
+    place.put(&path, &seal::seal(&SharedHead::new(shared, now, files)))?;
+    for old in replaced {
+        // One that cannot be removed does no harm.
+        let _ = std::fs::remove_file(place.path(&format!("{folder}/{old}")));
+    }
+    Ok(())
 }
 
 /// The table of platforms that this program knows.

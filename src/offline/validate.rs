@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{Ending, OfflineError};
+use super::file::digest_of;
 use super::files::{Found, Walked, walk};
 use super::hashing::{Expected, look};
 use super::journal;
@@ -237,6 +238,17 @@ impl<'a> Check<'a> {
         state
     }
 
+    /// Looks at the map of versions of Bioconductor.
+    pub(super) async fn bioconductor(&mut self) {
+        let file = layout::BIOCONDUCTOR_CONFIG;
+        self.known.insert(file.to_owned());
+        match self.bundle.bioconductor().await {
+            Ok(Some(_)) => {}
+            Ok(None) => self.report.add(file, Wrong::Missing, "copy it again"),
+            Err(error) => self.trouble(file, &error),
+        }
+    }
+
     /// Looks at shared data.
     pub(super) async fn shared(&mut self, shared: Shared) {
         let file = format!("{}/{}", shared.folder(), layout::HEAD);
@@ -317,8 +329,23 @@ impl<'a> Check<'a> {
                     "a download was not finished; run get again to go on with it",
                 );
             }
+            _ if self.is_older(path) => {}
             _ => self.report.add(path, Wrong::Extra, "nothing refers to it; it can be removed"),
         }
+    }
+
+    /// Whether it is a file of shared data that was replaced since: a copy over an older one leaves such. Its own name tells
+    /// its digest.
+    fn is_older(&self, path: &str) -> bool {
+        let digest = path.split_once('/').and_then(|(folder, name)| {
+            Shared::ALL.into_iter().find(|shared| shared.folder() == folder)?;
+            let (stem, ending) = name.split_once('.')?;
+            let (_, digest) = stem.rsplit_once('-')?;
+            (digest.len() == 16 && ["json.zst", "ndjson.zst"].contains(&ending)).then_some(digest)
+        });
+        digest.is_some_and(|digest| {
+            digest_of(&self.place.path(path)).is_ok_and(|found| found.to_string().starts_with(digest))
+        })
     }
 
     fn trouble(&mut self, file: &str, error: &BundleError) {

@@ -7,6 +7,7 @@ pub mod bundled;
 mod client;
 pub mod error;
 mod folder;
+pub mod indexes;
 pub mod mirror;
 mod pull;
 mod remote;

@@ -1,11 +1,14 @@
 //! The downloader and its bundles, as administrators use them.
 
 mod bad;
+mod binaries;
+mod bioconductor;
 mod bundles;
 mod copies;
 mod difference;
 mod first;
 mod mutations;
 mod resuming;
+mod servers;
 mod serving;
 mod subset;

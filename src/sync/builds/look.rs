@@ -6,7 +6,6 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
 
-use super::indexes::{Index, List};
 use crate::db::upstream::Seen;
 use crate::db::{Conn, DbError, upstream};
 use crate::model::digest::Sha256;
@@ -14,6 +13,7 @@ use crate::model::time::{Clock, SECOND, Timestamp};
 use crate::sync::SyncError;
 use crate::sync::apply::Memory;
 use crate::sync::fetch::{Answer, ask};
+use crate::upstream::indexes::{Index, List};
 use crate::upstream::{Mirror, UpstreamError};
 
 /// The forms of an index, the one to be preferred first.

@@ -2,7 +2,6 @@
 //! published as one transaction. A server of builds that is away, or lies, leaves the sources' sync a success.
 
 mod apply;
-mod indexes;
 mod look;
 mod plan;
 
@@ -27,8 +26,8 @@ use crate::r::offered::{self, offered};
 use crate::r::packages;
 use crate::r::platform::Platform;
 use crate::upstream::Mirror;
+use crate::upstream::indexes::{self, Index, List};
 use apply::{FoundRow, Publisher};
-use indexes::{Index, List};
 use look::{Look, Looker, Page, mark};
 use plan::{Declared, Plan, plan};
 

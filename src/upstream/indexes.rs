@@ -1,4 +1,4 @@
-//! Which indexes of builds there may be behind `CRAN.BinaryURL`, for which platforms. Pure.
+//! Which indexes of builds there may be behind the addresses of `CRAN.BinaryURL`, for which platforms. Pure.
 
 use crate::config::platforms::{Distribution, Os, Platforms};
 use crate::config::{BinaryStyle, BinaryUrl};
@@ -8,28 +8,29 @@ use crate::r::platform::{Arch, Platform, Target};
 
 /// An index of builds for one platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Index {
+pub struct Index {
     /// Place of its address among those of the configuration.
-    pub(super) url: usize,
+    pub url: usize,
     /// What its builds are for.
-    pub(super) platform: Platform,
+    pub platform: Platform,
     /// The folder that holds it, below the address.
-    pub(super) folder: String,
+    pub folder: String,
     /// Which of its records are builds.
-    pub(super) which: Which,
+    pub which: Which,
 }
 
 /// The indexes of one list of ours, the first address first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct List {
+pub struct List {
     /// As [`Platform::label`].
-    pub(super) label: String,
+    pub label: String,
     /// Never empty.
-    pub(super) indexes: Vec<Index>,
+    pub indexes: Vec<Index>,
 }
 
 /// Every index there may be, by list, and what of the configuration leads nowhere.
-pub(super) fn lists(urls: &[BinaryUrl], platforms: &Platforms) -> (Vec<List>, Vec<String>) {
+#[must_use]
+pub fn lists(urls: &[BinaryUrl], platforms: &Platforms) -> (Vec<List>, Vec<String>) {
     let (mut lists, mut troubles): (Vec<List>, Vec<String>) = (Vec::new(), Vec::new());
     for (url, BinaryUrl { style, .. }) in urls.iter().enumerate() {
         let found = match style {

@@ -1,0 +1,234 @@
+//! `get cran --include-binaries`: each platform's builds are a product of their own.
+
+use super::args::Binaries;
+use super::copied;
+use super::cran::Setup;
+use super::declared::{Declared, Row};
+use super::error::{Ending, OfflineError};
+use super::mirror;
+use super::run::{Run, Wish};
+use crate::bundle::{Product, seal};
+use crate::config::platforms::{Os, Platforms};
+use crate::config::{BinaryStyle, BinaryUrl};
+use crate::r::index;
+use crate::r::layout::RMinor;
+use crate::r::offered::{Place as At, offered};
+use crate::r::platform::{Arch, Platform, Target};
+use crate::upstream::Mirror;
+use crate::upstream::bundle::Bundle;
+use crate::upstream::indexes::{Index, lists};
+
+/// The platforms that are asked for, each with the index it would have on a mirror, if any.
+pub(super) fn wanted(
+    asked: &Binaries,
+    platforms: &Platforms,
+) -> Result<Vec<(Platform, Vec<Index>)>, OfflineError> {
+    let usage = |text: String| Err(OfflineError::Usage(text));
+    if !asked.include_binaries {
+        let names = [
+            ("--r-versions", &asked.r_versions),
+            ("--distributions", &asked.distributions),
+            ("--architectures", &asked.architectures),
+        ];
+        return match names.iter().find(|(_, values)| !values.is_empty()) {
+            Some((name, _)) => usage(format!("{name} says which binaries: give --include-binaries too")),
+            None => Ok(Vec::new()),
+        };
+    }
+    if asked.r_versions.is_empty() || asked.distributions.is_empty() {
+        return usage(
+            "--include-binaries needs --r-versions (4.5,4.4) and --distributions (noble,rhel9,windows,macos): all of them \
+             would be terabytes"
+                .to_owned(),
+        );
+    }
+    let archs = asked.architectures.iter().map(|text| {
+        Arch::parse(text).ok_or_else(|| {
+            OfflineError::Usage(format!("--architectures: '{text}' is neither x86_64 nor arm64"))
+        })
+    });
+    let archs: Vec<Arch> = archs.collect::<Result<_, _>>()?;
+    let mut wanted = Vec::new();
+    for text in &asked.r_versions {
+        let Some(r) = RMinor::parse(text) else {
+            return usage(format!("--r-versions: '{text}' is no minor version of R: write 4.5"));
+        };
+        for name in &asked.distributions {
+            for platform in of(name, r, platforms)? {
+                let asked_for = archs.is_empty() || archs.contains(&platform.arch);
+                if asked_for && !wanted.contains(&platform) {
+                    wanted.push(platform);
+                }
+            }
+        }
+    }
+    if wanted.is_empty() {
+        return usage("none of --distributions has any of --architectures".to_owned());
+    }
+    // The table of minor versions is for what clients are told; here they are named.
+    let mut known = platforms.clone();
+    known.r_versions = asked.r_versions.clone();
+    let styles = [BinaryStyle::Mirror, BinaryStyle::Linux { distribution: None, arch: None, r: None }];
+    let urls = styles.map(|style| BinaryUrl { base: String::new(), style });
+    let (lists, _) = lists(&urls, &known);
+    let indexes: Vec<Index> = lists.into_iter().flat_map(|list| list.indexes).collect();
+    let found = wanted.into_iter().map(|platform| {
+        let of: Vec<Index> = indexes.iter().filter(|index| index.platform == platform).cloned().collect();
+        (platform, of)
+    });
+    Ok(found.collect())
+}
+
+/// The platforms of a distribution, one for each of its processors.
+fn of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Platform>, OfflineError> {
+    let each = |target: Target, archs: &[Arch]| {
+        archs.iter().map(|arch| Platform { r, target: target.clone(), arch: *arch }).collect()
+    };
+    if name.eq_ignore_ascii_case("windows") {
+        return Ok(each(Target::Windows, &[Arch::X86_64]));
+    }
+    if name.eq_ignore_ascii_case("macos") {
+        let folders = platforms.macos_folders(&r.to_string());
+        let has = |arch: &Arch| match (arch, folders) {
+            (_, None) => false,
+            (Arch::X86_64, Some(folders)) => folders.x86_64.is_some(),
+            (Arch::Arm64, Some(folders)) => folders.arm64.is_some(),
+        };
+        let archs: Vec<Arch> = Arch::ALL.into_iter().filter(has).collect();
+        return Ok(each(Target::MacOs, &archs));
+    }
+    let Some(distribution) = platforms.linux(name) else {
+        let known = platforms
+            .distributions
+            .iter()
+            .filter(|d| d.os == Os::Linux && !d.hidden)
+            .map(|d| d.name.as_str());
+        return Err(OfflineError::Usage(format!(
+            "--distributions: '{name}' is not known; there are windows, macos, {}",
+            known.collect::<Vec<_>>().join(", ")
+        )));
+    };
+    let archs: Vec<Arch> = distribution.architectures.iter().filter_map(|text| Arch::parse(text)).collect();
+    Ok(each(Target::Linux(distribution.name.clone()), &archs))
+}
+
+/// Downloads the builds for some platforms.
+pub(super) async fn get(
+    setup: &Setup,
+    bundle: Option<&Bundle>,
+    wanted: Vec<(Platform, Vec<Index>)>,
+) -> Result<Ending, OfflineError> {
+    let mut ending = Ending::Complete;
+    // Nobody tells when a build was made: all of them come, also with a difference.
+    let wish = Wish { from: None, ..setup.wish.clone() };
+    for (platform, indexes) in wanted {
+        let product = Product::Binaries(platform.to_string());
+        let run = Run {
+            place: &setup.place,
+            product: product.clone(),
+            mirror: &setup.mirror,
+            source: bundle.cloned(),
+            own: setup.own.clone(),
+            wish: &wish,
+        };
+        let (indexes, product) = (&indexes, &product);
+        let one = run
+            .run(|_| async move {
+                let mut declared = match bundle {
+                    Some(bundle) => copied::declare(bundle, product).await?,
+                    None => declare(&setup.mirror, product, indexes).await?,
+                };
+                if let Some(names) = &setup.wish.subset {
+                    declared.rows.retain(|row| names.contains(&row.name));
+                }
+                Ok(declared)
+            })
+            .await;
+        match one {
+            Ok(Ending::Complete) => {}
+            Ok(other) => ending = other,
+            // The other platforms are none the worse.
+            Err(error @ (OfflineError::Upstream(_) | OfflineError::Refused(_) | OfflineError::Bundle(_))) => {
+                setup.wish.voice.warn(&format!("binaries for {product}: {error}"));
+                ending = Ending::Incomplete;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(ending)
+}
+
+/// What a mirror has for a platform.
+async fn declare(mirror: &Mirror, product: &Product, indexes: &[Index]) -> Result<Declared, OfflineError> {
+    for index in indexes {
+        for form in mirror::FORMS {
+            let path = format!("{}/{form}", index.folder);
+            let Some(bytes) = mirror::get(mirror, &path).await? else { continue };
+            let address = format!("{}/{path}", mirror.address());
+            let read = read(mirror, form, &bytes, index);
+            return read.map_err(|reason| OfflineError::Refused(format!("{address}: {reason}")));
+        }
+    }
+    let looked: Vec<&str> = indexes.iter().map(|index| index.folder.as_str()).collect();
+    Err(OfflineError::Refused(format!(
+        "{} has no {product} (looked for PACKAGES in {}); give a mirror that has it, another rstudio-pm or a bundle with \
+         --base-url, or leave it out",
+        mirror.address(),
+        looked.join(", ")
+    )))
+}
+
+fn read(mirror: &Mirror, form: &str, bytes: &[u8], from: &Index) -> Result<Declared, String> {
+    let mut warnings = Vec::new();
+    let text = index::text(form, bytes)?;
+    let records = index::records(&text, &mut warnings)?;
+    let mut rows: Vec<Row> = Vec::with_capacity(records.len());
+    let base = format!("{}/", mirror.address());
+    for record in &records {
+        let build = match offered(record, &from.platform, from.which) {
+            Ok(Some(build)) => build,
+            Ok(None) => continue,
+            Err(reason) => {
+                warnings.push(reason);
+                continue;
+            }
+        };
+        let path = match &build.place {
+            At::Beside(file) => format!("{}/{file}", from.folder),
+            At::At(url) => match url.strip_prefix(&base) {
+                Some(path) => path.to_owned(),
+                None => {
+                    warnings.push(format!("{} {} is on another server: {url}", build.package, build.version));
+                    continue;
+                }
+            },
+        };
+        rows.push(Row {
+            folder: None,
+            name: build.package,
+            version: build.version,
+            ext: from.platform.extension().to_owned(),
+            paths: vec![path],
+            size: build.size,
+            published: None,
+            md5: build.md5,
+            sha256: build.sha256,
+            listed: true,
+            index: Some(String::from_utf8_lossy(&build.stanza).into_owned()),
+            told: None,
+        });
+    }
+    // Of several versions the first is listed: that is how clients read it too.
+    let mut seen = std::collections::HashSet::new();
+    rows.retain(|row| seen.insert(row.name.clone()));
+    warnings.truncate(5);
+    Ok(Declared {
+        rows,
+        events: Vec::new(),
+        complete: false,
+        dated: true,
+        fingerprint: vec![seal::digest(bytes)],
+        serial: None,
+        warnings,
+    })
+}

@@ -1,0 +1,107 @@
+//! `--include-binaries`: builds for chosen versions of R and systems.
+
+use std::fs;
+
+use rstudio_pm::bundle::Product;
+
+use crate::support::data;
+use crate::support::downloader::{get_cran, got_cran, is_whole, read, tree};
+use crate::support::shelf::file_url;
+use crate::support::upstream::Upstream;
+
+fn mirror() -> String {
+    file_url(&data::path("cran-mirror").canonicalize().unwrap())
+}
+
+const WINDOWS: [&str; 5] = ["--include-binaries", "--r-versions", "4.5", "--distributions", "windows"];
+
+#[tokio::test]
+async fn builds_for_windows_are_a_product_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("bundle");
+    let told = got_cran(&mirror(), &to, &WINDOWS);
+    assert!(told.contains("Performing full download of builds for 4.5-win"), "{told}");
+    is_whole(&to);
+    let product = Product::Binaries("4.5-win".to_owned());
+    let (_, records, state) = read(&to, &product).await;
+    assert_eq!(state.listed(), 11);
+    let glue = state.package("", "glue").and_then(|package| package.listed()).expect("glue");
+    let path = to.join(product.object(glue.object.sha256, "zip"));
+    let original = data::path("cran-mirror/bin/windows/contrib/4.5/glue_1.8.0.zip");
+    assert_eq!(fs::read(path).unwrap(), fs::read(original).unwrap());
+    assert!(records.len() == 12, "{}", records.len());
+    // From that bundle to another one.
+    let second = dir.path().join("second");
+    got_cran(&file_url(&to), &second, &WINDOWS);
+    is_whole(&second);
+    assert_eq!(read(&second, &product).await.2.listing(), state.listing());
+    // Again, nothing is new; without the flag they stay as they are.
+    let before = tree(&to);
+    got_cran(&mirror(), &to, &WINDOWS);
+    got_cran(&mirror(), &to, &[]);
+    assert_eq!(tree(&to), before);
+}
+
+#[tokio::test]
+async fn builds_for_linux_come_from_another_server_by_its_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let upstream = Upstream::of(&data::path("cran-mirror"));
+    let build = |package: &str| {
+        let mut tarball = crate::support::tarball::Tarball::new(package, "1.0");
+        tarball.fields = "Built: R 4.5.0; ; 2026-01-01 00:00:00 UTC; unix\n".to_owned();
+        tarball.files.push(("Meta/package.rds".to_owned(), b"x".to_vec()));
+        tarball.bytes()
+    };
+    let folder = "bin/linux/noble-x86_64/4.5/src/contrib";
+    let mut index = String::new();
+    for package in ["alpha", "beta"] {
+        let bytes = build(package);
+        index.push_str(&format!(
+            "Package: {package}\nVersion: 1.0\nBuilt: R 4.5.0; ; 2026-01-01 00:00:00 UTC; unix\nFilesize: {}\n\n",
+            bytes.len()
+        ));
+        upstream.put(&format!("{folder}/{package}_1.0.tar.gz"), bytes);
+    }
+    index.push_str("Package: gamma\nVersion: 1.0\nMD5sum: 00\n");
+    upstream.put(&format!("{folder}/PACKAGES"), index);
+    // What is no build is not taken, whatever the index says.
+    let source = crate::support::tarball::Tarball::new("beta", "1.0").bytes();
+    upstream.put(&format!("{folder}/beta_1.0.tar.gz"), source);
+    let to = dir.path().join("bundle");
+    let flags = ["--include-binaries", "--r-versions=4.5", "--distributions=noble", "--architectures=x86_64"];
+    let ended = get_cran(&upstream.url(), &to, &flags);
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(ended.err.contains("beta_1.0.tar.gz"), "{}", ended.err);
+    is_whole(&to);
+    let (_, _, state) = read(&to, &Product::Binaries("4.5-noble".to_owned())).await;
+    assert_eq!(state.listing(), ["alpha 1.0"]);
+}
+
+#[test]
+fn platforms_that_nobody_has_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    for (flags, code, words) in [
+        (&["--include-binaries"][..], 2, ["--r-versions", "--distributions"]),
+        (&["--r-versions=4.5"], 2, ["--r-versions", "--include-binaries"]),
+        (&["--include-binaries", "--r-versions=4", "--distributions=noble"], 2, ["'4'", "write 4.5"]),
+        (
+            &["--include-binaries", "--r-versions=4.5", "--distributions=nobel"],
+            2,
+            ["'nobel' is not known", "noble"],
+        ),
+        (
+            &["--include-binaries", "--r-versions=4.5", "--distributions=noble", "--architectures=sparc"],
+            2,
+            ["'sparc'", "x86_64 nor arm64"],
+        ),
+        (
+            &["--include-binaries", "--r-versions=4.5", "--distributions=jammy", "--architectures=x86_64"],
+            1,
+            ["has no binaries/4.5-jammy", "bin/linux/jammy-x86_64/4.5/src/contrib"],
+        ),
+    ] {
+        let ended = get_cran(&mirror(), &dir.path().join("bundle"), flags);
+        assert_eq!(ended.code, Some(code), "{flags:?}: {}", ended.err);
+        assert!(words.iter().all(|word| ended.err.contains(word)), "{flags:?}: {}", ended.err);
+    }
+}

@@ -31,7 +31,7 @@ pub struct Catalog {
     pub trees: Vec<Tree>,
     /// Repositories, by id.
     pub repos: Vec<Repository>,
-    /// Every transaction and its instant, by id. The instant of a back-fill is later than its steps.
+    /// Every transaction and its instant, by id. Those of a back-fill have late numbers and the instants of its steps.
     pub transactions: Vec<(TxId, Timestamp)>,
     /// Which versions of Bioconductor there are; `None` before its first sync.
     pub bioconductor: Option<Arc<Config>>,

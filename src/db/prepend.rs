@@ -3,6 +3,8 @@
 //! A life that is written here ends at the first step at the latest, and no reader asks for a step below it, so an
 //! answer that was given before stays what it was.
 
+use std::collections::HashSet;
+
 use super::import::{LIFE, Target, introduce};
 use super::{Conn, DbError, Value, clock, step, tree};
 use crate::model::change::{Counts, LifeState, NewRelease};
@@ -248,8 +250,9 @@ const TX: [&str; 14] = [
     "comment",
 ];
 
-/// Publishes: transactions after every earlier one, steps before the first one. Call it last in its closure: it
-/// locks out other publishers. Returns the first and the last transaction.
+/// Publishes: steps before the first one, and for each a transaction whose number is above every other and whose
+/// instant is the step's, so that it means that state wherever it is named. Call it last in its closure: it locks out
+/// other publishers. Returns the first and the last transaction.
 ///
 /// # Errors
 /// [`DbError::ClockAhead`]; [`DbError::Conflict`] when the tree begins with another step meanwhile, or a step is no
@@ -257,16 +260,21 @@ const TX: [&str; 14] = [
 pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<(TxId, TxId), DbError> {
     const LOWER: &str = "UPDATE tree SET first = CAST($1 AS BIGINT) WHERE id = $2 AND first = $3";
     let count = i64::try_from(p.steps.len()).unwrap_or(i64::MAX);
-    let (last, at) = clock::advance(c, p.now, count)?;
+    let (last, _) = clock::advance(c, p.now, count)?;
     c.announce()?;
-    let (first_tx, first_at) = (last.0 - count + 1, at.0 - count + 1);
-    let lowest = p.first.0 - count;
+    let taken = taken(c, p)?;
+    let (first_tx, lowest) = (last.0 - count + 1, p.first.0 - count);
     let (mut txs, mut steps) = (Vec::with_capacity(p.steps.len()), Vec::with_capacity(p.steps.len()));
     for (number, step) in (0..).zip(&p.steps) {
         let tx = first_tx + number;
+        // No two transactions have one instant.
+        let mut at = step.at;
+        while taken.contains(&at) {
+            at.0 -= 1;
+        }
         txs.push(vec![
             tx.into(),
-            (first_at + number).into(),
+            at.into(),
             p.source.into(),
             Value::Null,
             super::tx::TxKind::Backfill.as_str().into(),
@@ -280,7 +288,7 @@ pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<(TxId, TxId), DbError> {
             p.actor.as_str().into(),
             step.comment.as_str().into(),
         ]);
-        steps.push(vec![p.tree.into(), (lowest + number).into(), step.at.into(), tx.into()]);
+        steps.push(vec![p.tree.into(), (lowest + number).into(), at.into(), tx.into()]);
     }
     c.batch_insert("tx", &TX, &txs)?;
     c.batch_insert("step", &["tree_id", "seq", "at", "tx_id"], &steps)?;
@@ -290,6 +298,12 @@ pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<(TxId, TxId), DbError> {
         return Err(DbError::Conflict(format!("the history of tree {} does not begin where it did", p.tree)));
     }
     Ok((TxId(first_tx), last))
+}
+
+/// The instants of transactions before the first step: those of other sources.
+fn taken(c: &mut dyn Conn, p: &Publish) -> Result<HashSet<Timestamp>, DbError> {
+    let Some(first) = step::get(c, p.tree, p.first)? else { return Ok(HashSet::new()) };
+    c.query("SELECT at FROM tx WHERE at < $1", &[first.at.into()])?.iter().map(|row| row.time(0)).collect()
 }
 
 /// Whether the last new step is earlier than the first one there was.

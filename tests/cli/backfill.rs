@@ -86,7 +86,13 @@ fn what_was_filled_in_is_seen_by_everybody() {
     let first = server.get("/__api__/repos/prod/first-transaction").json();
     assert_eq!(first["alias"], "2025-10-09");
     let rows = server.get("/__api__/sources/1/transactions").json();
-    assert_eq!(rows.as_array().map(Vec::len), Some(6));
+    let rows = rows.as_array().expect("a list");
+    assert_eq!(rows.len(), 6);
+    // Old clients look for a date among the rows, and ask for the number beside it.
+    assert_eq!(rows[0]["action"], "Sync");
+    let row = rows.iter().find(|row| row["completed"] == "2025-10-11").expect("a row of that day");
+    assert_eq!((&row["action"], &row["published_to"]), (&"Backfill".into(), &"2025-10-11T23:59:59Z".into()));
+    assert_eq!(index(&server, &row["id"].to_string()).1, text);
     let explained = server.told("explain prod alpha --date=2025-10-12");
     assert!(explained.contains("1.1") && explained.contains("2025-10-12"), "{explained}");
     let explained = server.told("explain prod beta --date=2025-10-13");

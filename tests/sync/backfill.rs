@@ -89,12 +89,13 @@ on_both! {
         let archives: Vec<_> = asked.iter().filter(|asked| asked.path.contains("/Archive/")).collect();
         assert_eq!(archives.len(), 5, "each archived release once, and no listed one: {archives:?}");
         assert!(archives.iter().all(|asked| asked.status == 206 && asked.headers["range"] == "bytes=0-8191"));
-        // A transaction for each day, and the newest state is what `latest` means to those who ask by number.
+        // A transaction for each day, in the order of days.
         let rows = server.read(|c| tx::list(c, SourceId::CRAN, 100)).await;
         assert_eq!(rows.len(), 9);
-        let days: Vec<&str> = rows.iter().rev().skip(1).map(|tx| tx.comment.as_str()).collect();
+        let days: Vec<&str> = rows.iter().rev().take(8).map(|tx| tx.comment.as_str()).collect();
         assert_eq!((days[0], days[7]), ("2025-10-09", "2025-10-18"));
         assert!(rows.windows(2).all(|pair| pair[0].at > pair[1].at));
+        assert_eq!(rows[8].at.to_string(), "2025-10-09T23:59:59Z");
         assert!(server.read(|c| kept::wished(c, SourceId::CRAN)).await.is_none(), "done");
         assert!(looks(&server).await.is_empty(), "the rows have it");
         let again = backfill(&server, day(0)).await.expect("nothing to do");
@@ -280,6 +281,24 @@ on_both! {
         assert_eq!(ranges, ["bytes=0-8191", "bytes=8192-65535", "bytes=65536-524287"]);
     }
 
+    async fn a_late_description_is_found_without_ranges_too(engine) {
+        let (web, mut cran) = (Upstream::empty(), Cran::default());
+        let mut late = package("late", "1.0");
+        // Not to be compressed: each byte differs from those before by more than a table of text has.
+        late.files.push(("A/noise".to_owned(), (0..40_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect()));
+        cran.publish(1, &late.description_last());
+        cran.publish(5, &package("late", "1.1"));
+        cran.serve(&web);
+        cran.archive.iter().for_each(|release| web.always(&release.archived(), Fault::Plain));
+        let server = synced(engine, &web.url()).await;
+        web.asked();
+        backfill(&server, day(0)).await.expect("a good mirror");
+        assert_eq!(listed(&server, 2).await, ["late 1.0"]);
+        let statuses: Vec<u16> =
+            web.asked().iter().filter(|asked| asked.path.contains("/Archive/")).map(|asked| asked.status).collect();
+        assert!(statuses.len() > 1 && statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    }
+
     async fn what_cannot_be_filled_in_is_refused_with_the_way_out(engine) {
         let (web, cran) = (Upstream::empty(), cran());
         let server = Server::new(engine, &web.url()).await;
@@ -329,6 +348,26 @@ on_both! {
         assert!(!web.asked().iter().any(|asked| asked.path.contains("/Archive/")));
         assert!(server.read(|c| kept::wished(c, SourceId::CRAN)).await.is_none());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_server_on_the_same_database_waits_and_sees_it() {
+    let web = Upstream::empty();
+    cran().serve(&web);
+    let server = synced(Engine::Postgres, &web.url()).await;
+    let twin = server.twin(&web.url()).await;
+    web.always("src/contrib/Archive/alpha/alpha_1.0.tar.gz", Fault::Slow(Duration::from_millis(400)));
+    let job = server.sync.backfill(&asked(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
+    let begun = Instant::now();
+    while looks(&server).await.is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let told = backfill(&twin, day(0)).await.expect_err("the first one does it");
+    assert!(told.contains("another server"), "{told}");
+    job.job().ended().await.expect("a good mirror");
+    twin.state.catalog.refresh(&twin.state.db).await.unwrap_or_else(|e| panic!("{e}"));
+    is_the_past_of_cran(&twin).await;
 }
 
 /// Files whose records are kept.

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use rstudio_pm::model::time::{Day, SECOND, Timestamp};
 use rstudio_pm::r::archive::{self, Limits};
 use rstudio_pm::r::description::Description;
+use rstudio_pm::r::rds;
+use rstudio_pm::r::rds::packages::read_packages_matrix;
 
 use crate::support::data;
 use crate::support::db::Engine;
@@ -85,7 +87,26 @@ async fn known_versions_of_real_packages_are_told_for_their_days() {
     }
     println!("{right} right, {} wrong, {undated} archives without a date\n{}", wrong.len(), wrong.join("\n"));
     assert!(right >= 200, "{right} right: {wrong:#?}");
+    of_2018(&server).await;
     // An archive's own stamp is written when it is accepted, its time when it is put in place: they may lie on both
     // sides of midnight, and before 2024 the stamp was local time called UTC.
     assert!(wrong.len() * 50 <= right, "{wrong:#?}");
+}
+
+/// CRAN's own list of 2018-01-15, as far as the mirror has those files.
+async fn of_2018(server: &Server) {
+    let file = std::fs::read(data::path("cran-db-2018/packages.rds")).expect("readable");
+    let table = read_packages_matrix(&file[..], rds::Limits::META).expect("a table");
+    let state = state(server, "2018-01-15".parse().expect("a day")).await.expect("a state");
+    let told = state.listed();
+    let lists = |record| {
+        let (name, version) = (table.get(record, "Package")?, table.get(record, "Version")?);
+        Some(format!("{name} {version}"))
+    };
+    let then: Vec<String> = (0..table.len()).filter_map(lists).collect();
+    assert!(told.len() >= 3, "{told:?}");
+    for line in &told {
+        assert!(then.contains(line), "{line} was not on CRAN on that day");
+    }
+    println!("{} of the listed on 2018-01-15, as CRAN's own database of that day has them", told.len());
 }

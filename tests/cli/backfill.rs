@@ -168,6 +168,9 @@ fn one_goes_on_after_a_kill_and_after_offline() {
     web.always(SLOW, Fault::Also("X: y"));
     server.launch();
     comes(&server);
+    // What it published is seen a moment before the job has ended.
+    let told = server.told("backfill --stop");
+    assert!(told.contains("were filled in") || told.contains("No back-fill of cran is under way"), "{told}");
     assert_eq!(server.told("backfill --stop"), "No back-fill of cran is under way.\n");
 }
 

@@ -23,6 +23,9 @@ pub struct Event {
     pub turn: Turn,
 }
 
+/// A package of CRAN came and went a dozen times at most.
+pub const MOST: usize = 1000;
+
 /// Everything that is told, by package.
 #[derive(Clone, Debug, Default)]
 pub struct Events {
@@ -51,10 +54,12 @@ impl Events {
         Ok(events)
     }
 
-    /// Adds an event. Told twice it counts once.
+    /// Adds an event. Told twice it counts once; of more than [`MOST`] of a package the rest counts for nothing.
     pub fn add(&mut self, package: &str, event: Event) {
         let of = self.by.entry(package.to_owned()).or_default();
-        if let Err(place) = of.binary_search(&event) {
+        if let Err(place) = of.binary_search(&event)
+            && of.len() < MOST
+        {
             of.insert(place, event);
         }
     }
@@ -123,6 +128,7 @@ fn meaning(word: &str) -> Option<Verb> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::time::Timestamp;
 
     fn told(text: &str) -> Vec<String> {
         let told = |event: Event| format!("{:?} {}", event.turn, event.day);
@@ -170,6 +176,14 @@ mod tests {
         assert_eq!(days("a"), ["Left 2020-01-02"]);
         assert_eq!(days("b"), ["Back 2020-05-06", "Left 2021-01-02"], "by day, each once");
         assert_eq!((days("c"), events.len(), events.is_empty()), (Vec::new(), 2, false));
+    }
+
+    #[test]
+    fn a_text_without_end_costs_no_time_without_end() {
+        let days = (0..200_000_i64).map(|n| Timestamp(n * 86_400_000_000).day());
+        let text: String = days.map(|day| format!(" Archived on {day}.")).collect();
+        let events = Events::read(format!("Package: a\nX-CRAN-Comment:{text}\n").as_bytes()).expect("a text");
+        assert_eq!(events.of("a").len(), MOST);
     }
 
     #[test]

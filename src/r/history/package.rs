@@ -1,5 +1,7 @@
 //! One package: from its files and events to what is listed at the end of each day.
 
+use std::collections::HashSet;
+
 use super::events::{Event, Turn};
 use super::{Turned, What};
 use crate::model::time::Day;
@@ -40,14 +42,9 @@ impl<'a> Files<'a> {
     /// Every file once, in the order of publication. A file in both places with equal size and time was caught
     /// between copying and deleting; with others it is a version that was published twice.
     fn files(&self) -> Vec<&'a Row> {
-        let same =
-            |a: &Row, b: &Row| a.file == b.file && a.size == b.size && a.mtime.seconds() == b.mtime.seconds();
-        let mut rows = self.current.clone();
-        for row in &self.archived {
-            if !rows.iter().any(|other| same(row, other)) {
-                rows.push(row);
-            }
-        }
+        let mut seen = HashSet::new();
+        let mut rows: Vec<&'a Row> = self.current.iter().chain(&self.archived).copied().collect();
+        rows.retain(|row| seen.insert((row.file.as_str(), row.size, row.mtime.seconds())));
         rows.sort_by(|a, b| {
             a.mtime
                 .cmp(&b.mtime)

@@ -1,6 +1,9 @@
 //! The forms of `Vulnerabilities.URL`: what is asked for, and that nothing is fetched twice.
 
 use rstudio_pm::advisory::{Batch, Ecosystem};
+use rstudio_pm::bundle::shared::{Shared, SharedHead};
+use rstudio_pm::bundle::{Packed, layout, seal};
+use rstudio_pm::model::time::Timestamp;
 use rstudio_pm::upstream::advisories::{Feed, Look};
 use rstudio_pm::upstream::{UpstreamError, Validators};
 use serde_json::Value;
@@ -136,4 +139,56 @@ async fn a_folder_may_be_a_copy_of_public_data() {
     };
     assert_eq!(ids(&batch), "RSEC-1 RSEC-2", "nobody asked for the others");
     assert!(matches!(again(&feed, known, None).await, Ok(Look::Unchanged)));
+}
+
+/// Files of a bundle's folder `vulns`, each with its path below the bundle.
+fn bundle(files: &[(&str, &[Value])]) -> Vec<(String, Vec<u8>)> {
+    let mut written = Vec::new();
+    let mut named = std::collections::BTreeMap::new();
+    for (name, records) in files {
+        let text = lines(records);
+        let bytes = zstd::encode_all(text.as_bytes(), 3).expect("compressed");
+        let sha256 = seal::digest(&bytes);
+        let path = format!("{name}-{}.ndjson.zst", &sha256.to_string()[..16]);
+        let packed =
+            Packed { path: path.clone(), size: bytes.len() as u64, sha256, raw_size: text.len() as u64 };
+        named.insert((*name).to_owned(), packed);
+        written.push((format!("vulns/{path}"), bytes));
+    }
+    let head = SharedHead::new(Shared::Advisories, Timestamp(0), named);
+    written.push((format!("vulns/{}", layout::HEAD), seal::seal(&head)));
+    written
+}
+
+#[tokio::test]
+async fn a_bundle_has_a_file_for_each_ecosystem_on_disk_and_over_http() {
+    let (cran, python) = (records(2), [record("PYSEC-1", "PyPI", "a", "1.0")]);
+    let files = bundle(&[("cran", &cran), ("pypi", &python)]);
+    let (mirror, dir) = (Mirror::start(), tempfile::tempdir().expect("a directory"));
+    std::fs::create_dir(dir.path().join("vulns")).expect("a directory");
+    let put = |files: &[(String, Vec<u8>)]| {
+        for (path, bytes) in files {
+            mirror.put(&format!("data/{path}"), bytes.clone());
+            std::fs::write(dir.path().join(path), bytes).expect("written");
+        }
+    };
+    for url in [format!("{}/data/vulns", mirror.url()), format!("file://{}/vulns", dir.path().display())] {
+        put(&files);
+        let (batch, known) = first(&url).await.unwrap_or_else(|e| panic!("{url}: {e}"));
+        assert_eq!(ids(&batch), "RSEC-1 RSEC-2", "{url}: nobody asked for those of Python");
+        assert!(matches!(again(&feed(&url), known.clone(), None).await, Ok(Look::Unchanged)), "{url}");
+        // A file that is not what the head says is no advisory, and says which.
+        let changed = bundle(&[("cran", &records(3))]);
+        let mut damaged = changed.clone();
+        damaged[0].1[20] ^= 1;
+        put(&damaged);
+        let said = again(&feed(&url), known.clone(), None).await.expect_err("damaged").to_string();
+        assert!(said.contains(&damaged[0].0), "{said}");
+        put(&changed);
+        let Ok(Look::Read(batch, _)) = again(&feed(&url), known, None).await else { panic!("no change") };
+        assert_eq!(ids(&batch), "RSEC-1 RSEC-2 RSEC-3", "{url}");
+    }
+    let feed = feed(&format!("{}/vulns", mirror.url()));
+    let look = upstream().advisories(&feed, None, std::future::ready(None)).await;
+    assert!(matches!(look, Ok(Look::Absent)), "{look:?}");
 }

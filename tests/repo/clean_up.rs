@@ -7,6 +7,7 @@ use rstudio_pm::repo::edit::{OnExisting, Scope};
 use rstudio_pm::sync::Sync;
 
 use super::told;
+use crate::support::advisories;
 use crate::support::rules;
 use crate::support::tarball::Tarball;
 use crate::support::world::{Stores, World, actor};
@@ -98,4 +99,25 @@ async fn rules_that_were_replaced_are_removed_and_those_in_force_stay() {
     let world = world.restarted().await;
     Sync::new(world.state.clone()).load_rules().await;
     assert_eq!(world.state.rules.now().as_ref().map(|rules| rules.len()), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn advisories_that_were_replaced_are_removed_and_those_in_force_stay() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gcfg = format!("[Vulnerabilities]\nURL = file://{}", folder.path().display());
+    let world = World::on(Stores { gcfg }).await;
+    for id in ["RSEC-1", "RSEC-2"] {
+        advisories::folder(folder.path(), &[advisories::record(id, "CRAN", "a", "1.0")]);
+        let looked = Sync::new(world.state.clone()).start_advisories("test").job().ended().await;
+        assert!(looked.expect("advisories").contains("are in force now"));
+    }
+    let persistent = world.folder().join("data/persistent");
+    let all = objects(&persistent);
+    assert_eq!(all.len(), 2);
+    make_old(&all);
+    assert_eq!(world.repo.sweep().await.expect("a clean-up").objects, 1);
+    assert_eq!(objects(&persistent).len(), 1);
+    let world = world.restarted().await;
+    Sync::new(world.state.clone()).load_advisories().await;
+    assert_eq!(world.state.advisories.now().as_ref().map(|index| index.len()), Some(2));
 }

@@ -1,12 +1,16 @@
-//! Advisories, wherever they lie: public data by ecosystem, an archive, JSON lines, or a folder.
+//! Advisories, wherever they lie: public data by ecosystem, an archive, JSON lines, a bundle, or a folder.
 
 mod bucket;
+mod bundle;
 mod folder;
 mod packed;
 
+use super::bundle::Bundle;
 use super::unpacked::{self, Bounds};
 use super::{Fetch, Fetched, Mirror, Upstream, UpstreamError, Validators};
 use crate::advisory::{Batch, Ecosystem};
+use crate::bundle::layout;
+use crate::bundle::shared::Shared;
 use crate::config::without_userinfo;
 use packed::Packing;
 
@@ -29,6 +33,8 @@ enum Form {
     File(Packing),
     /// The folder of an ecosystem in public data.
     Bucket(Ecosystem),
+    /// The folder of advisories in a bundle.
+    Bundle(Vec<Ecosystem>),
     /// `file:///`: what is in it says what it is.
     Folder(Vec<Ecosystem>),
 }
@@ -45,14 +51,18 @@ pub enum Look {
 }
 
 impl Feed {
-    /// The places behind a URL: a file (`….tar.gz`, `….zip`, `….ndjson`, `….ndjson.zst`), `file:///` of a folder, or the
-    /// root of public data, which has a folder for each ecosystem; only those of `wanted` are looked at.
+    /// The places behind a URL: a file (`….tar.gz`, `….zip`, `….ndjson`, `….ndjson.zst`), `file:///` of a folder, the
+    /// folder `vulns` of a bundle, or the root of public data, which has a folder for each ecosystem; only those of `wanted`
+    /// are looked at.
     #[must_use]
     pub fn of(url: &str, wanted: &[Ecosystem]) -> Vec<Feed> {
         let url = url.trim_end_matches('/');
         let file = url.rsplit('/').next().unwrap_or_default();
         let form = match Packing::of(file) {
             Some(packing) => Form::File(packing),
+            None if file == Shared::Advisories.folder() && !url.starts_with("file:") => {
+                Form::Bundle(wanted.to_vec())
+            }
             None if url.starts_with("file:") => Form::Folder(wanted.to_vec()),
             None => {
                 let bucket =
@@ -63,13 +73,19 @@ impl Feed {
         vec![Feed { url: url.to_owned(), form }]
     }
 
+    /// Whether a folder is that of a bundle.
+    fn is_bundle(&self, folder: &Mirror) -> bool {
+        let named = self.url.rsplit('/').next() == Some(Shared::Advisories.folder());
+        named && folder.directory().is_some_and(|root| root.join(layout::HEAD).is_file())
+    }
+
     /// What it is known by: its address, without user and password.
     #[must_use]
     pub fn name(&self) -> String {
         let url = without_userinfo(&self.url);
         match &self.form {
             Form::Bucket(ecosystem) => format!("{url}/{}", ecosystem.as_str()),
-            Form::File(_) | Form::Folder(_) => url,
+            Form::File(_) | Form::Bundle(_) | Form::Folder(_) => url,
         }
     }
 }
@@ -92,8 +108,20 @@ impl Upstream {
                 file_at(&self.mirror(folder)?, file, *packing, known).await
             }
             Form::Bucket(ecosystem) => bucket::look(&self.mirror(&feed.url)?, *ecosystem, known, kept).await,
+            Form::Bundle(wanted) => bundle::look(&self.bundle_of(&feed.url)?, wanted, known).await,
+            Form::Folder(wanted) if feed.is_bundle(&self.mirror(&feed.url)?) => {
+                bundle::look(&self.bundle_of(&feed.url)?, wanted, known).await
+            }
             Form::Folder(wanted) => folder::look(&self.mirror(&feed.url)?, wanted, known).await,
         }
+    }
+}
+
+impl Upstream {
+    /// The bundle that a folder of shared data belongs to.
+    fn bundle_of(&self, url: &str) -> Result<Bundle, UpstreamError> {
+        let (root, _) = url.rsplit_once('/').unwrap_or((url, ""));
+        Ok(Bundle::at(self.mirror(root)?))
     }
 }
 

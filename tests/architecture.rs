@@ -57,7 +57,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli", &["model", "config", "api"]),
-    ("offline", &["model", "config", "r", "bundle", "upstream"]),
+    ("offline", &["model", "config", "r", "advisory", "bundle", "upstream"]),
 ];
 
 /// A file may have this many lines of code; comments, blank lines and its test module do not count.

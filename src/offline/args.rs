@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::advisory::Ecosystem;
 use crate::model::time::Day;
 
 /// Fill a directory that a package server without internet serves from, and check it.
@@ -59,6 +60,9 @@ pub enum Get {
         after_help = "Example:\n  rspm-offline-downloader get bioconductor --destination /mnt/usb/rspm-data --versions release,3.16"
     )]
     Bioconductor(GetBioconductor),
+    /// Download advisories: which versions of packages are known to be vulnerable
+    #[command(after_help = "Example:\n  rspm-offline-downloader get vulns --destination /mnt/usb/rspm-data")]
+    Vulns(GetVulns),
 }
 
 /// `validate …`
@@ -179,6 +183,27 @@ pub struct GetBioconductor {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub packages: Packages,
+}
+
+/// `get vulns`
+#[derive(Debug, Args)]
+pub struct GetVulns {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+
+    /// Where to download from: whatever Vulnerabilities.URL of a server takes, or a bundle; unset, the public data
+    #[arg(long, value_name = "URL")]
+    pub base_url: Option<String>,
+
+    /// For packages of these: cran,bioconductor,pypi; all of them when not given
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = ecosystem)]
+    pub types: Vec<Ecosystem>,
+}
+
+fn ecosystem(text: &str) -> Result<Ecosystem, String> {
+    let named = |ecosystem: &Ecosystem| ecosystem.as_str().eq_ignore_ascii_case(text);
+    Ecosystem::ALL.into_iter().find(named).ok_or_else(|| "there are cran, bioconductor and pypi".to_owned())
 }
 
 /// Flags of `validate`.

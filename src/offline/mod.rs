@@ -21,6 +21,7 @@ mod run;
 mod shared;
 mod subset;
 mod validate;
+mod vulns;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -73,6 +74,7 @@ fn run(cli: Cli) -> Result<Ending, OfflineError> {
         match cli.command {
             Command::Get(Get::Cran(args)) => cran::get(args, voice).await,
             Command::Get(Get::Bioconductor(args)) => bioconductor::get(args, voice).await,
+            Command::Get(Get::Vulns(args)) => vulns::get(args, voice).await,
             Command::Validate(Validate::Bioconductor(args)) => {
                 bioconductor::check(args).await.and_then(|report| print(&report, voice))
             }

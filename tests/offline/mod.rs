@@ -12,3 +12,4 @@ mod resuming;
 mod servers;
 mod serving;
 mod subset;
+mod vulns;

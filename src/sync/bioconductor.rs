@@ -147,6 +147,10 @@ fn wanted(config: &Config, version: Option<Version>, address: &str) -> Result<Ve
     }
 }
 
+/// What is declared of a version: each of its repositories, and the files that say what it lists. Whoever reads it from
+/// something else than a mirror makes one of these.
+struct Declared(Vec<(List, Looked)>);
+
 /// A version that is being synced.
 struct Syncing<'a> {
     run: &'a Run<'a>,
@@ -156,26 +160,43 @@ struct Syncing<'a> {
 
 impl Syncing<'_> {
     async fn sync(&self) -> Result<Outcome, SyncError> {
-        let Run { state, report, .. } = self.run;
-        let started_at = (state.clock)();
+        let started_at = (self.run.state.clock)();
         self.recover().await?;
-        let mut looks = Vec::new();
+        match self.look(started_at).await? {
+            Some(declared) => self.publish(declared, started_at).await,
+            None => Ok(Outcome::Absent),
+        }
+    }
+
+    /// Reads what the mirror declares of the version; `None` when it does not have it.
+    async fn look(&self, started_at: Timestamp) -> Result<Option<Declared>, SyncError> {
+        let mut declared = Vec::new();
         for component in Component::ALL.into_iter().filter(|component| component.is_in(self.version)) {
             let part = Part::one(self.version, component);
-            report.progress(format!("reading Bioconductor {part}"), 0, None);
+            self.run.report.progress(format!("reading Bioconductor {part}"), 0, None);
             let list = self.list(part).await?;
             let look = self.run.look(&list, started_at).await?;
             if component == Component::Software && matches!(look, Looked::Absent) {
-                return self.absent(&list).await;
+                // One that it had before is half-written, or gone.
+                return match self.head(list.tree).await? {
+                    Some(_) => Err(gone(&list)),
+                    None => Ok(None),
+                };
             }
-            looks.push((list, look));
+            declared.push((list, look));
         }
-        // All of it could be read; until here nothing was written.
+        Ok(Some(Declared(declared)))
+    }
+
+    /// Shows what is declared of the version as one transaction, or leaves the version as it was.
+    async fn publish(&self, declared: Declared, started_at: Timestamp) -> Result<Outcome, SyncError> {
+        let Run { state, report, .. } = self.run;
+        // All of it could be read, and nothing was written yet.
         let mut work = self.run.work(SOURCE, started_at);
         work.comment = format!("Bioconductor {}", self.version);
         let mut memory = Memory::new();
         let written = async {
-            for (list, look) in looks {
+            for (list, look) in declared.0 {
                 match look {
                     Looked::Absent => {
                         if let Some(planned) = self.missing(&list, started_at).await? {
@@ -245,14 +266,6 @@ impl Syncing<'_> {
             delay: std::time::Duration::ZERO,
             share: Share::Part,
         })
-    }
-
-    /// Of a version without software: the mirror does not have it. One that it had before is half-written, or gone.
-    async fn absent(&self, list: &List) -> Result<Outcome, SyncError> {
-        match self.head(list.tree).await? {
-            Some(_) => Err(gone(list)),
-            None => Ok(Outcome::Absent),
-        }
     }
 
     /// Of a component that the mirror does not have: an empty one, so that all of a version begins with one step.

@@ -11,5 +11,6 @@ mod mutations;
 mod resuming;
 mod servers;
 mod serving;
+mod serving_bioconductor;
 mod subset;
 mod vulns;

@@ -10,7 +10,7 @@ use crate::db::Db;
 use crate::db::file::{self, Learnt, Undigested};
 use crate::model::change::Change;
 use crate::model::ids::SourceId;
-use crate::upstream::bundled::{Object, Shown};
+use crate::upstream::shown::{Object, Shown};
 
 /// Tells them to the releases that a plan introduces.
 pub(super) fn of_plan(plan: &mut Plan, shown: &Shown) {

@@ -12,17 +12,17 @@ use tokio::sync::OnceCell;
 
 use super::bundle::{Bundle, BundleError, Verified};
 use super::mirror::{Fetch, Fetched, Opened, Validators};
+use super::shown::{self, Shown};
 use super::{Mirror, Upstream, UpstreamError};
 use crate::bundle::record::EXTENSIONS;
-use crate::bundle::state::{Package, Release};
-use crate::bundle::{Head, Product, Record, State};
+use crate::bundle::{Head, Product, Record};
 use crate::config::{BinaryStyle, BinaryUrl, Cran};
-use crate::model::digest::{Md5, Sha256};
-use crate::model::time::Timestamp;
+use crate::model::digest::Sha256;
 use crate::r::layout::RMinor;
 use crate::r::platform::{Arch, Platform, Target};
-use crate::r::rds::archive_meta::{self, MetaRow};
 
+/// What CRAN's mirrors say of every listed package.
+const DATABASE: &str = "web/packages/packages.rds";
 /// The version map of Bioconductor, on its mirrors.
 const CONFIG: &str = "config.yaml";
 
@@ -37,167 +37,6 @@ pub(super) struct Bundled {
 
 /// Read by the first who asks; the others wait.
 type Once = Arc<OnceCell<Arc<Shown>>>;
-
-/// A folder of a product, as a mirror has it.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Shown {
-    /// What changes when anything does.
-    validator: String,
-    index: Bytes,
-    current: Bytes,
-    archive: Bytes,
-    events: Bytes,
-    files: HashMap<String, Object>,
-}
-
-/// A package file of a bundle.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Object {
-    /// Of its bytes.
-    pub sha256: Sha256,
-    /// Of its bytes.
-    pub md5: Md5,
-    /// Bytes.
-    pub size: u64,
-    /// Where it lies, relative to the bundle.
-    pub path: String,
-}
-
-impl Shown {
-    /// The package files, by their paths relative to `src/contrib`.
-    pub fn files(&self) -> impl Iterator<Item = (&str, &Object)> {
-        self.files.iter().map(|(path, object)| (path.as_str(), object))
-    }
-
-    /// The package file at a path relative to `src/contrib`.
-    #[must_use]
-    pub fn file(&self, path: &str) -> Option<&Object> {
-        self.files.get(path)
-    }
-
-    fn new(product: &Product, folder: &str, validator: String, records: &[Record]) -> Result<Shown, String> {
-        let mut state = State::default();
-        let mut indexes: HashMap<Sha256, &str> = HashMap::new();
-        let mut events = String::new();
-        for record in records {
-            state.apply(record)?;
-            match record {
-                Record::Ver(ver) => {
-                    indexes.extend(ver.index.as_deref().map(|index| (ver.obj.sha256, index)));
-                }
-                Record::Index(indexed) => {
-                    indexes.insert(indexed.sha256, &indexed.index);
-                }
-                Record::Archive(event) if event.folder.as_deref().unwrap_or_default() == folder => {
-                    events +=
-                        &format!("Package: {}\nX-CRAN-History: Archived on {}.\n\n", event.name, event.day);
-                }
-                Record::Restore(event) if event.folder.as_deref().unwrap_or_default() == folder => {
-                    events +=
-                        &format!("Package: {}\nX-CRAN-History: Restored on {}.\n\n", event.name, event.day);
-                }
-                Record::Archive(_)
-                | Record::Restore(_)
-                | Record::Remove(_)
-                | Record::Snapshot(_)
-                | Record::Unknown => {}
-            }
-        }
-        if let [first, ..] = state.wanting() {
-            return Err(format!(
-                "{} listed packages have no record, {first} among them: the bundle that this one goes on from is \
-                 missing, or is another one",
-                state.wanting().len()
-            ));
-        }
-        let mut shown = Shown { validator, events: events.into(), ..Shown::default() };
-        let (mut index, mut current, mut archive) = (String::new(), Vec::new(), Vec::new());
-        for ((within, name), package) in state.packages() {
-            let Some(within) = below(product, folder, within) else { continue };
-            if let Some(record) = package.listed().and_then(|listed| indexes.get(&listed.object.sha256)) {
-                index += record.trim_end();
-                if matches!(product, Product::Binaries(_)) && !record.contains("\nSHA256: ") {
-                    let sha256 = package.listed().map(|listed| listed.object.sha256);
-                    index += &sha256.map(|sha256| format!("\nSHA256: {sha256}")).unwrap_or_default();
-                }
-                index += "\n\n";
-            }
-            shown.add(product, within, name, package, &mut current, &mut archive);
-        }
-        shown.index = index.into();
-        let written = |write: &dyn Fn(&mut Vec<u8>) -> std::io::Result<()>| {
-            let mut bytes = Vec::new();
-            write(&mut bytes).map_err(|error| error.to_string())?;
-            Ok::<Bytes, String>(bytes.into())
-        };
-        shown.current = written(&|out| archive_meta::write_current_meta(out, &current))?;
-        shown.archive = written(&|out| archive_meta::write_archive_meta(out, &archive))?;
-        Ok(shown)
-    }
-
-    fn add(
-        &mut self,
-        product: &Product,
-        within: &str,
-        name: &str,
-        package: &Package,
-        current: &mut Vec<MetaRow<String>>,
-        archive: &mut Vec<MetaRow<String>>,
-    ) {
-        for (place, release) in package.releases.iter().enumerate() {
-            let Release { version, published, day, object, .. } = release;
-            let file = format!("{name}_{version}.{}", object.ext);
-            let row = MetaRow {
-                package: name.to_owned(),
-                file: file.clone(),
-                size: object.size,
-                mtime: published.unwrap_or_else(|| Timestamp(day.start().0)),
-            };
-            let listed = package.listed == Some(place);
-            let path = match (listed, within) {
-                (true, "") => {
-                    current.push(row);
-                    file
-                }
-                (true, within) => format!("{within}/{file}"),
-                (false, "") => {
-                    archive.push(row);
-                    format!("Archive/{name}/{file}")
-                }
-                // What is no longer in a folder of second records was never in `Archive/` from there.
-                (false, _) => continue,
-            };
-            let object = Object {
-                sha256: object.sha256,
-                md5: object.md5,
-                size: object.size,
-                path: product.object(object.sha256, &object.ext),
-            };
-            self.files.insert(path, object);
-        }
-    }
-
-    /// One of the small files.
-    fn small(&self, path: &str) -> Option<&Bytes> {
-        match path {
-            "PACKAGES" => Some(&self.index),
-            "Meta/current.rds" => Some(&self.current),
-            "Meta/archive.rds" => Some(&self.archive),
-            "PACKAGES.in" => Some(&self.events),
-            _ => None,
-        }
-    }
-}
-
-/// Where a folder of a product stands below the one that is shown: second records of CRAN are in the index beside the
-/// others, Bioconductor's repositories are apart.
-fn below<'a>(product: &Product, shown: &str, folder: &'a str) -> Option<&'a str> {
-    match product {
-        Product::Cran => Some(folder),
-        Product::Bioconductor(_) => (folder == shown).then_some(""),
-        Product::Binaries(_) => folder.is_empty().then_some(""),
-    }
-}
 
 /// What an address of a mirror means in a bundle.
 fn meaning(path: &str) -> Option<(Product, &str, &str)> {
@@ -291,19 +130,32 @@ impl Bundled {
     }
 
     async fn read(&self, product: &Product, folder: &str) -> Result<Arc<Shown>, UpstreamError> {
+        let (folder, of) = (folder.to_owned(), product.clone());
+        let shown = move |chain, records: &[Record]| Shown::new(&of, &folder, validator(chain), records);
+        self.made(product, shown).await.map(Arc::new)
+    }
+
+    /// The DESCRIPTIONs of what CRAN lists, as its mirrors have them.
+    async fn database(&self) -> Result<Bytes, UpstreamError> {
+        self.made(&Product::Cran, |_, records| shown::database(records)).await
+    }
+
+    /// Something made of all records of a product, off the async threads: it takes seconds of a processor for all of CRAN.
+    async fn made<T: Send + 'static>(
+        &self,
+        product: &Product,
+        make: impl FnOnce(Sha256, &[Record]) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, UpstreamError> {
         let verified = self.head(product).await?;
         let mut records = Vec::new();
         for segment in verified.since(0) {
             records.append(&mut self.bundle.segment(product, segment).await.map_err(told)?);
         }
-        let (product, folder) = (product.clone(), folder.to_owned());
-        let url = format!("{}/{}", self.files().address(), product.head());
-        let validator = validator(verified.head.chain);
-        // Seconds of a processor for all of CRAN.
-        let work = move || Shown::new(&product, &folder, validator, &records);
-        let done = tokio::task::spawn_blocking(work).await;
-        let shown = done.unwrap_or_else(|_| Err("its reading was given up".to_owned()));
-        shown.map(Arc::new).map_err(|reason| UpstreamError::Refused { url, reason })
+        let chain = verified.head.chain;
+        let done = tokio::task::spawn_blocking(move || make(chain, &records)).await;
+        let made = done.unwrap_or_else(|_| Err("its reading was given up".to_owned()));
+        let url = || format!("{}/{}", self.files().address(), product.head());
+        made.map_err(|reason| UpstreamError::Refused { url: url(), reason })
     }
 
     /// As [`Mirror::fetch`].
@@ -313,6 +165,10 @@ impl Bundled {
         if whole == CONFIG {
             let config = self.bundle.bioconductor().await.map_err(told)?.ok_or_else(missing)?;
             let (bytes, validators) = (config.config_yaml.into(), Validators::default());
+            return Ok(Fetched::Body { bytes, validators });
+        }
+        if whole == DATABASE {
+            let (bytes, validators) = (self.database().await?, Validators::default());
             return Ok(Fetched::Body { bytes, validators });
         }
         // What the bundle has under its own names is given as it is.

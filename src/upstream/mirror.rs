@@ -10,11 +10,12 @@ use futures_util::stream::BoxStream;
 use http::HeaderMap;
 
 use super::bundle::BundleError;
-use super::bundled::{Bundled, Shown};
+use super::bundled::Bundled;
 use super::client::Web;
 use super::error::UpstreamError;
 use super::folder::{self, Folder};
 use super::remote::{Guise, Remote};
+use super::shown::Shown;
 use crate::bundle::{Head, Product};
 use crate::model::digest::Sha256;
 use crate::r::layout::RMinor;

@@ -13,6 +13,7 @@ mod pull;
 mod remote;
 mod retry;
 pub mod rule_base;
+pub mod shown;
 mod unpacked;
 
 pub use client::Limits;

@@ -11,7 +11,7 @@ const CODE: &str = include_str!("bioconductor.R");
 
 /// A copy of the real mirror. Each version has a `BiocVersion` that R of any version takes, and for R of this machine
 /// there are both versions: `r` says for which R version 3.20 is.
-fn mirror(root: &Path, r: &str) {
+pub(crate) fn mirror(root: &Path, r: &str) {
     let copied = std::process::Command::new("cp").arg("-r").arg(data::path("bioc-mirror")).arg(root).status();
     assert!(copied.expect("cp runs").success());
     for version in ["3.16", "3.20"] {

@@ -1,6 +1,6 @@
 //! Real clients (R, remotes, curl) against the real programs.
 
-mod bioconductor;
+pub(crate) mod bioconductor;
 mod blending;
 mod frozen;
 mod indexes;

@@ -9,6 +9,7 @@ mod difference;
 mod first;
 mod mutations;
 mod resuming;
+mod round_trip;
 mod servers;
 mod serving;
 mod serving_bioconductor;

@@ -44,3 +44,12 @@ pub(crate) fn mounted(words: &str) -> Option<PathBuf> {
     };
     (!elsewhere(prepare)).then(|| PathBuf::from(std::env::var_os(FOLDER).expect("set by the first process")))
 }
+
+/// [`elsewhere`], in a network namespace with nothing but a loopback interface. True in the test's first process.
+pub(crate) fn without_network() -> bool {
+    elsewhere(|command| {
+        *command = Command::new("unshare");
+        command.args(["--map-root-user", "--net", "sh", "-c", r#"ip link set lo up && exec "$0" "$@""#]);
+        command.arg(std::env::current_exe().expect("known"));
+    })
+}

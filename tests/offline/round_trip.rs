@@ -1,0 +1,191 @@
+//! From mirrors to a server without any network: everything that an administrator carries in, and what R makes of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::clients::bioconductor;
+use crate::support::downloader::{copy_over, got_cran, run, validate};
+use crate::support::server::{Builder, Server};
+use crate::support::shelf::file_url;
+use crate::support::tarball::Tarball;
+use crate::support::{again, binary, data, rscript};
+
+/// Compiled, and needs nothing.
+const COMPILED: &str = "glue";
+/// Plain R.
+const PLAIN: &str = "R6";
+/// Known to be vulnerable in this version.
+const VULNERABLE: (&str, &str) = ("commonmark", "1.7");
+
+fn copied(from: &str, to: &Path) {
+    let status = Command::new("cp").arg("-r").arg(data::path(from)).arg(to).status().expect("cp");
+    assert!(status.success());
+}
+
+/// Adds a package to the index of a mirror.
+fn publish(mirror: &Path, package: &Tarball) {
+    let contrib = mirror.join("src/contrib");
+    let bytes = package.bytes();
+    let record = format!(
+        "\nPackage: {}\nVersion: {}\nLicense: MIT\nMD5sum: {}\nNeedsCompilation: no\n",
+        package.package,
+        package.version,
+        hex::encode(<md5::Md5 as md5::Digest>::digest(&bytes))
+    );
+    fs::write(contrib.join(package.file()), bytes).unwrap();
+    let index = fs::read_to_string(contrib.join("PACKAGES")).unwrap();
+    fs::write(contrib.join("PACKAGES"), index + &record).unwrap();
+    for other in ["PACKAGES.gz", "PACKAGES.rds"] {
+        let _ = fs::remove_file(contrib.join(other));
+    }
+}
+
+/// What R makes of these packages of the mirror, in the mirror's tree of builds for this system.
+fn build(mirror: &Path, packages: &[&str]) {
+    let contrib = mirror.join("src/contrib");
+    let file = |package: &&str| {
+        let begins = format!("{package}_");
+        let mut names = fs::read_dir(&contrib).unwrap().map(|entry| entry.unwrap().path());
+        names.find(|path| path.file_name().unwrap().to_string_lossy().starts_with(&begins)).unwrap()
+    };
+    let sources: Vec<PathBuf> = packages.iter().map(file).collect();
+    let folder = mirror.join("bin/linux/bookworm-x86_64/4.2/src/contrib");
+    fs::create_dir_all(&folder).unwrap();
+    let mut index = String::new();
+    for (source, built) in sources.iter().zip(binary::built(&sources)) {
+        let name = source.file_name().unwrap();
+        let package = name.to_string_lossy().split_once('_').unwrap().0.to_owned();
+        let description =
+            Command::new("tar").arg("-xzOf").arg(&built).arg(format!("{package}/DESCRIPTION")).output();
+        let description = String::from_utf8(description.unwrap().stdout).unwrap();
+        let kept = description.lines().filter(|line| {
+            ["Package:", "Version:", "Depends:", "License:", "Built:"].iter().any(|tag| line.starts_with(tag))
+        });
+        index += &kept.map(|line| format!("{line}\n")).collect::<String>();
+        index += &format!("Filesize: {}\n\n", fs::metadata(&built).unwrap().len());
+        fs::copy(&built, folder.join(name)).unwrap();
+    }
+    fs::write(folder.join("PACKAGES"), index).unwrap();
+}
+
+fn downloaded(cran: &Path, bioc: &Path, to: &Path) {
+    let rules = file_url(&data::path("sysreqs").canonicalize().unwrap());
+    let more =
+        ["--requirements-url", &rules, "--include-binaries", "--r-versions=4.2", "--distributions=bookworm"];
+    got_cran(&file_url(cran), to, &[&more[..], &["--architectures=x86_64"]].concat());
+    let (bioc, to) = (file_url(bioc), to.to_str().unwrap());
+    let advisories = file_url(&data::path("advisories/cran").canonicalize().unwrap());
+    for get in
+        [&["bioconductor", "--base-url", &bioc, "--versions=3.16"][..], &["vulns", "--base-url", &advisories]]
+    {
+        let ended = run(&[&["get"], get, &["--destination", to]].concat());
+        assert_eq!(ended.code, Some(0), "{get:?}: {}", ended.err);
+    }
+}
+
+fn index(server: &Server, snapshot: &str) -> Vec<u8> {
+    let answer = server.get(&format!("/prod/{snapshot}/src/contrib/PACKAGES"));
+    assert_eq!(answer.status, 200);
+    answer.body
+}
+
+/// Runs R with its own library; what `say` told.
+fn r(code: &str, args: &[&str]) -> BTreeMap<String, String> {
+    let prelude = "options(warn = 1); args <- commandArgs(TRUE); lib <- Sys.getenv('R_LIBS_USER')\n\
+        say <- function(what, ...) cat(what, '\\t', paste(..., collapse = ' '), '\\n', sep = '')\n\
+        fast <- c('--no-docs', '--no-byte-compile', '--no-test-load')\n\
+        how <- function(package) {\n\
+            outputs <- tempfile('outputs'); dir.create(outputs)\n\
+            install.packages(package, lib = lib, keep_outputs = outputs, INSTALL_opts = fast)\n\
+            said <- readLines(file.path(outputs, paste0(package, '.out')))\n\
+            loadNamespace(package, lib.loc = lib)\n\
+            sub('.*installing [*](source|binary)[*].*', '\\\\1', grep('installing [*]', said, value = TRUE)[[1]])\n\
+        }\n";
+    let out = rscript::run(&format!("{}{prelude}{code}", rscript::DOCUMENTED_AGENT), args);
+    let pairs = out.lines().filter_map(|line| line.split_once('\t'));
+    pairs.map(|(what, value)| (what.to_owned(), value.to_owned())).collect()
+}
+
+#[test]
+fn what_was_carried_in_serves_r_without_any_network() {
+    // Nothing but a loopback interface: no route leads anywhere.
+    if again::without_network() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (cran, bioc, bundle) = (dir.path().join("cran"), dir.path().join("bioc"), dir.path().join("bundle"));
+    copied("cran-mirror", &cran);
+    bioconductor::mirror(&bioc, "4.4");
+    publish(&cran, &Tarball::new(VULNERABLE.0, VULNERABLE.1));
+    publish(&cran, &Tarball::new("maps", "1.0").field("SystemRequirements: GEOS"));
+    build(&cran, &[COMPILED, PLAIN]);
+    downloaded(&cran, &bioc, &bundle);
+
+    // On a tape to another machine.
+    let tape = dir.path().join("data.tar");
+    let carried = dir.path().join("carried");
+    fs::create_dir(&carried).unwrap();
+    let tar = |args: [&str; 2], at: &Path| {
+        let mut command = Command::new("tar");
+        command.args(args).arg(&tape).arg("-C").arg(at).args((args[0] == "-c").then_some("."));
+        assert!(command.status().expect("tar").success());
+    };
+    tar(["-c", "-f"], &bundle);
+    tar(["-x", "-f"], &carried);
+    for what in ["cran", "bioconductor"] {
+        assert_eq!(validate(what, &carried, &["--packages"]), (0, Vec::new()), "{what}");
+    }
+
+    let url = file_url(&carried);
+    let server = Builder::default()
+        .gcfg(&format!(
+            "[CRAN]\nURL = {url}\n[Bioconductor]\nURL = {url}\n[Server]\nServiceLog = {{dir}}/service.log"
+        ))
+        .start();
+    for what in ["cran", "bioconductor", "sysreqs", "vulns"] {
+        server.sync_of(what).unwrap_or_else(|error| panic!("{what}: {error}"));
+    }
+    server.told("create repo --name=prod");
+    server.told("subscribe --repo=prod --source=cran");
+    server.told("create repo --name=bioc --type=bioconductor");
+
+    let installed = "options(repos = args[[1]]); say('binary', how(args[[2]])); say('plain', how(args[[3]]))
+        say('source', how(args[[4]]))";
+    let told = r(installed, &[&server.url("/prod/__linux__/bookworm/latest"), COMPILED, PLAIN, "xtable"]);
+    assert_eq!(
+        (told["binary"].as_str(), told["plain"].as_str(), told["source"].as_str()),
+        ("binary", "binary", "source")
+    );
+
+    let biocmanager = "options(BioC_mirror = args[[1]], BIOCONDUCTOR_CONFIG_FILE = paste0(args[[1]], '/config.yaml'),
+            repos = c(CRAN = args[[2]]), BiocManager.check_repositories = FALSE)
+        suppressMessages(BiocManager::install('BiocGenerics', ask = FALSE, update = FALSE, lib = lib, INSTALL_opts = fast))
+        loadNamespace('BiocGenerics', lib.loc = lib)
+        say('bioconductor', as.character(packageVersion('BiocGenerics', lib.loc = lib)))";
+    let told = r(biocmanager, &[&server.url("/bioc/latest"), &server.url("/prod/latest")]);
+    assert_eq!(told["bioconductor"], "0.44.0");
+
+    let found = server.get(&format!("/__api__/repos/prod/packages/{}", VULNERABLE.0)).json();
+    assert!(found["vulns"][0]["id"].as_str().is_some_and(|id| id.starts_with("RSEC-")), "{found}");
+    let needs =
+        server.get("/__api__/repos/prod/sysreqs?pkgname=maps&distribution=ubuntu&release=22.04").json();
+    assert_eq!(needs["requirements"][0]["requirements"]["packages"][0], "libgeos-dev", "{needs}");
+
+    // The mirror moves on; what is new is fetched, and copied over while the server runs.
+    let transactions = server.get("/__api__/sources/cran/transactions").json();
+    let ids = transactions.as_array().expect("a list").iter().filter_map(|row| row["id"].as_i64());
+    let number = ids.max().unwrap_or_else(|| panic!("{transactions}")).to_string();
+    let before = index(&server, &number);
+    publish(&cran, &Tarball::new("brandnew", "0.1"));
+    downloaded(&cran, &bioc, &bundle);
+    copy_over(&bundle, &carried);
+    server.sync_of("cran").expect("the new state");
+    assert_eq!(
+        r("options(repos = args[[1]]); say('new', how('brandnew'))", &[&server.url("/prod/latest")])["new"],
+        "source"
+    );
+    assert_eq!(index(&server, &number), before, "what a snapshot said it says for ever");
+    assert_ne!(index(&server, "latest"), before);
+}

@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("storage", &["model", "config", "metrics"]),
     ("logs", &["model", "config", "metrics"]),
     ("upstream", &["model", "config", "r", "bundle", "advisory", "metrics"]),
-    ("catalog", &["model", "config", "db"]),
+    ("catalog", &["model", "config", "r", "db"]),
     ("jobs", &["model", "config", "db"]),
     ("control", &["config"]),
     (
@@ -30,15 +30,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "repo",
         &[
-            "model", "config", "r", "advisory", "metrics", "db", "storage", "upstream", "catalog", "jobs",
-            "state",
+            "model", "config", "r", "advisory", "bundle", "metrics", "db", "storage", "upstream", "catalog",
+            "jobs", "state",
         ],
     ),
     (
         "sync",
         &[
-            "model", "config", "r", "advisory", "metrics", "db", "storage", "upstream", "catalog", "jobs",
-            "state",
+            "model", "config", "r", "advisory", "bundle", "metrics", "db", "storage", "upstream", "catalog",
+            "jobs", "state",
         ],
     ),
     ("usage", &["model", "config", "metrics", "db", "storage", "jobs", "state"]),

@@ -3,9 +3,6 @@
 
 use std::sync::Arc;
 
-use super::super::SyncError;
-use super::super::apply::{CHUNK, MANY};
-use super::super::lease::Lease;
 use super::past::Assembled;
 use crate::db::import::Target;
 use crate::db::prepend::{self, Past};
@@ -14,6 +11,9 @@ use crate::jobs::Reporter;
 use crate::model::ids::{PackageId, Seq, SourceId, TreeId, TxId};
 use crate::model::language::Language;
 use crate::model::time::Timestamp;
+use crate::sync::SyncError;
+use crate::sync::apply::{CHUNK, MANY};
+use crate::sync::lease::Lease;
 
 /// Packages whose unpublished past is removed at a time.
 const PACKAGES: i64 = 200;

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::super::plan::{Loss, STORM};
 use super::tables::Tables;
 use crate::db::backfill::Archive;
 use crate::db::prepend::{Alive, Known};
@@ -10,6 +9,7 @@ use crate::model::change::LifeState;
 use crate::model::ids::ReleaseId;
 use crate::model::time::Timestamp;
 use crate::r::rds::archive_meta::MetaRow;
+use crate::sync::plan::{Loss, STORM};
 
 type Row = MetaRow<String>;
 

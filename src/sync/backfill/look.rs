@@ -5,8 +5,6 @@ use std::time::Duration;
 use bytes::BytesMut;
 use futures_util::{StreamExt, stream};
 
-use super::super::SyncError;
-use super::super::lease::Lease;
 use super::evidence::{Origin, key};
 use super::pace::Pace;
 use crate::db::Db;
@@ -18,6 +16,8 @@ use crate::r::description::{Description, described_stanza};
 use crate::r::layout::PackageFile;
 use crate::r::rds::archive_meta::MetaRow;
 use crate::r::version;
+use crate::sync::SyncError;
+use crate::sync::lease::Lease;
 use crate::upstream::{Mirror, Piece, UpstreamError};
 
 /// How much of an archive is asked for: `DESCRIPTION` is among the first members of almost every one. Each further

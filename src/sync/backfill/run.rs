@@ -5,10 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::digests;
-use super::super::lease::Lease;
-use super::super::run::cran_tree;
-use super::super::{SyncError, Turn};
 use super::apply::Work;
 use super::evidence::Ledger;
 use super::look::{CONNECTIONS, Looker};
@@ -21,6 +17,10 @@ use crate::jobs::Reporter;
 use crate::model::ids::{Seq, SourceId, TxId};
 use crate::model::time::Day;
 use crate::state::State;
+use crate::sync::digests;
+use crate::sync::lease::Lease;
+use crate::sync::run::cran_tree;
+use crate::sync::{SyncError, Turn};
 use crate::upstream::Mirror;
 
 /// Rows that were kept are forgotten so many at a time.

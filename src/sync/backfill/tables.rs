@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-use super::super::SyncError;
 use crate::r::history::events::Events;
 use crate::r::packages;
 use crate::r::rds::Limits;
 use crate::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta};
+use crate::sync::SyncError;
 use crate::upstream::{Fetch, Fetched, Mirror, UpstreamError};
 
 const ARCHIVE: &str = "src/contrib/Meta/archive.rds";

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::super::{Fetch, Fetched, Mirror, UpstreamError, Validators};
 use super::packed::Packing;
 use super::{FETCHED, Look, file_at, refused};
 use crate::advisory::{Batch, Ecosystem, instant, is_id};
 use crate::model::time::Timestamp;
+use crate::upstream::{Fetch, Fetched, Mirror, UpstreamError, Validators};
 
 /// More changes than these are fetched as a whole.
 const SINGLY: usize = 100;

@@ -1,11 +1,11 @@
 //! The advisories of a bundle: a file of JSON lines for each ecosystem, named by the head of the folder `vulns`.
 
-use super::super::bundle::Bundle;
-use super::super::{UpstreamError, Validators};
 use super::{Look, refused};
 use crate::advisory::{Batch, Ecosystem};
 use crate::bundle::Packed;
 use crate::bundle::shared::Shared;
+use crate::upstream::bundle::Bundle;
+use crate::upstream::{UpstreamError, Validators};
 
 /// Looks at a bundle.
 pub(super) async fn look(

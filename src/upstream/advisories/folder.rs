@@ -4,11 +4,11 @@ use std::path::Path;
 
 use sha2::Digest;
 
-use super::super::unpacked;
-use super::super::{Fetch, Fetched, Mirror, UpstreamError, Validators};
 use super::packed::{self, Packing};
 use super::{BOUNDS, FETCHED, Look, refused};
 use crate::advisory::{Batch, Ecosystem, Format};
+use crate::upstream::unpacked;
+use crate::upstream::{Fetch, Fetched, Mirror, UpstreamError, Validators};
 
 /// How deep folders may lie in each other.
 const DEPTH: usize = 8;

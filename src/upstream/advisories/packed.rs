@@ -2,11 +2,11 @@
 
 use std::io::Cursor;
 
-use super::super::unpacked;
 use super::BOUNDS;
 use crate::advisory::{Batch, Format};
 use crate::r::archive::{ArchiveError, Limits};
 use crate::r::zip::{Written, Zip};
+use crate::upstream::unpacked;
 
 /// How advisories are packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

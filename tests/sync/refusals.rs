@@ -221,7 +221,7 @@ async fn a_mirror_without_any_index_names_what_was_looked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_that_is_no_mirror_and_one_that_is_a_bundle_are_named() {
+async fn a_directory_that_is_no_mirror_and_a_bundle_without_cran_are_named() {
     let dir = tempfile::tempdir().expect("a folder");
     let url = format!("file://{}", dir.path().display());
     let server = Server::new(Engine::Sqlite, &url).await;
@@ -230,7 +230,10 @@ async fn a_directory_that_is_no_mirror_and_one_that_is_a_bundle_are_named() {
     std::fs::create_dir(dir.path().join("v3")).expect("a folder");
     std::fs::write(dir.path().join("v3/version.txt"), "3\n").expect("written");
     let error = server.sync().await.expect_err("a bundle");
-    assert!(error.contains("bundles are not supported by this version yet"), "{error}");
+    assert!(
+        error.contains("has no cran: looked for v3/1/head.json") && error.contains("rspm-offline-downloader"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

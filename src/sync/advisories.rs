@@ -7,11 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::Digest;
 
+use super::kept::Kept;
 use super::run::Cause;
 use super::{SyncError, blocking};
 use crate::advisory::{Batch, Ecosystem, Index, Part};
 use crate::config::Vulnerabilities;
-use crate::db::DbError;
 use crate::db::upstream::{self, ADVISORIES, Seen};
 use crate::jobs::Reporter;
 use crate::model::digest::Sha256;
@@ -22,6 +22,7 @@ use crate::storage::Key;
 use crate::upstream::Validators;
 use crate::upstream::advisories::{Feed, Look};
 
+const KEPT: Kept = Kept { all: "advisories about packages", counted: "advisories", kind: "vulns" };
 /// The row under which the last success is kept.
 pub(super) const SUCCESS: &str = "sync:vulns";
 /// How well documents are compressed: this fast there are some hundred megabytes in a second.
@@ -47,14 +48,7 @@ enum Looked {
 /// Puts the advisories in force that are kept in storage. A failure is logged: a server without them tells of no
 /// vulnerability, and serves all else.
 pub(super) async fn load(state: &State) {
-    match kept(state).await {
-        // The server stops, or goes offline, as soon as it has begun.
-        Ok(()) | Err(SyncError::Stopping | SyncError::Db(DbError::Closed)) => {}
-        Err(error) => tracing::warn!(
-            target: "sync", %error,
-            "the advisories about packages cannot be used; fetch them again with rspm sync --type=vulns"
-        ),
-    }
+    KEPT.tell(kept(state).await);
 }
 
 async fn kept(state: &State) -> Result<(), SyncError> {
@@ -208,7 +202,7 @@ async fn look(
         Look::Read(batch, validators) => (batch, validators),
     };
     tell_left_out(&name, &batch);
-    guard(batch.len(), part.map_or(0, |part| part.count), cause, &name)?;
+    KEPT.guard(batch.len(), part.map_or(0, |part| part.count), cause, &name)?;
     let left_out = batch.left_out().0;
     let document = blocking(move || {
         zstd::encode_all(&batch.document()[..], LEVEL).map(Bytes::from).map_err(|error| error.to_string())
@@ -224,18 +218,6 @@ async fn look(
     state.db.write(move |c| upstream::put(c, &key, &written)).await?;
     rows.insert(name, row);
     Ok(Looked::Read { replaced: before != Some(sha256), left_out })
-}
-
-/// Half of the advisories gone is rather a mistake than a decision, unless an administrator asks for it.
-fn guard(now: usize, before: usize, cause: &Cause, name: &str) -> Result<(), SyncError> {
-    match cause {
-        Cause::Administrator(_) => Ok(()),
-        Cause::Schedule | Cause::Mismatch if now * 2 >= before => Ok(()),
-        Cause::Schedule | Cause::Mismatch => Err(SyncError::Refused(format!(
-            "{name} has {now} advisories where {before} are in force; if that is right, accept them with \
-             rspm sync --type=vulns"
-        ))),
-    }
 }
 
 fn tell_left_out(name: &str, batch: &Batch) {
@@ -268,7 +250,7 @@ mod tests {
 
     #[test]
     fn the_loss_of_most_advisories_is_for_an_administrator_to_accept() {
-        let guarded = |now, before, cause| guard(now, before, &cause, "https://h/CRAN");
+        let guarded = |now, before, cause| KEPT.guard(now, before, &cause, "https://h/CRAN");
         assert!(guarded(1, 0, Cause::Schedule).is_ok() && guarded(1, 2, Cause::Schedule).is_ok());
         let said = guarded(1, 3, Cause::Schedule).expect_err("two of three are gone").to_string();
         assert!(said.contains("https://h/CRAN") && said.contains("rspm sync --type=vulns"), "{said}");

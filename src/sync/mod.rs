@@ -10,6 +10,7 @@ mod describe;
 mod digests;
 pub mod error;
 mod fetch;
+mod kept;
 pub mod known;
 mod lease;
 mod package;

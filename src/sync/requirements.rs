@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::Digest;
 
+use super::kept::Kept;
 use super::run::Cause;
 use super::{SyncError, blocking, describe};
 use crate::config::without_userinfo;
-use crate::db::DbError;
 use crate::db::upstream::{self, RULES, Seen};
 use crate::jobs::Reporter;
 use crate::model::digest::Sha256;
@@ -20,6 +20,8 @@ use crate::storage::Key;
 use crate::upstream::Validators;
 use crate::upstream::rule_base::Look;
 
+const KEPT: Kept =
+    Kept { all: "rules of system requirements", counted: "rules of system requirements", kind: "sysreqs" };
 /// The row under which the last success is kept.
 pub(super) const SUCCESS: &str = "sync:sysreqs";
 /// The row of the validators of the last look.
@@ -37,14 +39,7 @@ enum Outcome {
 /// Puts the rules in force that are kept in storage, if there are any. A failure is logged: a server without rules says
 /// so to who asks for them, and serves all else.
 pub(super) async fn load(state: &State) {
-    match kept(state).await {
-        // The server stops, or goes offline, as soon as it has begun.
-        Ok(()) | Err(SyncError::Stopping | SyncError::Db(DbError::Closed)) => {}
-        Err(error) => tracing::warn!(
-            target: "sync", %error,
-            "the rules of system requirements cannot be used; fetch them again with rspm sync --type=sysreqs"
-        ),
-    }
+    KEPT.tell(kept(state).await);
 }
 
 async fn kept(state: &State) -> Result<(), SyncError> {
@@ -116,7 +111,7 @@ async fn rules(
         return Ok(Outcome::Unchanged(before));
     }
     let rules = compiled(base).await?;
-    guard(&rules, before, cause, &address)?;
+    KEPT.guard(rules.len(), before, cause, &address)?;
     for left_out in rules.left_out() {
         tracing::warn!(target: "sync", "a pattern of the system requirements is left out: {left_out}");
     }
@@ -146,19 +141,6 @@ async fn remember(state: &State, row: Seen, looked: Seen) -> Result<(), SyncErro
     Ok(write.await?)
 }
 
-/// Half of the rules gone is rather a mistake than a decision, unless an administrator asks for it.
-fn guard(rules: &Rules, before: usize, cause: &Cause, address: &str) -> Result<(), SyncError> {
-    match cause {
-        Cause::Administrator(_) => Ok(()),
-        Cause::Schedule | Cause::Mismatch if rules.len() * 2 >= before => Ok(()),
-        Cause::Schedule | Cause::Mismatch => Err(SyncError::Refused(format!(
-            "{address} has {} rules of system requirements where {before} are in force; if that is right, accept \
-             them with rspm sync --type=sysreqs",
-            rules.len()
-        ))),
-    }
-}
-
 /// Compiling takes milliseconds of a processor: not on an async thread.
 async fn compiled(base: Base) -> Result<Rules, SyncError> {
     blocking(move || Rules::new(base).map_err(|error| error.to_string())).await
@@ -172,7 +154,7 @@ mod tests {
     fn the_loss_of_most_rules_is_for_an_administrator_to_accept() {
         let document = br#"{"systems":[{"os":"linux"}],"rules":{"a":{"patterns":["a"],"dependencies":[]}}}"#;
         let rules = Rules::new(Base::from_document(document).expect("a base")).expect("rules");
-        let guarded = |before, cause| guard(&rules, before, &cause, "https://h/x.tar.gz");
+        let guarded = |before, cause| KEPT.guard(rules.len(), before, &cause, "https://h/x.tar.gz");
         assert!(guarded(0, Cause::Schedule).is_ok() && guarded(2, Cause::Schedule).is_ok());
         let said = guarded(3, Cause::Schedule).expect_err("two of three are gone").to_string();
         assert!(said.contains("https://h/x.tar.gz") && said.contains("rspm sync --type=sysreqs"), "{said}");

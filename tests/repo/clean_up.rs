@@ -35,6 +35,17 @@ fn make_old(files: &[PathBuf]) {
     }
 }
 
+/// Of two documents that were in force one after the other, the clean-up leaves the second; then as after a restart.
+async fn without_the_replaced(world: World) -> World {
+    let persistent = world.folder().join("data/persistent");
+    let all = objects(&persistent);
+    assert_eq!(all.len(), 2);
+    make_old(&all);
+    assert_eq!(world.repo.sweep().await.expect("a clean-up").objects, 1);
+    assert_eq!(objects(&persistent).len(), 1);
+    world.restarted().await
+}
+
 #[tokio::test]
 async fn only_old_bytes_that_nothing_refers_to_are_removed() {
     let world = World::new().await;
@@ -90,13 +101,7 @@ async fn rules_that_were_replaced_are_removed_and_those_in_force_stay() {
         let looked = Sync::new(world.state.clone()).start_requirements("test").job().ended().await;
         assert!(looked.expect("rules").contains("are in force now"));
     }
-    let persistent = world.folder().join("data/persistent");
-    let all = objects(&persistent);
-    assert_eq!(all.len(), 2);
-    make_old(&all);
-    assert_eq!(world.repo.sweep().await.expect("a clean-up").objects, 1);
-    assert_eq!(objects(&persistent).len(), 1);
-    let world = world.restarted().await;
+    let world = without_the_replaced(world).await;
     Sync::new(world.state.clone()).load_rules().await;
     assert_eq!(world.state.rules.now().as_ref().map(|rules| rules.len()), Some(2));
 }
@@ -111,13 +116,7 @@ async fn advisories_that_were_replaced_are_removed_and_those_in_force_stay() {
         let looked = Sync::new(world.state.clone()).start_advisories("test").job().ended().await;
         assert!(looked.expect("advisories").contains("are in force now"));
     }
-    let persistent = world.folder().join("data/persistent");
-    let all = objects(&persistent);
-    assert_eq!(all.len(), 2);
-    make_old(&all);
-    assert_eq!(world.repo.sweep().await.expect("a clean-up").objects, 1);
-    assert_eq!(objects(&persistent).len(), 1);
-    let world = world.restarted().await;
+    let world = without_the_replaced(world).await;
     Sync::new(world.state.clone()).load_advisories().await;
     assert_eq!(world.state.advisories.now().as_ref().map(|index| index.len()), Some(2));
 }

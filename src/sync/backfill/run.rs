@@ -64,15 +64,22 @@ impl Run<'_> {
         }
         let lease = Lease::claim(&self.state.db, &config, &self.state.clock, "backfill:cran").await?;
         let ended = self.fill(&mirror, &lease).await;
-        let ended = match (ended, mirror.shown().await) {
-            (Ok(outcome @ Outcome::Published { .. }), Ok(Some(shown))) => {
-                let learnt = digests::learn(&self.state.db, &lease, SourceId::CRAN, &shown).await;
-                learnt.map(|_| outcome)
+        let ended = match ended {
+            Ok(outcome @ Outcome::Published { .. }) => {
+                self.learn_digests(&mirror, &lease).await.map(|()| outcome)
             }
-            (ended, _) => ended,
+            ended => ended,
         };
         lease.release(&self.state.db).await;
         ended
+    }
+
+    /// A bundle tells which bytes the releases have that were just written.
+    async fn learn_digests(&self, mirror: &Mirror, lease: &Lease) -> Result<(), SyncError> {
+        if let Ok(Some(shown)) = mirror.shown().await {
+            digests::learn(&self.state.db, lease, SourceId::CRAN, &shown).await?;
+        }
+        Ok(())
     }
 
     async fn tables(&self, mirror: &Mirror) -> Result<Arc<Tables>, SyncError> {

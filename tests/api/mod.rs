@@ -4,5 +4,6 @@ mod bioconductor;
 mod filter;
 mod manners;
 mod packages;
+mod recorded;
 mod requirements;
 mod rules;

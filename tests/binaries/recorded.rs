@@ -14,6 +14,8 @@ enum Want {
     Source,
     /// An index of these packages, in the form its name tells.
     Index(&'static [&'static str]),
+    /// An index in which uvr finds builds of these packages for this machine.
+    Offered(&'static [&'static str]),
     /// A serialized list that R reads.
     Rds,
     /// The status document, with what this client reads of it.
@@ -45,10 +47,13 @@ const PAK: &str = "pak (pkgcache 2.2.5)";
 /// The option of R that pak hands to its own curl.
 const PAK_AGENT: &str = "R ({r}.2 x86_64-pc-linux-gnu x86_64 linux-gnu)";
 const RV: &str = "rv 0.22.2";
-const RV_AGENT: &str = "ureq/3.1.2";
+/// Its HTTP library, by `Cargo.lock`.
+const RV_AGENT: &str = "ureq/3.3.0";
 const UVR: &str = "uvr 0.4.6";
 /// `crates/uvr-core/src/r_version/downloader.rs:600`.
 const UVR_AGENT: &str = "R ({r}.0 x86_64-pc-linux-gnu x86_64 linux-gnu)";
+/// `crates/uvr/src/commands/util.rs:6`: for all but indexes and builds on Linux.
+const UVR_CLIENT: &str = "uvr/0.4.6";
 const RIG: &str = "rig 0.10.0-beta";
 const REMOTES: &str = "remotes 2.5.0";
 
@@ -138,6 +143,15 @@ const ROWS: &[Row] = &[
         "/prod/__linux__/noble/latest/src/contrib/Archive/tally/tally_0.2.1.tar.gz",
         Want::Build,
     ),
+    // By its head it is decided where the archive is: "Nexus" in `Server` would be another place.
+    Row {
+        client: RENV,
+        line: "R/retrieve.R:1005",
+        method: "HEAD",
+        path: "/prod/__linux__/noble/latest/src/contrib/PACKAGES",
+        agent: RENV_AGENT,
+        want: Want::There,
+    },
     // install(type = "source") takes `__linux__` out of the address.
     get(RENV, "R/ppm.R:33", RENV_AGENT, "/prod/latest/src/contrib/tally_0.2.1.tar.gz", Want::Source),
     get(PAK, "R/ppm.R:188", PAK_AGENT, "/__api__/status", Want::Status(pkgcache_reads_every_row)),
@@ -225,9 +239,16 @@ const ROWS: &[Row] = &[
         Want::Index(&[]),
     ),
     get(
+        RV,
+        "src/repository_urls.rs:165",
+        RV_AGENT,
+        "/prod/latest/bin/macosx/big-sur-arm64/contrib/{r}/PACKAGES",
+        Want::Index(&[]),
+    ),
+    get(
         UVR,
         "crates/uvr-core/src/registry/p3m_status.rs:95",
-        "",
+        UVR_CLIENT,
         "/__api__/status",
         Want::Status(uvr_finds_a_processor),
     ),
@@ -248,9 +269,53 @@ const ROWS: &[Row] = &[
     get(
         UVR,
         "crates/uvr-core/src/registry/p3m.rs:211",
-        "",
+        UVR_CLIENT,
         "/prod/latest/bin/macosx/big-sur-arm64/contrib/4.5/PACKAGES.gz",
         Want::Index(&[]),
+    ),
+    get(
+        UVR,
+        "crates/uvr-core/src/registry/p3m.rs:393",
+        UVR_CLIENT,
+        "/prod/latest/bin/macosx/sonoma-arm64/contrib/4.6/PACKAGES.gz",
+        Want::Index(&[]),
+    ),
+    get(
+        UVR,
+        "crates/uvr-core/src/registry/p3m.rs:346",
+        UVR_CLIENT,
+        "/prod/latest/bin/windows/contrib/{r}/PACKAGES.gz",
+        Want::Index(&[]),
+    ),
+    // [[sources]] of uvr.toml: the address of builds, told from sources by `Built`.
+    get(
+        UVR,
+        "crates/uvr-core/src/registry/cran.rs:296",
+        UVR_AGENT,
+        "/prod/latest/bin/linux/noble-x86_64/{r}/src/contrib/PACKAGES.gz",
+        Want::Offered(&["tally"]),
+    ),
+    get(
+        UVR,
+        "crates/uvr-core/src/registry/cran.rs:359",
+        UVR_AGENT,
+        "/prod/latest/bin/linux/noble-x86_64/{r}/src/contrib/tally_0.2.1.tar.gz",
+        Want::Build,
+    ),
+    // What it takes for a source is asked for without naming R, and then in the archive.
+    get(
+        UVR,
+        "crates/uvr-core/src/registry/cran.rs:549",
+        UVR_CLIENT,
+        "/prod/latest/src/contrib/tally_0.2.1.tar.gz",
+        Want::Source,
+    ),
+    get(
+        UVR,
+        "crates/uvr-core/src/installer/download.rs:176",
+        UVR_CLIENT,
+        "/prod/latest/src/contrib/Archive/tally/tally_0.2.1.tar.gz",
+        Want::Source,
     ),
     get(RIG, "src/repos/binaries/mod.rs:919", "", "/__api__/status", Want::Status(rig_reads_folders)),
     get(
@@ -276,6 +341,20 @@ const ROWS: &[Row] = &[
     ),
     get(RIG, "src/repos/binaries/mod.rs:12", "", "/prod/latest/src/contrib/tally_0.2.1.tar.gz", Want::Source),
     get(
+        RIG,
+        "src/repos/cranlike_metadata.rs:55",
+        "",
+        "/prod/latest/bin/macosx/big-sur-arm64/contrib/{r}/PACKAGES.gz",
+        Want::Index(&[]),
+    ),
+    get(
+        REMOTES,
+        "R/install-version.R:226",
+        "libcurl/8.5.0",
+        "/prod/latest/src/contrib/Archive/tally/tally_0.2.1.tar.gz",
+        Want::Source,
+    ),
+    get(
         REMOTES,
         "R/install-version.R:149",
         "libcurl/8.5.0",
@@ -283,6 +362,23 @@ const ROWS: &[Row] = &[
         Want::Rds,
     ),
 ];
+
+/// uvr's way from a record to a build: R's minor version, the platform but for its vendor, the family of the system. A
+/// package without compiled code names no platform; it is taken for a source, and seen to be a build when it is there.
+fn offered(index: &str) -> Vec<&str> {
+    let of = |record: &'_ str| {
+        let value = |tag: &str| record.lines().find_map(|line| line.strip_prefix(tag)).map(str::to_owned);
+        let built = value("Built: ")?;
+        let parts: Vec<&str> = built.split(';').map(str::trim).collect();
+        let [r, platform, _, "unix"] = parts[..] else { return None };
+        let minor = r.strip_prefix("R ")?.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
+        let (arch, rest) = platform.split_once('-')?;
+        let fits = arch == "x86_64" && rest.split_once('-')?.1 == "linux-gnu";
+        (minor == binary::r_version() && fits).then_some(())
+    };
+    let records = index.split("\n\n").filter(|record| of(record).is_some());
+    records.filter_map(|record| record.lines().find_map(|line| line.strip_prefix("Package: "))).collect()
+}
 
 fn gunzipped(bytes: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
@@ -319,6 +415,10 @@ fn every_recorded_request_gets_what_its_client_expects() {
         match want {
             Want::Build => assert!(pak_takes_for_a_build(&server, &answer), "{told}: {:?}", answer.headers),
             Want::Source => assert_eq!(answer.header("x-package-type"), Some("source"), "{told}"),
+            Want::Offered(expected) => {
+                let text = String::from_utf8(gunzipped(&answer.body)).expect("UTF-8");
+                assert_eq!(offered(&text), *expected, "{told}: {text}");
+            }
             Want::Index(expected) => {
                 let text = if path.contains(".gz") { gunzipped(&answer.body) } else { answer.body.clone() };
                 let text = String::from_utf8(text).expect("UTF-8");

@@ -348,6 +348,7 @@ impl Repo {
             let crew = Crew {
                 state: self.state.clone(),
                 learner: self.learner.clone(),
+                proofs: self.proofs.clone(),
                 stale: Arc::new(move || stale.call(tree)),
                 landing: self.landing.clone(),
             };

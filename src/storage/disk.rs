@@ -1,6 +1,6 @@
 //! Objects in a directory: written so that a power cut leaves either the whole object or none.
 
-use super::{Blob, Found, Key, Spool, StorageError, Stored, chunks, hot, spool, within};
+use super::{Blob, Found, Key, Spool, StorageError, Stored, There, chunks, hot, spool, within};
 use crate::config::StorageClass;
 use crate::model::digest::Sha256;
 use parking_lot::Mutex;
@@ -55,18 +55,18 @@ impl Disk {
         spool::sweep(&self.spools)
     }
 
-    /// fsync, rename, fsync of the directory. A file of the same size that is there already stays; one of another
-    /// size cannot have this digest, so it is replaced.
-    pub(super) fn commit(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
-        let length = spool.written();
+    /// fsync, rename, fsync of the directory. A file of the same size that is there already stays where it may; one of
+    /// another size cannot have this digest, so it is replaced.
+    pub(super) fn commit(&self, spool: Spool, key: &Key, there: There) -> Result<(), StorageError> {
+        let stays = (there == There::Stays).then(|| spool.written());
         let file = spool.into_file();
         file.as_file().sync_all().map_err(|e| StorageError::io("write", file.path(), e))?;
-        match self.place(file, length, key)? {
+        match self.place(file, stays, key)? {
             None => Ok(()),
             // The directory was removed under the running server: make it again, once.
             Some(file) => {
                 self.durable.lock().clear();
-                match self.place(file, length, key)? {
+                match self.place(file, stays, key)? {
                     None => Ok(()),
                     Some(_) => {
                         Err(StorageError::Other(format!("the directory of {key} vanishes again and again")))
@@ -76,17 +76,18 @@ impl Disk {
         }
     }
 
-    /// Renames a synced file to its place; gives it back when the directory is not there.
+    /// Renames a synced file to its place, unless a file of the size that may stay is there; gives it back when the
+    /// directory is not there.
     fn place(
         &self,
         file: NamedTempFile,
-        length: u64,
+        stays: Option<u64>,
         key: &Key,
     ) -> Result<Option<NamedTempFile>, StorageError> {
         let path = self.root.join(key.path());
         let directory = self.shelve(key)?;
         // Whoever wrote what is there may not have reached the fsync of the directory yet, so that is not skipped.
-        if !path.metadata().is_ok_and(|found| found.len() == length) {
+        if !stays.is_some_and(|length| path.metadata().is_ok_and(|found| found.len() == length)) {
             match file.persist(&path) {
                 Ok(_) => {}
                 Err(e) if e.error.kind() == io::ErrorKind::NotFound => return Ok(Some(e.file)),
@@ -99,7 +100,7 @@ impl Disk {
     pub(super) fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
         let mut spool = self.spool(key.class())?;
         spool.write_all(bytes).map_err(|e| StorageError::io("write", spool.path(), e))?;
-        self.commit(spool, key)
+        self.commit(spool, key, There::Stays)
     }
 
     /// Opens an object; small ones (up to [`hot::LARGEST`]) are read whole, whatever the range. To be called on a

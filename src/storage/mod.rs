@@ -70,6 +70,15 @@ enum Found {
     Part(Blob),
 }
 
+/// What becomes of an object that a spool is to become, when it is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum There {
+    /// Same digest, same bytes: it stays, unless its size is another.
+    Stays,
+    /// Its bytes are not trusted.
+    Goes,
+}
+
 /// An object found by [`Storage::list`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -132,14 +141,24 @@ impl Storage {
     /// An object that is there already stays (same digest, same bytes); only one of another size is replaced, as it
     /// must be damaged. On an error nothing is stored and the spool is gone.
     pub async fn commit(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
+        self.finish(spool, key, There::Stays).await
+    }
+
+    /// As [`Storage::commit`], in the place of whatever is there: the way to mend an object whose size tells nothing of
+    /// its damage. Who reads the old one goes on reading it.
+    pub async fn replace(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
+        self.finish(spool, key, There::Goes).await
+    }
+
+    async fn finish(&self, spool: Spool, key: &Key, there: There) -> Result<(), StorageError> {
         let (key, class) = (*key, key.class());
         if spool.class() != class {
             let other = spool.class().as_str();
             return Err(StorageError::Other(format!("{key} cannot come from a spool of class '{other}'")));
         }
         match self.place(class) {
-            Backend::Disk(disk) => blocking(disk, move |disk| disk.commit(spool, &key)).await?,
-            Backend::S3(s3) => s3.commit(spool, &key).await?,
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.commit(spool, &key, there)).await?,
+            Backend::S3(s3) => s3.commit(spool, &key, there).await?,
         }
         self.0.hot.forget(&key);
         Ok(())

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use sha2::Digest;
+
+use super::get;
 use crate::support::binary;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -123,6 +126,66 @@ fn several_builds_with_one_that_cannot_be_taken_add_nothing() {
     let twice = format!("{},{}", tally.binary.display(), tally.binary.display());
     let line = format!("add binary --source=team --path={twice} --distribution=trixie");
     assert!(server.refused(&line).contains("is in the source 'team' for"), "the same build twice");
+}
+
+/// One bit of what is stored under a digest is another from now on; the size is the same.
+fn harm(server: &Server, class: &str, sha256: &serde_json::Value) -> PathBuf {
+    let sha256 = sha256.as_str().expect("a digest");
+    let shelf = server.dir().join(format!("data/{class}/{class}"));
+    let object = shelf.join(&sha256[..2]).join(sha256);
+    let mut bytes = std::fs::read(&object).unwrap_or_else(|e| panic!("{}: {e}", object.display()));
+    *bytes.last_mut().expect("not empty") ^= 1;
+    std::fs::write(&object, bytes).expect("written");
+    object
+}
+
+fn digest(bytes: &[u8]) -> String {
+    hex::encode(sha2::Sha256::digest(bytes))
+}
+
+#[test]
+fn a_damaged_build_of_the_same_size_is_mended_by_adding_it_again() {
+    let mut server = Server::start();
+    let [_, tally, _] = server.team_with_examples();
+    let line = add(&tally.binary, "noble");
+    let stored = server.json(&line)["packages"][0]["sha256"].clone();
+    let r = binary::r_version();
+    let agent = format!("R ({r}.1 x86_64-pc-linux-gnu x86_64 linux-gnu)");
+    let path = "/prod/__linux__/noble/latest/src/contrib/tally_0.2.1.tar.gz";
+    let served = |server: &Server| {
+        let answer = get(server, path, Some(&agent));
+        assert_eq!(answer.status, 200);
+        (answer.header("x-package-type").unwrap_or_default().to_owned(), digest(&answer.body))
+    };
+    let sound = ("binary".to_owned(), stored.as_str().expect("a digest").to_owned());
+    assert_eq!(served(&server), sound);
+    let last = |server: &Server| server.json("info --source=team")["last_transaction"]["id"].clone();
+    let transaction = last(&server);
+    for flag in ["--succeed-on-existing", "--replace", ""] {
+        harm(&server, "binaries", &stored);
+        // What is in memory, and what was compared before, is forgotten by a restart.
+        server.restart();
+        assert_eq!(served(&server).0, "source", "{flag}: the damage is found out");
+        let ran = server.rspm(&format!("{line} {flag}"));
+        assert_eq!(ran.code == 0, !flag.is_empty(), "{flag}: {}", ran.err);
+        assert_eq!(served(&server), sound, "{flag}: at the next request");
+    }
+    assert_eq!(last(&server), transaction, "no list changed");
+}
+
+#[test]
+fn a_damaged_source_package_of_the_same_size_is_mended_by_adding_it_again() {
+    let mut server = Server::start();
+    let [greeting, ..] = server.team_with_examples();
+    let path = "/prod/latest/src/contrib/greeting_1.0.0.tar.gz";
+    let sound = server.get(path).body;
+    let object = harm(&server, "packages", &digest(&sound).into());
+    server.restart();
+    assert!(server.get(path).body != sound, "it is damaged");
+    let said = server.refused(&format!("add --source=team --path={}", greeting.source.display()));
+    assert!(said.contains("is in the source 'team' already"), "{said}");
+    assert!(server.get(path).body == sound, "at the next request");
+    assert!(std::fs::read(object).expect("stored") == sound);
 }
 
 #[test]

@@ -233,6 +233,34 @@ fn a_build_that_is_not_what_it_should_be_is_replaced_by_the_source() {
 }
 
 #[test]
+fn a_damaged_build_is_fetched_again_and_takes_the_place_of_the_damaged_one() {
+    let upstream = offers::builds(&["alpha"]);
+    let mut server = server(&["alpha"], &[offers::url(&upstream)]);
+    synced(&server);
+    let sound = ask(&server, "alpha");
+    assert_eq!(kind(&sound), BINARY);
+    let sum = hex::encode(sha2::Sha256::digest(&sound.body));
+    until("the row says that it is stored", || {
+        server.json("list binaries --source=cran --name=alpha")[0]["stored"] == true
+    });
+    let object = server.dir().join(format!("data/binaries/binaries/{}/{sum}", &sum[..2]));
+    let mut harmed = std::fs::read(&object).expect("stored");
+    *harmed.last_mut().expect("not empty") ^= 1;
+    std::fs::write(&object, &harmed).expect("written");
+    server.restart();
+    upstream.asked();
+    let again = ask(&server, "alpha");
+    assert_eq!((kind(&again), again.body == sound.body), (BINARY, true));
+    server.wait_for_log("fetching it again");
+    let file = format!("{TREE}/alpha_1.0.tar.gz");
+    assert_eq!(upstream.asked().iter().filter(|asked| asked.path == file).count(), 1);
+    until("it is mended", || std::fs::read(&object).expect("stored") == sound.body);
+    let third = ask(&server, "alpha");
+    assert_eq!((kind(&third), third.body == sound.body), (BINARY, true));
+    assert!(upstream.asked().is_empty(), "from storage");
+}
+
+#[test]
 fn a_server_of_builds_that_is_away_costs_the_builds_and_nothing_else() {
     let upstream = offers::builds(&["alpha", "beta"]);
     let index = format!("{TREE}/PACKAGES");

@@ -16,6 +16,7 @@ use crate::db::life::FoundFile;
 use crate::model::ids::FileId;
 use crate::repo::learn::Learner;
 use crate::repo::places::Place;
+use crate::repo::proof;
 use crate::state::State;
 use crate::upstream::UpstreamError;
 
@@ -32,7 +33,7 @@ pub(in crate::repo) struct Ticket {
     pub(super) promise: Promise,
     /// Where it is kept.
     pub(super) class: StorageClass,
-    /// True when the row says that it is in storage, and it is not.
+    /// True when the row says that it is in storage, and it is not, or damaged.
     pub(super) gone: bool,
     /// Who works.
     pub(super) crew: Crew,
@@ -45,6 +46,8 @@ pub(in crate::repo) struct Crew {
     pub(in crate::repo) state: Arc<State>,
     /// Takes down what was learnt.
     pub(in crate::repo) learner: Learner,
+    /// What is known of stored builds, until they are stored anew.
+    pub(in crate::repo) proofs: Arc<proof::Cache>,
     /// Called when the mirror and our index disagree.
     pub(in crate::repo) stale: Arc<dyn Fn() + Send + Sync>,
     /// Keeps the clean-up away from what is being stored.

@@ -86,7 +86,13 @@ impl Pilot {
         let key = Key::Package(known.unwrap_or(self.ticket.class), digest);
         let there = known.is_some()
             && matches!(crew.state.storage.size(&key).await, Ok(Some(size)) if size == brought.size);
-        if !there && let Err(error) = crew.state.storage.commit(spool, &key).await {
+        let stored = match (self.ticket.gone, there) {
+            // What is there of that size was found to be damaged.
+            (true, true) => crew.state.storage.replace(spool, &key).await,
+            (false, true) => Ok(()),
+            (_, false) => crew.state.storage.commit(spool, &key).await,
+        };
+        if let Err(error) = stored {
             match error {
                 StorageError::Full(_) => self.flight.memory.disk_is_full(&error.to_string()),
                 error => {
@@ -98,6 +104,7 @@ impl Pilot {
             return Ok(());
         }
         self.flight.memory.disk_has_room();
+        crew.proofs.remove(&key);
         self.landed(Landed::Stored(key));
         let size = i64::try_from(brought.size).unwrap_or(i64::MAX);
         let blob = db::blob::Blob {

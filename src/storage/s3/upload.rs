@@ -1,7 +1,7 @@
 //! How bytes become an object in a bucket: one conditional put when small, a multipart upload when large.
 
 use super::S3;
-use crate::storage::{Key, Spool, StorageError};
+use crate::storage::{Key, Spool, StorageError, There};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use object_store::path::Path as ObjectPath;
@@ -22,7 +22,12 @@ const AT_ONCE: usize = 2;
 
 impl S3 {
     /// Stores a spool. Returns only when S3 has acknowledged an object of the spool's length.
-    pub(in crate::storage) async fn commit(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
+    pub(in crate::storage) async fn commit(
+        &self,
+        spool: Spool,
+        key: &Key,
+        there: There,
+    ) -> Result<(), StorageError> {
         let path = self.path(&key.path());
         let length = spool.written();
         let file = spool.file().try_clone().map_err(|e| StorageError::io("read", spool.path(), e))?;
@@ -30,9 +35,12 @@ impl S3 {
         if length <= SINGLE {
             let bytes =
                 read(&file, 0, length).await.map_err(|e| StorageError::io("read", spool.path(), e))?;
-            return self.put(key, bytes).await;
+            return match there {
+                There::Stays => self.put(key, bytes).await,
+                There::Goes => self.overwrite(&path, bytes, key.media_type()).await,
+            };
         }
-        if self.length(&path).await? == Some(length) {
+        if there == There::Stays && self.length(&path).await? == Some(length) {
             return Ok(());
         }
         let upload = || self.multipart(&path, &file, length, key.media_type());
@@ -52,11 +60,8 @@ impl S3 {
         media_type: &'static str,
     ) -> Result<(), StorageError> {
         let length = bytes.len() as u64;
-        let put = async |mode: PutMode| {
-            let options = PutOptions { mode, attributes: attributes(media_type), ..PutOptions::default() };
-            self.store.put_opts(path, bytes.clone().into(), options).await.map(|_| ())
-        };
-        let failed = match self.attempt("write", path, || put(PutMode::Create)).await {
+        let create = || self.put_once(path, bytes.clone(), media_type, PutMode::Create);
+        let failed = match self.attempt("write", path, create).await {
             Ok(()) => return Ok(()),
             Err(e) => e,
         };
@@ -67,8 +72,29 @@ impl S3 {
             Refused::Exists | Refused::Unclear => {}
             Refused::Finally => return Err(failed),
         }
-        // The same bytes under the same key can be written twice.
-        self.attempt("write", path, || put(PutMode::Overwrite)).await
+        self.overwrite(path, bytes, media_type).await
+    }
+
+    /// Writes whatever is there: the same bytes under the same key can be written twice.
+    async fn overwrite(
+        &self,
+        path: &ObjectPath,
+        bytes: Bytes,
+        media_type: &'static str,
+    ) -> Result<(), StorageError> {
+        let put = || self.put_once(path, bytes.clone(), media_type, PutMode::Overwrite);
+        self.attempt("write", path, put).await
+    }
+
+    async fn put_once(
+        &self,
+        path: &ObjectPath,
+        bytes: Bytes,
+        media_type: &'static str,
+        mode: PutMode,
+    ) -> Result<(), Error> {
+        let options = PutOptions { mode, attributes: attributes(media_type), ..PutOptions::default() };
+        self.store.put_opts(path, bytes.into(), options).await.map(|_| ())
     }
 
     async fn multipart(

@@ -38,6 +38,7 @@ on_both_backends! {
     a_large_object_survives_in_pieces
     what_is_there_stays
     a_damaged_object_is_replaced
+    what_is_damaged_and_of_the_same_size_is_replaced_when_that_is_asked_for
     delete_is_final_and_may_be_repeated
     many_writers_of_one_key_agree
     a_dropped_spool_leaves_nothing

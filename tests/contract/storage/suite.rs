@@ -165,6 +165,21 @@ pub(super) async fn a_damaged_object_is_replaced(bench: Bench) {
     assert_eq!(bench.whole(&key).await.unwrap(), b"cut short");
 }
 
+pub(super) async fn what_is_damaged_and_of_the_same_size_is_replaced_when_that_is_asked_for(bench: Bench) {
+    for length in [9, 9_000_000] {
+        let (content, digest) = bytes(length, 12);
+        let (other, _) = bytes(length, 13);
+        let key = cran(digest);
+        bench.commit(&key, &other).await.unwrap();
+        assert!(bench.whole(&key).await.unwrap() == other, "as damaged as it is");
+        let mut spool = bench.storage.spool(key.class()).await.unwrap();
+        spool.write_all(&content).unwrap();
+        bench.storage.replace(spool, &key).await.unwrap();
+        assert!(bench.whole(&key).await.unwrap() == content, "{length}");
+        assert_eq!(bench.spools(), 0);
+    }
+}
+
 pub(super) async fn delete_is_final_and_may_be_repeated(bench: Bench) {
     let key = cran(Sha256([7; 32]));
     bench.storage.put(&key, "x".into()).await.unwrap();

@@ -10,7 +10,7 @@ pub struct StartSync {
     /// for the advisories about packages; any case.
     #[serde(rename = "type")]
     pub kind: String,
-    /// One version of Bioconductor; without, every one that its mirror has.
+    /// One version of Bioconductor, `release` or `devel`; without, every one that its mirror has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }

@@ -524,7 +524,7 @@ pub struct Sync {
     /// packages
     #[arg(long = "type", default_value = "CRAN", value_name = "TYPE")]
     pub kind: String,
-    /// One version of Bioconductor; without, every one that its mirror has
+    /// One version of Bioconductor, or release or devel; without, every one that its mirror has
     #[arg(long)]
     pub version: Option<String>,
     /// Wait until the sync has ended (the default)

@@ -22,7 +22,7 @@ use super::{bioconductor, cran, home, public};
 use crate::config::Config;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
-use crate::r::bioconductor::Part;
+use crate::r::bioconductor::NamedPart;
 use crate::r::layout::RPath;
 use crate::repo::Repo;
 use crate::state::State;
@@ -129,7 +129,7 @@ impl App {
 struct Address<'a> {
     repo: &'a str,
     snapshot: Snapshot,
-    part: Option<Part>,
+    part: Option<NamedPart>,
     wanted: &'a RPath,
     /// All of it, as it came.
     path: &'a str,
@@ -158,7 +158,10 @@ impl App {
         };
         let entry = match known {
             Some(entry) => entry,
-            None => self.warm.keep(&name, cran::find(self, repo, part, snapshot, wanted, asked).await?),
+            None => {
+                let part = part.map(|part| bioconductor::part(self, repo, part, snapshot)).transpose()?;
+                self.warm.keep(&name, cran::find(self, repo, part, snapshot, wanted, asked).await?)
+            }
         };
         self.warm.choose(config, path, binaries::agent(parts), asked, &entry);
         Ok(cran::answer(self, &entry, asked, parts, began).await)

@@ -1,6 +1,8 @@
 //! What is particular to repositories of Bioconductor: the file that tells its versions, the addresses that go with it,
 //! and the versions as the API tells them.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response};
@@ -14,8 +16,8 @@ use crate::api::public::status::BiocVersion;
 use crate::catalog::Catalog;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
-use crate::r::bioconductor::Version;
 use crate::r::bioconductor::config::Config;
+use crate::r::bioconductor::{Named, NamedPart, Part, Version};
 
 /// `config.yaml`: as it is, or as it was on the day of the snapshot.
 ///
@@ -37,12 +39,7 @@ pub(super) async fn versions(
             RepoKind::Bioconductor.label()
         )));
     }
-    let Some(config) = &catalog.bioconductor else {
-        return Err(Failure::not_found(
-            "nothing is known of Bioconductor yet; an administrator brings it with: rspm sync --type=bioconductor",
-        ));
-    };
-    let text = at(&catalog, config, snapshot)?.render();
+    let text = at(&catalog, snapshot)?.render();
     let card = card(&text);
     if let Some(refused) = cran::refused(&card, None, parts) {
         return Ok(refused);
@@ -52,12 +49,35 @@ pub(super) async fn versions(
     Ok(response::whole(&card, Some(size), body))
 }
 
-fn at(catalog: &Catalog, config: &Config, snapshot: Snapshot) -> Result<Config, Failure> {
+/// The part that an address of a snapshot names: `release` is what was the release then.
+///
+/// # Errors
+/// 404 when there is no such repository, or nothing is known of the versions of Bioconductor yet.
+pub(super) fn part(app: &App, repo: &str, named: NamedPart, snapshot: Snapshot) -> Result<Part, Failure> {
+    let NamedPart { version, component } = named;
+    let version = match version {
+        Named::Exactly(version) => version,
+        Named::Release | Named::Devel => {
+            let catalog = app.state.catalog.get();
+            app.repo.known(&catalog, repo)?;
+            at(&catalog, snapshot)?.version(version)
+        }
+    };
+    Ok(Part::one(version, component))
+}
+
+/// The versions as they were at a snapshot.
+fn at(catalog: &Catalog, snapshot: Snapshot) -> Result<Cow<'_, Config>, Failure> {
+    let Some(config) = &catalog.bioconductor else {
+        return Err(Failure::not_found(
+            "nothing is known of Bioconductor yet; an administrator brings it with: rspm sync --type=bioconductor",
+        ));
+    };
     match snapshot {
-        Snapshot::Latest => Ok(config.clone()),
-        Snapshot::Date(day) => Ok(config.on(day)),
+        Snapshot::Latest => Ok(Cow::Borrowed(&**config)),
+        Snapshot::Date(day) => Ok(Cow::Owned(config.on(day))),
         Snapshot::Transaction(id) => match catalog.instant(id) {
-            Some(at) => Ok(config.on(at.day())),
+            Some(at) => Ok(Cow::Owned(config.on(at.day()))),
             None => Err(Failure::not_found(format!("there is no transaction {id}"))),
         },
     }

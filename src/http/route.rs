@@ -5,7 +5,7 @@ use http::Method;
 use super::error::Failure;
 use super::target::{Query, segments};
 use crate::model::snapshot::{BadSnapshot, Snapshot};
-use crate::r::bioconductor::{self, Component, Part};
+use crate::r::bioconductor::{self, Component, NamedPart};
 use crate::r::layout::{self, RPath};
 
 /// What a request asks for.
@@ -25,7 +25,7 @@ pub enum Route {
         /// What state of it.
         snapshot: Snapshot,
         /// What of Bioconductor: `packages/{version}/{component}/` after the snapshot. All else is below it.
-        part: Option<Part>,
+        part: Option<NamedPart>,
         /// What of it; `None` for the repository's own address, which people open in a browser.
         path: Option<RPath>,
     },
@@ -179,7 +179,8 @@ fn versions(repo: &str, snapshot: &str) -> Result<Route, Failure> {
 fn no_part() -> Failure {
     let components = Component::ALL.map(Component::path).join(", ");
     Failure::not_found(format!(
-        "Bioconductor has the repositories {components} below packages/{{version}}/, where a version is two numbers"
+        "Bioconductor has the repositories {components} below packages/{{version}}/, where a version is two numbers, \
+         release or devel"
     ))
 }
 
@@ -245,6 +246,11 @@ mod tests {
         parse(&Method::GET, path, None, 4096).map(|(route, _)| route).map_err(|e| e.status.as_u16())
     }
 
+    fn named(part: &str) -> Option<NamedPart> {
+        let segments: Vec<&str> = part.split('/').collect();
+        bioconductor::split(&segments).map(|(part, _)| part)
+    }
+
     fn repository(repo: &str, snapshot: &str, path: &str) -> Route {
         let snapshot = snapshot.parse().expect("a snapshot");
         let path = (!path.is_empty()).then(|| layout::parse(path).expect("a path"));
@@ -254,7 +260,7 @@ mod tests {
     #[test]
     fn bioconductor_lies_below_packages_with_a_snapshot_or_without() {
         let bioc = |snapshot: &str, part: &str, path: &str| {
-            let (snapshot, part) = (snapshot.parse().expect("a snapshot"), Part::parse(part));
+            let (snapshot, part) = (snapshot.parse().expect("a snapshot"), named(part));
             let path = (!path.is_empty()).then(|| layout::parse(path).expect("a path"));
             Ok(Route::Repository { repo: "bioc".to_owned(), linux: None, snapshot, part, path })
         };
@@ -268,9 +274,17 @@ mod tests {
             bioc("2024-11-01", "3.16/data/annotation", "bin/windows/contrib/4.2/PACKAGES")
         );
         assert_eq!(route("/bioc/latest/packages/3.5/extra/"), bioc("latest", "3.5/extra", ""));
+        assert_eq!(
+            route("/bioc/packages/release/bioc/src/contrib/PACKAGES.rds"),
+            bioc("latest", "release/bioc", index)
+        );
+        assert_eq!(
+            route("/bioc/2024-11-01/packages/devel/data/experiment/src/contrib/PACKAGES.rds"),
+            bioc("2024-11-01", "devel/data/experiment", index)
+        );
         let file = route("/bioc/__linux__/noble/latest/packages/3.20/books/src/contrib/a_1.0.tar.gz");
         let Ok(Route::Repository { linux, part, .. }) = file else { panic!("a file") };
-        assert_eq!((linux.as_deref(), part), (Some("noble"), Part::parse("3.20/books")));
+        assert_eq!((linux.as_deref(), part), (Some("noble"), named("3.20/books")));
         let versions = |snapshot: &str| {
             let snapshot = snapshot.parse().expect("a snapshot");
             Ok(Route::Versions { repo: "bioc".to_owned(), snapshot })
@@ -281,7 +295,8 @@ mod tests {
             "/bioc/packages",
             "/bioc/packages/3.20",
             "/bioc/packages/3.20/container-binaries/bioconductor_docker/src/contrib/PACKAGES.rds",
-            "/bioc/packages/release/bioc/src/contrib/PACKAGES",
+            "/bioc/packages/Release/bioc/src/contrib/PACKAGES",
+            "/bioc/packages/release/src/contrib/PACKAGES",
             "/bioc/packages/3.20/data/src/contrib/PACKAGES",
             "/bioc/soon/config.yaml",
         ] {

@@ -1,7 +1,6 @@
 //! `get bioconductor` and `validate bioconductor`: each version is a product of its own.
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 
 use super::args::{Check as CheckArgs, GetBioconductor};
 use super::cran::{Setup, chosen, client, removable, setup, share, wanted};
@@ -16,7 +15,7 @@ use super::{copied, subset};
 use crate::bundle::shared::{BioconductorConfig, Shared};
 use crate::bundle::{Product, layout, seal};
 use crate::r::bioconductor::config::Config;
-use crate::r::bioconductor::{Component, Version};
+use crate::r::bioconductor::{BadName, Component, Version};
 use crate::upstream::bundle::Bundle;
 
 /// The mirror's map of versions.
@@ -179,13 +178,8 @@ impl<'a> Source<'a> {
     async fn versions(&self, asked: &[String]) -> Result<Vec<Version>, OfflineError> {
         let mut versions = Vec::new();
         for text in asked {
-            let version = match text.as_str() {
-                "release" => self.config.release,
-                "devel" => self.config.devel,
-                text => {
-                    Version::from_str(text).map_err(|e| OfflineError::Usage(format!("--versions: {e}")))?
-                }
-            };
+            let named = text.parse().map_err(|e: BadName| OfflineError::Usage(format!("--versions: {e}")))?;
+            let version = self.config.version(named);
             if !versions.contains(&version) {
                 versions.push(version);
             }

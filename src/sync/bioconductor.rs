@@ -18,7 +18,7 @@ use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId, TxId};
 use crate::model::time::{SECOND, Timestamp};
 use crate::r::bioconductor::config::Config;
-use crate::r::bioconductor::{self as r, Component, Part, Version};
+use crate::r::bioconductor::{self as r, Component, Named, Part, Version};
 use crate::state::State;
 use crate::upstream::Mirror;
 
@@ -47,7 +47,7 @@ enum Outcome {
 pub(super) async fn run(
     state: &Arc<State>,
     cause: &Cause,
-    version: Option<Version>,
+    version: Option<Named>,
     turn: &Turn,
     report: &Reporter,
 ) -> Result<String, SyncError> {
@@ -59,6 +59,7 @@ pub(super) async fn run(
         config = declared(state, &root, report) => config?,
         () = report.halted() => return Err(SyncError::Halted),
     };
+    let version = version.map(|named| config.version(named));
     let mut told = Told::new(address.clone());
     for wanted in wanted(&config, version, &address)? {
         if *cause == Cause::Schedule && is_settled(state, &config, &address, wanted).await? {

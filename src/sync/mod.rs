@@ -37,7 +37,7 @@ use crate::model::ids::{SourceId, TreeId};
 use crate::model::point::PointTree;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
-use crate::r::bioconductor::Version;
+use crate::r::bioconductor::Named;
 use crate::state::State;
 use builds::Built;
 use run::{Cause, Outcome};
@@ -80,13 +80,13 @@ pub struct Halted {
 enum What {
     Cran,
     /// One version, or all.
-    Bioconductor(Option<Version>),
+    Bioconductor(Option<Named>),
 }
 
 impl Halted {
     /// The kind of source, and the version of Bioconductor where it was of one.
     #[must_use]
-    pub fn what(&self) -> (SourceKind, Option<Version>) {
+    pub fn what(&self) -> (SourceKind, Option<Named>) {
         match self.what {
             What::Cran => (SourceKind::Cran, None),
             What::Bioconductor(version) => (SourceKind::Bioconductor, version),
@@ -132,7 +132,7 @@ impl Sync {
     pub fn start_by(
         &self,
         kind: SourceKind,
-        version: Option<Version>,
+        version: Option<Named>,
         actor: &str,
     ) -> Result<Started, SyncError> {
         let cause = Cause::Administrator(actor.to_owned());
@@ -163,7 +163,7 @@ impl Sync {
         } else if tree.source == SourceId::BIOCONDUCTOR {
             let part = self.state.catalog.get().tree(tree.tree).and_then(Tree::part);
             if let Some(part) = part {
-                self.begin(What::Bioconductor(Some(part.version)), Cause::Mismatch);
+                self.begin(What::Bioconductor(Some(Named::Exactly(part.version))), Cause::Mismatch);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The public JSON API over HTTP, as clients use it.
 
 mod bioconductor;
+mod bioconductor_named;
 mod filter;
 mod manners;
 mod packages;

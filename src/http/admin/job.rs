@@ -2,13 +2,14 @@
 
 use http::{Response, StatusCode};
 
-use super::{Answered, Call, ok, version};
+use super::{Answered, Call, ok};
 use crate::api::job::{Job, JobStatus, StartSync};
 use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::jobs::{self, JobState, Started};
 use crate::model::source::UnknownSourceKind;
+use crate::r::bioconductor::BadName;
 
 pub(super) fn wire(job: &jobs::Job, attached: bool) -> Job {
     let state = job.state.borrow().clone();
@@ -33,7 +34,8 @@ pub(super) fn wire(job: &jobs::Job, attached: bool) -> Job {
 pub(super) async fn sync(call: Call<'_>) -> Answered {
     let app = call.app;
     let (body, _): (StartSync, _) = call.json().await?;
-    let version = body.version.as_deref().map(version).transpose()?;
+    let version = body.version.as_deref().map(str::parse).transpose();
+    let version = version.map_err(|error: BadName| Failure::bad_request(error.to_string()))?;
     // No source: what a sync of it brings belongs to all of them.
     let started = match body.kind.to_ascii_lowercase().as_str() {
         "sysreqs" => app.sync.start_requirements("rspm sync"),

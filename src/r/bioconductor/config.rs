@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::Version;
+use super::{Named, Version};
 use crate::model::time::Day;
 use crate::r::layout::RMinor;
 
@@ -97,6 +97,16 @@ impl Config {
     #[must_use]
     pub fn get(&self, version: Version) -> Option<&Row> {
         self.versions.iter().find(|row| row.version == version)
+    }
+
+    /// The version of a name.
+    #[must_use]
+    pub fn version(&self, named: Named) -> Version {
+        match named {
+            Named::Exactly(version) => version,
+            Named::Release => self.release,
+            Named::Devel => self.devel,
+        }
     }
 
     /// Every version, the newest first.
@@ -282,6 +292,8 @@ mirrors:
         assert_eq!(config.frozen(version("3.18")), Some(date("2024-05-01")), "when the next was released");
         assert_eq!(config.succeeded(version("3.17")), Some(date("2023-10-25")));
         assert_eq!((config.frozen(config.release), config.succeeded(config.devel)), (None, None));
+        let named = [Named::Exactly(version("1.6")), Named::Release, Named::Devel].map(|n| config.version(n));
+        assert_eq!(named, [version("1.6"), version("3.19"), version("3.20")]);
     }
 
     #[test]

@@ -31,6 +31,44 @@ impl fmt::Display for Version {
     }
 }
 
+/// A version as addresses and commands name it: what `release` and `devel` mean, `config.yaml` tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Named {
+    /// `3.20`
+    Exactly(Version),
+    /// `release`: the version for everyday use.
+    Release,
+    /// `devel`: the one that is being made.
+    Devel,
+}
+
+/// A text that names no version of Bioconductor.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' names no version of Bioconductor: write two numbers, such as 3.20, or release or devel")]
+pub struct BadName(pub String);
+
+impl FromStr for Named {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Named, BadName> {
+        match text {
+            "release" => Ok(Named::Release),
+            "devel" => Ok(Named::Devel),
+            text => text.parse().map(Named::Exactly).map_err(|BadVersion(text)| BadName(text)),
+        }
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Named::Exactly(version) => version.fmt(f),
+            Named::Release => f.write_str("release"),
+            Named::Devel => f.write_str("devel"),
+        }
+    }
+}
+
 /// One of the CRAN-like repositories that a version of Bioconductor is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Component {
@@ -139,6 +177,15 @@ impl fmt::Display for Part {
     }
 }
 
+/// A part as an address names it: `3.20/data/annotation`, `release/bioc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NamedPart {
+    /// The version.
+    pub version: Named,
+    /// Its repository.
+    pub component: Component,
+}
+
 /// The CRAN-like repository of a part on a mirror of Bioconductor at `root`.
 #[must_use]
 pub fn address(root: &str, part: Part) -> String {
@@ -147,12 +194,12 @@ pub fn address(root: &str, part: Part) -> String {
 
 /// The part that the segments after `packages/` begin with, and the rest of them.
 #[must_use]
-pub fn split<'s, 'a>(segments: &'s [&'a str]) -> Option<(Part, &'s [&'a str])> {
+pub fn split<'s, 'a>(segments: &'s [&'a str]) -> Option<(NamedPart, &'s [&'a str])> {
     let (version, rest) = segments.split_first()?;
     let version = version.parse().ok()?;
     let named = |length: usize| {
         let (path, rest) = rest.split_at_checked(length)?;
-        Some((Part::one(version, Component::parse(&path.join("/"))?), rest))
+        Some((NamedPart { version, component: Component::parse(&path.join("/"))? }, rest))
     };
     named(1).or_else(|| named(2))
 }
@@ -171,6 +218,17 @@ mod tests {
         assert_eq!(version("3.20").to_string(), "3.20");
         for bad in ["", "3", "3.20.1", "3.020", "3.x", "release", "-3.2", "3.20 ", "99999.1"] {
             assert!(bad.parse::<Version>().expect_err(bad).to_string().contains("such as 3.20"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_version_may_be_named_by_what_it_is() {
+        for text in ["3.20", "release", "devel"] {
+            assert_eq!(text.parse::<Named>().expect(text).to_string(), text);
+        }
+        for bad in ["Release", "releases", "latest", ""] {
+            let said = bad.parse::<Named>().expect_err(bad).to_string();
+            assert!(said.contains("or release or devel"), "{said}");
         }
     }
 
@@ -203,14 +261,23 @@ mod tests {
     fn a_path_below_packages_is_split() {
         let of = |path: &str| {
             let segments: Vec<&str> = path.split('/').collect();
-            split(&segments).map(|(part, rest)| format!("{part} {}", rest.join("/")))
+            split(&segments).map(|(NamedPart { version, component }, rest)| {
+                format!("{version}/{} {}", component.path(), rest.join("/"))
+            })
         };
         assert_eq!(of("3.20/bioc/src/contrib/PACKAGES").as_deref(), Some("3.20/bioc src/contrib/PACKAGES"));
         assert_eq!(of("3.20/data/experiment/src").as_deref(), Some("3.20/data/experiment src"));
         assert_eq!(of("3.20/workflows").as_deref(), Some("3.20/workflows "));
-        for bad in
-            ["3.20", "release/bioc", "3.20/container-binaries/x/src", "3.20/data/other/src", "bioc/src"]
-        {
+        assert_eq!(of("release/bioc/src").as_deref(), Some("release/bioc src"));
+        assert_eq!(of("devel/data/annotation/bin").as_deref(), Some("devel/data/annotation bin"));
+        for bad in [
+            "3.20",
+            "release",
+            "3.20/container-binaries/x/src",
+            "3.20/data/other/src",
+            "bioc/src",
+            "old/bioc",
+        ] {
             assert_eq!(of(bad), None, "{bad}");
         }
     }

@@ -1,0 +1,116 @@
+//! `packages/release` and `packages/devel`: what they mean, when that changes, and what a day makes of them.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::support::data;
+use crate::support::http;
+use crate::support::server::{Builder, Server};
+
+/// A server on a mirror in its own directory that carries 3.16 and 3.20, the release; nothing is synced yet.
+fn server() -> Server {
+    let server = Builder::default().gcfg("[Bioconductor]\nURL = file://{dir}/mirror").start();
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .arg(data::path("bioc-mirror"))
+        .arg(server.dir().join("mirror"))
+        .status();
+    assert!(copied.expect("cp runs").success());
+    server.call("POST", "/repos", &json!({ "name": "bioc", "type": "bioconductor" }));
+    server
+}
+
+fn index(server: &Server, path: &str) -> (u16, String) {
+    let answer = server.get(&format!("{path}/src/contrib/PACKAGES"));
+    (answer.status, answer.text())
+}
+
+/// The mirror's map, changed.
+fn declare(root: &Path, change: impl FnOnce(String) -> String) {
+    let path = root.join("config.yaml");
+    let text = std::fs::read_to_string(&path).expect("there");
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::write(path, change(text)).expect("written");
+}
+
+#[test]
+fn the_release_is_the_one_of_the_last_sync_and_of_the_day() {
+    let server = server();
+    let (status, said) = index(&server, "/bioc/packages/release/bioc");
+    assert!(status == 404 && said.contains("rspm sync --type=bioconductor"), "{said}");
+    assert_eq!(index(&server, "/none/packages/release/bioc").0, 404);
+    server.sync_of("bioconductor").expect("a good mirror");
+    for snapshot in ["", "/latest", "/2"] {
+        for component in ["bioc", "data/annotation", "workflows", "books"] {
+            let at =
+                |version: &str| index(&server, &format!("/bioc{snapshot}/packages/{version}/{component}"));
+            assert_eq!(at("release"), at("3.20"), "{snapshot} {component}");
+            assert_eq!(at("release").0, 200, "{snapshot} {component}");
+        }
+    }
+    let named = "/bioc/packages/release/bioc/src/contrib/Biobase_2.66.0.tar.gz";
+    let file = server.get(named);
+    assert_eq!((file.status, file.header("x-package-type")), (200, Some("source")));
+    assert!(file.body == server.get(&named.replace("release", "3.20")).body);
+    let head = http::request("HEAD", &server.url(named), &[], b"");
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(server.get(&named.replace("Biobase_2.66.0", "Biobase_2.58.0")).status, 404);
+    assert_eq!(index(&server, "/bioc/__linux__/noble/latest/packages/release/bioc").0, 200);
+    let (status, said) = index(&server, "/bioc/packages/devel/bioc");
+    assert!(status == 404 && said.contains("Bioconductor 3.21/bioc is not on this server"), "{said}");
+    assert_eq!(index(&server, "/bioc/packages/release/extra").0, 404, "3.20 has none");
+
+    // By the days that config.yaml tells: 3.19 from 2024-05-01, 3.17 from 2023-04-26, 3.16 before.
+    for (day, version) in [("2024-06-01", "3.19"), ("2023-05-01", "3.17")] {
+        let (status, said) = index(&server, &format!("/bioc/{day}/packages/release/bioc"));
+        assert!(status == 404 && said.contains(&format!("Bioconductor {version}/bioc")), "{day}: {said}");
+    }
+    let (status, said) = index(&server, "/bioc/2023-01-01/packages/release/bioc");
+    assert!(status == 404 && said.contains("its history starts at 2023-04-26"), "{said}");
+    let devel = index(&server, "/bioc/2024-06-01/packages/devel/bioc");
+    assert_eq!(devel.0, 404, "3.20 was devel then, and nobody looked: {}", devel.1);
+    assert!(devel.1.contains("no snapshot of this repository is as old as 2024-06-01"), "{}", devel.1);
+    assert_eq!(index(&server, "/bioc/999/packages/release/bioc").0, 404);
+    server.call("POST", "/repos", &json!({ "name": "plain" }));
+    assert_eq!(index(&server, "/plain/packages/release/bioc").0, 404);
+}
+
+#[test]
+fn a_new_release_moves_the_name_with_the_next_sync_and_older_days_keep_theirs() {
+    let server = server();
+    server.sync_of("bioconductor").expect("a good mirror");
+    let root = server.dir().join("mirror");
+    let release = || index(&server, "/bioc/packages/release/bioc").1;
+    assert!(release().contains("Version: 2.66.0\n"), "{}", release());
+    // 3.16 is called the release, as if it were: what the name means comes from the map alone.
+    declare(&root, |text| {
+        let text = text.replace("release_version: \"3.20\"", "release_version: \"3.16\"");
+        text.replace("devel_version: \"3.21\"", "devel_version: \"3.20\"")
+    });
+    assert!(release().contains("Version: 2.66.0\n"), "nothing was synced yet");
+    server.sync_of("bioconductor").expect("a good mirror");
+    assert!(release().contains("Version: 2.58.0\n"), "{}", release());
+    assert!(index(&server, "/bioc/packages/devel/bioc").1.contains("Version: 2.66.0\n"));
+}
+
+#[test]
+fn one_version_is_synced_by_its_name() {
+    let server = server();
+    let said = server.json("sync --type=Bioconductor --version=release");
+    assert_eq!(
+        (&said["key"], &said["status"]),
+        (&json!("sync:bioconductor:release"), &json!("done")),
+        "{said}"
+    );
+    let said = said["message"].as_str().expect("a message");
+    assert!(said.contains("Bioconductor 3.20 was synced") && !said.contains("3.16"), "{said}");
+    let again = server.json("sync --type=bioconductor --version=3.20");
+    assert_eq!(again["message"], "Bioconductor 3.20 is up to date; nothing changed");
+    let ran = server.rspm("sync --type=bioconductor --version=devel");
+    assert!(ran.code == 1 && ran.err.contains("Bioconductor 3.21 is in the config.yaml"), "{}", ran.err);
+    let ran = server.rspm("sync --type=bioconductor --version=newest");
+    assert!(ran.code == 1 && ran.err.contains("such as 3.20, or release or devel"), "{}", ran.err);
+    let ran = server.rspm("sync --type=cran --version=release");
+    assert!(ran.code == 1 && ran.err.contains("--type=bioconductor"), "{}", ran.err);
+}

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::job::Watched;
+
 /// Manage sources, repositories and packages of a running server.
 #[derive(Debug, Parser)]
 #[command(
@@ -527,15 +529,9 @@ pub struct Sync {
     /// One version of Bioconductor, or release or devel; without, every one that its mirror has
     #[arg(long)]
     pub version: Option<String>,
-    /// Wait until the sync has ended (the default)
-    #[arg(long, overrides_with = "no_wait")]
-    pub wait: bool,
-    /// Return at once
-    #[arg(long)]
-    pub no_wait: bool,
-    /// No progress
-    #[arg(long)]
-    pub quiet: bool,
+    /// Whether it is watched.
+    #[command(flatten)]
+    pub watched: Watched,
 }
 
 #[cfg(test)]

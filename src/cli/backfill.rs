@@ -5,7 +5,7 @@ use hyper::Method;
 
 use super::client::Client;
 use super::error::CliError;
-use super::job;
+use super::job::{self, Watched};
 use super::output::Output;
 use crate::api::backfill::{StartBackfill, StoppedBackfill};
 use crate::api::job::Job;
@@ -30,15 +30,9 @@ pub struct Backfill {
     /// Stop the one under way; what was read is kept, and the same command goes on from there
     #[arg(long)]
     pub stop: bool,
-    /// Wait until it has ended (the default); it goes on when the command is interrupted
-    #[arg(long, overrides_with = "no_wait")]
-    pub wait: bool,
-    /// Return at once
-    #[arg(long)]
-    pub no_wait: bool,
-    /// No progress
-    #[arg(long)]
-    pub quiet: bool,
+    /// Whether it is watched.
+    #[command(flatten)]
+    pub watched: Watched,
 }
 
 /// `rspm backfill`.
@@ -57,11 +51,5 @@ pub async fn run(client: &Client, output: &Output, args: Backfill) -> Result<(),
         dry_run: args.dry_run,
     };
     let job: Job = client.send(Method::POST, "/backfill", &start).await?;
-    if job.attached && output.human() && !args.quiet {
-        eprintln!("A back-fill of {} is under way already; following it.", args.source);
-    }
-    if args.no_wait {
-        return output.print(&job, || format!("The back-fill of {} runs as job {}.", args.source, job.id));
-    }
-    job::follow(client, output, job, args.quiet).await
+    job::attend(client, output, job, &args.watched, &format!("back-fill of {}", args.source)).await
 }

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::client::Client;
@@ -10,16 +11,42 @@ use super::error::CliError;
 use super::output::Output;
 use crate::api::job::{Job, JobStatus};
 
-/// Watches a job to its end and prints how it ended.
+/// Flags of commands that start a job.
+#[derive(Debug, Args)]
+pub struct Watched {
+    /// Wait until it has ended (the default); it goes on when the command is interrupted
+    #[arg(long, overrides_with = "no_wait")]
+    pub wait: bool,
+    /// Return at once
+    #[arg(long)]
+    pub no_wait: bool,
+    /// No progress
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Tells of a job that was started; unless told otherwise, watches it to its end and prints how it ended. `what` is what
+/// it does: `sync of cran`.
 ///
 /// # Errors
 /// The job fails, or the server stops answering.
-pub(super) async fn follow(
+pub(super) async fn attend(
     client: &Client,
     output: &Output,
-    mut job: Job,
-    quiet: bool,
+    job: Job,
+    watched: &Watched,
+    what: &str,
 ) -> Result<(), CliError> {
+    if job.attached && output.human() && !watched.quiet {
+        eprintln!("A {what} is under way already; following it.");
+    }
+    if watched.no_wait {
+        return output.print(&job, || format!("The {what} runs as job {}.", job.id));
+    }
+    follow(client, output, job, watched.quiet).await
+}
+
+async fn follow(client: &Client, output: &Output, mut job: Job, quiet: bool) -> Result<(), CliError> {
     let attached = job.attached;
     let bar = if output.human() && !quiet && std::io::stderr().is_terminal() {
         ProgressBar::new_spinner()

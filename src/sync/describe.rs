@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::{SyncError, run};
-use crate::db::detail::{self, Described, Undescribed};
+use crate::db::detail::{self, Undescribed};
 use crate::jobs::Reporter;
 use crate::r::dcf;
 use crate::r::rds::packages::{PackageTable, read_packages_matrix};
@@ -22,23 +22,41 @@ const LIMIT: u64 = 96 << 20;
 /// Rows written at once.
 const CHUNK: usize = 500;
 
-/// Describes the listed packages of CRAN that nothing is known of; how many there were in the database.
-pub(super) async fn cran(state: &Arc<State>, report: &Reporter) -> Result<usize, SyncError> {
+/// What came of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Described {
+    /// So many packages were described that were not.
+    Packages(usize),
+    /// The mirror has no database: so many packages stay undescribed until their files are fetched.
+    NoDatabase {
+        /// Where it would be.
+        address: String,
+        /// Packages.
+        packages: usize,
+    },
+}
+
+/// Describes the listed packages of CRAN that nothing is known of.
+pub(super) async fn cran(state: &Arc<State>, report: &Reporter) -> Result<Described, SyncError> {
+    let none = Described::Packages(0);
     let tree = state.db.read(run::cran_tree).await?;
-    let Some(head) = tree.head else { return Ok(0) };
+    let Some(head) = tree.head else { return Ok(none) };
     let missing = state.db.read(move |c| detail::undescribed(c, tree.id, head)).await?;
     if missing.is_empty() {
-        return Ok(0);
+        return Ok(none);
     }
     report.progress("reading the package database", 0, None);
     let url = state.config.load().cran.url.clone();
     let mirror = state.upstream.load_full().mirror(&url)?;
     let bytes = match mirror.fetch(Fetch { path: DATABASE, known: None, limit: LIMIT }).await {
         Ok(Fetched::Body { bytes, .. }) => bytes,
-        Ok(Fetched::Unchanged) | Err(UpstreamError::Missing(_)) => return Ok(0),
+        Ok(Fetched::Unchanged) => return Ok(none),
+        Err(UpstreamError::Missing(address)) => {
+            return Ok(Described::NoDatabase { address, packages: missing.len() });
+        }
         Err(UpstreamError::Refused { url, reason }) => {
             tracing::warn!(target: "sync", "going on without {url}: {reason}");
-            return Ok(0);
+            return Ok(none);
         }
         Err(error) => return Err(error.into()),
     };
@@ -48,16 +66,16 @@ pub(super) async fn cran(state: &Arc<State>, report: &Reporter) -> Result<usize,
         Ok(rows) => rows,
         Err(error) => {
             tracing::warn!(target: "sync", "going on without {}/{DATABASE}: {error}", mirror.address());
-            return Ok(0);
+            return Ok(none);
         }
     };
     let (total, mut done) = (rows.len(), 0);
     let mut rows = rows.into_iter();
     loop {
-        let chunk: Vec<Described> = rows.by_ref().take(CHUNK).collect();
+        let chunk: Vec<detail::Described> = rows.by_ref().take(CHUNK).collect();
         if chunk.is_empty() {
             state.described.fetch_add(1, Ordering::Release);
-            return Ok(total);
+            return Ok(Described::Packages(total));
         }
         report.progress("writing descriptions", done, Some(total as u64));
         done += chunk.len() as u64;
@@ -66,7 +84,7 @@ pub(super) async fn cran(state: &Arc<State>, report: &Reporter) -> Result<usize,
 }
 
 /// The records of the database that are about the very versions that are missing.
-fn described(bytes: &Bytes, missing: &[Undescribed]) -> Result<Vec<Described>, RdsError> {
+fn described(bytes: &Bytes, missing: &[Undescribed]) -> Result<Vec<detail::Described>, RdsError> {
     let table = read_packages_matrix(&bytes[..], Limits::META)?;
     let wanted: HashMap<(&str, &str), &Undescribed> =
         missing.iter().map(|one| ((one.name.as_str(), one.version.as_str()), one)).collect();
@@ -74,7 +92,7 @@ fn described(bytes: &Bytes, missing: &[Undescribed]) -> Result<Vec<Described>, R
         let key = (table.get(record, "Package")?, table.get(record, "Version")?);
         let one = wanted.get(&key)?;
         let system_requirements = table.get(record, "SystemRequirements").map(str::trim);
-        Some(Described {
+        Some(detail::Described {
             release: one.release,
             description: fields(&table, record),
             system_requirements: system_requirements.filter(|text| !text.is_empty()).map(str::to_owned),

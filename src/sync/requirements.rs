@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::Digest;
 
+use super::describe::{self, Described};
 use super::kept::Kept;
 use super::run::Cause;
-use super::{SyncError, blocking, describe};
+use super::{SyncError, blocking};
 use crate::config::without_userinfo;
 use crate::db::upstream::{self, RULES, Seen};
 use crate::jobs::Reporter;
@@ -73,8 +74,14 @@ pub(super) async fn refresh(
         Outcome::Replaced(rules) => format!("{rules} rules of system requirements are in force now"),
     };
     Ok(match described {
-        0 => said,
-        some => format!("{said}; {some} packages of cran were described by its package database"),
+        Described::Packages(0) => said,
+        Described::Packages(some) => {
+            format!("{said}; {some} packages of cran were described by its package database")
+        }
+        Described::NoDatabase { address, packages } => format!(
+            "{said}; there is no package database at {address}: what packages of cran need is known once their files were \
+             fetched ({packages} were not)"
+        ),
     })
 }
 

@@ -62,6 +62,8 @@ pub enum Public {
     Package(String, String),
     /// `repos/{r}/packages/{name}/builds`
     PackageBuilds(String, String),
+    /// `repos/{r}/packages/{name}/binaries/logs`
+    BuildLog(String, String),
     /// `repos/{r}/packages/{name}/sysreqs`
     PackageSysreqs(String, String),
     /// `repos/{r}/sysreqs`
@@ -206,6 +208,7 @@ fn public(names: &[&str]) -> Option<Public> {
         ["repos", r, "packages"] => Public::Packages(own(r)),
         ["repos", r, "packages", name] => Public::Package(own(r), own(name)),
         ["repos", r, "packages", name, "builds"] => Public::PackageBuilds(own(r), own(name)),
+        ["repos", r, "packages", name, "binaries", "logs"] => Public::BuildLog(own(r), own(name)),
         ["repos", r, "packages", name, "sysreqs"] => Public::PackageSysreqs(own(r), own(name)),
         ["repos", r, "sysreqs"] => Public::Sysreqs(own(r)),
         ["repos", r, "transaction-dates"] => Public::TransactionDates(own(r)),
@@ -334,6 +337,7 @@ mod tests {
             ("/__api__/sources/1/transactions", Route::Public(Public::SourceTransactions(s("1")))),
             ("/__api__/sources/1/packages", Route::Public(Public::SourcePackages(s("1")))),
             ("/__api__/repos/1/packages/A3/builds", Route::Public(Public::PackageBuilds(s("1"), s("A3")))),
+            ("/__api__/repos/1/packages/A3/binaries/logs", Route::Public(Public::BuildLog(s("1"), s("A3")))),
             ("/__api__/repos/1/packages/A3/sysreqs", Route::Public(Public::PackageSysreqs(s("1"), s("A3")))),
             ("/__api__/repos/1/sysreqs", Route::Public(Public::Sysreqs(s("1")))),
             (

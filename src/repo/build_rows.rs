@@ -3,6 +3,7 @@
 use super::owner;
 use super::{Repo, RepoError, find};
 use crate::catalog::BINARY_ROLE;
+use crate::config::platforms::{Distribution, Os};
 use crate::db::binary::Build;
 use crate::db::file::FileState;
 use crate::db::{self, Conn, DbError};
@@ -12,7 +13,7 @@ use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::model::time::Timestamp;
 use crate::r::layout::PackageFile;
-use crate::r::platform::{ANY, Platform};
+use crate::r::platform::{ANY, Platform, Target};
 use crate::r::version;
 
 /// A build of a package.
@@ -36,7 +37,25 @@ pub struct BuildRow {
     pub stored: bool,
 }
 
+/// The system that builds for a distribution are for.
+#[must_use]
+pub fn target(distribution: &Distribution) -> Target {
+    match distribution.os {
+        Os::Linux => Target::Linux(distribution.name.clone()),
+        Os::MacOs => Target::MacOs,
+        Os::Windows => Target::Windows,
+    }
+}
+
 impl Repo {
+    /// The distribution of a name, other names resolved.
+    ///
+    /// # Errors
+    /// [`RepoError::Invalid`] when there is none, with the nearest name.
+    pub fn distribution(&self, name: &str) -> Result<Distribution, RepoError> {
+        find::distribution(&self.state.config.load().platforms, name).cloned()
+    }
+
     /// The builds of a package that a source has, removed ones left out: newest version first, then by platform, newest
     /// first.
     ///

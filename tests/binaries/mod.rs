@@ -3,6 +3,7 @@
 mod adding;
 mod explain;
 mod install;
+mod logs;
 mod many;
 mod matrix;
 mod named;

@@ -2,6 +2,7 @@
 //! noun that needs more than a few lines; `docs/api/public.json` (OpenAPI) describes the same addresses.
 
 mod alerts;
+mod build_log;
 mod filter;
 pub mod openapi;
 mod packages;
@@ -108,6 +109,10 @@ pub async fn answer(
             let point = app.repo.point(repository(&catalog, name)?.name.as_str(), Snapshot::Latest).await?;
             let rows = app.repo.builds_at(&point, package).await?;
             ok(&rows.into_iter().map(built::wire).collect::<Vec<_>>())
+        }
+        Public::BuildLog(name, package) => {
+            let point = newest(app, &catalog, name, query).await?;
+            return Err(build_log::none(app, &catalog, &point, package, query).await);
         }
         Public::PackageSysreqs(name, package) => ok(&sysreqs::of_package(app, name, package, query).await?),
         Public::Sysreqs(name) => ok(&sysreqs::of_packages(app, name, query).await?),

@@ -37,6 +37,13 @@ const VERSION: &[(&str, &str)] = &[
     ("version", "another than the listed one"),
     ("bioc_version", "the version of a Bioconductor repository"),
 ];
+const BUILD: &[(&str, &str)] = &[
+    ("distribution", "as rspm list distributions has it"),
+    ("r_version", "a minor version of R: 4.5"),
+    ("arch", "x86_64, unless it is said, or arm64"),
+    ("version", "another than the listed one"),
+    ("bioc_version", "the version of a Bioconductor repository"),
+];
 const PAGES: &[(&str, &str)] =
     &[("_limit", "rows of the answer"), ("_page", "which page of that many, from 1")];
 const DOWNLOADS: &[(&str, &str)] = &[
@@ -88,6 +95,12 @@ fn rows() -> Vec<Row> {
             "Its builds: newest version first, then by platform, newest first",
             &[],
             "[Binary]",
+        ),
+        get(
+            "/repos/{repo}/packages/{name}/binaries/logs",
+            "The log of a build: always 404, which says where the build came from; this server makes none",
+            BUILD,
+            "",
         ),
         get(
             "/repos/{repo}/packages/{name}/sysreqs",

@@ -4,7 +4,7 @@ use super::add::{EDIT_JOB, local_tree, write_blobs};
 use super::uploads::{BuiltFor, Held};
 use super::{Actor, Added, OnExisting, Refused, Upload, publish};
 use crate::catalog::Source;
-use crate::config::platforms::{Distribution, Os};
+use crate::config::platforms::Distribution;
 use crate::db::binary::{self, NewBuild};
 use crate::db::clock::Publish;
 use crate::db::tx::TxKind;
@@ -12,7 +12,8 @@ use crate::db::{self, Conn, DbError};
 use crate::model::change::Counts;
 use crate::model::ids::{PackageId, ReleaseId, Seq, TreeId, TxId};
 use crate::model::language::Language;
-use crate::r::platform::{Arch, Platform, Target};
+use crate::r::platform::{Arch, Platform};
+use crate::repo::build_rows::target;
 use crate::repo::{Repo, RepoError, find};
 
 /// What became of a build.
@@ -91,11 +92,7 @@ impl Build {
             return Err(RepoError::Invalid(format!("'{file}' is a source package; add it with rspm add")));
         };
         let name = &distribution.name;
-        let target = match distribution.os {
-            Os::Linux => Target::Linux(name.clone()),
-            Os::MacOs => Target::MacOs,
-            Os::Windows => Target::Windows,
-        };
+        let target = target(distribution);
         if !system.runs_on(&target) {
             return Err(RepoError::Invalid(format!("'{file}' is built for {system}, and {name} is not")));
         }

@@ -1,0 +1,88 @@
+//! `GET /repos/{r}/packages/{name}/binaries/logs`: this server serves builds and makes none, so it has no log of any. The
+//! answer says which build is asked about and where it came from: there its log may be.
+
+use crate::catalog::Catalog;
+use crate::http::app::App;
+use crate::http::cran::shown;
+use crate::http::error::Failure;
+use crate::http::target::Query;
+use crate::model::point::Point;
+use crate::model::source::SourceKind;
+use crate::r::layout::RMinor;
+use crate::r::platform::{Arch, Platform};
+use crate::repo::build_rows::target;
+
+/// 404 for what there could be a log of elsewhere, 400 for what names no build.
+///
+/// SECURITY: anybody may ask. Which server the builds of a source come from is in the configuration.
+pub(super) async fn none(
+    app: &App,
+    catalog: &Catalog,
+    point: &Point,
+    package: &str,
+    query: &Query,
+) -> Failure {
+    match why(app, catalog, point, package, query).await {
+        Ok(why) => {
+            Failure::not_found(format!("this server serves builds and makes none, so it has no logs: {why}"))
+        }
+        Err(failure) => failure,
+    }
+}
+
+async fn why(
+    app: &App,
+    catalog: &Catalog,
+    point: &Point,
+    package: &str,
+    query: &Query,
+) -> Result<String, Failure> {
+    let given = |name| query.get(name).map(str::trim).filter(|text| !text.is_empty());
+    let required = |name| {
+        let example = "distribution=noble&r_version=4.5";
+        given(name).ok_or_else(|| Failure::bad_request(format!("the parameter {name} is missing: {example}")))
+    };
+    let distribution = app.repo.distribution(required("distribution")?)?;
+    let r = required("r_version")?;
+    let r = RMinor::parse(r).ok_or_else(|| {
+        Failure::bad_request(format!(
+            "the parameter r_version: '{}' is no minor version of R: write two numbers, such as 4.5",
+            shown(r)
+        ))
+    })?;
+    let arch = given("arch").unwrap_or(Arch::X86_64.as_str());
+    let has = |arch: &Arch| distribution.architectures.iter().any(|known| known == arch.as_str());
+    let arch = Arch::parse(arch).filter(has).ok_or_else(|| {
+        Failure::bad_request(format!(
+            "the parameter arch: {} has {}, not '{}'",
+            distribution.name,
+            distribution.architectures.join(" and "),
+            shown(arch)
+        ))
+    })?;
+    let asked = vec![(package.to_owned(), given("version").map(str::to_owned))];
+    let found = app.repo.package_details(point, asked).await?.into_iter().next().flatten();
+    let found = found.ok_or_else(|| Failure::not_found(format!("Package '{}' not found", shown(package))))?;
+    let version = &found.release.version;
+    let platform = Platform { r, target: target(&distribution), arch };
+    let builds = app.repo.builds_at(point, package).await?;
+    let build = builds.into_iter().find(|build| {
+        let place = (&build.platform.r, &build.platform.target) == (&platform.r, &platform.target);
+        build.version == *version && place && (build.any || build.platform.arch == platform.arch)
+    });
+    let Some(build) = build else {
+        return Ok(format!(
+            "of {package} {version} it has no build for {platform}, and clients get the source"
+        ));
+    };
+    let source = catalog.source_by_id(found.source);
+    let name = source.map(|source| source.name.as_str()).unwrap_or_default();
+    let came = match source.map(|source| source.kind) {
+        Some(SourceKind::Local) => format!("was added to the source '{name}'"),
+        _ => format!("came to the source '{name}' from another server"),
+    };
+    Ok(format!(
+        "the build of {package} {version} for {platform} {came} on {}; whoever built it has its log",
+        build.at.day()
+    ))
+}

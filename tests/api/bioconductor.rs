@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use serde_json::json;
+use sha2::Digest;
 
 use crate::support::data;
 use crate::support::furnish::until;
 use crate::support::http;
 use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
 
 fn server() -> Server {
     let url = data::path("bioc-mirror");
@@ -231,6 +233,50 @@ fn a_file_that_differs_from_the_index_starts_a_sync_of_its_version() {
     });
     let rows = server.get("/__api__/sources/2/transactions").json();
     assert_eq!(rows.as_array().map(Vec::len), Some(3), "3.20 was left alone: {rows}");
+}
+
+#[test]
+fn extra_of_a_version_of_old_is_served_like_its_other_repositories() {
+    let server = Builder::default().gcfg("[Bioconductor]\nURL = file://{dir}/mirror").start();
+    let root = server.dir().join("mirror");
+    let put = |part: &str, package: &Tarball| {
+        let contrib = root.join(format!("packages/{part}/src/contrib"));
+        std::fs::create_dir_all(&contrib).expect("a folder");
+        let record = format!(
+            "Package: {}\nVersion: {}\nLicense: MIT\nMD5sum: {}\n",
+            package.package,
+            package.version,
+            hex::encode(md5::Md5::digest(package.bytes()))
+        );
+        std::fs::write(contrib.join("PACKAGES"), record).expect("written");
+        std::fs::write(contrib.join(package.file()), package.bytes()).expect("written");
+    };
+    let (software, extra) = (Tarball::new("soft", "2.0"), Tarball::new("iSNetwork", "1.11.1"));
+    put("3.5/bioc", &software);
+    put("3.5/extra", &extra);
+    put("3.6/bioc", &software);
+    let config = "release_version: \"3.5\"\ndevel_version: \"3.6\"\nr_ver_for_bioc_ver:\n  \"3.5\": \"3.4\"\n  \
+        \"3.6\": \"3.4\"\n";
+    std::fs::write(root.join("config.yaml"), config).expect("written");
+    server.call("POST", "/repos", &json!({ "name": "bioc", "type": "bioconductor" }));
+    server.told("create repo --name=old");
+    server.told("subscribe --repo=old --source=bioconductor --version=3.5");
+    let said = server.told("sync --type=bioconductor --quiet");
+    assert!(said.contains("Bioconductor 3.5 was synced"), "{said}");
+    for version in ["3.5", "release"] {
+        let at = format!("/bioc/packages/{version}/extra/src/contrib");
+        let index = server.get(&format!("{at}/PACKAGES"));
+        assert!(index.status == 200 && index.text().contains("Package: iSNetwork\n"), "{}", index.text());
+        assert!(!index.text().contains("Package: soft\n"), "{}", index.text());
+        let file = server.get(&format!("{at}/iSNetwork_1.11.1.tar.gz"));
+        assert!(file.status == 200 && file.body == extra.bytes(), "{}", file.status);
+    }
+    assert_eq!(server.get("/bioc/packages/3.6/extra/src/contrib/PACKAGES").status, 404);
+    assert_eq!(server.get("/bioc/packages/3.5/workflows/src/contrib/PACKAGES").status, 404);
+    let told = server.get("/__api__/repos/bioc/packages/iSNetwork?bioc_version=3.5").json();
+    assert_eq!((&told["bioc_repo"], &told["bioc_version"]), (&json!("extra"), &json!("3.5")));
+    let list = server.get("/old/latest/src/contrib/PACKAGES").text();
+    assert!(list.contains("Package: iSNetwork\n") && list.contains("Package: soft\n"), "{list}");
 }
 
 /// The index has one more package.

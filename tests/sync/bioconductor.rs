@@ -387,3 +387,44 @@ async fn versions_asked_for_at_the_same_time_wait_for_each_other() {
     let releases = server.read(|c| release::all(c, SourceId::BIOCONDUCTOR)).await;
     assert_eq!(releases.len(), PACKAGES + 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_of_old_have_extra_and_nothing_that_came_later() {
+    let mirror = mirror();
+    mirror.put(
+        "config.yaml",
+        CONFIG.replace("  \"3.18\"", "  \"3.5\": \"3.4\"\n  \"3.6\": \"3.4\"\n  \"3.18\""),
+    );
+    let shared = "Package: genome\nVersion: 1.0\nMD5sum: 00000000000000000000000000000aaa\n";
+    for version in ["3.5", "3.6"] {
+        mirror.put(&at(&format!("{version}/bioc")), gz(index(3)));
+        mirror.put(&at(&format!("{version}/data/annotation")), gz(shared));
+    }
+    let extra = "Package: iSNetwork\nVersion: 1.11.1\nMD5sum: 00000000000000000000000000000ccc\n";
+    mirror.put(&at("3.5/extra"), gz(extra));
+    // What a later version has by that name is none of its repositories.
+    mirror.put(&at("3.6/extra"), gz(extra));
+    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    mirror.asked();
+    let said = sync(&server, None).await.expect("a good mirror");
+    assert!(said.contains("Bioconductor 3.5 was synced") && said.contains(": 5 packages added"), "{said}");
+    assert_eq!(listed(&server, "3.5/extra").await, Some(vec!["iSNetwork_1.11.1".to_owned()]));
+    assert_eq!(listed(&server, "3.5/data/experiment").await, Some(Vec::new()), "the mirror has none");
+    for label in ["3.5/workflows", "3.5/books", "3.6/extra", "3.6/workflows", "3.20/extra"] {
+        assert_eq!(listed(&server, label).await, None, "{label}");
+    }
+    let asked: Vec<String> = mirror.asked().into_iter().map(|asked| asked.path).collect();
+    let about = |folder: &str| asked.iter().any(|path| path.starts_with(&format!("packages/{folder}/")));
+    assert!(about("3.5/extra") && about("3.6/data/experiment"), "{asked:?}");
+    for folder in ["3.5/workflows", "3.5/books", "3.6/extra", "3.6/workflows", "3.20/extra"] {
+        assert!(!about(folder), "{folder}: {asked:?}");
+    }
+    // It is a part like every other: it changes with its version, in one transaction, and its loss is noticed.
+    mirror.put(&at("3.5/extra"), gz(extra.replace("1.11.1", "1.12")));
+    let said = sync(&server, Some("3.5")).await.expect("a good mirror");
+    assert!(said.contains("0 packages added, 1 updated, 0 removed"), "{said}");
+    mirror.remove(&at("3.5/extra"));
+    let error = sync(&server, Some("3.5")).await.expect_err("nobody withdraws all of it");
+    assert!(error.contains("packages/3.5/extra has no index any more"), "{error}");
+    assert_eq!(listed(&server, "3.5/extra").await, Some(vec!["iSNetwork_1.12".to_owned()]));
+}

@@ -4,6 +4,7 @@ mod backfill;
 mod backfill_crash;
 mod backfill_known;
 mod backfill_model;
+mod backfill_second;
 mod bioconductor;
 mod builds;
 mod crash;

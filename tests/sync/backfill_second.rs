@@ -1,0 +1,81 @@
+//! Second records of recommended packages (`Path: 4.6.0/Recommended`) and days before the first sync: nothing tells since
+//! when one was there, so those days have the plain record alone.
+
+use std::io::Read;
+
+use rstudio_pm::db::life;
+use rstudio_pm::model::ids::SourceId;
+use sha2::Digest as _;
+
+use super::{INDEX, gz, on_both};
+use crate::support::db::Engine;
+use crate::support::past::{Cran, DAY, EVENING, backfill, day, state};
+use crate::support::syncing::Server;
+use crate::support::tarball::Tarball;
+use crate::support::upstream::Upstream;
+
+const SECOND: &str = "4.6.0/Recommended/solver_1.1.tar.gz";
+
+fn md5(bytes: &[u8]) -> String {
+    hex::encode(md5::Md5::digest(bytes))
+}
+
+/// Three packages of five days; of the newest of `solver` there is another build for the R to come, of the same version.
+fn mirror() -> (Cran, Upstream, Vec<u8>) {
+    let mut cran = Cran::default();
+    cran.publish(0, &Tarball::new("solver", "1.0"));
+    cran.publish(2, &Tarball::new("solver", "1.1").field("Depends: R (>= 4.4)"));
+    cran.publish(4, &Tarball::new("other", "1.0"));
+    let web = Upstream::empty();
+    cran.serve(&web);
+    let second = Tarball::new("solver", "1.1").field("Depends: R (>= 4.6)").bytes();
+    let mut index = String::new();
+    flate2::read::GzDecoder::new(web.bytes(INDEX).as_slice()).read_to_string(&mut index).expect("an index");
+    let record = "Package: solver\nVersion: 1.1\nDepends: R (>= 4.6)\nPath: 4.6.0/Recommended\n";
+    index.push_str(&format!("{record}MD5sum: {}\n\n", md5(&second)));
+    web.put(INDEX, gz(index));
+    web.put(&format!("src/contrib/{SECOND}"), second.clone());
+    (cran, web, second)
+}
+
+/// The MD5 of the file at an address below `src/contrib` on a day.
+async fn at(server: &Server, number: i64, file: &str) -> Option<String> {
+    let catalog = server.state.catalog.get();
+    let tree = catalog.source_trees(SourceId::CRAN).next().expect("the first migration made it");
+    let place = tree.steps.partition_point(|step| step.at < day(number).end());
+    let (tree, seq, file) = (tree.id, tree.steps[place - 1].seq, file.to_owned());
+    let found = server.read(move |c| life::find_file(c, tree, seq, None, "solver", &file)).await;
+    found.map(|found| found.md5.map_or_else(String::new, |md5| md5.to_string()))
+}
+
+on_both! {
+    async fn a_past_day_has_the_plain_record_and_the_days_since_the_first_sync_have_both(engine) {
+        let (cran, web, second) = mirror();
+        let server = Server::new(engine, &web.url()).await;
+        server.pass(10 * DAY + EVENING);
+        server.sync().await.expect("a good mirror");
+        backfill(&server, day(0)).await.expect("a past");
+        let now = state(&server, day(10)).await.expect("synced");
+        assert_eq!(now.listed(), ["other 1.0", "solver 1.1", "solver 1.1"]);
+        assert!(now.index[2].contains("Path: 4.6.0/Recommended\n"), "{:?}", now.index);
+        for (number, listed) in [
+            (0, &["solver 1.0"][..]), (1, &["solver 1.0"]), (2, &["solver 1.1"]), (3, &["solver 1.1"]),
+            (4, &["other 1.0", "solver 1.1"]), (9, &["other 1.0", "solver 1.1"]),
+        ] {
+            let past = state(&server, day(number)).await.expect("filled in");
+            assert_eq!(past.listed(), listed, "day {number}");
+            let text = past.index.concat();
+            assert!(!text.contains("Path:") && !text.contains("4.6"), "day {number}: {text}");
+        }
+        // Both have one version and other bytes: which ones an address means is never mixed up.
+        let plain = md5(&cran.listed["solver"].bytes);
+        assert_ne!(plain, md5(&second));
+        for number in [2, 9, 10] {
+            assert_eq!(at(&server, number, "solver_1.1.tar.gz").await.as_ref(), Some(&plain), "day {number}");
+        }
+        assert_eq!(at(&server, 10, SECOND).await, Some(md5(&second)));
+        assert_eq!(at(&server, 9, SECOND).await, Some(plain), "the address leads to what there is of it");
+        // A sync afterwards sees nothing new in either.
+        assert!(server.sync().await.expect("a good mirror").contains("nothing changed"));
+    }
+}

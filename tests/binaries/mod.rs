@@ -4,6 +4,7 @@ mod adding;
 mod explain;
 mod install;
 mod logs;
+mod macos;
 mod many;
 mod matrix;
 mod named;

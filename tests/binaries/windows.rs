@@ -1,6 +1,5 @@
 //! Binary packages for Windows: zip files, taken in, changed and served.
 
-use std::io::Read;
 use std::path::PathBuf;
 
 use sha2::Digest;
@@ -12,40 +11,11 @@ use crate::support::rscript;
 use crate::support::server::Server;
 use crate::support::zip::zip;
 
-/// The files of a package built here, by path.
-fn files(example: &Example) -> Vec<(String, Vec<u8>)> {
-    let file = std::fs::File::open(&example.binary).expect("built");
-    let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(file));
-    let mut files = Vec::new();
-    for entry in tar.entries().expect("a tar") {
-        let mut entry = entry.expect("a member");
-        let path = entry.path().expect("a path").to_string_lossy().into_owned();
-        let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).expect("contents");
-        if !path.ends_with('/') {
-            files.push((path, bytes));
-        }
-    }
-    files
-}
-
 /// The same package as Windows has it: another system in `Built`, a file of checksums, and these libraries.
 fn for_windows(server: &Server, example: &Example, platform: &str, libraries: &[(&str, Vec<u8>)]) -> PathBuf {
     let r = binary::r_version();
-    let mut files: Vec<(String, Vec<u8>)> =
-        files(example).into_iter().filter(|(path, _)| !path.contains("/libs/")).collect();
-    for (path, bytes) in &mut files {
-        if path.ends_with("/DESCRIPTION") {
-            let text = String::from_utf8(bytes.clone()).expect("text");
-            let lines = text.lines().filter(|line| !line.starts_with("Built:"));
-            let text: String = lines.map(|line| format!("{line}\n")).collect();
-            *bytes =
-                format!("{text}Built: R {r}.2; {platform}; 2026-01-01 00:00:00 UTC; windows\n").into_bytes();
-        }
-    }
-    files.extend(
-        libraries.iter().map(|(path, bytes)| (format!("{}/libs/{path}", example.package), bytes.clone())),
-    );
+    let built = format!("R {r}.2; {platform}; 2026-01-01 00:00:00 UTC; windows");
+    let mut files = example.files_for(&built, libraries);
     let sums: String = files
         .iter()
         .map(|(path, bytes)| {
@@ -141,7 +111,7 @@ fn zip_files_that_are_no_build_for_windows_are_refused() {
         ("tally/src/tally.c", "is part of a source package"),
         ("tally/description", "two members have one name"),
     ] {
-        let mut members = files(&tally);
+        let mut members = tally.files();
         members.push((path.to_owned(), b"x".to_vec()));
         let file = server.dir().join("tally_0.2.1.zip");
         std::fs::write(&file, zip(&members)).expect("written");

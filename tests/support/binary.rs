@@ -1,6 +1,7 @@
 //! Binary packages that real R builds of the example packages, once for all tests.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -16,6 +17,43 @@ pub(crate) struct Example {
     pub(crate) version: &'static str,
     pub(crate) source: PathBuf,
     pub(crate) binary: PathBuf,
+}
+
+impl Example {
+    /// The files of the binary, by path.
+    pub(crate) fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let file = fs::File::open(&self.binary).expect("built");
+        let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(file));
+        let mut files = Vec::new();
+        for entry in tar.entries().expect("a tar") {
+            let mut entry = entry.expect("a member");
+            let path = entry.path().expect("a path").to_string_lossy().into_owned();
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).expect("contents");
+            if !path.ends_with('/') {
+                files.push((path, bytes));
+            }
+        }
+        files
+    }
+
+    /// The same as another system has it: with this `Built`, and with these files below `libs/`.
+    pub(crate) fn files_for(&self, built: &str, libraries: &[(&str, Vec<u8>)]) -> Vec<(String, Vec<u8>)> {
+        let own = self.files().into_iter().filter(|(path, _)| !path.contains("/libs/"));
+        let mut files: Vec<(String, Vec<u8>)> = own.collect();
+        for (path, bytes) in &mut files {
+            if path.ends_with("/DESCRIPTION") {
+                let text = String::from_utf8(bytes.clone()).expect("text");
+                let lines = text.lines().filter(|line| !line.starts_with("Built:"));
+                let text: String = lines.map(|line| format!("{line}\n")).collect();
+                *bytes = format!("{text}Built: {built}\n").into_bytes();
+            }
+        }
+        let within =
+            |(path, bytes): &(&str, Vec<u8>)| (format!("{}/libs/{path}", self.package), bytes.clone());
+        files.extend(libraries.iter().map(within));
+        files
+    }
 }
 
 /// `greeting` (nothing compiled), `tally` (in C), `ledger` (needs both).
@@ -99,7 +137,7 @@ fn install(source: &Path, library: &Path, folder: &Path) {
 pub(crate) fn repacked(binary: &Path, to: &Path) {
     let file = fs::File::open(binary).expect("built");
     let mut tar = Vec::new();
-    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(file), &mut tar).expect("gzip");
+    flate2::read::GzDecoder::new(file).read_to_end(&mut tar).expect("gzip");
     tar.extend([0; 1024]);
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     std::io::Write::write_all(&mut gz, &tar).expect("memory");

@@ -1,0 +1,310 @@
+//! Binary packages for macOS: taken in, and fetched from the trees of a CRAN mirror.
+
+use std::path::PathBuf;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use sha2::Digest;
+
+use super::get;
+use crate::support::binary::{self, Example};
+use crate::support::furnish::until;
+use crate::support::rscript;
+use crate::support::server::{Builder, Server};
+use crate::support::upstream::Upstream;
+
+const ARM: &str = "aarch64-apple-darwin20";
+const INTEL: &str = "x86_64-apple-darwin20";
+
+/// The head of a library of macOS.
+fn dylib(cpu: u32) -> Vec<u8> {
+    let mut head = [0xfeed_facf_u32.to_le_bytes(), cpu.to_le_bytes()].concat();
+    head.resize(4096, 0);
+    head
+}
+
+fn machine(platform: &str) -> u32 {
+    if platform == ARM { 0x0100_000c } else { 0x0100_0007 }
+}
+
+/// What R makes on a Mac: an archive with its folders, for this version of R, and for code the library and its symbols.
+fn tgz(example: &Example, r: &str, platform: &str, cpu: Option<u32>) -> Vec<u8> {
+    let libraries: Vec<(&str, Vec<u8>)> = match cpu {
+        None => Vec::new(),
+        Some(cpu) => vec![
+            ("tally.so", dylib(cpu)),
+            ("tally.so.dSYM/Contents/Info.plist", b"<plist/>".to_vec()),
+            ("tally.so.dSYM/Contents/Resources/DWARF/tally.so", dylib(cpu)),
+        ],
+    };
+    let built = format!("R {r}.1; {platform}; 2026-01-01 00:00:00 UTC; unix");
+    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
+    let mut folders: Vec<String> = Vec::new();
+    for (path, bytes) in example.files_for(&built, &libraries) {
+        for (at, _) in path.match_indices('/') {
+            let folder = path[..=at].to_owned();
+            if !folders.contains(&folder) {
+                let mut header = tar::Header::new_ustar();
+                header.set_entry_type(tar::EntryType::Directory);
+                header.set_mode(0o755);
+                header.set_size(0);
+                tar.append_data(&mut header, &folder, std::io::empty()).expect("a folder");
+                folders.push(folder);
+            }
+        }
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        header.set_entry_type(tar::EntryType::Regular);
+        tar.append_data(&mut header, &path, bytes.as_slice()).expect("a file");
+    }
+    tar.into_inner().expect("a tar").finish().expect("a gzip")
+}
+
+/// A record as CRAN's index for macOS has it.
+fn record(example: &Example, r: &str, platform: &str, bytes: &[u8]) -> String {
+    let archs = if platform.is_empty() { "" } else { "Archs: tally.so.dSYM\n" };
+    format!(
+        "Package: {}\nVersion: {}\nDepends: R (>= 3.5)\nLicense: MIT + file LICENSE\nBuilt: R {r}.1; {platform}; \
+         2026-01-01 00:00:00 UTC; unix\n{archs}MD5sum: {}\nSHA256sum: {}\n\n",
+        example.package,
+        example.version,
+        hex::encode(md5::Md5::digest(bytes)),
+        hex::encode(sha2::Sha256::digest(bytes))
+    )
+}
+
+const ARM_45: &str = "bin/macosx/big-sur-arm64/contrib/4.5";
+const INTEL_45: &str = "bin/macosx/big-sur-x86_64/contrib/4.5";
+const ARM_46: &str = "bin/macosx/sonoma-arm64/contrib/4.6";
+const INTEL_46: &str = "bin/macosx/big-sur-x86_64/contrib/4.6";
+
+/// A mirror of CRAN with the examples, and builds of two of them for two versions of R and both processors. What is in
+/// its tree for Intel and R 4.6 has a library for the other processor, whatever its record says.
+fn mirror(examples: &[Example; 3]) -> Upstream {
+    let [greeting, tally, _] = examples;
+    let web = Upstream::empty();
+    let mut index = String::new();
+    for example in examples {
+        index.push_str(&format!(
+            "Package: {}\nVersion: {}\nLicense: MIT\n\n",
+            example.package, example.version
+        ));
+        let name = example.source.file_name().expect("a name").to_string_lossy().into_owned();
+        web.put(&format!("src/contrib/{name}"), std::fs::read(&example.source).expect("built"));
+    }
+    web.put("src/contrib/PACKAGES", index);
+    for (tree, r, platform) in
+        [(ARM_45, "4.5", ARM), (INTEL_45, "4.5", INTEL), (ARM_46, "4.6", ARM), (INTEL_46, "4.6", INTEL)]
+    {
+        let wrong = tree == INTEL_46;
+        let cpu = machine(if wrong { ARM } else { platform });
+        let compiled = tgz(tally, r, platform, Some(cpu));
+        let pure = tgz(greeting, r, "", None);
+        let mut index = record(tally, r, platform, &compiled);
+        web.put(&format!("{tree}/tally_0.2.1.tgz"), compiled);
+        if tree != INTEL_45 {
+            index.push_str(&record(greeting, r, "", &pure));
+            web.put(&format!("{tree}/greeting_1.0.0.tgz"), pure);
+        }
+        // A version that the source does not have yet.
+        index.push_str(&record(tally, r, platform, b"x").replace("0.2.1", "0.3.0"));
+        web.put(&format!("{tree}/PACKAGES"), index);
+    }
+    web
+}
+
+/// A server on it, after its first sync; what that said.
+fn synced(web: &Upstream) -> (Server, String) {
+    let gcfg = format!("[CRAN]\nURL = {0}\nBinaryURL = {0}", web.url());
+    let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
+    let said = server.sync().expect("a good mirror");
+    server.repository("r", "cran");
+    (server, said)
+}
+
+fn listed(server: &Server, tree: &str) -> Vec<String> {
+    let answer = get(server, &format!("/r/latest/{tree}/PACKAGES"), None);
+    assert_eq!(answer.status, 200, "{tree}: {}", answer.text());
+    let text = answer.text();
+    text.lines().filter_map(|line| line.strip_prefix("Package: ")).map(str::to_owned).collect()
+}
+
+/// How R reads the tree and what is in the file, whatever the R that runs here is built for.
+const READ: &str = r#"
+args <- commandArgs(TRUE)
+known <- available.packages(args[[1]], filters = list(), fields = "RVersion")
+setwd(args[[2]])
+file <- paste0("tally_", known["tally", "Version"], ".tgz")
+download.file(paste0(args[[1]], "/", file), file, quiet = TRUE)
+untar(file)
+cat(paste(rownames(known), collapse = " "), known["tally", "RVersion"],
+    read.dcf("tally/DESCRIPTION", "Built"), file.exists("tally/libs/tally.so.dSYM/Contents/Info.plist"))
+"#;
+
+#[test]
+fn builds_of_a_mirror_are_listed_by_version_of_r_and_processor_and_fetched_when_they_are_asked_for() {
+    let examples = binary::examples();
+    let web = mirror(&examples);
+    let (server, said) = synced(&web);
+    assert!(
+        said.contains("; builds were synced (transaction 2): 7 new") && !said.contains("as they were"),
+        "{said}"
+    );
+    let status = server.get("/__api__/status").json();
+    for (r, arm, intel) in
+        [("4.5", "big-sur-arm64", "big-sur-x86_64"), ("4.6", "sonoma-arm64", "big-sur-x86_64")]
+    {
+        let folders = &status["macos_urls"][r];
+        assert_eq!((folders["arm64"].as_str(), folders["x86_64"].as_str()), (Some(arm), Some(intel)), "{r}");
+    }
+    for (tree, expected) in [
+        (ARM_45, &["greeting", "tally"][..]),
+        (INTEL_45, &["tally"]),
+        (ARM_46, &["greeting", "tally"]),
+        // A folder that the version of R does not have.
+        ("bin/macosx/sonoma-arm64/contrib/4.5", &[]),
+        ("bin/macosx/big-sur-arm64/contrib/4.6", &[]),
+        ("bin/macosx/big-sur-arm64/contrib/4.4", &[]),
+        ("bin/macosx/contrib/4.2", &[]),
+    ] {
+        assert_eq!(listed(&server, tree), expected, "{tree}");
+    }
+    let index = get(&server, &format!("/r/latest/{ARM_45}/PACKAGES"), None).text();
+    let tally = index.split("\n\n").find(|record| record.starts_with("Package: tally\n")).expect("listed");
+    let bytes = web.bytes(&format!("{ARM_45}/tally_0.2.1.tgz"));
+    for field in [
+        "Version: 0.2.1".to_owned(),
+        format!("Built: R 4.5.1; {ARM}; 2026-01-01 00:00:00 UTC; unix"),
+        format!("Platform: {ARM}"),
+        "RVersion: 4.5".to_owned(),
+        "Archs: tally.so.dSYM".to_owned(),
+        format!("SHA256: {}", hex::encode(sha2::Sha256::digest(&bytes))),
+    ] {
+        assert!(tally.lines().any(|line| line == field), "{field}: {tally}");
+    }
+    web.asked();
+    for (tree, file, tag) in [
+        (ARM_45, "tally_0.2.1.tgz", "4.5-macos-arm64"),
+        (ARM_45, "greeting_1.0.0.tgz", "4.5-macos-arm64"),
+        (INTEL_45, "tally_0.2.1.tgz", "4.5-macos"),
+        (ARM_46, "tally_0.2.1.tgz", "4.6-macos-arm64"),
+    ] {
+        let path = format!("/r/latest/{tree}/{file}");
+        let first = get(&server, &path, None);
+        let told = (first.status, first.header("x-package-type"), first.header("x-package-binary-tag"));
+        assert_eq!(told, (200, Some("binary"), Some(tag)), "{path}: {}", first.text());
+        let bytes = web.bytes(&format!("{tree}/{file}"));
+        assert!(first.body == bytes, "{path}: as it is upstream");
+        let digest = format!("\"{}\"", hex::encode(sha2::Sha256::digest(&bytes)));
+        until("it is kept by its digest", || {
+            get(&server, &path, None).header("etag") == Some(digest.as_str())
+        });
+        let asked = web.asked();
+        assert_eq!(
+            asked.iter().filter(|asked| asked.path == format!("{tree}/{file}")).count(),
+            1,
+            "{asked:?}"
+        );
+    }
+    let contrib = server.url(&format!("/r/latest/{ARM_45}"));
+    let read = rscript::run(READ, &[contrib.as_str(), &server.dir().display().to_string()]);
+    assert_eq!(read, format!("greeting tally 4.5 R 4.5.1; {ARM}; 2026-01-01 00:00:00 UTC; unix TRUE"));
+    let known = server.json("list binaries --source=cran --name=tally");
+    let platforms: Vec<&str> =
+        known.as_array().expect("rows").iter().filter_map(|row| row["platform"].as_str()).collect();
+    assert_eq!(platforms, ["4.5-macos", "4.5-macos-arm64", "4.6-macos", "4.6-macos-arm64"]);
+    assert!(server.sync().expect("the same mirror").ends_with("nothing changed"));
+}
+
+#[test]
+fn what_a_client_on_macos_gets_is_explained_and_another_processors_code_is_never_served() {
+    let examples = binary::examples();
+    let web = mirror(&examples);
+    let (server, _) = synced(&web);
+    let explain = |agent: &str| {
+        let agent = agent.replace(' ', "~");
+        server.json(&format!("explain r tally --distribution=macos --user-agent={agent}"))
+    };
+    for (agent, platform, tree) in [
+        ("R (4.5.2 aarch64-apple-darwin20 aarch64 darwin20)", "4.5-macos-arm64", ARM_45),
+        ("R (4.5.2 x86_64-apple-darwin20 x86_64 darwin20)", "4.5-macos", INTEL_45),
+        ("R (4.6.0 aarch64-apple-darwin24 aarch64 darwin24)", "4.6-macos-arm64", ARM_46),
+    ] {
+        let told = explain(agent);
+        let url = format!("/r/latest/{tree}/tally_0.2.1.tgz");
+        assert_eq!(
+            (&told["file"]["platform"], &told["file"]["url"]),
+            (&platform.into(), &url.clone().into()),
+            "{told}"
+        );
+        assert!(told["answer"].as_str().expect("text").ends_with(&format!("GET {url}")), "{told}");
+        let answer = get(&server, &url, Some(agent));
+        assert_eq!((answer.status, answer.header("x-package-binary-tag")), (200, Some(platform)), "{url}");
+    }
+    let old = explain("R (4.4.1 aarch64-apple-darwin20 aarch64 darwin20)");
+    assert!(
+        old["answer"]
+            .as_str()
+            .expect("text")
+            .contains("there is no build of tally 0.2.1 for 4.4-macos-arm64"),
+        "{old}"
+    );
+    let answer = get(&server, "/r/latest/bin/macosx/big-sur-arm64/contrib/4.4/tally_0.2.1.tgz", None);
+    assert_eq!(answer.status, 404, "{}", answer.text());
+
+    // The mirror's own mistake: R would install it, and the session would end when it is loaded.
+    let url = format!("/r/latest/{INTEL_46}/tally_0.2.1.tgz");
+    let answer = get(&server, &url, None);
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    server.wait_for_log("the library 'tally/libs/tally.so' is made for macOS on arm64");
+    assert_eq!(
+        get(&server, &url.replace("tally_0.2.1", "greeting_1.0.0"), None).status,
+        200,
+        "the others are fine"
+    );
+}
+
+/// What R finds in an archive: both stamps.
+const STAMPS: &str = r#"
+file <- commandArgs(TRUE)[[1]]
+untar(file, exdir = "out")
+at <- normalizePath(file.path("out", list.files("out")))
+cat(basename(at), read.dcf(file.path(at, "DESCRIPTION"), "Repository"),
+    readRDS(file.path(at, "Meta", "package.rds"))$DESCRIPTION[["Repository"]])
+"#;
+
+#[test]
+fn an_archive_for_macos_is_taken_in_stamped_and_served_to_its_processor_alone() {
+    let server = Server::start();
+    let [_, tally, _] = server.team_with_examples();
+    let write = |bytes: Vec<u8>| -> PathBuf {
+        let path = server.dir().join("tally_0.2.1.tgz");
+        std::fs::write(&path, bytes).expect("written");
+        path
+    };
+    let line =
+        |path: &PathBuf| format!("add binary --source=team --distribution=macos --path={}", path.display());
+    for (platform, arch) in [(ARM, "arm64"), (INTEL, "x86_64")] {
+        let path = write(tgz(&tally, "4.5", platform, Some(machine(platform))));
+        assert_eq!(
+            server.told(&line(&path)),
+            format!("Added tally with version 0.2.1 for macos and R 4.5 for {arch}\n")
+        );
+    }
+    let mut bodies = Vec::new();
+    for (tree, tag) in [(ARM_45, "4.5-macos-arm64"), (INTEL_45, "4.5-macos")] {
+        let answer = get(&server, &format!("/prod/latest/{tree}/tally_0.2.1.tgz"), None);
+        assert_eq!((answer.status, answer.header("x-package-binary-tag")), (200, Some(tag)), "{tree}");
+        let path = server.dir().join("served.tgz");
+        std::fs::write(&path, &answer.body).expect("written");
+        assert_eq!(rscript::run(STAMPS, &[path]), "tally RSPM RSPM", "{tree}");
+        bodies.push(answer.body);
+    }
+    assert!(bodies[0] != bodies[1]);
+    let refused = server.refused(&line(&write(tgz(&tally, "4.6", ARM, Some(machine(INTEL))))));
+    assert!(refused.contains("'tally/libs/tally.so' is made for macOS on x86_64"), "{refused}");
+    let path = write(tgz(&tally, "4.6", ARM, Some(machine(ARM))));
+    let refused = server.refused(&line(&path).replace("=macos", "=noble"));
+    assert!(refused.contains("is built for macOS, and noble is not"), "{refused}");
+}

@@ -1,4 +1,4 @@
-//! `[Metrics]` and `[StorageAudit]`.
+//! `[Metrics]`, `[StorageAudit]` and `[StorageAlerts]`.
 
 use super::listen::{Http, HttpRedirect, Https, Listen};
 use super::problem::About;
@@ -17,6 +17,20 @@ pub struct Metrics {
 pub struct StorageAudit {
     /// Whether the space below the storage places is looked at.
     pub enabled: bool,
+}
+
+/// `[StorageAlerts]`.
+#[derive(Clone, Debug)]
+pub struct StorageAlerts {
+    /// Whether they are among the alerts of the API, which pages show.
+    pub shown: bool,
+}
+
+impl StorageAlerts {
+    pub(super) fn read(reader: &Reader<'_>) -> StorageAlerts {
+        let kind = reader.optional("StorageAlerts", "UIMessageType", |text| Ok(text.to_owned()));
+        StorageAlerts { shown: kind.is_none_or(|kind| !kind.eq_ignore_ascii_case("none")) }
+    }
 }
 
 impl Metrics {

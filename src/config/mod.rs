@@ -50,7 +50,7 @@ pub use file::{AFTER_A_NEW_PATH, DEFAULT_FILE, load, read};
 pub use listen::{Http, HttpRedirect, Https, Listen, MinimumTls};
 pub use logging::{LogDestination, LogFormat, LogLevel, Logging};
 pub use merged::{Settings, Shown};
-pub use metrics::{Metrics, StorageAudit};
+pub use metrics::{Metrics, StorageAlerts, StorageAudit};
 pub use platforms::Platforms;
 pub use problem::{About, ConfigError, Notice, Origin, Position};
 pub use proxy::Proxy;
@@ -105,6 +105,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// `[StorageAudit]`.
     pub storage_audit: StorageAudit,
+    /// `[StorageAlerts]`.
+    pub storage_alerts: StorageAlerts,
     /// `[Logging]`.
     pub logging: Logging,
     /// `[Proxy]`.

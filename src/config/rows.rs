@@ -272,11 +272,11 @@ s("Metrics", Never, "The Prometheus endpoint, `/metrics`.", &[
 ]),
 s("StorageAudit", Never, "Watching the space of storage on disk.", &[
     p("Enabled", Boolean, "true",
-      "False leaves the space unmeasured: no warning in the log when a file system is over 90 % full, and no series `ppm_storage_…`."),
+      "False leaves the space unmeasured: no warning in the log and no alert when a file system is over 90 % full, and no series `ppm_storage_…`."),
 ]),
 s("StorageAlerts", Never, "Alerts about the space that is used.", &[
     p("UIMessageType", Text, "",
-      "Kind of the banner in the web pages; `none` removes it.").later(),
+      "`none` leaves alerts about full file systems out of `/__api__/alerts`, which web pages show; any other text does not. The log warns of them in both cases."),
 ]),
 s("Logging", Never, "The server log.", &[
     p("SystemLog", LogDestination, "STDOUT, /var/log/rstudio/rstudio-pm/rstudio-pm.log",

@@ -8,7 +8,7 @@ use super::reader::Reader;
 use super::written::Written;
 use super::{
     Bioconductor, Config, Cran, Database, Loaded, Logging, Metrics, Platforms, Postgres, Proxy, Requirements,
-    Server, Sqlite, StorageAudit, StorageConfig, Vulnerabilities, environment, listen, places,
+    Server, Sqlite, StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, environment, listen, places,
 };
 
 /// Reads `text` (`name` is used in messages), puts the environment on top and validates. Pure.
@@ -84,6 +84,7 @@ fn config(reader: &mut Reader<'_>) -> Config {
         platforms: Arc::new(Platforms::read(reader)),
         metrics,
         storage_audit: StorageAudit::read(reader),
+        storage_alerts: StorageAlerts::read(reader),
         logging: Logging::read(reader),
         proxy: Proxy::read(reader),
     }

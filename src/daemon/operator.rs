@@ -98,7 +98,11 @@ impl Life {
         let config = state.config.load();
         if config.storage_audit.enabled {
             let add_up = config.metrics.listen.is_some();
-            self.tasks.push(tokio::spawn(space::watch(config.storage.clone(), add_up)));
+            self.tasks.push(tokio::spawn(space::watch(
+                state.storage.clone(),
+                config.storage.clone(),
+                add_up,
+            )));
         }
         drop(config);
         self.tasks.extend([

@@ -24,6 +24,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
 use hot::Hot;
+use parking_lot::Mutex;
 use s3::S3;
 use std::ops::Range;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ struct Inner {
     /// In the order of [`StorageClass::ALL`].
     places: Vec<Backend>,
     hot: Hot,
+    /// The classes on each file system that was too full at the last look.
+    full: Mutex<Vec<Vec<StorageClass>>>,
 }
 
 /// Where a class lives. Classes configured alike share one.
@@ -108,8 +111,11 @@ impl Storage {
         if !failed.is_empty() {
             return Err(StorageError::Unusable(failed));
         }
-        let storage =
-            Storage(Arc::new(Inner { places: backends.into_iter().flatten().collect(), hot: Hot::new() }));
+        let storage = Storage(Arc::new(Inner {
+            places: backends.into_iter().flatten().collect(),
+            hot: Hot::new(),
+            full: Mutex::default(),
+        }));
         storage.sweep().await?;
         Ok(storage)
     }
@@ -270,6 +276,13 @@ impl Storage {
             };
         }
         Ok(removed)
+    }
+
+    /// The classes on each file system that has more than [`space::FULL`] of a hundred in use, as of the last look of
+    /// [`space::watch`].
+    #[must_use]
+    pub fn full(&self) -> Vec<Vec<StorageClass>> {
+        self.0.full.lock().clone()
     }
 
     fn place(&self, class: StorageClass) -> &Backend {

@@ -1,6 +1,6 @@
 //! How full it is where storage lies on disk: the file systems, and what the directories themselves hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::statvfs::statvfs;
 
-use super::probe;
-use crate::config::{Place, StorageConfig};
+use super::{Storage, probe};
+use crate::config::{Place, StorageClass, StorageConfig};
 use crate::metrics;
 
 /// Between two looks at the file systems: one system call each.
@@ -22,35 +22,42 @@ const SHARE: u32 = 20;
 /// A walk that takes longer is given up.
 const LONGEST: Duration = Duration::from_secs(300);
 /// Of a hundred: a file system with more in use is warned of.
-const FULL: u128 = 90;
+pub const FULL: u128 = 90;
 
-/// Tells the metrics and, when a file system gets full, the log, until the task is dropped. `add_up`: the files of each
-/// directory are added up too, which only the metrics tell.
-pub async fn watch(config: StorageConfig, add_up: bool) {
-    let paths: Vec<PathBuf> = probe::distinct(&config)
+/// A directory, and the classes that live there.
+type Shelf = (PathBuf, Vec<StorageClass>);
+
+/// File systems that are full, by their devices, with the classes on each.
+type Full = BTreeMap<u64, Vec<StorageClass>>;
+
+/// Tells the metrics and, when a file system gets full, the log and [`Storage::full`], until the task is dropped.
+/// `add_up`: the files of each directory are added up too, which only the metrics tell.
+pub async fn watch(storage: Storage, config: StorageConfig, add_up: bool) {
+    let shelves: Vec<Shelf> = probe::distinct(&config)
         .into_iter()
-        .filter_map(|(place, _)| match place {
-            Place::File(place) => Some(place.location.clone()),
+        .filter_map(|(place, classes)| match place {
+            Place::File(place) => Some((place.location.clone(), classes)),
             Place::S3(_) => None,
         })
         .collect();
     let stop = Stop::default();
-    let mut warned = BTreeSet::new();
+    let mut warned = Full::new();
     let mut walked: Option<(Instant, Duration)> = None;
     loop {
         let due = walked.is_none_or(|(at, took)| at.elapsed() >= WALK.max(took * SHARE));
-        let (paths, stopped, was) = (paths.clone(), Arc::clone(&stop.0), warned.clone());
+        let (shelves, stopped, was) = (shelves.clone(), Arc::clone(&stop.0), warned.clone());
         let looked = tokio::task::spawn_blocking(move || {
-            let now = look(&paths, was);
+            let now = look(&shelves, &was);
             if add_up && due {
                 let since = Instant::now();
-                walk(&paths, &stopped);
+                walk(&shelves, &stopped);
                 return (now, Some(since.elapsed()));
             }
             (now, None)
         });
         // A panic of ours has been logged; the next look may do better.
         if let Ok((now, took)) = looked.await {
+            *storage.0.full.lock() = now.values().cloned().collect();
             warned = now;
             walked = took.map(|took| (Instant::now(), took)).or(walked);
         }
@@ -68,11 +75,11 @@ impl Drop for Stop {
     }
 }
 
-/// Looks at the file systems; returns those that are full, by their devices.
-fn look(paths: &[PathBuf], warned: BTreeSet<u64>) -> BTreeSet<u64> {
-    let mut full = BTreeMap::new();
-    let mut all = BTreeSet::new();
-    for path in paths {
+/// Looks at the file systems; returns those that are full.
+fn look(shelves: &[Shelf], warned: &Full) -> Full {
+    let mut told = Vec::new();
+    let (mut full, mut all) = (Full::new(), HashSet::new());
+    for (path, classes) in shelves {
         let Ok(found) = statvfs(path.as_path()) else { continue };
         let unit = found.fragment_size();
         let (size, free) = (found.blocks() * unit, found.blocks_available() * unit);
@@ -80,24 +87,25 @@ fn look(paths: &[PathBuf], warned: BTreeSet<u64>) -> BTreeSet<u64> {
         let Ok(device) = path.metadata().map(|found| found.dev()) else { continue };
         all.insert(device);
         if is_full(size, free) {
-            full.entry(device).or_insert((path, size, free));
+            if !full.contains_key(&device) && !warned.contains_key(&device) {
+                told.push((path, size, free));
+            }
+            full.entry(device).or_default().extend(classes);
         }
     }
-    for (device, (path, size, free)) in &full {
-        if !warned.contains(device) {
-            tracing::warn!(
-                "the file system of {} is over {FULL} % full: {} MB free of {} MB; make room, or give its storage \
-                 classes another place",
-                path.display(),
-                free >> 20,
-                size >> 20
-            );
-        }
+    for (path, size, free) in told {
+        tracing::warn!(
+            "the file system of {} is over {FULL} % full: {} MB free of {} MB; make room, or give its storage \
+             classes another place",
+            path.display(),
+            free >> 20,
+            size >> 20
+        );
     }
-    for _ in warned.iter().filter(|device| all.contains(device) && !full.contains_key(device)) {
+    for _ in warned.keys().filter(|device| all.contains(*device) && !full.contains_key(device)) {
         tracing::info!("a file system of the storage has room again");
     }
-    full.into_keys().collect()
+    full
 }
 
 /// What this server may still write decides, not what root could.
@@ -105,8 +113,8 @@ fn is_full(size: u64, free: u64) -> bool {
     u128::from(size.saturating_sub(free)) * 100 > u128::from(size) * FULL
 }
 
-fn walk(paths: &[PathBuf], stop: &AtomicBool) {
-    for path in paths {
+fn walk(shelves: &[Shelf], stop: &AtomicBool) {
+    for (path, _) in shelves {
         let since = Instant::now();
         match add_up(path, since + LONGEST, stop) {
             Some(used) => metrics::storage_used(&path.to_string_lossy(), used, since.elapsed()),
@@ -180,12 +188,15 @@ mod tests {
     #[test]
     fn one_file_system_is_told_once_and_the_metrics_know_each_path() {
         let dir = tempfile::tempdir().expect("a directory");
-        let paths: Vec<PathBuf> = ["a", "b"].map(|name| dir.path().join(name)).into();
-        paths.iter().for_each(|path| std::fs::create_dir(path).expect("made"));
-        let full = look(&paths, BTreeSet::new());
+        let classes = [vec![StorageClass::Cran], vec![StorageClass::Packages, StorageClass::Pypi]];
+        let shelves: Vec<Shelf> =
+            ["a", "b"].map(|name| dir.path().join(name)).into_iter().zip(classes).collect();
+        shelves.iter().for_each(|(path, _)| std::fs::create_dir(path).expect("made"));
+        let full = look(&shelves, &Full::new());
         assert!(full.len() <= 1, "both are on one: {full:?}");
+        assert!(full.values().all(|classes| classes.len() == 3), "{full:?}");
         let text = String::from_utf8(metrics::text()).expect("text");
-        for path in &paths {
+        for (path, _) in &shelves {
             for name in ["size", "free"] {
                 let series = format!("ppm_storage_{name}{{path=\"{}\"}}", path.display());
                 assert!(text.contains(&series), "{series}");

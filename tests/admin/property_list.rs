@@ -29,6 +29,7 @@ const WHOLE: &[&str] = &[
     "Vulnerabilities",
     "Metrics",
     "StorageAudit",
+    "StorageAlerts",
     "Logging",
     "Proxy",
 ];
@@ -104,6 +105,7 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("Metrics", "Enabled", metrics::metrics_enabled_decides_whether_they_are_served),
     ("Metrics", "Listen", metrics::metrics_listen_is_the_address_that_answers),
     ("StorageAudit", "Enabled", metrics::storage_audit_enabled_decides_whether_space_is_measured),
+    ("StorageAlerts", "UIMessageType", metrics::storage_alerts_uimessagetype_decides_whether_the_api_tells_of_full_file_systems),
     ("Logging", "SystemLog", logging::system_log_goes_to_each_of_its_places),
     ("Logging", "SystemLogLevel", logging::system_log_level_says_which_lines_are_written),
     ("Logging", "SystemLogFormat", logging::system_log_format_is_text_or_json),

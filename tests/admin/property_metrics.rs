@@ -1,8 +1,9 @@
-//! `[Metrics]`, `[StorageAudit]`: each property changed, and what changes with it.
+//! `[Metrics]`, `[StorageAudit]`, `[StorageAlerts]`: each property changed, and what changes with it.
 
 use crate::support::furnish::{free_port, until};
 use crate::support::http;
 use crate::support::server::{Builder, Server};
+use crate::support::statfs;
 
 /// Whether the log says that metrics are served.
 fn served(server: &Server) -> bool {
@@ -41,4 +42,34 @@ pub(super) fn storage_audit_enabled_decides_whether_space_is_measured() {
     until("the space is measured", || used(&on).is_some());
     assert_eq!(used(&off), None);
     assert!(!off.metrics().text().contains("ppm_storage_"));
+}
+
+#[test]
+pub(super) fn storage_alerts_uimessagetype_decides_whether_the_api_tells_of_full_file_systems() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let full = dir.path().join("full");
+    std::fs::create_dir(&full).expect("made");
+    let library = statfs::nearly_full(dir.path(), &full).display().to_string();
+    let start = |more: &str| {
+        let gcfg = format!("[FileStorage \"binaries\"]\nLocation = {}\n{more}", full.display());
+        let server = Builder::default().gcfg(&gcfg).env("LD_PRELOAD", &library).start();
+        server.wait_for_log(&format!("the file system of {} is over 90 % full", full.display()));
+        server
+    };
+    let alerts = |server: &Server| server.get("/__api__/alerts").json();
+    for more in ["", "[StorageAlerts]\nUIMessageType = warning"] {
+        let server = start(more);
+        until("it is told", || alerts(&server) != serde_json::json!([]));
+        let expected = serde_json::json!([{
+            "type": "storage", "name": "binaries", "since": null,
+            "message": "the file system of the storage classes binaries is over 90 % full"
+        }]);
+        assert_eq!(alerts(&server), expected, "{more}");
+    }
+    let silent = start("[StorageAlerts]\nUIMessageType = none");
+    // The log is written a moment before it is known to the API.
+    for _ in 0..20 {
+        assert_eq!(alerts(&silent), serde_json::json!([]));
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }

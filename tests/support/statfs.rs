@@ -19,9 +19,33 @@ pub(crate) fn pretend(folder: &Path, below: &Path, magic: u32) -> PathBuf {
         below.display()
     );
     std::fs::write(&source, text).expect("written");
+    build(&source, &library);
+    library
+}
+
+/// Answers of statvfs(3) that say of every path below `below` that a twentieth of its file system is free.
+pub(crate) fn nearly_full(folder: &Path, below: &Path) -> PathBuf {
+    let (source, library) = (folder.join("statvfs.c"), folder.join("statvfs.so"));
+    let text = format!(
+        "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <string.h>\n#include <sys/statvfs.h>\n\
+         static int fake(const char *name, const char *path, struct statvfs *out) {{\n\
+         int (*real)(const char *, struct statvfs *) = dlsym(RTLD_NEXT, name);\n\
+         int result = real(path, out);\n\
+         if (result == 0 && strncmp(path, \"{0}\", strlen(\"{0}\")) == 0) out->f_bavail = out->f_blocks / 20;\n\
+         return result;\n}}\n\
+         int statvfs(const char *path, struct statvfs *out) {{ return fake(\"statvfs\", path, out); }}\n\
+         int statvfs64(const char *path, struct statvfs64 *out) {{\n\
+         return fake(\"statvfs64\", path, (struct statvfs *)out); }}\n",
+        below.display()
+    );
+    std::fs::write(&source, text).expect("written");
+    build(&source, &library);
+    library
+}
+
+fn build(source: &Path, library: &Path) {
     let built =
-        Command::new("gcc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).arg("-ldl").output();
+        Command::new("gcc").args(["-shared", "-fPIC", "-o"]).arg(library).arg(source).arg("-ldl").output();
     let built = built.unwrap_or_else(|e| panic!("gcc cannot be run ({e}): install build-essential"));
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    library
 }

@@ -3,14 +3,19 @@
 use std::collections::HashMap;
 
 use crate::api::public::alert::Alert;
+use crate::config::StorageClass;
 use crate::http::app::App;
 use crate::jobs::{Job, JobState};
+use crate::storage::space::FULL;
 
 /// Everything that is not as it should be; empty when all is well.
 ///
 /// SECURITY: anybody may ask. Addresses, paths and reasons are in the log and in `rspm`.
 pub(super) fn now(app: &App) -> Vec<Alert> {
     let mut alerts = failures(&app.state.jobs.known());
+    if app.state.config.load().storage_alerts.shown {
+        alerts.extend(app.state.storage.full().iter().map(|classes| full(classes)));
+    }
     let rules = app.state.rules.now();
     let left_out = rules.as_ref().map_or(0, |rules| rules.left_out().len());
     if left_out > 0 {
@@ -24,6 +29,17 @@ pub(super) fn now(app: &App) -> Vec<Alert> {
         });
     }
     alerts
+}
+
+/// A file system that is too full, by the classes that lie there.
+fn full(classes: &[StorageClass]) -> Alert {
+    let names = classes.iter().map(|class| class.as_str()).collect::<Vec<_>>().join(", ");
+    Alert {
+        kind: "storage".to_owned(),
+        message: format!("the file system of the storage classes {names} is over {FULL} % full"),
+        name: names,
+        since: None,
+    }
 }
 
 /// Jobs that failed and did not succeed since; the registry forgets after an hour.

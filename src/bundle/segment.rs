@@ -126,6 +126,24 @@ pub fn unpack(bytes: &[u8], packed: &Packed) -> Result<Vec<u8>, Broken> {
 /// # Errors
 /// A line that is none, another segment's text, one without its end.
 pub fn records(text: &[u8], product: &Product, serial: u64) -> Result<Vec<Record>, Broken> {
+    let mut records = Vec::new();
+    each(text, product, serial, |record| {
+        records.push(record);
+        Ok(())
+    })?;
+    Ok(records)
+}
+
+/// Hands on the records of an unpacked segment, one after the other: all of them at once take some times its text in memory.
+///
+/// # Errors
+/// As [`records`], or what `take` says of one; those before it were handed on.
+pub fn each(
+    text: &[u8],
+    product: &Product,
+    serial: u64,
+    mut take: impl FnMut(Record) -> Result<(), String>,
+) -> Result<(), Broken> {
     let mut lines = text.split_inclusive(|b| *b == b'\n').enumerate();
     let first = lines.next().map(|(_, line)| line).unwrap_or_default();
     let opening: Opening = serde_json::from_slice(first)
@@ -133,15 +151,14 @@ pub fn records(text: &[u8], product: &Product, serial: u64) -> Result<Vec<Record
     if opening.product != product.to_string() || opening.segment != serial {
         return Err(Broken::damaged(format!("it is segment {} of {}", opening.segment, opening.product)));
     }
-    let mut records = Vec::new();
     for (at, line) in lines {
         let bad = |e: String| Broken::damaged(format!("line {}: {e}", at + 1));
         if line.starts_with(b"{\"end\"") {
-            ended(line, records.len() as u64, at + 1)?;
-            return Ok(records);
+            // The first line is no record, nor is this one.
+            return ended(line, at as u64 - 1, at + 1);
         }
         let record: Record = serde_json::from_slice(line).map_err(|e| bad(e.to_string()))?;
-        records.push(record);
+        take(record).map_err(bad)?;
     }
     Err(Broken::damaged("it has no end"))
 }

@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 
-use super::{Fetch, Fetched, Mirror, UpstreamError};
+use super::{Fetch, Fetched, Mirror, UpstreamError, Validators};
 use crate::bundle::segment::{self, ReadmeText};
 use crate::bundle::shared::{BioconductorConfig, Shared, SharedHead};
 use crate::bundle::{Base, Broken, Head, Packed, Product, Record, SegmentRef, layout, seal};
@@ -104,6 +104,25 @@ impl Verified {
     }
 }
 
+/// What a look at the newest head found.
+pub(super) enum Newest {
+    /// As it was when the validators were given.
+    Unchanged,
+    /// What it says, and what to ask with the next time; nothing of a difference.
+    Read { verified: Box<Verified>, validators: Option<Validators> },
+}
+
+/// What a look at shared data found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SharedLook {
+    /// The bundle has none of it.
+    Absent,
+    /// As it was when the validators were given.
+    Unchanged,
+    /// The files, to be read with [`Bundle::shared_file`], and what to ask with the next time.
+    Changed(Vec<Packed>, Validators),
+}
+
 /// A bundle; cloning is cheap.
 #[derive(Clone)]
 pub struct Bundle {
@@ -141,7 +160,11 @@ impl Bundle {
     /// # Errors
     /// It is not there, not whole, or not for this program.
     pub async fn head(&self, product: &Product) -> Result<Verified, BundleError> {
-        let verified = self.head_or_difference(product).await?;
+        self.joined(product, self.head_or_difference(product).await?)
+    }
+
+    /// A head none of whose bases is missing.
+    pub(super) fn joined(&self, product: &Product, verified: Verified) -> Result<Verified, BundleError> {
         match verified.missing {
             None => Ok(verified),
             Some(Base { snapshot }) => Err(BundleError::NoBase {
@@ -158,13 +181,34 @@ impl Bundle {
     /// # Errors
     /// As [`Bundle::head`].
     pub async fn head_or_difference(&self, product: &Product) -> Result<Verified, BundleError> {
+        match self.newest(product, None).await? {
+            Newest::Read { verified, .. } => Ok(*verified),
+            // Nothing was known.
+            Newest::Unchanged => Err(self.absent(product)),
+        }
+    }
+
+    /// As [`Bundle::head_or_difference`], unless the file is as it was when it had these validators.
+    ///
+    /// # Errors
+    /// As [`Bundle::head`].
+    pub(super) async fn newest(
+        &self,
+        product: &Product,
+        known: Option<Validators>,
+    ) -> Result<Newest, BundleError> {
         let file = product.head();
-        let Some(bytes) = self.get(&file, HEAD_LIMIT).await? else {
-            let address = self.mirror.address();
-            return Err(BundleError::Absent { address, product: product.to_string(), file });
+        let fetch = Fetch { path: &file, known, limit: HEAD_LIMIT };
+        let (bytes, validators) = match self.mirror.fetch(fetch).await {
+            Ok(Fetched::Body { bytes, validators }) => (bytes, validators),
+            Ok(Fetched::Unchanged) => return Ok(Newest::Unchanged),
+            Err(UpstreamError::Missing(_)) => return Err(self.absent(product)),
+            Err(error) => return Err(error.into()),
         };
         let mut newest = self.read(&file, Head::read(&bytes, product))?;
         let (mut before, mut missing) = (newest.clone(), None);
+        // What a difference goes on from is in other files, which may be replaced by themselves.
+        let validators = newest.base.is_none().then_some(validators);
         for _ in 0..BASES {
             let Some(base) = before.base.clone() else { break };
             match self.base(product, &base, &before).await? {
@@ -182,7 +226,12 @@ impl Bundle {
         }
         newest.base.clone_from(&before.base);
         newest.chain = Head::chain_of(&newest.segments);
-        Ok(Verified { head: newest, missing })
+        Ok(Newest::Read { verified: Box::new(Verified { head: newest, missing }), validators })
+    }
+
+    fn absent(&self, product: &Product) -> BundleError {
+        let (address, file) = (self.mirror.address(), product.head());
+        BundleError::Absent { address, product: product.to_string(), file }
     }
 
     /// The newest head from the day of a base on that is older than the difference.
@@ -221,6 +270,24 @@ impl Bundle {
         self.unpacked(&path, &segment.file, move |text| segment::records(text, &product, serial)).await
     }
 
+    /// Hands the records of a segment to `take`, one after the other, off the async threads; `into` is what comes of them.
+    ///
+    /// # Errors
+    /// As [`Bundle::segment`]; what `take` says of a record counts as damage.
+    pub(super) async fn gather<T: Send + 'static>(
+        &self,
+        product: &Product,
+        segment: &SegmentRef,
+        mut into: T,
+        take: fn(&mut T, Record) -> Result<(), String>,
+    ) -> Result<T, BundleError> {
+        let (of, serial) = (product.clone(), segment.serial);
+        let parse = move |text: &[u8]| {
+            segment::each(text, &of, serial, |record| take(&mut into, record)).map(|()| into)
+        };
+        self.unpacked(&product.path(&segment.file.path), &segment.file, parse).await
+    }
+
     /// The READMEs of a segment.
     ///
     /// # Errors
@@ -246,6 +313,25 @@ impl Bundle {
         }
     }
 
+    /// Which files of shared data go by these names; those that there are not are passed over.
+    ///
+    /// # Errors
+    /// The head is not whole.
+    pub async fn shared_look<'a>(
+        &self,
+        shared: Shared,
+        names: impl IntoIterator<Item = &'a str>,
+        known: Option<&Validators>,
+    ) -> Result<SharedLook, BundleError> {
+        let Some(head) = self.shared(shared).await? else { return Ok(SharedLook::Absent) };
+        let files: Vec<Packed> = names.into_iter().filter_map(|name| head.files.get(name)).cloned().collect();
+        // A file has its digest for a name: the same digests are the same data.
+        let digests: Vec<String> = files.iter().map(|packed| packed.sha256.to_string()).collect();
+        let validators = Validators { etag: Some(digests.join(" ")), modified: None };
+        let unchanged = known == Some(&validators);
+        Ok(if unchanged { SharedLook::Unchanged } else { SharedLook::Changed(files, validators) })
+    }
+
     /// A file of shared data, unpacked.
     ///
     /// # Errors
@@ -265,7 +351,7 @@ impl Bundle {
         }
     }
 
-    async fn unpacked<T: Send + 'static>(
+    pub(super) async fn unpacked<T: Send + 'static>(
         &self,
         path: &str,
         packed: &Packed,

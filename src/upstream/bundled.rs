@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::OnceCell;
 
 use super::bundle::{Bundle, BundleError, Verified};
 use super::mirror::{Fetch, Fetched, Opened, Validators};
-use super::shown::{self, Shown};
+use super::recalled::{Contents, Recalled};
+use super::shown::{Database, Gathered, Shown, Small};
 use super::{Mirror, Upstream, UpstreamError};
 use crate::bundle::record::EXTENSIONS;
-use crate::bundle::{Head, Product, Record};
+use crate::bundle::{Head, Product};
 use crate::config::{BinaryStyle, BinaryUrl, Cran};
 use crate::model::digest::Sha256;
 use crate::r::layout::RMinor;
@@ -31,12 +31,11 @@ pub(super) struct Bundled {
     bundle: Bundle,
     /// In front of every path: empty, or a folder that the mirror has and the bundle shows, with a slash.
     within: String,
-    /// What was read of each product and folder.
-    shown: Mutex<HashMap<(Product, String), Once>>,
+    /// What was read of it, by this mirror or by another one.
+    recalled: Arc<Recalled>,
+    /// What this mirror read last of each product: as long as it is held here, others need not read it again.
+    held: Mutex<HashMap<Product, Arc<Contents>>>,
 }
-
-/// Read by the first who asks; the others wait.
-type Once = Arc<OnceCell<Arc<Shown>>>;
 
 /// What an address of a mirror means in a bundle.
 fn meaning(path: &str) -> Option<(Product, &str, &str)> {
@@ -72,10 +71,10 @@ fn tag(folder: &str) -> Option<String> {
 
 impl Bundled {
     /// The bundle whose files a mirror has; `within` is the folder of it that is meant, or empty.
-    pub(super) fn new(files: Mirror, within: &str) -> Bundled {
+    pub(super) fn new(files: Mirror, within: &str, recalled: Arc<Recalled>) -> Bundled {
         let within =
             if within.is_empty() { String::new() } else { format!("{}/", within.trim_end_matches('/')) };
-        Bundled { bundle: Bundle::at(files), within, shown: Mutex::default() }
+        Bundled { bundle: Bundle::at(files), within, recalled, held: Mutex::default() }
     }
 
     /// As [`Mirror::address`].
@@ -94,68 +93,104 @@ impl Bundled {
         if self.bundle.has(&Product::Cran).await.unwrap_or(false) {
             products.push(Product::Cran);
         }
-        if let Some(root) = self.files().directory() {
-            products.extend(versions(root));
+        if let Some(root) = self.files().directory().map(Path::to_owned) {
+            let listed = tokio::task::spawn_blocking(move || versions(&root)).await;
+            products.extend(listed.unwrap_or_default());
         }
         let mut heads = Vec::with_capacity(products.len());
         for product in products {
-            let head = self.bundle.head(&product).await;
-            heads.push((product, head.map(|verified| verified.head)));
+            let head = self.recalled.head(&self.bundle, &product).await;
+            heads.push((product, head.map(|verified| verified.head.clone())));
         }
         heads
     }
 
-    /// What is below `src/contrib`.
-    pub(super) async fn here(&self) -> Result<Option<Arc<Shown>>, UpstreamError> {
-        let contrib = format!("{}src/contrib/", self.within);
-        match meaning(&contrib) {
-            Some((product, folder, _)) => self.shown(&product, folder).await.map(Some),
-            None => Ok(None),
-        }
+    /// As [`Mirror::readme`].
+    pub(super) async fn readme(
+        &self,
+        product: &Product,
+        file: Sha256,
+    ) -> Result<Option<String>, BundleError> {
+        self.recalled.readme(&self.bundle, product, file).await
     }
 
-    /// A folder of a product, read once.
-    async fn shown(&self, product: &Product, folder: &str) -> Result<Arc<Shown>, UpstreamError> {
-        let cell = Arc::clone(self.shown.lock().entry((product.clone(), folder.to_owned())).or_default());
-        cell.get_or_try_init(|| self.read(product, folder)).await.cloned()
+    /// What is below `src/contrib`, as this mirror showed it last.
+    pub(super) async fn here(&self) -> Result<Option<Arc<Shown>>, UpstreamError> {
+        let contrib = format!("{}src/contrib/", self.within);
+        let Some((product, folder, _)) = meaning(&contrib) else { return Ok(None) };
+        let contents = self.last(&product).await?;
+        Ok(Some(contents.folders.get(folder).cloned().unwrap_or_default()))
     }
 
     /// The head of a product. That a version of Bioconductor is not there is no failure: a mirror may lack it too.
-    async fn head(&self, product: &Product) -> Result<Verified, UpstreamError> {
+    async fn head(&self, product: &Product) -> Result<Arc<Verified>, UpstreamError> {
         let lacking = || UpstreamError::Missing(format!("{}/{}", self.files().address(), product.head()));
-        self.bundle.head(product).await.map_err(|error| match (product, error) {
+        self.recalled.head(&self.bundle, product).await.map_err(|error| match (product, error) {
             (Product::Bioconductor(_) | Product::Binaries(_), BundleError::Absent { .. }) => lacking(),
             (_, error) => told(error),
         })
     }
 
-    async fn read(&self, product: &Product, folder: &str) -> Result<Arc<Shown>, UpstreamError> {
-        let (folder, of) = (folder.to_owned(), product.clone());
-        let shown = move |chain, records: &[Record]| Shown::new(&of, &folder, validator(chain), records);
-        self.made(product, shown).await.map(Arc::new)
+    /// What this mirror showed last of a product: its files and its index are of one moment.
+    async fn last(&self, product: &Product) -> Result<Arc<Contents>, UpstreamError> {
+        let held = self.held.lock().get(product).cloned();
+        match held {
+            Some(held) => Ok(held),
+            None => self.contents(product, &*self.head(product).await?).await,
+        }
+    }
+
+    /// What a product has according to a head, read by the first who asks.
+    async fn contents(&self, product: &Product, verified: &Verified) -> Result<Arc<Contents>, UpstreamError> {
+        let chain = verified.head.chain;
+        let slot = self.recalled.slot(&(self.files().address(), product.clone()));
+        let mut known = slot.lock().await;
+        let contents = match known.upgrade().filter(|known| known.chain == chain) {
+            Some(contents) => contents,
+            None => {
+                let gathered = Gathered::new(product.clone());
+                let gathered = self.gather(product, verified, gathered, Gathered::take).await?;
+                let folders = self.made(product, move || gathered.folders()).await?;
+                Arc::new(Contents { chain, folders })
+            }
+        };
+        *known = Arc::downgrade(&contents);
+        self.held.lock().insert(product.clone(), Arc::clone(&contents));
+        Ok(contents)
     }
 
     /// The DESCRIPTIONs of what CRAN lists, as its mirrors have them.
     async fn database(&self) -> Result<Bytes, UpstreamError> {
-        self.made(&Product::Cran, |_, records| shown::database(records)).await
+        let product = Product::Cran;
+        let verified = self.head(&product).await?;
+        let contents = self.contents(&product, &verified).await?;
+        let shown = contents.folders.get("").cloned().unwrap_or_default();
+        let database = self.gather(&product, &verified, Database::of(&shown), Database::take).await?;
+        self.made(&product, move || database.bytes()).await
     }
 
-    /// Something made of all records of a product, off the async threads: it takes seconds of a processor for all of CRAN.
+    /// Hands on the records of a product, those of one segment after those of the one before it.
+    async fn gather<T: Send + 'static>(
+        &self,
+        product: &Product,
+        verified: &Verified,
+        mut into: T,
+        take: fn(&mut T, crate::bundle::Record) -> Result<(), String>,
+    ) -> Result<T, UpstreamError> {
+        for segment in verified.since(0) {
+            into = self.bundle.gather(product, segment, into, take).await.map_err(told)?;
+        }
+        Ok(into)
+    }
+
+    /// Made of what was gathered, off the async threads: for all of CRAN it takes seconds of a processor.
     async fn made<T: Send + 'static>(
         &self,
         product: &Product,
-        make: impl FnOnce(Sha256, &[Record]) -> Result<T, String> + Send + 'static,
+        make: impl FnOnce() -> Result<T, String> + Send + 'static,
     ) -> Result<T, UpstreamError> {
-        let verified = self.head(product).await?;
-        let mut records = Vec::new();
-        for segment in verified.since(0) {
-            records.append(&mut self.bundle.segment(product, segment).await.map_err(told)?);
-        }
-        let chain = verified.head.chain;
-        let done = tokio::task::spawn_blocking(move || make(chain, &records)).await;
-        let made = done.unwrap_or_else(|_| Err("its reading was given up".to_owned()));
         let url = || format!("{}/{}", self.files().address(), product.head());
-        made.map_err(|reason| UpstreamError::Refused { url: url(), reason })
+        super::unpacked::aside(make).await.map_err(|reason| UpstreamError::Refused { url: url(), reason })
     }
 
     /// As [`Mirror::fetch`].
@@ -175,26 +210,19 @@ impl Bundled {
         let Some((product, folder, path)) = meaning(&whole) else {
             return self.files().fetch(Fetch { path: &whole, ..fetch.clone() }).await;
         };
-        if Shown::default().small(path).is_none() {
-            return Err(missing());
+        let small = Small::parse(path).ok_or_else(missing)?;
+        let verified = self.head(&product).await?;
+        let etag = validator(verified.head.chain);
+        if fetch.known.as_ref().and_then(|known| known.etag.as_ref()) == Some(&etag) {
+            return Ok(Fetched::Unchanged);
         }
-        if let Some(known) = fetch.known.as_ref().and_then(|known| known.etag.as_ref()) {
-            let verified = self.head(&product).await?;
-            if *known == validator(verified.head.chain) {
-                return Ok(Fetched::Unchanged);
-            }
-        }
-        let shown = self.shown(&product, folder).await?;
-        if shown.files.is_empty() {
-            return Err(missing());
-        }
-        let bytes = shown.small(path).cloned().ok_or_else(missing)?;
+        let contents = self.contents(&product, &verified).await?;
+        let bytes = contents.folders.get(folder).ok_or_else(missing)?.small(small).clone();
         if bytes.len() as u64 > fetch.limit {
             let reason = format!("has {} bytes, more than the {} it may have", bytes.len(), fetch.limit);
             return Err(UpstreamError::Refused { url: fetch.path.to_owned(), reason });
         }
-        let validators = Validators { etag: Some(shown.validator.clone()), modified: None };
-        Ok(Fetched::Body { bytes, validators })
+        Ok(Fetched::Body { bytes, validators: Validators { etag: Some(etag), modified: None } })
     }
 
     /// As [`Mirror::open`]; a path of the bundle itself is taken as it is.
@@ -207,9 +235,9 @@ impl Bundled {
         let Some((product, folder, rest)) = meaning(&whole) else {
             return self.files().open(&whole, resume).await;
         };
-        let shown = self.shown(&product, folder).await?;
-        match shown.file(rest) {
-            Some(object) => self.files().open(&object.path, resume).await,
+        let contents = self.last(&product).await?;
+        match contents.folders.get(folder).and_then(|shown| shown.file(rest)) {
+            Some(object) => self.files().open(&product.object(object.sha256, object.ext), resume).await,
             None => Err(UpstreamError::Missing(format!("{}/{path}", self.address()))),
         }
     }

@@ -14,6 +14,7 @@ use super::bundled::Bundled;
 use super::client::Web;
 use super::error::UpstreamError;
 use super::folder::{self, Folder};
+use super::recalled::Recalled;
 use super::remote::{Guise, Remote};
 use super::shown::Shown;
 use crate::bundle::{Head, Product};
@@ -101,7 +102,11 @@ enum Place {
 }
 
 impl Mirror {
-    pub(super) fn at(written: &str, web: &Arc<Web>) -> Result<Mirror, UpstreamError> {
+    pub(super) fn at(
+        written: &str,
+        web: &Arc<Web>,
+        recalled: &Arc<Recalled>,
+    ) -> Result<Mirror, UpstreamError> {
         let refused = |reason: &str| UpstreamError::Refused {
             url: redacted(written),
             reason: format!(
@@ -119,7 +124,7 @@ impl Mirror {
                 match folder::bundle_around(&root) {
                     Some((bundle, within)) => {
                         let files = Mirror { place: Arc::new(Place::Folder(Folder::new(bundle))) };
-                        Place::Bundle(Bundled::new(files, &within))
+                        Place::Bundle(Bundled::new(files, &within, Arc::clone(recalled)))
                     }
                     None => Place::Folder(Folder::new(root)),
                 }
@@ -180,6 +185,18 @@ impl Mirror {
         match &*self.place {
             Place::Remote(_) | Place::Folder(_) => Vec::new(),
             Place::Bundle(bundle) => bundle.heads().await,
+        }
+    }
+
+    /// The README of a package file that a bundle has, by the digest of the file; `None` where it has none, and for others
+    /// than bundles. The first look at a product reads its records, a second of a processor for all of CRAN.
+    ///
+    /// # Errors
+    /// The bundle is not whole.
+    pub async fn readme(&self, product: &Product, file: Sha256) -> Result<Option<String>, BundleError> {
+        match &*self.place {
+            Place::Remote(_) | Place::Folder(_) => Ok(None),
+            Place::Bundle(bundle) => bundle.readme(product, file).await,
         }
     }
 

@@ -10,6 +10,8 @@ mod folder;
 pub mod indexes;
 pub mod mirror;
 mod pull;
+mod readmes;
+mod recalled;
 mod remote;
 mod retry;
 pub mod rule_base;
@@ -24,11 +26,13 @@ pub use pull::Taker;
 use std::sync::Arc;
 
 use client::Web;
+use recalled::Recalled;
 
-/// The client every mirror is reached through; cloning shares its connections.
+/// The client every mirror is reached through; cloning shares its connections, and what was read of bundles.
 #[derive(Clone)]
 pub struct Upstream {
     web: Arc<Web>,
+    recalled: Arc<Recalled>,
 }
 
 impl Upstream {
@@ -40,11 +44,11 @@ impl Upstream {
 
     /// As [`Upstream::new`] with other time limits.
     pub fn with_limits(proxy: &crate::config::Proxy, limits: Limits) -> Result<Upstream, UpstreamError> {
-        Ok(Upstream { web: Arc::new(Web::new(proxy, limits)?) })
+        Ok(Upstream { web: Arc::new(Web::new(proxy, limits)?), recalled: Arc::default() })
     }
 
     /// The mirror at `url` (`https://`, `http://`, `file://`). Looks at nothing yet: see [`Mirror::check`].
     pub fn mirror(&self, url: &str) -> Result<Mirror, UpstreamError> {
-        Mirror::at(url, &self.web)
+        Mirror::at(url, &self.web, &self.recalled)
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::bundle::Bundle;
+use super::bundle::{Bundle, SharedLook};
 use super::unpacked::{self, Bounds};
 use super::{Fetch, Fetched, Mirror, Upstream, UpstreamError, Validators};
 use crate::bundle::layout;
@@ -111,13 +111,13 @@ fn unpack(form: Form, bytes: &Bytes) -> Result<Base, String> {
 async fn of_bundle(bundle: &Bundle, known: Option<Validators>) -> Result<Look, UpstreamError> {
     let refused = |reason: String| refused(bundle.mirror(), reason);
     let shared = Shared::Requirements;
-    let head = bundle.shared(shared).await.map_err(|error| refused(error.to_string()))?;
-    let packed = head.and_then(|head| head.files.get("rules").cloned());
+    let look = bundle.shared_look(shared, ["rules"], known.as_ref()).await;
+    let (packed, validators) = match look.map_err(|error| refused(error.to_string()))? {
+        SharedLook::Unchanged => return Ok(Look::Unchanged),
+        SharedLook::Changed(mut files, validators) => (files.pop(), validators),
+        SharedLook::Absent => (None, Validators::default()),
+    };
     let packed = packed.ok_or_else(|| refused(format!("the head of {} names no rules", shared.folder())))?;
-    let validators = Validators { etag: Some(packed.sha256.to_string()), modified: None };
-    if known.as_ref() == Some(&validators) {
-        return Ok(Look::Unchanged);
-    }
     let document = bundle.shared_file(shared, &packed).await.map_err(|error| refused(error.to_string()))?;
     let base = Base::from_document(&document).map_err(|error| refused(error.to_string()))?;
     Ok(Look::Read(Box::new(base), validators))

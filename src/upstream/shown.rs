@@ -1,9 +1,11 @@
 //! What a folder of a bundle looks like as a mirror's: its index, tables and files, out of the records. Pure.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::bundle::record::EXTENSIONS;
 use crate::bundle::state::{Package, Release};
 use crate::bundle::{Product, Record, State};
 use crate::model::digest::{Md5, Sha256};
@@ -25,16 +27,18 @@ const FIELDS: [&str; 10] = [
     "BugReports",
     "SystemRequirements",
 ];
+
+/// The folder of released versions that are no longer listed.
+const ARCHIVE: &str = "Archive/";
+
 /// A folder of a product, as a mirror has it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Shown {
-    /// What changes when anything does.
-    pub(super) validator: String,
     index: Bytes,
     current: Bytes,
     archive: Bytes,
     events: Bytes,
-    pub(super) files: HashMap<String, Object>,
+    files: HashMap<String, Object>,
 }
 
 /// A package file of a bundle.
@@ -46,8 +50,34 @@ pub struct Object {
     pub md5: Md5,
     /// Bytes.
     pub size: u64,
-    /// Where it lies, relative to the bundle.
-    pub path: String,
+    /// The ending of its name, without the dot: where it lies is told by that and its digest.
+    pub ext: &'static str,
+}
+
+/// The small files that such a folder has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Small {
+    /// `PACKAGES`.
+    Index,
+    /// `Meta/current.rds`.
+    Current,
+    /// `Meta/archive.rds`.
+    Archive,
+    /// `PACKAGES.in`: when packages left and came back.
+    Events,
+}
+
+impl Small {
+    /// The file at a path relative to `src/contrib`.
+    pub(super) fn parse(path: &str) -> Option<Small> {
+        match path {
+            "PACKAGES" => Some(Small::Index),
+            "Meta/current.rds" => Some(Small::Current),
+            "Meta/archive.rds" => Some(Small::Archive),
+            "PACKAGES.in" => Some(Small::Events),
+            _ => None,
+        }
+    }
 }
 
 impl Shown {
@@ -62,152 +92,192 @@ impl Shown {
         self.files.get(path)
     }
 
-    pub(super) fn new(
-        product: &Product,
-        folder: &str,
-        validator: String,
-        records: &[Record],
-    ) -> Result<Shown, String> {
-        let mut state = State::default();
-        let mut indexes: HashMap<Sha256, &str> = HashMap::new();
-        let mut events = String::new();
-        for record in records {
-            state.apply(record)?;
-            match record {
-                Record::Ver(ver) => {
-                    indexes.extend(ver.index.as_deref().map(|index| (ver.obj.sha256, index)));
-                }
-                Record::Index(indexed) => {
-                    indexes.insert(indexed.sha256, &indexed.index);
-                }
-                Record::Archive(event) if event.folder.as_deref().unwrap_or_default() == folder => {
-                    events +=
-                        &format!("Package: {}\nX-CRAN-History: Archived on {}.\n\n", event.name, event.day);
-                }
-                Record::Restore(event) if event.folder.as_deref().unwrap_or_default() == folder => {
-                    events +=
-                        &format!("Package: {}\nX-CRAN-History: Restored on {}.\n\n", event.name, event.day);
-                }
-                Record::Archive(_)
-                | Record::Restore(_)
-                | Record::Remove(_)
-                | Record::Snapshot(_)
-                | Record::Unknown => {}
-            }
+    /// One of the small files.
+    pub(super) fn small(&self, small: Small) -> &Bytes {
+        match small {
+            Small::Index => &self.index,
+            Small::Current => &self.current,
+            Small::Archive => &self.archive,
+            Small::Events => &self.events,
         }
-        if let [first, ..] = state.wanting() {
+    }
+
+    /// The files of what is listed.
+    pub(super) fn listed(&self) -> impl Iterator<Item = &Object> {
+        self.files().filter(|(path, _)| !path.starts_with(ARCHIVE)).map(|(_, object)| object)
+    }
+}
+
+/// A product that is being read, record by record: of most of what a record says nothing is kept.
+pub(super) struct Gathered {
+    product: Product,
+    state: State,
+    /// Index records, by the digests of their files.
+    indexes: HashMap<Sha256, String>,
+    /// What left and came back, by folder, as CRAN writes it.
+    events: HashMap<String, String>,
+}
+
+/// The folders of a product, by name; the usual one has an empty one.
+pub(super) type Folders = HashMap<String, Arc<Shown>>;
+
+impl Gathered {
+    pub(super) fn new(product: Product) -> Gathered {
+        Gathered { product, state: State::default(), indexes: HashMap::new(), events: HashMap::new() }
+    }
+
+    pub(super) fn take(&mut self, record: Record) -> Result<(), String> {
+        self.state.apply(&record)?;
+        let (event, what) = match record {
+            Record::Ver(ver) => {
+                let ver = *ver;
+                self.indexes.extend(ver.index.map(|index| (ver.obj.sha256, index)));
+                return Ok(());
+            }
+            Record::Index(indexed) => {
+                self.indexes.insert(indexed.sha256, indexed.index);
+                return Ok(());
+            }
+            Record::Archive(event) => (event, "Archived"),
+            Record::Restore(event) => (event, "Restored"),
+            Record::Remove(_) | Record::Snapshot(_) | Record::Unknown => return Ok(()),
+        };
+        let text = self.events.entry(event.folder.unwrap_or_default()).or_default();
+        text.push_str(&format!("Package: {}\nX-CRAN-History: {what} on {}.\n\n", event.name, event.day));
+        Ok(())
+    }
+
+    /// What is there now that all records were taken.
+    pub(super) fn folders(mut self) -> Result<Folders, String> {
+        if let [first, ..] = self.state.wanting() {
             return Err(format!(
                 "{} listed packages have no record, {first} among them: the bundle that this one goes on from is \
                  missing, or is another one",
-                state.wanting().len()
+                self.state.wanting().len()
             ));
         }
-        let mut shown = Shown { validator, events: events.into(), ..Shown::default() };
-        let (mut index, mut current, mut archive) = (String::new(), Vec::new(), Vec::new());
-        for ((within, name), package) in state.packages() {
-            let Some(within) = below(product, folder, within) else { continue };
-            if let Some(record) = package.listed().and_then(|listed| indexes.get(&listed.object.sha256)) {
-                index += record.trim_end();
-                if matches!(product, Product::Binaries(_)) && !record.contains("\nSHA256: ") {
-                    let sha256 = package.listed().map(|listed| listed.object.sha256);
-                    index += &sha256.map(|sha256| format!("\nSHA256: {sha256}")).unwrap_or_default();
+        let mut drafts: HashMap<&str, Draft> = HashMap::new();
+        for ((folder, name), package) in self.state.packages() {
+            let Some((shown, within)) = place(&self.product, folder) else { continue };
+            let draft = drafts.entry(shown).or_default();
+            let listed = package.listed().map(|listed| listed.object.sha256);
+            if let Some((sha256, record)) =
+                listed.and_then(|sha256| Some((sha256, self.indexes.get(&sha256)?)))
+            {
+                draft.index += record.trim_end();
+                if matches!(self.product, Product::Binaries(_)) && !record.contains("\nSHA256: ") {
+                    draft.index += &format!("\nSHA256: {sha256}");
                 }
-                index += "\n\n";
+                draft.index += "\n\n";
             }
-            shown.add(product, within, name, package, &mut current, &mut archive);
+            draft.add(within, name, package);
         }
-        shown.index = index.into();
-        let written = |write: &dyn Fn(&mut Vec<u8>) -> std::io::Result<()>| {
-            let mut bytes = Vec::new();
-            write(&mut bytes).map_err(|error| error.to_string())?;
-            Ok::<Bytes, String>(bytes.into())
-        };
-        shown.current = written(&|out| archive_meta::write_current_meta(out, &current))?;
-        shown.archive = written(&|out| archive_meta::write_archive_meta(out, &archive))?;
-        Ok(shown)
+        let mut folders = Folders::with_capacity(drafts.len());
+        for (folder, draft) in drafts {
+            let events = self.events.remove(folder).unwrap_or_default();
+            folders.insert(folder.to_owned(), Arc::new(draft.shown(events)?));
+        }
+        Ok(folders)
     }
+}
 
-    fn add(
-        &mut self,
-        product: &Product,
-        within: &str,
-        name: &str,
-        package: &Package,
-        current: &mut Vec<MetaRow<String>>,
-        archive: &mut Vec<MetaRow<String>>,
-    ) {
+/// A folder that is being put together.
+#[derive(Default)]
+struct Draft {
+    index: String,
+    current: Vec<MetaRow<String>>,
+    archive: Vec<MetaRow<String>>,
+    files: HashMap<String, Object>,
+}
+
+impl Draft {
+    fn add(&mut self, within: &str, name: &str, package: &Package) {
         for (place, release) in package.releases.iter().enumerate() {
             let Release { version, published, day, object, .. } = release;
-            let file = format!("{name}_{version}.{}", object.ext);
-            let row = MetaRow {
+            // Refused by the state already.
+            let Some(ext) = EXTENSIONS.into_iter().find(|ext| *ext == object.ext) else { continue };
+            let file = format!("{name}_{version}.{ext}");
+            let row = || MetaRow {
                 package: name.to_owned(),
                 file: file.clone(),
                 size: object.size,
                 mtime: published.unwrap_or_else(|| Timestamp(day.start().0)),
             };
-            let listed = package.listed == Some(place);
-            let path = match (listed, within) {
+            let path = match (package.listed == Some(place), within) {
                 (true, "") => {
-                    current.push(row);
+                    self.current.push(row());
                     file
                 }
                 (true, within) => format!("{within}/{file}"),
                 (false, "") => {
-                    archive.push(row);
-                    format!("Archive/{name}/{file}")
+                    self.archive.push(row());
+                    format!("{ARCHIVE}{name}/{file}")
                 }
                 // What is no longer in a folder of second records was never in `Archive/` from there.
                 (false, _) => continue,
             };
-            let object = Object {
-                sha256: object.sha256,
-                md5: object.md5,
-                size: object.size,
-                path: product.object(object.sha256, &object.ext),
-            };
+            let object = Object { sha256: object.sha256, md5: object.md5, size: object.size, ext };
             self.files.insert(path, object);
         }
     }
 
-    /// One of the small files.
-    pub(super) fn small(&self, path: &str) -> Option<&Bytes> {
-        match path {
-            "PACKAGES" => Some(&self.index),
-            "Meta/current.rds" => Some(&self.current),
-            "Meta/archive.rds" => Some(&self.archive),
-            "PACKAGES.in" => Some(&self.events),
-            _ => None,
-        }
+    fn shown(self, events: String) -> Result<Shown, String> {
+        let written = |write: &dyn Fn(&mut Vec<u8>) -> std::io::Result<()>| {
+            let mut bytes = Vec::new();
+            write(&mut bytes).map_err(|error| error.to_string())?;
+            Ok::<Bytes, String>(bytes.into())
+        };
+        Ok(Shown {
+            index: self.index.into(),
+            current: written(&|out| archive_meta::write_current_meta(out, &self.current))?,
+            archive: written(&|out| archive_meta::write_archive_meta(out, &self.archive))?,
+            events: events.into(),
+            files: self.files,
+        })
     }
 }
 
-/// Where a folder of a product stands below the one that is shown: second records of CRAN are in the index beside the
-/// others, Bioconductor's repositories are apart.
-fn below<'a>(product: &Product, shown: &str, folder: &'a str) -> Option<&'a str> {
+/// Under which folder a folder of a product is shown, and where below it: second records of CRAN are in the index beside
+/// the others, Bioconductor's repositories are apart.
+fn place<'a>(product: &Product, folder: &'a str) -> Option<(&'a str, &'a str)> {
     match product {
-        Product::Cran => Some(folder),
-        Product::Bioconductor(_) => (folder == shown).then_some(""),
-        Product::Binaries(_) => folder.is_empty().then_some(""),
+        Product::Cran => Some(("", folder)),
+        Product::Bioconductor(_) => Some((folder, "")),
+        Product::Binaries(_) => folder.is_empty().then_some(("", "")),
     }
 }
 
-/// The DESCRIPTIONs of what is listed, as CRAN's mirrors have them.
-pub(super) fn database(records: &[Record]) -> Result<Bytes, String> {
-    let mut state = State::default();
-    records.iter().try_for_each(|record| state.apply(record))?;
-    let listed: HashSet<Sha256> =
-        state.packages().filter_map(|(_, package)| Some(package.listed()?.object.sha256)).collect();
-    let mut stanzas: Vec<Vec<u8>> = Vec::new();
-    for record in records {
-        let Record::Ver(ver) = record else { continue };
-        let Some(fields) = ver.desc.as_ref().filter(|_| listed.contains(&ver.obj.sha256)) else { continue };
+/// The DESCRIPTIONs of what is listed, being gathered.
+pub(super) struct Database {
+    /// What is still looked for.
+    listed: HashSet<Sha256>,
+    stanzas: Vec<Vec<u8>>,
+}
+
+impl Database {
+    /// Of what a folder lists.
+    pub(super) fn of(shown: &Shown) -> Database {
+        Database { listed: shown.listed().map(|object| object.sha256).collect(), stanzas: Vec::new() }
+    }
+
+    pub(super) fn take(&mut self, record: Record) -> Result<(), String> {
+        let Record::Ver(ver) = record else { return Ok(()) };
+        let Some(fields) = ver.desc.as_ref() else { return Ok(()) };
+        if !self.listed.remove(&ver.obj.sha256) {
+            return Ok(());
+        }
         let mut text = Vec::new();
         for (tag, value) in &fields.0 {
             dcf::write_field(&mut text, tag, value).map_err(|error| error.to_string())?;
         }
-        stanzas.push(text);
+        self.stanzas.push(text);
+        Ok(())
     }
-    let mut bytes = Vec::new();
-    write_matrix(&mut bytes, &FIELDS, &stanzas).map_err(|error| error.to_string())?;
-    Ok(bytes.into())
+
+    /// As CRAN's mirrors have them.
+    pub(super) fn bytes(&self) -> Result<Bytes, String> {
+        let mut bytes = Vec::new();
+        write_matrix(&mut bytes, &FIELDS, &self.stanzas).map_err(|error| error.to_string())?;
+        Ok(bytes.into())
+    }
 }

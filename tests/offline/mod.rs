@@ -13,5 +13,6 @@ mod round_trip;
 mod servers;
 mod serving;
 mod serving_bioconductor;
+mod serving_shared;
 mod subset;
 mod vulns;

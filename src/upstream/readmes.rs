@@ -1,0 +1,143 @@
+//! Which README of a bundle belongs to a package file, and in which of its files that README is packed.
+
+use memchr::memmem;
+
+use super::bundle::{Bundle, BundleError, Verified};
+use crate::bundle::segment::ReadmeText;
+use crate::bundle::{Broken, Head, Product, Record, seal};
+use crate::model::digest::Sha256;
+
+/// The first half of a digest: nobody finds two files that have the same one.
+type Short = [u8; 16];
+
+/// Where the READMEs of a product are: some 36 bytes for each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Directory {
+    /// The segments that were read, the oldest first.
+    segments: Vec<Sha256>,
+    /// Package file, README, and place of the segment; sorted by the first.
+    places: Vec<(Short, Short, u32)>,
+}
+
+/// A directory that grows by the records of one segment.
+struct Growing {
+    places: Vec<(Short, Short, u32)>,
+    segment: u32,
+}
+
+impl Growing {
+    fn take(&mut self, record: Record) -> Result<(), String> {
+        if let Record::Ver(ver) = record
+            && let Some(readme) = ver.readme
+        {
+            self.places.push((short(ver.obj.sha256), short(readme.sha256), self.segment));
+        }
+        Ok(())
+    }
+}
+
+impl Directory {
+    /// The directory of a head: only segments that this one does not have are read.
+    pub(super) async fn brought_to(
+        &self,
+        bundle: &Bundle,
+        product: &Product,
+        verified: &Verified,
+    ) -> Result<Directory, BundleError> {
+        let known = self.known(&verified.head);
+        let mut next = if known > 0 { self.clone() } else { Directory::default() };
+        for segment in &verified.head.segments[known..] {
+            let segment_number = u32::try_from(next.segments.len()).unwrap_or(u32::MAX);
+            if segment.readmes.is_some() {
+                let growing = Growing { places: next.places, segment: segment_number };
+                next.places = bundle.gather(product, segment, growing, Growing::take).await?.places;
+            }
+            next.segments.push(segment.file.sha256);
+        }
+        next.places.sort_unstable();
+        Ok(next)
+    }
+
+    /// How many segments of a head it has; none when they are others.
+    fn known(&self, head: &Head) -> usize {
+        let same = self.segments.iter().zip(&head.segments).all(|(known, found)| *known == found.file.sha256);
+        if same && self.segments.len() <= head.segments.len() { self.segments.len() } else { 0 }
+    }
+
+    /// Whether it is that of a head.
+    pub(super) fn is_of(&self, head: &Head) -> bool {
+        self.segments.len() == head.segments.len() && self.known(head) == head.segments.len()
+    }
+
+    /// Reads the README of a package file.
+    pub(super) async fn read(
+        &self,
+        bundle: &Bundle,
+        product: &Product,
+        head: &Head,
+        file: Sha256,
+    ) -> Result<Option<String>, BundleError> {
+        let file = short(file);
+        let at = self.places.partition_point(|(known, ..)| *known < file);
+        let Some((_, readme, segment)) = self.places.get(at).filter(|(known, ..)| *known == file) else {
+            return Ok(None);
+        };
+        let segment = usize::try_from(*segment).ok().and_then(|place| head.segments.get(place));
+        let Some(packed) = segment.and_then(|segment| segment.readmes.as_ref()) else { return Ok(None) };
+        let wanted = *readme;
+        bundle.unpacked(&product.path(&packed.path), packed, move |text| found(text, wanted)).await.map(Some)
+    }
+}
+
+fn short(digest: Sha256) -> Short {
+    let mut short = Short::default();
+    short.copy_from_slice(&digest.0[..size_of::<Short>()]);
+    short
+}
+
+/// The README whose digest begins like this, in an unpacked file of them.
+fn found(text: &[u8], wanted: Short) -> Result<String, Broken> {
+    for at in memmem::find_iter(text, hex::encode(wanted).as_bytes()) {
+        let begin = memchr::memrchr(b'\n', &text[..at]).map_or(0, |before| before + 1);
+        let end = memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |after| at + after);
+        // Another README may speak of this digest.
+        let Ok(readme) = serde_json::from_slice::<ReadmeText>(&text[begin..end]) else { continue };
+        if short(readme.sha256) != wanted {
+            continue;
+        }
+        if seal::digest(readme.text.as_bytes()) == readme.sha256 {
+            return Ok(readme.text);
+        }
+        return Err(Broken::Damaged("a text is not what its sha256 says".to_owned()));
+    }
+    Err(Broken::Damaged(format!("it lacks a README that its segment names: {}…", hex::encode(wanted))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::segment::Lines;
+
+    fn readme(text: &str) -> ReadmeText {
+        ReadmeText { sha256: seal::digest(text.as_bytes()), text: text.to_owned() }
+    }
+
+    #[test]
+    fn a_readme_is_found_by_its_digest_and_is_what_that_says() {
+        let wanted = readme("# wanted\n");
+        let speaks = readme(&format!("see {}", wanted.sha256));
+        let mut lines = Lines::readmes();
+        lines.push(&speaks);
+        lines.push(&wanted);
+        let (bytes, packed) = lines.pack("doc", 1).expect("memory");
+        let text = crate::bundle::segment::unpack(&bytes, &packed).expect("whole");
+        assert_eq!(found(&text, short(wanted.sha256)), Ok(wanted.text.clone()));
+        assert_eq!(found(&text, short(speaks.sha256)), Ok(speaks.text));
+        assert!(found(&text, [7; 16]).expect_err("not there").to_string().contains("it lacks a README"));
+        let mut lines = Lines::readmes();
+        lines.push(&ReadmeText { text: "# another\n".to_owned(), ..wanted.clone() });
+        let (bytes, packed) = lines.pack("doc", 1).expect("memory");
+        let text = crate::bundle::segment::unpack(&bytes, &packed).expect("whole");
+        assert!(found(&text, short(wanted.sha256)).is_err(), "a wrong text is none");
+    }
+}

@@ -293,10 +293,18 @@ pub(super) fn pending(c: &mut dyn Conn) -> Result<Vec<TreeId>, DbError> {
 }
 
 fn gone(list: &List) -> SyncError {
-    SyncError::Refused(format!(
-        "{} has no index any more, although it had one: looked for src/contrib/PACKAGES.gz, PACKAGES.rds and PACKAGES",
-        list.mirror.address()
-    ))
+    let address = list.mirror.address();
+    SyncError::Refused(if list.mirror.is_bundle() {
+        format!(
+            "{address} is not in the bundle any more, although it was: copy the whole bundle again, and see what it \
+             lacks with rspm-offline-downloader validate bioconductor"
+        )
+    } else {
+        format!(
+            "{address} has no index any more, although it had one: looked for src/contrib/PACKAGES.gz, PACKAGES.rds \
+             and PACKAGES"
+        )
+    })
 }
 
 /// Whose `src/contrib` a part of Bioconductor is.

@@ -1,7 +1,11 @@
 //! A server that serves Bioconductor from a bundle in a directory.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use crate::support::downloader::run;
 use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
 use crate::support::{data, shelf};
 
 /// A server on that mirror or bundle, synced, with the repository `bioc`.
@@ -44,4 +48,90 @@ fn a_bundle_of_two_versions_is_served_as_its_mirror_is() {
     }
     let again = from_bundle.sync_of("bioconductor").expect("a bundle");
     assert!(again.starts_with("2 versions of Bioconductor are up to date"), "{again}");
+}
+
+/// Adds a package to a version on a mirror.
+fn publish(mirror: &Path, version: &str, package: &str) {
+    let contrib = mirror.join(format!("packages/{version}/bioc/src/contrib"));
+    let package = Tarball::new(package, "1.0");
+    fs::write(contrib.join(package.file()), package.bytes()).unwrap();
+    let index = fs::read_to_string(contrib.join("PACKAGES")).unwrap();
+    let record = format!("\n\nPackage: {}\nVersion: 1.0\nLicense: MIT\n", package.package);
+    fs::write(contrib.join("PACKAGES"), index.trim_end().to_owned() + &record).unwrap();
+}
+
+fn segments(bundle: &Path, version: &str) -> Vec<PathBuf> {
+    let log = fs::read_dir(bundle.join(format!("bioc/v4/{version}/log"))).unwrap();
+    log.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// What happens to the newest segment of a version, or to its folder.
+type Damage = fn(&Path, &Path);
+
+#[test]
+fn a_version_that_cannot_be_read_stays_as_it_was_and_the_others_go_on() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mirror, bundle) = (dir.path().join("mirror"), dir.path().join("data"));
+    crate::clients::bioconductor::mirror(&mirror, "4.4");
+    let download = || {
+        let (from, to) = (shelf::file_url(&mirror), bundle.to_str().expect("UTF-8"));
+        let flags = ["--base-url", &from, "--destination", to, "--versions", "3.16,3.20"];
+        let got = run(&[&["get", "bioconductor"], &flags[..]].concat());
+        assert_eq!(got.code, Some(0), "{}\n{}", got.out, got.err);
+    };
+    download();
+    let server = server(&shelf::file_url(&bundle));
+    let index = |version: &str| {
+        let answer = server.get(&format!("/bioc/packages/{version}/bioc/src/contrib/PACKAGES"));
+        assert_eq!(answer.status, 200);
+        answer.text()
+    };
+    let root = bundle.join("bioc/v4/3.16");
+    let aside = dir.path().join("aside");
+    let damages: [(&str, Damage, &str); 4] = [
+        ("missing", |segment, _| fs::remove_file(segment).unwrap(), "is missing"),
+        (
+            "flipped",
+            |segment, _| {
+                let mut bytes = fs::read(segment).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                fs::write(segment, bytes).unwrap();
+            },
+            "its sha256 is not the one the head names",
+        ),
+        (
+            "unreadable",
+            |segment, _| {
+                fs::remove_file(segment).unwrap();
+                fs::create_dir(segment).unwrap();
+            },
+            "is not a regular file",
+        ),
+        ("gone", |_, root| fs::remove_dir_all(root).unwrap(), "is not in the bundle any more"),
+    ];
+    for (what, damage, words) in damages {
+        let (before, old) = (index("3.16"), segments(&bundle, "3.16"));
+        for version in ["3.16", "3.20"] {
+            publish(&mirror, version, what);
+        }
+        download();
+        let newest =
+            segments(&bundle, "3.16").into_iter().find(|path| !old.contains(path)).expect("a new one");
+        let copied = std::process::Command::new("cp").arg("-r").arg(&root).arg(&aside).status();
+        assert!(copied.expect("cp").success());
+        damage(&newest, &root);
+        let told = server.sync_of("bioconductor").expect_err(what);
+        assert!(told.contains("Bioconductor 3.16 stays as it was") && told.contains(words), "{what}: {told}");
+        assert!(told.contains("Bioconductor 3.20 was synced"), "{what}: {told}");
+        assert_eq!(index("3.16"), before, "{what}");
+        assert!(index("3.20").contains(&format!("Package: {what}\n")), "{what}");
+        let served = server.get("/bioc/packages/3.20/bioc/src/contrib/Biobase_2.66.0.tar.gz");
+        assert_eq!(served.status, 200);
+        // Copied again, it goes on where it was.
+        let _ = fs::remove_dir_all(&root);
+        fs::rename(&aside, &root).unwrap();
+        server.sync_of("bioconductor").expect(what);
+        assert!(index("3.16").contains(&format!("Package: {what}\n")), "{what}");
+    }
 }

@@ -20,7 +20,7 @@ use crate::upstream::{Mirror, UpstreamError};
 const FORMS: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
 /// Requests at one time.
 const AT_ONCE: usize = 8;
-/// For so long an index that is not there is not asked for again, unless an administrator does.
+/// For so long a server is not asked again for an index that it does not have, unless by an administrator.
 const ABSENT: i64 = 20 * 3600 * SECOND;
 
 /// What a look at an index found.
@@ -95,7 +95,9 @@ impl Looker<'_> {
         let folder = folder(&mirror.address(), index);
         let now = (self.clock)();
         let lately = |seen: &&Seen| now.0.saturating_sub(seen.fetched_at.0) < ABSENT;
-        if !self.by_hand && self.known.get(&folder).filter(lately).is_some() {
+        // In a directory somebody may have copied one since, and to look there costs nothing.
+        let is_asked = self.by_hand || mirror.directory().is_some();
+        if !is_asked && self.known.get(&folder).filter(lately).is_some() {
             return Ok(Look::Absent);
         }
         for form in FORMS {

@@ -48,7 +48,7 @@ struct Wished {
 }
 
 impl Entry {
-    /// True when asking again would give the same entry. A file not stored yet learns its size with the first fetch.
+    /// True when asking again would give the same entry. A file that is to be fetched yet learns its size then.
     #[must_use]
     pub fn lasting(&self) -> bool {
         match &self.wanted {
@@ -184,7 +184,7 @@ async fn binary_file(
     let source = app.repo.locate(point, parts.package, parts.version, &source, false).await?;
     let builds = app.repo.builds(platform, snapshot);
     let build = app.repo.build_of(&source, &builds).await?.filter(|build| build.name == parts.name);
-    Ok(Offer::build(build.ok_or_else(absent)?, &builds))
+    Ok(Offer::build(app, build.ok_or_else(absent)?, &builds))
 }
 
 /// One build by its digest, of a version that the snapshot has.
@@ -201,7 +201,7 @@ async fn named_build(
     let source = app.repo.locate(point, parts.package, parts.version, &source, false).await?;
     let build = app.repo.build_by_digest(&source, builds, sha256).await?;
     let build = build.filter(|build| build.name == parts.name).ok_or_else(absent)?;
-    Ok(Offer::build(build, builds).at_its_own_address())
+    Ok(Offer::build(app, build, builds).at_its_own_address())
 }
 
 /// Which address a package file was asked for at.

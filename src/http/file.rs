@@ -48,8 +48,8 @@ struct Lost {
 impl Offer {
     /// A source package, or its build for the platform that was asked for.
     pub(super) async fn of(app: &App, source: Located, builds: Option<&Builds>) -> Offer {
-        // What is not stored yet learns its size with the first fetch.
-        let lasting = source.stored;
+        // What is to be fetched yet learns its size with the first fetch.
+        let lasting = app.repo.stays(&source);
         let plain = |source, lost, lasting| Offer {
             first: Parceled::new(source, None),
             platform: None,
@@ -60,7 +60,7 @@ impl Offer {
         let Some(builds) = builds else { return plain(source, None, lasting) };
         match app.repo.build_of(&source, builds).await {
             Ok(Some(build)) => {
-                Offer { instead: Some(Parceled::new(source, None)), ..Offer::build(build, builds) }
+                Offer { instead: Some(Parceled::new(source, None)), ..Offer::build(app, build, builds) }
             }
             Ok(None) => {
                 let (package, version, platform) = (&source.package, &source.version, &builds.platform);
@@ -80,9 +80,9 @@ impl Offer {
     }
 
     /// A build, and nothing in its place.
-    pub(super) fn build(build: Located, builds: &Builds) -> Offer {
+    pub(super) fn build(app: &App, build: Located, builds: &Builds) -> Offer {
         Offer {
-            lasting: build.stored,
+            lasting: app.repo.stays(&build),
             first: Parceled::new(build, Some(&builds.platform)),
             platform: Some(builds.platform.clone()),
             instead: None,

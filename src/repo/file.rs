@@ -299,8 +299,13 @@ impl Repo {
 
     /// Whether a file can be fetched, for the first time or again.
     pub(super) fn may_be_fetched(&self, located: &Located) -> bool {
-        match self.state.catalog.get().source_by_id(located.source()).map(|source| source.kind) {
-            Some(SourceKind::Cran | SourceKind::Bioconductor) => located.has_upstream(),
+        self.has_mirror(located.source()) && located.has_upstream()
+    }
+
+    /// Whether the packages of a source come from a mirror.
+    pub(super) fn has_mirror(&self, source: SourceId) -> bool {
+        match self.state.catalog.get().source_by_id(source).map(|source| source.kind) {
+            Some(SourceKind::Cran | SourceKind::Bioconductor) => true,
             Some(
                 SourceKind::CranSnapshot
                 | SourceKind::CuratedCran

@@ -1,32 +1,49 @@
 //! Package files that a bundle in a directory has: served from where they lie, without a second copy, once their bytes were
 //! compared with their digest.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use sha2::Digest;
 
 use super::file::{FileBody, Located, OpenFile};
 use super::{Repo, RepoError};
-use crate::bundle::Product;
-use crate::catalog::Tree;
 use crate::model::digest::Sha256;
+use crate::storage::hot::{Hot, LARGEST};
 use crate::storage::{Content, StorageError};
 use crate::upstream::mirror::Lent;
 use crate::upstream::{Mirror, UpstreamError};
 
-/// Files whose bytes are what their names say, as long as they are these files.
-pub(super) type Cache = quick_cache::sync::Cache<Identity, Sha256>;
+/// Entries of [`Compared::files`], of about a hundred bytes.
+const FILES: usize = 200_000;
+/// One read while a file is compared, in bytes.
+const PIECE: usize = 1 << 20;
+/// So long a file whose bytes are in memory is not looked at again: where many ask for it, looking takes longer than
+/// sending.
+const FRESH: Duration = Duration::from_millis(100);
 
-/// Entries of the [`Cache`], of about a hundred bytes.
-pub(super) const CACHED: usize = 200_000;
+/// What is known of the files of bundles.
+pub(super) struct Compared {
+    /// Files whose bytes have this digest, as long as they are these files.
+    files: quick_cache::sync::Cache<Identity, Sha256>,
+    /// Small ones that were asked for again, by their digests.
+    small: Hot<Sha256, Kept>,
+}
+
+impl Default for Compared {
+    fn default() -> Compared {
+        Compared { files: quick_cache::sync::Cache::new(FILES), small: Hot::default() }
+    }
+}
 
 /// Who replaces a file, or writes into it, changes one of these.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Identity {
+struct Identity {
     device: u64,
     inode: u64,
     size: u64,
@@ -34,8 +51,32 @@ pub(super) struct Identity {
     changed: (i64, i64),
 }
 
-/// One read while a file is compared, in bytes.
-const PIECE: usize = 1 << 20;
+impl Identity {
+    fn of(metadata: &Metadata) -> Identity {
+        Identity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// The bytes of a file that was compared.
+#[derive(Clone)]
+struct Kept {
+    bytes: Bytes,
+    identity: Identity,
+    /// When it was seen to be this file.
+    seen: Instant,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 impl Repo {
     /// Opens a file where a bundle has it; `None` where no bundle in a directory is what packages come from.
@@ -47,84 +88,124 @@ impl Repo {
         located: &Located,
         range: Option<&Range<u64>>,
     ) -> Result<Option<OpenFile>, RepoError> {
-        let Some(digest) = located.sha256.filter(|_| !located.stored) else { return Ok(None) };
-        let Some((mirror, path)) = self.in_bundle(located, digest)? else { return Ok(None) };
-        let lent = match mirror.lend(&path).await {
-            Ok(lent) => lent,
+        let Some((mirror, product)) = self.bundle_of(located) else { return Ok(None) };
+        let Some(digest) = located.sha256 else { return Ok(None) };
+        let kept = self.compared.small.get(&digest);
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.seen.elapsed() < FRESH) {
+            return part(located, &kept.bytes, range).map(Some);
+        }
+        let Some(path) = mirror.object(&product, digest, &located.name) else { return Ok(None) };
+        let lent = self.lend(located, &mirror, &path).await?;
+        let identity = Identity::of(&lent.metadata);
+        if let Some(kept) = kept.filter(|kept| kept.identity == identity) {
+            let open = part(located, &kept.bytes, range);
+            self.compared.small.keep(digest, Kept { seen: Instant::now(), ..kept });
+            return open.map(Some);
+        }
+        if identity.size <= LARGEST {
+            let bytes = self.small(located, digest, identity, lent).await?;
+            return part(located, &bytes, range).map(Some);
+        }
+        let compared = self.compared.files.get_or_insert_async(&identity, read_through(&lent)).await?;
+        is_what_it_should_be(located, digest, compared, &lent.path)?;
+        let wanted = within(located, range, identity.size)?;
+        let content = blocking(move || crate::storage::content(lent.file, &lent.path, wanted)).await?;
+        let body = match content {
+            Content::Memory(bytes) => FileBody::Memory(bytes),
+            Content::Stream(stream) => FileBody::Stream(stream.map_err(RepoError::from).boxed()),
+        };
+        Ok(Some(OpenFile { size: Some(identity.size), range: range.cloned(), body }))
+    }
+
+    async fn lend(&self, located: &Located, mirror: &Mirror, path: &str) -> Result<Lent, RepoError> {
+        match mirror.lend(path).await {
+            Ok(lent) => Ok(lent),
             Err(UpstreamError::Missing(file)) => {
                 let what = format!("{} is not in the bundle that packages are served from", located.name);
                 tracing::warn!(
                     %file,
                     "{what}; copy the whole bundle, or see what it lacks with rspm-offline-downloader validate --packages"
                 );
-                return Err(RepoError::NotFound(what));
+                Err(RepoError::NotFound(what))
             }
-            Err(source) => return Err(RepoError::Upstream { source, retry_after: 60 }),
-        };
-        let lent = self.compared(located, digest, lent).await?;
-        let size = lent.metadata.len();
-        let wanted = range.cloned().unwrap_or(0..size);
-        if wanted.end > size || wanted.start > wanted.end {
-            return Err(RepoError::Storage(StorageError::Range {
-                object: located.name.clone(),
-                range: wanted,
-                size,
-            }));
+            Err(source) => Err(RepoError::Upstream { source, retry_after: 60 }),
         }
-        let content = blocking(move || crate::storage::content(lent.file, &lent.path, wanted)).await?;
-        let body = match content {
-            Content::Memory(bytes) => FileBody::Memory(bytes),
-            Content::Stream(stream) => FileBody::Stream(stream.map_err(RepoError::from).boxed()),
-        };
-        Ok(Some(OpenFile { size: Some(size), range: range.cloned(), body }))
     }
 
-    /// The bundle that has a file, and where it lies there.
-    fn in_bundle(&self, located: &Located, digest: Sha256) -> Result<Option<(Mirror, String)>, RepoError> {
-        let config = self.state.config.load();
-        let part = self.state.catalog.get().tree(located.tree().tree).and_then(Tree::part);
-        let (url, product) = match (&located.built, part) {
-            (Some(platform), _) => (&config.cran.url, Product::Binaries(platform.to_string())),
-            (None, Some(part)) => (&config.bioconductor.url, Product::Bioconductor(part.version.to_string())),
-            (None, None) => (&config.cran.url, Product::Cran),
-        };
-        if !url.starts_with("file:") || !self.may_be_fetched(located) {
-            return Ok(None);
+    /// The bytes of a small file. It is kept in memory when it is asked for again.
+    async fn small(
+        &self,
+        located: &Located,
+        digest: Sha256,
+        identity: Identity,
+        lent: Lent,
+    ) -> Result<Bytes, RepoError> {
+        let known = self.compared.files.get(&identity);
+        if let Some(known) = known {
+            is_what_it_should_be(located, digest, known, &lent.path)?;
         }
-        let mirror = self.state.upstream.load().mirror(url);
-        let mirror = mirror.map_err(|source| RepoError::Upstream { source, retry_after: 60 })?;
-        let path = mirror.object(&product, digest, &located.name);
-        Ok(path.map(|path| (mirror, path)))
-    }
-
-    /// Reads a file to its end unless that was done before.
-    async fn compared(&self, located: &Located, digest: Sha256, lent: Lent) -> Result<Lent, RepoError> {
-        let metadata = &lent.metadata;
-        let identity = Identity {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        };
-        let read = async {
-            let (file, path) = (lent.file.try_clone(), lent.path.clone());
-            blocking(move || {
-                let file = file.map_err(|e| StorageError::io("read", &path, e))?;
-                read_through(&file, &path)
-            })
-            .await
-        };
-        let found = self.lent.get_or_insert_async(&identity, read).await?;
-        if found == digest {
-            return Ok(lent);
+        let (size, path) = (identity.size, lent.path.clone());
+        let (bytes, found, after) = blocking(move || {
+            let bytes = crate::storage::whole(&lent.file, &lent.path, &(0..size))?;
+            let found = known.unwrap_or_else(|| Sha256(sha2::Sha256::digest(&bytes).into()));
+            let after = lent.file.metadata().map_err(|e| StorageError::io("read", &lent.path, e))?;
+            Ok((bytes, found, Identity::of(&after)))
+        })
+        .await?;
+        // What was written into it while it was read is told by the next one who asks.
+        if after == identity {
+            self.compared.files.insert(identity.clone(), found);
         }
-        let why = format!("{} has the SHA-256 {found}", lent.path.display());
-        Err(RepoError::Damaged { file: located.name.clone(), why })
+        is_what_it_should_be(located, digest, found, &path)?;
+        if known.is_some() && after == identity {
+            let kept = Kept { bytes: bytes.clone(), identity, seen: Instant::now() };
+            self.compared.small.keep(digest, kept);
+        }
+        Ok(bytes)
     }
 }
 
-fn read_through(file: &File, path: &Path) -> Result<Sha256, StorageError> {
+fn is_what_it_should_be(
+    located: &Located,
+    digest: Sha256,
+    found: Sha256,
+    path: &Path,
+) -> Result<(), RepoError> {
+    if found == digest {
+        return Ok(());
+    }
+    let why = format!("{} has the SHA-256 {found}", path.display());
+    Err(RepoError::Damaged { file: located.name.clone(), why })
+}
+
+fn within(located: &Located, range: Option<&Range<u64>>, size: u64) -> Result<Range<u64>, RepoError> {
+    let range = range.cloned().unwrap_or(0..size);
+    if range.end <= size && range.start <= range.end {
+        return Ok(range);
+    }
+    Err(RepoError::Storage(StorageError::Range { object: located.name.clone(), range, size }))
+}
+
+/// A part of a file whose bytes are at hand.
+fn part(located: &Located, bytes: &Bytes, range: Option<&Range<u64>>) -> Result<OpenFile, RepoError> {
+    let size = bytes.len() as u64;
+    let Range { start, end } = within(located, range, size)?;
+    let index = |at: u64| usize::try_from(at).expect("within the bytes at hand");
+    let body = FileBody::Memory(bytes.slice(index(start)..index(end)));
+    Ok(OpenFile { size: Some(size), range: range.cloned(), body })
+}
+
+/// Reads a file to its end.
+async fn read_through(lent: &Lent) -> Result<Sha256, RepoError> {
+    let (file, path) = (lent.file.try_clone(), lent.path.clone());
+    blocking(move || {
+        let file = file.map_err(|e| StorageError::io("read", &path, e))?;
+        digest_of(&file, &path)
+    })
+    .await
+}
+
+fn digest_of(file: &File, path: &Path) -> Result<Sha256, StorageError> {
     let (mut hasher, mut buffer, mut at) = (sha2::Sha256::new(), vec![0; PIECE], 0);
     loop {
         match file.read_at(&mut buffer, at).map_err(|e| StorageError::io("read", path, e))? {

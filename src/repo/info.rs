@@ -70,7 +70,7 @@ pub struct SourceInfo {
 }
 
 /// The longest README told, in bytes.
-const README_LIMIT: u64 = 1 << 20;
+pub(super) const README_LIMIT: u64 = 1 << 20;
 
 impl Repo {
     /// What is known of a package at a point; of its listed version, or of `version`.
@@ -89,13 +89,17 @@ impl Repo {
         {
             found = self.read_detail(point, name, version).await?;
         }
-        let Some(Found { mut detail, readme, .. }) = found else {
+        let Some(Found { mut detail, readme, unfetched, .. }) = found else {
             let name: String = name.chars().take(128).collect();
             return Err(RepoError::NotFound(format!("Package '{name}' not found")));
         };
-        if let Some(sha256) = readme {
-            detail.readme = self.readme(sha256).await?;
-        }
+        detail.readme = match (readme, unfetched) {
+            (Some(sha256), _) => self.readme(sha256).await?,
+            (None, Some(file)) if self.has_mirror(detail.source) => {
+                self.bundled_readme(detail.tree, file).await
+            }
+            (None, _) => None,
+        };
         Ok(detail)
     }
 
@@ -206,6 +210,8 @@ struct Found {
     readme: Option<Sha256>,
     /// Its archive, where that may tell more.
     closed: Option<Closed>,
+    /// The digest of an archive that is not in storage.
+    unfetched: Option<Sha256>,
 }
 
 fn detail(
@@ -233,10 +239,11 @@ fn detail(
     }
     let others = all.into_iter().map(|file| release(name, file)).collect();
     let closed = closed(&file).filter(|_| readme.is_none());
+    let unfetched = file.sha256.filter(|_| file.file_state != FileState::Stored);
     let release = release(name, file);
     let detail =
         PackageDetail { release, source: tree.source, tree: tree.tree, description, readme: None, others };
-    Ok(Some(Found { detail, readme, closed }))
+    Ok(Some(Found { detail, readme, closed, unfetched }))
 }
 
 /// The archive of a file in storage that came from a mirror.

@@ -3,6 +3,7 @@
 mod afar;
 pub mod build_rows;
 pub mod builds;
+mod bundles;
 pub mod edit;
 pub mod error;
 pub mod explain;
@@ -23,6 +24,7 @@ mod owner;
 mod places;
 mod point;
 mod proof;
+mod readmes;
 mod render;
 pub mod requirements;
 mod stale;
@@ -45,13 +47,16 @@ pub struct Repo {
     uploads: Arc<edit::Uploads>,
     located: Arc<file::Cache>,
     proofs: Arc<proof::Cache>,
+    /// Which bundles packages are served from.
+    bundles: Arc<bundles::Kept>,
     /// Files of bundles that were compared with their digests.
-    lent: Arc<in_place::Cache>,
+    compared: Arc<in_place::Compared>,
     afar: Arc<afar::Answers>,
     links: Arc<links::Cache>,
     names: Arc<listing::Cache>,
     inside: Arc<inside::Cache>,
-    /// Held while an archive is looked into.
+    readmes: Arc<readmes::Read>,
+    /// Held while an archive is looked into, or the READMEs of a bundle.
     looking: Arc<tokio::sync::Mutex<()>>,
     flights: flight::Flights,
     learner: learn::Learner,
@@ -76,11 +81,13 @@ impl Repo {
             uploads: Arc::default(),
             located: Arc::new(file::Cache::new(file::CACHED)),
             proofs: Arc::new(proof::Cache::new(proof::CACHED)),
-            lent: Arc::new(in_place::Cache::new(in_place::CACHED)),
+            bundles: Arc::default(),
+            compared: Arc::default(),
             afar: Arc::new(afar::Answers::new(afar::KEPT)),
             links: Arc::new(links::Cache::new(links::CACHED)),
             names: Arc::new(listing::Cache::new(listing::CACHED)),
             inside: Arc::new(inside::Cache::new(inside::CACHED)),
+            readmes: Arc::default(),
             looking: Arc::default(),
             flights: flight::Flights::new(patience),
             learner: learn::Learner::start(state.db.clone()),

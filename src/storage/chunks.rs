@@ -50,8 +50,11 @@ fn read(file: &File, range: &Range<u64>) -> io::Result<Bytes> {
     Ok(Bytes::from_owner(Piece { buffer, length }))
 }
 
-/// All of a range at once. Blocking.
-pub(super) fn whole(file: &File, path: &Path, range: &Range<u64>) -> Result<Bytes, StorageError> {
+/// All of a range that lies within an open file, at once. Blocking.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn whole(file: &File, path: &Path, range: &Range<u64>) -> Result<Bytes, StorageError> {
     let failed = |e: io::Error| StorageError::io("read", path, e);
     let length = usize::try_from(range.end - range.start).map_err(|e| failed(io::Error::other(e)))?;
     let mut bytes = vec![0; length];

@@ -1,34 +1,33 @@
 //! Which small objects are kept in memory: the ones asked for again, within a fixed number of bytes.
 
-use super::Key;
-use bytes::Bytes;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use std::hash::Hash;
 
 /// Bytes kept in all.
 const CAPACITY: u64 = 16 << 20;
 /// The largest object that is kept, in bytes; larger ones stream.
-pub(super) const LARGEST: u64 = 1 << 20;
+pub const LARGEST: u64 = 1 << 20;
 /// Each shard holds `CAPACITY / SHARDS` and must hold a few of the largest objects. The crate's default grows with
 /// the number of processors until a shard is smaller than one object, which would then never be kept.
 const SHARDS: usize = 2;
 /// What an entry costs besides its bytes: key, counters, allocation.
 const OVERHEAD: u64 = 160;
 
-/// The memory cache. Objects are immutable, so an entry can never be stale.
-pub(super) struct Hot(Cache<Key, Bytes, Weigh>);
+/// A memory cache of objects that own their bytes. Whoever keeps what may change says in `V` of which state it is.
+pub struct Hot<K, V>(Cache<K, V, Weigh>);
 
 #[derive(Clone)]
 struct Weigh;
 
-impl Weighter<Key, Bytes> for Weigh {
-    fn weight(&self, _: &Key, bytes: &Bytes) -> u64 {
-        bytes.len() as u64 + OVERHEAD
+impl<K, V: AsRef<[u8]>> Weighter<K, V> for Weigh {
+    fn weight(&self, _: &K, object: &V) -> u64 {
+        object.as_ref().len() as u64 + OVERHEAD
     }
 }
 
-impl Hot {
-    pub(super) fn new() -> Hot {
+impl<K: Clone + Eq + Hash, V: Clone + AsRef<[u8]>> Default for Hot<K, V> {
+    fn default() -> Hot<K, V> {
         let options = OptionsBuilder::new()
             .shards(SHARDS)
             .weight_capacity(CAPACITY)
@@ -37,19 +36,23 @@ impl Hot {
             .expect("capacity and item estimate are set");
         Hot(Cache::with_options(options, Weigh, DefaultHashBuilder::default(), DefaultLifecycle::default()))
     }
+}
 
-    pub(super) fn get(&self, key: &Key) -> Option<Bytes> {
+impl<K: Clone + Eq + Hash, V: Clone + AsRef<[u8]>> Hot<K, V> {
+    /// What is kept under a key.
+    pub fn get(&self, key: &K) -> Option<V> {
         self.0.get(key)
     }
 
     /// Keeps a whole object. The bytes must own exactly their own allocation, or more memory is held than counted.
-    pub(super) fn keep(&self, key: Key, bytes: Bytes) {
-        if bytes.len() as u64 <= LARGEST {
-            self.0.insert(key, bytes);
+    pub fn keep(&self, key: K, object: V) {
+        if object.as_ref().len() as u64 <= LARGEST {
+            self.0.insert(key, object);
         }
     }
 
-    pub(super) fn forget(&self, key: &Key) {
+    /// Keeps it no longer.
+    pub fn forget(&self, key: &K) {
         self.0.remove(key);
     }
 }
@@ -58,10 +61,12 @@ impl Hot {
 mod tests {
     use super::*;
     use crate::model::digest::Sha256;
+    use crate::storage::Key;
+    use bytes::Bytes;
 
     #[test]
     fn memory_stays_within_its_bound_and_the_largest_object_is_kept() {
-        let hot = Hot::new();
+        let hot: Hot<Key, Bytes> = Hot::default();
         for i in 0..64u8 {
             hot.keep(Key::Readme(Sha256([i; 32])), Bytes::from(vec![i; LARGEST as usize]));
         }

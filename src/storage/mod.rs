@@ -3,7 +3,7 @@
 mod chunks;
 mod disk;
 pub mod error;
-mod hot;
+pub mod hot;
 pub mod key;
 mod probe;
 mod s3;
@@ -11,7 +11,7 @@ pub mod space;
 mod spool;
 pub mod tls_provider;
 
-pub use chunks::content;
+pub use chunks::{content, whole};
 pub use error::{StorageError, Unusable};
 pub use key::Key;
 pub use spool::Spool;
@@ -37,7 +37,8 @@ pub struct Storage(Arc<Inner>);
 struct Inner {
     /// In the order of [`StorageClass::ALL`].
     places: Vec<Backend>,
-    hot: Hot,
+    /// Objects are immutable, so an entry can never be stale.
+    hot: Hot<Key, Bytes>,
     /// The classes on each file system that was too full at the last look.
     full: Mutex<Vec<Vec<StorageClass>>>,
 }
@@ -113,7 +114,7 @@ impl Storage {
         }
         let storage = Storage(Arc::new(Inner {
             places: backends.into_iter().flatten().collect(),
-            hot: Hot::new(),
+            hot: Hot::default(),
             full: Mutex::default(),
         }));
         storage.sweep().await?;

@@ -13,6 +13,7 @@ mod round_trip;
 mod servers;
 mod serving;
 mod serving_bioconductor;
+mod serving_readmes;
 mod serving_shared;
 mod subset;
 mod vulns;

@@ -3,11 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use rstudio_pm::bundle::Product;
+use rstudio_pm::model::ids::SourceId;
+use rstudio_pm::model::point::PointTree;
 
 use crate::support::downloader::{copy_over, got_cran, objects, read, tree};
 use crate::support::furnish::until;
 use crate::support::server::{Builder, Server};
 use crate::support::shelf::Shelf;
+use crate::support::syncing::Server as Syncing;
+use crate::support::tarball::Tarball;
 use crate::support::{data, shelf};
 
 /// A server on the bundle `{dir}/bundle`, with a repository `prod` of CRAN.
@@ -189,6 +193,100 @@ async fn bytes_that_are_not_what_their_digest_says_are_never_served() {
     std::os::unix::fs::symlink(&secret, &flipped).unwrap();
     assert_ne!(server.get(path).status, 200);
     assert_eq!(objects(&bundle).len(), 2, "the server removes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_many_ask_for_is_looked_at_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, bundle) = made(dir.path());
+    let file = object(&bundle, "alpha", "1.1").await;
+    let server = server(&bundle);
+    server.sync().expect("a bundle");
+    let path = "/prod/latest/src/contrib/alpha_1.1.tar.gz";
+    let whole = std::fs::read(&file).unwrap();
+    let often = || (0..5).for_each(|_| assert!(server.get(path).body == whole));
+    often();
+    let part = crate::support::http::request("GET", &server.url(path), &[("Range", "bytes=5-14")], b"");
+    assert_eq!((part.status, part.body.as_slice()), (206, &whole[5..15]));
+    let mut flipped = whole.clone();
+    flipped[20] ^= 1;
+    std::fs::write(&file, &flipped).unwrap();
+    until("another file is seen", || {
+        let answer = server.get(path);
+        assert!(answer.status == 503 || answer.body == whole, "{}", answer.status);
+        answer.status == 503
+    });
+    std::fs::remove_file(&file).unwrap();
+    until("none is seen", || server.get(path).status == 404);
+    std::fs::write(&file, &whole).unwrap();
+    often();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_files_are_compared_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::new(dir.path().join("mirror"));
+    let mut state = 1_u64;
+    let mut letter = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b' ' + (state >> 58) as u8)
+    };
+    let noise: String = (0..3_000_000).map(&mut letter).collect();
+    shelf.publish(&Tarball::new("alpha", "1.1").with("noise", &noise), "2020-01-01");
+    shelf.write();
+    let bundle = dir.path().join("bundle");
+    got_cran(&shelf.url(), &bundle, &[]);
+    let file = object(&bundle, "alpha", "1.1").await;
+    let mut bytes = std::fs::read(&file).unwrap();
+    assert!(bytes.len() > 1 << 20, "{}", bytes.len());
+    let server = server(&bundle);
+    server.sync().expect("a bundle");
+    let path = "/prod/latest/src/contrib/alpha_1.1.tar.gz";
+    for _ in 0..3 {
+        assert!(server.get(path).body == bytes);
+    }
+    bytes[20] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    assert_eq!(server.get(path).status, 503);
+}
+
+/// Where the mirrors of a server lie can be changed while it runs.
+#[test]
+fn a_directory_that_is_named_later_is_served_from_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut shelf, bundle) = made(dir.path());
+    let server = server(&bundle);
+    server.sync().expect("a bundle");
+    let path = "/prod/latest/src/contrib/beta_1.0.tar.gz";
+    assert_eq!(server.get(path).status, 200);
+    shelf.simple("gamma", "1.0", "2020-04-01");
+    shelf.write();
+    let other = dir.path().join("other");
+    got_cran(&shelf.url(), &other, &[]);
+    std::fs::rename(&bundle, dir.path().join("gone")).unwrap();
+    server.hup_applies(&format!("[CRAN]\nURL = {}", shelf::file_url(&other)), &["CRAN.URL is"]);
+    assert_eq!(server.get(path).status, 200);
+    server.sync().expect("the other one");
+    assert_eq!(server.get("/prod/latest/src/contrib/gamma_1.0.tar.gz").status, 200);
+    assert_eq!(stored(&server), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn builds_that_are_copied_into_it_are_seen_by_the_next_sync_of_the_schedule() {
+    let dir = tempfile::tempdir().unwrap();
+    let mirror = shelf::file_url(&data::path("cran-mirror").canonicalize().unwrap());
+    let bundle = dir.path().join("data");
+    got_cran(&mirror, &bundle, &[]);
+    let server = Syncing::new(crate::support::db::Engine::Sqlite, &shelf::file_url(&bundle)).await;
+    let told = server.sync().await.expect("a bundle");
+    assert!(!told.contains("builds were synced"), "{told}");
+    let flags = ["--include-binaries", "--r-versions", "4.5", "--distributions", "windows"];
+    got_cran(&mirror, &bundle, &flags);
+    let (tree, seq) = server.head().expect("published");
+    // Nobody asked by hand.
+    server.sync.mismatch(PointTree { source: SourceId::CRAN, tree, seq });
+    let ended = server.sync().await.expect("the same job");
+    assert!(ended.contains("builds were synced") && ended.ends_with(": 6 new"), "{ended}");
 }
 
 #[test]

@@ -225,7 +225,7 @@ fn logs_that_are_reopened_are_reopened_by_the_old_one_too() {
 fn slow_mirror(pause: Duration) -> Upstream {
     let mirror = Upstream::of(&crate::support::data::path("bioc-mirror"));
     mirror.put("src/contrib/PACKAGES", "Package: alpha\nVersion: 1.0\n");
-    for index in ["src/contrib/PACKAGES", "packages/3.16/bioc/src/contrib/PACKAGES.gz"] {
+    for index in ["src/contrib/PACKAGES", "packages/3.20/bioc/src/contrib/PACKAGES.gz"] {
         mirror.always(index, Fault::Slow(pause));
     }
     mirror
@@ -238,16 +238,16 @@ fn syncs_that_are_under_way_begin_again_in_the_new_program() {
     let mut manager = Manager::new(&format!("[CRAN]\nURL = {url}\n[Bioconductor]\nURL = {url}"));
     manager.start();
     manager.server.json("sync --no-wait");
-    manager.server.json("sync --type=bioconductor --version=3.16 --no-wait");
+    manager.server.json("sync --type=bioconductor --version=release --no-wait");
     until("both have begun to read", || {
         let jobs = manager.server.call("GET", "/jobs", &serde_json::Value::Null).to_string();
         jobs.contains("sync:cran") && jobs.matches("reading the index").count() == 2
     });
-    mirror.always("packages/3.16/bioc/src/contrib/PACKAGES.gz", Fault::Also("X: y"));
+    mirror.always("packages/3.20/bioc/src/contrib/PACKAGES.gz", Fault::Also("X: y"));
     mirror.always("src/contrib/PACKAGES", Fault::Also("X: y"));
     manager.upgrade().expect("an upgrade");
-    let said = manager.server.told("sync --type=bioconductor --version=3.16 --quiet");
-    assert!(said.contains("Bioconductor 3.16"), "{said}");
+    let said = manager.server.told("sync --type=bioconductor --version=release --quiet");
+    assert!(said.contains("Bioconductor 3.20"), "{said}");
     for (source, expected) in [("bioconductor", 1), ("cran", 1)] {
         until("it is synced", || {
             let rows = manager.server.json(&format!("info --source={source}"));

@@ -1,6 +1,6 @@
 //! What the records of a product add up to: its releases, and which of them are listed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::record::{Object, Record, Snapshot, Ver, check};
 use super::seal::digest;
@@ -13,7 +13,8 @@ pub type Key = (String, String);
 /// The sum of records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    packages: BTreeMap<Key, Package>,
+    /// Looked up for every record and every row of an index, listed in order a few times.
+    packages: HashMap<Key, Package>,
     /// Listed releases of which there is no record: the base of a difference is missing, or another one.
     wanting: Vec<String>,
     day: Option<Day>,
@@ -65,9 +66,11 @@ fn key(folder: Option<&str>, name: &str) -> Key {
 }
 
 impl State {
-    /// Packages by folder and name, those without releases left out.
+    /// Packages in the order of folder and name, those without releases left out.
     pub fn packages(&self) -> impl Iterator<Item = (&Key, &Package)> {
-        self.packages.iter()
+        let mut sorted: Vec<_> = self.packages.iter().collect();
+        sorted.sort_unstable_by_key(|(key, _)| *key);
+        sorted.into_iter()
     }
 
     /// One of them.
@@ -76,11 +79,9 @@ impl State {
         self.packages.get(&key(Some(folder), name))
     }
 
-    /// Every release.
+    /// Every release, in the order of their packages.
     pub fn releases(&self) -> impl Iterator<Item = (&Key, &Release)> {
-        self.packages
-            .iter()
-            .flat_map(|(key, package)| package.releases.iter().map(move |release| (key, release)))
+        self.packages().flat_map(|(key, package)| package.releases.iter().map(move |release| (key, release)))
     }
 
     /// How many are listed, those of which nothing else is known included.
@@ -254,6 +255,7 @@ impl State {
         let unknown =
             wanted.iter().flat_map(|(key, versions)| versions.iter().map(|v| line(&key.0, &key.1, v)));
         self.wanting.extend(unknown);
+        self.wanting.sort_unstable();
     }
 }
 

@@ -1,13 +1,35 @@
 //! Values of our own types as texts in JSON.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
+use std::marker::PhantomData;
 use std::str::FromStr;
 
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serializer};
+
+/// A value that is parsed from the text where it stands: a record has a handful, a bundle a million, and none of them
+/// needs memory of its own.
+struct Parsed<T>(T);
+
+impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Parsed<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Parsed<T>, D::Error> {
+        struct Text<T>(PhantomData<T>);
+        impl<T: FromStr<Err: Display>> Visitor<'_> for Text<T> {
+            type Value = Parsed<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Parsed<T>, E> {
+                text.parse().map(Parsed).map_err(E::custom)
+            }
+        }
+        from.deserialize_str(Text(PhantomData))
+    }
+}
 
 /// As it is displayed and parsed.
 pub(super) mod shown {
-    use super::{Deserialize, Deserializer, Display, FromStr, Serializer};
+    use super::{Deserialize, Deserializer, Display, FromStr, Parsed, Serializer};
 
     pub(in crate::bundle) fn serialize<T: Display, S: Serializer>(
         value: &T,
@@ -21,13 +43,13 @@ pub(super) mod shown {
         T: FromStr<Err: Display>,
         D: Deserializer<'de>,
     {
-        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+        Parsed::deserialize(from).map(|Parsed(value)| value)
     }
 }
 
 /// As [`shown`], where there may be none.
 pub(super) mod maybe {
-    use super::{Deserialize, Deserializer, Display, FromStr, Serializer};
+    use super::{Deserialize, Deserializer, Display, FromStr, Parsed, Serializer};
 
     pub(in crate::bundle) fn serialize<T: Display, S: Serializer>(
         value: &Option<T>,
@@ -44,7 +66,6 @@ pub(super) mod maybe {
         T: FromStr<Err: Display>,
         D: Deserializer<'de>,
     {
-        let text = Option::<String>::deserialize(from)?;
-        text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
+        Ok(Option::deserialize(from)?.map(|Parsed(value)| value))
     }
 }

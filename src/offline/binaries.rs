@@ -5,8 +5,9 @@ use super::copied;
 use super::cran::Setup;
 use super::declared::{Declared, Row};
 use super::error::{Ending, OfflineError};
-use super::mirror;
+use super::mirror::FORMS;
 use super::run::{Run, Wish};
+use super::told::Reader;
 use crate::bundle::{Product, seal};
 use crate::config::platforms::{Os, Platforms};
 use crate::config::{BinaryStyle, BinaryUrl};
@@ -131,12 +132,12 @@ pub(super) async fn get(
             own: setup.own.clone(),
             wish: &wish,
         };
-        let (indexes, product) = (&indexes, &product);
+        let (indexes, product, reader) = (&indexes, &product, &Reader::new(&setup.mirror));
         let one = run
             .run(|_| async move {
                 let mut declared = match bundle {
-                    Some(bundle) => copied::declare(bundle, product).await?,
-                    None => declare(&setup.mirror, product, indexes).await?,
+                    Some(bundle) => copied::declare(bundle, product, reader).await?,
+                    None => declare(reader, product, indexes).await?,
                 };
                 if let Some(names) = &setup.wish.subset {
                     declared.rows.retain(|row| names.contains(&row.name));
@@ -159,14 +160,20 @@ pub(super) async fn get(
 }
 
 /// What a mirror has for a platform.
-async fn declare(mirror: &Mirror, product: &Product, indexes: &[Index]) -> Result<Declared, OfflineError> {
+async fn declare(
+    reader: &Reader<'_>,
+    product: &Product,
+    indexes: &[Index],
+) -> Result<Declared, OfflineError> {
+    let mirror = reader.mirror();
     for index in indexes {
-        for form in mirror::FORMS {
+        for form in FORMS {
             let path = format!("{}/{form}", index.folder);
-            let Some(bytes) = mirror::get(mirror, &path).await? else { continue };
+            let Some(bytes) = reader.get(&path).await? else { continue };
             let address = format!("{}/{path}", mirror.address());
             let read = read(mirror, form, &bytes, index);
-            return read.map_err(|reason| OfflineError::Refused(format!("{address}: {reason}")));
+            let read = read.map_err(|reason| OfflineError::Refused(format!("{address}: {reason}")))?;
+            return Ok(Declared { told: reader.told(), ..read });
         }
     }
     let looked: Vec<&str> = indexes.iter().map(|index| index.folder.as_str()).collect();
@@ -229,6 +236,7 @@ fn read(mirror: &Mirror, form: &str, bytes: &[u8], from: &Index) -> Result<Decla
         dated: true,
         fingerprint: vec![seal::digest(bytes)],
         serial: None,
+        told: None,
         warnings,
     })
 }

@@ -6,10 +6,11 @@ use super::args::{Check as CheckArgs, GetBioconductor};
 use super::cran::{Setup, chosen, client, removable, setup, share, wanted};
 use super::declared::Declared;
 use super::error::{Ending, OfflineError};
-use super::mirror::{self, Span, Tree};
+use super::mirror::{FORMS, Span, Tree};
 use super::place::{self, Place};
 use super::progress::Voice;
 use super::run::Run;
+use super::told::Reader;
 use super::validate::{Check, Report};
 use super::{copied, subset};
 use crate::bundle::shared::{BioconductorConfig, Shared};
@@ -24,6 +25,7 @@ const CONFIG: &str = "config.yaml";
 /// Where versions come from.
 struct Source<'a> {
     setup: &'a Setup,
+    reader: Reader<'a>,
     /// When it is a bundle.
     bundle: Option<Bundle>,
     config: Config,
@@ -71,10 +73,12 @@ async fn one(
     named: Option<&BTreeSet<String>>,
 ) -> Result<Ending, OfflineError> {
     let product = Product::Bioconductor(version.to_string());
+    let mirror = setup.mirror.clone();
+    let reader = &Reader::new(&mirror);
     let names = match chosen(&setup.own, &product, named.cloned(), setup.wish.voice).await? {
         None => None,
         Some(names) => {
-            let declared = declare(setup, bundle, version, (None, setup.wish.now.day())).await?;
+            let declared = declare(reader, bundle, version, (None, setup.wish.now.day())).await?;
             let (found, unknown) = subset::closure(&names, &declared);
             if !unknown.is_empty() {
                 setup.wish.voice.say(&format!(
@@ -97,7 +101,7 @@ async fn one(
     };
     let names = names.as_ref();
     run.run(|span| async move {
-        let mut declared = declare(setup, bundle, version, span).await?;
+        let mut declared = declare(reader, bundle, version, span).await?;
         if let Some(names) = names {
             subset::restrict(&mut declared, names);
         }
@@ -108,18 +112,18 @@ async fn one(
 
 /// All repositories of a version.
 async fn declare(
-    setup: &Setup,
+    reader: &Reader<'_>,
     bundle: Option<&Bundle>,
     version: Version,
     span: Span,
 ) -> Result<Declared, OfflineError> {
     if let Some(bundle) = bundle {
-        return copied::declare(bundle, &Product::Bioconductor(version.to_string())).await;
+        return copied::declare(bundle, &Product::Bioconductor(version.to_string()), reader).await;
     }
     let mut all = Declared { dated: true, ..Declared::default() };
     for component in Component::ALL.into_iter().filter(|component| component.is_in(version)) {
         let prefix = format!("packages/{version}/{}/", component.path());
-        let tree = Tree { mirror: &setup.mirror, prefix, folder: Some(component.path().to_owned()) };
+        let tree = Tree { reader, prefix, folder: Some(component.path().to_owned()) };
         match tree.declare(span).await? {
             Some(found) => {
                 all.rows.extend(found.rows);
@@ -131,23 +135,25 @@ async fn declare(
                 return Err(OfflineError::Refused(format!(
                     "{} has no packages/{version}/bioc/src/contrib/PACKAGES: choose another version with --versions, or \
                      another mirror with --base-url",
-                    setup.mirror.address()
+                    reader.mirror().address()
                 )));
             }
             None => {}
         }
     }
+    all.told = reader.told();
     Ok(all)
 }
 
 impl<'a> Source<'a> {
     async fn open(setup: &'a Setup) -> Result<Source<'a>, OfflineError> {
         let bundle = Bundle::at(setup.mirror.clone());
+        let reader = Reader::new(&setup.mirror);
         if let Some(found) = bundle.bioconductor().await? {
             let config = parsed(setup, layout::BIOCONDUCTOR_CONFIG, found.config_yaml.as_bytes())?;
-            return Ok(Source { setup, bundle: Some(bundle), config, text: found.config_yaml });
+            return Ok(Source { setup, reader, bundle: Some(bundle), config, text: found.config_yaml });
         }
-        let Some(bytes) = mirror::get(&setup.mirror, CONFIG).await? else {
+        let Some(bytes) = reader.get(CONFIG).await? else {
             return Err(OfflineError::Refused(format!(
                 "{} is neither a Bioconductor mirror (looked for {CONFIG}) nor a bundle (looked for {}); give the address of \
                  one with --base-url",
@@ -157,17 +163,17 @@ impl<'a> Source<'a> {
         };
         let config = parsed(setup, CONFIG, &bytes)?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Source { setup, bundle: None, config, text })
+        Ok(Source { setup, reader, bundle: None, config, text })
     }
 
     async fn has(&self, version: Version) -> Result<bool, OfflineError> {
-        if let Some(bundle) = &self.bundle {
+        if self.bundle.is_some() {
             let product = Product::Bioconductor(version.to_string());
-            return Ok(mirror::get(bundle.mirror(), &product.head()).await?.is_some());
+            return Ok(self.reader.get(&product.head()).await?.is_some());
         }
-        for form in mirror::FORMS {
+        for form in FORMS {
             let path = format!("packages/{version}/bioc/src/contrib/{form}");
-            if mirror::get(&self.setup.mirror, &path).await?.is_some() {
+            if self.reader.get(&path).await?.is_some() {
                 return Ok(true);
             }
         }

@@ -1,7 +1,7 @@
 //! From what was fetched to segments and a head: what happened, day by day, and what is listed in the end. The head is
 //! written last; until then nobody sees anything of it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::declared::{Declared, Row};
 use super::error::OfflineError;
@@ -176,7 +176,7 @@ impl Commit<'_> {
     /// What makes the listing that of upstream. Of what could not be fetched, what was listed before stays listed.
     fn corrections(&self, declared: &Declared, state: &State) -> Vec<Record> {
         let day = self.today();
-        let listed: BTreeMap<(&str, &str), &Row> =
+        let listed: HashMap<(&str, &str), &Row> =
             declared.rows.iter().filter(|row| row.listed).map(|row| (row.key(), row)).collect();
         let event = |folder: &str, name: &str, release: Option<&state::Release>| Event {
             folder: Some(folder.to_owned()).filter(|folder| !folder.is_empty()),
@@ -192,9 +192,11 @@ impl Commit<'_> {
                 now.is_none_or(|now| now.object != found.object || now.version != found.version)
             };
             if let Some(found) = plan::release(row, state, true).filter(other) {
-                records.push(Record::Restore(event(folder, name, Some(found))));
+                records.push((*folder, *name, Record::Restore(event(folder, name, Some(found)))));
             }
         }
+        records.sort_unstable_by_key(|(folder, name, _)| (*folder, *name));
+        let mut records: Vec<Record> = records.into_iter().map(|(_, _, record)| record).collect();
         for ((folder, name), package) in state.packages() {
             if package.listed.is_some() && !listed.contains_key(&(folder.as_str(), name.as_str())) {
                 records.push(Record::Archive(event(folder, name, None)));

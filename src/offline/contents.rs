@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use crate::bundle::Fields;
-use crate::r::archive::{self, Limits};
+use crate::r::archive::{self, Extent, Limits};
 use crate::r::description::Description;
 use crate::r::name::FileName;
 
@@ -19,12 +19,14 @@ pub(super) struct Contents {
 }
 
 /// Reads the archive of a source package; `again` opens it another time. Old ones are odd in many ways: what is not one
-/// of today's may still tell who it is, and what does not even do that is kept as it is.
-pub(super) fn read<R: Read>(again: impl Fn() -> std::io::Result<R>, file: &str) -> Contents {
+/// of today's may still tell who it is, and what does not even do that is kept as it is. One whose bytes are known to be
+/// those of the mirror is read no further than up to what it tells.
+pub(super) fn read<R: Read>(again: impl Fn() -> std::io::Result<R>, file: &str, extent: Extent) -> Contents {
     let named = FileName::parse_archived(file).ok();
     let open = || again().map_err(|e| e.to_string());
-    let strict =
-        open().and_then(|source| archive::read(source, named, Limits::default()).map_err(|e| e.to_string()));
+    let strict = open().and_then(|source| {
+        archive::read_up_to(extent, source, named, Limits::default()).map_err(|e| e.to_string())
+    });
     let reason = match strict {
         Ok(package) => {
             let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();

@@ -1,48 +1,44 @@
 //! What another bundle declares: its records, taken over as they are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::declared::{Declared, Row};
 use super::error::OfflineError;
+use super::sum::sum;
+use super::told::Reader;
 use crate::bundle::segment::ReadmeText;
 use crate::bundle::{Product, Record, State, Ver};
 use crate::model::digest::Sha256;
 use crate::upstream::bundle::Bundle;
 
 /// Everything a bundle has of a product.
-pub(super) async fn declare(bundle: &Bundle, product: &Product) -> Result<Declared, OfflineError> {
+pub(super) async fn declare(
+    bundle: &Bundle,
+    product: &Product,
+    reader: &Reader<'_>,
+) -> Result<Declared, OfflineError> {
+    // Read first: were the head replaced in between, it would be another one the next time.
+    reader.get(&product.head()).await?;
     let verified = bundle.head(product).await?;
-    let mut state = State::default();
-    let (mut vers, mut events) = (BTreeMap::new(), Vec::new());
-    for segment in verified.since(0) {
-        for record in bundle.segment(product, segment).await? {
-            state.apply(&record).map_err(|reason| {
-                let address = bundle.mirror().address();
-                OfflineError::Refused(format!("{address}/{}: {reason}", product.path(&segment.file.path)))
-            })?;
-            match record {
-                Record::Ver(ver) => {
-                    let key = (
-                        ver.folder.clone().unwrap_or_default(),
-                        ver.name.clone(),
-                        ver.version.clone(),
-                        ver.obj.sha256,
-                    );
-                    vers.entry(key).or_insert(ver);
-                }
-                Record::Index(indexed) => {
-                    let key =
-                        (indexed.folder.unwrap_or_default(), indexed.name, indexed.version, indexed.sha256);
-                    if let Some(ver) = vers.get_mut(&key) {
-                        ver.index = Some(indexed.index);
-                    }
-                }
-                Record::Archive(_) | Record::Restore(_) => events.push(record),
-                Record::Remove(_) | Record::Snapshot(_) | Record::Unknown => {}
+    let (mut vers, mut events): (HashMap<_, Box<Ver>>, _) = (HashMap::new(), Vec::new());
+    let state = sum(bundle, product, &verified, |record| match record {
+        Record::Ver(ver) => {
+            let key = (ver.folder.clone(), ver.name.clone(), ver.version.clone(), ver.obj.sha256);
+            vers.entry(key).or_insert(ver);
+        }
+        Record::Index(indexed) => {
+            let key = (indexed.folder, indexed.name, indexed.version, indexed.sha256);
+            if let Some(ver) = vers.get_mut(&key) {
+                ver.index = Some(indexed.index);
             }
         }
-    }
-    let rows = vers.into_values().filter_map(|ver| row(*ver, &state, product));
+        Record::Archive(_) | Record::Restore(_) => events.push(record),
+        Record::Remove(_) | Record::Snapshot(_) | Record::Unknown => {}
+    });
+    let state = state.await?;
+    let mut vers: Vec<_> = vers.into_iter().collect();
+    vers.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let rows = vers.into_iter().filter_map(|(_, ver)| row(*ver, &state, product));
     Ok(Declared {
         rows: rows.collect(),
         events,
@@ -50,6 +46,7 @@ pub(super) async fn declare(bundle: &Bundle, product: &Product) -> Result<Declar
         dated: true,
         fingerprint: vec![verified.head.chain],
         serial: Some(verified.head.serial),
+        told: reader.told(),
         warnings: Vec::new(),
     })
 }

@@ -11,6 +11,7 @@ use super::place::{self, Place};
 use super::progress::Voice;
 use super::run::{Run, Wish};
 use super::shared::{self, Source};
+use super::told::Reader;
 use super::validate::{Check, Report};
 use super::{binaries, copied, subset};
 use crate::bundle::shared::Shared;
@@ -81,7 +82,8 @@ pub(super) async fn get(args: GetCran, voice: Voice) -> Result<Ending, OfflineEr
     let source = Bundle::at(setup.mirror.clone());
     let source = source.has(&Product::Cran).await?.then_some(source);
     let named = args.packages.file_in.as_deref().map(wanted).transpose()?;
-    let upstream = Declarer { mirror: &setup.mirror, bundle: source.as_ref(), product: Product::Cran };
+    let upstream =
+        Declarer { reader: Reader::new(&setup.mirror), bundle: source.as_ref(), product: Product::Cran };
     let names = match chosen(&setup.own, &Product::Cran, named, voice).await? {
         None => None,
         Some(names) => Some(upstream.closure(&names, setup.wish.now, voice).await?),
@@ -126,7 +128,7 @@ pub(super) async fn share(
 
 /// Reads CRAN's packages, of a mirror or of a bundle.
 struct Declarer<'a> {
-    mirror: &'a Mirror,
+    reader: Reader<'a>,
     bundle: Option<&'a Bundle>,
     product: Product,
 }
@@ -134,10 +136,10 @@ struct Declarer<'a> {
 impl Declarer<'_> {
     async fn declare(&self, span: Span, names: Option<&BTreeSet<String>>) -> Result<Declared, OfflineError> {
         let mut declared = match self.bundle {
-            Some(bundle) => copied::declare(bundle, &self.product).await?,
+            Some(bundle) => copied::declare(bundle, &self.product, &self.reader).await?,
             None => {
-                let tree = Tree { mirror: self.mirror, prefix: String::new(), folder: None };
-                tree.declare(span).await?.ok_or_else(|| no_mirror(self.mirror))?
+                let tree = Tree { reader: &self.reader, prefix: String::new(), folder: None };
+                tree.declare(span).await?.ok_or_else(|| no_mirror(self.reader.mirror()))?
             }
         };
         if let Some(names) = names {
@@ -156,12 +158,13 @@ impl Declarer<'_> {
         let declared = self.declare((None, now.day()), None).await?;
         let (found, unknown) = subset::closure(names, &declared);
         if !unknown.is_empty() {
-            voice.warn(&format!("{} does not have: {}", self.mirror.address(), unknown.join(", ")));
+            let address = self.reader.mirror().address();
+            voice.warn(&format!("{address} does not have: {}", unknown.join(", ")));
         }
         if found.is_empty() {
             return Err(OfflineError::Usage(format!(
                 "{} has none of the packages that are asked for",
-                self.mirror.address()
+                self.reader.mirror().address()
             )));
         }
         Ok(found)

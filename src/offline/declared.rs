@@ -1,5 +1,6 @@
 //! What an upstream says it has, as rows of files: the same for a mirror and for another bundle.
 
+use super::told::Told;
 use crate::bundle::{Record, Ver};
 use crate::model::digest::{Md5, Sha256};
 use crate::model::time::Timestamp;
@@ -48,5 +49,7 @@ pub(super) struct Declared {
     pub(super) fingerprint: Vec<Sha256>,
     /// Of a bundle: its serial.
     pub(super) serial: Option<u64>,
+    /// What upstream said of all files that tell it, where it says of each whether it is still the same.
+    pub(super) told: Option<Vec<Told>>,
     pub(super) warnings: Vec<String>,
 }

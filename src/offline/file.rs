@@ -1,27 +1,24 @@
 //! One file: pulled from the mirror, compared with what is told of it, looked into, and put under its digest.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read, Write};
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use md5::Md5 as Md5Hasher;
 use sha2::{Digest, Sha256 as Hasher};
-use tempfile::NamedTempFile;
+use tokio::sync::Semaphore;
 
+use super::body::{BUDGET, Body, Budget, Whole};
 use super::contents::{self, Contents};
 use super::place::{self, Place};
 use super::plan::Wanted;
 use crate::bundle::{Object, Product};
-use crate::model::digest::{Md5, Sha256};
-use crate::r::archive::Limits;
+use crate::model::digest::Sha256;
+use crate::r::archive::{Extent, Limits};
 use crate::r::binary;
 use crate::r::layout::PackageFile;
 use crate::r::platform::Platform;
-use crate::upstream::{Mirror, Taker, UpstreamError};
-
-/// Bytes of a file that are held before they are written.
-const HELD: usize = 4 << 20;
+use crate::upstream::{Mirror, UpstreamError};
 
 /// Why a file is not there in the end.
 #[derive(Debug)]
@@ -41,25 +38,34 @@ pub(super) struct Fetched {
 
 /// Where files go.
 pub(super) struct Landing<'a> {
-    pub(super) place: &'a Place,
-    pub(super) product: &'a Product,
+    place: &'a Place,
+    product: &'a Product,
+    budget: Arc<Budget>,
+    /// Who looks into a file that has come. More at a time than there are processors for only take memory.
+    looks: Arc<Semaphore>,
 }
 
-impl Landing<'_> {
+impl<'a> Landing<'a> {
+    pub(super) fn new(place: &'a Place, product: &'a Product) -> Landing<'a> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let looks = Arc::new(Semaphore::new(2 * processors));
+        Landing { place, product, budget: Budget::new(BUDGET), looks }
+    }
+
     /// Fetches a file from the first of its paths that has it.
     pub(super) async fn fetch(&self, mirror: &Mirror, wanted: &Wanted) -> Result<Fetched, Failure> {
         let row = &wanted.row;
         let mut last = None;
         for path in &row.paths {
-            let mut body = Body::new(self.place.path(&self.product.objects()));
+            let mut body = Body::new(self.place.path(&self.product.objects()), self.budget.clone());
             match mirror.pull(path, row.size, &mut body).await {
                 Ok(_) => match self.land(body, wanted, path, mirror).await {
                     // The index may be ahead of the file, or behind it: it may be in the other place.
                     Err(Failure::Mirror(error)) => last = Some(error),
                     landed => return landed,
                 },
-                Err(error) => match body.failed {
-                    Some(error) => return Err(Failure::Place(error, body.dir)),
+                Err(error) => match body.failed() {
+                    Some((error, dir)) => return Err(Failure::Place(error, dir)),
                     None => {
                         let missing = matches!(error, UpstreamError::Missing(_));
                         let stop = matches!(error, UpstreamError::Unavailable { .. });
@@ -86,138 +92,57 @@ impl Landing<'_> {
     ) -> Result<Fetched, Failure> {
         let (place, product, wanted) = (self.place.clone(), self.product.clone(), wanted.clone());
         let url = format!("{}/{path}", mirror.address());
-        let work = tokio::task::spawn_blocking(move || settle(body, &place, &product, &wanted, url));
+        // It is never closed.
+        let look = self.looks.clone().acquire_owned().await;
+        let work = tokio::task::spawn_blocking(move || {
+            let settled = settle(body, &place, &product, &wanted, url);
+            drop(look);
+            settled
+        });
         work.await.unwrap_or_else(|e| Err(Failure::Place(io::Error::other(e), PathBuf::new())))
     }
 }
 
-/// The bytes of a file while they come.
-struct Body {
-    dir: PathBuf,
-    held: Vec<u8>,
-    spill: Option<Spill>,
-    failed: Option<io::Error>,
-}
-
-/// What is too large to be held.
-struct Spill {
-    file: NamedTempFile,
-    size: u64,
-    sha256: Hasher,
-    md5: Md5Hasher,
-}
-
-impl Body {
-    fn new(dir: PathBuf) -> Body {
-        Body { dir, held: Vec::new(), spill: None, failed: None }
-    }
-
-    /// Writes and digests what is held.
-    fn spill(&mut self) -> io::Result<()> {
-        let mut spill = match self.spill.take() {
-            Some(spill) => spill,
-            None => Spill {
-                file: std::fs::create_dir_all(&self.dir).and_then(|()| Place::unfinished(&self.dir))?,
-                size: 0,
-                sha256: Hasher::new(),
-                md5: Md5Hasher::new(),
-            },
-        };
-        spill.file.write_all(&self.held)?;
-        spill.sha256.update(&self.held);
-        spill.md5.update(&self.held);
-        spill.size += self.held.len() as u64;
-        self.held.clear();
-        self.spill = Some(spill);
-        Ok(())
-    }
-}
-
-impl Taker for Body {
-    fn restart(&mut self) {
-        self.held.clear();
-        self.spill = None;
-    }
-
-    async fn take(&mut self, piece: Bytes) -> Result<(), UpstreamError> {
-        self.held.extend_from_slice(&piece);
-        if self.held.len() < HELD {
-            return Ok(());
-        }
-        let mut moved = Body {
-            dir: self.dir.clone(),
-            held: std::mem::take(&mut self.held),
-            spill: self.spill.take(),
-            failed: None,
-        };
-        let spilt = tokio::task::spawn_blocking(move || {
-            let done = moved.spill();
-            (moved, done)
-        });
-        let done = match spilt.await {
-            Ok((moved, done)) => {
-                (self.held, self.spill) = (moved.held, moved.spill);
-                done
-            }
-            Err(e) => Err(io::Error::other(e)),
-        };
-        done.map_err(|e| {
-            // The pull ends; whoever asked finds the error itself here.
-            let told = UpstreamError::Refused { url: self.dir.display().to_string(), reason: e.to_string() };
-            self.failed = Some(e);
-            told
-        })
-    }
-}
-
-/// The digests of what came, and whether it is what was asked for.
+/// Whether what came is what was asked for; if so it is looked into, and put under its digest.
 fn settle(
-    mut body: Body,
+    body: Body,
     place: &Place,
     product: &Product,
     wanted: &Wanted,
     url: String,
 ) -> Result<Fetched, Failure> {
-    if body.spill.is_some() && !body.held.is_empty() {
-        let dir = body.dir.clone();
-        body.spill().map_err(|e| Failure::Place(e, dir))?;
-    }
-    let (sha256, md5, size) = match &body.spill {
-        Some(spill) => (spill.sha256.clone().finalize(), spill.md5.clone().finalize(), spill.size),
-        None => (Hasher::digest(&body.held), Md5Hasher::digest(&body.held), body.held.len() as u64),
-    };
+    let whole = body.end().map_err(|e| Failure::Place(e, place.path(&product.objects())))?;
     let row = &wanted.row;
-    let object = Object { sha256: Sha256(sha256.into()), size, md5: Md5(md5.into()), ext: row.ext.clone() };
+    let object = Object { sha256: whole.sha256, size: whole.size, md5: whole.md5, ext: row.ext.clone() };
     if let Some(reason) = mismatch(&object, wanted) {
         return Err(Failure::Mirror(UpstreamError::Refused { url, reason }));
     }
-    let path = place.path(&product.object(object.sha256, &object.ext));
-    let failed = |e: io::Error| Failure::Place(e, path.clone());
     let look = row.told.is_none() && wanted.again.is_none();
-    if let (Product::Binaries(tag), true) = (product, look) {
-        is_build(&body, tag, wanted)
-            .map_err(|reason| Failure::Mirror(UpstreamError::Refused { url, reason }))?;
-    }
-    let contents = match (&body.spill, product) {
-        (_, Product::Binaries(_)) => Contents::default(),
-        _ if !look => Contents::default(),
-        (Some(spill), _) => contents::read(|| spill.file.reopen(), &file_name(wanted)),
-        (None, _) => contents::read(|| Ok(Cursor::new(&body.held)), &file_name(wanted)),
+    let contents = match product {
+        Product::Binaries(tag) if look => {
+            is_build(&whole, tag, wanted)
+                .map_err(|reason| Failure::Mirror(UpstreamError::Refused { url, reason }))?;
+            Contents::default()
+        }
+        Product::Cran | Product::Bioconductor(_) if look => {
+            let extent =
+                if row.md5.is_some() || row.sha256.is_some() { Extent::Decided } else { Extent::Whole };
+            contents::read(|| whole.open(), &file_name(wanted), extent)
+        }
+        Product::Cran | Product::Bioconductor(_) | Product::Binaries(_) => Contents::default(),
     };
-    store(body, &path, &object, wanted).map_err(failed)?;
+    let path = place.path(&product.object(object.sha256, &object.ext));
+    store(whole, &path, &object, wanted).map_err(|e| Failure::Place(e, path))?;
     Ok(Fetched { object, contents })
 }
 
 /// Indexes of builds often have no checksum, so the file itself must tell that it is one, to its last byte.
-fn is_build(body: &Body, tag: &str, wanted: &Wanted) -> Result<(), String> {
+fn is_build(whole: &Whole, tag: &str, wanted: &Wanted) -> Result<(), String> {
     let (file, Some(platform)) = (file_name(wanted), Platform::parse(tag)) else {
         return Err(format!("'{tag}' is no platform"));
     };
     let name = PackageFile::parse(&file).ok_or_else(|| format!("'{file}' is no name of a package file"))?;
-    let checked = match &body.spill {
-        Some(spill) => binary::require(|| spill.file.reopen(), name, &platform, Limits::default()),
-        None => binary::require(|| Ok(Cursor::new(&body.held)), name, &platform, Limits::default()),
-    };
+    let checked = binary::require(|| whole.open(), name, &platform, Limits::default());
     checked.map(drop).map_err(|e| e.to_string())
 }
 
@@ -243,7 +168,7 @@ fn mismatch(object: &Object, wanted: &Wanted) -> Option<String> {
     ))
 }
 
-fn store(mut body: Body, path: &std::path::Path, object: &Object, wanted: &Wanted) -> io::Result<()> {
+fn store(whole: Whole, path: &Path, object: &Object, wanted: &Wanted) -> io::Result<()> {
     // The same bytes may be there under another name of a package.
     if path.symlink_metadata().is_ok_and(|there| there.is_file() && there.len() == object.size)
         && wanted.again.is_none()
@@ -251,30 +176,13 @@ fn store(mut body: Body, path: &std::path::Path, object: &Object, wanted: &Wante
     {
         return Ok(());
     }
-    let dir = path.parent().map(PathBuf::from).unwrap_or_default();
-    let file = match body.spill.take() {
-        Some(spill) => {
-            std::fs::create_dir_all(&dir)?;
-            spill.file
-        }
-        None => {
-            let mut file = match Place::unfinished(&dir) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    std::fs::create_dir_all(&dir)?;
-                    Place::unfinished(&dir)?
-                }
-                made => made?,
-            };
-            file.write_all(&body.held)?;
-            file
-        }
-    };
+    let file = whole.into_file(path.parent().unwrap_or(path))?;
     place::date(file.as_file(), wanted.row.published);
     place::finish(file, path)
 }
 
 /// The digest of a file.
-pub(super) fn digest_of(path: &std::path::Path) -> io::Result<Sha256> {
+pub(super) fn digest_of(path: &Path) -> io::Result<Sha256> {
     let mut file = File::open(path)?;
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; 1 << 20];

@@ -1,8 +1,6 @@
 //! Reading every package file, on all processors.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Instant;
 
 use indicatif::{HumanBytes, HumanCount};
@@ -10,6 +8,7 @@ use indicatif::{HumanBytes, HumanCount};
 use super::file::digest_of;
 use super::place::Place;
 use super::validate::Wrong;
+use super::workers;
 use crate::model::digest::Sha256;
 
 /// What a file must be.
@@ -27,22 +26,10 @@ pub(super) fn look(
     files: Vec<(&String, &Expected)>,
 ) -> (String, Vec<(String, Wrong, String)>) {
     let began = Instant::now();
-    let next = AtomicUsize::new(0);
-    let workers = thread::available_parallelism().map_or(1, usize::from);
-    let work = || {
-        let mut wrong = Vec::new();
-        // One after the other in the order of their names, which is as a copy lies on a disk.
-        while let Some((path, expected)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Some((kind, text)) = one(place, path, expected) {
-                wrong.push(((*path).clone(), kind, text));
-            }
-        }
-        wrong
-    };
-    let found = thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+    let found = workers::each(&files, |(path, expected)| {
+        one(place, path, expected).map(|(kind, text)| ((*path).clone(), kind, text))
     });
+    let found = found.into_iter().flatten().collect();
     let bytes: u64 = files.iter().map(|(_, expected)| expected.size).sum();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     let rate = (bytes as f64 / began.elapsed().as_secs_f64().max(0.001)) as u64;

@@ -99,7 +99,7 @@ impl Journal {
                 .map(|readme| known.insert(readme.sha256))
                 .is_some()
         })?;
-        releases.load(|text, span| match serde_json::from_slice(text) {
+        releases.load(|text, span| match Record::read(text) {
             Ok(Record::Ver(ver)) if ver.check().is_ok() => {
                 // Its README was written first; without it the file is asked for again.
                 if ver.readme.as_ref().is_none_or(|readme| known.contains(&readme.sha256)) {
@@ -133,7 +133,7 @@ impl Journal {
         let lines = &mut self.releases;
         lines.file.seek(SeekFrom::Start(span.offset)).map_err(lines.failed("read"))?;
         lines.file.read_exact(&mut text).map_err(lines.failed("read"))?;
-        match serde_json::from_slice(&text) {
+        match Record::read(&text) {
             Ok(Record::Ver(ver)) => Ok(*ver),
             _ => Err(lines.failed("read")(io::Error::other("it was changed while it was read"))),
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::declared::{Declared, Row};
 use super::error::OfflineError;
+use super::told::Reader;
 use crate::bundle::record::Event;
 use crate::bundle::{Record, seal};
 use crate::model::time::Day;
@@ -16,10 +17,7 @@ use crate::r::packages::IndexRecord;
 use crate::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta};
 use crate::r::rds::{Limits, RdsError};
 use crate::r::{index, version};
-use crate::upstream::{Fetch, Fetched, Mirror, UpstreamError};
 
-/// Largest file of metadata, in bytes: ten times a full CRAN.
-const LIMIT: u64 = 64 << 20;
 /// How often the index may change while the tables are read.
 const ROUNDS: usize = 3;
 /// The forms of an index, the one to be preferred first.
@@ -30,7 +28,7 @@ pub(super) type Span = (Option<Day>, Day);
 
 /// A tree of source packages on a mirror.
 pub(super) struct Tree<'a> {
-    pub(super) mirror: &'a Mirror,
+    pub(super) reader: &'a Reader<'a>,
     /// The folder that holds `src/contrib`, with a slash at its end; empty for the mirror's root.
     pub(super) prefix: String,
     /// What its releases have as their folder.
@@ -46,15 +44,6 @@ struct Files {
     notes: Option<Bytes>,
 }
 
-/// A file of metadata; `None` when the mirror has none.
-pub(super) async fn get(mirror: &Mirror, path: &str) -> Result<Option<Bytes>, UpstreamError> {
-    match mirror.fetch(Fetch { path, known: None, limit: LIMIT }).await {
-        Ok(Fetched::Body { bytes, .. }) => Ok(Some(bytes)),
-        Ok(Fetched::Unchanged) | Err(UpstreamError::Missing(_)) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 impl Tree<'_> {
     fn path(&self, file: &str) -> String {
         format!("{}src/contrib/{file}", self.prefix)
@@ -63,11 +52,12 @@ impl Tree<'_> {
     /// Reads all of it; `None` when there is no such tree.
     pub(super) async fn declare(&self, span: Span) -> Result<Option<Declared>, OfflineError> {
         let Some(files) = self.files().await? else { return Ok(None) };
-        let address = format!("{}/{}", self.mirror.address(), self.path(files.form));
+        let address = format!("{}/{}", self.reader.mirror().address(), self.path(files.form));
         let (folder, prefix) = (self.folder.clone(), self.prefix.clone());
         let work = tokio::task::spawn_blocking(move || read(&files, folder.as_deref(), &prefix, span));
         let read = work.await.unwrap_or_else(|e| Err(e.to_string()));
-        read.map(Some).map_err(|reason| {
+        let read = read.map(|declared| Some(Declared { told: self.reader.told(), ..declared }));
+        read.map_err(|reason| {
             OfflineError::Refused(format!(
                 "{address}: {reason}; try again later, or give another mirror with --base-url"
             ))
@@ -79,16 +69,17 @@ impl Tree<'_> {
         let Some((form, mut index)) = self.index().await? else { return Ok(None) };
         let mut round = 1;
         loop {
-            let current = get(self.mirror, &self.path("Meta/current.rds")).await?;
-            let archive = get(self.mirror, &self.path("Meta/archive.rds")).await?;
-            // Only CRAN has it, and only its usual tree.
-            let notes = match self.folder {
-                None => get(self.mirror, &self.path("PACKAGES.in")).await?,
-                Some(_) => None,
-            };
+            // Only CRAN has notes, and only its usual tree.
+            let (current, archive, notes) =
+                tokio::try_join!(self.get("Meta/current.rds"), self.get("Meta/archive.rds"), async {
+                    match self.folder {
+                        None => self.get("PACKAGES.in").await,
+                        Some(_) => Ok(None),
+                    }
+                })?;
             let again = match (&current, &archive) {
                 (None, None) => Some(index.clone()),
-                _ => get(self.mirror, &self.path(form)).await?,
+                _ => self.get(form).await?,
             };
             if again.as_ref() == Some(&index) || round == ROUNDS {
                 return Ok(Some(Files { form, index, current, archive, notes }));
@@ -98,9 +89,13 @@ impl Tree<'_> {
         }
     }
 
+    async fn get(&self, file: &str) -> Result<Option<Bytes>, OfflineError> {
+        Ok(self.reader.get(&self.path(file)).await?)
+    }
+
     async fn index(&self) -> Result<Option<(&'static str, Bytes)>, OfflineError> {
         for form in FORMS {
-            if let Some(bytes) = get(self.mirror, &self.path(form)).await? {
+            if let Some(bytes) = self.get(form).await? {
                 return Ok(Some((form, bytes)));
             }
         }
@@ -159,6 +154,7 @@ fn read(files: &Files, folder: Option<&str>, prefix: &str, span: Span) -> Result
         dated: current.is_some(),
         fingerprint: told.into_iter().flatten().map(|bytes| seal::digest(bytes)).collect(),
         serial: None,
+        told: None,
         warnings,
     })
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::{Builder, NamedTempFile};
 
 use super::error::OfflineError;
+use super::workers;
 use crate::model::time::Timestamp;
 
 /// What the names of unfinished files begin with.
@@ -130,23 +131,12 @@ impl Place {
     /// The files in the fan-out folders below `objects`, by name, with their sizes in bytes. What writers that died left is
     /// removed: the caller holds the lock.
     pub(super) fn objects(&self, objects: &str) -> Result<HashMap<String, u64>, OfflineError> {
+        let root = self.path(objects);
+        let folders: Vec<PathBuf> =
+            names(&root)?.iter().filter(|name| name.len() == 2).map(|name| root.join(name)).collect();
         let mut found = HashMap::new();
-        for folder in names(&self.path(objects))? {
-            let dir = self.path(objects).join(&folder);
-            if folder.len() != 2 || !dir.is_dir() {
-                continue;
-            }
-            for name in names(&dir)? {
-                let path = dir.join(&name);
-                if name.starts_with(UNFINISHED) {
-                    // One that cannot be removed is looked at again the next time.
-                    let _ = fs::remove_file(&path);
-                } else if let Ok(metadata) = path.symlink_metadata()
-                    && metadata.is_file()
-                {
-                    found.insert(name, metadata.len());
-                }
-            }
+        for files in workers::each(&folders, |folder| sizes(folder)) {
+            found.extend(files?);
         }
         Ok(found)
     }
@@ -159,22 +149,40 @@ impl Place {
     }
 }
 
+/// The regular files in a folder, with their sizes.
+fn sizes(dir: &Path) -> Result<Vec<(String, u64)>, OfflineError> {
+    let mut files = Vec::new();
+    for entry in entries(dir)? {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(UNFINISHED) {
+            // One that cannot be removed is looked at again the next time.
+            let _ = fs::remove_file(entry.path());
+        } else if let Ok(metadata) = entry.metadata()
+            && metadata.is_file()
+        {
+            files.push((name, metadata.len()));
+        }
+    }
+    Ok(files)
+}
+
 /// The names in a folder, sorted; of one that is not there none.
 pub(super) fn names(dir: &Path) -> Result<Vec<String>, OfflineError> {
-    let failed = |e| OfflineError::place("list", dir, e);
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
-        }
-        Err(e) => return Err(failed(e)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
-    }
+    let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+    let mut names: Vec<String> = entries(dir)?.into_iter().map(name).collect();
     names.sort_unstable();
     Ok(names)
+}
+
+fn entries(dir: &Path) -> Result<Vec<fs::DirEntry>, OfflineError> {
+    let failed = |e| OfflineError::place("list", dir, e);
+    match fs::read_dir(dir) {
+        Ok(entries) => entries.collect::<io::Result<_>>().map_err(failed),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(Vec::new())
+        }
+        Err(e) => Err(failed(e)),
+    }
 }
 
 /// Gives an unfinished file its name.

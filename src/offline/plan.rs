@@ -1,6 +1,6 @@
 //! What has to be fetched to have what upstream declares. Pure: the rows, what is known, and which files exist.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use super::declared::{Declared, Row};
 use crate::bundle::record::{Event, Indexed};
@@ -84,7 +84,7 @@ pub(super) fn plan(declared: &Declared, known: &Known<'_>, today: Day) -> Plan {
         |row: &&Row| release(row, known.state, false).is_none() && release(row, known.state, true).is_some();
     let calm = declared.rows.iter().filter(restless).count() > STORM;
     let mut plan = Plan::default();
-    let mut declared_objects: BTreeSet<(&str, &str, Sha256)> = BTreeSet::new();
+    let mut declared_objects: HashSet<(&str, &str, Sha256)> = HashSet::new();
     for row in &declared.rows {
         let found = release(row, known.state, calm).or_else(|| release(row, known.pending, calm));
         let Some(found) = found else {
@@ -134,10 +134,10 @@ fn is_from(day: Option<Day>, from: Option<Day>) -> bool {
 fn removed(
     declared: &Declared,
     state: &State,
-    there: &BTreeSet<(&str, &str, Sha256)>,
+    there: &HashSet<(&str, &str, Sha256)>,
     today: Day,
 ) -> Vec<Record> {
-    let versions: BTreeSet<(&str, &str, &str)> =
+    let versions: HashSet<(&str, &str, &str)> =
         declared.rows.iter().map(|row| (row.key().0, row.key().1, row.version.as_str())).collect();
     let gone = state.releases().filter(|((folder, name), release)| {
         !there.contains(&(folder.as_str(), name.as_str(), release.object.sha256))
@@ -157,7 +157,7 @@ fn removed(
 
 /// Refuses a declaration that lost a fifth of what is listed: a half-written mirror looks like that.
 pub(super) fn guard(declared: &Declared, state: &State) -> Result<(), String> {
-    let now: BTreeSet<(&str, &str)> = declared.rows.iter().filter(|row| row.listed).map(Row::key).collect();
+    let now: HashSet<(&str, &str)> = declared.rows.iter().filter(|row| row.listed).map(Row::key).collect();
     let before = state.packages().filter(|(_, package)| package.listed.is_some());
     let (mut all, mut lost, mut example) = (0_usize, 0_usize, None);
     for ((folder, name), _) in before {

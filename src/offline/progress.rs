@@ -67,7 +67,8 @@ impl Progress {
             Voice::Log | Voice::Quiet => ProgressBar::hidden(),
         };
         let style = ProgressStyle::with_template(
-            "{bar:30} {percent:>3} % {bytes}/{total_bytes} {bytes_per_sec}, {eta} left, {msg}",
+            // The bar takes what 80 columns leave, so that nothing of the rest is cut off.
+            "{percent:>3} % {msg}{bytes}/{total_bytes}, {bytes_per_sec}, {eta} left {wide_bar}",
         );
         if let Ok(style) = style {
             bar.set_style(style);
@@ -79,6 +80,13 @@ impl Progress {
 
     /// A file is done.
     pub(super) fn file(&self, bytes: u64) {
+        if let Some(line) = self.count(bytes, Instant::now()) {
+            tell(&line);
+        }
+    }
+
+    /// Counts a file that is done at a time; the line that a log gets then, if it is time for one.
+    fn count(&self, bytes: u64, now: Instant) -> Option<String> {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         let all = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         match self.voice {
@@ -86,21 +94,24 @@ impl Progress {
                 // Sizes that nobody told make the whole larger than was thought.
                 self.bar.set_length(self.size.max(all));
                 self.bar.set_position(all);
-                self.bar.set_message(format!("{} of {} files", HumanCount(done), HumanCount(self.files)));
+                let (done, files) = (HumanCount(done), HumanCount(self.files));
+                self.bar.set_message(format!("{done} of {files} files, "));
+                None
             }
             Voice::Log => {
                 let mut told = self.told.lock();
-                if told.elapsed() >= EVERY {
-                    *told = Instant::now();
-                    tell(&self.line(done, all));
+                if now.saturating_duration_since(*told) < EVERY {
+                    return None;
                 }
+                *told = now;
+                Some(self.line(done, all, now))
             }
-            Voice::Quiet => {}
+            Voice::Quiet => None,
         }
     }
 
-    fn line(&self, done: u64, bytes: u64) -> String {
-        line(done, self.files, bytes, self.size, self.began.elapsed())
+    fn line(&self, done: u64, bytes: u64, now: Instant) -> String {
+        line(done, self.files, bytes, self.size, now.saturating_duration_since(self.began))
     }
 
     /// Ends the bar and tells what was done.
@@ -108,7 +119,7 @@ impl Progress {
         self.bar.finish_and_clear();
         let (done, bytes) = (self.done.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
         if done > 0 {
-            self.voice.say(&self.line(done, bytes));
+            self.voice.say(&self.line(done, bytes, Instant::now()));
         }
     }
 }
@@ -133,6 +144,22 @@ fn line(done: u64, files: u64, bytes: u64, size: u64, elapsed: Duration) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_gets_a_line_a_minute_and_the_others_none() {
+        let lines = |voice| {
+            let progress = Progress::new(voice, 10, 1000);
+            let at = |n: u64| progress.began + Duration::from_secs(20 * n);
+            (1..=10).filter_map(|n| progress.count(100, at(n))).collect::<Vec<_>>()
+        };
+        let told = lines(Voice::Log);
+        assert_eq!(told.len(), 3, "{told:?}");
+        for (line, begins) in told.iter().zip(["3 of 10 files, 300 B, ", "6 of 10 ", "9 of 10 "]) {
+            assert!(line.starts_with(begins) && line.ends_with(" left"), "{line}");
+        }
+        assert!(told[0].contains(", 5 B/s, 2 minutes left"), "{told:?}");
+        assert_eq!((lines(Voice::Quiet), lines(Voice::Terminal)), (Vec::new(), Vec::new()));
+    }
 
     #[test]
     fn a_line_tells_files_bytes_rate_and_the_time_that_is_left() {

@@ -5,6 +5,7 @@ use std::future::Future;
 
 use futures_util::{StreamExt, stream};
 use indicatif::{HumanBytes, HumanCount};
+use tokio::task::JoinHandle;
 
 use super::commit::{About, Commit};
 use super::copied;
@@ -16,16 +17,19 @@ use super::mirror::Span;
 use super::place::Place;
 use super::plan::{self, Known, Plan, Wanted};
 use super::progress::{Progress, Voice};
+use super::sum::sum;
 use crate::bundle::{Head, Product, Readme, Record, State, Upstream, Ver, seal};
 use crate::model::digest::Sha256;
 use crate::model::time::{Day, Timestamp};
-use crate::upstream::bundle::{Bundle, BundleError};
+use crate::upstream::bundle::{Bundle, BundleError, Verified};
 use crate::upstream::{Mirror, UpstreamError};
 
 /// So many files in a row that the mirror does not give: it does not answer any more.
 const AWAY: usize = 20;
 /// How often upstream is looked at for what changed while files were fetched.
 const ROUNDS: usize = 3;
+/// So many bytes are brought to the disk together, while others come: in the end nothing has to be waited for.
+const WRITTEN: u64 = 128 << 20;
 /// Failures that are told one by one.
 const TOLD: usize = 20;
 
@@ -68,66 +72,69 @@ impl Run<'_> {
     {
         let (wish, voice) = (self.wish, self.wish.voice);
         let _lock = if wish.dry { None } else { Some(self.place.lock(&self.product.root(), false)?) };
-        let before = self.before().await?;
-        let span = (before.head.as_ref().map(|head| head.snapshot), wish.now.day());
-        voice.say(&self.announcement(&before));
-        let mut journal = None;
-        let (mut failures, mut seen, mut round) = (Vec::new(), None, 0);
-        loop {
-            round += 1;
-            let declared = declare(span).await?;
-            if round == 1 {
-                declared.warnings.iter().for_each(|warning| voice.warn(warning));
-                self.check(&declared, &before)?;
-                if !wish.dry {
-                    journal = Some(Journal::open(self.place, &self.product)?);
-                }
+        let verified = match self.own.head_or_difference(&self.product).await {
+            Ok(verified) => Some(verified),
+            Err(BundleError::Absent { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        voice.say(&self.announcement(verified.as_ref()));
+        if let Some(verified) = verified.as_ref().filter(|_| !wish.dry)
+            && self.nothing_is_new(verified).await?
+        {
+            voice.say(&nothing_new(&self.product));
+            return Ok(Ending::Complete);
+        }
+        let span = (verified.as_ref().map(|verified| verified.head.snapshot), wish.now.day());
+        let (before, mut declared, objects) =
+            tokio::try_join!(self.before(verified), declare(span), self.objects())?;
+        declared.warnings.iter().for_each(|warning| voice.warn(warning));
+        self.check(&declared, &before)?;
+        if wish.dry {
+            tell_plan(voice, &self.plan(&declared, &before.state, &State::default(), &objects)?);
+            return Ok(Ending::Complete);
+        }
+        let mut journal = Journal::open(self.place, &self.product)?;
+        let mut plan = self.plan(&declared, &before.state, &pending(&journal)?, &objects)?;
+        let (mut failures, mut round) = (Vec::new(), 1);
+        while !plan.wanted.is_empty() && round < ROUNDS {
+            failures = self.fetch(&plan, &mut journal).await?;
+            // That took time; what changed upstream meanwhile is fetched too, so that all is of one moment.
+            let later = declare(span).await?;
+            if later.fingerprint == declared.fingerprint {
+                break;
             }
-            let pending = journal.as_ref().map_or_else(|| Ok(State::default()), pending)?;
-            let plan = self.plan(&declared, &before.state, &pending)?;
-            let Some(open) = &mut journal else {
-                tell_plan(voice, &plan);
-                return Ok(Ending::Complete);
-            };
+            (declared, round) = (later, round + 1);
+            plan = self.plan(&declared, &before.state, &pending(&journal)?, &self.objects().await?)?;
             if plan.wanted.is_empty() {
                 failures.clear();
             }
-            // Fetching took time; what changed upstream meanwhile is fetched too, so that all is of one moment.
-            if plan.wanted.is_empty() || round == ROUNDS || seen.as_ref() == Some(&declared.fingerprint) {
-                self.commit(before, &declared, &plan, open)?;
-                if let Some(journal) = journal {
-                    journal.remove()?;
-                }
-                return Ok(self.told(&failures));
-            }
-            seen = Some(declared.fingerprint);
-            failures = self.fetch(&plan, open).await?;
         }
+        self.commit(before, &declared, &plan, &mut journal)?;
+        journal.remove()?;
+        if failures.is_empty() {
+            self.remember(declared.told)?;
+        }
+        Ok(self.told(&failures))
     }
 
-    async fn before(&self) -> Result<Before, OfflineError> {
-        let verified = match self.own.head_or_difference(&self.product).await {
-            Ok(verified) => verified,
-            Err(BundleError::Absent { .. }) => return Ok(Before { head: None, state: State::default() }),
-            Err(error) => return Err(error.into()),
-        };
-        let mut state = State::default();
-        for segment in verified.since(0) {
-            for record in self.own.segment(&self.product, segment).await? {
-                let path = self.product.path(&segment.file.path);
-                state.apply(&record).map_err(|reason| {
-                    OfflineError::Refused(format!("{}: {reason}", self.place.path(&path).display()))
-                })?;
-            }
-        }
+    async fn before(&self, verified: Option<Verified>) -> Result<Before, OfflineError> {
+        let Some(verified) = verified else { return Ok(Before { head: None, state: State::default() }) };
+        let state = sum(&self.own, &self.product, &verified, drop).await?;
         Ok(Before { head: Some(verified.head), state })
     }
 
-    fn announcement(&self, before: &Before) -> String {
-        let kind = match (&before.head, self.wish.from) {
+    /// Package files that are there.
+    async fn objects(&self) -> Result<HashMap<String, u64>, OfflineError> {
+        let (place, objects) = (self.place.clone(), self.product.objects());
+        let work = tokio::task::spawn_blocking(move || place.objects(&objects)).await;
+        work.unwrap_or_else(|e| Err(OfflineError::Refused(e.to_string())))
+    }
+
+    fn announcement(&self, before: Option<&Verified>) -> String {
+        let kind = match (before, self.wish.from) {
             (None, None) => "full download".to_owned(),
             (None, Some(from)) => format!("incremental download from {from} on"),
-            (Some(head), _) => format!("incremental download after {}", head.snapshot),
+            (Some(before), _) => format!("incremental download after {}", before.head.snapshot),
         };
         match &self.product {
             Product::Cran => format!("Performing {kind} of schema version v3"),
@@ -156,9 +163,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn plan(&self, declared: &Declared, state: &State, pending: &State) -> Result<Plan, OfflineError> {
-        let objects = self.place.objects(&self.product.objects())?;
-        let known = Known { state, pending, objects: &objects, from: self.wish.from };
+    fn plan(
+        &self,
+        declared: &Declared,
+        state: &State,
+        pending: &State,
+        objects: &HashMap<String, u64>,
+    ) -> Result<Plan, OfflineError> {
+        let known = Known { state, pending, objects, from: self.wish.from };
         let plan = plan::plan(declared, &known, self.wish.now.day());
         let (size, free) = (plan.size(), self.place.free());
         match free.filter(|free| !self.wish.dry && *free < size) {
@@ -180,19 +192,26 @@ impl Run<'_> {
             Some(source) if !plan.wanted.is_empty() => copied::readmes(source, &self.product).await?,
             _ => HashMap::new(),
         };
-        let landing = Landing { place: self.place, product: &self.product };
-        let landing = &landing;
+        let landing = &Landing::new(self.place, &self.product);
         let fetches = plan
             .wanted
             .iter()
             .map(|wanted| async move { (wanted, landing.fetch(self.mirror, wanted).await) });
         let mut fetches = stream::iter(fetches).buffer_unordered(self.wish.concurrency);
         let (mut failures, mut away) = (Vec::new(), 0_usize);
+        let (mut fresh, mut writing) = (0, None);
         while let Some((wanted, fetched)) = fetches.next().await {
             match fetched {
                 Ok(fetched) => {
                     away = 0;
                     progress.file(fetched.object.size);
+                    fresh += fetched.object.size;
+                    if fresh >= WRITTEN && writing.as_ref().is_none_or(JoinHandle::is_finished) {
+                        fresh = 0;
+                        let place = self.place.clone();
+                        let next = tokio::task::spawn_blocking(move || place.sync());
+                        written(writing.replace(next)).await?;
+                    }
                     self.note(wanted, fetched, &readmes, journal)?;
                 }
                 Err(Failure::Place(error, path)) => return Err(OfflineError::place("write", &path, error)),
@@ -209,6 +228,7 @@ impl Run<'_> {
                 }
             }
         }
+        written(writing).await?;
         progress.end();
         Ok(failures)
     }
@@ -270,7 +290,7 @@ impl Run<'_> {
         let commit =
             Commit { place: self.place, product: &self.product, before: before.head.as_ref(), about };
         let told = match commit.write(before.state, declared, plan, journal)? {
-            None => format!("{}: nothing is new", self.product),
+            None => nothing_new(&self.product),
             Some(written) => {
                 let packages = HumanCount(written.packages as u64);
                 format!("{}: snapshot {}, {packages} packages", self.product, written.snapshot)
@@ -298,6 +318,18 @@ impl Run<'_> {
         ));
         Ending::Incomplete
     }
+}
+
+/// What became of bytes on their way to the disk: it is told once, so it must not be missed.
+async fn written(writing: Option<JoinHandle<Result<(), OfflineError>>>) -> Result<(), OfflineError> {
+    match writing {
+        None => Ok(()),
+        Some(writing) => writing.await.unwrap_or_else(|e| Err(OfflineError::Refused(e.to_string()))),
+    }
+}
+
+fn nothing_new(product: &Product) -> String {
+    format!("{product}: nothing is new")
 }
 
 fn tell_plan(voice: Voice, plan: &Plan) {

@@ -8,9 +8,11 @@ use serde::Serialize;
 use super::error::{Ending, OfflineError};
 use super::place::Place;
 use super::progress::Voice;
+use super::seen::Seen;
+use super::told::Told;
 use crate::bundle::shared::{Shared, SharedHead};
 use crate::bundle::{Packed, layout, seal};
-use crate::config::Platforms;
+use crate::config::{Platforms, without_userinfo};
 use crate::model::time::Timestamp;
 use crate::r::sysreqs::Base;
 use crate::upstream::bundle::Bundle;
@@ -43,7 +45,9 @@ pub(super) fn write(
     let path = format!("{folder}/{}", layout::HEAD);
     let before = std::fs::read(place.path(&path)).ok().and_then(|head| SharedHead::read(&head, shared).ok());
     if before.as_ref().is_some_and(|head| head.files == files)
-        && bytes.iter().all(|(path, _)| place.path(path).is_file())
+        && bytes
+            .iter()
+            .all(|(path, bytes)| std::fs::read(place.path(path)).is_ok_and(|there| there == *bytes))
     {
         return Ok(());
     }
@@ -130,15 +134,16 @@ pub(super) async fn requirements(
     now: Timestamp,
     voice: Voice,
 ) -> Result<Ending, OfflineError> {
-    let read = match source {
+    let (read, asked) = match source {
         Source::None => return Ok(Ending::Complete),
-        Source::Url(url) => by_url(upstream, url).await,
-        Source::Bundle(bundle) => by_bundle(bundle).await,
+        Source::Url(url) => (by_url(place, upstream, url).await, without_userinfo(url)),
+        Source::Bundle(bundle) => (by_bundle(bundle).await, bundle.mirror().address()),
     };
     match read {
-        Ok(Some(base)) => {
+        Ok(Some((base, told))) => {
             let documents = BTreeMap::from([("rules".to_owned(), (base.document(), "json.zst"))]);
             write(place, Shared::Requirements, documents, now)?;
+            Seen::leave_shared(place, Shared::Requirements, &asked, told.map(|told| vec![told]))?;
             Ok(Ending::Complete)
         }
         Ok(None) => Ok(Ending::Complete),
@@ -159,18 +164,25 @@ pub(super) enum Source {
     Bundle(Bundle),
 }
 
-async fn by_url(upstream: &Upstream, url: &str) -> Result<Option<Base>, OfflineError> {
-    match upstream.rule_base(url, None).await? {
-        Look::Read(base, _) => Ok(Some(*base)),
+/// Rules, and what upstream said of them.
+type Read = Result<Option<(Base, Option<Told>)>, OfflineError>;
+
+/// None when they are those of the last time.
+async fn by_url(place: &Place, upstream: &Upstream, url: &str) -> Read {
+    let asked = without_userinfo(url);
+    let last = Seen::of_shared(place, Shared::Requirements, &asked);
+    let known = last.and_then(|seen| seen.told.first().map(Told::validators));
+    match upstream.rule_base(url, known).await? {
+        Look::Read(base, validators) => Ok(Some((*base, Told::of(&asked, Some(&validators))))),
         Look::Unchanged => Ok(None),
     }
 }
 
 /// A bundle that has none had nobody who wanted them.
-async fn by_bundle(bundle: &Bundle) -> Result<Option<Base>, OfflineError> {
+async fn by_bundle(bundle: &Bundle) -> Read {
     let Some(head) = bundle.shared(Shared::Requirements).await? else { return Ok(None) };
     let Some(packed) = head.files.get("rules") else { return Ok(None) };
     let text = bundle.shared_file(Shared::Requirements, packed).await?;
     let refused = |reason: String| UpstreamError::Refused { url: bundle.mirror().address(), reason };
-    Ok(Some(Base::from_document(&text).map_err(|e| refused(e.to_string()))?))
+    Ok(Some((Base::from_document(&text).map_err(|e| refused(e.to_string()))?, None)))
 }

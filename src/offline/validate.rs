@@ -8,6 +8,7 @@ use super::files::{Found, Walked, walk};
 use super::hashing::{Expected, look};
 use super::journal;
 use super::place::{self, LOCK, Place, UNFINISHED};
+use super::seen;
 use crate::bundle::shared::Shared;
 use crate::bundle::{Head, Product, Record, State, layout, seal};
 use crate::upstream::UpstreamError;
@@ -321,7 +322,7 @@ impl<'a> Check<'a> {
                 );
                 self.report.add(path, Wrong::Unreadable, text);
             }
-            _ if belongs || !self.packages || name == LOCK => {}
+            _ if belongs || !self.packages || name == LOCK || name == seen::FILE => {}
             _ if journal::FILES.contains(&name) => {
                 self.report.add(
                     path,

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::args::GetVulns;
-use super::cran::{defaults, setup};
+use super::cran::{Setup, defaults, setup};
 use super::error::{Ending, OfflineError};
 use super::progress::Voice;
+use super::seen::Seen;
 use super::shared::write;
+use super::told::Told;
 use crate::advisory::{Batch, Ecosystem};
-use crate::bundle::shared::Shared;
+use crate::bundle::shared::{Shared, SharedHead};
+use crate::config::without_userinfo;
 use crate::upstream::UpstreamError;
 use crate::upstream::advisories::{Feed, Look};
 use crate::upstream::bundle::Bundle;
@@ -22,22 +25,22 @@ pub(super) async fn get(args: GetVulns, voice: Voice) -> Result<Ending, OfflineE
     let now = setup.wish.now;
     voice.say("Downloading advisories");
     let source = Bundle::at(setup.mirror.clone());
-    let documents = match source.shared(Shared::Advisories).await {
-        Ok(Some(head)) => {
-            let mut documents = BTreeMap::new();
-            for (name, packed) in &head.files {
-                if wanted.iter().any(|ecosystem| name_of(*ecosystem) == *name) {
-                    let text = source.shared_file(Shared::Advisories, packed).await?;
-                    documents.insert(name.clone(), (text, "ndjson.zst"));
-                }
-            }
-            documents
-        }
+    let names: Vec<String> = wanted.iter().map(|ecosystem| name_of(*ecosystem)).collect();
+    let asked = format!("{} for {}", without_userinfo(&url), names.join(", "));
+    let found = match source.shared(Shared::Advisories).await {
+        Ok(Some(head)) => Some((copied(&source, &setup.own, head, &names).await?, None)),
         // What is no bundle is one of the other places that a server reads.
-        Ok(None) | Err(_) => collected(&setup.upstream, &url, &wanted, voice).await?,
+        Ok(None) | Err(_) => {
+            let last = Seen::of_shared(&setup.place, Shared::Advisories, &asked);
+            collected(&setup, &url, &wanted, last.as_ref()).await?
+        }
+    };
+    let Some((documents, told)) = found else {
+        voice.say("advisories: nothing is new");
+        return Ok(Ending::Complete);
     };
     let count = |text: &[u8]| text.iter().filter(|b| **b == b'\n').count();
-    let told: Vec<String> =
+    let counts: Vec<String> =
         documents.iter().map(|(name, (text, _))| format!("{name}: {} advisories", count(text))).collect();
     if documents.values().all(|(text, _)| text.is_empty()) {
         return Err(OfflineError::Refused(format!(
@@ -47,9 +50,36 @@ pub(super) async fn get(args: GetVulns, voice: Voice) -> Result<Ending, OfflineE
     }
     if !setup.wish.dry {
         write(&setup.place, Shared::Advisories, documents, now)?;
+        Seen::leave_shared(&setup.place, Shared::Advisories, &asked, told)?;
     }
-    voice.say(&told.join(", "));
+    voice.say(&counts.join(", "));
     Ok(Ending::Complete)
+}
+
+/// Advisories by ecosystem, as texts with the endings of their files.
+type Documents = BTreeMap<String, (Vec<u8>, &'static str)>;
+
+/// Those of another bundle; what is here already does not come again.
+async fn copied(
+    source: &Bundle,
+    own: &Bundle,
+    head: SharedHead,
+    names: &[String],
+) -> Result<Documents, OfflineError> {
+    let here = own.shared(Shared::Advisories).await.ok().flatten().map(|head| head.files).unwrap_or_default();
+    let mut documents = BTreeMap::new();
+    for (name, packed) in head.files.into_iter().filter(|(name, _)| names.contains(name)) {
+        let kept = match here.get(&name).filter(|kept| kept.sha256 == packed.sha256) {
+            Some(kept) => own.shared_file(Shared::Advisories, kept).await.ok(),
+            None => None,
+        };
+        let text = match kept {
+            Some(text) => text,
+            None => source.shared_file(Shared::Advisories, &packed).await?,
+        };
+        documents.insert(name, (text, "ndjson.zst"));
+    }
+    Ok(documents)
 }
 
 /// The folder of an address that names a file.
@@ -69,18 +99,47 @@ fn name_of(ecosystem: Ecosystem) -> String {
     ecosystem.as_str().to_ascii_lowercase()
 }
 
+/// Those of every place behind an address, and what each said; `None` when all are what they were the last time. Of public
+/// data that changed, only what is new comes.
 async fn collected(
-    upstream: &crate::upstream::Upstream,
+    setup: &Setup,
     url: &str,
     wanted: &[Ecosystem],
-    voice: Voice,
-) -> Result<BTreeMap<String, (Vec<u8>, &'static str)>, OfflineError> {
-    let mut all = Batch::default();
-    for feed in Feed::of(url, wanted) {
-        match upstream.advisories(&feed, None, async { None }).await? {
-            Look::Read(batch, _) => all.merge(*batch),
+    last: Option<&Seen>,
+) -> Result<Option<(Documents, Option<Vec<Told>>)>, OfflineError> {
+    let voice = setup.wish.voice;
+    let feeds = Feed::of(url, wanted);
+    let before = |feed: &Feed| last.and_then(|seen| seen.told.iter().find(|told| told.name == feed.name()));
+    let kept = || async { if last.is_some() { kept(&setup.own).await } else { None } };
+    let mut looks = Vec::new();
+    for feed in &feeds {
+        let known = before(feed).filter(|told| told.there).map(Told::validators);
+        looks.push(setup.upstream.advisories(feed, known, kept()).await?);
+    }
+    let is_same = |(feed, look): (&Feed, &Look)| match look {
+        Look::Unchanged => true,
+        Look::Absent => before(feed).is_some_and(|told| !told.there),
+        Look::Read(..) => false,
+    };
+    if feeds.iter().zip(&looks).all(is_same) {
+        return Ok(None);
+    }
+    let (mut all, mut told) = (Batch::default(), Vec::new());
+    for (feed, mut look) in feeds.iter().zip(looks) {
+        if matches!(look, Look::Unchanged) {
+            // What lies here is by ecosystem and not by place, so its own part is read anew.
+            look = setup.upstream.advisories(feed, None, kept()).await?;
+        }
+        match look {
+            Look::Read(batch, validators) => {
+                all.merge(*batch);
+                told.push(Told::of(&feed.name(), Some(&validators)));
+            }
             Look::Unchanged => {}
-            Look::Absent => voice.warn(&format!("{} is not there", feed.name())),
+            Look::Absent => {
+                voice.warn(&format!("{} is not there", feed.name()));
+                told.push(Told::of(&feed.name(), None));
+            }
         }
     }
     let (left_out, some) = all.left_out();
@@ -94,9 +153,19 @@ async fn collected(
         let text: String = all.lines(Some(*ecosystem)).flat_map(|line| [line, "\n"]).collect();
         (name_of(*ecosystem), (text.into_bytes(), "ndjson.zst"))
     };
-    let documents: BTreeMap<_, _> = wanted.iter().map(document).collect();
+    let documents: Documents = wanted.iter().map(document).collect();
     if documents.is_empty() {
         return Err(UpstreamError::Missing(url.to_owned()).into());
     }
-    Ok(documents)
+    Ok(Some((documents, told.into_iter().collect())))
+}
+
+/// The advisories that lie here.
+async fn kept(own: &Bundle) -> Option<Batch> {
+    let mut batch = Batch::default();
+    for (name, packed) in own.shared(Shared::Advisories).await.ok()??.files {
+        let text = own.shared_file(Shared::Advisories, &packed).await.ok()?;
+        batch.take_lines(&name, &text);
+    }
+    batch.checked().ok()
 }

@@ -9,8 +9,8 @@ use super::{Limits, UpstreamError, retry};
 /// Takes the bytes of a file.
 #[allow(async_fn_in_trait, reason = "whoever pulls awaits it in place")]
 pub trait Taker {
-    /// Forgets what came: the file begins anew.
-    fn restart(&mut self);
+    /// Forgets what came: the file begins, with so many bytes to come as far as the mirror or who asked knows.
+    fn begin(&mut self, size: Option<u64>);
 
     /// Takes the next piece.
     ///
@@ -69,12 +69,12 @@ impl Mirror {
         let resume = progress.validators.clone().filter(|_| progress.bytes > 0);
         let Opened { size, offset, validators, mut body } =
             self.open(path, resume.map(|validators| (progress.bytes, validators))).await?;
-        if offset != progress.bytes {
-            taker.restart();
+        let whole = expected.or(size);
+        if offset == 0 || offset != progress.bytes {
+            taker.begin(whole);
             progress.bytes = 0;
         }
         progress.validators = Some(validators);
-        let whole = expected.or(size);
         if let (Some(expected), Some(size)) = (expected, size)
             && expected != size
         {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rstudio_pm::bundle::{Product, seal};
 
-use crate::support::downloader::{get_cran, got_cran, is_whole, objects, read, tree, validate};
+use crate::support::downloader::{bundle, get_cran, got_cran, is_whole, objects, read, tree, validate};
 use crate::support::shelf::Shelf;
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
@@ -89,8 +89,7 @@ async fn a_file_of_the_wrong_size_or_with_a_flipped_bit_is_not_taken() {
 async fn a_new_version_that_cannot_be_had_leaves_the_old_one_listed() {
     let dir = tempfile::tempdir().unwrap();
     let mut shelf = shelf(dir.path());
-    let to = dir.path().join("bundle");
-    got_cran(&shelf.url(), &to, &[]);
+    let to = bundle(dir.path(), &shelf);
     shelf.simple("alpha", "2.0", "2020-05-01");
     shelf.write();
     let upstream = Upstream::of(&shelf.root);
@@ -158,8 +157,7 @@ fn a_mirror_that_is_busy_is_waited_for_and_one_that_is_away_ends_it() {
 fn an_index_that_lost_a_fifth_is_refused_until_it_is_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let mut shelf = shelf(dir.path());
-    let to = dir.path().join("bundle");
-    got_cran(&shelf.url(), &to, &[]);
+    let to = bundle(dir.path(), &shelf);
     let before = tree(&to);
     for n in 0..12 {
         shelf.archive(&format!("package{n}"), "2020-03-01");
@@ -177,8 +175,7 @@ fn an_index_that_lost_a_fifth_is_refused_until_it_is_accepted() {
 fn a_bundle_of_a_newer_schema_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let shelf = shelf(dir.path());
-    let to = dir.path().join("bundle");
-    got_cran(&shelf.url(), &to, &[]);
+    let to = bundle(dir.path(), &shelf);
     let head = to.join("v3/1/head.json");
     let mut value: serde_json::Value = serde_json::from_slice(&fs::read(&head).unwrap()).unwrap();
     value["min_reader"] = 7.into();
@@ -202,8 +199,7 @@ fn a_bundle_of_a_newer_schema_is_left_alone() {
 fn a_damaged_destination_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let shelf = shelf(dir.path());
-    let to = dir.path().join("bundle");
-    got_cran(&shelf.url(), &to, &[]);
+    let to = bundle(dir.path(), &shelf);
     let segment = tree(&to).into_keys().find(|path| path.contains("/log/")).unwrap();
     fs::write(to.join(&segment), "x").unwrap();
     let ended = get_cran(&shelf.url(), &to, &[]);

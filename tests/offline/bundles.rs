@@ -2,7 +2,7 @@
 
 use rstudio_pm::bundle::Product;
 
-use crate::support::downloader::{get_cran, got_cran, is_whole, objects, read, reader_of};
+use crate::support::downloader::{bundle, get_cran, got_cran, is_whole, objects, read, reader_of};
 use crate::support::shelf::{Shelf, file_url};
 use crate::support::upstream::Upstream;
 
@@ -85,8 +85,7 @@ fn a_bundle_that_is_not_whole_is_not_copied() {
 async fn a_reader_sees_the_whole_bundle_over_http_too() {
     let dir = tempfile::tempdir().unwrap();
     let shelf = shelf(dir.path());
-    let to = dir.path().join("bundle");
-    got_cran(&shelf.url(), &to, &[]);
+    let to = bundle(dir.path(), &shelf);
     let served = Upstream::of(&to);
     let bundle = reader_of(&served.url());
     assert!(bundle.has(&Product::Cran).await.unwrap());

@@ -6,8 +6,7 @@ use std::path::Path;
 use rstudio_pm::bundle::{Product, State};
 use rstudio_pm::upstream::bundle::{Bundle, BundleError};
 
-use crate::support::downloader::{got_cran, reader, tree};
-use crate::support::shelf::Shelf;
+use crate::support::downloader::{got_cran, mirror, reader, tree};
 
 /// What a server would apply: all metadata of the head, or why not.
 async fn applied(bundle: &Bundle) -> Result<Vec<String>, BundleError> {
@@ -31,10 +30,7 @@ fn partly(root: &Path, path: &str, bytes: &[u8], size: usize) {
 #[tokio::test]
 async fn a_copy_under_way_shows_the_old_state_or_the_new_one_and_nothing_between() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = Shelf::new(dir.path().join("mirror"));
-    shelf.simple("alpha", "1.0", "2020-01-01");
-    shelf.simple("beta", "1.0", "2020-01-01");
-    shelf.write();
+    let mut shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-01-01")]);
     let origin = dir.path().join("origin");
     got_cran(&shelf.url(), &origin, &[]);
     let (old, old_files) = (shelf.listing(), tree(&origin));

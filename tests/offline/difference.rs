@@ -3,16 +3,17 @@
 use rstudio_pm::bundle::Product;
 use rstudio_pm::upstream::bundle::BundleError;
 
-use crate::support::downloader::{copy_over, get_cran, got_cran, is_whole, objects, read, reader, validate};
+use crate::support::downloader::{
+    copy_over, get_cran, got_cran, is_whole, mirror, objects, read, reader, validate,
+};
 use crate::support::shelf::Shelf;
 
 /// A mirror with a bundle of it, then days that went by; today is later than all of them.
 fn history(dir: &std::path::Path) -> (Shelf, std::path::PathBuf) {
-    let mut shelf = Shelf::new(dir.join("mirror"));
-    shelf.simple("alpha", "1.0", "2020-01-01");
-    shelf.simple("beta", "1.0", "2020-01-02");
-    shelf.simple("gamma", "1.0", "2020-01-03");
-    shelf.write();
+    let shelf = mirror(
+        dir,
+        &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-01-02"), ("gamma", "1.0", "2020-01-03")],
+    );
     let base = dir.join("base");
     got_cran(&shelf.url(), &base, &[]);
     (shelf, base)

@@ -5,7 +5,9 @@ use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::upstream::bundle::BundleError;
 use sha2::Digest;
 
-use crate::support::downloader::{get_cran, got_cran, is_whole, objects, odd, read, reader, tree};
+use crate::support::downloader::{
+    bundle, get_cran, got_cran, is_whole, mirror, objects, odd, read, reader, tree,
+};
 use crate::support::shelf::Shelf;
 use crate::support::upstream::Upstream;
 use crate::support::{data, shelf};
@@ -50,10 +52,7 @@ async fn a_real_mirror_becomes_a_bundle_with_everything_in_it() {
 #[tokio::test]
 async fn a_second_run_fetches_only_what_is_new() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = Shelf::new(dir.path().join("mirror"));
-    shelf.simple("alpha", "1.0", "2020-01-01");
-    shelf.simple("beta", "1.0", "2020-02-01");
-    shelf.write();
+    let mut shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-02-01")]);
     let to = odd(dir.path());
     let upstream = Upstream::of(&shelf.root);
     got_cran(&upstream.url(), &to, &[]);
@@ -84,9 +83,8 @@ async fn a_second_run_fetches_only_what_is_new() {
     assert_eq!(second.since(first.head.serial).len(), 1);
     // Nothing that was written is written again, but for heads.
     let after = tree(&to);
-    for (path, bytes) in
-        before.iter().filter(|(path, _)| !path.ends_with("head.json") && !path.contains("/heads/"))
-    {
+    let is_head = |path: &str| path.ends_with("head.json") || path.contains("/heads/");
+    for (path, bytes) in before.iter().filter(|(path, _)| !is_head(path) && !path.contains("/.")) {
         assert_eq!(after.get(path), Some(bytes), "{path}");
     }
 }
@@ -100,8 +98,7 @@ async fn days_of_the_past_are_told_by_times_and_notes() {
     shelf.simple("beta", "1.0", "2020-02-01");
     shelf.archive("beta", "2020-02-20");
     shelf.write();
-    let to = dir.path().join("bundle");
-    got_cran(&shelf.url(), &to, &[]);
+    let to = bundle(dir.path(), &shelf);
     let (_, records, _) = read(&to, &Product::Cran).await;
     let told: Vec<String> = records
         .iter()
@@ -121,11 +118,8 @@ async fn days_of_the_past_are_told_by_times_and_notes() {
 async fn a_version_published_twice_is_kept_twice() {
     use crate::support::tarball::Tarball;
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = Shelf::new(dir.path().join("mirror"));
-    shelf.simple("alpha", "1.0", "2020-01-01");
-    shelf.write();
-    let to = dir.path().join("bundle");
-    got_cran(&shelf.url(), &to, &[]);
+    let mut shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let to = bundle(dir.path(), &shelf);
     shelf.publish(&Tarball::new("alpha", "1.0").with("README.md", "# other\n"), "2020-05-01");
     shelf.write();
     got_cran(&shelf.url(), &to, &[]);
@@ -142,10 +136,7 @@ async fn a_version_published_twice_is_kept_twice() {
 #[test]
 fn a_dry_run_tells_and_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = Shelf::new(dir.path().join("mirror"));
-    shelf.simple("alpha", "1.0", "2020-01-01");
-    shelf.simple("alpha", "1.1", "2020-01-02");
-    shelf.write();
+    let mut shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("alpha", "1.1", "2020-01-02")]);
     let to = dir.path().join("bundle");
     let told = got_cran(&shelf.url(), &to, &["--dryrun"]);
     assert!(told.contains("2 files, ") && told.contains("would be fetched; 0 are there"), "{told}");
@@ -162,9 +153,7 @@ fn a_dry_run_tells_and_writes_nothing() {
 #[test]
 fn quiet_says_nothing_when_all_is_well() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = Shelf::new(dir.path().join("mirror"));
-    shelf.simple("alpha", "1.0", "2020-01-01");
-    shelf.write();
+    let shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     let ended = get_cran(&shelf.url(), &dir.path().join("bundle"), &["-q"]);
     assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (Some(0), "", ""));
 }
@@ -174,9 +163,7 @@ async fn rules_and_distributions_lie_beside_the_packages() {
     use crate::support::rules;
     use rstudio_pm::bundle::shared::Shared;
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = Shelf::new(dir.path().join("mirror"));
-    shelf.simple("alpha", "1.0", "2020-01-01");
-    shelf.write();
+    let shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     rules::folder(&dir.path().join("rules"), &["libcurl"]);
     let to = dir.path().join("bundle");
     let rules_url = shelf::file_url(&dir.path().join("rules"));
@@ -211,9 +198,7 @@ async fn a_bundle_that_is_not_there_says_what_was_looked_for() {
 #[test]
 fn old_schemas_are_left_alone_and_named() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = Shelf::new(dir.path().join("mirror"));
-    shelf.simple("alpha", "1.0", "2020-01-01");
-    shelf.write();
+    let shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     let to = dir.path().join("bundle");
     for old in ["v2/old", "bioc/v3/old", "v9/new"] {
         std::fs::create_dir_all(to.join(old).parent().unwrap()).unwrap();

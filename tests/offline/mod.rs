@@ -1,5 +1,6 @@
 //! The downloader and its bundles, as administrators use them.
 
+mod again;
 mod bad;
 mod binaries;
 mod bioconductor;
@@ -7,7 +8,10 @@ mod bundles;
 mod copies;
 mod difference;
 mod first;
+mod memory;
 mod mutations;
+mod progress;
+mod proxies;
 mod resuming;
 mod round_trip;
 mod servers;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rstudio_pm::bundle::Product;
 
-use crate::support::downloader::{command, got_cran, is_whole, objects, read, validate};
+use crate::support::downloader::{bundle, command, got_cran, is_whole, mirror, objects, read, validate};
 use crate::support::shelf::Shelf;
 use crate::support::upstream::{Fault, Upstream};
 
@@ -73,11 +73,8 @@ async fn killed_at_twenty_moments_it_ends_with_the_same_and_fetches_little_twice
 #[test]
 fn what_an_unfinished_download_left_is_told_and_taken_up() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = Shelf::new(dir.path().join("mirror"));
-    shelf.simple("alpha", "1.0", "2020-01-01");
-    shelf.write();
-    let to = dir.path().join("bundle");
-    got_cran(&shelf.url(), &to, &[]);
+    let mut shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let to = bundle(dir.path(), &shelf);
     for n in 0..30 {
         shelf.simple(&format!("package{n}"), "1.0", "2020-02-01");
     }
@@ -112,9 +109,7 @@ fn what_an_unfinished_download_left_is_told_and_taken_up() {
 #[test]
 fn a_file_that_breaks_off_is_gone_on_with_where_it_ended() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = Shelf::new(dir.path().join("mirror"));
-    shelf.simple("alpha", "1.0", "2020-01-01");
-    shelf.write();
+    let shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     let upstream = Upstream::of(&shelf.root);
     let path = "src/contrib/alpha_1.0.tar.gz";
     upstream.fail(path, [Fault::CutAfter(50), Fault::Status(503, "Retry-After: 0"), Fault::CutAfter(40)]);
@@ -134,11 +129,8 @@ fn a_file_that_breaks_off_is_gone_on_with_where_it_ended() {
 #[test]
 fn two_downloads_to_one_place_are_one_too_many() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = Shelf::new(dir.path().join("mirror"));
-    shelf.simple("alpha", "1.0", "2020-01-01");
-    shelf.write();
-    let to = dir.path().join("bundle");
-    got_cran(&shelf.url(), &to, &[]);
+    let shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let to = bundle(dir.path(), &shelf);
     let lock = std::fs::File::open(to.join("v3/1/.lock")).unwrap();
     lock.lock().unwrap();
     let ended = crate::support::downloader::get_cran(&shelf.url(), &to, &[]);

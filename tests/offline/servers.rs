@@ -2,18 +2,16 @@
 
 use rstudio_pm::bundle::Product;
 
-use crate::support::downloader::{get_cran, got_cran, is_whole, read};
+use crate::support::downloader::{get_cran, got_cran, is_whole, mirror, read};
 use crate::support::server::Builder;
-use crate::support::shelf::Shelf;
 
 #[tokio::test]
 async fn another_server_is_a_mirror_like_any_other() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = Shelf::new(dir.path().join("mirror"));
-    shelf.simple("alpha", "1.0", "2020-01-01");
-    shelf.simple("alpha", "1.1", "2020-02-01");
-    shelf.simple("beta", "1.0", "2020-01-02");
-    shelf.write();
+    let mut shelf = mirror(
+        dir.path(),
+        &[("alpha", "1.0", "2020-01-01"), ("alpha", "1.1", "2020-02-01"), ("beta", "1.0", "2020-01-02")],
+    );
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}\n", shelf.url())).start();
     server.told("sync --quiet");
     server.told("create repo --name=prod");

@@ -2,7 +2,7 @@
 
 use rstudio_pm::bundle::Product;
 
-use crate::support::downloader::{get_cran, got_cran, is_whole, read};
+use crate::support::downloader::{bundle, get_cran, got_cran, is_whole, read};
 use crate::support::shelf::Shelf;
 use crate::support::tarball::Tarball;
 
@@ -53,8 +53,7 @@ async fn a_subset_has_the_packages_and_what_they_need_with_their_archives() {
 fn a_subset_has_a_destination_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let shelf = shelf(dir.path());
-    let to = dir.path().join("bundle");
-    got_cran(&shelf.url(), &to, &[]);
+    let to = bundle(dir.path(), &shelf);
     let list = dir.path().join("packages.txt");
     for (text, reason) in [
         ("alpha\n", "a subset (--file-in) needs a --destination of its own"),

@@ -2,10 +2,12 @@
 
 use rstudio_pm::bundle::shared::Shared;
 
+use crate::support::advisories::{all_zip, changed, lines, listing, record};
 use crate::support::data;
-use crate::support::downloader::{is_whole, reader, run, tree};
+use crate::support::downloader::{is_whole, mirror, reader, run, tree};
 use crate::support::ended::Ended;
-use crate::support::shelf::{Shelf, file_url};
+use crate::support::shelf::file_url;
+use crate::support::upstream::Upstream;
 
 fn get(from: &str, to: &std::path::Path, more: &[&str]) -> Ended {
     run(&[&["get", "vulns", "--base-url", from, "--destination", to.to_str().unwrap()], more].concat())
@@ -39,9 +41,7 @@ async fn advisories_of_a_folder_become_a_file_for_each_ecosystem() {
     assert_eq!(get(&file_url(&to), &copy, &["--types", "cran"]).code, Some(0));
     assert_eq!(ids(&copy, "cran").await, found);
     // They are checked with the packages.
-    let mut shelf = Shelf::new(dir.path().join("mirror"));
-    shelf.simple("alpha", "1.0", "2020-01-01");
-    shelf.write();
+    let shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     crate::support::downloader::got_cran(&shelf.url(), &to, &[]);
     is_whole(&to);
     let file = tree(&to).into_keys().find(|path| path.starts_with("vulns/cran-")).unwrap();
@@ -61,4 +61,87 @@ fn what_is_none_is_named_and_changes_nothing() {
     assert!(!to.join("vulns").exists());
     let ended = get("https://advisories.example", &to, &["--types", "npm"]);
     assert!(ended.code == Some(2) && ended.err.contains("cran, bioconductor and pypi"), "{}", ended.err);
+}
+
+/// What was asked for since the last call: path and status.
+fn asked(upstream: &Upstream) -> Vec<(String, u16)> {
+    upstream.asked().into_iter().map(|asked| (asked.path, asked.status)).collect()
+}
+
+fn paths(rows: &[(&str, u16)]) -> Vec<(String, u16)> {
+    rows.iter().map(|(path, status)| (format!("osv/{path}"), *status)).collect()
+}
+
+#[tokio::test]
+async fn of_public_data_only_what_changed_comes_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (upstream, to) = (Upstream::empty(), dir.path().join("bundle"));
+    let publish = |records: &[serde_json::Value]| {
+        upstream.put("osv/CRAN/modified_id.csv", listing(records));
+        upstream.put("osv/CRAN/all.zip", all_zip(records));
+        for record in records {
+            upstream.put(&format!("osv/CRAN/{}.json", record["id"].as_str().unwrap()), record.to_string());
+        }
+    };
+    let mut records = vec![record("RSEC-1", "CRAN", "alpha", "1.0"), record("RSEC-2", "CRAN", "beta", "1.0")];
+    publish(&records);
+    let url = format!("{}/osv", upstream.url());
+    let get = || {
+        let ended = get(&url, &to, &["--types", "cran"]);
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        (ended.err, asked(&upstream))
+    };
+    let (_, first) = get();
+    assert_eq!(
+        first,
+        paths(&[("vulns/head.json", 404), ("CRAN/modified_id.csv", 200), ("CRAN/all.zip", 200)])
+    );
+    let before = tree(&to);
+    let unchanged = paths(&[("vulns/head.json", 404), ("CRAN/modified_id.csv", 304)]);
+    let (told, again) = get();
+    assert!(told.contains("nothing is new"), "{told}");
+    assert_eq!((again, tree(&to) == before), (unchanged.clone(), true));
+    // Of what changed, what is new comes alone.
+    records[1] = changed(records[1].clone(), "2025-01-01T00:00:00Z");
+    records.push(record("RSEC-3", "CRAN", "gamma", "2.0"));
+    publish(&records);
+    let (_, mut some) = get();
+    some.sort();
+    let mut expected = paths(&[
+        ("vulns/head.json", 404),
+        ("CRAN/modified_id.csv", 200),
+        ("CRAN/RSEC-2.json", 200),
+        ("CRAN/RSEC-3.json", 200),
+    ]);
+    expected.sort();
+    assert_eq!(some, expected);
+    assert_eq!(ids(&to, "cran").await, ["RSEC-1", "RSEC-2", "RSEC-3"]);
+    assert_eq!(get().1, unchanged);
+    // What is damaged here comes as a whole.
+    let file = tree(&to).into_keys().find(|path| path.starts_with("vulns/cran-")).unwrap();
+    std::fs::write(to.join(&file), "x").unwrap();
+    assert!(get().1.contains(&("osv/CRAN/all.zip".to_owned(), 200)));
+    assert_eq!(ids(&to, "cran").await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_file_or_a_bundle_of_advisories_comes_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let upstream = Upstream::empty();
+    upstream.put("osv/all.ndjson", lines(&[record("RSEC-1", "CRAN", "alpha", "1.0")]));
+    let (url, first) = (format!("{}/osv/all.ndjson", upstream.url()), dir.path().join("first"));
+    for status in [200, 304] {
+        assert_eq!(get(&url, &first, &["--types", "cran"]).code, Some(0));
+        assert_eq!(asked(&upstream), paths(&[("vulns/head.json", 404), ("all.ndjson", status)]));
+    }
+    // Other ecosystems are another question.
+    assert_eq!(get(&url, &first, &["--types", "cran,pypi"]).code, Some(0));
+    assert!(asked(&upstream).contains(&("osv/all.ndjson".to_owned(), 200)));
+    let (bundle, second) = (Upstream::of(&first), dir.path().join("second"));
+    for packed in [true, false] {
+        assert_eq!(get(&bundle.url(), &second, &["--types", "cran"]).code, Some(0));
+        let came = asked(&bundle).iter().any(|(path, _)| path.starts_with("vulns/cran-"));
+        assert_eq!(came, packed);
+    }
+    assert_eq!(ids(&second, "cran").await, ["RSEC-1"]);
 }

@@ -10,7 +10,7 @@ use rstudio_pm::upstream::Upstream;
 use rstudio_pm::upstream::bundle::{Bundle, Verified};
 
 use super::ended::{Ended, end};
-use super::shelf::file_url;
+use super::shelf::{Shelf, file_url};
 
 /// A command to be run; no rules of system requirements unless they are asked for, which would go to the internet.
 pub(crate) fn command(args: &[&str]) -> Command {
@@ -39,6 +39,23 @@ pub(crate) fn got_cran(from: &str, to: &Path, more: &[&str]) -> String {
     let ended = get_cran(from, to, more);
     assert_eq!(ended.code, Some(0), "{}\n{}", ended.out, ended.err);
     ended.err
+}
+
+/// A mirror below a directory with these releases: package, version, day of publication.
+pub(crate) fn mirror(dir: &Path, releases: &[(&str, &str, &str)]) -> Shelf {
+    let mut shelf = Shelf::new(dir.join("mirror"));
+    for (package, version, day) in releases {
+        shelf.simple(package, version, day);
+    }
+    shelf.write();
+    shelf
+}
+
+/// A bundle of all that a mirror has, below a directory.
+pub(crate) fn bundle(dir: &Path, shelf: &Shelf) -> PathBuf {
+    let to = dir.join("bundle");
+    got_cran(&shelf.url(), &to, &[]);
+    to
 }
 
 /// `validate cran --packages`: exit code and findings as `(word, file, text)`.

@@ -220,6 +220,12 @@ impl<R: Read> Members<R> {
         Ok(self.decoder.produced())
     }
 
+    /// Bytes inflated so far.
+    #[must_use]
+    pub fn produced(&self) -> u64 {
+        self.decoder.produced()
+    }
+
     /// One block, or `None` when the stream ends exactly before it.
     fn block(&mut self) -> Result<Option<[u8; BLOCK]>, ArchiveError> {
         let mut block = [0; BLOCK];

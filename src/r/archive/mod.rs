@@ -10,7 +10,7 @@ pub(in crate::r) mod read;
 pub use decode::{Compression, decoder};
 pub use error::ArchiveError;
 pub use members::{Kind, Member, Members};
-pub use read::{Identity, SourceArchive, description, identity, read};
+pub use read::{Extent, Identity, SourceArchive, description, identity, read, read_up_to};
 
 /// What an archive may cost. All sizes in bytes, after decompression where not said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -62,6 +62,30 @@ pub fn read(
     file: Option<FileName<'_>>,
     limits: Limits,
 ) -> Result<SourceArchive, ArchiveError> {
+    read_up_to(Extent::Whole, source, file, limits)
+}
+
+/// How much of an archive is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it, and all of it is checked.
+    Whole,
+    /// Until nothing that may follow can change what is told of the package: DESCRIPTION with `NeedsCompilation` was there,
+    /// and `README.md`. What follows is neither read nor checked, and [`SourceArchive::inflated_size`] does not count it:
+    /// only for bytes that somebody else has found to be right.
+    Decided,
+}
+
+/// As [`read`], and no further than it is asked for.
+///
+/// # Errors
+/// As [`read`], for what was read.
+pub fn read_up_to(
+    extent: Extent,
+    source: impl Read,
+    file: Option<FileName<'_>>,
+    limits: Limits,
+) -> Result<SourceArchive, ArchiveError> {
     let mut members = Members::new(source, limits)?;
     let mut tree = Tree::default();
     let mut folder: Option<String> = None;
@@ -94,19 +118,34 @@ pub fn read(
                 return Err(ArchiveError::TwoDescriptions(path));
             }
             raw = Some(members.contents(&member, limits.description)?);
+        } else if let Some(rank) = readme::rank(&path).filter(|_| member.kind == Kind::File)
+            && best.as_ref().is_none_or(|(have, ..)| rank > *have)
+            && member.size <= readme::MAX_README
+        {
+            best = Some((rank, inside.to_owned(), members.contents(&member, readme::MAX_README)?));
+        } else {
             continue;
         }
-        let Some(rank) = readme::rank(&path).filter(|_| member.kind == Kind::File) else { continue };
-        let better = best.as_ref().is_none_or(|(have, ..)| rank > *have);
-        if better && member.size <= readme::MAX_README {
-            best = Some((rank, inside.to_owned(), members.contents(&member, readme::MAX_README)?));
+        if extent == Extent::Decided && is_decided(raw.as_deref(), best.as_ref().map(|(rank, ..)| *rank)) {
+            break;
         }
     }
-    let inflated_size = members.finish()?;
+    let inflated_size = match extent {
+        Extent::Whole => members.finish()?,
+        Extent::Decided => members.produced(),
+    };
     tree.check()?;
     let seen =
         Seen { folder, raw, has_src, readme: best.map(|(_, name, bytes)| (name, bytes)), inflated_size };
     seen.settle(file)
+}
+
+/// Whether no member that may follow can tell anything else.
+fn is_decided(raw: Option<&[u8]>, readme: Option<Rank>) -> bool {
+    let tells = |raw: &[u8]| {
+        Description::from_bytes(raw).is_ok_and(|description| description.needs_compilation().is_some())
+    };
+    readme == Some(Rank::Markdown) && raw.is_some_and(tells)
 }
 
 /// What was seen of an archive when its last member was passed.

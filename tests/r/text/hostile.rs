@@ -343,3 +343,31 @@ fn members_are_read_in_order_with_their_contents() {
     let expected = [("a1", 0), ("a1/DESCRIPTION", description("a1", "1.0").len()), ("a1/x", 8)];
     assert!(names.iter().map(|(n, l)| (n.as_str(), *l)).eq(expected));
 }
+
+#[test]
+fn an_archive_is_read_no_further_than_to_what_decides_where_its_bytes_are_known() {
+    use rstudio_pm::r::archive::{Extent, read_up_to};
+    let description = |more: &str| format!("Package: a1\nVersion: 1.0\nTitle: T\n{more}").into_bytes();
+    let built = |more: &str, readme: &str| {
+        let tar = Tar::default().file("a1/DESCRIPTION", &description(more)).file(readme, b"# one\n");
+        // Nothing that could be made shorter, so that half of the archive ends in it.
+        let long: Vec<u8> =
+            (0_u32..75_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        tar.file("a1/src/x.c", &long).file("a1/readme.md", b"# two\n").gz()
+    };
+    let told = |bytes: &[u8], extent| {
+        let package = read_up_to(extent, bytes, None, Limits::default())?;
+        Ok::<_, ArchiveError>((package.description, package.needs_compilation, package.readme))
+    };
+    let decided = built("NeedsCompilation: yes\n", "a1/README.md");
+    assert_eq!(told(&decided, Extent::Decided).unwrap(), told(&decided, Extent::Whole).unwrap());
+    // Only the beginning was looked at.
+    let cut = &decided[..decided.len() / 2];
+    assert!(told(cut, Extent::Whole).is_err() && told(cut, Extent::Decided).is_ok());
+    // Nothing is decided while a better README, or whether there is a folder `src`, may follow.
+    for (more, readme) in [("NeedsCompilation: yes\n", "a1/README"), ("", "a1/README.md")] {
+        let bytes = built(more, readme);
+        assert_eq!(told(&bytes, Extent::Decided).unwrap(), told(&bytes, Extent::Whole).unwrap(), "{readme}");
+        assert!(told(&bytes[..bytes.len() / 2], Extent::Decided).is_err(), "{readme}");
+    }
+}

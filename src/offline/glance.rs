@@ -1,0 +1,58 @@
+//! Whether anything is to be done at all: nothing is when neither upstream nor the destination changed since the last run.
+
+use super::error::OfflineError;
+use super::journal;
+use super::place::Place;
+use super::run::Run;
+use super::seen::Seen;
+use super::told::{self, Told};
+use super::workers;
+use crate::bundle::{Product, SegmentRef, seal};
+use crate::upstream::bundle::Verified;
+
+impl Run<'_> {
+    /// Looks at both at once. Upstream is asked by what it said the last time; here every segment is compared with its
+    /// digest, and every package file with its size.
+    pub(super) async fn nothing_is_new(&self, before: &Verified) -> Result<bool, OfflineError> {
+        let root = self.product.root();
+        let Some(seen) = Seen::read(self.place, &root) else { return Ok(false) };
+        let unfinished = journal::FILES.iter().any(|file| self.place.path(&root).join(file).exists());
+        if unfinished || before.head.subset != self.wish.subset {
+            return Ok(false);
+        }
+        let (place, product, asked) = (self.place.clone(), self.product.clone(), self.asked());
+        let (segments, last) = (before.head.segments.clone(), seen.clone());
+        let here = tokio::task::spawn_blocking(move || {
+            let now = now(&place, &product, &asked, Vec::new())?;
+            Ok::<_, OfflineError>(last.is_of(&now) && are_whole(&place, &product, &segments))
+        });
+        let there = told::all_hold(self.mirror, &seen.told);
+        let (here, there) = tokio::join!(here, there);
+        Ok(here.unwrap_or(Ok(false))? && there?)
+    }
+
+    /// Notes for the next run that this one ended well, if upstream can be asked whether it changed.
+    pub(super) fn remember(&self, told: Option<Vec<Told>>) -> Result<(), OfflineError> {
+        let Some(told) = told else { return Ok(()) };
+        now(self.place, &self.product, &self.asked(), told)?.leave(self.place, &self.product.root())
+    }
+
+    fn asked(&self) -> String {
+        let from = self.wish.from.map_or_else(|| "the beginning".to_owned(), |day| day.to_string());
+        format!("{} from {from} on", self.mirror.address())
+    }
+}
+
+fn now(place: &Place, product: &Product, asked: &str, told: Vec<Told>) -> Result<Seen, OfflineError> {
+    let path = place.path(&product.head());
+    let head = std::fs::read(&path).map_err(|e| OfflineError::place("read", &path, e))?;
+    Ok(Seen::now(asked, &head, Some(&place.objects(&product.objects())?), told))
+}
+
+fn are_whole(place: &Place, product: &Product, segments: &[SegmentRef]) -> bool {
+    let is_whole = |segment: &SegmentRef| {
+        let bytes = std::fs::read(place.path(&product.path(&segment.file.path)));
+        bytes.is_ok_and(|bytes| seal::digest(&bytes) == segment.file.sha256)
+    };
+    workers::each(segments, is_whole).into_iter().all(|whole| whole)
+}

@@ -1,0 +1,144 @@
+//! What the last run saw when it ended well: where nothing of it changed, the next one is done before it reads anything.
+//! The writer's own note; a bundle is the same without it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::OfflineError;
+use super::place::Place;
+use super::told::Told;
+use crate::bundle::shared::{Shared, SharedHead};
+use crate::bundle::{Packed, layout, seal};
+
+/// Its name, beside a head.
+pub(super) const FILE: &str = ".seen.json";
+
+/// A run that ended well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Seen {
+    /// The program: another one may see more in the same files.
+    program: String,
+    /// What it was asked for, and of whom.
+    asked: String,
+    /// SHA-256 of the head as it lay there in the end.
+    head: String,
+    /// SHA-256 over the names and sizes of package files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    objects: Option<String>,
+    /// What upstream said.
+    pub(super) told: Vec<Told>,
+}
+
+impl Seen {
+    /// What is seen now. `head` are the bytes of the head, `objects` package files by name with their sizes.
+    pub(super) fn now(
+        asked: &str,
+        head: &[u8],
+        objects: Option<&HashMap<String, u64>>,
+        told: Vec<Told>,
+    ) -> Seen {
+        Seen {
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            asked: asked.to_owned(),
+            head: seal::digest(head).to_string(),
+            objects: objects.map(listed),
+            told,
+        }
+    }
+
+    /// What the last run left in a folder.
+    pub(super) fn read(place: &Place, folder: &str) -> Option<Seen> {
+        seal::open(&std::fs::read(path(place, folder)).ok()?).ok()
+    }
+
+    /// What the last run left of shared data that it was asked for in the same way, if all of that data is there.
+    pub(super) fn of_shared(place: &Place, shared: Shared, asked: &str) -> Option<Seen> {
+        let folder = shared.folder();
+        let seen = Seen::read(place, folder)?;
+        let bytes = std::fs::read(place.path(folder).join(layout::HEAD)).ok()?;
+        let head = SharedHead::read(&bytes, shared).ok()?;
+        let is_whole = |file: &Packed| {
+            let bytes = std::fs::read(place.path(folder).join(&file.path));
+            bytes.is_ok_and(|bytes| seal::digest(&bytes) == file.sha256)
+        };
+        let same = seen.is_of(&Seen::now(asked, &bytes, None, Vec::new()));
+        (same && head.files.values().all(is_whole)).then_some(seen)
+    }
+
+    /// Notes that shared data are what upstream has, if it can be asked whether that changed.
+    pub(super) fn leave_shared(
+        place: &Place,
+        shared: Shared,
+        asked: &str,
+        told: Option<Vec<Told>>,
+    ) -> Result<(), OfflineError> {
+        let Some(told) = told else { return Ok(()) };
+        let path = place.path(shared.folder()).join(layout::HEAD);
+        let head = std::fs::read(&path).map_err(|e| OfflineError::place("read", &path, e))?;
+        Seen::now(asked, &head, None, told).leave(place, shared.folder())
+    }
+
+    /// Whether it was the same program that was asked for the same, with this head and these package files.
+    pub(super) fn is_of(&self, now: &Seen) -> bool {
+        let rest = |seen: &Seen| Seen { told: Vec::new(), ..seen.clone() };
+        rest(self) == rest(now)
+    }
+
+    /// Leaves it for the next run.
+    pub(super) fn leave(&self, place: &Place, folder: &str) -> Result<(), OfflineError> {
+        place.keep(&format!("{folder}/{FILE}"), &seal::seal(self))
+    }
+}
+
+fn path(place: &Place, folder: &str) -> PathBuf {
+    place.path(folder).join(FILE)
+}
+
+/// The digest of a list of files.
+fn listed(objects: &HashMap<String, u64>) -> String {
+    let mut sorted: Vec<_> = objects.iter().collect();
+    sorted.sort_unstable();
+    let mut lines = String::new();
+    for (name, size) in sorted {
+        lines.extend([name, " ", size.to_string().as_str(), "\n"]);
+    }
+    seal::digest(lines.as_bytes()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::Validators;
+
+    #[test]
+    fn another_program_question_head_or_file_is_another_sight() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::make(dir.path()).unwrap();
+        let validators = Validators { etag: Some("\"1\"".to_owned()), modified: None };
+        let told = || vec![Told::of("PACKAGES", Some(&validators)).unwrap(), Told::of("Meta", None).unwrap()];
+        let objects = HashMap::from([("a.tar.gz".to_owned(), 1), ("b.tar.gz".to_owned(), 2)]);
+        let seen = Seen::now("all", b"head", Some(&objects), told());
+        assert_eq!(Seen::read(&place, "v3/1"), None);
+        seen.leave(&place, "v3/1").unwrap();
+        let read = Seen::read(&place, "v3/1").unwrap();
+        assert_eq!(read, seen);
+        assert!(read.is_of(&Seen::now("all", b"head", Some(&objects), Vec::new())));
+        let shorter = HashMap::from([("a.tar.gz".to_owned(), 1), ("b.tar.gz".to_owned(), 1)]);
+        let fewer = HashMap::from([("a.tar.gz".to_owned(), 1)]);
+        for other in [
+            Seen::now("some", b"head", Some(&objects), told()),
+            Seen::now("all", b"other", Some(&objects), told()),
+            Seen::now("all", b"head", Some(&shorter), told()),
+            Seen::now("all", b"head", Some(&fewer), told()),
+            Seen::now("all", b"head", None, told()),
+            Seen { program: "0.0.0".to_owned(), ..seen.clone() },
+        ] {
+            assert!(!read.is_of(&other), "{other:?}");
+        }
+        // One that is damaged was never there.
+        std::fs::write(path(&place, "v3/1"), "{}").unwrap();
+        assert_eq!(Seen::read(&place, "v3/1"), None);
+    }
+}

@@ -1,0 +1,47 @@
+//! Work on many things, on all processors.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// How many processors there are.
+pub(super) fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Does `work` with each of `items`; results come in no particular order. The items are begun in theirs, which is how a
+/// copy lies on a disk.
+pub(super) fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let some = || {
+        let mut done = Vec::new();
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            done.push(work(item));
+        }
+        done
+    };
+    thread::scope(|scope| {
+        let others: Vec<_> = (1..processors().min(items.len())).map(|_| scope.spawn(some)).collect();
+        let mut done = some();
+        for other in others {
+            match other.join() {
+                Ok(more) => done.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_is_done_once() {
+        let items: Vec<usize> = (0..10_000).collect();
+        let mut done = each(&items, |item| item + 1);
+        done.sort_unstable();
+        assert_eq!(done, (1..=10_000).collect::<Vec<_>>());
+        assert_eq!(each(&[0; 0], |_| ()).len(), 0);
+    }
+}

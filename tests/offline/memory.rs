@@ -1,0 +1,64 @@
+//! Many large files at one time take no more memory than the downloader may hold of all of them.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use md5::Digest;
+
+use crate::support::downloader::command;
+use crate::support::nginx::Nginx;
+
+const AT_ONCE: usize = 200;
+const FILE: usize = 8 << 20;
+/// In kB: 64 MiB of files, 1 MiB that each connection reads ahead, and 40 MiB of program.
+const MOST: u64 = (64 + 200 + 40) << 10;
+
+#[test]
+fn two_hundred_files_of_eight_megabytes_at_one_time_take_little_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let contrib = dir.path().join("mirror/src/contrib");
+    std::fs::create_dir_all(&contrib).unwrap();
+    let bytes: Vec<u8> =
+        (0_u32..).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).take(FILE).collect();
+    let (file, md5) = (dir.path().join("file"), hex::encode(md5::Md5::digest(&bytes)));
+    std::fs::write(&file, bytes).unwrap();
+    let mut index = String::new();
+    for n in 0..AT_ONCE {
+        std::fs::hard_link(&file, contrib.join(format!("large{n}_1.0.tar.gz"))).unwrap();
+        index.push_str(&format!("Package: large{n}\nVersion: 1.0\nMD5sum: {md5}\nFilesize: {FILE}\n\n"));
+    }
+    std::fs::write(contrib.join("PACKAGES"), index).unwrap();
+    let mirror = Nginx::files(&dir.path().join("mirror"));
+    let (url, to) = (mirror.url(), dir.path().join("bundle"));
+    let at_once = AT_ONCE.to_string();
+    let args = [
+        "get",
+        "cran",
+        "--base-url",
+        &url,
+        "--destination",
+        to.to_str().unwrap(),
+        "-q",
+        "--concurrency",
+        &at_once,
+    ];
+    // Warnings that these are no packages are not of interest.
+    let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut peak = 0;
+    let status = loop {
+        if let Ok(text) = std::fs::read_to_string(format!("/proc/{}/status", child.id())) {
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            peak = line
+                .and_then(|kb| kb.trim_end_matches("kB").trim().parse().ok())
+                .map_or(peak, |kb: u64| kb.max(peak));
+        }
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert!(status.success());
+    let objects = crate::support::downloader::objects(&to);
+    assert_eq!((objects.len(), std::fs::metadata(to.join(&objects[0])).unwrap().len()), (1, FILE as u64));
+    assert!(peak > 0 && peak < MOST, "{peak} kB");
+}

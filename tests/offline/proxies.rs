@@ -1,0 +1,105 @@
+//! `--outbound-proxy`: mirrors over HTTP and HTTPS that can be reached through a proxy alone.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use crate::support::door::Door;
+use crate::support::downloader::{command, is_whole, mirror};
+use crate::support::ended::{Ended, end};
+use crate::support::relay::Relay;
+use crate::support::shelf::Shelf;
+use crate::support::tls::Pair;
+use crate::support::upstream::Upstream;
+
+fn shelf(dir: &std::path::Path) -> Shelf {
+    mirror(dir, &[("alpha", "1.0", "2020-01-01"), ("alpha", "1.1", "2020-02-01")])
+}
+
+/// `get cran` through a proxy; what the environment says of proxies does not count.
+fn get(from: &str, to: &std::path::Path, proxy: &str, more: &[(&str, &str)]) -> Ended {
+    let to = to.to_str().unwrap();
+    let mut command =
+        command(&["get", "cran", "--base-url", from, "--destination", to, "--outbound-proxy", proxy]);
+    for name in ["NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"] {
+        command.env_remove(name);
+    }
+    end(command.envs(more.iter().copied()))
+}
+
+#[test]
+fn a_mirror_over_http_is_asked_through_the_proxy() {
+    let dir = tempfile::tempdir().unwrap();
+    let upstream = Upstream::of(&shelf(dir.path()).root);
+    let server: SocketAddr = upstream.url().trim_start_matches("http://").parse().unwrap();
+    let (proxy, to) = (Relay::to(server), dir.path().join("bundle"));
+    // No name server knows this host: only the proxy can reach it.
+    let from = "http://cran.example.invalid";
+    let ended = get(from, &to, &format!("http://team:s3cret@{}", proxy.host()), &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    is_whole(&to);
+    let heads = proxy.heads();
+    for path in ["PACKAGES", "alpha_1.1.tar.gz", "Archive/alpha/alpha_1.0.tar.gz"] {
+        let line = format!("GET {from}/src/contrib/{path} HTTP/1.1\r\n");
+        assert!(heads.iter().any(|head| head.starts_with(&line)), "{path}: {heads:?}");
+    }
+    let basic = "proxy-authorization: basic dgvhbtpzm2nyzxq="; // team:s3cret
+    assert!(heads.iter().all(|head| head.to_ascii_lowercase().contains(basic)), "{heads:?}");
+    // Host and port alone will do; one that is away is told, without its password.
+    assert_eq!(get(from, &dir.path().join("other"), &proxy.host(), &[]).code, Some(0));
+    let ended = get(from, &dir.path().join("third"), "http://team:s3cret@no-proxy.example.invalid:1", &[]);
+    assert!(ended.code == Some(1) && !ended.err.contains("s3cret"), "{}", ended.err);
+}
+
+/// A proxy that opens tunnels, whatever host is named, to this server; and the first lines that it was sent.
+fn tunnel(server: SocketAddr) -> (Door, Arc<Mutex<Vec<String>>>) {
+    let lines = Arc::<Mutex<Vec<String>>>::default();
+    let heard = Arc::clone(&lines);
+    let door = Door::open(move |client| {
+        let (mut client, mut head) = (client, Vec::new());
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            client.read_exact(&mut byte)?;
+            head.extend(byte);
+        }
+        let first = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
+        heard.lock().unwrap().push(first);
+        let server = TcpStream::connect(server)?;
+        client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _ = std::io::copy(&mut { client }, &mut { &server });
+                let _ = server.shutdown(Shutdown::Write);
+            });
+            let _ = std::io::copy(&mut { &server }, &mut { client });
+            client.shutdown(Shutdown::Write)
+        })
+    });
+    (door, lines)
+}
+
+#[test]
+fn a_mirror_over_https_is_asked_through_a_tunnel() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = shelf(dir.path()).root;
+    let pair = Pair::new();
+    pair.write(dir.path());
+    let mirror = Relay::folder_over_tls(&root, pair.server_config());
+    let (proxy, lines) = tunnel(mirror.address);
+    let (to, trusted) = (dir.path().join("bundle"), dir.path().join("server.crt"));
+    // Nobody listens at this port: only the proxy leads to the mirror.
+    let ended = get(
+        "https://localhost:1",
+        &to,
+        &format!("http://{}", proxy.address),
+        &[("SSL_CERT_FILE", trusted.to_str().unwrap())],
+    );
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    is_whole(&to);
+    let lines = lines.lock().unwrap();
+    assert!(
+        !lines.is_empty() && lines.iter().all(|line| line == "CONNECT localhost:1 HTTP/1.1"),
+        "{lines:?}"
+    );
+    assert!(mirror.heads().iter().any(|head| head.starts_with("GET /src/contrib/alpha_1.1.tar.gz ")));
+}

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 
 use super::flight::{self, Crew, Expected, FlightError, Landed, Outcome, Passenger, Ticket};
-use super::{Repo, RepoError, owner, places};
+use super::places::{self, Place};
+use super::{Repo, RepoError, owner};
+use crate::bundle::Product;
 use crate::catalog::Tree;
 use crate::config::StorageClass;
 use crate::db;
@@ -328,23 +330,41 @@ impl Repo {
         let config = self.state.config.load();
         let upstream = self.state.upstream.load();
         let away = |source| RepoError::Upstream { source, retry_after: 60 };
+        let object = |url: &str, product: &Product| {
+            let sha256 = located.sha256.filter(|_| !located.stored)?;
+            let mirror = upstream.mirror(url).ok()?;
+            let path = mirror.object(product, sha256, &located.name)?;
+            Some(Place { mirror, path })
+        };
         let (places, class, expected) = match &located.built {
             None => {
-                let (url, class) = match self.state.catalog.get().tree(located.tree.tree).and_then(Tree::part)
-                {
-                    Some(part) => {
-                        (bioconductor::address(&config.bioconductor.url, part), StorageClass::Bioconductor)
-                    }
-                    None => (config.cran.url.clone(), StorageClass::Cran),
-                };
+                let (root, url, class, product) =
+                    match self.state.catalog.get().tree(located.tree.tree).and_then(Tree::part) {
+                        Some(part) => {
+                            let root = &config.bioconductor.url;
+                            let product = Product::Bioconductor(part.version.to_string());
+                            (root, bioconductor::address(root, part), StorageClass::Bioconductor, product)
+                        }
+                        None => {
+                            (&config.cran.url, config.cran.url.clone(), StorageClass::Cran, Product::Cran)
+                        }
+                    };
                 let mirror = upstream.mirror(&url).map_err(away)?;
                 let places = places::of_source(&mirror, &located.found, &located.package);
-                (places, class, Expected::Source)
+                (places::and_object(places, object(root, &product)), class, Expected::Source)
             }
             Some(platform) => {
                 let locator = &located.found.locator;
-                let places = places::of_build(&upstream.binaries(&config.cran), &upstream, platform, locator)
-                    .map_err(away)?;
+                let places = places::of_build(&upstream.binaries(&config.cran), &upstream, platform, locator);
+                let product = Product::Binaries(platform.to_string());
+                let object =
+                    config.cran.binaries.is_empty().then(|| object(&config.cran.url, &product)).flatten();
+                let places = match (places, object) {
+                    (Ok(places), object) => places::and_object(places, object),
+                    // Nobody has asked yet whether it is a bundle that builds come from.
+                    (Err(_), Some(object)) => vec![object],
+                    (Err(error), None) => return Err(away(error)),
+                };
                 (places, StorageClass::Binaries, Expected::Build(platform.clone()))
             }
         };

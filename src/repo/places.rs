@@ -27,6 +27,17 @@ pub(super) fn of_source(mirror: &Mirror, found: &FoundFile, package: &str) -> Ve
     paths.into_iter().map(|path| Place { mirror: mirror.clone(), path }).collect()
 }
 
+/// Where a bundle has a file whose digest is known: there and nowhere else when it is a bundle for sure, last when it may be.
+pub(super) fn and_object(mut places: Vec<Place>, object: Option<Place>) -> Vec<Place> {
+    match object {
+        Some(object) if object.mirror.is_bundle() => vec![object],
+        object => {
+            places.extend(object);
+            places
+        }
+    }
+}
+
 /// Of a build: on each server of `CRAN.BinaryURL` that may have it, or at an address of its own.
 ///
 /// # Errors

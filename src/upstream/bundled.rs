@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::bundle::{Bundle, BundleError, Verified};
-use super::mirror::{Fetch, Fetched, Opened, Validators};
+use super::mirror::{Fetch, Fetched, Validators};
 use super::recalled::{Contents, Recalled};
 use super::shown::{Database, Gathered, Shown, Small};
 use super::{Mirror, Upstream, UpstreamError};
@@ -225,21 +225,14 @@ impl Bundled {
         Ok(Fetched::Body { bytes, validators: Validators { etag: Some(etag), modified: None } })
     }
 
-    /// As [`Mirror::open`]; a path of the bundle itself is taken as it is.
-    pub(super) async fn open(
-        &self,
-        path: &str,
-        resume: Option<(u64, Validators)>,
-    ) -> Result<Opened, UpstreamError> {
+    /// Where the bundle has what a mirror has at a path; a path of the bundle itself is taken as it is.
+    pub(super) async fn locate(&self, path: &str) -> Result<String, UpstreamError> {
         let whole = format!("{}{path}", self.within);
-        let Some((product, folder, rest)) = meaning(&whole) else {
-            return self.files().open(&whole, resume).await;
-        };
+        let Some((product, folder, rest)) = meaning(&whole) else { return Ok(whole) };
         let contents = self.last(&product).await?;
-        match contents.folders.get(folder).and_then(|shown| shown.file(rest)) {
-            Some(object) => self.files().open(&product.object(object.sha256, object.ext), resume).await,
-            None => Err(UpstreamError::Missing(format!("{}/{path}", self.address()))),
-        }
+        let object = contents.folders.get(folder).and_then(|shown| shown.file(rest));
+        let object = object.map(|object| product.object(object.sha256, object.ext));
+        object.ok_or_else(|| UpstreamError::Missing(format!("{}/{path}", self.address())))
     }
 }
 

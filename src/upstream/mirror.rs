@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::HeaderMap;
 
+use super::behind::{self, Behind};
 use super::bundle::BundleError;
 use super::bundled::Bundled;
 use super::client::Web;
@@ -96,7 +97,10 @@ pub struct Mirror {
 }
 
 enum Place {
+    /// Over HTTP: a mirror, or the files of a bundle.
     Remote(Remote),
+    /// Over HTTP, where nobody said which of the two it is.
+    Site(Remote, Box<Behind>),
     Folder(Folder),
     Bundle(Bundled),
 }
@@ -118,7 +122,13 @@ impl Mirror {
             return Err(refused("has a query or a fragment"));
         }
         let place = match url.scheme() {
-            "http" | "https" => Place::Remote(Remote::new(url, web.clone())),
+            "http" | "https" => {
+                let (root, within) = behind::root(url.as_str().trim_end_matches('/'));
+                let root = url::Url::parse(root).map_err(|e| refused(&format!("is no URL ({e})")))?;
+                let files = Mirror { place: Arc::new(Place::Remote(Remote::new(root, web.clone()))) };
+                let behind = Box::new(Behind::new(files, within, recalled));
+                Place::Site(Remote::new(url, web.clone()), behind)
+            }
             "file" => {
                 let root = url.to_file_path().map_err(|()| refused("names another host"))?;
                 match folder::bundle_around(&root) {
@@ -138,7 +148,7 @@ impl Mirror {
     #[must_use]
     pub fn host(&self) -> &str {
         match &*self.place {
-            Place::Remote(remote) => remote.host(),
+            Place::Remote(remote) | Place::Site(remote, _) => remote.host(),
             Place::Folder(_) | Place::Bundle(_) => "file",
         }
     }
@@ -147,7 +157,7 @@ impl Mirror {
     #[must_use]
     pub fn address(&self) -> String {
         match &*self.place {
-            Place::Remote(remote) => remote.shown().to_owned(),
+            Place::Remote(remote) | Place::Site(remote, _) => remote.shown().to_owned(),
             Place::Folder(folder) => format!("file://{}", folder.root().display()),
             Place::Bundle(bundle) => bundle.address(),
         }
@@ -157,16 +167,25 @@ impl Mirror {
     #[must_use]
     pub fn directory(&self) -> Option<&Path> {
         match &*self.place {
-            Place::Remote(_) => None,
+            Place::Remote(_) | Place::Site(..) => None,
             Place::Folder(folder) => Some(folder.root()),
             Place::Bundle(bundle) => bundle.files().directory(),
         }
     }
 
-    /// Whether it is a bundle in a directory, whose package files have a digest for a name.
+    /// Whether it is a bundle, whose package files have a digest for a name. Of an address over HTTP that is known once its
+    /// index was asked for.
     #[must_use]
     pub fn is_bundle(&self) -> bool {
-        matches!(&*self.place, Place::Bundle(_))
+        self.bundled().is_some()
+    }
+
+    fn bundled(&self) -> Option<&Bundled> {
+        match &*self.place {
+            Place::Remote(_) | Place::Folder(_) => None,
+            Place::Site(_, behind) => behind.seen(),
+            Place::Bundle(bundle) => Some(bundle),
+        }
     }
 
     /// What a bundle has below `src/contrib` of this mirror; `None` for others than bundles.
@@ -174,16 +193,16 @@ impl Mirror {
     /// # Errors
     /// The bundle is not there, not whole, or not for this program.
     pub async fn shown(&self) -> Result<Option<Arc<Shown>>, UpstreamError> {
-        match &*self.place {
-            Place::Remote(_) | Place::Folder(_) => Ok(None),
-            Place::Bundle(bundle) => bundle.here().await,
+        match self.bundled() {
+            None => Ok(None),
+            Some(bundle) => bundle.here().await,
         }
     }
 
     /// The heads of what a bundle in a directory has, CRAN first; nothing of others than bundles.
     pub async fn heads(&self) -> Vec<(Product, Result<Head, BundleError>)> {
         match &*self.place {
-            Place::Remote(_) | Place::Folder(_) => Vec::new(),
+            Place::Remote(_) | Place::Site(..) | Place::Folder(_) => Vec::new(),
             Place::Bundle(bundle) => bundle.heads().await,
         }
     }
@@ -195,17 +214,20 @@ impl Mirror {
     /// The bundle is not whole.
     pub async fn readme(&self, product: &Product, file: Sha256) -> Result<Option<String>, BundleError> {
         match &*self.place {
-            Place::Remote(_) | Place::Folder(_) => Ok(None),
+            Place::Remote(_) | Place::Site(..) | Place::Folder(_) => Ok(None),
             Place::Bundle(bundle) => bundle.readme(product, file).await,
         }
     }
 
-    /// Where a bundle has the package file of this digest and name; `None` for others than bundles.
+    /// Where a bundle has the package file of this digest and name; `None` for others than bundles. An address over HTTP of
+    /// which nothing is known yet may be one.
     #[must_use]
     pub fn object(&self, product: &Product, sha256: Sha256, name: &str) -> Option<String> {
         match &*self.place {
             Place::Remote(_) | Place::Folder(_) => None,
-            Place::Bundle(_) => Some(product.object(sha256, super::bundled::extension(name)?)),
+            Place::Site(..) | Place::Bundle(_) => {
+                Some(product.object(sha256, super::bundled::extension(name)?))
+            }
         }
     }
 
@@ -215,7 +237,7 @@ impl Mirror {
     /// As [`Mirror::open`]; a mirror over HTTP lends nothing.
     pub async fn lend(&self, path: &str) -> Result<Lent, UpstreamError> {
         match &*self.place {
-            Place::Remote(_) => {
+            Place::Remote(_) | Place::Site(..) => {
                 let reason = "is not in a directory".to_owned();
                 Err(UpstreamError::Refused { url: self.address(), reason })
             }
@@ -228,7 +250,7 @@ impl Mirror {
     /// its first file tells.
     pub async fn check(&self) -> Result<(), UpstreamError> {
         match &*self.place {
-            Place::Remote(_) => Ok(()),
+            Place::Remote(_) | Place::Site(..) => Ok(()),
             Place::Folder(folder) => folder.check().await,
             // Each product has a head, and that tells.
             Place::Bundle(_) => Ok(()),
@@ -241,7 +263,7 @@ impl Mirror {
     /// # Errors
     /// A directory gives everybody the same.
     pub fn as_r_on_linux(&self, r: RMinor, arch: Arch) -> Result<Mirror, UpstreamError> {
-        let Place::Remote(remote) = &*self.place else {
+        let (Place::Remote(remote) | Place::Site(remote, _)) = &*self.place else {
             let reason = "is a directory, and cannot tell builds from sources".to_owned();
             return Err(UpstreamError::Refused { url: self.address(), reason });
         };
@@ -262,7 +284,7 @@ impl Mirror {
     /// As [`Mirror::open`]; a directory says nothing.
     pub async fn head(&self, path: &str) -> Result<HeaderMap, UpstreamError> {
         match &*self.place {
-            Place::Remote(remote) => remote.head(path).await,
+            Place::Remote(remote) | Place::Site(remote, _) => remote.head(path).await,
             Place::Folder(_) | Place::Bundle(_) => Ok(HeaderMap::new()),
         }
     }
@@ -270,7 +292,7 @@ impl Mirror {
     /// How patient we are with it; a directory has no need of that.
     pub(super) fn web_limits(&self) -> Option<&super::Limits> {
         match &*self.place {
-            Place::Remote(remote) => Some(remote.limits()),
+            Place::Remote(remote) | Place::Site(remote, _) => Some(remote.limits()),
             Place::Folder(_) | Place::Bundle(_) => None,
         }
     }
@@ -279,6 +301,7 @@ impl Mirror {
     pub async fn fetch(&self, fetch: Fetch<'_>) -> Result<Fetched, UpstreamError> {
         match &*self.place {
             Place::Remote(remote) => remote.fetch(&fetch).await,
+            Place::Site(remote, behind) => Box::pin(behind.fetch(remote, &fetch)).await,
             Place::Folder(folder) => folder.fetch(&fetch).await,
             Place::Bundle(bundle) => Box::pin(bundle.fetch(&fetch)).await,
         }
@@ -290,21 +313,29 @@ impl Mirror {
     /// # Errors
     /// As [`Mirror::open`].
     pub async fn piece(&self, path: &str, offset: u64, length: u64) -> Result<Piece, UpstreamError> {
+        if let Some(bundle) = self.bundled() {
+            let path = bundle.locate(path).await?;
+            return Box::pin(bundle.files().piece(&path, offset, length)).await;
+        }
         let opened = match &*self.place {
-            Place::Remote(remote) => remote.range(path, offset, length).await?,
+            Place::Remote(remote) | Place::Site(remote, _) => remote.range(path, offset, length).await?,
             // From its beginning: what a piece is joined to is not told.
             Place::Folder(folder) => folder.open(path, None).await?,
-            Place::Bundle(bundle) => Box::pin(bundle.open(path, None)).await?,
+            Place::Bundle(bundle) => Box::pin(bundle.files().open(path, None)).await?,
         };
         opened.piece(offset, length).await
     }
 
     /// Opens a package file at `offset` (`Range` with `If-Range` over HTTP). One try: the flight decides about more.
     pub async fn open(&self, path: &str, resume: Option<(u64, Validators)>) -> Result<Opened, UpstreamError> {
+        if let Some(bundle) = self.bundled() {
+            let path = bundle.locate(path).await?;
+            return Box::pin(bundle.files().open(&path, resume)).await;
+        }
         match &*self.place {
-            Place::Remote(remote) => remote.open(path, resume).await,
+            Place::Remote(remote) | Place::Site(remote, _) => remote.open(path, resume).await,
             Place::Folder(folder) => folder.open(path, resume).await,
-            Place::Bundle(bundle) => Box::pin(bundle.open(path, resume)).await,
+            Place::Bundle(bundle) => Box::pin(bundle.files().open(path, resume)).await,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! retries, proxy. Sees no store.
 
 pub mod advisories;
+mod behind;
 pub mod bundle;
 pub mod bundled;
 mod client;

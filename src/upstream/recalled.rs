@@ -1,6 +1,6 @@
 //! What was read of bundles: heads for as long as they are what they were, products for as long as somebody uses them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -43,12 +43,14 @@ pub(super) struct Recalled {
     heads: Cache<Key, Head>,
     products: Mutex<HashMap<Key, Slot>>,
     directories: Cache<Key, Shelf>,
+    /// Addresses over HTTP that turned out to be those of bundles.
+    remote: Mutex<HashSet<String>>,
 }
 
 impl Default for Recalled {
     fn default() -> Recalled {
         let (heads, directories) = (Cache::new(HEADS), Cache::new(DIRECTORIES));
-        Recalled { heads, products: Mutex::default(), directories }
+        Recalled { heads, products: Mutex::default(), directories, remote: Mutex::default() }
     }
 }
 
@@ -73,6 +75,21 @@ impl Recalled {
                 }
                 Ok(verified)
             }
+        }
+    }
+
+    /// Whether a bundle was seen at an address over HTTP.
+    pub(super) fn is_bundle(&self, address: &str) -> bool {
+        self.remote.lock().contains(address)
+    }
+
+    /// Notes what was seen there.
+    pub(super) fn note(&self, address: &str, is_bundle: bool) {
+        let mut remote = self.remote.lock();
+        if !is_bundle {
+            remote.remove(address);
+        } else if remote.insert(address.to_owned()) {
+            tracing::info!(target: "upstream", "{address} is a bundle");
         }
     }
 

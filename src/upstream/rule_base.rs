@@ -56,7 +56,7 @@ impl Form {
 
 impl Upstream {
     /// Reads the rule base at `url`: `….tar.gz` and its like, `….json`, `….json.zst`, or `file:///` of a folder with
-    /// `rules/*.json` and `systems.json`, or of the folder `sysreqs` of a bundle.
+    /// `rules/*.json` and `systems.json`; or the folder `sysreqs` of a bundle.
     ///
     /// # Errors
     /// It cannot be had, or is none.
@@ -70,6 +70,9 @@ impl Upstream {
                     of_bundle(&Bundle::at(self.mirror(folder)?), known).await
                 }
                 Some(root) => folder_of(&mirror, root).await,
+                None if file == Shared::Requirements.folder() => {
+                    of_bundle(&Bundle::at(self.mirror(folder)?), known).await
+                }
                 None => Err(refused(
                     &mirror,
                     "is neither an archive (.tar.gz) nor a document (.json); only a folder (file:///) may be \

@@ -17,6 +17,7 @@ mod round_trip;
 mod servers;
 mod serving;
 mod serving_bioconductor;
+mod serving_http;
 mod serving_readmes;
 mod serving_shared;
 mod subset;

@@ -8,6 +8,7 @@
 
 mod adding;
 mod answers;
+mod bundle;
 mod cpu;
 mod folder;
 mod importing;
@@ -28,7 +29,7 @@ use report::Report;
 
 type Group = (&'static str, fn(&mut Report));
 
-const GROUPS: [Group; 8] = [
+const GROUPS: [Group; 9] = [
     ("serving", serving::run),
     ("negotiating", negotiating::run),
     ("index", index::run),
@@ -37,6 +38,7 @@ const GROUPS: [Group; 8] = [
     ("adding", adding::run),
     ("starting", starting::run),
     ("answers", answers::run),
+    ("bundle", bundle::run),
 ];
 
 fn main() {

@@ -112,7 +112,8 @@ pub fn unpack(bytes: &[u8], packed: &Packed) -> Result<Vec<u8>, Broken> {
         return Err(Broken::damaged(format!("it is said to unpack to {} bytes", packed.raw_size)));
     }
     let unpacked = |e: std::io::Error| Broken::damaged(format!("it does not unpack: {e}"));
-    let mut text = Vec::new();
+    // In one piece: what grows step by step leaves its steps with the allocator, some times the text.
+    let mut text = Vec::with_capacity(usize::try_from(packed.raw_size).unwrap_or_default());
     let decoder = zstd::Decoder::new(bytes).map_err(unpacked)?;
     decoder.take(packed.raw_size + 1).read_to_end(&mut text).map_err(unpacked)?;
     if text.len() as u64 == packed.raw_size {

@@ -76,7 +76,8 @@ fn run(cli: Cli) -> Result<Ending, OfflineError> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| OfflineError::Refused(format!("the runtime does not start: {e}")))?;
-    let ending = runtime.block_on(async {
+    // On the threads that the connections are read on: a thread of its own would be woken for each piece of each file.
+    let command = runtime.spawn(async move {
         match cli.command {
             Command::Get(Get::Cran(args)) => cran::get(args, voice).await,
             Command::Get(Get::Bioconductor(args)) => bioconductor::get(args, voice).await,
@@ -90,6 +91,8 @@ fn run(cli: Cli) -> Result<Ending, OfflineError> {
             Command::Completion { .. } => Ok(Ending::Complete),
         }
     });
+    let ending =
+        runtime.block_on(command).unwrap_or_else(|late| Err(OfflineError::Refused(late.to_string())));
     // Whoever still waits for a mirror when an error ended the command is not waited for.
     runtime.shutdown_background();
     ending

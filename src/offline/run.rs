@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use indicatif::{HumanBytes, HumanCount};
 use tokio::task::JoinHandle;
 
@@ -193,11 +193,7 @@ impl Run<'_> {
             _ => HashMap::new(),
         };
         let landing = &Landing::new(self.place, &self.product);
-        let fetches = plan
-            .wanted
-            .iter()
-            .map(|wanted| async move { (wanted, landing.fetch(self.mirror, wanted).await) });
-        let mut fetches = stream::iter(fetches).buffer_unordered(self.wish.concurrency);
+        let mut fetches = self.fetches(landing, plan);
         let (mut failures, mut away) = (Vec::new(), 0_usize);
         let (mut fresh, mut writing) = (0, None);
         while let Some((wanted, fetched)) = fetches.next().await {
@@ -231,6 +227,16 @@ impl Run<'_> {
         written(writing).await?;
         progress.end();
         Ok(failures)
+    }
+
+    /// The files of a plan as they come, some at a time.
+    fn fetches<'a>(
+        &'a self,
+        landing: &'a Landing<'a>,
+        plan: &'a Plan,
+    ) -> impl Stream<Item = (&'a Wanted, Result<Fetched, Failure>)> + Send + Unpin {
+        let fetch = move |wanted| async move { (wanted, landing.fetch(self.mirror, wanted).await) };
+        stream::iter(&plan.wanted).map(fetch).buffer_unordered(self.wish.concurrency)
     }
 
     fn note(

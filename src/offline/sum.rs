@@ -1,11 +1,11 @@
 //! All records of a product, read on all processors and added up in their order.
 
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 
 use super::error::OfflineError;
 use super::workers::processors;
-use crate::bundle::{Product, Record, State};
-use crate::upstream::bundle::{Bundle, Verified};
+use crate::bundle::{Product, Record, SegmentRef, State};
+use crate::upstream::bundle::{Bundle, BundleError, Verified};
 
 /// Reads the segments of a head; `see` gets each record after it was added. Returns what they add up to.
 ///
@@ -18,8 +18,7 @@ pub(super) async fn sum(
     mut see: impl FnMut(Record),
 ) -> Result<State, OfflineError> {
     let segments = verified.since(0);
-    let read = |segment| async move { (segment, bundle.segment(product, segment).await) };
-    let mut read = stream::iter(segments).map(read).buffered(processors());
+    let mut read = read(bundle, product, segments);
     let mut state = State::default();
     while let Some((segment, records)) = read.next().await {
         let is_last = segments.last() == Some(segment);
@@ -37,4 +36,14 @@ pub(super) async fn sum(
         }
     }
     Ok(state)
+}
+
+/// Segments with their records, in their order.
+fn read<'a>(
+    bundle: &'a Bundle,
+    product: &'a Product,
+    segments: &'a [SegmentRef],
+) -> impl Stream<Item = (&'a SegmentRef, Result<Vec<Record>, BundleError>)> + Send + Unpin {
+    let read = move |segment| async move { (segment, bundle.segment(product, segment).await) };
+    stream::iter(segments).map(read).buffered(processors())
 }

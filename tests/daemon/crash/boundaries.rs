@@ -7,6 +7,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -15,11 +17,14 @@ use super::Victim;
 
 /// More boundaries than any of the operations has.
 const MANY: usize = 80;
+/// A server that is silent for so long may stand still: two threads at a boundary stop it twice, and the second stop can
+/// come after the word to go on.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// A server under `strace`.
 struct Traced {
     strace: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStderr>>,
+    lines: Receiver<String>,
     server: Pid,
 }
 
@@ -37,7 +42,9 @@ impl Traced {
         let mut lines = BufReader::new(strace.stderr.take().expect("piped")).lines();
         let first = lines.next().expect("strace says that it is attached").expect("text");
         assert!(first.contains("attached"), "strace may not trace a process of its own user: {first}");
-        Traced { strace, lines, server: Pid::from_raw(i32::try_from(server).unwrap()) }
+        let (send, receive) = channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| send.send(line)));
+        Traced { strace, lines: receive, server: Pid::from_raw(i32::try_from(server).unwrap()) }
     }
 
     /// Lets the server go on until its boundary of that number, and kills it there; false when the work was over
@@ -45,7 +52,16 @@ impl Traced {
     fn kill_at(&mut self, number: usize, end: &Mutex<Option<End>>) -> bool {
         let mut seen = 0;
         let mut stopping = false;
-        while let Some(Ok(line)) = self.lines.next() {
+        loop {
+            let line = match self.lines.recv_timeout(SILENCE) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Timeout) => {
+                    // It is there until this function, or the end of the work, kills it.
+                    kill(self.server, Signal::SIGCONT).expect("it is there");
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return false,
+            };
             if line.contains("--- SIGSTOP {") {
                 seen += 1;
                 stopping = true;
@@ -58,7 +74,6 @@ impl Traced {
                 kill(self.server, Signal::SIGCONT).expect("it is there");
             }
         }
-        false
     }
 }
 
@@ -81,10 +96,10 @@ fn at_every_boundary(mut victim: Victim, work: impl Fn(&Victim) -> bool + Sync) 
             let killer = scope.spawn(|| traced.kill_at(number, &end));
             let done = work(&victim);
             finished.store(done, Ordering::SeqCst);
-            // Whatever is still to come does not belong to the work. After a kill strace ends by itself: told to let
-            // go while threads are dying, it waits for the first one, which waits for those that strace must bury.
+            // Whatever is still to come does not belong to the work. Only told to let go, strace waits for each thread
+            // in turn, and may wait for one that waits for another. After a kill it ends by itself.
             if *end.lock().unwrap().get_or_insert(End::WorkOver) == End::WorkOver {
-                kill(strace, Signal::SIGINT).expect("our own child");
+                kill(strace, Signal::SIGKILL).expect("our own child");
             }
             killer.join().expect("no panic")
         });

@@ -30,6 +30,12 @@ impl Ecosystem {
         }
     }
 
+    /// As files of a bundle are called: in lower case.
+    #[must_use]
+    pub fn file_name(self) -> String {
+        self.as_str().to_ascii_lowercase()
+    }
+
     /// How ids of the ecosystem's own database begin.
     pub(super) fn home(self) -> &'static str {
         match self {

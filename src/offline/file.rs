@@ -12,6 +12,7 @@ use super::body::{BUDGET, Body, Budget, Whole};
 use super::contents::{self, Contents};
 use super::place::{self, Place};
 use super::plan::Wanted;
+use super::workers::processors;
 use crate::bundle::{Object, Product};
 use crate::model::digest::Sha256;
 use crate::r::archive::{Extent, Limits};
@@ -47,8 +48,7 @@ pub(super) struct Landing<'a> {
 
 impl<'a> Landing<'a> {
     pub(super) fn new(place: &'a Place, product: &'a Product) -> Landing<'a> {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let looks = Arc::new(Semaphore::new(2 * processors));
+        let looks = Arc::new(Semaphore::new(2 * processors()));
         Landing { place, product, budget: Budget::new(BUDGET), looks }
     }
 
@@ -172,13 +172,18 @@ fn store(whole: Whole, path: &Path, object: &Object, wanted: &Wanted) -> io::Res
     // The same bytes may be there under another name of a package.
     if path.symlink_metadata().is_ok_and(|there| there.is_file() && there.len() == object.size)
         && wanted.again.is_none()
-        && digest_of(path).is_ok_and(|sha256| sha256 == object.sha256)
+        && is_whole(path, object.sha256)
     {
         return Ok(());
     }
     let file = whole.into_file(path.parent().unwrap_or(path))?;
     place::date(file.as_file(), wanted.row.published);
     place::finish(file, path)
+}
+
+/// Whether a file can be read and has this digest.
+pub(super) fn is_whole(path: &Path, sha256: Sha256) -> bool {
+    digest_of(path).is_ok_and(|found| found == sha256)
 }
 
 /// The digest of a file.

@@ -1,13 +1,14 @@
 //! Whether anything is to be done at all: nothing is when neither upstream nor the destination changed since the last run.
 
 use super::error::OfflineError;
+use super::file::is_whole;
 use super::journal;
 use super::place::Place;
 use super::run::Run;
 use super::seen::Seen;
 use super::told::{self, Told};
 use super::workers;
-use crate::bundle::{Product, SegmentRef, seal};
+use crate::bundle::{Product, SegmentRef};
 use crate::upstream::bundle::Verified;
 
 impl Run<'_> {
@@ -50,9 +51,7 @@ fn now(place: &Place, product: &Product, asked: &str, told: Vec<Told>) -> Result
 }
 
 fn are_whole(place: &Place, product: &Product, segments: &[SegmentRef]) -> bool {
-    let is_whole = |segment: &SegmentRef| {
-        let bytes = std::fs::read(place.path(&product.path(&segment.file.path)));
-        bytes.is_ok_and(|bytes| seal::digest(&bytes) == segment.file.sha256)
-    };
-    workers::each(segments, is_whole).into_iter().all(|whole| whole)
+    let whole =
+        |segment: &SegmentRef| is_whole(&place.path(&product.path(&segment.file.path)), segment.file.sha256);
+    workers::each(segments, whole).into_iter().all(|whole| whole)
 }

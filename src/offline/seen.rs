@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::error::OfflineError;
+use super::file::is_whole;
 use super::place::Place;
 use super::told::Told;
 use crate::bundle::shared::{Shared, SharedHead};
@@ -59,12 +60,9 @@ impl Seen {
         let seen = Seen::read(place, folder)?;
         let bytes = std::fs::read(place.path(folder).join(layout::HEAD)).ok()?;
         let head = SharedHead::read(&bytes, shared).ok()?;
-        let is_whole = |file: &Packed| {
-            let bytes = std::fs::read(place.path(folder).join(&file.path));
-            bytes.is_ok_and(|bytes| seal::digest(&bytes) == file.sha256)
-        };
+        let whole = |file: &Packed| is_whole(&place.path(folder).join(&file.path), file.sha256);
         let same = seen.is_of(&Seen::now(asked, &bytes, None, Vec::new()));
-        (same && head.files.values().all(is_whole)).then_some(seen)
+        (same && head.files.values().all(whole)).then_some(seen)
     }
 
     /// Notes that shared data are what upstream has, if it can be asked whether that changed.

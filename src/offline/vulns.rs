@@ -12,7 +12,6 @@ use super::told::Told;
 use crate::advisory::{Batch, Ecosystem};
 use crate::bundle::shared::{Shared, SharedHead};
 use crate::config::without_userinfo;
-use crate::upstream::UpstreamError;
 use crate::upstream::advisories::{Feed, Look};
 use crate::upstream::bundle::Bundle;
 
@@ -25,7 +24,7 @@ pub(super) async fn get(args: GetVulns, voice: Voice) -> Result<Ending, OfflineE
     let now = setup.wish.now;
     voice.say("Downloading advisories");
     let source = Bundle::at(setup.mirror.clone());
-    let names: Vec<String> = wanted.iter().map(|ecosystem| name_of(*ecosystem)).collect();
+    let names: Vec<String> = wanted.iter().map(|ecosystem| ecosystem.file_name()).collect();
     let asked = format!("{} for {}", without_userinfo(&url), names.join(", "));
     let found = match source.shared(Shared::Advisories).await {
         Ok(Some(head)) => Some((copied(&source, &setup.own, head, &names).await?, None)),
@@ -94,11 +93,6 @@ fn place_of(url: &str) -> &str {
     }
 }
 
-/// The file of an ecosystem.
-fn name_of(ecosystem: Ecosystem) -> String {
-    ecosystem.as_str().to_ascii_lowercase()
-}
-
 /// Those of every place behind an address, and what each said; `None` when all are what they were the last time. Of public
 /// data that changed, only what is new comes.
 async fn collected(
@@ -151,13 +145,9 @@ async fn collected(
     }
     let document = |ecosystem: &Ecosystem| {
         let text: String = all.lines(Some(*ecosystem)).flat_map(|line| [line, "\n"]).collect();
-        (name_of(*ecosystem), (text.into_bytes(), "ndjson.zst"))
+        (ecosystem.file_name(), (text.into_bytes(), "ndjson.zst"))
     };
-    let documents: Documents = wanted.iter().map(document).collect();
-    if documents.is_empty() {
-        return Err(UpstreamError::Missing(url.to_owned()).into());
-    }
-    Ok(Some((documents, told.into_iter().collect())))
+    Ok(Some((wanted.iter().map(document).collect(), told.into_iter().collect())))
 }
 
 /// The advisories that lie here.

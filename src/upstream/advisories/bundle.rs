@@ -14,7 +14,7 @@ pub(super) async fn look(
 ) -> Result<Look, UpstreamError> {
     let shared = Shared::Advisories;
     let refused = |reason: String| refused(bundle.mirror(), shared.folder(), reason);
-    let names: Vec<String> = wanted.iter().map(|one| one.as_str().to_ascii_lowercase()).collect();
+    let names: Vec<String> = wanted.iter().map(|ecosystem| ecosystem.file_name()).collect();
     let look = bundle.shared_look(shared, names.iter().map(String::as_str), known.as_ref()).await;
     let (files, validators) = match look.map_err(|error| refused(error.to_string()))? {
         SharedLook::Absent => return Ok(Look::Absent),

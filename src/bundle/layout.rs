@@ -17,6 +17,10 @@ pub const BINARIES_SCHEMA: u32 = 1;
 pub const HEAD: &str = "head.json";
 /// The folder of earlier heads, one for each day.
 pub const HEADS: &str = "heads";
+/// The folder of segments.
+pub const SEGMENTS: &str = "log";
+/// The folder of READMEs.
+pub const READMES: &str = "doc";
 /// The versions of Bioconductor, and which is which.
 pub const BIOCONDUCTOR_CONFIG: &str = "bioc/v4/config.json";
 

@@ -2,16 +2,17 @@
 //! written last; until then nobody sees anything of it.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 
 use super::declared::{Declared, Row};
 use super::error::OfflineError;
 use super::journal::{Journal, Span};
-use super::place::Place;
+use super::place::{Place, folder_of};
 use super::plan::{self, Plan};
 use crate::bundle::record::{Event, Snapshot};
 use crate::bundle::segment::Lines;
 use crate::bundle::{
-    Base, Earlier, Head, Product, Record, SegmentRef, State, Upstream, Ver, head, seal, state,
+    Base, Earlier, Head, Product, Record, SegmentRef, State, Upstream, Ver, head, layout, seal, state,
 };
 use crate::model::time::{Day, Timestamp};
 
@@ -239,17 +240,25 @@ impl Commit<'_> {
         let bytes = head.bytes();
         self.place.sync()?;
         if let Some((marker, text)) = self.product.marker() {
+            // Other versions of Bioconductor have the same one.
+            let _lock = self.place.lock(folder_of(marker), true)?;
             self.place.keep(marker, text.as_bytes())?;
         }
         self.place.put(&head.copy(self.product), &bytes)?;
-        // Before the head is there, so that nobody looks for one of them.
+        self.place.put(&self.product.head(), &bytes)?;
+        // After the head: until then the one before it names them. A copy of a bundle may be without them.
         for old in self.before.iter().flat_map(|before| &before.earlier) {
             if head.earlier.iter().all(|kept| kept.path != old.path) {
                 let path = self.place.path(&self.product.path(&old.path));
-                std::fs::remove_file(&path).map_err(|e| OfflineError::place("remove", &path, e))?;
+                match std::fs::remove_file(&path) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                        return Err(OfflineError::place("remove", &path, e));
+                    }
+                    _ => {}
+                }
             }
         }
-        self.place.put(&self.product.head(), &bytes)
+        Ok(())
     }
 
     /// A difference needs the head of the bundle it is copied over, which is one of the last.
@@ -392,14 +401,14 @@ impl<'a> Writer<'a> {
         let mut texts = Lines::readmes();
         journal.each_readme(&open.readmes, |readme| texts.push(&readme))?;
         let readmes = if texts.records() > 0 {
-            let (bytes, packed) = texts.pack("doc", serial).map_err(failed)?;
+            let (bytes, packed) = texts.pack(layout::READMES, serial).map_err(failed)?;
             self.commit.place.put(&product.path(&packed.path), &bytes)?;
             Some(packed)
         } else {
             None
         };
         let records = open.lines.records();
-        let (bytes, file) = open.lines.pack("log", serial).map_err(failed)?;
+        let (bytes, file) = open.lines.pack(layout::SEGMENTS, serial).map_err(failed)?;
         self.commit.place.put(&product.path(&file.path), &bytes)?;
         self.segments.push(SegmentRef {
             serial,
@@ -413,5 +422,60 @@ impl<'a> Writer<'a> {
             readmes,
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Commits a package of the version with that number, on that day of a year.
+    fn commit(place: &Place, number: i64) -> Head {
+        let product = Product::Cran;
+        let head = std::fs::read(place.path(&product.head())).ok();
+        let before = head.map(|bytes| Head::read(&bytes, &product).unwrap());
+        let now = Timestamp(1_600_000_000_000_000 + number * 86_400_000_000);
+        let upstream = Upstream { address: "https://cran.example".to_owned(), serial: None };
+        let about = About { subset: None, from: None, upstream, now };
+        let commit = Commit { place, product: &product, before: before.as_ref(), about };
+        let segments = vec![SegmentRef {
+            serial: u64::try_from(number).unwrap() + 1,
+            from: now.day(),
+            to: now.day(),
+            file: crate::bundle::Packed {
+                path: format!("log/{number}"),
+                size: 1,
+                sha256: seal::digest(b"1"),
+                raw_size: 1,
+            },
+            records: 1,
+            objects: 0,
+            objects_size: 0,
+            prev: None,
+            readmes: None,
+        }];
+        let head = commit.head(segments, 1);
+        commit.publish(&head).unwrap();
+        head
+    }
+
+    #[test]
+    fn earlier_heads_are_removed_after_the_new_one_is_there_even_if_one_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::make(dir.path()).unwrap();
+        let days = i64::try_from(HEADS).unwrap() + 1;
+        let heads: Vec<Head> = (0..days).map(|day| commit(&place, day)).collect();
+        let files = || crate::offline::place::names(&place.path("v3/1/heads")).unwrap();
+        assert_eq!(files().len(), HEADS + 1);
+        // A run that was killed after the head, or a copy without it.
+        let oldest = heads[0].copy(&Product::Cran);
+        std::fs::remove_file(place.path(&oldest)).unwrap();
+        let newest = commit(&place, days);
+        assert_eq!(newest.earlier.len(), HEADS);
+        assert_eq!(files().len(), HEADS + 1);
+        let before = std::fs::read(place.path(&Product::Cran.head())).unwrap();
+        assert_eq!(before, newest.bytes());
+        commit(&place, days + 1);
+        assert!(!place.path(&heads[1].copy(&Product::Cran)).exists());
     }
 }

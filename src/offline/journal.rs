@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use super::error::OfflineError;
 use super::place::Place;
@@ -20,6 +21,8 @@ pub(super) struct Journal {
     readmes: Lines,
     /// READMEs that are in it.
     known: HashSet<Sha256>,
+    /// When the download began that an earlier run did not finish, as far as the file system tells.
+    pub(super) began: Option<SystemTime>,
     /// Every release in it, without what is long.
     pub(super) vers: Vec<(Ver, Span)>,
 }
@@ -90,6 +93,9 @@ impl Journal {
     /// Opens the journal of a product, whatever an earlier run left in it.
     pub(super) fn open(place: &Place, product: &Product) -> Result<Journal, OfflineError> {
         let folder = place.folder(&product.root())?;
+        let made =
+            FILES.iter().filter_map(|name| folder.join(name).metadata().and_then(|m| m.created()).ok());
+        let began = made.min();
         let [releases, readmes] = FILES.map(|name| Lines::open(folder.join(name)));
         let (mut releases, mut readmes) = (releases?, readmes?);
         let (mut vers, mut known) = (Vec::new(), HashSet::new());
@@ -109,7 +115,7 @@ impl Journal {
             }
             _ => false,
         })?;
-        Ok(Journal { releases, readmes, known, vers })
+        Ok(Journal { releases, readmes, known, began, vers })
     }
 
     /// Notes a release whose file is there.

@@ -15,6 +15,7 @@ mod files;
 mod glance;
 mod hashing;
 mod journal;
+mod leftovers;
 mod mirror;
 mod place;
 mod plan;

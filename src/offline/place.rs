@@ -69,7 +69,8 @@ impl Place {
         url.map(String::from).map_err(|()| none())
     }
 
-    /// Claims a folder for this process. With `wait` it waits for another writer, else that is refused.
+    /// Claims a folder for this process, and removes the unfinished files in it. With `wait` it waits for another writer,
+    /// else that is refused.
     pub(super) fn lock(&self, folder: &str, wait: bool) -> Result<Lock, OfflineError> {
         let dir = self.folder(folder)?;
         let path = dir.join(LOCK);
@@ -77,7 +78,10 @@ impl Place {
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
         let claimed = if wait { file.lock().map_err(TryLockError::Error) } else { file.try_lock() };
         match claimed {
-            Ok(()) => Ok(Lock { _file: Some(file) }),
+            Ok(()) => {
+                self.remove_unfinished(folder)?;
+                Ok(Lock { _file: Some(file) })
+            }
             Err(TryLockError::WouldBlock) => Err(OfflineError::Refused(format!(
                 "another rspm-offline-downloader writes to {}; wait until it is done, or choose another --destination",
                 dir.display()
@@ -86,6 +90,16 @@ impl Place {
             Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => Ok(Lock { _file: None }),
             Err(TryLockError::Error(e)) => Err(failed(e)),
         }
+    }
+
+    /// Removes the unfinished files in a folder, which are of writers that died: the caller holds the lock.
+    pub(super) fn remove_unfinished(&self, folder: &str) -> Result<(), OfflineError> {
+        let dir = self.path(folder);
+        for name in names(&dir)?.iter().filter(|name| name.starts_with(UNFINISHED)) {
+            let path = dir.join(name);
+            fs::remove_file(&path).map_err(|e| OfflineError::place("remove", &path, e))?;
+        }
+        Ok(())
     }
 
     /// A folder, made where it is not there.
@@ -105,8 +119,7 @@ impl Place {
     pub(super) fn put(&self, relative: &str, bytes: &[u8]) -> Result<(), OfflineError> {
         let path = self.path(relative);
         let failed = |e| OfflineError::place("write", &path, e);
-        let parent = relative.rsplit_once('/').map_or("", |(parent, _)| parent);
-        let dir = self.folder(parent)?;
+        let dir = self.folder(folder_of(relative))?;
         let mut file = Place::unfinished(&dir).map_err(failed)?;
         file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
         finish(file, &path).map_err(failed)?;
@@ -147,6 +160,11 @@ impl Place {
         #[allow(clippy::useless_conversion, reason = "the width differs between systems")]
         Some(u64::from(told.blocks_available()) * u64::from(told.fragment_size()))
     }
+}
+
+/// The folder that a path is in.
+pub(super) fn folder_of(relative: &str) -> &str {
+    relative.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
 /// The regular files in a folder, with their sizes.

@@ -13,12 +13,13 @@ use super::declared::Declared;
 use super::error::{Ending, OfflineError};
 use super::file::{Failure, Fetched, Landing};
 use super::journal::Journal;
+use super::leftovers::Leftovers;
 use super::mirror::Span;
-use super::place::Place;
+use super::place::{Lock, Place};
 use super::plan::{self, Known, Plan, Wanted};
 use super::progress::{Progress, Voice};
 use super::sum::sum;
-use crate::bundle::{Head, Product, Readme, Record, State, Upstream, Ver, seal};
+use crate::bundle::{Head, Product, Readme, Record, State, Upstream, Ver, layout, seal};
 use crate::model::digest::Sha256;
 use crate::model::time::{Day, Timestamp};
 use crate::upstream::bundle::{Bundle, BundleError, Verified};
@@ -26,7 +27,8 @@ use crate::upstream::{Mirror, UpstreamError};
 
 /// So many files in a row that the mirror does not give: it does not answer any more.
 const AWAY: usize = 20;
-/// How often upstream is looked at for what changed while files were fetched.
+/// Rounds of fetching: after each but the last, upstream is compared with what it declared before. What changes during the
+/// last round is left to the next run.
 const ROUNDS: usize = 3;
 /// So many bytes are brought to the disk together, while others come: in the end nothing has to be waited for.
 const WRITTEN: u64 = 128 << 20;
@@ -71,7 +73,7 @@ impl Run<'_> {
         Fut: Future<Output = Result<Declared, OfflineError>>,
     {
         let (wish, voice) = (self.wish, self.wish.voice);
-        let _lock = if wish.dry { None } else { Some(self.place.lock(&self.product.root(), false)?) };
+        let _lock = if wish.dry { None } else { Some(self.lock()?) };
         let verified = match self.own.head_or_difference(&self.product).await {
             Ok(verified) => Some(verified),
             Err(BundleError::Absent { .. }) => None,
@@ -94,10 +96,15 @@ impl Run<'_> {
             return Ok(Ending::Complete);
         }
         let mut journal = Journal::open(self.place, &self.product)?;
+        let leftovers = journal.began.map(|began| Leftovers::since(began, &before.state));
         let mut plan = self.plan(&declared, &before.state, &pending(&journal)?, &objects)?;
         let (mut failures, mut round) = (Vec::new(), 1);
-        while !plan.wanted.is_empty() && round < ROUNDS {
+        while !plan.wanted.is_empty() {
+            // Every file of the declaration that is committed was asked for: the next run compares with that declaration.
             failures = self.fetch(&plan, &mut journal).await?;
+            if round == ROUNDS {
+                break;
+            }
             // That took time; what changed upstream meanwhile is fetched too, so that all is of one moment.
             let later = declare(span).await?;
             if later.fingerprint == declared.fingerprint {
@@ -105,16 +112,28 @@ impl Run<'_> {
             }
             (declared, round) = (later, round + 1);
             plan = self.plan(&declared, &before.state, &pending(&journal)?, &self.objects().await?)?;
-            if plan.wanted.is_empty() {
-                failures.clear();
-            }
+            failures.clear();
         }
         self.commit(before, &declared, &plan, &mut journal)?;
+        if let Some(leftovers) = leftovers {
+            let head = self.own.head_or_difference(&self.product).await?;
+            leftovers.remove(self.place, &self.product, &head, &journal)?;
+        }
         journal.remove()?;
         if failures.is_empty() {
             self.remember(declared.told)?;
         }
         Ok(self.told(&failures))
+    }
+
+    /// Claims the product, and removes the unfinished files of writers that died.
+    fn lock(&self) -> Result<Lock, OfflineError> {
+        let lock = self.place.lock(&self.product.root(), false)?;
+        for folder in [layout::SEGMENTS, layout::READMES, layout::HEADS] {
+            self.place.remove_unfinished(&self.product.path(folder))?;
+        }
+        self.place.remove_unfinished(&self.product.objects())?;
+        Ok(lock)
     }
 
     async fn before(&self, verified: Option<Verified>) -> Result<Before, OfflineError> {

@@ -73,6 +73,7 @@ impl Seen {
         told: Option<Vec<Told>>,
     ) -> Result<(), OfflineError> {
         let Some(told) = told else { return Ok(()) };
+        let _lock = place.lock(shared.folder(), true)?;
         let path = place.path(shared.folder()).join(layout::HEAD);
         let head = std::fs::read(&path).map_err(|e| OfflineError::place("read", &path, e))?;
         Seen::now(asked, &head, None, told).leave(place, shared.folder())

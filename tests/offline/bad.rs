@@ -129,6 +129,49 @@ async fn a_mirror_that_changes_during_the_download_is_followed() {
     assert_eq!((state.listing(), objects(&to).len()), (shelf.listing(), shelf.files()));
 }
 
+#[tokio::test]
+async fn a_mirror_that_changes_with_every_round_of_the_download_loses_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shelf = shelf(dir.path());
+    let upstream = Upstream::of(&shelf.root);
+    let slow = |version: &str| {
+        let path = format!("src/contrib/alpha_{version}.tar.gz");
+        upstream.always(&path, Fault::Slow(Duration::from_millis(1500)));
+        path
+    };
+    let mut newest = slow("1.1");
+    let (url, to) = (upstream.url(), dir.path().join("bundle"));
+    let running = {
+        let (url, to) = (url.clone(), to.clone());
+        std::thread::spawn(move || get_cran(&url, &to, &[]))
+    };
+    // Each time the newest file is on its way, another one takes its place.
+    for (version, day) in [("1.2", "2020-06-01"), ("1.3", "2020-07-01"), ("1.4", "2020-08-01")] {
+        while !upstream.under_way().contains(&newest) {
+            assert!(!running.is_finished(), "it ended before {version}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        newest = slow(version);
+        shelf.simple("alpha", version, day);
+        shelf.write();
+        for (path, bytes) in tree(&shelf.root) {
+            upstream.put(&path, bytes);
+        }
+    }
+    let ended = running.join().unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    is_whole(&to);
+    // What changed during the last round comes with the next run, and nothing else.
+    let (_, _, state) = read(&to, &Product::Cran).await;
+    assert!(state.listing().contains(&"alpha 1.3".to_owned()), "{:?}", state.listing());
+    upstream.asked();
+    got_cran(&url, &to, &[]);
+    let asked = upstream.asked().into_iter().map(|asked| asked.path);
+    assert_eq!(asked.filter(|path| path.ends_with(".tar.gz")).collect::<Vec<_>>(), [newest]);
+    let (_, _, state) = read(&to, &Product::Cran).await;
+    assert_eq!((state.listing(), objects(&to).len()), (shelf.listing(), shelf.files()));
+}
+
 #[test]
 fn a_mirror_that_is_busy_is_waited_for_and_one_that_is_away_ends_it() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,13 +1,17 @@
 //! Killed at any moment, a download goes on where it was.
 
 use std::collections::HashMap;
-use std::process::Stdio;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rstudio_pm::bundle::Product;
 
-use crate::support::downloader::{bundle, command, got_cran, is_whole, mirror, objects, read, validate};
-use crate::support::shelf::Shelf;
+use crate::support::downloader::{
+    bundle, command, copy_over, got_cran, is_whole, mirror, objects, read, validate,
+};
+use crate::support::shelf::{Shelf, file_url};
+use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
 
 const PACKAGES: usize = 60;
@@ -68,6 +72,71 @@ async fn killed_at_twenty_moments_it_ends_with_the_same_and_fetches_little_twice
     }
     let twice: usize = asked.values().map(|times| times - 1).sum();
     assert!(twice <= 20 * AT_ONCE, "{twice} files more than once");
+}
+
+/// `strace` kills the process at the k-th of these calls of a thread.
+const CHANGES: &str =
+    "write,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,ftruncate,fsync,fdatasync,syncfs,fchmod";
+
+/// Runs a command with a kill at that call; false when it came to its end before.
+fn killed_at(call: usize, args: &[&str]) -> bool {
+    let plain = command(args);
+    let inject = format!("inject={CHANGES}:signal=KILL:when={call}");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o", "/dev/null", "-e", &format!("trace={CHANGES}"), "-e", &inject]);
+    let status = strace
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap_or_else(|e| panic!("strace cannot be run ({e}): install strace"));
+    assert!(status.success() || status.signal() == Some(9), "{status}");
+    !status.success()
+}
+
+#[test]
+fn one_complete_run_leaves_nothing_of_runs_that_were_killed_at_any_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-01-01")]);
+    let base = bundle(dir.path(), &shelf);
+    let changed = dir.path().join("changed");
+    shelf.simple("alpha", "2.0", "2020-03-01");
+    shelf.simple("gamma", "1.0", "2020-03-01");
+    shelf.write();
+    copy_over(&shelf.root, {
+        std::fs::create_dir(&changed).unwrap();
+        &changed
+    });
+    // The mirror that a killed run saw has a file that the next run does not find there.
+    let mut odd = Tarball::new("gamma", "1.0");
+    odd.fields = "Title: Another\n".to_owned();
+    shelf.publish(&odd, "2020-03-02");
+    shelf.write();
+    let (before, after) = (file_url(&changed), shelf.url());
+    let mut kills = 0;
+    for call in 1.. {
+        let to = dir.path().join(format!("killed{call}"));
+        if call % 2 == 0 {
+            std::fs::create_dir(&to).unwrap();
+            copy_over(&base, &to);
+        }
+        let path = to.to_str().unwrap().to_owned();
+        let args = |url| ["get", "cran", "--base-url", url, "--destination", &path, "--quiet"];
+        let killed = killed_at(call, &args(&before));
+        // Of runs that are killed at once nothing is left, so the second is killed a little later.
+        killed_at(call + call / 2, &args(&before));
+        got_cran(&after, &to, &[]);
+        let (code, findings) = validate("cran", &to, &["--packages"]);
+        assert_eq!((code, findings.len()), (0, 0), "killed at {call}: {findings:?}");
+        if !killed {
+            break;
+        }
+        kills += 1;
+        std::fs::remove_dir_all(&to).unwrap();
+    }
+    println!("killed at {kills} calls");
+    assert!(kills > 10, "{kills}");
 }
 
 #[test]

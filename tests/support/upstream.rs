@@ -53,6 +53,7 @@ struct Shared {
     once: Mutex<HashMap<String, Vec<Fault>>>,
     always: Mutex<HashMap<String, Fault>>,
     asked: Mutex<Vec<Asked>>,
+    under_way: Mutex<Vec<String>>,
 }
 
 /// A running mirror; it stops when it is dropped.
@@ -122,6 +123,11 @@ impl Upstream {
     pub(crate) fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut *self.shared.asked.lock().unwrap())
     }
+
+    /// What is asked for and not answered yet.
+    pub(crate) fn under_way(&self) -> Vec<String> {
+        self.shared.under_way.lock().unwrap().clone()
+    }
 }
 
 /// One request for each connection: what fails then fails alone.
@@ -142,7 +148,13 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         next.or_else(|| shared.always.lock().unwrap().get(&path).cloned())
     };
     let file = shared.files.lock().unwrap().get(&path).cloned();
+    shared.under_way.lock().unwrap().push(path.clone());
     let (status, head, body, declared) = answer(&headers, fault, file);
+    {
+        let mut under_way = shared.under_way.lock().unwrap();
+        let this = under_way.iter().position(|other| *other == path).expect("it was added");
+        under_way.swap_remove(this);
+    }
     shared.asked.lock().unwrap().push(Asked { path, headers, status });
     let mut out = stream;
     let text =

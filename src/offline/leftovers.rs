@@ -1,0 +1,77 @@
+//! What runs that were killed wrote and no head names: segments, READMEs, package files that upstream has replaced since.
+
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::error::OfflineError;
+use super::journal::Journal;
+use super::place::{self, Place};
+use crate::bundle::{Product, State, layout};
+use crate::model::digest::Sha256;
+use crate::upstream::bundle::Verified;
+
+/// What may be removed after the next head is written. Files that are older than the unfinished download are not of it: they
+/// may be part of a copy.
+pub(super) struct Leftovers {
+    began: SystemTime,
+    /// Package files that a head named before.
+    known: HashSet<Sha256>,
+}
+
+impl Leftovers {
+    /// Of downloads that began at a time, into a bundle with this state.
+    pub(super) fn since(began: SystemTime, before: &State) -> Leftovers {
+        let known = before.releases().map(|(_, release)| release.object.sha256).collect();
+        Leftovers { began, known }
+    }
+
+    /// Removes what neither the head nor the journal names.
+    pub(super) fn remove(
+        &self,
+        place: &Place,
+        product: &Product,
+        head: &Verified,
+        journal: &Journal,
+    ) -> Result<(), OfflineError> {
+        let segments = head.since(0);
+        let readmes = segments.iter().filter_map(|segment| segment.readmes.as_ref());
+        let named: HashSet<&str> = segments
+            .iter()
+            .map(|segment| &segment.file)
+            .chain(readmes)
+            .map(|file| file.path.as_str())
+            .collect();
+        for folder in [layout::SEGMENTS, layout::READMES] {
+            for name in place::names(&place.path(&product.path(folder)))? {
+                let file = format!("{folder}/{name}");
+                if !named.contains(file.as_str()) {
+                    self.remove_file(&place.path(&product.path(&file)))?;
+                }
+            }
+        }
+        let journaled: HashSet<Sha256> = journal.vers.iter().map(|(ver, _)| ver.obj.sha256).collect();
+        for name in place.objects(&product.objects())?.into_keys() {
+            let Some((digest, extension)) = name.split_once('.') else { continue };
+            let Ok(digest) = digest.parse::<Sha256>() else { continue };
+            if !self.known.contains(&digest) && !journaled.contains(&digest) {
+                self.remove_file(&place.path(&product.object(digest, extension)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<(), OfflineError> {
+        let failed = |e| OfflineError::place("remove", path, e);
+        let metadata = path.symlink_metadata().map_err(failed)?;
+        // Of the entry itself: its time of modification is that of the publication.
+        let (seconds, nanos) = (u64::try_from(metadata.ctime()), u32::try_from(metadata.ctime_nsec()));
+        let (Ok(seconds), Ok(nanos)) = (seconds, nanos) else { return Ok(()) };
+        let changed = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
+        if metadata.is_file() && changed >= self.began {
+            std::fs::remove_file(path).map_err(failed)?;
+        }
+        Ok(())
+    }
+}

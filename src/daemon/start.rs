@@ -85,6 +85,10 @@ pub(super) fn run(
     }
     crate::storage::install_tls_provider();
     let runtime = runtime().map_err(StartError::Runtime)?;
+    // Only now: a thread that starts before the privileges are dropped would keep its capabilities.
+    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+        tracing::warn!("could not start the thread that returns unused memory: {error}");
+    }
     let limits =
         Limits { connections: open_files.saturating_sub(512).clamp(64, 16_384), ..Limits::default() };
     let start = Start { file, config, loaded, patient, sockets, taken, limits, began };

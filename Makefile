@@ -81,7 +81,8 @@ install:
 	install -m 755 units/close-sockets units/reopen-logs units/elsewhere units/take-over $(DESTDIR)/opt/rstudio-pm/lib/
 	ln -sf /opt/rstudio-pm/bin/rspm $(DESTDIR)/usr/bin/rspm
 	install -d -m 755 $(DESTDIR)/etc/rstudio-pm $(DESTDIR)/etc/logrotate.d
-	install -m 640 etc/rstudio-pm.gcfg $(DESTDIR)/etc/rstudio-pm/
+	install -m 644 etc/rstudio-pm.gcfg $(DESTDIR)/opt/rstudio-pm/lib/rstudio-pm.gcfg
+	[ -e $(DESTDIR)/etc/rstudio-pm/rstudio-pm.gcfg ] || install -m 640 etc/rstudio-pm.gcfg $(DESTDIR)/etc/rstudio-pm/
 	install -m 644 etc/rstudio-pm.gcfg.defaults $(DESTDIR)/etc/rstudio-pm/
 	install -m 644 logrotate/rstudio-pm $(DESTDIR)/etc/logrotate.d/
 	install -d -m 755 $(DESTDIR)/usr/lib/systemd/system $(DESTDIR)/usr/lib/systemd/system-generators

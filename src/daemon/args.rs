@@ -24,6 +24,9 @@ pub struct Args {
     /// How --check-config prints its findings
     #[arg(long, value_enum, default_value_t = Format::Human, value_name = "FORMAT", requires = "check_config")]
     pub output_format: Format,
+    /// Print the commands that remove what the configuration has put outside the default places
+    #[arg(long, hide = true, conflicts_with = "check_config")]
+    pub places: bool,
     /// Takes over from a running server, which starts it so
     #[arg(long, value_enum, hide = true, value_name = "STEP")]
     pub take_over: Option<TakeOver>,

@@ -18,6 +18,7 @@ pub mod predecessors;
 mod privileges;
 mod reload;
 mod report;
+mod removal;
 mod rotation;
 mod signals;
 pub mod sockets;
@@ -39,6 +40,10 @@ use handover::TakeOver;
 pub fn main() -> ExitCode {
     let args = args::Args::parse();
     let mut taken = None;
+    if args.places {
+        removal::print(&args.config);
+        return ExitCode::SUCCESS;
+    }
     match args.take_over {
         None => {}
         Some(TakeOver::Detach) => return handover::detach(),

@@ -81,7 +81,8 @@ impl Key {
     }
 
     /// A key of every shelf of a class, each with the smallest digest, in the order of listing.
-    pub(super) fn shelves(class: StorageClass) -> Vec<Key> {
+    #[must_use]
+    pub fn shelves(class: StorageClass) -> Vec<Key> {
         let first = Sha256([0; 32]);
         let extra = match class {
             StorageClass::Packages => vec![Key::Readme(first)],

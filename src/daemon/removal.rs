@@ -1,0 +1,223 @@
+//! `--places`: the commands that remove what a configuration has put outside the default places, for who purges the
+//! package. Every class of storage is listed where the server would open it.
+
+use std::fmt::Write as _;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use percent_encoding::percent_decode_str;
+
+use super::environment;
+use crate::config::{
+    self, Config, ConfigError, LogDestination, Place, Provider, S3Place, StorageClass, without_userinfo,
+};
+use crate::storage::Key;
+
+/// What the packages' own scripts remove.
+const DEFAULT_PLACES: [&str; 2] = ["/var/lib/rstudio-pm", "/var/log/rstudio/rstudio-pm"];
+
+/// Prints the commands for the configuration in `file`. Of one that is not valid, those for what can be understood.
+pub(super) fn print(file: &Path) {
+    let config = match config::load(file, environment()) {
+        Ok(loaded) => loaded.config,
+        Err(ConfigError::Unreadable { .. }) => return,
+        Err(error) => {
+            eprintln!("{error}\nThe configuration is not valid: more places than these may be left.");
+            let text = config::read(file).unwrap_or_default();
+            config::salvage(&file.display().to_string(), &text).0.into()
+        }
+    };
+    let root_owned = |path: &Path| path.metadata().is_ok_and(|found| found.uid() == 0);
+    for line in commands(&config, root_owned) {
+        println!("  {line}");
+    }
+}
+
+/// One line for each place: a command, or a comment where a command could remove what the server did not write.
+fn commands(config: &Config, root_owned: impl Fn(&Path) -> bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut listed: Vec<PathBuf> = DEFAULT_PLACES.iter().map(PathBuf::from).collect();
+    for (path, whose) in directories(config) {
+        if listed.iter().any(|above| path.starts_with(above)) {
+            continue;
+        }
+        let shown = quoted(&path.display().to_string());
+        // The server's user could not write into it: nothing in it is the server's, or not all.
+        lines.push(match root_owned(&path) {
+            true => format!("# {whose}: {shown} belongs to root; see what is in it before you remove it"),
+            false => format!("rm -rf {shown}    # {whose}"),
+        });
+        listed.push(path);
+    }
+    for (place, classes) in buckets(config) {
+        lines.push(bucket(place, &classes));
+    }
+    for log in logs(config).filter(|log| !listed.iter().any(|above| log.starts_with(above))) {
+        let shown = quoted(&log.display().to_string());
+        // The file and its rotations; not another program's whose name begins alike.
+        lines.push(format!("rm -f {shown} {shown}[.-][0-9]*"));
+    }
+    if config.database.provider == Provider::Postgres {
+        let urls = config.postgres.url.iter().chain(&config.postgres.usage_data_url);
+        let mut databases: Vec<String> = urls.map(|url| database(&url.0)).collect();
+        databases.dedup();
+        lines.extend(databases);
+    }
+    lines
+}
+
+/// Directories that hold data, with the property or the classes they belong to.
+fn directories(config: &Config) -> Vec<(PathBuf, String)> {
+    let mut found = vec![(config.server.data_dir.clone(), "Server.DataDir".to_owned())];
+    if config.database.provider == Provider::Sqlite {
+        found.push((config.sqlite.dir.clone(), "SQLite.Dir".to_owned()));
+    }
+    let mut of_classes: Vec<(PathBuf, Vec<StorageClass>)> = Vec::new();
+    for class in StorageClass::ALL {
+        let Place::File(place) = config.storage.place(class) else { continue };
+        match of_classes.iter_mut().find(|(location, _)| *location == place.location) {
+            Some((_, classes)) => classes.push(class),
+            None => of_classes.push((place.location.clone(), vec![class])),
+        }
+    }
+    found.extend(of_classes.into_iter().map(|(location, classes)| (location, named(&classes))));
+    found
+}
+
+/// Places in buckets, with the classes that share each.
+fn buckets(config: &Config) -> Vec<(&S3Place, Vec<StorageClass>)> {
+    let mut found: Vec<(&S3Place, Vec<StorageClass>)> = Vec::new();
+    for class in StorageClass::ALL {
+        let Place::S3(place) = config.storage.place(class) else { continue };
+        let same = |other: &S3Place| {
+            (&other.bucket, &other.prefix, &other.endpoint) == (&place.bucket, &place.prefix, &place.endpoint)
+        };
+        match found.iter_mut().find(|(other, _)| same(other)) {
+            Some((_, classes)) => classes.push(class),
+            None => found.push((place, vec![class])),
+        }
+    }
+    found
+}
+
+/// Never a whole bucket: without a prefix it may hold what others put there.
+fn bucket(place: &S3Place, classes: &[StorageClass]) -> String {
+    let S3Place { bucket, prefix, profile, region, endpoint, .. } = place;
+    if prefix.is_empty() {
+        let shelves: Vec<String> = classes
+            .iter()
+            .flat_map(|class| Key::shelves(*class))
+            .map(|key| format!("{}/", key.shelf()))
+            .collect();
+        return format!(
+            "# {}: the bucket s3://{bucket} is used without a prefix; the server's objects are below {}: see what \
+             else is there before you remove them",
+            named(classes),
+            shelves.join(", ")
+        );
+    }
+    let mut line = String::from("aws s3 rm --recursive");
+    for (option, value) in [("--endpoint-url", endpoint), ("--profile", profile), ("--region", region)] {
+        if let Some(value) = value {
+            let _ = write!(line, " {option} {}", quoted(value));
+        }
+    }
+    // With the slash: `pm` is not to match `pm-backup`.
+    let _ = write!(line, " {}    # {}", quoted(&format!("s3://{bucket}/{prefix}/")), named(classes));
+    line
+}
+
+fn logs(config: &Config) -> impl Iterator<Item = &Path> {
+    let system = config.logging.system_log.iter().filter_map(|destination| match destination {
+        LogDestination::File(path) => Some(path.as_path()),
+        LogDestination::Stdout | LogDestination::Stderr => None,
+    });
+    let all = system.chain([config.server.access_log.as_path()]).chain(config.server.service_log.as_deref());
+    all.filter(|path| !path.starts_with("/dev"))
+}
+
+/// `dropdb 'name'    # of postgres://***@host/name`
+fn database(url: &str) -> String {
+    let url = without_userinfo(url);
+    let url = url.split('?').next().unwrap_or_default();
+    let name =
+        percent_decode_str(url.rsplit('/').next().unwrap_or_default()).decode_utf8_lossy().into_owned();
+    format!("dropdb {}    # of {url}", quoted(&name))
+}
+
+/// `storage class packages`, `storage classes cran, pypi`.
+fn named(classes: &[StorageClass]) -> String {
+    let names: Vec<&str> = classes.iter().map(|class| class.as_str()).collect();
+    format!("storage class{} {}", if names.len() == 1 { "" } else { "es" }, names.join(", "))
+}
+
+/// One word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(gcfg: &str) -> Vec<String> {
+        let loaded = config::parse("f", gcfg.as_bytes(), []).expect("valid");
+        commands(&loaded.config, |path| path == Path::new("/srv"))
+    }
+
+    #[test]
+    fn the_default_places_need_no_command() {
+        assert_eq!(lines(""), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_inherited_prefix_bounds_the_command_and_a_class_with_only_a_prefix_is_listed() {
+        let said = lines(
+            "[Storage]\nDefault = s3\n[S3Storage]\nBucket = a\nPrefix = pm\nRegion = r\n\
+             [S3Storage \"packages\"]\nBucket = corp-shared\n[S3Storage \"cache\"]\nPrefix = other\n",
+        );
+        let begins = |start: &str| said.iter().any(|line| line.starts_with(start));
+        let rm = "aws s3 rm --recursive --region 'r' 's3://";
+        assert!(begins(&format!("{rm}corp-shared/pm/'    # storage classes packages, cran")), "{said:#?}");
+        assert!(begins(&format!("{rm}a/other/'    # storage class cache")), "{said:#?}");
+        assert!(begins(&format!("{rm}a/pm/'    # storage classes launcher, metrics, ")), "{said:#?}");
+        assert_eq!(said.len(), 3);
+    }
+
+    #[test]
+    fn a_bucket_that_nothing_is_stored_in_is_not_named() {
+        assert_eq!(lines("[S3Storage]\nBucket = b1\n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_bucket_without_a_prefix_gets_no_command() {
+        let said = lines("[Storage]\nPackages = s3\n[S3Storage \"packages\"]\nBucket = b1\nRegion = r\n");
+        assert!(!said.iter().any(|line| line.starts_with("aws")), "{said:#?}");
+        assert!(said.iter().any(|line| line.starts_with('#') && line.contains("readmes/")), "{said:#?}");
+    }
+
+    #[test]
+    fn directories_are_listed_once_quoted_and_never_when_they_are_roots() {
+        let said = lines(
+            "[Server]\nDataDir = /mnt/pm\nServiceLog = /var/log/pm.service.log\n[SQLite]\nDir = /mnt/pm/db\n\
+             [FileStorage \"cache\"]\nLocation = \"/mnt/it's; here\"\n[FileStorage \"metrics\"]\nLocation = /srv\n",
+        );
+        assert_eq!(
+            said,
+            [
+                "rm -rf '/mnt/pm'    # Server.DataDir",
+                r"rm -rf '/mnt/it'\''s; here'    # storage class cache",
+                "# storage class metrics: '/srv' belongs to root; see what is in it before you remove it",
+                "rm -f '/var/log/pm.service.log' '/var/log/pm.service.log'[.-][0-9]*",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_database_is_named_without_its_password_and_only_when_it_is_in_use() {
+        let url = "[Postgres]\nURL = \"postgres://u:secret@db/pm?sslmode=disable\"\n";
+        assert_eq!(lines(url), Vec::<String>::new());
+        let said = lines(&format!("[Database]\nProvider = postgres\n{url}"));
+        assert_eq!(said, ["dropdb 'pm'    # of postgres://***@db/pm"]);
+    }
+}

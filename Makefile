@@ -78,7 +78,7 @@ install:
 	echo $(VERSION)-$(RELEASE) > $(DESTDIR)/opt/rstudio-pm/VERSION
 	chmod 644 $(DESTDIR)/opt/rstudio-pm/VERSION
 	install -m 644 etc/schema $(DESTDIR)/opt/rstudio-pm/lib/schema
-	install -m 755 units/close-sockets units/reopen-logs units/elsewhere units/take-over $(DESTDIR)/opt/rstudio-pm/lib/
+	install -m 755 units/open-sockets units/close-sockets units/reopen-logs units/elsewhere units/take-over $(DESTDIR)/opt/rstudio-pm/lib/
 	ln -sf /opt/rstudio-pm/bin/rspm $(DESTDIR)/usr/bin/rspm
 	install -d -m 755 $(DESTDIR)/etc/rstudio-pm $(DESTDIR)/etc/logrotate.d
 	install -m 644 etc/rstudio-pm.gcfg $(DESTDIR)/opt/rstudio-pm/lib/rstudio-pm.gcfg

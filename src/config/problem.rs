@@ -1,8 +1,11 @@
 //! What can be wrong with a configuration, and where: every finding names its place, its property and the way out.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use nix::unistd::{Uid, User, geteuid};
 
 /// A place in the file; both count from 1, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,7 +100,7 @@ impl fmt::Display for Notice {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration file {}: {source}; {}", path.display(), way_out(source))]
+    #[error("cannot read the configuration file {}: {source}; {}", path.display(), way_out(path, source))]
     Unreadable {
         /// The file asked for.
         path: PathBuf,
@@ -125,15 +128,29 @@ impl ConfigError {
     }
 }
 
-fn way_out(source: &std::io::Error) -> &'static str {
+fn way_out(path: &Path, source: &std::io::Error) -> String {
     match source.kind() {
         std::io::ErrorKind::NotFound => {
-            "create it (an empty file means all defaults), or name another one with --config"
+            "create it (an empty file means all defaults), or name another one with --config".to_owned()
         }
-        std::io::ErrorKind::PermissionDenied => {
-            "it belongs to rstudio-pm with mode 0640: run as that user, as root, or as a member of its group"
-        }
-        _ => "name another one with --config",
+        std::io::ErrorKind::PermissionDenied => denied(path),
+        _ => "name another one with --config".to_owned(),
+    }
+}
+
+fn denied(path: &Path) -> String {
+    let name =
+        |uid: Uid| User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+    let me = name(geteuid());
+    match path.metadata() {
+        Ok(found) => format!(
+            "it belongs to user {} with mode {:04o}: run as that user, as root, or as a member of its group; or, if \
+             {me} is the user of the service, mend it with: chown {me} '{}'",
+            name(Uid::from_raw(found.uid())),
+            found.mode() & 0o7777,
+            path.display()
+        ),
+        Err(_) => format!("user {me} cannot enter a directory above it: run as another user, or as root"),
     }
 }
 

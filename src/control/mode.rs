@@ -36,6 +36,8 @@ pub struct Fault {
     pub phrase: String,
     /// For the log and the admin socket: the whole error, with the way out.
     pub detail: String,
+    /// Requests arrive and get 503. False without a listener.
+    pub reachable: bool,
 }
 
 /// What has to end before the server is offline.

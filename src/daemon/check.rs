@@ -12,7 +12,7 @@ use nix::unistd::{AccessFlags, access};
 use super::args::Format;
 use super::files::table::What;
 use super::places::user_name;
-use super::{files, report, sockets};
+use super::{bind, files, report, sockets};
 use crate::config::{
     AFTER_A_NEW_PATH, About, Check, ConfigError, Listen, Loaded, LogDestination, Place, Provider,
     StorageClass, Verdict, checks,
@@ -170,9 +170,14 @@ fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
     }
     let error = access(existing, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
     let user = user_name();
-    Some(if error == Errno::EROFS {
+    Some(if error == Errno::EROFS && existing == path {
         format!(
             "{property} '{shown}' cannot be written: {error}; under systemd, mend it with: {AFTER_A_NEW_PATH}"
+        )
+    } else if error == Errno::EROFS {
+        format!(
+            "{property} '{shown}' does not exist: {error}; under systemd, mend it with: install -d -o {user} -m {mode} \
+             '{shown}' && {AFTER_A_NEW_PATH}"
         )
     } else if existing == path {
         format!(
@@ -199,10 +204,13 @@ fn listeners(loaded: &Loaded) -> Check {
         ("Metrics", config.metrics.listen.as_ref()),
     ];
     for (what, listen) in named.into_iter().filter_map(|(what, listen)| Some((what, listen?))) {
-        let Err(error) = sockets::bind(what, listen) else { continue };
-        let kind = bind_kind(listen);
+        let Err(error) = bind::bind(what, listen) else { continue };
+        let kind = match &error {
+            bind::SocketError::Tcp { kind, .. } => Some(*kind),
+            bind::SocketError::Admin { .. } | bind::SocketError::Mode { .. } => None,
+        };
         let (list, message) = if running && kind == Some(ErrorKind::AddrInUse) {
-            let shown = sockets::shown(listen);
+            let shown = bind::shown(listen);
             (&mut remarks, format!("{what}.Listen = {shown} is in use, by rstudio-pm it seems"))
         } else if what == "Metrics" {
             // The server serves without it.
@@ -232,11 +240,6 @@ fn listeners(loaded: &Loaded) -> Check {
     }
     failures.extend(remarks);
     Check::of(SETTINGS, failures)
-}
-
-fn bind_kind(listen: &Listen) -> Option<ErrorKind> {
-    let host = if listen.host.is_empty() { "0.0.0.0" } else { &listen.host };
-    std::net::TcpListener::bind((host, listen.port)).err().map(|error| error.kind())
 }
 
 /// The database, and that of usage data unless it has the same fault.

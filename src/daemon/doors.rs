@@ -3,55 +3,62 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use super::sockets::Sockets;
+use super::sockets::{Kind, Sockets};
 use crate::http::redirect::Redirect;
 use crate::http::tls::Tls;
 use crate::http::{AdminDoor, House, MetricsDoor, PublicDoor, Switch};
 
-/// Begins to accept on every socket. Returns the URLs.
-pub(super) fn open(
-    house: &House,
-    switch: &Switch,
-    sockets: Sockets,
-    tls: &Tls,
-    https_port: u16,
-) -> Vec<String> {
-    let mut urls = Vec::new();
-    for socket in sockets.http {
-        let listener = adopt(socket, "http", &mut urls);
-        tokio::spawn(house.clone().serve_tcp(listener, None, PublicDoor(switch.clone())));
-    }
-    for socket in sockets.https {
-        let listener = adopt(socket, "https", &mut urls);
-        tokio::spawn(house.clone().serve_tcp(listener, Some(tls.clone()), PublicDoor(switch.clone())));
-    }
-    for socket in sockets.redirect {
-        let listener = adopt(socket, "http", &mut urls);
-        let redirect = Redirect::new(Arc::clone(&switch.porch().site), https_port);
-        tokio::spawn(house.clone().serve_tcp(listener, None, redirect));
-    }
-    for socket in sockets.metrics {
-        if let Ok(address) = socket.local_addr() {
-            tracing::info!("Metrics are served on http://{address}/metrics");
+/// What answers behind each kind of listener. Cloning shares it.
+#[derive(Clone)]
+pub(super) struct Doors {
+    /// Limits and the state of a stop.
+    pub(super) house: House,
+    /// What answers.
+    pub(super) switch: Switch,
+    /// Certificate and key of the HTTPS listeners.
+    pub(super) tls: Tls,
+    /// Where redirects lead.
+    pub(super) https_port: u16,
+}
+
+impl Doors {
+    /// Begins to accept on every socket.
+    pub(super) fn open(&self, sockets: Sockets) {
+        let Sockets { http, https, redirect, metrics, admin, .. } = sockets;
+        for (kind, listeners) in
+            [(Kind::Http, http), (Kind::Https, https), (Kind::Redirect, redirect), (Kind::Metrics, metrics)]
+        {
+            listeners.into_iter().for_each(|socket| self.open_tcp(kind, socket));
         }
-        let listener = tokio_listener(socket);
-        let door = MetricsDoor { house: house.clone(), switch: switch.clone() };
-        tokio::spawn(house.clone().serve_tcp(listener, None, door));
+        let admin = tokio::net::UnixListener::from_std(admin).expect("a non-blocking listening socket");
+        tokio::spawn(self.house.clone().serve_unix(admin, AdminDoor(self.switch.clone())));
     }
-    let admin = tokio::net::UnixListener::from_std(sockets.admin).expect("a non-blocking listening socket");
-    tokio::spawn(house.clone().serve_unix(admin, AdminDoor(switch.clone())));
-    urls
-}
 
-fn adopt(socket: TcpListener, scheme: &str, urls: &mut Vec<String>) -> tokio::net::TcpListener {
-    if let Ok(address) = socket.local_addr() {
-        let url = format!("{scheme}://{address}");
-        tracing::info!("Listening on {url}");
-        urls.push(url);
+    /// Begins to accept on a non-blocking socket.
+    pub(super) fn open_tcp(&self, kind: Kind, socket: TcpListener) {
+        if let Ok(address) = socket.local_addr() {
+            match kind {
+                Kind::Http | Kind::Redirect => tracing::info!("Listening on http://{address}"),
+                Kind::Https => tracing::info!("Listening on https://{address}"),
+                Kind::Metrics => tracing::info!("Metrics are served on http://{address}/metrics"),
+            }
+        }
+        let listener = tokio::net::TcpListener::from_std(socket).expect("a non-blocking listening socket");
+        let (house, switch) = (self.house.clone(), self.switch.clone());
+        match kind {
+            Kind::Http => drop(tokio::spawn(house.serve_tcp(listener, None, PublicDoor(switch)))),
+            Kind::Https => {
+                let tls = Some(self.tls.clone());
+                drop(tokio::spawn(house.serve_tcp(listener, tls, PublicDoor(switch))));
+            }
+            Kind::Redirect => {
+                let redirect = Redirect::new(Arc::clone(&switch.porch().site), self.https_port);
+                drop(tokio::spawn(house.serve_tcp(listener, None, redirect)));
+            }
+            Kind::Metrics => {
+                let door = MetricsDoor { house: house.clone(), switch };
+                drop(tokio::spawn(house.serve_tcp(listener, None, door)));
+            }
+        }
     }
-    tokio_listener(socket)
-}
-
-fn tokio_listener(socket: TcpListener) -> tokio::net::TcpListener {
-    tokio::net::TcpListener::from_std(socket).expect("a non-blocking listening socket")
 }

@@ -1,8 +1,8 @@
 //! Why the daemon cannot serve: in full for its log, in a phrase for the network.
 
+use super::bind::SocketError;
 use super::files::{Unmade, Unsafe};
 use super::privileges::PrivilegeError;
-use super::sockets::SocketError;
 use crate::config::ConfigError;
 use crate::control::Fault;
 use crate::db::DbError;
@@ -20,6 +20,9 @@ pub enum StartError {
     /// A listening socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// No listener that serves packages.
+    #[error("{0}")]
+    NoListener(String),
     /// Certificate or key.
     #[error("Could not initialize the HTTPS listener: {0}")]
     Tls(#[from] TlsError),
@@ -59,9 +62,10 @@ impl StartError {
     /// For the network a phrase, for administrators the whole.
     #[must_use]
     pub fn fault(&self) -> Fault {
+        let reachable = !matches!(self, StartError::NoListener(_));
         let phrase = match self {
             StartError::Config(_) => "its configuration file cannot be used",
-            StartError::Socket(_) => "a listening socket cannot be used",
+            StartError::Socket(_) | StartError::NoListener(_) => "a listening socket cannot be used",
             StartError::Tls(_) => "the certificate (HTTPS.Certificate, HTTPS.Key) cannot be used",
             StartError::Privilege(_) => "the server cannot become its user",
             StartError::Unsafe(files) => {
@@ -70,10 +74,15 @@ impl StartError {
                 return Fault {
                     phrase: format!("{} cannot be used", names.join(", ")),
                     detail: self.to_string(),
+                    reachable,
                 };
             }
             StartError::Directory(unmade) => {
-                return Fault { phrase: format!("{} cannot be used", unmade.name), detail: self.to_string() };
+                return Fault {
+                    phrase: format!("{} cannot be used", unmade.name),
+                    detail: self.to_string(),
+                    reachable,
+                };
             }
             StartError::Db(_) | StartError::Sync(_) => {
                 "the database (Database.Provider, SQLite.Dir, Postgres.URL) cannot be used"
@@ -85,6 +94,6 @@ impl StartError {
             }
             StartError::Runtime(_) => "the server's threads cannot be started",
         };
-        Fault { phrase: phrase.to_owned(), detail: self.to_string() }
+        Fault { phrase: phrase.to_owned(), detail: self.to_string(), reachable }
     }
 }

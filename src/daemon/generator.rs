@@ -4,7 +4,7 @@
 //! network, writes only into the directory it is given, speaks through the kernel's log, and never fails.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -17,11 +17,23 @@ use crate::config::{self, Config, DEFAULT_FILE};
 const LONGEST_DROP_IN: u64 = 1 << 16;
 
 /// The program `rstudio-pm-generator`: systemd calls it with three directories, of which the first is used.
+///
+/// With `--check DIRECTORY` it writes nothing: it prints the names of the socket units that the configuration asks
+/// for, and fails when the directory does not hold what it would write.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Some(directory) = std::env::args_os().nth(1) else {
-        eprintln!("systemd calls this program: rstudio-pm-generator DIRECTORY [EARLY LATE]");
-        return ExitCode::from(2);
+    let mut arguments = std::env::args_os().skip(1);
+    let directory = match (arguments.next(), arguments.next()) {
+        (Some(option), Some(directory)) if option == OsStr::new("--check") => {
+            let (names, current) = check(Path::new("/"), Path::new(&directory));
+            names.iter().for_each(|name| println!("{name}"));
+            return if current { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        (Some(directory), _) => directory,
+        (None, _) => {
+            eprintln!("systemd calls this program: rstudio-pm-generator DIRECTORY [EARLY LATE]");
+            return ExitCode::from(2);
+        }
     };
     for line in run(Path::new("/"), Path::new(&directory)) {
         say(&line);
@@ -42,6 +54,21 @@ pub fn run(root: &Path, directory: &Path) -> Vec<String> {
         }
     }
     said
+}
+
+/// The names of the socket units, and whether `directory` holds what [`run`] would write.
+#[must_use]
+pub fn check(root: &Path, directory: &Path) -> (Vec<String>, bool) {
+    let config = configuration(&root.join(DEFAULT_FILE.trim_start_matches('/')), &mut Vec::new());
+    let (files, _) = units::files(&config, &around(root));
+    let current = |file: &File| {
+        let path = directory.join(&file.path);
+        match &file.content {
+            Content::Text(text) => fs::read(path).is_ok_and(|found| found == text.as_bytes()),
+            Content::Link(target) => fs::read_link(path).is_ok_and(|found| found == Path::new(target)),
+        }
+    };
+    (units::socket_names(&config), files.iter().all(current))
 }
 
 /// As far as it can be understood; one that names no listener has the default one.
@@ -168,6 +195,35 @@ mod tests {
             let (_root, _, directory) = ran(&[(GCFG, broken)]);
             assert!(sockets(&directory).contains("Sockets=rstudio-pm-http@4242.socket\n"), "{broken:?}");
         }
+    }
+
+    #[test]
+    fn a_changed_address_or_path_is_found_and_other_changes_are_not() {
+        let (root, _, directory) =
+            ran(&[(GCFG, "[HTTPS]\nListen = [::1]:8443\nCertificate = /c\nKey = /k\n")]);
+        let (names, current) = check(root.path(), &directory);
+        assert!(current);
+        assert_eq!(
+            names,
+            [
+                r"rstudio-pm-https@\x5b::1\x5d:8443.socket",
+                "rstudio-pm-metrics@2112.socket",
+                r"rstudio-pm-admin@run-rstudio\x2dpm-rstudio\x2dpm.sock.socket"
+            ]
+        );
+        for (gcfg, expected) in [
+            (
+                "[HTTPS]\nListen = [::1]:8443\nCertificate = /c\nKey = /k\n[Logging]\nSystemLogLevel = DEBUG\n",
+                true,
+            ),
+            ("[HTTPS]\nListen = [::1]:8444\nCertificate = /c\nKey = /k\n", false),
+            ("[HTTPS]\nListen = [::1]:8443\nCertificate = /c2\nKey = /k\n", false),
+            ("", false),
+        ] {
+            fs::write(root.path().join(GCFG), gcfg).expect("written");
+            assert_eq!(check(root.path(), &directory).1, expected, "{gcfg}");
+        }
+        assert!(!check(root.path(), &root.path().join("none")).1);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What systemd is told, in order and without ever waiting for it: a thread of its own does the sending.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -30,23 +32,31 @@ enum News {
 #[derive(Clone)]
 pub(super) struct Herald {
     news: Option<SyncSender<News>>,
+    /// This is the main process: systemd takes messages of no other, and logs a warning for each.
+    main: Arc<AtomicBool>,
 }
 
 impl Herald {
-    /// Begins, when there is somebody to tell.
-    pub(super) fn start() -> Herald {
+    /// Begins, when there is somebody to tell. `main`: this is the service's main process.
+    pub(super) fn start(main: bool) -> Herald {
+        let main = Arc::new(AtomicBool::new(main));
         if std::env::var_os("NOTIFY_SOCKET").is_none() {
-            return Herald { news: None };
+            return Herald { news: None, main };
         }
         let (news, inbox) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new().name("herald".to_owned());
         match thread.spawn(move || send(&inbox)) {
-            Ok(_) => Herald { news: Some(news) },
+            Ok(_) => Herald { news: Some(news), main },
             Err(error) => {
                 tracing::warn!("systemd cannot be told: {error}");
-                Herald { news: None }
+                Herald { news: None, main }
             }
         }
+    }
+
+    /// From now on this is the main process.
+    pub(super) fn speak(&self) {
+        self.main.store(true, Ordering::Release);
     }
 
     /// `READY=1`: requests are answered.
@@ -62,6 +72,7 @@ impl Herald {
     /// `MAINPID=` and `READY=1`: the last that systemd takes from this process.
     pub(super) fn main(&self, pid: u32, status: &str) {
         self.tell(News::Main(pid, status.to_owned()));
+        self.main.store(false, Ordering::Release);
     }
 
     /// `STOPPING=1`.
@@ -87,11 +98,17 @@ impl Herald {
     /// Waits until all was sent, for a short time at most. Blocks.
     pub(super) fn flush(&self) {
         let (sent, done) = sync_channel(1);
-        self.tell(News::Sent(sent));
+        self.queue(News::Sent(sent));
         let _ = done.recv_timeout(Duration::from_millis(200));
     }
 
     fn tell(&self, news: News) {
+        if self.main.load(Ordering::Acquire) {
+            self.queue(news);
+        }
+    }
+
+    fn queue(&self, news: News) {
         if let Some(sender) = &self.news {
             // A full queue: systemd does not read, and must not keep us from serving.
             let _ = sender.try_send(news);

@@ -3,6 +3,7 @@
 //! Exit codes: 0 after a stop that was asked for, 1 when it cannot start (or a check failed), 2 for wrong usage.
 
 pub mod args;
+pub mod bind;
 pub mod check;
 mod doors;
 pub mod fault;
@@ -10,6 +11,7 @@ pub mod files;
 pub mod generator;
 pub mod handover;
 mod herald;
+mod listeners;
 mod logging;
 mod modes;
 mod operator;
@@ -17,8 +19,8 @@ mod places;
 pub mod predecessors;
 mod privileges;
 mod reload;
-mod report;
 mod removal;
+mod report;
 mod rotation;
 mod signals;
 pub mod sockets;
@@ -39,11 +41,11 @@ use handover::TakeOver;
 #[must_use]
 pub fn main() -> ExitCode {
     let args = args::Args::parse();
-    let mut taken = None;
     if args.places {
         removal::print(&args.config);
         return ExitCode::SUCCESS;
     }
+    let mut taken = None;
     match args.take_over {
         None => {}
         Some(TakeOver::Detach) => return handover::detach(),

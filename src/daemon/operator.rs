@@ -12,6 +12,7 @@ use super::fault::StartError;
 use super::handover::giving::{Giving, Prepared};
 use super::handover::taking::Predecessor;
 use super::herald::Herald;
+use super::listeners::{self, Listeners, Outcome};
 use super::logging::Logs;
 use super::stores::Beside;
 use super::{environment, files, reload, stores};
@@ -45,6 +46,8 @@ pub(super) struct Fixtures {
     pub(super) listening: Listening,
     /// What a successor gets.
     pub(super) giving: Giving,
+    /// The listeners, open or not.
+    pub(super) listeners: Listeners,
     /// Who still finishes what it began before us.
     pub(super) predecessor: Predecessor,
 }
@@ -147,12 +150,24 @@ pub(super) struct Operator {
     /// The first start is beside another server.
     beside: Option<Beside>,
     again: Option<Instant>,
+    /// When missing listeners are tried again.
+    retry: Option<Instant>,
 }
 
 impl Operator {
     /// With nothing open yet.
     pub(super) fn new(fixtures: Fixtures, beside: Option<Beside>) -> Operator {
-        Operator { fixtures, life: None, loaded: None, halted: Vec::new(), beside, again: None }
+        let mut operator = Operator {
+            fixtures,
+            life: None,
+            loaded: None,
+            halted: Vec::new(),
+            beside,
+            again: None,
+            retry: None,
+        };
+        operator.after_listeners();
+        operator
     }
 
     /// The first start. `patient`: answers with the reason instead of failing.
@@ -177,6 +192,9 @@ impl Operator {
 
     /// Opens all that a configuration names, listeners excepted, and serves. On an error nothing has changed.
     pub(super) async fn serve(&mut self, loaded: Loaded) -> Result<(), StartError> {
+        if let Some(why) = self.fixtures.listeners.fault() {
+            return Err(StartError::NoListener(why));
+        }
         let Fixtures { switch, logs, tls, jobs, .. } = &self.fixtures;
         let config = Arc::clone(&loaded.config);
         let told = files::prepare(&self.fixtures.file, &loaded)?;
@@ -215,7 +233,11 @@ impl Operator {
         let broken = Mode::Broken(error.fault());
         if control.mode() != broken {
             tracing::error!("{error}");
-            tracing::error!("every request gets 503 until this is mended; then: systemctl reload rstudio-pm");
+            if error.fault().reachable {
+                tracing::error!(
+                    "every request gets 503 until this is mended; then: systemctl reload rstudio-pm"
+                );
+            }
             control.enter(broken);
         }
         self.again = loaded.is_some().then(|| Instant::now() + AGAIN);
@@ -232,9 +254,9 @@ impl Operator {
     /// it leaves everything to [`Operator::end`].
     pub(super) async fn work(&mut self, orders: &mut mpsc::Receiver<Order>) -> Option<Prepared> {
         loop {
-            let again = self.again;
+            let due = self.again.into_iter().chain(self.retry).min();
             let due = async {
-                match again {
+                match due {
                     Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
@@ -259,11 +281,44 @@ impl Operator {
     }
 
     async fn try_again(&mut self) {
+        self.open_missing().await;
+        if self.again.is_none_or(|at| at > Instant::now()) {
+            return;
+        }
         let Some(loaded) = self.loaded.clone() else { return };
         match self.serve(loaded.clone()).await {
             Ok(()) => tracing::info!("what was missing can be used again: online"),
             Err(error) => self.fail(&error, Some(loaded)),
         }
+    }
+
+    /// Tries the listeners that are missing, when that is due.
+    async fn open_missing(&mut self) {
+        if self.retry.is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        let (opened, outcome) = self.fixtures.listeners.retry();
+        let changed = !opened.is_empty();
+        self.fixtures.giving.add(opened);
+        self.after_listeners();
+        let porch = self.fixtures.switch.porch();
+        if let Outcome::NeedsRestart(address) = outcome {
+            tracing::warn!(
+                "{address} is free again: the server ends, so that systemd opens it and starts it again"
+            );
+            porch.control.stop();
+        }
+        if changed {
+            let line = summary::line(&self.fixtures.switch, &porch.control.mode()).await;
+            self.fixtures.herald.status(&line);
+        }
+    }
+
+    /// Says what is missing, and when it is tried again.
+    fn after_listeners(&mut self) {
+        let listeners = &self.fixtures.listeners;
+        self.fixtures.switch.porch().remark.store(listeners.remark().map(Arc::new));
+        self.retry = (!listeners.is_complete()).then(|| Instant::now() + listeners::AGAIN);
     }
 
     /// Reads the file and applies what may be applied now: all of it when nothing is served yet.

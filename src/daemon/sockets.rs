@@ -1,54 +1,19 @@
 //! The listening sockets: those systemd hands over, else bound here; once, before there are threads.
 
 use std::io::{Error, ErrorKind};
-use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
+use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::AcceptConn;
-use nix::sys::socket::{Backlog, getsockopt, listen};
 use nix::sys::stat::{Mode, umask};
 
+use super::bind::{SocketError, bind, shown};
 use crate::config::{Config, Listen};
-
-/// Connections that may wait to be accepted; std asks for 128, too few for a restart under load.
-const BACKLOG: i32 = 4096;
-
-/// A socket that cannot be had, with the way out.
-#[derive(Debug, thiserror::Error)]
-pub enum SocketError {
-    /// A TCP address.
-    #[error("Could not initialize the {what} listener: listen tcp {address}: bind: {reason}{way_out}")]
-    Tcp {
-        /// `HTTP`, `HTTPS`, `HTTPRedirect`, `Metrics`.
-        what: &'static str,
-        /// As the gcfg names it.
-        address: String,
-        /// In the system's words.
-        reason: String,
-        /// A sentence on a line of its own, or nothing.
-        way_out: String,
-    },
-    /// The admin socket.
-    #[error("Could not initialize the admin socket {}: {reason}", path.display())]
-    Admin {
-        /// Its path.
-        path: PathBuf,
-        /// Why, and the way out.
-        reason: String,
-    },
-    /// The system refuses to make a socket non-blocking.
-    #[error("the {name} socket cannot be used: {source}")]
-    Mode {
-        /// Which.
-        name: &'static str,
-        /// Why.
-        source: Error,
-    },
-}
 
 /// All listening sockets, non-blocking.
 pub struct Sockets {
@@ -66,20 +31,75 @@ pub struct Sockets {
     pub admin_path: Option<PathBuf>,
     /// Where inherited sockets and gcfg differ; to be logged.
     pub warnings: Vec<String>,
-    /// Why there is no listener for metrics although there should be one; to be logged.
-    pub unmeasured: Option<String>,
+    /// The server goes on without these and tries them again.
+    pub missing: Vec<Missing>,
+    /// An inherited socket is not that of the configuration, and there is no better one.
+    pub outdated: bool,
+}
+
+/// A kind of TCP listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `HTTP.Listen`.
+    Http,
+    /// `HTTPS.Listen`.
+    Https,
+    /// `HTTPRedirect.Listen`.
+    Redirect,
+    /// `Metrics.Listen`.
+    Metrics,
+}
+
+impl Kind {
+    /// In `FileDescriptorName=` of the socket units.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Http => "http",
+            Kind::Https => "https",
+            Kind::Redirect => "redirect",
+            Kind::Metrics => "metrics",
+        }
+    }
+
+    /// The section of the configuration.
+    #[must_use]
+    pub fn section(self) -> &'static str {
+        match self {
+            Kind::Http => "HTTP",
+            Kind::Https => "HTTPS",
+            Kind::Redirect => "HTTPRedirect",
+            Kind::Metrics => "Metrics",
+        }
+    }
+
+    /// Packages are served through it.
+    #[must_use]
+    pub fn serves_packages(self) -> bool {
+        match self {
+            Kind::Http | Kind::Https => true,
+            Kind::Redirect | Kind::Metrics => false,
+        }
+    }
+}
+
+/// A configured listener that could not be opened.
+#[derive(Debug)]
+pub struct Missing {
+    /// Which.
+    pub kind: Kind,
+    /// Its address.
+    pub listen: Listen,
+    /// Why.
+    pub error: SocketError,
 }
 
 impl Sockets {
     /// What `systemctl status` shall say about them.
     #[must_use]
     pub fn remark(&self) -> Option<String> {
-        if !self.warnings.is_empty() {
-            return Some(format!(
-                "the listening sockets are not those of the configuration; run: {COMMANDS}"
-            ));
-        }
-        self.unmeasured.as_ref().map(|_| "metrics are not served, the log says why".to_owned())
+        self.outdated
+            .then(|| format!("the listening sockets are not those of the configuration; run: {COMMANDS}"))
     }
 
     /// Where the admin socket is.
@@ -141,59 +161,71 @@ pub(super) struct Bound {
     admin: Option<UnixListener>,
     own_admin: bool,
     warnings: Vec<String>,
-    unmeasured: Option<String>,
+    missing: Vec<Missing>,
+    outdated: bool,
 }
 
 /// Takes what systemd hands over (`LISTEN_FDNAMES`: http, https, redirect, metrics, admin), or the server before, and
-/// binds the TCP addresses that are missing.
+/// binds the TCP addresses that are missing. `whole`: the configuration is valid, so what it does not name is not meant
+/// to listen.
 ///
 /// # Errors
-/// The first socket that cannot be had. When systemd has handed over some, one that is missing is a warning: the
-/// others serve. That of the metrics is never missed more than that: the default port may be anybody's.
-pub(super) fn bind_all(config: &Config, given: Option<Given>) -> Result<Bound, SocketError> {
+/// The first socket that cannot be opened. When systemd has handed over some, one that is missing is tried again later,
+/// and so is that of the metrics in any case: the default port may be anybody's.
+pub(super) fn bind_all(config: &Config, whole: bool, given: Option<Given>) -> Result<Bound, SocketError> {
     let own_admin = given.as_ref().is_some_and(|given| given.own_admin);
     let mut inherited = given.map_or_else(Inherited::take, Inherited::of);
     let started_by_systemd = inherited.any();
     let mut warnings = std::mem::take(&mut inherited.warnings);
-    let mut tcp = |what, mine: Vec<TcpListener>, configured: Option<&Listen>| {
-        for socket in &mine {
-            if let (Ok(address), false) = (socket.local_addr(), agrees(socket, configured)) {
+    let (mut missing, mut outdated) = (Vec::new(), false);
+    let all = [
+        (Kind::Http, inherited.http, config.http.listen.as_ref()),
+        // Also without HTTPS in the configuration: a connection is closed then, instead of waiting without end, and a
+        // configuration that is mended finds its socket.
+        (Kind::Https, inherited.https, config.https.listen.as_ref()),
+        (Kind::Redirect, inherited.redirect, config.http_redirect.listen.as_ref()),
+        (Kind::Metrics, inherited.metrics, config.metrics.listen.as_ref()),
+    ];
+    let named = |(_, mine, configured): &(Kind, Vec<TcpListener>, Option<&Listen>)| {
+        mine.iter().any(|socket| agrees(socket, *configured))
+    };
+    let some_are_named = whole && all.iter().any(named);
+    let mut tcp = |kind: Kind, mine: Vec<TcpListener>, configured: Option<&Listen>| {
+        let what = kind.section();
+        let (mut right, wrong): (Vec<_>, Vec<_>) =
+            mine.into_iter().partition(|socket| agrees(socket, configured));
+        // Before version 252, systemd still hands over the socket of the address that was configured before.
+        let close = if configured.is_some() { !right.is_empty() } else { some_are_named };
+        for socket in wrong {
+            if let Ok(address) = socket.local_addr() {
+                let configured = configured.map_or_else(|| "nothing".to_owned(), shown);
+                let then = if close { "closed here".to_owned() } else { format!("run: {COMMANDS}") };
                 warnings.push(format!(
-                    "systemd listens on {address} for {what}, the configuration says {}; run: {COMMANDS}",
-                    configured.map_or_else(|| "nothing".to_owned(), shown),
+                    "systemd listens on {address} for {what}, the configuration says {configured}; {then}"
                 ));
             }
+            if !close {
+                outdated = true;
+                right.push(socket);
+            }
         }
-        match (mine.is_empty(), configured) {
-            (true, Some(listen)) => match bind(what, listen) {
-                Ok(socket) => Ok(vec![socket]),
-                Err(error) if started_by_systemd => {
-                    warnings.push(format!(
-                        "{error}\nIf that address is new in the configuration, run: {COMMANDS}"
-                    ));
-                    Ok(Vec::new())
+        if let (true, Some(listen)) = (right.is_empty(), configured) {
+            match bind(what, listen) {
+                Ok(socket) => right.push(socket),
+                Err(error) if started_by_systemd || kind == Kind::Metrics => {
+                    missing.push(Missing { kind, listen: listen.clone(), error });
                 }
-                Err(error) => Err(error),
-            },
-            (true, None) | (false, _) => Ok(mine),
+                Err(error) => return Err(error),
+            }
         }
+        // tokio requires it.
+        right.iter().try_for_each(|socket| set_nonblocking("TCP", socket.set_nonblocking(true)))?;
+        Ok(right)
     };
-    let http = tcp("HTTP", inherited.http, config.http.listen.as_ref())?;
-    // Also without HTTPS in the configuration: a connection is closed then, instead of waiting for ever, and a
-    // configuration that is mended finds its socket.
-    let https = tcp("HTTPS", inherited.https, config.https.listen.as_ref())?;
-    let redirect = tcp("HTTPRedirect", inherited.redirect, config.http_redirect.listen.as_ref())?;
-    let (metrics, unmeasured) = match tcp("Metrics", inherited.metrics, config.metrics.listen.as_ref()) {
-        Ok(metrics) => (metrics, None),
-        Err(error) => (Vec::new(), Some(format!("{error}\nThe server serves without its metrics."))),
-    };
+    let [http, https, redirect, metrics] = all.map(|(kind, mine, configured)| tcp(kind, mine, configured));
+    let (http, https, redirect, metrics) = (http?, https?, redirect?, metrics?);
     let admin = inherited.admin;
-    let bound = Bound { http, https, redirect, metrics, admin, own_admin, warnings, unmeasured };
-    // tokio requires it.
-    for socket in bound.http.iter().chain(&bound.https).chain(&bound.redirect).chain(&bound.metrics) {
-        set_nonblocking("TCP", socket.set_nonblocking(true))?;
-    }
-    Ok(bound)
+    Ok(Bound { http, https, redirect, metrics, admin, own_admin, warnings, missing, outdated })
 }
 
 impl Bound {
@@ -205,7 +237,9 @@ impl Bound {
     pub(super) fn with_admin(mut self, config: &Config) -> Result<Sockets, SocketError> {
         let (admin, admin_path) = match self.admin.take() {
             Some(socket) => {
-                self.warnings.extend(other_path(&socket, config));
+                let other = other_path(&socket, config);
+                self.outdated |= other.is_some();
+                self.warnings.extend(other);
                 (socket, self.own_admin.then(|| admin_path(config)))
             }
             None => {
@@ -214,8 +248,8 @@ impl Bound {
             }
         };
         set_nonblocking("admin", admin.set_nonblocking(true))?;
-        let Bound { http, https, redirect, metrics, admin: _, own_admin: _, warnings, unmeasured } = self;
-        Ok(Sockets { http, https, redirect, metrics, admin, admin_path, warnings, unmeasured })
+        let Bound { http, https, redirect, metrics, warnings, missing, outdated, .. } = self;
+        Ok(Sockets { http, https, redirect, metrics, admin, admin_path, warnings, missing, outdated })
     }
 }
 
@@ -237,13 +271,6 @@ fn other_path(socket: &UnixListener, config: &Config) -> Option<String> {
     })
 }
 
-/// The gcfg's spelling: `:4242`, `host:port`, `[::1]:443`.
-#[must_use]
-pub fn shown(listen: &Listen) -> String {
-    let (host, port) = (&listen.host, listen.port);
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
 /// Whether a socket is that of a configured address; of a name only the port is compared, for it may have moved.
 fn agrees(socket: &TcpListener, configured: Option<&Listen>) -> bool {
     let (Ok(at), Some(listen)) = (socket.local_addr(), configured) else { return false };
@@ -253,73 +280,6 @@ fn agrees(socket: &TcpListener, configured: Option<&Listen>) -> bool {
     };
     // Whatever port it is, it was chosen by the system.
     host && (listen.port == 0 || at.port() == listen.port)
-}
-
-/// Binds a TCP address. An empty host is every address, IPv6 and IPv4.
-///
-/// # Errors
-/// In the words the administrator's documents give, with the way out.
-pub fn bind(what: &'static str, configured: &Listen) -> Result<TcpListener, SocketError> {
-    let failed = |error: &Error| SocketError::Tcp {
-        what,
-        address: shown(configured),
-        reason: reason(error),
-        way_out: way_out(error, configured.port),
-    };
-    let addresses: Vec<SocketAddr> = if configured.host.is_empty() {
-        // A socket on :: takes IPv4 too; machines without IPv6 have only the second.
-        vec![
-            (std::net::Ipv6Addr::UNSPECIFIED, configured.port).into(),
-            ([0, 0, 0, 0], configured.port).into(),
-        ]
-    } else {
-        let found = (configured.host.as_str(), configured.port).to_socket_addrs();
-        found.map_err(|e| failed(&e))?.collect()
-    };
-    let mut outcome = Err(Error::new(ErrorKind::AddrNotAvailable, "the host has no address"));
-    for address in addresses {
-        outcome = TcpListener::bind(address);
-        match &outcome {
-            Err(error) if configured.host.is_empty() && no_ipv6(error) => {}
-            Ok(_) | Err(_) => break,
-        }
-    }
-    let socket = outcome.map_err(|e| failed(&e))?;
-    // A second listen(2) only sets the backlog.
-    if let Ok(backlog) = Backlog::new(BACKLOG) {
-        let _ = listen(&socket, backlog);
-    }
-    Ok(socket)
-}
-
-fn no_ipv6(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::Unsupported)
-        || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
-}
-
-fn reason(error: &Error) -> String {
-    match error.kind() {
-        ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        ErrorKind::AddrInUse => "address already in use".to_owned(),
-        ErrorKind::AddrNotAvailable => "cannot assign requested address".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
-fn way_out(error: &Error, port: u16) -> String {
-    match error.kind() {
-        ErrorKind::PermissionDenied => format!(
-            "\nPorts below 1024 need a privilege. Either start rstudio-pm through systemd, which opens port {port} \
-             for it; or run: setcap 'cap_net_bind_service=+ep' /opt/rstudio-pm/bin/rstudio-pm (again after each \
-             upgrade); or choose a port from 1024 up."
-        ),
-        ErrorKind::AddrInUse => format!(
-            "\nAnother program listens on port {port}: 'ss -ltnp sport = :{port}' shows which. Stop it, or choose \
-             another port."
-        ),
-        ErrorKind::AddrNotAvailable => "\nNo network interface of this machine has that address.".to_owned(),
-        _ => String::new(),
-    }
 }
 
 /// Binds the admin socket, mode 0660, in place of one a crashed process left.
@@ -449,19 +409,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_port_in_use_names_the_listener_and_the_way_out() {
-        let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = taken.local_addr().expect("bound").port();
-        let error = bind("HTTP", &Listen { host: "127.0.0.1".to_owned(), port }).expect_err("taken");
-        let text = error.to_string();
-        let start = format!(
-            "Could not initialize the HTTP listener: listen tcp 127.0.0.1:{port}: bind: address already in use\n"
-        );
-        assert!(text.starts_with(&start), "{text}");
-        assert!(text.contains("ss -ltnp"), "{text}");
-    }
-
-    #[test]
     fn an_inherited_socket_is_compared_with_the_whole_address() {
         let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = socket.local_addr().expect("bound").port();
@@ -474,21 +421,6 @@ mod tests {
         assert!(!agrees(&socket, None));
         let any = TcpListener::bind("0.0.0.0:0").expect("a free port");
         assert!(agrees(&any, Some(&at("", any.local_addr().expect("bound").port()))));
-    }
-
-    #[test]
-    fn a_privileged_port_gets_the_documented_text_and_three_ways_out() {
-        let error = Error::from(ErrorKind::PermissionDenied);
-        let text = SocketError::Tcp {
-            what: "HTTP",
-            address: shown(&Listen { host: String::new(), port: 80 }),
-            reason: reason(&error),
-            way_out: way_out(&error, 80),
-        }
-        .to_string();
-        let documented = "Could not initialize the HTTP listener: listen tcp :80: bind: permission denied\n";
-        assert!(text.starts_with(documented), "{text}");
-        assert!(text.contains("systemd") && text.contains("setcap") && text.contains("1024 up"), "{text}");
     }
 
     #[test]

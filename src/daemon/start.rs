@@ -5,22 +5,24 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode as FileMode, umask};
 use tokio::sync::Notify;
 
 use super::args::Args;
+use super::doors::Doors;
 use super::fault::StartError;
 use super::handover::giving::{Giving, Successor};
 use super::handover::taking::{Predecessor, Taken};
 use super::herald::Herald;
+use super::listeners::Listeners;
 use super::logging::Logs;
 use super::operator::{Fixtures, Listening, Operator};
 use super::signals::Signals;
 use super::sockets::{self, Given, Sockets};
 use super::stores::Beside;
-use super::{doors, files, places, privileges, rotation, status, stores, watchdog};
+use super::{files, places, privileges, rotation, status, stores, watchdog};
 use crate::config::{self, Config, ConfigError, Loaded};
 use crate::control::{Control, Mode};
 use crate::http::response::Site;
@@ -59,7 +61,7 @@ pub(super) fn run(
     let given = taken
         .as_mut()
         .map(|taken| Given { sockets: std::mem::take(&mut taken.sockets), own_admin: taken.own_admin });
-    let bound = sockets::bind_all(&config, given);
+    let bound = sockets::bind_all(&config, loaded.is_ok(), given);
     let mut told = privileges::follow(plan, file, &config)?;
     let prepared = match &loaded {
         Ok(loaded) => files::prepare(file, loaded),
@@ -80,8 +82,11 @@ pub(super) fn run(
     for warning in loaded.iter().flat_map(|loaded: &Loaded| loaded.warnings.iter().map(ToString::to_string)) {
         tracing::warn!("{warning}");
     }
-    for warning in sockets.warnings.iter().chain(&sockets.unmeasured) {
+    for warning in &sockets.warnings {
         tracing::warn!("{warning}");
+    }
+    for missing in &sockets.missing {
+        tracing::warn!("{}", missing.error);
     }
     crate::storage::install_tls_provider();
     let runtime = runtime().map_err(StartError::Runtime)?;
@@ -114,9 +119,10 @@ struct Start<'a> {
 
 /// Opens the stores, accepts until a signal or a command asks to stop; returns when everything is closed.
 async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
-    let Start { file, config, loaded, patient, sockets, mut taken, limits, began } = start;
+    let Start { file, config, loaded, patient, mut sockets, mut taken, limits, began } = start;
     let signals = Signals::catch();
-    let herald = Herald::start();
+    // While another process is the main one, systemd hears that one alone.
+    let herald = Herald::start(taken.is_none());
     let giving = Giving::of(&sockets).map_err(StartError::HandOver)?;
     let beside = taken.as_mut().map(|taken| Beside { lock: taken.lock.take() });
     let line = taken.map(Taken::line).transpose().map_err(StartError::HandOver)?;
@@ -140,15 +146,17 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         service: logs.service.clone(),
         limits: limits.clone(),
         clock: stores::system_clock(),
-        remark: sockets.remark(),
+        remark: ArcSwapOption::empty(),
     });
     let house = House::new(limits);
     let tls = Tls::default();
     let ways = watchdog::Ways { admin: sockets.admin_address(), plain: sockets.plain_addresses() };
     let mut own_admin = sockets.admin_path.clone();
-    let port = config.https.listen.as_ref().map_or(443, |listen| listen.port);
+    let https_port = config.https.listen.as_ref().map_or(443, |listen| listen.port);
+    let doors = Doors { house: house.clone(), switch: switch.clone(), tls: tls.clone(), https_port };
+    let listeners = Listeners::new(doors.clone(), &mut sockets, patient);
     let mut shut = Some(sockets);
-    let mut open = || shut.take().map(|sockets| doors::open(&house, &switch, sockets, &tls, port));
+    let mut open = || shut.take().map(|sockets| doors.open(sockets));
     let fixtures = Fixtures {
         file: file.to_owned(),
         switch: switch.clone(),
@@ -158,6 +166,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         jobs: Jobs::default(),
         listening: Listening::of(&config),
         giving,
+        listeners,
         predecessor: predecessor.clone(),
     };
     let mut operator = Operator::new(fixtures, beside);
@@ -200,6 +209,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         if let Some(waiting) = waiting.take() {
             logs.predecessors.add(waiting.pid());
             let again = waiting.ready().await;
+            herald.speak();
             operator.sync_again(&again);
         }
         pid_file = places::write_pid(&config);

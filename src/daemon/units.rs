@@ -82,6 +82,12 @@ pub fn files(config: &Config, around: &Around) -> (Vec<File>, Vec<Rejected>) {
     (files, rejected)
 }
 
+/// The names of the socket units of a configuration.
+#[must_use]
+pub fn socket_names(config: &Config) -> Vec<String> {
+    sockets(config).0.iter().map(Unit::name).collect()
+}
+
 fn text(path: String, content: String) -> File {
     File { path, content: Content::Text(content) }
 }

@@ -126,8 +126,11 @@ pub(super) fn unwritable(path: &Path, source: io::Error) -> DbError {
     let uid = geteuid();
     let user = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |u| u.name);
     let quoted = format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
-    let mend = if source.kind() == io::ErrorKind::ReadOnlyFilesystem {
+    let read_only = source.kind() == io::ErrorKind::ReadOnlyFilesystem;
+    let mend = if read_only && path.exists() {
         AFTER_A_NEW_PATH.to_owned()
+    } else if read_only {
+        format!("install -d -m 0700 -o {user} {quoted} && {AFTER_A_NEW_PATH}")
     } else if path.extension().is_some_and(|e| e == "db") {
         format!("chown {user} {quoted} && chmod 0600 {quoted}")
     } else {

@@ -33,9 +33,10 @@ fn told(switch: &Switch, mode: &Mode, serves: Option<&str>) -> String {
         Mode::Online => serves.map_or_else(|| "Online".to_owned(), |serves| format!("Online: {serves}")),
         Mode::Leaving => format!("Going offline, waiting for {}", porch.control.work()),
         Mode::Offline => "Offline: every request gets 503; bring it back with: rspm online".to_owned(),
+        Mode::Broken(fault) if !fault.reachable => format!("Cannot serve: {}", fault.detail),
         Mode::Broken(fault) => format!("Cannot serve, every request gets 503: {}", fault.detail),
     };
-    match &porch.remark {
+    match &*porch.remark.load() {
         Some(remark) => one_line(&format!("{line}; {remark}")),
         None => one_line(&line),
     }

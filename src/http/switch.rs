@@ -40,7 +40,7 @@ pub struct Porch {
     /// The time.
     pub clock: Clock,
     /// What an administrator should know whatever the mode is: part of every summary.
-    pub remark: Option<String>,
+    pub remark: ArcSwapOption<String>,
 }
 
 /// Behind every door: the app that answers, or none. Cloning shares it.
@@ -185,6 +185,7 @@ mod tests {
         let fault = Fault {
             phrase: "the database (Postgres.URL) cannot be used".to_owned(),
             detail: "postgres://db.internal refuses".to_owned(),
+            reachable: true,
         };
         let mode = Mode::Broken(fault);
         let (anybody, administrator) = (shut(&mode, Hearer::Anybody), shut(&mode, Hearer::Administrator));

@@ -127,6 +127,9 @@ fn remedy(location: &Path, error: &StorageError) -> String {
         _ => io::ErrorKind::Other,
     };
     match kind {
+        io::ErrorKind::ReadOnlyFilesystem if !location.exists() => {
+            format!("run: sudo install -d -o {user} -m 0700 {shown} && {AFTER_A_NEW_PATH}")
+        }
         io::ErrorKind::ReadOnlyFilesystem => {
             format!(
                 "its file system is mounted read-only (findmnt -T {shown}), or the service may not write there yet: \

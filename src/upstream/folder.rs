@@ -195,7 +195,18 @@ fn unreadable(path: &Path, error: &io::Error) -> UpstreamError {
 fn check(root: &Path) -> Result<(), UpstreamError> {
     match std::fs::metadata(root) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            return Err(refused(root, "there is no such directory"));
+            let hidden = ["/home", "/root", "/run/user", "/tmp"].iter().any(|above| root.starts_with(above));
+            return Err(refused(
+                root,
+                match hidden {
+                    // The unit's ProtectHome= and PrivateTmp=.
+                    true => {
+                        "there is no such directory, or the sandbox of the service hides it: the unit shows what is \
+                         configured there after systemctl restart rstudio-pm"
+                    }
+                    false => "there is no such directory",
+                },
+            ));
         }
         Err(e) => return Err(unreadable(root, &e)),
         Ok(metadata) if !metadata.is_dir() => return Err(refused(root, "is not a directory")),

@@ -262,6 +262,8 @@ fn an_unreadable_file_is_told_with_the_way_out() {
     let said = end(&mut start);
     assert!(said.code == Some(1) && said.err.contains(&expected), "{said:?}");
     assert!(said.err.contains("run as that user, as root, or as a member of its group"), "{said:?}");
+    let whose = "it belongs to user root with mode 0640: ";
+    assert!(said.err.contains(whose) && said.err.contains("mend it with: chown nobody '"), "{said:?}");
     let said = end(check.arg("--check-config"));
     assert!(said.code == Some(1) && said.out.contains(&expected), "{said:?}");
 }

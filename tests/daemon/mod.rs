@@ -12,6 +12,7 @@ mod files;
 mod handed_over;
 mod handover;
 mod journal;
+mod listeners;
 mod metrics;
 mod modes;
 mod no_drop;

@@ -33,14 +33,14 @@ fn inherit(server: &Server, socket: &TcpListener, name: &str, notify: &UnixDatag
         .expect("sh runs")
 }
 
-fn notify_socket(server: &Server) -> UnixDatagram {
+pub(super) fn notify_socket(server: &Server) -> UnixDatagram {
     let socket = UnixDatagram::bind(server.dir().join("notify")).expect("a socket");
     socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
     socket
 }
 
 /// Waits for a message that holds `text`, and returns it.
-fn told(notify: &UnixDatagram, text: &str) -> String {
+pub(super) fn told(notify: &UnixDatagram, text: &str) -> String {
     let mut bytes = [0; 4096];
     loop {
         let size = notify.recv(&mut bytes).unwrap_or_else(|e| panic!("never told '{text}': {e}"));
@@ -51,7 +51,7 @@ fn told(notify: &UnixDatagram, text: &str) -> String {
     }
 }
 
-fn terminate(child: &Child) {
+pub(super) fn terminate(child: &Child) {
     kill(Pid::from_raw(i32::try_from(child.id()).expect("a process id")), Signal::SIGTERM).expect("it runs");
 }
 

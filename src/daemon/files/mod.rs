@@ -76,11 +76,11 @@ pub(super) fn make(gcfg: &Path, config: &Config) -> Result<(), Unmade> {
 
 fn unmade(row: &Row, path: PathBuf, source: io::Error) -> Unmade {
     let me = user(geteuid().as_raw());
-    let way_out = if source.kind() == io::ErrorKind::ReadOnlyFilesystem {
-        AFTER_A_NEW_PATH.to_owned()
-    } else {
-        format!("install -d -o {me} -m {:04o} '{}'", row.mode, path.display())
-    };
+    let mut way_out = format!("install -d -o {me} -m {:04o} '{}'", row.mode, path.display());
+    if source.kind() == io::ErrorKind::ReadOnlyFilesystem {
+        // The unit opens what is there when it starts.
+        way_out = format!("{way_out} && {AFTER_A_NEW_PATH}");
+    }
     Unmade { name: row.name, path, way_out, source }
 }
 

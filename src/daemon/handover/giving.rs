@@ -54,6 +54,11 @@ impl Giving {
         Ok(Giving { program: Program::started(), sockets: named, own_admin: sockets.admin_path.is_some() })
     }
 
+    /// Adds handles of listeners that were opened later.
+    pub(in crate::daemon) fn add(&mut self, opened: Vec<(&'static str, OwnedFd)>) {
+        self.sockets.extend(opened);
+    }
+
     /// Starts the installed program; returns when it could serve.
     async fn start(&self, lock: Option<OwnedFd>) -> Result<Prepared, String> {
         let broken = |error: std::io::Error| format!("the new program cannot be reached: {error}");

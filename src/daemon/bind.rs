@@ -1,0 +1,186 @@
+//! Binds a TCP address, and says what keeps it from that, with the way out.
+
+use std::io::{Error, ErrorKind};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::PathBuf;
+
+use nix::sys::socket::{Backlog, listen};
+
+use crate::config::Listen;
+
+/// Connections that may wait to be accepted; std asks for 128, too few for a restart under load.
+const BACKLOG: i32 = 4096;
+
+/// A socket that cannot be had, with the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// A TCP address.
+    #[error("Could not initialize the {what} listener: listen tcp {address}: bind: {reason}{way_out}")]
+    Tcp {
+        /// `HTTP`, `HTTPS`, `HTTPRedirect`, `Metrics`.
+        what: &'static str,
+        /// As the gcfg names it.
+        address: String,
+        /// In the system's words.
+        reason: String,
+        /// A sentence on a line of its own, or nothing.
+        way_out: String,
+        /// The same as a kind.
+        kind: ErrorKind,
+    },
+    /// The admin socket.
+    #[error("Could not initialize the admin socket {}: {reason}", path.display())]
+    Admin {
+        /// Its path.
+        path: PathBuf,
+        /// Why, and the way out.
+        reason: String,
+    },
+    /// The system refuses to make a socket non-blocking.
+    #[error("the {name} socket cannot be used: {source}")]
+    Mode {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        source: Error,
+    },
+}
+
+/// The gcfg's spelling: `:4242`, `host:port`, `[::1]:443`.
+#[must_use]
+pub fn shown(listen: &Listen) -> String {
+    let (host, port) = (&listen.host, listen.port);
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// Binds a TCP address. An empty host is every address, IPv6 and IPv4.
+///
+/// # Errors
+/// In the words the administrator's documents give, with the way out.
+pub fn bind(what: &'static str, configured: &Listen) -> Result<TcpListener, SocketError> {
+    let failed = |error: &Error| {
+        // Without the privilege the kernel does not say whether the port is free.
+        let in_use = Error::from(ErrorKind::AddrInUse);
+        let hidden = error.kind() == ErrorKind::PermissionDenied && has_listener(configured.port);
+        let error = if hidden { &in_use } else { error };
+        SocketError::Tcp {
+            what,
+            address: shown(configured),
+            reason: reason(error),
+            way_out: way_out(error, configured.port),
+            kind: error.kind(),
+        }
+    };
+    let addresses: Vec<SocketAddr> = if configured.host.is_empty() {
+        // A socket on :: takes IPv4 too; machines without IPv6 have only the second.
+        vec![
+            (std::net::Ipv6Addr::UNSPECIFIED, configured.port).into(),
+            ([0, 0, 0, 0], configured.port).into(),
+        ]
+    } else {
+        let found = (configured.host.as_str(), configured.port).to_socket_addrs();
+        found.map_err(|e| failed(&e))?.collect()
+    };
+    let mut outcome = Err(Error::new(ErrorKind::AddrNotAvailable, "the host has no address"));
+    for address in addresses {
+        outcome = TcpListener::bind(address);
+        match &outcome {
+            Err(error) if configured.host.is_empty() && no_ipv6(error) => {}
+            Ok(_) | Err(_) => break,
+        }
+    }
+    let socket = outcome.map_err(|e| failed(&e))?;
+    // A second listen(2) only sets the backlog.
+    if let Ok(backlog) = Backlog::new(BACKLOG) {
+        let _ = listen(&socket, backlog);
+    }
+    Ok(socket)
+}
+
+/// Whether some process of this network namespace listens on a TCP port, by the kernel's own table (proc(5)).
+fn has_listener(port: u16) -> bool {
+    let listens = |line: &str| {
+        let mut columns = line.split_ascii_whitespace().skip(1);
+        let local = columns.next().and_then(|address| address.rsplit_once(':'));
+        let state = columns.nth(1);
+        state == Some("0A") && local.is_some_and(|(_, hex)| u16::from_str_radix(hex, 16) == Ok(port))
+    };
+    ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
+        .iter()
+        .filter_map(|table| std::fs::read_to_string(table).ok())
+        .any(|table| table.lines().skip(1).any(listens))
+}
+
+fn no_ipv6(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::Unsupported)
+        || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
+}
+
+fn reason(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        ErrorKind::AddrInUse => "address already in use".to_owned(),
+        ErrorKind::AddrNotAvailable => "cannot assign requested address".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn way_out(error: &Error, port: u16) -> String {
+    match error.kind() {
+        ErrorKind::PermissionDenied => format!(
+            "\nPorts below 1024 need a privilege. Either start rstudio-pm through systemd, which opens port {port} \
+             for it; or run: setcap 'cap_net_bind_service=+ep' /opt/rstudio-pm/bin/rstudio-pm (again after each \
+             upgrade); or choose a port from 1024 up."
+        ),
+        ErrorKind::AddrInUse => format!(
+            "\nAnother program listens on port {port}: 'ss -ltnp sport = :{port}' shows which. Stop it, or choose \
+             another port."
+        ),
+        ErrorKind::AddrNotAvailable => "\nNo network interface of this machine has that address.".to_owned(),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_names_the_listener_and_the_way_out() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = taken.local_addr().expect("bound").port();
+        let error = bind("HTTP", &Listen { host: "127.0.0.1".to_owned(), port }).expect_err("taken");
+        let text = error.to_string();
+        let start = format!(
+            "Could not initialize the HTTP listener: listen tcp 127.0.0.1:{port}: bind: address already in use\n"
+        );
+        assert!(text.starts_with(&start), "{text}");
+        assert!(text.contains("ss -ltnp"), "{text}");
+    }
+
+    #[test]
+    fn a_listener_is_found_in_the_tables_of_the_kernel() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(taken) = TcpListener::bind(address) else { continue };
+            let port = taken.local_addr().expect("bound").port();
+            assert!(has_listener(port), "{address}");
+        }
+        assert!(!has_listener(0));
+    }
+
+    #[test]
+    fn a_privileged_port_gets_the_documented_text_and_three_ways_out() {
+        let error = Error::from(ErrorKind::PermissionDenied);
+        let text = SocketError::Tcp {
+            what: "HTTP",
+            address: shown(&Listen { host: String::new(), port: 80 }),
+            reason: reason(&error),
+            way_out: way_out(&error, 80),
+            kind: error.kind(),
+        }
+        .to_string();
+        let documented = "Could not initialize the HTTP listener: listen tcp :80: bind: permission denied\n";
+        assert!(text.starts_with(documented), "{text}");
+        assert!(text.contains("systemd") && text.contains("setcap") && text.contains("1024 up"), "{text}");
+    }
+}

@@ -1,0 +1,38 @@
+//! The script that boots systems for the tests of the packages, where there is no system to boot.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Runs `boot` of `tests/packaging/system` with `nspawn` in place of systemd-nspawn; its exit code and what it wrote.
+fn boot(nspawn: &str) -> (Option<i32>, String) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = dir.path().join("systemd-nspawn");
+    std::fs::write(&program, format!("#!/bin/sh\n{nspawn}\n")).expect("written");
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("executable");
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").expect("set"));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/packaging/system");
+    let ended = Command::new("bash")
+        .args(["-c", "set -u; . \"$0\"; boot"])
+        .arg(script)
+        .env("PATH", path)
+        .env("TMPDIR", dir.path())
+        .env("BOOT_TENTHS", "20")
+        .output()
+        .expect("bash runs");
+    (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+}
+
+#[test]
+fn a_system_that_does_not_boot_is_ended_and_fails_the_test() {
+    let began = Instant::now();
+    for nspawn in
+        ["exec sleep 600", "sleep 600 & wait", "trap '' TERM; while :; do sleep 600; done", "exit 3"]
+    {
+        let (code, said) = boot(nspawn);
+        assert_eq!(code, Some(1), "{nspawn}: {said}");
+        assert!(said.contains("the system does not boot"), "{nspawn}: {said}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(300), "{:?}", began.elapsed());
+}

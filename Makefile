@@ -15,7 +15,7 @@ endif
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 CARGO := cargo --locked
 
-.PHONY: demo test setup compiler lint unit bench build portable install install-downloader downloader deb rpm package-test packages soak docs clean help
+.PHONY: demo test setup compiler lint unit bench build portable install install-downloader downloader deb rpm sign deny package-test packages soak docs clean help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -67,9 +67,22 @@ portable:
 # Where `install` takes the programs from, and the number of the package.
 BIN ?= $(CARGO_TARGET_DIR)/x86_64-unknown-linux-gnu/dist
 RELEASE ?= 1
+# What /usr/bin/rspm is a link to: Debian wants an absolute one, rpm a relative one.
+RSPM ?= /opt/rstudio-pm/bin/rspm
 # Where zsh looks: Debian has another place than others.
 ZSH ?= /usr/share/zsh/vendor-completions
+# Name of the key that gpg signs packages with; without one they are not signed.
+SIGN_KEY ?=
+export SIGN_KEY
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p;/^version/q' Cargo.toml)
+
+# Licence texts of all crates, and the SBOM, into the documentation of a package.
+define inventory
+	install -d -m 755 $(1)
+	tests/packaging/inventory $(1)/third-party-licences.txt $(1)/sbom.cdx.json
+	gzip -9n $(1)/third-party-licences.txt
+	chmod 644 $(1)/third-party-licences.txt.gz $(1)/sbom.cdx.json
+endef
 
 ## make install DESTDIR=…  put everything where the documents say; what a package consists of
 install:
@@ -79,7 +92,7 @@ install:
 	chmod 644 $(DESTDIR)/opt/rstudio-pm/VERSION
 	install -m 644 etc/schema $(DESTDIR)/opt/rstudio-pm/lib/schema
 	install -m 755 units/open-sockets units/close-sockets units/reopen-logs units/elsewhere units/take-over $(DESTDIR)/opt/rstudio-pm/lib/
-	ln -sf /opt/rstudio-pm/bin/rspm $(DESTDIR)/usr/bin/rspm
+	ln -sf $(RSPM) $(DESTDIR)/usr/bin/rspm
 	install -d -m 755 $(DESTDIR)/etc/rstudio-pm $(DESTDIR)/etc/logrotate.d
 	install -m 644 etc/rstudio-pm.gcfg $(DESTDIR)/opt/rstudio-pm/lib/rstudio-pm.gcfg
 	[ -e $(DESTDIR)/etc/rstudio-pm/rstudio-pm.gcfg ] || install -m 640 etc/rstudio-pm.gcfg $(DESTDIR)/etc/rstudio-pm/
@@ -91,6 +104,7 @@ install:
 	install -d -m 755 $(DESTDIR)/usr/lib/sysusers.d $(DESTDIR)/usr/lib/tmpfiles.d
 	install -m 644 units/sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/rstudio-pm.conf
 	install -m 644 units/tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/rstudio-pm.conf
+	$(call inventory,$(DESTDIR)/usr/share/doc/rstudio-pm)
 	for page in docs/man/rspm.1 docs/man/rstudio-pm.8 docs/man/rstudio-pm.gcfg.5; do \
 	    dir=$(DESTDIR)/usr/share/man/man$${page##*.}; install -d -m 755 $$dir; \
 	    gzip -9n < $$page > $$dir/$${page##*/}.gz; chmod 644 $$dir/$${page##*/}.gz; done
@@ -106,6 +120,7 @@ install:
 install-downloader:
 	install -d -m 755 $(DESTDIR)/usr/bin $(DESTDIR)/usr/share/man/man1
 	install -m 755 $(BIN)/rspm-offline-downloader $(DESTDIR)/usr/bin/
+	$(call inventory,$(DESTDIR)/usr/share/doc/rspm-offline-downloader)
 	gzip -9n < docs/man/rspm-offline-downloader.1 > $(DESTDIR)/usr/share/man/man1/rspm-offline-downloader.1.gz
 	chmod 644 $(DESTDIR)/usr/share/man/man1/rspm-offline-downloader.1.gz
 	install -d -m 755 $(DESTDIR)/usr/share/bash-completion/completions $(DESTDIR)$(ZSH) \
@@ -129,6 +144,15 @@ deb: portable
 ## make rpm     dist/rstudio-pm-<version>-<release>.x86_64.rpm
 rpm: portable
 	@VERSION=$(VERSION) RELEASE=$(RELEASE) BIN=$(BIN) rpm/build
+
+## make sign SIGN_KEY=…  signs what is in dist/ with a key of gpg; deb, rpm and downloader do it when they are given one
+sign:
+	@rpm/sign dist/*.deb dist/*.rpm dist/*.tar.gz
+
+## make deny    licences, duplicates and origins of all crates, by cargo-deny and deny.toml
+deny:
+	@command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny
+	cargo deny --locked check licenses bans sources
 
 ## make soak    a hundred restarts, reloads and upgrades, a million requests: none may fail (a quarter of an hour)
 soak:

@@ -2,5 +2,6 @@
 
 mod boot;
 mod generated;
+mod inventory;
 mod sockets;
 mod units;

@@ -1,0 +1,92 @@
+//! The licence texts and the SBOM that the packages carry, against `Cargo.lock` and `cargo tree`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What `tests/packaging/inventory` writes: texts, SBOM.
+fn inventory() -> (String, Value) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (texts, sbom) = (dir.path().join("texts"), dir.path().join("sbom"));
+    let python = std::env::var("RSPM_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let script = here().join("tests/packaging/inventory");
+    let ended = Command::new(python).arg(script).args([&texts, &sbom]).output().expect("python runs");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let sbom = serde_json::from_slice(&std::fs::read(sbom).expect("written")).expect("JSON");
+    (std::fs::read_to_string(texts).expect("written"), sbom)
+}
+
+/// Name and version of each package of `Cargo.lock`, with its checksum.
+fn locked() -> BTreeMap<String, Option<String>> {
+    let text = std::fs::read_to_string(here().join("Cargo.lock")).expect("readable");
+    let value = |part: &str, key: &str| {
+        let line = part.lines().find_map(|line| line.strip_prefix(&format!("{key} = \"")))?;
+        line.strip_suffix('"').map(str::to_owned)
+    };
+    let package = |part: &str| {
+        let key = format!("{} {}", value(part, "name")?, value(part, "version")?);
+        Some((key, value(part, "checksum")))
+    };
+    text.split("[[package]]").skip(1).filter_map(package).collect()
+}
+
+/// What `cargo tree` says is linked into the programs, this package excepted.
+fn linked() -> BTreeSet<String> {
+    let words =
+        "tree --locked --offline --edges normal --target x86_64-unknown-linux-gnu --prefix none --format {p}";
+    let output = Command::new(env!("CARGO")).current_dir(here()).args(words.split(' ')).output();
+    let output = output.expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("text");
+    let package = |line: &str| {
+        let mut words = line.split(' ');
+        let (name, version) = (words.next()?, words.next()?.strip_prefix('v')?);
+        (name != env!("CARGO_PKG_NAME")).then(|| format!("{name} {version}"))
+    };
+    text.lines().filter_map(package).collect()
+}
+
+#[test]
+fn every_linked_crate_is_in_the_sbom_with_the_checksum_of_the_lock_file() {
+    let (_, sbom) = inventory();
+    assert_eq!((&sbom["bomFormat"], &sbom["specVersion"]), (&"CycloneDX".into(), &"1.5".into()));
+    let locked = locked();
+    let mut found = BTreeSet::new();
+    for component in sbom["components"].as_array().expect("a list") {
+        let text = |key: &str| component[key].as_str().expect("text").to_owned();
+        let package = format!("{} {}", text("name"), text("version"));
+        let checksum = locked.get(&package).unwrap_or_else(|| panic!("{package} is not in Cargo.lock"));
+        assert_eq!(component["hashes"][0]["content"].as_str(), checksum.as_deref(), "{package}");
+        assert_eq!(text("purl"), format!("pkg:cargo/{}", package.replace(' ', "@")));
+        let licence = component["licenses"][0]["expression"].as_str().expect("text");
+        assert!(!licence.is_empty() && !licence.contains('/'), "{package}: {licence}");
+        found.insert(package);
+    }
+    assert!(found.len() > 100);
+    assert_eq!(found, linked());
+}
+
+#[test]
+fn every_linked_crate_has_its_licence_and_the_texts_of_it() {
+    let (texts, _) = inventory();
+    let lines: Vec<&str> = texts.lines().collect();
+    for package in linked() {
+        let at = lines.iter().position(|line| line.starts_with(&format!("{package}: ")));
+        let at = at.unwrap_or_else(|| panic!("{package} has no licence"));
+        let numbers: Vec<&str> =
+            lines[at + 1].split('[').skip(1).filter_map(|part| part.split(']').next()).collect();
+        assert!(!numbers.is_empty(), "{package}");
+        for number in numbers {
+            assert!(lines.contains(&&*format!("[{number}]")), "{package}: text {number}");
+        }
+    }
+    assert!(
+        texts.contains("Permission is hereby granted, free of charge") && texts.contains("Apache License")
+    );
+}

@@ -4,6 +4,10 @@ use super::merged::{Settings, heading};
 use super::problem::{About, Notice, Origin};
 use super::table::{self, Effect, Kind, Property};
 
+/// Why a property that restricts access is refused.
+const NO_ACCESS_CONTROL: &str = "this version has no access control, and would serve to everyone what this setting protects; \
+     remove the line if everyone who reaches the server may read all its packages";
+
 /// Reads typed values and gathers what is wrong.
 pub(super) struct Reader<'a> {
     pub(super) settings: &'a Settings,
@@ -40,9 +44,7 @@ impl<'a> Reader<'a> {
                 };
                 match verdict {
                     Ok(()) => {}
-                    Err(message)
-                        if property.effect == Effect::Obsolete || property.effect == Effect::NotYet =>
-                    {
+                    Err(message) if !matches!(property.effect, Effect::Since(_)) => {
                         notice.message = message;
                         notice.about = About::Effect;
                         self.warnings.push(notice.clone());
@@ -53,9 +55,15 @@ impl<'a> Reader<'a> {
                     }
                 }
             }
+            let on = setting.values.iter().any(|value| property.is_on(&value.text));
             let message = match property.effect {
                 Effect::Since(_) => continue,
-                Effect::NotYet => "has no effect yet",
+                Effect::Refused if on => {
+                    let (section, sub) = (setting.section.name, setting.sub.as_deref());
+                    self.error(About::Settings, section, sub, property.name, NO_ACCESS_CONTROL);
+                    continue;
+                }
+                Effect::NotYet | Effect::Refused => "has no effect yet",
                 Effect::Obsolete => "has no effect any more; remove it",
             };
             let notice = self.notice(

@@ -46,6 +46,7 @@ fn row(out: &mut String, property: &Property) {
         Effect::Since(version) => format!("since {version}"),
         Effect::NotYet => "none yet".to_owned(),
         Effect::Obsolete => "none (obsolete)".to_owned(),
+        Effect::Refused => "refused when on".to_owned(),
     };
     let many = if property.multi { ", repeatable" } else { "" };
     let reload = if property.reloadable { "yes" } else { "restart" };

@@ -32,6 +32,10 @@ impl Property {
     const fn obsolete(self) -> Property {
         Property { effect: Effect::Obsolete, ..self }
     }
+    /// It restricts who may do what, which this version cannot.
+    const fn refused(self) -> Property {
+        Property { effect: Effect::Refused, ..self }
+    }
 }
 
 const fn s(
@@ -294,9 +298,9 @@ s("Authentication", Never, "Sessions and tokens.", &[
     p("APITokenAuth", Boolean, "false",
       "Permits administration and uploads from other machines with a token.").later(),
     p("NewReposAuthByDefault", Boolean, "false",
-      "New repositories need authentication.").later(),
+      "New repositories need authentication.").refused(),
     p("RequireAuthForUI", Boolean, "false",
-      "The web pages need authentication.").later(),
+      "The web pages need authentication.").refused(),
     p("DeviceAuthType", Text, "",
       "Variant of the device login.").later(),
     p("Lifetime", Duration, "72h",
@@ -308,13 +312,13 @@ s("Authentication", Never, "Sessions and tokens.", &[
 ]),
 s("OpenIDConnect", Never, "Login through an identity provider.", &[
     p("Issuer", Url(UrlFor::Web), "",
-      "The provider.").later(),
+      "The provider.").refused(),
     p("ClientId", Text, "",
-      "This server's name at the provider.").later(),
+      "This server's name at the provider.").refused(),
     p("ClientSecret", Secret, "",
-      "Its secret.").later(),
+      "Its secret.").refused(),
     p("ClientSecretFile", Path, "",
-      "File that holds the secret.").later(),
+      "File that holds the secret.").refused(),
     p("Logging", Boolean, "false",
       "Logs details of logins.").later(),
     p("Scope", Text, "",
@@ -338,7 +342,7 @@ s("OpenIDConnect", Never, "Login through an identity provider.", &[
     p("TokenLifetime", Duration, "",
       "Longest life of a token made from a login.").later(),
     p("RequireLogin", Boolean, "false",
-      "Asks the provider for a fresh login.").later(),
+      "Asks the provider for a fresh login.").refused(),
     p("MaxAuthenticationAge", Duration, "",
       "Oldest login at the provider that is accepted.").later(),
     p("DisablePKCE", Boolean, "false",
@@ -348,13 +352,13 @@ s("OpenIDConnect", Never, "Login through an identity provider.", &[
 ]),
 s("IdentityFederation", Free, "Tokens of other issuers, such as a cluster's service accounts.", &[
     p("Issuer", Url(UrlFor::Web), "",
-      "The issuer.").later(),
+      "The issuer.").refused(),
     p("Audience", Text, "",
-      "Audience its tokens must name.").later(),
+      "Audience its tokens must name.").refused(),
     p("Subject", Text, "",
-      "Subject its tokens must name; a regular expression.").later(),
+      "Subject its tokens must name; a regular expression.").refused(),
     p("AuthorizedParty", Text, "",
-      "Party its tokens must name.").later(),
+      "Party its tokens must name.").refused(),
     p("Logging", Boolean, "false",
       "Logs details of exchanges.").later(),
     p("Scope", Text, "",

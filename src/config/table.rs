@@ -64,6 +64,9 @@ pub enum Effect {
     NotYet,
     /// It is known from older versions and will never do anything.
     Obsolete,
+    /// It restricts access, which this version cannot: switched on, the configuration is refused, so that nothing is
+    /// public that its administrator takes for private.
+    Refused,
 }
 
 /// The type of a property's values.
@@ -134,6 +137,16 @@ impl Kind {
             | Kind::Listen
             | Kind::Choice(_)
             | Kind::LogDestination => text.to_owned(),
+        }
+    }
+}
+
+impl Property {
+    /// Whether this value does more than a missing one: a true boolean, or anything but nothing and the default.
+    pub(super) fn is_on(&self, text: &str) -> bool {
+        match self.kind {
+            Kind::Boolean => value::boolean(text).unwrap_or(true),
+            _ => !text.is_empty() && text != self.default,
         }
     }
 }

@@ -101,10 +101,19 @@ fn sections_of_later_features_and_of_older_versions() {
         "[Http]\nListen = :4242\n[HttpRedirect]\nListen =\n[Licensing]\nLicenseType = remote\n[Launcher]\n\
          ServerUser = rstudio-pm\nAdminGroup = rstudio-pm\n[Git]\nPollInterval = 5m\nBuildRetries = 3\n\
          AllowUnsandboxedGitBuilds = true\n[Metrics]\nEnabled = true\nListen = :2112\n[Debug]\nLog = git\nLog = sync\n\
-         [Authentication]\nAPITokenAuth = true\nLifetime = 30d\n[OpenIDConnect]\nIssuer = https://id.example/realm?a=b\n\
-         ClientId = x\nCustomScope = a\nCustomScope = b\n[IdentityFederation \"k8s\"]\nIssuer = https://kube\n\
-         Subject = \"system:serviceaccount:ns:.*-connect\"\nScope = repos:read:*\n[Repos]\nCRAN = cran\n\
+         [Authentication]\nAPITokenAuth = true\nLifetime = 30d\n[OpenIDConnect]\nCustomScope = a\nCustomScope = b\n\
+         [IdentityFederation \"k8s\"]\nScope = repos:read:*\n[Repos]\nCRAN = cran\n\
          [Server]\nRVersion = /opt/R/4.2\nRVersion = /opt/R/4.3\nLauncherDir = /x\nUsageDataEnabled = off\n\
          [StorageAlerts]\nUIMessageType = none\n[StorageAudit]\nEnabled = no\n[Bootstrap]\nPublicKey = /run/key.pub\n",
     );
+}
+
+#[test]
+fn logins_of_an_identity_provider_are_read_and_refused() {
+    let text = "[OpenIDConnect]\nIssuer = https://id.example/realm?a=b\nClientId = x\n[IdentityFederation \"k8s\"]\n\
+                Issuer = https://kube\nSubject = \"system:serviceaccount:ns:.*-connect\"\n";
+    let error = parse("rstudio-pm.gcfg", text.as_bytes(), []).expect_err("nothing here can check a login");
+    let lines: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    assert!(lines.iter().all(|line| line.contains("this version has no access control")), "{lines:#?}");
 }

@@ -87,7 +87,7 @@ fn tidy_value() -> impl Strategy<Value = String> {
 }
 
 fn entry(tidy_only: bool) -> impl Strategy<Value = String> {
-    let name = prop_oneof![Just("Audience"), Just("AUDIENCE"), Just("Subject"), Just("CustomScope")];
+    let name = prop_oneof![Just("GroupsClaim"), Just("GROUPSCLAIM"), Just("RoleClaim"), Just("CustomScope")];
     let blanks = "[ \t]{0,2}";
     // Any mixture of what matters to the dialect: balanced or not, both must agree whether it is.
     let value = "([acnt=é\\[ \t]|[;#]|\"|\\\\[nt\"\\\\]|\\\\\n|\\\\c){0,10}";
@@ -130,7 +130,7 @@ proptest! {
 
 #[test]
 fn a_name_without_a_sign_is_where_the_dialects_part() {
-    let text = "[IdentityFederation \"a\"]\nAudience\n";
+    let text = "[IdentityFederation \"a\"]\nGroupsClaim\n";
     assert!(Events::from_bytes(text.as_bytes(), None).is_ok());
     assert_eq!(ours(text), None);
 }

@@ -1,7 +1,8 @@
 //! Every property of the sections that have their full effect has a test of its own: the list, held against the table.
 
+use rstudio_pm::config;
 use rstudio_pm::config::rows::SECTIONS;
-use rstudio_pm::config::table::{Effect, Kind, SubName};
+use rstudio_pm::config::table::{Effect, Kind, Property, SubName};
 
 use super::{
     property_bioconductor as bioconductor, property_cran as cran, property_database as database,
@@ -121,7 +122,7 @@ fn every_property_with_effect_has_its_own_test() {
         for property in section.properties {
             match property.effect {
                 Effect::Since(_) => rows.push((section.name, property.name)),
-                Effect::NotYet | Effect::Obsolete => {}
+                Effect::NotYet | Effect::Obsolete | Effect::Refused => {}
             }
         }
     }
@@ -153,7 +154,7 @@ fn good(kind: Kind) -> &'static str {
 
 #[test]
 fn every_property_without_effect_says_so_at_start_and_in_the_check() {
-    let mut gcfg = String::new();
+    let mut gcfg = String::from("[CRAN]\nURL = https://cran.invalid\n");
     let mut expected = Vec::new();
     for section in SECTIONS {
         let sub = match section.sub {
@@ -163,7 +164,7 @@ fn every_property_without_effect_says_so_at_start_and_in_the_check() {
         gcfg.push_str(&format!("[{}{sub}]\n", section.name));
         for property in section.properties {
             let words = match property.effect {
-                Effect::Since(_) => continue,
+                Effect::Since(_) | Effect::Refused => continue,
                 Effect::NotYet => "has no effect yet",
                 Effect::Obsolete => "has no effect any more; remove it",
             };
@@ -188,4 +189,46 @@ fn every_property_without_effect_says_so_at_start_and_in_the_check() {
         let warned = log.iter().any(|line| line.contains("WARN") && line.contains(expected.as_str()));
         assert!(warned, "{expected}:\n{}", log.join("\n"));
     }
+}
+
+/// Every property that would restrict access, with its section as it is written.
+fn restricting() -> Vec<(String, &'static Property)> {
+    let all = SECTIONS.iter().flat_map(|section| {
+        let sub = if section.sub == SubName::Free { " \"x\"" } else { "" };
+        section.properties.iter().map(move |property| (format!("[{}{sub}]", section.name), property))
+    });
+    all.filter(|(_, property)| property.effect == Effect::Refused).collect()
+}
+
+#[test]
+fn a_setting_that_would_restrict_access_is_refused_when_it_is_switched_on() {
+    let all = restricting();
+    assert!(all.len() >= 9, "{}", all.len());
+    for (section, property) in all {
+        let text = format!("{section}\n{} = {}\n", property.name, good(property.kind));
+        let error = config::parse("f", text.as_bytes(), []).expect_err(&text).to_string();
+        assert!(
+            error.starts_with(&format!("f:2:{}: {section} {} = ", property.name.len() + 4, property.name)),
+            "{error}"
+        );
+        assert!(error.contains("this version has no access control"), "{error}");
+        for off in ["", if property.kind == Kind::Boolean { "off" } else { "" }] {
+            let text = format!("{section}\n{} = {off}\n", property.name);
+            let loaded = config::parse("f", text.as_bytes(), []);
+            let Ok(loaded) = loaded else {
+                // A boolean needs a value.
+                assert!(off.is_empty() && property.kind == Kind::Boolean, "{text}");
+                continue;
+            };
+            assert!(
+                loaded.warnings.iter().any(|warning| warning.to_string().contains("no effect yet")),
+                "{text}"
+            );
+        }
+    }
+    let variable = ("PACKAGEMANAGER_AUTHENTICATION_REQUIREAUTHFORUI".to_owned(), "1".to_owned());
+    let error = config::parse("f", b"", [variable]).expect_err("the environment counts").to_string();
+    assert!(error.starts_with("environment PACKAGEMANAGER_AUTHENTICATION_REQUIREAUTHFORUI: "), "{error}");
+    let error = config::parse("f", b"[Authentication]\nRequireAuthForUI = maybe\n", []);
+    assert!(error.is_err(), "what cannot be read may be meant to protect");
 }

@@ -87,6 +87,19 @@ fn a_configuration_that_cannot_be_used_is_told_and_mended_by_hup() {
 }
 
 #[test]
+fn nothing_is_served_while_a_setting_asks_for_access_control_that_is_not_there() {
+    let manager = Manager::new("");
+    edit(&manager.server, |text| format!("{text}\n[Authentication]\nRequireAuthForUI = true\n"));
+    let phrase = "the server cannot serve: its configuration file cannot be used";
+    let broken = Broken::start(manager, phrase, "this version has no access control");
+    edit(&broken.manager.server, |text| text.replace("RequireAuthForUI = true", "RequireAuthForUI = false"));
+    let before = broken.manager.heard();
+    broken.manager.signal(Signal::SIGHUP);
+    broken.serves(before);
+    broken.stops();
+}
+
+#[test]
 fn a_configuration_file_that_is_missing_is_told_and_found_by_hup() {
     let manager = Manager::new("");
     // Found where the default is when there is no file: the socket is the one handed over.

@@ -38,6 +38,22 @@ pub struct Node {
     pub requests: usize,
     /// Keys of jobs under way.
     pub jobs: Vec<String>,
+    /// What runs by schedule; empty while nothing is served, and where the database does not answer.
+    #[serde(default)]
+    pub schedules: Vec<Schedule>,
+}
+
+/// What runs by schedule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Schedule {
+    /// `cran`, `bioconductor`, `sysreqs`, `vulns`, `usage data`.
+    pub name: String,
+    /// Five cron fields, UTC.
+    pub cron: String,
+    /// The last success, by schedule or by hand (RFC 3339); absent before the first.
+    pub last: Option<String>,
+    /// The next run (RFC 3339); absent when there is none.
+    pub next: Option<String>,
 }
 
 /// `POST /offline`.

@@ -9,8 +9,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::args::{ConfigLog, Offline};
 use super::client::Client;
 use super::error::CliError;
+use super::list::moment;
 use super::output::{Output, table};
-use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload};
+use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload, Schedule};
 use crate::config::AFTER_A_NEW_PATH;
 
 fn word(mode: Mode) -> &'static str {
@@ -31,8 +32,22 @@ pub async fn status(client: &Client, output: &Output) -> Result<(), CliError> {
     let node: Node = client.get("/status").await?;
     output.print(&node, || {
         let jobs: String = node.jobs.iter().map(|job| format!("Under way: {job}\n")).collect();
-        format!("{}\nVersion: {} (process {} on {})\n{jobs}", node.message, node.version, node.pid, node.name)
+        let Node { message, version, pid, name, .. } = &node;
+        format!("{message}\nVersion: {version} (process {pid} on {name})\n{jobs}{}", schedules(&node))
     })
+}
+
+fn schedules(node: &Node) -> String {
+    if node.schedules.is_empty() {
+        return String::new();
+    }
+    let at = |time: &Option<String>, none: &str| time.as_deref().map_or_else(|| none.to_owned(), moment);
+    let row = |schedule: &Schedule| {
+        let Schedule { name, cron, last, next } = schedule;
+        vec![name.clone(), cron.clone(), at(last, "never"), at(next, "none")]
+    };
+    let rows: Vec<Vec<String>> = node.schedules.iter().map(row).collect();
+    format!("\n{}", table(&["Schedule", "When (UTC)", "Last success", "Next run"], &rows))
 }
 
 /// `rspm cluster nodes`.

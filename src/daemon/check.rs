@@ -1,7 +1,7 @@
 //! `--check-config`: whether this configuration would start here, without creating or starting anything.
 
-use std::fmt::Write as _;
-use std::io::ErrorKind;
+use std::fmt::Write;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use nix::unistd::{AccessFlags, access};
 use super::args::Format;
 use super::files::table::What;
 use super::places::user_name;
-use super::{bind, files, report, sockets};
+use super::{bind, files, privileges, report, sockets, stores};
 use crate::config::{
     AFTER_A_NEW_PATH, About, Check, ConfigError, Listen, Loaded, LogDestination, Place, Provider,
     StorageClass, Verdict, checks,
@@ -20,25 +20,36 @@ use crate::config::{
 use crate::db::{Db, DbError};
 use crate::http::tls::{Tls, TlsError};
 use crate::storage::Storage;
+use crate::sync::directories::{Report, examine};
+use crate::upstream::Upstream;
 
 /// Runs all checks, prints them, and fails when one failed.
 #[must_use]
 pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) -> ExitCode {
     let all = all(file, loaded);
     let failed = all.iter().any(|check| check.verdict == Verdict::Fail);
-    match format {
-        Format::Human => print!("{}", report::human(file, &all)),
-        Format::Json => println!("{}", report::json(file, &all)),
+    let text = match format {
+        Format::Human => report::human(file, &all),
+        Format::Json => format!("{}\n", report::json(file, &all)),
+    };
+    let mut stdout = std::io::stdout().lock();
+    // A reader that has gone (`| head`) still gets the exit code.
+    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        return ExitCode::FAILURE;
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// The six checks, in their order; after the second, where there is something to tell, the properties without effect.
+/// The six checks, in their order; after the second, where there are any, the properties without effect, and after the
+/// third, where packages come from directories, those.
 fn all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
     let mut all = checks(loaded);
     match loaded {
         Ok(loaded) => {
             all.push(Check::of(PATHS, paths(file, loaded)));
+            all.extend(directories(file, loaded));
             all.push(listeners(loaded));
             all.push(Check::of(DATABASE, database(loaded)));
         }
@@ -62,6 +73,7 @@ fn all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
 }
 
 const PATHS: &str = "File paths and storage";
+const DIRECTORIES: &str = "Directories of packages";
 const SETTINGS: &str = "Listeners and start settings";
 const DATABASE: &str = "Database";
 
@@ -190,6 +202,39 @@ fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
             existing.display()
         )
     })
+}
+
+/// The directories that packages come from, as the user of the service sees them; nothing where there are none.
+fn directories(file: &Path, loaded: &Loaded) -> Option<Check> {
+    let examined: Result<Vec<Report>, String> = privileges::with_rights_of_service(file, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| error.to_string())?;
+        let upstream = Upstream::new(&loaded.config.proxy).map_err(|error| error.to_string())?;
+        Ok(runtime.block_on(examine(&upstream, &loaded.config, stores::system_clock()())))
+    });
+    let reports = match examined {
+        Ok(reports) if reports.is_empty() => return None,
+        Ok(reports) => reports,
+        Err(error) => return Some(Check::of(DIRECTORIES, vec![error])),
+    };
+    let mut verdict = Verdict::Info;
+    let mut findings = Vec::new();
+    for Report { section, findings: found } in reports {
+        for finding in found {
+            findings.push(match finding {
+                Ok(text) => format!("{section}.URL: {text}"),
+                Err(error) => {
+                    verdict = Verdict::Fail;
+                    placed(
+                        loaded,
+                        &[(section, None, "URL")],
+                        &format!("{section}.URL cannot be used: {error}"),
+                    )
+                }
+            });
+        }
+    }
+    Some(Check { title: DIRECTORIES, verdict, findings })
 }
 
 fn listeners(loaded: &Loaded) -> Check {

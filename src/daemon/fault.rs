@@ -58,6 +58,13 @@ pub enum StartError {
     Runtime(std::io::Error),
 }
 
+/// Writes an error to the log, one entry for each of its lines: within an entry a line feed is escaped.
+pub(super) fn log_lines(error: &str) {
+    for line in error.lines() {
+        tracing::error!("{line}");
+    }
+}
+
 impl StartError {
     /// For the network a phrase, for administrators the whole.
     #[must_use]

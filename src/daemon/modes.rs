@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::fault::log_lines;
 use super::operator::Operator;
 use super::stores;
 use crate::control::{Mode, Refused, Work};
@@ -169,7 +170,7 @@ impl Operator {
                 Mode::Starting(_) | Mode::Online | Mode::Leaving | Mode::Offline => {
                     // Opening told what it was doing.
                     control.enter(Mode::Offline);
-                    tracing::error!("still offline: {error}");
+                    log_lines(&format!("still offline: {error}"));
                     Err(Refused(format!("{error}\nThe server stays offline.")))
                 }
             },

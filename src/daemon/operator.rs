@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::fault::StartError;
+use super::fault::{StartError, log_lines};
 use super::handover::giving::{Giving, Prepared};
 use super::handover::taking::Predecessor;
 use super::herald::Herald;
@@ -232,7 +232,7 @@ impl Operator {
         let control = &self.fixtures.switch.porch().control;
         let broken = Mode::Broken(error.fault());
         if control.mode() != broken {
-            tracing::error!("{error}");
+            log_lines(&error.to_string());
             if error.fault().reachable {
                 tracing::error!(
                     "every request gets 503 until this is mended; then: systemctl reload rstudio-pm"
@@ -346,7 +346,7 @@ impl Operator {
         };
         match &outcome {
             Ok(reloaded) => reload::tell(reloaded),
-            Err(why) => tracing::error!("the configuration was not reloaded: {why}"),
+            Err(why) => log_lines(&format!("the configuration was not reloaded: {why}")),
         }
         let line = summary::line(&self.fixtures.switch, &control.mode()).await;
         self.fixtures.herald.ready(&line);

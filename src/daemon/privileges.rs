@@ -11,7 +11,8 @@ use caps::CapSet;
 use nix::errno::Errno;
 use nix::sys::prctl::set_no_new_privs;
 use nix::unistd::{
-    AccessFlags, Gid, Uid, User, access, geteuid, initgroups, setgroups, setresgid, setresuid,
+    AccessFlags, Gid, Uid, User, access, geteuid, getgroups, initgroups, setfsgid, setfsuid, setgroups,
+    setresgid, setresuid,
 };
 
 use super::files::give::give;
@@ -109,6 +110,24 @@ pub(super) fn would_be(gcfg: &Path) -> u32 {
         Ok(Plan::Become(account)) => account.uid.as_raw(),
         Ok(Plan::Stay(_)) | Err(_) => geteuid().as_raw(),
     }
+}
+
+/// Does `work` with the rights to files of the user that a start without `--user` would become. They are those of the
+/// calling thread, and of threads that it begins meanwhile.
+pub(super) fn with_rights_of_service<T>(gcfg: &Path, work: impl FnOnce() -> T) -> T {
+    let Ok(Plan::Become(account)) = plan(None, gcfg) else { return work() };
+    let groups = getgroups().unwrap_or_default();
+    // Groups that cannot be changed leave more rights than the service has: a check that passes in error.
+    let _ = match CString::new(account.name.as_str()) {
+        Ok(name) if account.named => initgroups(&name, account.gid),
+        _ => setgroups(&[]),
+    };
+    let (gid, uid) = (setfsgid(account.gid), setfsuid(account.uid));
+    let done = work();
+    setfsuid(uid);
+    setfsgid(gid);
+    let _ = setgroups(&groups);
+    done
 }
 
 /// As root.

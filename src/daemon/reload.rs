@@ -38,6 +38,9 @@ pub(super) async fn apply(
     fixtures.switch.porch().site.store(Arc::new(Site::new(&config)));
     app.state.upstream.store(Arc::new(upstream));
     app.state.config.store(config);
+    if reload.applies("CRAN.URL") || reload.applies("Bioconductor.URL") {
+        tokio::spawn(app.sync.report_directories());
+    }
     if reload.applies("CRAN.SyncSchedule") {
         app.sync.reschedule();
     }

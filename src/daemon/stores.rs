@@ -68,19 +68,11 @@ async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<
         jobs.clone(),
         porch.clock.clone(),
     ));
-    let folder = |url: &str| url.strip_prefix("file://").map(str::to_owned);
-    let mut folders = vec![folder(&config.cran.url), folder(&config.bioconductor.url)];
-    folders.dedup();
-    for path in folders.into_iter().flatten() {
-        tracing::info!(
-            "Configured to serve CRAN/Bioconductor data from a directory. Checking path '{path}'."
-        );
-    }
     let sync = Sync::new(Arc::clone(&state));
     sync.recover().await?;
     // Beside the start: who asks for requirements, or for vulnerabilities, waits for them.
     tokio::spawn(sync.load_rules());
-    tokio::spawn(sync.tell_bundles());
+    tokio::spawn(sync.report_directories());
     tokio::spawn(sync.load_advisories());
     let repo = Repo::new(Arc::clone(&state));
     repo.on_stale({

@@ -55,6 +55,28 @@ impl Schedule {
     }
 }
 
+/// Where the runs of a schedule stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduleStatus {
+    /// What it runs: `cran`, `usage data`.
+    pub name: &'static str,
+    /// Five cron fields, UTC.
+    pub cron: String,
+    /// The last success, by schedule or by hand.
+    pub last: Option<Timestamp>,
+    /// The next run.
+    pub next: Option<Timestamp>,
+}
+
+impl ScheduleStatus {
+    /// As of `now`.
+    #[must_use]
+    pub fn at(name: &'static str, cron: &str, last: Option<Timestamp>, now: Timestamp) -> ScheduleStatus {
+        let next = cron.parse().ok().and_then(|schedule: Schedule| schedule.next(now));
+        ScheduleStatus { name, cron: cron.to_owned(), last, next }
+    }
+}
+
 /// Sleeps until `clock` shows `until`.
 pub async fn sleep_until(clock: &Clock, until: Timestamp) {
     loop {

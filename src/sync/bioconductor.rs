@@ -353,6 +353,7 @@ impl Told {
         Ok(())
     }
 
+    /// A line for each version that changed, and one for the others.
     fn sentence(mut self, asked: Option<Version>) -> Result<String, SyncError> {
         let address = &self.address;
         if let (Some(version), false) = (asked, self.absent.is_empty()) {
@@ -370,7 +371,7 @@ impl Told {
         }
         if !self.failed.is_empty() {
             self.failed.append(&mut self.synced);
-            return Err(SyncError::Refused(self.failed.join("; ")));
+            return Err(SyncError::Refused(self.failed.join("\n")));
         }
         let mut said = self.synced;
         match (said.is_empty(), self.same, asked) {
@@ -387,6 +388,6 @@ impl Told {
             let absent: Vec<String> = self.absent.iter().map(ToString::to_string).collect();
             said.push(format!("not on this mirror: {}", absent.join(", ")));
         }
-        Ok(said.join("; "))
+        Ok(said.join("\n"))
     }
 }

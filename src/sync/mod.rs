@@ -5,9 +5,9 @@ mod apply;
 pub mod backfill;
 mod bioconductor;
 mod builds;
-mod bundles;
 mod describe;
 mod digests;
+pub mod directories;
 pub mod error;
 mod fetch;
 mod kept;
@@ -32,6 +32,7 @@ use tokio::sync::Notify;
 use crate::catalog::Tree;
 use crate::db::upstream;
 use crate::jobs::Started;
+use crate::jobs::schedule::ScheduleStatus;
 use crate::metrics;
 use crate::model::ids::{SourceId, TreeId};
 use crate::model::point::PointTree;
@@ -228,10 +229,16 @@ impl Sync {
         Ok(row.map(|row| row.fetched_at))
     }
 
-    /// Says what the bundles hold that packages are served from.
-    pub fn tell_bundles(&self) -> impl Future<Output = ()> + Send + 'static {
+    /// Reports in the log what the directories hold that packages come from: which they are at once, what was found when
+    /// the answer has run to its end.
+    pub fn report_directories(&self) -> impl Future<Output = ()> + Send + 'static {
+        for path in directories::paths(&self.state.config.load()) {
+            tracing::info!(
+                "Configured to serve CRAN/Bioconductor data from a directory. Checking path '{path}'."
+            );
+        }
         let state = Arc::clone(&self.state);
-        async move { bundles::tell(&state).await }
+        async move { directories::report(&state).await }
     }
 
     /// Puts the rules of system requirements in force that were fetched before. From this call until the answer has run to
@@ -330,6 +337,28 @@ impl Sync {
         scheduled.run(last, || self.begin_advisories(Cause::Schedule)).await;
     }
 
+    /// The schedules of this room, each with its last success and its next run.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn schedules(&self) -> Result<Vec<ScheduleStatus>, SyncError> {
+        let (config, now) = (self.state.config.load_full(), (self.state.clock)());
+        let rows = [
+            ("cran", run::success_key(SourceId::CRAN), &config.cran.sync_schedule),
+            ("bioconductor", run::success_key(SourceId::BIOCONDUCTOR), &config.bioconductor.sync_schedule),
+            ("sysreqs", requirements::SUCCESS.to_owned(), &config.requirements.sync_schedule),
+            ("vulns", advisories::SUCCESS.to_owned(), &config.vulnerabilities.sync_schedule),
+        ];
+        let mut all = Vec::with_capacity(rows.len());
+        for (name, key, cron) in rows {
+            let last = self.succeeded(key).await?;
+            let status = ScheduleStatus::at(name, cron, last, now);
+            let rests = name == "bioconductor" && !self.is_bioconductor_offered();
+            all.push(if rests { ScheduleStatus { next: None, ..status } } else { status });
+        }
+        Ok(all)
+    }
+
     /// Looks at the schedule of CRAN again. A sync under way goes on.
     pub fn reschedule(&self) {
         // Kept until the schedules are waited for again.
@@ -389,7 +418,7 @@ impl Sync {
             if let Err(SyncError::Halted) = ended {
                 sync.halted.lock().push(Halted { what, cause });
             }
-            ended.map_err(|error| failed(source, &error))
+            ended.map(|said| log_end(source, said)).map_err(|error| failed(source, &error))
         })
     }
 
@@ -400,7 +429,7 @@ impl Sync {
             let since = Instant::now();
             let ended = requirements::refresh(&state, &cause, &report).await;
             measure("sysreqs", &state, since, &ended);
-            ended.map_err(|error| failed("sysreqs", &error))
+            ended.map(|said| log_end("sysreqs", said)).map_err(|error| failed("sysreqs", &error))
         })
     }
 
@@ -463,10 +492,20 @@ fn failed(source: &str, error: &SyncError) -> String {
     match error {
         SyncError::Halted => tracing::info!(target: "sync", source, "{error}"),
         error => {
-            tracing::error!(target: "sync", source, %error, "the sync failed; the last good state is served");
+            for error in error.to_string().lines() {
+                tracing::error!(target: "sync", source, error, "the sync failed; the last good state is served");
+            }
         }
     }
     error.to_string()
+}
+
+/// Logs how a sync ended well, news or not: that is how an administrator sees that schedules run.
+fn log_end(source: &str, said: String) -> String {
+    for line in said.lines() {
+        tracing::info!(target: "sync", source, "{line}");
+    }
+    said
 }
 
 /// For people: what a sync did.
@@ -490,6 +529,12 @@ fn sentence(outcome: &Outcome, built: &Built) -> String {
     };
     if let Some(tx) = built.tx {
         said.push_str(&format!("; builds were synced (transaction {tx}): {} new", built.listed));
+    }
+    if built.unknown > 0 {
+        said.push_str(&format!(
+            "; {} builds are of versions that cran does not list, and not offered",
+            built.unknown
+        ));
     }
     for trouble in &built.troubles {
         said.push_str("; ");

@@ -10,7 +10,7 @@ use super::{Inner, Usage, aggregate, day_number};
 use crate::config::StorageClass;
 use crate::db::Db;
 use crate::db::download::{self, Aggregate};
-use crate::jobs::schedule::{Schedule, sleep_until};
+use crate::jobs::schedule::{Schedule, ScheduleStatus, sleep_until};
 use crate::model::digest::Sha256;
 use crate::model::time::{SECOND, Timestamp};
 use crate::storage::Key;
@@ -29,6 +29,19 @@ const PAGE: usize = 1000;
 const FORGOTTEN: i64 = 7 * 86_400 * SECOND;
 
 impl Usage {
+    /// When days are added up; `None` where nothing is counted.
+    pub async fn schedule(&self) -> Option<ScheduleStatus> {
+        let inner = self.0.as_ref()?;
+        let last = inner.last_night().await.ok().flatten();
+        let config = inner.state.config.load();
+        Some(ScheduleStatus::at(
+            "usage data",
+            &config.server.usage_data_schedule,
+            last,
+            (inner.state.clock)(),
+        ))
+    }
+
     /// Runs the schedule until the task is dropped; what was missed while the server was down is done at once.
     pub async fn run_schedule(&self) {
         let Some(inner) = &self.0 else { return };

@@ -82,6 +82,13 @@ fn a_wrong_boolean_is_named() {
 }
 
 #[test]
+fn a_setting_that_would_make_repositories_private_ends_the_start_and_fails_the_check() {
+    let gcfg = "[Authentication]\nNewReposAuthByDefault = true";
+    let words = r#"[Authentication] NewReposAuthByDefault = "true""#;
+    refused_at(SETTINGS, gcfg, "true", words, "this version has no access control");
+}
+
+#[test]
 fn a_wrong_duration_is_named() {
     refused_at(
         SYNTAX,
@@ -270,7 +277,7 @@ fn an_unreadable_file_is_told_with_the_way_out() {
 
 #[test]
 fn the_check_has_six_results_and_creates_nothing() {
-    let server = Builder::default().prepare();
+    let server = Builder::default().gcfg("[CRAN]\nURL = https://cran.invalid").prepare();
     let before = tree(server.dir());
     let (code, text) = server.check_config();
     let lines: Vec<&str> = text.lines().collect();
@@ -289,7 +296,7 @@ fn the_check_has_six_results_and_creates_nothing() {
 
 #[test]
 fn the_check_of_a_server_that_ran_changes_nothing() {
-    let mut server = Builder::default().start();
+    let mut server = Builder::default().gcfg("[CRAN]\nURL = https://cran.invalid").start();
     server.repository("r", "cran");
     server.stop();
     let before = tree(server.dir());

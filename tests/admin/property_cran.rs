@@ -120,6 +120,9 @@ pub(super) fn sync_schedule_runs_what_was_due_while_the_server_was_down() {
                 database.query_row(rows, [], |row| row.get::<_, i64>(0)).unwrap() > then
             };
             until("it succeeds", done);
+            server.wait_for_log("cran is up to date; nothing changed");
+            let told = |line: &String| line.contains("INFO") && line.contains("cran is up to date");
+            assert!(server.log_lines().iter().any(told), "a sync without news is told too");
         } else {
             server.wait_for_log("is ready");
             assert!(!runs(), "{:?}", server.log_lines());

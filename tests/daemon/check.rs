@@ -2,7 +2,10 @@
 
 use std::process::Command;
 
+use crate::support::downloader::got_cran;
 use crate::support::server::{Builder, Server};
+use crate::support::shelf::Shelf;
+use crate::support::{furnish, shelf};
 
 fn check(server: &Server, more: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_rstudio-pm"))
@@ -17,7 +20,7 @@ fn check(server: &Server, more: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn a_good_configuration_passes_and_nothing_is_created() {
-    let server = Builder::default().prepare();
+    let server = Builder::default().gcfg("[CRAN]\nURL = https://cran.invalid").prepare();
     let (code, text) = check(&server, &[]);
     assert_eq!(code, Some(0), "{text}");
     let passed = text.lines().filter(|line| line.starts_with("[PASS]")).count();
@@ -70,7 +73,7 @@ fn json_says_the_same() {
 
 #[test]
 fn the_port_of_the_running_server_is_no_fault() {
-    let server = Server::start();
+    let server = Builder::default().gcfg("[CRAN]\nURL = https://cran.invalid").start();
     let port = server.host().to_owned();
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
     std::fs::write(server.config_file(), gcfg.replace("127.0.0.1:0", &port)).expect("written");
@@ -78,4 +81,73 @@ fn the_port_of_the_running_server_is_no_fault() {
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("in use, by rstudio-pm"), "{text}");
     assert_eq!(server.get("/__ping__").status, 200);
+}
+
+const DIRECTORIES: &str = "Directories of packages";
+
+#[test]
+fn a_directory_of_packages_is_examined_at_the_start_and_by_the_check() {
+    let server = Builder::default().start();
+    let (root, config) = (server.dir().join("no-mirror"), server.config_file());
+    let shown = root.display();
+    let missing = format!("{shown}: there is no such directory");
+    server.wait_for_log(&missing);
+    let warned = |line: &String| line.contains("WARN") && line.contains("CRAN.URL cannot be used");
+    assert!(server.log_lines().iter().any(warned), "{:?}", server.log_lines());
+    let finding = server.failed_check(DIRECTORIES);
+    assert!(finding.starts_with(&format!("{}:", config.display())), "{finding}");
+    assert!(finding.ends_with(&format!("CRAN.URL cannot be used: {missing}")), "{finding}");
+
+    std::fs::create_dir(&root).expect("a directory");
+    let finding = server.failed_check(DIRECTORIES);
+    assert!(finding.contains("is neither a CRAN-like mirror"), "{finding}");
+
+    furnish::mirror(&root);
+    let good = format!("CRAN.URL: {shown} is a mirror of CRAN; its src/contrib/PACKAGES is 0 days old");
+    assert_eq!(server.checked(DIRECTORIES), ("info".to_owned(), vec![good]));
+    let (code, text) = check(&server, &[]);
+    assert!(code == Some(0) && text.contains("[INFO] Directories of packages: CRAN.URL: "), "{text}");
+
+    let dir = server.dir().join("bundle");
+    let mut made = Shelf::new(server.dir().join("made"));
+    made.simple("alpha", "1.0", "2020-01-01");
+    made.write();
+    got_cran(&made.url(), &dir, &[]);
+    let gcfg = std::fs::read_to_string(&config).expect("readable");
+    let url = shelf::file_url(&dir);
+    std::fs::write(&config, format!("{gcfg}[CRAN]\nURL = {url}\n[Bioconductor]\nURL = {url}\n"))
+        .expect("written");
+    let (result, findings) = server.checked(DIRECTORIES);
+    assert_eq!((result.as_str(), findings.len()), ("fail", 2), "{findings:?}");
+    assert!(findings[0].starts_with("CRAN.URL: The bundle has cran of "), "{findings:?}");
+    assert!(findings[0].contains(" old: 1 packages (serial "), "{findings:?}");
+    let lacking = format!(
+        "{} is a bundle without Bioconductor; get it with: rspm-offline-downloader get bioconductor",
+        dir.display()
+    );
+    assert!(findings[1].ends_with(&lacking), "{findings:?}");
+    // A reload reports the new directory too.
+    server.told("hup");
+    server.wait_for_log("The bundle has cran of ");
+    server.wait_for_log(&lacking);
+}
+
+#[test]
+fn a_directory_that_the_user_of_the_service_cannot_read_fails_the_check_of_root() {
+    use std::os::unix::fs::{PermissionsExt, lchown};
+    assert!(nix::unistd::geteuid().is_root(), "this test needs root, to make a file of another user");
+    let server = Builder::default().prepare();
+    let root = server.dir().join("no-mirror");
+    furnish::mirror(&root);
+    std::fs::set_permissions(server.dir(), PermissionsExt::from_mode(0o755)).expect("ours");
+    // The service becomes the owner of its configuration.
+    lchown(server.config_file(), Some(65_534), Some(65_534)).expect("root may give away");
+    assert_eq!(server.checked(DIRECTORIES).0, "info");
+    let index = root.join("src/contrib/PACKAGES");
+    for (path, closed) in [(index, 0o600), (root, 0o700)] {
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(closed)).expect("ours");
+        let finding = server.failed_check(DIRECTORIES);
+        assert!(finding.contains("cannot be read by the user the server runs as"), "{finding}");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("ours");
+    }
 }

@@ -17,7 +17,7 @@ use crate::support::tls::Pair;
 const DAEMON: &str = env!("CARGO_BIN_EXE_rstudio-pm");
 const GCFG: &str = "[Server]\nAccessLog = {dir}/logs/access.log\n[Logging]\nSystemLog = {dir}/logs/server.log\n\
                     [SQLite]\nDir = {dir}/db\n[FileStorage \"packages\"]\nLocation = {dir}/packages\n\
-                    [HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt\nKey = {dir}/server.key";
+                    [HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt\nKey = {dir}/server.key\n[CRAN]\nURL = https://cran.invalid";
 /// nobody.
 const STRANGER: u32 = 65_534;
 

@@ -128,7 +128,9 @@ fn metrics_are_told_offline_too_and_only_at_their_address() {
 fn a_port_that_somebody_has_costs_the_metrics_and_nothing_else() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound").to_string();
-    let server = Builder::default().gcfg(&format!("[Metrics]\nListen = {address}")).start();
+    let server = Builder::default()
+        .gcfg(&format!("[Metrics]\nListen = {address}\n[CRAN]\nURL = https://cran.invalid"))
+        .start();
     assert_eq!(server.get("/__ping__").status, 200);
     let log = server.log_lines().join("\n");
     let said = format!(

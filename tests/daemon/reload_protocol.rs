@@ -39,7 +39,13 @@ fn a_bad_file_changes_nothing_and_the_end_of_the_reload_is_told_all_the_same() {
     assert!(error.contains("never") && error.ends_with("Nothing was changed."), "{error}");
     manager.told(before, "RELOADING=1");
     manager.told(before, "READY=1");
-    assert!(manager.log().contains("the configuration was not reloaded: "));
+    let log = manager.log();
+    assert!(log.contains("the configuration was not reloaded: "), "{log}");
+    let reason = |line: &str| line.contains("SyncSchedule = \"never\"") && !line.contains("not reloaded");
+    assert!(
+        log.lines().any(reason) && !log.contains("\\n"),
+        "each line of the error is one of the log: {log}"
+    );
     assert_eq!(http::get(&format!("http://{}/__ping__", manager.target().http)).status, 200);
     fs::write(manager.server.config_file(), good).expect("written");
     assert!(manager.server.told("hup").contains("nothing reloadable changed"));

@@ -286,7 +286,7 @@ async fn builds_that_are_copied_into_it_are_seen_by_the_next_sync_of_the_schedul
     // Nobody asked by hand.
     server.sync.mismatch(PointTree { source: SourceId::CRAN, tree, seq });
     let ended = server.sync().await.expect("the same job");
-    assert!(ended.contains("builds were synced") && ended.ends_with(": 6 new"), "{ended}");
+    assert!(ended.contains("builds were synced") && ended.contains(": 6 new"), "{ended}");
 }
 
 #[test]

@@ -6,15 +6,19 @@ use http::Method;
 use hyper::body::Incoming;
 
 use super::{Answered, json, log, ok};
-use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload};
+use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload, Schedule};
 use crate::config;
 use crate::control::{self, Command, Done, Refused};
+use crate::http::App;
 use crate::http::error::Failure;
 use crate::http::summary;
 use crate::http::switch::Switch;
+use crate::jobs::schedule::ScheduleStatus;
 
 /// The longest time an administrator may wait for offline.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// The longest wait for the database: the status is also asked for when it does not answer.
+const DATABASE: Duration = Duration::from_secs(2);
 
 /// What of the process is asked for or commanded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +138,27 @@ async fn node(switch: &Switch) -> Node {
         },
         requests: work.requests,
         jobs,
+        schedules: match switch.app() {
+            Some(app) => schedules(&app).await,
+            None => Vec::new(),
+        },
     }
+}
+
+async fn schedules(app: &App) -> Vec<Schedule> {
+    let read = async {
+        let mut all = app.sync.schedules().await.unwrap_or_default();
+        all.extend(app.usage.schedule().await);
+        all
+    };
+    let all = tokio::time::timeout(DATABASE, read).await.unwrap_or_default();
+    let wire = |status: ScheduleStatus| Schedule {
+        name: status.name.to_owned(),
+        cron: status.cron,
+        last: status.last.map(|at| at.to_string()),
+        next: status.next.map(|at| at.to_string()),
+    };
+    all.into_iter().map(wire).collect()
 }
 
 /// From the kernel itself: under the unit's sandbox there is no `/proc/sys`.

@@ -203,6 +203,7 @@ pub fn document() -> OpenApi {
         .with::<binary::RemovedBinary>()
         .with::<bioconductor::BioconductorVersion>()
         .with::<control::Node>()
+        .with::<control::Schedule>()
         .with::<control::GoOffline>()
         .with::<control::Reload>()
         .with::<control::LogLevel>()

@@ -38,6 +38,8 @@ pub(super) struct Built {
     pub(super) tx: Option<TxId>,
     /// New builds.
     pub(super) listed: usize,
+    /// Builds of versions that the source does not have, or not yet, in the lists that were read anew.
+    pub(super) unknown: usize,
     /// What could not be read, for people.
     pub(super) troubles: Vec<String>,
 }
@@ -199,6 +201,7 @@ impl Work<'_> {
         self.memory.push((list_key(&list.label), Some(row)));
         self.memory.push((refused_key(&list.label), None));
         self.built.listed += plan.listed;
+        self.built.unknown += plan.unknown;
         self.publisher.write(&list.label, plan.changes, plan.listed).await
     }
 

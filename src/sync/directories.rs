@@ -1,0 +1,146 @@
+//! What the directories hold that packages come from: whether each is there, can be read, and is a mirror or a bundle,
+//! and how old it is. Reported in the log at the start of the server and after a reload, and by `check-config`.
+
+use std::io::ErrorKind;
+use std::time::SystemTime;
+
+use crate::bundle::{Head, Product};
+use crate::config::Config;
+use crate::model::time::{SECOND, Timestamp};
+use crate::state::State;
+use crate::upstream::{Mirror, Upstream, UpstreamError};
+
+/// What was found in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The section whose `URL` names it: `CRAN`, `Bioconductor`.
+    pub section: &'static str,
+    /// A sentence for each product that can be read, or why one cannot.
+    pub findings: Vec<Result<String, String>>,
+}
+
+/// The directories that a configuration names, without repetition.
+pub(super) fn paths(config: &Config) -> Vec<&str> {
+    let mut paths: Vec<&str> = [&config.cran.url, &config.bioconductor.url]
+        .iter()
+        .filter_map(|url| url.strip_prefix("file://"))
+        .collect();
+    paths.dedup();
+    paths
+}
+
+/// Examines them. A directory that cannot be used is a finding.
+pub async fn examine(upstream: &Upstream, config: &Config, now: Timestamp) -> Vec<Report> {
+    let mut reports = Vec::new();
+    for (section, url) in [("CRAN", &config.cran.url), ("Bioconductor", &config.bioconductor.url)] {
+        let Some(path) = url.strip_prefix("file://") else { continue };
+        let findings = match upstream.mirror(url) {
+            Ok(mirror) if mirror.is_bundle() => bundle(section, path, &mirror, now).await,
+            Ok(mirror) => vec![directory(section, path, &mirror, now).await],
+            Err(error) => vec![Err(error.to_string())],
+        };
+        reports.push(Report { section, findings });
+    }
+    reports
+}
+
+/// Writes what was found to the log. With a directory that cannot be used the server goes on with what it has.
+pub(super) async fn report(state: &State) {
+    let (config, upstream) = (state.config.load_full(), state.upstream.load_full());
+    for Report { section, findings } in examine(&upstream, &config, (state.clock)()).await {
+        for finding in findings {
+            match finding {
+                Ok(text) => tracing::info!(target: "sync", "{text}"),
+                Err(error) => tracing::warn!(
+                    target: "sync", error,
+                    "{section}.URL cannot be used; what is stored already is served"
+                ),
+            }
+        }
+    }
+}
+
+async fn bundle(
+    section: &'static str,
+    path: &str,
+    mirror: &Mirror,
+    now: Timestamp,
+) -> Vec<Result<String, String>> {
+    let wanted = |product: &Product| match product {
+        Product::Cran => section == "CRAN",
+        Product::Bioconductor(_) => section == "Bioconductor",
+        Product::Binaries(_) => false,
+    };
+    let heads = mirror.heads().await.into_iter().filter(|(product, _)| wanted(product));
+    let findings: Vec<_> = heads
+        .map(|(product, head)| match head {
+            Ok(head) => Ok(sentence(&product, &head, now)),
+            Err(error) => Err(format!("{product} of the bundle cannot be read: {error}")),
+        })
+        .collect();
+    if findings.is_empty() {
+        return vec![Err(format!(
+            "{path} is a bundle without {section}; get it with: rspm-offline-downloader get {}",
+            section.to_lowercase()
+        ))];
+    }
+    findings
+}
+
+async fn directory(
+    section: &'static str,
+    path: &str,
+    mirror: &Mirror,
+    now: Timestamp,
+) -> Result<String, String> {
+    let files: &[&str] = if section == "CRAN" {
+        mirror.check().await.map_err(|error| error.to_string())?;
+        &["src/contrib/PACKAGES.gz", "src/contrib/PACKAGES.rds", "src/contrib/PACKAGES"]
+    } else {
+        if let Err(error) = tokio::fs::metadata(path).await
+            && error.kind() == ErrorKind::NotFound
+        {
+            return Err(format!("{path}: there is no such directory"));
+        }
+        &["config.yaml"]
+    };
+    for file in files {
+        match mirror.lend(file).await {
+            Ok(lent) => {
+                let age = age(moment(lent.metadata.modified()), now);
+                return Ok(format!("{path} is a mirror of {section}; its {file} is {age} old"));
+            }
+            Err(UpstreamError::Missing(_)) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Err(format!(
+        "{path} is neither a mirror of {section} (looked for {}) nor a bundle (looked for v3/version.txt and \
+         bioc/v4/version.txt)",
+        files.join(", ")
+    ))
+}
+
+fn sentence(product: &Product, head: &Head, now: Timestamp) -> String {
+    format!(
+        "The bundle has {product} of {}, {} old: {} packages (serial {})",
+        head.snapshot,
+        age(head.snapshot.start(), now),
+        head.packages,
+        head.serial
+    )
+}
+
+fn moment(time: std::io::Result<SystemTime>) -> Timestamp {
+    let since =
+        time.ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok()).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// `3 days`.
+fn age(then: Timestamp, now: Timestamp) -> String {
+    match now.0.saturating_sub(then.0).div_euclid(86_400 * SECOND).max(0) {
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
+}

@@ -21,8 +21,10 @@ help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
 ## make demo    build, serve the example packages, install one with R, keep serving (CRAN_URL=… syncs that mirror too)
-demo: build
-	@BIN=$(CARGO_TARGET_DIR)/release CRAN_URL=$(CRAN_URL) examples/demo
+demo: compiler
+	@[ -x $(CARGO_TARGET_DIR)/demo/rstudio-pm ] || echo "Compiling: the first time it takes about five minutes on two processors, later seconds."
+	$(CARGO) build --profile demo --bin rstudio-pm --bin rspm
+	@BIN=$(CARGO_TARGET_DIR)/demo CRAN_URL=$(CRAN_URL) examples/demo
 
 ## make test    install what the tests need, then formatting, lints and all tests
 test: setup lint unit packages

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::job::Watched;
+use super::words::Words;
 
 /// Manage sources, repositories and packages of a running server.
 #[derive(Debug, Parser)]
@@ -14,7 +15,7 @@ use super::job::Watched;
     disable_version_flag = true,
     propagate_version = false,
     after_help = "Run as root or as a member of the server's group (rstudio-pm).\n\
-                  Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no server to talk to."
+                  Exit codes: 0 done, 1 refused or failed, 2 wrong usage or not in this version, 3 no server to talk to."
 )]
 pub struct Cli {
     /// What to do.
@@ -28,6 +29,25 @@ pub struct Cli {
     /// How to print results
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
     pub output_format: Format,
+
+    /// The address of another machine's server; refused, for this version talks to the server of its own machine alone
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "URL",
+        env = "PACKAGEMANAGER_ADDRESS",
+        hide_env_values = true
+    )]
+    pub address: Option<String>,
+
+    /// Accept every certificate of that address; has no effect
+    #[arg(long, global = true)]
+    pub insecure_ssl_skip_verify: bool,
+
+    /// Print each request to the server, and its status, on standard error
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
 
     /// Print the version
     #[arg(short = 'V', long, action = ArgAction::Version)]
@@ -201,8 +221,8 @@ pub struct Hup {
 /// Flags of `config log`.
 #[derive(Debug, Args)]
 pub struct ConfigLog {
-    /// TRACE, DEBUG, INFO, WARN or ERROR; any case
-    #[arg(long)]
+    /// The least severe lines that are written; any case
+    #[arg(long, value_parser = Words(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR"]))]
     pub level: String,
 }
 
@@ -233,8 +253,8 @@ pub struct CreateSource {
     /// The new source's name
     #[arg(long)]
     pub name: String,
-    /// The type of source
-    #[arg(long = "type", default_value = "local", value_name = "TYPE")]
+    /// The type of source; cran and bioconductor are built in
+    #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = Words(&["local"]))]
     pub kind: String,
     /// Succeed when the source exists with the same type
     #[arg(long)]
@@ -250,8 +270,8 @@ pub struct CreateRepo {
     /// A sentence about it
     #[arg(long, default_value = "")]
     pub description: String,
-    /// r, bioconductor or python
-    #[arg(long = "type", default_value = "r", value_name = "TYPE")]
+    /// What it serves
+    #[arg(long = "type", default_value = "r", value_name = "TYPE", value_parser = Words(&["r", "bioconductor"]))]
     pub kind: String,
     /// Succeed when the repository exists with the same type
     #[arg(long)]
@@ -306,7 +326,7 @@ pub struct ListSources {
     #[arg(long)]
     pub repo: Option<String>,
     /// Only sources of this type
-    #[arg(long = "type", value_name = "TYPE")]
+    #[arg(long = "type", value_name = "TYPE", value_parser = Words(&["cran", "bioconductor", "local"]))]
     pub kind: Option<String>,
 }
 
@@ -522,9 +542,8 @@ pub enum Logs {
 /// Flags of `sync`.
 #[derive(Debug, Args)]
 pub struct Sync {
-    /// Which mirror: CRAN, Bioconductor or PyPI; sysreqs, the rules of system requirements; or vulns, the advisories about
-    /// packages
-    #[arg(long = "type", default_value = "CRAN", value_name = "TYPE")]
+    /// Which mirror; sysreqs are the rules of system requirements, vulns the advisories about packages
+    #[arg(long = "type", default_value = "CRAN", value_name = "TYPE", value_parser = Words(&["CRAN", "Bioconductor", "sysreqs", "vulns"]))]
     pub kind: String,
     /// One version of Bioconductor, or release or devel; without, every one that its mirror has
     #[arg(long)]
@@ -587,6 +606,9 @@ mod tests {
             "rspm config log --level=debug",
             "rspm --config /etc/x.gcfg check-config",
             "rspm completion bash",
+            "rspm -v list",
+            "rspm list repos --verbose --insecure-ssl-skip-verify",
+            "rspm list --address=https://packages.example.org",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err().map(|e| e.to_string()));
         }

@@ -1,10 +1,13 @@
 //! `rspm check-config`: the daemon is the judge of its own configuration; this runs it and passes its words on.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use super::args::Format;
+use super::client::{Reading, socket_path};
 use super::error::CliError;
 
 /// Becomes `rstudio-pm --check-config`, the program beside this one or else the one on the path.
@@ -24,7 +27,51 @@ pub fn run(config: &Option<PathBuf>, format: Format) -> Result<ExitCode, CliErro
     if format == Format::Json {
         command.args(["--output-format", "json"]);
     }
+    if !CREDENTIALS.iter().any(|name| std::env::var_os(name).is_some()) {
+        let server = environment_of_server(config.as_deref()).unwrap_or_default();
+        let lacking = server.into_iter().filter(|(name, _)| std::env::var_os(name).is_none());
+        command.envs(lacking);
+    }
     // Only an error comes back from exec.
     let source = command.exec();
     Err(CliError::Local { doing: format!("running {}", program.display()), source })
+}
+
+/// With one of these the caller has chosen credentials of its own.
+const CREDENTIALS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE"];
+
+/// The variables `AWS_…` of the server that runs with this configuration, which its unit may have set; nothing where no
+/// server runs, or the caller may not look.
+fn environment_of_server(config: Option<&Path>) -> Option<Vec<(OsString, OsString)>> {
+    let pid_file = socket_path(config, Reading::Salvaged).ok()?.with_file_name("rstudio-pm.pid");
+    let pid: u32 = std::fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    // The number may belong to another program by now.
+    if std::fs::read_to_string(process.join("comm")).ok()?.trim_end() != "rstudio-pm" {
+        return None;
+    }
+    Some(variables(&std::fs::read(process.join("environ")).ok()?))
+}
+
+/// Those of a process, as the kernel shows them.
+fn variables(environ: &[u8]) -> Vec<(OsString, OsString)> {
+    let of_aws = environ.split(|byte| *byte == 0).filter(|line| line.starts_with(b"AWS_"));
+    of_aws
+        .filter_map(|line| {
+            let at = line.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = (OsStr::from_bytes(&line[..at]), line[at + 1..].to_vec());
+            Some((name.to_owned(), OsString::from_vec(value)))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_environment_only_the_variables_of_s3_are_taken() {
+        let found = variables(b"HOME=/root\0AWS_ACCESS_KEY_ID=a=b\0AWS_BROKEN\0PACKAGEMANAGER_TOKEN=t\0");
+        assert_eq!(found, [("AWS_ACCESS_KEY_ID".into(), "a=b".into())]);
+    }
 }

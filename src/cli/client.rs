@@ -122,6 +122,7 @@ impl Client {
 
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Body) -> Result<T, CliError> {
         let silent = |reason: String| CliError::NoAnswer { path: self.socket.clone(), reason };
+        let shown = format!("{method} {ADMIN_PREFIX}{path}");
         let request = Request::builder()
             .method(method)
             .uri(format!("{ADMIN_PREFIX}{path}"))
@@ -133,6 +134,7 @@ impl Client {
         sender.ready().await.map_err(|e| silent(e.to_string()))?;
         let response = sender.send_request(request).await.map_err(|e| silent(e.to_string()))?;
         let status = response.status();
+        tracing::debug!("{shown}: {status}");
         let body = response.into_body().collect().await.map_err(|e| silent(e.to_string()))?.to_bytes();
         if status.is_success() {
             let json: &[u8] = if body.is_empty() { b"null" } else { &body };
@@ -155,7 +157,7 @@ fn empty() -> Body {
 }
 
 /// The socket of the configuration named, or of the default one. Without any file the default place is tried.
-fn socket_path(file: Option<&Path>, reading: Reading) -> Result<PathBuf, CliError> {
+pub(super) fn socket_path(file: Option<&Path>, reading: Reading) -> Result<PathBuf, CliError> {
     let path = file.unwrap_or(Path::new(config::DEFAULT_FILE));
     let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     let dir = if file.is_none() && !path.exists() {

@@ -37,6 +37,12 @@ pub enum CliError {
         /// Why.
         reason: String,
     },
+    /// Another machine's server was named.
+    #[error(
+        "--address {0}: this version talks to the server of its own machine alone, over its socket; run rspm there, \
+         without --address and PACKAGEMANAGER_ADDRESS\nSee docs/compatibility.md"
+    )]
+    Remote(String),
     /// The server refused; its own sentence.
     #[error("{0}")]
     Refused(String),
@@ -69,6 +75,7 @@ impl CliError {
             CliError::NoSocket(_) | CliError::NoAccess { .. } | CliError::NoAnswer { .. } => {
                 ExitCode::from(3)
             }
+            CliError::Remote(_) => ExitCode::from(2),
             CliError::Config(_) | CliError::Refused(_) | CliError::Local { .. } | CliError::Output(_) => {
                 ExitCode::from(1)
             }

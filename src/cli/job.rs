@@ -1,6 +1,6 @@
 //! Jobs of the server: watched to their end, with progress where somebody looks on.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use clap::Args;
@@ -38,7 +38,7 @@ pub(super) async fn attend(
     what: &str,
 ) -> Result<(), CliError> {
     if job.attached && output.human() && !watched.quiet {
-        eprintln!("A {what} is under way already; following it.");
+        let _ = writeln!(std::io::stderr(), "A {what} is under way already; following it.");
     }
     if watched.no_wait {
         return output.print(&job, || format!("The {what} runs as job {}.", job.id));

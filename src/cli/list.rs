@@ -62,17 +62,15 @@ pub async fn distributions(client: &Client, output: &Output) -> Result<(), CliEr
         let rows: Vec<Vec<String>> = all
             .iter()
             .map(|d| {
-                let r = match (&d.r_version, d.forced) {
-                    (Some(version), true) => format!("{version} only"),
-                    (Some(version), false) => version.clone(),
-                    (None, _) => String::new(),
-                };
-                let hidden = if d.hidden { "hidden" } else { "" }.to_owned();
-                let (arch, aliases) = (d.arch.join(", "), d.aliases.join(", "));
-                vec![d.name.clone(), d.display.clone(), d.url.clone(), arch, r, aliases, hidden]
+                let r = d.r_version.as_ref().map(|r| format!("R {r}{}", if d.forced { " only" } else { "" }));
+                let hidden = d.hidden.then(|| "hidden".to_owned());
+                let notes = r.into_iter().chain(hidden).collect::<Vec<_>>().join(", ");
+                let url = if d.url == d.name { String::new() } else { d.url.clone() };
+                let (arch, also) = (d.arch.join(", "), d.aliases.join(", "));
+                vec![d.name.clone(), url, d.display.clone(), arch, also, notes]
             })
             .collect();
-        table(&["Name", "Distribution", "URL", "Architectures", "R", "Also", ""], &rows)
+        table(&["Name", "In URLs", "Distribution", "Architectures", "Also", "Notes"], &rows)
     })
 }
 
@@ -111,7 +109,8 @@ pub async fn binaries(client: &Client, output: &Output, args: ListBinaries) -> R
         }
         let row = |b: &Binary| {
             let published = b.published.get(..10).unwrap_or("").to_owned();
-            let sha256 = b.sha256.clone().unwrap_or_default();
+            // As many digits as tell files apart; the JSON has all.
+            let sha256 = b.sha256.as_deref().unwrap_or_default().chars().take(16).collect();
             vec![b.version.clone(), b.platform.clone(), b.arch.clone(), published, sha256]
         };
         let rows: Vec<Vec<String>> = all.iter().map(row).collect();
@@ -204,7 +203,7 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
 }
 
 /// `2026-10-05T12:00:00.123456Z` as people read it.
-fn moment(rfc3339: &str) -> String {
+pub(super) fn moment(rfc3339: &str) -> String {
     rfc3339.get(..19).map_or_else(|| rfc3339.to_owned(), |text| format!("{} UTC", text.replace('T', " ")))
 }
 

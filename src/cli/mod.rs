@@ -1,5 +1,6 @@
 //! The `rspm` command line, a thin client of the admin API: one file per noun, words and flags of the original.
 
+mod absent;
 pub mod args;
 pub mod backfill;
 pub mod check;
@@ -7,6 +8,7 @@ pub mod client;
 pub mod control;
 pub mod error;
 pub mod explain;
+pub mod help;
 mod job;
 pub mod list;
 pub mod logs;
@@ -16,11 +18,13 @@ pub mod reference;
 pub mod repo;
 pub mod source;
 pub mod sync;
+mod words;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
 
 use args::{Cli, Cluster, Command, Config, Create, Delete, Edit, List, ListBioconductor, Remove};
 use client::{Client, Reading};
@@ -30,7 +34,10 @@ use output::Output;
 /// Runs one command and says how it ended: 0 well, 1 refused or failed, 2 wrong usage, 3 no server to talk to.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     match run(cli) {
         Ok(code) => code,
         // The reader of our output is gone (`rspm list | head`): nothing is left to say.
@@ -45,15 +52,41 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Prints why a command line is no command, or the help or version that it asks for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let absent = match error.kind() {
+        ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument => absent::find(&args),
+        _ => None,
+    };
+    // Nobody is left to tell when the output is gone.
+    let _ = match absent {
+        Some(absent) => writeln!(anstream::stderr(), "{absent}: {}\nSee {}", absent.sentence, absent.page),
+        None => error.print(),
+    };
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
 fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let output = Output::new(cli.output_format);
     match cli.command {
         Command::CheckConfig => return check::run(&cli.config, cli.output_format),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "rspm", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "rspm", &mut script);
+            let mut stdout = stdout().lock();
+            stdout.write_all(&script).and_then(|()| stdout.flush()).map_err(CliError::Output)?;
             return Ok(ExitCode::SUCCESS);
         }
         _ => {}
+    }
+    if let Some(address) = cli.address {
+        return Err(CliError::Remote(address));
+    }
+    if cli.verbose {
+        let requests = tracing_subscriber::EnvFilter::new("rstudio_pm::cli=debug");
+        let log = tracing_subscriber::fmt().with_env_filter(requests).without_time().with_target(false);
+        log.with_ansi(stderr().is_terminal()).with_writer(stderr).init();
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -41,19 +41,38 @@ impl Output {
     }
 }
 
-/// An aligned table without borders: the header in bold on a terminal.
+/// Columns of text that a table has at most.
+const WIDTH: u16 = 100;
+/// Columns of text that the widest column of a table has at least, to stand alone in being narrowed.
+const LEAST: usize = 20;
+
+/// An aligned table without borders: the header in bold on a terminal. Where it is too wide, the cells of its widest column
+/// go on in the next line.
 #[must_use]
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
+    table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+    table.set_width(WIDTH);
     let bold = |name: &&str| comfy_table::Cell::new(name).add_attribute(comfy_table::Attribute::Bold);
     table.set_header(header.iter().map(bold));
     for row in rows {
         table.add_row(row);
     }
-    for column in table.column_iter_mut() {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(String::as_str);
+        cells.chain(header.get(column).copied()).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widest = (0..header.len()).max_by_key(|column| width(*column));
+    let others: usize =
+        (0..header.len()).filter(|column| Some(*column) != widest).map(|column| width(column) + 2).sum();
+    // Without enough room for the widest one, all columns share what there is.
+    let is_one_wide = others + LEAST <= usize::from(WIDTH);
+    for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
+        if is_one_wide && Some(index) != widest {
+            column.set_constraint(comfy_table::ColumnConstraint::ContentWidth);
+        }
     }
     table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
@@ -70,6 +89,28 @@ pub fn count(n: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_fits_a_hundred_columns_and_loses_nothing() {
+        let names: Vec<String> = (0..40).map(|n| format!("alias{n}")).collect();
+        let rows = vec![
+            vec!["jammy".to_owned(), names.join(", "), "x86_64, arm64".to_owned()],
+            vec!["noble".to_owned(), String::new(), "x86_64".to_owned()],
+        ];
+        let text = table(&["Name", "Also", "Architectures"], &rows);
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        assert!(names.iter().all(|name| text.contains(name.as_str())), "{text}");
+        assert!(text.lines().nth(1).is_some_and(|line| line.ends_with("x86_64, arm64")), "{text}");
+        let two = vec![vec!["a".to_owned(), names.join(", "), names.join(", ")]];
+        let text = table(&["Name", "Sources", "Description"], &two);
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        assert!(text.lines().count() < 20, "both are narrowed: {text}");
+        let one = vec![vec!["a".to_owned(), "b".to_owned(), "c".to_owned()]];
+        assert_eq!(
+            table(&["Name", "Also", "Architectures"], &one),
+            "Name  Also  Architectures\na     b     c\n"
+        );
+    }
 
     #[test]
     fn numbers_are_grouped() {

@@ -67,13 +67,16 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<Ending, OfflineError> {
     let voice = Voice::new(cli.quiet);
     if let Command::Completion { shell } = cli.command {
-        clap_complete::generate(
-            shell,
-            &mut Cli::command(),
-            "rspm-offline-downloader",
-            &mut std::io::stdout(),
-        );
-        return Ok(Ending::Complete);
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "rspm-offline-downloader", &mut script);
+        let mut stdout = std::io::stdout().lock();
+        return match stdout.write_all(&script).and_then(|()| stdout.flush()) {
+            // A reader that has gone (`| head`) has what it wanted.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(OfflineError::Refused(format!("writing the output: {error}")))
+            }
+            Ok(()) | Err(_) => Ok(Ending::Complete),
+        };
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| OfflineError::Refused(format!("the runtime does not start: {e}")))?;

@@ -32,7 +32,6 @@ use tokio::sync::Notify;
 use crate::catalog::Tree;
 use crate::db::upstream;
 use crate::jobs::Started;
-use crate::jobs::schedule::ScheduleStatus;
 use crate::metrics;
 use crate::model::ids::{SourceId, TreeId};
 use crate::model::point::PointTree;
@@ -42,7 +41,6 @@ use crate::r::bioconductor::Named;
 use crate::state::State;
 use builds::Built;
 use run::{Cause, Outcome};
-use scheduled::Scheduled;
 
 /// Who writes a source waits for who does.
 type Turn = tokio::sync::Mutex<()>;
@@ -274,110 +272,8 @@ impl Sync {
         self.begin_advisories(Cause::Administrator(actor.to_owned()))
     }
 
-    /// Runs the schedule of CRAN until the task is dropped; a sync missed while the server was down runs at once. One
-    /// that failed is tried again after an hour.
-    pub async fn run_schedules(&self) {
-        let last = self.last_success().await;
-        let scheduled = Scheduled {
-            state: &self.state,
-            source: "cran",
-            property: "CRAN.SyncSchedule",
-            schedule: |config| config.cran.sync_schedule.as_str(),
-            rescheduled: &self.rescheduled,
-        };
-        scheduled.run(last, || self.begin(What::Cran, Cause::Schedule)).await;
-    }
-
-    /// As [`Sync::run_schedules`], for Bioconductor: while no repository offers it, nothing is asked of its mirror.
-    pub async fn run_bioconductor(&self) {
-        let last = match self.is_bioconductor_offered() {
-            true => self.succeeded(run::success_key(SourceId::BIOCONDUCTOR)).await,
-            // Nothing was missed.
-            false => Ok(Some((self.state.clock)())),
-        };
-        let scheduled = Scheduled {
-            state: &self.state,
-            source: "bioconductor",
-            property: "Bioconductor.SyncSchedule",
-            schedule: |config| config.bioconductor.sync_schedule.as_str(),
-            rescheduled: &self.bioconductor_rescheduled,
-        };
-        scheduled.run(last, || self.begin(What::Bioconductor(None), Cause::Schedule)).await;
-    }
-
     fn is_bioconductor_offered(&self) -> bool {
         self.state.catalog.get().repos.iter().any(|repo| repo.offers(SourceId::BIOCONDUCTOR))
-    }
-
-    /// As [`Sync::run_schedules`], for the rules of system requirements.
-    pub async fn run_requirements(&self) {
-        let last = self.state.db.read(|c| upstream::get(c, requirements::SUCCESS)).await;
-        let scheduled = Scheduled {
-            state: &self.state,
-            source: "sysreqs",
-            property: "SystemRequirements.SyncSchedule",
-            schedule: |config| config.requirements.sync_schedule.as_str(),
-            rescheduled: &self.rules_rescheduled,
-        };
-        let last = last.map(|row| row.map(|row| row.fetched_at)).map_err(SyncError::from);
-        scheduled.run(last, || self.begin_requirements(Cause::Schedule)).await;
-    }
-
-    /// As [`Sync::run_schedules`], for the advisories.
-    pub async fn run_advisories(&self) {
-        let last = self.state.db.read(|c| upstream::get(c, advisories::SUCCESS)).await;
-        let scheduled = Scheduled {
-            state: &self.state,
-            source: "vulns",
-            property: "Vulnerabilities.SyncSchedule",
-            schedule: |config| config.vulnerabilities.sync_schedule.as_str(),
-            rescheduled: &self.advisories_rescheduled,
-        };
-        let last = last.map(|row| row.map(|row| row.fetched_at)).map_err(SyncError::from);
-        scheduled.run(last, || self.begin_advisories(Cause::Schedule)).await;
-    }
-
-    /// The schedules of this room, each with its last success and its next run.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn schedules(&self) -> Result<Vec<ScheduleStatus>, SyncError> {
-        let (config, now) = (self.state.config.load_full(), (self.state.clock)());
-        let rows = [
-            ("cran", run::success_key(SourceId::CRAN), &config.cran.sync_schedule),
-            ("bioconductor", run::success_key(SourceId::BIOCONDUCTOR), &config.bioconductor.sync_schedule),
-            ("sysreqs", requirements::SUCCESS.to_owned(), &config.requirements.sync_schedule),
-            ("vulns", advisories::SUCCESS.to_owned(), &config.vulnerabilities.sync_schedule),
-        ];
-        let mut all = Vec::with_capacity(rows.len());
-        for (name, key, cron) in rows {
-            let last = self.succeeded(key).await?;
-            let status = ScheduleStatus::at(name, cron, last, now);
-            let rests = name == "bioconductor" && !self.is_bioconductor_offered();
-            all.push(if rests { ScheduleStatus { next: None, ..status } } else { status });
-        }
-        Ok(all)
-    }
-
-    /// Looks at the schedule of CRAN again. A sync under way goes on.
-    pub fn reschedule(&self) {
-        // Kept until the schedules are waited for again.
-        self.rescheduled.notify_one();
-    }
-
-    /// As [`Sync::reschedule`], for Bioconductor.
-    pub fn reschedule_bioconductor(&self) {
-        self.bioconductor_rescheduled.notify_one();
-    }
-
-    /// As [`Sync::reschedule`], for the rules of system requirements.
-    pub fn reschedule_requirements(&self) {
-        self.rules_rescheduled.notify_one();
-    }
-
-    /// As [`Sync::reschedule`], for the advisories.
-    pub fn reschedule_advisories(&self) {
-        self.advisories_rescheduled.notify_one();
     }
 
     /// The syncs that were halted since this was asked last.

@@ -2,6 +2,7 @@
 
 use rstudio_pm::config::S3Place;
 
+use crate::support::ended::end;
 use crate::support::relay::Relay;
 use crate::support::s3;
 use crate::support::server::{Builder, Server};
@@ -225,6 +226,25 @@ pub(super) fn disable_ssl_asks_over_plain_http() {
 }
 
 #[test]
+fn the_check_uses_the_credentials_in_the_environment_of_the_server_that_runs() {
+    let (_, _, builder) = watched();
+    let mut server = builder.gcfg("[CRAN]\nURL = https://cran.invalid").start();
+    let check = |server: &Server| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rspm"));
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_")) {
+            command.env_remove(name);
+        }
+        command.env("AWS_EC2_METADATA_DISABLED", "true").env("NO_PROXY", "127.0.0.1");
+        end(command.arg("--config").arg(server.config_file()).arg("check-config"))
+    };
+    let ended = check(&server);
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    server.stop();
+    let ended = check(&server);
+    assert!(ended.code == Some(1) && ended.out.contains("no AWS credentials for s3://"), "{}", ended.out);
+}
+
+#[test]
 pub(super) fn skip_validation_leaves_the_bucket_unchecked_at_start_and_in_the_check() {
     for (line, checked) in [("SkipValidation = true", false), ("", true)] {
         let (place, relay, builder) = watched();
@@ -237,7 +257,8 @@ pub(super) fn skip_validation_leaves_the_bucket_unchecked_at_start_and_in_the_ch
     }
     // A bucket that is not there: found out when it is needed.
     let (_, relay, builder) = watched();
-    let mut server = builder.gcfg("[S3Storage]\nBucket = not-there\nSkipValidation = true").prepare();
+    let gcfg = "[S3Storage]\nBucket = not-there\nSkipValidation = true\n[CRAN]\nURL = https://cran.invalid";
+    let mut server = builder.gcfg(gcfg).prepare();
     assert_eq!(server.check_config().0, 0);
     assert_eq!(relay.heads(), [""; 0]);
     server.launch();

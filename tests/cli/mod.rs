@@ -1,9 +1,11 @@
 //! The real `rspm` against the real server: what it prints, what it refuses and why.
 
+mod absent;
 mod access;
 mod backfill;
 mod bad_packages;
 mod packages;
+mod pipes;
 mod platforms;
 mod refusals;
 mod syncing;

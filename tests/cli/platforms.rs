@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::support::furnish;
 use crate::support::server::{Builder, Server};
 
 const OWN: &str = "[Distribution \"fedora42\"]\nDisplay = Fedora 42\nSystem = fedora\nRelease = 42\nArchitecture = arm64\n\
@@ -18,14 +19,13 @@ fn distributions_are_listed_for_people_and_programs() {
         found.unwrap_or_else(|| panic!("{name}: {told}")).split_whitespace().collect::<Vec<_>>().join(" ")
     };
     assert!(told.starts_with("Name"), "{told}");
-    assert_eq!(line("fedora42"), "fedora42 Fedora 42 fedora42 arm64");
-    assert_eq!(
-        line("rhel9"),
-        "rhel9 Rocky Linux 9 rhel9 x86_64, arm64 rockylinux9, almalinux9, centos9, ours"
-    );
-    assert_eq!(line("jammy"), "jammy Ubuntu 22.04 (Jammy) jammy x86_64 4.4 only");
-    assert_eq!(line("noble"), "noble Ubuntu 24.04 (Noble) noble x86_64, arm64 hidden");
-    assert_eq!(line("rhel8"), "rhel8 Red Hat Enterprise Linux 8 centos8 x86_64");
+    assert!(told.lines().all(|line| line.chars().count() <= 100), "{told}");
+    assert_eq!(line("fedora42"), "fedora42 Fedora 42 arm64");
+    assert!(line("rhel9").starts_with("rhel9 Rocky Linux 9 x86_64, arm64 rockylinux9,"), "{told}");
+    assert!(["almalinux9", "centos9", "ours"].iter().all(|alias| told.contains(alias)), "{told}");
+    assert_eq!(line("jammy"), "jammy Ubuntu 22.04 (Jammy) x86_64 R 4.4 only");
+    assert_eq!(line("noble"), "noble Ubuntu 24.04 (Noble) x86_64, arm64 hidden");
+    assert_eq!(line("rhel8"), "rhel8 centos8 Red Hat Enterprise Linux 8 x86_64");
 
     let all = server.json("list distributions");
     let jammy = all.as_array().and_then(|rows| rows.iter().find(|row| row["name"] == "jammy"));
@@ -67,9 +67,10 @@ fn a_mistake_in_them_is_told_with_file_and_line_and_a_reload_takes_the_mended_fi
     );
     assert!(code != 0 && said.contains(&expected), "{said}\n{expected}");
     std::fs::write(&file, format!("{text}[Distribution \"ours\"]\nAlias = rhel9\n")).expect("written");
+    furnish::mirror(&server.dir().join("no-mirror"));
     assert_eq!(server.check_config().0, 0);
     let reloaded = server.admin("POST", "/reload", &serde_json::Value::Null);
     assert_eq!(reloaded.status, 200, "{}", reloaded.text());
     let told = server.told("list distributions");
-    assert!(told.lines().any(|line| line.starts_with("rhel9 ") && line.contains("ours")), "{told}");
+    assert!(told.contains("ours"), "{told}");
 }

@@ -3,9 +3,10 @@
 use std::process::Stdio;
 
 use super::timeless;
+use crate::support::furnish;
 use crate::support::nginx::Nginx;
 use crate::support::rspm::Ran;
-use crate::support::server::Builder;
+use crate::support::server::{Builder, Server};
 
 #[test]
 fn a_second_sync_follows_the_first() {
@@ -32,6 +33,51 @@ fn a_second_sync_follows_the_first() {
     let rows = server.get("/__api__/sources/1/transactions").json();
     let rows = rows.as_array().cloned().unwrap_or_default();
     assert_eq!(rows.len(), 1, "one transaction: {rows:?}");
+}
+
+#[test]
+fn status_shows_each_schedule_with_its_last_success_and_its_next_run() {
+    let server = Builder::default().gcfg("[CRAN]\nSyncSchedule = 30 4 * * *").start();
+    furnish::mirror(&server.dir().join("no-mirror"));
+    let rows = |server: &Server| -> Vec<String> {
+        let told = timeless(&server.told("status"));
+        let (_, table) = told.split_once("\n\n").expect("a table below the sentences");
+        table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    let before = [
+        "Schedule When (UTC) Last success Next run",
+        "cran 30 4 * * * never <time>",
+        "bioconductor 0 2 * * * never none",
+        "sysreqs 0 1 * * * never <time>",
+        // Its own schedule is one that never comes.
+        "vulns 0 0 30 2 * never none",
+    ];
+    assert_eq!(rows(&server)[..5], before);
+    assert!(rows(&server)[5].starts_with("usage data 15 0 * * * "), "{:?}", rows(&server));
+    server.told("sync");
+    server.told("create repo --name=bioc --type=bioconductor");
+    let after = rows(&server);
+    assert_eq!(after[1..3], ["cran 30 4 * * * <time> <time>", "bioconductor 0 2 * * * never <time>"]);
+    let schedules = server.json("status")["schedules"].clone();
+    assert_eq!((&schedules[0]["name"], &schedules[0]["cron"]), (&"cran".into(), &"30 4 * * *".into()));
+    assert!(schedules[0]["next"].as_str().is_some_and(|next| next.ends_with("T04:30:00Z")), "{schedules}");
+    server.told("offline");
+    assert!(!server.told("status").contains("Schedule"), "nothing runs while it is offline");
+}
+
+#[test]
+fn a_sync_of_bioconductor_has_a_line_for_each_version() {
+    let mirror = crate::support::data::path("bioc-mirror");
+    let server =
+        Builder::default().gcfg(&format!("[Bioconductor]\nURL = file://{}", mirror.display())).start();
+    let said = server.told("sync --type=bioconductor");
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines.len() >= 2, "{said}");
+    for version in ["3.20", "3.16"] {
+        let of = |line: &&&str| line.starts_with(&format!("Bioconductor {version} was synced (transaction "));
+        assert_eq!(lines.iter().filter(of).count(), 1, "{said}");
+        server.wait_for_log(&format!("Bioconductor {version} was synced"));
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use clap::error::ErrorKind;
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use rstudio_pm::config::rows::SECTIONS;
@@ -98,12 +99,11 @@ fn part(render: fn(&Man, &mut dyn std::io::Write) -> std::io::Result<()>, comman
 fn leaves(command: &Command, path: &str, out: &mut Vec<(String, Command)>) {
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
         let path = format!("{path} {}", sub.get_name());
-        if sub.has_subcommands() && sub.get_name() != "list" {
-            leaves(sub, &path, out);
-        } else {
+        // What has subcommands and needs none, such as `rspm add`, is a command as well.
+        if !sub.is_subcommand_required_set() {
             out.push((path.clone(), sub.clone()));
-            leaves(sub, &path, out);
         }
+        leaves(sub, &path, out);
     }
 }
 
@@ -126,6 +126,74 @@ fn commands(page: &mut String, root: &Command, name: &str) -> usize {
     commands.len()
 }
 
+/// Every command of a tree that can be run, with its words.
+fn runnable(command: &Command, path: &str, found: &mut Vec<(String, Command)>) {
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        let path = format!("{path} {}", sub.get_name());
+        let alone = sub.clone().no_binary_name(true).try_get_matches_from([] as [&str; 0]);
+        let needs_more = alone.is_err_and(|error| {
+            matches!(
+                error.kind(),
+                ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            )
+        });
+        if !needs_more {
+            found.push((path.clone(), sub.clone()));
+        }
+        runnable(sub, &path, found);
+    }
+}
+
+#[test]
+fn every_command_and_flag_of_rspm_is_in_its_page_and_in_its_manual() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let (page, manual) = (read("docs/admin/rspm.md"), read("docs/man/rspm.1").replace('\\', ""));
+    let mut all = Vec::new();
+    runnable(&cli::args::Cli::command(), "rspm", &mut all);
+    let names: Vec<&str> = all.iter().map(|(path, _)| path.as_str()).collect();
+    assert!(
+        names.contains(&"rspm add") && names.contains(&"rspm list") && names.contains(&"rspm add binary")
+    );
+    assert!(!names.contains(&"rspm create"), "{names:?}");
+    for (path, command) in &all {
+        for (text, heading, next) in
+            [(&page, format!("\n## {path}\n"), "\n## "), (&manual, format!("\n.SS {path}\n"), "\n.S")]
+        {
+            let (_, part) = text.split_once(&heading).unwrap_or_else(|| panic!("no {heading}"));
+            let part = part.split_once(next).map_or(part, |(part, _)| part);
+            for flag in
+                command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(|arg| arg.get_long())
+            {
+                assert!(part.contains(&format!("--{flag}")), "{path}: no --{flag} in\n{part}");
+            }
+        }
+    }
+}
+
+const EXAMPLES: &str = ".SH EXAMPLES\n";
+
+/// Command lines with what they are for, as a section of a manual page.
+fn examples(page: &mut String, all: &[(&str, &[&str])]) {
+    page.push_str(EXAMPLES);
+    for (index, (what, lines)) in all.iter().enumerate() {
+        let paragraph = if index == 0 { "" } else { ".PP\n" };
+        let (what, lines) = (roff(what), roff(&lines.join("\n")));
+        let _ = write!(page, "{paragraph}{what}\n.PP\n.nf\n.RS\n{lines}\n.RE\n.fi\n");
+    }
+}
+
+#[test]
+fn every_manual_page_has_examples_and_says_what_else_to_read() {
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/man");
+    for entry in std::fs::read_dir(pages).unwrap().flatten() {
+        let page = std::fs::read_to_string(entry.path()).unwrap();
+        for section in [EXAMPLES, ".SH SEE ALSO\n"] {
+            assert!(page.contains(section), "{}: no {section}", entry.path().display());
+        }
+    }
+}
+
 #[test]
 fn man_page_of_rspm() {
     let mut root = cli::args::Cli::command();
@@ -136,7 +204,30 @@ fn man_page_of_rspm() {
     assert!(commands(&mut page, &root, "rspm") > 15);
     page.push_str(
         ".SH EXIT STATUS\n.TP\n0\ndone\n.TP\n1\nrefused or failed; standard error says why and what to do\n\
-         .TP\n2\nwrong usage\n.TP\n3\nno server to talk to\n",
+         .TP\n2\nwrong usage, or a command of the original that is not in this version\n\
+         .TP\n3\nno server to talk to\n",
+    );
+    examples(
+        &mut page,
+        &[
+            (
+                "A repository with packages of your own before all of CRAN:",
+                &[
+                    "rspm create source --name=team",
+                    "rspm add --source=team --path=greeting_1.0.0.tar.gz",
+                    "rspm create repo --name=prod",
+                    "rspm subscribe --repo=prod --source=team",
+                    "rspm sync",
+                    "rspm subscribe --repo=prod --source=cran",
+                ],
+            ),
+            (
+                "Which package and build a client gets, and why:",
+                &["rspm explain prod ggplot2 --distribution=noble"],
+            ),
+            ("After a change of the configuration:", &["rspm check-config && rspm hup"]),
+            ("For a backup, a moment without any change:", &["rspm offline --timeout=5m", "rspm online"]),
+        ],
     );
     page.push_str(FILES);
     page.push_str(".SH SEE ALSO\n.BR rstudio\\-pm (8),\n.BR rstudio\\-pm.gcfg (5)\n");
@@ -159,15 +250,33 @@ fn man_page_of_the_downloader() {
         ".SH EXIT STATUS\n.TP\n0\nall is there\n.TP\n1\nfailed, or something is missing\n.TP\n2\nwrong usage\n\
          .TP\n3\nfiles are not what was downloaded\n\
          .SH ENVIRONMENT\n.TP\nHTTPS_PROXY, HTTP_PROXY, NO_PROXY\ncount where \\fB\\-\\-outbound\\-proxy\\fR is not given\n\
-         .SH SEE ALSO\n.BR rstudio\\-pm (8),\n.BR rspm (1)\n",
+",
     );
+    examples(
+        &mut page,
+        &[
+            (
+                "All of CRAN, and advisories about its packages:",
+                &[
+                    "rspm-offline-downloader get cran --destination /srv/rspm-data",
+                    "rspm-offline-downloader get vulns --destination /srv/rspm-data",
+                    "rspm-offline-downloader validate cran --destination /srv/rspm-data --packages",
+                ],
+            ),
+            (
+                "Only what came after the day that the server has:",
+                &["rspm-offline-downloader get cran --destination /mnt/stick --starting-snapshot 2026-11-01"],
+            ),
+        ],
+    );
+    page.push_str(".SH SEE ALSO\n.BR rstudio\\-pm (8),\n.BR rspm (1)\n");
     holds("docs/man/rspm-offline-downloader.1", &page);
 }
 
 #[test]
 fn man_page_of_the_server() {
     let command = daemon::args::Args::command();
-    let mut page = title("rstudio-pm", "8", "package server for R, Bioconductor and Python");
+    let mut page = title("rstudio-pm", "8", "package server for R and Bioconductor");
     page.push_str(&part(|man, out| man.render_synopsis_section(out), &command));
     page.push_str(
         ".SH DESCRIPTION\nServes package repositories over HTTP. systemd starts it and opens its sockets; \
@@ -182,8 +291,23 @@ fn man_page_of_the_server() {
          .TP\nUSR1\nopen the log files anew, after a rotation\n\
          .TP\nUSR2\nstart the program that is installed now and leave the sockets to it; finish what was begun\n",
     );
+    examples(
+        &mut page,
+        &[
+            ("What would keep the server from serving, without starting it:", &["rstudio-pm --check-config"]),
+            (
+                "In the foreground, with a configuration and a user of your own:",
+                &["rstudio-pm --config /tmp/test.gcfg --user nobody"],
+            ),
+            ("Its state, and its log:", &["systemctl status rstudio-pm", "journalctl -u rstudio-pm"]),
+        ],
+    );
     page.push_str(FILES);
-    page.push_str(".SH SEE ALSO\n.BR rspm (1),\n.BR rstudio\\-pm.gcfg (5),\n.BR systemctl (1)\n");
+    page.push_str(
+        ".SH SEE ALSO\n.BR rspm (1),\n.BR rspm\\-offline\\-downloader (1),\n.BR rstudio\\-pm.gcfg (5),\n\
+         .BR systemctl (1),\n.BR systemd.socket (5),\n.BR systemd.generator (7)\n.PP\nUnits:\n\
+         .IR rstudio\\-pm.service ,\n.IR rstudio\\-pm\\-http@.socket ,\n.IR rstudio\\-pm\\-https@.socket .\n",
+    );
     holds("docs/man/rstudio-pm.8", &page);
 }
 
@@ -220,6 +344,7 @@ fn row(page: &mut String, property: &Property) {
         Effect::Since(_) => "\n",
         Effect::NotYet => " It has no effect yet.\n",
         Effect::Obsolete => " It has no effect.\n",
+        Effect::Refused => " Switched on, the server refuses to serve: there is no access control yet.\n",
     });
 }
 
@@ -238,6 +363,34 @@ fn man_page_of_the_configuration() {
     page.push_str(
         ".SH ENVIRONMENT\n.TP\nPACKAGEMANAGER_\\fISECTION\\fR_\\fIPROPERTY\\fR\nwins over the file. systemd opens \
          the sockets before, and knows the file alone: set addresses there.\n",
+    );
+    examples(
+        &mut page,
+        &[
+            (
+                "Another port, another mirror, and packages on a disk of their own:",
+                &[
+                    "[HTTP]",
+                    "Listen = :80",
+                    "",
+                    "[CRAN]",
+                    "URL = https://cran.example.org",
+                    "",
+                    "[FileStorage \"packages\"]",
+                    "Location = /mnt/packages",
+                ],
+            ),
+            (
+                "A server without internet, with what rspm-offline-downloader wrote:",
+                &[
+                    "[CRAN]",
+                    "URL = file:///srv/rspm-data",
+                    "",
+                    "[Bioconductor]",
+                    "URL = file:///srv/rspm-data",
+                ],
+            ),
+        ],
     );
     page.push_str(FILES);
     page.push_str(".SH SEE ALSO\n.BR rstudio\\-pm (8),\n.BR rspm (1)\n");

@@ -52,7 +52,7 @@ const DOWNLOADS: &[(&str, &str)] = &[
     ("_limit", "rows of the answer, at most 1000"),
     ("_page", "which page of that many, from 1"),
 ];
-const KIND: &[(&str, &str)] = &[("type", "R, Bioconductor or Python")];
+const KIND: &[(&str, &str)] = &[("type", "R or Bioconductor")];
 const DATES: &[(&str, &str)] = &[("_sort", "date"), ("_order", "asc or desc; desc unless it is said")];
 
 fn get(

@@ -100,16 +100,18 @@ fn subscribed(source: &str, repos: &[String]) -> Refused<()> {
 fn can_be_made(kind: SourceKind) -> Result<(), RepoError> {
     match kind {
         SourceKind::Local => Ok(()),
-        SourceKind::Cran | SourceKind::Bioconductor | SourceKind::Pypi => Err(RepoError::Invalid(format!(
+        SourceKind::Cran | SourceKind::Bioconductor => Err(RepoError::Invalid(format!(
             "the source of type {kind} is built in: there is one, named '{kind}'; subscribe a repository to it"
         ))),
         SourceKind::CranSnapshot
         | SourceKind::CuratedCran
         | SourceKind::Git
+        | SourceKind::Pypi
         | SourceKind::CuratedPypi
         | SourceKind::LocalPython
         | SourceKind::GitPython => Err(RepoError::Invalid(format!(
-            "this version cannot make sources of type {kind}; it supports local, and the built-in cran"
+            "this version cannot make sources of type {kind}; it supports local, and the built-in cran and \
+             bioconductor (docs/compatibility.md says what is not there)"
         ))),
     }
 }

@@ -1,0 +1,87 @@
+//! The grammar with its help: `rspm --help` lists the commands in groups.
+
+use std::fmt::Write;
+
+use clap::builder::StyledStr;
+use clap::{Command, CommandFactory};
+
+use super::args::Cli;
+
+/// Groups and their commands. Commands that no group names are listed in the last one.
+const GROUPS: [(&str, &[&str]); 4] = [
+    ("Packages", &["add", "remove", "sync", "backfill", "explain"]),
+    (
+        "Sources and repositories",
+        &["create", "edit", "delete", "list", "info", "subscribe", "unsubscribe", "reorder"],
+    ),
+    ("Server", &["status", "online", "offline", "hup", "check-config", "config", "logs", "cluster"]),
+    ("Other", &["completion", "help"]),
+];
+
+/// The grammar of [`Cli`] with the help that people see.
+#[must_use]
+pub fn command() -> Command {
+    let mut command = Cli::command();
+    command.build();
+    let heading = *command.get_styles().get_header();
+    let name = *command.get_styles().get_literal();
+    let is_named = |name: &str| GROUPS.iter().any(|(_, names)| names.contains(&name));
+    let mut groups = String::new();
+    for (index, (title, names)) in GROUPS.iter().enumerate() {
+        let _ = writeln!(groups, "{heading}{title}:{heading:#}");
+        let named = names.iter().filter_map(|name| command.find_subcommand(name));
+        let others =
+            command.get_subcommands().filter(|sub| index + 1 == GROUPS.len() && !is_named(sub.get_name()));
+        for sub in named.chain(others).filter(|sub| !sub.is_hide_set()) {
+            let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+            let _ = writeln!(groups, "  {name}{:<12}{name:#}  {about}", sub.get_name());
+        }
+        groups.push('\n');
+    }
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{heading}Options:{heading:#}\n{{options}}{{after-help}}"
+    );
+    Cli::command().help_template(StyledStr::from(template))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_listed_once_below_a_group() {
+        let help = command().render_help().to_string();
+        for (title, names) in GROUPS {
+            assert!(help.contains(&format!("\n{title}:\n")), "{title}\n{help}");
+            for name in names {
+                let found = Cli::command().find_subcommand(name).is_some();
+                assert!(found || *name == "help", "a group names the command {name}, which is not there");
+            }
+        }
+        for sub in Cli::command().get_subcommands() {
+            let line = format!("\n  {:<12}  ", sub.get_name());
+            assert_eq!(help.matches(&line).count(), 1, "{}\n{help}", sub.get_name());
+        }
+        assert!(help.contains("--config <FILE>") && help.contains("Exit codes: 0 done"), "{help}");
+    }
+
+    #[test]
+    fn flags_that_take_certain_words_list_them() {
+        let mut command = command();
+        let mut help = |path: &[&str]| {
+            let leaf =
+                path.iter().fold(&mut command, |c, name| c.find_subcommand_mut(name).expect("a command"));
+            leaf.render_help().to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        for (path, words) in [
+            (["create", "source"], "local"),
+            (["create", "repo"], "r, bioconductor"),
+            (["list", "sources"], "cran, bioconductor, local"),
+            (["config", "log"], "TRACE, DEBUG, INFO, WARN, ERROR"),
+        ] {
+            let text = help(&path);
+            assert!(text.contains(&format!("[possible values: {words}]")), "{path:?}\n{text}");
+        }
+        assert!(help(&["sync"]).contains("[possible values: CRAN, Bioconductor, sysreqs, vulns]"));
+    }
+}

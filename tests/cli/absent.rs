@@ -1,0 +1,88 @@
+//! What scripts written for the original meet: commands and flags that are not there, and flags that are accepted.
+
+use super::team;
+use crate::support::rspm::bare;
+
+#[test]
+fn commands_of_the_original_that_are_not_there_say_what_to_do_and_which_page_to_read() {
+    let build = "build them with R CMD build";
+    for (line, words, page) in [
+        ("update --source=subset --snapshot=2024-04-17 --commit", "a date in the URL", "repositories.md"),
+        ("clear --type=cran --confirm", "cannot be cleared", "repositories.md"),
+        ("url create --repo=prod --lock", "write a date or a transaction id", "repositories.md"),
+        ("create git-builder --source=x --url=https://h/r.git", build, "repositories.md"),
+        ("edit git-builder --name=x", build, "repositories.md"),
+        ("run git-builder --name=x", build, "repositories.md"),
+        ("rerun --tag=v1", build, "repositories.md"),
+        ("list git-builders", build, "repositories.md"),
+        ("list git-builds --source=x", build, "repositories.md"),
+        ("logs --transaction-id=6677", build, "repositories.md"),
+        ("import ssh-key --name=k --path=/k", build, "repositories.md"),
+        ("import https-credential --name=k", build, "repositories.md"),
+        ("delete git-credential --name=k --type=ssh", build, "repositories.md"),
+        ("create blocklist-rule --vulns", "cannot be blocked", "vulnerabilities.md"),
+        ("test blocklist-rules --repo=prod", "cannot be blocked", "vulnerabilities.md"),
+        ("list license-types --current", "filter/packages", "README.md"),
+        ("create metadata --key=a --value=b", "no custom metadata", "compatibility.md"),
+        ("delete metadata --id=2", "no custom metadata", "compatibility.md"),
+        ("create token --scope=repos:read", "no tokens", "configuration.md"),
+        ("list tokens", "no tokens", "configuration.md"),
+        ("revoke token --guid=x", "no tokens", "configuration.md"),
+        ("login sso", "no tokens", "configuration.md"),
+        ("verify", "rspm status", "configuration.md"),
+        ("bootstrap keys -q", "no tokens", "configuration.md"),
+        ("cluster online --nodes=a,b --timeout=60", "rspm online", "modes.md"),
+        ("cluster offline", "rspm offline", "modes.md"),
+        ("config debug logger activate git", "rspm config log --level=DEBUG", "logging.md"),
+        ("encrypt", "PACKAGEMANAGER_POSTGRES_PASSWORD_FILE", "configuration.md"),
+        ("encrypt generate --file-out=k", "PACKAGEMANAGER_POSTGRES_PASSWORD_FILE", "configuration.md"),
+        ("evict --type=sweep", "every night", "operations.md"),
+        (
+            "create source --name=s --type=curated-cran --snapshot=2024-04-17",
+            "a date in the URL",
+            "repositories.md",
+        ),
+        ("add --source=subset --packages=ggplot2", "it does not choose packages", "repositories.md"),
+        ("create repo --name=r --authenticated", "no access control", "configuration.md"),
+        ("edit repo --name=r --authenticated=false", "no access control", "configuration.md"),
+        ("-o json -c /nowhere.gcfg list tokens", "no tokens", "configuration.md"),
+    ] {
+        let ran = bare(line);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "rspm {line}: {}", ran.err);
+        assert!(ran.err.starts_with("rspm ") && ran.err.contains(words), "rspm {line}: {}", ran.err);
+        assert!(ran.err.ends_with(&format!("{page}\n")), "rspm {line}: {}", ran.err);
+        assert!(
+            !ran.err.contains("unrecognized") && !ran.err.contains("similar"),
+            "rspm {line}: {}",
+            ran.err
+        );
+    }
+}
+
+#[test]
+fn another_machines_server_is_refused_by_flag_and_by_environment() {
+    let server = team();
+    let flag = server.rspm("list --address=https://packages.example.org");
+    let mut command = server.rspm_command("list");
+    let variable =
+        command.env("PACKAGEMANAGER_ADDRESS", "https://packages.example.org").output().expect("rspm runs");
+    for ran in [flag, variable.into()] {
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{}", ran.err);
+        assert!(ran.err.contains("talks to the server of its own machine alone"), "{}", ran.err);
+    }
+    let check = server.rspm_command("completion bash").env("PACKAGEMANAGER_ADDRESS", "x").output();
+    assert!(check.expect("rspm runs").status.success(), "what needs no server does not care");
+}
+
+#[test]
+fn verbose_prints_the_requests_on_standard_error() {
+    let server = team();
+    let quiet = server.rspm("list repos");
+    assert_eq!((quiet.code, quiet.err.as_str()), (0, ""));
+    for line in ["-v list repos", "list repos --verbose", "list repos -v --insecure-ssl-skip-verify"] {
+        let ran = server.rspm(line);
+        assert_eq!((ran.code, &ran.out), (0, &quiet.out), "{}", ran.err);
+        assert!(ran.err.contains("GET /") && ran.err.contains("/repos: 200 OK"), "{line}: {}", ran.err);
+    }
+    assert_eq!(server.rspm("list repos --insecure-ssl-skip-verify").err, "");
+}

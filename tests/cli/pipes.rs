@@ -1,0 +1,104 @@
+//! Every command, with an output that nobody reads: quiet, and without a panic.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+
+use clap::CommandFactory;
+use rstudio_pm::cli::args::Cli;
+use rstudio_pm::offline;
+
+use super::{files, path_flag, team};
+use crate::support::furnish;
+use crate::support::tarball::Tarball;
+
+/// The commands that can be run, as their words.
+fn leaves(command: &clap::Command, path: &str, found: &mut BTreeSet<String>) {
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        let path = format!("{path} {}", sub.get_name()).trim_start().to_owned();
+        if !sub.is_subcommand_required_set() {
+            found.insert(path.clone());
+        }
+        leaves(sub, &path, found);
+    }
+}
+
+/// Runs it with a standard output whose reader has gone; what it said on standard error.
+fn unread(command: &mut Command) -> (Option<i32>, String) {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let ran = command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).output().expect("it runs");
+    (ran.status.code(), String::from_utf8_lossy(&ran.stderr).into_owned())
+}
+
+#[test]
+fn every_command_is_quiet_on_a_closed_pipe() {
+    let server = team();
+    furnish::mirror(&server.dir().join("no-mirror"));
+    let paths = files(&server, &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
+    let add = format!("add --source=team {}", path_flag(&paths));
+    // In an order in which each finds what it needs.
+    let lines = [
+        add.as_str(),
+        "add binary --source=team --path=/nowhere.tar.gz --distribution=noble",
+        "create source --name=own",
+        "create repo --name=other",
+        "subscribe --repo=other --source=own",
+        "reorder --repo=other --sources=own",
+        "edit source --name=own --new-name=mine",
+        "edit repo --name=other --new-name=another",
+        "list",
+        "list repos",
+        "list sources",
+        "list packages --repo=prod",
+        "list binaries --source=team --name=alpha",
+        "list distributions",
+        "list bioconductor versions",
+        "info --repo=prod",
+        "explain prod alpha",
+        "sync",
+        "backfill --source=cran --since=2020-01-01 --dry-run",
+        "status",
+        "hup",
+        "cluster nodes",
+        "config log --level=info",
+        "logs reopen",
+        "check-config",
+        "completion bash",
+        "remove package --name=alpha@all --source=team",
+        "remove binary --source=team --name=beta --version=1.0 --platform=4.5-noble",
+        "unsubscribe --repo=another --source=mine",
+        "delete repo --name=another",
+        "delete source --name=mine",
+        "offline",
+        "online",
+    ];
+    let mut expected = BTreeSet::new();
+    leaves(&Cli::command(), "", &mut expected);
+    let mut tried = BTreeSet::new();
+    for line in lines {
+        let (code, err) = unread(&mut server.rspm_command(line));
+        assert!(!err.contains("panicked") && matches!(code, Some(0 | 1)), "rspm {line}: {code:?} {err}");
+        assert!(code == Some(0) || err.starts_with("Error: "), "rspm {line}: {err}");
+        let command =
+            expected.iter().filter(|command| format!("{line} ").starts_with(&format!("{command} ")));
+        let command = command.max_by_key(|command| command.len()).expect("a command").clone();
+        let help = unread(&mut server.rspm_command(&format!("{command} --help")));
+        assert_eq!(help, (Some(0), String::new()), "rspm {command} --help");
+        tried.insert(command);
+    }
+    // Storage is tried by the tests of its own.
+    expected.retain(|command| !command.starts_with("storage"));
+    assert_eq!(tried, expected, "a command without a line here, or the other way round");
+}
+
+#[test]
+fn completions_of_both_programs_are_quiet_on_a_closed_pipe() {
+    let (rspm, downloader) = (env!("CARGO_BIN_EXE_rspm"), env!("CARGO_BIN_EXE_rspm-offline-downloader"));
+    assert!(offline::args::Cli::command().find_subcommand("completion").is_some());
+    for program in [rspm, downloader] {
+        for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+            let ended = unread(Command::new(program).args(["completion", shell]));
+            assert_eq!(ended, (Some(0), String::new()), "{program} completion {shell}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Jobs under way: one of a key at a time, progress that can be watched, and the schedule.
 
+pub mod lease;
 pub mod schedule;
 
 use std::collections::{BTreeMap, HashMap};

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::SyncError;
-use super::lease::Lease;
 use super::plan::Plan;
 use crate::db::import::Target;
 use crate::db::{Conn, Db, DbError, clock, import, release, tree, tx, upstream};
 use crate::jobs::Reporter;
+use crate::jobs::lease::Lease;
 use crate::model::change::{Change, Counts};
 use crate::model::ids::{SourceId, TreeId, TxId};
 use crate::model::language::Language;

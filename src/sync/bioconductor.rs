@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::apply::{self, Memory};
 use super::fetch::{Answer, ask};
-use super::lease::Lease;
 use super::plan::Plan;
 use super::run::{Cause, List, Looked, Planned, Run, Share, success_key};
 use super::{SyncError, Turn};
@@ -13,6 +12,7 @@ use crate::db::tree::{Axis, Role};
 use crate::db::upstream::{self, Seen};
 use crate::db::{Conn, DbError, bioconductor, clock, life, tree};
 use crate::jobs::Reporter;
+use crate::jobs::lease::Lease;
 use crate::model::change::Counts;
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId, TxId};

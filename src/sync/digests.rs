@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::SyncError;
 use super::apply::CHUNK;
-use super::lease::Lease;
 use super::plan::Plan;
 use crate::db::Db;
 use crate::db::file::{self, Learnt, Undigested};
+use crate::jobs::lease::Lease;
 use crate::model::change::Change;
 use crate::model::ids::SourceId;
 use crate::upstream::shown::{Object, Shown};

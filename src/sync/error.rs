@@ -1,6 +1,7 @@
 //! Why a sync did not happen; the last good state keeps serving.
 
 use crate::db::DbError;
+use crate::jobs::lease::ClaimError;
 use crate::storage::StorageError;
 use crate::upstream::UpstreamError;
 
@@ -36,4 +37,13 @@ pub enum SyncError {
     /// The server is going down.
     #[error("the server is stopping; the sync will run again after the next start")]
     Stopping,
+}
+
+impl From<ClaimError> for SyncError {
+    fn from(error: ClaimError) -> SyncError {
+        match error {
+            ClaimError::Elsewhere(name) => SyncError::Elsewhere(name),
+            ClaimError::Db(error) => SyncError::Db(error),
+        }
+    }
 }

@@ -12,7 +12,6 @@ pub mod error;
 mod fetch;
 mod kept;
 pub mod known;
-mod lease;
 mod package;
 pub mod plan;
 mod read;
@@ -32,6 +31,7 @@ use tokio::sync::Notify;
 use crate::catalog::Tree;
 use crate::db::upstream;
 use crate::jobs::Started;
+use crate::jobs::lease::{ClaimError, Lease};
 use crate::metrics;
 use crate::model::ids::{SourceId, TreeId};
 use crate::model::point::PointTree;
@@ -182,10 +182,10 @@ impl Sync {
         if tree.pending.is_none() && lists.is_empty() {
             return Ok(());
         }
-        match lease::Lease::claim(&state.db, &state.config.load_full(), &state.clock, "sync:cran").await {
+        match Lease::claim(&state.db, &state.config.load_full(), &state.clock, "sync:cran").await {
             // Another server is writing at this moment.
-            Err(SyncError::Elsewhere(_)) => Ok(()),
-            Err(error) => Err(error),
+            Err(ClaimError::Elsewhere(_)) => Ok(()),
+            Err(error) => Err(error.into()),
             Ok(lease) => {
                 let undone = async {
                     builds::abandon(&state.db, &lease, lists).await?;
@@ -201,9 +201,8 @@ impl Sync {
     /// Undoes what is pending in trees, unless another server is writing at this moment.
     async fn undo(&self, name: &str, source: SourceId, trees: &[TreeId]) -> Result<(), SyncError> {
         let state = &self.state;
-        let lease = match lease::Lease::claim(&state.db, &state.config.load_full(), &state.clock, name).await
-        {
-            Err(SyncError::Elsewhere(_)) => return Ok(()),
+        let lease = match Lease::claim(&state.db, &state.config.load_full(), &state.clock, name).await {
+            Err(ClaimError::Elsewhere(_)) => return Ok(()),
             claimed => claimed?,
         };
         let mut undone = Ok(());

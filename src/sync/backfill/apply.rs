@@ -8,12 +8,12 @@ use crate::db::import::Target;
 use crate::db::prepend::{self, Past};
 use crate::db::{Db, DbError};
 use crate::jobs::Reporter;
+use crate::jobs::lease::Lease;
 use crate::model::ids::{PackageId, Seq, SourceId, TreeId, TxId};
 use crate::model::language::Language;
 use crate::model::time::Timestamp;
 use crate::sync::SyncError;
 use crate::sync::apply::{CHUNK, MANY};
-use crate::sync::lease::Lease;
 
 /// Packages whose unpublished past is removed at a time.
 const PACKAGES: i64 = 200;

@@ -10,6 +10,7 @@ use super::pace::Pace;
 use crate::db::Db;
 use crate::db::backfill::{self, Archive, Look};
 use crate::jobs::Reporter;
+use crate::jobs::lease::Lease;
 use crate::model::ids::SourceId;
 use crate::r::archive::{self, ArchiveError, Limits};
 use crate::r::description::{Description, described_stanza};
@@ -17,7 +18,6 @@ use crate::r::layout::PackageFile;
 use crate::r::rds::archive_meta::MetaRow;
 use crate::r::version;
 use crate::sync::SyncError;
-use crate::sync::lease::Lease;
 use crate::upstream::{Mirror, Piece, UpstreamError};
 
 /// How much of an archive is asked for: `DESCRIPTION` is among the first members of almost every one. Each further

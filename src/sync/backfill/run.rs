@@ -14,11 +14,11 @@ use super::tables::{self, Tables};
 use crate::db::backfill::{self, Look, Wish};
 use crate::db::{Conn, DbError, prepend, step, tree};
 use crate::jobs::Reporter;
+use crate::jobs::lease::{ClaimError, Lease};
 use crate::model::ids::{Seq, SourceId, TxId};
 use crate::model::time::Day;
 use crate::state::State;
 use crate::sync::digests;
-use crate::sync::lease::Lease;
 use crate::sync::run::cran_tree;
 use crate::sync::{SyncError, Turn};
 use crate::upstream::Mirror;
@@ -152,8 +152,8 @@ impl Run<'_> {
         loop {
             let config = self.state.config.load_full();
             match Lease::claim(&self.state.db, &config, &self.state.clock, "sync:cran").await {
-                Err(SyncError::Elsewhere(_)) => {}
-                claimed => return claimed,
+                Err(ClaimError::Elsewhere(_)) => {}
+                claimed => return Ok(claimed?),
             }
             tokio::select! {
                 () = tokio::time::sleep(WAIT) => {}
@@ -240,7 +240,7 @@ fn known(c: &mut dyn Conn) -> Result<Option<Known>, DbError> {
 pub(super) async fn abandon(state: &Arc<State>, turn: &Turn) -> Result<(), SyncError> {
     let _alone = turn.lock().await;
     let lease = match Lease::claim(&state.db, &state.config.load_full(), &state.clock, "sync:cran").await {
-        Err(SyncError::Elsewhere(_)) => return Ok(()),
+        Err(ClaimError::Elsewhere(_)) => return Ok(()),
         claimed => claimed?,
     };
     let tree = state.db.read(cran_tree).await;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::BuildChange;
 use crate::db::{Conn, Db, DbError, binary, build_list, clock, found_build, tree, tx};
+use crate::jobs::lease::Lease;
 use crate::model::change::Counts;
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId, TxId};
 use crate::model::time::Timestamp;
 use crate::sync::SyncError;
 use crate::sync::apply::{CHUNK, MANY, Memory, remember};
-use crate::sync::lease::Lease;
 use crate::sync::run::Run;
 
 /// Lists that are being written.

@@ -1,6 +1,5 @@
-//! Which server syncs: on PostgreSQL several may share a database, on SQLite the file is ours alone.
+//! Which server does a job: on PostgreSQL several may share a database, on SQLite the file is ours alone.
 
-use super::SyncError;
 use crate::config::{Config, Provider};
 use crate::db::lease::Fence;
 use crate::db::{Conn, Db, DbError, lease};
@@ -10,35 +9,41 @@ use crate::model::time::{Clock, SECOND, Timestamp};
 /// renewals; a server that is restarted has its own lease back at once.
 const TERM: i64 = 30 * 60 * SECOND;
 
-/// The right to sync one source.
-pub(super) struct Lease {
+/// The right to do one job.
+pub struct Lease {
     held: Option<(String, Fence)>,
     clock: Clock,
 }
 
 /// Proves in a transaction that the lease is still held, and prolongs it: the row is locked until the commit, so
 /// nobody takes over in between.
-pub(super) struct Guard {
+pub struct Guard {
     held: Option<(String, Fence)>,
     until: Timestamp,
 }
 
 /// The reason of the roll-back when the lease was lost.
 #[derive(Debug, thiserror::Error)]
-#[error("another server took over the sync")]
-pub(super) struct Lost;
+#[error("another server took over")]
+pub struct Lost;
+
+/// Why a lease could not be claimed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// Another server has it; its name.
+    #[error("another server has the lease {0}")]
+    Elsewhere(String),
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
 
 impl Lease {
     /// Claims the lease `name`.
     ///
     /// # Errors
-    /// [`SyncError::Elsewhere`] while another server has it.
-    pub(super) async fn claim(
-        db: &Db,
-        config: &Config,
-        clock: &Clock,
-        name: &str,
-    ) -> Result<Lease, SyncError> {
+    /// [`ClaimError::Elsewhere`] while another server has it.
+    pub async fn claim(db: &Db, config: &Config, clock: &Clock, name: &str) -> Result<Lease, ClaimError> {
         let mut lease = Lease { held: None, clock: clock.clone() };
         match config.database.provider {
             Provider::Sqlite => Ok(lease),
@@ -46,30 +51,50 @@ impl Lease {
                 let (key, holder, now) = (name.to_owned(), holder(config), clock());
                 let until = Timestamp(now.0.saturating_add(TERM));
                 let fence = db.write(move |c| lease::claim(c, &key, &holder, now, until)).await?;
-                let fence = fence.ok_or_else(|| SyncError::Elsewhere(name.to_owned()))?;
+                let fence = fence.ok_or_else(|| ClaimError::Elsewhere(name.to_owned()))?;
                 lease.held = Some((name.to_owned(), fence));
                 Ok(lease)
             }
         }
     }
 
-    pub(super) fn guard(&self) -> Guard {
+    /// For a transaction that begins now.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
         let until = Timestamp((self.clock)().0.saturating_add(TERM));
         Guard { held: self.held.clone(), until }
     }
 
-    pub(super) async fn release(self, db: &Db) {
+    /// Prolongs the lease, for work that writes nothing for a while.
+    ///
+    /// # Errors
+    /// [`Lost`] as a refusal, or the database.
+    pub async fn renew(&self, db: &Db) -> Result<(), DbError> {
+        if self.held.is_none() {
+            return Ok(());
+        }
+        let guard = self.guard();
+        db.write(move |c| guard.check(c)).await
+    }
+
+    /// Gives the lease back.
+    pub async fn release(self, db: &Db) {
         if let Some((name, fence)) = self.held {
-            let released = db.write(move |c| lease::release(c, &name, fence)).await;
+            let key = name.clone();
+            let released = db.write(move |c| lease::release(c, &key, fence)).await;
             if let Err(error) = released {
-                tracing::warn!(target: "sync", %error, "the lease runs out by itself in half an hour");
+                tracing::warn!(%error, "could not release the lease {name}; it ends by itself in half an hour");
             }
         }
     }
 }
 
 impl Guard {
-    pub(super) fn check(&self, c: &mut dyn Conn) -> Result<(), DbError> {
+    /// Prolongs the lease within the transaction.
+    ///
+    /// # Errors
+    /// [`Lost`] as a refusal of the transaction, or the database.
+    pub fn check(&self, c: &mut dyn Conn) -> Result<(), DbError> {
         match &self.held {
             None => Ok(()),
             Some((name, fence)) if lease::renew(c, name, *fence, self.until)? => Ok(()),

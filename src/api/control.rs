@@ -38,6 +38,9 @@ pub struct Node {
     pub requests: usize,
     /// Keys of jobs under way.
     pub jobs: Vec<String>,
+    /// What needs an administrator, with the way out.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// What runs by schedule; empty while nothing is served, and where the database does not answer.
     #[serde(default)]
     pub schedules: Vec<Schedule>,

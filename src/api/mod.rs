@@ -13,6 +13,7 @@ pub mod package;
 pub mod public;
 pub mod repo;
 pub mod source;
+pub mod storage;
 pub mod upload;
 
 /// Path prefix of the admin API: version 1.

@@ -100,6 +100,9 @@ pub enum Command {
     Sync(Sync),
     /// Fill in the history of a source before its first sync, out of its mirror
     Backfill(super::backfill::Backfill),
+    /// Work on the storage classes: owner, clean-up, removed objects
+    #[command(subcommand)]
+    Storage(super::storage::StorageCommand),
     /// Work on the server's log files
     #[command(subcommand)]
     Logs(Logs),
@@ -605,6 +608,10 @@ mod tests {
             "rspm cluster nodes",
             "rspm config log --level=debug",
             "rspm --config /etc/x.gcfg check-config",
+            "rspm storage list",
+            "rspm storage adopt --class=cran,packages",
+            "rspm storage sweep --confirm=cran --no-wait",
+            "rspm storage restore",
             "rspm completion bash",
             "rspm -v list",
             "rspm list repos --verbose --insecure-ssl-skip-verify",
@@ -623,6 +630,8 @@ mod tests {
             "rspm remove binary --source=team --name=x --platform=4.5-noble",
             "rspm remove --name=x",
             "rspm edit repo --name=prod",
+            "rspm storage adopt --class=crun",
+            "rspm storage sweep --confirm",
             "rspm offline --timeout=soon",
             "rspm offline --timeout=25h",
             "rspm offline --timeout=99999999999999999999h",

@@ -32,8 +32,12 @@ pub async fn status(client: &Client, output: &Output) -> Result<(), CliError> {
     let node: Node = client.get("/status").await?;
     output.print(&node, || {
         let jobs: String = node.jobs.iter().map(|job| format!("Under way: {job}\n")).collect();
+        let warnings: String = node.warnings.iter().map(|warning| format!("Warning: {warning}\n")).collect();
         let Node { message, version, pid, name, .. } = &node;
-        format!("{message}\nVersion: {version} (process {pid} on {name})\n{jobs}{}", schedules(&node))
+        format!(
+            "{message}\nVersion: {version} (process {pid} on {name})\n{jobs}{}{warnings}",
+            schedules(&node)
+        )
     })
 }
 

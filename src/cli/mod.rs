@@ -17,6 +17,7 @@ pub mod package;
 pub mod reference;
 pub mod repo;
 pub mod source;
+pub mod storage;
 pub mod sync;
 mod words;
 
@@ -141,6 +142,7 @@ async fn talk(client: &Client, output: &Output, command: Command) -> Result<(), 
         Command::Sync(args) => sync::run(client, output, args).await,
         Command::Backfill(args) => backfill::run(client, output, args).await,
         Command::Logs(what) => logs::run(client, output, what).await,
+        Command::Storage(what) => storage::run(client, output, what).await,
         Command::Status => control::status(client, output).await,
         Command::Offline(args) => control::offline(client, output, args).await,
         Command::Online => control::online(client, output).await,

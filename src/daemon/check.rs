@@ -12,7 +12,7 @@ use nix::unistd::{AccessFlags, access};
 use super::args::Format;
 use super::files::table::What;
 use super::places::user_name;
-use super::{bind, files, privileges, report, sockets, stores};
+use super::{bind, files, owners, privileges, report, sockets, stores};
 use crate::config::{
     AFTER_A_NEW_PATH, About, Check, ConfigError, Listen, Loaded, LogDestination, Place, Provider,
     StorageClass, Verdict, checks,
@@ -143,6 +143,9 @@ fn paths(file: &Path, loaded: &Loaded) -> Vec<String> {
     findings
         .extend(files::refusals(file, loaded).iter().map(|(what, text)| placed(loaded, names(*what), text)));
     findings.extend(storage(loaded, unusable));
+    findings.extend(owners::findings(&loaded.config).into_iter().map(|(class, finding)| {
+        placed(loaded, &place_names(class, loaded.config.storage.place(class)), &finding)
+    }));
     findings
 }
 

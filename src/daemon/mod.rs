@@ -15,6 +15,7 @@ mod listeners;
 mod logging;
 mod modes;
 mod operator;
+mod owners;
 mod places;
 pub mod predecessors;
 mod privileges;

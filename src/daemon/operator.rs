@@ -116,6 +116,7 @@ impl Life {
             tokio::spawn(async move { advisories.run_advisories().await }),
             tokio::spawn(async move { usage.run_schedule().await }),
             tokio::spawn(async move {
+                repo.claim_storage().await;
                 // What nobody refers to may be what the other process is about to refer to.
                 before.gone().await;
                 repo.run_nightly().await;

@@ -58,22 +58,58 @@ pub fn references(c: &mut dyn Conn, sha256: Sha256) -> Result<i64, DbError> {
     rows.first().map_or(Ok(0), |row| row.int(0))
 }
 
-/// At most `limit` blobs stored before `before` that nothing refers to, by digest. The age keeps a blob whose row
-/// is still to come out of the clean-up.
-pub fn unreferenced(c: &mut dyn Conn, before: Timestamp, limit: i64) -> Result<Vec<Blob>, DbError> {
+/// At most `limit` blobs stored before `before` that nothing refers to, by digest, after the digest `after`. The age keeps
+/// a blob whose row is still to come out of the clean-up.
+pub fn unreferenced(
+    c: &mut dyn Conn,
+    before: Timestamp,
+    after: Option<Sha256>,
+    limit: i64,
+) -> Result<Vec<Blob>, DbError> {
     const FIND: &str = select!(
-        "WHERE created_at < $1 \
+        "WHERE created_at < $1 AND sha256 > $2 \
          AND NOT EXISTS (SELECT 1 FROM file f WHERE f.sha256 = blob.sha256 AND f.state = 1) \
          AND NOT EXISTS (SELECT 1 FROM detail d WHERE d.readme_sha256 = blob.sha256) \
-         ORDER BY sha256 LIMIT $2"
+         ORDER BY sha256 LIMIT $3"
     );
-    c.query(FIND, &[before.into(), limit.into()])?.into_iter().map(decode).collect()
+    let after = after.map(|digest| digest.to_string()).unwrap_or_default();
+    c.query(FIND, &[before.into(), after.into(), limit.into()])?.into_iter().map(decode).collect()
 }
 
-/// Forgets a blob, unless something refers to it by now; only then may its bytes go. True when it was forgotten.
-pub fn delete(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
-    const DELETE: &str = "DELETE FROM blob WHERE sha256 = $1 \
+/// How many of those there are, by storage class.
+pub fn count_unreferenced(c: &mut dyn Conn, before: Timestamp) -> Result<Vec<(String, i64)>, DbError> {
+    const COUNT: &str = "SELECT class, count(*) FROM blob WHERE created_at < $1 \
+         AND NOT EXISTS (SELECT 1 FROM file f WHERE f.sha256 = blob.sha256 AND f.state = 1) \
+         AND NOT EXISTS (SELECT 1 FROM detail d WHERE d.readme_sha256 = blob.sha256) \
+         GROUP BY class";
+    let rows = c.query(COUNT, &[before.into()])?;
+    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.int(1)?))).collect()
+}
+
+/// At most `limit` blobs by digest, after the digest `after`.
+pub fn page(c: &mut dyn Conn, after: Option<Sha256>, limit: i64) -> Result<Vec<Blob>, DbError> {
+    let after = after.map(|digest| digest.to_string()).unwrap_or_default();
+    let rows =
+        c.query(select!("WHERE sha256 > $1 ORDER BY sha256 LIMIT $2"), &[after.into(), limit.into()])?;
+    rows.into_iter().map(decode).collect()
+}
+
+/// Records that the bytes of a blob are about to be stored, again or for the first time: the clean-up of every server
+/// takes it for new from now on.
+pub fn reserve(c: &mut dyn Conn, blob: &Blob) -> Result<(), DbError> {
+    const RESERVE: &str = "INSERT INTO blob (sha256, class, size, state, created_at) VALUES ($1, $2, \
+        CAST($3 AS BIGINT), 0, CAST($4 AS BIGINT)) ON CONFLICT (sha256) DO UPDATE SET \
+        created_at = excluded.created_at";
+    let class = blob.class.as_str().into();
+    let params = [blob.sha256.to_string().into(), class, blob.size.into(), blob.created_at.into()];
+    c.execute(RESERVE, &params).map(drop)
+}
+
+/// Forgets a blob stored before `before`, unless something refers to it by now; only then may its bytes go. True when it
+/// was forgotten.
+pub fn delete(c: &mut dyn Conn, sha256: Sha256, before: Timestamp) -> Result<bool, DbError> {
+    const DELETE: &str = "DELETE FROM blob WHERE sha256 = $1 AND created_at < $2 \
         AND NOT EXISTS (SELECT 1 FROM file f WHERE f.sha256 = $1 AND f.state = 1) \
         AND NOT EXISTS (SELECT 1 FROM detail d WHERE d.readme_sha256 = $1)";
-    Ok(c.execute(DELETE, &[sha256.to_string().into()])? == 1)
+    Ok(c.execute(DELETE, &[sha256.to_string().into(), before.into()])? == 1)
 }

@@ -49,6 +49,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0004_bioconductor.sqlite.sql"),
         postgres: include_str!("migrations/0004_bioconductor.postgres.sql"),
     },
+    Migration {
+        number: 5,
+        name: "identity",
+        expand_only: true,
+        sqlite: include_str!("migrations/0005_identity.sqlite.sql"),
+        postgres: include_str!("migrations/0005_identity.postgres.sql"),
+    },
 ];
 
 /// Those of usage data. Each is expand-only: while a server takes over from another, both count.

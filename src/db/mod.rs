@@ -15,6 +15,7 @@ pub mod download;
 pub mod error;
 pub mod file;
 pub mod found_build;
+pub mod identity;
 pub mod ids;
 pub mod import;
 mod lanes;
@@ -52,8 +53,9 @@ use std::time::Duration;
 use rusqlite::OpenFlags;
 
 use crate::config::{Config, Provider};
+use crate::model::identity::Identity;
 use lanes::{Kind, Lane};
-use migrate::Rule;
+use migrate::{Rule, Schema};
 use part::Part;
 use postgres::{PgSession, Postgres};
 use sqlite::Sqlite;
@@ -142,7 +144,7 @@ impl Db {
     /// # Errors
     /// As [`Db::open`], but for the lock: a running daemon holds it.
     pub fn check(config: &Config) -> Result<String, DbError> {
-        Db::check_part(config, Part::Core)
+        Db::inspect(config, Part::Core).map(|found| found.line)
     }
 
     /// The same for the database of usage data.
@@ -150,17 +152,26 @@ impl Db {
     /// # Errors
     /// As [`Db::open_usage`].
     pub fn check_usage(config: &Config) -> Result<String, DbError> {
-        Db::check_part(config, Part::Usage)
+        Db::inspect(config, Part::Usage).map(|found| found.line)
     }
 
-    fn check_part(config: &Config, part: Part) -> Result<String, DbError> {
+    /// The schema and the identity of the configured database, without creating or changing anything. Blocks.
+    ///
+    /// # Errors
+    /// As [`Db::check`].
+    pub fn at_rest(config: &Config) -> Result<AtRest, DbError> {
+        Db::inspect(config, Part::Core).map(|found| found.state)
+    }
+
+    fn inspect(config: &Config, part: Part) -> Result<Inspected, DbError> {
         let wait = config.database.connection_timeout;
         match config.database.provider {
             Provider::Sqlite => look_at_file(&place::look(&config.sqlite.dir, part)?, part, wait),
             Provider::Postgres => {
                 let mut session = PgSession::new(Arc::new(Target::parse(&config.postgres, part, wait)?));
                 let place = format!("PostgreSQL database {}", session.target.place());
-                Ok(state_line(&place, migrate::level(session.connected()?, part)?))
+                let state = state(session.connected()?, part)?;
+                Ok(Inspected { line: state_line(&place, state.level), state })
             }
         }
     }
@@ -227,14 +238,39 @@ impl Db {
     }
 }
 
-fn look_at_file(file: &Path, part: Part, wait: Duration) -> Result<String, DbError> {
+/// What a database is before this program changes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AtRest {
+    /// The newest migration, 0 of a blank database.
+    pub level: i64,
+    /// Its identity, where the schema has one.
+    pub identity: Option<Identity>,
+}
+
+/// The same with a line to print.
+struct Inspected {
+    line: String,
+    state: AtRest,
+}
+
+fn state(c: &mut dyn Schema, part: Part) -> Result<AtRest, DbError> {
+    let level = migrate::level(c, part)?;
+    let identity = match part {
+        Part::Core if c.has_table("identity")? => Some(identity::get(c)?),
+        Part::Core | Part::Usage => None,
+    };
+    Ok(AtRest { level, identity })
+}
+
+fn look_at_file(file: &Path, part: Part, wait: Duration) -> Result<Inspected, DbError> {
     let place = format!("SQLite database {}", file.display());
+    let blank = |line| Ok(Inspected { line, state: AtRest { level: 0, identity: None } });
     match std::fs::metadata(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(format!("{place} does not exist yet; it is made at the first start"));
+            return blank(format!("{place} does not exist yet; it is made at the first start"));
         }
         Err(error) => return Err(place::unwritable(file, error)),
-        Ok(found) if found.len() == 0 => return Ok(state_line(&place, 0)),
+        Ok(found) if found.len() == 0 => return blank(state_line(&place, 0)),
         Ok(_) => {}
     }
     // Without a log beside it the file is complete and at rest; opened in the usual way SQLite would make that log.
@@ -243,7 +279,8 @@ fn look_at_file(file: &Path, part: Part, wait: Duration) -> Result<String, DbErr
         if log.exists() { file.to_owned() } else { format!("file:{}?immutable=1", uri_path(file)).into() };
     let mut session = sqlite::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, wait)?;
     session.call_it(file);
-    Ok(state_line(&place, migrate::level(&mut session, part)?))
+    let state = state(&mut session, part)?;
+    Ok(Inspected { line: state_line(&place, state.level), state })
 }
 
 fn uri_path(file: &Path) -> String {

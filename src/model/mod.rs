@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod digest;
+pub mod identity;
 pub mod ids;
 pub mod language;
 pub mod name;

@@ -46,8 +46,8 @@ pub enum RepoError {
     },
     /// What is stored is not what was stored.
     #[error(
-        "the stored bytes of {file} are not those of its record: {why}; delete that object, then hand the package in \
-         again with --replace"
+        "the stored bytes of {file} are not those of its record: {why}; what no mirror has is stored again by rspm add \
+         --replace"
     )]
     Damaged {
         /// The file's name.

@@ -236,7 +236,7 @@ impl Repo {
             };
             match error {
                 RepoError::Storage(StorageError::NotFound(_)) | RepoError::Damaged { .. }
-                    if located.has_upstream() =>
+                    if self.may_be_fetched(located) =>
                 {
                     tracing::error!(file = %located.name, "{error}; fetching it again");
                 }

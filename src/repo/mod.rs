@@ -10,7 +10,6 @@ pub mod explain;
 pub mod file;
 mod find;
 mod flight;
-pub mod gc;
 mod in_place;
 pub mod index;
 pub mod info;
@@ -21,13 +20,16 @@ pub mod listing;
 pub mod negotiate;
 mod nightly;
 mod owner;
+mod ownership;
 mod places;
 mod point;
 mod proof;
 mod readmes;
 mod render;
 pub mod requirements;
+pub mod scrub;
 mod stale;
+pub mod sweep;
 pub mod vulnerabilities;
 
 pub use error::RepoError;
@@ -63,6 +65,10 @@ pub struct Repo {
     stale: stale::Stale,
     /// Held shared while a blob and its row are written, alone while both are removed.
     landing: Arc<tokio::sync::RwLock<()>>,
+    /// The last package that was compared with its digest by night.
+    scrubbed: Arc<parking_lot::Mutex<Option<crate::model::digest::Sha256>>>,
+    /// Held while objects are moved aside or back.
+    sweeping: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Repo {
@@ -93,6 +99,8 @@ impl Repo {
             learner: learn::Learner::start(state.db.clone()),
             stale: stale::Stale::default(),
             landing: Arc::default(),
+            scrubbed: Arc::new(parking_lot::Mutex::new(scrub::anywhere())),
+            sweeping: Arc::default(),
             state,
         }
     }

@@ -1,10 +1,12 @@
-//! What a repository does by itself: clean up at start, and after midnight close the day, make its indexes before
-//! anyone asks for them, and clean up again.
+//! What a repository does by itself: clean up what can be had again at start, and after midnight close the day, make its
+//! indexes before anyone asks for them, clean up, and compare stored packages with their digests.
 
 use std::time::Duration;
 
 use super::Repo;
 use super::index::Document;
+use super::scrub::Pace;
+use super::sweep::Asked;
 use crate::catalog::Repository;
 use crate::catalog::resolve::Unresolved;
 use crate::model::repository::RepoKind;
@@ -23,9 +25,7 @@ const ASKED: [Document; 3] = [Document::PackagesRds, Document::PackagesGz, Docum
 impl Repo {
     /// Runs until the task is dropped. Failures are logged and tried again the next night.
     pub async fn run_nightly(&self) {
-        if let Err(error) = self.sweep().await {
-            tracing::warn!(%error, "the clean-up at start failed");
-        }
+        self.clean_up(&Asked { only_refillable: true, ..Asked::default() }).await;
         let mut done = (self.state.clock)().day();
         loop {
             let now = (self.state.clock)();
@@ -33,6 +33,9 @@ impl Repo {
             if now < due {
                 let micros = u64::try_from(due.0 - now.0).unwrap_or(0);
                 tokio::time::sleep(Duration::from_micros(micros).min(NAP)).await;
+                if !self.state.storage.condition().warnings().is_empty() {
+                    self.claim_storage().await;
+                }
                 continue;
             }
             done = now.day();
@@ -63,8 +66,19 @@ impl Repo {
                 }
             }
         }
-        if let Err(error) = self.sweep().await {
-            tracing::warn!(%error, "the nightly clean-up failed");
+        self.clean_up(&Asked::default()).await;
+        match self.scrub(Pace::default()).await {
+            Ok(_) => {}
+            Err(RepoError::Conflict(why)) => tracing::info!("packages are not compared here: {why}"),
+            Err(error) => tracing::warn!(%error, "could not compare stored packages with their digests"),
+        }
+    }
+
+    async fn clean_up(&self, asked: &Asked) {
+        match self.sweep(asked).await {
+            Ok(_) => {}
+            Err(RepoError::Conflict(why)) => tracing::info!("no clean-up here: {why}"),
+            Err(error) => tracing::warn!(%error, "the clean-up failed"),
         }
     }
 

@@ -1,9 +1,9 @@
-//! Whether what is stored is what was stored: the size each time a file is opened, the digest of a build when it is opened
-//! first in a process.
+//! Integrity of stored packages: the size each time a file is opened, the digest when it is opened first in a process.
 //!
-//! A source package that is damaged is found out by R, and fetched again where there is a mirror; a damaged build has the
-//! source beside it, which is served as soon as the damage is known. To know it takes one reading of the file.
+//! A damaged object is set aside and never served. What a mirror has is fetched again; a damaged build has the source
+//! beside it, which is served as soon as the damage is known. The comparison takes one reading of the file.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -14,43 +14,41 @@ use super::{Repo, RepoError};
 use crate::model::digest::Sha256;
 use crate::storage::{Content, Key, StorageError};
 
-/// What was found out of stored builds.
+/// Results of comparisons.
 pub(super) type Cache = quick_cache::sync::Cache<Key, Proof>;
 
-/// Entries of the [`Cache`], of about a hundred bytes.
-pub(super) const CACHED: usize = 50_000;
+/// Entries of the [`Cache`], of about a hundred bytes: more than a full CRAN has files that anybody asks for.
+pub(super) const CACHED: usize = 200_000;
 
-/// So long a damaged build is not read again.
+/// How long a damaged object is not read again.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// What reading a build to its end told.
+/// The result of reading an object to its end.
 #[derive(Clone, Debug)]
 pub(super) enum Proof {
-    /// It is what its name says.
+    /// It has the digest of its name.
     Sound,
-    /// It has another digest; when that was seen.
-    Damaged(Sha256, Instant),
+    /// It has another one.
+    Damaged(Arc<Damage>),
+}
+
+/// What was read of a damaged object.
+#[derive(Debug)]
+pub(super) struct Damage {
+    /// The digest of its bytes.
+    sha256: Sha256,
+    /// When it was read.
+    seen: Instant,
 }
 
 impl Repo {
-    /// Whether the stored bytes of a file are those of its record, as far as that is looked at before it is served.
+    /// Whether the stored bytes of a file are those of its record. They are read once in a process.
     ///
     /// # Errors
     /// [`RepoError::Damaged`], or the storage.
-    pub async fn sound(&self, located: &Located) -> Result<(), RepoError> {
-        match located.key() {
-            Some(key) => self.prove(located, &key).await,
-            None => Ok(()),
-        }
-    }
-
-    /// As [`Repo::sound`].
     pub(super) async fn prove(&self, located: &Located, key: &Key) -> Result<(), RepoError> {
-        if located.built.is_none() {
-            return Ok(());
-        }
         let proof = match self.proofs.get(key) {
-            Some(Proof::Damaged(_, seen)) if seen.elapsed() > AGAIN => {
+            Some(Proof::Damaged(damage)) if damage.seen.elapsed() > AGAIN => {
                 self.proofs.remove(key);
                 None
             }
@@ -59,18 +57,25 @@ impl Repo {
         let proof = match proof {
             Some(proof) => proof,
             // Those who ask meanwhile wait for the one reading.
-            None => self.proofs.get_or_insert_async(key, self.read_through(key)).await?,
+            None => match self.proofs.get_or_insert_async(key, self.read_through(key)).await {
+                Err(StorageError::NotFound(_)) if self.state.storage.is_damaged(key) => {
+                    let why = format!("the object {} is damaged and was set aside", key.path());
+                    return Err(RepoError::Damaged { file: located.name.clone(), why });
+                }
+                read => read?,
+            },
         };
         match proof {
             Proof::Sound => Ok(()),
-            Proof::Damaged(other, _) => {
-                let why = format!("the object {} has the SHA-256 {other}", key.path());
+            Proof::Damaged(damage) => {
+                let why = format!("the object {} has the SHA-256 {}", key.path(), damage.sha256);
                 Err(RepoError::Damaged { file: located.name.clone(), why })
             }
         }
     }
 
-    async fn read_through(&self, key: &Key) -> Result<Proof, StorageError> {
+    /// Compares an object with its digest, and sets it aside when they differ.
+    pub(super) async fn read_through(&self, key: &Key) -> Result<Proof, StorageError> {
         let mut hasher = sha2::Sha256::new();
         match self.state.storage.get(key, None).await?.content {
             Content::Memory(bytes) => hasher.update(&bytes),
@@ -80,7 +85,13 @@ impl Repo {
                 }
             }
         }
-        let digest = Sha256(hasher.finalize().into());
-        Ok(if digest == *key.digest() { Proof::Sound } else { Proof::Damaged(digest, Instant::now()) })
+        let sha256 = Sha256(hasher.finalize().into());
+        if sha256 == *key.digest() {
+            return Ok(Proof::Sound);
+        }
+        // Objects of another database are left as they are; they are not served either.
+        let aside = self.state.storage.is_own(key.class()) && self.state.storage.set_aside(key).await?;
+        tracing::error!(object = %key, %sha256, aside, "a stored object is damaged: its bytes have another digest");
+        Ok(Proof::Damaged(Arc::new(Damage { sha256, seen: Instant::now() })))
     }
 }

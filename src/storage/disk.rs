@@ -1,6 +1,6 @@
 //! Objects in a directory: written so that a power cut leaves either the whole object or none.
 
-use super::{Blob, Found, Key, Spool, StorageError, Stored, There, chunks, hot, spool, within};
+use super::{Area, Blob, Found, Key, Owner, Spool, StorageError, Stored, There, chunks, hot, spool, within};
 use crate::config::StorageClass;
 use crate::model::digest::Sha256;
 use parking_lot::Mutex;
@@ -10,6 +10,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use tempfile::NamedTempFile;
 
 /// Unfinished files of a place, below its directory: on the same file system, so that a rename finishes them.
@@ -35,9 +36,14 @@ impl Disk {
                 .map_err(|e| StorageError::io("create the directory", root, e))?;
             missing.iter().filter_map(|made| made.parent()).try_for_each(sync_directory)?;
         }
-        let spools = root.join(SPOOLS);
-        spool::prepare(&spools)?;
-        Ok(Disk { root: root.to_owned(), spools, durable: Mutex::default() })
+        let disk = Disk::unprepared(root);
+        spool::prepare(&disk.spools)?;
+        Ok(disk)
+    }
+
+    /// For reading what is there; makes nothing.
+    pub(super) fn unprepared(root: &Path) -> Disk {
+        Disk { root: root.to_owned(), spools: root.join(SPOOLS), durable: Mutex::default() }
     }
 
     pub(super) fn spool(&self, class: StorageClass) -> Result<Spool, StorageError> {
@@ -85,7 +91,7 @@ impl Disk {
         key: &Key,
     ) -> Result<Option<NamedTempFile>, StorageError> {
         let path = self.root.join(key.path());
-        let directory = self.shelve(key)?;
+        let directory = self.shelve(Area::Live, key)?;
         // Whoever wrote what is there may not have reached the fsync of the directory yet, so that is not skipped.
         if !stays.is_some_and(|length| path.metadata().is_ok_and(|found| found.len() == length)) {
             match file.persist(&path) {
@@ -130,24 +136,90 @@ impl Disk {
     }
 
     /// Not synced: after a power cut the object may be back, which is garbage and not damage.
-    pub(super) fn delete(&self, key: &Key) -> Result<(), StorageError> {
-        let path = self.root.join(key.path());
+    pub(super) fn delete(&self, area: Area, key: &Key) -> Result<(), StorageError> {
+        let path = self.path(area, key);
         match std::fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StorageError::io("remove", &path, e)),
             Ok(()) | Err(_) => Ok(()),
         }
     }
 
-    /// Objects of the key's shelf that come after it (or from it on, if `inclusive`), at most `limit`.
+    /// Moves an object to another area and dates it now; false when it is not there. Not synced: after a power cut it is
+    /// in one of both.
+    pub(super) fn withdraw(&self, key: &Key, to: Area) -> Result<bool, StorageError> {
+        let (from, target) = (self.path(Area::Live, key), self.path(to, key));
+        // Dated first: with its old date it could be past its grace period at once.
+        match File::open(&from).and_then(|file| file.set_modified(SystemTime::now())) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(StorageError::io("date", &from, e)),
+            Ok(()) => {}
+        }
+        self.shelve(to, key)?;
+        match std::fs::rename(&from, &target) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !from.exists() => Ok(false),
+            Err(e) => Err(StorageError::io("move aside", &from, e)),
+        }
+    }
+
+    /// Moves an object from another area back into service, durably; false when it is not there, or one is in service.
+    pub(super) fn restore(&self, key: &Key, from: Area) -> Result<bool, StorageError> {
+        let (source, target) = (self.path(from, key), self.path(Area::Live, key));
+        if target.exists() || !source.exists() {
+            return Ok(false);
+        }
+        let directory = self.shelve(Area::Live, key)?;
+        match std::fs::rename(&source, &target) {
+            Ok(()) => sync_directory(&directory).map(|()| true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(StorageError::io("bring back", &source, e)),
+        }
+    }
+
+    /// The bytes of a class's marker; `None` when there is none.
+    pub(super) fn owner(&self, owner: Owner) -> Result<Option<Vec<u8>>, StorageError> {
+        let path = self.root.join(owner.path());
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(StorageError::io("read", &path, e)),
+        }
+    }
+
+    /// Writes a class's marker, durably. Unless it `replaces`, one that is there stays.
+    pub(super) fn mark(&self, owner: Owner, bytes: &[u8], replaces: bool) -> Result<(), StorageError> {
+        let (folder, path) = (self.root.join(Owner::FOLDER), self.root.join(owner.path()));
+        make(&folder)?;
+        sync_directory(&self.root)?;
+        let mut spool = self.spool(owner.0)?;
+        spool.write_all(bytes).map_err(|e| StorageError::io("write", spool.path(), e))?;
+        let file = spool.into_file();
+        file.as_file().sync_all().map_err(|e| StorageError::io("write", file.path(), e))?;
+        let written = if replaces { file.persist(&path) } else { file.persist_noclobber(&path) };
+        match written {
+            Err(e) if e.error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(StorageError::io("create", &path, e.error));
+            }
+            Ok(_) | Err(_) => {}
+        }
+        sync_directory(&folder)
+    }
+
+    fn path(&self, area: Area, key: &Key) -> PathBuf {
+        self.root.join(area.path(&key.path()))
+    }
+
+    /// Objects of the key's shelf in an area that come after it (or from it on, if `inclusive`), at most `limit`.
     pub(super) fn list(
         &self,
+        area: Area,
         from: &Key,
         inclusive: bool,
         limit: usize,
     ) -> Result<Vec<Stored>, StorageError> {
         let mut found = Vec::new();
         for byte in from.digest().0[0]..=255 {
-            let directory = self.root.join(from.shelf()).join(format!("{byte:02x}"));
+            let directory = self.root.join(area.path(from.shelf())).join(format!("{byte:02x}"));
             let failed = |e| StorageError::io("list", &directory, e);
             let entries = match std::fs::read_dir(&directory) {
                 Ok(entries) => entries,
@@ -163,7 +235,7 @@ impl Disk {
                 .collect();
             keys.sort_unstable();
             for key in keys {
-                let path = self.root.join(key.path());
+                let path = self.path(area, &key);
                 match path.metadata().and_then(|m| Ok((m.len(), m.modified()?))) {
                     Ok((size, modified)) => found.push(Stored { key, size, modified }),
                     Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
@@ -178,8 +250,8 @@ impl Disk {
     }
 
     /// The directory of an object, made (0700) and durable. Costs nothing when it was used before.
-    fn shelve(&self, key: &Key) -> Result<PathBuf, StorageError> {
-        let shelf = PathBuf::from(key.shelf());
+    fn shelve(&self, area: Area, key: &Key) -> Result<PathBuf, StorageError> {
+        let shelf = PathBuf::from(area.path(key.shelf()));
         let slot = shelf.join(format!("{:02x}", key.digest().0[0]));
         let directory = self.root.join(&slot);
         // Held over the fsyncs: two writers of a new directory must both wait until it is durable.
@@ -189,8 +261,12 @@ impl Disk {
         }
         let above = self.root.join(&shelf);
         if !durable.contains(&shelf) {
+            if let Some(folder) = area.folder() {
+                make(&self.root.join(folder))?;
+                sync_directory(&self.root)?;
+            }
             make(&above)?;
-            sync_directory(&self.root)?;
+            sync_directory(above.parent().unwrap_or(&self.root))?;
             // An earlier process may have made directories here and died before its fsync: one covers them all.
             let failed = |e| StorageError::io("list", &above, e);
             let present = std::fs::read_dir(&above).map_err(failed)?.collect::<io::Result<Vec<_>>>();

@@ -1,4 +1,5 @@
-//! Every object the server ever stores is a variant of [`Key`], which knows its class, path and media type.
+//! Every object the server ever stores is a variant of [`Key`], which knows its class, path and media type; and
+//! [`Owner`], the marker of a class.
 
 use crate::config::StorageClass;
 use crate::model::digest::Sha256;
@@ -111,6 +112,52 @@ impl Key {
     }
 }
 
+/// Where within its class an object lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Area {
+    /// In service.
+    Live,
+    /// Removed by the clean-up: brought back when a row needs it, deleted after a grace period.
+    Trash,
+    /// Its bytes are not those of its digest: never served.
+    Damaged,
+}
+
+impl Area {
+    /// The directory above the shelves; none for objects in service.
+    pub(super) fn folder(self) -> Option<&'static str> {
+        match self {
+            Area::Live => None,
+            Area::Trash => Some("trash"),
+            Area::Damaged => Some("damaged"),
+        }
+    }
+
+    /// The path of something below the class's place: `cran/3f/3fa9…`, `trash/cran/3f/3fa9…`.
+    #[must_use]
+    pub fn path(self, path: &str) -> String {
+        match self.folder() {
+            None => path.to_owned(),
+            Some(folder) => format!("{folder}/{path}"),
+        }
+    }
+}
+
+/// The marker of a class: an object that holds the identity of the database whose rows name the objects there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Owner(pub StorageClass);
+
+impl Owner {
+    /// The directory of markers. Classes may share a place, so each has a file of its own there.
+    pub(super) const FOLDER: &'static str = "owner";
+
+    /// The path below the class's place: `owner/cran`.
+    #[must_use]
+    pub fn path(self) -> String {
+        format!("{}/{}", Owner::FOLDER, self.0.as_str())
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.path())
@@ -141,5 +188,7 @@ mod tests {
             }
         }
         assert_eq!(seen.len(), 14);
+        let others = [Some(Owner::FOLDER), Area::Trash.folder(), Area::Damaged.folder()];
+        assert!(others.into_iter().flatten().all(|folder| seen.insert(folder)));
     }
 }

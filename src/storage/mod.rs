@@ -1,6 +1,8 @@
 //! Package bytes and rendered indexes by digest, on disk or S3, per storage class.
 
+mod aside;
 mod chunks;
+pub mod condition;
 mod disk;
 pub mod error;
 pub mod hot;
@@ -11,9 +13,11 @@ pub mod space;
 mod spool;
 pub mod tls_provider;
 
+pub use aside::GRACE;
 pub use chunks::{content, whole};
+pub use condition::{Condition, Marker, Standing};
 pub use error::{StorageError, Unusable};
-pub use key::Key;
+pub use key::{Area, Key, Owner};
 pub use spool::Spool;
 pub use tls_provider::install_tls_provider;
 
@@ -41,6 +45,7 @@ struct Inner {
     hot: Hot<Key, Bytes>,
     /// The classes on each file system that was too full at the last look.
     full: Mutex<Vec<Vec<StorageClass>>>,
+    condition: Mutex<Condition>,
 }
 
 /// Where a class lives. Classes configured alike share one.
@@ -112,13 +117,33 @@ impl Storage {
         if !failed.is_empty() {
             return Err(StorageError::Unusable(failed));
         }
-        let storage = Storage(Arc::new(Inner {
-            places: backends.into_iter().flatten().collect(),
-            hot: Hot::default(),
-            full: Mutex::default(),
-        }));
+        let storage = Storage::of(backends.into_iter().flatten().collect());
         storage.sweep().await?;
         Ok(storage)
+    }
+
+    /// The places as configured, for looking at what is there: makes nothing and asks nothing of a bucket.
+    ///
+    /// # Errors
+    /// The settings of a bucket.
+    pub async fn unprepared(config: &StorageConfig) -> Result<Storage, StorageError> {
+        let mut places = Vec::with_capacity(StorageClass::ALL.len());
+        for class in StorageClass::ALL {
+            places.push(match config.place(class) {
+                Place::File(place) => Backend::Disk(Arc::new(Disk::unprepared(&place.location))),
+                Place::S3(place) => Backend::S3(Arc::new(S3::open(place, &config.spool_dir).await?)),
+            });
+        }
+        Ok(Storage::of(places))
+    }
+
+    fn of(places: Vec<Backend>) -> Storage {
+        Storage(Arc::new(Inner {
+            places,
+            hot: Hot::default(),
+            full: Mutex::default(),
+            condition: Mutex::default(),
+        }))
     }
 
     /// What [`Storage::open`] would say of each class, in the order of [`StorageClass::ALL`], without creating a
@@ -167,7 +192,7 @@ impl Storage {
             Backend::Disk(disk) => blocking(disk, move |disk| disk.commit(spool, &key, there)).await?,
             Backend::S3(s3) => s3.commit(spool, &key, there).await?,
         }
-        self.0.hot.forget(&key);
+        self.changed(&key);
         Ok(())
     }
 
@@ -178,30 +203,38 @@ impl Storage {
             Backend::Disk(disk) => blocking(disk, move |disk| disk.put(&key, &bytes)).await?,
             Backend::S3(s3) => s3.put(&key, bytes).await?,
         }
-        self.0.hot.forget(&key);
+        self.changed(&key);
         Ok(())
     }
 
     /// Opens an object, or a range of it (end exclusive; an end past the object's means its end). Small objects
-    /// come from memory or in one piece, large ones as a stream.
+    /// come from memory or in one piece, large ones as a stream. One that lies in the trash is brought back first: who
+    /// asks has a row that names it.
     pub async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Blob, StorageError> {
         if let Some(whole) = self.0.hot.get(key) {
             return part(&whole, range.as_ref(), key);
         }
-        let owned = *key;
-        let found = match self.place(key.class()) {
-            Backend::Disk(disk) => {
-                let range = range.clone();
-                blocking(disk, move |disk| disk.get(&owned, range.as_ref())).await?
+        let found = match self.find(key, range.clone()).await {
+            Err(StorageError::NotFound(_)) if self.restore(key).await? => {
+                tracing::warn!(object = %key, "brought an object back from the trash: it is asked for");
+                self.find(key, range.clone()).await?
             }
-            Backend::S3(s3) => s3.get(&owned, range.clone()).await?,
+            found => found?,
         };
         match found {
             Found::Whole(whole) => {
-                self.0.hot.keep(owned, whole.clone());
+                self.0.hot.keep(*key, whole.clone());
                 part(&whole, range.as_ref(), key)
             }
             Found::Part(blob) => Ok(blob),
+        }
+    }
+
+    async fn find(&self, key: &Key, range: Option<Range<u64>>) -> Result<Found, StorageError> {
+        let key = *key;
+        match self.place(key.class()) {
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.get(&key, range.as_ref())).await,
+            Backend::S3(s3) => s3.get(&key, range).await,
         }
     }
 
@@ -228,21 +261,26 @@ impl Storage {
         }
     }
 
-    /// Removes an object; one that is not there is no error.
+    /// Removes an object for good; one that is not there is no error.
     pub async fn delete(&self, key: &Key) -> Result<(), StorageError> {
-        let key = *key;
-        match self.place(key.class()) {
-            Backend::Disk(disk) => blocking(disk, move |disk| disk.delete(&key)).await?,
-            Backend::S3(s3) => s3.delete(&key).await?,
-        }
-        self.0.hot.forget(&key);
-        Ok(())
+        self.delete_from(Area::Live, key).await
     }
 
     /// Up to `limit` objects of a class that come after `after` in listing order (by kind, then digest); none: the
     /// end is reached. What is stored or deleted meanwhile may or may not be seen.
     pub async fn list(
         &self,
+        class: StorageClass,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Stored>, StorageError> {
+        self.list_in(Area::Live, class, after, limit).await
+    }
+
+    /// As [`Storage::list`], of an area.
+    pub async fn list_in(
+        &self,
+        area: Area,
         class: StorageClass,
         after: Option<&Key>,
         limit: usize,
@@ -260,8 +298,10 @@ impl Storage {
                 break;
             }
             found.extend(match self.place(class) {
-                Backend::Disk(disk) => blocking(disk, move |disk| disk.list(&from, inclusive, more)).await?,
-                Backend::S3(s3) => s3.list(&from, inclusive, more).await?,
+                Backend::Disk(disk) => {
+                    blocking(disk, move |disk| disk.list(area, &from, inclusive, more)).await?
+                }
+                Backend::S3(s3) => s3.list(area, &from, inclusive, more).await?,
             });
         }
         Ok(found)
@@ -284,6 +324,12 @@ impl Storage {
     #[must_use]
     pub fn full(&self) -> Vec<Vec<StorageClass>> {
         self.0.full.lock().clone()
+    }
+
+    /// The object has other bytes now than it may have had.
+    fn changed(&self, key: &Key) {
+        self.0.hot.forget(key);
+        self.0.condition.lock().stored(key);
     }
 
     fn place(&self, class: StorageClass) -> &Backend {

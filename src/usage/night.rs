@@ -13,7 +13,8 @@ use crate::db::download::{self, Aggregate};
 use crate::jobs::schedule::{Schedule, ScheduleStatus, sleep_until};
 use crate::model::digest::Sha256;
 use crate::model::time::{SECOND, Timestamp};
-use crate::storage::Key;
+use crate::storage::condition::Waiting;
+use crate::storage::{Area, GRACE, Key};
 
 /// The name under which it is noted when this was last done.
 const WORK: &str = "night";
@@ -25,6 +26,8 @@ const AGAIN: Duration = Duration::from_secs(10);
 const AGE: Duration = Duration::from_secs(2 * 3600);
 /// Objects listed at a time.
 const PAGE: usize = 1000;
+/// Where days that were added up are.
+const CLASS: StorageClass = StorageClass::Metrics;
 /// Processes that have not written for so long are forgotten.
 const FORGOTTEN: i64 = 7 * 86_400 * SECOND;
 
@@ -72,6 +75,19 @@ impl Usage {
     }
 }
 
+impl Usage {
+    /// Removes what no row names; the number of objects. `confirmed`: however many they are.
+    ///
+    /// # Errors
+    /// The stores.
+    pub async fn sweep(&self, confirmed: bool) -> Result<u64, UsageError> {
+        match &self.0 {
+            Some(inner) => inner.sweep(&inner.book.open().await?, confirmed).await,
+            None => Ok(0),
+        }
+    }
+}
+
 impl Inner {
     async fn last_night(&self) -> Result<Option<Timestamp>, UsageError> {
         Ok(self.book.open().await?.read(|c| download::last_done(c, WORK)).await?)
@@ -86,7 +102,7 @@ impl Inner {
             added_up += usize::from(self.add_up(&db, day, began).await?);
         }
         let removed = self.remove_old(&db, today).await?;
-        self.sweep(&db).await?;
+        self.sweep(&db, false).await?;
         db.bulk(move |c| {
             download::forget_writers(c, Timestamp(began.0 - FORGOTTEN))?;
             download::done(c, WORK, began)
@@ -135,18 +151,68 @@ impl Inner {
         Ok(removed)
     }
 
-    /// Objects that no row names: of a day that was counted for again, or of a night that was cut short.
-    async fn sweep(&self, db: &Db) -> Result<(), UsageError> {
-        let Some(before) = SystemTime::now().checked_sub(AGE) else { return Ok(()) };
+    /// Objects that no row names go to the trash: of a day that was counted for again, or of a night that was cut short.
+    async fn sweep(&self, db: &Db, confirmed: bool) -> Result<u64, UsageError> {
+        let storage = &self.state.storage;
+        if !storage.is_own(CLASS) {
+            return Ok(0);
+        }
+        let (of, unwanted) = self.unwanted(db).await?;
+        let objects = unwanted.len() as u64;
+        if objects > Waiting::limit(of) && !confirmed {
+            if storage.set_waiting(CLASS, Some(Waiting { objects, of })) {
+                tracing::warn!(
+                    target: "usage",
+                    objects,
+                    of,
+                    "the clean-up of usage data waits; check that the database is the right one, then: rspm storage \
+                     sweep --confirm={}",
+                    CLASS.as_str()
+                );
+            }
+            return Ok(0);
+        }
+        storage.set_waiting(CLASS, None);
+        for key in unwanted {
+            storage.discard(&key).await?;
+        }
+        self.empty_trash(db).await?;
+        Ok(objects)
+    }
+
+    /// How many objects there are, and the old ones that no row names.
+    async fn unwanted(&self, db: &Db) -> Result<(u64, Vec<Key>), UsageError> {
+        let (mut of, mut unwanted) = (0, Vec::new());
+        let Some(before) = SystemTime::now().checked_sub(AGE) else { return Ok((of, unwanted)) };
         let mut after: Option<Key> = None;
         loop {
-            let page = self.state.storage.list(StorageClass::Metrics, after.as_ref(), PAGE).await?;
+            let page = self.state.storage.list(CLASS, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok((of, unwanted)) };
+            after = Some(last.key);
+            of += page.len() as u64;
+            for object in page.iter().filter(|object| object.modified < before) {
+                let Key::Usage(sha256) = object.key else { continue };
+                if !db.read(move |c| download::is_kept(c, sha256)).await? {
+                    unwanted.push(object.key);
+                }
+            }
+        }
+    }
+
+    /// Deletes what has been in the trash for the grace period; what a row names is brought back.
+    async fn empty_trash(&self, db: &Db) -> Result<(), UsageError> {
+        let Some(before) = SystemTime::now().checked_sub(GRACE) else { return Ok(()) };
+        let mut after: Option<Key> = None;
+        loop {
+            let page = self.state.storage.list_in(Area::Trash, CLASS, after.as_ref(), PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.key);
             for object in page.iter().filter(|object| object.modified < before) {
                 let Key::Usage(sha256) = object.key else { continue };
-                if !db.read(move |c| download::is_kept(c, sha256)).await? {
-                    self.state.storage.delete(&object.key).await?;
+                if !db.read(move |c| download::is_kept(c, sha256)).await?
+                    || !self.state.storage.restore(&object.key).await?
+                {
+                    self.state.storage.delete_from(Area::Trash, &object.key).await?;
                 }
             }
         }

@@ -17,6 +17,7 @@ mod metrics;
 mod modes;
 mod no_drop;
 mod nodes;
+mod owners;
 mod privileges;
 mod reload_protocol;
 mod repository;

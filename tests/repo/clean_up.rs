@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rstudio_pm::repo::edit::{OnExisting, Scope};
+use rstudio_pm::repo::sweep::Asked;
 use rstudio_pm::sync::Sync;
 
 use super::told;
@@ -12,15 +13,16 @@ use crate::support::rules;
 use crate::support::tarball::Tarball;
 use crate::support::world::{Stores, World, actor};
 
-/// Every object below a folder, without spools and probes.
-fn objects(folder: &Path) -> Vec<PathBuf> {
+/// Every object in service below a folder.
+pub(super) fn objects(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let beside = name.starts_with('.') || ["owner", "trash", "damaged"].contains(&name.as_str());
         match path.is_dir() {
-            true if !hidden => found.extend(objects(&path)),
-            false if !hidden => found.push(path),
+            true if !beside => found.extend(objects(&path)),
+            false if !beside => found.push(path),
             _ => {}
         }
     }
@@ -28,7 +30,7 @@ fn objects(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn make_old(files: &[PathBuf]) {
+pub(super) fn make_old(files: &[PathBuf]) {
     let old = SystemTime::now() - Duration::from_secs(3 * 3600);
     for file in files {
         std::fs::File::options().write(true).open(file).expect("a file").set_modified(old).expect("a time");
@@ -41,7 +43,7 @@ async fn without_the_replaced(world: World) -> World {
     let all = objects(&persistent);
     assert_eq!(all.len(), 2);
     make_old(&all);
-    assert_eq!(world.repo.sweep().await.expect("a clean-up").objects, 1);
+    assert_eq!(world.repo.sweep(&Asked::default()).await.expect("a clean-up").objects, 1);
     assert_eq!(objects(&persistent).len(), 1);
     world.restarted().await
 }
@@ -61,14 +63,14 @@ async fn only_old_bytes_that_nothing_refers_to_are_removed() {
     assert_eq!(all.len(), 3);
     make_old(&all);
 
-    world.repo.sweep().await.expect("a clean-up");
+    world.repo.sweep(&Asked::default()).await.expect("a clean-up");
     assert_eq!(objects(&packages), all, "an upload that waits to be added is wanted");
 
     let world = world.restarted().await;
     let fresh = Tarball::new("gamma", "1.0").with("README.md", "# gamma\n");
     world.upload(&fresh).await.expect("an upload");
     let world = world.restarted().await;
-    let swept = world.repo.sweep().await.expect("a clean-up");
+    let swept = world.repo.sweep(&Asked::default()).await.expect("a clean-up");
     assert_eq!(swept.objects, 1, "forgotten with the restart, and old");
     assert_eq!(objects(&packages).len(), 4, "forgotten with the restart, but new");
     assert!(wanted.iter().all(|path| path.exists()));
@@ -87,7 +89,7 @@ async fn a_removed_package_keeps_its_bytes_for_older_snapshots() {
         [objects(&world.folder().join("data/packages")), objects(&world.folder().join("data/persistent"))];
     assert!(kept.iter().all(|files| !files.is_empty()));
     make_old(&kept.concat());
-    assert_eq!(world.repo.sweep().await.expect("a clean-up").objects, 0);
+    assert_eq!(world.repo.sweep(&Asked::default()).await.expect("a clean-up").objects, 0);
     assert!(kept.concat().iter().all(|path| path.exists()));
 }
 

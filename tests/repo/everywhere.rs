@@ -8,6 +8,7 @@ use rstudio_pm::repo::RepoError;
 use rstudio_pm::repo::edit::{Added, OnExisting, Scope};
 use rstudio_pm::repo::file::FileBody;
 use rstudio_pm::repo::index::{Document, IndexForm};
+use rstudio_pm::repo::sweep::Asked;
 
 use super::{archived, index, point, told};
 use crate::support::tarball::Tarball;
@@ -15,7 +16,7 @@ use crate::support::world::{Stores, World, actor, day};
 use crate::support::{db, s3};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Bytes {
+pub(super) enum Bytes {
     Disk,
     S3,
 }
@@ -41,7 +42,7 @@ stories! {
     on_postgres_and_s3: Postgres, S3;
 }
 
-async fn stores(engine: db::Engine, bytes: Bytes) -> Stores {
+pub(super) async fn stores(engine: db::Engine, bytes: Bytes) -> Stores {
     let lines = tokio::task::spawn_blocking(move || {
         let mut gcfg = db::settings(engine);
         if bytes == Bytes::S3 {
@@ -69,7 +70,7 @@ async fn forms(world: &World, snapshot: &str) -> Vec<IndexForm> {
 }
 
 /// The bytes a client gets for a package's file.
-async fn fetched(world: &World, snapshot: &str, package: &str, version: &str) -> Option<Vec<u8>> {
+pub(super) async fn fetched(world: &World, snapshot: &str, package: &str, version: &str) -> Option<Vec<u8>> {
     let point = point(world, "all", snapshot).await;
     let file = format!("{package}_{version}.tar.gz");
     let located = world.repo.locate(&point, package, version, &file, false).await.ok()?;
@@ -141,7 +142,7 @@ async fn story(stores: Stores) {
     let team = "team".parse().expect("a name");
     let again = world.repo.create_source(&team, SourceKind::Local, OnExisting::Fail);
     assert!(matches!(again.await, Err(RepoError::Conflict(_))));
-    world.repo.sweep().await.expect("a clean-up");
+    world.repo.sweep(&Asked::default()).await.expect("a clean-up");
     assert!(fetched(&world, "2024-03-01", "internalpkg", "1.0").await.is_some());
 
     // Edits at the same time lose nothing.

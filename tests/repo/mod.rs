@@ -4,6 +4,8 @@ mod blend;
 mod clean_up;
 mod edits;
 mod everywhere;
+mod integrity;
+mod owners;
 mod packages;
 mod snapshots;
 

@@ -88,6 +88,22 @@ impl World {
         World::open(stores, folder, now).await
     }
 
+    /// As [`World::restarted`], with other stores in the same folder.
+    pub(crate) async fn restarted_on(mut self, stores: Stores) -> World {
+        self.stores = stores;
+        self.restarted().await
+    }
+
+    /// Another server on the same stores: PostgreSQL only.
+    pub(crate) async fn beside(&self) -> World {
+        World::open(self.stores.clone(), self.folder.clone(), self.now.clone()).await
+    }
+
+    /// The lines of gcfg.
+    pub(crate) fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
     /// The folder that holds everything.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()

@@ -116,9 +116,13 @@ async fn node(switch: &Switch) -> Node {
     let control = &switch.porch().control;
     let mode = control.mode();
     let work = control.work();
-    let jobs = match switch.app() {
-        Some(app) => app.state.jobs.running().into_iter().map(|job| job.key).collect(),
-        None => work.jobs,
+    let (jobs, warnings) = match switch.app() {
+        Some(app) => {
+            let warnings = app.state.storage.condition().warnings();
+            let jobs = app.state.jobs.running().into_iter().map(|job| job.key).collect();
+            (jobs, warnings.into_iter().map(|warning| warning.message).collect())
+        }
+        None => (work.jobs, Vec::new()),
     };
     Node {
         name: host_name(),
@@ -138,6 +142,7 @@ async fn node(switch: &Switch) -> Node {
         },
         requests: work.requests,
         jobs,
+        warnings,
         schedules: match switch.app() {
             Some(app) => schedules(&app).await,
             None => Vec::new(),

@@ -13,6 +13,7 @@ pub mod openapi;
 mod package;
 mod repo;
 mod source;
+mod storage;
 mod upload;
 
 use std::time::Duration;
@@ -110,6 +111,10 @@ async fn dispatch(method: &Method, segments: &[&str], call: Call<'_>) -> Answere
         ("POST", ["backfill"]) => backfill::start(call).await,
         ("DELETE", ["backfill", source]) => backfill::stop(call, source).await,
         ("GET", ["bioconductor", "versions"]) => bioconductor::versions(call).await,
+        ("GET", ["storage"]) => storage::list(call).await,
+        ("POST", ["storage", "adopt"]) => storage::adopt(call).await,
+        ("POST", ["storage", "sweep"]) => storage::sweep(call).await,
+        ("POST", ["storage", "restore"]) => storage::restore(call).await,
         ("GET", ["jobs"]) => Ok(job::running(&call)),
         ("GET", ["jobs", id]) => job::get(&call, id),
         ("GET", ["distributions"]) => ok(&platforms::list(&call.app.state.config.load().platforms)),
@@ -126,14 +131,17 @@ fn unknown(segments: &[&str]) -> Failure {
         ["sources", _, "packages" | "binaries"] => Failure::method("GET, POST"),
         ["repos", _, "sources"] => Failure::method("POST, PUT"),
         ["repos", _, "sources", _] | ["backfill", _] => Failure::method("DELETE"),
-        ["uploads"] | ["sync"] | ["backfill"] | ["sources", _, "packages" | "binaries", "remove"] => {
-            Failure::method("POST")
-        }
+        ["uploads"]
+        | ["sync"]
+        | ["backfill"]
+        | ["sources", _, "packages" | "binaries", "remove"]
+        | ["storage", "adopt" | "sweep" | "restore"] => Failure::method("POST"),
         ["repos", _, "packages" | "explain"]
         | ["jobs"]
         | ["jobs", _]
         | ["bioconductor", "versions"]
         | ["distributions"]
+        | ["storage"]
         | ["openapi.json"] => Failure::method("GET"),
         _ => Failure::not_found(
             "the admin API has nothing at this address; rspm and server may differ in version",

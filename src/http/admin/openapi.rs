@@ -5,7 +5,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::{
     ADMIN_PREFIX, backfill, binary, bioconductor, control, distribution, error, explain, job, log, package,
-    repo, source, upload,
+    repo, source, storage, upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
 
@@ -167,6 +167,34 @@ const TABLE: &[Row] = &[
         None,
         Some("[BioconductorVersion]"),
     ),
+    (
+        HttpMethod::Get,
+        "/storage",
+        "Storage classes: their owner, trash, damaged objects, and a clean-up that waits",
+        None,
+        Some("Storage"),
+    ),
+    (
+        HttpMethod::Post,
+        "/storage/adopt",
+        "Make this database the owner of storage classes",
+        Some("StorageSelection"),
+        Some("AdoptedStorage"),
+    ),
+    (
+        HttpMethod::Post,
+        "/storage/sweep",
+        "Clean up now; also classes whose clean-up waits for a confirmation",
+        Some("SweepStorage"),
+        Some("Job"),
+    ),
+    (
+        HttpMethod::Post,
+        "/storage/restore",
+        "Bring removed objects back from the trash",
+        Some("StorageSelection"),
+        Some("Job"),
+    ),
     (HttpMethod::Get, "/jobs", "Jobs under way", None, Some("[Job]")),
     (HttpMethod::Get, "/jobs/{id}", "One job, also for an hour after its end", None, Some("Job")),
 ];
@@ -218,6 +246,10 @@ pub fn document() -> OpenApi {
         .with::<repo::EditRepo>()
         .with::<repo::Subscribe>()
         .with::<repo::Reorder>()
+        .with::<storage::AdoptedStorage>()
+        .with::<storage::Storage>()
+        .with::<storage::StorageSelection>()
+        .with::<storage::SweepStorage>()
         .with::<source::Source>()
         .with::<source::CreateSource>()
         .with::<source::EditSource>()

@@ -6,6 +6,7 @@ use crate::api::public::alert::Alert;
 use crate::config::StorageClass;
 use crate::http::app::App;
 use crate::jobs::{Job, JobState};
+use crate::storage::condition::Warning;
 use crate::storage::space::FULL;
 
 /// Everything that is not as it should be; empty when all is well.
@@ -16,6 +17,13 @@ pub(super) fn now(app: &App) -> Vec<Alert> {
     if app.state.config.load().storage_alerts.shown {
         alerts.extend(app.state.storage.full().iter().map(|classes| full(classes)));
     }
+    let warnings = app.state.storage.condition().warnings();
+    alerts.extend(warnings.into_iter().map(|Warning { kind, name, message }| Alert {
+        kind: kind.to_owned(),
+        name,
+        message,
+        since: None,
+    }));
     let rules = app.state.rules.now();
     let left_out = rules.as_ref().map_or(0, |rules| rules.left_out().len());
     if left_out > 0 {

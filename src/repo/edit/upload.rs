@@ -8,9 +8,10 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use sha2::Digest;
 
-use super::make::make;
+use super::make::{Made, make};
 use super::uploads::{Held, Upload};
-use crate::config::{Server, StorageClass};
+use crate::config::{Provider, Server, StorageClass};
+use crate::db::{self, blob::Blob};
 use crate::model::digest::Sha256;
 use crate::r::archive::Limits;
 use crate::r::rewrite;
@@ -64,9 +65,12 @@ impl Repo {
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => return Err(StorageError::Other("the server is shutting down".to_owned()).into()),
         };
-        let (sha256, readme) = (made.upload.sha256, made.readme);
-        let digests = [Some(sha256), readme.as_ref().map(|readme| readme.0)].into_iter().flatten().collect();
+        let sha256 = made.upload.sha256;
+        let digests =
+            [Some(sha256), made.readme.as_ref().map(|readme| readme.0)].into_iter().flatten().collect();
         let _kept = self.uploads.arriving(digests);
+        self.reserve(what.class(), &made).await?;
+        let readme = made.readme;
         // Whoever hands a package in again mends it: what is there may have its size and not its bytes.
         let key = Key::Package(what.class(), sha256);
         self.state.storage.replace(made.out, &key).await?;
@@ -81,6 +85,29 @@ impl Repo {
         };
         let (stanza, description, md5, built) = (made.stanza, made.description, made.md5, made.built);
         Ok(self.uploads.keep(Held { upload: made.upload, stanza, description, md5, built, readme, since }))
+    }
+
+    /// Keeps the clean-up of other servers away from the bytes of an upload: they know its rows, not its memory.
+    async fn reserve(&self, class: StorageClass, made: &Made) -> Result<(), RepoError> {
+        match self.state.config.load().database.provider {
+            Provider::Sqlite => return Ok(()),
+            Provider::Postgres => {}
+        }
+        let archive = (Key::Package(class, made.upload.sha256), made.upload.size);
+        let readme = made.readme.as_ref().map(|(sha256, text)| (Key::Readme(*sha256), text.len() as u64));
+        let created_at = (self.state.clock)();
+        let blobs: Vec<Blob> = std::iter::once(archive)
+            .chain(readme)
+            .map(|(key, size)| Blob {
+                sha256: *key.digest(),
+                class: key.shelf().to_owned(),
+                size: i64::try_from(size).unwrap_or(i64::MAX),
+                created_at,
+            })
+            .collect();
+        let reserved =
+            self.state.db.write(move |c| blobs.iter().try_for_each(|blob| db::blob::reserve(c, blob)));
+        Ok(reserved.await?)
     }
 
     /// Takes a body as it comes: a small one into memory, a larger one into a spool.

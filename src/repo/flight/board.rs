@@ -46,7 +46,7 @@ pub(in crate::repo) struct Crew {
     pub(in crate::repo) state: Arc<State>,
     /// Takes down what was learnt.
     pub(in crate::repo) learner: Learner,
-    /// What is known of stored builds, until they are stored anew.
+    /// Results of comparisons, until an object is stored anew.
     pub(in crate::repo) proofs: Arc<proof::Cache>,
     /// Called when the mirror and our index disagree.
     pub(in crate::repo) stale: Arc<dyn Fn() + Send + Sync>,

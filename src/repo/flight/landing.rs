@@ -10,6 +10,7 @@ use super::{FlightError, Landed, Outcome};
 use crate::config::StorageClass;
 use crate::db;
 use crate::db::file::FileState;
+use crate::repo::proof::Proof;
 use crate::storage::{Key, StorageError};
 
 /// The largest build that is checked in memory when the disk is full, in bytes.
@@ -104,7 +105,12 @@ impl Pilot {
             return Ok(());
         }
         self.flight.memory.disk_has_room();
-        crew.proofs.remove(&key);
+        if there && !self.ticket.gone {
+            crew.proofs.remove(&key);
+        } else {
+            // Its bytes were compared on their way here.
+            crew.proofs.insert(key, Proof::Sound);
+        }
         self.landed(Landed::Stored(key));
         let size = i64::try_from(brought.size).unwrap_or(i64::MAX);
         let blob = db::blob::Blob {

@@ -5,7 +5,7 @@ mod connect;
 mod credentials;
 mod upload;
 
-use super::{Blob, Content, Found, Key, Spool, StorageError, Stored, hot, spool, within};
+use super::{Area, Blob, Content, Found, Key, Owner, Spool, StorageError, Stored, hot, spool, within};
 use crate::config::{S3Place, StorageClass};
 use crate::model::digest::Sha256;
 use bytes::Bytes;
@@ -95,8 +95,27 @@ impl S3 {
         self.length(&self.path(&key.path())).await
     }
 
-    pub(super) async fn delete(&self, key: &Key) -> Result<(), StorageError> {
-        self.remove(&self.path(&key.path())).await
+    pub(super) async fn delete(&self, area: Area, key: &Key) -> Result<(), StorageError> {
+        self.remove(&self.path(&area.path(&key.path()))).await
+    }
+
+    /// Moves an object from one area to another; false when it is not there. The copy has the time of the move.
+    pub(super) async fn transfer(&self, key: &Key, from: Area, to: Area) -> Result<bool, StorageError> {
+        let [source, target] = [from, to].map(|area| self.path(&area.path(&key.path())));
+        match self.attempt("copy", &source, || self.store.copy(&source, &target)).await {
+            Ok(()) => self.remove(&source).await.map(|()| true),
+            Err(StorageError::NotFound(_)) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The bytes of a class's marker; `None` when there is none.
+    pub(super) async fn owner(self: &Arc<S3>, owner: Owner) -> Result<Option<Bytes>, StorageError> {
+        match self.read_small(&self.path(&owner.path())).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(StorageError::NotFound(_)) => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     pub(super) async fn remove(&self, path: &ObjectPath) -> Result<(), StorageError> {
@@ -106,18 +125,19 @@ impl S3 {
         }
     }
 
-    /// Objects of the key's shelf that come after it (or from it on, if `inclusive`), at most `limit`.
+    /// Objects of the key's shelf in an area that come after it (or from it on, if `inclusive`), at most `limit`.
     pub(super) async fn list(
         &self,
+        area: Area,
         from: &Key,
         inclusive: bool,
         limit: usize,
     ) -> Result<Vec<Stored>, StorageError> {
-        let shelf = self.path(from.shelf());
+        let shelf = self.path(&area.path(from.shelf()));
         // The name of the fan-out directory alone sorts before every object in it.
         let offset = match inclusive {
-            true => self.path(&format!("{}/{:02x}", from.shelf(), from.digest().0[0])),
-            false => self.path(&from.path()),
+            true => self.path(&area.path(&format!("{}/{:02x}", from.shelf(), from.digest().0[0]))),
+            false => self.path(&area.path(&from.path())),
         };
         let page = || async {
             self.store
@@ -126,7 +146,7 @@ impl S3 {
                     let digest = object.location.filename().and_then(|name| name.parse::<Sha256>().ok());
                     let key = digest.map(|digest| from.with_digest(digest));
                     // Others may keep objects below the same prefix; only our own are listed.
-                    let key = key.filter(|key| self.path(&key.path()) == object.location);
+                    let key = key.filter(|key| self.path(&area.path(&key.path())) == object.location);
                     Ok(key.map(|key| Stored {
                         key,
                         size: object.size,

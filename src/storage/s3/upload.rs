@@ -1,7 +1,7 @@
 //! How bytes become an object in a bucket: one conditional put when small, a multipart upload when large.
 
 use super::S3;
-use crate::storage::{Key, Spool, StorageError, There};
+use crate::storage::{Key, Owner, Spool, StorageError, There};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use object_store::path::Path as ObjectPath;
@@ -51,6 +51,21 @@ impl S3 {
     /// Stores bytes at hand unless the object is there already.
     pub(in crate::storage) async fn put(&self, key: &Key, bytes: Bytes) -> Result<(), StorageError> {
         self.put_at(&self.path(&key.path()), bytes, key.media_type()).await
+    }
+
+    /// Writes a class's marker. Unless it `replaces`, one that is there stays.
+    pub(in crate::storage) async fn mark(
+        &self,
+        owner: Owner,
+        bytes: Bytes,
+        replaces: bool,
+    ) -> Result<(), StorageError> {
+        const TEXT: &str = "text/plain; charset=utf-8";
+        let path = self.path(&owner.path());
+        match replaces {
+            true => self.overwrite(&path, bytes, TEXT).await,
+            false => self.put_at(&path, bytes, TEXT).await,
+        }
     }
 
     pub(in crate::storage) async fn put_at(

@@ -181,7 +181,10 @@ fn a_blob_goes_only_when_nothing_refers_to_it(db: &mut Fresh) {
         import::apply(c, &target(CRAN, rstudio_pm::model::ids::Seq(1)), &[change])
     })[0];
     let unreferenced = |db: &Fresh, seconds| -> Vec<Sha256> {
-        db.read(move |c| blob::unreferenced(c, later(seconds), 10)).into_iter().map(|b| b.sha256).collect()
+        db.read(move |c| blob::unreferenced(c, later(seconds), None, 10))
+            .into_iter()
+            .map(|b| b.sha256)
+            .collect()
     };
     assert_eq!(unreferenced(db, 1), [digest(1)]);
     assert!(unreferenced(db, 0).is_empty(), "too young");
@@ -198,9 +201,9 @@ fn a_blob_goes_only_when_nothing_refers_to_it(db: &mut Fresh) {
         (db.read(|c| blob::references(c, digest(1))), db.read(|c| blob::references(c, digest(2)))),
         (1, 1)
     );
-    assert!(!db.write(|c| blob::delete(c, digest(1))));
+    assert!(!db.write(|c| blob::delete(c, digest(1), later(1))));
     db.write(move |c| file::learn(c, &[learn(file::FileState::Evicted)]));
-    assert!(db.write(|c| blob::delete(c, digest(1))));
+    assert!(db.write(|c| blob::delete(c, digest(1), later(1))));
     assert_eq!(db.read(|c| blob::get(c, digest(1))), None);
     assert_eq!(db.read(|c| blob::get(c, digest(2))).map(|b| b.size), Some(5));
 }

@@ -1,5 +1,7 @@
 //! Wrong bytes: never whole at a client, never stored.
 
+use rstudio_pm::repo::Repo;
+
 use super::{Field, KB, is_refused, read};
 use crate::support::mirror::{Entry, Mirror};
 use crate::support::tarball::Tarball;
@@ -153,4 +155,35 @@ async fn the_same_bytes_of_two_sources_are_one_blob() {
         .filter(|path| path.file_name().is_some_and(|name| *name == *digest))
         .count();
     assert_eq!(blobs, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stored_package_with_a_flipped_bit_is_fetched_again_and_never_served() {
+    for size in [30 * KB, 3000 * KB] {
+        let entry = Entry::new("alpha", "1.0", size);
+        let field = Field::new(Mirror::of(std::slice::from_ref(&entry), &[])).await;
+        field.repo.claim_storage().await;
+        assert!(field.get(&entry).await.expect("fetched") == entry.bytes);
+        field.wait_stored(&entry).await;
+        let shelf = field.world.folder().join("data/cran/cran");
+        let [object] = super::walk(&shelf).try_into().expect("one object");
+        let mut harmed = entry.bytes.clone();
+        harmed[size / 2] ^= 1;
+        std::fs::write(&object, &harmed).expect("written");
+        // As after a restart: nothing is in memory, and nothing proven.
+        let Field { mirror, world, stale, .. } = field;
+        let world = world.restarted().await;
+        let field = Field { mirror, repo: Repo::new(world.state.clone()), world, stale };
+        field.repo.claim_storage().await;
+        assert!(field.get(&entry).await.expect("fetched again") == entry.bytes, "{size}");
+        field.wait_stored(&entry).await;
+        let begun = std::time::Instant::now();
+        while !std::fs::read(&object).is_ok_and(|bytes| bytes == entry.bytes) {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(20), "never stored again");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let aside = field.world.folder().join("data/cran/damaged");
+        let [kept] = super::walk(&aside).try_into().expect("one object");
+        assert!(std::fs::read(kept).expect("readable") == harmed);
+    }
 }

@@ -1,0 +1,125 @@
+//! `rspm storage`: the owner of each storage class, the clean-up, and what it removed.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand};
+use hyper::Method;
+
+use super::client::Client;
+use super::error::CliError;
+use super::job::{self, Watched};
+use super::output::{Output, count, table};
+use crate::api::job::Job;
+use crate::api::storage::{
+    AdoptedStorage, Storage, StorageOwner, StorageSelection, StorageState, SweepStorage,
+};
+use crate::config::StorageClass;
+
+/// `rspm storage …`
+#[derive(Debug, Subcommand)]
+pub enum StorageCommand {
+    /// List the storage classes: their owner, the trash, damaged objects, and a clean-up that waits
+    List,
+    /// Make this server's database the owner of storage classes that have another owner or none
+    Adopt(Classes),
+    /// Clean up now: move objects that nothing refers to to the trash, and delete old ones from it
+    Sweep(Sweep),
+    /// Bring objects back from the trash
+    Restore(Restore),
+}
+
+/// Flags of `storage adopt`.
+#[derive(Debug, Args)]
+pub struct Classes {
+    /// The classes, comma separated or repeated; all when absent
+    #[arg(long, value_delimiter = ',', value_parser = classes(), hide_possible_values = true, value_name = "CLASS")]
+    pub class: Vec<String>,
+}
+
+/// Flags of `storage sweep`.
+#[derive(Debug, Args)]
+pub struct Sweep {
+    /// Classes from which any number of objects may be removed, comma separated or repeated
+    #[arg(long, value_delimiter = ',', value_parser = classes(), hide_possible_values = true, value_name = "CLASS")]
+    pub confirm: Vec<String>,
+    /// Whether it is watched.
+    #[command(flatten)]
+    pub watched: Watched,
+}
+
+/// Flags of `storage restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// Which classes.
+    #[command(flatten)]
+    pub classes: Classes,
+    /// Whether it is watched.
+    #[command(flatten)]
+    pub watched: Watched,
+}
+
+fn classes() -> PossibleValuesParser {
+    PossibleValuesParser::new(StorageClass::ALL.map(StorageClass::as_str))
+}
+
+/// `rspm storage …`.
+///
+/// # Errors
+/// The server refuses, or the job fails.
+pub async fn run(client: &Client, output: &Output, command: StorageCommand) -> Result<(), CliError> {
+    match command {
+        StorageCommand::List => {
+            let storage: Storage = client.get("/storage").await?;
+            output.print(&storage, || describe(&storage))
+        }
+        StorageCommand::Adopt(args) => {
+            let body = StorageSelection { classes: args.class };
+            let adopted: AdoptedStorage = client.send(Method::POST, "/storage/adopt", &body).await?;
+            output.print(&adopted, || match adopted.classes.as_slice() {
+                [] => "These storage classes belong to this database already.".to_owned(),
+                classes => format!("This database is the owner now of: {}", classes.join(", ")),
+            })
+        }
+        StorageCommand::Sweep(args) => {
+            let body = SweepStorage { confirm: args.confirm };
+            let job: Job = client.send(Method::POST, "/storage/sweep", &body).await?;
+            job::attend(client, output, job, &args.watched, "clean-up of storage").await
+        }
+        StorageCommand::Restore(args) => {
+            let body = StorageSelection { classes: args.classes.class };
+            let job: Job = client.send(Method::POST, "/storage/restore", &body).await?;
+            job::attend(client, output, job, &args.watched, "return of removed objects").await
+        }
+    }
+}
+
+fn describe(storage: &Storage) -> String {
+    let count = |n: u64| count(i64::try_from(n).unwrap_or(i64::MAX));
+    let row = |state: &StorageState| {
+        let owner = match state.owner {
+            StorageOwner::Unchecked => "not compared yet",
+            StorageOwner::Own => "this database",
+            StorageOwner::Foreign => "another database",
+            StorageOwner::Unreadable => "unreadable",
+            StorageOwner::Unclaimed => "none",
+            StorageOwner::Unknown => "unknown",
+        };
+        let waiting = state.waiting.as_ref().map(|w| format!("{} of {}", count(w.objects), count(w.of)));
+        vec![
+            state.class.clone(),
+            owner.to_owned(),
+            count(state.trash_objects),
+            state.trash_since.clone().unwrap_or_default(),
+            count(state.damaged),
+            waiting.unwrap_or_default(),
+            state.place.clone(),
+        ]
+    };
+    let header = ["Class", "Owner", "Trash", "Since", "Damaged", "Waiting", "Place"];
+    let rows: Vec<Vec<String>> = storage.classes.iter().map(row).collect();
+    format!(
+        "Database: {}\n\n{}\nObjects in the trash are deleted after {} days.",
+        storage.database,
+        table(&header, &rows),
+        storage.grace_days
+    )
+}

@@ -1,0 +1,139 @@
+//! Storage classes: their state, adoption by this database, clean-up, and what was removed.
+
+use std::time::UNIX_EPOCH;
+
+use http::StatusCode;
+
+use super::job::wire;
+use super::{Answered, Call, ok};
+use crate::api::storage::{
+    AdoptedStorage, Storage, StorageOwner, StorageSelection, StorageState, SweepStorage, WaitingSweep,
+};
+use crate::config::{Place, StorageClass};
+use crate::db;
+use crate::http::error::Failure;
+use crate::http::response;
+use crate::jobs::Started;
+use crate::model::time::Timestamp;
+use crate::repo::RepoError;
+use crate::repo::sweep::Asked;
+use crate::storage::{GRACE, Standing};
+
+/// `GET /storage`.
+pub(super) async fn list(call: Call<'_>) -> Answered {
+    let app = call.app;
+    app.repo.claim_storage().await;
+    let database = app.state.db.read(db::identity::get).await?;
+    let (condition, config) = (app.state.storage.condition(), app.state.config.load_full());
+    let mut classes = Vec::new();
+    for class in StorageClass::ALL {
+        let trash = app.repo.trash(class).await?;
+        let (owner, other) = match condition.standing(class) {
+            Standing::Unchecked => (StorageOwner::Unchecked, None),
+            Standing::Own => (StorageOwner::Own, None),
+            Standing::Foreign(other) => (StorageOwner::Foreign, Some(other.to_string())),
+            Standing::Unreadable => (StorageOwner::Unreadable, None),
+            Standing::Unclaimed { .. } => (StorageOwner::Unclaimed, None),
+            Standing::Unknown(_) => (StorageOwner::Unknown, None),
+        };
+        classes.push(StorageState {
+            class: class.as_str().to_owned(),
+            place: match config.storage.place(class) {
+                Place::File(place) => place.location.display().to_string(),
+                Place::S3(place) => format!("s3://{}/{}", place.bucket, place.prefix),
+            },
+            owner,
+            database: other,
+            trash_objects: trash.objects,
+            trash_bytes: trash.bytes,
+            trash_since: trash.oldest.map(|at| {
+                let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+                Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX)).to_string()
+            }),
+            damaged: condition.damaged(class).count() as u64,
+            waiting: condition.waiting(class).map(|w| WaitingSweep { objects: w.objects, of: w.of }),
+        });
+    }
+    ok(&Storage { database: database.to_string(), grace_days: GRACE.as_secs() / 86_400, classes })
+}
+
+/// `POST /storage/adopt`.
+pub(super) async fn adopt(call: Call<'_>) -> Answered {
+    let app = call.app;
+    let (body, _): (StorageSelection, _) = call.json().await?;
+    let adopted = app.repo.adopt_storage(&selected(&body.classes)?).await?;
+    ok(&AdoptedStorage { classes: adopted.into_iter().map(|class| class.as_str().to_owned()).collect() })
+}
+
+/// `POST /storage/sweep`.
+pub(super) async fn sweep(call: Call<'_>) -> Answered {
+    let app = call.app;
+    let (body, _): (SweepStorage, _) = call.json().await?;
+    let confirmed = named(&body.confirm)?;
+    let key = match body.confirm.is_empty() {
+        true => "storage:sweep".to_owned(),
+        false => format!("storage:sweep:{}", body.confirm.join(",")),
+    };
+    let (repo, usage, storage) = (app.repo.clone(), app.usage.clone(), app.state.storage.clone());
+    let started = app.state.jobs.start(&key, (app.state.clock)(), move |_| async move {
+        let metrics = confirmed.contains(&StorageClass::Metrics);
+        let swept = repo.sweep(&Asked { confirmed, ..Asked::default() }).await;
+        let swept = swept.map_err(|error| error.to_string())?;
+        let usage = usage.sweep(metrics).await.map_err(|error| error.to_string())?;
+        let mut text = format!(
+            "{} objects were moved to the trash, {} deleted from it.",
+            swept.objects + usage,
+            swept.deleted
+        );
+        for warning in storage.condition().warnings() {
+            text += &format!("\nWarning: {}", warning.message);
+        }
+        Ok(text)
+    });
+    accepted(&started)
+}
+
+/// `POST /storage/restore`.
+pub(super) async fn restore(call: Call<'_>) -> Answered {
+    let app = call.app;
+    let (body, _): (StorageSelection, _) = call.json().await?;
+    let classes = selected(&body.classes)?;
+    let key = format!("storage:restore:{}", body.classes.join(","));
+    let repo = app.repo.clone();
+    let started = app.state.jobs.start(&key, (app.state.clock)(), move |report| async move {
+        let mut restored = 0;
+        for (class, done) in classes.iter().zip(0..) {
+            report.progress(class.as_str(), done, Some(classes.len() as u64));
+            let objects = repo.restore_trash(*class).await;
+            restored += objects.map_err(|error: RepoError| error.to_string())?;
+        }
+        Ok(format!("{restored} objects were brought back from the trash."))
+    });
+    accepted(&started)
+}
+
+fn accepted(started: &Started) -> Answered {
+    let job = match started {
+        Started::New(job) => wire(job, false),
+        Started::Attached(job) => wire(job, true),
+    };
+    Ok(response::json(StatusCode::ACCEPTED, &job))
+}
+
+/// The classes of these names; all where there is none.
+fn selected(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
+    match names {
+        [] => Ok(StorageClass::ALL.to_vec()),
+        names => named(names),
+    }
+}
+
+fn named(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
+    let class = |name: &String| {
+        StorageClass::ALL.into_iter().find(|class| class.as_str() == name).ok_or_else(|| {
+            let known = StorageClass::ALL.map(StorageClass::as_str).join(", ");
+            Failure::bad_request(format!("there is no storage class '{name}'; there are {known}"))
+        })
+    };
+    names.iter().map(class).collect()
+}

@@ -1,0 +1,51 @@
+//! The identity of a database: sixteen random bytes made with its schema, written in lower-case hexadecimal.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The identity of a database. It moves with the database: a dump or a copy has the same one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity(pub [u8; 16]);
+
+/// A text that is not 32 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not 32 hexadecimal digits")]
+pub struct BadIdentity(String);
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({self})")
+    }
+}
+
+impl FromStr for Identity {
+    type Err = BadIdentity;
+
+    fn from_str(text: &str) -> Result<Identity, BadIdentity> {
+        let mut bytes = [0; 16];
+        match hex::decode_to_slice(text, &mut bytes) {
+            Ok(()) => Ok(Identity(bytes)),
+            Err(_) => Err(BadIdentity(text.chars().take(80).collect())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_survives_its_text_and_anything_else_is_refused() {
+        let text = "00ff".repeat(8);
+        assert_eq!(text.parse::<Identity>().map(|identity| identity.to_string()), Ok(text));
+        for bad in ["", "00", &"g".repeat(32), &"0".repeat(31), &"0".repeat(33)] {
+            assert!(bad.parse::<Identity>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What becomes of objects that were moved aside: brought back, or deleted after a grace period.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use super::{PAGE, Run, Swept, is_known};
+use crate::config::StorageClass;
+use crate::repo::{Repo, RepoError};
+use crate::storage::{Area, Key};
+
+/// Damaged objects of a class that are counted.
+const DAMAGED: usize = 10_000;
+
+/// The trash of a class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trash {
+    /// How many.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the first of them was removed.
+    pub oldest: Option<SystemTime>,
+}
+
+impl Repo {
+    /// What lies in the trash of a class.
+    ///
+    /// # Errors
+    /// The storage.
+    pub async fn trash(&self, class: StorageClass) -> Result<Trash, RepoError> {
+        let mut trash = Trash::default();
+        let mut after: Option<Key> = None;
+        loop {
+            let page = self.state.storage.list_in(Area::Trash, class, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(trash) };
+            after = Some(last.key);
+            for object in &page {
+                trash.objects += 1;
+                trash.bytes += object.size;
+                trash.oldest = Some(trash.oldest.map_or(object.modified, |at| at.min(object.modified)));
+            }
+        }
+    }
+
+    /// Brings back everything in the trash of a class; the number of objects.
+    ///
+    /// # Errors
+    /// The storage.
+    pub async fn restore_trash(&self, class: StorageClass) -> Result<u64, RepoError> {
+        let _one = self.sweeping.lock().await;
+        let mut restored = 0;
+        let mut after: Option<Key> = None;
+        loop {
+            let page = self.state.storage.list_in(Area::Trash, class, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(restored) };
+            after = Some(last.key);
+            for object in page {
+                restored += u64::from(self.state.storage.restore(&object.key).await?);
+            }
+        }
+    }
+
+    /// Deletes what has been aside for the grace period. What a row names is brought back instead; a damaged object is
+    /// kept until a sound one is in service.
+    pub(super) async fn empty_trash(
+        &self,
+        class: StorageClass,
+        swept: &mut Swept,
+        run: &Run<'_>,
+    ) -> Result<(), RepoError> {
+        let Some(before) = SystemTime::now().checked_sub(run.asked.grace) else { return Ok(()) };
+        let storage = &self.state.storage;
+        for area in [Area::Trash, Area::Damaged] {
+            let mut after: Option<Key> = None;
+            loop {
+                run.lease.renew(&self.state.db).await?;
+                let page = storage.list_in(area, class, after.as_ref(), PAGE).await?;
+                let Some(last) = page.last() else { break };
+                after = Some(last.key);
+                for object in page.into_iter().filter(|object| object.modified < before) {
+                    let key = object.key;
+                    if self.state.db.read(move |c| is_known(c, &key)).await? {
+                        let in_service = match area {
+                            Area::Trash if storage.restore(&key).await? => {
+                                tracing::warn!(object = %key, "brought an object back from the trash: a row names it");
+                                continue;
+                            }
+                            Area::Trash => true,
+                            Area::Damaged | Area::Live => storage.size(&key).await?.is_some(),
+                        };
+                        if !in_service {
+                            continue;
+                        }
+                    }
+                    storage.delete_from(area, &key).await?;
+                    swept.deleted += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes which damaged objects have not been stored again although a row names them.
+    pub(in crate::repo) async fn review_damaged(&self) -> Result<(), RepoError> {
+        let storage = &self.state.storage;
+        let mut missing = BTreeSet::new();
+        for class in super::SWEPT {
+            for object in storage.list_in(Area::Damaged, class, None, DAMAGED).await? {
+                let key = object.key;
+                let named = self.state.db.read(move |c| is_known(c, &key)).await?;
+                if named && storage.size(&key).await?.is_none() {
+                    missing.insert(key);
+                }
+            }
+        }
+        storage.set_damaged(missing);
+        Ok(())
+    }
+}

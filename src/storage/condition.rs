@@ -1,0 +1,253 @@
+//! What is known of each class: whose objects it has, a sweep that waits for a confirmation, damaged objects.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Key, Storage};
+use crate::config::StorageClass;
+use crate::model::identity::Identity;
+
+/// What the marker of a class says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marker {
+    /// There is none.
+    None,
+    /// The objects belong to this database.
+    Of(Identity),
+    /// There is one, and it names no database.
+    Unreadable,
+}
+
+impl Marker {
+    pub(super) fn read(bytes: &[u8]) -> Marker {
+        let text = std::str::from_utf8(bytes).unwrap_or_default().trim_end();
+        text.parse().map_or(Marker::Unreadable, Marker::Of)
+    }
+}
+
+/// How a class stands to the database of this server. Objects are removed only from a class that is its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// Not compared yet.
+    #[default]
+    Unchecked,
+    /// Its marker names this database.
+    Own,
+    /// Its marker names another database.
+    Foreign(Identity),
+    /// Its marker names no database.
+    Unreadable,
+    /// It has objects and no marker, and this database names too few of them.
+    Unclaimed {
+        /// Objects looked at.
+        objects: usize,
+        /// Of these, the ones this database names.
+        named: usize,
+    },
+    /// The marker could not be read or written; why.
+    Unknown(String),
+}
+
+/// A sweep that would remove more than a small share of a class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Objects it would remove.
+    pub objects: u64,
+    /// Objects in the class.
+    pub of: u64,
+}
+
+impl Waiting {
+    /// As many objects a sweep of a class with `of` objects may remove unasked: a hundred, or a twentieth.
+    #[must_use]
+    pub fn limit(of: u64) -> u64 {
+        (of / 20).max(100)
+    }
+}
+
+/// What is known of all classes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Absent: not compared yet.
+    pub(super) standings: BTreeMap<StorageClass, Standing>,
+    pub(super) waiting: BTreeMap<StorageClass, Waiting>,
+    /// Objects that were set aside and have not been stored again.
+    pub(super) damaged: BTreeSet<Key>,
+}
+
+impl Condition {
+    /// How a class stands to the database.
+    #[must_use]
+    pub fn standing(&self, class: StorageClass) -> Standing {
+        self.standings.get(&class).cloned().unwrap_or_default()
+    }
+
+    /// The sweep of a class that waits.
+    #[must_use]
+    pub fn waiting(&self, class: StorageClass) -> Option<Waiting> {
+        self.waiting.get(&class).copied()
+    }
+
+    /// Damaged objects of a class that have not been stored again.
+    pub fn damaged(&self, class: StorageClass) -> impl Iterator<Item = &Key> {
+        self.damaged.iter().filter(move |key| key.class() == class)
+    }
+
+    pub(super) fn stored(&mut self, key: &Key) {
+        self.damaged.remove(key);
+    }
+
+    /// What an administrator should know, with the way out. Without paths and names of hosts: anybody may read it.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        let mut about = |problem: &dyn Fn(&Standing) -> bool, text: &str| {
+            let classes = StorageClass::ALL.into_iter().filter(|class| problem(&self.standing(*class)));
+            let classes: Vec<&str> = classes.map(StorageClass::as_str).collect();
+            if !classes.is_empty() {
+                let names = classes.join(", ");
+                let message = format!("storage of {names} {text}");
+                warnings.push(Warning { kind: "storage-owner", name: names, message });
+            }
+        };
+        about(
+            &|standing| matches!(standing, Standing::Foreign(_)),
+            "belongs to another database: nothing is swept there, and that database's server may sweep what this one \
+             stores; put the database back, or make this one the owner with: rspm storage adopt",
+        );
+        about(
+            &|standing| matches!(standing, Standing::Unclaimed { .. }),
+            "has objects that this database does not name, and no owner: nothing is swept there; put the database back, \
+             or make this one the owner with: rspm storage adopt",
+        );
+        about(
+            &|standing| *standing == Standing::Unreadable,
+            "has a marker that names no database: nothing is swept there; if this database is the right one: rspm \
+             storage adopt",
+        );
+        about(
+            &|standing| matches!(standing, Standing::Unknown(_)),
+            "could not be compared with the database: nothing is swept there; the server's log says why",
+        );
+        for (class, Waiting { objects, of }) in &self.waiting {
+            let class = class.as_str();
+            warnings.push(Warning {
+                kind: "storage-sweep",
+                name: class.to_owned(),
+                message: format!(
+                    "the clean-up of storage class {class} would remove {objects} of {of} objects and waits: check that \
+                     the database is the right one, then: rspm storage sweep --confirm={class}"
+                ),
+            });
+        }
+        for class in StorageClass::ALL {
+            let count = self.damaged(class).count();
+            if count > 0 {
+                let class = class.as_str();
+                warnings.push(Warning {
+                    kind: "storage-damage",
+                    name: class.to_owned(),
+                    message: format!(
+                        "damaged objects of storage class {class} that were set aside and have not been stored again: \
+                         {count}; files of a mirror are fetched again when they are asked for, others need rspm add \
+                         --replace; the server's log names them"
+                    ),
+                });
+            }
+        }
+        warnings
+    }
+}
+
+/// Something an administrator should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// `storage-owner`, `storage-sweep` or `storage-damage`.
+    pub kind: &'static str,
+    /// The classes it is about.
+    pub name: String,
+    /// A sentence with the way out.
+    pub message: String,
+}
+
+impl Storage {
+    /// What is known of all classes.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.0.condition.lock().clone()
+    }
+
+    /// Notes how a class stands to the database; true when that is news.
+    pub fn set_standing(&self, class: StorageClass, standing: Standing) -> bool {
+        let mut condition = self.0.condition.lock();
+        let news = condition.standing(class) != standing;
+        condition.standings.insert(class, standing);
+        news
+    }
+
+    /// True while the class belongs to the database: only then may objects be removed from it.
+    #[must_use]
+    pub fn is_own(&self, class: StorageClass) -> bool {
+        self.0.condition.lock().standings.get(&class) == Some(&Standing::Own)
+    }
+
+    /// Notes that a sweep waits, or that none does any more; true when that is news.
+    pub fn set_waiting(&self, class: StorageClass, waiting: Option<Waiting>) -> bool {
+        let mut condition = self.0.condition.lock();
+        let before = match waiting {
+            Some(waiting) => condition.waiting.insert(class, waiting),
+            None => condition.waiting.remove(&class),
+        };
+        before != waiting
+    }
+
+    /// True when the object was set aside and has not been stored again.
+    #[must_use]
+    pub fn is_damaged(&self, key: &Key) -> bool {
+        self.0.condition.lock().damaged.contains(key)
+    }
+
+    /// Notes the damaged objects that have not been stored again.
+    pub fn set_damaged(&self, keys: BTreeSet<Key>) {
+        self.0.condition.lock().damaged = keys;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::digest::Sha256;
+
+    #[test]
+    fn a_marker_names_a_database_or_is_unreadable() {
+        let text = "ab".repeat(16);
+        assert_eq!(Marker::read(format!("{text}\n").as_bytes()), Marker::Of(Identity([0xab; 16])));
+        for bad in ["", "ab", "not a marker", &"ab".repeat(17)] {
+            assert_eq!(Marker::read(bad.as_bytes()), Marker::Unreadable, "{bad}");
+        }
+        assert_eq!(Marker::read(&[0xff; 32]), Marker::Unreadable);
+    }
+
+    #[test]
+    fn warnings_name_classes_and_the_way_out_and_an_own_class_has_none() {
+        let mut condition = Condition::default();
+        condition.standings.insert(StorageClass::Cran, Standing::Own);
+        assert_eq!(condition.warnings(), []);
+        for class in [StorageClass::Packages, StorageClass::Binaries] {
+            condition.standings.insert(class, Standing::Foreign(Identity([1; 16])));
+        }
+        condition.waiting.insert(StorageClass::Cran, Waiting { objects: 600, of: 1000 });
+        let lost = Key::Package(StorageClass::Cran, Sha256([1; 32]));
+        condition.damaged.insert(lost);
+        let warnings = condition.warnings();
+        let named: Vec<(&str, &str)> = warnings.iter().map(|w| (w.kind, w.name.as_str())).collect();
+        let wanted =
+            [("storage-owner", "packages, binaries"), ("storage-sweep", "cran"), ("storage-damage", "cran")];
+        assert_eq!(named, wanted);
+        assert!(warnings[0].message.contains("rspm storage adopt"), "{warnings:?}");
+        assert!(
+            warnings[1].message.contains("600 of 1000") && warnings[1].message.contains("--confirm=cran")
+        );
+        condition.stored(&lost);
+        assert_eq!(condition.warnings().len(), 2);
+    }
+}

@@ -1,0 +1,135 @@
+//! A start with another database: nothing is removed, everybody who looks is told, and one command makes it the owner.
+
+use std::path::Path;
+
+use crate::support::furnish::until;
+use crate::support::server::Server;
+use crate::support::tarball::Tarball;
+
+const PACKAGE: &str = "/team/latest/src/contrib/alpha_1.0.tar.gz";
+
+/// Objects of class `packages` in service.
+fn objects(server: &Server) -> usize {
+    let shelf = server.dir().join("data/packages/packages");
+    let folders = std::fs::read_dir(shelf).into_iter().flatten().flatten();
+    folders.map(|folder| std::fs::read_dir(folder.path()).into_iter().flatten().count()).sum()
+}
+
+/// As of three hours ago, which a clean-up takes for old.
+fn make_old(folder: &Path) {
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 3600);
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        match entry.path() {
+            path if path.is_dir() => make_old(&path),
+            path => {
+                let file = std::fs::File::options().write(true).open(path).expect("a file");
+                file.set_modified(old).expect("a time");
+            }
+        }
+    }
+}
+
+fn alerts(server: &Server) -> Vec<String> {
+    let all = server.get("/__api__/alerts").json();
+    let list = all.as_array().cloned().unwrap_or_default();
+    list.iter().filter_map(|alert| Some(alert["type"].as_str()?.to_owned())).collect()
+}
+
+#[test]
+fn a_start_with_an_empty_database_removes_nothing_and_says_so_everywhere() {
+    let mut server = Server::start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
+    until("the storage is claimed", || server.dir().join("data/packages/owner/packages").exists());
+    assert!(alerts(&server).is_empty());
+    let package = server.get(PACKAGE).body;
+    server.stop();
+    make_old(&server.dir().join("data/packages/packages"));
+    let (database, away) = (server.dir().join("data/db"), server.dir().join("away"));
+    std::fs::rename(&database, &away).expect("moved away");
+
+    // Before anything is started.
+    let ran = server.rspm("check-config");
+    assert!(
+        ran.code == 1 && ran.out.contains("storage class 'packages' belongs to another database"),
+        "{ran:?}"
+    );
+
+    server.launch();
+    server.wait_for_log("the storage class belongs to another database");
+    until("it is an alert", || alerts(&server).contains(&"storage-owner".to_owned()));
+    let status = server.rspm("status");
+    assert!(
+        status.out.contains("Warning: storage of") && status.out.contains("rspm storage adopt"),
+        "{status:?}"
+    );
+    let swept = server.rspm("storage sweep");
+    assert!(swept.code == 0 && swept.out.contains("0 objects were moved to the trash"), "{swept:?}");
+    let listed = server.rspm("storage list");
+    assert!(listed.out.contains("another database"), "{listed:?}");
+    assert_eq!(objects(&server), 2);
+
+    // Put back, everything serves.
+    server.stop();
+    std::fs::rename(&database, server.dir().join("empty")).expect("moved away");
+    std::fs::rename(&away, &database).expect("put back");
+    server.launch();
+    assert!(server.get(PACKAGE).body == package);
+    let swept = server.rspm("storage sweep");
+    assert!(
+        swept.out.contains("0 objects were moved to the trash") && !swept.out.contains("Warning"),
+        "{swept:?}"
+    );
+    assert!(alerts(&server).is_empty());
+
+    // The other one on purpose: what it does not name can be brought back.
+    server.stop();
+    std::fs::rename(&database, &away).expect("moved away");
+    std::fs::rename(server.dir().join("empty"), &database).expect("put in its place");
+    server.launch();
+    let adopted = server.rspm("storage adopt --class=packages,cran");
+    assert!(adopted.out.contains("This database is the owner now of: packages, cran"), "{adopted:?}");
+    let swept = server.rspm("storage sweep");
+    assert!(swept.out.contains("2 objects were moved to the trash"), "{swept:?}");
+    assert_eq!(objects(&server), 0);
+    let json: serde_json::Value = server.json("storage list");
+    let class = |name: &str| {
+        let classes = json["classes"].as_array().expect("a list");
+        classes.iter().find(|class| class["class"] == name).expect("the class").clone()
+    };
+    assert_eq!(
+        (&class("packages")["owner"], &class("packages")["trash_objects"]),
+        (&"own".into(), &2.into())
+    );
+    assert_eq!(class("binaries")["owner"], "foreign");
+    let restored = server.rspm("storage restore --class=packages");
+    assert!(restored.out.contains("2 objects were brought back"), "{restored:?}");
+    assert_eq!(objects(&server), 2);
+    let refused = server.rspm("storage sweep --confirm=packets");
+    assert_eq!(refused.code, 2, "{refused:?}");
+}
+
+#[test]
+fn a_damaged_local_package_is_a_503_and_an_alert_until_it_is_added_again() {
+    let mut server = Server::start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    let package = server.get(PACKAGE);
+    let tag = package.header("etag").expect("an ETag").trim_matches('"').to_owned();
+    let object = server.dir().join(format!("data/packages/packages/{}/{tag}", &tag[..2]));
+    let mut bytes = std::fs::read(&object).expect("stored");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&object, bytes).expect("written");
+    server.restart();
+    until("the storage is compared", || server.json("storage list")["classes"][3]["owner"] == "own");
+    assert_eq!(server.get(PACKAGE).status, 503);
+    assert!(alerts(&server).contains(&"storage-damage".to_owned()));
+    server.restart();
+    until("a restart knows it", || alerts(&server).contains(&"storage-damage".to_owned()));
+    assert_eq!(server.get(PACKAGE).status, 503);
+    let file = server.dir().join("alpha_1.0.tar.gz");
+    std::fs::write(&file, Tarball::new("alpha", "1.0").bytes()).expect("written");
+    let added = server.rspm(&format!("add --source=team --replace --path={}", file.display()));
+    assert_eq!(added.code, 0, "{added:?}");
+    assert!(server.get(PACKAGE).body == package.body);
+    assert!(alerts(&server).is_empty());
+}

@@ -1,0 +1,99 @@
+//! What is stored is compared with its digest, and what differs is never served.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rstudio_pm::config::StorageClass;
+use rstudio_pm::repo::RepoError;
+use rstudio_pm::repo::edit::OnExisting;
+use rstudio_pm::repo::file::OpenFile;
+use rstudio_pm::repo::scrub::{Compared, Pace};
+use rstudio_pm::storage::Area;
+
+use super::clean_up::objects;
+use super::everywhere::fetched;
+use super::point;
+use crate::support::tarball::Tarball;
+use crate::support::world::World;
+
+/// A local package that is served, and its object.
+async fn stored() -> (World, PathBuf) {
+    let world = World::new().await;
+    world.repo.claim_storage().await;
+    world.local("team").await;
+    world.repository("all", &["team"]).await;
+    world.add("team", "alpha", "1.0").await;
+    let [object] = objects(&world.folder().join("data/packages")).try_into().expect("one object");
+    (world, object)
+}
+
+/// One bit another than it was; the size stays.
+fn flip(object: &PathBuf) {
+    let mut bytes = std::fs::read(object).expect("stored");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(object, bytes).expect("written");
+}
+
+async fn open(world: &World) -> Result<OpenFile, RepoError> {
+    let point = point(world, "all", "latest").await;
+    let located = world.repo.locate(&point, "alpha", "1.0", "alpha_1.0.tar.gz", false).await?;
+    world.repo.open(&located, None).await
+}
+
+async fn damaged(world: &World) -> usize {
+    let listed = world.state.storage.list_in(Area::Damaged, StorageClass::Packages, None, 10).await;
+    listed.expect("a listing").len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_local_package_is_not_served_and_is_set_aside() {
+    let (world, object) = stored().await;
+    flip(&object);
+    let world = world.restarted().await;
+    world.repo.claim_storage().await;
+    for _ in 0..2 {
+        let refused = open(&world).await.err();
+        assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
+    }
+    assert!(!object.exists());
+    assert_eq!(damaged(&world).await, 1);
+    // A restart knows it still.
+    let world = world.restarted().await;
+    world.repo.claim_storage().await;
+    let refused = open(&world).await.err();
+    assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
+    let warnings = world.state.storage.condition().warnings();
+    assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-damage"]);
+    // The same bytes handed in again mend it.
+    let again = world.try_add("team", &[Tarball::new("alpha", "1.0")], OnExisting::Replace).await;
+    again.expect("added");
+    assert!(fetched(&world, "latest", "alpha", "1.0").await.is_some());
+    assert_eq!(world.state.storage.condition().warnings(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_nightly_comparison_finds_damage_of_what_was_proven_before() {
+    let (world, object) = stored().await;
+    assert!(open(&world).await.is_ok());
+    let quick = Pace { rate: u64::MAX, longest: Duration::from_secs(60) };
+    assert_eq!(
+        world.repo.scrub(quick).await.expect("compared"),
+        Compared { sound: 1, ..Compared::default() }
+    );
+    let world = world.restarted().await;
+    world.repo.claim_storage().await;
+    assert!(open(&world).await.is_ok(), "proven");
+    flip(&object);
+    // What is small is in memory; another process has the same.
+    let world = world.restarted().await;
+    world.repo.claim_storage().await;
+    let found = world.repo.scrub(quick).await.expect("compared");
+    assert_eq!(found, Compared { damaged: 1, ..Compared::default() });
+    let refused = open(&world).await.err();
+    assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
+    assert!(!object.exists());
+    // What a row names and storage lacks is counted.
+    let found = world.repo.scrub(quick).await.expect("compared");
+    assert_eq!(found, Compared { missing: 1, ..Compared::default() });
+}

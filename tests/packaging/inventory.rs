@@ -63,7 +63,8 @@ fn every_linked_crate_is_in_the_sbom_with_the_checksum_of_the_lock_file() {
         let package = format!("{} {}", text("name"), text("version"));
         let checksum = locked.get(&package).unwrap_or_else(|| panic!("{package} is not in Cargo.lock"));
         assert_eq!(component["hashes"][0]["content"].as_str(), checksum.as_deref(), "{package}");
-        assert_eq!(text("purl"), format!("pkg:cargo/{}", package.replace(' ', "@")));
+        let purl = format!("pkg:cargo/{}", package.replace(' ', "@").replace('+', "%2B"));
+        assert_eq!(text("purl"), purl);
         let licence = component["licenses"][0]["expression"].as_str().expect("text");
         assert!(!licence.is_empty() && !licence.contains('/'), "{package}: {licence}");
         found.insert(package);

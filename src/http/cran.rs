@@ -20,7 +20,8 @@ use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::r::bioconductor::Part;
-use crate::r::layout::{FileName, IndexFormat, RPath, Tree};
+use crate::r::layout::{FileName, IndexFormat, LinuxBuild, RPath, Tree};
+use crate::r::platform::Arch;
 use crate::repo::RepoError;
 use crate::repo::builds::Builds;
 use crate::repo::file::Located;
@@ -112,8 +113,13 @@ pub async fn find(
                 RPath::ArchiveMeta => document(Document::ArchiveRds),
                 RPath::CurrentMeta => document(Document::CurrentRds),
                 path => {
-                    let source = source_file(app, &point, path).await?;
-                    let offer = Offer::of(app, source, Some(&builds)).await;
+                    let offer = match built_name(path, build)? {
+                        Some(file) => build_alone(app, &point, &builds, &file).await?,
+                        None => {
+                            let source = source_file(app, &point, path).await?;
+                            Offer::of(app, source, Some(&builds)).await
+                        }
+                    };
                     Wanted::File(Box::new(offer.named(&whole.up()).by_address()))
                 }
             }
@@ -177,14 +183,36 @@ async fn binary_file(
     file: &FileName,
     snapshot: Snapshot,
 ) -> Result<Offer, Failure> {
-    let absent = || Failure::not_found(format!("there is no binary package '{}'", shown(file.as_str())));
-    let platform = binaries::elsewhere(app, tree).ok_or_else(absent)?;
+    let platform = binaries::elsewhere(app, tree).ok_or_else(|| no_binary(file))?;
+    build_alone(app, point, &app.repo.builds(platform, snapshot), file).await
+}
+
+/// The build of the version in a file's name, and nothing in its place.
+async fn build_alone(app: &App, point: &Point, builds: &Builds, file: &FileName) -> Result<Offer, Failure> {
+    let absent = || no_binary(file);
     let parts = file.package_file().ok_or_else(absent)?;
     let source = format!("{}_{}.tar.gz", parts.package, parts.version);
     let source = app.repo.locate(point, parts.package, parts.version, &source, false).await?;
-    let builds = app.repo.builds(platform, snapshot);
-    let build = app.repo.build_of(&source, &builds).await?.filter(|build| build.name == parts.name);
-    Ok(Offer::build(app, build.ok_or_else(absent)?, &builds))
+    let build = app.repo.build_of(&source, builds).await?.filter(|build| build.name == parts.name);
+    Ok(Offer::build(app, build.ok_or_else(absent)?, builds))
+}
+
+/// The usual name of a file that is asked for with the platform in its name, in a tree of builds for Linux.
+///
+/// # Errors
+/// 404 for another platform than the tree's.
+fn built_name(path: &RPath, build: &LinuxBuild) -> Result<Option<FileName>, Failure> {
+    let RPath::File { tree: Tree::Source, file } = path else { return Ok(None) };
+    let Some((usual, platform)) = file.without_platform() else { return Ok(None) };
+    let arch = platform.split_once('-').and_then(|(arch, _)| Arch::parse(arch));
+    if arch != Some(build.arch) || !platform.contains("-linux") {
+        return Err(no_binary(file));
+    }
+    Ok(Some(usual))
+}
+
+fn no_binary(file: &FileName) -> Failure {
+    Failure::not_found(format!("there is no binary package '{}'", shown(file.as_str())))
 }
 
 /// One build by its digest, of a version that the snapshot has.

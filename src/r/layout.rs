@@ -355,6 +355,15 @@ impl FileName {
         self.0.as_str()
     }
 
+    /// The name without the platform, and the platform, of a file as `R CMD INSTALL --build` names it on Unix:
+    /// `{package}_{version}_R_{platform}.tar.gz`.
+    #[must_use]
+    pub fn without_platform(&self) -> Option<(FileName, &str)> {
+        let (name, platform) = self.as_str().strip_suffix(".tar.gz")?.rsplit_once("_R_")?;
+        let file = FileName::parse(&format!("{name}.tar.gz"))?;
+        (file.package_file().is_some() && platform.contains('-')).then_some((file, platform))
+    }
+
     /// Its parts, when it is a package's file.
     #[must_use]
     pub fn package_file(&self) -> Option<PackageFile<'_>> {
@@ -431,6 +440,7 @@ impl fmt::Display for SubDir {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::r::platform::Target;
     use proptest::prelude::*;
 
     #[test]
@@ -553,6 +563,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_file_named_as_r_builds_it_has_a_usual_name() {
+        let of = |name: &str| {
+            let file = FileName::parse(name).expect("a file");
+            file.without_platform().map(|(usual, platform)| (usual.to_string(), platform.to_owned()))
+        };
+        assert_eq!(
+            of("digest_0.6.37_R_x86_64-pc-linux-gnu.tar.gz"),
+            Some(("digest_0.6.37.tar.gz".to_owned(), "x86_64-pc-linux-gnu".to_owned()))
+        );
+        for name in [
+            "digest_0.6.37.tar.gz",
+            "digest_0.6.37_R_.tar.gz",
+            "digest_0.6.37_R_x86.tar.gz",
+            "_R_x86_64-pc-linux-gnu.tar.gz",
+            "digest_R_x86_64-pc-linux-gnu.tar.gz",
+            "digest_0.6.37_R_x86_64-pc-linux-gnu.zip",
+        ] {
+            assert_eq!(of(name), None, "{name}");
+        }
+    }
+
     fn segments() -> impl Strategy<Value = String> {
         let odd = ["Archive", "archive", "Meta", "contrib", "PACKAGES", "PACKAGES.gz", "archive.rds", "src"];
         let plain = proptest::collection::vec(
@@ -565,8 +597,45 @@ mod tests {
         ]
     }
 
+    fn versions() -> impl Strategy<Value = RMinor> + Clone {
+        (0u16..1000, 0u16..1000).prop_map(|(major, minor)| RMinor { major, minor })
+    }
+
+    fn arches() -> impl Strategy<Value = Arch> {
+        proptest::sample::select(vec![Arch::X86_64, Arch::Arm64])
+    }
+
+    fn formats() -> impl Strategy<Value = IndexFormat> {
+        proptest::sample::select(IndexFormat::ALL.to_vec())
+    }
+
+    fn files() -> impl Strategy<Value = FileName> {
+        segments().prop_filter_map("a file", |s| FileName::parse(&s))
+    }
+
+    /// Distributions as the configuration names them: ASCII letters, digits and `_`; the names of other systems are
+    /// taken.
+    fn builds() -> impl Strategy<Value = LinuxBuild> {
+        let distribution = "[a-zA-Z0-9_]{1,12}"
+            .prop_filter("a distribution", |name| !["win", "macos"].contains(&name.as_str()))
+            .prop_map(|name| Segment::parse(&name).expect("plain"));
+        (distribution, arches(), versions()).prop_map(|(distribution, arch, r)| LinuxBuild {
+            distribution,
+            arch,
+            r,
+        })
+    }
+
+    fn platforms() -> impl Strategy<Value = Platform> {
+        (builds(), 0..3).prop_map(|(LinuxBuild { distribution, arch, r }, kind)| match kind {
+            0 => Platform { r, target: Target::Windows, arch: Arch::X86_64 },
+            1 => Platform { r, target: Target::MacOs, arch },
+            _ => Platform { r, target: Target::Linux(distribution.to_string()), arch },
+        })
+    }
+
     fn trees() -> impl Strategy<Value = Tree> {
-        let r = (0u16..1000, 0u16..1000).prop_map(|(major, minor)| RMinor { major, minor });
+        let r = versions();
         prop_oneof![
             Just(Tree::Source),
             r.clone().prop_map(|r| Tree::Windows { r }),
@@ -575,20 +644,60 @@ mod tests {
         ]
     }
 
-    fn paths() -> impl Strategy<Value = RPath> {
-        let file = || segments().prop_filter_map("a file", |s| FileName::parse(&s));
+    /// Paths below `src/contrib`.
+    fn of_sources() -> impl Strategy<Value = RPath> {
         let dir = proptest::collection::vec(segments(), 1..6)
             .prop_filter_map("a folder", |dir| SubDir::parse(&dir.join("/")));
         prop_oneof![
             Just(RPath::ArchiveMeta),
             Just(RPath::CurrentMeta),
-            (trees(), proptest::sample::select(IndexFormat::ALL.to_vec()))
-                .prop_map(|(tree, format)| RPath::Index { tree, format }),
-            (trees(), file()).prop_map(|(tree, file)| RPath::File { tree, file }),
-            (dir, file()).prop_map(|(dir, file)| RPath::SubFile { dir, file }),
-            (segments().prop_filter_map("a name", |s| Segment::parse(&s)), file())
+            formats().prop_map(|format| RPath::Index { tree: Tree::Source, format }),
+            files().prop_map(|file| RPath::File { tree: Tree::Source, file }),
+            (dir, files()).prop_map(|(dir, file)| RPath::SubFile { dir, file }),
+            (segments().prop_filter_map("a name", |s| Segment::parse(&s)), files())
                 .prop_map(|(package, file)| RPath::Archive { package, file }),
         ]
+    }
+
+    fn paths() -> impl Strategy<Value = RPath> {
+        prop_oneof![
+            of_sources(),
+            (trees(), formats()).prop_map(|(tree, format)| RPath::Index { tree, format }),
+            (trees(), files()).prop_map(|(tree, file)| RPath::File { tree, file }),
+            (builds(), of_sources()).prop_map(|(build, path)| RPath::Linux { build, path: Box::new(path) }),
+            (platforms(), any::<[u8; 32]>(), files()).prop_map(|(platform, sha256, file)| RPath::Build {
+                platform,
+                sha256: Sha256(sha256),
+                file
+            }),
+            (builds(), formats()).prop_map(|(build, format)| RPath::Built { build, format }),
+        ]
+    }
+
+    /// The number of a variant; a new one does not compile until it has one.
+    fn variant(path: &RPath) -> usize {
+        match path {
+            RPath::Index { .. } => 0,
+            RPath::File { .. } => 1,
+            RPath::SubFile { .. } => 2,
+            RPath::Archive { .. } => 3,
+            RPath::ArchiveMeta => 4,
+            RPath::CurrentMeta => 5,
+            RPath::Linux { .. } => 6,
+            RPath::Build { .. } => 7,
+            RPath::Built { .. } => 8,
+        }
+    }
+
+    #[test]
+    fn every_form_of_path_is_generated() {
+        use proptest::strategy::ValueTree;
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let mut seen = [0; 9];
+        for _ in 0..2000 {
+            seen[variant(&paths().new_tree(&mut runner).expect("a path").current())] += 1;
+        }
+        assert!(seen.iter().all(|count| *count > 10), "{seen:?}");
     }
 
     proptest! {

@@ -111,6 +111,25 @@ pub fn found(
     stanza
 }
 
+/// The record of a build as an index has it: with `File`, where it has `Platform`.
+///
+/// pkgcache, which pak is made of, makes the file's name of `Platform` in a record without `File`:
+/// `{package}_{version}_R_{platform}.tar.gz`, the name that `R CMD INSTALL --build` gives.
+#[must_use]
+pub fn with_file(stanza: &[u8], name: &str) -> Vec<u8> {
+    let mut out = stanza.to_vec();
+    let record = dcf::records(stanza).next().and_then(Result::ok);
+    let has =
+        |tag: &[u8]| record.as_ref().is_some_and(|record| record.fields.iter().any(|field| field.tag == tag));
+    if has(b"Platform") && !has(b"File") {
+        if out.last() != Some(&b'\n') {
+            out.push(b'\n');
+        }
+        dcf::write_field(&mut out, "File", name).expect("a Vec takes every write");
+    }
+    out
+}
+
 fn write_platform(stanza: &mut Vec<u8>, built: Option<&Built>) {
     if let Some(built) = built.filter(|built| !built.platform.is_empty()) {
         dcf::write_field(stanza, "Platform", &built.platform).expect("a Vec takes every write");
@@ -224,6 +243,19 @@ mod tests {
         let whole = format!("Package: a1\nVersion: 1.0\nImports: b2\nNeedsCompilation: no\n{facts}");
         assert_eq!(of(Some(source)), whole);
         assert_eq!(of(None), format!("Package: a1\nVersion: 1.0\n{facts}"));
+    }
+
+    #[test]
+    fn a_record_with_a_platform_names_its_file() {
+        let with =
+            |stanza: &str| String::from_utf8(with_file(stanza.as_bytes(), "a1_1.0.tar.gz")).expect("text");
+        let platform = "Package: a1\nVersion: 1.0\nPlatform: x86_64-pc-linux-gnu";
+        assert_eq!(with(platform), format!("{platform}\nFile: a1_1.0.tar.gz\n"));
+        assert_eq!(with(&format!("{platform}\n")), format!("{platform}\nFile: a1_1.0.tar.gz\n"));
+        let named = format!("{platform}\nFile: own.tar.gz\n");
+        assert_eq!(with(&named), named);
+        let pure = "Package: a1\nVersion: 1.0\nBuilt: R 4.5.0; ; 2026-01-01; unix\n";
+        assert_eq!(with(pure), pure, "taken for a source, whose name is right");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, ReleaseId};
 use crate::model::point::PointTree;
 use crate::model::time::Timestamp;
+use crate::r::offered;
 use crate::r::packages::{self, BINARY_FIELDS, SOURCE_FIELDS};
 use crate::r::platform::Target;
 use crate::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
@@ -135,7 +136,7 @@ fn built(c: &mut dyn Conn, trees: &[PointTree], index: &BuildsIndex) -> Result<V
         for row in &mut rows {
             let of_listed = picked(row.release).filter(|_| row.path.is_empty());
             match older.get(&row.package).copied().filter(|_| row.path.is_empty()).or(of_listed) {
-                Some(build) => row.stanza.clone_from(&build.stanza),
+                Some(build) => row.stanza = offered::with_file(&build.stanza, &build.name),
                 None if *full => {}
                 None => row.stanza.clear(),
             }

@@ -1,6 +1,6 @@
 //! Every request a client may make for a build, and what it gets.
 
-use super::{add, get};
+use super::{add, get, kind_of as kind};
 use crate::support::binary;
 use crate::support::http::Answer;
 use crate::support::server::Server;
@@ -14,17 +14,6 @@ fn agent(processor: &str) -> String {
 
 fn x86() -> String {
     agent("x86_64")
-}
-
-/// `binary TAG` or `source`.
-fn kind(answer: &Answer) -> String {
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(answer.header("x-repository-type"), Some("RSPM"));
-    let kind = answer.header("x-package-type").expect("every package tells its type");
-    match answer.header("x-package-binary-tag") {
-        Some(tag) => format!("{kind} {tag}"),
-        None => kind.to_owned(),
-    }
 }
 
 /// Names of the packages of an index.

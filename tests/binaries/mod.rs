@@ -8,6 +8,7 @@ mod macos;
 mod many;
 mod matrix;
 mod named;
+mod pkgcache;
 mod recorded;
 mod removing;
 mod service_log;
@@ -23,6 +24,17 @@ use crate::support::server::Server;
 fn get(server: &Server, path: &str, agent: Option<&str>) -> Answer {
     let headers: Vec<(&str, &str)> = agent.map(|agent| ("User-Agent", agent)).into_iter().collect();
     http::request("GET", &server.url(path), &headers, b"")
+}
+
+/// `binary TAG` or `source`.
+fn kind_of(answer: &Answer) -> String {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("x-repository-type"), Some("RSPM"));
+    let kind = answer.header("x-package-type").expect("every package tells its type");
+    match answer.header("x-package-binary-tag") {
+        Some(tag) => format!("{kind} {tag}"),
+        None => kind.to_owned(),
+    }
 }
 
 /// Adds the builds of these examples for a distribution.

@@ -122,7 +122,7 @@ pub fn parse(
     query: Option<&str>,
     limit: usize,
 ) -> Result<(Route, Query), Failure> {
-    let decoded = segments(path, limit)?;
+    let decoded = segments(method, path, limit)?;
     let query = Query::parse(query, limit)?;
     let names: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
     let route = match names.as_slice() {

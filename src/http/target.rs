@@ -2,17 +2,22 @@
 
 use std::borrow::Cow;
 
+use http::Method;
+
 use super::error::Failure;
 
 /// Splits a raw path into decoded segments. A trailing slash gives an empty last segment.
 ///
+/// A GET or HEAD may have empty segments (`//`), which are left out: pkgcache, remotes and BiocManager make them of an
+/// address with a trailing slash, and proxies of a prefix with one.
+///
 /// SECURITY: nothing below this decodes again or normalises. Refused with 400: anything but visible ASCII in the raw
 /// path, broken or overlong percent-encoding, encoded `/`, `\`, `%` or control characters (NUL, CR, LF), `\`, `.` and
-/// `..` segments in any spelling, and empty segments (`//`).
+/// `..` segments in any spelling, and empty segments in a request that may change something.
 ///
 /// # Errors
 /// 400, or 414 when the target is longer than `limit` bytes.
-pub fn segments(path: &str, limit: usize) -> Result<Vec<Cow<'_, str>>, Failure> {
+pub fn segments<'a>(method: &Method, path: &'a str, limit: usize) -> Result<Vec<Cow<'a, str>>, Failure> {
     if path.len() > limit {
         return Err(Failure::target_too_long(limit));
     }
@@ -30,6 +35,9 @@ pub fn segments(path: &str, limit: usize) -> Result<Vec<Cow<'_, str>>, Failure> 
             return Err(Failure::bad_request("the path holds a relative segment"));
         }
         if segment.is_empty() && i + 1 < count {
+            if matches!(*method, Method::GET | Method::HEAD) {
+                continue;
+            }
             return Err(Failure::bad_request("the path holds an empty segment ('//')"));
         }
         segments.push(segment);
@@ -152,11 +160,29 @@ mod tests {
 
     #[test]
     fn plain_and_encoded_segments_come_out_decoded() {
-        let of = |path| segments(path, 4096).map(|s| s.join("|")).map_err(|e| e.status.as_u16());
+        let of =
+            |path| segments(&Method::GET, path, 4096).map(|s| s.join("|")).map_err(|e| e.status.as_u16());
         assert_eq!(of("/"), Ok(String::new()));
         assert_eq!(of("/cran/2022-08-01+Y3I/src"), Ok("cran|2022-08-01+Y3I|src".to_owned()));
         assert_eq!(of("/cran/2022-08-01%2BY3I/%63ontrib/"), Ok("cran|2022-08-01+Y3I|contrib|".to_owned()));
         assert_eq!(of("/%C3%A9"), Ok("é".to_owned()));
+    }
+
+    #[test]
+    fn an_empty_segment_is_read_as_one_slash_by_those_who_only_read() {
+        let of = |method: &Method, path| {
+            segments(method, path, 4096).map(|s| s.join("|")).map_err(|e| e.status.as_u16())
+        };
+        for (path, expected) in
+            [("//", ""), ("///", ""), ("//a", "a"), ("/a//b", "a|b"), ("/a///b//", "a|b|"), ("/a/", "a|")]
+        {
+            assert_eq!(of(&Method::GET, path), Ok(expected.to_owned()), "{path}");
+            assert_eq!(of(&Method::HEAD, path), Ok(expected.to_owned()), "{path}");
+        }
+        for method in [Method::POST, Method::PUT, Method::DELETE] {
+            assert_eq!(of(&method, "/a//b"), Err(400), "{method}");
+            assert_eq!(of(&method, "/a/b/"), Ok("a|b|".to_owned()), "{method}");
+        }
     }
 
     #[test]
@@ -165,8 +191,6 @@ mod tests {
             "",
             "*",
             "cran",
-            "//",
-            "/a//b",
             "/.",
             "/..",
             "/a/../b",
@@ -194,11 +218,20 @@ mod tests {
             "/é",
             "/a\u{1}b",
             "/a%c2%85b",
+            "/a//../b",
+            "//..",
+            "//%2e%2e//b",
         ] {
-            let refused = segments(path, 4096).expect_err(path);
+            let refused = segments(&Method::GET, path, 4096).expect_err(path);
             assert_eq!(refused.status.as_u16(), 400, "{path}");
         }
-        assert_eq!(segments(&format!("/{}", "a".repeat(5000)), 4096).expect_err("long").status.as_u16(), 414);
+        assert_eq!(
+            segments(&Method::GET, &format!("/{}", "a".repeat(5000)), 4096)
+                .expect_err("long")
+                .status
+                .as_u16(),
+            414
+        );
     }
 
     #[test]

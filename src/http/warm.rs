@@ -74,6 +74,11 @@ fn both(path: &str, agent: Option<&[u8]>) -> Option<String> {
     fits.then(|| [path, agent].join("\n"))
 }
 
+/// One spelling of a path only: a stranger must not fill the cache with the thousand spellings of one address.
+fn is_usual(path: &str) -> bool {
+    !path.contains(['%', '+']) && !path.contains("//")
+}
+
 impl Warm {
     /// The entry of a raw path, when it still holds. A query is looked at by the slow path only.
     #[must_use]
@@ -88,8 +93,7 @@ impl Warm {
     #[must_use]
     pub fn keep(&self, path: &str, entry: Entry) -> Arc<Entry> {
         let entry = Arc::new(entry);
-        // One spelling of a path only: a stranger must not fill this with the thousand encodings of one address.
-        if entry.lasting() && path.len() <= LONGEST && !path.contains(['%', '+']) {
+        if entry.lasting() && path.len() <= LONGEST && is_usual(path) {
             self.entries.insert(path.into(), Arc::clone(&entry));
         }
         entry
@@ -122,7 +126,7 @@ impl Warm {
         entry: &Arc<Entry>,
     ) {
         let Asked::Builds { distro, choice, negotiated: true } = asked else { return };
-        let Some(key) = both(path, agent).filter(|_| entry.lasting() && !path.contains(['%', '+'])) else {
+        let Some(key) = both(path, agent).filter(|_| entry.lasting() && is_usual(path)) else {
             return;
         };
         let chosen = Chosen {
@@ -132,5 +136,21 @@ impl Warm {
             config: Arc::clone(config),
         };
         self.chosen.insert(key.into(), Arc::new(chosen));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_spellings_of_an_address_are_not_kept() {
+        assert!(
+            is_usual("/cran/latest/src/contrib/PACKAGES")
+                && is_usual("/cran/latest/src/contrib/a_1.tar.gz source")
+        );
+        for path in ["//cran/latest", "/cran/latest//src/contrib/PACKAGES", "/cr%61n/latest", "/cran/5+x"] {
+            assert!(!is_usual(path), "{path}");
+        }
     }
 }

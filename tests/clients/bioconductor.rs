@@ -71,6 +71,20 @@ fn biocmanager_installs_from_two_versions_at_once() {
 }
 
 #[test]
+fn a_mirror_whose_address_ends_in_a_slash_has_the_same_packages() {
+    let server = server("4.2");
+    let code =
+        "options(BioC_mirror = args[[1]], BIOCONDUCTOR_CONFIG_FILE = paste0(args[[2]], '/config.yaml'),
+            repos = c(CRAN = args[[3]]), BiocManager.check_repositories = FALSE)
+        suppressMessages(say('available', sort(BiocManager::available('^(Biobase|BiocGenerics)$'))))";
+    let (clean, cran) = (server.url("/bioc/latest"), server.url("/cran/latest"));
+    for mirror in [clean.clone(), format!("{clean}/")] {
+        let told = r(code, &[&mirror, &clean, &cran]);
+        assert_eq!(told, said(&[("available", "Biobase BiocGenerics")]), "{mirror}");
+    }
+}
+
+#[test]
 fn biocmanager_tells_which_r_a_version_is_for() {
     let server = server("4.4");
     let code = "options(BioC_mirror = args[[1]], BIOCONDUCTOR_CONFIG_FILE = paste0(args[[1]], '/config.yaml'),

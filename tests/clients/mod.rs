@@ -8,6 +8,7 @@ mod matrix;
 mod past;
 mod proxies;
 mod requirements;
+mod slashes;
 mod snapshots;
 
 use std::collections::BTreeMap;

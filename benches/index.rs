@@ -13,7 +13,7 @@ use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{Clock, Timestamp};
 use rstudio_pm::repo::Repo;
 use rstudio_pm::repo::edit::{Actor, OnExisting};
-use rstudio_pm::repo::index::Document;
+use rstudio_pm::repo::index::{Document, DocumentRequest};
 use rstudio_pm::state::State;
 use rstudio_pm::storage::{Storage, install_tls_provider};
 use rstudio_pm::sync::Sync;
@@ -45,14 +45,20 @@ fn on(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
     ] {
         let point =
             runtime.block_on(Repo::new(state.clone()).point("bench", Snapshot::Latest)).expect("a point");
-        let decoded = runtime.block_on(Repo::new(state.clone()).document(&point, &plain)).expect("an index");
+        let decoded = runtime
+            .block_on(Repo::new(state.clone()).document(&DocumentRequest::new(point.clone(), plain.clone())))
+            .expect("an index");
         let raw = folder.path().join("raw");
         std::fs::write(&raw, inflate(&decoded.bytes)).expect("written");
         let (mut ratios, mut ours_all, mut theirs_all, mut queries) = (vec![], vec![], vec![], vec![]);
         for _ in 0..ROUNDS {
             // A repository room without any memory: the cold path.
             let repo = Repo::new(state.clone());
-            let (ours, _) = cpu::of(|| runtime.block_on(repo.document(&point, &document)).expect("an index"));
+            let (ours, _) = cpu::of(|| {
+                runtime
+                    .block_on(repo.document(&DocumentRequest::new(point.clone(), document.clone())))
+                    .expect("an index")
+            });
             let tree = point.trees[0];
             let (query, _) = cpu::of(|| {
                 runtime

@@ -22,6 +22,9 @@ use crate::upstream::Upstream;
 pub struct State {
     /// The configuration in force; a reload puts another in its place. Work that takes long keeps what it began with.
     pub config: ArcSwap<Config>,
+    /// Counts the configurations that were put in force after the first, each after it is in `config`: what depends on
+    /// one holds while the number is the same.
+    pub reloads: AtomicU64,
     /// The database.
     pub db: Db,
     /// The nine storage classes.
@@ -59,6 +62,7 @@ impl State {
     ) -> State {
         State {
             config: config.into(),
+            reloads: AtomicU64::new(0),
             db,
             storage,
             upstream: Arc::new(upstream).into(),

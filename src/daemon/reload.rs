@@ -2,6 +2,7 @@
 //! other, none of which can.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::files;
 use super::operator::Fixtures;
@@ -38,6 +39,7 @@ pub(super) async fn apply(
     fixtures.switch.porch().site.store(Arc::new(Site::new(&config)));
     app.state.upstream.store(Arc::new(upstream));
     app.state.config.store(config);
+    app.state.reloads.fetch_add(1, Ordering::Release);
     if reload.applies("CRAN.URL") || reload.applies("Bioconductor.URL") {
         tokio::spawn(app.sync.report_directories());
     }

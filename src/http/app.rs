@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 
 use super::binaries::{self, Asked};
 use super::body::Body;
+use super::cran::Entry;
 use super::error::Failure;
 use super::limits::Limits;
 use super::response::{self, Site, Tongue};
@@ -17,9 +18,8 @@ use super::route::{self, Route};
 use super::served::{self, Book, Named, Outcome, Served, Wish};
 use super::switch::tongue;
 use super::target::Query;
-use super::warm::Warm;
+use super::warm::{Moment, Warm};
 use super::{bioconductor, cran, home, public};
-use crate::config::Config;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::r::bioconductor::NamedPart;
@@ -94,8 +94,8 @@ impl App {
             Route::Versions { repo, snapshot } => bioconductor::versions(self, &repo, snapshot, parts).await,
             Route::Repository { repo, linux, snapshot, part, path: Some(wanted) } => {
                 let linux = linux.as_deref();
-                // Before anything is decided: what is kept below then holds for no newer one.
-                let config = self.state.config.load_full();
+                // Before anything is decided.
+                let moment = Moment::of(&self.state, began);
                 match binaries::asked(self, linux, &wanted, parts, query) {
                     Err(failure) => {
                         let wish = linux.map(|distro| binaries::unknown(distro, parts));
@@ -103,8 +103,7 @@ impl App {
                         Err(failure)
                     }
                     Ok(asked) => {
-                        let address =
-                            Address { repo: &repo, snapshot, part, wanted: &wanted, path, config: &config };
+                        let address = Address { repo: &repo, snapshot, part, wanted: &wanted, path, moment };
                         let answered = self.repository(&address, &asked, parts, began).await;
                         if let Err(failure) = &answered {
                             self.missed(&wanted, asked.wish(parts), failure, parts, began);
@@ -133,8 +132,8 @@ struct Address<'a> {
     wanted: &'a RPath,
     /// All of it, as it came.
     path: &'a str,
-    /// In force when the request came.
-    config: &'a Arc<Config>,
+    /// When it was asked for.
+    moment: Moment,
 }
 
 impl App {
@@ -146,7 +145,7 @@ impl App {
         parts: &Parts,
         began: Timestamp,
     ) -> Result<Response<Body>, Failure> {
-        let Address { repo, snapshot, part, wanted, path, config } = *address;
+        let Address { repo, snapshot, part, wanted, path, moment } = *address;
         // What the address alone tells was looked for before it was parsed.
         let (name, known) = match asked.name() {
             None => (Cow::Borrowed(path), None),
@@ -160,10 +159,11 @@ impl App {
             Some(entry) => entry,
             None => {
                 let part = part.map(|part| bioconductor::part(self, repo, part, snapshot)).transpose()?;
-                self.warm.keep(&name, cran::find(self, repo, part, snapshot, wanted, asked).await?)
+                let wanted = cran::find(self, repo, part, snapshot, wanted, asked).await?;
+                self.warm.keep(&name, Entry::new(moment, wanted))
             }
         };
-        self.warm.choose(config, path, binaries::agent(parts), asked, &entry);
+        self.warm.choose(moment, path, binaries::agent(parts), asked, &entry);
         Ok(cran::answer(self, &entry, asked, parts, began).await)
     }
 

@@ -25,7 +25,7 @@ use crate::r::platform::Arch;
 use crate::repo::RepoError;
 use crate::repo::builds::Builds;
 use crate::repo::file::Located;
-use crate::repo::index::{BuildsIndex, Document, EmptyForm, IndexForm};
+use crate::repo::index::{BuildsIndex, Document, DocumentRequest, EmptyForm};
 
 /// An address, resolved.
 pub struct Entry {
@@ -34,21 +34,36 @@ pub struct Entry {
     wanted: Wanted,
 }
 
-enum Wanted {
+/// What an address means.
+pub enum Wanted {
+    /// A generated document.
     Document(Box<Wished>),
+    /// A package file.
     File(Box<Offer>),
 }
 
-/// A generated document of a point.
-struct Wished {
-    point: Point,
-    document: Document,
+/// A generated document of a point. Its bytes are in the cache of indexes alone, which knows how much it may hold.
+pub struct Wished {
+    document: DocumentRequest,
     card: OnceLock<Card>,
-    /// The bytes themselves, for `latest` only: there is one such address, so that nothing older stays in memory.
-    form: Option<OnceLock<IndexForm>>,
+}
+
+impl Wished {
+    fn of(point: Point, document: Document) -> Wanted {
+        Wanted::Document(Box::new(Wished {
+            document: DocumentRequest::new(point, document),
+            card: OnceLock::new(),
+        }))
+    }
 }
 
 impl Entry {
+    /// What was found for an address that was asked for at `moment`.
+    #[must_use]
+    pub fn new(moment: Moment, wanted: Wanted) -> Entry {
+        Entry { moment, wanted }
+    }
+
     /// True when asking again would give the same entry. A file that is to be fetched yet learns its size then.
     #[must_use]
     pub fn lasting(&self) -> bool {
@@ -76,17 +91,13 @@ pub async fn find(
     snapshot: Snapshot,
     path: &RPath,
     asked: &Asked<'_>,
-) -> Result<Entry, Failure> {
-    let moment = Moment::of(&app.state, (app.state.clock)());
+) -> Result<Wanted, Failure> {
     if part.is_none() {
         bioconductor::without_part(app, repo)?;
     }
     let point = app.repo.point_of(repo, part, snapshot).await?;
-    let document = |document| {
-        let form = (snapshot == Snapshot::Latest).then(OnceLock::new);
-        Wanted::Document(Box::new(Wished { point: point.clone(), document, card: OnceLock::new(), form }))
-    };
-    let wanted = match path {
+    let document = |document| Wished::of(point.clone(), document);
+    Ok(match path {
         RPath::Index { tree: Tree::Source, format } => document(match format {
             IndexFormat::Text => Document::Packages,
             IndexFormat::Gz => Document::PackagesGz,
@@ -140,8 +151,7 @@ pub async fn find(
             let offer = Offer::of(app, source, builds.as_ref()).await.negotiated(asked.negotiated());
             Wanted::File(Box::new(offer.named(&path.up())))
         }
-    };
-    Ok(Entry { moment, wanted })
+    })
 }
 
 fn form(format: IndexFormat) -> EmptyForm {
@@ -155,8 +165,7 @@ fn form(format: IndexFormat) -> EmptyForm {
 /// An index of builds. It may change for a closed point too: builds may come late.
 fn built(app: &App, point: &Point, builds: &Builds, full: bool, form: EmptyForm) -> Wanted {
     let document = app.repo.builds_document(point, builds, full, form);
-    let point = Point { open: true, ..point.clone() };
-    Wanted::Document(Box::new(Wished { point, document, card: OnceLock::new(), form: None }))
+    Wished::of(Point { open: true, ..point.clone() }, document)
 }
 
 /// A file below `src/contrib`, as a source.
@@ -263,8 +272,9 @@ pub(super) fn last_modified(seconds: Option<i64>) -> Option<HeaderValue> {
     seconds.and_then(conditional::http_date).map(value)
 }
 
-fn document_card(point: &Point, document: &Document, content: digest::Sha256) -> Card {
-    let (media, compressed) = match document {
+fn document_card(document: &DocumentRequest, content: digest::Sha256) -> Card {
+    let point = document.point();
+    let (media, compressed) = match document.document() {
         Document::Packages
         | Document::Empty(EmptyForm::Text)
         | Document::Builds(BuildsIndex { form: EmptyForm::Text, .. }) => ("text/plain; charset=utf-8", false),
@@ -321,7 +331,8 @@ pub(super) fn refused(card: &Card, modified: Option<i64>, parts: &Parts) -> Opti
 }
 
 async fn answer_document(app: &App, wished: &Wished, parts: &Parts) -> Result<Response<Body>, RepoError> {
-    let Wished { point, document, card: known, form: kept } = wished;
+    let Wished { document, card: known } = wished;
+    let point = document.point();
     let modified = point.modified.map(|at| at.seconds());
     let conditional = conditional::is_conditional(&parts.headers);
     if conditional {
@@ -329,23 +340,16 @@ async fn answer_document(app: &App, wished: &Wished, parts: &Parts) -> Result<Re
         let card = match known.get() {
             Some(card) => Some(card),
             None => {
-                let content = app.repo.document_content(point, document).await?;
-                content.map(|content| known.get_or_init(|| document_card(point, document, content)))
+                let content = app.repo.document_content(document).await?;
+                content.map(|content| known.get_or_init(|| document_card(document, content)))
             }
         };
         if let Some(response) = card.and_then(|card| refused(card, modified, parts)) {
             return Ok(response);
         }
     }
-    let form = match kept.as_ref().and_then(OnceLock::get) {
-        Some(form) => form.clone(),
-        None => {
-            let form = app.repo.document(point, document).await?;
-            kept.as_ref().map(|kept| kept.get_or_init(|| form.clone()));
-            form
-        }
-    };
-    let card = known.get_or_init(|| document_card(point, document, form.content));
+    let form = app.repo.document(document).await?;
+    let card = known.get_or_init(|| document_card(document, form.content));
     if conditional && let Some(response) = refused(card, modified, parts) {
         return Ok(response);
     }

@@ -21,7 +21,7 @@ use crate::repo::builds::Builds;
 use crate::repo::file::{FileBody, Located, OpenFile};
 
 /// What is served at an address of a package file.
-pub(super) struct Offer {
+pub struct Offer {
     first: Parceled,
     /// What it is built for; `None` of a source package.
     platform: Option<Platform>,

@@ -1,19 +1,20 @@
-//! Addresses that were resolved before: the same path means the same thing until something is published or the UTC
-//! day ends, and so does the same path with the same `User-Agent` where that decides.
+//! Addresses that were resolved before: the same path means the same thing until something is published, the
+//! configuration is reloaded or the UTC day ends, and so does the same path with the same `User-Agent` where that
+//! decides.
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use quick_cache::sync::Cache;
 
 use super::binaries::Asked;
 use super::cran::Entry;
-use crate::config::Config;
 use crate::model::time::{SECOND, Timestamp};
 use crate::repo::negotiate::Choice;
 use crate::state::State;
 
-/// Entries kept; each is well below a kilobyte.
+/// Entries kept; each is well below a kilobyte, for the bytes of documents stay in the cache of indexes.
 const ENTRIES: usize = 4096;
 /// Longer paths are resolved each time.
 const LONGEST: usize = 256;
@@ -23,15 +24,22 @@ const LONGEST: usize = 256;
 pub struct Moment {
     /// Value of `clock.catalog`.
     pub catalog: i64,
+    /// Number of the configuration in force, [`State::reloads`].
+    pub configuration: u64,
     /// Days since the epoch.
     pub day: i64,
 }
 
 impl Moment {
-    /// The newest catalog, at `now`.
+    /// The newest catalog and configuration, at `now`. Take it before anything is resolved: what changes meanwhile then
+    /// ends the entry.
     #[must_use]
     pub fn of(state: &State, now: Timestamp) -> Moment {
-        Moment { catalog: state.catalog.get().version, day: now.0.div_euclid(86_400 * SECOND) }
+        Moment {
+            configuration: state.reloads.load(Ordering::Acquire),
+            catalog: state.catalog.get().version,
+            day: now.0.div_euclid(86_400 * SECOND),
+        }
     }
 }
 
@@ -54,8 +62,8 @@ pub struct Chosen {
     pub entry: Arc<Entry>,
     distro: Box<str>,
     choice: Choice,
-    /// What it was decided by.
-    config: Arc<Config>,
+    /// What the decision depends on.
+    moment: Moment,
 }
 
 impl Chosen {
@@ -111,15 +119,14 @@ impl Warm {
     ) -> Option<Arc<Chosen>> {
         let known =
             query.is_none().then(|| both(path, agent)).flatten().and_then(|key| self.chosen.get(&*key))?;
-        let holds =
-            known.entry.moment == Moment::of(state, now) && Arc::ptr_eq(&known.config, &state.config.load());
-        holds.then_some(known)
+        let now = Moment::of(state, now);
+        (known.moment == now && known.entry.moment == now).then_some(known)
     }
 
-    /// Keeps what was decided by a header, if its entry may be kept.
+    /// Keeps what was decided by a header at a moment, if its entry may be kept.
     pub fn choose(
         &self,
-        config: &Arc<Config>,
+        moment: Moment,
         path: &str,
         agent: Option<&[u8]>,
         asked: &Asked<'_>,
@@ -133,7 +140,7 @@ impl Warm {
             entry: Arc::clone(entry),
             distro: (*distro).into(),
             choice: choice.clone().into_owned(),
-            config: Arc::clone(config),
+            moment,
         };
         self.chosen.insert(key.into(), Arc::new(chosen));
     }

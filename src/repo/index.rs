@@ -114,74 +114,105 @@ impl Default for Cache {
     }
 }
 
+/// A document of a point, with the key it is cached under.
+#[derive(Clone, Debug)]
+pub struct DocumentRequest {
+    point: Point,
+    document: Document,
+    key: String,
+}
+
+impl DocumentRequest {
+    /// A document of a point.
+    #[must_use]
+    pub fn new(point: Point, document: Document) -> DocumentRequest {
+        DocumentRequest { key: key(&point, &document), point, document }
+    }
+
+    /// The point.
+    #[must_use]
+    pub fn point(&self) -> &Point {
+        &self.point
+    }
+
+    /// Which document of it.
+    #[must_use]
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// The document that has the same content and is the one that is stored.
+    fn twin(&self) -> DocumentRequest {
+        let twin = match self.document {
+            Document::Packages => Document::PackagesGz,
+            _ => return self.clone(),
+        };
+        DocumentRequest::new(self.point.clone(), twin)
+    }
+
+    fn form(&self, encoded: &Encoded) -> IndexForm {
+        IndexForm { content: encoded.content, bytes: encoded.bytes.clone(), modified: self.point.modified }
+    }
+}
+
 impl Repo {
     /// The content digest of a document when it is already known: enough for a 304, without rendering.
-    pub async fn document_content(
-        &self,
-        point: &Point,
-        document: &Document,
-    ) -> Result<Option<Sha256>, RepoError> {
-        if let Document::Empty(_) = document {
-            return Ok(Some(empty(document).content));
+    pub async fn document_content(&self, wanted: &DocumentRequest) -> Result<Option<Sha256>, RepoError> {
+        if let Document::Empty(_) = wanted.document {
+            return Ok(Some(empty(&wanted.document).content));
         }
-        for key in [key(point, document), key(point, twin(document))] {
-            if let Some(held) = self.indexes.newest.get(&key).or_else(|| self.indexes.dated.get(&key)) {
+        let twin = wanted.twin().key;
+        for key in [&wanted.key, &twin] {
+            if let Some(held) = self.indexes.newest.get(key).or_else(|| self.indexes.dated.get(key)) {
                 return Ok(Some(held.encoded.content));
             }
         }
-        let key = key(point, twin(document));
-        Ok(self.state.db.read(move |c| db::rendered::get(c, &key)).await?.map(|row| row.content))
+        Ok(self.state.db.read(move |c| db::rendered::get(c, &twin)).await?.map(|row| row.content))
     }
 
     /// A generated document of a point.
-    pub async fn document(&self, point: &Point, document: &Document) -> Result<IndexForm, RepoError> {
-        let form = |encoded: &Encoded| IndexForm {
-            content: encoded.content,
-            bytes: encoded.bytes.clone(),
-            modified: point.modified,
-        };
-        if let Document::Empty(_) = document {
-            return Ok(form(&empty(document)));
+    pub async fn document(&self, wanted: &DocumentRequest) -> Result<IndexForm, RepoError> {
+        if let Document::Empty(_) = wanted.document {
+            return Ok(wanted.form(&empty(&wanted.document)));
         }
-        let key = key(point, document);
-        if let Some(held) =
-            self.forms(point).get(&key).filter(|held| point.open || held.stored.load(Ordering::Relaxed))
-        {
-            return Ok(form(&held.encoded));
+        let done = |held: &Arc<Held>| wanted.point.open || held.stored.load(Ordering::Relaxed);
+        if let Some(held) = self.forms(wanted).get(&wanted.key).filter(done) {
+            return Ok(wanted.form(&held.encoded));
         }
         // In a task of its own: a client that leaves must not throw away what others wait for.
-        let (repo, point_, document) = (self.clone(), point.clone(), document.clone());
-        let task = tokio::spawn(async move { repo.held(&point_, &document, &key).await });
-        match task.await {
-            Ok(held) => Ok(form(&held?.encoded)),
+        let (repo, task) = (self.clone(), wanted.clone());
+        match tokio::spawn(async move { repo.held(&task).await }).await {
+            Ok(held) => Ok(wanted.form(&held?.encoded)),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(StorageError::Other("the server is shutting down".to_owned()).into()),
         }
     }
 
     /// The document from memory, from storage or made; one of a key at a time.
-    async fn held(&self, point: &Point, document: &Document, key: &str) -> Result<Arc<Held>, RepoError> {
-        let forms = self.forms(point);
-        let made = forms.get_or_insert_async(key, self.produce(point, document, key)).await?;
+    async fn held(&self, wanted: &DocumentRequest) -> Result<Arc<Held>, RepoError> {
+        let DocumentRequest { point, document, key } = wanted;
+        let forms = self.forms(wanted);
+        let made = forms.get_or_insert_async(key.as_str(), self.produce(wanted)).await?;
         if point.open || made.stored.load(Ordering::Relaxed) {
             return Ok(made);
         }
         // Made while its point was open, and closed since.
         if *document == Document::Packages {
-            self.document_boxed(point, Document::PackagesGz).await?;
+            self.document_boxed(wanted.twin()).await?;
             made.stored.store(true, Ordering::Relaxed);
             return Ok(made);
         }
         let encoded = Encoded { content: made.encoded.content, bytes: made.encoded.bytes.clone() };
         let kept = Arc::new(self.keep(key, encoded).await?);
-        forms.insert(key.to_owned(), kept.clone());
+        forms.insert(key.clone(), kept.clone());
         Ok(kept)
     }
 
-    async fn produce(&self, point: &Point, document: &Document, key: &str) -> Result<Arc<Held>, RepoError> {
+    async fn produce(&self, wanted: &DocumentRequest) -> Result<Arc<Held>, RepoError> {
+        let DocumentRequest { point, document, key } = wanted;
         if *document == Document::Packages {
             // Stored and rendered as its compressed twin only.
-            let gz = self.document_boxed(point, Document::PackagesGz).await?;
+            let gz = self.document_boxed(wanted.twin()).await?;
             let packed = Encoded { content: gz.content, bytes: gz.bytes };
             let encoded = off_thread(move || render::gunzip(&packed)).await?;
             return Ok(Arc::new(Held { encoded, stored: AtomicBool::new(!point.open) }));
@@ -199,12 +230,11 @@ impl Repo {
     }
 
     /// Breaks the cycle of futures between a document and its twin.
-    fn document_boxed<'a>(
-        &'a self,
-        point: &'a Point,
-        document: Document,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<IndexForm, RepoError>> + Send + 'a>> {
-        Box::pin(async move { self.document(point, &document).await })
+    fn document_boxed(
+        &self,
+        wanted: DocumentRequest,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<IndexForm, RepoError>> + Send + '_>> {
+        Box::pin(async move { self.document(&wanted).await })
     }
 
     async fn render(&self, point: &Point, document: &Document) -> Result<Encoded, RepoError> {
@@ -253,8 +283,9 @@ impl Repo {
         Ok(Held { encoded, stored: AtomicBool::new(true) })
     }
 
-    /// Where the documents of a point are kept: is it what repositories show now?
-    fn forms(&self, point: &Point) -> &Forms {
+    /// Where a document is kept: is it what repositories show now?
+    fn forms(&self, wanted: &DocumentRequest) -> &Forms {
+        let point = &wanted.point;
         let catalog = self.state.catalog.get();
         let newest = point.trees.iter().all(|tree| {
             catalog.tree(tree.tree).and_then(|of| of.steps.last()).is_some_and(|step| step.seq == tree.seq)
@@ -291,11 +322,6 @@ fn name(document: &Document) -> &'static str {
         Document::Empty(_) => "empty",
         Document::Builds(_) => "builds",
     }
-}
-
-/// The document that has the same content and is the one that is stored.
-fn twin(document: &Document) -> &Document {
-    if *document == Document::Packages { &Document::PackagesGz } else { document }
 }
 
 fn empty(document: &Document) -> Encoded {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Repo;
-use super::index::Document;
+use super::index::{Document, DocumentRequest};
 use super::scrub::Pace;
 use super::sweep::Asked;
 use crate::catalog::Repository;
@@ -85,7 +85,7 @@ impl Repo {
     async fn make_ready(&self, repo: &str, snapshot: Snapshot) -> Result<(), RepoError> {
         let point = self.point(repo, snapshot).await?;
         for document in ASKED {
-            self.document(&point, &document).await?;
+            self.document(&DocumentRequest::new(point.clone(), document)).await?;
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ mod property_storage;
 mod property_sysreqs;
 mod property_usage;
 mod property_vulnerabilities;
+mod reload_answers;
 mod reload_bioconductor;
 mod reload_cran;
 mod reload_https;

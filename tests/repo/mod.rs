@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use rstudio_pm::model::point::Point;
 use rstudio_pm::model::snapshot::Snapshot;
-use rstudio_pm::repo::index::{Document, IndexForm};
+use rstudio_pm::repo::index::{Document, DocumentRequest, IndexForm};
 
 use crate::support::world::World;
 
@@ -42,7 +42,7 @@ async fn point(world: &World, repo: &str, snapshot: &str) -> Point {
 
 async fn index(world: &World, repo: &str, snapshot: &str, document: Document) -> IndexForm {
     let point = point(world, repo, snapshot).await;
-    world.repo.document(&point, &document).await.expect("a document")
+    world.repo.document(&DocumentRequest::new(point, document)).await.expect("a document")
 }
 
 /// The names in `Meta/archive.rds`, as `package/file`, sorted.

@@ -3,7 +3,7 @@
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::repo::RepoError;
 use rstudio_pm::repo::edit::Scope;
-use rstudio_pm::repo::index::{Document, IndexForm};
+use rstudio_pm::repo::index::{Document, DocumentRequest, IndexForm};
 
 use super::{index, point, told};
 use crate::support::world::{World, actor, day};
@@ -53,7 +53,11 @@ async fn a_closed_snapshot_is_the_same_after_ten_transactions_and_a_restart() {
     world = world.restarted().await;
     let closed = point(&world, "all", "2024-03-01").await;
     for (document, form) in DOCUMENTS.iter().zip(&before) {
-        let content = world.repo.document_content(&closed, document).await.expect("no error");
+        let content = world
+            .repo
+            .document_content(&DocumentRequest::new(closed.clone(), document.clone()))
+            .await
+            .expect("no error");
         assert_eq!(content, Some(form.content), "a 304 needs no rendering: {document:?}");
     }
     same(&before, &forms(&world, "2024-03-01").await);
@@ -120,7 +124,14 @@ async fn a_document_made_while_its_day_was_open_is_stored_once_it_is_closed() {
     let closed = point(&world, "all", "2024-03-01").await;
     assert!(!closed.open);
     for document in asked {
-        assert!(world.repo.document_content(&closed, &document).await.expect("no error").is_some());
+        assert!(
+            world
+                .repo
+                .document_content(&DocumentRequest::new(closed.clone(), document.clone()))
+                .await
+                .expect("no error")
+                .is_some()
+        );
     }
 }
 
@@ -213,7 +224,8 @@ async fn requests_at_the_same_time_share_one_rendering() {
     let world = team().await;
     world.add("team", "alpha", "1.0").await;
     let latest = point(&world, "all", "latest").await;
-    let asked: Vec<_> = (0..16).map(|_| world.repo.document(&latest, &Document::PackagesRds)).collect();
+    let request = DocumentRequest::new(latest, Document::PackagesRds);
+    let asked: Vec<_> = (0..16).map(|_| world.repo.document(&request)).collect();
     let forms: Vec<_> =
         futures_util::future::join_all(asked).await.into_iter().map(|f| f.expect("a form")).collect();
     assert!(forms.iter().all(|form| form.bytes.as_ptr() == forms[0].bytes.as_ptr()));
@@ -244,7 +256,14 @@ async fn the_night_makes_the_indexes_of_yesterday() {
     let yesterday = point(&world, "all", "2024-03-01").await;
     assert!(!yesterday.open);
     for document in [Document::PackagesGz, Document::PackagesRds, Document::ArchiveRds] {
-        assert!(world.repo.document_content(&yesterday, &document).await.expect("no error").is_some());
+        assert!(
+            world
+                .repo
+                .document_content(&DocumentRequest::new(yesterday.clone(), document.clone()))
+                .await
+                .expect("no error")
+                .is_some()
+        );
     }
 }
 

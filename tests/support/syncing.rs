@@ -107,6 +107,7 @@ impl Server {
             jobs: Jobs::default(),
             clock: Arc::new(move || Timestamp(ticking.fetch_add(1, Ordering::SeqCst))),
             config: ours.into(),
+            reloads: Default::default(),
             db,
         });
         Server { sync: Sync::new(state.clone()), state, dir, clock, config }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::modified::seconds;
 use super::{Catalog, RepoStep, Repository, Source, Step, Subscription, Tree};
 use crate::db::{self, Conn, Db, DbError};
 use crate::model::ids::{Seq, TreeId, TxId};
@@ -99,6 +100,7 @@ fn newer(c: &mut dyn Conn, known: &Catalog) -> Result<Option<Catalog>, DbError> 
         sources: sources(c)?,
         trees: trees(c, known, last)?,
         repos: repos(c)?,
+        seconds: seconds(&transactions),
         transactions,
         bioconductor: bioconductor(c, known)?,
     }))

@@ -4,10 +4,12 @@
 //! the newest one.
 
 mod live;
+mod modified;
 pub mod resolve;
 
 pub use live::Live;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
@@ -33,6 +35,8 @@ pub struct Catalog {
     pub repos: Vec<Repository>,
     /// Every transaction and its instant, by id. Those of a back-fill have late numbers and the instants of its steps.
     pub transactions: Vec<(TxId, Timestamp)>,
+    /// See [`Catalog::modified`].
+    pub seconds: BTreeMap<Timestamp, i64>,
     /// Which versions of Bioconductor there are; `None` before its first sync.
     pub bioconductor: Option<Arc<Config>>,
 }

@@ -45,13 +45,21 @@ pub enum Wanted {
 /// A generated document of a point. Its bytes are in the cache of indexes alone, which knows how much it may hold.
 pub struct Wished {
     document: DocumentRequest,
+    /// Seconds since the epoch.
+    modified: Option<i64>,
     card: OnceLock<Card>,
 }
 
 impl Wished {
-    fn of(point: Point, document: Document) -> Wanted {
+    fn of(app: &App, point: Point, document: Document) -> Wanted {
+        let catalog = app.state.catalog.get();
+        // A list of builds changes what is told of the same packages.
+        let lists: &[_] = if let Document::Builds(index) = &document { &index.heads } else { &[] };
+        let lists = lists.iter().filter_map(|(_, tree, _)| Some(catalog.tree(*tree)?.steps.last()?.at));
+        let modified = lists.chain(point.modified).max().map(|at| catalog.modified(at));
         Wanted::Document(Box::new(Wished {
             document: DocumentRequest::new(point, document),
+            modified,
             card: OnceLock::new(),
         }))
     }
@@ -96,7 +104,7 @@ pub async fn find(
         bioconductor::without_part(app, repo)?;
     }
     let point = app.repo.point_of(repo, part, snapshot).await?;
-    let document = |document| Wished::of(point.clone(), document);
+    let document = |document| Wished::of(app, point.clone(), document);
     Ok(match path {
         RPath::Index { tree: Tree::Source, format } => document(match format {
             IndexFormat::Text => Document::Packages,
@@ -165,7 +173,7 @@ fn form(format: IndexFormat) -> EmptyForm {
 /// An index of builds. It may change for a closed point too: builds may come late.
 fn built(app: &App, point: &Point, builds: &Builds, full: bool, form: EmptyForm) -> Wanted {
     let document = app.repo.builds_document(point, builds, full, form);
-    Wished::of(Point { open: true, ..point.clone() }, document)
+    Wished::of(app, Point { open: true, ..point.clone() }, document)
 }
 
 /// A file below `src/contrib`, as a source.
@@ -272,8 +280,8 @@ pub(super) fn last_modified(seconds: Option<i64>) -> Option<HeaderValue> {
     seconds.and_then(conditional::http_date).map(value)
 }
 
-fn document_card(document: &DocumentRequest, content: digest::Sha256) -> Card {
-    let point = document.point();
+fn document_card(wished: &Wished, content: digest::Sha256) -> Card {
+    let Wished { document, modified, .. } = wished;
     let (media, compressed) = match document.document() {
         Document::Packages
         | Document::Empty(EmptyForm::Text)
@@ -292,10 +300,10 @@ fn document_card(document: &DocumentRequest, content: digest::Sha256) -> Card {
     Card {
         etag: Some(value(if compressed { format!("W/\"{tag}\"") } else { format!("\"{tag}\"") })),
         former: None,
-        modified: last_modified(point.modified.map(|at| at.seconds())),
+        modified: last_modified(*modified),
         kind: Kind::Document {
             media: HeaderValue::from_static(media),
-            open: point.open,
+            open: document.point().open,
             ranges: !compressed,
         },
     }
@@ -331,9 +339,8 @@ pub(super) fn refused(card: &Card, modified: Option<i64>, parts: &Parts) -> Opti
 }
 
 async fn answer_document(app: &App, wished: &Wished, parts: &Parts) -> Result<Response<Body>, RepoError> {
-    let Wished { document, card: known } = wished;
-    let point = document.point();
-    let modified = point.modified.map(|at| at.seconds());
+    let Wished { document, modified, card: known } = wished;
+    let modified = *modified;
     let conditional = conditional::is_conditional(&parts.headers);
     if conditional {
         // The digest alone may be known although the bytes are not at hand: enough for a 304 without rendering.
@@ -341,7 +348,7 @@ async fn answer_document(app: &App, wished: &Wished, parts: &Parts) -> Result<Re
             Some(card) => Some(card),
             None => {
                 let content = app.repo.document_content(document).await?;
-                content.map(|content| known.get_or_init(|| document_card(document, content)))
+                content.map(|content| known.get_or_init(|| document_card(wished, content)))
             }
         };
         if let Some(response) = card.and_then(|card| refused(card, modified, parts)) {
@@ -349,7 +356,7 @@ async fn answer_document(app: &App, wished: &Wished, parts: &Parts) -> Result<Re
         }
     }
     let form = app.repo.document(document).await?;
-    let card = known.get_or_init(|| document_card(document, form.content));
+    let card = known.get_or_init(|| document_card(wished, form.content));
     if conditional && let Some(response) = refused(card, modified, parts) {
         return Ok(response);
     }

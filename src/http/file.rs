@@ -36,6 +36,8 @@ pub struct Offer {
 /// A file and its headers.
 struct Parceled {
     located: Located,
+    /// `Last-Modified` in seconds since the epoch.
+    modified: Option<i64>,
     card: Card,
 }
 
@@ -51,7 +53,7 @@ impl Offer {
         // What is to be fetched yet learns its size with the first fetch.
         let lasting = app.repo.stays(&source);
         let plain = |source, lost, lasting| Offer {
-            first: Parceled::new(source, None),
+            first: Parceled::new(app, source, None),
             platform: None,
             instead: None,
             lost,
@@ -60,7 +62,7 @@ impl Offer {
         let Some(builds) = builds else { return plain(source, None, lasting) };
         match app.repo.build_of(&source, builds).await {
             Ok(Some(build)) => {
-                Offer { instead: Some(Parceled::new(source, None)), ..Offer::build(app, build, builds) }
+                Offer { instead: Some(Parceled::new(app, source, None)), ..Offer::build(app, build, builds) }
             }
             Ok(None) => {
                 let (package, version, platform) = (&source.package, &source.version, &builds.platform);
@@ -83,7 +85,7 @@ impl Offer {
     pub(super) fn build(app: &App, build: Located, builds: &Builds) -> Offer {
         Offer {
             lasting: app.repo.stays(&build),
-            first: Parceled::new(build, Some(&builds.platform)),
+            first: Parceled::new(app, build, Some(&builds.platform)),
             platform: Some(builds.platform.clone()),
             instead: None,
             lost: None,
@@ -102,7 +104,7 @@ impl Offer {
 
     /// The same, told the address that names this very build; `up` leads to the snapshot.
     pub(super) fn named(mut self, up: &str) -> Offer {
-        let Parceled { located, card } = &mut self.first;
+        let Parceled { located, card, .. } = &mut self.first;
         if let (Kind::Package(parcel), Some(platform), Some(sha256)) =
             (&mut card.kind, &self.platform, located.sha256)
         {
@@ -132,17 +134,20 @@ impl Offer {
 
 impl Parceled {
     /// A source package, or a build for a platform.
-    fn new(located: Located, platform: Option<&Platform>) -> Parceled {
+    fn new(app: &App, located: Located, platform: Option<&Platform>) -> Parceled {
         // Stored bytes are named by their digest, on every server alike. Those that no server of ours has read yet are
         // named by the MD5 of the mirror's index, if it has one; the first fetch proves that they belong together.
         let stored = located.sha256.map(|digest| value(format!("\"{digest}\"")));
         let declared = located.md5.map(|digest| value(format!("\"{digest}\"")));
         let (etag, former) = if stored.is_some() { (stored, declared) } else { (declared, None) };
         let disposition: HeaderValue = value(format!("attachment; filename=\"{}\"", located.name));
+        let catalog = app.state.catalog.get();
+        // The same version with other bytes is a new revision of it.
+        let modified = located.modified.map(|at| catalog.modified(at).saturating_add(located.revision()));
         let card = Card {
             etag,
             former,
-            modified: last_modified(located.modified.map(Timestamp::seconds)),
+            modified: last_modified(modified),
             kind: Kind::Package(Parcel {
                 disposition,
                 tag: platform.map(|platform| value(platform.to_string())),
@@ -151,7 +156,7 @@ impl Parceled {
                 immutable: false,
             }),
         };
-        Parceled { located, card }
+        Parceled { located, modified, card }
     }
 }
 
@@ -231,9 +236,8 @@ fn failed(error: &RepoError) -> ServiceError {
 
 /// Opens the file, unless the request's conditions or its method say that no bytes are wanted.
 async fn open(app: &App, of: &Parceled, parts: &Parts) -> Result<Opened, RepoError> {
-    let Parceled { located, card } = of;
-    let modified = located.modified.map(Timestamp::seconds);
-    if let Some(response) = refused(card, modified, parts) {
+    let Parceled { located, modified, card } = of;
+    if let Some(response) = refused(card, *modified, parts) {
         return Ok(Opened::Ready(response));
     }
     if parts.method == Method::HEAD {
@@ -242,7 +246,7 @@ async fn open(app: &App, of: &Parceled, parts: &Parts) -> Result<Opened, RepoErr
     }
     let range = match located.size {
         None => None,
-        Some(size) => match conditional::extent(&parts.headers, card.validators(modified), size) {
+        Some(size) => match conditional::extent(&parts.headers, card.validators(*modified), size) {
             Extent::Whole => None,
             Extent::Part(range) => Some(range),
             Extent::Unsatisfiable => return Ok(Opened::Ready(response::unsatisfiable(card, size))),

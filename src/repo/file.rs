@@ -115,6 +115,12 @@ impl Located {
         self.tree.source
     }
 
+    /// How many times the same version came with other bytes before.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.found.revision
+    }
+
     /// The tree that has it.
     pub(super) fn tree(&self) -> PointTree {
         self.tree

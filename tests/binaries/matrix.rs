@@ -312,3 +312,25 @@ fn the_status_answer_tells_where_builds_are() {
     assert_eq!((row("noble"), row("jammy"), row("windows")), (true.into(), false.into(), false.into()));
     assert_eq!(status["binaries_enabled"], true);
 }
+
+#[test]
+fn the_date_of_an_index_grows_with_its_builds() {
+    let server = Server::start();
+    let [greeting, tally, _] = server.team_with_examples();
+    let r = binary::r_version();
+    let index = format!("/prod/latest/bin/linux/noble-x86_64/{r}/src/contrib/PACKAGES");
+    let date = || {
+        let answer = get(&server, &index, None);
+        let date = answer.header("last-modified").expect("a date").to_owned();
+        (httpdate::parse_http_date(&date).expect("a date"), date)
+    };
+    let (before, text) = date();
+    add(&server, &[&greeting], "noble");
+    let (first, _) = date();
+    add(&server, &[&tally], "noble");
+    let (second, _) = date();
+    assert!(before < first && first < second);
+    let asked =
+        crate::support::http::request("GET", &server.url(&index), &[("If-Modified-Since", &text)], b"");
+    assert_eq!(asked.status, 200);
+}

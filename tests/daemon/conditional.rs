@@ -133,3 +133,42 @@ fn ranges_are_served_where_the_bytes_are_stable() {
     let gz = ask(&server, "GET", "/team/latest/src/contrib/PACKAGES.gz", &[("Range", "bytes=0-9")]);
     assert_eq!(gz.status, 200, "a compressed index has no ranges: its bytes may differ for the same content");
 }
+
+/// `Last-Modified` in seconds since the epoch.
+fn modified(answer: &Answer) -> u64 {
+    let text = answer.header("last-modified").expect("a date");
+    let at = httpdate::parse_http_date(text).expect("a date");
+    at.duration_since(std::time::SystemTime::UNIX_EPOCH).expect("not so long ago").as_secs()
+}
+
+#[test]
+fn the_date_of_an_index_tells_apart_what_was_published_in_one_second() {
+    let server = server();
+    let mut seen: Vec<(String, Answer)> = Vec::new();
+    for number in 0..4 {
+        server.add("team", &Tarball::new(&format!("zz{number}"), "1.0"));
+        let answer = ask(&server, "HEAD", INDEX, &[]);
+        if let Some((_, before)) = seen.last() {
+            assert!(modified(before) < modified(&answer), "{before:?}\n{answer:?}");
+        }
+        seen.push((answer.header("last-modified").expect("a date").to_owned(), answer));
+    }
+    let last = seen.pop().expect("four").0;
+    for (before, _) in &seen {
+        assert_eq!(ask(&server, "GET", INDEX, &[("If-Modified-Since", before)]).status, 200, "{before}");
+    }
+    assert_eq!(ask(&server, "GET", INDEX, &[("If-Modified-Since", &last)]).status, 304);
+}
+
+#[test]
+fn the_date_of_a_package_grows_when_the_same_version_has_other_bytes() {
+    let server = server();
+    let path = "/team/latest/src/contrib/twice_1.0.tar.gz";
+    server.add("team", &Tarball::new("twice", "1.0"));
+    let first = ask(&server, "HEAD", path, &[]);
+    server.told("remove package --source=team --name=twice@1.0");
+    server.add("team", &Tarball::new("twice", "1.0").with("R/more.R", "x <- 1"));
+    let second = ask(&server, "HEAD", path, &[]);
+    assert_ne!(first.header("etag"), second.header("etag"));
+    assert!(modified(&first) < modified(&second), "{first:?}\n{second:?}");
+}

@@ -167,7 +167,8 @@ fn row(section: &str, name: &str) -> &'static Property {
 /// An empty value means unset where that means something.
 fn may_be_empty(property: &Property) -> Result<(), String> {
     let default = table::plain_default(property, "<class>");
-    if default.is_empty() || property.kind == Kind::Listen || property.kind == Kind::Text {
+    let empties = matches!(property.kind, Kind::Listen | Kind::Text | Kind::Network);
+    if default.is_empty() || empties {
         Ok(())
     } else {
         Err(format!("has no value; remove the line to use the default, {default}"))

@@ -77,6 +77,7 @@ fn kind(kind: Kind) -> String {
         Kind::Size(..) => "size".to_owned(),
         Kind::Schedule => "schedule".to_owned(),
         Kind::Listen => "address".to_owned(),
+        Kind::Network => "IP address or network".to_owned(),
         Kind::Url(UrlFor::Proxy) => "`host:port` or URL".to_owned(),
         Kind::Url(
             UrlFor::Server | UrlFor::Mirror | UrlFor::Binaries | UrlFor::S3 | UrlFor::Postgres | UrlFor::Web,

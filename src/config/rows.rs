@@ -4,7 +4,8 @@
 
 use super::address::UrlFor;
 use super::table::Kind::{
-    Boolean, Choice, Duration, Integer, Listen, LogDestination, Path, Schedule, Secret, Size, Text, Url,
+    Boolean, Choice, Duration, Integer, Listen, LogDestination, Network, Path, Schedule, Secret, Size, Text,
+    Url,
 };
 use super::table::SubName::{Class, ClassOrNone, Free, Never};
 use super::table::{Effect, Kind, Property, Section};
@@ -53,6 +54,8 @@ pub static SECTIONS: &[Section] = &[
 s("Server", Never, "Where the server keeps its data and logs, and how it names itself.", &[
     p("Address", Url(UrlFor::Server), "",
       "Public base URL, with the path prefix when the server stands below one; unset, it is taken from each request.").reloadable(),
+    p("TrustedProxy", Network, "127.0.0.0/8, ::1",
+      "Address or network of a reverse proxy whose `X-RSPM-Request`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Forwarded-Port` say how clients reach the server while `Address` is unset; empty, nobody's do.").multi().reloadable(),
     p("DataDir", Path, "/var/lib/rstudio-pm",
       "Root of variable data."),
     p("TempDir", Path, "{TMPDIR}",

@@ -5,6 +5,7 @@ use super::problem::About;
 use super::reader::Reader;
 use super::rows::LARGEST_BUFFER;
 use super::value;
+use ipnet::IpNet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use std::time::Duration;
 pub struct Server {
     /// Public base URL, no trailing slash; empty path or a prefix (`https://host/rspm`). `None`: taken from the request.
     pub address: Option<String>,
+    /// Who may say how a request reached it.
+    pub trusted_proxies: Vec<IpNet>,
     /// Root of variable data, default `/var/lib/rstudio-pm`.
     pub data_dir: PathBuf,
     /// Scratch space, default `$TMPDIR` or `/tmp`; never inside `data_dir`.
@@ -63,6 +66,7 @@ impl Server {
     pub(super) fn read(reader: &mut Reader<'_>) -> Server {
         let server = Server {
             address: reader.optional("Server", "Address", |text| address::url(text, UrlFor::Server)),
+            trusted_proxies: reader.values("Server", "TrustedProxy", value::network),
             data_dir: reader.value("Server", "DataDir", value::path),
             temp_dir: reader.value("Server", "TempDir", value::path),
             access_log: reader.value("Server", "AccessLog", value::path),

@@ -92,6 +92,8 @@ pub enum Kind {
     Schedule,
     /// `:port` or `host:port`.
     Listen,
+    /// An IP address, or a network of them: `10.0.0.0/8`.
+    Network,
     /// A URL.
     Url(UrlFor),
     /// One of these words, in any case.
@@ -113,6 +115,7 @@ impl Kind {
             Kind::Size(least, most) => value::size(text, least, most).map(drop),
             Kind::Schedule => value::cron(text).map(drop),
             Kind::Listen => value::listen(text).map(drop),
+            Kind::Network => value::network(text).map(drop),
             Kind::Url(UrlFor::Binaries) => binaries::parse(text).map(drop),
             Kind::Url(purpose) => address::url(text, purpose).map(drop),
             Kind::Choice(words) => value::choice(text, words).map(drop),
@@ -135,6 +138,7 @@ impl Kind {
             | Kind::Size(..)
             | Kind::Schedule
             | Kind::Listen
+            | Kind::Network
             | Kind::Choice(_)
             | Kind::LogDestination => text.to_owned(),
         }

@@ -2,9 +2,11 @@
 //!
 //! Every function is pure; its error is the rest of a sentence that begins with the property and its value.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::listen::Listen;
 use super::logging::LogDestination;
@@ -167,6 +169,14 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
         None => return Err(wrong()),
     };
     Ok(Listen { host: host.to_owned(), port })
+}
+
+/// `192.0.2.1`, `2001:db8::1` or `10.0.0.0/8`.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+    let wrong =
+        |_| "is no IP address and no network; write 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32".to_owned();
+    address.or_else(|_| text.parse::<IpNet>()).map_err(wrong)
 }
 
 /// A host name or an IPv4 address; four dotted numbers must be an address.

@@ -13,6 +13,7 @@ use super::body::Body;
 use super::cran::Entry;
 use super::error::Failure;
 use super::limits::Limits;
+use super::origin::Head;
 use super::response::{self, Site, Tongue};
 use super::route::{self, Route};
 use super::served::{self, Book, Named, Outcome, Served, Wish};
@@ -50,14 +51,9 @@ pub struct App {
 }
 
 impl App {
-    /// Answers a request from the network; `path` is without the prefix.
-    pub(super) async fn public(
-        &self,
-        parts: &Parts,
-        body: Incoming,
-        path: &str,
-        began: Timestamp,
-    ) -> Response<Body> {
+    /// Answers a request from the network.
+    pub(super) async fn public(&self, head: &Head<'_>, body: Incoming) -> Response<Body> {
+        let Head { parts, path, began, .. } = *head;
         let query = parts.uri.query();
         if let Some(entry) = self.warm.get(&self.state, began, path, query) {
             return cran::answer(self, &entry, &Asked::Nothing, parts, began).await;
@@ -68,7 +64,7 @@ impl App {
         match route::parse(&parts.method, path, query, self.limits.target_bytes) {
             Err(failure) => response::failure(&failure, tongue(path)),
             Ok((Route::Admin(_), _)) => json(Failure::not_found("there is nothing at this address")),
-            Ok((route, query)) => self.read(route, &query, parts, body, path, began).await,
+            Ok((route, query)) => self.read(route, &query, head, body).await,
         }
     }
 
@@ -77,11 +73,10 @@ impl App {
         &self,
         route: Route,
         query: &Query,
-        parts: &Parts,
+        head: &Head<'_>,
         body: Incoming,
-        path: &str,
-        began: Timestamp,
     ) -> Response<Body> {
+        let Head { parts, path, began, .. } = *head;
         let answered = match route {
             Route::Ping => Ok(response::json(http::StatusCode::OK, &serde_json::json!({}))),
             Route::Home => {
@@ -89,7 +84,7 @@ impl App {
                 Ok(home::page(&self.state.catalog.get(), site.address.as_deref()))
             }
             Route::Repository { repo, snapshot, path: None, .. } => {
-                home::repository(self, &repo, snapshot, parts).await
+                home::repository(self, &repo, snapshot, head).await
             }
             Route::Versions { repo, snapshot } => bioconductor::versions(self, &repo, snapshot, parts).await,
             Route::Repository { repo, linux, snapshot, part, path: Some(wanted) } => {
@@ -113,10 +108,10 @@ impl App {
                 }
             }
             Route::Public(route) => {
-                return public::answer(self, &route, query, parts).await.unwrap_or_else(json);
+                return public::answer(self, &route, query, head).await.unwrap_or_else(json);
             }
             Route::Posted(route) => {
-                return public::posted(self, route, query, parts, body).await.unwrap_or_else(json);
+                return public::posted(self, route, query, head, body).await.unwrap_or_else(json);
             }
             Route::Admin(_) => Err(Failure::not_found("there is nothing at this address")),
         };

@@ -2,13 +2,12 @@
 
 use std::fmt::Write as _;
 
-use http::header::HOST;
-use http::request::Parts;
-use http::{Response, uri::Authority};
+use http::Response;
 
 use super::app::App;
 use super::body::Body;
 use super::error::Failure;
+use super::origin::{self, Head};
 use super::response;
 use crate::catalog::Catalog;
 use crate::model::repository::RepoKind;
@@ -37,13 +36,13 @@ pub(super) async fn repository(
     app: &App,
     name: &str,
     snapshot: Snapshot,
-    parts: &Parts,
+    head: &Head<'_>,
 ) -> Result<Response<Body>, Failure> {
     let point = app.repo.point(name, snapshot).await?;
     let catalog = app.state.catalog.get();
     let repo =
         catalog.repo_by_id(point.repo).ok_or_else(|| Failure::not_found("there is no such repository"))?;
-    let base = base(app.site.load().address.as_deref(), parts);
+    let base = origin::base(&app.site.load(), head);
     let url = escape(&format!("{base}/{}/{snapshot}", repo.name));
     let use_it = match repo.kind {
         RepoKind::R | RepoKind::Python => {
@@ -61,19 +60,6 @@ pub(super) async fn repository(
     };
     let text = format!("<p>{}</p><p>In R:</p><pre>{use_it}</pre>{state}", escape(&repo.description),);
     Ok(response::page(document(repo.name.as_str(), &text)))
-}
-
-/// What addresses of this server begin with: `Server.Address`, else as the request names it.
-#[must_use]
-pub(super) fn base(address: Option<&str>, parts: &Parts) -> String {
-    match address {
-        Some(address) => address.to_owned(),
-        None => {
-            let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-            let host = host.filter(|host| host.parse::<Authority>().is_ok()).unwrap_or("localhost");
-            format!("http://{host}")
-        }
-    }
 }
 
 /// A page around what is given, which is HTML.

@@ -21,6 +21,7 @@ pub mod limits;
 pub mod listener;
 mod metrics;
 mod openapi;
+mod origin;
 mod platforms;
 pub mod public;
 pub mod redirect;

@@ -6,10 +6,12 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
+use ipnet::IpNet;
 
 use super::body::Body;
 use super::conditional::Validators;
 use super::error::Failure;
+use super::listener::Peer;
 use crate::config::Config;
 
 /// Clients tell a package manager from a plain mirror by this header.
@@ -42,6 +44,8 @@ pub struct Site {
     pub address: Option<String>,
     /// The path of `Server.Address`: empty or `/prefix`.
     prefix: String,
+    /// `Server.TrustedProxy`.
+    proxies: Vec<IpNet>,
 }
 
 impl Site {
@@ -56,6 +60,19 @@ impl Site {
             permanent: config.https.permanent,
             address,
             prefix,
+            proxies: config.server.trusted_proxies.clone(),
+        }
+    }
+
+    /// Whether what this peer says of the request it passes on is believed.
+    #[must_use]
+    pub fn trusts(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Tcp { address, .. } => {
+                let address = address.ip().to_canonical();
+                self.proxies.iter().any(|network| network.contains(&address))
+            }
+            Peer::Unix { .. } => false,
         }
     }
 
@@ -434,6 +451,7 @@ mod tests {
             permanent: false,
             address: None,
             prefix: "/rspm".to_owned(),
+            proxies: Vec::new(),
         };
         assert_eq!(site.strip("/rspm/cran/latest"), "/cran/latest");
         assert_eq!(site.strip("/rspm"), "/");

@@ -14,6 +14,7 @@ use super::body::Body;
 use super::error::Failure;
 use super::limits::Limits;
 use super::listener::{Answer, Peer};
+use super::origin::Head;
 use super::response::{self, Site, Tongue};
 use super::route::{self, Route};
 use crate::control::{Control, Mode};
@@ -100,7 +101,7 @@ impl Answer for PublicDoor {
         let path = porch.site.load().strip(parts.uri.path());
         let mut response = match self.0.app() {
             Some(app) => {
-                let mut response = app.public(&parts, body, path, began).await;
+                let mut response = app.public(&Head { peer, parts: &parts, path, began }, body).await;
                 response.body_mut().comes_from(app);
                 response
             }
@@ -125,7 +126,8 @@ impl Answer for AdminDoor {
             Ok((route, query)) => match self.0.app() {
                 Some(app) => {
                     let (parts, body) = request.into_parts();
-                    let mut response = app.read(route, &query, &parts, body, &path, began).await;
+                    let head = Head { peer, parts: &parts, path: &path, began };
+                    let mut response = app.read(route, &query, &head, body).await;
                     response.body_mut().comes_from(app);
                     response
                 }

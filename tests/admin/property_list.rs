@@ -39,6 +39,7 @@ const WHOLE: &[&str] = &[
 #[rustfmt::skip]
 const TESTED: &[(&str, &str, fn())] = &[
     ("Server", "Address", server::address_is_the_base_of_printed_urls_and_its_path_a_prefix),
+    ("Server", "TrustedProxy", server::trusted_proxy_says_how_clients_reach_the_server),
     ("Server", "DataDir", server::data_dir_holds_database_and_storage),
     ("Server", "TempDir", server::temp_dir_takes_unfinished_files_of_classes_on_s3),
     ("Server", "AccessLog", server::access_log_is_written_where_it_says),
@@ -145,6 +146,7 @@ fn good(kind: Kind) -> &'static str {
         Kind::Size(..) => "32KB",
         Kind::Schedule => "0 0 * * *",
         Kind::Listen => "127.0.0.1:0",
+        Kind::Network => "192.0.2.0/24",
         Kind::Url(rstudio_pm::config::address::UrlFor::Postgres) => "postgres://u@h/d",
         Kind::Url(_) => "https://h.example",
         Kind::Choice(words) => words[0],

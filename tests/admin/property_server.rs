@@ -31,6 +31,40 @@ pub(super) fn address_is_the_base_of_printed_urls_and_its_path_a_prefix() {
     assert_eq!(server.get("/rspm/__ping__").status, 200);
 }
 
+/// What a page of the server says its address is, to a request through a proxy with these fields.
+pub(super) fn address_through_a_proxy(server: &Server, fields: &[(&str, &str)]) -> String {
+    let page = http::request("GET", &server.url("/r/latest/"), fields, b"").text();
+    let (_, url) =
+        page.split_once("c(r = &quot;").or_else(|| page.split_once("c(r = \"")).expect("its address");
+    url.split_once("/r/latest").expect("its address").0.to_owned()
+}
+
+pub(super) const FORWARDED: [(&str, &str); 2] =
+    [("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "pm.example.org")];
+
+#[test]
+pub(super) fn trusted_proxy_says_how_clients_reach_the_server() {
+    let of = |line: &str| {
+        let server = Builder::default().gcfg(&format!("[Server]\n{line}")).start();
+        server.local_repository("r", &[Tarball::new("alpha", "1.0")]);
+        server
+    };
+    let usual = of("");
+    assert_eq!(address_through_a_proxy(&usual, &FORWARDED), "https://pm.example.org");
+    let original = [("X-RSPM-Request", "https://pm.example.org/packages/r/latest/")];
+    assert_eq!(address_through_a_proxy(&usual, &original), "https://pm.example.org/packages");
+    assert_eq!(address_through_a_proxy(&usual, &[]), usual.url(""));
+    let day = usual.get("/__api__/repos/r/transaction-dates").json()[0]["date"].clone();
+    let body = serde_json::json!({ "repo": "r", "snapshot": day }).to_string();
+    let asked = http::request("POST", &usual.url("/__api__/url"), &FORWARDED, body.as_bytes()).json();
+    let url = asked["url"].as_str().expect("a URL");
+    assert!(url.starts_with("https://pm.example.org/r/"), "{url}");
+    let described = http::request("GET", &usual.url("/__api__/swagger/doc.json"), &FORWARDED, b"").json();
+    assert_eq!(described["servers"][0]["url"], "https://pm.example.org");
+    let other = of("TrustedProxy = 192.0.2.0/24");
+    assert_eq!(address_through_a_proxy(&other, &FORWARDED), other.url(""), "not from this machine");
+}
+
 #[test]
 pub(super) fn data_dir_holds_database_and_storage() {
     let server = Builder::default().gcfg("[Server]\nDataDir = {dir}/elsewhere").start();

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::property_server::text;
+use super::property_server::{FORWARDED, address_through_a_proxy, text};
 use crate::support::furnish::until;
 use crate::support::http;
 use crate::support::server::{Builder, Server};
@@ -20,6 +20,18 @@ pub(super) fn address_is_another_prefix() {
     server.repository("r", "cran");
     let url = server.call("GET", "/repos/r", &serde_json::Value::Null)["url"].clone();
     assert_eq!(url, "https://pm.example.org/rspm/r/latest");
+}
+
+#[test]
+pub(super) fn trusted_proxy_is_believed_from_then_on() {
+    let server = Builder::default().gcfg("[Server]\nTrustedProxy = 192.0.2.0/24").start();
+    server.repository("r", "cran");
+    assert_eq!(address_through_a_proxy(&server, &FORWARDED), server.url(""));
+    server.hup_applies(
+        "[Server]\nTrustedProxy = 127.0.0.1",
+        &["Server.TrustedProxy is '192.0.2.0/24, 127.0.0.1' now"],
+    );
+    assert_eq!(address_through_a_proxy(&server, &FORWARDED), "https://pm.example.org");
 }
 
 /// Moves a log five times while requests come; `path` of a request and `mark` in its line hold its number. Each is

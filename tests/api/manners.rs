@@ -103,6 +103,7 @@ fn a_time_leads_to_a_snapshot() {
 fn the_api_describes_itself_to_programs_and_people() {
     let server = server();
     let document = server.get("/__api__/swagger/doc.json").json();
+    assert_eq!(document["servers"], serde_json::json!([{ "url": server.url("") }]));
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.")), "{document}");
     assert_eq!(document["info"]["version"], server.get("/__api__/status").json()["version"]);
     for path in ["/__api__/swagger/index.html", "/__api__/swagger/", "/__api__/swagger"] {

@@ -96,6 +96,10 @@ fn r_and_curl_read_over_https_with_a_private_authority() {
         let head = curl(&["--cacert", &authority, option, "--head"], &tarball);
         assert_eq!((head.status, head.body.len()), (200, 0), "{option}");
     }
+    for option in ["--http2", "--http1.1"] {
+        let page = curl(&["--cacert", &authority, option], &format!("{url}/prod/latest/")).text();
+        assert!(page.contains(&format!("{url}/prod/latest")), "{option}: {page}");
+    }
     let told = r_with(INSTALL, &[&format!("{url}/prod/latest")], |command| {
         command.env("CURL_CA_BUNDLE", &authority);
     });

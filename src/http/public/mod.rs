@@ -15,7 +15,6 @@ mod vulnerabilities;
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
-use http::request::Parts;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
@@ -26,6 +25,7 @@ use super::body::Body;
 use super::built;
 use super::cran::shown;
 use super::error::Failure;
+use super::origin::{self, Head};
 use super::platforms;
 use super::request;
 use super::response;
@@ -60,7 +60,7 @@ pub async fn answer(
     app: &App,
     asked: &Public,
     query: &Query,
-    parts: &Parts,
+    head: &Head<'_>,
 ) -> Result<Response<Body>, Failure> {
     let catalog = app.state.catalog.get();
     Ok(match asked {
@@ -127,7 +127,7 @@ pub async fn answer(
             ok(&packages::releases(app, &point, package).await?)
         }
         Public::Alerts => ok(&alerts::now(app)),
-        Public::VerifyAuth => match parts.headers.contains_key(AUTHORIZATION) {
+        Public::VerifyAuth => match head.parts.headers.contains_key(AUTHORIZATION) {
             // Reading needs none, and there is nothing that one could be valid for.
             true => {
                 return Err(Failure::new(
@@ -139,7 +139,7 @@ pub async fn answer(
             false => ok(&serde_json::json!({})),
         },
         Public::Swagger => swagger::page(),
-        Public::OpenApi => ok(&openapi::document()),
+        Public::OpenApi => ok(&openapi::document_of(origin::base(&app.site.load(), head))),
         Public::SourceTransactions(name) => {
             let source = source(&catalog, name)?.id;
             let limit = query.number("_limit", MOST_TRANSACTIONS)?.unwrap_or(1000);
@@ -160,7 +160,7 @@ pub async fn posted(
     app: &App,
     asked: Posted,
     query: &Query,
-    parts: &Parts,
+    head: &Head<'_>,
     body: Incoming,
 ) -> Result<Response<Body>, Failure> {
     let read = request::read(body, BODY, app.limits.body_pause);
@@ -171,7 +171,7 @@ pub async fn posted(
     match asked {
         Posted::Sysreqs(repo) => Ok(ok(&sysreqs::of_description(app, &repo, query, &body).await?)),
         Posted::Filter(repo) => filter::answer(app, repo.as_deref(), &json(&body)?).await,
-        Posted::Url => Ok(ok(&url::answer(app, &json(&body)?, parts).await?)),
+        Posted::Url => Ok(ok(&url::answer(app, &json(&body)?, head).await?)),
     }
 }
 

@@ -2,7 +2,7 @@
 //! is a copy.
 
 use utoipa::openapi::path::HttpMethod;
-use utoipa::openapi::{InfoBuilder, OpenApi};
+use utoipa::openapi::{InfoBuilder, OpenApi, Server};
 
 use crate::api::binary::Binary;
 use crate::api::error::Error;
@@ -190,6 +190,14 @@ pub fn document() -> OpenApi {
         .with::<url::Snapshot>()
         .with::<usage::PackageDownloads>();
     openapi::document(info, "/__api__", rows().into_iter(), schemas.build())
+}
+
+/// The document as a server gives it, whose addresses begin with `base`.
+#[must_use]
+pub fn document_of(base: String) -> OpenApi {
+    let mut document = document();
+    document.servers = Some(vec![Server::new(base)]);
+    document
 }
 
 #[cfg(test)]

@@ -1,24 +1,22 @@
 //! `POST /url`: the snapshot of a time.
 
-use http::request::Parts;
-
 use super::repository;
 use crate::api::public::url::{Moment, Snapshot as Answer};
 use crate::http::app::App;
 use crate::http::error::Failure;
-use crate::http::home;
+use crate::http::origin::{self, Head};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Day;
 
 /// Answers with the snapshot of the day the time lies in.
-pub(super) async fn answer(app: &App, asked: &Moment, parts: &Parts) -> Result<Answer, Failure> {
+pub(super) async fn answer(app: &App, asked: &Moment, head: &Head<'_>) -> Result<Answer, Failure> {
     let day = day(&asked.snapshot).ok_or_else(|| {
         Failure::bad_request("\"snapshot\" must be a time in UTC, such as 2022-01-04T00:00:00Z")
     })?;
     let name = repository(&app.state.catalog.get(), &asked.repo)?.name.clone();
     // Whether there is one: scripts go back day by day until they are told.
     app.repo.point(name.as_str(), Snapshot::Date(day)).await?;
-    let base = home::base(app.site.load().address.as_deref(), parts);
+    let base = origin::base(&app.site.load(), head);
     Ok(Answer { url: format!("{base}/{name}/{day}"), upsi: day.to_string() })
 }
 

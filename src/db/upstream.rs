@@ -12,6 +12,10 @@ pub const RULES: &str = "sysreqs:rules";
 /// document in storage.
 pub const ADVISORIES: &str = "vulns:";
 
+/// What the rows begin with that say which jobs failed and have not succeeded since: the rest is the job's key, the time
+/// that of the first failure.
+pub const FAILED: &str = "failed:";
+
 /// A remembered answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -47,6 +51,16 @@ pub fn advisories(c: &mut dyn Conn) -> Result<Vec<(String, Seen)>, DbError> {
     let decode = |mut row: super::Row| {
         let url = row.text(4)?;
         Ok((url.strip_prefix(ADVISORIES).unwrap_or(&url).to_owned(), decode(row)?))
+    };
+    c.query(ALL, &[])?.into_iter().map(decode).collect()
+}
+
+/// The jobs that failed and have not succeeded since, with the time of the first failure.
+pub fn failures(c: &mut dyn Conn) -> Result<Vec<(String, Timestamp)>, DbError> {
+    const ALL: &str = "SELECT url, fetched_at FROM upstream WHERE SUBSTR(url, 1, 7) = 'failed:' ORDER BY url";
+    let decode = |mut row: super::Row| {
+        let url = row.text(0)?;
+        Ok((url.strip_prefix(FAILED).unwrap_or(&url).to_owned(), row.time(1)?))
     };
     c.query(ALL, &[])?.into_iter().map(decode).collect()
 }

@@ -9,6 +9,7 @@ mod describe;
 mod digests;
 pub mod directories;
 pub mod error;
+mod failures;
 mod fetch;
 mod kept;
 pub mod known;
@@ -23,7 +24,6 @@ mod wanted;
 pub use error::SyncError;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -32,7 +32,6 @@ use crate::catalog::Tree;
 use crate::db::upstream;
 use crate::jobs::Started;
 use crate::jobs::lease::{ClaimError, Lease};
-use crate::metrics;
 use crate::model::ids::{SourceId, TreeId};
 use crate::model::point::PointTree;
 use crate::model::source::SourceKind;
@@ -40,6 +39,7 @@ use crate::model::time::Timestamp;
 use crate::r::bioconductor::Named;
 use crate::state::State;
 use builds::Built;
+use failures::SyncRun;
 use run::{Cause, Outcome};
 
 /// Who writes a source waits for who does.
@@ -294,7 +294,8 @@ impl Sync {
             What::Bioconductor(Some(version)) => ("bioconductor", format!("sync:bioconductor:{version}")),
         };
         self.state.jobs.start(&key, now, |report| async move {
-            let (state, since) = (&sync.state, Instant::now());
+            let state = &sync.state;
+            let run = SyncRun::begin(state, source);
             let ended = match what {
                 What::Cran => {
                     // The end of a back-fill takes seconds.
@@ -309,7 +310,7 @@ impl Sync {
                     bioconductor::run(state, &cause, version, &sync.bioconductor_turn, &report).await
                 }
             };
-            measure(source, state, since, &ended);
+            run.end(&ended).await;
             if let Err(SyncError::Halted) = ended {
                 sync.halted.lock().push(Halted { what, cause });
             }
@@ -321,9 +322,9 @@ impl Sync {
         let state = self.state.clone();
         let now = (state.clock)();
         self.state.jobs.start("sync:sysreqs", now, |report| async move {
-            let since = Instant::now();
+            let run = SyncRun::begin(&state, "sysreqs");
             let ended = requirements::refresh(&state, &cause, &report).await;
-            measure("sysreqs", &state, since, &ended);
+            run.end(&ended).await;
             ended.map(|said| log_end("sysreqs", said)).map_err(|error| failed("sysreqs", &error))
         })
     }
@@ -332,9 +333,9 @@ impl Sync {
         let (state, trouble) = (self.state.clone(), self.trouble.clone());
         let now = (state.clock)();
         self.state.jobs.start("sync:vulns", now, |report| async move {
-            let since = Instant::now();
+            let run = SyncRun::begin(&state, "vulns");
             let ended = advisories::refresh(&state, &cause, &report).await;
-            measure("vulns", &state, since, &ended);
+            run.end(&ended).await;
             if let Err(error @ SyncError::Halted) = &ended {
                 return Err(failed("vulns", error));
             }
@@ -371,15 +372,6 @@ async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done.map_err(SyncError::Refused),
         Err(_) => Err(SyncError::Stopping),
-    }
-}
-
-/// Tells the metrics how it went. What was halted begins again.
-fn measure<T>(source: &str, state: &State, since: Instant, ended: &Result<T, SyncError>) {
-    match ended {
-        Ok(_) => metrics::synced(source, Some((state.clock)()), since.elapsed()),
-        Err(SyncError::Halted) => {}
-        Err(_) => metrics::synced(source, None, since.elapsed()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The public JSON API over HTTP, as clients use it.
 
+mod alerts;
 mod bioconductor;
 mod bioconductor_named;
 mod filter;

@@ -1,19 +1,27 @@
 //! `GET /alerts`: what an administrator should look at, read from what there is at this moment.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::api::public::alert::Alert;
 use crate::config::StorageClass;
+use crate::db;
 use crate::http::app::App;
+use crate::http::error::Failure;
 use crate::jobs::{Job, JobState};
+use crate::model::time::Timestamp;
+use crate::repo::RepoError;
 use crate::storage::condition::Warning;
 use crate::storage::space::FULL;
 
 /// Everything that is not as it should be; empty when all is well.
 ///
 /// SECURITY: anybody may ask. Addresses, paths and reasons are in the log and in `rspm`.
-pub(super) fn now(app: &App) -> Vec<Alert> {
-    let mut alerts = failures(&app.state.jobs.known());
+///
+/// # Errors
+/// The database.
+pub(super) async fn now(app: &App) -> Result<Vec<Alert>, Failure> {
+    let recorded = app.state.db.read(db::upstream::failures).await.map_err(RepoError::from)?;
+    let mut alerts = failures(&app.state.jobs.known(), recorded);
     if app.state.config.load().storage_alerts.shown {
         alerts.extend(app.state.storage.full().iter().map(|classes| full(classes)));
     }
@@ -36,7 +44,7 @@ pub(super) fn now(app: &App) -> Vec<Alert> {
             since: None,
         });
     }
-    alerts
+    Ok(alerts)
 }
 
 /// A file system that is too full, by the classes that lie there.
@@ -50,31 +58,33 @@ fn full(classes: &[StorageClass]) -> Alert {
     }
 }
 
-/// Jobs that failed and did not succeed since; the registry forgets after an hour.
-fn failures(jobs: &[Job]) -> Vec<Alert> {
+/// Jobs that failed and have not succeeded since, by their names: syncs as they are recorded, of the others what the
+/// registry still has.
+fn failures(jobs: &[Job], recorded: Vec<(String, Timestamp)>) -> Vec<Alert> {
     let mut newest: HashMap<&str, &Job> = HashMap::new();
     for job in jobs {
-        if !matches!(*job.state.borrow(), JobState::Running(_)) {
+        let is_recorded = job.key.starts_with("sync:");
+        if !is_recorded && !matches!(*job.state.borrow(), JobState::Running(_)) {
             newest.insert(&job.key, job);
         }
     }
-    let mut failed: Vec<&Job> =
-        newest.into_values().filter(|job| matches!(*job.state.borrow(), JobState::Failed(_))).collect();
-    failed.sort_by_key(|job| job.id);
-    let alert = |job: &Job| Alert {
+    let failed = newest.into_values().filter(|job| matches!(*job.state.borrow(), JobState::Failed(_)));
+    let mut since: BTreeMap<String, Timestamp> =
+        failed.map(|job| (job.key.clone(), job.started_at)).collect();
+    since.extend(recorded);
+    let alert = |(name, since): (String, Timestamp)| Alert {
         kind: "job".to_owned(),
-        name: job.key.clone(),
-        message: format!("{} failed; the last good state is served, and the server's log says why", job.key),
-        since: Some(job.started_at.to_string()),
+        message: format!("{name} failed; the last good state is served, and the server's log says why"),
+        name,
+        since: Some(since.to_string()),
     };
-    failed.into_iter().map(alert).collect()
+    since.into_iter().map(alert).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::jobs::Jobs;
-    use crate::model::time::Timestamp;
 
     #[tokio::test]
     async fn a_job_that_failed_is_told_until_it_succeeds() {
@@ -83,12 +93,29 @@ mod tests {
             let started = jobs.start(key, Timestamp(0), |_| async move { outcome });
             let _ = started.job().ended().await;
         };
-        run("sync:cran", Err("mirror http://secret.example is gone".to_owned())).await;
-        run("sync:sysreqs", Err("gone".to_owned())).await;
-        run("sync:sysreqs", Ok("fine".to_owned())).await;
-        let alerts = failures(&jobs.known());
-        assert_eq!(alerts.iter().map(|alert| alert.name.as_str()).collect::<Vec<_>>(), ["sync:cran"]);
+        run("backfill:cran", Err("mirror http://secret.example is gone".to_owned())).await;
+        run("other", Err("gone".to_owned())).await;
+        run("other", Ok("fine".to_owned())).await;
+        run("sync:pypi", Err("another server does it".to_owned())).await;
+        let alerts = failures(&jobs.known(), Vec::new());
+        assert_eq!(alerts.iter().map(|alert| alert.name.as_str()).collect::<Vec<_>>(), ["backfill:cran"]);
         assert!(!alerts[0].message.contains("secret"), "{alerts:?}");
         assert_eq!(alerts[0].since.as_deref(), Some("1970-01-01T00:00:00Z"));
+        let since = |alerts: Vec<Alert>| -> Vec<String> {
+            alerts
+                .into_iter()
+                .map(|alert| format!("{} {}", alert.name, alert.since.expect("known")))
+                .collect()
+        };
+        let recorded =
+            vec![("sync:cran".to_owned(), Timestamp(-1_000_000)), ("sync:vulns".to_owned(), Timestamp(0))];
+        assert_eq!(
+            since(failures(&jobs.known(), recorded)),
+            [
+                "backfill:cran 1970-01-01T00:00:00Z",
+                "sync:cran 1969-12-31T23:59:59Z",
+                "sync:vulns 1970-01-01T00:00:00Z"
+            ]
+        );
     }
 }

@@ -126,7 +126,7 @@ pub async fn answer(
             let point = app.repo.source_point_of(source(&catalog, name)?.name.as_str(), version)?;
             ok(&packages::releases(app, &point, package).await?)
         }
-        Public::Alerts => ok(&alerts::now(app)),
+        Public::Alerts => ok(&alerts::now(app).await?),
         Public::VerifyAuth => match head.parts.headers.contains_key(AUTHORIZATION) {
             // Reading needs none, and there is nothing that one could be valid for.
             true => {

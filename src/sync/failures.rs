@@ -1,0 +1,66 @@
+//! Which syncs failed and have not succeeded since. The database has it, so that an administrator hears of it hours later
+//! and after a restart as well.
+
+use std::time::Instant;
+
+use super::SyncError;
+use crate::db::upstream::{self, FAILED, Seen};
+use crate::metrics;
+use crate::model::digest::Sha256;
+use crate::model::time::Timestamp;
+use crate::state::State;
+
+/// A run of a sync, for what is recorded at its end.
+pub(super) struct SyncRun<'a> {
+    state: &'a State,
+    source: &'static str,
+    since: Instant,
+    began: Timestamp,
+}
+
+impl<'a> SyncRun<'a> {
+    /// A run that begins now.
+    pub(super) fn begin(state: &'a State, source: &'static str) -> SyncRun<'a> {
+        SyncRun { state, source, since: Instant::now(), began: (state.clock)() }
+    }
+
+    /// Records how it ended, in the metrics and in the database. What was halted begins again, and what another server
+    /// does is no failure of this one.
+    pub(super) async fn end<T>(&self, ended: &Result<T, SyncError>) {
+        let failed = match ended {
+            Ok(_) => {
+                metrics::synced(self.source, Some((self.state.clock)()), self.since.elapsed());
+                false
+            }
+            Err(SyncError::Halted) => return,
+            Err(error) => {
+                metrics::synced(self.source, None, self.since.elapsed());
+                if matches!(error, SyncError::Elsewhere(_) | SyncError::Stopping) {
+                    return;
+                }
+                true
+            }
+        };
+        if let Err(error) = self.remember(failed).await {
+            tracing::warn!(target: "sync", source = self.source, %error, "could not record how the sync ended");
+        }
+    }
+
+    /// The row tells since when it fails; nothing is written while that is as it was.
+    async fn remember(&self, failed: bool) -> Result<(), crate::db::DbError> {
+        let key = format!("{FAILED}sync:{}", self.source);
+        let known = {
+            let key = key.clone();
+            self.state.db.read(move |c| upstream::get(c, &key)).await?.is_some()
+        };
+        let began = self.began;
+        match (failed, known) {
+            (true, false) => {
+                let row = Seen { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: began };
+                self.state.db.write(move |c| upstream::put(c, &key, &row)).await
+            }
+            (false, true) => self.state.db.write(move |c| upstream::forget(c, &key)).await,
+            (true, true) | (false, false) => Ok(()),
+        }
+    }
+}

@@ -136,7 +136,11 @@ pub(super) fn asked<'a>(
             };
             return Ok(Asked::Tree { distro, r: platform.r, built: true });
         }
-        RPath::Index { .. } | RPath::ArchiveMeta | RPath::CurrentMeta | RPath::Built { .. } => {
+        RPath::Index { .. }
+        | RPath::ArchiveMeta
+        | RPath::CurrentMeta
+        | RPath::PackageDatabase
+        | RPath::Built { .. } => {
             return Ok(Asked::Nothing);
         }
     }

@@ -1,6 +1,7 @@
 //! CRAN-like repositories: indexes, package files, the archive, `Meta`, and the empty binary trees.
 
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 
 use http::header::HeaderValue;
 use http::request::Parts;
@@ -57,6 +58,8 @@ impl Wished {
         let lists: &[_] = if let Document::Builds(index) = &document { &index.heads } else { &[] };
         let lists = lists.iter().filter_map(|(_, tree, _)| Some(catalog.tree(*tree)?.steps.last()?.at));
         let modified = lists.chain(point.modified).max().map(|at| catalog.modified(at));
+        // Details come without a publish.
+        let modified = modified.filter(|_| !matches!(document, Document::PackageDatabase { .. }));
         Wanted::Document(Box::new(Wished {
             document: DocumentRequest::new(point, document),
             modified,
@@ -76,7 +79,10 @@ impl Entry {
     #[must_use]
     pub fn lasting(&self) -> bool {
         match &self.wanted {
-            Wanted::Document(_) => true,
+            // Details come without a publish.
+            Wanted::Document(wished) => {
+                !matches!(wished.document.document(), Document::PackageDatabase { .. })
+            }
             Wanted::File(offer) => offer.lasting(),
         }
     }
@@ -149,6 +155,12 @@ pub async fn find(
         }
         RPath::ArchiveMeta => document(Document::ArchiveRds),
         RPath::CurrentMeta => document(Document::CurrentRds),
+        RPath::PackageDatabase => {
+            let described = app.state.described.load(Ordering::Acquire);
+            // Details may be added to a closed point too.
+            let point = Point { open: true, ..point };
+            Wished::of(app, point, Document::PackageDatabase { described })
+        }
         RPath::File { tree: tree @ (Tree::Windows { .. } | Tree::MacOs { .. }), file } => {
             let offer = binary_file(app, &point, tree, file, snapshot).await?;
             Wanted::File(Box::new(offer.named(&path.up()).by_address()))
@@ -186,6 +198,7 @@ async fn source_file(app: &App, point: &Point, path: &RPath) -> Result<Located, 
         | RPath::Index { .. }
         | RPath::ArchiveMeta
         | RPath::CurrentMeta
+        | RPath::PackageDatabase
         | RPath::Linux { .. }
         | RPath::Build { .. }
         | RPath::Built { .. } => Err(Failure::not_found("there is nothing at this address")),
@@ -292,6 +305,7 @@ fn document_card(wished: &Wished, content: digest::Sha256) -> Card {
         Document::PackagesRds
         | Document::ArchiveRds
         | Document::CurrentRds
+        | Document::PackageDatabase { .. }
         | Document::Empty(EmptyForm::Rds)
         | Document::Builds(BuildsIndex { form: EmptyForm::Rds, .. }) => ("application/octet-stream", true),
     };

@@ -198,7 +198,11 @@ pub(super) fn named(path: &RPath) -> Option<Named<'_>> {
         RPath::File { file, .. } | RPath::SubFile { file, .. } | RPath::Build { file, .. } => (file, false),
         RPath::Archive { file, .. } => (file, true),
         RPath::Linux { path, .. } => return named(path),
-        RPath::Index { .. } | RPath::ArchiveMeta | RPath::CurrentMeta | RPath::Built { .. } => return None,
+        RPath::Index { .. }
+        | RPath::ArchiveMeta
+        | RPath::CurrentMeta
+        | RPath::PackageDatabase
+        | RPath::Built { .. } => return None,
     };
     let parts = file.package_file()?;
     Some(Named { package: parts.package, version: parts.version, archived })

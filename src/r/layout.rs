@@ -101,6 +101,8 @@ pub enum RPath {
     ArchiveMeta,
     /// `src/contrib/Meta/current.rds`
     CurrentMeta,
+    /// `web/packages/packages.rds`: the package database.
+    PackageDatabase,
     /// `bin/linux/{distribution}-{arch}/{r}/` and one of the paths below `src/contrib`: the same with builds in place
     /// of sources.
     Linux {
@@ -172,6 +174,7 @@ pub fn parse(path: &str) -> Result<RPath, BadPath> {
     let segments: Vec<&str> = path.split('/').collect();
     let (tree, rest) = match &segments[..] {
         ["src", "contrib", rest @ ..] => (Tree::Source, rest),
+        ["web", "packages", "packages.rds"] => return Ok(RPath::PackageDatabase),
         ["builds", platform, sha256, file] => return build(platform, sha256, file).ok_or_else(unknown),
         ["bin", "linux", name, "contrib", r, file] => {
             return LinuxBuild::listed(name, r, file).ok_or_else(unknown);
@@ -237,6 +240,7 @@ impl RPath {
             RPath::Archive { package, file } => format!("src/contrib/Archive/{package}/{file}"),
             RPath::ArchiveMeta => "src/contrib/Meta/archive.rds".to_owned(),
             RPath::CurrentMeta => "src/contrib/Meta/current.rds".to_owned(),
+            RPath::PackageDatabase => "web/packages/packages.rds".to_owned(),
             RPath::Linux { build: LinuxBuild { distribution, arch, r }, path } => {
                 format!("bin/linux/{distribution}-{arch}/{r}/{}", path.path())
             }
@@ -455,6 +459,7 @@ mod tests {
             "src/contrib/Archive/A3/A3_0.9.1.tar.gz",
             "src/contrib/Meta/archive.rds",
             "src/contrib/Meta/current.rds",
+            "web/packages/packages.rds",
             "bin/windows/contrib/4.5/PACKAGES.rds",
             "bin/windows/contrib/4.5/cli_3.6.6.zip",
             "bin/macosx/contrib/4.0/PACKAGES.gz",
@@ -527,6 +532,7 @@ mod tests {
             "src/contrib/Meta/other.rds",
             "src/contrib/4.6.0/Recommended/PACKAGES",
             "src/contrib/a/b/c/d/e/f_1.0.tar.gz",
+            "web/packages/PACKAGES",
             "bin/windows/contrib/PACKAGES",
             "bin/windows/contrib/4/PACKAGES",
             "bin/windows/contrib/4.05/PACKAGES",
@@ -662,6 +668,7 @@ mod tests {
     fn paths() -> impl Strategy<Value = RPath> {
         prop_oneof![
             of_sources(),
+            Just(RPath::PackageDatabase),
             (trees(), formats()).prop_map(|(tree, format)| RPath::Index { tree, format }),
             (trees(), files()).prop_map(|(tree, file)| RPath::File { tree, file }),
             (builds(), of_sources()).prop_map(|(build, path)| RPath::Linux { build, path: Box::new(path) }),
@@ -686,6 +693,7 @@ mod tests {
             RPath::Linux { .. } => 6,
             RPath::Build { .. } => 7,
             RPath::Built { .. } => 8,
+            RPath::PackageDatabase => 9,
         }
     }
 
@@ -693,7 +701,7 @@ mod tests {
     fn every_form_of_path_is_generated() {
         use proptest::strategy::ValueTree;
         let mut runner = proptest::test_runner::TestRunner::deterministic();
-        let mut seen = [0; 9];
+        let mut seen = [0; 10];
         for _ in 0..2000 {
             seen[variant(&paths().new_tree(&mut runner).expect("a path").current())] += 1;
         }

@@ -4,6 +4,7 @@
 pub mod archive;
 pub mod binary;
 pub mod bioconductor;
+pub mod database;
 pub mod dcf;
 pub mod dependency;
 pub mod description;

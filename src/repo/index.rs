@@ -42,6 +42,11 @@ pub enum Document {
     ArchiveRds,
     /// `src/contrib/Meta/current.rds`.
     CurrentRds,
+    /// `web/packages/packages.rds`: what is known of the packages.
+    PackageDatabase {
+        /// The value of [`State::described`](crate::state::State::described): details come later than their packages.
+        described: u64,
+    },
     /// The valid empty index of a binary tree nothing serves yet, in one of the three forms.
     Empty(EmptyForm),
     /// The packages of a point with their builds.
@@ -75,15 +80,20 @@ pub enum EmptyForm {
 pub(super) struct Cache {
     newest: Forms,
     dated: Forms,
+    /// Package databases: one of all of CRAN is as large as a third of its indexes together.
+    databases: Forms,
     /// Renderings at the same time: each takes tens of megabytes for a moment.
     rendering: Semaphore,
+    /// Package databases made at the same time.
+    describing: Semaphore,
 }
 
 type Forms = Weighted<String, Arc<Held>, ByBytes>;
 
-/// Bytes kept of what repositories show now; with those of older points 32 MB.
+/// Bytes kept of what repositories show now; with those of older points and package databases 48 MB.
 const NEWEST_BYTES: u64 = 24 << 20;
 const DATED_BYTES: u64 = 8 << 20;
+const DATABASE_BYTES: u64 = 16 << 20;
 
 #[derive(Clone)]
 struct ByBytes;
@@ -110,7 +120,13 @@ impl Default for Cache {
             Weighted::with_options(options, ByBytes, DefaultHashBuilder::default(), Default::default())
         };
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        Cache { newest: forms(NEWEST_BYTES), dated: forms(DATED_BYTES), rendering: Semaphore::new(threads) }
+        Cache {
+            newest: forms(NEWEST_BYTES),
+            dated: forms(DATED_BYTES),
+            databases: forms(DATABASE_BYTES),
+            rendering: Semaphore::new(threads),
+            describing: Semaphore::new(1),
+        }
     }
 }
 
@@ -163,7 +179,9 @@ impl Repo {
         }
         let twin = wanted.twin().key;
         for key in [&wanted.key, &twin] {
-            if let Some(held) = self.indexes.newest.get(key).or_else(|| self.indexes.dated.get(key)) {
+            let Cache { newest, dated, databases, .. } = &*self.indexes;
+            let held = [newest, dated, databases].into_iter().find_map(|forms| forms.get(key));
+            if let Some(held) = held {
                 return Ok(Some(held.encoded.content));
             }
         }
@@ -238,7 +256,11 @@ impl Repo {
     }
 
     async fn render(&self, point: &Point, document: &Document) -> Result<Encoded, RepoError> {
-        let _permit = self.indexes.rendering.acquire().await.ok();
+        let permits = match document {
+            Document::PackageDatabase { .. } => &self.indexes.describing,
+            _ => &self.indexes.rendering,
+        };
+        let _permit = permits.acquire().await.ok();
         let (trees, wanted) = (point.trees.clone(), document.clone());
         let rows = self.state.db.read(move |c| render::rows(c, &trees, &wanted)).await?;
         let document = document.clone();
@@ -285,7 +307,10 @@ impl Repo {
 
     /// Where a document is kept: is it what repositories show now?
     fn forms(&self, wanted: &DocumentRequest) -> &Forms {
-        let point = &wanted.point;
+        let DocumentRequest { point, document, .. } = wanted;
+        if let Document::PackageDatabase { .. } = document {
+            return &self.indexes.databases;
+        }
         let catalog = self.state.catalog.get();
         let newest = point.trees.iter().all(|tree| {
             catalog.tree(tree.tree).and_then(|of| of.steps.last()).is_some_and(|step| step.seq == tree.seq)
@@ -300,6 +325,9 @@ fn key(point: &Point, document: &Document) -> String {
     let mut key = format!("{RENDERER}/{}/", name(document));
     for tree in &point.trees {
         write!(key, "{}@{},", tree.tree, tree.seq).expect("a String takes every write");
+    }
+    if let Document::PackageDatabase { described } = document {
+        write!(key, "/{described}").expect("a String takes every write");
     }
     if let Document::Builds(BuildsIndex { builds, full, form, heads }) = document {
         let what = if *full { "all" } else { "built" };
@@ -319,6 +347,7 @@ fn name(document: &Document) -> &'static str {
         Document::PackagesRds => "PACKAGES.rds",
         Document::ArchiveRds => "archive.rds",
         Document::CurrentRds => "current.rds",
+        Document::PackageDatabase { .. } => "packages.rds",
         Document::Empty(_) => "empty",
         Document::Builds(_) => "builds",
     }

@@ -15,7 +15,8 @@ use crate::db::{self, Conn, DbError};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, ReleaseId};
 use crate::model::point::PointTree;
-use crate::model::time::Timestamp;
+use crate::model::time::{Day, Timestamp};
+use crate::r::database;
 use crate::r::offered;
 use crate::r::packages::{self, BINARY_FIELDS, SOURCE_FIELDS};
 use crate::r::platform::Target;
@@ -27,6 +28,11 @@ use crate::r::version;
 pub(super) const RENDERER: u32 = 1;
 /// What made the encoded bytes, as `rendered.encoder` records it.
 pub(super) const ENCODER: &str = "libdeflate-6";
+
+/// Releases whose details are read at once.
+const DETAILS: usize = 500;
+/// Bytes of records of a package database from which on details are left out: three times those of CRAN.
+const MOST_DETAILS: usize = 160 << 20;
 
 /// A document's bytes.
 #[derive(Debug)]
@@ -62,6 +68,7 @@ pub(super) fn rows(c: &mut dyn Conn, trees: &[PointTree], document: &Document) -
             }
             Ok(Rows::Current(blend.sorted(Archived::order)))
         }
+        Document::PackageDatabase { .. } => Ok(Rows::Listed(described(c, trees)?)),
         Document::Empty(_) => Ok(Rows::Listed(Vec::new())),
         Document::Builds(index) => Ok(Rows::Listed(built(c, trees, index)?)),
     }
@@ -172,6 +179,35 @@ fn older<'a>(
     Ok(newest.into_iter().map(|(package, (_, build))| (package, build)).collect())
 }
 
+/// Listed packages with all that is known of them in place of their index records.
+fn described(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<Listed>, DbError> {
+    let mut blend = Blend::default();
+    let mut size = 0;
+    for tree in trees {
+        let mut rows = db::life::listed(c, tree.tree, tree.seq)?;
+        rows.retain(|row| row.path.is_empty() && !blend.names.contains(&row.name));
+        let names = db::life::names(c, tree.tree, tree.seq)?;
+        let published: HashMap<PackageId, Day> =
+            names.into_iter().filter_map(|row| Some((row.package, row.published_at?.day()))).collect();
+        for chunk in rows.chunks_mut(DETAILS) {
+            let releases: Vec<ReleaseId> = chunk.iter().map(|row| row.release).collect();
+            // The rest is listed all the same.
+            let details = if size < MOST_DETAILS {
+                db::detail::descriptions(c, &releases)?
+            } else {
+                vec![None; chunk.len()]
+            };
+            for (row, detail) in chunk.iter_mut().zip(details) {
+                let published = published.get(&row.package).copied();
+                row.stanza = database::record(&row.stanza, detail.as_deref(), published);
+                size += row.stanza.len();
+            }
+        }
+        blend.add(rows, |row| &row.name);
+    }
+    Ok(blend.sorted(Listed::order))
+}
+
 /// The archive of each name is its owner's: that of the first tree that lists it, else of the first that archived it.
 fn archived(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<Archived>, DbError> {
     if let [only] = trees {
@@ -210,6 +246,10 @@ pub(super) fn encode(document: &Document, rows: &Rows) -> io::Result<Encoded> {
                 gzip(|out| write_matrix(out, &SOURCE_FIELDS, &stanzas))
             }
         },
+        (Document::PackageDatabase { .. }, Rows::Listed(rows)) => {
+            let stanzas: Vec<&[u8]> = stanzas(rows).collect();
+            streamed(|out| write_matrix(out, &SOURCE_FIELDS, &stanzas))
+        }
         (Document::ArchiveRds, Rows::Archived(rows)) => gzip(|out| write_archive_meta(out, &meta(rows))),
         (Document::CurrentRds, Rows::Current(rows)) => gzip(|out| write_current_meta(out, &meta(rows))),
         (Document::Empty(EmptyForm::Text), _) => Ok(Encoded { content: digest(b""), bytes: Bytes::new() }),
@@ -266,4 +306,31 @@ fn gzip(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> io::Result<Encode
     bytes.truncate(size);
     bytes.shrink_to_fit();
     Ok(Encoded { content, bytes: bytes.into() })
+}
+
+/// The same in pieces, of what is larger than an index. Nobody waits for it as for one.
+fn streamed(write: impl FnOnce(&mut Hashed) -> io::Result<()>) -> io::Result<Encoded> {
+    let mut out = Hashed { out: packages::gzip(Vec::new()), hash: sha2::Sha256::new() };
+    write(&mut out)?;
+    let mut bytes = out.out.finish()?;
+    bytes.shrink_to_fit();
+    Ok(Encoded { content: Sha256(out.hash.finalize().into()), bytes: bytes.into() })
+}
+
+/// Compresses what it hashes.
+struct Hashed {
+    out: flate2::write::GzEncoder<Vec<u8>>,
+    hash: sha2::Sha256,
+}
+
+impl io::Write for Hashed {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        let taken = self.out.write(piece)?;
+        self.hash.update(&piece[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }

@@ -111,3 +111,55 @@ fn names_that_differ_in_case_are_two_packages() {
     assert_eq!(told["got"], "Twin_1.0.tar.gz 4");
     assert_eq!(told["listed"].split(' ').count(), 2, "{told:?}");
 }
+
+#[test]
+fn the_package_database_is_what_r_expects() {
+    let server = Server::start();
+    let contrib = server.dir().join("no-mirror/src/contrib");
+    std::fs::create_dir_all(&contrib).expect("a directory");
+    std::fs::write(
+        contrib.join("PACKAGES"),
+        "Package: gamma\nVersion: 0.1\nLicense: MIT\nMD5sum: 00000000000000000000000000000aaa\n",
+    )
+    .expect("written");
+    server.told("sync");
+    server.told("create source --name=team");
+    repository(&server, "prod", &["team", "cran"]);
+    let alpha = Tarball::new("alpha", "1.0")
+        .field("Note: Caf\u{e9}\n  and more")
+        .field("SystemRequirements: zlib")
+        .field("Encoding: UTF-8");
+    add(&server, "team", &[alpha, Tarball::new("beta", "0.9")]);
+    // Nothing but its index record is known of gamma.
+    let code = "Sys.setenv(R_CRAN_WEB = args[[1]])
+        db <- tools::CRAN_package_db()
+        say('class', class(db))
+        say('packages', db$Package)
+        say('versions', db$Version)
+        alpha <- db[db$Package == 'alpha', ]
+        say('note', utf8ToInt(substring(alpha$Note, 4, 4)), grepl('and more$', alpha$Note))
+        say('needs', alpha$SystemRequirements)
+        say('published', grepl('^[0-9]{4}-[0-9]{2}-[0-9]{2}$', alpha$Published))
+        say('unknown', is.na(db$Note[db$Package == 'gamma']), db$License[db$Package == 'gamma'])
+        say('dependencies', names(tools::package_dependencies('beta', db = db)))";
+    let told = r(code, &[&server.url("/prod/latest")]);
+    let expected = [
+        ("class", "data.frame"),
+        ("packages", "alpha beta gamma"),
+        ("versions", "1.0 0.9 0.1"),
+        ("note", "233 TRUE"),
+        ("needs", "zlib"),
+        ("published", "TRUE"),
+        ("unknown", "TRUE MIT"),
+        ("dependencies", "beta"),
+    ];
+    assert_eq!(told, said(&expected));
+    let path = server.url("/prod/latest/web/packages/packages.rds");
+    let first = curl(&[], &path);
+    assert_eq!(first.header("cache-control"), "no-cache");
+    let header = format!("If-None-Match: {}", first.header("etag"));
+    assert_eq!(curl(&["--header", &header], &path).status, 304);
+    add(&server, "team", &[Tarball::new("delta", "1.0")]);
+    let more = curl(&["--header", &header], &path);
+    assert!(more.status == 200 && more.header("etag") != first.header("etag"));
+}

@@ -1,0 +1,56 @@
+//! CRAN's package database, `web/packages/packages.rds`: of each package what the index and its DESCRIPTION say, for
+//! `tools::CRAN_package_db()`.
+
+use std::io::Write;
+
+use super::dcf;
+use crate::model::time::Day;
+
+/// The record of a package: its index record, what its DESCRIPTION has beyond that, and when it was published. Fields that
+/// say where an index has a file are left out.
+#[must_use]
+pub fn record(stanza: &[u8], description: Option<&[u8]>, published: Option<Day>) -> Vec<u8> {
+    const LEFT_OUT: [&[u8]; 2] = [b"Path", b"File"];
+    let index = dcf::records(stanza).next().and_then(Result::ok);
+    let fields = index.into_iter().flat_map(|record| record.fields);
+    let mut out = Vec::with_capacity(stanza.len() + description.map_or(0, <[u8]>::len) + 24);
+    let mut tags: Vec<&[u8]> = LEFT_OUT.to_vec();
+    for field in fields.filter(|field| !LEFT_OUT.contains(&field.tag)) {
+        copy(&mut out, &stanza[field.start..field.end]);
+        tags.push(field.tag);
+    }
+    let described = description.and_then(|text| Some((text, dcf::description(text).ok()?.fields)));
+    for (text, field) in described.iter().flat_map(|(text, fields)| fields.iter().map(move |f| (*text, f))) {
+        if !tags.contains(&field.tag) && field.tag.iter().all(u8::is_ascii_graphic) {
+            copy(&mut out, &text[field.start..field.end]);
+            tags.push(field.tag);
+        }
+    }
+    if let Some(day) = published.filter(|_| !tags.contains(&&b"Published"[..])) {
+        writeln!(out, "Published: {day}").expect("a Vec takes every write");
+    }
+    out
+}
+
+fn copy(out: &mut Vec<u8>, lines: &[u8]) {
+    out.extend_from_slice(lines);
+    out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_record_comes_first_and_the_description_adds_to_it() {
+        let stanza = b"Package: a\nVersion: 1.0\nPath: 4.6.0/Recommended\nMD5sum: 00\n";
+        let description =
+            b"Package: other\nTitle: What\n  it does\nVersion: 9\nMaintainer: M <m@e.org>\nTitle: Again\n";
+        let day = "2026-11-20".parse().expect("a day");
+        let text = String::from_utf8(record(stanza, Some(description), Some(day))).expect("text");
+        let expected = "Package: a\nVersion: 1.0\nMD5sum: 00\nTitle: What\n  it does\nMaintainer: M <m@e.org>\n\
+                        Published: 2026-11-20\n";
+        assert_eq!(text, expected);
+        assert_eq!(record(b"Package: a\nVersion: 1", None, None), b"Package: a\nVersion: 1\n");
+    }
+}

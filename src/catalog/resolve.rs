@@ -32,11 +32,25 @@ pub enum Unresolved {
     #[error("there is no transaction {0}")]
     UnknownTransaction(i64),
     /// Nothing of it was ever published.
-    #[error(
-        "Bioconductor {0} is not on this server; an administrator brings it with: rspm sync --type=bioconductor --version={version}",
-        version = .0.version
-    )]
+    #[error("Bioconductor {0} is not on this server")]
     NoPart(Part),
+}
+
+impl Unresolved {
+    /// What an administrator can do.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Unresolved::NoPart(part) => Some(format!(
+                "an administrator brings it with: rspm sync --type=bioconductor --version={}",
+                part.version
+            )),
+            Unresolved::Future { .. }
+            | Unresolved::BeforeHistory { .. }
+            | Unresolved::Empty
+            | Unresolved::UnknownTransaction(_) => None,
+        }
+    }
 }
 
 /// The end of what counts, exclusive: states published before it.

@@ -83,6 +83,7 @@ impl App {
                 let site = self.site.load_full();
                 Ok(home::page(&self.state.catalog.get(), site.address.as_deref()))
             }
+            Route::Newest { repo, slash } => home::newest(&self.state.catalog.get(), &repo, slash),
             Route::Repository { repo, snapshot, path: None, .. } => {
                 home::repository(self, &repo, snapshot, head).await
             }

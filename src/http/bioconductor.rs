@@ -69,9 +69,8 @@ pub(super) fn part(app: &App, repo: &str, named: NamedPart, snapshot: Snapshot) 
 /// The versions as they were at a snapshot.
 fn at(catalog: &Catalog, snapshot: Snapshot) -> Result<Cow<'_, Config>, Failure> {
     let Some(config) = &catalog.bioconductor else {
-        return Err(Failure::not_found(
-            "nothing is known of Bioconductor yet; an administrator brings it with: rspm sync --type=bioconductor",
-        ));
+        let hint = "an administrator brings it with: rspm sync --type=bioconductor";
+        return Err(Failure::not_found("nothing is known of Bioconductor yet").with_hint(Some(hint)));
     };
     match snapshot {
         Snapshot::Latest => Ok(Cow::Borrowed(&**config)),

@@ -21,10 +21,12 @@ pub struct Failure {
     pub retry_after: Option<u64>,
     /// `Allow`, with 405.
     pub allow: Option<&'static str>,
+    /// What an administrator can do, which nobody else reads.
+    pub hint: Option<String>,
     /// What only logs tell, where that is more than the phrase.
     pub detail: Option<String>,
     /// `payload` of the JSON form: details for programs.
-    pub payload: Option<serde_json::Value>,
+    pub payload: Option<Box<serde_json::Value>>,
 }
 
 impl Failure {
@@ -39,6 +41,22 @@ impl Failure {
             allow: None,
             payload: None,
             detail: None,
+            hint: None,
+        }
+    }
+
+    /// The same with what an administrator can do.
+    #[must_use]
+    pub fn with_hint(self, hint: Option<impl Into<String>>) -> Failure {
+        Failure { hint: hint.map(Into::into), ..self }
+    }
+
+    /// The same as an administrator reads it.
+    #[must_use]
+    pub fn for_administrator(self) -> Failure {
+        match self.hint {
+            Some(hint) => Failure { phrase: format!("{}; {hint}", self.phrase), hint: None, ..self },
+            None => self,
         }
     }
 
@@ -89,14 +107,15 @@ impl From<RepoError> for Failure {
     fn from(error: RepoError) -> Failure {
         let failure = match &error {
             RepoError::NotFound(what) => Failure::not_found(what.clone()),
-            RepoError::Unresolved(why) => Failure::not_found(why.to_string()),
+            RepoError::Unknown { what, hint } => Failure::not_found(what.clone()).with_hint(Some(*hint)),
+            RepoError::Unresolved(why) => Failure::not_found(why.to_string()).with_hint(why.hint()),
             RepoError::Conflict(why) => Failure::new(StatusCode::CONFLICT, Code::Conflict, why.clone()),
             RepoError::Invalid(why) => Failure::bad_request(why.clone()),
             // Clients compare these very words.
             RepoError::Unsupported { distribution, release, known } => Failure {
-                payload: Some(serde_json::json!({
+                payload: Some(Box::new(serde_json::json!({
                     "distribution": distribution, "release": release, "known": known
-                })),
+                }))),
                 ..Failure::new(StatusCode::BAD_REQUEST, Code::UnsupportedSystem, "Unsupported system")
             },
             RepoError::NoRules => Failure::unavailable(error.to_string(), 300),
@@ -157,6 +176,7 @@ mod tests {
         let secret = || "/secret/place".to_owned();
         let cases = [
             (RepoError::NotFound("no a".to_owned()), 404, None),
+            (RepoError::Unknown { what: "no b".to_owned(), hint: "rspm list all" }, 404, None),
             (Unresolved::Empty.into(), 404, None),
             (RepoError::Conflict("b exists".to_owned()), 409, None),
             (RepoError::Invalid("not c".to_owned()), 400, None),
@@ -178,6 +198,7 @@ mod tests {
             let failure = Failure::from(error);
             assert_eq!((failure.status.as_u16(), failure.retry_after), (status, retry_after), "{told}");
             assert!(!failure.phrase.contains("secret"), "{told}: {}", failure.phrase);
+            assert!(!failure.phrase.contains("rspm") || status != 404, "{told}: {}", failure.phrase);
         }
     }
 }

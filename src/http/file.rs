@@ -224,6 +224,7 @@ fn failed(error: &RepoError) -> ServiceError {
         RepoError::Damaged { .. } => ServiceError::Ash,
         RepoError::NotFound(_)
         | RepoError::Unresolved(_)
+        | RepoError::Unknown { .. }
         | RepoError::Conflict(_)
         | RepoError::Invalid(_)
         | RepoError::Upstream { .. }

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use http::Response;
+use http::{Response, StatusCode};
 
 use super::app::App;
 use super::body::Body;
+use super::cran::value;
 use super::error::Failure;
 use super::origin::{self, Head};
 use super::response;
@@ -26,6 +27,22 @@ pub(super) fn page(catalog: &Catalog, address: Option<&str>) -> Response<Body> {
         items.push_str("<li>none yet: <code>rspm create repo --name=…</code></li>");
     }
     response::page(document("Package repositories", &format!("<ul>{items}</ul>")))
+}
+
+/// `/{repo}` and `/{repo}/`: leads to the newest state.
+///
+/// # Errors
+/// 404 when there is no such repository.
+pub(super) fn newest(catalog: &Catalog, name: &str, slash: bool) -> Result<Response<Body>, Failure> {
+    let repo = catalog.repo(name).ok_or_else(|| {
+        Failure::not_found(
+            "there is no such repository; the URL of one ends in a snapshot: /{repository}/latest, a date (YYYY-MM-DD) \
+             or a transaction id",
+        )
+    })?;
+    // Relative: a proxy may have removed a prefix of the path.
+    let above = if slash { String::new() } else { format!("{}/", repo.name) };
+    Ok(response::redirect(StatusCode::FOUND, value(format!("{above}latest/"))))
 }
 
 /// `/{repo}/{snapshot}/`: how to use it.

@@ -395,7 +395,10 @@ pub fn failure(failure: &Failure, tongue: Tongue) -> Response<Body> {
     let mut response = match tongue {
         Tongue::Json => {
             let error = crate::api::error::Error::new(failure.code, failure.phrase.clone());
-            json(failure.status, &crate::api::error::Error { payload: failure.payload.clone(), ..error })
+            json(
+                failure.status,
+                &crate::api::error::Error { payload: failure.payload.as_deref().cloned(), ..error },
+            )
         }
         Tongue::Text => {
             let mut text = failure.phrase.clone();

@@ -15,6 +15,13 @@ pub enum Route {
     Home,
     /// `/__ping__`: alive.
     Ping,
+    /// `/{repo}` and `/{repo}/`: leads to the newest state.
+    Newest {
+        /// As in the URL; may not exist.
+        repo: String,
+        /// The address ends in a slash.
+        slash: bool,
+    },
     /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`; before `packages/` the snapshot may be left
     /// out.
     Repository {
@@ -131,11 +138,8 @@ pub fn parse(
         ["__api__", "admin", "v1", rest @ ..] => return Ok((Route::Admin(rest.join("/")), query)),
         ["__api__", rest @ ..] => return Ok((api(method, rest)?, query)),
         [first, ..] if first.starts_with("__") => return Err(unknown()),
-        [_] | [_, ""] => {
-            return Err(Failure::not_found(
-                "a repository URL ends in a snapshot: /{repository}/latest, a date (YYYY-MM-DD) or a transaction id",
-            ));
-        }
+        [repo] => Route::Newest { repo: (*repo).to_owned(), slash: false },
+        [repo, ""] => Route::Newest { repo: (*repo).to_owned(), slash: true },
         [repo, "__linux__", distribution, snapshot, rest @ ..] => {
             repository(repo, Some(distribution), snapshot, rest)?
         }
@@ -313,6 +317,8 @@ mod tests {
         let table = [
             ("/", Route::Home),
             ("/__ping__", Route::Ping),
+            ("/cran", Route::Newest { repo: s("cran"), slash: false }),
+            ("/cran/", Route::Newest { repo: s("cran"), slash: true }),
             ("/cran/latest", repository("cran", "latest", "")),
             ("/cran/latest/", repository("cran", "latest", "")),
             ("/cran/latest/src/contrib/PACKAGES", repository("cran", "latest", "src/contrib/PACKAGES")),
@@ -393,9 +399,6 @@ mod tests {
     #[test]
     fn what_is_not_in_the_table_is_not_found() {
         for path in [
-            "/cran",
-            "/cran/",
-            "/favicon.ico",
             "/cran/newest/x",
             "/cran/latest/src",
             "/cran/latest/src/contrib/",

@@ -11,6 +11,14 @@ pub enum RepoError {
     /// No such thing: what kind, its name, and what to do.
     #[error("{0}")]
     NotFound(String),
+    /// Nothing has that name.
+    #[error("{what}; {hint}")]
+    Unknown {
+        /// What kind of thing, and the name.
+        what: String,
+        /// How an administrator finds the names there are.
+        hint: &'static str,
+    },
     /// The snapshot means nothing here.
     #[error(transparent)]
     Unresolved(#[from] Unresolved),

@@ -9,7 +9,7 @@ pub(super) fn repo<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Repositor
     catalog.repo_by_name_or_id(name).ok_or_else(|| {
         // Hidden ones are not told to those who guess.
         let names = catalog.repos.iter().filter(|repo| !repo.hidden).map(|repo| repo.name.as_str());
-        RepoError::NotFound(missing("repository", name, names, "rspm list repos shows all"))
+        unknown("repository", name, names, "rspm list repos shows all")
     })
 }
 
@@ -17,7 +17,7 @@ pub(super) fn repo<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Repositor
 pub(super) fn source<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Source, RepoError> {
     catalog.source(name).ok_or_else(|| {
         let names = catalog.sources.iter().map(|source| source.name.as_str());
-        RepoError::NotFound(missing("source", name, names, "rspm list sources shows all"))
+        unknown("source", name, names, "rspm list sources shows all")
     })
 }
 
@@ -26,16 +26,23 @@ pub(super) fn distribution<'a>(platforms: &'a Platforms, name: &str) -> Result<&
     let by_name = || platforms.distributions.iter().find(|d| d.name == name && d.os != Os::Linux);
     platforms.linux(name).or_else(by_name).ok_or_else(|| {
         let names = platforms.distributions.iter().map(|d| d.name.as_str());
-        RepoError::Invalid(missing("distribution", name, names, "rspm list distributions shows all"))
+        RepoError::Invalid(
+            unknown("distribution", name, names, "rspm list distributions shows all").to_string(),
+        )
     })
 }
 
 /// What is said of a name that is not there: the nearest one that is, else where to look.
-fn missing<'a>(noun: &str, name: &str, names: impl Iterator<Item = &'a str>, look: &str) -> String {
+fn unknown<'a>(
+    noun: &str,
+    name: &str,
+    names: impl Iterator<Item = &'a str>,
+    hint: &'static str,
+) -> RepoError {
     let shown: String = name.chars().take(128).collect();
     match nearest(&shown, names) {
-        Some(near) => format!("there is no {noun} '{shown}'; did you mean '{near}'?"),
-        None => format!("there is no {noun} '{shown}'; {look}"),
+        Some(near) => RepoError::NotFound(format!("there is no {noun} '{shown}'; did you mean '{near}'?")),
+        None => RepoError::Unknown { what: format!("there is no {noun} '{shown}'"), hint },
     }
 }
 
@@ -53,8 +60,12 @@ mod tests {
 
     #[test]
     fn a_mistyped_name_gets_the_nearest() {
-        let said = missing("source", "interal", ["cran", "internal"].into_iter(), "look");
-        assert_eq!(said, "there is no source 'interal'; did you mean 'internal'?");
-        assert_eq!(missing("source", "x", ["cran"].into_iter(), "look"), "there is no source 'x'; look");
+        let said =
+            |name, known: &[&'static str]| unknown("source", name, known.iter().copied(), "look").to_string();
+        assert_eq!(
+            said("interal", &["cran", "internal"]),
+            "there is no source 'interal'; did you mean 'internal'?"
+        );
+        assert_eq!(said("x", &["cran"]), "there is no source 'x'; look");
     }
 }

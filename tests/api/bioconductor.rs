@@ -60,7 +60,10 @@ fn every_sub_repository_answers_with_a_snapshot_and_without() {
         }
     }
     let said = server.get("/bioc/packages/3.19/bioc/src/contrib/PACKAGES").text();
-    assert!(said.contains("rspm sync --type=bioconductor --version=3.19"), "{said}");
+    assert!(
+        said.contains("Bioconductor 3.19/bioc is not on this server") && !said.contains("rspm"),
+        "{said}"
+    );
     let said = server.get("/bioc/latest/src/contrib/PACKAGES");
     assert!(said.status == 404 && said.text().contains("packages/3.20/bioc/"), "{}", said.text());
     let said = server.get("/bioc/2.0/packages/3.20/bioc/src/contrib/PACKAGES");
@@ -132,13 +135,17 @@ fn config_yaml_is_what_clients_read_and_is_as_it_was_on_a_day() {
 }
 
 #[test]
-fn before_the_first_sync_clients_and_administrators_are_told_what_to_do() {
+fn before_the_first_sync_clients_read_that_there_is_nothing_and_administrators_what_to_do() {
     let server = Builder::default().gcfg("[Bioconductor]\nURL = file://{dir}/none").start();
     server.call("POST", "/repos", &json!({ "name": "bioc", "type": "bioconductor" }));
     for path in ["/bioc/config.yaml", "/bioc/packages/3.20/bioc/src/contrib/PACKAGES"] {
         let answer = server.get(path);
-        let way_out = answer.text().contains("rspm sync --type=bioconductor");
-        assert!(answer.status == 404 && way_out, "{path}: {}", answer.text());
+        let said = answer.text();
+        assert!(answer.status == 404 && !said.contains("rspm"), "{path}: {said}");
+        assert!(
+            said.contains("is not on this server") || said.contains("nothing is known"),
+            "{path}: {said}"
+        );
     }
     assert_eq!(server.get("/__api__/status").json()["bioc_versions"], json!([]));
     assert!(server.told("list bioconductor versions").contains("rspm sync --type=bioconductor"));

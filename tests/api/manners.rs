@@ -141,3 +141,44 @@ fn a_body_that_stalls_or_breaks_holds_nothing_up() {
     assert_eq!(http::read(&mut chunked, "POST").status, 413);
     assert_eq!(server.get("/__ping__").status, 200);
 }
+
+#[test]
+fn the_address_of_a_repository_leads_to_its_newest_state() {
+    let server = Server::start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    for (path, to) in [("/team", "team/latest/"), ("/team/", "latest/"), ("//team//", "latest/")] {
+        for method in ["GET", "HEAD"] {
+            let answer = http::request(method, &server.url(path), &[], b"");
+            assert_eq!((answer.status, answer.header("location")), (302, Some(to)), "{method} {path}");
+        }
+    }
+    server.get("/team/latest/").assert_page("/team/latest/");
+    assert_eq!(http::request("POST", &server.url("/team"), &[], b"").status, 405);
+}
+
+#[test]
+fn what_is_not_found_names_no_command_of_an_administrator() {
+    let server = Server::start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    for path in [
+        "/nothing",
+        "/nothing/",
+        "/favicon.ico",
+        "/nothing/latest/",
+        "/nothing/latest/src/contrib/PACKAGES",
+        "/team/latest/src/contrib/beta_1.0.tar.gz",
+        "/team/latest/packages/3.20/bioc/src/contrib/PACKAGES",
+        "/team/__linux__/hopeless/latest/src/contrib/PACKAGES",
+        "/team/2001-01-01/src/contrib/PACKAGES",
+        "/__api__/repos/nothing",
+        "/__api__/repos/nothing/packages",
+        "/__api__/repos/team/packages/beta",
+        "/__api__/sources/nothing/packages",
+        "/__api__/nothing",
+    ] {
+        let answer = server.get(path);
+        assert!(answer.status == 404 && !answer.text().contains("rspm"), "{path}: {}", answer.text());
+    }
+    let told = server.refused("info --repo=nothing");
+    assert!(told.contains("rspm list repos shows all"), "an administrator reads it: {told}");
+}

@@ -63,7 +63,7 @@ pub(super) async fn answer(
     let actor = Actor(if writes { who(peer).await } else { String::new() });
     let named = actor.0.clone();
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-    let refused = |failure| response::failure(&failure, Tongue::Json);
+    let refused = |failure: Failure| response::failure(&failure.for_administrator(), Tongue::Json);
     let response = match control::noun(&segments) {
         // Holds no app meanwhile: going offline waits for those who do.
         Some(noun) => control::answer(switch, &method, noun, body).await.unwrap_or_else(refused),

@@ -15,7 +15,7 @@ endif
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 CARGO := cargo --locked
 
-.PHONY: demo test setup compiler lint unit bench build portable install install-downloader downloader deb rpm sign deny package-test packages soak docs clean help
+.PHONY: demo test setup compiler lint unit fuzz bench build portable install install-downloader downloader deb rpm sign deny package-test packages soak docs clean help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ build: compiler
 bench: setup
 	@command -v libdeflate-gzip >/dev/null || apt-get install -y -qq --no-install-recommends libdeflate-tools >/dev/null
 	. tests/setup.env && $(CARGO) bench --bench promises -- $(ARGS)
+
+## make fuzz    fuzz every parser of bytes from outside (FUZZ_SECONDS=60 for each, TARGET=rds_item for one)
+FUZZ_SECONDS ?= 60
+fuzz: compiler
+	@command -v c++ >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ >/dev/null; }
+	@fuzz/run $(FUZZ_SECONDS) $(TARGET)
 
 ## make docs    write the generated pages of docs/ again
 docs:

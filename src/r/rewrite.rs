@@ -56,23 +56,24 @@ pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
         return Err(RewriteError::BadValue(value.chars().take(80).collect()));
     }
     let record = dcf::description(raw).map_err(ArchiveError::Dcf)?;
-    let range = match record.fields.iter().rev().find(|field| field.tag == b"Repository") {
-        Some(field) => field.start..field.end,
+    let (range, is_first) = match record.fields.iter().rev().find(|field| field.tag == b"Repository") {
+        Some(field) => (field.start..field.end, false),
         None => {
             let end = first_record_end(raw, record.offset);
-            end..end
+            // At the end it would be continued by lines that continue the last field after a blank line.
+            if is_continued(&raw[end..]) { (record.offset..record.offset, true) } else { (end..end, false) }
         }
     };
     let line_end: &[u8] = if raw.windows(2).any(|pair| pair == b"\r\n") { b"\r\n" } else { b"\n" };
     let mut out = Vec::with_capacity(raw.len() + value.len() + 16);
     out.extend_from_slice(&raw[..range.start]);
-    if range.is_empty() && range.start > 0 {
+    if range.is_empty() && range.start > 0 && !is_first {
         out.extend_from_slice(line_end);
     }
     out.extend_from_slice(b"Repository: ");
     out.extend_from_slice(value.as_bytes());
     let after = &raw[range.end..];
-    if after.is_empty() {
+    if after.is_empty() || is_first {
         out.extend_from_slice(line_end);
     }
     out.extend_from_slice(after);
@@ -92,6 +93,18 @@ fn first_record_end(raw: &[u8], begin: usize) -> usize {
         at = raw.len() - rest.len();
     }
     end
+}
+
+/// Whether the first line of a text that is not blank continues a field.
+fn is_continued(mut text: &[u8]) -> bool {
+    while !text.is_empty() {
+        let (line, rest) = dcf::split_line(text);
+        if !line.trim_ascii().is_empty() {
+            return line.starts_with(b" ") || line.starts_with(b"\t");
+        }
+        text = rest;
+    }
+    false
 }
 
 /// What was written.
@@ -241,6 +254,14 @@ mod tests {
         assert_eq!(edited("A: 1\nB: 2"), "A: 1\nB: 2\nRepository: RSPM\n");
         assert_eq!(edited("A: 1\n\n\n"), "A: 1\nRepository: RSPM\n\n\n");
         assert_eq!(edited("A: 1\n\nRepositoryX: 2\n"), "A: 1\nRepository: RSPM\n\nRepositoryX: 2\n");
+    }
+
+    #[test]
+    fn the_field_is_first_where_the_last_one_goes_on_after_a_blank_line() {
+        let out = edited("A: 1\n\n  more\n");
+        assert_eq!(out, "Repository: RSPM\nA: 1\n\n  more\n");
+        let record = dcf::description(out.as_bytes()).expect("good DCF");
+        assert_eq!(record.get("Repository").expect("the field").fold(), b"RSPM".as_slice());
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod pull;
 mod readmes;
 mod recalled;
 mod remote;
-mod retry;
+pub mod retry;
 pub mod rule_base;
 pub mod shown;
 mod unpacked;

@@ -52,7 +52,8 @@ pub(super) fn after(
 }
 
 /// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date seen from `now`.
-pub(super) fn retry_after(value: &str, now: SystemTime) -> Option<u64> {
+#[must_use]
+pub fn retry_after(value: &str, now: SystemTime) -> Option<u64> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {
         return Some(seconds);

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use bytes::Bytes;
-
 use super::bundle::{Bundle, SharedLook};
 use super::unpacked::{self, Bounds};
 use super::{Fetch, Fetched, Mirror, Upstream, UpstreamError, Validators};
@@ -92,11 +90,19 @@ impl Upstream {
     }
 }
 
+/// The rule base in a file that was fetched; the end of its name gives its form.
+///
+/// # Errors
+/// Another form, or no rule base.
+pub fn of_file(file: &str, bytes: &[u8]) -> Result<Base, String> {
+    unpack(Form::of(file).ok_or("neither an archive nor a document")?, bytes)
+}
+
 fn refused(mirror: &Mirror, reason: String) -> UpstreamError {
     UpstreamError::Refused { url: mirror.address(), reason }
 }
 
-fn unpack(form: Form, bytes: &Bytes) -> Result<Base, String> {
+fn unpack(form: Form, bytes: &[u8]) -> Result<Base, String> {
     match form {
         Form::Archive => {
             let mut files = Vec::new();

@@ -125,6 +125,14 @@ impl Upstream {
     }
 }
 
+/// The advisories in a file that was fetched; the end of its name gives its form.
+///
+/// # Errors
+/// Another form, or a damaged file.
+pub fn of_file(file: &str, bytes: &[u8]) -> Result<Batch, String> {
+    packed::unpack(Packing::of(file).ok_or("no file of advisories")?, file, bytes)
+}
+
 /// One file, and all that is in it.
 async fn file_at(
     mirror: &Mirror,

@@ -1,0 +1,61 @@
+//! Advisories: OSV as JSON and YAML, in archives, and scores.
+
+use rstudio_pm::advisory::{Batch, Ecosystem, Format, Index, Part, base_score, normalized};
+use rstudio_pm::model::digest::Sha256;
+use rstudio_pm::model::time::{SECOND, Timestamp};
+use rstudio_pm::upstream::advisories;
+
+/// An advisory as JSON.
+pub fn json(data: &[u8]) {
+    let mut batch = Batch::default();
+    batch.take("X-1.json", Format::Json, data);
+    known(batch);
+}
+
+/// An advisory as YAML.
+pub fn yaml(data: &[u8]) {
+    let mut batch = Batch::default();
+    batch.take("X-1.yaml", Format::Yaml, data);
+    known(batch);
+}
+
+/// Many of them in one file.
+pub fn file(data: &[u8]) {
+    const NAMES: [&str; 4] = ["x.tar.gz", "x.zip", "x.jsonl", "x.ndjson.zst"];
+    let (form, rest) = super::choice(data);
+    if let Ok(batch) = advisories::of_file(NAMES[usize::from(form) % NAMES.len()], rest) {
+        known(batch);
+    }
+}
+
+/// What is stored of advisories is read as the same, and can be asked for every package it names.
+fn known(batch: Batch) {
+    let document = batch.document();
+    let mut again = Batch::default();
+    again.take_lines("again", &document);
+    assert_eq!(again.document(), document);
+    let mut names: Vec<(Ecosystem, String, Option<String>)> = Vec::new();
+    for affected in batch.advisories().flat_map(|advisory| &advisory.affected).take(16) {
+        if let (Some(ecosystem), Some(package)) = (affected.ecosystem(), &affected.package) {
+            names.push((ecosystem, package.name.clone(), affected.versions.first().cloned()));
+        }
+    }
+    let (count, now) = (batch.len(), Timestamp(1_800_000_000 * SECOND));
+    let index = Index::new(vec![Part { name: "one".to_owned(), digest: Sha256([0; 32]), batch }]);
+    assert_eq!(index.len(), count);
+    for (ecosystem, name, version) in names {
+        let of = index.of(ecosystem, &name).expect("an advisory is about it");
+        for version in [version.as_deref().unwrap_or("1.0"), "0", "1.2-3"] {
+            assert!(of.affecting(version, now).len() <= count);
+        }
+    }
+}
+
+/// A score is within the scale.
+pub fn score(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Some(score) = base_score(&text) {
+        assert!((0.0..=10.0).contains(&score), "{score}");
+    }
+    assert_eq!(normalized(&normalized(&text)), normalized(&text));
+}

@@ -1,0 +1,130 @@
+//! Packages: compressed streams, tar, zip.
+
+use std::io::{Cursor, Write};
+
+use rstudio_pm::r::archive::{self, Limits};
+use rstudio_pm::r::rewrite::{self, Options};
+use rstudio_pm::r::zip::{self, Written, Zip};
+use rstudio_pm::r::{binary, packages};
+
+/// Small enough that reaching a limit takes no time.
+const LIMITS: Limits = Limits { inflated: 4 << 20, ratio: 250, members: 1000, description: 64 << 10 };
+
+/// Any stream: no more comes out than the limit.
+pub fn decoder(data: &[u8]) {
+    let Ok(mut decoder) = archive::decoder(data, LIMITS) else { return };
+    let mut taken = 0;
+    loop {
+        match decoder.take(4096) {
+            Ok([]) => break,
+            Ok(piece) => taken += piece.len() as u64,
+            Err(_) => return,
+        }
+    }
+    assert_eq!(taken, decoder.produced());
+    assert!(taken <= LIMITS.inflated);
+    let _ = decoder.finish();
+}
+
+/// A tar archive. One that is taken is rewritten to one that is taken, of the same package. The input is compressed here, and
+/// headers get their checksums, so that changes reach what is behind them.
+pub fn package(data: &[u8]) {
+    let (form, rest) = super::choice(data);
+    if form == 0 {
+        return taken(rest);
+    }
+    let mut tar = rest.to_vec();
+    for block in tar.chunks_exact_mut(512).filter(|block| &block[257..262] == b"ustar") {
+        block[148..156].fill(b' ');
+        let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    }
+    let mut gzip = packages::gzip(Vec::new());
+    gzip.write_all(&tar).expect("a Vec takes it");
+    taken(&gzip.finish().expect("a Vec takes it"));
+}
+
+fn taken(archive: &[u8]) {
+    let _ = (archive::identity(archive, None, LIMITS), archive::description(archive, LIMITS));
+    let Ok(checked) = archive::read(archive, None, LIMITS) else { return };
+    if checked.built.is_some() {
+        let _ = binary::inspect(archive, &checked, LIMITS);
+    }
+    let options = Options { limits: LIMITS, ..Options::default() };
+    let Ok((_, rewritten)) =
+        rewrite::archive(archive, &checked, "some/repository", None, Vec::new(), options)
+    else {
+        return;
+    };
+    let roomy = Limits { inflated: 2 * LIMITS.inflated, description: 2 * LIMITS.description, ..LIMITS };
+    let again = archive::read(&*rewritten, None, roomy).expect("as good as before");
+    assert_eq!((again.package(), again.version()), (checked.package(), checked.version()));
+    assert_eq!(again.description.get("Repository"), Some("some/repository"));
+}
+
+/// A zip file. What is copied has the same members and contents.
+pub fn zip(data: &[u8]) {
+    let mut file = Cursor::new(data);
+    if let Ok(zip) = Zip::open(&mut file, Written::Streamed, LIMITS) {
+        for member in &zip.members {
+            let _ = member.read(&mut file, LIMITS.description);
+        }
+    }
+    let Ok(whole) = Zip::open(&mut file, Written::Whole, LIMITS) else { return };
+    let mut copy = Vec::new();
+    zip::copy(&mut file, &whole, &[], &mut copy, Options::default()).expect("nothing is replaced");
+    assert!(copy.len() <= data.len());
+    let mut copied = Cursor::new(&copy[..]);
+    let again = Zip::open(&mut copied, Written::Whole, LIMITS).expect("as good as before");
+    assert_eq!(again.members.len(), whole.members.len());
+    for (one, other) in whole.members.iter().zip(&again.members) {
+        assert_eq!(one.name, other.name);
+        let contents = (one.read(&mut file, 64 << 10), other.read(&mut copied, 64 << 10));
+        assert_eq!(contents.0.ok(), contents.1.ok());
+    }
+}
+
+/// A binary package that is a zip file. What is copied is taken too. Records get the checksums of stored members, so that changes
+/// reach what is behind them.
+pub fn zip_package(data: &[u8]) {
+    let mut bytes = data.to_vec();
+    right_checksums(&mut bytes);
+    let mut file = Cursor::new(&bytes[..]);
+    let Ok(read) = binary::read_zip(&mut file, None, LIMITS) else { return };
+    let mut copy = Vec::new();
+    let options = Options { limits: LIMITS, ..Options::default() };
+    if read.copy(&mut file, "some/repository", &read.build.package_rds, &mut copy, options).is_err() {
+        return;
+    }
+    let again = binary::read_zip(&mut Cursor::new(&copy[..]), None, LIMITS).expect("as good as before");
+    assert_eq!(again.checked.description.get("Repository"), Some("some/repository"));
+}
+
+/// Sets the CRC of members that are stored, in the order of local records and in the directory.
+fn right_checksums(bytes: &mut [u8]) {
+    let word = |bytes: &[u8], at: usize| {
+        u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    };
+    let half = |bytes: &[u8], at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    let mut sums = Vec::new();
+    let mut at = 0;
+    while bytes.len() >= at + 46 {
+        if bytes[at..].starts_with(b"PK\x03\x04") {
+            let begin = at + 30 + half(bytes, at + 26) + half(bytes, at + 28);
+            let end = begin.saturating_add(word(bytes, at + 18) as usize);
+            let Some(contents) = bytes.get(begin..end) else { return };
+            if half(bytes, at + 8) == 0 {
+                let mut crc = flate2::Crc::new();
+                crc.update(contents);
+                bytes[at + 14..at + 18].copy_from_slice(&crc.sum().to_le_bytes());
+            }
+            sums.push(word(bytes, at + 14));
+            at = end;
+        } else if bytes[at..].starts_with(b"PK\x01\x02") && !sums.is_empty() {
+            bytes[at + 16..at + 20].copy_from_slice(&sums.remove(0).to_le_bytes());
+            at += 46 + half(bytes, at + 28) + half(bytes, at + 30) + half(bytes, at + 32);
+        } else {
+            return;
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Files of a bundle.
+
+use rstudio_pm::bundle::shared::{BioconductorConfig, Shared, SharedHead};
+use rstudio_pm::bundle::{Head, Packed, Product, State, layout, seal, segment};
+
+/// The digest at its end is made here, so that changes reach what is behind it.
+fn sealed(body: &[u8]) -> Vec<u8> {
+    let sha256 = seal::digest(body);
+    [body, b",\"sha256\":\"", sha256.to_string().as_bytes(), b"\"}\n"].concat()
+}
+
+/// A head that is written is read as the same value.
+pub fn head(data: &[u8]) {
+    let (name, body) = super::line(data);
+    let product = std::str::from_utf8(name).ok().and_then(Product::parse).unwrap_or(Product::Cran);
+    assert_eq!(Product::parse(&product.to_string()).as_ref(), Some(&product));
+    for bytes in [body.to_vec(), sealed(body)] {
+        if let Ok(head) = Head::read(&bytes, &product) {
+            assert_eq!(Head::read(&head.bytes(), &product).as_ref(), Ok(&head));
+            assert!(layout::is_inside(&head.copy(&product)));
+        }
+        for shared in Shared::ALL {
+            if let Ok(head) = SharedHead::read(&bytes, shared) {
+                assert_eq!(SharedHead::read(&seal::seal(&head), shared), Ok(head));
+            }
+        }
+        let _ = seal::open::<BioconductorConfig>(&bytes);
+    }
+}
+
+/// Records, and what they add up to.
+pub fn segment(data: &[u8]) {
+    let mut state = State::default();
+    let _ = segment::each(data, &Product::Cran, 1, |record| state.apply(&record));
+    assert_eq!(state.listing().len(), state.listed());
+    let _ = (state.digest(), state.day(), state.releases().count());
+    let _ = segment::readmes(data);
+    for raw_size in [data.len() as u64, 1 << 20] {
+        let sha256 = seal::digest(data);
+        let packed = Packed { path: String::new(), size: data.len() as u64, sha256, raw_size };
+        if let Ok(text) = segment::unpack(data, &packed) {
+            assert_eq!(text.len() as u64, raw_size);
+        }
+    }
+}

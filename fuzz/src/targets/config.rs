@@ -1,0 +1,61 @@
+//! Files that configure: `rstudio-pm.gcfg`, Bioconductor's `config.yaml`, the rules of system requirements.
+
+use rstudio_pm::config;
+use rstudio_pm::model::time::Timestamp;
+use rstudio_pm::r::bioconductor::config::Config;
+use rstudio_pm::r::sysreqs::{Base, Rules, System};
+use rstudio_pm::upstream::rule_base;
+
+/// A configuration that is taken has no faults that are salvaged.
+pub fn gcfg(data: &[u8]) {
+    let parsed = config::parse("fuzz.gcfg", data, []);
+    let (_, faults) = config::salvage("fuzz.gcfg", data);
+    if let Ok(loaded) = &parsed {
+        assert!(faults.is_empty());
+        let _ = loaded.settings.shown();
+    }
+    let _ = config::checks(&parsed);
+    if let Err(error) = parsed {
+        let _ = error.to_string();
+    }
+    let _ = config::without_userinfo(&String::from_utf8_lossy(data));
+}
+
+/// What is written is read as the same value, on every day.
+pub fn bioconductor(data: &[u8]) {
+    let Ok(config) = Config::parse(data) else { return };
+    assert_eq!(Config::parse(config.render().as_bytes()).as_ref(), Ok(&config));
+    for row in config.newest_first() {
+        let _ = (config.status(row.version), config.frozen(row.version));
+        let day = row.released.unwrap_or_else(|| Timestamp(0).day());
+        let then = config.on(day);
+        assert!(then.get(then.release).is_some());
+    }
+}
+
+/// Rules in one document.
+pub fn sysreqs_rules(data: &[u8]) {
+    let (asked, document) = super::line(data);
+    if let Ok(base) = Base::from_document(document) {
+        assert_eq!(Base::from_document(&base.document()).as_ref(), Ok(&base));
+        rules(base, &String::from_utf8_lossy(asked));
+    }
+}
+
+/// Rules in a file of any form.
+pub fn sysreqs_file(data: &[u8]) {
+    const NAMES: [&str; 3] = ["rules.tar.gz", "rules.json", "rules.json.zst"];
+    let (form, rest) = super::choice(data);
+    if let Ok(base) = rule_base::of_file(NAMES[usize::from(form) % NAMES.len()], rest) {
+        rules(base, "libcurl (>= 7.0), GNU make");
+    }
+}
+
+fn rules(base: Base, text: &str) {
+    let Ok(rules) = Rules::new(base) else { return };
+    for (distribution, release) in [("ubuntu", "24.04"), ("redhat", "9"), ("", "")] {
+        let system = rules.settle(&System::new(distribution, release));
+        assert!(rules.needs(text, &system).len() <= rules.len());
+    }
+    assert!(rules.fired(text).count() <= rules.len());
+}

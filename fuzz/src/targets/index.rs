@@ -1,0 +1,75 @@
+//! DCF and what is written in it: package indexes, DESCRIPTION, CRAN's history.
+
+use rstudio_pm::model::digest::{Md5, Sha256};
+use rstudio_pm::r::description::{self, Description};
+use rstudio_pm::r::{dcf, dependency, history, index, packages, rewrite};
+
+/// A record lies in the text, and its fields in the record.
+pub fn dcf(data: &[u8]) {
+    for record in dcf::records(data).map_while(Result::ok) {
+        assert_eq!(&data[record.offset..record.offset + record.raw.len()], record.raw);
+        for field in &record.fields {
+            assert!(field.start <= field.end && field.end <= data.len());
+            let _ = (field.value.keep(), field.value.raw());
+            let (Ok(tag), Ok(value)) =
+                (std::str::from_utf8(field.tag), std::str::from_utf8(&field.value.fold()).map(str::to_owned))
+            else {
+                continue;
+            };
+            if tag.starts_with('\u{feff}') {
+                // At the beginning of a text it is a byte order mark.
+                continue;
+            }
+            let mut written = Vec::new();
+            dcf::write_field(&mut written, tag, &value).expect("a Vec takes it");
+            let again = dcf::records(&written).next().expect("a record").expect("of one field");
+            let read = String::from_utf8_lossy(&again.get(tag).expect("the field").fold()).into_owned();
+            let words = |text: &str| text.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            assert_eq!(words(&read), words(&value));
+        }
+    }
+    let _ = dcf::description(data);
+}
+
+/// A DESCRIPTION becomes an index record that can be read, and gets another `Repository` without any other change.
+pub fn description(data: &[u8]) {
+    let Ok(read) = Description::from_bytes(data) else { return };
+    let _ = (read.built(), read.has_valid_version(), read.needs_compilation());
+    for kind in dependency::Kind::ALL {
+        let _ = read.dependencies(kind).count();
+    }
+    let stanza = description::index_stanza(&read, Md5([1; 16]), Sha256([2; 32]), 3, true);
+    assert!(stanza.len() <= 64 * data.len() + 1024);
+    let record = dcf::records(&stanza).next().expect("a record").expect("good DCF");
+    assert_eq!(record.get("Filesize").map(|value| value.fold().into_owned()), Some(b"3".to_vec()));
+    let _ = description::described_stanza(&read);
+    let rewritten = rewrite::description(data, "some/repository").expect("a value that can be written");
+    let again = Description::from_bytes(&rewritten).expect("as good as before");
+    assert_eq!(again.get("Repository"), Some("some/repository"));
+    let others = |of: &Description| {
+        let fields = of.fields().filter(|(tag, _)| *tag != "Repository");
+        fields.map(|(tag, value)| (tag.to_owned(), value.to_owned())).collect::<Vec<_>>()
+    };
+    assert_eq!(others(&again), others(&read));
+}
+
+/// The records of an index that is written again are the same.
+pub fn packages(data: &[u8]) {
+    let Ok(text) = index::text("PACKAGES", data) else { return };
+    let mut warnings = Vec::new();
+    let Ok(records) = index::records(&text, &mut warnings) else { return };
+    let mut written = Vec::new();
+    packages::render(&mut written, records.iter().map(|record| record.stanza)).expect("a Vec takes it");
+    let again = index::records(&written, &mut warnings).expect("as good as before");
+    assert_eq!(again, records);
+}
+
+/// A package has a bounded number of events.
+pub fn history(data: &[u8]) {
+    let Ok(events) = history::events::Events::read(data) else { return };
+    for record in dcf::records(data).map_while(Result::ok) {
+        if let Some(package) = record.get("Package") {
+            let _ = events.of(&String::from_utf8_lossy(&package.fold())).len();
+        }
+    }
+}

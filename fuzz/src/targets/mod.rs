@@ -1,0 +1,66 @@
+//! The table of fuzz targets: what reads bytes from outside, and what must hold whatever the bytes are. Used by the fuzzing
+//! program and, with the committed corpus, by the integration tests.
+
+mod advisory;
+mod archive;
+mod bundle;
+mod config;
+mod index;
+mod rds;
+mod text;
+mod web;
+
+/// A parser of bytes from outside.
+pub struct Target {
+    /// Of `TARGET`, and of the folder of its corpus.
+    pub name: &'static str,
+    /// Runs it on one input; panics when something does not hold.
+    pub run: fn(&[u8]),
+}
+
+/// Every target, sorted by name.
+pub const TARGETS: &[Target] = &[
+    Target { name: "advisory_file", run: advisory::file },
+    Target { name: "advisory_json", run: advisory::json },
+    Target { name: "advisory_yaml", run: advisory::yaml },
+    Target { name: "api_body", run: web::api_body },
+    Target { name: "archive", run: archive::package },
+    Target { name: "archive_decoder", run: archive::decoder },
+    Target { name: "bioconductor_config", run: config::bioconductor },
+    Target { name: "bundle_head", run: bundle::head },
+    Target { name: "bundle_segment", run: bundle::segment },
+    Target { name: "conditional", run: web::conditional },
+    Target { name: "dcf", run: index::dcf },
+    Target { name: "dependency", run: text::dependency },
+    Target { name: "description", run: index::description },
+    Target { name: "gcfg", run: config::gcfg },
+    Target { name: "history", run: index::history },
+    Target { name: "layout", run: text::layout },
+    Target { name: "packages", run: index::packages },
+    Target { name: "rds_description", run: rds::description },
+    Target { name: "rds_item", run: rds::item },
+    Target { name: "rds_meta", run: rds::meta },
+    Target { name: "rds_packages", run: rds::packages },
+    Target { name: "route", run: web::route },
+    Target { name: "score", run: advisory::score },
+    Target { name: "sysreqs_file", run: config::sysreqs_file },
+    Target { name: "sysreqs_rules", run: config::sysreqs_rules },
+    Target { name: "time", run: text::time },
+    Target { name: "user_agent", run: text::user_agent },
+    Target { name: "version", run: text::version },
+    Target { name: "zip", run: archive::zip },
+    Target { name: "zip_package", run: archive::zip_package },
+];
+
+/// The first byte, which chooses among forms, and the rest.
+fn choice(data: &[u8]) -> (u8, &[u8]) {
+    data.split_first().map_or((0, data), |(first, rest)| (*first, rest))
+}
+
+/// The first line without its end, and the rest.
+fn line(data: &[u8]) -> (&[u8], &[u8]) {
+    match data.iter().position(|b| *b == b'\n') {
+        Some(end) => (&data[..end], &data[end + 1..]),
+        None => (data, &[]),
+    }
+}

@@ -1,0 +1,56 @@
+//! R's serialised objects.
+
+use rstudio_pm::r::rds::archive_meta::{
+    read_archive_meta, read_current_meta, write_archive_meta, write_current_meta,
+};
+use rstudio_pm::r::rds::matrix::write_matrix;
+use rstudio_pm::r::rds::packages::{PackageTable, read_packages_matrix};
+use rstudio_pm::r::rds::{Limits, read, stamp};
+
+const LIMITS: Limits = Limits { stream: 4 << 20, memory: 16 << 20 };
+
+/// Any object.
+pub fn item(data: &[u8]) {
+    if let Ok(item) = read::read(data, LIMITS) {
+        let _ = PackageTable::from_item(item);
+    }
+}
+
+/// A table that is written as a matrix is read with the same records.
+pub fn packages(data: &[u8]) {
+    let Ok(table) = read_packages_matrix(data, LIMITS) else { return };
+    let stanzas: Vec<Vec<u8>> = (0..table.len())
+        .map(|record| {
+            let mut stanza = Vec::new();
+            table.write_stanza(record, &mut stanza);
+            stanza
+        })
+        .collect();
+    let mut written = Vec::new();
+    if write_matrix(&mut written, &["Package", "Version"], &stanzas).is_err() {
+        return;
+    }
+    let again = read_packages_matrix(&*written, Limits::INDEX).expect("what is written can be read");
+    assert!(again.len() <= table.len());
+}
+
+/// Tables of files that are written are read as the same rows.
+pub fn meta(data: &[u8]) {
+    if let Ok(rows) = read_archive_meta(data, LIMITS) {
+        let mut written = Vec::new();
+        write_archive_meta(&mut written, &rows).expect("a Vec takes it");
+        assert_eq!(read_archive_meta(&*written, Limits::META).expect("what is written can be read"), rows);
+    }
+    if let Ok(rows) = read_current_meta(data, LIMITS) {
+        let mut written = Vec::new();
+        write_current_meta(&mut written, &rows).expect("a Vec takes it");
+        assert_eq!(read_current_meta(&*written, Limits::META).expect("what is written can be read"), rows);
+    }
+}
+
+/// The description of an installed package gets another `Repository`, and once is enough.
+pub fn description(data: &[u8]) {
+    let Ok(once) = stamp::repository(data, "some/repository") else { return };
+    let twice = stamp::repository(&once, "some/repository").expect("what is written can be read");
+    assert_eq!(once, twice);
+}

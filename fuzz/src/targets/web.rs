@@ -1,0 +1,68 @@
+//! What clients send: request targets, header fields, bodies.
+
+use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
+use http::{HeaderMap, HeaderValue, Method};
+use rstudio_pm::api::public::filter::Filter;
+use rstudio_pm::api::public::url::Moment;
+use rstudio_pm::http::conditional::{self, Extent, Validators};
+use rstudio_pm::http::route::{self, Route};
+use rstudio_pm::http::target::segments;
+use rstudio_pm::r::layout;
+
+const LIMIT: usize = 4096;
+
+/// An address that is answered names nothing above or beside the repository.
+pub fn route(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
+    if let Ok(parts) = segments(path, LIMIT) {
+        for part in &parts {
+            assert!(!part.contains(['/', '\\', '\0', '\r', '\n']) && part != "." && part != "..", "{part:?}");
+        }
+    }
+    for method in [Method::GET, Method::POST] {
+        let Ok((route, query)) = route::parse(&method, path, query, LIMIT) else { continue };
+        let _ =
+            (query.descending(), query.number("_limit", 1000), query.flag("x"), query.all("name").count());
+        if let Route::Repository { path: Some(path), .. } = route {
+            assert_eq!(layout::parse(&path.path()).as_ref(), Ok(&path));
+        }
+    }
+}
+
+/// A part that is sent lies in the file, and a condition is met or not whatever it says.
+pub fn conditional(data: &[u8]) {
+    let names = [IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE];
+    let mut headers = HeaderMap::new();
+    for line in data.split(|b| *b == b'\n').take(8) {
+        let (which, value) = super::choice(line);
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.append(&names[usize::from(which) % names.len()], value);
+        }
+    }
+    for (etag, former) in
+        [(None, None), (Some(&b"\"a\""[..]), None), (Some(&b"W/\"b\""[..]), Some(&b"\"a\""[..]))]
+    {
+        for modified in [None, Some(1_700_000_000)] {
+            let current = Validators { etag, former, modified };
+            let _ = (conditional::is_conditional(&headers), conditional::precondition(&headers, current));
+            for size in [0, 1, 1000, u64::MAX] {
+                if let Extent::Part(part) = conditional::extent(&headers, current, size) {
+                    assert!(part.start < part.end && part.end <= size, "{part:?} of {size}");
+                }
+            }
+        }
+    }
+    if let Ok(eight) = <[u8; 8]>::try_from(data) {
+        let _ = conditional::http_date(i64::from_le_bytes(eight));
+    }
+}
+
+/// Bodies of the public API.
+pub fn api_body(data: &[u8]) {
+    let _ = serde_json::from_slice::<Moment>(data);
+    if let Ok(filter) = serde_json::from_slice::<Filter>(data) {
+        let written = serde_json::to_vec(&filter).expect("maps have texts for keys");
+        assert_eq!(serde_json::from_slice::<Filter>(&written).expect("what is written can be read"), filter);
+    }
+}

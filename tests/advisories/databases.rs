@@ -51,9 +51,11 @@ fn listed_versions_are_affected(batch: &Batch, index: &Index) -> usize {
 #[tokio::test]
 async fn the_advisories_of_the_r_consortium() {
     let batch = database("advisories/cran").await;
-    assert_eq!((batch.len(), batch.left_out().0), (14, 0), "{:?}", batch.left_out());
+    let written = data::advisories();
+    assert_eq!((batch.len(), batch.left_out().0), (written.len(), 0), "{:?}", batch.left_out());
     let index = index(&batch);
-    assert_eq!(index.packages(Ecosystem::Cran), 10);
+    let name = |text: &String| text.lines().find_map(|l| l.strip_prefix("    name: ")).map(str::to_owned);
+    assert_eq!(index.packages(Ecosystem::Cran), written.iter().map(name).collect::<BTreeSet<_>>().len());
     assert!(listed_versions_are_affected(&batch, &index) > 60);
     let of = |name: &str, version: &str| {
         affected(&index, Ecosystem::Cran, name, version).into_iter().collect::<Vec<_>>().join(" ")
@@ -75,13 +77,15 @@ async fn the_advisories_of_the_python_packaging_authority() {
     let mut files = tar::Archive::new(flate2::read::GzDecoder::new(
         std::fs::File::open(data::path("advisories/pypi-advisories.tar.gz")).expect("the archive"),
     ));
-    let mut written = 0;
+    let (mut written, mut scores) = (0, 0);
     for entry in files.entries().expect("members") {
         let mut entry = entry.expect("a member");
         if entry.path().expect("a path").extension().is_some_and(|e| e == "yaml") {
             let mut text = String::new();
             entry.read_to_string(&mut text).expect("UTF-8");
-            written += text.lines().filter(|line| line.starts_with("id: ")).count();
+            let lines = |begin| text.lines().filter(move |line| line.starts_with(begin)).count();
+            written += lines("id: ");
+            scores += lines("  score: ");
         }
     }
     assert_eq!((batch.len(), batch.left_out().0), (written, 0), "{:?}", batch.left_out());
@@ -98,7 +102,7 @@ async fn the_advisories_of_the_python_packaging_authority() {
         assert!(base_score(&severity.score).is_some(), "{severity:?}");
         scored += 1;
     }
-    assert_eq!(scored, 202);
+    assert!(scored == scores && scored > 100, "{scored} of {scores}");
 }
 
 #[tokio::test]

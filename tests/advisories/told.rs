@@ -54,13 +54,19 @@ fn package_details_lists_and_archived_versions_tell_them() {
     let detail = |name: &str| server.get(&format!("/__api__/repos/prod/packages/{name}")).json();
     assert_eq!(detail("png")["vulns"], json!([]), "nothing was looked at yet");
     let said = server.sync_of("vulns").expect("advisories");
-    assert_eq!(said, "15 advisories about packages are in force now");
+    let published = data::advisories();
+    assert_eq!(said, format!("{} advisories about packages are in force now", published.len() + 1));
 
     let png = detail("png");
     let vuln = &png["vulns"][0];
     assert_eq!((ids(&png["vulns"]).as_str(), &vuln["aliases"]), ("RSEC-2026-1", &json!([])));
-    assert!(vuln["summary"].as_str().unwrap().starts_with("Risk of Buffer Overflow"), "{vuln}");
-    assert_eq!((&vuln["published"], &vuln["severity"]), (&json!("2026-03-13T20:45:00Z"), &json!([])));
+    let real = published.iter().find(|text| text.starts_with("id: RSEC-2026-1\n")).expect("that one");
+    let field = |tag: &str| {
+        let line = real.lines().find_map(|line| line.strip_prefix(tag)).expect(tag);
+        json!(line.trim_matches('"'))
+    };
+    assert_eq!(vuln["summary"], field("summary: "), "{vuln}");
+    assert_eq!((&vuln["published"], &vuln["severity"]), (&field("published: "), &json!([])));
     let events = json!([{ "introduced": "0.1-3" }, { "fixed": "0.1-9" }]);
     assert_eq!(vuln["ranges"], json!([{ "type": "ECOSYSTEM", "events": events }]));
     assert_eq!(png["archived"][0]["vulns"], json!([]), "0.1-2 came before it: {png}");

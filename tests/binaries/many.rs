@@ -34,17 +34,8 @@ const BUILT_BY_DEBIAN: &[&str] = &[
 ];
 
 /// Sources of the mirror, to be built here.
-const BUILT_HERE: &[&str] = &[
-    "R6_2.6.1.tar.gz",
-    "ellipsis_0.3.2.tar.gz",
-    "glue_1.8.0.tar.gz",
-    "memoise_2.0.1.tar.gz",
-    "pkgconfig_2.0.3.tar.gz",
-    "prettyunits_1.2.0.tar.gz",
-    "progress_1.2.3.tar.gz",
-    "withr_2.5.0.tar.gz",
-    "xtable_1.8-4.tar.gz",
-];
+const BUILT_HERE: &[&str] =
+    &["R6", "ellipsis", "glue", "memoise", "pkgconfig", "prettyunits", "progress", "withr", "xtable"];
 
 /// A chain in which each needs the next, most of them compiled, and others beside it.
 const WANTED: &str = "tibble progress memoise digest withr yaml xtable crayon ledger";
@@ -85,8 +76,9 @@ fn server() -> Server {
     let server = Builder::default().gcfg("[Server]\nServiceLog = {dir}/service.log").start();
     let examples = server.team_with_examples();
     add(&server, &[&examples[0], &examples[1], &examples[2]], "bookworm");
+    let (contrib, cran) = (data::path("cran-mirror/src/contrib"), data::cran());
     let mut sources: Vec<PathBuf> =
-        BUILT_HERE.iter().map(|file| data::path("cran-mirror/src/contrib").join(file)).collect();
+        BUILT_HERE.iter().map(|package| contrib.join(cran.file(package))).collect();
     let mut builds = binary::built(&sources);
     for package in BUILT_BY_DEBIAN {
         let (version, needs) = installed(package);

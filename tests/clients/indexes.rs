@@ -54,19 +54,25 @@ fn r_reads_the_archives_table_with_the_mirrors_own_dates_and_order() {
         say('classes', class(ours$cli), class(ours$cli$mtime))
         say('cli', rownames(ours$cli))
         say('sorted', !is.unsorted(ours$cli$mtime))
-        say('newest below 3.6.5', basename(remotes::download_version('cli', '< 3.6.5', repos = args[[1]], quiet = TRUE)) != '')
+        got <- remotes::download_version('cli', paste('<', args[[3]]), repos = args[[1]], quiet = TRUE)
+        untar(got, 'cli/DESCRIPTION', exdir = tempdir())
+        say('older', read.dcf(file.path(tempdir(), 'cli/DESCRIPTION'), 'Version'))
         now <- read(url(paste0(args[[1]], '/src/contrib/Meta/current.rds'), 'rb'))
         say('current', nrow(now), class(now))";
-    let told = r(code, &[&server.url("/cran/latest"), &mirror.display().to_string()]);
+    let cran = data::cran();
+    let told = r(code, &[&server.url("/cran/latest"), &mirror.display().to_string(), cran.version("cli")]);
+    let archived: Vec<String> = cran.older("cli").iter().map(|file| format!("cli/{file}")).collect();
+    let newest = cran.older("cli").pop().and_then(|file| file.strip_prefix("cli_")?.strip_suffix(".tar.gz"));
+    let current = format!("{} data.frame", cran.listed.len());
     let expected = [
         ("packages", "TRUE"),
         ("files", "TRUE"),
         ("dates", "TRUE"),
         ("classes", "data.frame POSIXct data.frame POSIXt"),
-        ("cli", "cli/cli_3.6.0.tar.gz cli/cli_3.6.4.tar.gz"),
+        ("cli", &archived.join(" ")),
         ("sorted", "TRUE"),
-        ("newest below 3.6.5", "TRUE"),
-        ("current", "61 data.frame"),
+        ("older", newest.expect("a version")),
+        ("current", &current),
     ];
     assert_eq!(told, said(&expected));
 }

@@ -10,7 +10,7 @@ use super::{add, curl, examples, fewer_forms, listed, r, repository, said};
 use crate::support::nginx::Nginx;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
-use crate::support::{data, postgres, s3};
+use crate::support::{data, postgres, rscript, s3};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Database {
@@ -72,8 +72,14 @@ mod postgres_and_s3 {
 }
 
 /// A package of the mirror that is not installed but fetched by curl, and one of its archive.
-const FETCHED: &str = "praise_1.0.0.tar.gz";
-const ARCHIVED: &str = "Archive/crayon/crayon_1.5.2.tar.gz";
+const FETCHED: &str = "praise";
+const ARCHIVED: &str = "crayon";
+
+/// Their files.
+fn fetched() -> [String; 2] {
+    let cran = data::cran();
+    [cran.file(FETCHED).to_owned(), format!("Archive/{ARCHIVED}/{}", cran.older(ARCHIVED)[0])]
+}
 
 fn start(database: Database, files: Files, mirror: &str) -> Server {
     let mut builder = Builder::default().gcfg(&format!("[CRAN]\nURL = {mirror}"));
@@ -106,7 +112,7 @@ fn check(database: Database, files: Files, origin: Origin) {
     let mirrored = origin != Origin::Local;
     if mirrored {
         let told = server.told("sync");
-        assert!(told.contains("61 packages added"), "{told}");
+        assert!(told.contains(&data::cran().added()), "{told}");
         assert_eq!(server.told("sync"), "cran is up to date; nothing changed\n");
     }
     let mut sources = Vec::new();
@@ -130,7 +136,7 @@ fn check(database: Database, files: Files, origin: Origin) {
         the_teams_files(&server);
     }
     if let Some(web) = &web {
-        for file in [FETCHED, ARCHIVED] {
+        for file in fetched() {
             assert_eq!(web.requests(&format!("/src/contrib/{file}")), 1, "{file} is fetched once");
         }
     }
@@ -145,25 +151,40 @@ fn check(database: Database, files: Files, origin: Origin) {
 fn real_r(server: &Server, origin: Origin) {
     let repository = server.url("/prod/latest");
     let fewer = fewer_forms(&repository);
-    let (wanted, archived, listed) = match origin {
-        Origin::HttpMirror | Origin::FileMirror => ("itertools", "crayon@1.5.2", "61"),
-        Origin::Local => ("ledger", "oldie@1.0", "4"),
-        Origin::Blended => ("ledger,itertools", "oldie@1.0,crayon@1.5.2", "65"),
+    let cran = data::cran();
+    let [itertools, iterators] =
+        ["itertools", "iterators"].map(|name| format!("{name}_{}", cran.version(name)));
+    let file = cran.older(ARCHIVED)[0];
+    let old =
+        file.strip_prefix("crayon_").and_then(|rest| rest.strip_suffix(".tar.gz")).expect("its version");
+    // A package that needs a newer R than this one is none of R's available packages.
+    let mirrored: usize = match origin {
+        Origin::Local => 0,
+        _ => {
+            let code = "cat(nrow(available.packages(paste0('file://', commandArgs(TRUE)))))";
+            rscript::run(code, &[data::path("cran-mirror/src/contrib")]).parse().expect("a number")
+        }
     };
+    let (wanted, archived, own) = match origin {
+        Origin::HttpMirror | Origin::FileMirror => ("itertools", format!("crayon@{old}"), 0),
+        Origin::Local => ("ledger", "oldie@1.0".to_owned(), 4),
+        Origin::Blended => ("ledger,itertools", format!("oldie@1.0,crayon@{old}"), 4),
+    };
+    let listed = (own + mirrored).to_string();
     let forms = format!("{0}/gz,{0}/plain", fewer.url());
-    let told = r(include_str!("client.R"), &[&repository, wanted, archived, &forms]);
+    let told = r(include_str!("client.R"), &[&repository, wanted, &archived, &forms]);
     let mut expected = said(&[
         ("files agree", "TRUE"),
         ("listings agree", "TRUE"),
-        ("packages", listed),
+        ("packages", &listed),
         ("checksums agree", "TRUE"),
     ]);
     expected.extend(match origin {
         Origin::HttpMirror | Origin::FileMirror => said(&[
-            ("downloaded", "itertools_0.1-3.tar.gz"),
-            ("installed", "iterators_1.0.14 itertools_0.1-3"),
+            ("downloaded", &format!("{itertools}.tar.gz")),
+            ("installed", &format!("{iterators} {itertools}")),
             ("from", "CRAN"),
-            ("archived crayon", "1.5.2"),
+            ("archived crayon", old),
         ]),
         Origin::Local => said(&[
             ("downloaded", "ledger_2.0-1.tar.gz"),
@@ -173,12 +194,12 @@ fn real_r(server: &Server, origin: Origin) {
             ("archived oldie", "1.0"),
         ]),
         Origin::Blended => said(&[
-            ("downloaded", "ledger_2.0-1.tar.gz itertools_0.1-3.tar.gz"),
-            ("installed", "greeting_1.0.0 iterators_1.0.14 itertools_0.1-3 ledger_2.0-1 tally_0.2.1"),
+            ("downloaded", &format!("ledger_2.0-1.tar.gz {itertools}.tar.gz")),
+            ("installed", &format!("greeting_1.0.0 {iterators} {itertools} ledger_2.0-1 tally_0.2.1")),
             ("from", "RSPM CRAN"),
             ("ledger", "Hello, world! Your numbers come in 2 runs."),
             ("archived oldie", "1.0"),
-            ("archived crayon", "1.5.2"),
+            ("archived crayon", old),
         ]),
     });
     assert_eq!(told, expected);
@@ -217,8 +238,8 @@ fn wait_until_stored(url: &str) {
 
 fn the_mirrors_files(server: &Server, contrib: &Path) {
     let base = server.url("/prod/latest/src/contrib");
-    for file in [FETCHED, ARCHIVED] {
-        let bytes = std::fs::read(contrib.join(file)).expect("the mirror's file");
+    for file in fetched() {
+        let bytes = std::fs::read(contrib.join(&file)).expect("the mirror's file");
         let url = format!("{base}/{file}");
         let first = curl(&[], &url);
         assert!(first.status == 200 && first.body == bytes, "{url}: {}", first.status);
@@ -231,7 +252,8 @@ fn the_mirrors_files(server: &Server, contrib: &Path) {
         let name = file.rsplit('/').next().expect("a name");
         assert_eq!(answer.header("content-disposition"), format!("attachment; filename=\"{name}\""));
     }
-    assert_eq!(curl(&[], &format!("{base}/crayon_1.5.2.tar.gz")).status, 200, "generous with old versions");
+    let old = data::cran().older(ARCHIVED)[0].to_owned();
+    assert_eq!(curl(&[], &format!("{base}/{old}")).status, 200, "generous with old versions");
     assert_eq!(curl(&[], &format!("{base}/Archive/praise/praise_9.9.tar.gz")).status, 404);
 }
 

@@ -21,18 +21,23 @@ async fn a_real_mirror_becomes_a_bundle_with_everything_in_it() {
     assert!(told.contains("Performing full download of schema version v3"), "{told}");
     is_whole(dir.path());
     let (verified, records, state) = read(dir.path(), &Product::Cran).await;
-    assert_eq!((verified.head.packages, state.listed(), state.releases().count()), (61, 61, 85));
+    let cran = data::cran();
+    let (listed, archived) = cran.counts();
+    assert_eq!(
+        (verified.head.packages, state.listed(), state.releases().count()),
+        (listed, listed, listed + archived)
+    );
     assert_eq!(std::fs::read(dir.path().join("v3/version.txt")).unwrap(), b"3\n");
     let vers: Vec<_> =
         records.iter().filter_map(|r| if let Record::Ver(ver) = r { Some(ver) } else { None }).collect();
-    let r6 = vers.iter().find(|ver| ver.name == "R6" && ver.version == "2.6.1").expect("R6");
+    let r6 = vers.iter().find(|ver| ver.name == "R6" && ver.version == cran.version("R6")).expect("R6");
     assert_eq!(r6.day.to_string(), "2025-02-15");
     let desc = r6.desc.as_ref().expect("a DESCRIPTION");
     assert_eq!((desc.get("Package"), desc.get("Encoding")), (Some("R6"), Some("UTF-8")));
     assert!(r6.index.as_ref().is_some_and(|index| index.contains("MD5sum: ")));
     // The bytes are the mirror's.
     let path = dir.path().join(Product::Cran.object(r6.obj.sha256, &r6.obj.ext));
-    let bytes = std::fs::read(mirror.join("src/contrib/R6_2.6.1.tar.gz")).unwrap();
+    let bytes = std::fs::read(mirror.join("src/contrib").join(cran.file("R6"))).unwrap();
     assert_eq!(
         (std::fs::read(&path).unwrap(), Sha256(sha2::Sha256::digest(&bytes).into())),
         (bytes, r6.obj.sha256)

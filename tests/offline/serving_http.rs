@@ -22,25 +22,24 @@ fn stored(server: &Server, folder: &str) -> usize {
 }
 
 const WINDOWS: [&str; 5] = ["--include-binaries", "--r-versions", "4.5", "--distributions", "windows"];
-const BUILD: &str = "/prod/latest/bin/windows/contrib/4.5/glue_1.8.0.zip";
 
 #[test]
 fn a_bundle_behind_any_web_server_is_as_good_as_its_mirror() {
     let dir = tempfile::tempdir().unwrap();
-    let mirror = file_url(&data::path("cran-mirror").canonicalize().unwrap());
+    let (mirror, cran) = (file_url(&data::path("cran-mirror").canonicalize().unwrap()), data::cran());
     let bundle = dir.path().join("data");
     got_cran(&mirror, &bundle, &WINDOWS);
     let web = Nginx::files(&bundle);
     let (mut remote, from_mirror) = (server(&web.url()), server(&mirror));
     let told = remote.sync().expect("a bundle");
-    assert!(told.contains("61 packages added") && told.contains("builds were synced"), "{told}");
+    assert!(told.contains(&cran.added()) && told.contains("builds were synced"), "{told}");
     from_mirror.sync().expect("a mirror");
     let same = |remote: &Server, file: &str| {
         let path = format!("/prod/latest/src/contrib/{file}");
         let (ours, theirs) = (remote.get(&path), from_mirror.get(&path));
         assert_eq!((ours.status, ours.body == theirs.body), (200, true), "{file}: {}", theirs.status);
     };
-    for file in ["PACKAGES", "Meta/archive.rds", "Meta/current.rds", "R6_2.6.1.tar.gz"] {
+    for file in ["PACKAGES", "Meta/archive.rds", "Meta/current.rds", cran.file("R6")] {
         same(&remote, file);
     }
     until("what is fetched is stored", || stored(&remote, "cran") == 1);
@@ -48,10 +47,11 @@ fn a_bundle_behind_any_web_server_is_as_good_as_its_mirror() {
     // After a restart nobody has asked yet what it is: files are found by their digests, and nothing else is read.
     remote.restart();
     let before = segment_reads(&web, &bundle);
-    same(&remote, "Archive/R6/R6_2.5.1.tar.gz");
-    same(&remote, "rlang_1.3.0.tar.gz");
-    let build = remote.get(BUILD);
-    let original = data::path("cran-mirror/bin/windows/contrib/4.5/glue_1.8.0.zip");
+    same(&remote, &format!("Archive/R6/{}", cran.older("R6")[0]));
+    same(&remote, cran.file("rlang"));
+    let path = format!("bin/windows/contrib/4.5/{}", cran.build("glue"));
+    let build = remote.get(&format!("/prod/latest/{path}"));
+    let original = data::path("cran-mirror").join(path);
     assert_eq!((build.status, build.body == std::fs::read(original).unwrap()), (200, true));
     assert_eq!(segment_reads(&web, &bundle), before);
 }

@@ -71,7 +71,6 @@ fn every_real_table_is_read_as_r_reads_it() {
     }
     let said = rscript::run(JUDGE, &arguments);
     assert_eq!(said.lines().count(), 7, "{said}");
-    assert!(said.contains("packages.rds 12084 64"), "{said}");
 }
 
 #[test]
@@ -79,7 +78,11 @@ fn of_two_columns_of_one_name_the_one_with_values_counts() {
     let file = File::open(data::path("cran-db-2018/packages.rds")).expect("readable");
     let table = read_packages_matrix(file, Limits::META).expect("read");
     let sums = (0..table.len()).filter_map(|r| table.get(r, "MD5sum")).filter(|md5| md5.len() == 32).count();
-    assert_eq!((table.len(), sums), (12_084, 12_084));
+    let rows = rscript::run(
+        "x <- readRDS(commandArgs(TRUE)); stopifnot(sum(names(x) == 'MD5sum') == 2); cat(nrow(x))",
+        &[data::path("cran-db-2018/packages.rds")],
+    );
+    assert_eq!((table.len().to_string(), sums), (rows, table.len()));
 }
 
 #[test]

@@ -32,14 +32,14 @@ fn every_file_of_the_rule_base_is_read_and_every_pattern_compiles() {
     let rules = Rules::new(base()).unwrap();
     assert_eq!(rules.left_out(), [""; 0]);
     let files = std::fs::read_dir(data::path("sysreqs/rules")).unwrap().count();
-    assert_eq!((rules.len(), files), (138, 138));
+    assert!(rules.len() == files && files > 50, "{} of {files}", rules.len());
     assert_eq!(Base::from_document(&rules.base().document()).as_ref(), Ok(rules.base()));
 }
 
 #[test]
 fn rules_fire_where_r_finds_their_patterns() {
     let (base, texts) = (base(), texts());
-    assert_eq!(texts.len(), 1486);
+    assert!(texts.len() > 1000, "{}", texts.len());
     let folder = tempfile::tempdir().unwrap();
     let (patterns, sample) = (folder.path().join("patterns"), folder.path().join("sample"));
     let mut file = std::fs::File::create(&patterns).unwrap();
@@ -80,10 +80,22 @@ fn so_many_packages_of_the_sample_need_something_on_each_system() {
         let system = System::new(distribution, release);
         texts.iter().filter(|text| !rules.needs(text, &system).is_empty()).count()
     };
+    let systems =
+        [("ubuntu", "22.04"), ("ubuntu", "24.04"), ("debian", "12"), ("opensuse", "15.6"), ("redhat", "9")];
+    let mut ours: Vec<usize> = systems.iter().map(|(name, release)| needy(name, release)).collect();
+    ours.push(texts.iter().filter(|text| rules.fired(text).count() == 0).count());
     // Counted by another program on the same data.
-    assert_eq!((needy("ubuntu", "22.04"), needy("ubuntu", "24.04")), (1003, 1003));
-    assert_eq!((needy("debian", "12"), needy("opensuse", "15.6"), needy("redhat", "9")), (1002, 918, 825));
-    assert_eq!(texts.iter().filter(|text| rules.fired(text).count() == 0).count(), 483);
+    let counted = std::process::Command::new("python3")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/r/sysreqs.py"))
+        .arg(data::path("sysreqs"))
+        .args(systems.iter().flat_map(|(name, release)| [name, release]))
+        .output()
+        .expect("python3 runs");
+    assert!(counted.status.success(), "{}", String::from_utf8_lossy(&counted.stderr));
+    let counted = String::from_utf8(counted.stdout).expect("numbers");
+    let theirs: Vec<usize> = counted.lines().map(|line| line.parse().expect("a number")).collect();
+    assert!(theirs.iter().all(|count| *count > 100), "{theirs:?}");
+    assert_eq!(ours, theirs);
 }
 
 #[test]

@@ -72,6 +72,8 @@ fn every_damage_is_found_and_none_makes_it_panic() {
     }
     let twice = zip(&[("a/b", "1"), ("A/B", "2")].map(|(name, text)| (name.to_owned(), text)));
     assert!(whole(&twice).is_err(), "one name on Windows");
+    let zero = zip(&[("a/b\0c".to_owned(), "1")]);
+    assert!(whole(&zero).is_err(), "a name with a zero byte");
     assert!(whole(&[&b"x"[..], &sound].concat()).is_err(), "bytes before");
     assert!(whole(&[&sound[..], b"x"].concat()).is_err(), "bytes behind");
 }

@@ -238,6 +238,10 @@ fn central(
     let name = String::from_utf8(bytes.to_vec()).map_err(|_| {
         ArchiveError::NotUtf8(String::from_utf8_lossy(bytes).escape_debug().take(200).collect())
     })?;
+    // Programs that take names as C strings read another one.
+    if name.contains('\0') {
+        return Err(ArchiveError::BadName(name.escape_debug().take(200).collect()));
+    }
     if link {
         return Err(ArchiveError::Special {
             path: name.chars().take(200).collect(),

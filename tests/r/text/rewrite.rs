@@ -64,9 +64,9 @@ fn every_real_package_keeps_everything_but_description_and_its_checksum() {
 #[test]
 fn a_rewritten_package_installs_and_its_checksums_agree() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let bytes =
-        std::fs::read(data::path("cran-mirror/src/contrib/pkgconfig_2.0.3.tar.gz")).expect("a tarball");
-    let file = folder.path().join("pkgconfig_2.0.3.tar.gz");
+    let bytes = std::fs::read(data::path("cran-mirror/src/contrib").join(data::cran().file("pkgconfig")))
+        .expect("a tarball");
+    let file = folder.path().join(data::cran().file("pkgconfig"));
     std::fs::write(&file, rewritten(&bytes, Options::default())).expect("a file");
     let script = r#"
         args <- commandArgs(TRUE)

@@ -26,6 +26,16 @@ pub(crate) fn elsewhere(prepare: impl FnOnce(&mut Command)) -> bool {
     true
 }
 
+/// `unshare` of that namespace. Root needs no user namespace for it, which a chroot and many containers refuse.
+fn unshare(namespace: &str) -> Command {
+    let mut command = Command::new("unshare");
+    if !nix::unistd::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command.arg(namespace);
+    command
+}
+
 /// [`elsewhere`], with a file system of 1 MB that only that process sees and that ends with it: its directory. `None` in
 /// the test's first process: the test is done.
 pub(crate) fn small_disk() -> Option<PathBuf> {
@@ -38,8 +48,8 @@ pub(crate) fn mounted(words: &str) -> Option<PathBuf> {
     let folder = tempfile::tempdir().expect("a directory");
     let prepare = |command: &mut Command| {
         let script = format!(r#"mount {words} none "${FOLDER}" && exec "$0" "$@""#);
-        *command = Command::new("unshare");
-        command.args(["--map-root-user", "--mount", "sh", "-c", &script]);
+        *command = unshare("--mount");
+        command.args(["sh", "-c", &script]);
         command.arg(std::env::current_exe().expect("known")).env(FOLDER, folder.path());
     };
     (!elsewhere(prepare)).then(|| PathBuf::from(std::env::var_os(FOLDER).expect("set by the first process")))
@@ -48,8 +58,8 @@ pub(crate) fn mounted(words: &str) -> Option<PathBuf> {
 /// [`elsewhere`], in a network namespace with nothing but a loopback interface. True in the test's first process.
 pub(crate) fn without_network() -> bool {
     elsewhere(|command| {
-        *command = Command::new("unshare");
-        command.args(["--map-root-user", "--net", "sh", "-c", r#"ip link set lo up && exec "$0" "$@""#]);
+        *command = unshare("--net");
+        command.args(["sh", "-c", r#"ip link set lo up && exec "$0" "$@""#]);
         command.arg(std::env::current_exe().expect("known"));
     })
 }

@@ -11,11 +11,9 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 endif
 endif
 
-# One process for each test when cargo-nextest is there, threads of one process otherwise.
-NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 CARGO := cargo --locked
 
-.PHONY: demo test setup compiler lint unit fuzz bench build portable install install-downloader downloader deb rpm sign deny package-test packages soak docs clean help
+.PHONY: demo test setup compiler lint unit unit-data fuzz bench build portable install install-downloader downloader deb rpm sign deny package-test packages soak docs clean help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -38,11 +36,11 @@ lint:
 	$(CARGO) clippy --all-targets -- --deny warnings
 
 unit:
-ifdef NEXTEST
-	. tests/setup.env && $(CARGO) nextest run --no-fail-fast
-else
-	. tests/setup.env && $(CARGO) test --no-fail-fast
-endif
+	@tests/unit
+
+## make unit-data  the tests that read the test data, for another folder (RSPM_TEST_DATA=…)
+unit-data:
+	@tests/unit data
 
 # Rust links with a C compiler, and compiles SQLite with it.
 compiler:

@@ -1,9 +1,11 @@
 //! The full-size mirror of the tests, in a folder of its own.
 
-use std::path::{Path, PathBuf};
-
+#[path = "../tests/support/data_root.rs"]
+mod data_root;
 #[path = "../tests/support/full_mirror.rs"]
 mod full_mirror;
+
+pub(crate) use data_root::root as data;
 
 /// Current packages.
 pub(crate) const PACKAGES: usize = full_mirror::CRAN.listed;
@@ -13,12 +15,6 @@ pub(crate) const RELEASES: usize = full_mirror::CRAN.listed + full_mirror::CRAN.
 /// A mirror on disk; removed on drop.
 pub(crate) struct Mirror {
     folder: tempfile::TempDir,
-}
-
-/// The folder of real mirrors that tests and benchmarks read.
-pub(crate) fn data() -> PathBuf {
-    std::env::var_os("RSPM_TEST_DATA")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from)
 }
 
 impl Mirror {

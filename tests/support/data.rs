@@ -1,18 +1,22 @@
-//! Where the real package data lies: `RSPM_TEST_DATA`, else `../shared/data` beside the checkout; and what it holds,
-//! counted by the names of its files alone.
+//! Packages, indexes and tables to test with, and what the mirrors hold, counted by the names of their files alone.
 
 use std::path::{Path, PathBuf};
 
+use super::data_root::root;
+
 /// The path of a file or folder of the test data; panics with what to do when it is not there.
 pub(crate) fn path(relative: &str) -> PathBuf {
-    let root = std::env::var_os("RSPM_TEST_DATA")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
+    // Servers do not follow links out of the folder that they were given.
+    let root = root();
+    let root = root.canonicalize().unwrap_or(root);
     let path = root.join(relative);
-    assert!(
-        path.exists(),
-        "test data '{}' is missing: set RSPM_TEST_DATA to the folder that holds cran-mirror/",
-        path.display()
-    );
+    if !path.exists() {
+        let why = std::fs::read_to_string(root.join("missing")).unwrap_or_default();
+        panic!(
+            "test data '{}' is missing: run tests/setup, which makes it, or set RSPM_TEST_DATA {why}",
+            path.display()
+        );
+    }
     path
 }
 

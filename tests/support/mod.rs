@@ -4,6 +4,7 @@ pub(crate) mod advisories;
 pub(crate) mod again;
 pub(crate) mod binary;
 pub(crate) mod data;
+pub(crate) mod data_root;
 pub(crate) mod db;
 pub(crate) mod door;
 pub(crate) mod downloader;

@@ -47,9 +47,13 @@ pub(crate) fn mounted(words: &str) -> Option<PathBuf> {
     const FOLDER: &str = "RSPM_TEST_MOUNT";
     let folder = tempfile::tempdir().expect("a directory");
     let prepare = |command: &mut Command| {
-        let script = format!(r#"mount {words} none "${FOLDER}" && exec "$0" "$@""#);
+        // The root of a chroot may be no mount, and cannot be made private then: what is mounted is taken away again.
+        let script = format!(
+            r#"mount --make-rprivate / 2>/dev/null; mount {words} none "${FOLDER}" || exit 1
+            "$0" "$@"; code=$?; umount -l "${FOLDER}"; exit $code"#
+        );
         *command = unshare("--mount");
-        command.args(["sh", "-c", &script]);
+        command.args(["--propagation", "unchanged", "sh", "-c", &script]);
         command.arg(std::env::current_exe().expect("known")).env(FOLDER, folder.path());
     };
     (!elsewhere(prepare)).then(|| PathBuf::from(std::env::var_os(FOLDER).expect("set by the first process")))

@@ -1,29 +1,74 @@
-//! How a large file becomes a stream: 256 KB at a time on the blocking pool, the next piece read while one is sent.
+//! How a large file becomes a stream: in pieces read on the blocking pool, the next one while one is sent. Nothing is read
+//! before the first piece is asked for. Where many clients read slowly, pieces are smaller and files are opened for each,
+//! so that what one of them costs is small and bounded.
 
 use super::{Content, StorageError};
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
+use nix::sys::resource::{Resource, getrlimit};
 use parking_lot::Mutex;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::task::JoinHandle;
 
 /// Bytes of one piece: large enough that a hop to the blocking pool costs little, small enough for the CPU's cache.
 pub(super) const PIECE: usize = 256 << 10;
 /// Buffers kept for the next reader; beyond these they are freed (4 MB).
 const SPARE: usize = 16;
+/// Bytes of all pieces that are read and not sent, from which on pieces are smaller, and how small.
+const STEPS: [(usize, usize); 3] = [(16 << 20, PIECE), (32 << 20, 64 << 10), (48 << 20, 16 << 10)];
+/// Pieces beyond the last step.
+const SMALLEST: usize = 4 << 10;
+/// Bytes of objects that were read whole and are still in memory, from which on they are read in pieces.
+const WHOLES: usize = 64 << 20;
+/// Objects up to this size are read whole at any time: a piece is no smaller.
+const SMALL: u64 = 4 << 10;
+/// Files that streams keep open, at most.
+const FILES: usize = 256;
 
 /// Buffers that were sent and can be read into again: no zeroing and no page faults for each piece.
 static BUFFERS: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
+/// Bytes of pieces that are alive.
+static PIECES: Total = Total(AtomicUsize::new(0));
+/// Bytes of whole objects that are alive.
+static WHOLE: Total = Total(AtomicUsize::new(0));
+/// Files that streams keep open.
+static OPEN: Total = Total(AtomicUsize::new(0));
+
+/// A number that every [`Counted`] is part of.
+struct Total(AtomicUsize);
+
+/// A part of a [`Total`], until it is dropped.
+struct Counted(&'static Total, usize);
+
+impl Total {
+    fn now(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&'static self, count: usize) -> Counted {
+        self.0.fetch_add(count, Ordering::Relaxed);
+        Counted(self, count)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(self.1, Ordering::Relaxed);
+    }
+}
 
 /// The first `length` bytes of a buffer that goes back to [`BUFFERS`] when the last `Bytes` of it is dropped.
 struct Piece {
     buffer: Box<[u8]>,
     length: usize,
+    _counted: Counted,
 }
 
 impl AsRef<[u8]> for Piece {
@@ -34,20 +79,60 @@ impl AsRef<[u8]> for Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        let mut spare = BUFFERS.lock();
-        if spare.len() < SPARE {
-            spare.push(std::mem::take(&mut self.buffer));
+        if self.buffer.len() == PIECE {
+            let mut spare = BUFFERS.lock();
+            if spare.len() < SPARE {
+                spare.push(std::mem::take(&mut self.buffer));
+            }
         }
     }
 }
 
-/// Reads the piece that begins at `range.start`. Blocking.
-fn read(file: &File, range: &Range<u64>) -> io::Result<Bytes> {
-    let length = usize::try_from(range.end - range.start).unwrap_or(PIECE).min(PIECE);
-    let spare = BUFFERS.lock().pop();
-    let mut buffer = spare.unwrap_or_else(|| vec![0; PIECE].into_boxed_slice());
-    file.read_exact_at(&mut buffer[..length], range.start)?;
-    Ok(Bytes::from_owner(Piece { buffer, length }))
+/// Bytes of an object that was read whole.
+struct Whole(Box<[u8]>, #[allow(dead_code, reason = "dropped with the bytes")] Counted);
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// How many bytes the next piece has: fewer, the more bytes wait to be sent.
+#[must_use]
+pub fn piece_size() -> usize {
+    let waiting = PIECES.now();
+    STEPS.iter().find(|(below, _)| waiting < *below).map_or(SMALLEST, |(_, size)| *size)
+}
+
+/// Whether an object of `size` bytes may be read at once.
+pub(super) fn may_be_whole(size: u64) -> bool {
+    size <= SMALL || WHOLE.now() < WHOLES
+}
+
+/// A piece that is to be read, counted before it is: many may begin at once.
+struct Wanted {
+    range: Range<u64>,
+    length: usize,
+    capacity: usize,
+    counted: Counted,
+}
+
+impl Wanted {
+    fn new(range: Range<u64>) -> Wanted {
+        let length = usize::try_from(range.end - range.start).unwrap_or(PIECE).min(PIECE);
+        // Of what is nearly a whole buffer the rest is waste; of less, the buffer would be.
+        let capacity = if length > PIECE / 2 { PIECE } else { length };
+        Wanted { range, length, capacity, counted: PIECES.add(capacity) }
+    }
+
+    /// Blocking.
+    fn read(self, file: &File) -> io::Result<Bytes> {
+        let Wanted { range, length, capacity, counted } = self;
+        let spare = if capacity == PIECE { BUFFERS.lock().pop() } else { None };
+        let mut buffer = spare.unwrap_or_else(|| vec![0; capacity].into_boxed_slice());
+        file.read_exact_at(&mut buffer[..length], range.start)?;
+        Ok(Bytes::from_owner(Piece { buffer, length, _counted: counted }))
+    }
 }
 
 /// All of a range that lies within an open file, at once. Blocking.
@@ -57,69 +142,142 @@ fn read(file: &File, range: &Range<u64>) -> io::Result<Bytes> {
 pub fn whole(file: &File, path: &Path, range: &Range<u64>) -> Result<Bytes, StorageError> {
     let failed = |e: io::Error| StorageError::io("read", path, e);
     let length = usize::try_from(range.end - range.start).map_err(|e| failed(io::Error::other(e)))?;
-    let mut bytes = vec![0; length];
+    let mut bytes = vec![0; length].into_boxed_slice();
     file.read_exact_at(&mut bytes, range.start).map_err(failed)?;
-    Ok(bytes.into())
+    Ok(Bytes::from_owner(Whole(bytes, WHOLE.add(length))))
 }
 
-/// The bytes of a range that lies within an open file: at once when they are few, else as a stream. To be called on a
-/// blocking thread of the runtime.
+/// The bytes of a range that lies within an open file: at once when they are few, else as a stream. Blocking.
 ///
 /// # Errors
 /// The file cannot be read.
 pub fn content(file: File, path: &Path, range: Range<u64>) -> Result<Content, StorageError> {
-    if range.end.saturating_sub(range.start) <= PIECE as u64 {
+    let length = range.end.saturating_sub(range.start);
+    if length <= PIECE as u64 && may_be_whole(length) {
         return Ok(Content::Memory(whole(&file, path, &range)?));
     }
-    Ok(Content::Stream(stream(file, path, range)))
+    let metadata = file.metadata().map_err(|e| StorageError::io("read", path, e))?;
+    Ok(Content::Stream(stream(file, &metadata, path, range)))
+}
+
+/// A file that a stream reads, open or not.
+struct Source {
+    path: Box<Path>,
+    /// The file that was opened first: no other may go on in its place.
+    identity: (u64, u64),
+    kept: OnceLock<Kept>,
+}
+
+struct Kept {
+    file: File,
+    _open: Counted,
+}
+
+impl Source {
+    fn new(file: File, metadata: &Metadata, path: &Path) -> Source {
+        let source =
+            Source { path: path.into(), identity: (metadata.dev(), metadata.ino()), kept: OnceLock::new() };
+        source.keep(file);
+        source
+    }
+
+    /// Keeps the file open, unless too many are; gives it back then.
+    fn keep(&self, file: File) -> Option<File> {
+        if OPEN.now() >= most_files() {
+            return Some(file);
+        }
+        // Streams ask for one piece at a time, so nobody was faster.
+        let _ = self.kept.set(Kept { file, _open: OPEN.add(1) });
+        None
+    }
+
+    /// Reads a piece. Blocking.
+    fn read(&self, wanted: Wanted) -> io::Result<Bytes> {
+        if let Some(kept) = self.kept.get() {
+            return wanted.read(&kept.file);
+        }
+        let file = File::open(&self.path)?;
+        let metadata = file.metadata()?;
+        if (metadata.dev(), metadata.ino()) != self.identity {
+            return Err(io::Error::other("another file took its place while it was read"));
+        }
+        match self.keep(file) {
+            Some(file) => wanted.read(&file),
+            None => self.read(wanted),
+        }
+    }
+}
+
+/// How many files streams may keep open: a small part of what the process may open, for there are others who need some.
+fn most_files() -> usize {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    *MOST.get_or_init(|| {
+        let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+        usize::try_from(soft / 8).unwrap_or(FILES).clamp(16, FILES)
+    })
 }
 
 /// The stream's state: what is left, and the piece that is being read.
 struct Reader {
-    file: Arc<File>,
-    path: Arc<Path>,
+    source: Arc<Source>,
     /// From the piece after `ahead` to the end.
     rest: Range<u64>,
-    ahead: JoinHandle<io::Result<Bytes>>,
+    ahead: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
-/// The bytes of `range`, which lies within the file and is not empty. The first piece is on its way when this
-/// returns.
+/// The bytes of `range`, which lies within the file and is not empty.
 pub(super) fn stream(
     file: File,
+    metadata: &Metadata,
     path: &Path,
     range: Range<u64>,
 ) -> BoxStream<'static, Result<Bytes, StorageError>> {
-    let file = Arc::new(file);
-    let (ahead, rest) = start(&file, range);
-    let reader = Reader { file, path: path.into(), rest, ahead };
-    unfold(Some(reader), |reader| async {
-        let Reader { file, path, rest, ahead } = reader?;
-        let piece = match ahead.await {
-            Ok(Ok(piece)) => piece,
-            Ok(Err(e)) => return Some((Err(StorageError::io("read", &path, e)), None)),
-            Err(e) => return Some((Err(StorageError::io("read", &path, io::Error::other(e))), None)),
+    let source = Arc::new(Source::new(file, metadata, path));
+    unfold(Some(Reader { source, rest: range, ahead: None }), |reader| async {
+        let mut reader = reader?;
+        let piece = match reader.ahead.take() {
+            Some(ahead) => ahead,
+            None => reader.begin(piece_size()),
         };
-        if rest.is_empty() {
+        let failed = |e: io::Error| StorageError::io("read", &reader.source.path, e);
+        let piece = match piece.await {
+            Ok(Ok(piece)) => piece,
+            Ok(Err(e)) => return Some((Err(failed(e)), None)),
+            Err(e) => return Some((Err(failed(io::Error::other(e))), None)),
+        };
+        if reader.rest.is_empty() {
             return Some((Ok(piece), None));
         }
-        let (ahead, rest) = start(&file, rest);
-        Some((Ok(piece), Some(Reader { file, path, rest, ahead })))
+        let size = piece_size();
+        if size == PIECE {
+            reader.ahead = Some(reader.begin(size));
+        }
+        Some((Ok(piece), Some(reader)))
     })
     .boxed()
 }
 
-/// Begins to read the first piece of `range`, and tells what comes after it.
-fn start(file: &Arc<File>, range: Range<u64>) -> (JoinHandle<io::Result<Bytes>>, Range<u64>) {
-    let rest = range.end.min(range.start.saturating_add(PIECE as u64))..range.end;
-    let file = Arc::clone(file);
-    (tokio::task::spawn_blocking(move || read(&file, &range)), rest)
+impl Reader {
+    /// Begins to read the next piece.
+    fn begin(&mut self, size: usize) -> JoinHandle<io::Result<Bytes>> {
+        let end = self.rest.end.min(self.rest.start.saturating_add(size as u64));
+        let wanted = Wanted::new(self.rest.start..end);
+        self.rest.start = end;
+        let source = Arc::clone(&self.source);
+        tokio::task::spawn_blocking(move || source.read(wanted))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures_util::TryStreamExt;
+
+    fn open(path: &Path, range: Range<u64>) -> BoxStream<'static, Result<Bytes, StorageError>> {
+        let file = File::open(path).unwrap();
+        let metadata = file.metadata().unwrap();
+        stream(file, &metadata, path, range)
+    }
 
     #[tokio::test]
     async fn any_range_comes_out_whole_and_in_order() {
@@ -130,8 +288,7 @@ mod tests {
         let end = bytes.len();
         for range in [0..end, 1..end - 1, 0..PIECE, PIECE - 1..PIECE + 1, end - 1..end, 0..PIECE * 2] {
             let wanted = range.start as u64..range.end as u64;
-            let pieces: Vec<Bytes> =
-                stream(File::open(&path).unwrap(), &path, wanted).try_collect().await.unwrap();
+            let pieces: Vec<Bytes> = open(&path, wanted).try_collect().await.unwrap();
             assert_eq!(pieces.concat(), bytes[range.clone()], "{range:?}");
         }
     }
@@ -141,10 +298,53 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("object");
         std::fs::write(&path, vec![7; PIECE * 4]).unwrap();
-        let mut pieces = stream(File::open(&path).unwrap(), &path, 0..PIECE as u64 * 4);
+        let mut pieces = open(&path, 0..PIECE as u64 * 4);
         pieces.next().await.unwrap().unwrap();
         File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
         let rest: Vec<_> = pieces.collect().await;
         assert!(rest.last().unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn readers_that_take_nothing_cost_few_bytes_and_no_files() {
+        const READERS: usize = 2_000;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("object");
+        std::fs::write(&path, vec![7; PIECE * 8]).unwrap();
+        let mut streams: Vec<_> = (0..READERS).map(|_| open(&path, 0..PIECE as u64 * 8)).collect();
+        let files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        assert!(OPEN.now() <= FILES && files() < FILES + 500, "{} files", files());
+        let unread = PIECES.now();
+        assert!(unread < 8 << 20, "{unread} bytes were read before they were asked for");
+        let mut held = Vec::new();
+        for stream in &mut streams {
+            held.push(stream.next().await.unwrap().unwrap());
+        }
+        // The steps, one piece ahead for each reader of the first, and the smallest piece for each of the others.
+        let most = (48 << 20) + (32 << 20) + READERS * SMALLEST;
+        assert!(PIECES.now() < most, "{} bytes for {READERS} readers", PIECES.now());
+        let last = streams.pop().unwrap();
+        let rest: Vec<Bytes> = last.try_collect().await.unwrap();
+        let first = held.pop().unwrap().len();
+        assert_eq!(first + rest.iter().map(Bytes::len).sum::<usize>(), PIECE * 8, "and none is cut short");
+    }
+
+    #[tokio::test]
+    async fn another_file_never_goes_on_in_the_place_of_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("object");
+        std::fs::write(&path, vec![7; PIECE * 2]).unwrap();
+        let metadata = path.metadata().unwrap();
+        let source = Source {
+            path: path.as_path().into(),
+            identity: (metadata.dev(), metadata.ino()),
+            kept: OnceLock::new(),
+        };
+        assert_eq!(source.read(Wanted::new(0..9)).unwrap().len(), 9);
+        let other = dir.path().join("other");
+        std::fs::write(&other, vec![8; PIECE * 2]).unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        let source = Source { kept: OnceLock::new(), ..source };
+        assert!(source.read(Wanted::new(0..9)).is_err());
     }
 }

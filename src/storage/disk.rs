@@ -109,8 +109,7 @@ impl Disk {
         self.commit(spool, key, There::Stays)
     }
 
-    /// Opens an object; small ones (up to [`hot::LARGEST`]) are read whole, whatever the range. To be called on a
-    /// blocking thread of the runtime: the stream of a large one is started there.
+    /// Opens an object; small ones (up to [`hot::LARGEST`]) are read whole, whatever the range, unless many are in memory.
     pub(super) fn get(&self, key: &Key, range: Option<&Range<u64>>) -> Result<Found, StorageError> {
         let path = self.root.join(key.path());
         let failed = |e: io::Error| match e.kind() {
@@ -119,7 +118,7 @@ impl Disk {
         };
         let file = File::open(&path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
-        if size <= hot::LARGEST {
+        if size <= hot::LARGEST && chunks::may_be_whole(size) {
             return Ok(Found::Whole(chunks::whole(&file, &path, &(0..size))?));
         }
         let range = within(range, size, key)?;

@@ -14,7 +14,7 @@ mod spool;
 pub mod tls_provider;
 
 pub use aside::GRACE;
-pub use chunks::{content, whole};
+pub use chunks::{content, piece_size, whole};
 pub use condition::{Condition, Marker, Standing};
 pub use error::{StorageError, Unusable};
 pub use key::{Area, Key, Owner};
@@ -67,7 +67,7 @@ pub struct Blob {
 pub enum Content {
     /// Small and hot: from the memory cache, or read in one piece.
     Memory(Bytes),
-    /// Read in large chunks, one ahead. Ends with an error unless exactly the bytes asked for came.
+    /// Read in pieces once it is asked. Ends with an error unless exactly the bytes asked for came.
     Stream(BoxStream<'static, Result<Bytes, StorageError>>),
 }
 

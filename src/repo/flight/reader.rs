@@ -8,9 +8,8 @@ use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 
 use super::{Flight, FlightError, Passenger};
+use crate::storage;
 
-/// Bytes read at once.
-const CHUNK: u64 = 256 << 10;
 /// A range that begins this far behind what is written is waited for.
 const NEAR: u64 = 1 << 20;
 
@@ -57,7 +56,7 @@ async fn piece(flight: &Arc<Flight>, range: &Range<u64>) -> Result<Option<Bytes>
             None => Err(FlightError::Mismatch("upstream's file is shorter than it said".to_owned())),
         };
     }
-    let end = seen.released().min(range.end).min(range.start + CHUNK);
+    let end = seen.released().min(range.end).min(range.start + storage::piece_size() as u64);
     if range.start >= seen.spooled {
         return Ok(Some(flight.tail.piece(range.start - seen.spooled, end - range.start)));
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params_from_iter};
 
@@ -115,6 +116,8 @@ pub(super) fn connect(file: &Path, flags: OpenFlags, wait: Duration) -> Result<S
     let connection = Connection::open_with_flags(file, flags).map_err(|e| map(file, e))?;
     connection.set_prepared_statement_cache_capacity(128);
     connection.busy_timeout(wait).map_err(|e| map(file, e))?;
+    // Without it, a statement is parsed and planned again for each parameter that differs from the last one.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(|e| map(file, e))?;
     let session = SqliteConn { connection, path: file.to_owned(), ring: None };
     if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
         session.pragma("journal_mode", "WAL")?;
@@ -320,4 +323,33 @@ pub(super) fn map(path: &Path, error: rusqlite::Error) -> DbError {
 
 fn driver(path: &Path, error: std::io::Error) -> DbError {
     DbError::Driver { place: path.display().to_string(), source: error.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::StatementStatus;
+
+    #[test]
+    fn a_statement_is_planned_once_whatever_its_parameters_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let flags = OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let session = connect(&dir.path().join("db"), flags, Duration::from_secs(5)).unwrap();
+        let connection = &session.connection;
+        connection
+            .execute_batch("CREATE TABLE t (a INTEGER, b INTEGER, c TEXT); CREATE INDEX i ON t (a, b);")
+            .unwrap();
+        for row in 0..2_000 {
+            connection.execute("INSERT INTO t VALUES ($1, $2, 'x')", [row % 7, row]).unwrap();
+        }
+        connection.execute_batch("ANALYZE").unwrap();
+        // Statistics are read when a connection opens.
+        let session = connect(&dir.path().join("db"), flags, Duration::from_secs(5)).unwrap();
+        let ask = "SELECT c FROM t WHERE a = $1 AND b >= $2 AND b < $3";
+        let mut statement = session.connection.prepare(ask).unwrap();
+        for step in 0..50 {
+            statement.query_map([step % 7, step, step * 40], |_| Ok(())).unwrap().for_each(drop);
+        }
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+    }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::request::Parts;
 use http::{Method, Response};
-use hyper::body::Incoming;
 
 use super::binaries::{self, Asked};
 use super::body::Body;
 use super::cran::Entry;
 use super::error::Failure;
+use super::incoming::Incoming;
 use super::limits::Limits;
 use super::origin::Head;
 use super::response::{self, Site, Tongue};

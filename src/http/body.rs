@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use hyper::body::{Frame, SizeHint};
 
+use super::connections::Busy;
 use super::drain::UnderWay;
 
 /// Why a stream ended early; hyper drops the connection (HTTP/1) or resets the stream (HTTP/2), so that no client
@@ -29,7 +30,7 @@ pub struct Body {
     /// Called with the number of bytes sent when the body ends.
     finish: Option<Box<dyn FnOnce(u64) + Send>>,
     /// A field of its own, not one of `held`: every answer has it, and it costs no allocation.
-    under_way: Option<UnderWay>,
+    under_way: Option<(UnderWay, Option<Busy>)>,
     /// What the answer came from; it costs no allocation either.
     owner: Option<Arc<dyn Any + Send + Sync>>,
     held: Option<Box<dyn Any + Send>>,
@@ -60,8 +61,8 @@ impl Body {
     }
 
     /// Ends the request with the body.
-    pub fn ends(&mut self, under_way: UnderWay) {
-        self.under_way = Some(under_way);
+    pub(super) fn ends(&mut self, under_way: UnderWay, busy: Option<Busy>) {
+        self.under_way = Some((under_way, busy));
     }
 
     /// Keeps what the answer came from alive, so that who wants to close it can wait for its last answer.

@@ -6,21 +6,24 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response, header};
-use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::body::Body;
+use super::budget::{Reading, ReadingBudget};
+use super::connections::{Activity, Connection, Connections};
 use super::drain::{Drain, Phase};
+use super::http2::Http2;
+use super::incoming::Incoming;
 use super::limits::Limits;
 use super::stream::Patient;
 use super::tls::Tls;
@@ -58,14 +61,23 @@ pub struct House {
     limits: Arc<Limits>,
     drain: Drain,
     places: Arc<Semaphore>,
+    connections: Connections,
+    reading: ReadingBudget,
 }
+
+/// How often a connection that is idle is looked for while all places are taken.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a connection that was asked to give way may take to do so where nothing is under way.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 impl House {
     /// With these limits; nobody is inside yet.
     #[must_use]
     pub fn new(limits: Limits) -> House {
         let places = Arc::new(Semaphore::new(limits.connections));
-        House { limits: Arc::new(limits), drain: Drain::default(), places }
+        let connections = Connections::new(limits.connections_of_address);
+        let reading = ReadingBudget::new(limits.bodies, limits.bodies_of_address);
+        House { limits: Arc::new(limits), drain: Drain::default(), places, connections, reading }
     }
 
     /// The limits.
@@ -98,16 +110,20 @@ impl House {
                 Ok((socket, address)) => {
                     // Without it an answer in two writes waits for the client's delayed ACK: a factor of 11.
                     let _ = socket.set_nodelay(true);
+                    let Some(connection) = self.connections.open(address.ip()) else {
+                        tracing::debug!(%address, "connection closed: its address has as many as it may");
+                        continue;
+                    };
                     let (house, tls, answer) = (self.clone(), tls.clone(), answer.clone());
                     self.drain.spawn(async move {
                         let _place = place;
                         match tls {
                             None => {
                                 let peer = Peer::Tcp { address, tls: false };
-                                house.http1(socket, peer, answer).await;
+                                house.http1(socket, peer, Some(&connection), answer).await;
                             }
                             Some(tls) => match tls.acceptor() {
-                                Some(tls) => house.encrypted(socket, address, tls, answer).await,
+                                Some(tls) => house.encrypted(socket, address, tls, &connection, answer).await,
                                 // Without a certificate there is no way to say why.
                                 None => tracing::debug!(%address, "no certificate: connection closed"),
                             },
@@ -133,7 +149,7 @@ impl House {
                     Ok(who) => {
                         let peer = Peer::Unix { uid: who.uid(), gid: who.gid(), pid: who.pid() };
                         let (house, answer) = (self.clone(), answer.clone());
-                        self.drain.spawn(async move { house.http1(socket, peer, answer).await });
+                        self.drain.spawn(async move { house.http1(socket, peer, None, answer).await });
                     }
                     Err(error) => tracing::warn!("admin socket: the kernel tells no peer: {error}"),
                 },
@@ -142,10 +158,26 @@ impl House {
         }
     }
 
-    /// A place for one connection; while there is none, clients wait in the backlog.
+    /// A place for one connection. While there is none, idle connections are asked to close, and clients wait in the
+    /// backlog.
     async fn place(&self) -> OwnedSemaphorePermit {
-        let places = Arc::clone(&self.places);
-        places.acquire_owned().await.expect("the semaphore is never closed")
+        loop {
+            if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+                return place;
+            }
+            self.connections.close_idle(self.limits.fresh);
+            if let Ok(place) = tokio::time::timeout(LOOK, Arc::clone(&self.places).acquire_owned()).await {
+                return place.expect("the semaphore is never closed");
+            }
+        }
+    }
+
+    /// What the bodies of a client are read from; the kernel vouches for clients of the admin socket.
+    fn reading(&self, peer: Peer) -> Option<Reading> {
+        match peer {
+            Peer::Tcp { address, .. } => Some(self.reading.of(address.ip())),
+            Peer::Unix { .. } => None,
+        }
     }
 
     async fn encrypted<A: Answer>(
@@ -153,18 +185,27 @@ impl House {
         socket: TcpStream,
         address: SocketAddr,
         tls: tokio_rustls::TlsAcceptor,
+        connection: &Connection,
         answer: A,
     ) {
         let (limits, accepted) = (Arc::clone(&self.limits), Instant::now());
         let fd = socket.as_raw_fd();
         let patient = Patient::new(socket, limits.stall, limits.stall_bytes);
-        match tokio::time::timeout(limits.handshake, tls.accept(patient)).await {
+        let handshake = tokio::time::timeout(limits.handshake, tls.accept(patient));
+        let shaken = tokio::select! {
+            shaken = handshake => shaken,
+            () = connection.activity.closing() => return,
+        };
+        match shaken {
             Ok(Ok(stream)) => {
                 let peer = Peer::Tcp { address, tls: true };
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                    self.http2(stream, accepted, peer, answer).await;
+                    let (limits, drain) = (&self.limits, &self.drain);
+                    let reading = self.reading.of(address.ip());
+                    let http2 = Http2 { limits, drain, connection, reading, accepted, peer };
+                    http2.serve(stream, answer).await;
                 } else {
-                    self.http1_on(stream, fd, accepted, peer, answer).await;
+                    self.http1_on(stream, fd, accepted, peer, Some(connection), answer).await;
                 }
             }
             Ok(Err(error)) => tracing::debug!(%address, "TLS handshake failed: {error}"),
@@ -172,36 +213,47 @@ impl House {
         }
     }
 
-    async fn http1<S, A>(self, socket: S, peer: Peer, answer: A)
+    async fn http1<S, A>(self, socket: S, peer: Peer, connection: Option<&Connection>, answer: A)
     where
         S: AsyncRead + AsyncWrite + AsRawFd + Unpin + Send + 'static,
         A: Answer,
     {
         let fd = socket.as_raw_fd();
         let patient = Patient::new(socket, self.limits.stall, self.limits.stall_bytes);
-        self.http1_on(patient, fd, Instant::now(), peer, answer).await;
+        self.http1_on(patient, fd, Instant::now(), peer, connection, answer).await;
     }
 
     /// HTTP/1 only, never detected: the detecting builder of hyper-util has no limit for who sends nothing. `fd` is the
     /// socket below `io`.
-    async fn http1_on<S, A>(self, io: S, fd: RawFd, accepted: Instant, peer: Peer, answer: A)
-    where
+    async fn http1_on<S, A>(
+        self,
+        io: S,
+        fd: RawFd,
+        accepted: Instant,
+        peer: Peer,
+        open: Option<&Connection>,
+        answer: A,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         A: Answer,
     {
+        let reading = self.reading(peer);
+        let activity = open.map(|open| &open.activity);
         let drain = &self.drain;
         let spoke = AtomicBool::new(false);
-        let service = service_fn(|request| {
+        let service = service_fn(|request: Request<hyper::body::Incoming>| {
             let under_way = drain.begin();
+            let busy = activity.map(Activity::request);
             spoke.store(true, Ordering::Release);
             let answer = answer.clone();
+            let request = request.map(|body| Incoming::http1(body, reading.clone()));
             async move {
                 let mut response = answer.answer(peer, request).await;
                 if drain.is_draining() {
                     let close = header::HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
                 }
-                response.body_mut().ends(under_way);
+                response.body_mut().ends(under_way, busy);
                 Ok::<_, Infallible>(response)
             }
         });
@@ -226,104 +278,31 @@ impl House {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
+            () = gives_way(activity) => {
+                connection.as_mut().graceful_shutdown();
+                match tokio::time::timeout(GOODBYE, connection.as_mut()).await {
+                    Ok(outcome) => outcome,
+                    // Half a head came, or nothing.
+                    Err(_) if activity.is_some_and(|activity| activity.is_idle()) => return,
+                    Err(_) => connection.await,
+                }
+            }
         };
         report(peer, outcome);
     }
+}
 
-    async fn http2<S, A>(self, io: S, accepted: Instant, peer: Peer, answer: A)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        A: Answer,
-    {
-        let streams = Arc::new(Streams::default());
-        let service = service_fn(|request| {
-            let under_way = self.drain.begin();
-            let open = Streams::open(&streams);
-            let answer = answer.clone();
-            async move {
-                let mut response = answer.answer(peer, request).await;
-                response.body_mut().ends(under_way);
-                response.body_mut().hold(open);
-                Ok::<_, Infallible>(response)
-            }
-        });
-        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(20))
-            .max_concurrent_streams(self.limits.h2_streams)
-            .max_header_list_size(u32::try_from(self.limits.head_bytes).unwrap_or(u32::MAX))
-            // Rapid reset (CVE-2023-44487) and its mirror image: few resets may wait, few may be provoked.
-            .max_pending_accept_reset_streams(20)
-            .max_local_error_reset_streams(128)
-            .max_send_buf_size(512 << 10);
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
-        let outcome = tokio::select! {
-            outcome = connection.as_mut() => outcome,
-            () = async {
-                self.drain.reached(Phase::Draining).await;
-                // A goodbye before the first request would send a client that comes during a stop away for nothing.
-                let _ = tokio::time::timeout_at(accepted + self.limits.fresh, streams.first()).await;
-            } => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-            () = streams.idle_for(self.limits.h2_idle) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        report(peer, outcome);
+/// Returns when the connection is to give way to another.
+async fn gives_way(activity: Option<&Arc<Activity>>) {
+    match activity {
+        Some(activity) => activity.closing().await,
+        None => std::future::pending().await,
     }
 }
 
 /// Whether the kernel has bytes of the client that nobody has read yet.
 fn unread(fd: RawFd) -> bool {
     matches!(recv(fd, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT), Ok(1..))
-}
-
-/// The open streams of one HTTP/2 connection.
-#[derive(Default)]
-struct Streams {
-    open: AtomicUsize,
-    begun: AtomicUsize,
-    more: Notify,
-}
-
-struct OpenStream(Arc<Streams>);
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-impl Streams {
-    fn open(streams: &Arc<Streams>) -> OpenStream {
-        streams.open.fetch_add(1, Ordering::AcqRel);
-        streams.begun.fetch_add(1, Ordering::AcqRel);
-        streams.more.notify_one();
-        OpenStream(Arc::clone(streams))
-    }
-
-    /// Returns when a stream began.
-    async fn first(&self) {
-        while self.begun.load(Ordering::Acquire) == 0 {
-            self.more.notified().await;
-        }
-    }
-
-    /// Returns when no stream was open and none began for between one and two times `pause`.
-    async fn idle_for(&self, pause: Duration) {
-        loop {
-            let before = self.begun.load(Ordering::Acquire);
-            tokio::time::sleep(pause).await;
-            if self.open.load(Ordering::Acquire) == 0 && self.begun.load(Ordering::Acquire) == before {
-                return;
-            }
-        }
-    }
 }
 
 fn report(peer: Peer, outcome: hyper::Result<()>) {

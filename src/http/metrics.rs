@@ -1,10 +1,11 @@
 //! The door of Prometheus: `/metrics`, answered in every mode of the server.
 
 use http::{Method, Request, Response};
-use hyper::body::Incoming;
 
+use super::authority;
 use super::body::Body;
 use super::error::Failure;
+use super::incoming::Incoming;
 use super::listener::{Answer, House, Peer};
 use super::response::{self, Tongue};
 use super::switch::Switch;
@@ -19,9 +20,9 @@ pub struct MetricsDoor {
     pub switch: Switch,
 }
 
-impl Answer for MetricsDoor {
-    async fn answer(&self, _peer: Peer, request: Request<Incoming>) -> Response<Body> {
-        let mut response = match (request.uri().path(), request.method()) {
+impl MetricsDoor {
+    async fn gathered(&self, request: &Request<Incoming>) -> Response<Body> {
+        match (request.uri().path(), request.method()) {
             ("/metrics", &Method::GET | &Method::HEAD) => {
                 let drain = self.house.drain();
                 metrics::inside(drain.connections(), drain.requests());
@@ -37,6 +38,15 @@ impl Answer for MetricsDoor {
             }
             ("/metrics", _) => response::failure(&Failure::method("GET, HEAD"), Tongue::Text),
             _ => response::failure(&Failure::not_found("the metrics are at /metrics"), Tongue::Text),
+        }
+    }
+}
+
+impl Answer for MetricsDoor {
+    async fn answer(&self, _peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
+        let mut response = match authority::settle(&mut request) {
+            Ok(()) => self.gathered(&request).await,
+            Err(failure) => response::failure(&failure, Tongue::Text),
         };
         self.switch.porch().site.load().dress(false, &mut response);
         response

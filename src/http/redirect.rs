@@ -5,10 +5,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::header::{HOST, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 
+use super::authority::{host_name, settle};
 use super::body::Body;
 use super::error::Failure;
+use super::incoming::Incoming;
 use super::listener::{Answer, Peer};
 use super::response::{self, Site, Tongue};
 
@@ -56,29 +57,12 @@ impl Redirect {
     }
 }
 
-/// The host of a `Host` field without its port: a name, an IPv4 or a bracketed IPv6 address.
-fn host_name(field: &str) -> Option<&str> {
-    if let Some(rest) = field.strip_prefix('[') {
-        let (address, port) = rest.split_once(']')?;
-        let good = address.parse::<std::net::Ipv6Addr>().is_ok() && (port.is_empty() || is_port(port));
-        return good.then(|| &field[..address.len() + 2]);
-    }
-    let (host, port) = field.find(':').map_or((field, ""), |at| field.split_at(at));
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-    let good =
-        (1..=253).contains(&host.len()) && host.bytes().all(plain) && (port.is_empty() || is_port(port));
-    good.then_some(host)
-}
-
-fn is_port(text: &str) -> bool {
-    text.strip_prefix(':').is_some_and(|digits| digits.parse::<u16>().is_ok())
-}
-
 impl Answer for Redirect {
-    async fn answer(&self, _peer: Peer, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, _peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
+        let settled = settle(&mut request);
         let host = request.headers().get(HOST).and_then(|value| value.to_str().ok());
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let mut response = match self.location(host, target) {
+        let mut response = match settled.and_then(|()| self.location(host, target)) {
             Err(failure) => response::failure(&failure, Tongue::Text),
             Ok(location) => {
                 // 308 keeps method and body; old clients know only 301.
@@ -91,22 +75,5 @@ impl Answer for Redirect {
         };
         self.site.load().dress(false, &mut response);
         response
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_hosts_are_hosts() {
-        assert_eq!(host_name("pm.example.org:80"), Some("pm.example.org"));
-        assert_eq!(host_name("192.0.2.1"), Some("192.0.2.1"));
-        assert_eq!(host_name("[2001:db8::1]:80"), Some("[2001:db8::1]"));
-        for bad in
-            ["", "a b", "a/b", "a@b", "a:b", "a:1:2", "[::1", "[x]", "[::1]x", "a\r\nb", "a:99999", "ä"]
-        {
-            assert_eq!(host_name(bad), None, "{bad:?}");
-        }
     }
 }

@@ -7,9 +7,14 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 
+use super::budget::Share;
 use super::error::Failure;
+use super::incoming::Incoming;
+
+/// `Retry-After` in seconds where the budget of bodies is used up.
+const BUSY: u64 = 5;
 
 /// The body as a stream that fails with `FileTooLarge` beyond `limit` bytes and with `TimedOut` after a `pause`.
 #[must_use]
@@ -35,21 +40,39 @@ pub fn stream(body: Incoming, limit: u64, pause: Duration) -> BoxStream<'static,
     pieces.boxed()
 }
 
+/// A body that was read, with its part of the budget until the last of its bytes is dropped.
+struct Held {
+    bytes: BytesMut,
+    _share: Option<Share>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// The whole body, at most `limit` bytes.
 ///
 /// # Errors
-/// 413 when it is larger (told by `Content-Length` before anything is read), 408 when it stalls, 400 when it breaks.
+/// 413 when it is larger (told by `Content-Length` before anything is read), 408 when it stalls, 400 when it breaks, 503
+/// when too much is being read from this client or from all.
 pub async fn read(body: Incoming, limit: usize, pause: Duration) -> Result<Bytes, Failure> {
     let most = limit as u64;
     if body.size_hint().lower() > most {
         return Err(Failure::body_too_large(most));
     }
+    let mut share = body.share();
     let mut pieces = stream(body, most, pause);
-    let mut whole = BytesMut::new();
+    let mut bytes = BytesMut::new();
     while let Some(piece) = pieces.next().await {
-        whole.extend_from_slice(&piece.map_err(|error| body_failure(&error, most))?);
+        let piece = piece.map_err(|error| body_failure(&error, most))?;
+        if share.as_mut().is_some_and(|share| !share.grow(piece.len())) {
+            return Err(Failure::unavailable("too many request bodies are being read at the moment", BUSY));
+        }
+        bytes.extend_from_slice(&piece);
     }
-    Ok(whole.freeze())
+    Ok(Bytes::from_owner(Held { bytes, _share: share }))
 }
 
 /// What a client is told of an error of [`stream`].

@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 use super::access::{self, Came};
 use super::admin;
 use super::app::App;
+use super::authority;
 use super::body::Body;
 use super::error::Failure;
+use super::incoming::Incoming;
 use super::limits::Limits;
 use super::listener::{Answer, Peer};
 use super::origin::Head;
@@ -94,18 +95,20 @@ pub struct PublicDoor(pub Switch);
 pub struct AdminDoor(pub Switch);
 
 impl Answer for PublicDoor {
-    async fn answer(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
         let porch = self.0.porch();
         let (began, since) = ((porch.clock)(), Instant::now());
+        let settled = authority::settle(&mut request);
         let (parts, body) = request.into_parts();
         let path = porch.site.load().strip(parts.uri.path());
-        let mut response = match self.0.app() {
-            Some(app) => {
+        let mut response = match settled.map(|()| self.0.app()) {
+            Err(failure) => response::failure(&failure, tongue(path)),
+            Ok(Some(app)) => {
                 let mut response = app.public(&Head { peer, parts: &parts, path, began }, body).await;
                 response.body_mut().comes_from(app);
                 response
             }
-            None => response::failure(&shut(&porch.control.mode(), Hearer::Anybody), tongue(path)),
+            Ok(None) => response::failure(&shut(&porch.control.mode(), Hearer::Anybody), tongue(path)),
         };
         let tls = matches!(peer, Peer::Tcp { tls: true, .. });
         porch.site.load().dress(tls, &mut response);

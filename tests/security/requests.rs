@@ -1,6 +1,6 @@
 //! Malformed requests: smuggling, headers without end, bodies nobody asked for, methods nobody offers.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 
 use crate::support::http;
 use crate::support::server::Server;
@@ -128,4 +128,73 @@ fn bodies_have_a_limit_before_they_are_read() {
     let head = "POST /__api__/admin/v1/repos HTTP/1.1\r\nHost: h\r\nContent-Length: 2000000\r\n\r\n";
     wire.write_all(head.as_bytes()).expect("sent");
     assert_eq!(http::read(&mut wire, "POST").status, 413);
+}
+
+#[test]
+fn a_request_names_one_host() {
+    let server = Server::start();
+    server.local_repository("team", &[]);
+    for (head, status) in [
+        ("GET /__ping__ HTTP/1.1\r\nHost: h", 200),
+        ("GET /__ping__ HTTP/1.1\r\nHost: [::1]:80", 200),
+        ("GET /__ping__ HTTP/1.0\r\nX: y", 200),
+        ("GET /__ping__ HTTP/1.1\r\nX: y", 400),
+        ("GET /__ping__ HTTP/1.1\r\nHost: h\r\nHost: h", 400),
+        ("GET /__ping__ HTTP/1.1\r\nHost: a\r\nHost: b", 400),
+        ("GET /__ping__ HTTP/1.1\r\nHost:", 400),
+        ("GET /__ping__ HTTP/1.1\r\nHost: a/b", 400),
+        ("GET /__ping__ HTTP/1.1\r\nHost: a, b", 400),
+        ("GET /__ping__ HTTP/1.1\r\nHost: <script>", 400),
+        ("GET /__ping__ HTTP/1.1\r\nHost: u@h", 400),
+        ("GET http://u@h/__ping__ HTTP/1.1\r\nHost: h", 400),
+        ("GET http://a.example/__ping__ HTTP/1.1\r\nHost: h", 200),
+    ] {
+        let answer = http::raw(server.host(), format!("{head}\r\nConnection: close\r\n\r\n").as_bytes());
+        assert_eq!(answer.status, status, "{head:?}");
+    }
+    let head = "GET http://a.example/team/latest/ HTTP/1.1\r\nHost: b.example\r\nConnection: close\r\n\r\n";
+    let page = http::raw(server.host(), head.as_bytes()).text();
+    assert!(page.contains("http://a.example/team/latest") && !page.contains("b.example"), "{page}");
+}
+
+#[test]
+fn bodies_that_are_being_read_have_a_budget() {
+    const PART: usize = 900_000;
+    let server = Server::start();
+    server.local_repository("team", &[]);
+    let head = "POST /__api__/filter/packages HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n";
+    let mut wires: Vec<_> = (0..24)
+        .map(|_| {
+            let mut wire = http::connect(server.host());
+            wire.set_read_timeout(Some(std::time::Duration::from_millis(300))).expect("a time-out");
+            // The server may close before it has read everything.
+            let _ = wire.write_all(head.as_bytes()).and_then(|()| wire.write_all(&vec![b' '; PART]));
+            wire
+        })
+        .collect();
+    let answers: Vec<_> = wires.iter_mut().map(|wire| http::try_read(wire, "POST").ok()).collect();
+    let refused: Vec<_> = answers.iter().flatten().collect();
+    assert!(refused.iter().all(|answer| answer.status == 503), "{:?}", refused[0].status);
+    assert!(refused.iter().all(|answer| answer.header("retry-after").is_some()));
+    // 8 MB of one address hold eight of them; what was refused may have been reset before it was read.
+    let mut waiting = 0;
+    for wire in &mut wires {
+        if let Err(error) = wire.read(&mut [0])
+            && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+        {
+            waiting += 1;
+        }
+    }
+    assert!(!refused.is_empty() && (1..=9).contains(&waiting), "{} refused, {waiting} wait", refused.len());
+    drop(wires);
+    let asked = serde_json::json!({ "repo": "team", "names": ["alpha"] }).to_string();
+    let mut status = 503;
+    for _ in 0..200 {
+        status = http::request("POST", &server.url("/__api__/filter/packages"), &[], asked.as_bytes()).status;
+        if status != 503 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(status, 200, "there is room again");
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use rstudio_pm::http::body::Body;
+use rstudio_pm::http::incoming::Incoming;
 use rstudio_pm::http::listener::Answer;
 use rstudio_pm::http::tls::Tls;
 use rstudio_pm::http::{House, Limits, Peer};
@@ -38,7 +38,7 @@ impl Answer for Simple {
     }
 }
 
-fn limits() -> Limits {
+pub(super) fn limits() -> Limits {
     Limits {
         head: Duration::from_millis(400),
         handshake: Duration::from_millis(400),
@@ -48,13 +48,13 @@ fn limits() -> Limits {
 }
 
 /// A house on a port of its own, in a runtime that lives as long as the value.
-struct Running {
-    address: SocketAddr,
+pub(super) struct Running {
+    pub(super) address: SocketAddr,
     house: House,
-    runtime: tokio::runtime::Runtime,
+    pub(super) runtime: tokio::runtime::Runtime,
 }
 
-fn run(limits: Limits, tls: Option<&Tls>) -> Running {
+pub(super) fn run(limits: Limits, tls: Option<&Tls>) -> Running {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let house = House::new(limits);
@@ -165,13 +165,47 @@ fn a_half_open_tls_handshake_is_let_go_and_others_are_served_meanwhile() {
     assert!(closes(junk) < Duration::from_secs(5), "plain HTTP at the TLS port");
 }
 
+/// Connections with an answer under way that nobody reads.
+fn busy(running: &Running, count: usize) -> Vec<TcpStream> {
+    let wires = (0..count).map(|_| {
+        let mut wire = running.connect();
+        wire.write_all(b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
+        wire.read_exact(&mut [0; 100]).expect("an answer begins");
+        wire
+    });
+    wires.collect()
+}
+
 #[test]
 fn beyond_the_connection_limit_clients_wait_and_are_served_when_others_leave() {
     let running = run(Limits { connections: 4, ..limits() }, None);
-    let idle: Vec<_> = (0..4).map(|_| running.connect()).collect();
+    let busy = busy(&running, 4);
     let began = Instant::now();
     running.works();
     assert!(began.elapsed() >= Duration::from_millis(200), "there was no place at first");
+    drop(busy);
+}
+
+#[test]
+fn idle_connections_give_way_to_new_clients_and_busy_ones_do_not() {
+    let patient = Duration::from_secs(300);
+    let running = run(Limits { connections: 8, head: patient, stall: patient, ..limits() }, None);
+    let mut busy = busy(&running, 2);
+    let first_words: [&[u8]; 4] =
+        [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: h\r\n", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"];
+    let idle: Vec<_> = (0..40)
+        .map(|i| {
+            let mut wire = running.connect();
+            wire.write_all(first_words[i % 4]).expect("sent");
+            wire
+        })
+        .collect();
+    for _ in 0..8 {
+        running.works();
+    }
+    for wire in &mut busy {
+        wire.read_exact(&mut vec![0; 4 << 20]).expect("what is under way goes on");
+    }
     drop(idle);
 }
 

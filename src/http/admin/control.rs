@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use http::Method;
-use hyper::body::Incoming;
 
 use super::{Answered, json, log, ok};
 use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload, Schedule};
@@ -11,6 +10,7 @@ use crate::config;
 use crate::control::{self, Command, Done, Refused};
 use crate::http::App;
 use crate::http::error::Failure;
+use crate::http::incoming::Incoming;
 use crate::http::summary;
 use crate::http::switch::Switch;
 use crate::jobs::schedule::ScheduleStatus;

@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -33,6 +32,7 @@ use super::request;
 use super::response::{self, Tongue};
 use super::switch::{self, Hearer, Switch};
 use super::target::Query;
+use crate::http::incoming::Incoming;
 use crate::r::bioconductor::{BadVersion, Version};
 use crate::repo::edit::{Actor, OnExisting};
 

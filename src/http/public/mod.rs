@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
 use super::app::App;
@@ -37,6 +36,7 @@ use crate::api::public::source::{Source, Transaction};
 use crate::api::public::status::Status;
 use crate::catalog::{self, Catalog, Repository};
 use crate::db::tx::{Tx, TxKind};
+use crate::http::incoming::Incoming;
 use crate::model::ids::SourceId;
 use crate::model::point::Point;
 use crate::model::repository::RepoKind;

@@ -1,0 +1,181 @@
+//! Who is connected: how many connections each address has, and which idle one gives way when all places are taken.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::budget::site;
+
+/// The open connections of a process; cloning shares it.
+#[derive(Clone)]
+pub(super) struct Connections(Arc<Inner>);
+
+struct Inner {
+    began: Instant,
+    most_each: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    all: HashMap<u64, Arc<Activity>>,
+    /// Addresses without connections have no entry.
+    each: HashMap<IpAddr, usize>,
+}
+
+/// What a connection does.
+pub(super) struct Activity {
+    began: Instant,
+    /// Requests under way.
+    requests: AtomicUsize,
+    /// When it was last accepted or answered, in milliseconds since `began`; [`LEAVING`] once it was asked to close.
+    since: AtomicU64,
+    close: Notify,
+}
+
+const LEAVING: u64 = u64::MAX;
+
+/// An open connection; it ends when this is dropped.
+pub(super) struct Connection {
+    inner: Arc<Inner>,
+    number: u64,
+    address: IpAddr,
+    pub(super) activity: Arc<Activity>,
+}
+
+/// A request of a connection; it ends when this is dropped.
+pub(super) struct Busy(Arc<Activity>);
+
+impl Connections {
+    /// `most_each`: connections of one address.
+    pub(super) fn new(most_each: usize) -> Connections {
+        let inner = Inner { began: Instant::now(), most_each, open: Mutex::default() };
+        Connections(Arc::new(inner))
+    }
+
+    /// A new connection, or `None` when its address has as many as it may. Loopback addresses have no limit: behind one
+    /// there may be a proxy with all its clients.
+    pub(super) fn open(&self, address: IpAddr) -> Option<Connection> {
+        let address = site(address);
+        let activity = Arc::new(Activity {
+            began: self.0.began,
+            requests: AtomicUsize::new(0),
+            since: AtomicU64::new(millis(self.0.began)),
+            close: Notify::new(),
+        });
+        let mut open = self.0.open.lock();
+        let count = open.each.entry(address).or_insert(0);
+        if *count >= self.0.most_each && !address.is_loopback() {
+            return None;
+        }
+        *count += 1;
+        let number = open.next;
+        open.next += 1;
+        open.all.insert(number, Arc::clone(&activity));
+        Some(Connection { inner: Arc::clone(&self.0), number, address, activity })
+    }
+
+    /// Asks the connection that is idle longest to close, if it is idle for `pause`. False when there is none.
+    pub(super) fn close_idle(&self, pause: Duration) -> bool {
+        let now = millis(self.0.began);
+        let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        let open = self.0.open.lock();
+        let idle = open.all.values().filter_map(|one| {
+            let since = one.since.load(Ordering::Acquire);
+            (one.is_idle() && since.saturating_add(pause) <= now).then_some((since, one))
+        });
+        let Some((_, longest)) = idle.min_by_key(|(since, _)| *since) else { return false };
+        longest.since.store(LEAVING, Ordering::Release);
+        longest.close.notify_one();
+        true
+    }
+}
+
+impl Activity {
+    /// A request begins.
+    pub(super) fn request(activity: &Arc<Activity>) -> Busy {
+        activity.requests.fetch_add(1, Ordering::AcqRel);
+        Busy(Arc::clone(activity))
+    }
+
+    /// No request is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.requests.load(Ordering::Acquire) == 0
+    }
+
+    /// Returns when the connection is to give way.
+    pub(super) async fn closing(&self) {
+        self.close.notified().await;
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if self.0.since.load(Ordering::Acquire) != LEAVING {
+            self.0.since.store(millis(self.0.began), Ordering::Release);
+        }
+        self.0.requests.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let mut open = self.inner.open.lock();
+        open.all.remove(&self.number);
+        if let Some(count) = open.each.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                open.each.remove(&self.address);
+            }
+        }
+    }
+}
+
+fn millis(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(LEAVING - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_connections_and_loopback_any_number() {
+        let connections = Connections::new(2);
+        let open = |text: &str| connections.open(text.parse().unwrap());
+        let (first, second) = (open("192.0.2.1"), open("192.0.2.1"));
+        assert!(first.is_some() && second.is_some() && open("192.0.2.1").is_none());
+        assert!(open("192.0.2.2").is_some());
+        let local: Vec<_> = (0..9).map(|_| open("127.0.0.1")).collect();
+        assert!(local.iter().all(Option::is_some));
+        drop(first);
+        assert!(open("192.0.2.1").is_some());
+        drop((second, local));
+        assert!(connections.0.open.lock().each.is_empty() && connections.0.open.lock().all.is_empty());
+    }
+
+    #[test]
+    fn the_one_that_is_idle_longest_gives_way_and_a_busy_one_never() {
+        let connections = Connections::new(9);
+        let open = || connections.open("127.0.0.1".parse().unwrap()).unwrap();
+        let (oldest, busy, young) = (open(), open(), open());
+        oldest.activity.since.store(0, Ordering::Release);
+        busy.activity.since.store(0, Ordering::Release);
+        let request = Activity::request(&busy.activity);
+        assert!(!connections.close_idle(Duration::from_secs(3600)), "none is idle for so long");
+        young.activity.since.store(1, Ordering::Release);
+        std::thread::sleep(Duration::from_millis(3));
+        assert!(connections.close_idle(Duration::from_millis(1)));
+        assert_eq!(oldest.activity.since.load(Ordering::Acquire), LEAVING);
+        assert!(connections.close_idle(Duration::from_millis(1)));
+        assert_eq!(young.activity.since.load(Ordering::Acquire), LEAVING);
+        assert!(!connections.close_idle(Duration::from_millis(1)), "one has a request, two were asked");
+        drop(request);
+    }
+}

@@ -1,0 +1,302 @@
+//! How many frames without content a client of HTTP/2 may send: `h2` answers or ignores WINDOW_UPDATE, PRIORITY, PING,
+//! SETTINGS and unknown frames without end.
+
+use std::future::poll_fn;
+use std::io::{ErrorKind, IoSlice, Result};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+
+/// Frames without content at once, and the most that is saved up.
+const BURST: u64 = 4_000;
+/// What each request adds: clients announce priorities and windows for each.
+const FOR_REQUEST: u64 = 16;
+/// What each second adds.
+const FOR_SECOND: u64 = 100;
+/// One more for each so many bytes sent: a client that reads opens the windows of its stream and of its connection.
+const BYTES: u64 = 2 << 10;
+
+/// Frames are collected up to about this many bytes before they are encrypted: four of 16 kB with their heads.
+const COLLECTED: usize = 4 * ((16 << 10) + 9);
+
+/// Reads of 16 kB after the last frame.
+const DISCARDED: usize = 256;
+
+const PREFACE: usize = 24;
+const HEAD: usize = 9;
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+
+/// What the connection knows of its own traffic.
+#[derive(Default)]
+pub(super) struct Traffic {
+    bytes: AtomicU64,
+    /// Notified once, when the client sent too many frames without content.
+    pub(super) flooded: Notify,
+}
+
+impl Traffic {
+    /// Bytes received and sent so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// The bytes of a connection: the client's frames are counted, and nothing is read any more once there were too many; ours
+/// are collected until [`Wire::poll_send`], for `h2` flushes after each frame and each flush costs a system call. Cloning
+/// shares it.
+pub(super) struct Wire<S>(Arc<Mutex<Ends<S>>>);
+
+impl<S> Clone for Wire<S> {
+    fn clone(&self) -> Wire<S> {
+        Wire(Arc::clone(&self.0))
+    }
+}
+
+/// `h2` and the task of the connection take turns, so the lock is never waited for.
+struct Ends<S> {
+    inner: S,
+    frames: Frames,
+    traffic: Arc<Traffic>,
+    /// Bytes sent that no frame was allowed for yet.
+    sent: u64,
+    flooded: bool,
+    collected: Vec<u8>,
+    /// How many of `collected` were taken by `inner`.
+    taken: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(super) fn new(inner: S) -> (Wire<S>, Arc<Traffic>) {
+        let traffic = Arc::new(Traffic::default());
+        let ends = Ends {
+            inner,
+            frames: Frames::new(),
+            traffic: Arc::clone(&traffic),
+            sent: 0,
+            flooded: false,
+            collected: Vec::new(),
+            taken: 0,
+        };
+        (Wire(Arc::new(Mutex::new(ends))), traffic)
+    }
+
+    /// Sends what was collected.
+    pub(super) fn poll_send(&self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let mut ends = self.0.lock();
+        ready!(ends.drain(context))?;
+        Pin::new(&mut ends.inner).poll_flush(context)
+    }
+
+    /// Reads and drops what still comes, until the client closes: where bytes are unread when a socket is closed, the kernel
+    /// tells its peer to forget what it was sent.
+    pub(super) async fn discard(&self) {
+        let mut bytes = vec![0; 16 << 10];
+        for _ in 0..DISCARDED {
+            let read = poll_fn(|context| {
+                let mut buffer = ReadBuf::new(&mut bytes);
+                let ends = &mut *self.0.lock();
+                ready!(Pin::new(&mut ends.inner).poll_read(context, &mut buffer))?;
+                Poll::Ready(Ok::<_, std::io::Error>(buffer.filled().len()))
+            });
+            if !matches!(read.await, Ok(1..)) {
+                return;
+            }
+        }
+    }
+
+    /// Frees the memory of what was collected.
+    pub(super) fn rest(&self) {
+        let mut ends = self.0.lock();
+        if ends.collected.is_empty() {
+            ends.collected = Vec::new();
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Ends<S> {
+    fn drain(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        while self.taken < self.collected.len() {
+            let sent = ready!(Pin::new(&mut self.inner).poll_write(context, &self.collected[self.taken..]))?;
+            if sent == 0 {
+                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
+            }
+            self.taken += sent;
+            self.traffic.bytes.fetch_add(sent as u64, Ordering::Relaxed);
+            self.sent += sent as u64;
+            self.frames.allow(self.sent / BYTES);
+            self.sent %= BYTES;
+        }
+        self.collected.clear();
+        self.taken = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        let ends = &mut *self.0.lock();
+        if ends.flooded {
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut ends.inner).poll_read(context, buffer))?;
+        let bytes = &buffer.filled()[before..];
+        ends.traffic.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if !ends.frames.take(bytes) {
+            ends.flooded = true;
+            ends.traffic.flooded.notify_one();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let ends = &mut *self.0.lock();
+        if ends.collected.len() >= COLLECTED {
+            ready!(ends.drain(context))?;
+        }
+        pieces.iter().for_each(|piece| ends.collected.extend_from_slice(piece));
+        Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let ends = &mut *self.0.lock();
+        ready!(ends.drain(context))?;
+        Pin::new(&mut ends.inner).poll_shutdown(context)
+    }
+}
+
+/// The client's frames, by their heads alone (RFC 9113, 4.1). What is no HTTP/2 is for `h2` to refuse.
+struct Frames {
+    /// Bytes of the preface or of a payload that are passed over.
+    skip: usize,
+    head: [u8; HEAD],
+    filled: usize,
+    allowed: u64,
+    since: Instant,
+}
+
+impl Frames {
+    fn new() -> Frames {
+        Frames { skip: PREFACE, head: [0; HEAD], filled: 0, allowed: BURST, since: Instant::now() }
+    }
+
+    fn allow(&mut self, more: u64) {
+        self.allowed = (self.allowed + more).min(BURST);
+    }
+
+    /// Counts the frames that begin in these bytes; false when there are too many.
+    fn take(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            let passed = self.skip.min(bytes.len());
+            self.skip -= passed;
+            bytes = &bytes[passed..];
+            let part = (HEAD - self.filled).min(bytes.len());
+            self.head[self.filled..self.filled + part].copy_from_slice(&bytes[..part]);
+            self.filled += part;
+            bytes = &bytes[part..];
+            if self.filled == HEAD {
+                self.filled = 0;
+                if !self.frame() {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Counts the frame whose head is complete.
+    fn frame(&mut self) -> bool {
+        let [a, b, c, kind, ..] = self.head;
+        self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        match kind {
+            HEADERS => self.allow(FOR_REQUEST),
+            DATA if self.skip > 0 => {}
+            _ => {
+                if self.allowed == 0 {
+                    let seconds = self.since.elapsed().as_secs();
+                    self.allow(seconds.saturating_mul(FOR_SECOND));
+                    self.since = Instant::now();
+                }
+                if self.allowed == 0 {
+                    return false;
+                }
+                self.allowed -= 1;
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, payload: usize) -> Vec<u8> {
+        let length = u32::try_from(payload).unwrap().to_be_bytes();
+        let mut bytes = vec![length[1], length[2], length[3], kind, 0, 0, 0, 0, 1];
+        bytes.resize(HEAD + payload, 7);
+        bytes
+    }
+
+    fn flood(kind: u8, payload: usize, count: usize, piece: usize) -> bool {
+        let mut bytes = vec![b'x'; PREFACE];
+        (0..count).for_each(|_| bytes.extend(frame(kind, payload)));
+        let mut frames = Frames::new();
+        bytes.chunks(piece).all(|piece| frames.take(piece))
+    }
+
+    #[test]
+    fn frames_without_content_are_counted_however_they_are_cut() {
+        for (kind, payload) in [(2, 5), (4, 0), (6, 8), (8, 4), (0, 0), (3, 4), (99, 300)] {
+            for piece in [1, 7, 4096] {
+                assert!(flood(kind, payload, 4_000, piece), "{kind}");
+                assert!(!flood(kind, payload, 4_001, piece), "{kind}");
+            }
+        }
+        assert!(flood(DATA, 1, 20_000, 1000) && flood(HEADERS, 30, 20_000, 1000));
+    }
+
+    #[test]
+    fn who_asks_or_reads_may_send_more() {
+        let mut frames = Frames::new();
+        assert!(frames.take(&[b'x'; PREFACE]));
+        for _ in 0..20_000 {
+            let request = [frame(HEADERS, 40), frame(8, 4), frame(8, 4), frame(2, 5)].concat();
+            assert!(frames.take(&request));
+        }
+        // Two windows opened for each 16 kB that were read.
+        for _ in 0..20_000 {
+            frames.allow((16 << 10) / BYTES);
+            assert!(frames.take(&[frame(8, 4), frame(8, 4)].concat()));
+        }
+    }
+}

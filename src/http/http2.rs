@@ -1,0 +1,349 @@
+//! HTTP/2 on the `h2` crate itself. hyper asks a body for bytes before its stream has window, and waits for window without
+//! limit; here a body is asked when its stream has window, a stream whose client takes nothing is reset, and what a
+//! connection may have unsent is bounded.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use h2::server::SendResponse;
+use h2::{Ping, PingPong, Reason, RecvStream};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Request, Response};
+use hyper::body::Body as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
+
+use super::body::Body;
+use super::budget::Reading;
+use super::connections::{Activity, Connection};
+use super::drain::{Drain, Phase};
+use super::frames::{Traffic, Wire};
+use super::incoming::Incoming;
+use super::limits::Limits;
+use super::listener::{Answer, Peer};
+use super::sending::{Cut, Part, Patience, ROOM, Room, send};
+
+/// How often a client that sends nothing is asked whether it lives.
+const PING: Duration = Duration::from_secs(20);
+/// Bytes of a ping.
+const QUESTION: u64 = 17;
+/// A connection that was told to go may take so many times the limit of a stalled client for what `h2` has of it: as long
+/// as the slowest client that is served takes for [`ROOM`].
+const LAST: u32 = 16;
+/// How long the last frame of a connection may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What a connection is served with.
+pub(super) struct Http2<'a> {
+    pub(super) limits: &'a Arc<Limits>,
+    pub(super) drain: &'a Drain,
+    pub(super) connection: &'a Connection,
+    pub(super) reading: Reading,
+    pub(super) accepted: Instant,
+    pub(super) peer: Peer,
+}
+
+impl Http2<'_> {
+    /// Serves a connection to its end.
+    pub(super) async fn serve<S, A>(self, io: S, answer: A)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        A: Answer,
+    {
+        let (peer, limits) = (self.peer, self.limits);
+        let (wire, traffic) = Wire::new(io);
+        let mut builder = h2::server::Builder::new();
+        builder
+            .initial_window_size(1 << 20)
+            .initial_connection_window_size(1 << 20)
+            .max_concurrent_streams(limits.h2_streams)
+            .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+            // Rapid reset (CVE-2023-44487) and its mirror image: few resets may wait, few may be provoked.
+            .max_pending_accept_reset_streams(20)
+            .max_local_error_reset_streams(Some(128))
+            .max_send_buffer_size(512 << 10);
+        let handshake = builder.handshake::<_, Part>(wire.clone());
+        let handshake = poll_with(&wire, handshake);
+        let mut connection = match tokio::time::timeout(limits.head, handshake).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return tracing::debug!(?peer, "no HTTP/2: {error}"),
+            Err(_) => return tracing::debug!(?peer, "no HTTP/2: the preface took too long"),
+        };
+        let streams = Arc::new(Streams::default());
+        let room = Arc::new(Semaphore::new(ROOM));
+        let mut alive = Alive { pings: connection.ping_pong(), bytes: 0, asked: false };
+        let mut ticks = tokio::time::interval_at(Instant::now() + PING, PING);
+        let mut goodbye = pin!(self.goodbye(&streams));
+        let mut leaving: Option<Instant> = None;
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                more = poll_fn(|context| requests(&mut connection, &wire, context, &mut batch)) => match more {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
+                        tracing::debug!(?peer, "connection ended: {error}");
+                        break;
+                    }
+                },
+                () = &mut goodbye, if leaving.is_none() => {
+                    leaving = Some(Instant::now());
+                    connection.graceful_shutdown();
+                }
+                _ = ticks.tick() => {
+                    if !alive.look(&traffic) {
+                        tracing::debug!(?peer, "connection ended: the client does not answer pings");
+                        break;
+                    }
+                    wire.rest();
+                    // A client that was told to go, has nothing under way and stays; or does not take the last bytes.
+                    let last = limits.stall * LAST;
+                    if leaving.is_some_and(|since| {
+                        !connection.has_streams() || streams.idle() && since.elapsed() > last
+                    }) {
+                        break;
+                    }
+                }
+                () = traffic.flooded.notified() => {
+                    tracing::info!(?peer, "HTTP/2 connection closed: too many frames without content");
+                    connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                    let closed = poll_with(&wire, poll_fn(|context| connection.poll_closed(context)));
+                    let _ = tokio::time::timeout(GOODBYE, async {
+                        let _ = closed.await;
+                        wire.discard().await;
+                    })
+                    .await;
+                    break;
+                }
+            }
+            // All that came at once is answered before the connection is looked at again, which then writes all answers
+            // at once.
+            for (request, respond) in batch.drain(..) {
+                let stream = Stream {
+                    _open: Streams::open(&streams),
+                    under_way: self.drain.begin(),
+                    busy: Activity::request(&self.connection.activity),
+                    limits: Arc::clone(limits),
+                    room: Arc::clone(&room),
+                };
+                let (parts, body) = request.into_parts();
+                let body = Incoming::http2(body, &parts.headers, Some(self.reading.clone()));
+                let request = Request::from_parts(parts, body);
+                let answer = answer.clone();
+                // The future of an answer is large, and most of a long transfer it is over.
+                let answering = Box::pin(async move { answer.answer(peer, request).await });
+                let mut task = Box::pin(stream.run(answering, respond));
+                // Most answers are at hand: they need no task. What is not is polled again by its task, so that nothing
+                // depends on this waker.
+                if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+                    tokio::spawn(task);
+                }
+            }
+        }
+    }
+
+    /// Returns when no more requests are wanted.
+    async fn goodbye(&self, streams: &Streams) {
+        tokio::select! {
+            () = async {
+                self.drain.reached(Phase::Draining).await;
+                // A goodbye before the first request would send a client that comes during a stop away for nothing.
+                let _ = tokio::time::timeout_at(self.accepted + self.limits.fresh, streams.first()).await;
+            } => {}
+            () = streams.idle_for(self.limits.h2_idle) => {}
+            () = self.connection.activity.closing() => {}
+        }
+    }
+}
+
+/// Polls something that writes to the wire, and sends what it wrote.
+async fn poll_with<S, F>(wire: &Wire<S>, future: F) -> F::Output
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Future,
+{
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let outcome = future.as_mut().poll(context);
+        // Its error is the next one of the future.
+        let _ = wire.poll_send(context);
+        outcome
+    })
+    .await
+}
+
+/// Waits for requests and takes all that are there; false at the end of the connection.
+fn requests<S>(
+    connection: &mut h2::server::Connection<Wire<S>, Part>,
+    wire: &Wire<S>,
+    context: &mut Context<'_>,
+    batch: &mut Vec<(Request<RecvStream>, SendResponse<Part>)>,
+) -> Poll<Result<bool, Box<dyn std::error::Error + Send + Sync>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        match connection.poll_accept(context) {
+            Poll::Ready(Some(Ok(request))) => batch.push(request),
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error.into())),
+            Poll::Ready(None) => return Poll::Ready(Ok(false)),
+            Poll::Pending => break,
+        }
+    }
+    // Pending means that the socket is full: it wakes this task.
+    if let Poll::Ready(Err(error)) = wire.poll_send(context) {
+        return Poll::Ready(Err(error.into()));
+    }
+    if batch.is_empty() { Poll::Pending } else { Poll::Ready(Ok(true)) }
+}
+
+/// Whether the client lives.
+struct Alive {
+    pings: Option<PingPong>,
+    bytes: u64,
+    asked: bool,
+}
+
+impl Alive {
+    /// Asks a client that neither sent nor took anything since the last look; false when it was asked then.
+    fn look(&mut self, traffic: &Traffic) -> bool {
+        let bytes = traffic.bytes();
+        // The question itself is taken by the kernel of a client that is gone, so it is no sign of life.
+        if bytes > self.bytes + if self.asked { QUESTION } else { 0 } {
+            (self.bytes, self.asked) = (bytes, false);
+            return true;
+        }
+        if self.asked {
+            return false;
+        }
+        if let Some(pings) = &mut self.pings {
+            // The answer to the one before is taken, or no other can be sent.
+            let _ = poll_fn(|context| pings.poll_pong(context)).now_or_never();
+            let _ = pings.send_ping(Ping::opaque());
+        }
+        (self.bytes, self.asked) = (bytes, true);
+        true
+    }
+}
+
+/// A request under way.
+struct Stream {
+    _open: OpenStream,
+    under_way: super::drain::UnderWay,
+    busy: super::connections::Busy,
+    limits: Arc<Limits>,
+    room: Room,
+}
+
+impl Stream {
+    /// Answers and sends.
+    async fn run<F>(self, mut answering: Pin<Box<F>>, mut respond: SendResponse<Part>)
+    where
+        F: Future<Output = Response<Body>>,
+    {
+        let answered = poll_fn(|context| match answering.as_mut().poll(context) {
+            Poll::Ready(response) => Poll::Ready(Some(response)),
+            // Also registers for a reset of the stream.
+            Poll::Pending => respond.poll_reset(context).map(|_| None),
+        });
+        let Some(response) = answered.await else { return };
+        drop(answering);
+        let (mut head, mut body) = response.into_parts();
+        body.ends(self.under_way, Some(self.busy));
+        complete(&mut head.headers, &body);
+        let ended = body.is_end_stream();
+        let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), ended) else { return };
+        if ended {
+            return;
+        }
+        let mut patience = Patience::new(&self.limits);
+        match send(&mut stream, &mut body, &mut patience, &self.room).await {
+            Ok(()) | Err(Cut::Gone) => {}
+            Err(Cut::Stalled) => {
+                tracing::debug!("HTTP/2 stream reset: the client reads too slowly");
+                stream.send_reset(Reason::CANCEL);
+            }
+            Err(Cut::Body(error)) => {
+                tracing::debug!("HTTP/2 stream reset: {error}");
+                stream.send_reset(Reason::INTERNAL_ERROR);
+            }
+        }
+    }
+}
+
+/// What every answer has: `Date`, and `Content-Length` where the length is known.
+fn complete(headers: &mut HeaderMap, body: &Body) {
+    headers.entry(header::DATE).or_insert_with(date);
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        headers.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+}
+
+/// The value of `Date`, written once a second.
+fn date() -> HeaderValue {
+    thread_local!(static LAST: RefCell<Option<(u64, HeaderValue)>> = const { RefCell::new(None) });
+    let now = SystemTime::now();
+    let second = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    LAST.with_borrow_mut(|last| match last {
+        Some((written, value)) if *written == second => value.clone(),
+        _ => {
+            let value = HeaderValue::try_from(httpdate::fmt_http_date(now)).expect("a date is visible ASCII");
+            *last = Some((second, value.clone()));
+            value
+        }
+    })
+}
+
+/// The open streams of one connection.
+#[derive(Default)]
+struct Streams {
+    open: AtomicUsize,
+    begun: AtomicUsize,
+    more: Notify,
+}
+
+struct OpenStream(Arc<Streams>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Streams {
+    fn open(streams: &Arc<Streams>) -> OpenStream {
+        streams.open.fetch_add(1, Ordering::AcqRel);
+        streams.begun.fetch_add(1, Ordering::AcqRel);
+        streams.more.notify_one();
+        OpenStream(Arc::clone(streams))
+    }
+
+    fn idle(&self) -> bool {
+        self.open.load(Ordering::Acquire) == 0
+    }
+
+    /// Returns when a stream began.
+    async fn first(&self) {
+        while self.begun.load(Ordering::Acquire) == 0 {
+            self.more.notified().await;
+        }
+    }
+
+    /// Returns when no stream was open and none began for between one and two times `pause`.
+    async fn idle_for(&self, pause: Duration) {
+        loop {
+            let before = self.begun.load(Ordering::Acquire);
+            tokio::time::sleep(pause).await;
+            if self.idle() && self.begun.load(Ordering::Acquire) == before {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Sending a body on a stream of HTTP/2: it is asked for bytes only when the stream has window, and a client that takes
+//! nothing has a limit of time.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use h2::SendStream;
+use hyper::body::Body as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::body::{Body, BodyError};
+use super::limits::Limits;
+
+/// The most that one call hands to `h2`.
+const PART: usize = 128 << 10;
+/// Bytes of one permit of [`Room`].
+const UNIT: usize = 16 << 10;
+/// Permits of a connection: 1 MB that was handed to `h2` and is not written to the socket yet.
+pub(super) const ROOM: usize = 64;
+/// What the unsent bytes of a connection are taken from. All of them fit the windows of their streams, so they wait for the
+/// socket alone, which has a limit of its own ([`super::stream::Patient`]).
+pub(super) type Room = Arc<Semaphore>;
+
+/// Bytes handed to `h2`, with their part of [`Room`].
+pub(super) struct Part {
+    bytes: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Buf for Part {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+    }
+}
+
+/// Why an answer was not sent to its end.
+pub(super) enum Cut {
+    /// The client gave it up, or the connection ended.
+    Gone,
+    /// The client took nothing for too long.
+    Stalled,
+    /// The body broke.
+    Body(BodyError),
+}
+
+impl From<h2::Error> for Cut {
+    fn from(_: h2::Error) -> Cut {
+        Cut::Gone
+    }
+}
+
+/// Sends a body, asking it for bytes only when the stream has window.
+pub(super) async fn send(
+    stream: &mut SendStream<Part>,
+    body: &mut Body,
+    patience: &mut Patience,
+    room: &Room,
+) -> Result<(), Cut> {
+    let at_hand = body.known_size().is_some();
+    loop {
+        if !at_hand {
+            window(stream, 1, patience).await?;
+        }
+        let Some(mut bytes) = piece(stream, body).await? else {
+            stream.send_data(Part { bytes: Bytes::new(), _room: None }, true)?;
+            return Ok(());
+        };
+        let last = body.is_end_stream();
+        while !bytes.is_empty() {
+            let count = window(stream, bytes.len().min(PART), patience).await?.min(bytes.len());
+            let permit = if count > UNIT { Some(take(room, count, patience).await?) } else { None };
+            let part = Part { bytes: bytes.split_to(count), _room: permit };
+            patience.took(count);
+            stream.send_data(part, last && bytes.is_empty())?;
+        }
+        if last {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits until `wanted` bytes, or some of them, fit the windows of stream and connection.
+async fn window(stream: &mut SendStream<Part>, wanted: usize, patience: &mut Patience) -> Result<usize, Cut> {
+    stream.reserve_capacity(wanted);
+    if stream.capacity() == 0 {
+        let open = poll_fn(|context| {
+            while stream.capacity() == 0 {
+                match ready!(stream.poll_capacity(context)) {
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return Poll::Ready(Err(Cut::Gone)),
+                }
+            }
+            Poll::Ready(Ok(()))
+        });
+        patience.wait(open).await??;
+    }
+    Ok(stream.capacity().min(wanted))
+}
+
+async fn take(room: &Room, count: usize, patience: &mut Patience) -> Result<OwnedSemaphorePermit, Cut> {
+    let units = u32::try_from(count.div_ceil(UNIT)).unwrap_or(1);
+    if let Ok(permit) = Arc::clone(room).try_acquire_many_owned(units) {
+        return Ok(permit);
+    }
+    patience.wait(Arc::clone(room).acquire_many_owned(units)).await?.map_err(|_| Cut::Gone)
+}
+
+/// The next bytes of the body; `None` at its end. Ends early when the client resets the stream.
+async fn piece(stream: &mut SendStream<Part>, body: &mut Body) -> Result<Option<Bytes>, Cut> {
+    poll_fn(|context| {
+        loop {
+            match Pin::new(&mut *body).poll_frame(context) {
+                Poll::Ready(None) => return Poll::Ready(Ok(None)),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Cut::Body(error))),
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(bytes) if !bytes.is_empty() => return Poll::Ready(Ok(Some(bytes))),
+                    Ok(_) | Err(_) => {}
+                },
+                Poll::Pending => {
+                    // What is reserved of the connection's window is of use to other streams meanwhile.
+                    stream.reserve_capacity(0);
+                    return stream.poll_reset(context).map(|_| Err(Cut::Gone));
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// How long a client may keep one stream waiting: the same account as [`super::stream::Patient`] keeps of a socket.
+pub(super) struct Patience {
+    limit: Duration,
+    portion: u64,
+    taken: u64,
+    waited: Duration,
+}
+
+impl Patience {
+    pub(super) fn new(limits: &Limits) -> Patience {
+        Patience { limit: limits.stall, portion: limits.stall_bytes, taken: 0, waited: Duration::ZERO }
+    }
+
+    async fn wait<F: Future>(&mut self, client: F) -> Result<F::Output, Cut> {
+        let since = Instant::now();
+        let left = self.limit.saturating_sub(self.waited);
+        let outcome = tokio::time::timeout(left, client).await.map_err(|_| Cut::Stalled);
+        self.waited += since.elapsed();
+        outcome
+    }
+
+    fn took(&mut self, bytes: usize) {
+        self.taken += bytes as u64;
+        if self.taken >= self.portion {
+            self.taken = 0;
+            self.waited = Duration::ZERO;
+        }
+    }
+}

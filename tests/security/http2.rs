@@ -1,0 +1,279 @@
+//! HTTP/2 used against the server: streams that are never read, frames that say nothing, hosts that differ.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use h2::client::{ResponseFuture, SendRequest};
+use rustls::RootCertStore;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::slow::{limits, run};
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+use crate::support::tls::Pair;
+use rstudio_pm::http::Limits;
+use rstudio_pm::http::tls::Tls;
+
+const HTTPS: &str = "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt\nKey = {dir}/server.key";
+/// Streams of a connection, as many as the server allows.
+const STREAMS: usize = 128;
+const LONG: Duration = Duration::from_secs(60);
+
+async fn connect(address: &str, certificate: CertificateDer<'static>) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let socket = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap()
+}
+
+/// A client whose streams have this window, and a handle to change it.
+async fn client(
+    stream: TlsStream<TcpStream>,
+    window: u32,
+) -> (SendRequest<Bytes>, tokio::sync::mpsc::Sender<u32>) {
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(window).initial_connection_window_size(16 << 20);
+    let (sender, mut connection) = builder.handshake(stream).await.unwrap();
+    let (change, mut changes) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = &mut connection => return,
+                Some(window) = changes.recv() => connection.set_initial_window_size(window).unwrap(),
+            }
+        }
+    });
+    (sender, change)
+}
+
+fn ask(sender: &mut SendRequest<Bytes>, path: &str) -> ResponseFuture {
+    let request = http::Request::get(format!("https://localhost{path}")).body(()).unwrap();
+    sender.send_request(request, true).unwrap().0
+}
+
+/// A package whose archive is about 2 MB.
+fn large() -> Tarball {
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut text = String::new();
+    while text.len() < 4 << 20 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        text.push_str(&format!("{state:016x}"));
+    }
+    Tarball::new("large", "1.0").with("data/noise.txt", &text)
+}
+
+fn memory(server: &Server) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+}
+
+fn files(server: &Server) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count()
+}
+
+#[test]
+fn streams_that_are_never_read_take_little_memory_and_few_files() {
+    const CONNECTIONS: usize = 12;
+    let mut server = Builder::default().gcfg(HTTPS).prepare();
+    let pair = Pair::new();
+    pair.write(server.dir());
+    server.launch();
+    let package = large();
+    server.local_repository("team", std::slice::from_ref(&package));
+    let path = "/team/latest/src/contrib/large_1.0.tar.gz";
+    let whole = server.get(path).body;
+    assert!(whole.len() > 3 << 19, "{}", whole.len());
+    let address = server.urls()[1].strip_prefix("https://").unwrap().to_owned();
+    let (memory_before, files_before) = (memory(&server), files(&server));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let (mut sender, change) = client(connect(&address, pair.der()).await, 0).await;
+            let answers = join_all((0..STREAMS).map(|_| ask(&mut sender, path))).await;
+            for answer in &answers {
+                let answer = answer.as_ref().unwrap();
+                assert_eq!(answer.status(), 200);
+                assert_eq!(answer.headers()["content-length"], whole.len().to_string());
+            }
+            held.push((sender, change, answers));
+        }
+        let (memory_now, files_now) = (memory(&server), files(&server));
+        let streams = CONNECTIONS * STREAMS;
+        assert!(
+            memory_now < memory_before + (100 << 20),
+            "{streams} streams: {memory_before} bytes before, {memory_now} now"
+        );
+        assert!(
+            files_now < files_before + 256 + 64,
+            "{streams} streams: {files_before} files before, {files_now} now"
+        );
+        assert_eq!(server.get("/__ping__").status, 200);
+        assert_eq!(server.admin("GET", "/repos", &serde_json::Value::Null).status, 200);
+
+        // Who begins to read after all gets every byte.
+        let (_sender, change, answers) = held.pop().unwrap();
+        let answers: Vec<_> = answers.into_iter().step_by(STREAMS / 4).collect();
+        change.send(1 << 20).await.unwrap();
+        for answer in answers {
+            let mut body = answer.unwrap().into_body();
+            let mut bytes = Vec::new();
+            while let Some(piece) = body.data().await {
+                let piece = piece.unwrap();
+                body.flow_control().release_capacity(piece.len()).unwrap();
+                bytes.extend_from_slice(&piece);
+            }
+            assert!(bytes == whole, "{} bytes of {}", bytes.len(), whole.len());
+        }
+    });
+}
+
+fn house(limits: Limits) -> (super::slow::Running, CertificateDer<'static>) {
+    let dir = tempfile::tempdir().unwrap();
+    let pair = Pair::new();
+    pair.write(dir.path());
+    let (certificate, key) = (dir.path().join("server.crt"), dir.path().join("server.key"));
+    let tls = Tls::open(&certificate, &key, rstudio_pm::config::MinimumTls::Tls12).unwrap();
+    (run(limits, Some(&tls)), pair.der())
+}
+
+#[test]
+fn a_stream_that_is_not_read_is_reset_and_its_connection_goes_on() {
+    let (running, certificate) = house(limits());
+    let address = running.address.to_string();
+    running.runtime.block_on(async {
+        let (mut sender, _change) = client(connect(&address, certificate).await, 20_000).await;
+        let mut unread = ask(&mut sender, "/endless").await.unwrap().into_body();
+        let reset = tokio::time::timeout(LONG, async {
+            loop {
+                match unread.data().await {
+                    // Taken, and no window given back.
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return error,
+                    None => panic!("it has no end"),
+                }
+            }
+        });
+        assert_eq!(reset.await.expect("it is reset").reason(), Some(h2::Reason::CANCEL));
+        let mut body = ask(&mut sender, "/").await.unwrap().into_body();
+        assert_eq!(body.data().await.unwrap().unwrap(), "x");
+    });
+}
+
+#[test]
+fn a_stream_that_is_read_slowly_goes_on_beside_one_that_is_not() {
+    let (running, certificate) = house(limits());
+    let address = running.address.to_string();
+    running.runtime.block_on(async {
+        let (mut sender, _change) = client(connect(&address, certificate).await, 20_000).await;
+        let _unread = ask(&mut sender, "/endless").await.unwrap();
+        let mut body = ask(&mut sender, "/endless").await.unwrap().into_body();
+        let mut bytes = 0;
+        while bytes < 4 << 20 {
+            let piece = body.data().await.expect("it has no end").expect("not reset");
+            bytes += piece.len();
+            body.flow_control().release_capacity(piece.len()).unwrap();
+        }
+    });
+}
+
+fn frame(kind: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut bytes = vec![length[1], length[2], length[3], kind, 0, 0, 0, 0, stream];
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// The error codes of GOAWAY frames.
+fn goodbyes(mut bytes: &[u8]) -> Vec<u32> {
+    let mut codes = Vec::new();
+    while let Some((head, rest)) = bytes.split_at_checked(9) {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let Some((payload, rest)) = rest.split_at_checked(length) else { break };
+        if head[3] == 7 {
+            codes.push(u32::from_be_bytes(payload[4..8].try_into().unwrap()));
+        }
+        bytes = rest;
+    }
+    codes
+}
+
+#[test]
+fn frames_that_say_nothing_end_the_connection() {
+    let (running, certificate) = house(limits());
+    let address = running.address.to_string();
+    for (kind, stream, payload) in [
+        (8, 0, &[0, 0, 0, 1][..]),
+        (2, 1, &[0, 0, 0, 0, 16]),
+        (6, 0, &[7; 8]),
+        (4, 0, &[]),
+        (99, 0, &[0; 100]),
+    ] {
+        let answered = running.runtime.block_on(async {
+            let stream_of = connect(&address, certificate.clone()).await;
+            let (mut reader, mut writer) = tokio::io::split(stream_of);
+            let flood = tokio::spawn(async move {
+                writer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
+                writer.write_all(&frame(4, 0, &[])).await?;
+                let many = frame(kind, stream, payload).repeat(100);
+                loop {
+                    writer.write_all(&many).await?;
+                }
+                #[allow(unreachable_code)]
+                Ok::<_, std::io::Error>(())
+            });
+            let mut bytes = Vec::new();
+            let ended = tokio::time::timeout(LONG, async {
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = reader.read(&mut buffer).await {
+                    bytes.extend_from_slice(&buffer[..count]);
+                }
+            });
+            ended.await.unwrap_or_else(|_| panic!("frames of kind {kind} never end the connection"));
+            flood.abort();
+            bytes
+        });
+        assert!(goodbyes(&answered).contains(&11), "kind {kind}: {:?}", goodbyes(&answered));
+    }
+    let (mut sender, _change) =
+        running.runtime.block_on(async { client(connect(&address, certificate).await, 1 << 16).await });
+    running.runtime.block_on(async {
+        let answer = ask(&mut sender, "/").await.unwrap();
+        assert_eq!(answer.status(), 200, "others are served");
+        assert!(answer.headers().contains_key("date"));
+    });
+}
+
+#[test]
+fn a_host_that_differs_from_the_authority_is_refused() {
+    let mut server = Builder::default().gcfg(HTTPS).prepare();
+    let pair = Pair::new();
+    pair.write(server.dir());
+    server.launch();
+    let address = server.urls()[1].strip_prefix("https://").unwrap().to_owned();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let (mut sender, _change) = client(connect(&address, pair.der()).await, 1 << 16).await;
+        for (host, status) in [(None, 200), (Some("localhost"), 200), (Some("other.example"), 400)] {
+            let mut request = http::Request::get("https://localhost/__ping__");
+            if let Some(host) = host {
+                request = request.header("host", host);
+            }
+            let answer = sender.send_request(request.body(()).unwrap(), true).unwrap().0.await.unwrap();
+            assert_eq!(answer.status(), status, "{host:?}");
+        }
+    });
+}

@@ -54,6 +54,7 @@ build: compiler
 ## make bench   the measured promises, as ratios taken in one run (ARGS="serving index" for some of them)
 bench: setup
 	@command -v libdeflate-gzip >/dev/null || apt-get install -y -qq --no-install-recommends libdeflate-tools >/dev/null
+	@command -v h2load >/dev/null || apt-get install -y -qq --no-install-recommends nghttp2-client >/dev/null
 	. tests/setup.env && $(CARGO) bench --bench promises -- $(ARGS)
 
 ## make fuzz    fuzz every parser of bytes from outside (FUZZ_SECONDS=60 for each, TARGET=rds_item for one)

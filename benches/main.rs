@@ -8,6 +8,7 @@
 
 mod adding;
 mod answers;
+mod attacks;
 mod bundle;
 mod cpu;
 mod folder;
@@ -20,6 +21,7 @@ mod report;
 mod server;
 mod serving;
 mod starting;
+mod tls;
 
 #[path = "../tests/support/postgres.rs"]
 #[allow(dead_code)]
@@ -29,8 +31,10 @@ use report::Report;
 
 type Group = (&'static str, fn(&mut Report));
 
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 11] = [
     ("serving", serving::run),
+    ("tls", tls::run),
+    ("attacks", attacks::run),
     ("negotiating", negotiating::run),
     ("index", index::run),
     ("importing", importing::run),

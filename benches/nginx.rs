@@ -11,6 +11,7 @@ pub(crate) struct Nginx {
     folder: tempfile::TempDir,
     process: Child,
     port: u16,
+    tls: Option<u16>,
 }
 
 impl Nginx {
@@ -19,14 +20,32 @@ impl Nginx {
         Nginx::timed().0
     }
 
+    /// Starts it with a TLS port too, with HTTP/2, by the `server.crt` and `server.key` of a folder.
+    pub(crate) fn encrypted(pair: &Path) -> Nginx {
+        let (port, pair) = (free_port(), pair.display());
+        // Tickets as our server gives them, and no cache of sessions beside them.
+        let lines = format!(
+            "listen 127.0.0.1:{port} ssl http2; ssl_certificate {pair}/server.crt; \
+             ssl_certificate_key {pair}/server.key; ssl_protocols TLSv1.2 TLSv1.3;"
+        );
+        let mut nginx = Nginx::with(&lines).0;
+        nginx.tls = Some(port);
+        nginx
+    }
+
     /// Starts it and tells how long it took until a connection was accepted.
     pub(crate) fn timed() -> (Nginx, Duration) {
+        Nginx::with("")
+    }
+
+    fn with(tls: &str) -> (Nginx, Duration) {
         let folder = tempfile::tempdir().expect("a folder");
         fs::create_dir(folder.path().join("www")).expect("a folder");
         let port = free_port();
         let conf = include_str!("nginx.conf")
             .replace("{root}", &folder.path().display().to_string())
-            .replace("{port}", &port.to_string());
+            .replace("{port}", &port.to_string())
+            .replace("{tls}", tls);
         let path = folder.path().join("nginx.conf");
         fs::write(&path, conf).expect("written");
         let began = Instant::now();
@@ -38,7 +57,7 @@ impl Nginx {
             std::thread::sleep(Duration::from_micros(200));
         }
         let took = began.elapsed();
-        (Nginx { folder, process, port }, took)
+        (Nginx { folder, process, port, tls: None }, took)
     }
 
     /// Serves these bytes under `/{name}`.
@@ -49,6 +68,13 @@ impl Nginx {
     /// The address of a file.
     pub(crate) fn url(&self, name: &str) -> String {
         format!("http://127.0.0.1:{}/{name}", self.port)
+    }
+}
+
+impl Nginx {
+    /// `127.0.0.1:PORT` of the TLS port.
+    pub(crate) fn tls(&self) -> String {
+        format!("127.0.0.1:{}", self.tls.expect("started with TLS"))
     }
 }
 

@@ -1,0 +1,169 @@
+//! What others notice of a client that attacks over HTTP/2: how long they wait, and what memory it takes.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rustls::crypto::ring;
+use rustls_pki_types::ServerName;
+use tokio::io::AsyncWriteExt;
+use tokio_rustls::client::TlsStream;
+
+use super::nginx::free_port;
+use super::report::Report;
+use super::server::{Server, package};
+use super::tls::{certificate, roots};
+
+const CONNECTIONS: usize = 64;
+const STREAMS: usize = 128;
+const FLOODS: usize = 8;
+const TIME: Duration = Duration::from_secs(5);
+const PATH: &str = "/bench/latest/src/contrib/mb2_1.0.0.tar.gz";
+
+pub(crate) fn run(report: &mut Report) {
+    let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+    certificate(folder.path());
+    let (port, root) = (free_port(), folder.path().display());
+    let https = format!(
+        "[HTTPS]\nListen = 127.0.0.1:{port}\nCertificate = {root}/server.crt\nKey = {root}/server.key"
+    );
+    let server = Server::on(Arc::clone(&folder), &https);
+    server.rspm(&["create", "source", "--name=files"]);
+    let path = package(server.path(), "mb2", 2 << 20);
+    server.rspm(&["add", "--source=files", &format!("--path={}", path.display())]);
+    server.rspm(&["create", "repo", "--name=bench"]);
+    server.rspm(&["subscribe", "--repo=bench", "--source=files"]);
+    let ping = server.url("/__ping__");
+    let host = ping.trim_start_matches("http://").trim_end_matches("/__ping__").to_owned();
+    let (address, name) = (format!("127.0.0.1:{port}"), ServerName::try_from("localhost").expect("a name"));
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots(folder.path()))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let connect = || async {
+        let socket = tokio::net::TcpStream::connect(&address).await.expect("connected");
+        connector.connect(name.clone(), socket).await.expect("a handshake")
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+
+    let idle = server.memory("VmRSS");
+    let quiet = others(&host, || std::thread::sleep(TIME));
+    let mut held = Vec::new();
+    let unread = others(&host, || {
+        runtime.block_on(async {
+            for _ in 0..CONNECTIONS {
+                held.push(unread(connect().await).await);
+            }
+        });
+        std::thread::sleep(TIME);
+    });
+    let during = server.memory("VmRSS");
+    drop(held);
+    std::thread::sleep(TIME);
+    let after = server.memory("VmRSS");
+    let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
+    let ratio = |time: Duration| format!("{:.1}", time.as_secs_f64() / quiet.as_secs_f64());
+    let what = format!("{CONNECTIONS} × {STREAMS} unread streams of 2 MB: memory");
+    let grown = format!("{:.1}", during / idle);
+    report.row(
+        what,
+        format!("{during:.0} MB, {after:.0} MB after"),
+        format!("{idle:.0} MB at rest"),
+        grown,
+        "≤ 150 MB",
+    );
+    let what = "unread streams: p99 of others";
+    report.row(what, ms(unread), format!("{} without", ms(quiet)), ratio(unread), "≤ 50 ms");
+    for (what, frame) in
+        [("WINDOW_UPDATE", window_update()), ("PRIORITY", priority()), ("unknown", unknown())]
+    {
+        let flood = others(&host, || {
+            runtime.block_on(async {
+                let floods = (0..FLOODS).map(|_| async { flood(connect, &frame).await });
+                futures_util::future::join_all(floods).await;
+            });
+        });
+        let what = format!("{FLOODS} connections flooding {what}: p99 of others");
+        report.row(what, ms(flood), format!("{} without", ms(quiet)), ratio(flood), "≤ 50 ms");
+    }
+}
+
+/// The 99th percentile of how long another client waits for a small answer while something is done.
+fn others(host: &str, during: impl FnOnce()) -> Duration {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let mut wire = TcpStream::connect(host).expect("connected");
+            wire.set_nodelay(true).expect("an option");
+            let (mut waits, mut answer) = (Vec::new(), [0; 4096]);
+            while !stop.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                wire.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
+                assert!(wire.read(&mut answer).expect("an answer") > 0, "the server closed the connection");
+                waits.push(began.elapsed());
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            waits
+        });
+        during();
+        stop.store(true, Ordering::Relaxed);
+        let mut waits = client.join().expect("no panic");
+        waits.sort_unstable();
+        waits[waits.len() * 99 / 100]
+    })
+}
+
+type Unread = (h2::client::SendRequest<Bytes>, Vec<http::Response<h2::RecvStream>>);
+
+/// A connection whose streams have no window, each with a request.
+async fn unread(stream: TlsStream<tokio::net::TcpStream>) -> Unread {
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(0);
+    let (mut sender, connection) = builder.handshake(stream).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let mut asked = Vec::new();
+    for _ in 0..STREAMS {
+        let request = http::Request::get(format!("https://localhost{PATH}")).body(()).expect("a request");
+        asked.push(sender.send_request(request, true).expect("sent").0);
+    }
+    let answers = futures_util::future::join_all(asked).await;
+    (sender, answers.into_iter().map(|answer| answer.expect("a head")).collect())
+}
+
+/// Sends a frame as often as the server takes it, on a new connection whenever it closes one.
+async fn flood<F: Future<Output = TlsStream<tokio::net::TcpStream>>>(connect: impl Fn() -> F, frame: &[u8]) {
+    let until = Instant::now() + TIME;
+    let many = frame.repeat(1000);
+    while Instant::now() < until {
+        let mut stream = connect().await;
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        let mut open = stream.write_all(preface).await.is_ok();
+        while open && Instant::now() < until {
+            open = matches!(
+                tokio::time::timeout(Duration::from_secs(1), stream.write_all(&many)).await,
+                Ok(Ok(()))
+            );
+        }
+        // As an attacker would who does not want to spend his time on handshakes.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn window_update() -> Vec<u8> {
+    b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x01".to_vec()
+}
+
+fn priority() -> Vec<u8> {
+    b"\0\0\x05\x02\0\0\0\0\x01\0\0\0\0\x10".to_vec()
+}
+
+fn unknown() -> Vec<u8> {
+    [&b"\0\x40\0\x63\0\0\0\0\0"[..], &[0; 16 << 10]].concat()
+}

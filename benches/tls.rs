@@ -1,0 +1,160 @@
+//! HTTP/2 inside TLS, and TLS handshakes, against nginx with the same certificate, interleaved, the middle of five rounds.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::client::Resumption;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+
+use super::mirror::Mirror;
+use super::nginx::{Nginx, fetch, free_port};
+use super::report::{Report, median};
+use super::server::{Server, package};
+
+const ROUNDS: usize = 5;
+const SECONDS: u64 = 2;
+const INDEX: &str = "/bench/latest/src/contrib/PACKAGES.gz";
+
+/// What is asked for, and the aim.
+const LOADS: [(&str, &str, &str); 3] = [
+    ("PACKAGES.gz", INDEX, "≥ 0.9"),
+    ("64 kB tarball", "/bench/latest/src/contrib/kb64_1.0.0.tar.gz", "≥ 1.0"),
+    ("3 MB tarball", "/bench/latest/src/contrib/mb3_1.0.0.tar.gz", "≥ 1.0"),
+];
+
+pub(crate) fn run(report: &mut Report) {
+    let mirror = Mirror::write();
+    let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+    certificate(folder.path());
+    let (port, root) = (free_port(), folder.path().display());
+    let https = format!(
+        "[HTTPS]\nListen = 127.0.0.1:{port}\nCertificate = {root}/server.crt\nKey = {root}/server.key\n[CRAN]\nURL = {}",
+        mirror.url()
+    );
+    let server = Server::on(Arc::clone(&folder), &https);
+    server.rspm(&["create", "source", "--name=files"]);
+    for (name, size) in [("kb64", 64 << 10), ("mb3", 3 << 20)] {
+        let path = package(server.path(), name, size);
+        server.rspm(&["add", "--source=files", &format!("--path={}", path.display())]);
+    }
+    server.rspm(&["create", "repo", "--name=bench"]);
+    server.rspm(&["subscribe", "--repo=bench", "--source=files"]);
+    server.rspm(&["sync"]);
+    server.rspm(&["subscribe", "--repo=bench", "--source=cran"]);
+    let nginx = Nginx::encrypted(folder.path());
+    let (ours, theirs) = (format!("127.0.0.1:{port}"), nginx.tls());
+    for (number, (what, path, aim)) in LOADS.into_iter().enumerate() {
+        let copy = server.path().join("copy");
+        fetch(&server.url(path), &copy);
+        let bytes = std::fs::read(&copy).expect("just fetched");
+        let name = format!("file{number}");
+        nginx.serve(&name, &bytes);
+        let us = || h2load(&format!("https://{ours}{path}"));
+        let them = || h2load(&format!("https://{theirs}/{name}"));
+        let what = format!("HTTP/2 in TLS: {what} ({} bytes), 16 connections of 8 streams", bytes.len());
+        compare(report, what, us, them, aim);
+    }
+    nginx.serve("small", b"{}");
+    let roots = roots(folder.path());
+    for (what, resumed) in [("full", false), ("resumed", true)] {
+        let us = || handshakes(&ours, "/__ping__", &roots, resumed);
+        let them = || handshakes(&theirs, "/small", &roots, resumed);
+        compare(report, format!("TLS handshakes, {what}, 2 clients"), us, them, "≥ 0.9");
+    }
+}
+
+fn compare(
+    report: &mut Report,
+    what: String,
+    us: impl Fn() -> f64,
+    them: impl Fn() -> f64,
+    aim: &'static str,
+) {
+    let rounds: Vec<(f64, f64)> = (0..ROUNDS)
+        .map(|round| {
+            // Neither always goes first.
+            if round % 2 == 0 {
+                let ours = us();
+                (ours, them())
+            } else {
+                let theirs = them();
+                (us(), theirs)
+            }
+        })
+        .collect();
+    let ratio = median(rounds.iter().map(|(ours, theirs)| ours / theirs).collect());
+    let middle = |pick: fn(&(f64, f64)) -> f64| median(rounds.iter().map(pick).collect());
+    let (ours, theirs) = (middle(|r| r.0), middle(|r| r.1));
+    report.row(what, format!("{ours:.0}/s"), format!("nginx {theirs:.0}/s"), format!("{ratio:.2}"), aim);
+}
+
+/// Writes `server.crt` and `server.key`, for ECDSA with P-256.
+pub(crate) fn certificate(folder: &Path) {
+    let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    std::fs::write(folder.join("server.crt"), signed.cert.pem()).expect("written");
+    std::fs::write(folder.join("server.key"), signed.signing_key.serialize_pem()).expect("written");
+}
+
+/// Requests per second that h2load reaches; panics when one fails.
+fn h2load(url: &str) -> f64 {
+    let output = Command::new("h2load")
+        .args(["-t1", "-c16", "-m8", &format!("-D{SECONDS}"), url])
+        .output()
+        .expect("h2load is installed: make bench");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains(" 0 failed, 0 errored, 0 timeout"), "{url}:\n{text}");
+    assert!(text.contains(" 0 3xx, 0 4xx, 0 5xx"), "{url}:\n{text}");
+    let line = text.lines().find_map(|line| line.strip_prefix("finished in "));
+    line.and_then(|line| line.split(", ").nth(1)?.strip_suffix(" req/s")?.parse().ok())
+        .unwrap_or_else(|| panic!("h2load says nothing of requests:\n{text}"))
+}
+
+pub(crate) fn roots(folder: &Path) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let pem = std::fs::read(folder.join("server.crt")).expect("written");
+    roots.add(CertificateDer::from_pem_slice(&pem).expect("a certificate")).expect("a root");
+    roots
+}
+
+/// Connections per second, each with a handshake and one small request, of two clients at a time.
+fn handshakes(address: &str, path: &str, roots: &RootCertStore, resumed: bool) -> f64 {
+    let began = Instant::now();
+    let counts = std::thread::scope(|scope| {
+        let clients: Vec<_> =
+            (0..2).map(|_| scope.spawn(|| client(address, path, roots.clone(), resumed))).collect();
+        clients.into_iter().map(|client| client.join().expect("no panic")).sum::<u32>()
+    });
+    f64::from(counts) / began.elapsed().as_secs_f64()
+}
+
+fn client(address: &str, path: &str, roots: RootCertStore, resumed: bool) -> u32 {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.resumption = if resumed { Resumption::in_memory_sessions(8) } else { Resumption::disabled() };
+    let config = Arc::new(config);
+    let until = Instant::now() + Duration::from_secs(SECONDS);
+    let mut count = 0;
+    while Instant::now() < until {
+        let name = ServerName::try_from("localhost").expect("a name");
+        let connection = ClientConnection::new(Arc::clone(&config), name).expect("a client");
+        let mut wire = StreamOwned::new(connection, TcpStream::connect(address).expect("connected"));
+        write!(wire, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("sent");
+        let mut answer = Vec::new();
+        wire.read_to_end(&mut answer).expect("an answer");
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+        let kind = wire.conn.handshake_kind();
+        assert!(!resumed || count == 0 || kind == Some(rustls::HandshakeKind::Resumed), "{kind:?}");
+        count += 1;
+    }
+    count
+}

@@ -43,6 +43,13 @@ impl Spool {
         self.written
     }
 
+    /// Bytes that can still be written to its file system, as far as that tells. Blocking.
+    #[must_use]
+    pub fn free(&self) -> Option<u64> {
+        let found = nix::sys::statvfs::fstatvfs(self.file.as_file()).ok()?;
+        Some(found.blocks_available() * found.fragment_size())
+    }
+
     /// The class it was opened for; only objects of this class can be made of it.
     #[must_use]
     pub fn class(&self) -> StorageClass {

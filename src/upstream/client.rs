@@ -21,6 +21,8 @@ pub struct Limits {
     pub connect: Duration,
     /// Between two reads: a mirror that sends nothing for so long is given up.
     pub idle: Duration,
+    /// After so long without a byte, a small file is not asked for again.
+    pub silence: Duration,
     /// For a small file with all its retries.
     pub total: Duration,
     /// How often a small file is asked for again after the first failure.
@@ -35,7 +37,8 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             connect: Duration::from_secs(15),
-            idle: Duration::from_secs(60),
+            idle: Duration::from_secs(30),
+            silence: Duration::from_secs(45),
             total: Duration::from_secs(600),
             retries: 4,
             pause: Duration::from_millis(500),

@@ -96,10 +96,17 @@ impl Remote {
 
     pub(super) async fn fetch(&self, fetch: &Fetch<'_>) -> Result<Fetched, UpstreamError> {
         let target = self.target(fetch.path)?;
-        retry::with_retries(&self.web.limits, &target.shown, || self.fetch_once(&target, fetch)).await
+        let heard = retry::Heard::new();
+        let work = || self.fetch_once(&target, fetch, &heard);
+        retry::with_retries(&self.web.limits, &target.shown, &heard, work).await
     }
 
-    async fn fetch_once(&self, target: &Target, fetch: &Fetch<'_>) -> Result<Fetched, UpstreamError> {
+    async fn fetch_once(
+        &self,
+        target: &Target,
+        fetch: &Fetch<'_>,
+        heard: &retry::Heard,
+    ) -> Result<Fetched, UpstreamError> {
         let mut request = self.get(target)?;
         if let Some(known) = &fetch.known {
             if let Some(etag) = &known.etag {
@@ -110,6 +117,7 @@ impl Remote {
             }
         }
         let answer = target.send(request).await?;
+        heard.now();
         if answer.status() == StatusCode::NOT_MODIFIED && fetch.known.is_some() {
             return Ok(Fetched::Unchanged);
         }
@@ -127,6 +135,7 @@ impl Remote {
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|e| target.failed(e))?;
             metrics::upstream_sent(chunk.len());
+            heard.now();
             if (bytes.len() + chunk.len()) as u64 > fetch.limit {
                 return Err(too_large());
             }

@@ -1,13 +1,37 @@
 //! Trying again: which failures, after which pause, and when to stop.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use backon::{ExponentialBuilder, Retryable};
+use parking_lot::Mutex;
 
 use super::{Limits, UpstreamError};
 
+/// When a mirror last sent something.
+pub(super) struct Heard(Mutex<Instant>);
+
+impl Heard {
+    pub(super) fn new() -> Heard {
+        Heard(Mutex::new(Instant::now()))
+    }
+
+    /// It sent something now.
+    pub(super) fn now(&self) {
+        *self.0.lock() = Instant::now();
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.lock().elapsed()
+    }
+}
+
 /// Runs `work` until it succeeds, fails for good, or the limits are used up; the last error is returned.
-pub(super) async fn with_retries<T, F, Fut>(limits: &Limits, what: &str, work: F) -> Result<T, UpstreamError>
+pub(super) async fn with_retries<T, F, Fut>(
+    limits: &Limits,
+    what: &str,
+    heard: &Heard,
+    work: F,
+) -> Result<T, UpstreamError>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, UpstreamError>>,
@@ -23,7 +47,10 @@ where
         .notify(|error, pause| {
             tracing::info!(target: "upstream", %error, ?pause, "the mirror did not answer; trying again");
         })
-        .adjust(|error, pause| after(error, pause, limits.patience));
+        .adjust(|error, pause| {
+            let pause = pause.filter(|pause| heard.elapsed() + *pause < limits.silence);
+            after(error, pause, limits.patience)
+        });
     match tokio::time::timeout(limits.total, tries).await {
         Ok(answer) => answer,
         Err(_) => Err(UpstreamError::Unavailable {
@@ -68,6 +95,32 @@ mod tests {
 
     fn busy(retry_after: Option<u64>) -> UpstreamError {
         UpstreamError::Unavailable { url: String::new(), reason: String::new(), retry_after }
+    }
+
+    #[tokio::test]
+    async fn a_mirror_that_sends_nothing_is_not_asked_again_and_again() {
+        let limits = Limits {
+            silence: Duration::from_millis(60),
+            pause: Duration::from_millis(1),
+            retries: 5,
+            ..Limits::default()
+        };
+        let (heard, tries) = (Heard::new(), Mutex::new(0));
+        for (speaks, expected) in [(false, 1..=2), (true, 6..=6)] {
+            heard.now();
+            *tries.lock() = 0;
+            let work = || async {
+                *tries.lock() += 1;
+                if speaks {
+                    heard.now();
+                } else {
+                    tokio::time::sleep(Duration::from_millis(40)).await;
+                }
+                Err::<(), _>(busy(None))
+            };
+            assert!(with_retries(&limits, "h", &heard, work).await.is_err());
+            assert!(expected.contains(&*tries.lock()), "{speaks}: {}", tries.lock());
+        }
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(crate) struct Page {
     pub(crate) open: usize,
     /// The next answers break off at these places of the file, one each.
     pub(crate) cuts: VecDeque<usize>,
+    /// The connection stays open, and nothing is answered.
+    pub(crate) mute: bool,
     /// Another status than 200, and a header line.
     pub(crate) status: Option<(u16, &'static str)>,
 }
@@ -156,8 +158,15 @@ impl Mirror {
     /// Puts a file there, given as it should be.
     pub(crate) fn put(&self, path: &str, bytes: impl Into<Vec<u8>>) {
         let bytes = Arc::new(bytes.into());
-        let page =
-            Page { bytes, length: true, ranges: true, open: usize::MAX, cuts: VecDeque::new(), status: None };
+        let page = Page {
+            bytes,
+            length: true,
+            ranges: true,
+            open: usize::MAX,
+            cuts: VecDeque::new(),
+            mute: false,
+            status: None,
+        };
         self.shared.pages.lock().unwrap().insert(path.to_owned(), page);
     }
 
@@ -242,6 +251,12 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         out.write_all(b"HTTP/1.1 404 No\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")?;
         return stream.shutdown(Shutdown::Write);
     };
+    if page.mute {
+        while !gone(stream)? && !shared.stop.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        return Ok(());
+    }
     if let Some((status, header)) = page.status {
         let head =
             format!("HTTP/1.1 {status} No\r\nConnection: close\r\n{header}\r\nContent-Length: 2\r\n\r\nno");

@@ -23,6 +23,7 @@ pub(crate) fn limits() -> Limits {
     Limits {
         connect: Duration::from_secs(5),
         idle: Duration::from_millis(500),
+        silence: Duration::from_secs(10),
         total: Duration::from_secs(20),
         retries: 3,
         pause: Duration::from_millis(5),

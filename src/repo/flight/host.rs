@@ -29,28 +29,25 @@ struct Host {
 }
 
 impl Hosts {
-    /// Waits for a free request to `host`; fails at once while its breaker is open.
+    /// Waits for a free request to `host`; fails while its breaker is open, also when it opened during the wait.
     pub(super) async fn admit(&self, host: &str) -> Result<OwnedSemaphorePermit, UpstreamError> {
-        let closed = |retry_after| UpstreamError::Unavailable {
-            url: host.to_owned(),
-            reason: "the mirror failed several times in a row and is left alone for a moment".to_owned(),
-            retry_after: Some(retry_after),
-        };
-        let slots = {
-            let mut table = self.table.lock();
-            let entry = table.entry(host.to_owned()).or_insert_with(|| Host {
-                slots: Arc::new(Semaphore::new(REQUESTS)),
-                failures: 0,
-                open_until: None,
-            });
-            if let Some(left) =
-                entry.open_until.and_then(|until| until.checked_duration_since(Instant::now()))
-            {
-                return Err(closed(left.as_secs().max(1)));
-            }
-            entry.slots.clone()
-        };
-        slots.acquire_owned().await.map_err(|_| closed(OPEN_FOR.as_secs()))
+        let slots = self.slots(host)?;
+        let permit = slots.acquire_owned().await.map_err(|_| left_alone(host, OPEN_FOR))?;
+        self.slots(host)?;
+        Ok(permit)
+    }
+
+    fn slots(&self, host: &str) -> Result<Arc<Semaphore>, UpstreamError> {
+        let mut table = self.table.lock();
+        let entry = table.entry(host.to_owned()).or_insert_with(|| Host {
+            slots: Arc::new(Semaphore::new(REQUESTS)),
+            failures: 0,
+            open_until: None,
+        });
+        match entry.open_until.and_then(|until| until.checked_duration_since(Instant::now())) {
+            Some(left) => Err(left_alone(host, left)),
+            None => Ok(entry.slots.clone()),
+        }
     }
 
     /// Notes how a request to `host` went: only a host that cannot be reached counts against it.
@@ -71,6 +68,14 @@ impl Hosts {
                 entry.open_until = None;
             }
         }
+    }
+}
+
+fn left_alone(host: &str, left: Duration) -> UpstreamError {
+    UpstreamError::Unavailable {
+        url: host.to_owned(),
+        reason: "the mirror failed several times in a row and is left alone for a moment".to_owned(),
+        retry_after: Some(left.as_secs().max(1)),
     }
 }
 
@@ -104,5 +109,23 @@ mod tests {
             hosts.note("h", Some(&UpstreamError::Missing("x".to_owned())));
         }
         assert!(hosts.admit("h").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn requests_that_waited_for_a_host_that_went_down_meanwhile_are_not_sent() {
+        let hosts = Hosts::default();
+        let mut first = Vec::new();
+        for _ in 0..REQUESTS {
+            first.push(hosts.admit("h").await.expect("there is room"));
+        }
+        let waiting = tokio::spawn({
+            let hosts = hosts.clone();
+            async move { hosts.admit("h").await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        (0..FAILURES).for_each(|_| hosts.note("h", Some(&down())));
+        drop(first);
+        assert!(matches!(waiting.await.unwrap(), Err(UpstreamError::Unavailable { .. })));
     }
 }

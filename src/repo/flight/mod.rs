@@ -38,7 +38,7 @@ pub(super) use verify::Expected;
 const HELD_BACK: u64 = 64 << 10;
 /// Upstream requests for package files at one time.
 const FLIGHTS: usize = 64;
-/// The largest file that is taken when no index says how large it is, in bytes.
+/// The largest file that is taken when only the mirror's answer says how large it is, in bytes.
 const LARGEST: u64 = 4 << 30;
 
 /// Flights under way, and what is remembered of failed ones; cloning shares it.

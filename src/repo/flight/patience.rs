@@ -15,6 +15,10 @@ pub struct Patience {
     pub missing: Duration,
     /// Twice the pause after the first failure of upstream; each following one is twice as long.
     pub pause: Duration,
+    /// How long upstream may send nothing, over all tries, before a flight fails: R gives up after a minute.
+    pub silence: Duration,
+    /// The largest file that is taken when neither the index nor the answer tells a size, in bytes.
+    pub unsized_file: u64,
     /// Failures in a row, without one byte between them, that end a flight.
     pub tries: u32,
     /// Bytes of all flights together that are kept in memory while the disk is full; beyond, flights fail.
@@ -29,6 +33,8 @@ impl Default for Patience {
             kept: Duration::from_secs(600),
             missing: Duration::from_secs(60),
             pause: Duration::from_millis(100),
+            silence: Duration::from_secs(30),
+            unsized_file: 512 << 20,
             tries: 5,
             memory: 64 << 20,
         }

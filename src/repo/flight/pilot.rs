@@ -1,5 +1,6 @@
 //! The task of a flight: asks upstream, resumes when it dies, waits when nobody waits, and lands.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,8 +8,9 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::board::Ticket;
 use super::spool::{Complete, Writer};
@@ -33,6 +35,18 @@ enum Pumped {
     Deserted,
     /// More bytes came than the file has.
     Overlong,
+    /// A file without a size has taken as much room as it leaves.
+    Crowded,
+}
+
+/// How far the reading of one upstream answer may go.
+struct Bounds {
+    /// Bytes that may still come.
+    left: u64,
+    /// How long nothing may come.
+    silence: Duration,
+    /// Nobody told the size.
+    is_unsized: bool,
 }
 
 /// A flight with all that belongs to it.
@@ -41,6 +55,8 @@ pub(super) struct Pilot {
     pub(super) flight: Arc<Flight>,
     pub(super) progress: Arc<watch::Sender<Progress>>,
     pub(super) ticket: Ticket,
+    /// When upstream last sent something that was waited for.
+    heard: Mutex<Instant>,
 }
 
 impl Drop for Pilot {
@@ -57,7 +73,7 @@ pub(super) async fn fly(
     progress: Arc<watch::Sender<Progress>>,
     ticket: Ticket,
 ) {
-    let pilot = Pilot { flights, flight, progress, ticket };
+    let pilot = Pilot { flights, flight, progress, ticket, heard: Mutex::new(Instant::now()) };
     let Err(error) = pilot.attempt().await else { return };
     let (file, name) = (pilot.ticket.file, &pilot.ticket.promise.name);
     match &error {
@@ -84,7 +100,7 @@ impl Pilot {
         }
         let mut last = FlightError::Missing(format!("{} is not on the mirror", self.ticket.promise.name));
         for (number, place) in self.ticket.places.iter().enumerate() {
-            let result = match self.carry(place).await {
+            let result = match self.carry(place, self.share(number)).await {
                 Ok(complete) => self.land(complete).await,
                 Err(error) => Err(error),
             };
@@ -112,8 +128,21 @@ impl Pilot {
         Err(last)
     }
 
-    /// Brings the file at a place into a spool, however often upstream has to be asked.
-    async fn carry(&self, place: &Place) -> Result<Complete, FlightError> {
+    /// How long the place of that number may be silent: the hosts after it must be asked in time, too.
+    fn share(&self, number: usize) -> Duration {
+        let left = self.flights.patience.silence.saturating_sub(self.heard.lock().elapsed());
+        let hosts: HashSet<&str> =
+            self.ticket.places[number..].iter().map(|place| place.mirror.host()).collect();
+        self.heard.lock().elapsed() + left / u32::try_from(hosts.len()).unwrap_or(1).max(1)
+    }
+
+    /// When upstream has been silent for that long.
+    fn deadline(&self, silence: Duration) -> Instant {
+        *self.heard.lock() + silence
+    }
+
+    /// Brings the file at a place into a spool, however often upstream has to be asked, until it was silent for too long.
+    async fn carry(&self, place: &Place, silence: Duration) -> Result<Complete, FlightError> {
         let promise = &self.ticket.promise;
         let path = place.path.as_str();
         let mut validators = Validators::default();
@@ -125,14 +154,14 @@ impl Pilot {
             let resume = (written > 0).then(|| (written, validators.clone()));
             // Lives until the end of this round: neither the connection nor its place among the host's requests is
             // held while nothing is read.
-            let (mut opened, permits) = match self.ask(place, resume).await {
+            let (mut opened, permits) = match self.ask(place, resume, silence).await {
                 Ok(answer) => answer,
                 Err(UpstreamError::Missing(what)) if written == 0 => {
                     return Err(FlightError::Missing(format!("{what} is not on the mirror")));
                 }
                 Err(error) => {
                     tries += 1;
-                    self.pause(tries, error).await?;
+                    self.pause(tries, error, silence).await?;
                     continue;
                 }
             };
@@ -147,8 +176,9 @@ impl Pilot {
             let skip = written.checked_sub(opened.offset).ok_or_else(|| {
                 FlightError::Mismatch(format!("{path}: the mirror resumed at the wrong place"))
             })?;
-            let left = size.unwrap_or(LARGEST).saturating_sub(written);
-            let (pen, ended) = self.pump(opened.body, pen, skip, left).await?;
+            let left = size.unwrap_or(self.flights.patience.unsized_file).saturating_sub(written);
+            let bounds = Bounds { left, silence, is_unsized: size.is_none() };
+            let (pen, ended) = self.pump(opened.body, pen, skip, bounds).await?;
             drop(permits);
             let now = pen.written();
             if now > written {
@@ -157,20 +187,34 @@ impl Pilot {
             match ended {
                 Pumped::Ended if size.is_none_or(|size| size == now) => return Ok(pen.finish()),
                 Pumped::Overlong => {
-                    let most = size.unwrap_or(LARGEST);
-                    return Err(FlightError::Mismatch(format!("{path} is longer than {most} bytes")));
+                    let why = match size {
+                        Some(size) => format!("{path} is longer than its {size} bytes"),
+                        None => format!(
+                            "{path} is longer than {} bytes, and neither the index nor the mirror tells its size",
+                            self.flights.patience.unsized_file
+                        ),
+                    };
+                    return Err(FlightError::Mismatch(why));
                 }
-                Pumped::Deserted => self.await_passenger().await?,
+                Pumped::Crowded => {
+                    return Err(FlightError::Storage(format!(
+                        "{path} has {now} bytes so far, nobody tells its size, and the disk has no room for as many again"
+                    )));
+                }
+                Pumped::Deserted => {
+                    self.await_passenger().await?;
+                    *self.heard.lock() = Instant::now();
+                }
                 Pumped::Ended => {
                     tries += 1;
                     let reason = "the connection ended before the file did".to_owned();
                     let error =
                         UpstreamError::Unavailable { url: path.to_owned(), reason, retry_after: None };
-                    self.pause(tries, error).await?;
+                    self.pause(tries, error, silence).await?;
                 }
                 Pumped::Broken(error) => {
                     tries += 1;
-                    self.pause(tries, error).await?;
+                    self.pause(tries, error, silence).await?;
                 }
             }
             writer = Some(pen);
@@ -181,18 +225,26 @@ impl Pilot {
         &self,
         place: &Place,
         resume: Option<(u64, Validators)>,
+        silence: Duration,
     ) -> Result<(Opened, [Option<OwnedSemaphorePermit>; 2]), UpstreamError> {
         let host = place.mirror.host();
         // The host's place first: those who wait for a slow host do not keep others from theirs.
+        let queued = Instant::now();
         let of_host = self.flights.hosts.admit(host).await?;
         let of_all = self.flights.slots.clone().acquire_owned().await.ok();
-        let answer = place.mirror.open(&place.path, resume).await;
+        // Waiting for others is no silence of the mirror.
+        *self.heard.lock() += queued.elapsed();
+        let answer = match timeout_at(self.deadline(silence), place.mirror.open(&place.path, resume)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(silent(place, silence)),
+        };
         self.flights.hosts.note(host, answer.as_ref().err());
         Ok((answer?, [Some(of_host), of_all]))
     }
 
-    /// Waits before the next try; gives up after some, or at once where trying again cannot help.
-    async fn pause(&self, tries: u32, error: UpstreamError) -> Result<(), FlightError> {
+    /// Waits before the next try; gives up after some, when upstream was silent for too long, or at once where trying again
+    /// cannot help.
+    async fn pause(&self, tries: u32, error: UpstreamError, silence: Duration) -> Result<(), FlightError> {
         let patience = &self.flights.patience;
         let wait = match &error {
             UpstreamError::Unavailable { retry_after, .. } if tries < patience.tries => {
@@ -201,7 +253,7 @@ impl Pilot {
             }
             _ => return Err(FlightError::Upstream(error)),
         };
-        if wait > LONGEST_PAUSE {
+        if wait > LONGEST_PAUSE || Instant::now() + wait >= self.deadline(silence) {
             return Err(FlightError::Upstream(error));
         }
         sleep(wait).await;
@@ -224,21 +276,27 @@ impl Pilot {
         Ok(writer)
     }
 
-    /// Writes what comes: the first `skip` bytes are there already, at most `left` may still come. Writing takes a
-    /// thread only while there is something to write, so that slow mirrors use up none.
+    /// Writes what comes: the first `skip` bytes are there already. Writing takes a thread only while there is something
+    /// to write, so that slow mirrors use up none.
     async fn pump(
         &self,
         mut body: BoxStream<'static, Result<Bytes, UpstreamError>>,
         mut pen: Writer,
         mut skip: u64,
-        mut left: u64,
+        bounds: Bounds,
     ) -> Result<(Writer, Pumped), FlightError> {
+        let Bounds { mut left, silence, is_unsized } = bounds;
         let deserted = self.deserted();
         tokio::pin!(deserted);
         loop {
             let mut next = tokio::select! {
                 next = body.next() => Some(next),
                 () = &mut deserted => return Ok((pen, Pumped::Deserted)),
+                () = sleep_until(self.deadline(silence)) => {
+                    let reason = format!("nothing came for {} s", silence.as_secs_f32());
+                    let url = self.ticket.promise.name.clone();
+                    return Ok((pen, Pumped::Broken(UpstreamError::Unavailable { url, reason, retry_after: None })));
+                }
             };
             let (mut batch, mut size, mut end) = (Vec::new(), 0, None);
             while let Some(item) = next.take() {
@@ -270,8 +328,18 @@ impl Pilot {
                 }
             }
             if !batch.is_empty() {
+                *self.heard.lock() = Instant::now();
                 let (flight, progress) = (self.flight.clone(), self.progress.clone());
-                pen = blocking(move || pen.take(&batch, &flight, &progress).map(|()| pen)).await?;
+                let work = blocking(move || {
+                    pen.take(&batch, &flight, &progress)?;
+                    let has_room = !is_unsized || pen.leaves_room();
+                    Ok((pen, has_room))
+                });
+                let has_room;
+                (pen, has_room) = work.await?;
+                if !has_room && end.is_none() {
+                    end = Some(Pumped::Crowded);
+                }
             }
             if let Some(end) = end {
                 return Ok((pen, end));
@@ -323,6 +391,14 @@ impl Pilot {
             return Err(FlightError::Deserted);
         }
         Ok(())
+    }
+}
+
+fn silent(place: &Place, silence: Duration) -> UpstreamError {
+    UpstreamError::Unavailable {
+        url: format!("{}/{}", place.mirror.address(), place.path),
+        reason: format!("no answer within {} s", silence.as_secs_f32()),
+        retry_after: None,
     }
 }
 

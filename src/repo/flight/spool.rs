@@ -63,6 +63,12 @@ impl Writer {
         self.written
     }
 
+    /// Whether the disk has room for as many bytes again, beyond what may be kept in memory anyway. Blocking.
+    pub(super) fn leaves_room(&self) -> bool {
+        let free = self.open.as_ref().and_then(Spool::free);
+        free.is_none_or(|free| self.spooled <= free.max(self.memory))
+    }
+
     /// Takes chunks and tells the readers. Blocking.
     pub(super) fn take(
         &mut self,

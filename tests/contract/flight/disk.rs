@@ -55,6 +55,27 @@ async fn on_a_full_disk_packages_pass_through_and_nothing_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_without_a_size_leaves_as_much_room_as_it_takes() {
+    let Some(disk) = again::small_disk() else { return };
+    let (endless, fits) = (Entry::new("endless", "1.0", 700 * KB), Entry::new("fits", "1.0", 300 * KB));
+    let mirror = Mirror::start();
+    for entry in [&endless, &fits] {
+        mirror.put(&entry.listed(), entry.bytes.clone());
+        mirror.set(&entry.listed(), |page| page.length = false);
+    }
+    mirror.bare_index(&[endless.clone(), fits.clone()]);
+    let gcfg = format!("[FileStorage \"cran\"]\nLocation = {}\n", disk.display());
+    // Piece by piece, so that the room is looked at before the end.
+    mirror.set(&endless.listed(), |page| page.open = 600 * KB);
+    let field = Field::on(mirror, Patience { memory: 1 << 10, ..impatient() }, &gcfg).await;
+    let (bytes, error) = read(field.open(&endless, None).await.expect("it begins")).await;
+    let error = error.expect("there is no room").to_string();
+    assert!(error.contains("nobody tells its size") && bytes.len() < 600 * KB, "{error}");
+    assert!(field.get(&fits).await.expect("there is room") == fits.bytes);
+    field.wait_stored(&fits).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_s3_a_file_is_spooled_here_and_put_once() {
     if s3::elsewhere() {
         return;

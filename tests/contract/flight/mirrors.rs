@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use rstudio_pm::repo::RepoError;
+use rstudio_pm::repo::{Patience, RepoError};
 
-use super::{Field, KB, is_refused, is_unavailable, read};
+use super::{Field, KB, impatient, is_refused, is_unavailable, read};
 use crate::support::mirror::{Entry, Mirror};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,6 +103,51 @@ async fn a_busy_mirror_decides_when_it_is_asked_again() {
         other => panic!("{:?}", other.map(|bytes| bytes.len())),
     }
     assert_eq!(field.mirror.asked(&busy.listed()).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mirror_that_accepts_and_sends_nothing_is_given_up_in_time() {
+    let (mute, stuck) = (Entry::new("mute", "1.0", 200 * KB), Entry::new("stuck", "1.0", 200 * KB));
+    let slow = Entry::new("slow", "1.0", 400 * KB);
+    let mirror = Mirror::of(&[mute.clone(), stuck.clone(), slow.clone()], &[]);
+    mirror.set(&mute.listed(), |page| page.mute = true);
+    mirror.set(&stuck.listed(), |page| page.open = 0);
+    mirror.set(&slow.listed(), |page| page.open = 200 * KB);
+    let patience = Patience { silence: Duration::from_millis(400), ..impatient() };
+    let field = Field::on(mirror, patience, "").await;
+    // The default limits of one request are longer than that.
+    let all = async {
+        for entry in [&mute, &stuck] {
+            let error = field.get(entry).await.expect_err("nothing comes");
+            assert!(is_unavailable(&error), "{error}");
+            assert_eq!(field.mirror.asked(&entry.listed()).len(), 1);
+        }
+        // After some bytes the silence begins anew.
+        let (bytes, error) = read(field.open(&slow, None).await.expect("a part came")).await;
+        assert!(error.is_some() && !bytes.is_empty() && bytes.len() < slow.bytes.len());
+    };
+    tokio::time::timeout(Duration::from_secs(20), all).await.expect("long before a request times out");
+    for entry in [&mute, &stuck, &slow] {
+        field.mirror.set(&entry.listed(), |page| (page.mute, page.open) = (false, usize::MAX));
+        assert!(field.get(entry).await.expect("the mirror is well again") == entry.bytes);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_without_a_size_is_bounded_and_one_with_a_size_is_not() {
+    let (endless, sized) = (Entry::new("endless", "1.0", 900 * KB), Entry::new("sized", "1.0", 900 * KB));
+    let mirror = Mirror::start();
+    for entry in [&endless, &sized] {
+        mirror.put(&entry.listed(), entry.bytes.clone());
+    }
+    mirror.bare_index(&[endless.clone(), sized.clone()]);
+    mirror.set(&endless.listed(), |page| page.length = false);
+    let patience = Patience { unsized_file: 500 << 10, ..impatient() };
+    let field = Field::on(mirror, patience, "").await;
+    let (bytes, error) = read(field.open(&endless, None).await.expect("it begins")).await;
+    let error = error.expect("it is too long").to_string();
+    assert!(error.contains("longer than 512000 bytes") && bytes.len() < 500 << 10, "{error}");
+    assert!(field.get(&sized).await.expect("the answer tells its size") == sized.bytes);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

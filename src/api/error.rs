@@ -32,6 +32,8 @@ pub enum Code {
     Unavailable = 8,
     /// A token is missing or not valid.
     Unauthorized = 9,
+    /// An upload that is named was handed in to another process, or too long ago.
+    NoUpload = 10,
     /// Nothing is known of the system requirements of that operating system.
     UnsupportedSystem = 14,
 }

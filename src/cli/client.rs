@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::Frame;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -22,6 +22,9 @@ use crate::api::{ADMIN_PREFIX, error::Error, upload::Upload};
 use crate::config;
 
 type Body = BoxBody<Bytes, std::io::Error>;
+
+/// Connections that a request is tried on: two hand-overs may follow each other.
+const CONNECTIONS: usize = 3;
 
 /// A connection to the admin API.
 pub struct Client {
@@ -62,14 +65,7 @@ impl Client {
     }
 
     async fn open(socket: PathBuf) -> Result<Client, CliError> {
-        let stream = match UnixStream::connect(&socket).await {
-            Ok(stream) => stream,
-            Err(e) => return Err(unreachable(socket, &e)),
-        };
-        let (sender, connection) = handshake(TokioIo::new(stream))
-            .await
-            .map_err(|e| CliError::NoAnswer { path: socket.clone(), reason: e.to_string() })?;
-        tokio::spawn(connection);
+        let sender = connect(&socket).await?;
         Ok(Client { socket, sender: Mutex::new(sender) })
     }
 
@@ -115,27 +111,55 @@ impl Client {
         if open.metadata().await.map_err(local)?.is_dir() {
             return Err(local(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
         }
-        let frames = ReaderStream::with_capacity(open, 256 << 10).map_ok(Frame::data);
         let path = format!("/uploads?type={kind}&file={}", segment(&name));
-        self.call(Method::POST, &path, BodyExt::boxed(StreamBody::new(frames))).await
+        let body = |file| {
+            let frames = ReaderStream::with_capacity(file, 256 << 10).map_ok(Frame::data);
+            BodyExt::boxed(StreamBody::new(frames))
+        };
+        match self.call(Method::POST, &path, body(open)).await {
+            // An upload that nobody uses is forgotten.
+            Err(CliError::Interrupted { .. }) => {
+                let again = tokio::fs::File::open(file).await.map_err(local)?;
+                self.call(Method::POST, &path, body(again)).await
+            }
+            answered => answered,
+        }
     }
 
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Body) -> Result<T, CliError> {
         let silent = |reason: String| CliError::NoAnswer { path: self.socket.clone(), reason };
+        let request = |body| {
+            Request::builder()
+                .method(method.clone())
+                .uri(format!("{ADMIN_PREFIX}{path}"))
+                .header("host", "localhost")
+                .header("user-agent", concat!("rspm/", env!("CARGO_PKG_VERSION")))
+                .body(body)
+                .map_err(|e| silent(e.to_string()))
+        };
         let shown = format!("{method} {ADMIN_PREFIX}{path}");
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{ADMIN_PREFIX}{path}"))
-            .header("host", "localhost")
-            .header("user-agent", concat!("rspm/", env!("CARGO_PKG_VERSION")))
-            .body(body)
-            .map_err(|e| silent(e.to_string()))?;
+        let mut next = request(body)?;
         let mut sender = self.sender.lock().await;
-        sender.ready().await.map_err(|e| silent(e.to_string()))?;
-        let response = sender.send_request(request).await.map_err(|e| silent(e.to_string()))?;
-        let status = response.status();
+        let mut connections = 1;
+        let (status, body) = loop {
+            let (unsent, error) = match exchange(&mut sender, next).await {
+                Ok(answer) => break answer,
+                Err(Broken::Unsent(unsent, error)) => (*unsent, error),
+                Err(Broken::Lost(error)) if method == Method::GET => (request(empty())?, error),
+                Err(Broken::Lost(error)) => {
+                    let reason = error.to_string();
+                    return Err(CliError::Interrupted { path: self.socket.clone(), reason });
+                }
+            };
+            if connections == CONNECTIONS {
+                return Err(silent(error.to_string()));
+            }
+            connections += 1;
+            // A server that hands over to another process ends its connections after an answer: the other one accepts now.
+            *sender = connect(&self.socket).await?;
+            next = unsent;
+        };
         tracing::debug!("{shown}: {status}");
-        let body = response.into_body().collect().await.map_err(|e| silent(e.to_string()))?.to_bytes();
         if status.is_success() {
             let json: &[u8] = if body.is_empty() { b"null" } else { &body };
             return serde_json::from_slice(json).map_err(|e| {
@@ -146,10 +170,49 @@ impl Client {
             });
         }
         match serde_json::from_slice::<Error>(&body) {
-            Ok(error) => Err(CliError::Refused(error.error)),
-            Err(_) => Err(CliError::Refused(format!("{status}: {}", String::from_utf8_lossy(&body).trim()))),
+            Ok(error) => Err(CliError::Refused { code: Some(error.code), reason: error.error }),
+            Err(_) => Err(CliError::refused(format!("{status}: {}", String::from_utf8_lossy(&body).trim()))),
         }
     }
+}
+
+/// Why there is no answer.
+enum Broken {
+    /// Nothing of the request was sent.
+    Unsent(Box<Request<Body>>, hyper::Error),
+    /// The request was sent, as a whole or in part.
+    Lost(hyper::Error),
+}
+
+/// One request and its whole answer.
+async fn exchange(
+    sender: &mut SendRequest<Body>,
+    request: Request<Body>,
+) -> Result<(StatusCode, Bytes), Broken> {
+    if let Err(error) = sender.ready().await {
+        return Err(Broken::Unsent(Box::new(request), error));
+    }
+    let response = match sender.try_send_request(request).await {
+        Ok(response) => response,
+        Err(mut error) => {
+            return Err(match error.take_message() {
+                Some(unsent) => Broken::Unsent(Box::new(unsent), error.into_error()),
+                None => Broken::Lost(error.into_error()),
+            });
+        }
+    };
+    let status = response.status();
+    let body = response.into_body().collect().await.map_err(Broken::Lost)?;
+    Ok((status, body.to_bytes()))
+}
+
+async fn connect(socket: &Path) -> Result<SendRequest<Body>, CliError> {
+    let stream = UnixStream::connect(socket).await.map_err(|e| unreachable(socket.to_owned(), &e))?;
+    let (sender, connection) = handshake(TokioIo::new(stream))
+        .await
+        .map_err(|e| CliError::NoAnswer { path: socket.to_owned(), reason: e.to_string() })?;
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 fn empty() -> Body {
@@ -199,7 +262,60 @@ fn unreachable(socket: PathBuf, error: &std::io::Error) -> CliError {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
     use super::*;
+
+    /// A server that gives each connection one of these answers, and the first lines of what it was asked.
+    async fn served(answers: &[&'static str], work: impl AsyncFnOnce(Client)) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let answers = answers.to_vec();
+        let server = tokio::spawn(async move {
+            let mut asked = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                let head = String::from_utf8(head).unwrap();
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+                stream.read_exact(&mut body).await.unwrap();
+                asked.push(head.lines().next().unwrap().split(' ').next().unwrap().to_owned());
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            asked
+        });
+        work(Client::open(socket).await.unwrap()).await;
+        server.await.unwrap()
+    }
+
+    const GOODBYE: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nnull";
+
+    #[tokio::test]
+    async fn after_a_goodbye_the_next_request_goes_to_the_next_server() {
+        let asked = served(&[GOODBYE, GOODBYE], async |client| {
+            client.get::<()>("/a").await.unwrap();
+            client.send::<_, ()>(Method::POST, "/b", &()).await.unwrap();
+        });
+        assert_eq!(asked.await, ["GET", "POST"]);
+    }
+
+    #[tokio::test]
+    async fn a_request_without_an_answer_is_repeated_only_where_it_changes_nothing() {
+        let asked = served(&["", GOODBYE], async |client| client.get::<()>("/a").await.unwrap());
+        assert_eq!(asked.await, ["GET", "GET"]);
+        let asked = served(&["", GOODBYE], async |client| {
+            let error = client.send::<_, ()>(Method::POST, "/a", &()).await.unwrap_err();
+            assert!(error.to_string().contains("may have been carried out"), "{error}");
+            client.get::<()>("/state").await.unwrap();
+        });
+        assert_eq!(asked.await, ["POST", "GET"]);
+    }
 
     #[test]
     fn a_name_cannot_leave_its_segment() {

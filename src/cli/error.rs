@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::api::error::Code;
+
 /// An error of the command line.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
@@ -43,9 +45,26 @@ pub enum CliError {
          without --address and PACKAGEMANAGER_ADDRESS\nSee docs/compatibility.md"
     )]
     Remote(String),
-    /// The server refused; its own sentence.
-    #[error("{0}")]
-    Refused(String),
+    /// The connection broke after a request that changes something, and before its answer.
+    #[error(
+        "the connection to {} broke before the answer: {reason}\nThe command may have been carried out: look at what is \
+         there (rspm list) before you repeat it",
+        .path.display()
+    )]
+    Interrupted {
+        /// The socket.
+        path: PathBuf,
+        /// How.
+        reason: String,
+    },
+    /// Not to be done.
+    #[error("{reason}")]
+    Refused {
+        /// Of the server: see [`crate::api::error::Code`].
+        code: Option<u16>,
+        /// The sentence of who refused.
+        reason: String,
+    },
     /// A file of the caller.
     #[error("{doing}: {source}")]
     Local {
@@ -68,6 +87,16 @@ fn join(group: &str, user: &str) -> String {
 }
 
 impl CliError {
+    /// Refused by this program.
+    pub(super) fn refused(reason: impl Into<String>) -> CliError {
+        CliError::Refused { code: None, reason: reason.into() }
+    }
+
+    /// Whether the server refused with this code.
+    pub(super) fn is(&self, code: Code) -> bool {
+        matches!(self, CliError::Refused { code: Some(found), .. } if *found == code as u16)
+    }
+
     /// 3 when there was no server to talk to, else 1.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
@@ -76,9 +105,11 @@ impl CliError {
                 ExitCode::from(3)
             }
             CliError::Remote(_) => ExitCode::from(2),
-            CliError::Config(_) | CliError::Refused(_) | CliError::Local { .. } | CliError::Output(_) => {
-                ExitCode::from(1)
-            }
+            CliError::Config(_)
+            | CliError::Interrupted { .. }
+            | CliError::Refused { .. }
+            | CliError::Local { .. }
+            | CliError::Output(_) => ExitCode::from(1),
         }
     }
 }

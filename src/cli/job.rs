@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::client::Client;
 use super::error::CliError;
 use super::output::Output;
+use crate::api::error::Code;
 use crate::api::job::{Job, JobStatus};
 
 /// Flags of commands that start a job.
@@ -59,12 +60,21 @@ async fn follow(client: &Client, output: &Output, mut job: Job, quiet: bool) -> 
         show(&bar, &job);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(200));
-        job = client.get(&format!("/jobs/{}", job.id)).await?;
+        job = match client.get(&format!("/jobs/{}", job.id)).await {
+            Err(error) if error.is(Code::NotFound) => {
+                return Err(CliError::refused(format!(
+                    "the server was upgraded or restarted while job {} ran, and does not know how it ended; its log does. \
+                     Run the command again to follow what it does now",
+                    job.id
+                )));
+            }
+            answered => answered?,
+        };
     }
     job.attached = attached;
     bar.finish_and_clear();
     match job.status {
-        JobStatus::Failed => Err(CliError::Refused(job.message)),
+        JobStatus::Failed => Err(CliError::refused(job.message)),
         JobStatus::Done | JobStatus::Running => output.print(&job, || job.message.clone()),
     }
 }

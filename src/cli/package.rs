@@ -9,6 +9,7 @@ use super::client::{Client, segment};
 use super::error::CliError;
 use super::output::Output;
 use crate::api::binary::{self, AddedBinaries, RemovedBinary};
+use crate::api::error::Code;
 use crate::api::source::{self, AddedPackages, Outcome, RemovedPackage};
 
 async fn add_uploads(client: &Client, args: &Add, source: &str) -> Result<AddedPackages, CliError> {
@@ -32,7 +33,8 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
     }
     let source = args.source.as_deref().unwrap_or_default();
     let added = match add_uploads(client, &args, source).await {
-        Err(error) if lost(&error) => add_uploads(client, &args, source).await,
+        // The server was restarted or upgraded after the uploads.
+        Err(error) if error.is(Code::NoUpload) => add_uploads(client, &args, source).await,
         other => other,
     }?;
     output.print(&added, || {
@@ -68,7 +70,7 @@ fn listed(list: &Path) -> Result<Vec<PathBuf>, CliError> {
     let paths: Vec<PathBuf> = lines.map(PathBuf::from).collect();
     if paths.is_empty() {
         let why = format!("{} names no file; write one path on each line", list.display());
-        return Err(CliError::Refused(why));
+        return Err(CliError::refused(why));
     }
     Ok(paths)
 }
@@ -77,17 +79,14 @@ async fn hand_in(client: &Client, paths: &[PathBuf], kind: &str) -> Result<Vec<u
     let mut uploads = Vec::with_capacity(paths.len());
     for path in paths {
         let upload = client.upload(path, kind).await.map_err(|e| match e {
-            CliError::Refused(reason) => CliError::Refused(format!("{}: {reason}", path.display())),
+            CliError::Refused { code, reason } => {
+                CliError::Refused { code, reason: format!("{}: {reason}", path.display()) }
+            }
             other => other,
         })?;
         uploads.push(upload.id);
     }
     Ok(uploads)
-}
-
-/// The server was restarted or upgraded between the uploads and what becomes of them.
-fn lost(error: &CliError) -> bool {
-    matches!(error, CliError::Refused(reason) if reason.contains("there is no upload"))
 }
 
 async fn add_builds(client: &Client, args: &AddBinary) -> Result<AddedBinaries, CliError> {
@@ -107,7 +106,8 @@ async fn add_binary(client: &Client, output: &Output, mut args: AddBinary) -> Re
         args.path = listed(list)?;
     }
     let added = match add_builds(client, &args).await {
-        Err(error) if lost(&error) => add_builds(client, &args).await,
+        // The server was restarted or upgraded after the uploads.
+        Err(error) if error.is(Code::NoUpload) => add_builds(client, &args).await,
         other => other,
     }?;
     output.print(&added, || {
@@ -137,7 +137,7 @@ async fn add_binary(client: &Client, output: &Output, mut args: AddBinary) -> Re
 pub async fn remove(client: &Client, output: &Output, args: RemovePackage) -> Result<(), CliError> {
     let Some((name, scope)) = args.name.split_once('@').filter(|(n, s)| !n.is_empty() && !s.is_empty())
     else {
-        return Err(CliError::Refused(format!(
+        return Err(CliError::refused(format!(
             "'{0}' does not say what to remove: use {0}@current, {0}@all or {0}@<version>",
             args.name.trim_end_matches('@')
         )));

@@ -107,6 +107,7 @@ impl From<RepoError> for Failure {
     fn from(error: RepoError) -> Failure {
         let failure = match &error {
             RepoError::NotFound(what) => Failure::not_found(what.clone()),
+            RepoError::NoUpload(_) => Failure::new(StatusCode::NOT_FOUND, Code::NoUpload, error.to_string()),
             RepoError::Unknown { what, hint } => Failure::not_found(what.clone()).with_hint(Some(*hint)),
             RepoError::Unresolved(why) => Failure::not_found(why.to_string()).with_hint(why.hint()),
             RepoError::Conflict(why) => Failure::new(StatusCode::CONFLICT, Code::Conflict, why.clone()),

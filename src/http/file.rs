@@ -223,6 +223,7 @@ fn failed(error: &RepoError) -> ServiceError {
     match error {
         RepoError::Damaged { .. } => ServiceError::Ash,
         RepoError::NotFound(_)
+        | RepoError::NoUpload(_)
         | RepoError::Unresolved(_)
         | RepoError::Unknown { .. }
         | RepoError::Conflict(_)

@@ -19,6 +19,9 @@ pub enum RepoError {
         /// How an administrator finds the names there are.
         hint: &'static str,
     },
+    /// No such upload here.
+    #[error("there is no upload {0}; uploads wait for an hour: upload the file again")]
+    NoUpload(u64),
     /// The snapshot means nothing here.
     #[error(transparent)]
     Unresolved(#[from] Unresolved),

@@ -79,6 +79,46 @@ fn five_upgrades_under_load_cut_nothing() {
 }
 
 #[test]
+fn adds_at_the_moment_of_a_hand_over_all_happen() {
+    let mut manager = ready();
+    repository_of(&manager, "busy");
+    let config = manager.server.config_file();
+    let folder = tempfile::tempdir().expect("a folder");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let added = std::thread::scope(|scope| {
+        let adds = scope.spawn(|| {
+            let mut added = 0;
+            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                let tarball = crate::support::tarball::Tarball::new("often", &format!("1.{added}"));
+                let path = folder.path().join(tarball.file());
+                std::fs::write(&path, tarball.bytes()).expect("written");
+                let output = std::process::Command::new(env!("CARGO_BIN_EXE_rspm"))
+                    .arg("--config")
+                    .arg(&config)
+                    .args(["add", "--source=busy", "--path"])
+                    .arg(&path)
+                    .output()
+                    .expect("rspm runs");
+                let told = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert!(output.status.success(), "add {added}: {told}");
+                added += 1;
+            }
+            added
+        });
+        for _ in 0..4 {
+            std::thread::sleep(Duration::from_millis(300));
+            manager.upgrade().expect("an upgrade");
+        }
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        adds.join().expect("every add ends well")
+    });
+    assert!(added > 4, "{added}");
+    let url =
+        format!("http://{}/busy/latest/src/contrib/Archive/often/often_1.0.tar.gz", manager.target().http);
+    assert_eq!(http::get(&url).status, 200);
+}
+
+#[test]
 fn what_cannot_take_over_leaves_the_old_one_serving() {
     let mut manager = ready();
     let main = manager.main();

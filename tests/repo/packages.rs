@@ -175,7 +175,7 @@ async fn only_local_sources_take_packages_and_uploads_are_named_by_number() {
     assert_eq!(unknown.to_string(), "there is no upload 77; uploads wait for an hour: upload the file again");
     world.noon("2024-03-02");
     let late = world.repo.add("team", &[upload.id], OnExisting::Fail, &actor()).await.expect_err("too late");
-    assert!(matches!(late, RepoError::NotFound(_)), "{late}");
+    assert!(matches!(late, RepoError::NoUpload(_)), "{late}");
 }
 
 #[tokio::test]

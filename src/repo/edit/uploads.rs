@@ -104,11 +104,7 @@ impl Uploads {
         let registry = self.held.lock();
         let held = |id: &u64| {
             let found = registry.by_id.get(id).filter(|held| held.since.0 > now.0.saturating_sub(KEPT));
-            found.cloned().ok_or_else(|| {
-                RepoError::NotFound(format!(
-                    "there is no upload {id}; uploads wait for an hour: upload the file again"
-                ))
-            })
+            found.cloned().ok_or(RepoError::NoUpload(*id))
         };
         ids.iter().map(held).collect()
     }

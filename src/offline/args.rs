@@ -78,6 +78,11 @@ pub enum Validate {
         after_help = "Example:\n  rspm-offline-downloader validate bioconductor --destination /var/lib/rspm-offline-data --packages"
     )]
     Bioconductor(Check),
+    /// Check the advisories
+    #[command(
+        after_help = "Example:\n  rspm-offline-downloader validate vulns --destination /var/lib/rspm-offline-data"
+    )]
+    Vulns(CheckVulns),
 }
 
 /// Flags of every `get`.
@@ -216,6 +221,18 @@ pub struct Check {
     /// Read every package file too, and report files that belong to nothing
     #[arg(long)]
     pub packages: bool,
+
+    /// The release of the server that will read it; there is one schema for all, so it changes nothing
+    #[arg(long, value_name = "VERSION", hide = true)]
+    pub rspm_version: Option<String>,
+}
+
+/// Flags of `validate vulns`.
+#[derive(Debug, Args)]
+pub struct CheckVulns {
+    /// The directory to check
+    #[arg(long, value_name = "DIR")]
+    pub destination: PathBuf,
 
     /// The release of the server that will read it; there is one schema for all, so it changes nothing
     #[arg(long, value_name = "VERSION", hide = true)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::args::{Check as CheckArgs, GetBioconductor};
-use super::cran::{Setup, chosen, client, removable, setup, share, wanted};
+use super::cran::{Setup, chosen, client, conclude, removable, setup, share, wanted};
 use super::declared::Declared;
 use super::error::{Ending, OfflineError};
 use super::mirror::{FORMS, Span, Tree};
@@ -11,7 +11,7 @@ use super::place::{self, Place};
 use super::progress::Voice;
 use super::run::Run;
 use super::told::Reader;
-use super::validate::{Check, Report};
+use super::validate::{Check, Report, is_begun};
 use super::{copied, subset};
 use crate::bundle::shared::{BioconductorConfig, Shared};
 use crate::bundle::{Product, layout, seal};
@@ -61,9 +61,9 @@ pub(super) async fn get(args: GetBioconductor, voice: Voice) -> Result<Ending, O
         let _lock = setup.place.lock("bioc/v4", true)?;
         setup.place.keep(layout::BIOCONDUCTOR_CONFIG, &config)?;
     }
-    let shared = share(&setup, bundle, args.packages.requirements_url.as_deref()).await?;
+    let rules = share(&setup, bundle, args.packages.requirements_url.as_deref()).await?;
     removable(&setup.place, voice)?;
-    Ok(if shared == Ending::Complete { ending } else { shared })
+    Ok(conclude(voice, ending, rules))
 }
 
 async fn one(
@@ -235,9 +235,10 @@ pub(super) async fn check(args: CheckArgs) -> Result<Report, OfflineError> {
     check.bioconductor().await;
     let mut any = false;
     for version in place::names(&place.path("bioc/v4"))? {
-        if layout::is_release(&version) {
+        let product = Product::Bioconductor(version.clone());
+        if layout::is_release(&version) && is_begun(&place, &product)? {
             any = true;
-            check.product(&Product::Bioconductor(version)).await?;
+            check.product(&product).await?;
         }
     }
     if !any {

@@ -12,7 +12,7 @@ use super::progress::Voice;
 use super::run::{Run, Wish};
 use super::shared::{self, Source};
 use super::told::Reader;
-use super::validate::{Check, Report};
+use super::validate::{Check, Report, is_begun};
 use super::{binaries, copied, subset};
 use crate::bundle::shared::Shared;
 use crate::bundle::{Product, layout};
@@ -103,9 +103,27 @@ pub(super) async fn get(args: GetCran, voice: Voice) -> Result<Ending, OfflineEr
     if setup.wish.dry {
         return Ok(ending);
     }
-    let shared = share(&setup, source, args.packages.requirements_url.as_deref()).await?;
+    let rules = share(&setup, source, args.packages.requirements_url.as_deref()).await?;
     removable(&setup.place, voice)?;
-    Ok(if shared == Ending::Complete { ending } else { shared })
+    Ok(conclude(voice, ending, rules))
+}
+
+/// The last line of a `get`, and its ending: rules that nobody asked for by name may be old.
+pub(super) fn conclude(voice: Voice, packages: Ending, rules: Rules) -> Ending {
+    match (packages, rules) {
+        (Ending::Complete, Rules::Current) => {
+            voice.say("complete");
+            Ending::Complete
+        }
+        (Ending::Complete, Rules::Unreachable { is_named }) => {
+            voice.warn("the packages are complete; the rules of system requirements were not updated");
+            if is_named { Ending::Incomplete } else { Ending::Complete }
+        }
+        (incomplete @ (Ending::Incomplete | Ending::Damaged), _) => {
+            voice.warn("not complete: some of the packages that were asked for could not be downloaded");
+            incomplete
+        }
+    }
 }
 
 /// What both kinds of packages share.
@@ -113,7 +131,7 @@ pub(super) async fn share(
     setup: &Setup,
     source: Option<Bundle>,
     url: Option<&str>,
-) -> Result<Ending, OfflineError> {
+) -> Result<Rules, OfflineError> {
     let defaults = defaults()?;
     let (now, voice) = (setup.wish.now, setup.wish.voice);
     shared::distributions(&setup.place, &defaults.platforms, now)?;
@@ -123,7 +141,17 @@ pub(super) async fn share(
         (None, Some(bundle)) => Source::Bundle(bundle),
         (None, None) => Source::Url(defaults.requirements.url.clone()),
     };
-    shared::requirements(&setup.place, &setup.upstream, &rules, now, voice).await
+    let is_read = shared::requirements(&setup.place, &setup.upstream, &rules, now, voice).await?;
+    Ok(if is_read { Rules::Current } else { Rules::Unreachable { is_named: url.is_some() } })
+}
+
+/// The rules of system requirements after a `get`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rules {
+    /// They are those of upstream, or none are wanted.
+    Current,
+    /// They could not be read; `is_named` when their address was given.
+    Unreachable { is_named: bool },
 }
 
 /// Reads CRAN's packages, of a mirror or of a bundle.
@@ -248,7 +276,7 @@ pub(super) async fn check(args: CheckArgs) -> Result<Report, OfflineError> {
     let mut folders = vec!["v3".to_owned()];
     for tag in place::names(&place.path("bindex"))? {
         let product = Product::Binaries(tag);
-        if Product::parse(&product.to_string()).is_some() {
+        if Product::parse(&product.to_string()).is_some() && is_begun(&place, &product)? {
             check.product(&product).await?;
         }
     }

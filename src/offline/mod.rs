@@ -92,6 +92,9 @@ fn run(cli: Cli) -> Result<Ending, OfflineError> {
             Command::Validate(Validate::Cran(args)) => {
                 cran::check(args).await.and_then(|report| print(&report, voice))
             }
+            Command::Validate(Validate::Vulns(args)) => {
+                vulns::check(args).await.and_then(|report| print(&report, voice))
+            }
             Command::Completion { .. } => Ok(Ending::Complete),
         }
     });

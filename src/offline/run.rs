@@ -73,7 +73,9 @@ impl Run<'_> {
         Fut: Future<Output = Result<Declared, OfflineError>>,
     {
         let (wish, voice) = (self.wish, self.wish.voice);
-        let _lock = if wish.dry { None } else { Some(self.lock()?) };
+        // What the mirror does not have leaves no folder, so the lock of a new product waits for what the mirror says.
+        let is_new = !self.place.path(&self.product.root()).exists();
+        let mut lock = if wish.dry || is_new { None } else { Some(self.lock()?) };
         let verified = match self.own.head_or_difference(&self.product).await {
             Ok(verified) => Some(verified),
             Err(BundleError::Absent { .. }) => None,
@@ -87,14 +89,27 @@ impl Run<'_> {
             return Ok(Ending::Complete);
         }
         let span = (verified.as_ref().map(|verified| verified.head.snapshot), wish.now.day());
-        let (before, mut declared, objects) =
-            tokio::try_join!(self.before(verified), declare(span), self.objects())?;
+        let there = async { if is_new { Ok(HashMap::new()) } else { self.objects().await } };
+        let (before, mut declared, mut objects) =
+            tokio::try_join!(self.before(verified), declare(span), there)?;
         declared.warnings.iter().for_each(|warning| voice.warn(warning));
         self.check(&declared, &before)?;
         if wish.dry {
             tell_plan(voice, &self.plan(&declared, &before.state, &State::default(), &objects)?);
             return Ok(Ending::Complete);
         }
+        if lock.is_none() {
+            lock = Some(self.lock()?);
+            let head = self.place.path(&self.product.head());
+            if head.exists() {
+                return Err(OfflineError::Refused(format!(
+                    "another rspm-offline-downloader wrote {} meanwhile; run the command again",
+                    head.display()
+                )));
+            }
+            objects = self.objects().await?;
+        }
+        let _lock = lock;
         let mut journal = Journal::open(self.place, &self.product)?;
         let leftovers = journal.began.map(|began| Leftovers::since(began, &before.state));
         let mut plan = self.plan(&declared, &before.state, &pending(&journal)?, &objects)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::error::{Ending, OfflineError};
+use super::error::OfflineError;
 use super::place::Place;
 use super::progress::Voice;
 use super::seen::Seen;
@@ -126,16 +126,16 @@ pub(super) fn distributions(
     write(place, Shared::Distributions, documents, now)
 }
 
-/// The rules of system requirements, from where they are said to be.
+/// The rules of system requirements, from where they are said to be; false, and a warning, when they cannot be read.
 pub(super) async fn requirements(
     place: &Place,
     upstream: &Upstream,
     source: &Source,
     now: Timestamp,
     voice: Voice,
-) -> Result<Ending, OfflineError> {
+) -> Result<bool, OfflineError> {
     let (read, asked) = match source {
-        Source::None => return Ok(Ending::Complete),
+        Source::None => return Ok(true),
         Source::Url(url) => (by_url(place, upstream, url).await, without_userinfo(url)),
         Source::Bundle(bundle) => (by_bundle(bundle).await, bundle.mirror().address()),
     };
@@ -144,15 +144,15 @@ pub(super) async fn requirements(
             let documents = BTreeMap::from([("rules".to_owned(), (base.document(), "json.zst"))]);
             write(place, Shared::Requirements, documents, now)?;
             Seen::leave_shared(place, Shared::Requirements, &asked, told.map(|told| vec![told]))?;
-            Ok(Ending::Complete)
+            Ok(true)
         }
-        Ok(None) => Ok(Ending::Complete),
+        Ok(None) => Ok(true),
         Err(error) => {
             voice.warn(&format!(
                 "no rules of system requirements: {error}. Say where they are with --requirements-url, or do without them \
                  with --requirements-url none; what was there before is kept"
             ));
-            Ok(Ending::Incomplete)
+            Ok(false)
         }
     }
 }

@@ -69,6 +69,11 @@ impl Report {
     }
 }
 
+/// Whether a product was begun: a folder with nothing but a lock is of a download that found nothing on its mirror.
+pub(super) fn is_begun(place: &Place, product: &Product) -> Result<bool, OfflineError> {
+    Ok(place::names(&place.path(&product.root()))?.iter().any(|name| name != LOCK))
+}
+
 /// A check under way.
 pub(super) struct Check<'a> {
     pub(super) place: &'a Place,

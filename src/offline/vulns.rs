@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::args::GetVulns;
-use super::cran::{Setup, defaults, setup};
+use super::args::{CheckVulns, GetVulns};
+use super::cran::{Setup, client, defaults, setup};
 use super::error::{Ending, OfflineError};
+use super::place::{self, LOCK, Place};
 use super::progress::Voice;
 use super::seen::Seen;
 use super::shared::write;
 use super::told::Told;
+use super::validate::{Check, Report};
 use crate::advisory::{Batch, Ecosystem};
 use crate::bundle::shared::{Shared, SharedHead};
 use crate::config::without_userinfo;
@@ -38,9 +40,8 @@ pub(super) async fn get(args: GetVulns, voice: Voice) -> Result<Ending, OfflineE
         voice.say("advisories: nothing is new");
         return Ok(Ending::Complete);
     };
-    let count = |text: &[u8]| text.iter().filter(|b| **b == b'\n').count();
     let counts: Vec<String> =
-        documents.iter().map(|(name, (text, _))| format!("{name}: {} advisories", count(text))).collect();
+        documents.iter().map(|(name, (text, _))| format!("{name}: {} advisories", lines(text))).collect();
     if documents.values().all(|(text, _)| text.is_empty()) {
         return Err(OfflineError::Refused(format!(
             "{} has no advisory for any of these; nothing was changed. Give another address with --base-url",
@@ -53,6 +54,34 @@ pub(super) async fn get(args: GetVulns, voice: Voice) -> Result<Ending, OfflineE
     }
     voice.say(&counts.join(", "));
     Ok(Ending::Complete)
+}
+
+/// `validate vulns`.
+pub(super) async fn check(args: CheckVulns) -> Result<Report, OfflineError> {
+    let place = Place::at(&args.destination)?;
+    let bundle = Bundle::at(client(None)?.mirror(&place.url()?)?);
+    let folder = Shared::Advisories.folder();
+    if place::names(&place.path(folder))?.iter().all(|name| name == LOCK) {
+        return Err(OfflineError::Refused(format!(
+            "{} has no advisories: get them with rspm-offline-downloader get vulns",
+            place.root().display()
+        )));
+    }
+    let mut check = Check::new(&place, bundle.clone(), true);
+    check.shared(Shared::Advisories).await;
+    check.files(&[folder.to_owned()])?;
+    if let Ok(Some(head)) = bundle.shared(Shared::Advisories).await {
+        for (name, packed) in &head.files {
+            if let Ok(text) = bundle.shared_file(Shared::Advisories, packed).await {
+                check.report.summary.push(format!("{name}: {} advisories", lines(&text)));
+            }
+        }
+    }
+    Ok(check.report)
+}
+
+fn lines(text: &[u8]) -> usize {
+    text.iter().filter(|b| **b == b'\n').count()
 }
 
 /// Advisories by ecosystem, as texts with the endings of their files.

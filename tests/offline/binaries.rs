@@ -106,3 +106,53 @@ fn platforms_that_nobody_has_are_named() {
         assert!(words.iter().all(|word| ended.err.contains(word)), "{flags:?}: {}", ended.err);
     }
 }
+
+#[test]
+fn builds_that_the_mirror_does_not_have_leave_nothing_and_old_folders_are_no_finding() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("bundle");
+    let flags = ["--include-binaries", "--r-versions=4.5", "--distributions=jammy,rhel9"];
+    let ended = get_cran(&mirror(), &to, &flags);
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(ended.err.trim_end().lines().last().unwrap().contains("not complete"), "{}", ended.err);
+    assert!(!to.join("bindex").exists());
+    is_whole(&to);
+    // Older versions left the folder with its lock.
+    fs::create_dir_all(to.join("bindex/4.5-jammy")).unwrap();
+    fs::write(to.join("bindex/4.5-jammy/.lock"), "").unwrap();
+    is_whole(&to);
+    // A download that was begun is a finding.
+    fs::write(to.join("bindex/4.5-jammy/.releases.ndjson"), "").unwrap();
+    assert_eq!(crate::support::downloader::validate("cran", &to, &[]).0, 1);
+}
+
+#[test]
+fn packages_are_complete_without_rules_unless_their_address_was_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let shelf = crate::support::downloader::mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let (url, nowhere) = (shelf.url(), file_url(&dir.path().join("nowhere")));
+    let get = |to: &str, more: &[&str]| {
+        let to = dir.path().join(to);
+        let args = ["get", "cran", "--base-url", &url, "--destination", to.to_str().unwrap()];
+        // Without `--requirements-url` the default is asked for, which the proxy keeps from being there.
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rspm-offline-downloader"));
+        command.args(args).args(more).args(["--outbound-proxy", "http://127.0.0.1:9"]);
+        let ended = crate::support::ended::end(&mut command);
+        let last = ended.err.trim_end().lines().last().unwrap_or_default().to_owned();
+        (ended.code, last)
+    };
+    for (to, more, code, word) in [
+        ("default", &[][..], 0, "rules of system requirements were not updated"),
+        (
+            "named",
+            &["--requirements-url", nowhere.as_str()][..],
+            1,
+            "rules of system requirements were not updated",
+        ),
+        ("none", &["--requirements-url", "none"][..], 0, "complete"),
+    ] {
+        let (ended, last) = get(to, more);
+        assert!(ended == Some(code) && last.contains(word), "{to}: {ended:?} {last}");
+        is_whole(&dir.path().join(to));
+    }
+}

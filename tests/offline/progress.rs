@@ -66,9 +66,9 @@ fn a_terminal_shows_files_rate_and_time_left_in_one_line_that_is_gone_in_the_end
     let last = seen.rfind(" left ").expect("a bar");
     let rest = &seen[last..];
     assert!(rest.contains("\u{1b}[2K") || rest.contains("\u{1b}[K"), "{rest:?}");
-    let ending: Vec<&String> = lines.iter().filter(|line| !line.trim().is_empty()).rev().take(2).collect();
-    assert!(ending[1].starts_with("40 of 40 files, ") && ending[1].ends_with("/s"), "{ending:?}");
-    assert!(ending[0].starts_with("cran: snapshot "), "{ending:?}");
+    let ending: Vec<&String> = lines.iter().filter(|line| !line.trim().is_empty()).rev().take(3).collect();
+    assert!(ending[2].starts_with("40 of 40 files, ") && ending[2].ends_with("/s"), "{ending:?}");
+    assert!(ending[1].starts_with("cran: snapshot ") && ending[0] == "complete", "{ending:?}");
 }
 
 #[test]
@@ -77,5 +77,5 @@ fn a_log_has_sentences_and_no_bar() {
     let (upstream, to) = (slow(dir.path()), dir.path().join("bundle"));
     let told = got_cran(&upstream.url(), &to, &["--concurrency", "40"]);
     assert!(!told.contains(['\r', '\u{1b}']) && !told.contains(" % "), "{told:?}");
-    assert!(told.contains("40 of 40 files, ") && told.lines().count() == 3, "{told}");
+    assert!(told.contains("40 of 40 files, ") && told.lines().count() == 4, "{told}");
 }

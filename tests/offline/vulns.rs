@@ -51,6 +51,29 @@ async fn advisories_of_a_folder_become_a_file_for_each_ecosystem() {
 }
 
 #[test]
+fn advisories_are_validated_by_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = file_url(&data::path("advisories/cran").canonicalize().unwrap());
+    let to = dir.path().join("bundle");
+    std::fs::create_dir(&to).unwrap();
+    let check = || run(&["validate", "vulns", "--destination", to.to_str().unwrap()]);
+    let none = check();
+    assert!(none.code == Some(1) && none.err.contains("get vulns"), "{}", none.err);
+    assert_eq!(get(&from, &to, &[]).code, Some(0));
+    let whole = check();
+    assert_eq!((whole.code, whole.out.as_str()), (Some(0), ""), "{}", whole.err);
+    assert!(whole.err.contains("cran: 14 advisories") && whole.err.contains("complete"), "{}", whole.err);
+    let file = tree(&to).into_keys().find(|path| path.starts_with("vulns/cran-")).unwrap();
+    let mut bytes = std::fs::read(to.join(&file)).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(to.join(&file), bytes).unwrap();
+    let damaged = check();
+    assert!(damaged.code == Some(3) && damaged.out.contains(&file), "{}", damaged.out);
+    std::fs::remove_file(to.join("vulns/head.json")).unwrap();
+    assert_eq!(check().code, Some(1));
+}
+
+#[test]
 fn what_is_none_is_named_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let empty = dir.path().join("empty");

@@ -66,6 +66,43 @@ pub fn undescribed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Undes
     Ok(rows)
 }
 
+/// An archive in storage that nobody has looked into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredArchive {
+    /// The package's name.
+    pub name: String,
+    /// The release.
+    pub release: ReleaseId,
+    /// The storage class of its blob.
+    pub class: String,
+    /// Its digest.
+    pub sha256: Sha256,
+    /// Bytes.
+    pub size: i64,
+}
+
+/// Of [`undescribed`], those whose source package is in storage, by name.
+pub fn undescribed_stored(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<StoredArchive>, DbError> {
+    const STORED: &str = "SELECT p.name, l.release_id, b.class, b.sha256, b.size FROM life l \
+        JOIN package p ON p.id = l.package_id \
+        JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' AND f.state = 1 \
+        JOIN blob b ON b.sha256 = f.sha256 LEFT JOIN detail d ON d.release_id = l.release_id \
+        WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 AND l.path = '' \
+        AND d.release_id IS NULL ORDER BY p.name";
+    let mut found = Vec::new();
+    c.each(STORED, &[tree.into(), seq.into()], &mut |mut row| {
+        found.push(StoredArchive {
+            name: row.text(0)?,
+            release: ReleaseId(row.int(1)?),
+            class: row.text(2)?,
+            sha256: row.parsed(3, "a digest")?,
+            size: row.int(4)?,
+        });
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 /// What somebody else than the archive says of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {

@@ -243,7 +243,9 @@ async fn open(app: &App, of: &Parceled, parts: &Parts) -> Result<Opened, RepoErr
         return Ok(Opened::Ready(response));
     }
     if parts.method == Method::HEAD {
-        // Never fetches: the size is told where an index or an earlier fetch told it to us.
+        // Never fetches: the size is told where an index or an earlier fetch told it to us. Of a file that GET would not be
+        // given now, where that is known without a request to the mirror, HEAD says so, too.
+        app.repo.check_upstream(located)?;
         return Ok(Opened::Ready(response::whole(card, located.size, Body::empty())));
     }
     let range = match located.size {

@@ -269,6 +269,18 @@ impl Repo {
         Ok(from_flight(passenger, seen.size, range))
     }
 
+    /// Why a file that is not in storage cannot be had now, where that is known without asking its mirror.
+    ///
+    /// # Errors
+    /// As [`Repo::open`].
+    pub fn check_upstream(&self, located: &Located) -> Result<(), RepoError> {
+        if located.stored || !self.may_be_fetched(located) {
+            return Ok(());
+        }
+        let (places, ..) = self.places(located)?;
+        Ok(self.flights.check(located.found.file, &places)?)
+    }
+
     /// Opens what is stored, when it is what was stored.
     pub(super) async fn open_stored(
         &self,
@@ -328,11 +340,8 @@ impl Repo {
         }
     }
 
-    fn board(&self, located: &Located) -> Result<Passenger, RepoError> {
-        if !self.may_be_fetched(located) {
-            let missing = format!("{}, which has no upstream,", located.name);
-            return Err(RepoError::Storage(StorageError::NotFound(missing)));
-        }
+    /// Where upstream a file may be, the class it is stored in, and what it is.
+    fn places(&self, located: &Located) -> Result<(Vec<Place>, StorageClass, Expected), RepoError> {
         let config = self.state.config.load();
         let upstream = self.state.upstream.load();
         let away = |source| RepoError::Upstream { source, retry_after: 60 };
@@ -342,7 +351,7 @@ impl Repo {
             let path = mirror.object(product, sha256, &located.name)?;
             Some(Place { mirror, path })
         };
-        let (places, class, expected) = match &located.built {
+        Ok(match &located.built {
             None => {
                 let (root, url, class, product) =
                     match self.state.catalog.get().tree(located.tree.tree).and_then(Tree::part) {
@@ -373,7 +382,15 @@ impl Repo {
                 };
                 (places, StorageClass::Binaries, Expected::Build(platform.clone()))
             }
-        };
+        })
+    }
+
+    fn board(&self, located: &Located) -> Result<Passenger, RepoError> {
+        if !self.may_be_fetched(located) {
+            let missing = format!("{}, which has no upstream,", located.name);
+            return Err(RepoError::Storage(StorageError::NotFound(missing)));
+        }
+        let (places, class, expected) = self.places(located)?;
         let (stale, tree) = (self.stale.clone(), located.tree);
         let ticket = || {
             let crew = Crew {

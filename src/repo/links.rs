@@ -1,7 +1,7 @@
 //! Which listed packages need which others at a point, told in both directions, and what each says it needs of the
 //! operating system.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -25,6 +25,8 @@ pub struct Links {
     hard: Vec<(u32, u32)>,
     /// `SystemRequirements` by place in `names`; sorted.
     requirements: Vec<(u32, Box<str>)>,
+    /// Places in `names` of packages whose `SystemRequirements` nobody has told; sorted.
+    undescribed: Vec<u32>,
 }
 
 /// What a tree lists, and what packages said of themselves elsewhere than in its index.
@@ -33,6 +35,8 @@ struct Told {
     records: Vec<life::Listed>,
     /// `SystemRequirements`, by name.
     requirements: Vec<(String, String)>,
+    /// Names of packages of which nothing but the index record is known.
+    undescribed: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,7 +83,10 @@ impl Repo {
             let PointTree { tree, seq, .. } = *tree;
             let told = self.state.db.read(move |c| {
                 let records = life::listed(c, tree, seq)?;
-                Ok(Told { records, requirements: detail::requirements(c, tree, seq)? })
+                let requirements = detail::requirements(c, tree, seq)?;
+                let undescribed =
+                    detail::undescribed(c, tree, seq)?.into_iter().map(|one| one.name).collect();
+                Ok(Told { records, requirements, undescribed })
             });
             all.push(told.await?);
         }
@@ -103,6 +110,8 @@ impl Links {
             .iter()
             .map(|told| told.requirements.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect())
             .collect();
+        let undescribed: Vec<HashSet<&str>> =
+            trees.iter().map(|told| told.undescribed.iter().map(String::as_str).collect()).collect();
         let mut records: Vec<(&str, (usize, &[u8]))> = first.into_iter().collect();
         records.sort_unstable();
         let mut links = Links::default();
@@ -113,6 +122,8 @@ impl Links {
             let written = described.as_ref().and_then(|described| described.filled("SystemRequirements"));
             if let Some(text) = written.or_else(|| elsewhere[tree].get(name).copied()) {
                 links.requirements.push((by, text.into()));
+            } else if undescribed[tree].contains(name) {
+                links.undescribed.push(by);
             }
             let Some(described) = described else { continue };
             for kind in Kind::ALL {
@@ -163,6 +174,26 @@ impl Links {
         &self,
         roots: impl IntoIterator<Item = &'a str>,
     ) -> impl Iterator<Item = (&str, &str)> {
+        self.closure(roots).into_iter().filter_map(|place| {
+            let found = self.requirements.binary_search_by_key(&place, |(place, _)| *place).ok()?;
+            Some((&*self.names[place as usize], &*self.requirements[found].1))
+        })
+    }
+
+    /// Packages whose needs nobody has told, by name.
+    pub fn undescribed(&self) -> impl Iterator<Item = &str> {
+        self.undescribed.iter().map(|place| &*self.names[*place as usize])
+    }
+
+    /// As [`Links::undescribed`], of those of `roots` that are listed and of all they cannot be installed without.
+    pub fn undescribed_of<'a>(&self, roots: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = &str> {
+        let places = self.closure(roots).into_iter();
+        let unknown = places.filter(|place| self.undescribed.binary_search(place).is_ok());
+        unknown.map(|place| &*self.names[place as usize])
+    }
+
+    /// The places of those of `roots` that are listed and of all they cannot be installed without.
+    fn closure<'a>(&self, roots: impl IntoIterator<Item = &'a str>) -> BTreeSet<u32> {
         let mut waiting: Vec<u32> = roots.into_iter().filter_map(|name| self.place(name)).collect();
         let mut places: BTreeSet<u32> = waiting.iter().copied().collect();
         while let Some(by) = waiting.pop() {
@@ -170,10 +201,7 @@ impl Links {
             let needed = self.hard[begin..].iter().take_while(|edge| edge.0 == by).map(|edge| edge.1);
             waiting.extend(needed.filter(|place| places.insert(*place)));
         }
-        places.into_iter().filter_map(|place| {
-            let found = self.requirements.binary_search_by_key(&place, |(place, _)| *place).ok()?;
-            Some((&*self.names[place as usize], &*self.requirements[found].1))
-        })
+        places
     }
 
     fn place(&self, name: &str) -> Option<u32> {
@@ -236,7 +264,7 @@ mod tests {
     }
 
     fn of(trees: Vec<Vec<life::Listed>>) -> Links {
-        let told = trees.into_iter().map(|records| Told { records, requirements: Vec::new() });
+        let told = trees.into_iter().map(|records| Told { records, ..Told::default() });
         Links::of(&told.collect::<Vec<_>>())
     }
 
@@ -252,9 +280,17 @@ mod tests {
                     record("zlibish", "", "License: MIT"),
                 ],
                 requirements: vec![text("zlib")],
+                undescribed: vec!["middle".to_owned(), "tested".to_owned()],
             },
-            Told { records: vec![record("zlibish", "", "")], requirements: vec![text("of a shadowed one")] },
+            Told {
+                records: vec![record("zlibish", "", "")],
+                requirements: vec![text("of a shadowed one")],
+                undescribed: vec!["app".to_owned()],
+            },
         ]);
+        assert_eq!(links.undescribed().collect::<Vec<_>>(), ["middle"], "what the index tells is known");
+        let unknown = |name: &'static str| links.undescribed_of([name]).collect::<Vec<_>>();
+        assert_eq!((unknown("app"), unknown("zlibish")), (vec!["middle"], vec![]));
         let of = |name: &'static str| links.requirements_of([name]).collect::<Vec<_>>();
         assert_eq!(of("app"), [("zlibish", "zlib")], "through a circle, and not what is only suggested");
         assert_eq!((of("tested"), of("gone")), (vec![("tested", "pandoc")], vec![]));

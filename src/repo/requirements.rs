@@ -1,13 +1,22 @@
 //! What packages of a point need of an operating system: its name found in the table of distributions, the texts of the
 //! packages, and the rules in force.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
+use super::inside::Closed;
 use super::links::Links;
 use super::{Repo, RepoError};
-use crate::config::Platforms;
-use crate::model::point::Point;
+use crate::config::{Platforms, StorageClass};
+use crate::db::detail;
+use crate::model::point::{Point, PointTree};
 use crate::r::sysreqs::{Need, Rules, System};
+use crate::storage::Key;
+
+/// How long one question looks into stored archives: the next question goes on.
+const LOOKING: Duration = Duration::from_secs(5);
 
 /// Everything that is asked for requirements on one system.
 pub struct Requirements {
@@ -17,7 +26,8 @@ pub struct Requirements {
 }
 
 impl Repo {
-    /// Makes ready to tell what packages of a point need on a system, named as clients do.
+    /// Makes ready to tell what packages of a point need on a system, named as clients do. Stored archives of `roots` and of
+    /// what they depend on, or of all packages without roots, are read where nobody has told what they need.
     ///
     /// # Errors
     /// [`RepoError::Unsupported`], [`RepoError::NoRules`], those of the database.
@@ -26,12 +36,52 @@ impl Repo {
         point: &Point,
         distribution: &str,
         release: &str,
+        roots: Option<&[String]>,
     ) -> Result<Requirements, RepoError> {
         let system = find(&self.state.config.load().platforms, distribution, release)?;
         let rules = self.state.rules.settled().await.ok_or(RepoError::NoRules)?;
         let system = rules.settle(&system);
-        Ok(Requirements { rules, system, links: self.links(point).await? })
+        let mut links = self.links(point).await?;
+        let is_more = {
+            let unknown: HashSet<&str> = match roots {
+                None => links.undescribed().collect(),
+                Some(roots) => links.undescribed_of(roots.iter().map(String::as_str)).collect(),
+            };
+            !unknown.is_empty() && self.look_into_stored(point, &unknown).await?
+        };
+        if is_more {
+            links = self.links(point).await?;
+        }
+        Ok(Requirements { rules, system, links })
     }
+
+    /// Looks into the stored archives of these packages; true when more is known now.
+    async fn look_into_stored(&self, point: &Point, names: &HashSet<&str>) -> Result<bool, RepoError> {
+        let (deadline, mut is_more) = (Instant::now() + LOOKING, false);
+        for PointTree { tree, seq, .. } in point.trees.iter().copied() {
+            let stored = self.state.db.read(move |c| detail::undescribed_stored(c, tree, seq)).await?;
+            for one in stored.iter().filter(|one| names.contains(one.name.as_str())) {
+                if Instant::now() > deadline {
+                    break;
+                }
+                is_more |= match closed(one) {
+                    Some(closed) => self.look_inside(closed).await,
+                    None => false,
+                };
+            }
+        }
+        if is_more {
+            // That a package needs nothing is news, too.
+            self.state.described.fetch_add(1, Ordering::Release);
+        }
+        Ok(is_more)
+    }
+}
+
+fn closed(stored: &detail::StoredArchive) -> Option<Closed> {
+    let class = StorageClass::ALL.into_iter().find(|class| class.as_str() == stored.class)?;
+    let size = u64::try_from(stored.size).ok()?;
+    Some(Closed { release: stored.release, key: Key::Package(class, stored.sha256), size })
 }
 
 impl Requirements {
@@ -58,6 +108,17 @@ impl Requirements {
         roots: impl IntoIterator<Item = &'a str>,
     ) -> impl Iterator<Item = (&str, Vec<Need<'_>>)> {
         self.asked(self.links.requirements_of(roots))
+    }
+
+    /// Packages whose needs are not known, by name: all of them, or those of [`Requirements::of`].
+    #[must_use]
+    pub fn unknown(&self, roots: Option<&[String]>) -> Vec<String> {
+        match roots {
+            None => self.links.undescribed().map(str::to_owned).collect(),
+            Some(roots) => {
+                self.links.undescribed_of(roots.iter().map(String::as_str)).map(str::to_owned).collect()
+            }
+        }
     }
 
     /// Whether the point lists a package of this name.

@@ -52,7 +52,9 @@ pub(super) async fn cran(state: &Arc<State>, report: &Reporter) -> Result<Descri
         Ok(Fetched::Body { bytes, .. }) => bytes,
         Ok(Fetched::Unchanged) => return Ok(none),
         Err(UpstreamError::Missing(address)) => {
-            return Ok(Described::NoDatabase { address, packages: missing.len() });
+            // What is in storage is read when somebody asks for its requirements.
+            let stored = state.db.read(move |c| detail::undescribed_stored(c, tree.id, head)).await?.len();
+            return Ok(Described::NoDatabase { address, packages: missing.len().saturating_sub(stored) });
         }
         Err(UpstreamError::Refused { url, reason }) => {
             tracing::warn!(target: "sync", "going on without {url}: {reason}");

@@ -203,3 +203,57 @@ fn a_system_that_nothing_is_known_of_has_a_code_of_its_own() {
     }
     assert_eq!(server.get(&format!("/__api__/repos/nobody/sysreqs?all=true&{JAMMY}")).status, 404);
 }
+
+#[test]
+fn requirements_of_a_mirrors_packages_are_known_once_their_files_were_fetched() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut shelf = crate::support::shelf::Shelf::new(dir.path().join("mirror"));
+    let web = Tarball::new("web", "1.0").field("SystemRequirements: libcurl: libcurl4-openssl-dev");
+    for tarball in
+        [web, Tarball::new("plain", "1.0"), Tarball::new("far", "1.0").field("SystemRequirements: GDAL")]
+    {
+        shelf.publish(&tarball, "2026-01-01");
+    }
+    shelf.write();
+    // A mirror's index does not have the field.
+    let index = shelf.root.join("src/contrib/PACKAGES");
+    let text = std::fs::read_to_string(&index).expect("an index");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("SystemRequirements")).collect();
+    std::fs::write(&index, lines.join("\n") + "\n").expect("written");
+    let rules = data::path("sysreqs").canonicalize().expect("it is there");
+    let gcfg =
+        format!("[CRAN]\nURL = {}\n[SystemRequirements]\nURL = file://{}", shelf.url(), rules.display());
+    let server = Builder::default().gcfg(&gcfg).start();
+    server.sync_of("cran").expect("a sync");
+    server.call("POST", "/repos", &json!({ "name": "team" }));
+    server.call("POST", "/repos/team/sources", &json!({ "source": "cran" }));
+    let said = server.sync_of("sysreqs").expect("the rules");
+    assert!(said.contains("(3 were not)"), "{said}");
+    let ask = || get(&server, &format!("pkgname=web&pkgname=plain&{JAMMY}"));
+    let before = ask();
+    assert_eq!((names(&before), &before["unknown_count"]), (String::new(), &json!(2)));
+    assert_eq!(before["unknown"], json!(["plain", "web"]));
+    for package in ["web", "plain"] {
+        assert_eq!(server.get(&format!("/team/latest/src/contrib/{package}_1.0.tar.gz")).status, 200);
+    }
+    // Rows are written moments after the last byte.
+    let begun = std::time::Instant::now();
+    let mut after = ask();
+    while after.get("unknown").is_some() && begun.elapsed() < std::time::Duration::from_secs(20) {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        after = ask();
+    }
+    assert_eq!(
+        (names(&after), after.get("unknown")),
+        ("web".to_owned(), None),
+        "that plain needs nothing is known"
+    );
+    let all = get(&server, &format!("all=true&{JAMMY}"));
+    assert_eq!((names(&all), &all["unknown"]), ("web".to_owned(), &json!(["far"])));
+    let one = server.get(&format!("/__api__/repos/team/packages/far/sysreqs?{JAMMY}")).json();
+    assert_eq!((&one["dependencies"], &one["unknown"]), (&json!([]), &json!(["far"])));
+    let body = post(&server, JAMMY, "Package: mine\nVersion: 1\nImports: far, web\n").json();
+    assert_eq!(body["unknown"], json!(["far"]));
+    let said = server.sync_of("sysreqs").expect("the rules");
+    assert!(said.contains("(1 were not)"), "{said}");
+}

@@ -3,6 +3,12 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// Whether a count is left out of an answer.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 /// Something to be run before or after installing: one of the two.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Action {
@@ -47,6 +53,13 @@ pub struct Requirements {
     pub pre_install: Vec<Action>,
     /// As `install_scripts`.
     pub post_install: Vec<Action>,
+    /// How many packages were asked about, or are needed by those, whose requirements are not known: the mirror has no
+    /// package database, and their files were not fetched. Absent when all are known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown_count: usize,
+    /// The first hundred of them, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
 }
 
 /// One entry of [`Posted`] and [`OfPackage`].
@@ -70,6 +83,13 @@ pub struct Posted {
     pub pre_install: Vec<Action>,
     /// As `install_scripts`.
     pub post_install: Vec<Action>,
+    /// How many packages were asked about, or are needed by those, whose requirements are not known: the mirror has no
+    /// package database, and their files were not fetched. Absent when all are known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown_count: usize,
+    /// The first hundred of them, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
 }
 
 /// `GET /repos/{r}/packages/{name}/sysreqs`.
@@ -81,4 +101,11 @@ pub struct OfPackage {
     pub source_files: Vec<String>,
     /// An entry for each rule that the package, or one it depends on, asks for; the package's own first.
     pub dependencies: Vec<Dependency>,
+    /// How many packages were asked about, or are needed by those, whose requirements are not known: the mirror has no
+    /// package database, and their files were not fetched. Absent when all are known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown_count: usize,
+    /// The first hundred of them, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
 }

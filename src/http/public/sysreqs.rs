@@ -17,6 +17,9 @@ use crate::r::description::Description;
 use crate::r::sysreqs::{Need, base};
 use crate::repo::requirements::Requirements;
 
+/// Names of packages that an answer has whose requirements are not known.
+const NAMED: usize = 100;
+
 /// `GET /repos/{r}/sysreqs`: of all packages, or of those named and what they depend on.
 pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<Answer, Failure> {
     let named: Vec<String> = query.all("pkgname").map(str::to_owned).collect();
@@ -26,7 +29,9 @@ pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<
             "name packages with the parameter pkgname (it may be repeated), or ask for all=true",
         ));
     }
-    let known = known(app, repo, query).await?;
+    let roots = (!all).then(|| named.clone());
+    let known = known(app, repo, query, roots.as_deref()).await?;
+    let (unknown_count, unknown) = unknown(&known, roots.as_deref());
     // Milliseconds of a processor for all of CRAN: not on an async thread.
     let answered = tokio::task::spawn_blocking(move || {
         let installer = known.system().installer();
@@ -45,6 +50,8 @@ pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<
             pre_install: once(each().flat_map(|needs| &needs.pre_install)),
             post_install: once(each().flat_map(|needs| &needs.post_install)),
             requirements,
+            unknown_count,
+            unknown,
         }
     });
     answered.await.map_err(|_| Failure::unavailable("the server is stopping", 5))
@@ -57,11 +64,13 @@ pub(super) async fn of_package(
     name: &str,
     query: &Query,
 ) -> Result<OfPackage, Failure> {
-    let known = known(app, repo, query).await?;
+    let roots = [name.to_owned()];
+    let known = known(app, repo, query, Some(&roots)).await?;
     if !known.lists(name) {
         let name: String = name.chars().take(128).collect();
         return Err(Failure::not_found(format!("Package '{name}' not found")));
     }
+    let (unknown_count, unknown) = unknown(&known, Some(&roots));
     let installer = known.system().installer();
     let mut found: Vec<(&str, Vec<Need<'_>>)> = known.of([name]).collect();
     // Its own first; the others stay in their order.
@@ -75,6 +84,8 @@ pub(super) async fn of_package(
         name: name.to_owned(),
         source_files: rules.iter().map(|need| format!("{}.json", need.rule)).collect(),
         dependencies: rules.iter().map(dependency).collect(),
+        unknown_count,
+        unknown,
     })
 }
 
@@ -91,18 +102,20 @@ pub(super) async fn of_description(
         if read.fields().next().is_some() { Ok(read) } else { Err("it has no field".to_owned()) }
     });
     let read = read.map_err(|error| Failure::bad_request(format!("the body is no DESCRIPTION: {error}")))?;
-    let known = known(app, repo, query).await?;
     let kinds: &[Kind] = if query.flag("suggests") {
         &[Kind::Depends, Kind::Imports, Kind::LinkingTo, Kind::Suggests]
     } else {
         &[Kind::Depends, Kind::Imports, Kind::LinkingTo]
     };
-    let roots = kinds.iter().flat_map(|kind| read.dependencies(*kind)).map(|dependency| dependency.name);
+    let roots = kinds.iter().flat_map(|kind| read.dependencies(*kind));
+    let roots: Vec<String> = roots.map(|dependency| dependency.name.to_owned()).collect();
+    let known = known(app, repo, query, Some(&roots)).await?;
+    let (unknown_count, unknown) = unknown(&known, Some(&roots));
     let own = known.of_text(read.filled("SystemRequirements").unwrap_or_default());
     let package = read.package().unwrap_or_default();
     let mut all = vec![(package, own)];
     // Packages that depend on each other lead back to the one that is asked about.
-    all.extend(known.of(roots).filter(|(name, _)| *name != package));
+    all.extend(known.of(roots.iter().map(String::as_str)).filter(|(name, _)| *name != package));
     all.retain(|(_, needs)| !needs.is_empty());
     let installer = known.system().installer();
     let dependency = |(name, needs): &(&str, Vec<Need<'_>>)| Dependency {
@@ -116,11 +129,27 @@ pub(super) async fn of_description(
         pre_install: once(each().flat_map(|needs| &needs.pre_install)),
         post_install: once(each().flat_map(|needs| &needs.post_install)),
         dependencies,
+        unknown_count,
+        unknown,
     })
 }
 
-/// What is known of the newest state of a repository on the system of `distribution` and `release`.
-async fn known(app: &App, repo: &str, query: &Query) -> Result<Requirements, Failure> {
+/// How many packages there are whose requirements are not known, and the names of some.
+fn unknown(known: &Requirements, roots: Option<&[String]>) -> (usize, Vec<String>) {
+    let mut names = known.unknown(roots);
+    let count = names.len();
+    names.truncate(NAMED);
+    (count, names)
+}
+
+/// What is known of the newest state of a repository on the system of `distribution` and `release`; of `roots` and what they
+/// depend on, or of all.
+async fn known(
+    app: &App,
+    repo: &str,
+    query: &Query,
+    roots: Option<&[String]>,
+) -> Result<Requirements, Failure> {
     let parameter = |name| {
         let missing = || {
             Failure::bad_request(format!(
@@ -132,7 +161,7 @@ async fn known(app: &App, repo: &str, query: &Query) -> Result<Requirements, Fai
     let (distribution, release) = (parameter("distribution")?, parameter("release")?);
     let name = repository(&app.state.catalog.get(), repo)?.name.clone();
     let point = app.repo.point(name.as_str(), Snapshot::Latest).await?;
-    Ok(app.repo.requirements(&point, distribution, release).await?)
+    Ok(app.repo.requirements(&point, distribution, release, roots).await?)
 }
 
 fn wire(needs: &[Need<'_>], installer: &str) -> Needs {

@@ -113,6 +113,25 @@ impl Flights {
         Ok(passenger)
     }
 
+    /// The failure that a fetch of `file` would meet now without asking a mirror: one that is remembered, or hosts that are
+    /// all left alone.
+    pub(in crate::repo) fn check(&self, file: FileId, places: &[Place]) -> Result<(), FlightError> {
+        if self.table.lock().contains_key(&file) {
+            return Ok(());
+        }
+        if let Some(error) = self.remembered(file) {
+            return Err(error);
+        }
+        let mut refused = None;
+        for place in places {
+            match self.hosts.is_open(place.mirror.host()) {
+                None => return Ok(()),
+                Some(error) => refused = Some(error),
+            }
+        }
+        refused.map_or(Ok(()), |error| Err(FlightError::Upstream(error)))
+    }
+
     /// Remembers a failure that upstream answers for, so that a crowd asking for a missing file is not passed on.
     pub(super) fn remember(&self, file: FileId, failure: &FlightError) {
         let ours = match failure {

@@ -37,6 +37,12 @@ impl Hosts {
         Ok(permit)
     }
 
+    /// Why no request would be sent to `host` now, if none would.
+    pub(super) fn is_open(&self, host: &str) -> Option<UpstreamError> {
+        let until = self.table.lock().get(host)?.open_until?;
+        until.checked_duration_since(Instant::now()).map(|left| left_alone(host, left))
+    }
+
     fn slots(&self, host: &str) -> Result<Arc<Semaphore>, UpstreamError> {
         let mut table = self.table.lock();
         let entry = table.entry(host.to_owned()).or_insert_with(|| Host {

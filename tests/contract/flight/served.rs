@@ -285,3 +285,45 @@ fn a_stop_during_a_flight_is_quick_and_leaves_nothing() {
     mirror.set(&big.listed(), |page| page.open = usize::MAX);
     assert!(fetch(&server, &big).expect("an answer").body == big.bytes);
 }
+
+#[test]
+fn head_says_what_get_would_where_the_mirror_is_known_to_be_away() {
+    let files: Vec<Entry> = (0..6).map(|n| Entry::new(&format!("file{n}"), "1.0", 20_000)).collect();
+    let stored = Entry::new("stored", "1.0", 20_000);
+    let listed: Vec<Entry> = files.iter().chain([&stored]).cloned().collect();
+    let mirror = Mirror::of(&listed, &[]);
+    let server = serving(&mirror, "");
+    assert_eq!(fetch(&server, &stored).expect("an answer").status, 200);
+    let head = |entry: &Entry| http::request("HEAD", &server.url(&path(entry)), &[], b"");
+    assert_eq!(head(&files[5]).status, 200);
+    mirror.away();
+    // Nobody has asked the mirror since.
+    assert_eq!(head(&files[5]).status, 200);
+    for entry in &files[..5] {
+        assert_eq!(fetch(&server, entry).expect("an answer").status, 503);
+    }
+    let (told, got) = (head(&files[5]), fetch(&server, &files[5]).expect("an answer"));
+    assert_eq!((told.status, got.status), (503, 503));
+    assert!(told.header("retry-after").is_some());
+    assert_eq!(head(&stored).status, 200);
+}
+
+#[test]
+fn a_lost_local_package_is_not_said_to_be_fetched_again() {
+    let mut server = Server::start();
+    server.local_repository("team", &[crate::support::tarball::Tarball::new("own", "1.0")]);
+    let path = "/team/latest/src/contrib/own_1.0.tar.gz";
+    let digest = server.get(path).header("etag").expect("a digest").trim_matches('"').to_owned();
+    let blobs: Vec<_> = super::walk(server.dir())
+        .into_iter()
+        .filter(|path| path.to_string_lossy().contains(&digest))
+        .collect();
+    assert!(!blobs.is_empty());
+    blobs.iter().for_each(|blob| std::fs::remove_file(blob).expect("it is there"));
+    server.restart();
+    let answer = server.get(path);
+    assert!(answer.status >= 500, "{}", answer.status);
+    server.wait_for_log("is not in storage");
+    let log = server.log_lines();
+    assert!(!log.iter().any(|line| line.contains("fetching it again")), "{log:?}");
+}

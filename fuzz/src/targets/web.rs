@@ -15,12 +15,10 @@ const LIMIT: usize = 4096;
 pub fn route(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
-    if let Ok(parts) = segments(path, LIMIT) {
-        for part in &parts {
+    for method in [Method::GET, Method::POST] {
+        for part in &segments(&method, path, LIMIT).unwrap_or_default() {
             assert!(!part.contains(['/', '\\', '\0', '\r', '\n']) && part != "." && part != "..", "{part:?}");
         }
-    }
-    for method in [Method::GET, Method::POST] {
         let Ok((route, query)) = route::parse(&method, path, query, LIMIT) else { continue };
         let _ =
             (query.descending(), query.number("_limit", 1000), query.flag("x"), query.all("name").count());

@@ -62,6 +62,7 @@ impl Connections {
     /// A new connection, or `None` when its address has as many as it may. Loopback addresses have no limit: behind one
     /// there may be a proxy with all its clients.
     pub(super) fn open(&self, address: IpAddr) -> Option<Connection> {
+        let local = address.to_canonical().is_loopback();
         let address = site(address);
         let activity = Arc::new(Activity {
             began: self.0.began,
@@ -71,7 +72,7 @@ impl Connections {
         });
         let mut open = self.0.open.lock();
         let count = open.each.entry(address).or_insert(0);
-        if *count >= self.0.most_each && !address.is_loopback() {
+        if *count >= self.0.most_each && !local {
             return None;
         }
         *count += 1;
@@ -152,7 +153,7 @@ mod tests {
         let (first, second) = (open("192.0.2.1"), open("192.0.2.1"));
         assert!(first.is_some() && second.is_some() && open("192.0.2.1").is_none());
         assert!(open("192.0.2.2").is_some());
-        let local: Vec<_> = (0..9).map(|_| open("127.0.0.1")).collect();
+        let local: Vec<_> = (0..9).flat_map(|_| [open("127.0.0.1"), open("::1")]).collect();
         assert!(local.iter().all(Option::is_some));
         drop(first);
         assert!(open("192.0.2.1").is_some());

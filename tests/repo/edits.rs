@@ -25,7 +25,8 @@ async fn sources_of_kinds_that_cannot_be_made_are_refused_with_what_can() {
         assert_eq!(
             said,
             format!(
-                "this version cannot make sources of type {kind}; it supports local, and the built-in cran"
+                "this version cannot make sources of type {kind}; it supports local, and the built-in cran and \
+                 bioconductor (docs/compatibility.md says what is not there)"
             )
         );
     }

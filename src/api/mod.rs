@@ -11,6 +11,7 @@ pub mod job;
 pub mod log;
 pub mod package;
 pub mod public;
+pub mod repair;
 pub mod repo;
 pub mod source;
 pub mod storage;

@@ -12,6 +12,7 @@ pub use live::Live;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::db::skew::{self, Skew};
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use crate::model::name::Name;
 use crate::model::repository::RepoKind;
@@ -225,6 +226,12 @@ impl Catalog {
     pub fn instant(&self, tx: TxId) -> Option<Timestamp> {
         let at = self.transactions.binary_search_by_key(&tx, |(id, _)| *id).ok()?;
         self.transactions.get(at).map(|(_, at)| *at)
+    }
+
+    /// Why nothing can be published at `now`; `None` when it can.
+    #[must_use]
+    pub fn skew(&self, now: Timestamp) -> Option<Skew> {
+        skew::between(self.clock_at?, now)
     }
 
     /// True when nothing can be published before `end` any more: what was resolved up to there is final.

@@ -1,6 +1,9 @@
 //! From what a URL asks for to a point: pure, over the in-memory catalog (data model, section 3).
 
+use std::cmp::Ordering;
+
 use super::{Catalog, RepoStep, Repository, Step, Subscription, Tree};
+use crate::db::skew::TOLERANCE;
 use crate::model::point::{Point, PointTree};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::{Day, Timestamp};
@@ -105,10 +108,11 @@ fn empty(repo: &Repository) -> Point {
     Point { repo: repo.id, open: true, modified: None, trees: Vec::new() }
 }
 
-/// The last day that is not in the future: today, or a later day when another node has published in it.
+/// The last day that is not in the future: today, or the next when a node whose clock is minutes ahead has published in it.
 #[must_use]
 pub fn today(catalog: &Catalog, now: Timestamp) -> Day {
-    catalog.clock_at.map_or(now, |at| at.max(now)).day()
+    let near = |at: &Timestamp| at.0 <= now.0.saturating_add(TOLERANCE);
+    catalog.clock_at.filter(near).map_or(now, |at| at.max(now)).day()
 }
 
 fn end_of(catalog: &Catalog, snapshot: Snapshot, now: Timestamp) -> Result<Timestamp, Unresolved> {
@@ -116,7 +120,12 @@ fn end_of(catalog: &Catalog, snapshot: Snapshot, now: Timestamp) -> Result<Times
         Snapshot::Latest => Ok(NEWEST),
         Snapshot::Date(asked) => {
             let today = today(catalog, now);
-            if asked > today { Err(Unresolved::Future { asked, today }) } else { Ok(asked.end()) }
+            match asked.cmp(&today) {
+                Ordering::Greater => Err(Unresolved::Future { asked, today }),
+                // Also where transactions have times in the future: the day is not over.
+                Ordering::Equal => Ok(NEWEST),
+                Ordering::Less => Ok(asked.end()),
+            }
         }
         Snapshot::Transaction(id) => match catalog.instant(id) {
             Some(at) => Ok(Timestamp(at.0.saturating_add(1))),

@@ -103,6 +103,9 @@ pub enum Command {
     /// Work on the storage classes: owner, clean-up, removed objects
     #[command(subcommand)]
     Storage(super::storage::StorageCommand),
+    /// Repair what the server cannot mend by itself
+    #[command(subcommand)]
+    Repair(Repair),
     /// Work on the server's log files
     #[command(subcommand)]
     Logs(Logs),
@@ -128,6 +131,13 @@ pub enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+}
+
+/// `rspm repair …`
+#[derive(Debug, Subcommand)]
+pub enum Repair {
+    /// Make the times of transactions agree with the server's clock, after it was wrong
+    Clock(super::repair::RepairClock),
 }
 
 /// `rspm create …`

@@ -14,7 +14,21 @@ const GROUPS: [(&str, &[&str]); 4] = [
         "Sources and repositories",
         &["create", "edit", "delete", "list", "info", "subscribe", "unsubscribe", "reorder"],
     ),
-    ("Server", &["status", "online", "offline", "hup", "check-config", "config", "logs", "cluster"]),
+    (
+        "Server",
+        &[
+            "status",
+            "online",
+            "offline",
+            "hup",
+            "check-config",
+            "config",
+            "logs",
+            "cluster",
+            "storage",
+            "repair",
+        ],
+    ),
     ("Other", &["completion", "help"]),
 ];
 

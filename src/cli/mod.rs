@@ -15,6 +15,7 @@ pub mod logs;
 pub mod output;
 pub mod package;
 pub mod reference;
+pub mod repair;
 pub mod repo;
 pub mod source;
 pub mod storage;
@@ -27,7 +28,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
-use args::{Cli, Cluster, Command, Config, Create, Delete, Edit, List, ListBioconductor, Remove};
+use args::{Cli, Cluster, Command, Config, Create, Delete, Edit, List, ListBioconductor, Remove, Repair};
 use client::{Client, Reading};
 use error::CliError;
 use output::Output;
@@ -141,6 +142,7 @@ async fn talk(client: &Client, output: &Output, command: Command) -> Result<(), 
         Command::Remove(Remove::Binary(args)) => package::remove_binary(client, output, args).await,
         Command::Sync(args) => sync::run(client, output, args).await,
         Command::Backfill(args) => backfill::run(client, output, args).await,
+        Command::Repair(Repair::Clock(args)) => repair::clock(client, output, &args).await,
         Command::Logs(what) => logs::run(client, output, what).await,
         Command::Storage(what) => storage::run(client, output, what).await,
         Command::Status => control::status(client, output).await,

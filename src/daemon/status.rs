@@ -20,6 +20,8 @@ struct Basis {
     catalog: i64,
     ended: u64,
     work: String,
+    /// Whether it can publish.
+    skewed: bool,
 }
 
 /// Tells systemd the state whenever it changed, until the task is dropped.
@@ -37,6 +39,9 @@ pub(super) async fn live(switch: Switch, herald: Herald) {
             catalog: changes.as_ref().map_or(0, |changes| *changes.borrow()),
             ended: ends.as_ref().map_or(0, |ends| *ends.borrow()),
             work: control.work().to_string(),
+            skewed: app
+                .as_ref()
+                .is_some_and(|app| app.state.catalog.get().skew((app.state.clock)()).is_some()),
         };
         // Whoever goes offline waits for those who hold it.
         drop(app);

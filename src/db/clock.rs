@@ -1,6 +1,6 @@
 //! The one clock row: it orders all publishes, so that ids, times and commits agree.
 
-use super::{Conn, DbError, repo, tree, tx};
+use super::{Conn, DbError, repo, skew, tree, tx};
 use crate::model::change::Counts;
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use crate::model::time::{SECOND, Timestamp};
@@ -85,7 +85,7 @@ pub fn lock(c: &mut dyn Conn) -> Result<(), DbError> {
 /// pending step, writes each repository's new list. Call it last in its closure: it locks out other publishers.
 ///
 /// # Errors
-/// [`DbError::ClockAhead`], [`DbError::NothingPending`].
+/// [`DbError::ClockAhead`], [`DbError::Skew`], [`DbError::NothingPending`].
 pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<Published, DbError> {
     let (tx, at) = advance(c, p.now, 1)?;
     c.announce()?;
@@ -106,6 +106,8 @@ pub(super) fn advance(c: &mut dyn Conn, now: Timestamp, count: i64) -> Result<(T
         at = CASE WHEN at + CAST($1 AS BIGINT) > CAST($2 AS BIGINT) THEN at + CAST($1 AS BIGINT) \
         ELSE CAST($2 AS BIGINT) END, catalog = catalog + 1 WHERE id = 1 RETURNING tx, at";
     not_ahead(c, now)?;
+    lock(c)?;
+    agrees(c, now)?;
     let rows = c.query(TICK, &[count.into(), now.into()])?;
     let row = rows.first().ok_or_else(no_clock)?;
     Ok((TxId(row.int(0)?), row.time(1)?))
@@ -116,6 +118,11 @@ pub(super) fn advance(c: &mut dyn Conn, now: Timestamp, count: i64) -> Result<(T
 pub fn close_day(c: &mut dyn Conn, end: Timestamp) -> Result<bool, DbError> {
     const CLOSE: &str = "UPDATE clock SET at = CAST($1 AS BIGINT), catalog = catalog + 1 WHERE id = 1 AND at < CAST($1 AS BIGINT)";
     not_ahead(c, end)?;
+    lock(c)?;
+    // A row that is ahead has closed the day already.
+    if let Some(found @ skew::Skew::Ahead { .. }) = skew::between(get(c)?.at, end) {
+        return Err(found.into());
+    }
     let closed = c.execute(CLOSE, &[end.into()])? == 1;
     if closed {
         c.announce()?;
@@ -136,6 +143,10 @@ fn not_ahead(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
         }
         Some(_) | None => Ok(()),
     }
+}
+
+fn agrees(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
+    skew::between(get(c)?.at, now).map_or(Ok(()), |found| Err(found.into()))
 }
 
 fn no_clock() -> DbError {

@@ -190,6 +190,9 @@ pub enum DbError {
         /// The database's.
         database: Timestamp,
     },
+    /// This machine's clock and the newest transaction do not go together.
+    #[error("{0}; set the clock right, or, if it is, run: rspm repair clock --today={{date}}")]
+    Skew(#[from] super::skew::Skew),
     /// The connection was lost at COMMIT and the server cannot tell how it ended.
     #[error(
         "the connection was lost while committing and the outcome is unknown; look before doing it again"

@@ -33,6 +33,7 @@ pub mod prepend;
 pub mod release;
 pub mod rendered;
 pub mod repo;
+pub mod skew;
 pub mod source;
 mod sqlite;
 pub mod step;
@@ -54,6 +55,7 @@ use rusqlite::OpenFlags;
 
 use crate::config::{Config, Provider};
 use crate::model::identity::Identity;
+use crate::model::time::Timestamp;
 use lanes::{Kind, Lane};
 use migrate::{Rule, Schema};
 use part::Part;
@@ -142,9 +144,15 @@ impl Db {
     /// Blocks.
     ///
     /// # Errors
-    /// As [`Db::open`], but for the lock: a running daemon holds it.
+    /// As [`Db::open`], but for the lock: a running daemon holds it. A clock of this machine by which nothing could be
+    /// published.
     pub fn check(config: &Config) -> Result<String, DbError> {
-        Db::inspect(config, Part::Core).map(|found| found.line)
+        let found = Db::inspect(config, Part::Core)?;
+        let now = Timestamp(jiff::Timestamp::now().as_microsecond());
+        match found.published.and_then(|row| skew::between(row, now)) {
+            Some(skew) => Err(skew.into()),
+            None => Ok(found.line),
+        }
     }
 
     /// The same for the database of usage data.
@@ -170,8 +178,10 @@ impl Db {
             Provider::Postgres => {
                 let mut session = PgSession::new(Arc::new(Target::parse(&config.postgres, part, wait)?));
                 let place = format!("PostgreSQL database {}", session.target.place());
-                let state = state(session.connected()?, part)?;
-                Ok(Inspected { line: state_line(&place, state.level), state })
+                let connected = session.connected()?;
+                let state = state(connected, part)?;
+                let published = published(connected, part, state.level)?;
+                Ok(Inspected { line: state_line(&place, state.level), state, published })
             }
         }
     }
@@ -251,6 +261,8 @@ pub struct AtRest {
 struct Inspected {
     line: String,
     state: AtRest,
+    /// Nothing can be published at or before this instant.
+    published: Option<Timestamp>,
 }
 
 fn state(c: &mut dyn Schema, part: Part) -> Result<AtRest, DbError> {
@@ -264,7 +276,7 @@ fn state(c: &mut dyn Schema, part: Part) -> Result<AtRest, DbError> {
 
 fn look_at_file(file: &Path, part: Part, wait: Duration) -> Result<Inspected, DbError> {
     let place = format!("SQLite database {}", file.display());
-    let blank = |line| Ok(Inspected { line, state: AtRest { level: 0, identity: None } });
+    let blank = |line| Ok(Inspected { line, state: AtRest { level: 0, identity: None }, published: None });
     match std::fs::metadata(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return blank(format!("{place} does not exist yet; it is made at the first start"));
@@ -280,7 +292,16 @@ fn look_at_file(file: &Path, part: Part, wait: Duration) -> Result<Inspected, Db
     let mut session = sqlite::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, wait)?;
     session.call_it(file);
     let state = state(&mut session, part)?;
-    Ok(Inspected { line: state_line(&place, state.level), state })
+    let published = published(&mut session, part, state.level)?;
+    Ok(Inspected { line: state_line(&place, state.level), state, published })
+}
+
+/// The clock row, where there is one.
+fn published(c: &mut dyn Conn, part: Part, level: i64) -> Result<Option<Timestamp>, DbError> {
+    if part != Part::Core || level == 0 {
+        return Ok(None);
+    }
+    Ok(Some(clock::get(c)?.at))
 }
 
 fn uri_path(file: &Path) -> String {

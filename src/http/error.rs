@@ -137,6 +137,9 @@ impl From<RepoError> for Failure {
                 status: StatusCode::INSUFFICIENT_STORAGE,
                 ..Failure::unavailable("the server has no space left", 300)
             },
+            RepoError::Db(DbError::Skew(_) | DbError::ClockAhead { .. }) => {
+                Failure::unavailable(error.to_string(), 300)
+            }
             RepoError::Db(_) => Failure::unavailable("the database cannot answer now", 5),
             RepoError::Storage(_) | RepoError::Damaged { .. } => {
                 Failure::unavailable("the storage cannot answer now", 5)

@@ -63,8 +63,9 @@ async fn serves(app: &App) -> String {
         Ok(None) => "cran never synced".to_owned(),
         Err(_) => "the last sync is not known".to_owned(),
     };
+    let skew = catalog.skew((app.state.clock)()).map(|skew| format!("; {skew}")).unwrap_or_default();
     format!(
-        "{}, {}, {synced}",
+        "{}, {}, {synced}{skew}",
         several(catalog.repos.len(), "repository", "repositories"),
         several(packages, "package", "packages")
     )

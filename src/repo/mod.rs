@@ -4,6 +4,7 @@ mod afar;
 pub mod build_rows;
 pub mod builds;
 mod bundles;
+mod clock;
 pub mod edit;
 pub mod error;
 pub mod explain;

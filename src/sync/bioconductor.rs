@@ -7,7 +7,7 @@ use super::apply::{self, Memory};
 use super::fetch::{Answer, ask};
 use super::plan::Plan;
 use super::run::{Cause, List, Looked, Planned, Run, Share, success_key};
-use super::{SyncError, Turn};
+use super::{SyncError, Turn, skew};
 use crate::db::tree::{Axis, Role};
 use crate::db::upstream::{self, Seen};
 use crate::db::{Conn, DbError, bioconductor, clock, life, tree};
@@ -54,6 +54,7 @@ pub(super) async fn run(
     // Kept to the end: a reload meanwhile is the next run's.
     let url = state.config.load().bioconductor.url.clone();
     let root = state.upstream.load().mirror(&url)?;
+    skew::agrees(state, &root, CONFIG).await?;
     let (address, started_at) = (root.address(), (state.clock)());
     let config = tokio::select! {
         config = declared(state, &root, report) => config?,

@@ -19,6 +19,7 @@ mod read;
 mod requirements;
 mod run;
 mod scheduled;
+mod skew;
 mod wanted;
 
 pub use error::SyncError;

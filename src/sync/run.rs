@@ -13,6 +13,7 @@ use super::fetch::{FILES, File, Files, Look, Reader, no_index};
 use super::known::Known;
 use super::plan::{Declared, Plan, plan};
 use super::read::{self, Shrunk, Trust};
+use super::skew;
 use crate::db::upstream::Seen;
 use crate::db::{Conn, DbError, source, tree, upstream};
 use crate::jobs::Reporter;
@@ -76,6 +77,7 @@ pub(super) async fn cran(
     // Kept to the end: a reload meanwhile is the next run's.
     let config = state.config.load_full();
     let mirror = state.upstream.load().mirror(&config.cran.url)?;
+    skew::agrees(state, &mirror, "src/contrib/PACKAGES.gz").await?;
     let lease = Lease::claim(&state.db, &config, &state.clock, "sync:cran").await?;
     let run = Run { state, cause, report, lease: &lease };
     let outcome = async {

@@ -124,11 +124,7 @@ fn rules_stay_over_a_restart() {
     std::fs::remove_dir_all(&kept).expect("gone");
     server.launch();
     assert_eq!(server.get(ASKED).status, 503);
-    assert!(
-        server.log_lines().iter().any(|line| line.contains("rspm sync --type=sysreqs")),
-        "{:?}",
-        server.log_lines()
-    );
+    server.wait_for_log("rspm sync --type=sysreqs");
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::repo::RepoError;
-use rstudio_pm::repo::edit::Scope;
+use rstudio_pm::repo::edit::{OnExisting, Scope};
 use rstudio_pm::repo::index::{Document, DocumentRequest, IndexForm};
 
 use super::{index, point, told};
+use crate::support::tarball::Tarball;
 use crate::support::world::{World, actor, day};
 
 async fn team() -> World {
@@ -310,4 +311,42 @@ async fn older_steps_put_below_the_first_change_no_later_answer() {
     };
     answers(&world).await;
     answers(&world.restarted().await).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_was_in_the_future_is_refused_and_a_repair_leaves_closed_days_as_they_are() {
+    let world = team().await;
+    world.add("team", "alpha", "1.0").await;
+    world.noon("2024-03-02");
+    let closed = forms(&world, "2024-03-01").await;
+    // An administrator believes a clock that is wrong, and publishes.
+    world.noon("2025-04-06");
+    let refused = world.try_add("team", &[Tarball::new("alpha", "2.0")], OnExisting::Fail).await;
+    assert!(refused.expect_err("over a month").to_string().contains("over a month after the last publish"));
+    let wrong = world.repo.repair_clock(day("2024-03-02"), false).await.expect_err("another day");
+    assert!(wrong.to_string().contains("set the clock right first"), "{wrong}");
+    world.repo.repair_clock(day("2025-04-06"), false).await.expect("no error").expect("something to do");
+    world.add("team", "alpha", "2.0").await;
+    world.back_to("2024-03-02");
+    assert_eq!(told(&world, "all", "latest").await, "alpha 2.0");
+    assert_eq!(told(&world, "all", "2024-03-02").await, "alpha 2.0", "today is latest");
+    assert!(point(&world, "all", "2024-03-02").await.open);
+    let future = world.repo.point("all", Snapshot::Date(day("2024-03-03"))).await;
+    assert!(matches!(future, Err(RepoError::Unresolved(_))), "{future:?}");
+    let refused = world.try_add("team", &[Tarball::new("alpha", "3.0")], OnExisting::Fail).await;
+    assert!(refused.expect_err("the clock row is ahead").to_string().contains("rspm repair clock"));
+    let tried = world.repo.repair_clock(day("2024-03-02"), true).await.expect("no error");
+    assert_eq!(tried.expect("something to do").transactions.len(), 1);
+    let repaired = world.repo.repair_clock(day("2024-03-02"), false).await.expect("no error");
+    assert_eq!(repaired.expect("something to do").transactions.len(), 1);
+    assert_eq!(world.repo.repair_clock(day("2024-03-02"), false).await.expect("no error"), None);
+    world.add("team", "alpha", "3.0").await;
+    assert_eq!(told(&world, "all", "2024-03-02").await, "alpha 3.0");
+    world.noon("2024-03-03");
+    world.add("team", "alpha", "4.0").await;
+    assert_eq!(told(&world, "all", "2024-03-02").await, "alpha 3.0");
+    same(&closed, &forms(&world, "2024-03-01").await);
+    let world = world.restarted().await;
+    assert_eq!(told(&world, "all", "2024-03-02").await, "alpha 3.0");
+    same(&closed, &forms(&world, "2024-03-01").await);
 }

@@ -115,6 +115,12 @@ impl World {
         assert!(noon > self.now.swap(noon, Ordering::SeqCst), "time goes on");
     }
 
+    /// Sets the clock back to noon of an earlier day.
+    pub(crate) fn back_to(&self, text: &str) {
+        let noon = day(text).start().0 + 12 * 3600 * SECOND;
+        assert!(noon < self.now.swap(noon, Ordering::SeqCst), "time goes back");
+    }
+
     pub(crate) async fn local(&self, name: &str) {
         let name = name.parse().expect("a name");
         self.repo.create_source(&name, SourceKind::Local, OnExisting::Fail).await.expect("a source");

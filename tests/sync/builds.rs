@@ -8,7 +8,6 @@ use rstudio_pm::model::change::Counts;
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
 use rstudio_pm::model::language::Language;
-use rstudio_pm::model::time::Timestamp;
 
 use super::{INDEX, gz, index, on_both, small};
 use crate::support::db::Engine;
@@ -148,16 +147,17 @@ on_both! {
         server.sync().await.expect("good");
         let (tree, head) = list(&server).await;
         let head = head.expect("published");
+        let now = (server.state.clock)();
         let removed = server.state.db.write(move |c| {
             let open = build_list::open(c, tree)?.remove(0);
             let pending = tree::begin(c, tree, 0)?;
             binary::remove(c, tree, pending, (open.package, open.release), &[open.file])?;
             clock::publish(c, &clock::Publish {
-                now: Timestamp(0),
+                now,
                 source: Some(SourceId::CRAN),
                 repo: None,
                 kind: tx::TxKind::Remove,
-                started_at: Timestamp(0),
+                started_at: now,
                 published_from: None,
                 published_to: None,
                 counts: Counts::default(),

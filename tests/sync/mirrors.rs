@@ -253,3 +253,20 @@ async fn a_missed_sync_runs_at_start_and_one_that_never_ran_does_not() {
     let newest = server.read(|c| tx::list(c, SourceId::CRAN, 1)).await;
     assert_eq!(newest[0].actor, "schedule");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_over_a_month_ahead_is_believed_when_that_of_the_mirror_agrees() {
+    let mirror = small(3);
+    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    server.sync().await.expect("a good mirror");
+    mirror.put(INDEX, gz(index(4)));
+    server.pass(40 * 86_400);
+    mirror.always(INDEX, Fault::Also("Date: Thu, 09 Oct 2025 08:53:20 GMT"));
+    let refused = server.sync().await.expect_err("the mirror tells another time");
+    assert!(refused.contains("over a month after the last publish"), "{refused}");
+    assert!(refused.contains("rspm repair clock"), "{refused}");
+    assert_eq!(server.transactions().await, 1);
+    mirror.always(INDEX, Fault::Also("Date: Tue, 18 Nov 2025 08:53:20 GMT"));
+    server.sync().await.expect("both tell the same time");
+    assert_eq!(server.transactions().await, 2);
+}

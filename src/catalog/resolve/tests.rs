@@ -173,6 +173,20 @@ fn a_day_after_today_is_refused_and_a_faster_clock_of_another_node_counts() {
 }
 
 #[test]
+fn today_is_latest_and_tomorrow_is_refused_even_when_transactions_are_of_next_year() {
+    let mut story = typical();
+    story.publish(1, at("2025-03-01"));
+    for now in ["2024-01-20", "2024-02-20"] {
+        let today = now.parse().expect("a day");
+        let latest = story.told(Snapshot::Latest, now);
+        assert_eq!(latest, "1@4 2@2 open");
+        assert_eq!(story.told(Snapshot::Date(today), now), latest);
+        let tomorrow = Snapshot::Date(today.end().day());
+        assert!(story.told(tomorrow, now).contains("is in the future"), "{now}");
+    }
+}
+
+#[test]
 fn a_date_before_history_names_the_first_day_that_has_a_state() {
     let story = typical();
     let told = "no snapshot of this repository is as old as 2023-12-31; its history starts at 2024-01-01";
@@ -346,6 +360,17 @@ proptest! {
                 Err(_) => {}
             }
         }
+    }
+
+    /// Whatever times the transactions have, and whatever the clock says, its day is what `latest` is.
+    #[test]
+    fn the_day_of_the_clock_is_latest(events in prop::collection::vec(event(), 1..20), days in -500_i64..500) {
+        let mut story = Story::new(&["cran", "team", "lab"]);
+        let mut clock = at("2024-01-01");
+        play(&mut story, &mut clock, events);
+        let now = Timestamp(clock.0 + days * 86_400 * SECOND);
+        let today = today(&story.catalog, now);
+        prop_assert_eq!(story.ask(Snapshot::Date(today), now), story.ask(Snapshot::Latest, now));
     }
 
     /// Asking for anything never panics, and answers in the order of the list.

@@ -11,6 +11,7 @@ mod job;
 mod log;
 pub mod openapi;
 mod package;
+mod repair;
 mod repo;
 mod source;
 mod storage;
@@ -107,6 +108,7 @@ async fn dispatch(method: &Method, segments: &[&str], call: Call<'_>) -> Answere
         ("PUT", ["repos", name, "sources"]) => repo::reorder(call, name).await,
         ("DELETE", ["repos", name, "sources", source]) => repo::unsubscribe(call, name, source).await,
         ("POST", ["uploads"]) => upload::take(call).await,
+        ("POST", ["repair", "clock"]) => repair::clock(call).await,
         ("POST", ["sync"]) => job::sync(call).await,
         ("POST", ["backfill"]) => backfill::start(call).await,
         ("DELETE", ["backfill", source]) => backfill::stop(call, source).await,
@@ -134,6 +136,7 @@ fn unknown(segments: &[&str]) -> Failure {
         ["uploads"]
         | ["sync"]
         | ["backfill"]
+        | ["repair", "clock"]
         | ["sources", _, "packages" | "binaries", "remove"]
         | ["storage", "adopt" | "sweep" | "restore"] => Failure::method("POST"),
         ["repos", _, "packages" | "explain"]

@@ -5,7 +5,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::{
     ADMIN_PREFIX, backfill, binary, bioconductor, control, distribution, error, explain, job, log, package,
-    repo, source, storage, upload,
+    repair, repo, source, storage, upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
 
@@ -101,6 +101,13 @@ const TABLE: &[Row] = &[
         "Start the sync of a built-in source, or attach to it",
         Some("StartSync"),
         Some("Job"),
+    ),
+    (
+        HttpMethod::Post,
+        "/repair/clock",
+        "Make the times of transactions agree with the server's clock",
+        Some("RepairClock"),
+        Some("RepairedClock"),
     ),
     (
         HttpMethod::Post,
@@ -224,6 +231,8 @@ pub fn document() -> OpenApi {
         .with::<error::Error>()
         .with::<backfill::StartBackfill>()
         .with::<backfill::StoppedBackfill>()
+        .with::<repair::RepairClock>()
+        .with::<repair::RepairedClock>()
         .with::<binary::AddBinaries>()
         .with::<binary::AddedBinaries>()
         .with::<binary::Binary>()

@@ -32,6 +32,13 @@ pub(super) async fn now(app: &App) -> Result<Vec<Alert>, Failure> {
         message,
         since: None,
     }));
+    let now = (app.state.clock)();
+    alerts.extend(app.state.catalog.get().skew(now).map(|skew| Alert {
+        kind: "clock".to_owned(),
+        name: "publish".to_owned(),
+        message: skew.to_string(),
+        since: None,
+    }));
     let rules = app.state.rules.now();
     let left_out = rules.as_ref().map_or(0, |rules| rules.left_out().len());
     if left_out > 0 {

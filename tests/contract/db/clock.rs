@@ -1,6 +1,8 @@
 //! Publishing: one order of ids, times and commits, whatever the publishers' clocks say.
 
-use rstudio_pm::db::{DbError, clock, step, tree, tx};
+use rstudio_pm::db::skew::{self, Skew};
+use rstudio_pm::db::{DbError, clock, lease, step, tree, tx, upstream};
+use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::ids::{Seq, SourceId, TxId};
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
@@ -11,6 +13,11 @@ both! {
     a_blank_database_has_the_three_sources_and_one_tree
     a_clock_that_jumps_back_keeps_the_order
     a_closed_day_stays_closed
+    a_clock_behind_the_newest_transaction_may_not_publish
+    a_clock_over_a_month_ahead_may_neither_publish_nor_close_a_day
+    a_repair_gives_transactions_of_the_future_the_last_microseconds_in_their_order
+    a_repair_without_need_or_to_try_changes_nothing
+    a_repair_ends_leases_and_successes_of_the_future
     a_clock_far_ahead_may_not_publish
     a_tree_is_written_by_one_job_at_a_time
     nothing_pending_cannot_be_published
@@ -38,7 +45,7 @@ fn a_blank_database_has_the_three_sources_and_one_tree(db: &mut Fresh) {
 }
 
 fn a_clock_that_jumps_back_keeps_the_order(db: &mut Fresh) {
-    let times = [0, 50, -3600, -3599, 100, 100].map(|s| Timestamp(NEW_YEAR.0 + s * SECOND));
+    let times = [0, 50, -240, -239, 100, 100].map(|s| Timestamp(NEW_YEAR.0 + s * SECOND));
     let published: Vec<_> =
         times.into_iter().map(|now| db.write(move |c| change(c, CRAN, now, &[])).1).collect();
     for (number, pair) in published.windows(2).enumerate() {
@@ -61,8 +68,94 @@ fn a_closed_day_stays_closed(db: &mut Fresh) {
     let end = NEW_YEAR.day().end();
     assert!(db.write(move |c| clock::close_day(c, end)));
     assert!(!db.write(move |c| clock::close_day(c, end)), "once is enough");
-    let (_, late) = db.write(|c| change(c, CRAN, NEW_YEAR, &[]));
+    let late = Timestamp(end.0 - 60 * SECOND);
+    let (_, late) = db.write(move |c| change(c, CRAN, late, &[]));
     assert!(late.at > end && late.at.day() != NEW_YEAR.day());
+}
+
+const DAY: i64 = 86_400 * SECOND;
+
+fn later(days: i64) -> Timestamp {
+    Timestamp(NEW_YEAR.0 + days * DAY)
+}
+
+fn a_clock_behind_the_newest_transaction_may_not_publish(db: &mut Fresh) {
+    db.write(|c| change(c, CRAN, NEW_YEAR, &[]));
+    let before = db.read(|c| clock::get(c));
+    let early = Timestamp(NEW_YEAR.0 - skew::TOLERANCE - 1);
+    let answer = db.try_write(move |c| clock::publish(c, &publish_of(&[], early)));
+    assert!(matches!(answer, Err(DbError::Skew(Skew::Behind { .. }))), "{answer:?}");
+    assert_eq!(db.read(|c| clock::get(c)), before);
+    let minutes = Timestamp(NEW_YEAR.0 - skew::TOLERANCE);
+    assert!(db.try_write(move |c| clock::publish(c, &publish_of(&[], minutes))).is_ok());
+}
+
+fn a_clock_over_a_month_ahead_may_neither_publish_nor_close_a_day(db: &mut Fresh) {
+    db.write(|c| change(c, CRAN, NEW_YEAR, &[]));
+    let before = db.read(|c| clock::get(c));
+    let answer = db.try_write(|c| clock::publish(c, &publish_of(&[], later(32))));
+    assert!(matches!(answer, Err(DbError::Skew(Skew::Ahead { .. }))), "{answer:?}");
+    let text = answer.expect_err("refused").to_string();
+    assert!(text.contains("rspm repair clock --today={date}"), "{text}");
+    let answer = db.try_write(|c| clock::close_day(c, later(32)));
+    assert!(matches!(answer, Err(DbError::Skew(Skew::Ahead { .. }))), "{answer:?}");
+    assert_eq!(db.read(|c| clock::get(c)), before);
+    // A server that runs closes every day, however long nobody publishes.
+    for day in 1..=40 {
+        assert!(db.write(move |c| clock::close_day(c, later(day))));
+    }
+    assert!(db.try_write(|c| clock::publish(c, &publish_of(&[], later(60)))).is_ok());
+}
+
+fn a_repair_gives_transactions_of_the_future_the_last_microseconds_in_their_order(db: &mut Fresh) {
+    db.write(|c| change(c, CRAN, NEW_YEAR, &[]));
+    // Somebody vouched for a clock that was wrong.
+    db.write(|c| skew::repair(c, later(400), false));
+    for second in [0, 1, 0] {
+        db.write(move |c| change(c, CRAN, Timestamp(later(400).0 + second * SECOND), &[]));
+    }
+    let now = later(1);
+    let refused = db.try_write(move |c| clock::publish(c, &publish_of(&[], now)));
+    assert!(matches!(refused, Err(DbError::Skew(Skew::Behind { .. }))), "{refused:?}");
+    let planned = db.write(move |c| skew::repair(c, now, true)).expect("something to do");
+    let repaired = db.write(move |c| skew::repair(c, now, false)).expect("something to do");
+    assert_eq!(planned, repaired, "a trial says what is done");
+    let stamped: Vec<_> = repaired.transactions.iter().map(|(id, _, to)| (*id, *to)).collect();
+    let last = |before: i64| Timestamp(now.0 - before);
+    assert_eq!(stamped, [(TxId(2), last(2)), (TxId(3), last(1)), (TxId(4), last(0))]);
+    let all = db.read(|c| tx::list(c, SourceId::CRAN, 9));
+    let times: Vec<_> = all.iter().rev().map(|tx| (tx.id, tx.at)).collect();
+    assert_eq!(times, [(TxId(1), NEW_YEAR), (TxId(2), last(2)), (TxId(3), last(1)), (TxId(4), last(0))]);
+    assert!(all.iter().all(|tx| tx.started_at <= now));
+    let steps: Vec<_> = db.read(|c| step::list(c, CRAN)).iter().map(|step| step.at).collect();
+    assert_eq!(steps, [NEW_YEAR, last(2), last(1), last(0)]);
+    assert_eq!(db.read(|c| clock::get(c)).at, now);
+    let (_, next) = db.write(move |c| change(c, CRAN, now, &[]));
+    assert_eq!((next.tx, next.at), (TxId(5), Timestamp(now.0 + 1)));
+}
+
+fn a_repair_without_need_or_to_try_changes_nothing(db: &mut Fresh) {
+    db.write(|c| change(c, CRAN, NEW_YEAR, &[]));
+    let before = db.read(|c| clock::get(c));
+    assert_eq!(db.write(|c| skew::repair(c, NEW_YEAR, false)), None);
+    let tried = db.write(|c| skew::repair(c, later(-9), true)).expect("a transaction is ahead");
+    assert_eq!(tried.transactions.len(), 1);
+    assert!(db.write(|c| skew::repair(c, later(99), true)).is_some());
+    assert_eq!(db.read(|c| clock::get(c)), before);
+    assert_eq!(db.read(|c| tx::list(c, SourceId::CRAN, 1))[0].at, NEW_YEAR);
+}
+
+fn a_repair_ends_leases_and_successes_of_the_future(db: &mut Fresh) {
+    db.write(|c| change(c, CRAN, later(400), &[]));
+    let until = Timestamp(later(400).0 + 60 * SECOND);
+    db.write(move |c| lease::claim(c, "sync:cran", "a server that is gone", later(400), until));
+    let seen = upstream::Seen { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: later(400) };
+    db.write(move |c| upstream::put(c, "sync:1", &seen));
+    assert_eq!(db.write(move |c| lease::claim(c, "sync:cran", "another", NEW_YEAR, later(1))), None);
+    db.write(|c| skew::repair(c, NEW_YEAR, false));
+    assert!(db.write(move |c| lease::claim(c, "sync:cran", "another", NEW_YEAR, later(1))).is_some());
+    let row = db.read(|c| upstream::get(c, "sync:1")).expect("a row");
+    assert_eq!(row.fetched_at, NEW_YEAR, "a schedule that is due after it is due soon");
 }
 
 fn a_clock_far_ahead_may_not_publish(db: &mut Fresh) {

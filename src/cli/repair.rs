@@ -1,0 +1,41 @@
+//! `rspm repair`: repairs of the server's data.
+
+use clap::Args;
+use hyper::Method;
+
+use super::client::Client;
+use super::error::CliError;
+use super::output::{Output, table};
+use crate::api::repair;
+use crate::model::time::Day;
+
+/// Flags of `repair clock`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: rspm repair clock --today=$(date -u +%F) --dry-run, when you know that `date` is right"
+)]
+pub struct RepairClock {
+    /// The day it is in UTC; refused when the server's clock says another one
+    #[arg(long, value_name = "DATE")]
+    pub today: Day,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `rspm repair clock`.
+///
+/// # Errors
+/// The server refuses.
+pub async fn clock(client: &Client, output: &Output, args: &RepairClock) -> Result<(), CliError> {
+    let body = repair::RepairClock { today: args.today.to_string(), dry_run: args.dry_run };
+    let repaired: repair::RepairedClock = client.send(Method::POST, "/repair/clock", &body).await?;
+    output.print(&repaired, || {
+        let row = |one: &repair::Restamped| vec![one.id.to_string(), one.from.clone(), one.to.clone()];
+        let rows: Vec<_> = repaired.transactions.iter().map(row).collect();
+        match rows.is_empty() {
+            true => repaired.message.clone(),
+            false => format!("{}\n{}", repaired.message, table(&["Transaction", "Time", "New time"], &rows)),
+        }
+    })
+}

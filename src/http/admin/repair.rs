@@ -1,0 +1,44 @@
+//! Repairs.
+
+use super::{Answered, Call, ok};
+use crate::api::repair::{RepairClock, RepairedClock, Restamped};
+use crate::db::skew::{Repair, Skew};
+use crate::http::error::Failure;
+use crate::model::time::{BadDay, Day};
+
+/// `POST /repair/clock`.
+pub(super) async fn clock(call: Call<'_>) -> Answered {
+    let app = call.app;
+    let (body, _): (RepairClock, _) = call.json().await?;
+    let today: Day = body.today.parse().map_err(|e: BadDay| Failure::bad_request(format!("today: {e}")))?;
+    let repair = app.repo.repair_clock(today, body.dry_run).await?;
+    let message = repair.as_ref().map_or_else(
+        || "The clock agrees with the transactions; nothing is to be repaired.".to_owned(),
+        |repair| sentence(repair, body.dry_run),
+    );
+    let transactions = repair.map(|repair| repair.transactions).unwrap_or_default();
+    let restamped = transactions.into_iter().map(|(id, from, to)| Restamped {
+        id: id.0,
+        from: from.to_string(),
+        to: to.to_string(),
+    });
+    ok(&RepairedClock { message, dry_run: body.dry_run, transactions: restamped.collect() })
+}
+
+fn sentence(repair: &Repair, dry_run: bool) -> String {
+    let done = match repair.skew {
+        Skew::Behind { .. } => match repair.transactions.len() {
+            0 => format!("days after {} are open again", repair.row),
+            1 => "1 transaction in the future gets the time of now".to_owned(),
+            n => format!("{n} transactions in the future get the time of now, in their order"),
+        },
+        Skew::Ahead { row, .. } => {
+            format!("the clock is accepted, over a month after the last publish or closed day ({row})")
+        }
+    };
+    if dry_run {
+        format!("Nothing was changed. Without --dry-run: {done}.")
+    } else {
+        format!("Repaired: {done}.")
+    }
+}

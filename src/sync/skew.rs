@@ -1,0 +1,46 @@
+//! A clock that is over a month ahead of the last publish: right after a long stop, or wrong. The mirror's decides.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::SyncError;
+use crate::db::skew::{self, Skew};
+use crate::db::{self, DbError};
+use crate::model::time::{SECOND, Timestamp};
+use crate::state::State;
+use crate::upstream::Mirror;
+
+/// How far the mirror's clock may be from ours, in microseconds: an answer out of a cache is some hours old.
+const NEAR: i64 = 86_400 * SECOND;
+
+/// Refuses to begin what could not be published. A clock with which the mirror's agrees is right.
+///
+/// # Errors
+/// [`DbError::Skew`].
+pub(super) async fn agrees(state: &State, mirror: &Mirror, path: &str) -> Result<(), SyncError> {
+    let now = (state.clock)();
+    let row = state.db.read(db::clock::get).await?.at;
+    let Some(found) = skew::between(row, now) else { return Ok(()) };
+    let vouched = match found {
+        Skew::Ahead { .. } => told(mirror, path).await.is_some_and(|at| (at.0 - now.0).abs() <= NEAR),
+        Skew::Behind { .. } => false,
+    };
+    if !vouched {
+        return Err(DbError::Skew(found).into());
+    }
+    state.db.write(move |c| skew::repair(c, now, false)).await?;
+    state.catalog.refresh(&state.db).await?;
+    tracing::info!(
+        target: "sync",
+        "the last publish or closed day is of {row}; the clock of {} agrees with this machine's ({now})",
+        mirror.address()
+    );
+    Ok(())
+}
+
+/// The mirror's time: `Date` of what it says of a file.
+async fn told(mirror: &Mirror, path: &str) -> Option<Timestamp> {
+    let headers = mirror.head(path).await.ok()?;
+    let date = httpdate::parse_http_date(headers.get("date")?.to_str().ok()?).ok()?;
+    let since: Duration = date.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_micros()).ok().map(Timestamp)
+}

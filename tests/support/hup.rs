@@ -7,8 +7,8 @@ use nix::sys::signal::Signal;
 use super::furnish::until;
 use super::server::Server;
 
-/// What a reload says at its end.
-const ENDS: [&str; 2] = ["configuration reloaded; ", "the configuration was not reloaded: "];
+/// What a reload says at its end; a refusal has several lines, and this is the last.
+const ENDS: [&str; 2] = ["configuration reloaded; ", "Nothing was changed."];
 
 impl Server {
     /// Adds lines to the configuration, `{dir}` in them is the server's directory, and sends HUP. Returns what was

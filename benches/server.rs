@@ -83,6 +83,19 @@ impl Server {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Makes the repository `bench` of packages with these names and sizes in bytes, and of the mirror's.
+    pub(crate) fn fill(&self, packages: &[(&str, usize)]) {
+        self.rspm(&["create", "source", "--name=files"]);
+        for (name, size) in packages {
+            let path = package(self.path(), name, *size);
+            self.rspm(&["add", "--source=files", &format!("--path={}", path.display())]);
+        }
+        self.rspm(&["create", "repo", "--name=bench"]);
+        self.rspm(&["subscribe", "--repo=bench", "--source=files"]);
+        self.rspm(&["sync"]);
+        self.rspm(&["subscribe", "--repo=bench", "--source=cran"]);
+    }
+
     /// A value of `/proc/PID/status` in MB: `VmRSS`, `VmHWM`.
     pub(crate) fn memory(&self, what: &str) -> f64 {
         let text = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");

@@ -3,7 +3,7 @@
 use super::mirror::Mirror;
 use super::nginx::{Nginx, fetch, wrk};
 use super::report::{Report, median};
-use super::server::{Server, package};
+use super::server::Server;
 
 const ROUNDS: usize = 5;
 const SECONDS: u32 = 2;
@@ -59,15 +59,7 @@ const LOADS: [Load; 12] = [
 pub(crate) fn run(report: &mut Report) {
     let mirror = Mirror::write();
     let server = Server::start(&format!("[CRAN]\nURL = {}", mirror.url()));
-    server.rspm(&["create", "source", "--name=files"]);
-    for (name, size) in [("kb1", 400), ("kb100", 100 << 10), ("kb300", 300 << 10), ("mb20", 20 << 20)] {
-        let path = package(server.path(), name, size);
-        server.rspm(&["add", "--source=files", &format!("--path={}", path.display())]);
-    }
-    server.rspm(&["create", "repo", "--name=bench"]);
-    server.rspm(&["subscribe", "--repo=bench", "--source=files"]);
-    server.rspm(&["sync"]);
-    server.rspm(&["subscribe", "--repo=bench", "--source=cran"]);
+    server.fill(&[("kb1", 400), ("kb100", 100 << 10), ("kb300", 300 << 10), ("mb20", 20 << 20)]);
     let nginx = Nginx::start();
     for (number, load) in LOADS.iter().enumerate() {
         let copy = server.path().join("copy");

@@ -16,7 +16,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use super::mirror::Mirror;
 use super::nginx::{Nginx, fetch, free_port};
 use super::report::{Report, median};
-use super::server::{Server, package};
+use super::server::Server;
 
 const ROUNDS: usize = 5;
 const SECONDS: u64 = 2;
@@ -39,15 +39,7 @@ pub(crate) fn run(report: &mut Report) {
         mirror.url()
     );
     let server = Server::on(Arc::clone(&folder), &https);
-    server.rspm(&["create", "source", "--name=files"]);
-    for (name, size) in [("kb64", 64 << 10), ("mb3", 3 << 20)] {
-        let path = package(server.path(), name, size);
-        server.rspm(&["add", "--source=files", &format!("--path={}", path.display())]);
-    }
-    server.rspm(&["create", "repo", "--name=bench"]);
-    server.rspm(&["subscribe", "--repo=bench", "--source=files"]);
-    server.rspm(&["sync"]);
-    server.rspm(&["subscribe", "--repo=bench", "--source=cran"]);
+    server.fill(&[("kb64", 64 << 10), ("mb3", 3 << 20)]);
     let nginx = Nginx::encrypted(folder.path());
     let (ours, theirs) = (format!("127.0.0.1:{port}"), nginx.tls());
     for (number, (what, path, aim)) in LOADS.into_iter().enumerate() {

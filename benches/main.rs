@@ -20,6 +20,7 @@ mod nginx;
 mod report;
 mod server;
 mod serving;
+mod soak;
 mod starting;
 mod tls;
 
@@ -30,6 +31,9 @@ mod postgres;
 use report::Report;
 
 type Group = (&'static str, fn(&mut Report));
+
+/// Runs only when it is named: it takes an hour.
+const SOAK: Group = ("soak", soak::run);
 
 const GROUPS: [Group; 11] = [
     ("serving", serving::run),
@@ -49,8 +53,9 @@ fn main() {
     // cargo adds --bench.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let mut report = Report::new();
-    for (name, run) in GROUPS {
-        if wanted.is_empty() || wanted.iter().any(|w| w == name) {
+    let named = |name: &str| wanted.iter().any(|wanted| wanted == name);
+    for (name, run) in GROUPS.into_iter().chain([SOAK]) {
+        if named(name) || wanted.is_empty() && name != SOAK.0 {
             eprintln!("… {name}");
             run(&mut report);
         }

@@ -24,6 +24,10 @@ pub enum StorageOwner {
     Own,
     /// It belongs to another one.
     Foreign,
+    /// It belongs to this database, and a copy of it has used it.
+    Contested,
+    /// It has neither its marker nor the objects that this database names.
+    Missing,
     /// Its marker names no database.
     Unreadable,
     /// It has objects that this database does not name, and no owner.
@@ -53,6 +57,9 @@ pub struct StorageState {
     pub trash_since: Option<String>,
     /// Damaged objects that were set aside and have not been stored again.
     pub damaged: u64,
+    /// Objects that this database names and that are not in storage; counted where no mirror has them.
+    #[serde(default)]
+    pub lost: u64,
     /// A clean-up that waits for a confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<WaitingSweep>,

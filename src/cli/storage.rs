@@ -99,6 +99,8 @@ fn describe(storage: &Storage) -> String {
             StorageOwner::Unchecked => "not compared yet",
             StorageOwner::Own => "this database",
             StorageOwner::Foreign => "another database",
+            StorageOwner::Contested => "contested",
+            StorageOwner::Missing => "missing",
             StorageOwner::Unreadable => "unreadable",
             StorageOwner::Unclaimed => "none",
             StorageOwner::Unknown => "unknown",
@@ -110,11 +112,12 @@ fn describe(storage: &Storage) -> String {
             count(state.trash_objects),
             state.trash_since.clone().unwrap_or_default(),
             count(state.damaged),
+            count(state.lost),
             waiting.unwrap_or_default(),
             state.place.clone(),
         ]
     };
-    let header = ["Class", "Owner", "Trash", "Since", "Damaged", "Waiting", "Place"];
+    let header = ["Class", "Owner", "Trash", "Since", "Damaged", "Lost", "Waiting", "Place"];
     let rows: Vec<Vec<String>> = storage.classes.iter().map(row).collect();
     format!(
         "Database: {}\n\n{}\nObjects in the trash are deleted after {} days.",

@@ -2,7 +2,8 @@
 
 use crate::config::{Config, Place, StorageClass};
 use crate::db::{AtRest, Db};
-use crate::storage::{Marker, Storage, StorageError};
+use crate::repo::ownership::{self, Compared};
+use crate::storage::{Key, Marker, Storage, StorageError};
 
 /// What is wrong with the owner of each class. A database or a place that cannot be used has a finding of its own.
 pub(super) fn findings(config: &Config) -> Vec<(StorageClass, String)> {
@@ -18,7 +19,7 @@ pub(super) fn findings(config: &Config) -> Vec<(StorageClass, String)> {
                 Place::S3(place) if place.skip_validation => continue,
                 Place::S3(_) | Place::File(_) => {}
             }
-            if let Ok(Some(finding)) = finding(&storage, class, database).await {
+            if let Ok(Some(finding)) = finding(&storage, class, config, &database).await {
                 findings.push((class, finding));
             }
         }
@@ -29,20 +30,76 @@ pub(super) fn findings(config: &Config) -> Vec<(StorageClass, String)> {
 async fn finding(
     storage: &Storage,
     class: StorageClass,
-    database: AtRest,
+    config: &Config,
+    database: &AtRest,
 ) -> Result<Option<String>, StorageError> {
     let name = class.as_str();
-    let what = match storage.marker(class).await? {
-        Marker::Of(owner) if database.identity == Some(owner) => return Ok(None),
-        Marker::Of(owner) => format!("belongs to another database (identity {owner})"),
-        Marker::Unreadable => "has a marker that names no database".to_owned(),
-        // A schema of before there were identities: the next start compares rows and objects.
-        Marker::None if database.level > 0 && database.identity.is_none() => return Ok(None),
-        Marker::None if storage.list(class, None, 1).await?.is_empty() => return Ok(None),
-        Marker::None => "has objects and no owner".to_owned(),
+    let compared = |database: &AtRest, marker: Marker| {
+        let held = database.classes.iter().find(|held| held.class == name);
+        match database.identity {
+            Some(identity) => ownership::compare(marker, identity, held),
+            None => match marker {
+                Marker::None => Compared::Vacant,
+                Marker::Of(mark) => Compared::Foreign(mark.identity),
+                Marker::Unreadable => Compared::Unreadable,
+            },
+        }
+    };
+    let mut found = compared(database, storage.marker(class).await?);
+    if matches!(found, Compared::Doubtful(_)) {
+        // A running server writes the row first and the marker second: what it wrote since is in the row now.
+        let config = config.clone();
+        let again = tokio::task::spawn_blocking(move || Db::at_rest(&config)).await;
+        if let Ok(Ok(again)) = again {
+            found = compared(&again, storage.marker(class).await?);
+        }
+    }
+    let (what, then) = match found {
+        Compared::Own { .. } => return Ok(None),
+        Compared::Foreign(owner) => (
+            format!("belongs to another database (identity {owner})"),
+            "nothing will be removed from it or stored in it; put the database back that belongs to it",
+        ),
+        Compared::Contested | Compared::Doubtful(_) => (
+            "was used by another copy of this database, or by this one before it was restored from a backup"
+                .to_owned(),
+            "nothing will be removed from it; stop the other server if there is one",
+        ),
+        Compared::Unreadable => (
+            "has a marker that names no database".to_owned(),
+            "nothing will be removed from it; put the database back that belongs to it",
+        ),
+        Compared::Vacant => match vacant(storage, class, database).await? {
+            None => return Ok(None),
+            Some(finding) => finding,
+        },
     };
     Ok(Some(format!(
-        "storage class '{name}' {what}: nothing will be removed from it; put the database back that belongs to it, or make \
-         this one the owner with: rspm storage adopt --class={name}"
+        "storage class '{name}' {what}: {then}, or make this one the owner with: rspm storage adopt --class={name}"
     )))
+}
+
+async fn vacant(
+    storage: &Storage,
+    class: StorageClass,
+    database: &AtRest,
+) -> Result<Option<(String, &'static str)>, StorageError> {
+    let is_empty = storage.list(class, None, 1).await?.is_empty();
+    let held = database.classes.iter().find(|held| held.class == class.as_str());
+    let was_here = held.is_some_and(|held| held.marked && held.place == storage.place_name(class));
+    let has_rows =
+        Key::shelves(class).iter().any(|key| database.shelves.iter().any(|shelf| shelf == key.shelf()));
+    Ok(match is_empty {
+        true if was_here || has_rows => Some((
+            "has neither its marker nor the objects that the database names".to_owned(),
+            "it may not be mounted, and nothing will be stored in it; bring it back",
+        )),
+        true => None,
+        // A schema of before there were identities: the next start compares rows and objects.
+        false if database.level > 0 && database.identity.is_none() => None,
+        false => Some((
+            "has objects and no owner".to_owned(),
+            "nothing will be removed from it or stored in it; put the database back that belongs to it",
+        )),
+    })
 }

@@ -57,6 +57,7 @@ pub(super) async fn open(
 
 async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<Arc<App>, StartError> {
     let storage = Storage::open(&config.storage).await?;
+    storage.wait_for_comparison();
     let upstream = Upstream::new(&config.proxy)?;
     let catalog = Live::open(&db).await?;
     let state = Arc::new(State::new(

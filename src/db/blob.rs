@@ -94,6 +94,27 @@ pub fn page(c: &mut dyn Conn, after: Option<Sha256>, limit: i64) -> Result<Vec<B
     rows.into_iter().map(decode).collect()
 }
 
+/// Of the blobs on a shelf that were stored before `before`, up to `limit` after the digest `after`.
+pub fn on_shelf(
+    c: &mut dyn Conn,
+    shelf: &str,
+    before: Timestamp,
+    after: Option<Sha256>,
+    limit: i64,
+) -> Result<Vec<Sha256>, DbError> {
+    const FIND: &str = "SELECT sha256 FROM blob WHERE class = $1 AND created_at < CAST($2 AS BIGINT) AND sha256 > $3 \
+        ORDER BY sha256 LIMIT $4";
+    let after = after.map(|digest| digest.to_string()).unwrap_or_default();
+    let rows = c.query(FIND, &[shelf.into(), before.into(), after.into(), limit.into()])?;
+    rows.into_iter().map(|mut row| row.parsed(0, "a digest")).collect()
+}
+
+/// The shelves on which blobs are.
+pub fn shelves(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
+    let rows = c.query("SELECT class FROM blob GROUP BY class", &[])?;
+    rows.into_iter().map(|mut row| row.text(0)).collect()
+}
+
 /// Records that the bytes of a blob are about to be stored, again or for the first time: the clean-up of every server
 /// takes it for new from now on.
 pub fn reserve(c: &mut dyn Conn, blob: &Blob) -> Result<(), DbError> {

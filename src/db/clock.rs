@@ -136,7 +136,17 @@ pub fn bump_catalog(c: &mut dyn Conn) -> Result<(), DbError> {
     c.announce()
 }
 
-fn not_ahead(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
+/// Whether `now` could be published: what is removed by its age waits for a clock that is right, too.
+///
+/// # Errors
+/// [`DbError::ClockAhead`], [`DbError::Skew`].
+pub fn trusted(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
+    not_ahead(c, now)?;
+    agrees(c, now)
+}
+
+/// Refuses a clock that is over an hour ahead of the database's host.
+pub(super) fn not_ahead(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     match c.host_time()? {
         Some(database) if now.0 > database.0.saturating_add(AHEAD) => {
             Err(DbError::ClockAhead { now, database })

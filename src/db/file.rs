@@ -56,6 +56,13 @@ pub struct Learnt {
     pub built: Option<String>,
 }
 
+/// The name of a file that is stored with this digest.
+pub fn name_of(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<String>, DbError> {
+    const FIND: &str = "SELECT name FROM file WHERE sha256 = $1 AND state = 1 ORDER BY id LIMIT 1";
+    let rows = c.query(FIND, &[sha256.to_string().into()])?;
+    rows.into_iter().next().map(|mut row| row.text(0)).transpose()
+}
+
 /// Writes what was learnt, many files in one write.
 pub fn learn(c: &mut dyn Conn, learnt: &[Learnt]) -> Result<(), DbError> {
     const LEARN: &str = "UPDATE file SET sha256 = coalesce(CAST($1 AS TEXT), sha256), \

@@ -56,6 +56,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0005_identity.sqlite.sql"),
         postgres: include_str!("migrations/0005_identity.postgres.sql"),
     },
+    Migration {
+        number: 6,
+        name: "storage",
+        expand_only: true,
+        sqlite: include_str!("migrations/0006_storage.sqlite.sql"),
+        postgres: include_str!("migrations/0006_storage.postgres.sql"),
+    },
 ];
 
 /// Those of usage data. Each is expand-only: while a server takes over from another, both count.

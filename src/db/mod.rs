@@ -37,6 +37,8 @@ pub mod skew;
 pub mod source;
 mod sqlite;
 pub mod step;
+pub mod storage_class;
+pub mod sweep;
 pub mod target;
 mod tls;
 pub mod tree;
@@ -249,12 +251,16 @@ impl Db {
 }
 
 /// What a database is before this program changes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AtRest {
     /// The newest migration, 0 of a blank database.
     pub level: i64,
     /// Its identity, where the schema has one.
     pub identity: Option<Identity>,
+    /// What it wrote into the markers of storage classes.
+    pub classes: Vec<storage_class::Held>,
+    /// Names of the storage directories in which its rows name objects.
+    pub shelves: Vec<String>,
 }
 
 /// The same with a line to print.
@@ -267,16 +273,22 @@ struct Inspected {
 
 fn state(c: &mut dyn Schema, part: Part) -> Result<AtRest, DbError> {
     let level = migrate::level(c, part)?;
-    let identity = match part {
-        Part::Core if c.has_table("identity")? => Some(identity::get(c)?),
-        Part::Core | Part::Usage => None,
-    };
-    Ok(AtRest { level, identity })
+    let mut state = AtRest { level, ..AtRest::default() };
+    if part == Part::Core && level > 0 {
+        state.shelves = blob::shelves(c)?;
+        if c.has_table("identity")? {
+            state.identity = Some(identity::get(c)?);
+        }
+        if c.has_table("storage_class")? {
+            state.classes = storage_class::all(c)?;
+        }
+    }
+    Ok(state)
 }
 
 fn look_at_file(file: &Path, part: Part, wait: Duration) -> Result<Inspected, DbError> {
     let place = format!("SQLite database {}", file.display());
-    let blank = |line| Ok(Inspected { line, state: AtRest { level: 0, identity: None }, published: None });
+    let blank = |line| Ok(Inspected { line, state: AtRest::default(), published: None });
     match std::fs::metadata(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return blank(format!("{place} does not exist yet; it is made at the first start"));

@@ -57,3 +57,9 @@ pub fn is_kept(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
     const KEPT: &str = "SELECT 1 FROM rendered WHERE sha256 = $1 LIMIT 1";
     Ok(!c.query(KEPT, &[sha256.to_string().into()])?.is_empty())
 }
+
+/// Stored bytes of the newest ones, at most `limit`.
+pub fn newest(c: &mut dyn Conn, limit: i64) -> Result<Vec<Sha256>, DbError> {
+    const NEWEST: &str = "SELECT sha256 FROM rendered ORDER BY created_at DESC LIMIT $1";
+    c.query(NEWEST, &[limit.into()])?.into_iter().map(|mut row| row.parsed(0, "a digest")).collect()
+}

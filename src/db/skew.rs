@@ -64,10 +64,14 @@ pub struct Repair {
 ///
 /// Transactions after `now` get the last microseconds up to it, in their order and after all others: every day that is over
 /// stays as it was served. With `dry_run` nothing is changed.
+///
+/// # Errors
+/// [`DbError::ClockAhead`]: the clock of the database's host says another time.
 pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<Repair>, DbError> {
     const AHEAD: &str = "SELECT id, at FROM tx WHERE at > CAST($1 AS BIGINT) ORDER BY at";
     const LAST: &str = "SELECT COALESCE(MAX(at), 0) FROM tx WHERE at <= CAST($1 AS BIGINT)";
     const ROW: &str = "UPDATE clock SET at = CAST($1 AS BIGINT), catalog = catalog + 1 WHERE id = 1";
+    clock::not_ahead(c, now)?;
     clock::lock(c)?;
     let Some(skew) = between(clock::get(c)?.at, now) else { return Ok(None) };
     let rows = c.query(AHEAD, &[now.into()])?;

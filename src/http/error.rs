@@ -141,6 +141,7 @@ impl From<RepoError> for Failure {
                 Failure::unavailable(error.to_string(), 300)
             }
             RepoError::Db(_) => Failure::unavailable("the database cannot answer now", 5),
+            RepoError::Storage(StorageError::Refused { .. }) => Failure::unavailable(error.to_string(), 300),
             RepoError::Storage(_) | RepoError::Damaged { .. } => {
                 Failure::unavailable("the storage cannot answer now", 5)
             }

@@ -387,6 +387,9 @@ impl Repo {
 
     fn board(&self, located: &Located) -> Result<Passenger, RepoError> {
         if !self.may_be_fetched(located) {
+            if let Some(key) = located.key() {
+                self.state.storage.note_lost(&key);
+            }
             let missing = format!("{}, which has no upstream,", located.name);
             return Err(RepoError::Storage(StorageError::NotFound(missing)));
         }

@@ -273,14 +273,11 @@ impl Repo {
         let Some(row) = self.state.db.read(move |c| db::rendered::get(c, &wanted)).await? else {
             return Ok(None);
         };
-        match self.state.storage.whole(&Key::Index(row.sha256)).await {
-            Ok(bytes) => Ok(Some(Encoded { content: row.content, bytes })),
-            Err(StorageError::NotFound(object)) => {
-                tracing::warn!(key, object, "a stored index is gone from class persistent; it is made again");
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
+        let bytes = self.whole_and_sound(&Key::Index(row.sha256)).await?;
+        if bytes.is_none() {
+            tracing::warn!(key, "a stored index is gone from class persistent; it is made again");
         }
+        Ok(bytes.map(|bytes| Encoded { content: row.content, bytes }))
     }
 
     /// Stores a closed point's document, once and for ever: bytes first, row second. Whoever was first, on whatever

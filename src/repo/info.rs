@@ -147,7 +147,7 @@ impl Repo {
         if self.state.storage.size(&key).await?.is_none_or(|size| size > README_LIMIT) {
             return Ok(None);
         }
-        Ok(Some(self.state.storage.whole(&key).await?.to_vec()))
+        Ok(self.whole_and_sound(&key).await?.map(|text| text.to_vec()))
     }
 
     /// A source and what it holds now.

@@ -21,7 +21,7 @@ pub mod listing;
 pub mod negotiate;
 mod nightly;
 mod owner;
-mod ownership;
+pub mod ownership;
 mod places;
 mod point;
 mod proof;
@@ -31,6 +31,7 @@ pub mod requirements;
 pub mod scrub;
 mod stale;
 pub mod sweep;
+mod vacant;
 pub mod vulnerabilities;
 
 pub use error::RepoError;
@@ -70,6 +71,8 @@ pub struct Repo {
     scrubbed: Arc<parking_lot::Mutex<Option<crate::model::digest::Sha256>>>,
     /// Held while objects are moved aside or back.
     sweeping: Arc<tokio::sync::Mutex<()>>,
+    /// Held while markers of storage are compared or written.
+    comparing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Repo {
@@ -102,6 +105,7 @@ impl Repo {
             landing: Arc::default(),
             scrubbed: Arc::new(parking_lot::Mutex::new(scrub::anywhere())),
             sweeping: Arc::default(),
+            comparing: Arc::default(),
             state,
         }
     }

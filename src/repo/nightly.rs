@@ -1,7 +1,7 @@
 //! What a repository does by itself: clean up what can be had again at start, and after midnight close the day, make its
 //! indexes before anyone asks for them, clean up, and compare stored packages with their digests.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Repo;
 use super::index::{Document, DocumentRequest};
@@ -9,6 +9,7 @@ use super::scrub::Pace;
 use super::sweep::Asked;
 use crate::catalog::Repository;
 use crate::catalog::resolve::Unresolved;
+use crate::jobs::lease::{ClaimError, Lease};
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::{SECOND, Timestamp};
@@ -18,6 +19,8 @@ use crate::repo::RepoError;
 const AFTER_MIDNIGHT: i64 = 5 * SECOND;
 /// The longest sleep: a clock that was set is noticed.
 const NAP: Duration = Duration::from_secs(600);
+/// Between two comparisons of storage with the database. While something is wrong there is one after each [`NAP`].
+const COMPARISON: Duration = Duration::from_secs(3600);
 
 /// What clients ask a dated snapshot for.
 const ASKED: [Document; 3] = [Document::PackagesRds, Document::PackagesGz, Document::ArchiveRds];
@@ -26,15 +29,17 @@ impl Repo {
     /// Runs until the task is dropped. Failures are logged and tried again the next night.
     pub async fn run_nightly(&self) {
         self.clean_up(&Asked { only_refillable: true, ..Asked::default() }).await;
-        let mut done = (self.state.clock)().day();
+        let (mut done, mut compared) = ((self.state.clock)().day(), Instant::now());
         loop {
             let now = (self.state.clock)();
             let due = Timestamp(done.end().0 + AFTER_MIDNIGHT);
             if now < due {
                 let micros = u64::try_from(due.0 - now.0).unwrap_or(0);
                 tokio::time::sleep(Duration::from_micros(micros).min(NAP)).await;
-                if !self.state.storage.condition().warnings().is_empty() {
+                let due = compared.elapsed() + NAP / 2 > COMPARISON;
+                if due || !self.state.storage.condition().warnings().is_empty() {
                     self.claim_storage().await;
+                    compared = Instant::now();
                 }
                 continue;
             }
@@ -71,6 +76,22 @@ impl Repo {
             Ok(_) => {}
             Err(RepoError::Conflict(why)) => tracing::info!("packages are not compared here: {why}"),
             Err(error) => tracing::warn!(%error, "could not compare stored packages with their digests"),
+        }
+    }
+
+    /// The right to do what one server of a database does at a time; `what` it is, as in "another server is cleaning up".
+    ///
+    /// # Errors
+    /// [`RepoError::Conflict`] while another server does it; the database.
+    pub(super) async fn lease(&self, name: &str, what: &str) -> Result<Lease, RepoError> {
+        let state = &self.state;
+        match Lease::claim(&state.db, &state.config.load_full(), &state.clock, name).await {
+            Ok(lease) => Ok(lease),
+            Err(ClaimError::Db(error)) => Err(error.into()),
+            Err(ClaimError::Elsewhere(_)) => {
+                let text = format!("another server that uses this database {what} at this moment");
+                Err(RepoError::Conflict(text))
+            }
         }
     }
 

@@ -1,36 +1,82 @@
-//! Whose objects each storage class has: its marker compared with the identity of the database.
-
-use std::collections::BTreeMap;
+//! Whose objects each storage class has: its marker compared with what the database wrote there.
+//!
+//! The identity tells databases apart, the generation tells copies of one database apart: it is renewed at each start and
+//! before each clean-up, in the database first and in the marker second. A marker with a generation that the database does
+//! not know was written by a copy of it, or by itself before it was restored from a backup.
 
 use futures_util::future::join_all;
 
-use super::sweep::is_known;
 use super::{Repo, RepoError};
 use crate::config::StorageClass;
 use crate::db;
+use crate::db::storage_class::Held;
 use crate::model::identity::Identity;
-use crate::storage::{Key, Marker, Standing};
+use crate::storage::{Mark, Marker, Standing};
 
-/// Objects of a class without a marker that are compared with the rows. They come in the order of their digests, which
-/// is as good as drawn by lot.
-const SAMPLE: usize = 1000;
+/// How often a marker that does not fit is read: another server of this database may be writing it.
+const READINGS: usize = 3;
+/// Between two of them.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// A marker beside what the database wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// There is no marker.
+    Vacant,
+    /// This database wrote it; `newest`: and nothing after it.
+    Own {
+        /// False for an earlier one: the write of the newest was interrupted, or the class comes from a backup.
+        newest: bool,
+    },
+    /// It names another database, or an adoption that this one knows nothing of.
+    Foreign(Identity),
+    /// It was found to be used by two databases of one identity.
+    Contested,
+    /// This database did not write it.
+    Doubtful(Mark),
+    /// It names no database.
+    Unreadable,
+}
+
+/// Compares a marker with the row of its class.
+#[must_use]
+pub fn compare(marker: Marker, identity: Identity, held: Option<&Held>) -> Compared {
+    let mark = match marker {
+        Marker::None => return Compared::Vacant,
+        Marker::Unreadable => return Compared::Unreadable,
+        Marker::Of(mark) => mark,
+    };
+    let wrote = held.map_or(mark.generation.is_none(), |held| held.wrote(mark.generation));
+    if mark.identity != identity || mark.adoption != held.and_then(|held| held.adoption) {
+        Compared::Foreign(mark.identity)
+    } else if mark.contested {
+        Compared::Contested
+    } else if wrote {
+        Compared::Own { newest: held.is_none_or(|held| held.newest() == mark.generation) }
+    } else {
+        Compared::Doubtful(mark)
+    }
+}
 
 impl Repo {
-    /// Compares every class with the database and notes how it stands. A class that is empty gets this database's
-    /// marker, and so does one of before there were markers, if rows name at least half of its objects.
+    /// Compares every class with the database and notes how it stands. A class that is new gets this database's marker, and
+    /// so does one of before there were markers, if rows name at least half of its objects.
     pub async fn claim_storage(&self) {
-        let standings = match self.state.db.read(db::identity::get).await {
-            Ok(identity) => self.standings(identity).await,
-            Err(error) => {
-                let why = Standing::Unknown(error.to_string());
-                StorageClass::ALL.into_iter().map(|class| (class, why.clone())).collect()
+        let _one = self.comparing.lock().await;
+        let identity = self.state.db.read(db::identity::get).await.map_err(RepoError::from);
+        join_all(StorageClass::ALL.map(|class| {
+            let identity = identity.as_ref().map_err(ToString::to_string).copied();
+            async move {
+                let standing = match identity {
+                    Ok(identity) => self.standing(class, identity).await.map_err(|error| error.to_string()),
+                    Err(error) => Err(error),
+                };
+                self.note_standing(class, standing.unwrap_or_else(Standing::Unknown));
             }
-        };
-        for (class, standing) in standings {
-            let told = standing.clone();
-            if self.state.storage.set_standing(class, standing) {
-                tell(class, &told);
-            }
+        }))
+        .await;
+        if let Ok(identity) = identity {
+            self.claim_metrics(identity).await;
         }
         if let Err(error) = self.review_damaged().await {
             tracing::warn!(%error, "could not list the damaged objects that were set aside");
@@ -42,85 +88,159 @@ impl Repo {
     /// # Errors
     /// The stores.
     pub async fn adopt_storage(&self, classes: &[StorageClass]) -> Result<Vec<StorageClass>, RepoError> {
-        let _one = self.sweeping.lock().await;
+        let _still = self.sweeping.lock().await;
+        let _one = self.comparing.lock().await;
         let identity = self.state.db.read(db::identity::get).await?;
         let mut adopted = Vec::new();
-        for class in classes {
-            if self.state.storage.marker(*class).await? != Marker::Of(identity) {
-                self.state.storage.mark(*class, identity, true).await?;
+        for class in classes.iter().copied() {
+            if !matches!(self.compared(class, identity).await?, (Compared::Own { .. }, _)) {
+                let (adoption, generation) = (Identity(rand::random()), Identity(rand::random()));
+                let place = self.state.storage.place_name(class);
+                let begun = self.state.db.write(move |c| {
+                    db::storage_class::adopt(c, class.as_str(), &place, adoption, generation)
+                });
+                begun.await?;
+                let adoption = Some(adoption);
+                let mark = Mark { identity, adoption, generation: Some(generation), contested: false };
+                self.write_marker(class, &mark, true).await?;
                 tracing::info!(class = class.as_str(), "this database is the owner of the storage class now");
-                adopted.push(*class);
+                adopted.push(class);
             }
-            self.state.storage.set_standing(*class, Standing::Own);
+            self.state.storage.set_standing(class, Standing::Own);
         }
         Ok(adopted)
     }
 
-    async fn standings(&self, identity: Identity) -> BTreeMap<StorageClass, Standing> {
-        let compared = StorageClass::ALL.map(|class| async move {
-            let standing = self.standing(class, identity).await;
-            (class, standing.unwrap_or_else(|error| Standing::Unknown(error.to_string())))
-        });
-        let mut standings: BTreeMap<_, _> = join_all(compared).await.into_iter().collect();
-        // The rows of usage data are in a database of their own: this class goes with the others.
-        let metrics = StorageClass::Metrics;
-        let others =
-            || standings.iter().filter(|(class, _)| **class != metrics).map(|(_, standing)| standing);
-        if matches!(standings.get(&metrics), Some(Standing::Unclaimed { .. }))
-            && others().all(|standing| *standing == Standing::Own)
-        {
-            let marked = self.state.storage.mark(metrics, identity, false).await;
-            standings.insert(
-                metrics,
-                marked.map_or_else(|e| Standing::Unknown(e.to_string()), |m| of(m, identity)),
-            );
+    /// Compares every class again, and gives those of this database a new generation: copies of the database that are in use
+    /// find it.
+    pub(super) async fn renew_markers(&self) {
+        self.claim_storage().await;
+        let _one = self.comparing.lock().await;
+        for class in StorageClass::ALL.into_iter().filter(|class| self.state.storage.is_own(*class)) {
+            if let Err(error) = self.renew(class).await {
+                self.note_standing(class, Standing::Unknown(error.to_string()));
+            }
         }
-        standings
+    }
+
+    async fn renew(&self, class: StorageClass) -> Result<(), RepoError> {
+        let identity = self.state.db.read(db::identity::get).await?;
+        let (Compared::Own { newest: true }, Some(held)) = self.compared(class, identity).await? else {
+            return Ok(());
+        };
+        let (generation, adoption) = (Identity(rand::random()), held.adoption);
+        let renewed = self.state.db.write(move |c| db::storage_class::renew(c, &held, generation));
+        if renewed.await? {
+            let mark = Mark { identity, adoption, generation: Some(generation), contested: false };
+            self.state.storage.mark(class, &mark, true).await?;
+        }
+        Ok(())
+    }
+
+    /// The marker of a class beside the row. One that does not fit is read again: another server of this database writes the
+    /// row first and the marker second.
+    async fn compared(
+        &self,
+        class: StorageClass,
+        identity: Identity,
+    ) -> Result<(Compared, Option<Held>), RepoError> {
+        let mut readings = 0;
+        loop {
+            let marker = self.state.storage.marker(class).await?;
+            let held = self.state.db.read(move |c| db::storage_class::get(c, class.as_str())).await?;
+            let compared = compare(marker, identity, held.as_ref());
+            readings += 1;
+            match compared {
+                Compared::Doubtful(_) | Compared::Foreign(_) if readings < READINGS => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                compared => return Ok((compared, held)),
+            }
+        }
     }
 
     async fn standing(&self, class: StorageClass, identity: Identity) -> Result<Standing, RepoError> {
-        let storage = &self.state.storage;
-        match storage.marker(class).await? {
-            Marker::None => {}
-            marker => return Ok(of(marker, identity)),
-        }
-        let sample: Vec<Key> =
-            storage.list(class, None, SAMPLE).await?.iter().map(|object| object.key).collect();
-        let objects = sample.len();
-        let named = match class {
-            StorageClass::Metrics => 0,
-            _ => {
-                let known = self.state.db.read(move |c| {
-                    let mut named = 0;
-                    for key in &sample {
-                        named += usize::from(is_known(c, key)?);
-                    }
-                    Ok(named)
-                });
-                known.await?
+        let (compared, held) = self.compared(class, identity).await?;
+        match compared {
+            Compared::Vacant => self.vacant(class, identity, held.as_ref()).await,
+            Compared::Foreign(owner) => Ok(Standing::Foreign(owner)),
+            Compared::Unreadable => Ok(Standing::Unreadable),
+            Compared::Contested => Ok(Standing::Contested),
+            Compared::Doubtful(mark) => {
+                // So that the other one, which knows its own generation, stops too.
+                let contested = Mark { contested: true, ..mark };
+                if let Err(error) = self.state.storage.mark(class, &contested, true).await {
+                    tracing::warn!(class = class.as_str(), %error, "could not mark the storage class as contested");
+                }
+                Ok(Standing::Contested)
             }
-        };
-        if named * 2 < objects {
-            return Ok(Standing::Unclaimed { objects, named });
+            Compared::Own { newest } => {
+                let here = self.state.storage.place_name(class);
+                match held {
+                    Some(held) if newest && held.marked && held.place == here => Ok(Standing::Own),
+                    _ => self.mark(class, identity, true).await,
+                }
+            }
         }
-        if objects > 0 {
-            tracing::info!(
-                class = class.as_str(),
-                objects,
-                named,
-                "this database becomes the owner of the storage class: its rows name the objects there"
-            );
-        }
-        Ok(of(storage.mark(class, identity, false).await?, identity))
     }
-}
 
-fn of(marker: Marker, identity: Identity) -> Standing {
-    match marker {
-        Marker::Of(owner) if owner == identity => Standing::Own,
-        Marker::Of(owner) => Standing::Foreign(owner),
-        Marker::Unreadable => Standing::Unreadable,
-        Marker::None => Standing::Unknown("the marker that was written is not there".to_owned()),
+    /// Writes the marker of a class that belongs to this database.
+    pub(super) async fn mark(
+        &self,
+        class: StorageClass,
+        identity: Identity,
+        replaces: bool,
+    ) -> Result<Standing, RepoError> {
+        let (place, fresh) = (self.state.storage.place_name(class), Identity(rand::random()));
+        let begun = self.state.db.write(move |c| db::storage_class::begin(c, class.as_str(), &place, fresh));
+        let held = begun.await?;
+        let (adoption, generation) = (held.adoption, held.newest());
+        let mark = Mark { identity, adoption, generation, contested: false };
+        if self.write_marker(class, &mark, replaces).await? == Marker::Of(mark) {
+            return Ok(Standing::Own);
+        }
+        // Another server wrote it meanwhile, of this database or of another one.
+        Ok(match self.compared(class, identity).await?.0 {
+            Compared::Own { .. } => Standing::Own,
+            Compared::Foreign(owner) => Standing::Foreign(owner),
+            Compared::Unreadable => Standing::Unreadable,
+            Compared::Contested | Compared::Doubtful(_) => Standing::Contested,
+            Compared::Vacant => Standing::Unknown("the marker that was written is not there".to_owned()),
+        })
+    }
+
+    /// Writes a marker, and notes in the row that it is there.
+    async fn write_marker(
+        &self,
+        class: StorageClass,
+        mark: &Mark,
+        replaces: bool,
+    ) -> Result<Marker, RepoError> {
+        let storage = &self.state.storage;
+        let (written, place) = (storage.mark(class, mark, replaces).await?, storage.place_name(class));
+        if written == Marker::Of(*mark) {
+            self.state.db.write(move |c| db::storage_class::marked(c, class.as_str(), &place)).await?;
+        }
+        Ok(written)
+    }
+
+    fn note_standing(&self, class: StorageClass, standing: Standing) {
+        if self.state.storage.set_standing(class, standing.clone()) {
+            tell(class, &standing);
+        }
+    }
+
+    /// The rows of usage data are in a database of their own: this class goes with the others.
+    async fn claim_metrics(&self, identity: Identity) {
+        let metrics = StorageClass::Metrics;
+        let condition = self.state.storage.condition();
+        let mut others = StorageClass::ALL.into_iter().filter(|class| *class != metrics);
+        if matches!(condition.standing(metrics), Standing::Unclaimed { .. })
+            && others.all(|class| condition.standing(class) == Standing::Own)
+        {
+            let marked = self.mark(metrics, identity, false).await;
+            self.note_standing(metrics, marked.unwrap_or_else(|error| Standing::Unknown(error.to_string())));
+        }
     }
 }
 
@@ -131,20 +251,31 @@ fn tell(class: StorageClass, standing: &Standing) {
         Standing::Foreign(owner) => tracing::warn!(
             class,
             %owner,
-            "the storage class belongs to another database; nothing is removed from it; put that database back, or make \
-             this one the owner with: rspm storage adopt --class={class}"
+            "the storage class belongs to another database; nothing is removed from it or stored in it; put that database \
+             back, or make this one the owner with: rspm storage adopt --class={class}"
+        ),
+        Standing::Contested => tracing::warn!(
+            class,
+            "another copy of this database has used the storage class, or this one is a restored backup; nothing is removed \
+             from the class; stop the other server if there is one, then make this database the owner with: rspm storage \
+             adopt --class={class}"
         ),
         Standing::Unreadable => tracing::warn!(
             class,
             "the marker of the storage class names no database; nothing is removed from it; if this database is the right \
              one: rspm storage adopt --class={class}"
         ),
+        Standing::Missing => tracing::warn!(
+            class,
+            "the storage class has neither its marker nor the objects that this database names; it may not be mounted; \
+             nothing is stored in it; bring it back, or begin anew with: rspm storage adopt --class={class}"
+        ),
         Standing::Unclaimed { objects, named } => tracing::warn!(
             class,
             objects,
             named,
-            "the storage class has no owner, and objects that this database does not name; nothing is removed from it; \
-             put the database back, or make this one the owner with: rspm storage adopt --class={class}"
+            "the storage class has no owner, and objects that this database does not name; nothing is removed from it or \
+             stored in it; put the database back, or make this one the owner with: rspm storage adopt --class={class}"
         ),
         Standing::Unknown(error) => tracing::warn!(
             class,

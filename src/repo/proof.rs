@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use sha2::Digest;
 
@@ -74,6 +75,23 @@ impl Repo {
         }
     }
 
+    /// A small object that can be made again, compared with its digest; `None` when it is not there, or damaged and set
+    /// aside.
+    pub(super) async fn whole_and_sound(&self, key: &Key) -> Result<Option<Bytes>, StorageError> {
+        match self.state.storage.whole(key).await {
+            Ok(bytes) => {
+                let sha256 = Sha256(sha2::Sha256::digest(&bytes).into());
+                if sha256 == *key.digest() {
+                    return Ok(Some(bytes));
+                }
+                self.damaged(key, sha256).await?;
+                Ok(None)
+            }
+            Err(StorageError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Compares an object with its digest, and sets it aside when they differ.
     pub(super) async fn read_through(&self, key: &Key) -> Result<Proof, StorageError> {
         let mut hasher = sha2::Sha256::new();
@@ -89,9 +107,14 @@ impl Repo {
         if sha256 == *key.digest() {
             return Ok(Proof::Sound);
         }
-        // Objects of another database are left as they are; they are not served either.
+        self.damaged(key, sha256).await?;
+        Ok(Proof::Damaged(Arc::new(Damage { sha256, seen: Instant::now() })))
+    }
+
+    /// Sets an object aside. Those of another database are left as they are; they are not served either.
+    async fn damaged(&self, key: &Key, sha256: Sha256) -> Result<(), StorageError> {
         let aside = self.state.storage.is_own(key.class()) && self.state.storage.set_aside(key).await?;
         tracing::error!(object = %key, %sha256, aside, "a stored object is damaged: its bytes have another digest");
-        Ok(Proof::Damaged(Arc::new(Damage { sha256, seen: Instant::now() })))
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::proof::Proof;
 use super::{Repo, RepoError, sweep};
 use crate::db;
-use crate::jobs::lease::{ClaimError, Lease};
+use crate::jobs::lease::Lease;
 use crate::model::digest::Sha256;
 use crate::storage::{Key, StorageError};
 
@@ -44,18 +44,10 @@ impl Repo {
     /// # Errors
     /// The stores. [`RepoError::Conflict`] while another server that uses this database does it.
     pub async fn scrub(&self, pace: Pace) -> Result<Compared, RepoError> {
-        let state = &self.state;
-        let lease = match Lease::claim(&state.db, &state.config.load_full(), &state.clock, "scrub").await {
-            Ok(lease) => lease,
-            Err(ClaimError::Db(error)) => return Err(error.into()),
-            Err(ClaimError::Elsewhere(_)) => {
-                let text = "another server that uses this database compares stored packages at this moment";
-                return Err(RepoError::Conflict(text.to_owned()));
-            }
-        };
+        let lease = self.lease("scrub", "compares stored packages").await?;
         let mut compared = Compared::default();
         let outcome = self.scrub_alone(pace, &lease, &mut compared).await;
-        lease.release(&state.db).await;
+        lease.release(&self.state.db).await;
         outcome?;
         let Compared { sound, damaged, missing } = compared;
         if damaged + missing > 0 {
@@ -113,7 +105,10 @@ impl Repo {
             Err(StorageError::NotFound(_)) => {
                 let sha256 = *key.digest();
                 let referenced = self.state.db.read(move |c| db::blob::references(c, sha256)).await? > 0;
-                compared.missing += u64::from(referenced);
+                if referenced {
+                    compared.missing += 1;
+                    self.state.storage.note_lost(key);
+                }
             }
             Err(error) => return Err(error.into()),
         }

@@ -1,28 +1,12 @@
 //! What is known of each class: whose objects it has, a sweep that waits for a confirmation, damaged objects.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use super::{Key, Storage};
+use super::{Key, Storage, StorageError};
 use crate::config::StorageClass;
 use crate::model::identity::Identity;
-
-/// What the marker of a class says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Marker {
-    /// There is none.
-    None,
-    /// The objects belong to this database.
-    Of(Identity),
-    /// There is one, and it names no database.
-    Unreadable,
-}
-
-impl Marker {
-    pub(super) fn read(bytes: &[u8]) -> Marker {
-        let text = std::str::from_utf8(bytes).unwrap_or_default().trim_end();
-        text.parse().map_or(Marker::Unreadable, Marker::Of)
-    }
-}
 
 /// How a class stands to the database of this server. Objects are removed only from a class that is its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,8 +18,13 @@ pub enum Standing {
     Own,
     /// Its marker names another database.
     Foreign(Identity),
+    /// Its marker has the identity of this database, and a generation that another one wrote: a copy of this database, or
+    /// this one before it was restored from a backup.
+    Contested,
     /// Its marker names no database.
     Unreadable,
+    /// It has neither the marker that was written there nor the objects that rows name.
+    Missing,
     /// It has objects and no marker, and this database names too few of them.
     Unclaimed {
         /// Objects looked at.
@@ -47,6 +36,27 @@ pub enum Standing {
     Unknown(String),
 }
 
+impl Standing {
+    /// Why nothing may be stored in a class that stands so: it would be removed by another database's server, or is out of
+    /// reach as soon as the class is mounted again. In a contested class nobody removes anything.
+    #[must_use]
+    pub fn refuses(&self) -> Option<&'static str> {
+        match self {
+            Standing::Foreign(_) => Some("belongs to another database"),
+            Standing::Missing => Some("has lost its marker and its objects; it may not be mounted"),
+            Standing::Unclaimed { .. } => Some("has no owner, and objects that this database does not name"),
+            Standing::Unchecked
+            | Standing::Own
+            | Standing::Contested
+            | Standing::Unreadable
+            | Standing::Unknown(_) => None,
+        }
+    }
+}
+
+/// How long storing waits for the first comparison after a start.
+const COMPARISON: Duration = Duration::from_secs(30);
+
 /// A sweep that would remove more than a small share of a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
@@ -57,10 +67,10 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// As many objects a sweep of a class with `of` objects may remove unasked: a hundred, or a twentieth.
+    /// As many objects of a class with `of` objects may be removed in a day unasked: ten, or a twentieth.
     #[must_use]
     pub fn limit(of: u64) -> u64 {
-        (of / 20).max(100)
+        (of / 20).max(10)
     }
 }
 
@@ -72,6 +82,8 @@ pub struct Condition {
     pub(super) waiting: BTreeMap<StorageClass, Waiting>,
     /// Objects that were set aside and have not been stored again.
     pub(super) damaged: BTreeSet<Key>,
+    /// Objects that rows refer to, that are not in storage, and that no mirror has.
+    pub(super) lost: BTreeSet<Key>,
 }
 
 impl Condition {
@@ -92,8 +104,14 @@ impl Condition {
         self.damaged.iter().filter(move |key| key.class() == class)
     }
 
+    /// Objects of a class that rows refer to and storage does not have.
+    pub fn lost(&self, class: StorageClass) -> impl Iterator<Item = &Key> {
+        self.lost.iter().filter(move |key| key.class() == class)
+    }
+
     pub(super) fn stored(&mut self, key: &Key) {
         self.damaged.remove(key);
+        self.lost.remove(key);
     }
 
     /// What an administrator should know, with the way out. Without paths and names of hosts: anybody may read it.
@@ -111,13 +129,23 @@ impl Condition {
         };
         about(
             &|standing| matches!(standing, Standing::Foreign(_)),
-            "belongs to another database: nothing is swept there, and that database's server may sweep what this one \
-             stores; put the database back, or make this one the owner with: rspm storage adopt",
+            "belongs to another database, or to a copy of this one that adopted it: nothing is swept or stored there; put \
+             the database back, or make this one the owner with: rspm storage adopt",
+        );
+        about(
+            &|standing| *standing == Standing::Contested,
+            "was used by another copy of this database, or by this one before it was restored from a backup: nothing is \
+             swept there by either; stop the other server if there is one, then: rspm storage adopt",
+        );
+        about(
+            &|standing| *standing == Standing::Missing,
+            "has neither its marker nor the objects that this database names; it may not be mounted: nothing is stored \
+             there; bring it back, or begin anew with: rspm storage adopt",
         );
         about(
             &|standing| matches!(standing, Standing::Unclaimed { .. }),
-            "has objects that this database does not name, and no owner: nothing is swept there; put the database back, \
-             or make this one the owner with: rspm storage adopt",
+            "has objects that this database does not name, and no owner: nothing is swept or stored there; put the \
+             database back, or make this one the owner with: rspm storage adopt",
         );
         about(
             &|standing| *standing == Standing::Unreadable,
@@ -140,6 +168,19 @@ impl Condition {
             });
         }
         for class in StorageClass::ALL {
+            let count = self.lost(class).count();
+            if count > 0 {
+                let class = class.as_str();
+                warnings.push(Warning {
+                    kind: "storage-lost",
+                    name: class.to_owned(),
+                    message: format!(
+                        "objects of storage class {class} that this database names and that are not in storage: {count}; \
+                         restore them from a backup, or store them again with rspm add --replace; the server's log names \
+                         them"
+                    ),
+                });
+            }
             let count = self.damaged(class).count();
             if count > 0 {
                 let class = class.as_str();
@@ -161,7 +202,7 @@ impl Condition {
 /// Something an administrator should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// `storage-owner`, `storage-sweep` or `storage-damage`.
+    /// `storage-owner`, `storage-sweep`, `storage-lost` or `storage-damage`.
     pub kind: &'static str,
     /// The classes it is about.
     pub name: String,
@@ -176,12 +217,49 @@ impl Storage {
         self.0.condition.lock().clone()
     }
 
-    /// Notes how a class stands to the database; true when that is news.
+    /// Notes how a class stands to the database; true when that is news. A comparison that failed is no reason to store in
+    /// a class again where the one before forbade it.
     pub fn set_standing(&self, class: StorageClass, standing: Standing) -> bool {
         let mut condition = self.0.condition.lock();
-        let news = condition.standing(class) != standing;
-        condition.standings.insert(class, standing);
-        news
+        let before = condition.standing(class);
+        if matches!(standing, Standing::Unknown(_)) && before.refuses().is_some() {
+            return false;
+        }
+        condition.standings.insert(class, standing.clone());
+        drop(condition);
+        self.0.compared.notify_waiters();
+        before != standing
+    }
+
+    /// From now on nothing is stored in a class before it was compared with the database.
+    pub fn wait_for_comparison(&self) {
+        self.0.waits.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this server may store objects in a class.
+    ///
+    /// # Errors
+    /// [`StorageError::Refused`], with the reason and the way out.
+    pub async fn may_store(&self, class: StorageClass) -> Result<(), StorageError> {
+        let refused = |why: &str| StorageError::Refused { class: class.as_str(), why: why.to_owned() };
+        let standing = || self.0.condition.lock().standing(class);
+        if self.0.waits.load(Ordering::Relaxed) {
+            let known = async {
+                loop {
+                    let news = self.0.compared.notified();
+                    tokio::pin!(news);
+                    news.as_mut().enable();
+                    if standing() != Standing::Unchecked {
+                        return;
+                    }
+                    news.await;
+                }
+            };
+            if tokio::time::timeout(COMPARISON, known).await.is_err() {
+                return Err(refused("has not been compared with the database yet"));
+            }
+        }
+        standing().refuses().map_or(Ok(()), |why| Err(refused(why)))
     }
 
     /// True while the class belongs to the database: only then may objects be removed from it.
@@ -206,6 +284,26 @@ impl Storage {
         self.0.condition.lock().damaged.contains(key)
     }
 
+    /// Notes the objects of a class that rows refer to and that are not in storage; true when that is news.
+    pub fn set_lost(&self, class: StorageClass, keys: BTreeSet<Key>) -> bool {
+        let mut condition = self.0.condition.lock();
+        let news = !condition.lost(class).eq(&keys);
+        condition.lost.retain(|key| key.class() != class);
+        condition.lost.extend(keys);
+        news
+    }
+
+    /// Notes that an object that a row refers to is not in storage, unless its whole class is missing, it was set aside, or
+    /// a mirror has it.
+    pub fn note_lost(&self, key: &Key) {
+        let mut condition = self.0.condition.lock();
+        let matters = matches!(key.class(), StorageClass::Packages | StorageClass::Binaries);
+        let known = condition.damaged.contains(key) || condition.standing(key.class()) == Standing::Missing;
+        if matters && !known {
+            condition.lost.insert(*key);
+        }
+    }
+
     /// Notes the damaged objects that have not been stored again.
     pub fn set_damaged(&self, keys: BTreeSet<Key>) {
         self.0.condition.lock().damaged = keys;
@@ -216,16 +314,6 @@ impl Storage {
 mod tests {
     use super::*;
     use crate::model::digest::Sha256;
-
-    #[test]
-    fn a_marker_names_a_database_or_is_unreadable() {
-        let text = "ab".repeat(16);
-        assert_eq!(Marker::read(format!("{text}\n").as_bytes()), Marker::Of(Identity([0xab; 16])));
-        for bad in ["", "ab", "not a marker", &"ab".repeat(17)] {
-            assert_eq!(Marker::read(bad.as_bytes()), Marker::Unreadable, "{bad}");
-        }
-        assert_eq!(Marker::read(&[0xff; 32]), Marker::Unreadable);
-    }
 
     #[test]
     fn warnings_name_classes_and_the_way_out_and_an_own_class_has_none() {

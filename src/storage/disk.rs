@@ -175,6 +175,11 @@ impl Disk {
         }
     }
 
+    /// The directory, for messages.
+    pub(super) fn place_name(&self) -> String {
+        self.root.display().to_string()
+    }
+
     /// The bytes of a class's marker; `None` when there is none.
     pub(super) fn owner(&self, owner: Owner) -> Result<Option<Vec<u8>>, StorageError> {
         let path = self.root.join(owner.path());

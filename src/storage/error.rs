@@ -68,6 +68,17 @@ pub enum StorageError {
     /// Places that cannot be used as configured, found when storage is opened or probed.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Unusable(Vec<Unusable>),
+    /// Nothing may be stored in a class before an administrator settles whose it is.
+    #[error(
+        "nothing is stored in the storage class {class}, which {why}; see rspm storage list; rspm storage adopt \
+             --class={class} makes this database its owner"
+    )]
+    Refused {
+        /// The class.
+        class: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Anything else.
     #[error("storage: {0}")]
     Other(String),

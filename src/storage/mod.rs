@@ -7,17 +7,19 @@ mod disk;
 pub mod error;
 pub mod hot;
 pub mod key;
+mod marker;
 mod probe;
 mod s3;
 pub mod space;
 mod spool;
 pub mod tls_provider;
 
-pub use aside::GRACE;
+pub use aside::{GRACE, Grace, day_of};
 pub use chunks::{content, piece_size, whole};
-pub use condition::{Condition, Marker, Standing};
+pub use condition::{Condition, Standing};
 pub use error::{StorageError, Unusable};
 pub use key::{Area, Key, Owner};
+pub use marker::{Mark, Marker};
 pub use spool::Spool;
 pub use tls_provider::install_tls_provider;
 
@@ -32,7 +34,9 @@ use parking_lot::Mutex;
 use s3::S3;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
+use tokio::sync::Notify;
 
 /// Handles of the nine classes; cloning shares them.
 #[derive(Clone)]
@@ -46,6 +50,10 @@ struct Inner {
     /// The classes on each file system that was too full at the last look.
     full: Mutex<Vec<Vec<StorageClass>>>,
     condition: Mutex<Condition>,
+    /// A class was compared with the database.
+    compared: Notify,
+    /// Storing waits for the first comparison.
+    waits: AtomicBool,
 }
 
 /// Where a class lives. Classes configured alike share one.
@@ -143,6 +151,8 @@ impl Storage {
             hot: Hot::default(),
             full: Mutex::default(),
             condition: Mutex::default(),
+            compared: Notify::new(),
+            waits: AtomicBool::new(false),
         }))
     }
 
@@ -161,8 +171,9 @@ impl Storage {
         all
     }
 
-    /// Opens a spool for objects of `class`.
+    /// Opens a spool for objects of `class`, where [`Storage::may_store`] allows it.
     pub async fn spool(&self, class: StorageClass) -> Result<Spool, StorageError> {
+        self.may_store(class).await?;
         match self.place(class) {
             Backend::Disk(disk) => blocking(disk, move |disk| disk.spool(class)).await,
             Backend::S3(s3) => blocking(s3, move |s3| s3.spool(class)).await,
@@ -188,6 +199,7 @@ impl Storage {
             let other = spool.class().as_str();
             return Err(StorageError::Other(format!("{key} cannot come from a spool of class '{other}'")));
         }
+        self.may_store(class).await?;
         match self.place(class) {
             Backend::Disk(disk) => blocking(disk, move |disk| disk.commit(spool, &key, there)).await?,
             Backend::S3(s3) => s3.commit(spool, &key, there).await?,
@@ -199,6 +211,7 @@ impl Storage {
     /// Stores bytes at hand, durably, unless the object exists.
     pub async fn put(&self, key: &Key, bytes: Bytes) -> Result<(), StorageError> {
         let key = *key;
+        self.may_store(key.class()).await?;
         match self.place(key.class()) {
             Backend::Disk(disk) => blocking(disk, move |disk| disk.put(&key, &bytes)).await?,
             Backend::S3(s3) => s3.put(&key, bytes).await?,

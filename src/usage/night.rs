@@ -10,11 +10,12 @@ use super::{Inner, Usage, aggregate, day_number};
 use crate::config::StorageClass;
 use crate::db::Db;
 use crate::db::download::{self, Aggregate};
+use crate::db::{clock, sweep};
 use crate::jobs::schedule::{Schedule, ScheduleStatus, sleep_until};
 use crate::model::digest::Sha256;
 use crate::model::time::{SECOND, Timestamp};
 use crate::storage::condition::Waiting;
-use crate::storage::{Area, GRACE, Key};
+use crate::storage::{Area, GRACE, Grace, Key, day_of};
 
 /// The name under which it is noted when this was last done.
 const WORK: &str = "night";
@@ -96,6 +97,8 @@ impl Inner {
     async fn night(&self) -> Result<(), UsageError> {
         let db = self.book.open().await?;
         let began = (self.state.clock)();
+        // What is older than the retention goes for good.
+        self.state.db.read(move |c| clock::trusted(c, began)).await?;
         let today = day_number(began);
         let mut added_up = 0;
         for day in db.read(move |c| download::not_aggregated(c, today)).await? {
@@ -158,8 +161,9 @@ impl Inner {
             return Ok(0);
         }
         let (of, unwanted) = self.unwanted(db).await?;
-        let objects = unwanted.len() as u64;
-        if objects > Waiting::limit(of) && !confirmed {
+        let (objects, now) = (unwanted.len() as u64, (self.state.clock)());
+        let gone = self.state.db.read(move |c| sweep::removed(c, CLASS.as_str(), now)).await?;
+        if objects > Waiting::limit(of).saturating_sub(gone) && !confirmed {
             if storage.set_waiting(CLASS, Some(Waiting { objects, of })) {
                 tracing::warn!(
                     target: "usage",
@@ -175,6 +179,9 @@ impl Inner {
         storage.set_waiting(CLASS, None);
         for key in unwanted {
             storage.discard(&key).await?;
+        }
+        if objects > 0 && !confirmed {
+            self.state.db.write(move |c| sweep::note_removed(c, CLASS.as_str(), objects, now)).await?;
         }
         self.empty_trash(db).await?;
         Ok(objects)
@@ -201,13 +208,15 @@ impl Inner {
 
     /// Deletes what has been in the trash for the grace period; what a row names is brought back.
     async fn empty_trash(&self, db: &Db) -> Result<(), UsageError> {
-        let Some(before) = SystemTime::now().checked_sub(GRACE) else { return Ok(()) };
+        let today = day_of(SystemTime::now());
+        self.state.db.write(move |c| sweep::note_day(c, today)).await?;
+        let grace = Grace::new(GRACE, self.state.db.read(sweep::days).await?);
         let mut after: Option<Key> = None;
         loop {
             let page = self.state.storage.list_in(Area::Trash, CLASS, after.as_ref(), PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.key);
-            for object in page.iter().filter(|object| object.modified < before) {
+            for object in page.iter().filter(|object| grace.is_over(object.modified)) {
                 let Key::Usage(sha256) = object.key else { continue };
                 if !db.read(move |c| download::is_kept(c, sha256)).await?
                     || !self.state.storage.restore(&object.key).await?

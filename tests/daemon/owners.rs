@@ -109,6 +109,44 @@ fn a_start_with_an_empty_database_removes_nothing_and_says_so_everywhere() {
 }
 
 #[test]
+fn storage_that_is_not_mounted_is_said_everywhere_and_takes_nothing() {
+    let mut server = Server::start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
+    until("the storage is claimed", || server.dir().join("data/packages/owner/packages").exists());
+    let package = server.get(PACKAGE).body;
+    server.stop();
+    let (mounted, away) = (server.dir().join("data/packages"), server.dir().join("away"));
+    std::fs::rename(&mounted, &away).expect("moved away");
+    std::fs::create_dir(&mounted).expect("a mount point");
+    let ran = server.rspm("check-config");
+    assert!(ran.code == 1 && ran.out.contains("storage class 'packages' has neither its marker"), "{ran:?}");
+
+    server.launch();
+    let file = server.dir().join("gamma_1.0.tar.gz");
+    std::fs::write(&file, Tarball::new("gamma", "1.0").bytes()).expect("written");
+    let add = format!("add --source=team --path={}", file.display());
+    // Also at once after the start.
+    let refused = server.rspm(&add);
+    assert!(refused.code != 0 && refused.err.contains("rspm storage adopt --class=packages"), "{refused:?}");
+    server.wait_for_log("it may not be mounted");
+    until("it is an alert", || alerts(&server).contains(&"storage-owner".to_owned()));
+    let status = server.rspm("status");
+    assert!(status.out.contains("Warning: storage of packages"), "{status:?}");
+    assert!(server.rspm("storage list").out.contains("missing"));
+    assert_eq!((objects(&server), server.get(PACKAGE).status), (0, 503));
+    assert!(!mounted.join("owner/packages").exists());
+
+    // Mounted, while the server runs.
+    std::fs::rename(&mounted, server.dir().join("mount-point")).expect("moved");
+    std::fs::rename(&away, &mounted).expect("mounted");
+    assert!(!server.rspm("storage list").out.contains("missing"));
+    assert!(server.get(PACKAGE).body == package);
+    let added = server.rspm(&add);
+    assert_eq!(added.code, 0, "{added:?}");
+    assert!(alerts(&server).is_empty());
+}
+
+#[test]
 fn a_damaged_local_package_is_a_503_and_an_alert_until_it_is_added_again() {
     let mut server = Server::start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);

@@ -7,12 +7,13 @@ use rstudio_pm::config::StorageClass;
 use rstudio_pm::repo::RepoError;
 use rstudio_pm::repo::edit::OnExisting;
 use rstudio_pm::repo::file::OpenFile;
+use rstudio_pm::repo::index::Document;
 use rstudio_pm::repo::scrub::{Compared, Pace};
 use rstudio_pm::storage::Area;
 
 use super::clean_up::objects;
 use super::everywhere::fetched;
-use super::point;
+use super::{index, point};
 use crate::support::tarball::Tarball;
 use crate::support::world::World;
 
@@ -96,4 +97,29 @@ async fn the_nightly_comparison_finds_damage_of_what_was_proven_before() {
     // What a row names and storage lacks is counted.
     let found = world.repo.scrub(quick).await.expect("compared");
     assert_eq!(found, Compared { missing: 1, ..Compared::default() });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_index_of_a_closed_day_is_made_again() {
+    let (world, _) = stored().await;
+    world.noon("2024-03-02");
+    let documents = [Document::PackagesGz, Document::PackagesRds];
+    let mut sound = Vec::new();
+    for document in documents.clone() {
+        sound.push(index(&world, "all", "2024-03-01", document).await.bytes);
+    }
+    let stored = objects(&world.folder().join("data/persistent"));
+    assert_eq!(stored.len(), 2);
+    let empty = |object: &PathBuf| std::fs::write(object, b"").expect("written");
+    let mut world = world;
+    for damage in [flip as fn(&PathBuf), empty] {
+        stored.iter().for_each(damage);
+        world = world.restarted().await;
+        world.repo.claim_storage().await;
+        for (document, sound) in documents.clone().into_iter().zip(&sound) {
+            assert!(index(&world, "all", "2024-03-01", document).await.bytes == *sound);
+        }
+        assert_eq!(objects(&world.folder().join("data/persistent")), stored);
+        assert_eq!(world.state.storage.condition().warnings(), []);
+    }
 }

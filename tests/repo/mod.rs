@@ -2,9 +2,11 @@
 
 mod blend;
 mod clean_up;
+mod copies;
 mod edits;
 mod everywhere;
 mod integrity;
+mod lost;
 mod owners;
 mod packages;
 mod snapshots;

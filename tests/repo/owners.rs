@@ -62,7 +62,7 @@ on_every_pair! {
 }
 
 /// Everything counts as old.
-fn at_once() -> Asked {
+pub(super) fn at_once() -> Asked {
     Asked { age: Duration::ZERO, ..Asked::default() }
 }
 
@@ -78,7 +78,7 @@ async fn other_database(world: &World, engine: Engine) -> Stores {
     Stores { gcfg: format!("{other}{place}{storage}") }
 }
 
-async fn filled(engine: Engine, bytes: Bytes) -> World {
+pub(super) async fn filled(engine: Engine, bytes: Bytes) -> World {
     let world = World::on(stores(engine, bytes).await).await;
     world.repo.claim_storage().await;
     world.local("team").await;
@@ -91,16 +91,16 @@ async fn filled(engine: Engine, bytes: Bytes) -> World {
     world
 }
 
-async fn in_area(world: &World, area: Area, class: StorageClass) -> Vec<Key> {
+pub(super) async fn in_area(world: &World, area: Area, class: StorageClass) -> Vec<Key> {
     let found = world.state.storage.list_in(area, class, None, 10_000).await.expect("a listing");
     found.into_iter().map(|object| object.key).collect()
 }
 
-async fn count(world: &World) -> usize {
+pub(super) async fn count(world: &World) -> usize {
     in_area(world, Area::Live, StorageClass::Packages).await.len()
 }
 
-async fn serves_everything(world: &World) {
+pub(super) async fn serves_everything(world: &World) {
     for number in 0..5 {
         let version = format!("1.{number}");
         assert!(fetched(world, "latest", "alpha", &version).await.is_some_and(|bytes| !bytes.is_empty()));
@@ -170,32 +170,42 @@ async fn storage_of_before_markers_belongs_to_the_database_that_names_its_object
 async fn a_sweep_of_more_than_a_small_share_waits_for_a_confirmation(engine: Engine, where_: Bytes) {
     let world = filled(engine, where_).await;
     let class = StorageClass::Cran;
-    for seed in 0..101 {
-        let (content, digest) = bytes(50, seed);
-        world.state.storage.put(&Key::Package(class, digest), content.into()).await.expect("stored");
-    }
+    let store = async |world: &World, seeds: std::ops::Range<u64>| {
+        for seed in seeds {
+            let (content, digest) = bytes(50, seed);
+            world.state.storage.put(&Key::Package(class, digest), content.into()).await.expect("stored");
+        }
+    };
+    store(&world, 0..11).await;
     assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 0);
-    assert_eq!(in_area(&world, Area::Live, class).await.len(), 101);
+    assert_eq!(in_area(&world, Area::Live, class).await.len(), 11);
     let warnings = world.state.storage.condition().warnings();
     assert_eq!(
         warnings.iter().map(|w| (w.kind, w.name.as_str())).collect::<Vec<_>>(),
         [("storage-sweep", "cran")]
     );
-    assert!(warnings[0].message.contains("101 of 101"), "{warnings:?}");
+    assert!(warnings[0].message.contains("11 of 11"), "{warnings:?}");
 
     let confirmed = Asked { confirmed: vec![class], ..at_once() };
-    assert_eq!(world.repo.sweep(&confirmed).await.expect("a clean-up").objects, 101);
+    assert_eq!(world.repo.sweep(&confirmed).await.expect("a clean-up").objects, 11);
     assert_eq!(world.state.storage.condition().warnings(), []);
-    assert_eq!(world.repo.trash(class).await.expect("a trash").objects, 101);
+    assert_eq!(world.repo.trash(class).await.expect("a trash").objects, 11);
     assert!(in_area(&world, Area::Live, class).await.is_empty(), "the trash is not listed");
-    assert_eq!(world.repo.restore_trash(class).await.expect("brought back"), 101);
-    assert_eq!(in_area(&world, Area::Live, class).await.len(), 101);
+    assert_eq!(world.repo.restore_trash(class).await.expect("brought back"), 11);
+    assert_eq!(in_area(&world, Area::Live, class).await.len(), 11);
     assert_eq!(world.repo.trash(class).await.expect("a trash").objects, 0);
 
-    // A hundred are few.
+    // Ten are few, but not ten again on the same day.
     let first = in_area(&world, Area::Live, class).await[0];
     world.state.storage.delete(&first).await.expect("removed");
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 100);
+    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 10);
+    store(&world, 20..21).await;
+    let world = world.restarted().await;
+    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 0);
+    assert_eq!(world.state.storage.condition().warnings()[0].kind, "storage-sweep");
+    world.noon("2024-03-03");
+    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 1);
+    assert_eq!(world.state.storage.condition().warnings(), []);
     serves_everything(&world).await;
 }
 
@@ -268,6 +278,7 @@ fn numbered(first: u8, number: u16) -> Sha256 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_unreferenced_blobs_than_one_page_go_in_one_night_and_rows_of_no_class_hold_up_none() {
     let world = World::new().await;
+    world.repo.claim_storage().await;
     let strange = (0..1200).map(|number| (numbered(0, number), "elsewhere"));
     old_rows(&world, strange.chain((0..2500).map(|number| (numbered(1, number), "cran"))).collect()).await;
     let confirmed = Asked { confirmed: vec![StorageClass::Cran], ..Asked::default() };

@@ -88,6 +88,21 @@ impl World {
         World::open(stores, folder, now).await
     }
 
+    /// As [`World::restarted`], with something done to the folder while nothing runs.
+    pub(crate) async fn restarted_after(self, act: impl FnOnce(&Path)) -> World {
+        let World { state, repo, stores, now, folder } = self;
+        let db = state.db.clone();
+        drop((state, repo));
+        tokio::task::spawn_blocking(move || db.close()).await.expect("no panic");
+        act(folder.path());
+        World::open(stores, folder, now).await
+    }
+
+    /// Another server in the same folder, with other stores.
+    pub(crate) async fn beside_on(&self, stores: Stores) -> World {
+        World::open(stores, self.folder.clone(), self.now.clone()).await
+    }
+
     /// As [`World::restarted`], with other stores in the same folder.
     pub(crate) async fn restarted_on(mut self, stores: Stores) -> World {
         self.stores = stores;

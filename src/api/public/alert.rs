@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 /// Something that is not as it should be. Details are in the server's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Alert {
-    /// `job`, `storage`, `storage-owner`, `storage-sweep`, `storage-damage`, `system-requirements`.
+    /// `job`, `storage`, `storage-owner`, `storage-sweep`, `storage-lost`, `storage-damage`, `clock`, `system-requirements`.
     #[serde(rename = "type")]
     pub kind: String,
     /// What it is about: `sync:cran`.

@@ -9,7 +9,7 @@ use super::{Answered, Call, ok};
 use crate::api::storage::{
     AdoptedStorage, Storage, StorageOwner, StorageSelection, StorageState, SweepStorage, WaitingSweep,
 };
-use crate::config::{Place, StorageClass};
+use crate::config::StorageClass;
 use crate::db;
 use crate::http::error::Failure;
 use crate::http::response;
@@ -24,7 +24,7 @@ pub(super) async fn list(call: Call<'_>) -> Answered {
     let app = call.app;
     app.repo.claim_storage().await;
     let database = app.state.db.read(db::identity::get).await?;
-    let (condition, config) = (app.state.storage.condition(), app.state.config.load_full());
+    let condition = app.state.storage.condition();
     let mut classes = Vec::new();
     for class in StorageClass::ALL {
         let trash = app.repo.trash(class).await?;
@@ -32,16 +32,15 @@ pub(super) async fn list(call: Call<'_>) -> Answered {
             Standing::Unchecked => (StorageOwner::Unchecked, None),
             Standing::Own => (StorageOwner::Own, None),
             Standing::Foreign(other) => (StorageOwner::Foreign, Some(other.to_string())),
+            Standing::Contested => (StorageOwner::Contested, None),
+            Standing::Missing => (StorageOwner::Missing, None),
             Standing::Unreadable => (StorageOwner::Unreadable, None),
             Standing::Unclaimed { .. } => (StorageOwner::Unclaimed, None),
             Standing::Unknown(_) => (StorageOwner::Unknown, None),
         };
         classes.push(StorageState {
             class: class.as_str().to_owned(),
-            place: match config.storage.place(class) {
-                Place::File(place) => place.location.display().to_string(),
-                Place::S3(place) => format!("s3://{}/{}", place.bucket, place.prefix),
-            },
+            place: app.state.storage.place_name(class),
             owner,
             database: other,
             trash_objects: trash.objects,
@@ -51,6 +50,7 @@ pub(super) async fn list(call: Call<'_>) -> Answered {
                 Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX)).to_string()
             }),
             damaged: condition.damaged(class).count() as u64,
+            lost: condition.lost(class).count() as u64,
             waiting: condition.waiting(class).map(|w| WaitingSweep { objects: w.objects, of: w.of }),
         });
     }

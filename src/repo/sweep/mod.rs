@@ -1,18 +1,20 @@
 //! The clean-up: bytes that no row refers to go to the trash of their class, and out of it after a grace period; what an
 //! abandoned import left is removed. At start only what a mirror can give again.
 
+mod lost;
 mod objects;
+mod pages;
 mod trash;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{Repo, RepoError};
 use crate::config::StorageClass;
 use crate::db;
-use crate::jobs::lease::{ClaimError, Lease};
+use crate::jobs::lease::Lease;
 use crate::model::time::Timestamp;
 use crate::storage::condition::Waiting;
-use crate::storage::{GRACE, Key};
+use crate::storage::{GRACE, Grace, Key, Standing, day_of};
 
 pub use trash::Trash;
 
@@ -70,20 +72,22 @@ impl Repo {
     /// an upload or a sync still needs.
     ///
     /// # Errors
-    /// [`RepoError::Conflict`] while another server that uses this database does it; the stores.
+    /// [`RepoError::Conflict`] while another server that uses this database does it, and while the clock cannot be trusted;
+    /// the stores.
     pub async fn sweep(&self, asked: &Asked) -> Result<Swept, RepoError> {
         let _one = self.sweeping.lock().await;
         let state = &self.state;
-        state.storage.sweep().await?;
-        let lease = match Lease::claim(&state.db, &state.config.load_full(), &state.clock, "sweep").await {
-            Ok(lease) => lease,
-            Err(ClaimError::Db(error)) => return Err(error.into()),
-            Err(ClaimError::Elsewhere(_)) => {
-                let text = "another server that uses this database is cleaning up at this moment";
-                return Err(RepoError::Conflict(text.to_owned()));
+        let now = (state.clock)();
+        // Ages decide what goes.
+        match state.db.read(move |c| db::clock::trusted(c, now)).await {
+            Err(error @ (db::DbError::Skew(_) | db::DbError::ClockAhead { .. })) => {
+                return Err(RepoError::Conflict(format!("nothing is removed from storage: {error}")));
             }
-        };
-        let swept = self.sweep_alone(&Run { asked, lease: &lease }).await;
+            trusted => trusted?,
+        }
+        state.storage.sweep().await?;
+        let lease = self.lease("sweep", "is cleaning up").await?;
+        let swept = self.sweep_alone(asked, &lease).await;
         lease.release(&state.db).await;
         let swept = swept?;
         if swept != Swept::default() {
@@ -93,45 +97,88 @@ impl Repo {
         Ok(swept)
     }
 
-    async fn sweep_alone(&self, run: &Run<'_>) -> Result<Swept, RepoError> {
-        let asked = run.asked;
+    async fn sweep_alone(&self, asked: &Asked, lease: &Lease) -> Result<Swept, RepoError> {
+        let today = day_of(SystemTime::now());
+        self.state.db.write(move |c| db::sweep::note_day(c, today)).await?;
+        let days = self.state.db.read(db::sweep::days).await?;
+        let run = Run { asked, lease, grace: Grace::new(asked.grace, days) };
         let mut swept = Swept { releases: self.sweep_releases().await?, ..Swept::default() };
-        self.claim_storage().await;
-        let classes: &[StorageClass] = if asked.only_refillable { &REFILLABLE } else { &SWEPT };
-        for class in classes.iter().copied().filter(|class| self.state.storage.is_own(*class)) {
-            let confirmed = asked.confirmed.contains(&class);
-            if let Some(most) = self.allowance(class, confirmed, run).await? {
-                let mut left = most;
-                self.sweep_rows(class, &mut left, &mut swept, run).await?;
-                self.sweep_objects(class, &mut left, &mut swept, run).await?;
-            }
-            if !asked.only_refillable {
-                self.empty_trash(class, &mut swept, run).await?;
+        self.renew_markers().await;
+        for class in SWEPT {
+            match self.state.storage.condition().standing(class) {
+                Standing::Own => {
+                    self.sweep_class(class, &mut swept, &run).await?;
+                    if !asked.only_refillable {
+                        self.empty_trash(class, &mut swept, &run).await?;
+                    }
+                }
+                Standing::Contested => {
+                    let found = self.walk(class, &run).await?;
+                    self.find_lost(class, &found, &run).await?;
+                }
+                _ => {}
             }
         }
         Ok(swept)
     }
 
-    /// How many objects of a class may go; `None` when the sweep has to wait for a confirmation.
+    async fn sweep_class(
+        &self,
+        class: StorageClass,
+        swept: &mut Swept,
+        run: &Run<'_>,
+    ) -> Result<(), RepoError> {
+        let confirmed = run.asked.confirmed.contains(&class);
+        loop {
+            let found = self.walk(class, run).await?;
+            self.find_lost(class, &found, run).await?;
+            if run.asked.only_refillable && !REFILLABLE.contains(&class) {
+                return Ok(());
+            }
+            let Some(most) = self.allowance(class, &found, confirmed, run).await? else { return Ok(()) };
+            let (mut left, before, more) = (most, swept.objects, found.has_more());
+            let mut removed = self.sweep_rows(class, &mut left, swept, run).await;
+            if removed.is_ok() {
+                removed = self.sweep_objects(found, &mut left, swept, run).await;
+            }
+            let (objects, now) = (swept.objects - before, (self.state.clock)());
+            if !confirmed && objects > 0 {
+                let noted =
+                    self.state.db.write(move |c| db::sweep::note_removed(c, class.as_str(), objects, now));
+                noted.await?;
+            }
+            removed?;
+            if !(confirmed && more && objects > 0) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How many objects of a class may go; `None` when the sweep has to wait for a confirmation. What went within the last
+    /// day counts.
     async fn allowance(
         &self,
         class: StorageClass,
+        found: &objects::Walk,
         confirmed: bool,
         run: &Run<'_>,
     ) -> Result<Option<u64>, RepoError> {
-        let found = self.count(class, run).await?;
-        let limit = Waiting::limit(found.of);
-        if found.objects <= limit || confirmed {
+        let now = (self.state.clock)();
+        let gone = self.state.db.read(move |c| db::sweep::removed(c, class.as_str(), now)).await?;
+        let objects = found.unknown + self.unreferenced(class, run).await?;
+        let waiting = Waiting { objects, of: found.of };
+        let left = Waiting::limit(found.of).saturating_sub(gone);
+        if objects <= left || confirmed {
             self.state.storage.set_waiting(class, None);
-            return Ok(Some(if confirmed { u64::MAX } else { limit }));
+            return Ok(Some(if confirmed { u64::MAX } else { left }));
         }
-        if self.state.storage.set_waiting(class, Some(found)) {
+        if self.state.storage.set_waiting(class, Some(waiting)) {
             tracing::warn!(
                 class = class.as_str(),
-                objects = found.objects,
+                objects,
                 of = found.of,
-                "the clean-up waits: it would remove more than {limit} objects; check that the database is the right \
-                 one, then: rspm storage sweep --confirm={}",
+                "the clean-up waits: it would remove more than {left} objects, beside {gone} of the last day; check that the \
+                 database is the right one, then: rspm storage sweep --confirm={}",
                 class.as_str()
             );
         }
@@ -170,6 +217,7 @@ impl Repo {
 struct Run<'a> {
     asked: &'a Asked,
     lease: &'a Lease,
+    grace: Grace,
 }
 
 /// Whether a row says that the object is wanted where it lies.

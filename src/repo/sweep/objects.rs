@@ -1,35 +1,75 @@
 //! Which objects of a class nothing refers to: blobs whose rows nothing refers to, and objects without a row. They go to
-//! the trash.
+//! the trash. A class is listed once.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use super::pages::Pages;
 use super::{PAGE, Run, Swept, is_known, key};
 use crate::config::StorageClass;
 use crate::db;
 use crate::model::digest::Sha256;
 use crate::repo::{Repo, RepoError};
-use crate::storage::condition::Waiting;
-use crate::storage::{Key, Stored};
+use crate::storage::{Area, Key, Stored};
+
+/// Objects without a row that one walk remembers; more wait for the next clean-up.
+const MOST: usize = 100_000;
+
+/// What a walk through a class found.
+#[derive(Default)]
+pub(super) struct Walk {
+    /// Objects in the class.
+    pub(super) of: u64,
+    /// Old ones that neither a row nor an upload names.
+    pub(super) unknown: u64,
+    /// The first of them.
+    keys: Vec<Stored>,
+    /// The first eight bytes of the digests of all objects, by shelf, in order.
+    seen: BTreeMap<&'static str, Vec<u64>>,
+}
+
+impl Walk {
+    /// Whether there are more unknown objects than are remembered.
+    pub(super) fn has_more(&self) -> bool {
+        self.unknown > self.keys.len() as u64
+    }
+
+    /// Whether an object was there. Two digests with one beginning are taken for one object.
+    pub(super) fn saw(&self, key: &Key) -> bool {
+        self.seen.get(key.shelf()).is_some_and(|seen| seen.binary_search(&beginning(key.digest())).is_ok())
+    }
+}
+
+fn beginning(digest: &Sha256) -> u64 {
+    digest.0.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
 
 impl Repo {
-    /// The objects of a class, and how many of them would be removed.
-    pub(super) async fn count(&self, class: StorageClass, run: &Run<'_>) -> Result<Waiting, RepoError> {
+    /// Lists a class.
+    pub(super) async fn walk(&self, class: StorageClass, run: &Run<'_>) -> Result<Walk, RepoError> {
+        let mut found = Walk::default();
+        let mut pages = Pages::of(self, Area::Live, class).under(run.lease);
+        while let Some(page) = pages.next().await? {
+            found.of += page.len() as u64;
+            for object in &page {
+                found.seen.entry(object.key.shelf()).or_default().push(beginning(object.key.digest()));
+            }
+            let unknown = self.unknown(page, run).await?;
+            found.unknown += unknown.len() as u64;
+            let room = MOST - found.keys.len();
+            found.keys.extend(unknown.into_iter().take(room));
+        }
+        Ok(found)
+    }
+
+    /// How many blobs of a class have rows that nothing refers to.
+    pub(super) async fn unreferenced(&self, class: StorageClass, run: &Run<'_>) -> Result<u64, RepoError> {
         let before = self.rows_before(run);
         let by_shelf = self.state.db.read(move |c| db::blob::count_unreferenced(c, before)).await?;
         let of_class = by_shelf
             .iter()
             .filter(|(shelf, _)| key(shelf, Sha256([0; 32])).is_some_and(|key| key.class() == class));
-        let mut found =
-            Waiting { objects: of_class.map(|(_, n)| u64::try_from(*n).unwrap_or(0)).sum(), of: 0 };
-        let mut after: Option<Key> = None;
-        loop {
-            run.lease.renew(&self.state.db).await?;
-            let page = self.state.storage.list(class, after.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(found) };
-            after = Some(last.key);
-            found.of += page.len() as u64;
-            found.objects += self.unknown(page, run).await?.len() as u64;
-        }
+        Ok(of_class.map(|(_, n)| u64::try_from(*n).unwrap_or(0)).sum())
     }
 
     /// Blobs whose rows nothing refers to: the row first, then the bytes.
@@ -73,32 +113,31 @@ impl Repo {
         }
     }
 
-    /// Objects of a class without a row.
+    /// Objects without a row.
     pub(super) async fn sweep_objects(
         &self,
-        class: StorageClass,
+        found: Walk,
         left: &mut u64,
         swept: &mut Swept,
         run: &Run<'_>,
     ) -> Result<(), RepoError> {
-        let mut after: Option<Key> = None;
-        loop {
+        for page in found.keys.chunks(PAGE) {
             run.lease.renew(&self.state.db).await?;
-            let page = self.state.storage.list(class, after.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.key);
-            for object in self.unknown(page, run).await? {
+            for object in page {
                 if *left == 0 {
                     return Ok(());
                 }
                 let _alone = self.landing.write().await;
                 let key = object.key;
-                if !self.state.db.read(move |c| is_known(c, &key)).await? {
+                let wanted = self.uploads.needs(key.digest())
+                    || self.state.db.read(move |c| is_known(c, &key)).await?;
+                if !wanted {
                     self.discard(&key, object.size, swept).await?;
                     *left -= 1;
                 }
             }
         }
+        Ok(())
     }
 
     /// Those of a page that are old and that neither a row nor an upload names.

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use super::{PAGE, Run, Swept, is_known};
+use super::pages::Pages;
+use super::{Run, Swept, is_known};
 use crate::config::StorageClass;
 use crate::repo::{Repo, RepoError};
-use crate::storage::{Area, Key};
+use crate::storage::Area;
 
 /// Damaged objects of a class that are counted.
 const DAMAGED: usize = 10_000;
@@ -29,17 +30,15 @@ impl Repo {
     /// The storage.
     pub async fn trash(&self, class: StorageClass) -> Result<Trash, RepoError> {
         let mut trash = Trash::default();
-        let mut after: Option<Key> = None;
-        loop {
-            let page = self.state.storage.list_in(Area::Trash, class, after.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(trash) };
-            after = Some(last.key);
+        let mut pages = Pages::of(self, Area::Trash, class);
+        while let Some(page) = pages.next().await? {
             for object in &page {
                 trash.objects += 1;
                 trash.bytes += object.size;
                 trash.oldest = Some(trash.oldest.map_or(object.modified, |at| at.min(object.modified)));
             }
         }
+        Ok(trash)
     }
 
     /// Brings back everything in the trash of a class; the number of objects.
@@ -49,15 +48,13 @@ impl Repo {
     pub async fn restore_trash(&self, class: StorageClass) -> Result<u64, RepoError> {
         let _one = self.sweeping.lock().await;
         let mut restored = 0;
-        let mut after: Option<Key> = None;
-        loop {
-            let page = self.state.storage.list_in(Area::Trash, class, after.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(restored) };
-            after = Some(last.key);
+        let mut pages = Pages::of(self, Area::Trash, class);
+        while let Some(page) = pages.next().await? {
             for object in page {
                 restored += u64::from(self.state.storage.restore(&object.key).await?);
             }
         }
+        Ok(restored)
     }
 
     /// Deletes what has been aside for the grace period. What a row names is brought back instead; a damaged object is
@@ -68,16 +65,11 @@ impl Repo {
         swept: &mut Swept,
         run: &Run<'_>,
     ) -> Result<(), RepoError> {
-        let Some(before) = SystemTime::now().checked_sub(run.asked.grace) else { return Ok(()) };
         let storage = &self.state.storage;
         for area in [Area::Trash, Area::Damaged] {
-            let mut after: Option<Key> = None;
-            loop {
-                run.lease.renew(&self.state.db).await?;
-                let page = storage.list_in(area, class, after.as_ref(), PAGE).await?;
-                let Some(last) = page.last() else { break };
-                after = Some(last.key);
-                for object in page.into_iter().filter(|object| object.modified < before) {
+            let mut pages = Pages::of(self, area, class).under(run.lease);
+            while let Some(page) = pages.next().await? {
+                for object in page.into_iter().filter(|object| run.grace.is_over(object.modified)) {
                     let key = object.key;
                     if self.state.db.read(move |c| is_known(c, &key)).await? {
                         let in_service = match area {

@@ -192,6 +192,11 @@ impl S3 {
         }
     }
 
+    /// The place, for messages.
+    pub(in crate::storage) fn place_name(&self) -> String {
+        format!("s3://{}/{}", self.bucket, self.prefix)
+    }
+
     /// `s3://bucket/path`, for messages.
     pub(super) fn name(&self, path: &ObjectPath) -> String {
         format!("s3://{}/{path}", self.bucket)

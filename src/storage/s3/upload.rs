@@ -64,7 +64,17 @@ impl S3 {
         let path = self.path(&owner.path());
         match replaces {
             true => self.overwrite(&path, bytes, TEXT).await,
-            false => self.put_at(&path, bytes, TEXT).await,
+            false => {
+                let create = || self.put_once(&path, bytes.clone(), TEXT, PutMode::Create);
+                match self.attempt("write", &path, create).await {
+                    Err(failed) => match Refused::of(&failed) {
+                        Refused::Exists => Ok(()),
+                        Refused::Unclear => self.overwrite(&path, bytes, TEXT).await,
+                        Refused::Finally => Err(failed),
+                    },
+                    Ok(()) => Ok(()),
+                }
+            }
         }
     }
 

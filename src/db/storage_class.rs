@@ -1,0 +1,115 @@
+//! What this database wrote into the marker of each storage class.
+//!
+//! A marker holds one of the generations: a copy of the database that is in use elsewhere, and a backup that was restored, do
+//! not know those written since.
+
+use super::{Conn, DbError, Row, Value};
+use crate::model::identity::Identity;
+
+/// Generations that are kept: a storage class may come from a backup that is as many starts and clean-ups old.
+const KEPT: usize = 64;
+
+/// The row of a class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The class.
+    pub class: String,
+    /// Its directory, or `s3://bucket/prefix`.
+    pub place: String,
+    /// True when the marker was written there, or found there.
+    pub marked: bool,
+    /// The token of the last adoption.
+    pub adoption: Option<Identity>,
+    /// What was written into the marker, newest first.
+    pub generations: Vec<Identity>,
+}
+
+impl Held {
+    /// The generation that the marker has, or is about to have.
+    #[must_use]
+    pub fn newest(&self) -> Option<Identity> {
+        self.generations.first().copied()
+    }
+
+    /// True when a marker of this generation was written by this database. Markers of before there were generations have
+    /// none.
+    #[must_use]
+    pub fn wrote(&self, generation: Option<Identity>) -> bool {
+        generation.map_or(!self.marked, |generation| self.generations.contains(&generation))
+    }
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT class, place, marked, adoption, generations FROM storage_class ", $rest)
+    };
+}
+
+fn decode(mut row: Row) -> Result<Held, DbError> {
+    const WANTED: &str = "generations of a marker";
+    let (adoption, generations) = (row.text(3)?, row.text(4)?);
+    let token = |text: &str| {
+        text.parse::<Identity>().map_err(|_| DbError::Shape { column: 4, found: "text", wanted: WANTED })
+    };
+    Ok(Held {
+        class: row.text(0)?,
+        place: row.text(1)?,
+        marked: row.int(2)? != 0,
+        adoption: if adoption.is_empty() { None } else { Some(token(&adoption)?) },
+        generations: generations.split_ascii_whitespace().map(token).collect::<Result<_, _>>()?,
+    })
+}
+
+fn text(generations: &[Identity]) -> Value {
+    let kept = generations.iter().take(KEPT);
+    kept.map(ToString::to_string).collect::<Vec<_>>().join(" ").into()
+}
+
+/// The rows of all classes that have one.
+pub fn all(c: &mut dyn Conn) -> Result<Vec<Held>, DbError> {
+    c.query(select!("ORDER BY class"), &[])?.into_iter().map(decode).collect()
+}
+
+/// The row of a class.
+pub fn get(c: &mut dyn Conn, class: &str) -> Result<Option<Held>, DbError> {
+    c.query(select!("WHERE class = $1"), &[class.into()])?.into_iter().next().map(decode).transpose()
+}
+
+/// The row of a class in `place`, made with this generation where there is none: call it before a marker is written.
+pub fn begin(c: &mut dyn Conn, class: &str, place: &str, generation: Identity) -> Result<Held, DbError> {
+    const NEW: &str = "INSERT INTO storage_class (class, place, marked, adoption, generations, removed, removed_since) \
+        VALUES ($1, $2, 0, '', $3, 0, 0) ON CONFLICT (class) DO NOTHING";
+    const MOVED: &str = "UPDATE storage_class SET place = $1, marked = 0 WHERE class = $2 AND place <> $1";
+    c.execute(NEW, &[class.into(), place.into(), text(&[generation])])?;
+    c.execute(MOVED, &[place.into(), class.into()])?;
+    get(c, class)?.ok_or(DbError::Shape { column: 0, found: "no row", wanted: "a storage class" })
+}
+
+/// Notes that the marker is in `place`: call it after it was written.
+pub fn marked(c: &mut dyn Conn, class: &str, place: &str) -> Result<(), DbError> {
+    const MARKED: &str = "UPDATE storage_class SET place = $1, marked = 1 WHERE class = $2";
+    c.execute(MARKED, &[place.into(), class.into()]).map(drop)
+}
+
+/// Puts a generation before all others; false when another server that uses this database did so since `held` was read.
+pub fn renew(c: &mut dyn Conn, held: &Held, generation: Identity) -> Result<bool, DbError> {
+    const RENEW: &str = "UPDATE storage_class SET generations = $1 WHERE class = $2 AND generations = $3";
+    let mut generations = vec![generation];
+    generations.extend(&held.generations);
+    let class = held.class.as_str().into();
+    Ok(c.execute(RENEW, &[text(&generations), class, text(&held.generations)])? == 1)
+}
+
+/// Begins anew with a token of its own, which no copy of this database knows.
+pub fn adopt(
+    c: &mut dyn Conn,
+    class: &str,
+    place: &str,
+    adoption: Identity,
+    generation: Identity,
+) -> Result<(), DbError> {
+    const ADOPT: &str =
+        "UPDATE storage_class SET marked = 0, adoption = $1, generations = $2 WHERE class = $3";
+    begin(c, class, place, generation)?;
+    c.execute(ADOPT, &[adoption.to_string().into(), text(&[generation]), class.into()]).map(drop)
+}

@@ -1,0 +1,89 @@
+//! Objects that rows refer to and that are not in storage.
+
+use std::collections::BTreeSet;
+
+use super::objects::Walk;
+use super::{PAGE, Run, key};
+use crate::config::StorageClass;
+use crate::db;
+use crate::model::digest::Sha256;
+use crate::repo::{Repo, RepoError};
+use crate::storage::Key;
+
+/// Lost objects of a class that are counted.
+const MOST: usize = 10_000;
+/// Lost objects of a class that the log names.
+const NAMED: usize = 100;
+
+impl Repo {
+    /// Compares the rows of a class with the objects that a walk found. What lies in the trash is brought back; what no
+    /// mirror may have is noted as lost.
+    pub(super) async fn find_lost(
+        &self,
+        class: StorageClass,
+        found: &Walk,
+        run: &Run<'_>,
+    ) -> Result<(), RepoError> {
+        let (before, mut lost) = (self.rows_before(run), BTreeSet::new());
+        'shelves: for shelf in Key::shelves(class).iter().map(Key::shelf) {
+            let mut after: Option<Sha256> = None;
+            loop {
+                run.lease.renew(&self.state.db).await?;
+                let rows =
+                    self.state.db.read(move |c| db::blob::on_shelf(c, shelf, before, after, PAGE as i64));
+                let rows = rows.await?;
+                let Some(last) = rows.last() else { break };
+                after = Some(*last);
+                let keys = rows.iter().filter_map(|digest| key(shelf, *digest));
+                for key in keys.filter(|key| !found.saw(key)) {
+                    if self.is_lost(&key).await? {
+                        lost.insert(key);
+                    }
+                    if lost.len() == MOST {
+                        break 'shelves;
+                    }
+                }
+            }
+        }
+        let count = lost.len();
+        let names = self.file_names(lost.iter().copied().take(NAMED).collect()).await?;
+        match class {
+            StorageClass::Packages | StorageClass::Binaries => {
+                if self.state.storage.set_lost(class, lost) && count > 0 {
+                    let class = class.as_str();
+                    tracing::error!(class, count, %names, "objects that this database names are not in storage");
+                }
+            }
+            _ if count > 0 => {
+                let class = class.as_str();
+                tracing::warn!(class, count, %names, "objects are not in storage; they are fetched again when asked for");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn is_lost(&self, key: &Key) -> Result<bool, RepoError> {
+        let (storage, sha256) = (&self.state.storage, *key.digest());
+        if storage.size(key).await?.is_some() || storage.is_damaged(key) {
+            return Ok(false);
+        }
+        if self.state.db.read(move |c| db::blob::references(c, sha256)).await? == 0 {
+            return Ok(false);
+        }
+        if storage.restore(key).await? {
+            tracing::warn!(object = %key, "brought an object back from the trash: a row names it");
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Of each object the name of a file that it is, or its own.
+    async fn file_names(&self, keys: Vec<Key>) -> Result<String, RepoError> {
+        let named = self.state.db.read(move |c| {
+            let name = |key: &Key| Ok(db::file::name_of(c, *key.digest())?.unwrap_or_else(|| key.path()));
+            keys.iter().map(name).collect::<Result<Vec<String>, _>>()
+        });
+        Ok(named.await?.join(", "))
+    }
+}

@@ -1,0 +1,40 @@
+//! A listing page by page.
+
+use super::PAGE;
+use crate::config::StorageClass;
+use crate::jobs::lease::Lease;
+use crate::repo::{Repo, RepoError};
+use crate::storage::{Area, Key, Stored};
+
+/// The objects of a class in an area, in the order of listing.
+pub(super) struct Pages<'a> {
+    repo: &'a Repo,
+    lease: Option<&'a Lease>,
+    area: Area,
+    class: StorageClass,
+    after: Option<Key>,
+}
+
+impl<'a> Pages<'a> {
+    /// From the beginning.
+    pub(super) fn of(repo: &'a Repo, area: Area, class: StorageClass) -> Pages<'a> {
+        Pages { repo, lease: None, area, class, after: None }
+    }
+
+    /// Renews this lease before each page.
+    pub(super) fn under(self, lease: &'a Lease) -> Pages<'a> {
+        Pages { lease: Some(lease), ..self }
+    }
+
+    /// The next page; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Stored>>, RepoError> {
+        let state = &self.repo.state;
+        if let Some(lease) = self.lease {
+            lease.renew(&state.db).await?;
+        }
+        let page = state.storage.list_in(self.area, self.class, self.after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(None) };
+        self.after = Some(last.key);
+        Ok(Some(page))
+    }
+}

@@ -1,0 +1,82 @@
+//! A storage class without a marker: new, of before there were markers, of another database, or not mounted.
+
+use super::sweep::{is_known, key};
+use super::{Repo, RepoError};
+use crate::config::StorageClass;
+use crate::db;
+use crate::db::storage_class::Held;
+use crate::model::digest::Sha256;
+use crate::model::identity::Identity;
+use crate::model::time::Timestamp;
+use crate::storage::{Key, Standing};
+
+/// Objects that are compared with the rows. They come in the order of their digests, which is as good as drawn by lot.
+const OBJECTS: usize = 1000;
+/// Rows of each kind that are compared with the objects.
+const ROWS: i64 = 16;
+
+impl Repo {
+    /// How a class without a marker stands; it is marked where it is this database's.
+    pub(super) async fn vacant(
+        &self,
+        class: StorageClass,
+        identity: Identity,
+        held: Option<&Held>,
+    ) -> Result<Standing, RepoError> {
+        let storage = &self.state.storage;
+        let sample: Vec<Key> =
+            storage.list(class, None, OBJECTS).await?.iter().map(|object| object.key).collect();
+        let objects = sample.len();
+        let named = match class {
+            StorageClass::Metrics => 0,
+            _ => {
+                let known = self.state.db.read(move |c| {
+                    let known = |key: &Key| is_known(c, key).map(usize::from);
+                    sample.iter().map(known).sum::<Result<usize, _>>()
+                });
+                known.await?
+            }
+        };
+        if named * 2 < objects {
+            return Ok(Standing::Unclaimed { objects, named });
+        }
+        let here = storage.place_name(class);
+        let was_here = held.is_some_and(|held| held.marked && held.place == here);
+        if (was_here && objects == 0) || self.has_lost_most(class).await? {
+            return Ok(Standing::Missing);
+        }
+        if objects > 0 {
+            tracing::info!(
+                class = class.as_str(),
+                objects,
+                named,
+                "this database becomes the owner of the storage class: its rows name the objects there"
+            );
+        }
+        self.mark(class, identity, false).await
+    }
+
+    /// True when most of the objects that rows name are not there.
+    async fn has_lost_most(&self, class: StorageClass) -> Result<bool, RepoError> {
+        let pivot = Sha256(rand::random());
+        let wanted = self.state.db.read(move |c| {
+            let mut wanted = Vec::new();
+            for shelf in Key::shelves(class) {
+                if let Key::Index(_) = shelf {
+                    wanted.extend(db::rendered::newest(c, ROWS)?.into_iter().map(Key::Index));
+                }
+                for after in [Some(pivot), None] {
+                    let found = db::blob::on_shelf(c, shelf.shelf(), Timestamp(i64::MAX), after, ROWS)?;
+                    wanted.extend(found.into_iter().filter_map(|digest| key(shelf.shelf(), digest)));
+                }
+            }
+            Ok(wanted)
+        });
+        let wanted = wanted.await?;
+        let mut there = 0;
+        for key in &wanted {
+            there += usize::from(self.state.storage.size(key).await?.is_some());
+        }
+        Ok(there * 2 < wanted.len())
+    }
+}

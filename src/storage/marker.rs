@@ -1,0 +1,85 @@
+//! The marker of a storage class: which database its objects belong to.
+
+use std::fmt;
+
+use crate::model::identity::Identity;
+
+/// What the marker of a class says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marker {
+    /// There is none.
+    None,
+    /// The objects belong to a database.
+    Of(Mark),
+    /// There is one, and it names no database.
+    Unreadable,
+}
+
+/// The content of a marker: lines of text, the identity first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The database. A copy of it has the same identity.
+    pub identity: Identity,
+    /// The token of the last adoption. Copies of the database that were made before do not know it.
+    pub adoption: Option<Identity>,
+    /// Renewed at each start and at each clean-up; none in markers of before there were generations.
+    pub generation: Option<Identity>,
+    /// True once a server found a generation that its database had not written: two databases of this identity use the class.
+    pub contested: bool,
+}
+
+impl Marker {
+    pub(super) fn read(bytes: &[u8]) -> Marker {
+        let mut lines = std::str::from_utf8(bytes).unwrap_or_default().lines();
+        let Some(Ok(identity)) = lines.next().map(str::parse::<Identity>) else { return Marker::Unreadable };
+        let mut mark = Mark { identity, adoption: None, generation: None, contested: false };
+        for line in lines {
+            let (word, value) = line.split_once(' ').unwrap_or((line, ""));
+            match (word, value.parse::<Identity>()) {
+                ("adoption", Ok(token)) => mark.adoption = Some(token),
+                ("generation", Ok(token)) => mark.generation = Some(token),
+                ("contested", _) => mark.contested = true,
+                _ => return Marker::Unreadable,
+            }
+        }
+        Marker::Of(mark)
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.identity)?;
+        for (word, token) in [("adoption", self.adoption), ("generation", self.generation)] {
+            if let Some(token) = token {
+                writeln!(f, "{word} {token}")?;
+            }
+        }
+        if self.contested { writeln!(f, "contested") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_survives_its_text_and_anything_else_is_unreadable() {
+        let identity = Identity([0xab; 16]);
+        let bare = Mark { identity, adoption: None, generation: None, contested: false };
+        let full = Mark {
+            adoption: Some(Identity([1; 16])),
+            generation: Some(Identity([2; 16])),
+            contested: true,
+            ..bare
+        };
+        for mark in [bare, full] {
+            assert_eq!(Marker::read(mark.to_string().as_bytes()), Marker::Of(mark));
+        }
+        assert_eq!(Marker::read("ab".repeat(16).as_bytes()), Marker::Of(bare), "without a line end");
+        let (short, long) = (format!("{identity}\ngeneration 12\n"), "ab".repeat(17));
+        for bad in ["", "ab", "not a marker", &long, &short, &format!("{identity}\nother\n")] {
+            assert_eq!(Marker::read(bad.as_bytes()), Marker::Unreadable, "{bad}");
+        }
+        assert_eq!(Marker::read(&[0xff; 32]), Marker::Unreadable);
+    }
+}

@@ -1,0 +1,332 @@
+//! Two databases of one identity on the same storage are told apart, and what is no copy in use is not taken for one.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rstudio_pm::config::StorageClass;
+use rstudio_pm::db::{DbError, storage_class};
+use rstudio_pm::model::identity::Identity;
+use rstudio_pm::repo::RepoError;
+use rstudio_pm::repo::sweep::{Asked, Swept};
+use rstudio_pm::storage::{Key, Mark, Marker, Standing, StorageError};
+
+use super::everywhere::{Bytes, fetched, stores};
+use super::owners::{at_once, count, filled, serves_everything};
+use crate::support::db::Engine;
+use crate::support::s3;
+use crate::support::storage::bytes;
+use crate::support::tarball::Tarball;
+use crate::support::world::{Stores, World};
+
+const CLASS: StorageClass = StorageClass::Packages;
+
+fn standing(world: &World) -> Standing {
+    world.state.storage.condition().standing(CLASS)
+}
+
+/// Everything belongs to this database.
+fn all_own(world: &World) -> bool {
+    let condition = world.state.storage.condition();
+    StorageClass::ALL.into_iter().all(|class| condition.standing(class) == Standing::Own)
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(copied.expect("cp").success());
+}
+
+/// The stores of `world` with the copy of its database.
+fn of_the_copy(world: &World) -> Stores {
+    let (gcfg, folder) = (&world.stores().gcfg, world.folder().display());
+    Stores { gcfg: format!("[SQLite]\nDir = {folder}/copy\n{gcfg}") }
+}
+
+async fn add(world: &World, versions: std::ops::Range<u32>) {
+    for number in versions {
+        world.add("team", "alpha", &format!("2.{number}")).await;
+    }
+}
+
+async fn refused(world: &World) -> bool {
+    let added = world.upload(&Tarball::new("gamma", "1.0")).await;
+    let is_refused = matches!(&added, Err(RepoError::Storage(StorageError::Refused { .. })));
+    if let Err(error) = added {
+        assert!(error.to_string().contains("rspm storage adopt --class=packages"), "{error}");
+    }
+    is_refused
+}
+
+async fn a_copy_of_the_database_in_use_elsewhere_is_found_and_nothing_is_swept(place: Bytes) {
+    let world = filled(Engine::Sqlite, place).await;
+    world.repo.sweep(&at_once()).await.expect("a clean-up");
+    let world = world.restarted_after(|folder| copy(&folder.join("data/db"), &folder.join("copy"))).await;
+    world.repo.sweep(&at_once()).await.expect("a clean-up");
+    add(&world, 0..9).await;
+    let stored = count(&world).await;
+
+    // The first server was started after the copy was made: the copy does not know what that wrote.
+    let other = world.beside_on(of_the_copy(&world)).await;
+    assert_eq!(other.repo.sweep(&at_once()).await.expect("a clean-up"), Swept::default());
+    assert_eq!(standing(&other), Standing::Contested);
+    let confirmed = Asked { confirmed: vec![CLASS], ..at_once() };
+    assert_eq!(other.repo.sweep(&confirmed).await.expect("a clean-up"), Swept::default());
+    assert_eq!(count(&world).await, stored);
+    let warnings = other.state.storage.condition().warnings();
+    assert!(
+        warnings.iter().any(|w| w.kind == "storage-owner" && w.message.contains("rspm storage adopt")),
+        "{warnings:?}"
+    );
+    // The first one learns of it, goes on, and removes nothing either.
+    world.repo.claim_storage().await;
+    assert_eq!(standing(&world), Standing::Contested);
+    let (content, digest) = bytes(50, 1);
+    let unknown = Key::Package(CLASS, digest);
+    world.state.storage.put(&unknown, content.into()).await.expect("stored");
+    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up"), Swept::default());
+    add(&world, 9..10).await;
+    assert_eq!(count(&world).await, stored + 2);
+
+    // Adopted by the first one, the class is out of reach for the copy, which learns it by itself.
+    assert_eq!(world.repo.adopt_storage(&StorageClass::ALL).await.expect("adopted").len(), 9);
+    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 1);
+    assert_eq!(world.state.storage.condition().warnings(), []);
+    assert_eq!(other.repo.sweep(&confirmed).await.expect("a clean-up"), Swept::default());
+    assert!(matches!(standing(&other), Standing::Foreign(_)), "{:?}", standing(&other));
+    assert!(refused(&other).await);
+    assert!(fetched(&other, "latest", "alpha", "1.0").await.is_some(), "reads go on");
+    world.repo.claim_storage().await;
+    assert!(all_own(&world));
+    serves_everything(&world).await;
+}
+
+async fn a_copy_that_was_used_first_is_found_too(place: Bytes) {
+    let world = filled(Engine::Sqlite, place).await;
+    world.repo.sweep(&at_once()).await.expect("a clean-up");
+    let world = world.restarted_after(|folder| copy(&folder.join("data/db"), &folder.join("copy"))).await;
+    world.repo.claim_storage().await;
+    let other = world.beside_on(of_the_copy(&world)).await;
+    other.repo.sweep(&Asked { only_refillable: true, ..at_once() }).await.expect("a start");
+    world.repo.claim_storage().await;
+    assert_eq!(standing(&world), Standing::Contested);
+    other.repo.claim_storage().await;
+    assert_eq!(standing(&other), Standing::Contested);
+    // The one that is kept may be either.
+    other.repo.adopt_storage(&StorageClass::ALL).await.expect("adopted");
+    world.repo.claim_storage().await;
+    assert!(matches!(standing(&world), Standing::Foreign(_)) && refused(&world).await);
+    other.repo.claim_storage().await;
+    assert!(all_own(&other));
+}
+
+async fn a_class_that_is_gone_is_not_taken_for_a_new_one(place: Bytes) {
+    let world = filled(Engine::Sqlite, place).await;
+    world.repo.sweep(&at_once()).await.expect("a clean-up");
+    let (own, packages) = (world.stores().clone(), world.folder().join("data/packages"));
+    let away = |from: &'static str, to: &'static str| {
+        move |folder: &Path| {
+            if place == Bytes::Disk {
+                std::fs::create_dir_all(folder.join("away")).expect("a folder");
+                std::fs::rename(folder.join(from), folder.join(to)).expect("moved");
+            }
+        }
+    };
+    let mut world = world.restarted_after(away("data/packages", "away/packages")).await;
+    if place == Bytes::S3 {
+        let gcfg = own.gcfg.replace("Prefix = ", "Prefix = elsewhere/");
+        assert_ne!(gcfg, own.gcfg);
+        world = world.restarted_on(Stores { gcfg }).await;
+    }
+    world.repo.sweep(&at_once()).await.expect("a clean-up");
+    assert_eq!(standing(&world), Standing::Missing);
+    assert_eq!(world.state.storage.marker(CLASS).await.expect("an answer"), Marker::None);
+    assert!(refused(&world).await);
+    let warnings = world.state.storage.condition().warnings();
+    assert!(warnings.iter().any(|w| w.name.contains("packages") && w.message.contains("mounted")));
+
+    // Back again, at once or after a restart, everything is as before.
+    if place == Bytes::Disk {
+        std::fs::remove_dir_all(&packages).expect("the mount point is empty");
+    }
+    let world = world.restarted_after(away("away/packages", "data/packages")).await.restarted_on(own).await;
+    world.repo.claim_storage().await;
+    assert!(all_own(&world));
+    serves_everything(&world).await;
+    add(&world, 0..1).await;
+    assert_eq!(world.state.storage.condition().warnings(), []);
+}
+
+macro_rules! on_disk_and_s3 {
+    ($($story:ident)*) => {
+        $(
+            mod $story {
+                use super::*;
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn on_disk() {
+                    super::$story(Bytes::Disk).await;
+                }
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn on_s3() {
+                    if !s3::elsewhere() {
+                        super::$story(Bytes::S3).await;
+                    }
+                }
+            }
+        )*
+    };
+}
+
+on_disk_and_s3! {
+    a_copy_of_the_database_in_use_elsewhere_is_found_and_nothing_is_swept
+    a_copy_that_was_used_first_is_found_too
+    a_class_that_is_gone_is_not_taken_for_a_new_one
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_class_that_is_gone_for_good_is_adopted_and_what_is_lost_is_said() {
+    let world = filled(Engine::Sqlite, Bytes::Disk).await;
+    world.repo.sweep(&at_once()).await.expect("a clean-up");
+    let world = world
+        .restarted_after(|folder| std::fs::remove_dir_all(folder.join("data/packages")).expect("removed"))
+        .await;
+    world.repo.claim_storage().await;
+    assert_eq!(standing(&world), Standing::Missing);
+    world.repo.adopt_storage(&[CLASS]).await.expect("adopted");
+    world.noon("2024-03-02");
+    world.repo.sweep(&at_once()).await.expect("a clean-up");
+    let warnings = world.state.storage.condition().warnings();
+    assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-lost"]);
+    assert!(!refused(&world).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_place_in_which_no_row_names_an_object_is_new() {
+    let world = filled(Engine::Sqlite, Bytes::Disk).await;
+    world.repo.sweep(&at_once()).await.expect("a clean-up");
+    let gcfg = format!(
+        "{}[FileStorage \"cran\"]\nLocation = {}/elsewhere\n",
+        world.stores().gcfg,
+        world.folder().display()
+    );
+    let world = world.restarted_on(Stores { gcfg }).await;
+    world.repo.claim_storage().await;
+    assert!(world.folder().join("elsewhere/owner/cran").exists());
+    assert!(all_own(&world));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_everything_on_another_machine_and_the_original_need_no_word() {
+    let world = filled(Engine::Sqlite, Bytes::Disk).await;
+    world.repo.sweep(&at_once()).await.expect("a clean-up");
+    let elsewhere = World::new().await;
+    let (from, world) = (world.folder().join("data"), world.restarted_after(|_| {}));
+    let world = world.await;
+    let copied = elsewhere
+        .restarted_after(|folder| {
+            std::fs::remove_dir_all(folder.join("data")).expect("removed");
+            copy(&from, &folder.join("data"));
+        })
+        .await;
+    for _ in 0..2 {
+        for either in [&world, &copied] {
+            either.repo.sweep(&at_once()).await.expect("a clean-up");
+            assert!(all_own(either));
+            assert_eq!(either.state.storage.condition().warnings(), []);
+        }
+    }
+    serves_everything(&copied).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn directories_that_are_restored_together_and_older_storage_alone_need_no_word() {
+    let world = filled(Engine::Sqlite, Bytes::Disk).await;
+    world.repo.sweep(&at_once()).await.expect("a clean-up");
+    let world = world.restarted_after(|folder| copy(&folder.join("data"), &folder.join("backup"))).await;
+    for number in 0..3 {
+        world.repo.sweep(&at_once()).await.expect("a clean-up");
+        add(&world, number..number + 1).await;
+    }
+    // The storage of the backup under the newer database: its marker is one of those written before.
+    let world = world
+        .restarted_after(|folder| {
+            std::fs::rename(folder.join("data/packages"), folder.join("newer")).expect("moved");
+            copy(&folder.join("backup/packages"), &folder.join("data/packages"));
+        })
+        .await;
+    world.noon("2024-03-02");
+    world.repo.sweep(&at_once()).await.expect("a clean-up");
+    assert!(all_own(&world));
+    let warnings = world.state.storage.condition().warnings();
+    assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-lost"], "three packages");
+    assert!(warnings[0].message.contains(": 3;"), "{warnings:?}");
+    // All of the backup.
+    let world = world
+        .restarted_after(|folder| {
+            std::fs::remove_dir_all(folder.join("data")).expect("removed");
+            copy(&folder.join("backup"), &folder.join("data"));
+        })
+        .await;
+    world.repo.sweep(&at_once()).await.expect("a clean-up");
+    assert!(all_own(&world));
+    assert_eq!(world.state.storage.condition().warnings(), []);
+    // Only its database: packages that were added since are not named by it.
+    let world = world
+        .restarted_after(|folder| {
+            std::fs::remove_dir_all(folder.join("data/packages")).expect("removed");
+            std::fs::rename(folder.join("newer"), folder.join("data/packages")).expect("moved");
+        })
+        .await;
+    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up"), Swept::default());
+    assert_eq!(standing(&world), Standing::Contested);
+    assert!(!refused(&world).await);
+    world.repo.adopt_storage(&StorageClass::ALL).await.expect("adopted");
+    assert_eq!(
+        world.repo.sweep(&Asked { age: Duration::ZERO, ..at_once() }).await.expect("a clean-up").objects,
+        3
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_renewal_and_a_marker_of_before_are_completed() {
+    let world = filled(Engine::Sqlite, Bytes::Disk).await;
+    // The row was written, the marker not.
+    let renewed = world.state.db.write(|c| {
+        let held = storage_class::get(c, "packages")?.expect("claimed");
+        storage_class::renew(c, &held, Identity([7; 16]))
+    });
+    assert!(renewed.await.expect("written"));
+    world.repo.claim_storage().await;
+    assert!(all_own(&world));
+    let marker = world.state.storage.marker(CLASS).await.expect("a marker");
+    assert!(matches!(marker, Marker::Of(Mark { generation: Some(Identity([7, ..])), .. })), "{marker:?}");
+    // As written before there were generations.
+    let Marker::Of(mark) = marker else { panic!("{marker:?}") };
+    let forgotten = world.state.db.write(|c| c.execute("DELETE FROM storage_class", &[]));
+    forgotten.await.expect("forgotten");
+    for class in StorageClass::ALL {
+        let old = Mark { generation: None, ..mark };
+        world.state.storage.mark(class, &old, true).await.expect("written");
+    }
+    world.repo.sweep(&at_once()).await.expect("a clean-up");
+    assert!(all_own(&world));
+    let marker = world.state.storage.marker(CLASS).await.expect("a marker");
+    assert!(matches!(marker, Marker::Of(Mark { generation: Some(_), .. })), "{marker:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn servers_of_one_database_that_start_and_clean_up_at_once_agree() {
+    let world = World::on(stores(Engine::Postgres, Bytes::Disk).await).await;
+    let other = world.beside().await;
+    for _ in 0..10 {
+        let swept = at_once();
+        let (one, two) = tokio::join!(world.repo.sweep(&swept), other.repo.sweep(&swept));
+        for swept in [one, two] {
+            // They have one name, so that each may take the lease of the other.
+            let lost = matches!(&swept, Err(RepoError::Db(DbError::Refused(_))));
+            assert!(lost || matches!(swept, Ok(_) | Err(RepoError::Conflict(_))), "{swept:?}");
+        }
+        tokio::join!(world.repo.claim_storage(), other.repo.claim_storage());
+        assert!(all_own(&world) && all_own(&other), "{:?}", other.state.storage.condition());
+    }
+}

@@ -1,0 +1,95 @@
+//! What rows name and storage lacks is said; nothing goes for good by a clock that cannot be right.
+
+use std::time::{Duration, SystemTime};
+
+use rstudio_pm::config::StorageClass;
+use rstudio_pm::db;
+use rstudio_pm::repo::RepoError;
+use rstudio_pm::repo::scrub::Pace;
+use rstudio_pm::repo::sweep::Asked;
+use rstudio_pm::storage::{Area, Key, day_of};
+
+use super::clean_up::objects;
+use super::everywhere::Bytes;
+use super::owners::{at_once, count, filled, in_area, serves_everything};
+use crate::support::db::Engine;
+use crate::support::storage::bytes;
+use crate::support::world::World;
+
+const CLASS: StorageClass = StorageClass::Packages;
+
+fn kinds(world: &World) -> Vec<&'static str> {
+    world.state.storage.condition().warnings().iter().map(|warning| warning.kind).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_that_rows_name_and_storage_lacks_are_an_alert_until_they_are_back() {
+    let world = filled(Engine::Sqlite, Bytes::Disk).await;
+    let packages = in_area(&world, Area::Live, CLASS).await;
+    let archives: Vec<Key> = packages.into_iter().filter(|key| matches!(key, Key::Package(..))).collect();
+    let [trashed, gone, ..] = archives.as_slice() else { panic!("{archives:?}") };
+    assert!(world.state.storage.discard(trashed).await.expect("moved"));
+    let kept = world.state.storage.whole(gone).await.expect("bytes");
+    world.state.storage.delete(gone).await.expect("removed");
+
+    // Already at the start.
+    let world = world.restarted().await;
+    world.noon("2024-03-02");
+    world.repo.sweep(&Asked { only_refillable: true, ..at_once() }).await.expect("a start");
+    assert_eq!(world.state.storage.condition().lost(CLASS).collect::<Vec<_>>(), [gone]);
+    assert_eq!(count(&world).await, 9, "what was in the trash is back");
+    let warnings = world.state.storage.condition().warnings();
+    assert!(warnings[0].kind == "storage-lost" && warnings[0].message.contains(": 1;"), "{warnings:?}");
+
+    world.state.storage.put(gone, kept).await.expect("stored");
+    assert!(kinds(&world).is_empty());
+    serves_everything(&world).await;
+
+    // The comparison of the night notes it as well.
+    world.state.storage.delete(gone).await.expect("removed");
+    let quick = Pace { rate: u64::MAX, longest: Duration::from_secs(60) };
+    assert_eq!(world.repo.scrub(quick).await.expect("compared").missing, 1);
+    assert_eq!(kinds(&world), ["storage-lost"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_not_trusted_removes_nothing() {
+    let world = filled(Engine::Sqlite, Bytes::Disk).await;
+    let (content, digest) = bytes(50, 1);
+    let unknown = Key::Package(CLASS, digest);
+    world.state.storage.put(&unknown, content.into()).await.expect("stored");
+    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 1);
+    world.noon("2025-04-05");
+    let at_any_age = Asked { grace: Duration::ZERO, ..at_once() };
+    match world.repo.sweep(&at_any_age).await {
+        Err(RepoError::Conflict(why)) => {
+            assert!(why.contains("nothing is removed") && why.contains("2025-04-05"))
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(world.repo.trash(CLASS).await.expect("a trash").objects, 1);
+    world.back_to("2024-03-01");
+    assert_eq!(world.repo.sweep(&at_any_age).await.expect("a clean-up").deleted, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_the_trash_ages_by_the_days_of_clean_ups_too() {
+    let world = filled(Engine::Sqlite, Bytes::Disk).await;
+    let (content, digest) = bytes(50, 1);
+    let unknown = Key::Package(CLASS, digest);
+    world.state.storage.put(&unknown, content.into()).await.expect("stored");
+    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 1);
+    // As after a jump of the clock.
+    let ago = SystemTime::now() - Duration::from_secs(10 * 86_400);
+    let [object] = objects(&world.folder().join("data/packages/trash")).try_into().expect("one object");
+    let file = std::fs::File::options().write(true).open(&object).expect("a file");
+    file.set_modified(ago).expect("a time");
+    for _ in 0..2 {
+        assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").deleted, 0);
+    }
+    // As after a week of nights.
+    let noted =
+        world.state.db.write(move |c| (1..=7).try_for_each(|day| db::sweep::note_day(c, day_of(ago) + day)));
+    noted.await.expect("noted");
+    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").deleted, 1);
+}

@@ -3,7 +3,7 @@
 use crate::config::{Config, Place, StorageClass};
 use crate::db::{AtRest, Db};
 use crate::repo::ownership::{self, Compared};
-use crate::storage::{Key, Marker, Storage, StorageError};
+use crate::storage::{Key, Marker, Owner, Storage, StorageError};
 
 /// What is wrong with the owner of each class. A database or a place that cannot be used has a finding of its own.
 pub(super) fn findings(config: &Config) -> Vec<(StorageClass, String)> {
@@ -19,12 +19,27 @@ pub(super) fn findings(config: &Config) -> Vec<(StorageClass, String)> {
                 Place::S3(place) if place.skip_validation => continue,
                 Place::S3(_) | Place::File(_) => {}
             }
-            if let Ok(Some(finding)) = finding(&storage, class, config, &database).await {
-                findings.push((class, finding));
+            match finding(&storage, class, config, &database).await {
+                Ok(Some(finding)) => findings.push((class, finding)),
+                Err(error) if is_of_the_marker(&error, class) => {
+                    let name = class.as_str();
+                    findings.push((class, format!("storage class '{name}' has no readable marker: {error}")));
+                }
+                // A place that cannot be used has a finding of its own.
+                Ok(None) | Err(_) => {}
             }
         }
         findings
     })
+}
+
+fn is_of_the_marker(error: &StorageError, class: StorageClass) -> bool {
+    match error {
+        StorageError::Io { path, source, .. } => {
+            path.ends_with(Owner(class).path()) && source.kind() != std::io::ErrorKind::PermissionDenied
+        }
+        _ => false,
+    }
 }
 
 async fn finding(

@@ -56,6 +56,12 @@ pub struct Learnt {
     pub built: Option<String>,
 }
 
+/// Whether a file that no mirror has is stored with this digest.
+pub fn is_local(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
+    const FIND: &str = "SELECT 1 FROM file WHERE sha256 = $1 AND state = 1 AND locator = '' LIMIT 1";
+    Ok(!c.query(FIND, &[sha256.to_string().into()])?.is_empty())
+}
+
 /// The name of a file that is stored with this digest.
 pub fn name_of(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<String>, DbError> {
     const FIND: &str = "SELECT name FROM file WHERE sha256 = $1 AND state = 1 ORDER BY id LIMIT 1";

@@ -107,7 +107,9 @@ impl Repo {
                 let referenced = self.state.db.read(move |c| db::blob::references(c, sha256)).await? > 0;
                 if referenced {
                     compared.missing += 1;
-                    self.state.storage.note_lost(key);
+                    if self.has_no_mirror(key).await? {
+                        self.state.storage.note_lost(key);
+                    }
                 }
             }
             Err(error) => return Err(error.into()),

@@ -293,13 +293,12 @@ impl Storage {
         news
     }
 
-    /// Notes that an object that a row refers to is not in storage, unless its whole class is missing, it was set aside, or
-    /// a mirror has it.
+    /// Notes that an object that a row refers to and no mirror has is not in storage, unless its whole class is missing, or
+    /// it was set aside.
     pub fn note_lost(&self, key: &Key) {
         let mut condition = self.0.condition.lock();
-        let matters = matches!(key.class(), StorageClass::Packages | StorageClass::Binaries);
         let known = condition.damaged.contains(key) || condition.standing(key.class()) == Standing::Missing;
-        if matters && !known {
+        if !known {
             condition.lost.insert(*key);
         }
     }

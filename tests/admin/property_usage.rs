@@ -125,6 +125,26 @@ pub(super) fn usage_data_retention_is_how_long_days_are_kept() {
     assert_eq!((stored(&server), beta(&server, 366)), (2, 215));
 }
 
+#[test]
+fn by_a_clock_that_is_not_trusted_no_day_is_removed() {
+    let then = 1_583_020_800 * SECOND;
+    let mut server = Builder::default()
+        .gcfg("[Server]\nUsageDataSchedule = 0 0 29 2 *\nUsageDataRetention = 10d")
+        .prepare();
+    yesterdays(&server, &[5, 300], Some(then));
+    // The last publish was forty days ago.
+    let text = format!("[SQLite]\nDir = {}\n", server.dir().join("data/db").display());
+    let db = Db::open(&Config::example(server.dir(), &text).expect("valid").config).expect("it opens");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let at = (today() - 40) * 86_400 * SECOND;
+    let set = db.write(move |c| c.execute("UPDATE clock SET at = $1", &[at.into()]));
+    assert_eq!(runtime.block_on(set).expect("written"), 1);
+    db.close();
+    server.launch();
+    server.wait_for_log("usage data could not be added up");
+    assert_eq!((stored(&server), beta(&server, 366)), (0, 505));
+}
+
 /// Fails unless the schema has the tables of usage data.
 fn has_usage(schema: &str) {
     postgres::server().sql(&format!("SELECT count(*) FROM {schema}.usage_download"));

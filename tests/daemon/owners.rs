@@ -147,6 +147,21 @@ fn storage_that_is_not_mounted_is_said_everywhere_and_takes_nothing() {
 }
 
 #[test]
+fn a_marker_that_cannot_be_read_is_named_with_its_path() {
+    let mut server = Server::start();
+    let marker = server.dir().join("data/packages/owner/packages");
+    until("the storage is claimed", || marker.exists());
+    server.stop();
+    std::fs::remove_file(&marker).expect("removed");
+    std::fs::create_dir(&marker).expect("a directory in its place");
+    let ran = server.rspm("check-config");
+    assert!(ran.code == 1 && ran.out.contains("owner/packages': Is a directory"), "{ran:?}");
+    server.launch();
+    let adopted = server.rspm("storage adopt --class=packages");
+    assert!(adopted.code != 0 && adopted.err.contains("owner/packages"), "{adopted:?}");
+}
+
+#[test]
 fn a_damaged_local_package_is_a_503_and_an_alert_until_it_is_added_again() {
     let mut server = Server::start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);

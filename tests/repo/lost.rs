@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use rstudio_pm::config::StorageClass;
 use rstudio_pm::db;
+use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::repo::RepoError;
 use rstudio_pm::repo::scrub::Pace;
 use rstudio_pm::repo::sweep::Asked;
@@ -70,6 +71,24 @@ async fn a_clock_that_is_not_trusted_removes_nothing() {
     assert_eq!(world.repo.trash(CLASS).await.expect("a trash").objects, 1);
     world.back_to("2024-03-01");
     assert_eq!(world.repo.sweep(&at_any_age).await.expect("a clean-up").deleted, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_the_host_of_the_database_contradicts_removes_and_repairs_nothing() {
+    let world = filled(Engine::Postgres, Bytes::Disk).await;
+    let now = Timestamp(jiff::Timestamp::now().as_microsecond());
+    let later = Timestamp(now.0 + 10 * 86_400 * SECOND).day();
+    world.noon(&now.day().to_string());
+    // As a server that runs closes days: the row is near the true time.
+    let close = move |c: &mut dyn db::Conn| c.execute("UPDATE clock SET at = $1", &[now.into()]);
+    assert_eq!(world.state.db.write(close).await.expect("written"), 1);
+    world.noon(&later.to_string());
+    match world.repo.sweep(&at_once()).await {
+        Err(RepoError::Conflict(why)) => assert!(why.contains("nothing is removed"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    let repaired = world.repo.repair_clock(later, false).await;
+    assert!(matches!(repaired, Err(RepoError::Db(db::DbError::ClockAhead { .. }))), "{repaired:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -61,7 +61,12 @@ pub(super) async fn list(call: Call<'_>) -> Answered {
 pub(super) async fn adopt(call: Call<'_>) -> Answered {
     let app = call.app;
     let (body, _): (StorageSelection, _) = call.json().await?;
-    let adopted = app.repo.adopt_storage(&selected(&body.classes)?).await?;
+    let adopted = app.repo.adopt_storage(&selected(&body.classes)?).await;
+    // The administrator needs the path.
+    let adopted = adopted.map_err(|error| match error {
+        RepoError::Storage(error) => Failure::unavailable(error.to_string(), 5),
+        error => error.into(),
+    })?;
     ok(&AdoptedStorage { classes: adopted.into_iter().map(|class| class.as_str().to_owned()).collect() })
 }
 

@@ -17,14 +17,14 @@ const NAMED: usize = 100;
 
 impl Repo {
     /// Compares the rows of a class with the objects that a walk found. What lies in the trash is brought back; what no
-    /// mirror may have is noted as lost.
+    /// mirror has is noted as lost.
     pub(super) async fn find_lost(
         &self,
         class: StorageClass,
         found: &Walk,
         run: &Run<'_>,
     ) -> Result<(), RepoError> {
-        let (before, mut lost) = (self.rows_before(run), BTreeSet::new());
+        let (before, mut lost, mut fetched_again) = (self.rows_before(run), BTreeSet::new(), 0_u64);
         'shelves: for shelf in Key::shelves(class).iter().map(Key::shelf) {
             let mut after: Option<Sha256> = None;
             loop {
@@ -36,8 +36,10 @@ impl Repo {
                 after = Some(*last);
                 let keys = rows.iter().filter_map(|digest| key(shelf, *digest));
                 for key in keys.filter(|key| !found.saw(key)) {
-                    if self.is_lost(&key).await? {
-                        lost.insert(key);
+                    match self.is_lost(&key).await? {
+                        Some(true) => drop(lost.insert(key)),
+                        Some(false) => fetched_again += 1,
+                        None => {}
                     }
                     if lost.len() == MOST {
                         break 'shelves;
@@ -47,35 +49,43 @@ impl Repo {
         }
         let count = lost.len();
         let names = self.file_names(lost.iter().copied().take(NAMED).collect()).await?;
-        match class {
-            StorageClass::Packages | StorageClass::Binaries => {
-                if self.state.storage.set_lost(class, lost) && count > 0 {
-                    let class = class.as_str();
-                    tracing::error!(class, count, %names, "objects that this database names are not in storage");
-                }
-            }
-            _ if count > 0 => {
-                let class = class.as_str();
-                tracing::warn!(class, count, %names, "objects are not in storage; they are fetched again when asked for");
-            }
-            _ => {}
+        let class_name = class.as_str();
+        if self.state.storage.set_lost(class, lost) && count > 0 {
+            tracing::error!(class = class_name, count, %names, "objects that this database names are not in storage");
+        }
+        if fetched_again > 0 {
+            tracing::warn!(
+                class = class_name,
+                count = fetched_again,
+                "objects are not in storage; they are fetched from their mirror again when they are asked for"
+            );
         }
         Ok(())
     }
 
-    async fn is_lost(&self, key: &Key) -> Result<bool, RepoError> {
+    /// `None` of what is there or not wanted; otherwise whether no mirror has it.
+    async fn is_lost(&self, key: &Key) -> Result<Option<bool>, RepoError> {
         let (storage, sha256) = (&self.state.storage, *key.digest());
         if storage.size(key).await?.is_some() || storage.is_damaged(key) {
-            return Ok(false);
+            return Ok(None);
         }
         if self.state.db.read(move |c| db::blob::references(c, sha256)).await? == 0 {
-            return Ok(false);
+            return Ok(None);
         }
         if storage.restore(key).await? {
             tracing::warn!(object = %key, "brought an object back from the trash: a row names it");
-            return Ok(false);
+            return Ok(None);
         }
-        Ok(true)
+        Ok(Some(self.has_no_mirror(key).await?))
+    }
+
+    /// Whether an object can be had from nowhere else.
+    pub(in crate::repo) async fn has_no_mirror(&self, key: &Key) -> Result<bool, RepoError> {
+        let sha256 = *key.digest();
+        match key {
+            Key::Package(..) => Ok(self.state.db.read(move |c| db::file::is_local(c, sha256)).await?),
+            _ => Ok(true),
+        }
     }
 
     /// Of each object the name of a file that it is, or its own.

@@ -2,14 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rustls::crypto::ring;
 use rustls_pki_types::ServerName;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
 use super::nginx::free_port;
@@ -55,32 +57,39 @@ pub(crate) fn run(report: &mut Report) {
 
     let idle = server.memory("VmRSS");
     let quiet = others(&host, || std::thread::sleep(TIME));
-    let mut held = Vec::new();
-    let unread = others(&host, || {
-        runtime.block_on(async {
-            for _ in 0..CONNECTIONS {
-                held.push(unread(connect().await).await);
-            }
-        });
-        std::thread::sleep(TIME);
-    });
-    let during = server.memory("VmRSS");
-    drop(held);
-    std::thread::sleep(TIME);
-    let after = server.memory("VmRSS");
     let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
     let ratio = |time: Duration| format!("{:.1}", time.as_secs_f64() / quiet.as_secs_f64());
-    let what = format!("{CONNECTIONS} × {STREAMS} unread streams of 2 MB: memory");
-    let grown = format!("{:.1}", during / idle);
-    report.row(
-        what,
-        format!("{during:.0} MB, {after:.0} MB after"),
-        format!("{idle:.0} MB at rest"),
-        grown,
-        "≤ 150 MB",
-    );
-    let what = "unread streams: p99 of others";
-    report.row(what, ms(unread), format!("{} without", ms(quiet)), ratio(unread), "≤ 50 ms");
+    for (what, attack) in [("streams without window", Attack::NoWindow), ("unread sockets", Attack::Unread)] {
+        let (mut held, mut during) = (Vec::new(), 0.0_f64);
+        let wait = others(&host, || {
+            for _ in 0..CONNECTIONS {
+                held.push(runtime.block_on(async { asked(connect().await, attack).await }));
+                during = during.max(server.memory("VmRSS"));
+            }
+            let until = Instant::now() + TIME;
+            while Instant::now() < until {
+                during = during.max(server.memory("VmRSS"));
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        drop(held);
+        std::thread::sleep(TIME);
+        let after = server.memory("VmRSS");
+        report.row(
+            format!("{CONNECTIONS} × {STREAMS} GETs of 2 MB, {what}: most memory"),
+            format!("{during:.0} MB, {after:.0} MB after"),
+            format!("{idle:.0} MB at rest"),
+            format!("{:.1}", during / idle),
+            "≤ 150 MB",
+        );
+        report.row(
+            format!("{what}: p99 of others"),
+            ms(wait),
+            format!("{} without", ms(quiet)),
+            ratio(wait),
+            "≤ 50 ms",
+        );
+    }
     for (what, frame) in
         [("WINDOW_UPDATE", window_update()), ("PRIORITY", priority()), ("unknown", unknown())]
     {
@@ -120,21 +129,83 @@ fn others(host: &str, during: impl FnOnce()) -> Duration {
     })
 }
 
-type Unread = (h2::client::SendRequest<Bytes>, Vec<http::Response<h2::RecvStream>>);
+/// What keeps the server from sending.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Attack {
+    /// Streams that have no window.
+    NoWindow,
+    /// A socket that is not read, below the largest windows there are.
+    Unread,
+}
 
-/// A connection whose streams have no window, each with a request.
-async fn unread(stream: TlsStream<tokio::net::TcpStream>) -> Unread {
+/// A connection with [`STREAMS`] requests that are under way; it ends when this is dropped.
+struct Asked {
+    _sender: h2::client::SendRequest<Bytes>,
+    _answers: Vec<http::Response<h2::RecvStream>>,
+    _unanswered: Vec<h2::client::ResponseFuture>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn asked(stream: TlsStream<tokio::net::TcpStream>, attack: Attack) -> Asked {
+    const LARGEST: u32 = (1 << 31) - 1;
     let mut builder = h2::client::Builder::new();
-    builder.initial_window_size(0);
+    builder.initial_max_send_streams(STREAMS).initial_connection_window_size(LARGEST);
+    builder.initial_window_size(if attack == Attack::Unread { LARGEST } else { 0 });
+    let stream = Ear { stream, deaf: attack == Attack::Unread };
     let (mut sender, connection) = builder.handshake(stream).await.expect("HTTP/2");
-    tokio::spawn(connection);
-    let mut asked = Vec::new();
+    let task = tokio::spawn(async move { drop(connection.await) });
+    let mut unanswered = Vec::new();
     for _ in 0..STREAMS {
         let request = http::Request::get(format!("https://localhost{PATH}")).body(()).expect("a request");
-        asked.push(sender.send_request(request, true).expect("sent").0);
+        unanswered.push(sender.send_request(request, true).expect("sent").0);
     }
-    let answers = futures_util::future::join_all(asked).await;
-    (sender, answers.into_iter().map(|answer| answer.expect("a head")).collect())
+    let mut answers = Vec::new();
+    if attack == Attack::NoWindow {
+        for answer in unanswered.drain(..) {
+            answers.push(answer.await.expect("a head"));
+        }
+    }
+    Asked { _sender: sender, _answers: answers, _unanswered: unanswered, task }
+}
+
+/// A connection that is read, or only written.
+struct Ear<S> {
+    stream: S,
+    deaf: bool,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Ear<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if self.deaf { Poll::Pending } else { Pin::new(&mut self.stream).poll_read(context, buffer) }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Ear<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
 }
 
 /// Sends a frame as often as the server takes it, on a new connection whenever it closes one.

@@ -1,6 +1,6 @@
 //! Requests per second against nginx serving the same bytes from disk, interleaved, the middle of five rounds.
 
-use super::mirror::Mirror;
+use super::mirror::{Mirror, data};
 use super::nginx::{Nginx, fetch, wrk};
 use super::report::{Report, median};
 use super::server::Server;
@@ -29,6 +29,13 @@ const fn load(
 
 const INDEX: &str = "/bench/latest/src/contrib/PACKAGES.gz";
 
+/// Of the small mirror of the test data.
+const SMALL: [Load; 2] = [
+    load("small PACKAGES.gz, 1 connection", INDEX, false, 1, "≥ 1.0"),
+    load("small PACKAGES.gz, 64 connections", INDEX, false, 64, "≥ 1.0"),
+];
+
+/// Of a mirror of full size and of packages that were handed in.
 const LOADS: [Load; 12] = [
     load("PACKAGES.gz, 1 connection", INDEX, false, 1, "≥ 1.0"),
     load("PACKAGES.gz, 64 connections", INDEX, false, 64, "≥ 1.0"),
@@ -57,17 +64,31 @@ const LOADS: [Load; 12] = [
 ];
 
 pub(crate) fn run(report: &mut Report) {
+    let nginx = Nginx::start();
+    let server = Server::start(&format!("[CRAN]\nURL = {}", small_mirror()));
+    server.fill(&[]);
+    measure(report, &server, &nginx, &SMALL);
+    server.stop();
     let mirror = Mirror::write();
     let server = Server::start(&format!("[CRAN]\nURL = {}", mirror.url()));
     server.fill(&[("kb1", 400), ("kb100", 100 << 10), ("kb300", 300 << 10), ("mb20", 20 << 20)]);
-    let nginx = Nginx::start();
-    for (number, load) in LOADS.iter().enumerate() {
+    measure(report, &server, &nginx, &LOADS);
+}
+
+/// The `file://` address of the small mirror of the test data: real packages, an index of some kilobytes.
+pub(crate) fn small_mirror() -> String {
+    let folder = data().join("cran-mirror").canonicalize().expect("the test data: run tests/setup");
+    format!("file://{}", folder.display())
+}
+
+fn measure(report: &mut Report, server: &Server, nginx: &Nginx, loads: &[Load]) {
+    for load in loads {
         let copy = server.path().join("copy");
         let ours = server.url(load.path);
         let our_tag = fetch(&ours, &copy);
         let bytes = std::fs::read(&copy).expect("just fetched");
         // nginx keeps open files for a minute: each load has one of its own.
-        let name = format!("file{number}");
+        let name: String = load.what.chars().filter(char::is_ascii_alphanumeric).collect();
         nginx.serve(&name, &bytes);
         let theirs = nginx.url(&name);
         let their_tag = fetch(&theirs, &copy);

@@ -13,10 +13,10 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 
-use super::mirror::Mirror;
 use super::nginx::{Nginx, fetch, free_port};
 use super::report::{Report, median};
 use super::server::Server;
+use super::serving::small_mirror;
 
 const ROUNDS: usize = 5;
 const SECONDS: u64 = 2;
@@ -24,19 +24,18 @@ const INDEX: &str = "/bench/latest/src/contrib/PACKAGES.gz";
 
 /// What is asked for, and the aim.
 const LOADS: [(&str, &str, &str); 3] = [
-    ("PACKAGES.gz", INDEX, "≥ 0.9"),
+    ("small PACKAGES.gz", INDEX, "≥ 0.9"),
     ("64 kB tarball", "/bench/latest/src/contrib/kb64_1.0.0.tar.gz", "≥ 1.0"),
     ("3 MB tarball", "/bench/latest/src/contrib/mb3_1.0.0.tar.gz", "≥ 1.0"),
 ];
 
 pub(crate) fn run(report: &mut Report) {
-    let mirror = Mirror::write();
     let folder = Arc::new(tempfile::tempdir().expect("a folder"));
     certificate(folder.path());
     let (port, root) = (free_port(), folder.path().display());
     let https = format!(
         "[HTTPS]\nListen = 127.0.0.1:{port}\nCertificate = {root}/server.crt\nKey = {root}/server.key\n[CRAN]\nURL = {}",
-        mirror.url()
+        small_mirror()
     );
     let server = Server::on(Arc::clone(&folder), &https);
     server.fill(&[("kb64", 64 << 10), ("mb3", 3 << 20)]);

@@ -17,7 +17,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response};
 use hyper::body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::body::Body;
@@ -28,14 +28,15 @@ use super::frames::{Traffic, Wire};
 use super::incoming::Incoming;
 use super::limits::Limits;
 use super::listener::{Answer, Peer};
-use super::sending::{Cut, Part, Patience, ROOM, Room, send};
+use super::room::{Room, Rooms};
+use super::sending::{Cut, Part, Patience, send};
 
 /// How often a client that sends nothing is asked whether it lives.
 const PING: Duration = Duration::from_secs(20);
 /// Bytes of a ping.
 const QUESTION: u64 = 17;
 /// A connection that was told to go may take so many times the limit of a stalled client for what `h2` has of it: as long
-/// as the slowest client that is served takes for [`ROOM`].
+/// as the slowest client that is served takes for [`super::room::ROOM`].
 const LAST: u32 = 16;
 /// How long the last frame of a connection may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -46,6 +47,7 @@ pub(super) struct Http2<'a> {
     pub(super) drain: &'a Drain,
     pub(super) connection: &'a Connection,
     pub(super) reading: Reading,
+    pub(super) rooms: &'a Rooms,
     pub(super) accepted: Instant,
     pub(super) peer: Peer,
 }
@@ -77,7 +79,7 @@ impl Http2<'_> {
             Err(_) => return tracing::debug!(?peer, "no HTTP/2: the preface took too long"),
         };
         let streams = Arc::new(Streams::default());
-        let room = Arc::new(Semaphore::new(ROOM));
+        let room = self.rooms.open();
         let mut alive = Alive { pings: connection.ping_pong(), bytes: 0, asked: false };
         let mut ticks = tokio::time::interval_at(Instant::now() + PING, PING);
         let mut goodbye = pin!(self.goodbye(&streams));
@@ -131,7 +133,7 @@ impl Http2<'_> {
                     under_way: self.drain.begin(),
                     busy: Activity::request(&self.connection.activity),
                     limits: Arc::clone(limits),
-                    room: Arc::clone(&room),
+                    room: room.clone(),
                 };
                 let (parts, body) = request.into_parts();
                 let body = Incoming::http2(body, &parts.headers, Some(self.reading.clone()));

@@ -25,6 +25,7 @@ use super::drain::{Drain, Phase};
 use super::http2::Http2;
 use super::incoming::Incoming;
 use super::limits::Limits;
+use super::room::Rooms;
 use super::stream::Patient;
 use super::tls::Tls;
 
@@ -63,6 +64,7 @@ pub struct House {
     places: Arc<Semaphore>,
     connections: Connections,
     reading: ReadingBudget,
+    rooms: Rooms,
 }
 
 /// How often a connection that is idle is looked for while all places are taken.
@@ -77,7 +79,14 @@ impl House {
         let places = Arc::new(Semaphore::new(limits.connections));
         let connections = Connections::new(limits.connections_of_address);
         let reading = ReadingBudget::new(limits.bodies, limits.bodies_of_address);
-        House { limits: Arc::new(limits), drain: Drain::default(), places, connections, reading }
+        House {
+            limits: Arc::new(limits),
+            drain: Drain::default(),
+            places,
+            connections,
+            reading,
+            rooms: Rooms::default(),
+        }
     }
 
     /// The limits.
@@ -200,9 +209,9 @@ impl House {
             Ok(Ok(stream)) => {
                 let peer = Peer::Tcp { address, tls: true };
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                    let (limits, drain) = (&self.limits, &self.drain);
+                    let (limits, drain, rooms) = (&self.limits, &self.drain, &self.rooms);
                     let reading = self.reading.of(address.ip());
-                    let http2 = Http2 { limits, drain, connection, reading, accepted, peer };
+                    let http2 = Http2 { limits, drain, connection, reading, rooms, accepted, peer };
                     http2.serve(stream, answer).await;
                 } else {
                     self.http1_on(stream, fd, accepted, peer, Some(connection), answer).await;

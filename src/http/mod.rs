@@ -33,6 +33,7 @@ pub mod public;
 pub mod redirect;
 pub mod request;
 pub mod response;
+mod room;
 pub mod route;
 mod sending;
 pub mod served;

@@ -3,33 +3,28 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use h2::SendStream;
 use hyper::body::Body as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::body::{Body, BodyError};
 use super::limits::Limits;
+use super::room::{Place, Room, UNIT};
 
 /// The most that one call hands to `h2`.
 const PART: usize = 128 << 10;
-/// Bytes of one permit of [`Room`].
-const UNIT: usize = 16 << 10;
-/// Permits of a connection: 1 MB that was handed to `h2` and is not written to the socket yet.
-pub(super) const ROOM: usize = 64;
-/// What the unsent bytes of a connection are taken from. All of them fit the windows of their streams, so they wait for the
-/// socket alone, which has a limit of its own ([`super::stream::Patient`]).
-pub(super) type Room = Arc<Semaphore>;
+/// How long the bytes of a [`Place`] are kept for a body that is waited for.
+const BRIEF: Duration = Duration::from_millis(100);
 
-/// Bytes handed to `h2`, with their part of [`Room`].
+/// Bytes handed to `h2`, with their place in the connection's [`Room`]: all of them fit the windows of their streams, so they
+/// wait for the socket alone, which has a limit of its own ([`super::stream::Patient`]).
 pub(super) struct Part {
     bytes: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
 }
 
 impl Buf for Part {
@@ -62,27 +57,54 @@ impl From<h2::Error> for Cut {
     }
 }
 
-/// Sends a body, asking it for bytes only when the stream has window.
+/// Sends a body, asking it for bytes only when the stream has window and the connection has room for them.
 pub(super) async fn send(
     stream: &mut SendStream<Part>,
     body: &mut Body,
     patience: &mut Patience,
     room: &Room,
 ) -> Result<(), Cut> {
-    let at_hand = body.known_size().is_some();
+    let at_hand = body.known_size();
+    // Needs no room: there is no more of it than there are streams, and it is in memory already.
+    let small = at_hand.is_some_and(|size| size <= UNIT as u64);
     loop {
-        if !at_hand {
+        let mut place = None;
+        let next = if at_hand.is_some() {
+            piece(stream, body).await?
+        } else {
             window(stream, 1, patience).await?;
-        }
-        let Some(mut bytes) = piece(stream, body).await? else {
-            stream.send_data(Part { bytes: Bytes::new(), _room: None }, true)?;
+            place = Some(patience.wait(room.take(UNIT)).await?);
+            match tokio::time::timeout(BRIEF, piece(stream, body)).await {
+                Ok(next) => next?,
+                // The bytes come from far away: others may send meanwhile.
+                Err(_) => {
+                    place = None;
+                    piece(stream, body).await?
+                }
+            }
+        };
+        let Some(mut bytes) = next else {
+            stream.send_data(Part { bytes: Bytes::new(), _place: None }, true)?;
             return Ok(());
         };
         let last = body.is_end_stream();
         while !bytes.is_empty() {
-            let count = window(stream, bytes.len().min(PART), patience).await?.min(bytes.len());
-            let permit = if count > UNIT { Some(take(room, count, patience).await?) } else { None };
-            let part = Part { bytes: bytes.split_to(count), _room: permit };
+            let wanted = bytes.len().min(PART);
+            stream.reserve_capacity(wanted);
+            if stream.capacity() == 0 {
+                // A client that opens the window of this stream late must not keep the others waiting.
+                place = None;
+            }
+            let mut count = window(stream, wanted, patience).await?;
+            if !small {
+                if let Some(place) = &mut place {
+                    place.grow(count);
+                } else {
+                    place = Some(patience.wait(room.take(count)).await?);
+                }
+                count = count.min(place.as_ref().map_or(count, Place::bytes));
+            }
+            let part = Part { bytes: bytes.split_to(count), _place: place.take() };
             patience.took(count);
             stream.send_data(part, last && bytes.is_empty())?;
         }
@@ -108,14 +130,6 @@ async fn window(stream: &mut SendStream<Part>, wanted: usize, patience: &mut Pat
         patience.wait(open).await??;
     }
     Ok(stream.capacity().min(wanted))
-}
-
-async fn take(room: &Room, count: usize, patience: &mut Patience) -> Result<OwnedSemaphorePermit, Cut> {
-    let units = u32::try_from(count.div_ceil(UNIT)).unwrap_or(1);
-    if let Ok(permit) = Arc::clone(room).try_acquire_many_owned(units) {
-        return Ok(permit);
-    }
-    patience.wait(Arc::clone(room).acquire_many_owned(units)).await?.map_err(|_| Cut::Gone)
 }
 
 /// The next bytes of the body; `None` at its end. Ends early when the client resets the stream.

@@ -1,6 +1,8 @@
 //! HTTP/2 used against the server: streams that are never read, frames that say nothing, hosts that differ.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +10,7 @@ use futures_util::future::join_all;
 use h2::client::{ResponseFuture, SendRequest};
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -138,6 +140,79 @@ fn streams_that_are_never_read_take_little_memory_and_few_files() {
             }
             assert!(bytes == whole, "{} bytes of {}", bytes.len(), whole.len());
         }
+    });
+}
+
+/// A connection that is written and never read.
+struct Deaf(TlsStream<TcpStream>);
+
+impl AsyncRead for Deaf {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Deaf {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+#[test]
+fn a_socket_that_is_never_read_takes_little_memory_whatever_its_windows_are() {
+    const CONNECTIONS: usize = 12;
+    const LARGEST: u32 = (1 << 31) - 1;
+    let mut server = Builder::default().gcfg(HTTPS).prepare();
+    let pair = Pair::new();
+    pair.write(server.dir());
+    server.launch();
+    let package = large();
+    server.local_repository("team", std::slice::from_ref(&package));
+    let path = "/team/latest/src/contrib/large_1.0.tar.gz";
+    assert_eq!(server.get(path).status, 200);
+    let address = server.urls()[1].strip_prefix("https://").unwrap().to_owned();
+    let before = memory(&server);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut builder = h2::client::Builder::new();
+            builder.initial_window_size(LARGEST).initial_connection_window_size(LARGEST);
+            builder.initial_max_send_streams(STREAMS);
+            let stream = Deaf(connect(&address, pair.der()).await);
+            let (mut sender, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
+            tokio::spawn(connection);
+            let answers: Vec<_> = (0..STREAMS).map(|_| ask(&mut sender, path)).collect();
+            held.push((sender, answers));
+        }
+        // Until it no longer grows.
+        let (mut most, mut quiet) = (memory(&server), 0);
+        while quiet < 20 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let now = memory(&server);
+            quiet = if now > most + (1 << 20) { 0 } else { quiet + 1 };
+            most = most.max(now);
+            assert!(most < before + (128 << 20), "{before} bytes before, {most} now");
+        }
+        assert_eq!(server.get("/__ping__").status, 200);
+        assert_eq!(server.admin("GET", "/repos", &serde_json::Value::Null).status, 200);
+        drop(held);
     });
 }
 

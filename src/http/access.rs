@@ -1,15 +1,16 @@
 //! From a request and its answer to one line of the access log and to the counters: at once when the size is known,
 //! else when the body ends.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
-use http::Response;
 use http::request::Parts;
+use http::{Method, Response, Version};
 
 use super::body::Body;
 use super::listener::Peer;
-use crate::logs::{Access, Record};
+use crate::logs::{Access, LONGEST_FIELD, Record};
 use crate::metrics;
 
 /// When a request came.
@@ -21,6 +22,15 @@ pub(super) struct Came {
     pub(super) since: Instant,
 }
 
+/// What the line tells of a request.
+struct Asked<'a> {
+    method: Method,
+    version: Version,
+    target: Cow<'a, str>,
+    referer: Option<Cow<'a, [u8]>>,
+    user_agent: Option<Cow<'a, [u8]>>,
+}
+
 /// Writes the line, or has it written.
 pub(super) fn log(access: &Access, peer: Peer, came: Came, parts: Parts, response: &mut Response<Body>) {
     let remote = match peer {
@@ -29,33 +39,73 @@ pub(super) fn log(access: &Access, peer: Peer, came: Came, parts: Parts, respons
     };
     let status = response.status().as_u16();
     match response.body().known_size() {
-        Some(bytes) => line(access, remote, came, &parts, status, bytes),
+        Some(bytes) => line(access, remote, came, &Asked::of(&parts), status, bytes),
         None => {
-            let access = access.clone();
-            response.body_mut().on_finish(move |bytes| line(&access, remote, came, &parts, status, bytes));
+            let (access, asked) = (access.clone(), Asked::of(&parts).kept());
+            response.body_mut().on_finish(move |bytes| line(&access, remote, came, &asked, status, bytes));
         }
     }
 }
 
-fn line(access: &Access, remote: IpAddr, came: Came, parts: &Parts, status: u16, bytes: u64) {
-    metrics::answered(&parts.method, status, bytes, came.since.elapsed());
-    let field = |name| parts.headers.get(name).map(http::HeaderValue::as_bytes);
+impl<'a> Asked<'a> {
+    fn of(parts: &'a Parts) -> Asked<'a> {
+        let field = |name| parts.headers.get(name).map(|value| Cow::Borrowed(value.as_bytes()));
+        Asked {
+            method: parts.method.clone(),
+            version: parts.version,
+            target: parts.uri.path_and_query().map_or("*", |target| target.as_str()).into(),
+            referer: field(http::header::REFERER),
+            user_agent: field(http::header::USER_AGENT),
+        }
+    }
+
+    /// A copy for as long as a body takes: the head of a request may be twenty times as long.
+    fn kept(self) -> Asked<'static> {
+        // One byte more than is written, so that the line shows that the field was cut.
+        let copy = |text: Cow<'_, [u8]>| Cow::Owned(text[..text.len().min(LONGEST_FIELD + 1)].to_vec());
+        Asked {
+            method: self.method,
+            version: self.version,
+            target: Cow::Owned(self.target.into_owned()),
+            referer: self.referer.map(copy),
+            user_agent: self.user_agent.map(copy),
+        }
+    }
+}
+
+fn line(access: &Access, remote: IpAddr, came: Came, asked: &Asked<'_>, status: u16, bytes: u64) {
+    metrics::answered(&asked.method, status, bytes, came.since.elapsed());
     access.log(&Record {
         remote,
         user: None,
         time: came.time,
-        method: parts.method.as_str(),
-        target: parts.uri.path_and_query().map_or("*", |target| target.as_str()),
-        version: match parts.version {
-            http::Version::HTTP_09 => "HTTP/0.9",
-            http::Version::HTTP_10 => "HTTP/1.0",
-            http::Version::HTTP_2 => "HTTP/2.0",
-            http::Version::HTTP_3 => "HTTP/3.0",
+        method: asked.method.as_str(),
+        target: &asked.target,
+        version: match asked.version {
+            Version::HTTP_09 => "HTTP/0.9",
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2.0",
+            Version::HTTP_3 => "HTTP/3.0",
             _ => "HTTP/1.1",
         },
         status,
         bytes,
-        referer: field(http::header::REFERER),
-        user_agent: field(http::header::USER_AGENT),
+        referer: asked.referer.as_deref(),
+        user_agent: asked.user_agent.as_deref(),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_for_a_long_body_is_what_the_line_shows() {
+        let long = "a".repeat(60_000);
+        let request = http::Request::get("/x?y=1").header("user-agent", &long).header("cookie", &long);
+        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        let kept = Asked::of(&parts).kept();
+        assert_eq!((&*kept.target, kept.referer), ("/x?y=1", None));
+        assert_eq!(kept.user_agent.expect("sent").len(), LONGEST_FIELD + 1);
+    }
 }

@@ -15,7 +15,7 @@ use super::stamp::{self, Form};
 use crate::config::AccessLogFormat;
 
 /// A field longer than this (in bytes, before escaping) is cut and ends with `...`.
-pub(super) const LONGEST_FIELD: usize = 4096;
+pub(crate) const LONGEST_FIELD: usize = 4096;
 
 /// One answered request. Fields are as the client sent them; the formatter escapes them.
 #[derive(Clone, Copy, Debug)]

@@ -11,6 +11,7 @@ pub mod sink;
 mod stamp;
 mod stream;
 
+pub(crate) use access::LONGEST_FIELD;
 pub use access::{Access, NextAccess, Record};
 pub use open::{Left, SinkError};
 pub use served::{BinaryPart, ServiceError, ServiceLine, ServiceLog};

@@ -317,25 +317,7 @@ fn json_bytes(status: StatusCode, bytes: Bytes) -> Response<Body> {
     response
 }
 
-/// JSON lines at hand: `application/x-ndjson`, as every answer of the API never cached.
-#[must_use]
-pub fn json_rows<T: serde::Serialize>(rows: &[T]) -> Response<Body> {
-    let mut text = Vec::with_capacity(rows.len() * 256);
-    for row in rows {
-        match serde_json::to_writer(&mut text, row) {
-            Ok(()) => text.push(b'\n'),
-            Err(error) => {
-                tracing::error!("an API answer cannot be written as JSON: {error}");
-                return json_bytes(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from_static(b"{}"));
-            }
-        }
-    }
-    let mut response = json_bytes(StatusCode::OK, text.into());
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-    response
-}
-
-/// JSON lines that come over time (a job's progress): `application/x-ndjson`, no `Content-Length`.
+/// JSON lines, `application/x-ndjson`: at hand, or as they come (a job's progress, a long answer).
 #[must_use]
 pub fn json_lines(body: Body) -> Response<Body> {
     let mut response = start(StatusCode::OK, body);

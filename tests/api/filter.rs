@@ -61,6 +61,27 @@ fn each_package_is_one_line_of_json() {
 }
 
 #[test]
+fn a_long_answer_has_each_package_once_however_often_it_is_named() {
+    let server = Server::start();
+    let packages: Vec<Tarball> = (0..230).map(|n| Tarball::new(&format!("p{n}"), "1.0")).collect();
+    server.local_repository("team", &packages);
+    let mut names: Vec<String> = (0..230).map(|n| format!("p{n}")).collect();
+    names.extend(["not a name".to_owned(), "p0==1.0".to_owned(), "gone".to_owned()]);
+    let again = names.clone();
+    names.extend((0..40).flat_map(|_| again.clone()));
+    let answer = post(&server, "/__api__/filter/packages", &json!({ "repo": "team", "names": names }));
+    let found = lines(&answer);
+    let of = |row: &Value| row["name"].as_str().map_or_else(|| "error".to_owned(), str::to_owned);
+    let mut expected: Vec<String> = (0..230).map(|n| format!("p{n}")).collect();
+    expected.extend(["p0".to_owned(), "error".to_owned()]);
+    let mut found: Vec<String> = found.iter().map(of).collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    assert_eq!(answer.header("transfer-encoding"), Some("chunked"), "made while it is taken");
+}
+
+#[test]
 fn what_is_not_wanted_is_left_out() {
     let server = server();
     // As renv asks.

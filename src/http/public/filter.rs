@@ -1,25 +1,39 @@
 //! `POST /filter/packages`: what is known of many packages, a JSON object in each line.
+//!
+//! Lines are made as the client takes them, some packages at a time, so that a long answer is never held whole.
 
-use http::Response;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use http::{Response, StatusCode};
+use tokio::sync::Semaphore;
 
 use super::{repository, vulnerabilities};
 use crate::api::error::Code;
 use crate::api::public::filter::{Dependencies, Details, Filter, FilterError, Filtered};
 use crate::http::app::App;
-use crate::http::body::Body;
+use crate::http::body::{Body, BodyError};
 use crate::http::error::Failure;
 use crate::http::response;
+use crate::model::point::Point;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::r::dependency::Kind;
 use crate::r::description::Description;
 use crate::r::name;
+use crate::repo::Repo;
 use crate::repo::info::PackageDetail;
 use crate::repo::vulnerabilities::Vulnerabilities;
+use crate::usage::Usage;
 
 /// Names in one question.
 const MOST: usize = 10_000;
-/// Names looked up in one read, so that a long question does not keep a connection for itself.
-const CHUNK: usize = 200;
+/// Names looked up and answered at a time, so that a long question keeps neither a database connection nor much memory.
+const CHUNK: usize = 100;
+/// Parts of answers that are made at a time, of all requests together: long questions leave processors to short ones.
+static TURNS: Semaphore = Semaphore::const_new(2);
 
 /// A line of the answer.
 #[derive(serde::Serialize)]
@@ -29,8 +43,27 @@ enum Line {
     Error(FilterError),
 }
 
-/// Answers; `repo` is the one of the address, which wins.
-pub(super) async fn answer(app: &App, repo: Option<&str>, asked: &Filter) -> Result<Response<Body>, Failure> {
+/// A package, and the version that is asked for.
+type Specification = (String, Option<String>);
+
+/// The part of an answer that is still to be made.
+struct Rows {
+    repo: Repo,
+    usage: Usage,
+    point: Point,
+    asked: Arc<Filter>,
+    known: Option<Arc<Vulnerabilities>>,
+    wanted: std::vec::IntoIter<Result<Specification, String>>,
+}
+
+/// Answers; `repo` is the one of the address, which wins. The answer keeps `body`, from which the question was read, and
+/// with it its part of the budget of request bodies.
+pub(super) async fn answer(
+    app: &App,
+    repo: Option<&str>,
+    mut asked: Filter,
+    body: Bytes,
+) -> Result<Response<Body>, Failure> {
     let repo = repo.or(asked.repo.as_deref());
     let repo =
         repo.ok_or_else(|| Failure::bad_request("the body names no repository: \"repo\": \"cran\""))?;
@@ -44,33 +77,97 @@ pub(super) async fn answer(app: &App, repo: Option<&str>, asked: &Filter) -> Res
         snapshot.parse().map_err(|error: BadSnapshot| Failure::not_found(error.to_string()))?;
     let name = repository(&app.state.catalog.get(), repo)?.name.clone();
     let point = app.repo.point(name.as_str(), snapshot).await?;
-    let known = if asked.vulns { Some(app.repo.vulnerabilities().await) } else { None };
-    let mut lines = Vec::with_capacity(asked.names.len());
-    for names in asked.names.chunks(CHUNK) {
-        let mut wanted = Vec::with_capacity(names.len());
-        for text in names {
-            match specification(text) {
+    let known = if asked.vulns { Some(Arc::new(app.repo.vulnerabilities().await)) } else { None };
+    let wanted = distinct(&std::mem::take(&mut asked.names));
+    let mut rows = Rows {
+        repo: app.repo.clone(),
+        usage: app.usage.clone(),
+        point,
+        asked: Arc::new(asked),
+        known,
+        wanted: wanted.into_iter(),
+    };
+    // The first part before the head is sent: it meets the errors that most answers would meet.
+    let first = rows.next().await?.unwrap_or_default();
+    if rows.wanted.len() == 0 {
+        return Ok(response::json_lines(Body::full(first)));
+    }
+    let mut body_of_answer = Body::stream(rows.stream(first), None);
+    body_of_answer.hold(body);
+    Ok(response::json_lines(body_of_answer))
+}
+
+/// Each specification once, in the order of the question; an error for each name that is none.
+fn distinct(names: &[String]) -> Vec<Result<Specification, String>> {
+    let mut seen = HashSet::with_capacity(names.len());
+    let all = names.iter().map(|text| specification(text));
+    all.filter(|one| seen.insert(one.clone())).collect()
+}
+
+impl Rows {
+    /// The lines of the next packages; `None` when all are answered.
+    async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let part: Vec<_> = self.wanted.by_ref().take(CHUNK).collect();
+        if part.is_empty() {
+            return Ok(None);
+        }
+        // The semaphore is never closed.
+        let _turn = TURNS.acquire().await.ok();
+        let (mut wanted, mut lines) = (Vec::with_capacity(part.len()), Vec::with_capacity(part.len()));
+        for one in part {
+            match one {
                 Ok(pair) => wanted.push(pair),
                 Err(error) => lines.push(Line::Error(FilterError { error, code: Code::Invalid as u16 })),
             }
         }
-        let found = app.repo.package_details(&point, wanted).await?;
+        let found = self.repo.package_details(&self.point, wanted).await?;
         let found: Vec<PackageDetail> = found.into_iter().flatten().collect();
-        let counts = if asked.omit_downloads || asked.omit_package_details {
+        let counts = if self.asked.omit_downloads || self.asked.omit_package_details {
             vec![None; found.len()]
         } else {
             let of: Vec<_> = found.iter().map(|one| (one.source, one.release.package.as_str())).collect();
-            app.usage.totals(&of).await.into_iter().map(Some).collect()
+            self.usage.totals(&of).await.into_iter().map(Some).collect()
         };
-        let told =
-            found.iter().zip(counts).map(|(one, downloads)| told(one, asked, downloads, known.as_ref()));
-        lines.extend(told.map(|row| Line::Package(Box::new(row))));
+        let (asked, known) = (Arc::clone(&self.asked), self.known.clone());
+        let encoded = tokio::task::spawn_blocking(move || {
+            let rows = found.iter().zip(counts);
+            lines.extend(rows.map(|(one, downloads)| {
+                Line::Package(Box::new(filtered(one, &asked, downloads, known.as_deref())))
+            }));
+            encode(&lines)
+        });
+        let encoded = encoded.await.map_err(|_| Failure::unavailable("the server is stopping", 5))?;
+        encoded.map(Some).map_err(|error| {
+            tracing::error!("an API answer cannot be written as JSON: {error}");
+            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, "internal error")
+        })
     }
-    Ok(response::json_rows(&lines))
+
+    /// `first`, then the rest. An error ends the connection, so that no client takes a part for the whole.
+    fn stream(self, first: Bytes) -> BoxStream<'static, Result<Bytes, BodyError>> {
+        let rest = stream::unfold(Some(self), |rows| async move {
+            let mut rows = rows?;
+            match rows.next().await {
+                Ok(Some(bytes)) => Some((Ok(bytes), Some(rows))),
+                Ok(None) => None,
+                Err(failure) => Some((Err(failure.phrase.into()), None)),
+            }
+        });
+        stream::iter([Ok(first)]).chain(rest).boxed()
+    }
+}
+
+fn encode(lines: &[Line]) -> Result<Bytes, serde_json::Error> {
+    let mut text = Vec::with_capacity(lines.len() * 512);
+    for line in lines {
+        serde_json::to_writer(&mut text, line)?;
+        text.push(b'\n');
+    }
+    Ok(text.into())
 }
 
 /// `ggplot2`, `ggplot2==3.5.2`, `ggplot2@3.5.2`.
-fn specification(text: &str) -> Result<(String, Option<String>), String> {
+fn specification(text: &str) -> Result<Specification, String> {
     let (package, version) = match text.split_once("==").or_else(|| text.split_once('@')) {
         Some((package, version)) => (package.trim(), Some(version.trim())),
         None => (text.trim(), None),
@@ -82,7 +179,7 @@ fn specification(text: &str) -> Result<(String, Option<String>), String> {
     Ok((package.to_owned(), version.map(str::to_owned)))
 }
 
-fn told(
+fn filtered(
     found: &PackageDetail,
     asked: &Filter,
     downloads: Option<i64>,
@@ -173,6 +270,15 @@ mod tests {
         for bad in ["", "==1", "a b==1", "../x", "a==", "9a", "a/b"] {
             assert!(specification(bad).expect_err(bad).contains("name==version"), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_name_that_comes_again_is_answered_once() {
+        let names = ["a1==1", "b1", "a1 == 1", "a1", "b1", "../x", "../x"].map(str::to_owned);
+        let all = distinct(&names);
+        let good: Vec<_> = all.iter().flatten().map(|(name, version)| (name.as_str(), version.as_deref())).collect();
+        assert_eq!(good, [("a1", Some("1")), ("b1", None), ("a1", None)]);
+        assert_eq!(all.len(), 4, "one error");
     }
 
     #[test]

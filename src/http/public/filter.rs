@@ -276,7 +276,8 @@ mod tests {
     fn a_name_that_comes_again_is_answered_once() {
         let names = ["a1==1", "b1", "a1 == 1", "a1", "b1", "../x", "../x"].map(str::to_owned);
         let all = distinct(&names);
-        let good: Vec<_> = all.iter().flatten().map(|(name, version)| (name.as_str(), version.as_deref())).collect();
+        let good: Vec<_> =
+            all.iter().flatten().map(|(name, version)| (name.as_str(), version.as_deref())).collect();
         assert_eq!(good, [("a1", Some("1")), ("b1", None), ("a1", None)]);
         assert_eq!(all.len(), 4, "one error");
     }

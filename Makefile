@@ -13,7 +13,7 @@ endif
 
 CARGO := cargo --locked
 
-.PHONY: demo test setup compiler lint unit unit-data fuzz bench build portable install install-downloader downloader deb rpm sign deny package-test packages soak docs clean help
+.PHONY: demo test setup compiler lint unit unit-data fuzz fuzz-lock bench build portable install install-downloader downloader deb rpm sign deny package-test packages soak docs clean help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -62,6 +62,11 @@ FUZZ_SECONDS ?= 60
 fuzz: compiler
 	@command -v c++ >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ >/dev/null; }
 	@fuzz/run $(FUZZ_SECONDS) $(TARGET)
+
+# After a change of dependencies: the fuzzing program takes the same versions.
+fuzz-lock:
+	cp Cargo.lock fuzz/Cargo.lock
+	cargo metadata --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 
 ## make docs    write the generated pages of docs/ again
 docs:

@@ -73,10 +73,11 @@ impl Settings {
     /// The setting of a property, if it is set. Names as in the table.
     #[must_use]
     pub fn get(&self, section: &str, sub: Option<&str>, property: &str) -> Option<&Setting> {
+        // The embedded platform table has hundreds of settings of one section: the names that differ most come first.
         self.settings.iter().find(|setting| {
-            setting.section.name == section
+            setting.property.name == property
                 && setting.sub.as_deref() == sub
-                && setting.property.name == property
+                && setting.section.name == section
         })
     }
 

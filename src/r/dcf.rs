@@ -203,7 +203,7 @@ impl<'a> Iterator for Records<'a> {
             if line.contains(&0) {
                 return self.fail(DcfError::Zero { line: self.line });
             }
-            let blank = trim_start(line).is_empty();
+            let blank = is_empty(line);
             if blank && fields.is_empty() {
                 continue;
             }
@@ -275,6 +275,11 @@ fn is_blank(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
+/// Whether a line has nothing but blanks and tabs.
+pub(in crate::r) fn is_empty(line: &[u8]) -> bool {
+    trim_start(line).is_empty()
+}
+
 fn trim_start(line: &[u8]) -> &[u8] {
     &line[line.iter().take_while(|b| is_blank(b)).count()..]
 }
@@ -290,7 +295,7 @@ const FIRST: usize = 72;
 const INDENT: usize = 8;
 
 /// Writes `tag: value` folded as `write.dcf` does, with a line end. Words are never broken; white space in the
-/// value is only a place to break.
+/// value is only a place to break. Unlike there, no line but the first begins with a lone full stop.
 ///
 /// # Errors
 /// Those of `out`.
@@ -309,7 +314,8 @@ pub fn write_field(out: &mut impl Write, tag: &str, value: &str) -> io::Result<(
         }
         let gap = 1 + usize::from(pause);
         let width = word.chars().count();
-        if column + gap + width < limit {
+        // A full stop alone on a line would be read as an empty line, so none begins one.
+        if column + gap + width < limit || word == "." {
             out.write_all(&b"  "[..gap])?;
             column += gap + width;
         } else {

@@ -58,6 +58,8 @@ pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
     let record = dcf::description(raw).map_err(ArchiveError::Dcf)?;
     let (range, is_first) = match record.fields.iter().rev().find(|field| field.tag == b"Repository") {
         Some(field) => (field.start..field.end, false),
+        // Lines that belong to no field would become a part of one before them.
+        None if record.fields.is_empty() => (raw.len()..raw.len(), false),
         None => {
             let end = first_record_end(raw, record.offset);
             // At the end it would be continued by lines that continue the last field after a blank line.
@@ -72,6 +74,10 @@ pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
     }
     out.extend_from_slice(b"Repository: ");
     out.extend_from_slice(value.as_bytes());
+    if !range.is_empty() && has_empty_line(&raw[range.clone()]) {
+        // Fields after an empty line do not replace those before it.
+        out.extend_from_slice(line_end);
+    }
     let after = &raw[range.end..];
     if after.is_empty() || is_first {
         out.extend_from_slice(line_end);
@@ -86,7 +92,7 @@ fn first_record_end(raw: &[u8], begin: usize) -> usize {
     let mut at = begin;
     while at < raw.len() {
         let (line, rest) = dcf::split_line(&raw[at..]);
-        if line.trim_ascii().is_empty() && end > begin {
+        if dcf::is_empty(line) && end > begin {
             break;
         }
         end = at + line.len();
@@ -99,8 +105,19 @@ fn first_record_end(raw: &[u8], begin: usize) -> usize {
 fn is_continued(mut text: &[u8]) -> bool {
     while !text.is_empty() {
         let (line, rest) = dcf::split_line(text);
-        if !line.trim_ascii().is_empty() {
+        if !dcf::is_empty(line) {
             return line.starts_with(b" ") || line.starts_with(b"\t");
+        }
+        text = rest;
+    }
+    false
+}
+
+fn has_empty_line(mut text: &[u8]) -> bool {
+    while !text.is_empty() {
+        let (line, rest) = dcf::split_line(text);
+        if dcf::is_empty(line) {
+            return true;
         }
         text = rest;
     }

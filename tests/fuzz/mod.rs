@@ -49,3 +49,36 @@ fn every_folder_of_the_corpus_has_a_fuzz_target_and_all_are_small() {
     let total: u64 = inputs.map(|input| fs::metadata(input).unwrap().len()).sum();
     assert!(total < 1 << 20, "the corpus has {total} bytes: minimise it");
 }
+
+/// The packages of a `Cargo.lock`: name, version and the names of what each needs.
+fn locked(file: &str) -> Vec<(String, String, BTreeSet<String>)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let value = |entry: &str, name: &str| {
+        let found = entry.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+        found.unwrap_or_default().trim_matches('"').to_owned()
+    };
+    let needs = |entry: &str| {
+        let lines = entry.lines().filter_map(|line| line.strip_prefix(" \"")?.strip_suffix("\","));
+        lines.filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect()
+    };
+    let entries = text.split("[[package]]").skip(1);
+    entries.map(|entry| (value(entry, "name"), value(entry, "version"), needs(entry))).collect()
+}
+
+#[test]
+fn the_fuzzing_program_is_built_of_the_same_versions() {
+    let (ours, fuzzing) = (locked("Cargo.lock"), locked("fuzz/Cargo.lock"));
+    let known: BTreeSet<_> = ours.iter().map(|(name, version, _)| (name, version)).collect();
+    let strange = fuzzing.iter().map(|(name, version, _)| (name, version)).filter(|one| !known.contains(one));
+    let strange: Vec<&str> = strange.map(|(name, _)| name.as_str()).collect();
+    assert_eq!(strange, ["arbitrary", "libfuzzer-sys", "rstudio-pm-fuzz"], "make fuzz-lock");
+    // What the library needs, without what only its tests need.
+    let (_, _, needed) = fuzzing.iter().find(|(name, ..)| name == "rstudio-pm").expect("it is fuzzed");
+    let manifest = include_str!("../../Cargo.toml");
+    let (_, rest) = manifest.split_once("\n[dependencies]\n").expect("its dependencies");
+    let (table, _) = rest.split_once("\n[dev-dependencies]\n").expect("an end");
+    let declared = table.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name.trim());
+    let declared: BTreeSet<_> = declared.filter(|name| !name.starts_with('#')).map(str::to_owned).collect();
+    assert_eq!(*needed, declared, "make fuzz-lock");
+}

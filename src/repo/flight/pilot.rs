@@ -35,7 +35,7 @@ enum Pumped {
     Deserted,
     /// More bytes came than the file has.
     Overlong,
-    /// A file without a size has taken as much room as it leaves.
+    /// A file whose size the index does not tell leaves less room than it takes.
     Crowded,
 }
 
@@ -45,8 +45,8 @@ struct Bounds {
     left: u64,
     /// How long nothing may come.
     silence: Duration,
-    /// Nobody told the size.
-    is_unsized: bool,
+    /// The index tells no size: the file must leave as much room on the disk as it takes.
+    leaves_room: bool,
 }
 
 /// A flight with all that belongs to it.
@@ -177,7 +177,17 @@ impl Pilot {
                 FlightError::Mismatch(format!("{path}: the mirror resumed at the wrong place"))
             })?;
             let left = size.unwrap_or(self.flights.patience.unsized_file).saturating_sub(written);
-            let bounds = Bounds { left, silence, is_unsized: size.is_none() };
+            let bounds = Bounds { left, silence, leaves_room: promise.size.is_none() };
+            let pen = match size {
+                Some(size) if bounds.leaves_room => {
+                    let (fits, pen) = blocking(move || Ok((pen.leaves_room(size), pen))).await?;
+                    if !fits {
+                        return Err(crowded(path, &format!("{size} bytes by the mirror's answer")));
+                    }
+                    pen
+                }
+                _ => pen,
+            };
             let (pen, ended) = self.pump(opened.body, pen, skip, bounds).await?;
             drop(permits);
             let now = pen.written();
@@ -197,9 +207,7 @@ impl Pilot {
                     return Err(FlightError::Mismatch(why));
                 }
                 Pumped::Crowded => {
-                    return Err(FlightError::Storage(format!(
-                        "{path} has {now} bytes so far, nobody tells its size, and the disk has no room for as many again"
-                    )));
+                    return Err(crowded(path, &format!("{now} bytes so far")));
                 }
                 Pumped::Deserted => {
                     self.await_passenger().await?;
@@ -285,7 +293,7 @@ impl Pilot {
         mut skip: u64,
         bounds: Bounds,
     ) -> Result<(Writer, Pumped), FlightError> {
-        let Bounds { mut left, silence, is_unsized } = bounds;
+        let Bounds { mut left, silence, leaves_room } = bounds;
         let deserted = self.deserted();
         tokio::pin!(deserted);
         loop {
@@ -332,7 +340,7 @@ impl Pilot {
                 let (flight, progress) = (self.flight.clone(), self.progress.clone());
                 let work = blocking(move || {
                     pen.take(&batch, &flight, &progress)?;
-                    let has_room = !is_unsized || pen.leaves_room();
+                    let has_room = !leaves_room || pen.leaves_room(pen.written());
                     Ok((pen, has_room))
                 });
                 let has_room;
@@ -400,6 +408,12 @@ fn silent(place: &Place, silence: Duration) -> UpstreamError {
         reason: format!("no answer within {} s", silence.as_secs_f32()),
         retry_after: None,
     }
+}
+
+fn crowded(path: &str, size: &str) -> FlightError {
+    FlightError::Storage(format!(
+        "{path} has {size}, the index does not tell its size, and the disk has no room for as many again"
+    ))
 }
 
 /// The file's size, from what was known of it and what an answer says.

@@ -63,10 +63,12 @@ impl Writer {
         self.written
     }
 
-    /// Whether the disk has room for as many bytes again, beyond what may be kept in memory anyway. Blocking.
-    pub(super) fn leaves_room(&self) -> bool {
+    /// Whether a file of `size` bytes, some of which are in the spool already, leaves room for as many again; a file that may
+    /// be kept in memory does. Blocking.
+    pub(super) fn leaves_room(&self, size: u64) -> bool {
         let free = self.open.as_ref().and_then(Spool::free);
-        free.is_none_or(|free| self.spooled <= free.max(self.memory))
+        size <= self.memory
+            || free.is_none_or(|free| size.saturating_mul(2).saturating_sub(self.spooled) <= free)
     }
 
     /// Takes chunks and tells the readers. Blocking.

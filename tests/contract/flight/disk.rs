@@ -70,7 +70,31 @@ async fn a_file_without_a_size_leaves_as_much_room_as_it_takes() {
     let field = Field::on(mirror, Patience { memory: 1 << 10, ..impatient() }, &gcfg).await;
     let (bytes, error) = read(field.open(&endless, None).await.expect("it begins")).await;
     let error = error.expect("there is no room").to_string();
-    assert!(error.contains("nobody tells its size") && bytes.len() < 600 * KB, "{error}");
+    assert!(error.contains("the index does not tell its size") && bytes.len() < 600 * KB, "{error}");
+    assert!(field.get(&fits).await.expect("there is room") == fits.bytes);
+    field.wait_stored(&fits).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_whose_size_the_answer_alone_tells_is_refused_before_its_first_byte_when_there_is_no_room() {
+    let Some(disk) = again::small_disk() else { return };
+    let (large, fits) = (Entry::new("large", "1.0", 700 * KB), Entry::new("fits", "1.0", 300 * KB));
+    let mirror = Mirror::start();
+    for entry in [&large, &fits] {
+        mirror.put(&entry.listed(), entry.bytes.clone());
+    }
+    mirror.bare_index(&[large.clone(), fits.clone()]);
+    let gcfg = format!("[FileStorage \"cran\"]\nLocation = {}\n", disk.display());
+    let field = Field::on(mirror, Patience { memory: 1 << 10, ..impatient() }, &gcfg).await;
+    let error = match field.open(&large, None).await {
+        Ok(open) => {
+            let (bytes, error) = read(open).await;
+            assert!(bytes.is_empty(), "{} bytes", bytes.len());
+            error.expect("there is no room").to_string()
+        }
+        Err(error) => error.to_string(),
+    };
+    assert!(error.contains("the index does not tell its size"), "{error}");
     assert!(field.get(&fits).await.expect("there is room") == fits.bytes);
     field.wait_stored(&fits).await;
 }

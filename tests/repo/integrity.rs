@@ -74,6 +74,28 @@ async fn a_damaged_local_package_is_not_served_and_is_set_aside() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sound_file_that_is_copied_to_the_place_of_a_damaged_one_is_served() {
+    let (world, object) = stored().await;
+    let backup = std::fs::read(&object).expect("a backup");
+    flip(&object);
+    let world = world.restarted().await;
+    world.repo.claim_storage().await;
+    let refused = open(&world).await.err();
+    assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
+    // A copy that is damaged as well is set aside again.
+    std::fs::write(&object, &backup).expect("copied");
+    flip(&object);
+    let world = world.restarted().await;
+    world.repo.claim_storage().await;
+    assert!(open(&world).await.is_err() && !object.exists());
+    std::fs::write(&object, &backup).expect("copied");
+    let world = world.restarted().await;
+    assert!(open(&world).await.is_ok());
+    world.repo.claim_storage().await;
+    assert_eq!(world.state.storage.condition().warnings(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_nightly_comparison_finds_damage_of_what_was_proven_before() {
     let (world, object) = stored().await;
     assert!(open(&world).await.is_ok());

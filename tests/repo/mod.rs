@@ -7,6 +7,7 @@ mod edits;
 mod everywhere;
 mod integrity;
 mod lost;
+mod memory;
 mod owners;
 mod packages;
 mod snapshots;

@@ -1,0 +1,119 @@
+//! Indexes that many repositories show are held in memory within one budget, however they are asked for.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes;
+use rstudio_pm::control::{Control, Logs, Mode};
+use rstudio_pm::http::response::Site;
+use rstudio_pm::http::served::Book;
+use rstudio_pm::http::warm::Warm;
+use rstudio_pm::http::{App, House, Limits, Porch, PublicDoor, Switch};
+use rstudio_pm::logs::{Access, ServiceLog};
+use rstudio_pm::repo::edit::OnExisting;
+use rstudio_pm::repo::index::Document;
+use rstudio_pm::sync::Sync;
+use rstudio_pm::usage::Usage;
+
+use super::index;
+use crate::support::http;
+use crate::support::tarball::Tarball;
+use crate::support::world::World;
+
+/// What is kept of the indexes that repositories show now, in bytes: `NEWEST_BYTES` of the cache.
+const BUDGET: usize = 24 << 20;
+const REPOSITORIES: usize = 14;
+
+struct NoLogs;
+
+impl Logs for NoLogs {
+    fn reopen(&self) -> Result<Vec<PathBuf>, String> {
+        Ok(Vec::new())
+    }
+
+    fn set_level(&self, level: &str) -> Result<String, String> {
+        Ok(level.to_owned())
+    }
+}
+
+/// Serves a world on a port of this machine: its address.
+async fn served(world: &World) -> String {
+    let state = Arc::clone(&world.state);
+    let site = Arc::new(ArcSwap::from_pointee(Site::new(&state.config.load())));
+    let (control, _orders) = Control::new(Arc::new(NoLogs));
+    control.enter(Mode::Online);
+    let limits = Limits::default();
+    let switch = Switch::new(Porch {
+        control,
+        site: Arc::clone(&site),
+        access: Access::off(),
+        service: ServiceLog::default(),
+        limits: limits.clone(),
+        clock: state.clock.clone(),
+        remark: ArcSwapOption::empty(),
+    });
+    let app = App {
+        repo: world.repo.clone(),
+        sync: Sync::new(Arc::clone(&state)),
+        usage: Usage::default(),
+        site: Arc::clone(&site),
+        limits: limits.clone(),
+        warm: Warm::default(),
+        book: Book::new(ServiceLog::default(), Usage::default()),
+        state,
+    };
+    switch.open(Arc::new(app));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(House::new(limits, site).serve_tcp(listener, None, PublicDoor(switch)));
+    format!("http://{address}")
+}
+
+/// A package whose index record has about 900 kB.
+fn large(name: &str) -> Tarball {
+    let names = (0..75_000).fold(String::new(), |mut all, n| {
+        write!(all, "pkg{n:07}, ").expect("a String takes every write");
+        all
+    });
+    Tarball::new(name, "1.0").field(&format!("Suggests: {}", names.trim_end_matches(", ")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn indexes_of_many_repositories_are_held_within_the_budget_after_they_were_sent() {
+    let world = World::new().await;
+    world.local("large").await;
+    let packages: Vec<Tarball> = ["aa", "bb", "cc"].map(large).into();
+    world.try_add("large", &packages, OnExisting::Fail).await.expect("added");
+    for number in 0..REPOSITORIES {
+        let own = format!("own{number}");
+        world.local(&own).await;
+        world.add(&own, "small", &format!("1.{number}")).await;
+        world.repository(&format!("repo{number}"), &[&own, "large"]).await;
+    }
+    let base = served(&world).await;
+    // Each is asked for over HTTP, and kept here as well: what nobody else holds any more is known by that.
+    let mut kept: Vec<Bytes> = Vec::new();
+    for number in 0..REPOSITORIES {
+        let url = format!("{base}/repo{number}/latest/src/contrib/PACKAGES");
+        let answer = tokio::task::spawn_blocking(move || http::get(&url)).await.expect("no panic");
+        assert_eq!(answer.status, 200);
+        let form = index(&world, &format!("repo{number}"), "latest", Document::Packages).await;
+        assert!(form.bytes == answer.body);
+        kept.push(form.bytes);
+    }
+    let all: usize = kept.iter().map(Bytes::len).sum();
+    assert!(all > BUDGET * 5 / 4, "{all} bytes prove nothing");
+    let held = || kept.iter().filter(|bytes| !bytes.is_unique()).map(Bytes::len).sum::<usize>();
+    // The last answer may be under way for a moment.
+    let mut tries = 0;
+    while held() > BUDGET && tries < 500 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        tries += 1;
+    }
+    let held = held();
+    assert!(held <= BUDGET, "{held} of {all} bytes are held beside the cache");
+    assert!(held > 0, "nothing is in the cache: the test does not see what is held");
+}

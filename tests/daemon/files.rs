@@ -10,6 +10,7 @@ use nix::unistd::{User, geteuid};
 use rstudio_pm::config;
 use rstudio_pm::daemon::files::table::{Is, Keeper, Otherwise, ROWS, Row, What, paths};
 
+use crate::support::again;
 use crate::support::ended::end;
 use crate::support::server::{Builder, Server};
 use crate::support::tls::Pair;
@@ -261,12 +262,13 @@ fn read_only(gcfg: &str, directory: &str) -> (i32, String) {
     let at = server.dir().join(directory);
     fs::create_dir_all(&at).expect("a directory");
     let script = format!(
-        "mount --bind '{0}' '{0}' && mount -o remount,ro,bind '{0}' && exec \"$0\" \"$@\"",
+        "mount --bind '{0}' '{0}' && mount -o remount,ro,bind '{0}' && \"$0\" \"$@\"; code=$?; umount -l '{0}'; exit $code",
         at.display()
     );
     let plain = server.command(DAEMON);
-    let mut command = std::process::Command::new("unshare");
-    command.args(["--mount", "sh", "-c", &script]);
+    let words = again::with_mounts(&script);
+    let mut command = std::process::Command::new(&words[0]);
+    command.args(&words[1..]);
     let ended = end(command.arg(plain.get_program()).args(plain.get_args()));
     (ended.code.unwrap_or(-1), ended.err)
 }
@@ -291,12 +293,13 @@ fn a_read_only_file_system_is_told_with_the_two_commands() {
 #[test]
 fn a_log_on_a_read_only_file_system_is_told_and_stops_nothing() {
     me();
+    // What is mounted is taken away when the server, which has the number of the shell, is gone.
     let script = "d=$(dirname \"$2\")/ro && mkdir \"$d\" && mount --bind \"$d\" \"$d\" && \
-                  mount -o remount,ro,bind \"$d\" && exec \"$0\" \"$@\"";
-    let server = Builder::default()
-        .gcfg("[Server]\nAccessLog = {dir}/ro/access.log")
-        .through(&["unshare", "--mount", "sh", "-c", script])
-        .start();
+                  mount -o remount,ro,bind \"$d\" && \
+                  { (while kill -0 $$; do sleep 0.1; done; umount -l \"$d\") >/dev/null 2>&1 & } && exec \"$0\" \"$@\"";
+    let words = again::with_mounts(script);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let server = Builder::default().gcfg("[Server]\nAccessLog = {dir}/ro/access.log").through(&words).start();
     let said = server.log_lines();
     let line = said.iter().find(|line| line.contains("/ro/access.log")).expect("told");
     assert!(line.contains("systemctl daemon-reload && systemctl restart rstudio-pm"), "{line}");

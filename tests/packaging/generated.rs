@@ -247,8 +247,10 @@ fn man_page_of_the_downloader() {
     );
     assert!(commands(&mut page, &root, name) >= 3);
     page.push_str(
-        ".SH EXIT STATUS\n.TP\n0\nall is there\n.TP\n1\nfailed, or something is missing\n.TP\n2\nwrong usage\n\
-         .TP\n3\nfiles are not what was downloaded\n\
+        ".SH EXIT STATUS\n.TP\n0\nall is there; for \\fBget\\fR also when the packages are complete and the rules of system \
+         requirements could not be fetched (the last line says so)\n.TP\n1\nfailed, or something is missing; for \
+         \\fBget\\fR also when \\fB\\-\\-requirements\\-url\\fR names where the rules are and they could not be fetched\n\
+         .TP\n2\nwrong usage\n.TP\n3\nfiles are not what was downloaded\n\
          .SH ENVIRONMENT\n.TP\nHTTPS_PROXY, HTTP_PROXY, NO_PROXY\ncount where \\fB\\-\\-outbound\\-proxy\\fR is not given\n\
 ",
     );

@@ -36,6 +36,13 @@ fn unshare(namespace: &str) -> Command {
     command
 }
 
+/// The words of a command that runs a script in a mount namespace of its own; what follows them is `$0` and `$@` of the script.
+/// As root. The root of a chroot may be no mount, and cannot be made private then: the script takes away what it mounts.
+pub(crate) fn with_mounts(script: &str) -> Vec<String> {
+    let script = format!("mount --make-rprivate / 2>/dev/null; {script}");
+    ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", &script].map(str::to_owned).to_vec()
+}
+
 /// [`elsewhere`], with a file system of 1 MB that only that process sees and that ends with it: its directory. `None` in
 /// the test's first process: the test is done.
 pub(crate) fn small_disk() -> Option<PathBuf> {
@@ -61,9 +68,20 @@ pub(crate) fn mounted(words: &str) -> Option<PathBuf> {
 
 /// [`elsewhere`], in a network namespace with nothing but a loopback interface. True in the test's first process.
 pub(crate) fn without_network() -> bool {
+    alone("ip link set lo up")
+}
+
+/// The same, where that interface has these addresses too: none of them is a loopback address.
+pub(crate) fn with_addresses(addresses: &[&str]) -> bool {
+    alone(&addresses.iter().fold("ip link set lo up".to_owned(), |script, address| {
+        script + &format!(" && ip address add {address}/32 dev lo")
+    }))
+}
+
+fn alone(script: &str) -> bool {
     elsewhere(|command| {
         *command = unshare("--net");
-        command.args(["sh", "-c", r#"ip link set lo up && exec "$0" "$@""#]);
+        command.args(["sh", "-c", &format!(r#"{script} && exec "$0" "$@""#)]);
         command.arg(std::env::current_exe().expect("known"));
     })
 }

@@ -12,7 +12,7 @@ use nix::unistd::{AccessFlags, access};
 use super::args::Format;
 use super::files::table::What;
 use super::places::user_name;
-use super::{bind, files, owners, privileges, report, sockets, stores};
+use super::{bind, clock, files, owners, privileges, report, sockets, stores};
 use crate::config::{
     AFTER_A_NEW_PATH, About, Check, ConfigError, Listen, Loaded, LogDestination, Place, Provider,
     StorageClass, Verdict, checks,
@@ -297,7 +297,7 @@ fn database(loaded: &Loaded) -> Vec<String> {
     let (usage_url, usage_password) =
         (("Postgres", None, "UsageDataURL"), ("Postgres", None, "UsageDataPassword"));
     let sqlite: &[Name] = &[("SQLite", None, "Dir"), ("Server", None, "DataDir")];
-    let core = Db::check(config).err().map(|error| {
+    let core = Db::check(config).err().filter(|error| !is_believed(error)).map(|error| {
         let names: &[Name] = match (config.database.provider, &error) {
             (Provider::Sqlite, _) => sqlite,
             (Provider::Postgres, DbError::Authentication { .. }) => &[password, url],
@@ -322,6 +322,14 @@ fn database(loaded: &Loaded) -> Vec<String> {
         format!("{}; usage data", placed(loaded, names, &chain(&error)))
     });
     core.map(|(finding, _)| finding).into_iter().chain(usage).collect()
+}
+
+/// Whether the only fault is a clock that the server would accept.
+fn is_believed(error: &DbError) -> bool {
+    match error {
+        DbError::Skew(skew) => skew.may_be_an_outage() && clock::is_synchronised(),
+        _ => false,
+    }
 }
 
 /// The classes that cannot be used as configured; those below `unusable` are told of by its own finding.

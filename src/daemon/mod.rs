@@ -5,6 +5,7 @@
 pub mod args;
 pub mod bind;
 pub mod check;
+mod clock;
 mod doors;
 pub mod fault;
 pub mod files;

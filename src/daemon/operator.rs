@@ -15,7 +15,7 @@ use super::herald::Herald;
 use super::listeners::{self, Listeners, Outcome};
 use super::logging::Logs;
 use super::stores::Beside;
-use super::{environment, files, reload, stores};
+use super::{clock, environment, files, reload, stores};
 use crate::config::{self, Config, Listen, Loaded};
 use crate::control::{Command, Done, Mode, Order, Refused, Reloaded};
 use crate::http::response::Site;
@@ -115,6 +115,7 @@ impl Life {
             tokio::spawn(async move { past.run_backfills().await }),
             tokio::spawn(async move { advisories.run_advisories().await }),
             tokio::spawn(async move { usage.run_schedule().await }),
+            tokio::spawn(clock::watch(self.app.repo.clone())),
             tokio::spawn(async move {
                 repo.claim_storage().await;
                 // What nobody refers to may be what the other process is about to refer to.

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::clock;
 use super::fault::StartError;
 use crate::catalog::Live;
 use crate::config::Config;
@@ -76,6 +77,7 @@ async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<
     tokio::spawn(sync.report_directories());
     tokio::spawn(sync.load_advisories());
     let repo = Repo::new(Arc::clone(&state));
+    clock::believe(&repo).await;
     repo.on_stale({
         let sync = sync.clone();
         move |tree| sync.mismatch(tree)

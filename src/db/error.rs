@@ -191,7 +191,7 @@ pub enum DbError {
         database: Timestamp,
     },
     /// This machine's clock and the newest transaction do not go together.
-    #[error("{0}; set the clock right, or, if it is, run: rspm repair clock --today={{date}}")]
+    #[error("{0}; set the clock right, or, if it is right, run: {command}", command = .0.command())]
     Skew(#[from] super::skew::Skew),
     /// The connection was lost at COMMIT and the server cannot tell how it ended.
     #[error(

@@ -10,6 +10,10 @@ pub const TOLERANCE: i64 = 300 * SECOND;
 /// that moves the row.
 pub const LONGEST_PAUSE: i64 = 31 * 86_400 * SECOND;
 
+/// The longest pause, in microseconds, that is taken for an outage without an administrator's word: for more, even a clock
+/// that is synchronised may follow a time server that is wrong.
+pub const LONGEST_OUTAGE: i64 = 366 * 86_400 * SECOND;
+
 /// A difference between a machine's clock and the clock row that is too large to publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Skew {
@@ -35,6 +39,24 @@ pub enum Skew {
         /// The clock row.
         row: Timestamp,
     },
+}
+
+impl Skew {
+    /// True where the machine, or its server, may have been off since the last publish.
+    #[must_use]
+    pub fn may_be_an_outage(&self) -> bool {
+        match self {
+            Skew::Ahead { now, row } => now.0.saturating_sub(row.0) <= LONGEST_OUTAGE,
+            Skew::Behind { .. } => false,
+        }
+    }
+
+    /// The command that accepts the clock.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let (Skew::Behind { now, .. } | Skew::Ahead { now, .. }) = self;
+        format!("rspm repair clock --today={}", now.day())
+    }
 }
 
 /// The difference, if it is too large to publish. A row that never moved agrees with every clock.
@@ -130,5 +152,14 @@ mod tests {
         assert!(matches!(at(-TOLERANCE - 1), Some(Skew::Behind { .. })));
         assert!(matches!(at(LONGEST_PAUSE + 1), Some(Skew::Ahead { .. })));
         assert_eq!(between(Timestamp(0), row), None, "nothing was published yet");
+    }
+
+    #[test]
+    fn outages_last_a_year_and_the_command_has_the_day() {
+        let row = Timestamp(1_795_132_800 * SECOND);
+        let after = |pause: i64| between(row, Timestamp(row.0 + pause)).expect("too large");
+        assert!(after(LONGEST_PAUSE + 1).may_be_an_outage() && after(LONGEST_OUTAGE).may_be_an_outage());
+        assert!(!after(LONGEST_OUTAGE + 1).may_be_an_outage() && !after(-TOLERANCE - 1).may_be_an_outage());
+        assert_eq!(after(LONGEST_PAUSE + SECOND).command(), "rspm repair clock --today=2026-12-21");
     }
 }

@@ -4,6 +4,7 @@ mod bad_start;
 mod bad_start_database;
 mod bad_start_storage;
 mod check;
+mod clock;
 mod conditional;
 mod crash;
 mod created;

@@ -1,0 +1,104 @@
+//! A server that was off for weeks: its clock is believed when it is synchronised by NTP, else one command accepts it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::support::furnish::until;
+use crate::support::rspm::Ran;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+/// A search path on which `timedatectl` says this of the clock.
+fn path_where_the_clock_is(folder: &Path, synchronised: &str) -> String {
+    let program = folder.join("timedatectl");
+    let script =
+        format!("#!/bin/sh\n[ \"$*\" = 'show --property=NTPSynchronized --value' ] && echo {synchronised}\n");
+    std::fs::write(&program, script).expect("written");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    format!("{}:{}", folder.display(), std::env::var("PATH").expect("set"))
+}
+
+/// A server with one package in a local source that has been off for some days.
+fn after_an_outage(days: i64, path: &str) -> Server {
+    let mut server = Builder::default().env("PATH", path).start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    until("the storage is claimed", || server.dir().join("data/packages/owner/packages").exists());
+    server.stop();
+    let database =
+        rusqlite::Connection::open(server.dir().join("data/db/rstudio-pm.db")).expect("a database");
+    let pause = days * 86_400_000_000;
+    for (table, column) in
+        [("clock", "at"), ("tx", "at"), ("tx", "started_at"), ("step", "at"), ("repo_step", "at")]
+    {
+        let moved = database.execute(&format!("UPDATE {table} SET {column} = {column} - {pause}"), []);
+        assert!(moved.expect("times are moved") > 0, "{table}");
+    }
+    drop(database);
+    server
+}
+
+fn add(server: &Server) -> Ran {
+    let package = Tarball::new("alpha", "2.0");
+    let file: PathBuf = server.dir().join(package.file());
+    std::fs::write(&file, package.bytes()).expect("written");
+    server.rspm(&format!("add --source=team --path={}", file.display()))
+}
+
+fn check(server: &Server, path: &str) -> Ran {
+    let mut command = server.rspm_command("check-config");
+    command.env("PATH", path).output().expect("rspm runs").into()
+}
+
+#[test]
+fn after_five_weeks_a_synchronised_clock_is_believed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = path_where_the_clock_is(folder.path(), "yes");
+    let mut server = after_an_outage(35, &path);
+    let checked = check(&server, &path);
+    assert!(checked.out.contains("[PASS] Database") && !checked.out.contains("clock"), "{checked:?}");
+    server.launch();
+    server.wait_for_log("it is synchronised by NTP, and is accepted");
+    let added = add(&server);
+    assert_eq!(added.code, 0, "{added:?}");
+}
+
+#[test]
+fn after_five_weeks_a_clock_that_is_not_synchronised_takes_the_one_command_that_the_refusal_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = path_where_the_clock_is(folder.path(), "no");
+    let mut server = after_an_outage(35, &path);
+    server.launch();
+    let refused = add(&server);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("over a month after the last publish"), "{refused:?}");
+    assert!(server.told("status").contains("over a month after the last publish"));
+    assert_eq!(server.get("/team/latest/src/contrib/alpha_1.0.tar.gz").status, 200);
+    let (_, command) = refused.err.trim_end().split_once("run: rspm ").expect("a command");
+    let repaired = server.told(command.lines().next().expect("a line"));
+    assert!(repaired.contains("the clock is accepted"), "{repaired}");
+    let added = add(&server);
+    assert_eq!(added.code, 0, "{added:?}");
+}
+
+#[test]
+fn after_years_even_a_synchronised_clock_takes_the_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = path_where_the_clock_is(folder.path(), "yes");
+    let mut server = after_an_outage(3 * 366, &path);
+    server.launch();
+    let refused = add(&server);
+    assert!(refused.code == 1 && refused.err.contains("run: rspm repair clock --today="), "{refused:?}");
+}
+
+#[test]
+fn check_config_names_both_a_clock_that_is_wrong_and_storage_of_another_database() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = path_where_the_clock_is(folder.path(), "no");
+    let server = after_an_outage(35, &path);
+    let marker = server.dir().join("data/packages/owner/packages");
+    std::fs::write(&marker, format!("{}\n", "ab".repeat(16))).expect("written");
+    let checked = check(&server, &path);
+    assert_eq!(checked.code, 1, "{checked:?}");
+    assert!(checked.out.contains("over a month after the last publish"), "{checked:?}");
+    assert!(checked.out.contains("storage class 'packages' belongs to another database"), "{checked:?}");
+}

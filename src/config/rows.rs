@@ -56,6 +56,8 @@ s("Server", Never, "Where the server keeps its data and logs, and how it names i
       "Public base URL, with the path prefix when the server stands below one; unset, it is taken from each request.").reloadable(),
     p("TrustedProxy", Network, "127.0.0.0/8, ::1",
       "Address or network of a reverse proxy whose `X-RSPM-Request`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Forwarded-Port` say how clients reach the server while `Address` is unset; empty, nobody's do.").multi().reloadable(),
+    p("ConnectionsPerAddress", COUNT, "1024",
+      "Connections that one client address may have open at a time (IPv6: one network of 64 bits); further ones are closed. 0 is no limit. Loopback addresses and those of `TrustedProxy` have none.").reloadable(),
     p("DataDir", Path, "/var/lib/rstudio-pm",
       "Root of variable data."),
     p("TempDir", Path, "{TMPDIR}",
@@ -387,7 +389,7 @@ s("IdentityFederation", Free, "Tokens of other issuers, such as a cluster's serv
 ]),
 s("Bootstrap", Never, "The first token.", &[
     p("PublicKey", Text, "",
-      "RSA public key that permits to create a token without one.").later(),
+      "RSA public key; a request that is signed with its private key can create a token without one.").later(),
 ]),
 s("Licensing", Never, "This server needs no licence.", &[
     p("LicenseType", Choice(&["local", "remote"]), "local",

@@ -16,6 +16,8 @@ pub struct Server {
     pub address: Option<String>,
     /// Who may say how a request reached it.
     pub trusted_proxies: Vec<IpNet>,
+    /// Connections of one client address at a time; `None`: any number.
+    pub connections_per_address: Option<usize>,
     /// Root of variable data, default `/var/lib/rstudio-pm`.
     pub data_dir: PathBuf,
     /// Scratch space, default `$TMPDIR` or `/tmp`; never inside `data_dir`.
@@ -67,6 +69,11 @@ impl Server {
         let server = Server {
             address: reader.optional("Server", "Address", |text| address::url(text, UrlFor::Server)),
             trusted_proxies: reader.values("Server", "TrustedProxy", value::network),
+            connections_per_address: reader
+                .value("Server", "ConnectionsPerAddress", |text| value::integer(text, 0, i64::MAX))
+                .try_into()
+                .ok()
+                .filter(|most| *most > 0),
             data_dir: reader.value("Server", "DataDir", value::path),
             temp_dir: reader.value("Server", "TempDir", value::path),
             access_log: reader.value("Server", "AccessLog", value::path),

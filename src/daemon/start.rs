@@ -148,7 +148,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         clock: stores::system_clock(),
         remark: ArcSwapOption::empty(),
     });
-    let house = House::new(limits);
+    let house = House::new(limits, Arc::clone(&switch.porch().site));
     let tls = Tls::default();
     let ways = watchdog::Ways { admin: sockets.admin_address(), plain: sockets.plain_addresses() };
     let mut own_admin = sockets.admin_path.clone();

@@ -17,7 +17,6 @@ pub(super) struct Connections(Arc<Inner>);
 
 struct Inner {
     began: Instant,
-    most_each: usize,
     open: Mutex<Open>,
 }
 
@@ -52,17 +51,15 @@ pub(super) struct Connection {
 /// A request of a connection; it ends when this is dropped.
 pub(super) struct Busy(Arc<Activity>);
 
-impl Connections {
-    /// `most_each`: connections of one address.
-    pub(super) fn new(most_each: usize) -> Connections {
-        let inner = Inner { began: Instant::now(), most_each, open: Mutex::default() };
-        Connections(Arc::new(inner))
+impl Default for Connections {
+    fn default() -> Connections {
+        Connections(Arc::new(Inner { began: Instant::now(), open: Mutex::default() }))
     }
+}
 
-    /// A new connection, or `None` when its address has as many as it may. Loopback addresses have no limit: behind one
-    /// there may be a proxy with all its clients.
-    pub(super) fn open(&self, address: IpAddr) -> Option<Connection> {
-        let local = address.to_canonical().is_loopback();
+impl Connections {
+    /// A new connection, or `None` when its address already has `most`.
+    pub(super) fn open(&self, address: IpAddr, most: Option<usize>) -> Option<Connection> {
         let address = site(address);
         let activity = Arc::new(Activity {
             began: self.0.began,
@@ -72,7 +69,7 @@ impl Connections {
         });
         let mut open = self.0.open.lock();
         let count = open.each.entry(address).or_insert(0);
-        if *count >= self.0.most_each && !local {
+        if most.is_some_and(|most| *count >= most) {
             return None;
         }
         *count += 1;
@@ -147,24 +144,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_has_so_many_connections_and_loopback_any_number() {
-        let connections = Connections::new(2);
-        let open = |text: &str| connections.open(text.parse().unwrap());
-        let (first, second) = (open("192.0.2.1"), open("192.0.2.1"));
-        assert!(first.is_some() && second.is_some() && open("192.0.2.1").is_none());
-        assert!(open("192.0.2.2").is_some());
-        let local: Vec<_> = (0..9).flat_map(|_| [open("127.0.0.1"), open("::1")]).collect();
-        assert!(local.iter().all(Option::is_some));
+    fn an_address_has_at_most_the_given_number_of_connections() {
+        let connections = Connections::default();
+        let open = |text: &str, most| connections.open(text.parse().unwrap(), most);
+        let (first, second) = (open("192.0.2.1", Some(2)), open("192.0.2.1", Some(2)));
+        assert!(first.is_some() && second.is_some() && open("192.0.2.1", Some(2)).is_none());
+        assert!(open("192.0.2.2", Some(2)).is_some());
+        assert!(open("192.0.2.1", Some(3)).is_some() && open("192.0.2.1", None).is_some());
         drop(first);
-        assert!(open("192.0.2.1").is_some());
-        drop((second, local));
+        assert!(open("192.0.2.1", Some(2)).is_some());
+        drop(second);
         assert!(connections.0.open.lock().each.is_empty() && connections.0.open.lock().all.is_empty());
     }
 
     #[test]
     fn the_one_that_is_idle_longest_gives_way_and_a_busy_one_never() {
-        let connections = Connections::new(9);
-        let open = || connections.open("127.0.0.1".parse().unwrap()).unwrap();
+        let connections = Connections::default();
+        let open = || connections.open("127.0.0.1".parse().unwrap(), Some(9)).unwrap();
         let (oldest, busy, young) = (open(), open(), open());
         oldest.activity.since.store(0, Ordering::Release);
         busy.activity.since.store(0, Ordering::Release);

@@ -27,8 +27,6 @@ pub struct Limits {
     pub target_bytes: usize,
     /// Connections at a time, all listeners together; further ones wait in the kernel's backlog.
     pub connections: usize,
-    /// Connections of one client address at a time; further ones are closed. Loopback addresses have no limit.
-    pub connections_of_address: usize,
     /// Bytes of request bodies that are held in memory at a time; what goes beyond is refused with 503.
     pub bodies: usize,
     /// The same for one client address.
@@ -59,7 +57,6 @@ impl Default for Limits {
             head_bytes: 80 << 10,
             target_bytes: 4096,
             connections: 8192,
-            connections_of_address: 1024,
             bodies: 32 << 20,
             bodies_of_address: 8 << 20,
             fresh: Duration::from_millis(250),

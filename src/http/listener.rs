@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{Request, Response, header};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,6 +26,7 @@ use super::drain::{Drain, Phase};
 use super::http2::Http2;
 use super::incoming::Incoming;
 use super::limits::Limits;
+use super::response::Site;
 use super::room::Rooms;
 use super::stream::Patient;
 use super::tls::Tls;
@@ -60,6 +62,7 @@ pub trait Answer: Clone + Send + Sync + 'static {
 #[derive(Clone)]
 pub struct House {
     limits: Arc<Limits>,
+    site: Arc<ArcSwap<Site>>,
     drain: Drain,
     places: Arc<Semaphore>,
     connections: Connections,
@@ -73,14 +76,15 @@ const LOOK: Duration = Duration::from_millis(50);
 const GOODBYE: Duration = Duration::from_secs(1);
 
 impl House {
-    /// With these limits; nobody is inside yet.
+    /// With these limits, and those of the configuration in force; nobody is inside yet.
     #[must_use]
-    pub fn new(limits: Limits) -> House {
+    pub fn new(limits: Limits, site: Arc<ArcSwap<Site>>) -> House {
         let places = Arc::new(Semaphore::new(limits.connections));
-        let connections = Connections::new(limits.connections_of_address);
+        let connections = Connections::default();
         let reading = ReadingBudget::new(limits.bodies, limits.bodies_of_address);
         House {
             limits: Arc::new(limits),
+            site,
             drain: Drain::default(),
             places,
             connections,
@@ -119,7 +123,8 @@ impl House {
                 Ok((socket, address)) => {
                     // Without it an answer in two writes waits for the client's delayed ACK: a factor of 11.
                     let _ = socket.set_nodelay(true);
-                    let Some(connection) = self.connections.open(address.ip()) else {
+                    let most = self.site.load().connections_of(address.ip());
+                    let Some(connection) = self.connections.open(address.ip(), most) else {
                         tracing::debug!(%address, "connection closed: its address has as many as it may");
                         continue;
                     };

@@ -1,6 +1,7 @@
 //! The only place answers are built: the header set of each kind, and what every answer carries.
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
@@ -46,6 +47,8 @@ pub struct Site {
     prefix: String,
     /// `Server.TrustedProxy`.
     proxies: Vec<IpNet>,
+    /// `Server.ConnectionsPerAddress`.
+    connections: Option<usize>,
 }
 
 impl Site {
@@ -61,6 +64,7 @@ impl Site {
             address,
             prefix,
             proxies: config.server.trusted_proxies.clone(),
+            connections: config.server.connections_per_address,
         }
     }
 
@@ -68,12 +72,21 @@ impl Site {
     #[must_use]
     pub fn trusts(&self, peer: Peer) -> bool {
         match peer {
-            Peer::Tcp { address, .. } => {
-                let address = address.ip().to_canonical();
-                self.proxies.iter().any(|network| network.contains(&address))
-            }
+            Peer::Tcp { address, .. } => self.is_proxy(address.ip()),
             Peer::Unix { .. } => false,
         }
+    }
+
+    fn is_proxy(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.proxies.iter().any(|network| network.contains(&address))
+    }
+
+    /// How many connections an address may have open at a time; `None` is no limit. Proxies have none, and neither have
+    /// loopback addresses, where a proxy or a tunnel may end: all their clients share one address.
+    #[must_use]
+    pub fn connections_of(&self, address: IpAddr) -> Option<usize> {
+        self.connections.filter(|_| !address.to_canonical().is_loopback() && !self.is_proxy(address))
     }
 
     /// The raw path without the prefix of `Server.Address`; proxies may have removed it already.
@@ -437,6 +450,7 @@ mod tests {
             address: None,
             prefix: "/rspm".to_owned(),
             proxies: Vec::new(),
+            connections: None,
         };
         assert_eq!(site.strip("/rspm/cran/latest"), "/cran/latest");
         assert_eq!(site.strip("/rspm"), "/");

@@ -40,6 +40,7 @@ const WHOLE: &[&str] = &[
 const TESTED: &[(&str, &str, fn())] = &[
     ("Server", "Address", server::address_is_the_base_of_printed_urls_and_its_path_a_prefix),
     ("Server", "TrustedProxy", server::trusted_proxy_says_how_clients_reach_the_server),
+    ("Server", "ConnectionsPerAddress", server::connections_per_address_limits_addresses_that_are_no_proxy),
     ("Server", "DataDir", server::data_dir_holds_database_and_storage),
     ("Server", "TempDir", server::temp_dir_takes_unfinished_files_of_classes_on_s3),
     ("Server", "AccessLog", server::access_log_is_written_where_it_says),

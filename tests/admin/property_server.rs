@@ -1,11 +1,14 @@
 //! `[Server]`: each property changed, and what changes with it.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::support::furnish::until;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
-use crate::support::{http, s3};
+use crate::support::{again, http, s3};
 
 pub(super) fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
@@ -63,6 +66,49 @@ pub(super) fn trusted_proxy_says_how_clients_reach_the_server() {
     assert_eq!(described["servers"][0]["url"], "https://pm.example.org");
     let other = of("TrustedProxy = 192.0.2.0/24");
     assert_eq!(address_through_a_proxy(&other, &FORWARDED), other.url(""), "not from this machine");
+}
+
+/// A listener at an address that is neither a loopback address nor a usual one of a test.
+pub(super) const ELSEWHERE: &str = "192.0.2.1";
+
+/// A server that listens there, with a line of `[Server]`.
+pub(super) fn server_elsewhere(line: &str) -> Server {
+    Builder::default().gcfg(&format!("[Server]\n{line}\n[HTTP]\nListen = {ELSEWHERE}:0")).start()
+}
+
+/// How many of ten connections the server keeps open; all come from the address it listens on.
+pub(super) fn connections_that_stay(server: &Server) -> usize {
+    let url = server.url("");
+    let address = url.strip_prefix("http://").expect("plain HTTP");
+    let ask = |mut wire: TcpStream| {
+        wire.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: h\r\n\r\n").ok()?;
+        let mut first = [0; 12];
+        wire.read_exact(&mut first).ok()?;
+        (first == *b"HTTP/1.1 200").then_some(wire)
+    };
+    let wires: Vec<TcpStream> = (0..10)
+        .map(|_| {
+            let wire = TcpStream::connect(address).expect("the kernel accepts");
+            wire.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+            wire
+        })
+        .collect();
+    let kept: Vec<TcpStream> = wires.into_iter().filter_map(ask).collect();
+    kept.len()
+}
+
+#[test]
+pub(super) fn connections_per_address_limits_addresses_that_are_no_proxy() {
+    if again::with_addresses(&[ELSEWHERE]) {
+        return;
+    }
+    assert_eq!(connections_that_stay(&server_elsewhere("")), 10);
+    assert_eq!(connections_that_stay(&server_elsewhere("ConnectionsPerAddress = 3")), 3);
+    assert_eq!(connections_that_stay(&server_elsewhere("ConnectionsPerAddress = 0")), 10);
+    let proxy = format!("ConnectionsPerAddress = 3\nTrustedProxy = {ELSEWHERE}");
+    assert_eq!(connections_that_stay(&server_elsewhere(&proxy)), 10);
+    let local = Builder::default().gcfg("[Server]\nConnectionsPerAddress = 3\nTrustedProxy =").start();
+    assert_eq!(connections_that_stay(&local), 10, "a loopback address");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::support::server::Server;
 const TESTED: &[(&str, &str, fn())] = &[
     ("Server", "Address", server::address_is_another_prefix),
     ("Server", "TrustedProxy", server::trusted_proxy_is_believed_from_then_on),
+    ("Server", "ConnectionsPerAddress", server::connections_per_address_limits_the_next_connections),
     ("Server", "AccessLog", server::access_log_moves_and_no_line_is_lost),
     ("Server", "AccessLogFormat", server::access_log_format_changes_from_one_line_to_the_next),
     ("Server", "ServiceLog", server::service_log_moves_and_no_line_is_lost),

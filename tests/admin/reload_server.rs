@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::property_server::{FORWARDED, address_through_a_proxy, text};
+use super::property_server::{
+    ELSEWHERE, FORWARDED, address_through_a_proxy, connections_that_stay, server_elsewhere, text,
+};
+use crate::support::again;
 use crate::support::furnish::until;
 use crate::support::http;
 use crate::support::server::{Builder, Server};
@@ -32,6 +35,21 @@ pub(super) fn trusted_proxy_is_believed_from_then_on() {
         &["Server.TrustedProxy is '192.0.2.0/24, 127.0.0.1' now"],
     );
     assert_eq!(address_through_a_proxy(&server, &FORWARDED), "https://pm.example.org");
+}
+
+#[test]
+pub(super) fn connections_per_address_limits_the_next_connections() {
+    if again::with_addresses(&[ELSEWHERE]) {
+        return;
+    }
+    let server = server_elsewhere("ConnectionsPerAddress = 4");
+    assert_eq!(connections_that_stay(&server), 4);
+    until("all are closed", || connections_that_stay(&server) == 4);
+    server.hup_applies(
+        "[Server]\nConnectionsPerAddress = 7",
+        &["Server.ConnectionsPerAddress is '7' now, was '4'"],
+    );
+    until("the limit is in force", || connections_that_stay(&server) == 7);
 }
 
 /// Moves a log five times while requests come; `path` of a request and `mark` in its line hold its number. Each is

@@ -2,14 +2,17 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{Request, Response};
 use rstudio_pm::http::body::Body;
 use rstudio_pm::http::incoming::Incoming;
 use rstudio_pm::http::listener::Answer;
+use rstudio_pm::http::response::Site;
 use rstudio_pm::http::tls::Tls;
 use rstudio_pm::http::{House, Limits, Peer};
 
@@ -57,7 +60,8 @@ pub(super) struct Running {
 pub(super) fn run(limits: Limits, tls: Option<&Tls>) -> Running {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let house = House::new(limits);
+    let config = rstudio_pm::config::parse("f", b"", []).expect("the defaults are valid").config;
+    let house = House::new(limits, Arc::new(ArcSwap::from_pointee(Site::new(&config))));
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
     let address = listener.local_addr().expect("bound");
     runtime.spawn(house.clone().serve_tcp(listener, tls.cloned(), Simple));

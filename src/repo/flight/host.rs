@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout_at;
 
+use crate::model::ids::FileId;
 use crate::upstream::UpstreamError;
 
 /// Requests to one host at one time.
 const REQUESTS: usize = 16;
-/// Failures in a row that open the breaker.
-const FAILURES: u32 = 5;
+/// Files that failed one after another, without an answer to any other in between, and open the breaker. However often one
+/// file is tried, it counts once: it may be the fault of that file.
+const FAILURES: usize = 5;
 /// How long it stays open.
 const OPEN_FOR: Duration = Duration::from_secs(30);
 
@@ -24,9 +27,21 @@ pub(super) struct Hosts {
 
 struct Host {
     slots: Arc<Semaphore>,
-    failures: u32,
+    /// The oldest first.
+    failing: Vec<FileId>,
     open_until: Option<Instant>,
+    heard: Heard,
 }
+
+impl Host {
+    fn new() -> Host {
+        let slots = Arc::new(Semaphore::new(REQUESTS));
+        Host { slots, failing: Vec::new(), open_until: None, heard: Heard::default() }
+    }
+}
+
+/// When anything was last heard of a host, by any flight.
+pub(super) type Heard = Arc<Mutex<Option<tokio::time::Instant>>>;
 
 impl Hosts {
     /// Waits for a free request to `host`; fails while its breaker is open, also when it opened during the wait.
@@ -45,33 +60,65 @@ impl Hosts {
 
     fn slots(&self, host: &str) -> Result<Arc<Semaphore>, UpstreamError> {
         let mut table = self.table.lock();
-        let entry = table.entry(host.to_owned()).or_insert_with(|| Host {
-            slots: Arc::new(Semaphore::new(REQUESTS)),
-            failures: 0,
-            open_until: None,
-        });
+        let entry = table.entry(host.to_owned()).or_insert_with(Host::new);
         match entry.open_until.and_then(|until| until.checked_duration_since(Instant::now())) {
             Some(left) => Err(left_alone(host, left)),
             None => Ok(entry.slots.clone()),
         }
     }
 
-    /// Notes how a request to `host` went: only a host that cannot be reached counts against it.
-    pub(super) fn note(&self, host: &str, error: Option<&UpstreamError>) {
+    /// As [`Hosts::admit`]. Waiting is no silence while other flights hear of the host: `since`, when upstream was last heard
+    /// by this one, moves on then. `None` when nobody has heard anything for as long as `silence`.
+    pub(super) async fn admit_in_time(
+        &self,
+        host: &str,
+        since: &Mutex<tokio::time::Instant>,
+        silence: Duration,
+    ) -> Option<Result<OwnedSemaphorePermit, UpstreamError>> {
+        let (queued, before) = (tokio::time::Instant::now(), *since.lock());
+        let heard = self.heard(host);
+        let mut admission = std::pin::pin!(self.admit(host));
+        loop {
+            let deadline = *since.lock() + silence;
+            let admitted = timeout_at(deadline, admission.as_mut()).await;
+            let last = heard.lock().filter(|at| *at > queued);
+            match (admitted, last) {
+                (Ok(admitted), Some(_)) => {
+                    *since.lock() = before + queued.elapsed();
+                    return Some(admitted);
+                }
+                (Ok(admitted), None) => return Some(admitted),
+                (Err(_), Some(at)) if at + silence > deadline => *since.lock() = at,
+                (Err(_), _) => return None,
+            }
+        }
+    }
+
+    /// When anything was last heard of `host`, for those who hear of it to note.
+    pub(super) fn heard(&self, host: &str) -> Heard {
+        Arc::clone(&self.table.lock().entry(host.to_owned()).or_insert_with(Host::new).heard)
+    }
+
+    /// Notes how a request for a file to `host` went: only a host that cannot be reached counts against it.
+    pub(super) fn note(&self, host: &str, file: FileId, error: Option<&UpstreamError>) {
         let mut table = self.table.lock();
         let Some(entry) = table.get_mut(host) else { return };
         match error {
             Some(UpstreamError::Unavailable { .. }) => {
-                entry.failures += 1;
-                if entry.failures >= FAILURES {
+                if entry.failing.contains(&file) {
+                    return;
+                }
+                entry.failing.push(file);
+                if entry.failing.len() >= FAILURES {
                     entry.open_until = Some(Instant::now() + OPEN_FOR);
-                    // One more failure after the pause opens it again.
-                    entry.failures = FAILURES - 1;
+                    // One more file that fails after the pause opens it again.
+                    entry.failing.remove(0);
                 }
             }
             Some(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) | None => {
-                entry.failures = 0;
+                entry.failing.clear();
                 entry.open_until = None;
+                *entry.heard.lock() = Some(tokio::time::Instant::now());
             }
         }
     }
@@ -93,12 +140,16 @@ mod tests {
         UpstreamError::Unavailable { url: "h".to_owned(), reason: "down".to_owned(), retry_after: None }
     }
 
+    fn files() -> impl Iterator<Item = FileId> {
+        (1..).map(FileId)
+    }
+
     #[tokio::test]
     async fn a_host_that_is_down_is_left_alone() {
         let hosts = Hosts::default();
-        for _ in 0..FAILURES {
+        for file in files().take(FAILURES) {
             assert!(hosts.admit("h").await.is_ok());
-            hosts.note("h", Some(&down()));
+            hosts.note("h", file, Some(&down()));
         }
         assert!(matches!(
             hosts.admit("h").await,
@@ -108,13 +159,57 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_file_is_not_the_hosts_fault() {
+    async fn one_file_that_fails_again_and_again_closes_nothing() {
         let hosts = Hosts::default();
-        for _ in 0..2 * FAILURES {
+        for _ in 0..9 * FAILURES {
             assert!(hosts.admit("h").await.is_ok());
-            hosts.note("h", Some(&UpstreamError::Missing("x".to_owned())));
+            hosts.note("h", FileId(1), Some(&down()));
         }
         assert!(hosts.admit("h").await.is_ok());
+        // Another file in between shows that the host is well.
+        for file in files().take(FAILURES - 1) {
+            hosts.note("h", file, Some(&down()));
+        }
+        hosts.note("h", FileId(99), None);
+        hosts.note("h", FileId(98), Some(&down()));
+        assert!(hosts.admit("h").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_missing_file_is_not_the_hosts_fault() {
+        let hosts = Hosts::default();
+        for file in files().take(2 * FAILURES) {
+            assert!(hosts.admit("h").await.is_ok());
+            hosts.note("h", file, Some(&UpstreamError::Missing("x".to_owned())));
+        }
+        assert!(hosts.admit("h").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_silent_host_is_silence_and_for_a_busy_one_it_is_not() {
+        const SILENCE: Duration = Duration::from_millis(100);
+        let hosts = Hosts::default();
+        let mut taken = Vec::new();
+        for _ in 0..REQUESTS {
+            taken.push(hosts.admit("h").await.expect("there is room"));
+        }
+        let now = tokio::time::Instant::now;
+        assert!(hosts.admit_in_time("h", &Mutex::new(now()), SILENCE).await.is_none());
+        // Others hear of it all the time, and then one of them is done.
+        let (heard, waits) = (hosts.heard("h"), hosts.clone());
+        let waiting = tokio::spawn(async move {
+            let since = Mutex::new(now());
+            let admitted = waits.admit_in_time("h", &since, SILENCE).await;
+            (admitted.is_some_and(|admitted| admitted.is_ok()), since.into_inner().elapsed())
+        });
+        for _ in 0..30 {
+            *heard.lock() = Some(now());
+            tokio::time::sleep(SILENCE / 10).await;
+        }
+        assert!(!waiting.is_finished());
+        drop(taken);
+        let (admitted, silent) = waiting.await.expect("no panic");
+        assert!(admitted && silent < SILENCE, "{silent:?}");
     }
 
     #[tokio::test]
@@ -130,7 +225,7 @@ mod tests {
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        (0..FAILURES).for_each(|_| hosts.note("h", Some(&down())));
+        files().take(FAILURES).for_each(|file| hosts.note("h", file, Some(&down())));
         drop(first);
         assert!(matches!(waiting.await.unwrap(), Err(UpstreamError::Unavailable { .. })));
     }

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::board::Ticket;
+use super::host::Heard;
 use super::spool::{Complete, Writer};
 use super::{Flight, FlightError, Flights, LARGEST, Outcome, Progress};
 use crate::db::file::FileState;
@@ -188,7 +189,8 @@ impl Pilot {
                 }
                 _ => pen,
             };
-            let (pen, ended) = self.pump(opened.body, pen, skip, bounds).await?;
+            let host = self.flights.hosts.heard(place.mirror.host());
+            let (pen, ended) = self.pump(opened.body, pen, skip, bounds, &host).await?;
             drop(permits);
             let now = pen.written();
             if now > written {
@@ -237,16 +239,17 @@ impl Pilot {
     ) -> Result<(Opened, [Option<OwnedSemaphorePermit>; 2]), UpstreamError> {
         let host = place.mirror.host();
         // The host's place first: those who wait for a slow host do not keep others from theirs.
+        let hosts = &self.flights.hosts;
+        let admitted = hosts.admit_in_time(host, &self.heard, silence).await;
+        let of_host = admitted.unwrap_or_else(|| Err(silent(place, silence)))?;
         let queued = Instant::now();
-        let of_host = self.flights.hosts.admit(host).await?;
         let of_all = self.flights.slots.clone().acquire_owned().await.ok();
-        // Waiting for others is no silence of the mirror.
         *self.heard.lock() += queued.elapsed();
         let answer = match timeout_at(self.deadline(silence), place.mirror.open(&place.path, resume)).await {
             Ok(answer) => answer,
             Err(_) => Err(silent(place, silence)),
         };
-        self.flights.hosts.note(host, answer.as_ref().err());
+        hosts.note(host, self.ticket.file, answer.as_ref().err());
         Ok((answer?, [Some(of_host), of_all]))
     }
 
@@ -292,6 +295,7 @@ impl Pilot {
         mut pen: Writer,
         mut skip: u64,
         bounds: Bounds,
+        host: &Heard,
     ) -> Result<(Writer, Pumped), FlightError> {
         let Bounds { mut left, silence, leaves_room } = bounds;
         let deserted = self.deserted();
@@ -336,7 +340,8 @@ impl Pilot {
                 }
             }
             if !batch.is_empty() {
-                *self.heard.lock() = Instant::now();
+                let now = Instant::now();
+                (*self.heard.lock(), *host.lock()) = (now, Some(now));
                 let (flight, progress) = (self.flight.clone(), self.progress.clone());
                 let work = blocking(move || {
                     pen.take(&batch, &flight, &progress)?;

@@ -94,6 +94,19 @@ async fn a_bucket_that_says_403_for_what_it_does_not_have_is_asked_for_its_archi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_broken_file_keeps_nobody_from_the_others() {
+    let (broken, well) = (Entry::new("broken", "1.0", KB), Entry::new("well", "1.0", KB));
+    let field = Field::new(Mirror::of(&[broken.clone(), well.clone()], &[])).await;
+    field.mirror.set(&broken.listed(), |page| page.status = Some((500, "X: y")));
+    for _ in 0..2 {
+        assert!(is_unavailable(&field.get(&broken).await.expect_err("it is broken")));
+        tokio::time::sleep(Duration::from_millis(650)).await;
+    }
+    assert!(field.mirror.asked(&broken.listed()).len() > 5);
+    assert!(field.get(&well).await.expect("the mirror has it") == well.bytes);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_mirror_decides_when_it_is_asked_again() {
     let busy = Entry::new("busy", "1.0", KB);
     let field = Field::new(Mirror::of(std::slice::from_ref(&busy), &[])).await;

@@ -30,6 +30,10 @@ mod postgres;
 
 use report::Report;
 
+/// What is measured in this process has the allocator of the daemon.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 type Group = (&'static str, fn(&mut Report));
 
 /// Runs only when it is named: it takes an hour.

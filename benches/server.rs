@@ -96,11 +96,20 @@ impl Server {
         self.rspm(&["subscribe", "--repo=bench", "--source=cran"]);
     }
 
-    /// A value of `/proc/PID/status` in MB: `VmRSS`, `VmHWM`.
+    /// A value of `/proc/PID/status` in MB: `VmRSS`, `VmHWM`, `RssAnon`.
     pub(crate) fn memory(&self, what: &str) -> f64 {
         let text = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
         let line = text.lines().find(|l| l.starts_with(what)).expect("the kernel tells");
         line.split_whitespace().nth(1).and_then(|n| n.parse::<f64>().ok()).expect("a number") / 1024.0
+    }
+
+    /// Seconds of processor time it has used, of all its threads.
+    pub(crate) fn processor_time(&self) -> f64 {
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).expect("it runs");
+        let fields = text.rsplit_once(") ").expect("a name in parentheses").1;
+        let mut ticks = fields.split(' ').skip(11).map(|n| n.parse::<f64>().expect("a number"));
+        // In the kernel's unit for programs, which is a hundredth of a second everywhere.
+        ticks.by_ref().take(2).sum::<f64>() / 100.0
     }
 
     /// Stops it and waits.

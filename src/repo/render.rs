@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 
 use bytes::Bytes;
-use libdeflater::{CompressionLvl, Compressor};
+use libdeflater::{CompressionError, CompressionLvl, Compressor};
 use sha2::Digest;
 
 use super::builds::{Builds, pick};
@@ -21,7 +21,7 @@ use crate::r::offered;
 use crate::r::packages::{self, BINARY_FIELDS, SOURCE_FIELDS};
 use crate::r::platform::Target;
 use crate::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
-use crate::r::rds::matrix::write_matrix;
+use crate::r::rds::matrix::{matrix, write_matrix};
 use crate::r::version;
 
 /// Goes into every key: raise it when the same rows give other decoded bytes than before.
@@ -29,6 +29,8 @@ pub(super) const RENDERER: u32 = 1;
 /// What made the encoded bytes, as `rendered.encoder` records it.
 pub(super) const ENCODER: &str = "libdeflate-6";
 
+/// Bytes that a compressed document may have beyond half of the plain one.
+const SLACK: usize = 4 << 10;
 /// Releases whose details are read at once.
 const DETAILS: usize = 500;
 /// Bytes of records of a package database from which on details are left out: three times those of CRAN.
@@ -233,37 +235,52 @@ fn archived(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<Archived>, DbEr
 pub(super) fn encode(document: &Document, rows: &Rows) -> io::Result<Encoded> {
     match (document, rows) {
         (Document::Packages, Rows::Listed(rows)) => text(rows),
-        (Document::PackagesGz, Rows::Listed(rows)) => gzip(|out| packages::render(out, stanzas(rows))),
+        (Document::PackagesGz, Rows::Listed(rows)) => gzip(&plain(rows)?),
         (Document::PackagesRds, Rows::Listed(rows)) => {
             let stanzas: Vec<&[u8]> = stanzas(rows).collect();
-            gzip(|out| write_matrix(out, &SOURCE_FIELDS, &stanzas))
+            gzip(&matrix(&SOURCE_FIELDS, &stanzas)?)
         }
         (Document::Builds(index), Rows::Listed(rows)) => match index.form {
             EmptyForm::Text => text(rows),
-            EmptyForm::Gz => gzip(|out| packages::render(out, stanzas(rows))),
+            EmptyForm::Gz => gzip(&plain(rows)?),
             EmptyForm::Rds => {
                 let stanzas: Vec<&[u8]> = stanzas(rows).collect();
-                gzip(|out| write_matrix(out, &SOURCE_FIELDS, &stanzas))
+                gzip(&matrix(&SOURCE_FIELDS, &stanzas)?)
             }
         },
         (Document::PackageDatabase { .. }, Rows::Listed(rows)) => {
             let stanzas: Vec<&[u8]> = stanzas(rows).collect();
             streamed(|out| write_matrix(out, &SOURCE_FIELDS, &stanzas))
         }
-        (Document::ArchiveRds, Rows::Archived(rows)) => gzip(|out| write_archive_meta(out, &meta(rows))),
-        (Document::CurrentRds, Rows::Current(rows)) => gzip(|out| write_current_meta(out, &meta(rows))),
+        (Document::ArchiveRds, Rows::Archived(rows)) => {
+            let mut table = Vec::new();
+            write_archive_meta(&mut table, &meta(rows))?;
+            gzip(&table)
+        }
+        (Document::CurrentRds, Rows::Current(rows)) => {
+            let mut table = Vec::new();
+            write_current_meta(&mut table, &meta(rows))?;
+            gzip(&table)
+        }
         (Document::Empty(EmptyForm::Text), _) => Ok(Encoded { content: digest(b""), bytes: Bytes::new() }),
-        (Document::Empty(EmptyForm::Gz), _) => gzip(|_| Ok(())),
-        (Document::Empty(EmptyForm::Rds), _) => gzip(|out| write_matrix(out, BINARY_FIELDS, &[] as &[&[u8]])),
+        (Document::Empty(EmptyForm::Gz), _) => gzip(b""),
+        (Document::Empty(EmptyForm::Rds), _) => gzip(&matrix(BINARY_FIELDS, &[] as &[&[u8]])?),
         (_, Rows::Listed(_) | Rows::Archived(_) | Rows::Current(_)) => {
             Err(io::Error::other("rows of another document"))
         }
     }
 }
 
-fn text(rows: &[Listed]) -> io::Result<Encoded> {
-    let mut text = Vec::new();
+/// The text of an index.
+fn plain(rows: &[Listed]) -> io::Result<Vec<u8>> {
+    // Two line ends at most for each record: memory reserved once is written once.
+    let mut text = Vec::with_capacity(stanzas(rows).map(|stanza| stanza.len() + 2).sum());
     packages::render(&mut text, stanzas(rows))?;
+    Ok(text)
+}
+
+fn text(rows: &[Listed]) -> io::Result<Encoded> {
+    let text = plain(rows)?;
     Ok(Encoded { content: digest(&text), bytes: text.into() })
 }
 
@@ -293,17 +310,23 @@ fn digest(bytes: &[u8]) -> Sha256 {
     Sha256(sha2::Sha256::digest(bytes).into())
 }
 
-/// Compresses what `write` writes. The header holds no time, so that equal rows give equal bytes. In one piece: that
-/// is what makes libdeflate quick, and an index is a few megabytes.
-fn gzip(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> io::Result<Encoded> {
-    let mut plain = Vec::new();
-    write(&mut plain)?;
-    let content = digest(&plain);
-    let mut encoder =
-        Compressor::new(CompressionLvl::new(6).map_err(|e| io::Error::other(format!("{e:?}")))?);
-    let mut bytes = vec![0; encoder.gzip_compress_bound(plain.len())];
-    let size = encoder.gzip_compress(&plain, &mut bytes).map_err(io::Error::other)?;
-    bytes.truncate(size);
+/// Compresses a document. The header holds no time, so that equal rows give equal bytes. In one piece: that is what makes
+/// libdeflate quick, and an index is a few megabytes.
+fn gzip(plain: &[u8]) -> io::Result<Encoded> {
+    let content = digest(plain);
+    let level = CompressionLvl::new(6).map_err(|e| io::Error::other(format!("{e:?}")))?;
+    let mut encoder = Compressor::new(level);
+    // What is said twice in an index fits into half of it; memory for the worst case is several times of what is used.
+    let most = encoder.gzip_compress_bound(plain.len());
+    let mut bytes = vec![0; most.min(plain.len() / 2 + SLACK)];
+    let size = match encoder.gzip_compress(plain, &mut bytes) {
+        Err(CompressionError::InsufficientSpace) => {
+            bytes = vec![0; most];
+            encoder.gzip_compress(plain, &mut bytes)
+        }
+        done => done,
+    };
+    bytes.truncate(size.map_err(io::Error::other)?);
     bytes.shrink_to_fit();
     Ok(Encoded { content, bytes: bytes.into() })
 }

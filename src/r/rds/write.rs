@@ -1,6 +1,7 @@
 //! How items are written: format version 2, XDR, plain vectors, so that every R from 2.3 on reads them.
 
 use super::item::{Data, Item};
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 /// Words before items: the type, 0x100 has a class, 0x200 has attributes.
@@ -18,9 +19,11 @@ const RAW: u32 = 24;
 const PAIR_WITH_TAG: u32 = 0x402;
 const NULL: u32 = 0xfe;
 const REFERENCE: u32 = 0xff;
-const STRING: u32 = 9;
-const ASCII: u32 = 0x4_0000;
-const UTF8: u32 = 0x8000;
+pub(super) const STRING: u32 = 9;
+pub(super) const ASCII: u32 = 0x4_0000;
+pub(super) const UTF8: u32 = 0x8000;
+/// The string `NA`: a value that is not there. As long as what stands before the bytes of any other.
+pub(super) const MISSING: [u8; 8] = [0, 0, 0, STRING as u8, 0xff, 0xff, 0xff, 0xff];
 
 /// What is written in place of the writer's R version: 4.5.0. It must never change: it is part of every ETag.
 const WRITER: u32 = 0x0004_0500;
@@ -28,12 +31,31 @@ const WRITER: u32 = 0x0004_0500;
 const OLDEST_READER: u32 = 0x0002_0300;
 const PIECE: usize = 64 << 10;
 
+/// What R takes for a string. It refuses a whole file for one NUL, so a NUL ends the string; what is not UTF-8 is taken for
+/// Latin-1.
+pub(super) fn text(value: &[u8]) -> Cow<'_, [u8]> {
+    let value = memchr::memchr(0, value).map_or(value, |end| &value[..end]);
+    if value.is_ascii() || std::str::from_utf8(value).is_ok() {
+        return Cow::Borrowed(value);
+    }
+    let (text, _) = encoding_rs::WINDOWS_1252.decode_without_bom_handling(value);
+    Cow::Owned(text.into_owned().into_bytes())
+}
+
 /// An open stream; bytes reach `out` in pieces of 64 KiB.
 pub(super) struct Writer<W: Write> {
     out: W,
     buffer: Vec<u8>,
     /// Symbols written so far; a repeated one is a reference to its place.
     symbols: Vec<Box<str>>,
+}
+
+impl Writer<Vec<u8>> {
+    /// What was written since the last time.
+    pub(super) fn taken(&mut self) -> Vec<u8> {
+        self.out.append(&mut self.buffer);
+        std::mem::take(&mut self.out)
+    }
 }
 
 impl<W: Write> Writer<W> {
@@ -83,36 +105,16 @@ impl<W: Write> Writer<W> {
     }
 
     pub(super) fn missing(&mut self) -> io::Result<()> {
-        self.buffer.extend_from_slice(&[0, 0, 0, 9, 0xff, 0xff, 0xff, 0xff]);
+        self.buffer.extend_from_slice(&MISSING);
         self.spill()
     }
 
-    /// A string. R refuses a whole file for one NUL, so a NUL ends the string; what is not UTF-8 is taken for
-    /// Latin-1.
+    /// A string, as [`text`] makes it one.
     pub(super) fn string(&mut self, value: &[u8]) -> io::Result<()> {
-        let value =
-            if value.contains(&0) { value.split(|b| *b == 0).next().unwrap_or_default() } else { value };
-        if value.is_ascii() {
-            return self.marked(STRING | ASCII, value);
-        }
-        match std::str::from_utf8(value) {
-            Ok(text) => self.marked(STRING | UTF8, text.as_bytes()),
-            Err(_) => {
-                let (text, _) = encoding_rs::WINDOWS_1252.decode_without_bom_handling(value);
-                self.marked(STRING | UTF8, text.as_bytes())
-            }
-        }
-    }
-
-    /// A string known to be ASCII without NUL.
-    pub(super) fn ascii(&mut self, value: &[u8]) -> io::Result<()> {
-        self.marked(STRING | ASCII, value)
-    }
-
-    fn marked(&mut self, flags: u32, value: &[u8]) -> io::Result<()> {
-        self.buffer.extend_from_slice(&flags.to_be_bytes());
+        let value = text(value);
+        self.word(STRING | if value.is_ascii() { ASCII } else { UTF8 })?;
         self.length(value.len())?;
-        self.buffer.extend_from_slice(value);
+        self.buffer.extend_from_slice(&value);
         self.spill()
     }
 

@@ -1,6 +1,6 @@
 //! A segment: what one run, or a part of it, learnt, one record on a line; and the READMEs beside it.
 
-use std::io::Read;
+use std::io::{self, BufRead, Read};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,8 @@ use crate::model::digest::Sha256;
 const LEVEL: i32 = 8;
 /// Bytes of a segment, or a file of READMEs, when it is unpacked.
 pub const LARGEST: u64 = 1 << 30;
+/// Bytes that are unpacked at once.
+const BUFFER: usize = 64 << 10;
 
 #[derive(Serialize, Deserialize)]
 struct Opening {
@@ -97,11 +99,12 @@ impl Lines {
     }
 }
 
-/// What is in a file that a head names, when it is the file that it names.
+/// The lines of a file that a head names, when it is the file that it names; unpacked as they are read, so that its text is
+/// never in memory as a whole. What reads them tells why they end early by [`broken`].
 ///
 /// # Errors
-/// Another size, another digest, or it does not unpack.
-pub fn unpack(bytes: &[u8], packed: &Packed) -> Result<Vec<u8>, Broken> {
+/// Another size, another digest.
+pub fn unpacking<'a>(bytes: &'a [u8], packed: &Packed) -> Result<impl BufRead + use<'a>, Broken> {
     if bytes.len() as u64 != packed.size {
         return Err(Broken::damaged(format!("it has {} bytes instead of {}", bytes.len(), packed.size)));
     }
@@ -111,22 +114,55 @@ pub fn unpack(bytes: &[u8], packed: &Packed) -> Result<Vec<u8>, Broken> {
     if packed.raw_size > LARGEST {
         return Err(Broken::damaged(format!("it is said to unpack to {} bytes", packed.raw_size)));
     }
-    let unpacked = |e: std::io::Error| Broken::damaged(format!("it does not unpack: {e}"));
-    // In one piece: what grows step by step leaves its steps with the allocator, some times the text.
-    let mut text = Vec::with_capacity(usize::try_from(packed.raw_size).unwrap_or_default());
-    let decoder = zstd::Decoder::new(bytes).map_err(unpacked)?;
-    decoder.take(packed.raw_size + 1).read_to_end(&mut text).map_err(unpacked)?;
-    if text.len() as u64 == packed.raw_size {
-        return Ok(text);
-    }
-    Err(Broken::damaged(format!("it unpacks to {} bytes instead of {}", text.len(), packed.raw_size)))
+    let decoder = zstd::Decoder::with_buffer(bytes).map_err(broken)?;
+    Ok(io::BufReader::with_capacity(BUFFER, Measured { inner: decoder, size: packed.raw_size, read: 0 }))
 }
 
-/// The records of an unpacked segment, in order.
+/// Ends with an error unless it has so many bytes.
+struct Measured<R> {
+    inner: R,
+    size: u64,
+    read: u64,
+}
+
+impl<R: Read> Read for Measured<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.read += read as u64;
+        let is_end = read == 0 && !buffer.is_empty();
+        if self.read > self.size || (is_end && self.read < self.size) {
+            let what = if is_end { "" } else { "at least " };
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                Broken::damaged(format!("it unpacks to {what}{} bytes instead of {}", self.read, self.size)),
+            ));
+        }
+        Ok(read)
+    }
+}
+
+/// Why the lines of a file could not be read.
+#[must_use]
+pub fn broken(error: io::Error) -> Broken {
+    error.downcast::<Broken>().unwrap_or_else(|error| Broken::damaged(format!("it does not unpack: {error}")))
+}
+
+/// What is in a file that a head names, as a whole.
+///
+/// # Errors
+/// As [`unpacking`], and when it does not unpack.
+pub fn unpack(bytes: &[u8], packed: &Packed) -> Result<Vec<u8>, Broken> {
+    let mut lines = unpacking(bytes, packed)?;
+    let mut text = Vec::with_capacity(usize::try_from(packed.raw_size).unwrap_or_default());
+    lines.read_to_end(&mut text).map_err(broken)?;
+    Ok(text)
+}
+
+/// The records of a segment, in order.
 ///
 /// # Errors
 /// A line that is none, another segment's text, one without its end.
-pub fn records(text: &[u8], product: &Product, serial: u64) -> Result<Vec<Record>, Broken> {
+pub fn records(text: impl BufRead, product: &Product, serial: u64) -> Result<Vec<Record>, Broken> {
     let mut records = Vec::new();
     each(text, product, serial, |record| {
         records.push(record);
@@ -135,35 +171,62 @@ pub fn records(text: &[u8], product: &Product, serial: u64) -> Result<Vec<Record
     Ok(records)
 }
 
-/// Hands on the records of an unpacked segment, one after the other: all of them at once take some times its text in memory.
+/// Hands on the records of a segment, one after the other: all of them at once take some times its text in memory.
 ///
 /// # Errors
 /// As [`records`], or what `take` says of one; those before it were handed on.
 pub fn each(
-    text: &[u8],
+    text: impl BufRead,
     product: &Product,
     serial: u64,
     mut take: impl FnMut(Record) -> Result<(), String>,
 ) -> Result<(), Broken> {
-    let mut lines = text.split_inclusive(|b| *b == b'\n').enumerate();
-    let first = lines.next().map(|(_, line)| line).unwrap_or_default();
-    let opening: Opening = serde_json::from_slice(first)
-        .map_err(|e| Broken::damaged(format!("line 1 does not open a segment: {e}")))?;
-    if opening.product != product.to_string() || opening.segment != serial {
-        return Err(Broken::damaged(format!("it is segment {} of {}", opening.segment, opening.product)));
-    }
-    for (at, line) in lines {
-        let bad = |e: String| Broken::damaged(format!("line {}: {e}", at + 1));
-        if line.starts_with(b"{\"end\"") {
-            // The first line is no record, nor is this one.
-            return ended(line, at as u64 - 1, at + 1);
+    let mut number = 0;
+    each_line(text, |line, is_end| {
+        number += 1;
+        let bad = |e: String| Broken::damaged(format!("line {number}: {e}"));
+        if number == 1 {
+            let opening: Opening = serde_json::from_slice(line)
+                .map_err(|e| Broken::damaged(format!("line 1 does not open a segment: {e}")))?;
+            if opening.product != product.to_string() || opening.segment != serial {
+                return Err(Broken::damaged(format!(
+                    "it is segment {} of {}",
+                    opening.segment, opening.product
+                )));
+            }
+            return Ok(());
         }
-        take(Record::read(line).map_err(|e| bad(e.to_string()))?).map_err(bad)?;
-    }
-    Err(Broken::damaged("it has no end"))
+        if is_end {
+            // The first line is no record, nor is this one.
+            return ended(line, number - 2, number);
+        }
+        take(Record::read(line).map_err(|e| bad(e.to_string()))?).map_err(bad)
+    })
 }
 
-fn ended(line: &[u8], records: u64, at: usize) -> Result<(), Broken> {
+/// Hands on lines up to the last one, which says that it is that.
+fn each_line(
+    mut text: impl BufRead,
+    mut take: impl FnMut(&[u8], bool) -> Result<(), Broken>,
+) -> Result<(), Broken> {
+    let mut line = Vec::new();
+    let mut is_first = true;
+    loop {
+        line.clear();
+        if text.read_until(b'\n', &mut line).map_err(broken)? == 0 && !is_first {
+            return Err(Broken::damaged("it has no end"));
+        }
+        let is_end = line.starts_with(b"{\"end\"");
+        take(&line, is_end)?;
+        is_first = false;
+        if is_end {
+            // What follows belongs to its size.
+            return io::copy(&mut text, &mut io::sink()).map(drop).map_err(broken);
+        }
+    }
+}
+
+fn ended(line: &[u8], records: u64, at: u64) -> Result<(), Broken> {
     let ending: Ending =
         serde_json::from_slice(line).map_err(|e| Broken::damaged(format!("line {at}: {e}")))?;
     if ending.end && ending.records == records {
@@ -172,25 +235,40 @@ fn ended(line: &[u8], records: u64, at: usize) -> Result<(), Broken> {
     Err(Broken::damaged(format!("it has {records} records instead of {}", ending.records)))
 }
 
-/// The READMEs of an unpacked file; each is what its digest says.
+/// The READMEs of a file; each is what its digest says.
 ///
 /// # Errors
 /// As [`records`].
-pub fn readmes(text: &[u8]) -> Result<Vec<ReadmeText>, Broken> {
+pub fn readmes(text: impl BufRead) -> Result<Vec<ReadmeText>, Broken> {
     let mut found: Vec<ReadmeText> = Vec::new();
-    for (at, line) in text.split_inclusive(|b| *b == b'\n').enumerate() {
-        if line.starts_with(b"{\"end\"") {
-            ended(line, found.len() as u64, at + 1)?;
-            return Ok(found);
-        }
-        let readme: ReadmeText =
-            serde_json::from_slice(line).map_err(|e| Broken::damaged(format!("line {}: {e}", at + 1)))?;
-        if seal::digest(readme.text.as_bytes()) != readme.sha256 {
-            return Err(Broken::damaged(format!("line {}: the text is not what its sha256 says", at + 1)));
-        }
+    each_readme(text, |readme| {
         found.push(readme);
-    }
-    Err(Broken::damaged("it has no end"))
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Hands on the READMEs of a file, one after the other; each is what its digest says.
+///
+/// # Errors
+/// As [`records`], or what `take` says of one; those before it were handed on.
+pub fn each_readme(
+    text: impl BufRead,
+    mut take: impl FnMut(ReadmeText) -> Result<(), String>,
+) -> Result<(), Broken> {
+    let mut number = 0;
+    each_line(text, |line, is_end| {
+        number += 1;
+        let bad = |e: String| Broken::damaged(format!("line {number}: {e}"));
+        if is_end {
+            return ended(line, number - 1, number);
+        }
+        let readme: ReadmeText = serde_json::from_slice(line).map_err(|e| bad(e.to_string()))?;
+        if seal::digest(readme.text.as_bytes()) != readme.sha256 {
+            return Err(bad("the text is not what its sha256 says".to_owned()));
+        }
+        take(readme).map_err(bad)
+    })
 }
 
 #[cfg(test)]
@@ -209,14 +287,14 @@ mod tests {
         lines.push(&event());
         let (bytes, packed) = lines.pack("log", 7).expect("memory");
         let text = unpack(&bytes, &packed).expect("whole");
-        assert_eq!(records(&text, &Product::Cran, 7), Ok(vec![event()]));
-        assert!(records(&text, &Product::Cran, 8).is_err());
+        assert_eq!(records(&text[..], &Product::Cran, 7), Ok(vec![event()]));
+        assert!(records(&text[..], &Product::Cran, 8).is_err());
         let mut changed = bytes.clone();
         changed[bytes.len() / 2] ^= 4;
         assert!(unpack(&changed, &packed).expect_err("changed").to_string().contains("sha256"));
         assert!(unpack(&bytes[1..], &packed).expect_err("cut").to_string().contains("bytes instead of"));
         let bomb = Packed { raw_size: 5, ..packed };
-        assert!(unpack(&bytes, &bomb).expect_err("longer").to_string().contains("unpacks to 6 bytes"));
+        assert!(unpack(&bytes, &bomb).expect_err("longer").to_string().contains("bytes instead of 5"));
     }
 
     #[test]
@@ -240,10 +318,10 @@ mod tests {
         let mut lines = Lines::readmes();
         lines.push(&readme);
         let (bytes, packed) = lines.pack("doc", 7).expect("memory");
-        assert_eq!(readmes(&unpack(&bytes, &packed).expect("whole")), Ok(vec![readme.clone()]));
+        assert_eq!(readmes(&unpack(&bytes, &packed).expect("whole")[..]), Ok(vec![readme.clone()]));
         let mut lines = Lines::readmes();
         lines.push(&ReadmeText { text: "# b2\n".to_owned(), ..readme });
         let (bytes, packed) = lines.pack("doc", 7).expect("memory");
-        assert!(readmes(&unpack(&bytes, &packed).expect("whole")).is_err());
+        assert!(readmes(&unpack(&bytes, &packed).expect("whole")[..]).is_err());
     }
 }

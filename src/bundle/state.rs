@@ -73,6 +73,13 @@ impl State {
         sorted.into_iter()
     }
 
+    /// The same, each handed over: what was taken of a package is freed before the next one comes.
+    pub fn into_packages(self) -> impl Iterator<Item = (Key, Package)> {
+        let mut sorted: Vec<_> = self.packages.into_iter().collect();
+        sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        sorted.into_iter()
+    }
+
     /// One of them.
     #[must_use]
     pub fn package(&self, folder: &str, name: &str) -> Option<&Package> {

@@ -112,7 +112,10 @@ pub fn plan(known: &Known, declared: &Declared<'_>) -> Plan {
 
 fn compare(known: &Known, grouped: &Grouped<'_>, names: &BTreeSet<&str>, storm: bool) -> (Plan, usize) {
     let none = KnownPackage { id: crate::model::ids::PackageId(0), releases: Vec::new() };
-    let mut plan = Plan::default();
+    // A first sync declares hundreds of thousands of releases: a vector that grows would hold them twice for a moment.
+    let known_releases: usize = known.packages.values().map(|package| package.releases.len()).sum();
+    let changes = Vec::with_capacity(grouped.declared.saturating_sub(known_releases));
+    let mut plan = Plan { changes, ..Plan::default() };
     let (mut touched, mut doubled) = (0, 0);
     for name in names {
         let declared = Declaration {
@@ -176,6 +179,8 @@ fn compare(known: &Known, grouped: &Grouped<'_>, names: &BTreeSet<&str>, storm: 
 /// The declaration by package.
 struct Grouped<'a> {
     names: BTreeSet<&'a str>,
+    /// Records and rows.
+    declared: usize,
     listed: HashMap<&'a str, Vec<&'a IndexRecord<'a>>>,
     archived: HashMap<&'a str, Vec<&'a MetaRow<String>>>,
     sizes: Sizes<'a>,
@@ -200,6 +205,7 @@ impl<'a> Grouped<'a> {
     fn new(declared: &'a Declared<'a>) -> Grouped<'a> {
         let mut grouped = Grouped {
             names: BTreeSet::new(),
+            declared: declared.listed.len() + declared.archive.as_ref().map_or(0, Vec::len),
             listed: HashMap::new(),
             archived: HashMap::new(),
             sizes: HashMap::new(),

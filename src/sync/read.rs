@@ -17,9 +17,10 @@ pub(super) enum Trust {
 
 type Rows = Vec<MetaRow<String>>;
 
-/// A `Meta/` table. One that cannot be read is as good as none: dates are missed, nothing is lost.
+/// A `Meta/` table. One that cannot be read is as good as none: dates are missed, nothing is lost. Its bytes, tens of megabytes
+/// of CRAN's archive, are freed when its rows are read.
 fn table(
-    file: Option<&File>,
+    file: Option<File>,
     read: fn(&[u8]) -> Result<Rows, RdsError>,
     warnings: &mut Vec<String>,
 ) -> Option<Rows> {
@@ -34,12 +35,12 @@ fn table(
 }
 
 /// `Meta/current.rds`.
-pub(super) fn current(file: Option<&File>, warnings: &mut Vec<String>) -> Option<Rows> {
+pub(super) fn current(file: Option<File>, warnings: &mut Vec<String>) -> Option<Rows> {
     table(file, |bytes| read_current_meta(bytes, Limits::META), warnings)
 }
 
 /// `Meta/archive.rds`.
-pub(super) fn archive(file: Option<&File>, warnings: &mut Vec<String>) -> Option<Rows> {
+pub(super) fn archive(file: Option<File>, warnings: &mut Vec<String>) -> Option<Rows> {
     table(file, |bytes| read_archive_meta(bytes, Limits::META), warnings)
 }
 

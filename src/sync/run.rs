@@ -422,8 +422,8 @@ fn planned(known: &Known, files: Files, believe: &Believe) -> Result<Plan, Reaso
     let text = index::text(files.index.path, &files.index.bytes).map_err(refused)?;
     let declared = Declared {
         listed: index::records(&text, &mut warnings).map_err(refused)?,
-        current: read::current(files.current.as_ref(), &mut warnings),
-        archive: read::archive(files.archive.as_ref(), &mut warnings),
+        current: read::current(files.current, &mut warnings),
+        archive: read::archive(files.archive, &mut warnings),
         until: believe.until,
     };
     if declared.listed.is_empty() && believe.share == Share::Whole {

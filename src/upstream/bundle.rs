@@ -86,6 +86,16 @@ impl BundleError {
     }
 }
 
+/// The text of a file while it is unpacked.
+pub(super) type Unpacking<'a> = &'a mut dyn std::io::BufRead;
+
+/// All of it.
+fn whole(text: Unpacking<'_>) -> Result<Vec<u8>, Broken> {
+    let mut bytes = Vec::new();
+    text.read_to_end(&mut bytes).map_err(segment::broken)?;
+    Ok(bytes)
+}
+
 /// A head whose own bytes and whose chain are right, joined with those of its bases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
@@ -282,7 +292,7 @@ impl Bundle {
         take: fn(&mut T, Record) -> Result<(), String>,
     ) -> Result<T, BundleError> {
         let (of, serial) = (product.clone(), segment.serial);
-        let parse = move |text: &[u8]| {
+        let parse = move |text: Unpacking<'_>| {
             segment::each(text, &of, serial, |record| take(&mut into, record)).map(|()| into)
         };
         self.unpacked(&product.path(&segment.file.path), &segment.file, parse).await
@@ -298,7 +308,7 @@ impl Bundle {
         segment: &SegmentRef,
     ) -> Result<Vec<ReadmeText>, BundleError> {
         let Some(packed) = &segment.readmes else { return Ok(Vec::new()) };
-        self.unpacked(&product.path(&packed.path), packed, segment::readmes).await
+        self.unpacked(&product.path(&packed.path), packed, |text| segment::readmes(text)).await
     }
 
     /// The head of shared data; `None` when the bundle has none of it.
@@ -337,7 +347,7 @@ impl Bundle {
     /// # Errors
     /// As [`Bundle::segment`].
     pub async fn shared_file(&self, shared: Shared, packed: &Packed) -> Result<Vec<u8>, BundleError> {
-        self.unpacked(&format!("{}/{}", shared.folder(), packed.path), packed, |text| Ok(text.to_vec())).await
+        self.unpacked(&format!("{}/{}", shared.folder(), packed.path), packed, whole).await
     }
 
     /// Which versions of Bioconductor there are; `None` when the bundle was made without.
@@ -355,13 +365,13 @@ impl Bundle {
         &self,
         path: &str,
         packed: &Packed,
-        parse: impl FnOnce(&[u8]) -> Result<T, Broken> + Send + 'static,
+        parse: impl FnOnce(Unpacking<'_>) -> Result<T, Broken> + Send + 'static,
     ) -> Result<T, BundleError> {
         let Some(bytes) = self.get(path, PACKED_LIMIT).await? else {
             return Err(BundleError::Missing { address: self.mirror.address(), file: path.to_owned() });
         };
         let packed = packed.clone();
-        let work = move || segment::unpack(&bytes, &packed).and_then(|text| parse(&text));
+        let work = move || parse(&mut segment::unpacking(&bytes, &packed)?);
         let done = tokio::task::spawn_blocking(work).await;
         self.read(path, done.unwrap_or_else(|_| Err(Broken::Damaged("its reading was given up".to_owned()))))
     }

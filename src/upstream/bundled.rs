@@ -217,7 +217,8 @@ impl Bundled {
             return Ok(Fetched::Unchanged);
         }
         let contents = self.contents(&product, &verified).await?;
-        let bytes = contents.folders.get(folder).ok_or_else(missing)?.small(small).clone();
+        let shown = Arc::clone(contents.folders.get(folder).ok_or_else(missing)?);
+        let bytes = self.made(&product, move || shown.small(small)).await?;
         if bytes.len() as u64 > fetch.limit {
             let reason = format!("has {} bytes, more than the {} it may have", bytes.len(), fetch.limit);
             return Err(UpstreamError::Refused { url: fetch.path.to_owned(), reason });

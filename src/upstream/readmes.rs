@@ -2,8 +2,8 @@
 
 use memchr::memmem;
 
-use super::bundle::{Bundle, BundleError, Verified};
-use crate::bundle::segment::ReadmeText;
+use super::bundle::{Bundle, BundleError, Unpacking, Verified};
+use crate::bundle::segment::{ReadmeText, broken};
 use crate::bundle::{Broken, Head, Product, Record, seal};
 use crate::model::digest::Sha256;
 
@@ -95,22 +95,24 @@ fn short(digest: Sha256) -> Short {
     short
 }
 
-/// The README whose digest begins like this, in an unpacked file of them.
-fn found(text: &[u8], wanted: Short) -> Result<String, Broken> {
-    for at in memmem::find_iter(text, hex::encode(wanted).as_bytes()) {
-        let begin = memchr::memrchr(b'\n', &text[..at]).map_or(0, |before| before + 1);
-        let end = memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |after| at + after);
+/// The README whose digest begins like this, in a file of them. Read up to there: the rest may be anything.
+fn found(text: Unpacking<'_>, wanted: Short) -> Result<String, Broken> {
+    let digits = hex::encode(wanted);
+    let mut line = Vec::new();
+    while {
+        line.clear();
+        text.read_until(b'\n', &mut line).map_err(broken)? > 0
+    } {
         // Another README may speak of this digest.
-        let Ok(readme) = serde_json::from_slice::<ReadmeText>(&text[begin..end]) else { continue };
-        if short(readme.sha256) != wanted {
-            continue;
-        }
+        let speaks = memmem::find(&line, digits.as_bytes()).is_some();
+        let readme = speaks.then(|| serde_json::from_slice::<ReadmeText>(&line).ok()).flatten();
+        let Some(readme) = readme.filter(|readme| short(readme.sha256) == wanted) else { continue };
         if seal::digest(readme.text.as_bytes()) == readme.sha256 {
             return Ok(readme.text);
         }
         return Err(Broken::Damaged("a text is not what its sha256 says".to_owned()));
     }
-    Err(Broken::Damaged(format!("it lacks a README that its segment names: {}…", hex::encode(wanted))))
+    Err(Broken::Damaged(format!("it lacks a README that its segment names: {digits}…")))
 }
 
 #[cfg(test)]
@@ -131,13 +133,15 @@ mod tests {
         lines.push(&wanted);
         let (bytes, packed) = lines.pack("doc", 1).expect("memory");
         let text = crate::bundle::segment::unpack(&bytes, &packed).expect("whole");
-        assert_eq!(found(&text, short(wanted.sha256)), Ok(wanted.text.clone()));
-        assert_eq!(found(&text, short(speaks.sha256)), Ok(speaks.text));
-        assert!(found(&text, [7; 16]).expect_err("not there").to_string().contains("it lacks a README"));
+        let found = |wanted| super::found(&mut &text[..], wanted);
+        assert_eq!(found(short(wanted.sha256)), Ok(wanted.text.clone()));
+        assert_eq!(found(short(speaks.sha256)), Ok(speaks.text));
+        assert!(found([7; 16]).expect_err("not there").to_string().contains("it lacks a README"));
         let mut lines = Lines::readmes();
         lines.push(&ReadmeText { text: "# another\n".to_owned(), ..wanted.clone() });
         let (bytes, packed) = lines.pack("doc", 1).expect("memory");
         let text = crate::bundle::segment::unpack(&bytes, &packed).expect("whole");
-        assert!(found(&text, short(wanted.sha256)).is_err(), "a wrong text is none");
+        let found = |wanted| super::found(&mut &text[..], wanted);
+        assert!(found(short(wanted.sha256)).is_err(), "a wrong text is none");
     }
 }

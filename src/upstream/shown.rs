@@ -1,6 +1,7 @@
 //! What a folder of a bundle looks like as a mirror's: its index, tables and files, out of the records. Pure.
 
 use std::collections::{HashMap, HashSet};
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -31,14 +32,15 @@ const FIELDS: [&str; 10] = [
 /// The folder of released versions that are no longer listed.
 const ARCHIVE: &str = "Archive/";
 
-/// A folder of a product, as a mirror has it.
+/// A folder of a product, as a mirror has it. That of CRAN has some 100 bytes for each of its files.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Shown {
     index: Bytes,
-    current: Bytes,
-    archive: Bytes,
     events: Bytes,
-    files: HashMap<String, Object>,
+    /// By package, and in the order they came; the path of each is relative to `src/contrib`.
+    files: Vec<(Box<str>, Object)>,
+    /// Places in `files` in the order of paths.
+    by_path: Vec<u32>,
 }
 
 /// A package file of a bundle.
@@ -50,6 +52,8 @@ pub struct Object {
     pub md5: Md5,
     /// Bytes.
     pub size: u64,
+    /// When it was published, or the beginning of the day on which it appeared.
+    pub published: Timestamp,
     /// The ending of its name, without the dot: where it lies is told by that and its digest.
     pub ext: &'static str,
 }
@@ -81,24 +85,41 @@ impl Small {
 }
 
 impl Shown {
+    fn new(index: String, events: String, mut files: Vec<(Box<str>, Object)>) -> Shown {
+        files.shrink_to_fit();
+        let places = 0..u32::try_from(files.len()).unwrap_or(u32::MAX);
+        let mut by_path: Vec<u32> = places.collect();
+        by_path.sort_unstable_by_key(|place| (&files[*place as usize].0, *place));
+        Shown { index: index.into(), events: events.into(), files, by_path }
+    }
+
     /// The package files, by their paths relative to `src/contrib`.
     pub fn files(&self) -> impl Iterator<Item = (&str, &Object)> {
-        self.files.iter().map(|(path, object)| (path.as_str(), object))
+        self.files.iter().map(|(path, object)| (&**path, object))
     }
 
-    /// The package file at a path relative to `src/contrib`.
+    /// The package file at a path relative to `src/contrib`: of several the one that came last.
     #[must_use]
     pub fn file(&self, path: &str) -> Option<&Object> {
-        self.files.get(path)
+        let end = self.by_path.partition_point(|place| *self.files[*place as usize].0 <= *path);
+        let (found, object) = &self.files[*self.by_path.get(end.checked_sub(1)?)? as usize];
+        (**found == *path).then_some(object)
     }
 
-    /// One of the small files.
-    pub(super) fn small(&self, small: Small) -> &Bytes {
+    /// One of the small files; the tables are made when they are asked for.
+    pub(super) fn small(&self, small: Small) -> Result<Bytes, String> {
+        let table = |row: fn(&'_ str) -> Option<(&'_ str, &'_ str)>| -> Vec<MetaRow<&str>> {
+            let rows = self.files().filter_map(|(path, object)| {
+                let (package, file) = row(path)?;
+                Some(MetaRow { package, file, size: object.size, mtime: object.published })
+            });
+            rows.collect()
+        };
         match small {
-            Small::Index => &self.index,
-            Small::Current => &self.current,
-            Small::Archive => &self.archive,
-            Small::Events => &self.events,
+            Small::Index => Ok(self.index.clone()),
+            Small::Current => written(|out| archive_meta::write_current_meta(out, &table(of_listed))),
+            Small::Archive => written(|out| archive_meta::write_archive_meta(out, &table(of_archived))),
+            Small::Events => Ok(self.events.clone()),
         }
     }
 
@@ -106,6 +127,37 @@ impl Shown {
     pub(super) fn listed(&self) -> impl Iterator<Item = &Object> {
         self.files().filter(|(path, _)| !path.starts_with(ARCHIVE)).map(|(_, object)| object)
     }
+}
+
+/// Package and file of a path that `Meta/current.rds` speaks of.
+fn of_listed(path: &str) -> Option<(&str, &str)> {
+    let (package, _) = path.split_once('_')?;
+    (!path.contains('/')).then_some((package, path))
+}
+
+/// Package and file of a path that `Meta/archive.rds` speaks of.
+fn of_archived(path: &str) -> Option<(&str, &str)> {
+    path.strip_prefix(ARCHIVE)?.split_once('/')
+}
+
+/// What `write` writes, in memory reserved once: a table of CRAN has tens of megabytes.
+fn written(write: impl Fn(&mut dyn Write) -> io::Result<()>) -> Result<Bytes, String> {
+    struct Length(usize);
+    impl Write for Length {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut length = Length(0);
+    write(&mut length).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::with_capacity(length.0);
+    write(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes.into())
 }
 
 /// A product that is being read, record by record: of most of what a record says nothing is kept.
@@ -156,10 +208,13 @@ impl Gathered {
                 self.state.wanting().len()
             ));
         }
-        let mut drafts: HashMap<&str, Draft> = HashMap::new();
-        for ((folder, name), package) in self.state.packages() {
-            let Some((shown, within)) = place(&self.product, folder) else { continue };
-            let draft = drafts.entry(shown).or_default();
+        let mut drafts: HashMap<String, Draft> = HashMap::new();
+        for ((folder, name), package) in self.state.into_packages() {
+            let Some((shown, within)) = place(&self.product, &folder) else { continue };
+            if !drafts.contains_key(shown) {
+                drafts.insert(shown.to_owned(), Draft::default());
+            }
+            let draft = drafts.get_mut(shown).expect("just put there");
             let listed = package.listed().map(|listed| listed.object.sha256);
             if let Some((sha256, record)) =
                 listed.and_then(|sha256| Some((sha256, self.indexes.get(&sha256)?)))
@@ -170,12 +225,13 @@ impl Gathered {
                 }
                 draft.index += "\n\n";
             }
-            draft.add(within, name, package);
+            draft.add(within, &name, &package);
         }
+        drop(self.indexes);
         let mut folders = Folders::with_capacity(drafts.len());
-        for (folder, draft) in drafts {
-            let events = self.events.remove(folder).unwrap_or_default();
-            folders.insert(folder.to_owned(), Arc::new(draft.shown(events)?));
+        for (folder, Draft { index, files }) in drafts {
+            let events = self.events.remove(&folder).unwrap_or_default();
+            folders.insert(folder, Arc::new(Shown::new(index, events, files)));
         }
         Ok(folders)
     }
@@ -185,9 +241,7 @@ impl Gathered {
 #[derive(Default)]
 struct Draft {
     index: String,
-    current: Vec<MetaRow<String>>,
-    archive: Vec<MetaRow<String>>,
-    files: HashMap<String, Object>,
+    files: Vec<(Box<str>, Object)>,
 }
 
 impl Draft {
@@ -197,43 +251,17 @@ impl Draft {
             // Refused by the state already.
             let Some(ext) = EXTENSIONS.into_iter().find(|ext| *ext == object.ext) else { continue };
             let file = format!("{name}_{version}.{ext}");
-            let row = || MetaRow {
-                package: name.to_owned(),
-                file: file.clone(),
-                size: object.size,
-                mtime: published.unwrap_or_else(|| Timestamp(day.start().0)),
-            };
             let path = match (package.listed == Some(place), within) {
-                (true, "") => {
-                    self.current.push(row());
-                    file
-                }
+                (true, "") => file,
                 (true, within) => format!("{within}/{file}"),
-                (false, "") => {
-                    self.archive.push(row());
-                    format!("{ARCHIVE}{name}/{file}")
-                }
+                (false, "") => format!("{ARCHIVE}{name}/{file}"),
                 // What is no longer in a folder of second records was never in `Archive/` from there.
                 (false, _) => continue,
             };
-            let object = Object { sha256: object.sha256, md5: object.md5, size: object.size, ext };
-            self.files.insert(path, object);
+            let published = published.unwrap_or_else(|| Timestamp(day.start().0));
+            let object = Object { sha256: object.sha256, md5: object.md5, size: object.size, published, ext };
+            self.files.push((path.into_boxed_str(), object));
         }
-    }
-
-    fn shown(self, events: String) -> Result<Shown, String> {
-        let written = |write: &dyn Fn(&mut Vec<u8>) -> std::io::Result<()>| {
-            let mut bytes = Vec::new();
-            write(&mut bytes).map_err(|error| error.to_string())?;
-            Ok::<Bytes, String>(bytes.into())
-        };
-        Ok(Shown {
-            index: self.index.into(),
-            current: written(&|out| archive_meta::write_current_meta(out, &self.current))?,
-            archive: written(&|out| archive_meta::write_archive_meta(out, &self.archive))?,
-            events: events.into(),
-            files: self.files,
-        })
     }
 }
 
@@ -279,5 +307,90 @@ impl Database {
         let mut bytes = Vec::new();
         write_matrix(&mut bytes, &FIELDS, &self.stanzas).map_err(|error| error.to_string())?;
         Ok(bytes.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::Ver;
+    use crate::bundle::record::{Event, Object as Stored};
+    use crate::r::rds::Limits;
+    use crate::r::rds::archive_meta::{read_archive_meta, read_current_meta};
+
+    fn ver(folder: Option<&str>, name: &str, version: &str, byte: u8) -> Record {
+        Record::Ver(Box::new(Ver {
+            folder: folder.map(str::to_owned),
+            name: name.to_owned(),
+            version: version.to_owned(),
+            day: "2026-01-02".parse().expect("a day"),
+            published: Some(Timestamp(i64::from(byte) * 1_000_000)),
+            archived: false,
+            obj: Stored {
+                sha256: Sha256([byte; 32]),
+                size: u64::from(byte),
+                md5: Md5([byte; 16]),
+                ext: "tar.gz".to_owned(),
+            },
+            index: Some(format!("Package: {name}\nVersion: {version}")),
+            desc: None,
+            compiled: None,
+            readme: None,
+        }))
+    }
+
+    #[test]
+    fn a_folder_has_the_index_tables_and_files_of_its_records() {
+        let mut gathered = Gathered::new(Product::Cran);
+        let gone = Event {
+            folder: None,
+            name: "c3".to_owned(),
+            version: None,
+            sha256: None,
+            day: "2026-01-03".parse().expect("a day"),
+        };
+        for record in [
+            ver(None, "b2", "1.0", 1),
+            ver(None, "a1", "0.1", 2),
+            ver(None, "b2", "1.1", 3),
+            // Other bytes under the same name, and then a new version.
+            ver(None, "a1", "0.1", 4),
+            ver(None, "a1", "0.2", 5),
+            ver(Some("4.6.0/Recommended"), "b2", "1.2", 6),
+            ver(None, "c3", "9", 7),
+            Record::Archive(gone),
+        ] {
+            gathered.take(record).expect("fits");
+        }
+        let folders = gathered.folders().expect("complete");
+        let shown = &folders[""];
+        let index = shown.small(Small::Index).expect("memory");
+        let listed =
+            "Package: a1\nVersion: 0.2\n\nPackage: b2\nVersion: 1.1\n\nPackage: b2\nVersion: 1.2\n\n";
+        assert_eq!(String::from_utf8_lossy(&index), listed);
+        let current = shown.small(Small::Current).expect("memory");
+        let rows = |rows: Vec<MetaRow<String>>| -> Vec<String> {
+            rows.iter().map(|row| format!("{} {} {}", row.package, row.file, row.mtime.seconds())).collect()
+        };
+        let current = rows(read_current_meta(&current[..], Limits::META).expect("a table"));
+        assert_eq!(current, ["a1 a1_0.2.tar.gz 5", "b2 b2_1.1.tar.gz 3"]);
+        let archive = shown.small(Small::Archive).expect("memory");
+        let archive = rows(read_archive_meta(&archive[..], Limits::META).expect("a table"));
+        let archived = ["a1 a1_0.1.tar.gz 2", "a1 a1_0.1.tar.gz 4", "b2 b2_1.0.tar.gz 1", "c3 c3_9.tar.gz 7"];
+        assert_eq!(archive, archived);
+        let events = shown.small(Small::Events).expect("memory");
+        assert!(String::from_utf8_lossy(&events).contains("Package: c3\nX-CRAN-History: Archived on"));
+        for (path, size) in [
+            ("a1_0.2.tar.gz", Some(5)),
+            ("Archive/a1/a1_0.1.tar.gz", Some(4)),
+            ("Archive/b2/b2_1.0.tar.gz", Some(1)),
+            ("4.6.0/Recommended/b2_1.2.tar.gz", Some(6)),
+            ("b2_1.2.tar.gz", None),
+            ("zz", None),
+            ("", None),
+        ] {
+            assert_eq!(shown.file(path).map(|object| object.size), size, "{path}");
+        }
+        assert_eq!((shown.files().count(), shown.listed().count()), (7, 3));
     }
 }

@@ -60,12 +60,27 @@ impl Live {
         let reading = self.turn.asked.load(Ordering::SeqCst);
         let known = self.get();
         if let Some(newer) = db.read(move |c| newer(c, &known)).await? {
-            let version = newer.version;
-            self.current.store(Arc::new(newer));
-            self.changed.send_replace(version);
+            self.accept(newer);
         }
         *answered = reading;
         Ok(())
+    }
+
+    /// The catalog as a write leaves it, read at its end and in its transaction: for [`Live::accept`] once that is committed.
+    /// It saves a publish the wait for another connection.
+    pub fn left_by(&self, c: &mut dyn Conn) -> Result<Option<Catalog>, DbError> {
+        newer(c, &self.get())
+    }
+
+    /// Swaps it, unless there is a newer one already.
+    pub fn accept(&self, newer: Catalog) {
+        let (version, newer) = (newer.version, Arc::new(newer));
+        let before = self
+            .current
+            .rcu(|current| Arc::clone(if newer.version >= current.version { &newer } else { current }));
+        if version >= before.version {
+            self.changed.send_replace(version);
+        }
     }
 
     /// Takes over what other nodes on the same database publish, until it is dropped.
@@ -184,4 +199,19 @@ fn repos(c: &mut dyn Conn) -> Result<Vec<Repository>, DbError> {
         });
     }
     Ok(repos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_catalog_never_takes_the_place_of_a_newer_one() {
+        let live = Live { current: Arc::default(), changed: Arc::default(), turn: Arc::default() };
+        let changes = live.changes();
+        for (version, shown) in [(1, 1), (3, 3), (2, 3), (4, 4)] {
+            live.accept(Catalog { version, ..Catalog::default() });
+            assert_eq!((live.get().version, *changes.borrow()), (shown, shown), "after {version}");
+        }
+    }
 }

@@ -241,7 +241,6 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Refused`], with the reason and the way out.
     pub async fn may_store(&self, class: StorageClass) -> Result<(), StorageError> {
-        let refused = |why: &str| StorageError::Refused { class: class.as_str(), why: why.to_owned() };
         let standing = || self.0.condition.lock().standing(class);
         if self.0.waits.load(Ordering::Relaxed) {
             let known = async {
@@ -255,11 +254,20 @@ impl Storage {
                     news.await;
                 }
             };
-            if tokio::time::timeout(COMPARISON, known).await.is_err() {
-                return Err(refused("has not been compared with the database yet"));
-            }
+            // Without an answer in time what is known now says why not.
+            let _ = tokio::time::timeout(COMPARISON, known).await;
         }
-        standing().refuses().map_or(Ok(()), |why| Err(refused(why)))
+        self.may_store_now(class)
+    }
+
+    /// As [`Storage::may_store`], for who cannot wait: a class that was not compared yet is refused.
+    pub(super) fn may_store_now(&self, class: StorageClass) -> Result<(), StorageError> {
+        let refused = |why: &str| StorageError::Refused { class: class.as_str(), why: why.to_owned() };
+        let standing = self.0.condition.lock().standing(class);
+        if self.0.waits.load(Ordering::Relaxed) && standing == Standing::Unchecked {
+            return Err(refused("has not been compared with the database yet"));
+        }
+        standing.refuses().map_or(Ok(()), |why| Err(refused(why)))
     }
 
     /// True while the class belongs to the database: only then may objects be removed from it.

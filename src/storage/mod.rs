@@ -5,6 +5,7 @@ mod chunks;
 pub mod condition;
 mod disk;
 pub mod error;
+mod here;
 pub mod hot;
 pub mod key;
 mod marker;
@@ -194,13 +195,10 @@ impl Storage {
     }
 
     async fn finish(&self, spool: Spool, key: &Key, there: There) -> Result<(), StorageError> {
-        let (key, class) = (*key, key.class());
-        if spool.class() != class {
-            let other = spool.class().as_str();
-            return Err(StorageError::Other(format!("{key} cannot come from a spool of class '{other}'")));
-        }
-        self.may_store(class).await?;
-        match self.place(class) {
+        let key = *key;
+        spool.require(&key)?;
+        self.may_store(key.class()).await?;
+        match self.place(key.class()) {
             Backend::Disk(disk) => blocking(disk, move |disk| disk.commit(spool, &key, there)).await?,
             Backend::S3(s3) => s3.commit(spool, &key, there).await?,
         }

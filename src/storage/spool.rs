@@ -1,6 +1,6 @@
 //! A file that is being written and is not an object yet, and what becomes of it when its writer dies.
 
-use super::StorageError;
+use super::{Key, StorageError};
 use crate::config::StorageClass;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Write};
@@ -54,6 +54,15 @@ impl Spool {
     #[must_use]
     pub fn class(&self) -> StorageClass {
         self.class
+    }
+
+    /// Refuses an object of another class.
+    pub(super) fn require(&self, key: &Key) -> Result<(), StorageError> {
+        if self.class == key.class() {
+            return Ok(());
+        }
+        let other = self.class.as_str();
+        Err(StorageError::Other(format!("{key} cannot come from a spool of class '{other}'")))
     }
 
     /// A new, empty file of mode 0600 in `dir`, locked for as long as it lives so that a sweep leaves it alone.

@@ -17,10 +17,11 @@ mod source;
 mod storage;
 mod upload;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -152,14 +153,29 @@ fn unknown(segments: &[&str]) -> Failure {
     }
 }
 
+/// How long the name of a user is not looked up again: an `rspm` command makes several requests.
+const NAMED: Duration = Duration::from_secs(5);
+
+/// The user who was looked up last, when, and the name.
+static LAST: Mutex<Option<(u32, Instant, Option<String>)>> = Mutex::new(None);
+
 /// The user behind a request, as the kernel tells it: `alice (uid 1000)`.
 async fn who(peer: Peer) -> String {
     let Peer::Unix { uid, .. } = peer else { return "unknown".to_owned() };
-    let lookup = tokio::task::spawn_blocking(move || {
-        // A user that has no name any more is still told by number.
-        nix::unistd::User::from_uid(uid.into()).ok().flatten().map(|user| user.name)
-    });
-    match lookup.await.ok().flatten() {
+    let known = LAST.lock().clone().filter(|(last, at, _)| *last == uid && at.elapsed() < NAMED);
+    let name = match known {
+        Some((.., name)) => name,
+        None => {
+            let lookup = tokio::task::spawn_blocking(move || {
+                // A user that has no name any more is still told by number.
+                nix::unistd::User::from_uid(uid.into()).ok().flatten().map(|user| user.name)
+            });
+            let name = lookup.await.ok().flatten();
+            *LAST.lock() = Some((uid, Instant::now(), name.clone()));
+            name
+        }
+    };
+    match name {
         Some(name) => format!("{name} (uid {uid})"),
         None => format!("uid {uid}"),
     }

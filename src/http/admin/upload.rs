@@ -1,4 +1,5 @@
-//! Uploads: a package archive as the body of a request, checked and stored before it is answered.
+//! Uploads: a package archive as the body of a request, checked and written before it is answered. It is durable when it is
+//! added.
 
 use http::StatusCode;
 

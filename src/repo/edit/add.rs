@@ -48,9 +48,22 @@ impl Repo {
         }
         let work =
             Work { source, tree, existing, publish: publish(TxKind::Add, now, Counts::default(), actor) };
-        let given = held.clone();
-        let (tx, outcomes) = self.state.db.write(move |c| work.write(c, &given)).await??;
-        self.seen().await?;
+        let (given, catalog) = (held.clone(), self.state.catalog.clone());
+        let write = self.state.db.write(move |c| {
+            let written = work.write(c, &given)?;
+            let is_published = matches!(written, Ok((Some(_), _)));
+            Ok((written, if is_published { catalog.left_by(c)? } else { None }))
+        });
+        let (written, catalog) = write.await?;
+        if let Err(RepoError::Storage(_)) = &written {
+            // Handed in again they may find room.
+            self.uploads.forget(uploads);
+        }
+        let (tx, outcomes) = written?;
+        match catalog {
+            Some(catalog) => self.state.catalog.accept(catalog),
+            None => self.seen().await?,
+        }
         self.uploads.forget(uploads);
         Ok((tx, held.into_iter().map(|held| held.upload).zip(outcomes).collect()))
     }
@@ -120,6 +133,10 @@ impl Work {
             return Ok(Ok((None, outcomes)));
         }
         for (held, _) in held.iter().zip(&outcomes).filter(|(_, outcome)| **outcome != Added::Existing) {
+            if let Err(error) = held.landed() {
+                db::tree::release(c, self.tree)?;
+                return Ok(Err(error.into()));
+            }
             write_blobs(c, held, self.publish.now)?;
         }
         let language = Language::R;

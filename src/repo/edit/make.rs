@@ -6,9 +6,11 @@ use std::path::Path;
 use bytes::Bytes;
 use sha2::Digest;
 
+use super::landing::Landing;
 use super::upload::{Given, What};
-use super::uploads::{BuiltFor, Upload};
+use super::uploads::{BuiltFor, Held, Upload};
 use crate::model::digest::{Md5, Sha256};
+use crate::model::time::Timestamp;
 use crate::r::archive::{self, ArchiveError, SourceArchive};
 use crate::r::binary::{self, Build};
 use crate::r::description::{built_fields, index_stanza};
@@ -26,7 +28,6 @@ const REPOSITORY: &str = "RSPM";
 /// A package as it will be stored.
 pub(super) struct Made {
     pub(super) upload: Upload,
-    pub(super) out: Spool,
     pub(super) stanza: Vec<u8>,
     pub(super) description: Vec<u8>,
     pub(super) md5: Md5,
@@ -34,14 +35,23 @@ pub(super) struct Made {
     pub(super) readme: Option<(Sha256, Bytes)>,
 }
 
-/// Checks what was given and writes what will be stored.
+impl Made {
+    /// As an upload; `landings` is what of it is not durable yet.
+    pub(super) fn held(self, landings: Vec<Landing>, since: Timestamp) -> Held {
+        let Made { upload, stanza, description, md5, built, readme } = self;
+        let readme = readme.map(|(sha256, text)| (sha256, text.len() as u64));
+        Held { upload, stanza, description, md5, built, readme, landings, since }
+    }
+}
+
+/// Checks what was given and writes what will be stored to `out`, which is given back.
 pub(super) fn make(
     file: &str,
     given: &Given,
     out: Spool,
     options: Options,
     what: What,
-) -> Result<Made, RepoError> {
+) -> Result<(Made, Spool), RepoError> {
     if what == What::Binary && is_zip(given)? {
         return make_zip(file, given, out, options);
     }
@@ -79,7 +89,7 @@ fn is_zip(given: &Given) -> Result<bool, RepoError> {
 }
 
 /// As [`make`], of a zip file: a binary package for Windows.
-fn make_zip(file: &str, given: &Given, out: Spool, options: Options) -> Result<Made, RepoError> {
+fn make_zip(file: &str, given: &Given, out: Spool, options: Options) -> Result<(Made, Spool), RepoError> {
     let mut source = given.seek()?;
     let name = PackageFile::parse(file);
     let package =
@@ -137,7 +147,7 @@ impl Stored {
         checked: SourceArchive,
         build: Option<Build>,
         rewritten: Rewritten,
-    ) -> Made {
+    ) -> (Made, Spool) {
         let (sha256, md5) = (Sha256(self.sha256.finalize().into()), Md5(self.md5.finalize().into()));
         let size = self.spool.written();
         let mut stanza = index_stanza(&checked.description, md5, sha256, size, checked.needs_compilation);
@@ -145,7 +155,7 @@ impl Stored {
             built_fields(&mut stanza, built, build.r);
         }
         let built = build.map(|build| BuiltFor { r: build.r, system: build.system, arch: build.arch });
-        Made {
+        let made = Made {
             upload: Upload {
                 id: 0,
                 file: file.to_owned(),
@@ -155,7 +165,6 @@ impl Stored {
                 sha256,
                 size,
             },
-            out: self.spool,
             stanza,
             description: rewritten.description,
             md5,
@@ -165,7 +174,8 @@ impl Stored {
                 .filter(|_| built.is_none())
                 .map(|(_, text)| (Sha256(sha2::Sha256::digest(&text).into()), text.into())),
             built,
-        }
+        };
+        (made, self.spool)
     }
 }
 

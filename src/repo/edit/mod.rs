@@ -5,6 +5,7 @@
 
 mod add;
 mod binary;
+mod landing;
 mod make;
 mod plan;
 mod remove;

@@ -7,12 +7,15 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use sha2::Digest;
+use tokio::sync::oneshot;
 
+use super::landing::Landing;
 use super::make::{Made, make};
-use super::uploads::{Held, Upload};
+use super::uploads::{Arriving, Upload};
 use crate::config::{Provider, Server, StorageClass};
 use crate::db::{self, blob::Blob};
 use crate::model::digest::Sha256;
+use crate::model::time::Timestamp;
 use crate::r::archive::Limits;
 use crate::r::rewrite;
 use crate::repo::{Repo, RepoError};
@@ -55,36 +58,77 @@ impl Repo {
     ) -> Result<Upload, RepoError> {
         let file = file.rsplit(['/', '\\']).next().unwrap_or(file).to_owned();
         let given = self.receive(&file, body, what.class()).await?;
-        let out = self.state.storage.spool(what.class()).await?;
-        let options = options(&self.state.config.load().server);
         let since = (self.state.clock)();
-        let name = file.clone();
-        let made = tokio::task::spawn_blocking(move || make(&name, &given, out, options, what)).await;
-        let made = match made {
-            Ok(made) => made?,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => return Err(StorageError::Other("the server is shutting down".to_owned()).into()),
+        self.state.storage.may_store(what.class()).await?;
+        let (answer, taken) = oneshot::channel();
+        let repo = self.clone();
+        tokio::task::spawn_blocking(move || repo.take(&file, &given, what, since, answer));
+        let Apart { made, out, kept: _kept } = match taken.await.map_err(|_| stopping())?? {
+            Taken::Held(upload) => return Ok(upload),
+            Taken::Apart(apart) => *apart,
         };
-        let sha256 = made.upload.sha256;
-        let digests =
-            [Some(sha256), made.readme.as_ref().map(|readme| readme.0)].into_iter().flatten().collect();
-        let _kept = self.uploads.arriving(digests);
         self.reserve(what.class(), &made).await?;
-        let readme = made.readme;
-        // Whoever hands a package in again mends it: what is there may have its size and not its bytes.
-        let key = Key::Package(what.class(), sha256);
-        self.state.storage.replace(made.out, &key).await?;
-        self.proofs.remove(&key);
-        let readme = match readme {
-            Some((sha256, text)) => {
-                let size = text.len() as u64;
-                self.state.storage.put(&Key::Readme(sha256), text).await?;
-                Some((sha256, size))
+        let key = Key::Package(what.class(), made.upload.sha256);
+        let readme = async {
+            match &made.readme {
+                Some((sha256, text)) => self.state.storage.put(&Key::Readme(*sha256), text.clone()).await,
+                None => Ok(()),
             }
-            None => None,
         };
-        let (stanza, description, md5, built) = (made.stanza, made.description, made.md5, made.built);
-        Ok(self.uploads.keep(Held { upload: made.upload, stanza, description, md5, built, readme, since }))
+        // Whoever hands a package in again mends it: what is there may have its size and not its bytes.
+        let (package, readme) = tokio::join!(self.state.storage.replace(out, &key), readme);
+        package.and(readme)?;
+        self.proofs.remove(&key);
+        Ok(self.uploads.keep(made.held(Vec::new(), since)))
+    }
+
+    /// Checks a package and writes what will be stored. A small one on a disk is answered before it is durable, and made so
+    /// at once: it is waited for when it is added. Blocks.
+    fn take(
+        &self,
+        file: &str,
+        given: &Given,
+        what: What,
+        since: Timestamp,
+        answer: oneshot::Sender<Result<Taken, RepoError>>,
+    ) {
+        // Who asked may have left.
+        let apart = match self.make(file, given, what) {
+            Ok(apart) => apart,
+            Err(error) => return drop(answer.send(Err(error))),
+        };
+        let storage = self.state.storage.clone();
+        let is_alone = self.state.config.load().database.provider == Provider::Sqlite;
+        let is_small = matches!(given, Given::Small(_));
+        if !is_alone || !is_small || what == What::Binary || !storage.is_on_disk(what.class()) {
+            return drop(answer.send(Ok(Taken::Apart(Box::new(apart)))));
+        }
+        let Apart { made, out, kept } = apart;
+        let (landing, package) = Landing::begin();
+        let mut landings = vec![landing];
+        if let Some((sha256, text)) = made.readme.clone() {
+            let (landing, readme) = Landing::begin();
+            landings.push(landing);
+            let storage = storage.clone();
+            tokio::task::spawn_blocking(move || readme.end(storage.put_here(&Key::Readme(sha256), &text)));
+        }
+        let key = Key::Package(what.class(), made.upload.sha256);
+        let upload = self.uploads.keep(made.held(landings, since));
+        // From now on the upload itself needs the digests.
+        drop(kept);
+        drop(answer.send(Ok(Taken::Held(upload))));
+        let stored = storage.replace_here(out, &key);
+        self.proofs.remove(&key);
+        package.end(stored);
+    }
+
+    fn make(&self, file: &str, given: &Given, what: What) -> Result<Apart, RepoError> {
+        let config = self.state.config.load();
+        let out = self.state.storage.spool_here(what.class())?;
+        let (made, out) = make(file, given, out, options(&config.server), what)?;
+        let readme = made.readme.as_ref().map(|readme| readme.0);
+        let kept = self.uploads.arriving([Some(made.upload.sha256), readme].into_iter().flatten().collect());
+        Ok(Apart { made, out, kept })
     }
 
     /// Keeps the clean-up of other servers away from the bytes of an upload: they know its rows, not its memory.
@@ -221,9 +265,29 @@ impl Spooled {
         match written.await {
             Ok(spooled) => spooled,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(StorageError::Other("the server is shutting down".to_owned()).into()),
+            Err(_) => Err(stopping().into()),
         }
     }
+}
+
+/// What became of a package that was checked.
+enum Taken {
+    /// It is an upload, and what it has is on its way into storage.
+    Held(Upload),
+    /// Others are to be asked before it is stored, or it is not stored here, or not soon.
+    Apart(Box<Apart>),
+}
+
+/// A package as it will be stored, with the bytes of its object.
+struct Apart {
+    made: Made,
+    out: Spool,
+    /// Keeps the clean-up away.
+    kept: Arriving,
+}
+
+fn stopping() -> StorageError {
+    StorageError::Other("the server is shutting down".to_owned())
 }
 
 fn options(server: &Server) -> rewrite::Options {

@@ -1,9 +1,11 @@
 //! Uploads not added yet: in memory, for an hour.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::landing::Landing;
 use crate::config::StorageClass;
 use crate::model::digest::{Md5, Sha256};
 use crate::model::time::{SECOND, Timestamp};
@@ -11,8 +13,9 @@ use crate::r::binary::System;
 use crate::r::layout::RMinor;
 use crate::r::platform::Arch;
 use crate::repo::RepoError;
+use crate::storage::StorageError;
 
-/// A package archive an administrator handed in: validated, rewritten, in storage, and not yet part of a source.
+/// A package archive an administrator handed in: validated, rewritten, written to storage, and not yet part of a source.
 #[derive(Clone, Debug)]
 pub struct Upload {
     /// Number to name it by; forgotten after an hour.
@@ -43,6 +46,8 @@ pub(in crate::repo) struct Held {
     /// Of a binary package: what it is for.
     pub built: Option<BuiltFor>,
     pub readme: Option<(Sha256, u64)>,
+    /// What of it is still being made durable: to be waited for before a row names it.
+    pub landings: Vec<Landing>,
     pub since: Timestamp,
 }
 
@@ -56,6 +61,11 @@ pub(in crate::repo) struct BuiltFor {
 }
 
 impl Held {
+    /// Waits until all of it is in storage. Blocks.
+    pub(super) fn landed(&self) -> Result<(), StorageError> {
+        self.landings.iter().try_for_each(Landing::wait)
+    }
+
     /// The storage class of the archive.
     pub(super) fn class(&self) -> StorageClass {
         if self.built.is_some() { StorageClass::Binaries } else { StorageClass::Packages }
@@ -126,19 +136,19 @@ impl Uploads {
         registry.arriving.contains(sha256) || registry.by_id.values().any(of)
     }
 
-    pub(super) fn arriving(&self, digests: Vec<Sha256>) -> Arriving<'_> {
+    pub(super) fn arriving(self: &Arc<Uploads>, digests: Vec<Sha256>) -> Arriving {
         self.held.lock().arriving.extend(&digests);
-        Arriving { uploads: self, digests }
+        Arriving { uploads: Arc::clone(self), digests }
     }
 }
 
 /// Keeps digests out of the clean-up until it is dropped.
-pub(super) struct Arriving<'a> {
-    uploads: &'a Uploads,
+pub(super) struct Arriving {
+    uploads: Arc<Uploads>,
     digests: Vec<Sha256>,
 }
 
-impl Drop for Arriving<'_> {
+impl Drop for Arriving {
     fn drop(&mut self) {
         let mut registry = self.uploads.held.lock();
         for digest in &self.digests {

@@ -114,7 +114,7 @@ fn held(package: &str, version: &str, seed: u64) -> Held {
     };
     let stanza = format!("Package: {package}\nVersion: {version}\n").into_bytes();
     let (description, md5, since) = (stanza.clone(), Md5([0; 16]), Timestamp(0));
-    Held { upload, stanza, description, md5, built: None, readme: None, since }
+    Held { upload, stanza, description, md5, built: None, readme: None, landings: Vec::new(), since }
 }
 
 struct Bench {

@@ -1,0 +1,95 @@
+//! What an upload becomes in storage, made durable while its client hears that it was taken in. An upload lives in memory
+//! and is gone after a restart; what must not be written before its bytes are safe is the row that names them.
+
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
+
+use crate::storage::StorageError;
+
+/// An object that is being made durable; cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub(in crate::repo) struct Landing(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    end: Mutex<Option<Result<(), StorageError>>>,
+    ended: Condvar,
+}
+
+/// Held by who makes it durable.
+pub(super) struct Pilot(Landing);
+
+impl Landing {
+    /// One that is under way until its pilot ends it, or is dropped.
+    pub(super) fn begin() -> (Landing, Pilot) {
+        let landing = Landing::default();
+        (landing.clone(), Pilot(landing))
+    }
+
+    /// Waits until the object is durable: small ones on a disk, so for as long as two fsyncs. Blocks.
+    ///
+    /// # Errors
+    /// Why it is not: what happened for the first who waits, that it did for others.
+    pub(super) fn wait(&self) -> Result<(), StorageError> {
+        let mut end = self.0.end.lock();
+        while end.is_none() {
+            self.0.ended.wait(&mut end);
+        }
+        match end.take() {
+            Some(Err(error)) => {
+                *end = Some(Err(StorageError::Other(format!("a package was not stored: {error}"))));
+                Err(error)
+            }
+            durable => {
+                *end = durable;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Pilot {
+    /// It is durable, or never will be.
+    pub(super) fn end(self, how: Result<(), StorageError>) {
+        *self.0.0.end.lock() = Some(how);
+        self.0.0.ended.notify_all();
+    }
+}
+
+impl Drop for Pilot {
+    fn drop(&mut self) {
+        let mut end = self.0.0.end.lock();
+        end.get_or_insert_with(|| Err(StorageError::Other("the server is shutting down".to_owned())));
+        self.0.0.ended.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_waits_for_its_bytes() {
+        let (landing, pilot) = Landing::begin();
+        let waiting = std::thread::spawn({
+            let landing = landing.clone();
+            move || landing.wait()
+        });
+        assert!(!waiting.is_finished());
+        pilot.end(Ok(()));
+        assert!(waiting.join().expect("no panic").is_ok());
+        assert!(landing.wait().is_ok(), "asked again");
+    }
+
+    #[test]
+    fn what_was_not_stored_stays_so() {
+        let (landing, pilot) = Landing::begin();
+        pilot.end(Err(StorageError::Other("the disk is full".to_owned())));
+        for _ in 0..2 {
+            assert!(landing.wait().expect_err("never").to_string().contains("the disk is full"));
+        }
+        let (landing, pilot) = Landing::begin();
+        drop(pilot);
+        assert!(landing.wait().expect_err("given up").to_string().contains("shutting down"));
+    }
+}

@@ -1,0 +1,47 @@
+//! For callers that are off the async threads already: the same without a thread of storage's own. What waits for a thread
+//! to wake up, and for the answer to wake its caller, waits longer than for a small file to be written.
+
+use super::disk::Disk;
+use super::{Backend, Key, Spool, Storage, StorageError, There};
+use crate::config::StorageClass;
+
+impl Storage {
+    /// As [`Storage::spool`], after [`Storage::may_store`]. Blocks.
+    pub fn spool_here(&self, class: StorageClass) -> Result<Spool, StorageError> {
+        self.may_store_now(class)?;
+        match self.place(class) {
+            Backend::Disk(disk) => disk.spool(class),
+            Backend::S3(s3) => s3.spool(class),
+        }
+    }
+
+    /// Whether objects of a class are files of this machine.
+    #[must_use]
+    pub fn is_on_disk(&self, class: StorageClass) -> bool {
+        matches!(self.place(class), Backend::Disk(_))
+    }
+
+    /// As [`Storage::replace`], for objects [on a disk](Storage::is_on_disk). Blocks.
+    pub fn replace_here(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
+        spool.require(key)?;
+        self.may_store_now(key.class())?;
+        self.disk(key)?.commit(spool, key, There::Goes)?;
+        self.changed(key);
+        Ok(())
+    }
+
+    /// As [`Storage::put`], for objects [on a disk](Storage::is_on_disk). Blocks.
+    pub fn put_here(&self, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
+        self.may_store_now(key.class())?;
+        self.disk(key)?.put(key, bytes)?;
+        self.changed(key);
+        Ok(())
+    }
+
+    fn disk(&self, key: &Key) -> Result<&Disk, StorageError> {
+        match self.place(key.class()) {
+            Backend::Disk(disk) => Ok(disk),
+            Backend::S3(_) => Err(StorageError::Other(format!("{key} is not on a disk"))),
+        }
+    }
+}

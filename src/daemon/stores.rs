@@ -9,6 +9,7 @@ use super::fault::StartError;
 use crate::catalog::Live;
 use crate::config::Config;
 use crate::db::Db;
+use crate::http::budget::AnswerBudget;
 use crate::http::served::Book;
 use crate::http::warm::Warm;
 use crate::http::{App, Porch};
@@ -90,6 +91,7 @@ async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<
         site: Arc::clone(&porch.site),
         limits: porch.limits.clone(),
         warm: Warm::default(),
+        answers: AnswerBudget::default(),
         book: Book::new(porch.service.clone(), usage.clone()),
         usage,
     }))

@@ -9,6 +9,7 @@ use http::{Method, Response};
 
 use super::binaries::{self, Asked};
 use super::body::Body;
+use super::budget::AnswerBudget;
 use super::cran::Entry;
 use super::error::Failure;
 use super::incoming::Incoming;
@@ -46,6 +47,8 @@ pub struct App {
     pub limits: Limits,
     /// Resolved addresses that were asked for before.
     pub warm: Warm,
+    /// Answers of the public API that wait for their clients.
+    pub answers: AnswerBudget,
     /// Hears of requests for packages.
     pub book: Book,
 }
@@ -109,10 +112,12 @@ impl App {
                 }
             }
             Route::Public(route) => {
-                return public::answer(self, &route, query, head).await.unwrap_or_else(json);
+                let answered = public::answer(self, &route, query, head).await;
+                return answered.and_then(|made| self.answers.count(made, head.peer)).unwrap_or_else(json);
             }
             Route::Posted(route) => {
-                return public::posted(self, route, query, head, body).await.unwrap_or_else(json);
+                let answered = public::posted(self, route, query, head, body).await;
+                return answered.and_then(|made| self.answers.count(made, head.peer)).unwrap_or_else(json);
             }
             Route::Admin(_) => Err(Failure::not_found("there is nothing at this address")),
         };

@@ -83,6 +83,14 @@ impl Body {
         self.finish = Some(Box::new(finish));
     }
 
+    /// Changes bytes at hand.
+    pub(super) fn map_bytes<E>(&mut self, change: impl FnOnce(Bytes) -> Result<Bytes, E>) -> Result<(), E> {
+        if let Content::Full(bytes) = &mut self.content {
+            *bytes = change(std::mem::take(bytes))?;
+        }
+        Ok(())
+    }
+
     /// Bytes at hand: their number, which needs no [`Body::on_finish`].
     #[must_use]
     pub fn known_size(&self) -> Option<u64> {

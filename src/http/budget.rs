@@ -1,10 +1,17 @@
-//! How many bytes of request bodies are held in memory at a time, in all and for each client address.
+//! How many bytes of request bodies, and of answers made for one request, are held in memory at a time, in all and for each
+//! client address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::Response;
 use parking_lot::Mutex;
+
+use super::body::Body;
+use super::error::Failure;
+use super::listener::Peer;
 
 /// The budget of a process; cloning shares it.
 #[derive(Clone)]
@@ -21,6 +28,59 @@ struct Held {
     all: usize,
     /// Addresses without bytes have no entry.
     each: HashMap<IpAddr, usize>,
+}
+
+/// Bytes of answers that were made for one request each and are not sent yet: an index of packages as JSON has megabytes, and
+/// a client may ask for many and read none. Cloning shares it.
+#[derive(Clone)]
+pub struct AnswerBudget(ReadingBudget);
+
+/// Bytes of such answers in all.
+const ANSWERS: usize = 64 << 20;
+/// The same for one client address.
+const ANSWERS_OF_ADDRESS: usize = 16 << 20;
+/// Answers up to this many bytes are not counted: a stream takes as much by itself.
+const SMALL: usize = 16 << 10;
+/// `Retry-After` in seconds.
+const RETRY: u64 = 5;
+
+/// Bytes with their share, which lasts as long as they do.
+struct Counted {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Default for AnswerBudget {
+    fn default() -> AnswerBudget {
+        AnswerBudget(ReadingBudget::new(ANSWERS, ANSWERS_OF_ADDRESS))
+    }
+}
+
+impl AnswerBudget {
+    /// Counts an answer until its bytes are sent or given up; 503 when too much is waiting.
+    pub(super) fn count(&self, mut response: Response<Body>, peer: Peer) -> Result<Response<Body>, Failure> {
+        response.body_mut().map_bytes(|bytes| self.hold(bytes, peer))?;
+        Ok(response)
+    }
+
+    /// Counts bytes for as long as they last; 503 when too much is waiting. Clients of the administration socket are trusted.
+    pub(super) fn hold(&self, bytes: Bytes, peer: Peer) -> Result<Bytes, Failure> {
+        let Peer::Tcp { address, .. } = peer else { return Ok(bytes) };
+        if bytes.len() <= SMALL {
+            return Ok(bytes);
+        }
+        let mut share = self.0.of(address.ip()).share();
+        if !share.take(bytes.len()) {
+            return Err(Failure::unavailable("too many answers wait for their clients at the moment", RETRY));
+        }
+        Ok(Bytes::from_owner(Counted { bytes, _share: share }))
+    }
 }
 
 /// The budget as one client address meets it.
@@ -57,10 +117,21 @@ impl Reading {
 impl Share {
     /// Takes more bytes; false when there is no room for them.
     pub(super) fn grow(&mut self, more: usize) -> bool {
+        self.reserve(more, false)
+    }
+
+    /// As [`Share::grow`], but an address that has nothing gets what it wants: a large answer must be possible.
+    fn take(&mut self, bytes: usize) -> bool {
+        self.reserve(bytes, true)
+    }
+
+    fn reserve(&mut self, more: usize, alone: bool) -> bool {
         let Reading { budget, address } = &self.reading;
         let mut held = budget.0.held.lock();
         let each = held.each.get(address).copied().unwrap_or(0);
-        if held.all + more > budget.0.most || each + more > budget.0.most_each {
+        let full =
+            held.all.saturating_add(more) > budget.0.most || each.saturating_add(more) > budget.0.most_each;
+        if full && !(alone && each == 0) {
             return false;
         }
         held.all += more;
@@ -98,6 +169,25 @@ pub(super) fn site(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_has_few_large_answers_under_way_and_always_one() {
+        let budget = AnswerBudget(ReadingBudget::new(300 << 10, 200 << 10));
+        let answer = |from: &str, kilobytes: usize| {
+            let peer = Peer::Tcp { address: (from.parse::<IpAddr>().unwrap(), 1).into(), tls: true };
+            budget.count(Response::new(Body::full(vec![0; kilobytes << 10])), peer)
+        };
+        let huge = answer("192.0.2.1", 5000).expect("the only one");
+        assert_eq!(huge.body().known_size(), Some(5000 << 10));
+        assert!(answer("192.0.2.1", 17).is_err() && answer("192.0.2.1", 16).is_ok());
+        let other = answer("192.0.2.2", 100).expect("the first one of this address");
+        assert!(answer("192.0.2.2", 100).is_err(), "all are taken");
+        drop((huge, other));
+        let two = [answer("192.0.2.1", 100).unwrap(), answer("192.0.2.1", 100).unwrap()];
+        assert_eq!(answer("192.0.2.1", 100).err().map(|failure| failure.status.as_u16()), Some(503));
+        drop(two);
+        assert!(budget.0.0.held.lock().each.is_empty());
+    }
 
     #[test]
     fn what_is_taken_is_bounded_for_each_and_for_all_and_comes_back() {

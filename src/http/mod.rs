@@ -11,7 +11,7 @@ mod authority;
 mod binaries;
 mod bioconductor;
 pub mod body;
-mod budget;
+pub mod budget;
 mod built;
 pub mod conditional;
 mod connections;

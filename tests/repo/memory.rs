@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use rstudio_pm::control::{Control, Logs, Mode};
+use rstudio_pm::http::budget::AnswerBudget;
 use rstudio_pm::http::response::Site;
 use rstudio_pm::http::served::Book;
 use rstudio_pm::http::warm::Warm;
@@ -62,6 +63,7 @@ async fn served(world: &World) -> String {
         site: Arc::clone(&site),
         limits: limits.clone(),
         warm: Warm::default(),
+        answers: AnswerBudget::default(),
         book: Book::new(ServiceLog::default(), Usage::default()),
         state,
     };

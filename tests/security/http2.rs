@@ -143,6 +143,51 @@ fn streams_that_are_never_read_take_little_memory_and_few_files() {
     });
 }
 
+#[test]
+fn answers_of_the_api_that_are_never_read_are_refused_beyond_a_budget() {
+    const MOST: usize = 16 << 20;
+    let mut server = Builder::default().gcfg(HTTPS).prepare();
+    let pair = Pair::new();
+    pair.write(server.dir());
+    server.launch();
+    let packages: Vec<Tarball> = (0..60)
+        .map(|n| {
+            Tarball::new(&format!("p{n}"), "1.0").field(&format!("Author: {}", "Name [aut], ".repeat(300)))
+        })
+        .collect();
+    server.local_repository("team", &packages);
+    let path = "/__api__/repos/team/packages";
+    let size = server.get(path).body.len();
+    let streams = 3 * STREAMS;
+    assert!(size * streams > 2 * MOST, "{size} bytes");
+    let address = server.urls()[1].strip_prefix("https://").unwrap().to_owned();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut held = Vec::new();
+        for _ in 0..streams / STREAMS {
+            let (mut sender, change) = client(connect(&address, pair.der()).await, 0).await;
+            let answers = join_all((0..STREAMS).map(|_| ask(&mut sender, path))).await;
+            held.push((sender, change, answers));
+        }
+        let answers =
+            || held.iter().flat_map(|(_, _, answers)| answers).map(|answer| answer.as_ref().unwrap());
+        let served = answers().filter(|answer| answer.status() == 200).count();
+        let refused = answers().filter(|answer| answer.status() == 503).count();
+        assert_eq!(served + refused, streams);
+        assert_eq!(served, MOST / size, "{size} bytes each");
+        assert_eq!(server.get("/__ping__").status, 200);
+        assert_eq!(server.get(path).status, 503, "of the same address");
+        drop(held);
+        for _ in 0..100 {
+            if server.get(path).status == 200 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the budget is not given back");
+    });
+}
+
 /// A connection that is written and never read.
 struct Deaf(TlsStream<TcpStream>);
 

@@ -17,6 +17,7 @@ use crate::api::public::filter::{Dependencies, Details, Filter, FilterError, Fil
 use crate::http::app::App;
 use crate::http::body::{Body, BodyError};
 use crate::http::error::Failure;
+use crate::http::listener::Peer;
 use crate::http::response;
 use crate::model::point::Point;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
@@ -63,6 +64,7 @@ pub(super) async fn answer(
     repo: Option<&str>,
     mut asked: Filter,
     body: Bytes,
+    peer: Peer,
 ) -> Result<Response<Body>, Failure> {
     let repo = repo.or(asked.repo.as_deref());
     let repo =
@@ -92,6 +94,8 @@ pub(super) async fn answer(
     if rows.wanted.len() == 0 {
         return Ok(response::json_lines(Body::full(first)));
     }
+    // The other parts are made when the client has taken those before.
+    let first = app.answers.hold(first, peer)?;
     let mut body_of_answer = Body::stream(rows.stream(first), None);
     body_of_answer.hold(body);
     Ok(response::json_lines(body_of_answer))

@@ -170,7 +170,7 @@ pub async fn posted(
     })??;
     match asked {
         Posted::Sysreqs(repo) => Ok(ok(&sysreqs::of_description(app, &repo, query, &body).await?)),
-        Posted::Filter(repo) => filter::answer(app, repo.as_deref(), json(&body)?, body).await,
+        Posted::Filter(repo) => filter::answer(app, repo.as_deref(), json(&body)?, body, head.peer).await,
         Posted::Url => Ok(ok(&url::answer(app, &json(&body)?, head).await?)),
     }
 }

@@ -143,6 +143,8 @@ fn by_a_clock_that_is_not_trusted_no_day_is_removed() {
     server.launch();
     server.wait_for_log("usage data could not be added up");
     assert_eq!((stored(&server), beta(&server, 366)), (0, 505));
+    let swept = server.rspm("storage sweep");
+    assert!(swept.code != 0 && swept.err.contains("nothing is removed from storage"), "{swept:?}");
 }
 
 /// Fails unless the schema has the tables of usage data.

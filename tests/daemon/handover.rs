@@ -75,6 +75,10 @@ fn five_upgrades_under_load_cut_nothing() {
     manager.server.add("load", &crate::support::tarball::Tarball::new("later", "1.0"));
     let url = format!("http://{}/load/latest/src/contrib/later_1.0.tar.gz", manager.target().http);
     assert_eq!(http::get(&url).status, 200);
+    // Each of them renewed the markers of storage.
+    let listed = manager.server.json("storage list");
+    let classes = listed["classes"].as_array().expect("a list");
+    assert!(classes.iter().all(|class| class["owner"] == "own"), "{listed}");
     manager.stop();
 }
 

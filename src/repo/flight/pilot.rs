@@ -278,6 +278,8 @@ impl Pilot {
                 self.flight.memory.disk_is_full(&error.to_string());
                 None
             }
+            // The alert of the class says why.
+            Err(StorageError::Refused { .. }) => None,
             Err(error) => return Err(FlightError::Storage(error.to_string())),
         };
         let memory = self.flights.patience.memory;

@@ -1,6 +1,9 @@
 //! Wrong bytes: never whole at a client, never stored.
 
+use rstudio_pm::config::StorageClass;
+use rstudio_pm::model::identity::Identity;
 use rstudio_pm::repo::Repo;
+use rstudio_pm::storage::Standing;
 
 use super::{Field, KB, is_refused, read};
 use crate::support::mirror::{Entry, Mirror};
@@ -186,4 +189,25 @@ async fn a_stored_package_with_a_flipped_bit_is_fetched_again_and_never_served()
         let [kept] = super::walk(&aside).try_into().expect("one object");
         assert!(std::fs::read(kept).expect("readable") == harmed);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_class_that_takes_nothing_packages_pass_through_and_are_stored_once_it_does() {
+    let entry = Entry::new("alpha", "1.0", 300 * KB);
+    let field = Field::new(Mirror::of(std::slice::from_ref(&entry), &[])).await;
+    let storage = &field.world.state.storage;
+    for standing in [Standing::Missing, Standing::Foreign(Identity([1; 16]))] {
+        storage.set_standing(StorageClass::Cran, standing);
+        assert!(field.get(&entry).await.expect("passed through") == entry.bytes);
+        assert!(!field.stored(&entry).await);
+    }
+    assert!(super::walk(&field.world.folder().join("data/cran")).is_empty());
+    storage.set_standing(StorageClass::Cran, Standing::Own);
+    let again = async {
+        while !field.stored(&entry).await {
+            assert!(field.get(&entry).await.expect("fetched") == entry.bytes);
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), again).await.expect("stored");
 }

@@ -33,6 +33,16 @@ impl Row {
     pub(super) fn key(&self) -> (&str, &str) {
         (self.folder.as_deref().unwrap_or_default(), &self.name)
     }
+
+    /// Where the mirror says that it is.
+    pub(super) fn path(&self) -> &str {
+        self.paths.first().map_or("", String::as_str)
+    }
+
+    /// Whether a checksum tells that its bytes are those of the mirror.
+    pub(super) fn is_vouched_for(&self) -> bool {
+        self.sha256.is_some() || self.md5.is_some() || self.told.is_some()
+    }
 }
 
 /// All of it, of one moment.

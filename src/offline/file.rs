@@ -35,6 +35,8 @@ pub(super) enum Failure {
 pub(super) struct Fetched {
     pub(super) object: Object,
     pub(super) contents: Contents,
+    /// It was not there before.
+    is_new: bool,
 }
 
 /// Where files go.
@@ -52,8 +54,23 @@ impl<'a> Landing<'a> {
         Landing { place, product, budget: Budget::new(BUDGET), looks }
     }
 
-    /// Fetches a file from the first of its paths that has it.
+    /// Fetches a file; one that cannot be read, and that no checksum vouches for, twice.
     pub(super) async fn fetch(&self, mirror: &Mirror, wanted: &Wanted) -> Result<Fetched, Failure> {
+        let first = self.fetch_once(mirror, wanted).await?;
+        if first.contents.trouble.is_none() || wanted.row.is_vouched_for() {
+            return Ok(first);
+        }
+        // It may have been damaged on the way.
+        let Ok(second) = self.fetch_once(mirror, wanted).await else { return Ok(first) };
+        if second.object.sha256 != first.object.sha256 && first.is_new {
+            let path = self.place.path(&self.product.object(first.object.sha256, &first.object.ext));
+            std::fs::remove_file(&path).map_err(|e| Failure::Place(e, path))?;
+        }
+        Ok(second)
+    }
+
+    /// Fetches a file from the first of its paths that has it.
+    async fn fetch_once(&self, mirror: &Mirror, wanted: &Wanted) -> Result<Fetched, Failure> {
         let row = &wanted.row;
         let mut last = None;
         for path in &row.paths {
@@ -132,8 +149,8 @@ fn settle(
         Product::Cran | Product::Bioconductor(_) | Product::Binaries(_) => Contents::default(),
     };
     let path = place.path(&product.object(object.sha256, &object.ext));
-    store(whole, &path, &object, wanted).map_err(|e| Failure::Place(e, path))?;
-    Ok(Fetched { object, contents })
+    let is_new = store(whole, &path, &object, wanted).map_err(|e| Failure::Place(e, path))?;
+    Ok(Fetched { object, contents, is_new })
 }
 
 /// Indexes of builds often have no checksum, so the file itself must tell that it is one, to its last byte.
@@ -168,17 +185,19 @@ fn mismatch(object: &Object, wanted: &Wanted) -> Option<String> {
     ))
 }
 
-fn store(whole: Whole, path: &Path, object: &Object, wanted: &Wanted) -> io::Result<()> {
+/// True when it was not there already.
+fn store(whole: Whole, path: &Path, object: &Object, wanted: &Wanted) -> io::Result<bool> {
     // The same bytes may be there under another name of a package.
     if path.symlink_metadata().is_ok_and(|there| there.is_file() && there.len() == object.size)
         && wanted.again.is_none()
         && is_whole(path, object.sha256)
     {
-        return Ok(());
+        return Ok(false);
     }
     let file = whole.into_file(path.parent().unwrap_or(path))?;
     place::date(file.as_file(), wanted.row.published);
-    place::finish(file, path)
+    place::finish(file, path)?;
+    Ok(true)
 }
 
 /// Whether a file can be read and has this digest.

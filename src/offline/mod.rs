@@ -17,6 +17,7 @@ mod hashing;
 mod journal;
 mod leftovers;
 mod mirror;
+mod owed;
 mod place;
 mod plan;
 mod progress;

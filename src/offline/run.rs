@@ -15,6 +15,7 @@ use super::file::{Failure, Fetched, Landing};
 use super::journal::Journal;
 use super::leftovers::Leftovers;
 use super::mirror::Span;
+use super::owed::Owed;
 use super::place::{Lock, Place};
 use super::plan::{self, Known, Plan, Wanted};
 use super::progress::{Progress, Voice};
@@ -82,7 +83,8 @@ impl Run<'_> {
             Err(error) => return Err(error.into()),
         };
         voice.say(&self.announcement(verified.as_ref()));
-        if let Some(verified) = verified.as_ref().filter(|_| !wish.dry)
+        let mut owed = Owed::read(self.place, &self.product);
+        if let Some(verified) = verified.as_ref().filter(|_| !wish.dry && owed.is_settled())
             && self.nothing_is_new(verified).await?
         {
             voice.say(&nothing_new(&self.product));
@@ -113,10 +115,11 @@ impl Run<'_> {
         let mut journal = Journal::open(self.place, &self.product)?;
         let leftovers = journal.began.map(|began| Leftovers::since(began, &before.state));
         let mut plan = self.plan(&declared, &before.state, &pending(&journal)?, &objects)?;
+        plan.wanted.extend(doubted(&declared, &owed, &plan));
         let (mut failures, mut round) = (Vec::new(), 1);
         while !plan.wanted.is_empty() {
             // Every file of the declaration that is committed was asked for: the next run compares with that declaration.
-            failures = self.fetch(&plan, &mut journal).await?;
+            failures = self.fetch(&plan, &mut journal, &mut owed).await?;
             if round == ROUNDS {
                 break;
             }
@@ -134,6 +137,8 @@ impl Run<'_> {
             let head = self.own.head_or_difference(&self.product).await?;
             leftovers.remove(self.place, &self.product, &head, &journal)?;
         }
+        owed.missing = failures.iter().map(|(path, error)| (path.clone(), error.to_string())).collect();
+        owed.leave(self.place, &self.product)?;
         journal.remove()?;
         if failures.is_empty() {
             self.remember(declared.told)?;
@@ -220,7 +225,12 @@ impl Run<'_> {
     }
 
     /// Fetches everything that is wanted; returns what could not be had.
-    async fn fetch(&self, plan: &Plan, journal: &mut Journal) -> Result<Vec<UpstreamError>, OfflineError> {
+    async fn fetch(
+        &self,
+        plan: &Plan,
+        journal: &mut Journal,
+        owed: &mut Owed,
+    ) -> Result<Vec<(String, UpstreamError)>, OfflineError> {
         let progress = Progress::new(self.wish.voice, plan.wanted.len() as u64, plan.size());
         let readmes = match &self.source {
             Some(source) if !plan.wanted.is_empty() => copied::readmes(source, &self.product).await?,
@@ -242,7 +252,7 @@ impl Run<'_> {
                         let next = tokio::task::spawn_blocking(move || place.sync());
                         written(writing.replace(next)).await?;
                     }
-                    self.note(wanted, fetched, &readmes, journal)?;
+                    self.note(wanted, fetched, &readmes, journal, owed)?;
                 }
                 Err(Failure::Place(error, path)) => return Err(OfflineError::place("write", &path, error)),
                 Err(Failure::Mirror(error)) => {
@@ -254,7 +264,11 @@ impl Run<'_> {
                              to go on"
                         )));
                     }
-                    failures.push(error);
+                    match wanted.row.path() {
+                        // What is there stays there.
+                        path if owed.doubts(path) => self.wish.voice.warn(&error.to_string()),
+                        path => failures.push((path.to_owned(), error)),
+                    }
                 }
             }
         }
@@ -279,16 +293,25 @@ impl Run<'_> {
         fetched: Fetched,
         readmes: &HashMap<Sha256, String>,
         journal: &mut Journal,
+        owed: &mut Owed,
     ) -> Result<(), OfflineError> {
         if wanted.again.is_some() {
             return Ok(());
         }
-        let (row, Fetched { object, contents }) = (&wanted.row, fetched);
+        let (row, Fetched { object, contents, .. }) = (&wanted.row, fetched);
         if let Some(trouble) = &contents.trouble {
-            let name = row.paths.first().map_or("", String::as_str);
-            self.wish
-                .voice
-                .warn(&format!("{name} is kept as it is, though it cannot be read as a package: {trouble}"));
+            let name = row.path();
+            let then = if row.is_vouched_for() || owed.doubts(name) {
+                ""
+            } else {
+                "; the next run asks for it again"
+            };
+            self.wish.voice.warn(&format!(
+                "{name} is kept as it is, though it cannot be read as a package: {trouble}{then}"
+            ));
+        }
+        if !row.is_vouched_for() && !owed.came(row.path(), object.sha256, contents.trouble.is_none()) {
+            return Ok(());
         }
         let ver = match &row.told {
             Some(told) => Ver { index: row.index.clone(), ..(**told).clone() },
@@ -341,12 +364,12 @@ impl Run<'_> {
     }
 
     /// Tells what could not be had.
-    fn told(&self, failures: &[UpstreamError]) -> Ending {
+    fn told(&self, failures: &[(String, UpstreamError)]) -> Ending {
         let voice = self.wish.voice;
         if failures.is_empty() {
             return Ending::Complete;
         }
-        failures.iter().take(TOLD).for_each(|failure| voice.warn(&failure.to_string()));
+        failures.iter().take(TOLD).for_each(|(_, failure)| voice.warn(&failure.to_string()));
         if failures.len() > TOLD {
             voice.warn(&format!("and {} more files", failures.len() - TOLD));
         }
@@ -358,6 +381,16 @@ impl Run<'_> {
         ));
         Ending::Incomplete
     }
+}
+
+/// Files that an earlier run kept although they cannot be read, and that are not to be fetched anyway.
+fn doubted(declared: &Declared, owed: &Owed, plan: &Plan) -> Vec<Wanted> {
+    if !owed.has_doubts() {
+        return Vec::new();
+    }
+    let rows = declared.rows.iter().filter(|row| owed.doubts(row.path()) && !row.is_vouched_for());
+    let again = rows.filter(|row| plan.wanted.iter().all(|wanted| wanted.row.path() != row.path()));
+    again.map(|row| Wanted { row: row.clone(), again: None }).collect()
 }
 
 /// What became of bytes on their way to the disk: it is told once, so it must not be missed.

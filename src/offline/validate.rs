@@ -7,6 +7,7 @@ use super::file::digest_of;
 use super::files::{Found, Walked, walk};
 use super::hashing::{Expected, look};
 use super::journal;
+use super::owed::{self, Owed};
 use super::place::{self, LOCK, Place, UNFINISHED};
 use super::seen;
 use crate::bundle::shared::Shared;
@@ -143,10 +144,22 @@ impl<'a> Check<'a> {
                 self.report.add(product.head(), Wrong::Missing, text);
             }
         }
-        self.report.summary.push(format!(
+        let owed = Owed::read(self.place, product);
+        for (path, why) in &owed.missing {
+            let text = format!("the mirror declares it and could not give it ({why}); run get again");
+            self.report.add(path, Wrong::Missing, text);
+        }
+        let mut summary = format!(
             "{product}: snapshot {}, {} packages, {releases} releases",
             verified.head.snapshot, verified.head.packages
-        ));
+        );
+        if !owed.missing.is_empty() {
+            summary += &format!("; {} files of the mirror are missing", owed.missing.len());
+        }
+        if owed.unreadable() > 0 {
+            summary += &format!("; {} archives cannot be read as packages", owed.unreadable());
+        }
+        self.report.summary.push(summary);
         Ok(())
     }
 
@@ -327,7 +340,7 @@ impl<'a> Check<'a> {
                 );
                 self.report.add(path, Wrong::Unreadable, text);
             }
-            _ if belongs || !self.packages || name == LOCK || name == seen::FILE => {}
+            _ if belongs || !self.packages || [LOCK, seen::FILE, owed::FILE].contains(&name) => {}
             _ if journal::FILES.contains(&name) => {
                 self.report.add(
                     path,

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use rstudio_pm::bundle::{Product, seal};
 
-use crate::support::downloader::{bundle, get_cran, got_cran, is_whole, objects, read, tree, validate};
+use crate::support::downloader::{
+    bundle, get_cran, got_cran, is_whole, lacks, objects, read, tree, validate,
+};
 use crate::support::shelf::Shelf;
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
@@ -74,7 +76,7 @@ async fn a_file_of_the_wrong_size_or_with_a_flipped_bit_is_not_taken() {
     assert!(
         ended.err.contains("3 files could not be fetched") && ended.err.contains("Run the command again")
     );
-    is_whole(&to);
+    lacks(&to, &[short, flipped, gone]);
     let (_, _, state) = read(&to, &Product::Cran).await;
     assert_eq!(state.listed(), shelf.listing().len() - 3);
     // The mirror is mended; the next run has them.
@@ -98,7 +100,7 @@ async fn a_new_version_that_cannot_be_had_leaves_the_old_one_listed() {
     assert_eq!(ended.code, Some(1));
     let (_, _, state) = read(&to, &Product::Cran).await;
     assert!(state.listing().contains(&"alpha 1.1".to_owned()), "{:?}", state.listing());
-    is_whole(&to);
+    lacks(&to, &["src/contrib/alpha_2.0.tar.gz"]);
 }
 
 #[tokio::test]
@@ -250,15 +252,20 @@ fn a_damaged_destination_is_named() {
     assert!(ended.err.contains(&segment) && ended.err.contains("copy it again"), "{}", ended.err);
 }
 
-#[tokio::test]
-async fn a_file_that_is_no_package_is_kept_and_told() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut shelf = shelf(dir.path());
+/// Adds two versions of a package, one of them archived: the index has no checksum of that.
+fn odd(shelf: &mut Shelf) {
     let mut odd = Tarball::new("odd", "1.0");
     odd.fields = "Encoding: latin1\n".to_owned();
     shelf.publish(&odd, "2020-01-01");
     shelf.publish(&Tarball::new("odd", "1.1"), "2020-02-01");
     shelf.write();
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_package_is_kept_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shelf = shelf(dir.path());
+    odd(&mut shelf);
     // What is archived has no checksum: of the right size and damaged inside.
     let path = shelf.root.join("src/contrib/Archive/odd/odd_1.0.tar.gz");
     let mut bytes = fs::read(&path).unwrap();
@@ -271,6 +278,60 @@ async fn a_file_that_is_no_package_is_kept_and_told() {
     is_whole(&to);
     let (_, _, state) = read(&to, &Product::Cran).await;
     assert_eq!(state.package("", "odd").map(|package| package.releases.len()), Some(2));
+}
+
+#[tokio::test]
+async fn an_archive_that_was_damaged_on_the_way_is_fetched_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shelf = shelf(dir.path());
+    odd(&mut shelf);
+    let path = "src/contrib/Archive/odd/odd_1.0.tar.gz";
+    let upstream = Upstream::of(&shelf.root);
+    let sound = upstream.bytes(path);
+    let mut damaged = sound.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 20].fill(0);
+    upstream.put(path, damaged);
+    let to = dir.path().join("bundle");
+    let asked = || upstream.asked().iter().filter(|asked| asked.path == path).count();
+    let told = got_cran(&upstream.url(), &to, &[]);
+    assert!(told.contains("the next run asks for it again"), "{told}");
+    assert_eq!(asked(), 2, "once more at once");
+    is_whole(&to);
+    upstream.put(path, sound.clone());
+    got_cran(&upstream.url(), &to, &[]);
+    assert_eq!(asked(), 1);
+    is_whole(&to);
+    let (_, _, state) = read(&to, &Product::Cran).await;
+    let digest = seal::digest(&sound);
+    let releases = &state.package("", "odd").unwrap().releases;
+    assert!(releases.iter().any(|release| release.version == "1.0" && release.object.sha256 == digest));
+    assert!(objects(&to).iter().any(|path| path.contains(&digest.to_string())));
+    got_cran(&upstream.url(), &to, &[]);
+    assert_eq!(asked(), 0, "it is sound");
+}
+
+#[test]
+fn an_archive_that_is_damaged_on_the_mirror_is_asked_for_by_one_more_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shelf = shelf(dir.path());
+    odd(&mut shelf);
+    let path = "src/contrib/Archive/odd/odd_1.0.tar.gz";
+    let upstream = Upstream::of(&shelf.root);
+    let mut damaged = upstream.bytes(path);
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 20].fill(0);
+    upstream.put(path, damaged);
+    let to = dir.path().join("bundle");
+    let asked = || upstream.asked().iter().filter(|asked| asked.path == path).count();
+    got_cran(&upstream.url(), &to, &[]);
+    let second = got_cran(&upstream.url(), &to, &[]);
+    assert!(second.contains("is kept as it is") && !second.contains("the next run"), "{second}");
+    assert_eq!(asked(), 4, "twice by each run");
+    let third = got_cran(&upstream.url(), &to, &[]);
+    assert!(third.contains("nothing is new"), "{third}");
+    assert_eq!(asked(), 0);
+    is_whole(&to);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use rstudio_pm::bundle::Product;
 
 use crate::support::data;
-use crate::support::downloader::{get_cran, got_cran, is_whole, read, tree};
+use crate::support::downloader::{get_cran, got_cran, is_whole, lacks, read, tree};
 use crate::support::shelf::file_url;
 use crate::support::upstream::Upstream;
 
@@ -73,7 +73,7 @@ async fn builds_for_linux_come_from_another_server_by_its_index() {
     let ended = get_cran(&upstream.url(), &to, &flags);
     assert_eq!(ended.code, Some(1), "{}", ended.err);
     assert!(ended.err.contains("beta_1.0.tar.gz"), "{}", ended.err);
-    is_whole(&to);
+    lacks(&to, &["beta_1.0.tar.gz"]);
     let (_, _, state) = read(&to, &Product::Binaries("4.5-noble".to_owned())).await;
     assert_eq!(state.listing(), ["alpha 1.0"]);
 }

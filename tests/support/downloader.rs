@@ -75,6 +75,17 @@ pub(crate) fn is_whole(root: &Path) {
     assert_eq!(validate("cran", root, &["--packages"]), (0, Vec::new()));
 }
 
+/// Asserts that a bundle is whole but for files of these names, which the mirror could not give.
+pub(crate) fn lacks(root: &Path, files: &[&str]) {
+    let (code, findings) = validate("cran", root, &["--packages"]);
+    assert_eq!((code, findings.len()), (1, files.len()), "{findings:?}");
+    for file in files {
+        let found = findings.iter().find(|(_, found, _)| found.ends_with(file));
+        let (word, _, text) = found.unwrap_or_else(|| panic!("{file}: {findings:?}"));
+        assert!(word == "missing" && text.contains("could not give it"), "{findings:?}");
+    }
+}
+
 /// A bundle as a server reads it.
 pub(crate) fn reader(root: &Path) -> Bundle {
     reader_of(&file_url(&root.canonicalize().expect("a directory")))

@@ -67,3 +67,24 @@ impl Default for Limits {
         }
     }
 }
+
+impl Limits {
+    /// The connections of one client address: as configured, and never more than a quarter of all places.
+    pub(super) fn for_address(&self, configured: Option<usize>) -> Option<usize> {
+        configured.map(|most| most.min((self.connections / 4).max(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_never_takes_more_than_a_quarter_of_the_places() {
+        let limits = |connections| Limits { connections, ..Limits::default() };
+        assert_eq!(limits(8192).for_address(Some(1024)), Some(1024));
+        assert_eq!(limits(512).for_address(Some(1024)), Some(128));
+        assert_eq!(limits(3).for_address(Some(1024)), Some(1));
+        assert_eq!(limits(512).for_address(None), None);
+    }
+}

@@ -123,7 +123,7 @@ impl House {
                 Ok((socket, address)) => {
                     // Without it an answer in two writes waits for the client's delayed ACK: a factor of 11.
                     let _ = socket.set_nodelay(true);
-                    let most = self.site.load().connections_of(address.ip());
+                    let most = self.limits.for_address(self.site.load().connections_of(address.ip()));
                     let Some(connection) = self.connections.open(address.ip(), most) else {
                         tracing::debug!(%address, "connection closed: its address has as many as it may");
                         continue;

@@ -36,7 +36,8 @@ pub(super) fn findings(config: &Config) -> Vec<(StorageClass, String)> {
 fn is_of_the_marker(error: &StorageError, class: StorageClass) -> bool {
     match error {
         StorageError::Io { path, source, .. } => {
-            path.ends_with(Owner(class).path()) && source.kind() != std::io::ErrorKind::PermissionDenied
+            use std::io::ErrorKind::{NotADirectory, PermissionDenied};
+            path.ends_with(Owner(class).path()) && !matches!(source.kind(), PermissionDenied | NotADirectory)
         }
         _ => false,
     }

@@ -9,7 +9,7 @@ use std::io::{Error, Read, Result, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rstudio_pm::r::rds::{Limits, archive_meta::read_archive_meta};
 use serde_json::{Value, json};
@@ -235,6 +235,11 @@ impl Victim {
 
     /// Everything that must be true after a start; `all` looks at every file there is.
     fn audit(&self, all: bool) {
+        // A start writes the markers of the storage classes anew, each by a file of its own for a moment.
+        let until = Instant::now() + Duration::from_secs(10);
+        while !leftovers(self.server.dir()).is_empty() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let left = leftovers(self.server.dir());
         assert!(left.is_empty(), "left over: {left:?}");
         let doors = self.doors();

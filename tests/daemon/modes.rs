@@ -89,6 +89,8 @@ fn online_applies_another_database_and_another_data_directory() {
     rewrite(&server, "URL = postgres://unused", &format!("URL = \"{url}\""));
     server.told("online");
     assert_eq!(repositories(&server), [""; 0], "a new database");
+    // What is stored belongs to the other one.
+    server.told("storage adopt");
     server.local_repository("large", &[Tarball::new("beta", "1.0")]);
     assert_eq!(server.get("/large/latest/src/contrib/beta_1.0.tar.gz").status, 200);
     assert_eq!(server.get("/small/latest/src/contrib/PACKAGES").status, 404);

@@ -237,11 +237,14 @@ impl Victim {
     fn audit(&self, all: bool) {
         // A start writes the markers of the storage classes anew, each by a file of its own for a moment.
         let until = Instant::now() + Duration::from_secs(10);
-        while !leftovers(self.server.dir()).is_empty() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(10));
+        loop {
+            let left = leftovers(self.server.dir());
+            if left.is_empty() {
+                break;
+            }
+            assert!(Instant::now() < until, "left over: {left:?}");
+            std::thread::sleep(Duration::from_millis(2));
         }
-        let left = leftovers(self.server.dir());
-        assert!(left.is_empty(), "left over: {left:?}");
         let doors = self.doors();
         let get = |path: &str| doors.get(&format!("/all/latest/src/contrib/{path}")).expect("an answer");
         let mut ledger = self.ledger.lock().unwrap();

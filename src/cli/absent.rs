@@ -1,4 +1,4 @@
-//! Commands and flags of the original that this version does not have: what to do instead, and the page to read.
+//! Commands and flags of the original that this version lacks, each with a replacement and a documentation page.
 
 /// A command, or a flag of one.
 #[derive(Debug)]
@@ -7,9 +7,9 @@ pub(super) struct Absent {
     pub(super) words: &'static [&'static str],
     /// The flag without dashes; empty when the whole command is absent.
     pub(super) flag: &'static str,
-    /// What is not there, and what to do instead.
+    /// What is missing, and what to do instead.
     pub(super) sentence: &'static str,
-    /// A file of the documentation.
+    /// Path of the documentation page.
     pub(super) page: &'static str,
 }
 
@@ -20,10 +20,10 @@ const VULNERABILITIES: &str = "docs/admin/vulnerabilities.md";
 const COMPATIBILITY: &str = "docs/compatibility.md";
 
 const CURATED: &str = "curated sources and CRAN snapshots are not in this version; a date in the URL of a repository \
-                       (/prod/2026-11-20) freezes what it offers";
+                       (/prod/2026-11-20) freezes its contents";
 const CLEAR: &str =
-    "what a sync read cannot be cleared in this version; unsubscribe the repositories from the source";
-const FIXED_URL: &str = "fixed URLs cannot be made in this version; write a date or a transaction id in place of \
+    "synced packages cannot be cleared in this version; unsubscribe the repositories from the source";
+const FIXED_URL: &str = "fixed URLs cannot be created in this version; write a date or a transaction id in place of \
                          latest in the URL of a repository";
 const GIT: &str =
     "packages are not built from git in this version; build them with R CMD build, then: rspm add";
@@ -35,22 +35,21 @@ const METADATA: &str = "packages have no custom metadata in this version";
 const TOKENS: &str = "there are no tokens and logins in this version; rspm talks to the server of its own machine, as \
                       root or as a member of the server's group";
 const VERIFY: &str =
-    "there are no tokens to verify in this version; to see that the server answers: rspm status";
+    "there are no tokens to verify in this version; to check that the server responds: rspm status";
 const NODES: &str =
-    "a server is put offline and online on its own machine in this version: rspm offline, rspm online";
-const AREAS: &str =
-    "single areas cannot be logged in detail in this version; for all of them: rspm config log --level=DEBUG";
+    "in this version a server is taken offline and online on its own machine: rspm offline, rspm online";
+const AREAS: &str = "debug logging cannot be limited to single areas in this version; for all areas: rspm config log --level=DEBUG";
 const ENCRYPT: &str = "values in the configuration are not encrypted in this version; name a file that holds a password \
                        in the environment: PACKAGEMANAGER_POSTGRES_PASSWORD_FILE";
-const EVICT: &str = "stored files cannot be evicted by hand in this version; the server removes what nothing refers to, \
+const EVICT: &str = "stored files cannot be evicted by hand in this version; the server removes unreferenced files \
                      every night";
 const MIGRATE: &str = "a server cannot be moved from one database provider to another in this version";
 const SCHEDULE: &str = "schedules are properties of the configuration: CRAN.SyncSchedule, Bioconductor.SyncSchedule; \
                         rspm status shows them";
-const AIR_GAP: &str = "packages for servers without internet come from rspm-offline-downloader";
-const BIOCONDUCTOR: &str = "there is one source of all versions of Bioconductor, bioconductor; name the version when \
+const AIR_GAP: &str = "rspm-offline-downloader fetches the packages for servers without internet";
+const BIOCONDUCTOR: &str = "the source bioconductor holds all versions of Bioconductor; name the version when \
                             you subscribe or sync: --version";
-const LOCAL_ONLY: &str = "rspm add takes package files, --path or --file-in; it does not choose packages of CRAN in this \
+const LOCAL_ONLY: &str = "rspm add takes package files, --path or --file-in; it does not select packages of CRAN in this \
                           version";
 const ACCESS: &str =
     "there is no access control in this version, and every repository is public; leave the flag out";
@@ -68,7 +67,7 @@ const fn flag(
     Absent { words, flag, sentence, page }
 }
 
-/// All of them, in the order of the documentation.
+/// All rows, in the order of the documentation.
 pub(super) static TABLE: &[Absent] = &[
     command(&["update"], CURATED, REPOSITORIES),
     flag(&["create", "source"], "snapshot", CURATED, REPOSITORIES),
@@ -128,10 +127,10 @@ pub(super) static TABLE: &[Absent] = &[
     command(&["air-gap"], AIR_GAP, "docs/admin/air-gapped.md"),
 ];
 
-/// Global flags that take a value, which is no word of a command.
+/// Global flags whose next argument is a value, not a word of a command.
 const WITH_VALUE: [&str; 6] = ["-c", "--config", "-o", "--output-format", "-a", "--address"];
 
-/// The row that a command line is about; `args` are without the program's name.
+/// Returns the row that matches a command line; `args` lacks the program's name.
 pub(super) fn find(args: &[String]) -> Option<&'static Absent> {
     let mut words: Vec<&str> = Vec::new();
     let mut rest = args.iter().map(String::as_str);
@@ -142,7 +141,7 @@ pub(super) fn find(args: &[String]) -> Option<&'static Absent> {
             }
             _ if arg.starts_with('-') => {}
             "help" if words.is_empty() => {}
-            // Values of flags may follow; no row has more words than its command.
+            // Values of flags may follow the command's words; rows are compared as prefixes.
             word => words.push(word),
         }
     }

@@ -1,4 +1,4 @@
-//! The grammar of `rspm`: commands and flags as administrators of the original know them.
+//! The grammar of `rspm`: commands and flags, named as in the original.
 
 use std::path::PathBuf;
 
@@ -15,22 +15,22 @@ use super::words::Words;
     disable_version_flag = true,
     propagate_version = false,
     after_help = "Run as root or as a member of the server's group (rstudio-pm).\n\
-                  Exit codes: 0 done, 1 refused or failed, 2 wrong usage or not in this version, 3 no server to talk to."
+                  Exit codes: 0 done, 1 refused or failed, 2 wrong usage or not in this version, 3 server not reachable."
 )]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 
-    /// The server's configuration file; tells where its socket is
+    /// Configuration file (used to locate the admin socket)
     #[arg(short, long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// How to print results
+    /// Output format
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
     pub output_format: Format,
 
-    /// The address of another machine's server; refused, for this version talks to the server of its own machine alone
+    /// Address of a remote server; refused, because this version talks to the server of its own machine alone
     #[arg(
         short,
         long,
@@ -41,11 +41,11 @@ pub struct Cli {
     )]
     pub address: Option<String>,
 
-    /// Accept every certificate of that address; has no effect
+    /// Accept any TLS certificate of that address; has no effect
     #[arg(long, global = true)]
     pub insecure_ssl_skip_verify: bool,
 
-    /// Print each request to the server, and its status, on standard error
+    /// Print each request to the server and its status on standard error
     #[arg(short, long, global = true)]
     pub verbose: bool,
 
@@ -54,7 +54,7 @@ pub struct Cli {
     pub version: Option<bool>,
 }
 
-/// Output for people or for programs.
+/// Output format, for people or for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Tables and sentences.
@@ -75,7 +75,7 @@ pub enum Command {
     /// Delete a source or a repository
     #[command(subcommand)]
     Delete(Delete),
-    /// List repositories, sources or packages; all repositories and sources when nothing is named
+    /// List repositories, sources or packages (default: all repositories and sources)
     List {
         /// What to list.
         #[command(subcommand)]
@@ -83,44 +83,44 @@ pub enum Command {
     },
     /// Show one source or repository
     Info(Info),
-    /// Say what a client gets for a package, and by which rule at every step
+    /// Explain step by step which file a client gets for a package
     Explain(Explain),
     /// Subscribe a repository to a source
     Subscribe(Subscribe),
-    /// Take a source out of a repository
+    /// Remove a source from a repository
     Unsubscribe(Unsubscribe),
-    /// Set the complete order of a repository's sources; the earlier wins a name
+    /// Set the complete order of a repository's sources; the earlier source wins by package name
     Reorder(Reorder),
-    /// Add package files to a local source; `add binary` adds builds of them
+    /// Add package files to a local source; `add binary` adds binaries of them
     Add(Add),
     /// Remove packages from a local source; older snapshots still serve them
     #[command(subcommand)]
     Remove(Remove),
-    /// Read what is new on a mirror
+    /// Synchronize a source with its mirror
     Sync(Sync),
-    /// Fill in the history of a source before its first sync, out of its mirror
+    /// Fill in the history of a source before its first sync from its mirror
     Backfill(super::backfill::Backfill),
-    /// Work on the storage classes: owner, clean-up, removed objects
+    /// Manage the storage classes: owner, clean-up, removed objects
     #[command(subcommand)]
     Storage(super::storage::StorageCommand),
-    /// Repair what the server cannot mend by itself
+    /// Repair data that the server cannot repair by itself
     #[command(subcommand)]
     Repair(Repair),
-    /// Work on the server's log files
+    /// Manage the server's log files
     #[command(subcommand)]
     Logs(Logs),
-    /// Show the server's mode and what it does
+    /// Show the server's mode, jobs and schedules
     Status,
-    /// Finish what is under way, then answer 503 until `rspm online`; a restart is online again
+    /// Drain and stop serving (503) until `rspm online` or a restart
     Offline(Offline),
-    /// Read the whole configuration, and serve
+    /// Read the whole configuration and start serving
     Online,
-    /// Apply what changed in the configuration and is reloadable, and say what was not
+    /// Reload the configuration: apply changed reloadable properties and list the others
     Hup(Hup),
-    /// The servers of a cluster
+    /// Inspect the servers of a cluster
     #[command(subcommand)]
     Cluster(Cluster),
-    /// Settings of the running server that are kept until its next start
+    /// Change settings of the running server until its next start
     #[command(subcommand)]
     Config(Config),
     /// Check the configuration without starting the server
@@ -136,7 +136,7 @@ pub enum Command {
 /// `rspm repair …`
 #[derive(Debug, Subcommand)]
 pub enum Repair {
-    /// Make the times of transactions agree with the server's clock, after it was wrong
+    /// Correct the times of transactions that were published while the server's clock was wrong
     Clock(super::repair::RepairClock),
 }
 
@@ -176,11 +176,11 @@ pub enum List {
     Sources(ListSources),
     /// List the packages of a source or a repository
     Packages(ListPackages),
-    /// List the builds of a package
+    /// List the binaries of a package
     Binaries(ListBinaries),
     /// List the distributions that binaries can be served for
     Distributions,
-    /// List what there is of Bioconductor
+    /// List details of Bioconductor
     #[command(subcommand)]
     Bioconductor(ListBioconductor),
 }
@@ -188,7 +188,7 @@ pub enum List {
 /// `rspm list bioconductor …`
 #[derive(Debug, Subcommand)]
 pub enum ListBioconductor {
-    /// List the versions of Bioconductor, and how far they are here
+    /// List the versions of Bioconductor and their state on this server
     Versions,
 }
 
@@ -197,7 +197,7 @@ pub enum ListBioconductor {
 pub enum Remove {
     /// Remove a package, or some of its versions
     Package(RemovePackage),
-    /// Remove the builds of one version for one platform
+    /// Remove the binaries of one version for one platform
     Binary(RemoveBinary),
 }
 
@@ -218,7 +218,7 @@ pub enum Config {
 /// Flags of `offline`.
 #[derive(Debug, Args)]
 pub struct Offline {
-    /// How long what is under way may take: seconds, or 90s, 5m, 1h
+    /// Time limit for requests and jobs in progress: seconds, or 90s, 5m, 1h
     #[arg(long, default_value = "60s", value_parser = seconds, value_name = "TIME")]
     pub timeout: u64,
 }
@@ -226,7 +226,7 @@ pub struct Offline {
 /// Flags of `hup`.
 #[derive(Debug, Args)]
 pub struct Hup {
-    /// Wait until it is done (always)
+    /// Wait until the reload is done (always)
     #[arg(long)]
     pub wait: bool,
 }
@@ -234,12 +234,12 @@ pub struct Hup {
 /// Flags of `config log`.
 #[derive(Debug, Args)]
 pub struct ConfigLog {
-    /// The least severe lines that are written; any case
+    /// Lowest severity that is logged; any case
     #[arg(long, value_parser = Words(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR"]))]
     pub level: String,
 }
 
-/// A length of time, in seconds.
+/// Parses a duration; returns seconds.
 fn seconds(text: &str) -> Result<u64, String> {
     let bad = || "give seconds, or a number with s, m or h: 90s, 5m, 1h".to_owned();
     let (digits, unit) = match text.char_indices().last() {
@@ -252,10 +252,10 @@ fn seconds(text: &str) -> Result<u64, String> {
     number.checked_mul(unit).filter(|seconds| *seconds <= 86_400).ok_or_else(|| "at most 24h".to_owned())
 }
 
-/// A name alone.
+/// The flag `--name` alone.
 #[derive(Debug, Args)]
 pub struct Named {
-    /// Its name
+    /// The name
     #[arg(long)]
     pub name: String,
 }
@@ -266,7 +266,7 @@ pub struct CreateSource {
     /// The new source's name
     #[arg(long)]
     pub name: String,
-    /// The type of source; cran and bioconductor are built in
+    /// Type of the source; cran and bioconductor are built in
     #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = Words(&["local"]))]
     pub kind: String,
     /// Succeed when the source exists with the same type
@@ -280,10 +280,10 @@ pub struct CreateRepo {
     /// The new repository's name: the first part of its URLs
     #[arg(long)]
     pub name: String,
-    /// A sentence about it
+    /// A one-line description
     #[arg(long, default_value = "")]
     pub description: String,
-    /// What it serves
+    /// Type of the repository
     #[arg(long = "type", default_value = "r", value_name = "TYPE", value_parser = Words(&["r", "bioconductor"]))]
     pub kind: String,
     /// Succeed when the repository exists with the same type
@@ -319,7 +319,7 @@ pub struct EditRepo {
     /// Remove the description
     #[arg(long)]
     pub clear_description: bool,
-    /// Leave it out of public listings (--hide=false shows it again)
+    /// Hide the repository from public listings (--hide=false shows it again)
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub hide: Option<bool>,
 }
@@ -353,16 +353,16 @@ pub struct ListPackages {
     /// The source
     #[arg(long)]
     pub source: Option<String>,
-    /// The version of Bioconductor; without, its release
+    /// The version of Bioconductor (default: the release)
     #[arg(long)]
     pub version: Option<String>,
     /// Only names that contain this text
     #[arg(long)]
     pub search: Option<String>,
-    /// How many
+    /// Number of packages per page
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
     pub count: i64,
-    /// Which page, from 1
+    /// Page number, from 1
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i64).range(1..))]
     pub page: i64,
 }
@@ -386,19 +386,19 @@ pub struct Explain {
     pub repo: String,
     /// The package
     pub package: String,
-    /// The version that is asked for; without, the one that the index lists
+    /// The requested version (default: the version in the index)
     #[arg(long)]
     pub version: Option<String>,
-    /// The distribution of the client, as after `__linux__/`; without, an address of source packages
+    /// The client's distribution, as after `__linux__/` in a URL (default: a URL of source packages)
     #[arg(long, value_name = "NAME")]
     pub distribution: Option<String>,
-    /// What the client sends as User-Agent; without, it sends none
+    /// The client's User-Agent header (default: none)
     #[arg(long, value_name = "TEXT")]
     pub user_agent: Option<String>,
     /// The snapshot: latest, a day (YYYY-MM-DD) or a transaction id
     #[arg(long, default_value = "latest", value_name = "SNAPSHOT")]
     pub date: String,
-    /// The version of Bioconductor, in a repository of that; without, its release
+    /// The version of Bioconductor, in a Bioconductor repository (default: the release)
     #[arg(long, value_name = "VERSION")]
     pub bioc_version: Option<String>,
 }
@@ -409,14 +409,14 @@ pub struct Subscribe {
     /// The repository
     #[arg(long)]
     pub repo: String,
-    /// The source to append to its list; in a repository of Bioconductor, it goes before Bioconductor itself
+    /// The source to append; in a Bioconductor repository it is placed before Bioconductor itself
     #[arg(long)]
     pub source: String,
-    /// A version of Bioconductor: the one that an R repository offers, or for which alone a Bioconductor repository offers
-    /// the source
+    /// Version of Bioconductor: the version that an R repository serves, or the only version for which a Bioconductor
+    /// repository serves the source
     #[arg(long)]
     pub version: Option<String>,
-    /// Succeed when it is subscribed already
+    /// Succeed when the repository is already subscribed
     #[arg(long)]
     pub succeed_on_existing: bool,
 }
@@ -427,10 +427,10 @@ pub struct Unsubscribe {
     /// The repository
     #[arg(long)]
     pub repo: String,
-    /// The source to take out of its list
+    /// The source to remove
     #[arg(long)]
     pub source: String,
-    /// Only what was subscribed to for this version of Bioconductor
+    /// Remove only the subscription for this version of Bioconductor
     #[arg(long)]
     pub version: Option<String>,
 }
@@ -450,7 +450,7 @@ pub struct Reorder {
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Add {
-    /// What to add, when it is not source packages.
+    /// What to add, unless source packages.
     #[command(subcommand)]
     pub kind: Option<AddKind>,
     /// The local source
@@ -462,10 +462,10 @@ pub struct Add {
     /// A file that names package files, one on each line
     #[arg(long, conflicts_with = "path", value_name = "LIST")]
     pub file_in: Option<PathBuf>,
-    /// Put the new bytes in place of versions that exist
+    /// Replace versions that exist
     #[arg(long, conflicts_with = "succeed_on_existing")]
     pub replace: bool,
-    /// Leave versions that exist as they are, and succeed
+    /// Keep versions that exist unchanged and succeed
     #[arg(long)]
     pub succeed_on_existing: bool,
 }
@@ -473,7 +473,7 @@ pub struct Add {
 /// `rspm add …`
 #[derive(Debug, Subcommand)]
 pub enum AddKind {
-    /// Add binary packages to a local source, as builds of source packages it has
+    /// Add binaries of source packages that the local source has
     Binary(AddBinary),
 }
 
@@ -489,13 +489,13 @@ pub struct AddBinary {
     /// A file that names binary package files, one on each line
     #[arg(long, conflicts_with = "path", value_name = "LIST")]
     pub file_in: Option<PathBuf>,
-    /// The distribution they are built for; `rspm list distributions` shows the names
+    /// The distribution of the binaries; `rspm list distributions` shows the names
     #[arg(long, value_name = "NAME")]
     pub distribution: String,
-    /// Put the new builds in place of those that exist
+    /// Replace binaries that exist
     #[arg(long, conflicts_with = "succeed_on_existing")]
     pub replace: bool,
-    /// Leave builds that exist as they are, and succeed
+    /// Keep binaries that exist unchanged and succeed
     #[arg(long)]
     pub succeed_on_existing: bool,
 }
@@ -523,10 +523,10 @@ pub struct RemoveBinary {
     /// Its version
     #[arg(long)]
     pub version: String,
-    /// What the builds are for, as `rspm list binaries` names it: 4.5-noble, 4.5-noble-arm64, 4.5-win
+    /// The platform as `rspm list binaries` shows it: 4.5-noble, 4.5-noble-arm64, 4.5-win
     #[arg(long)]
     pub platform: String,
-    /// Why; kept with the transaction
+    /// The reason, stored with the transaction
     #[arg(long, default_value = "")]
     pub comment: String,
 }
@@ -534,13 +534,13 @@ pub struct RemoveBinary {
 /// Flags of `remove package`.
 #[derive(Debug, Args)]
 pub struct RemovePackage {
-    /// The package and what of it: name@all, name@current or name@1.2.3
+    /// The package and its versions: name@all, name@current or name@1.2.3
     #[arg(long, value_name = "NAME@SCOPE")]
     pub name: String,
     /// The local source
     #[arg(long)]
     pub source: String,
-    /// Why; kept with the transaction
+    /// The reason, stored with the transaction
     #[arg(long, default_value = "")]
     pub comment: String,
 }
@@ -548,20 +548,20 @@ pub struct RemovePackage {
 /// `rspm logs …`
 #[derive(Debug, Subcommand)]
 pub enum Logs {
-    /// Open the log files anew after a rotation; returns when nothing is written to the old ones any more
+    /// Reopen the log files after a rotation; returns when the old files are no longer written to
     Reopen,
 }
 
 /// Flags of `sync`.
 #[derive(Debug, Args)]
 pub struct Sync {
-    /// Which mirror; sysreqs are the rules of system requirements, vulns the advisories about packages
+    /// What to sync; sysreqs are the rules for system requirements, vulns the security advisories
     #[arg(long = "type", default_value = "CRAN", value_name = "TYPE", value_parser = Words(&["CRAN", "Bioconductor", "sysreqs", "vulns"]))]
     pub kind: String,
-    /// One version of Bioconductor, or release or devel; without, every one that its mirror has
+    /// A version of Bioconductor, or release or devel (default: every version of the mirror)
     #[arg(long)]
     pub version: Option<String>,
-    /// Whether it is watched.
+    /// Wait and progress flags.
     #[command(flatten)]
     pub watched: Watched,
 }

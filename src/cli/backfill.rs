@@ -1,4 +1,4 @@
-//! `rspm backfill`: fills in the history of a source before its first sync, and stops that.
+//! `rspm backfill`: starts and stops the back-fill of a source's history before its first sync.
 
 use clap::Args;
 use hyper::Method;
@@ -15,22 +15,22 @@ use crate::model::time::Day;
 #[derive(Debug, Args)]
 #[command(after_help = "Example: rspm backfill --source=cran --since=2020-01-01 --dry-run")]
 pub struct Backfill {
-    /// The source whose history is filled in
+    /// The source
     #[arg(long, default_value = "cran", value_name = "NAME")]
     pub source: String,
-    /// The oldest day to have, YYYY-MM-DD
+    /// The oldest day of the history, YYYY-MM-DD
     #[arg(long, value_name = "DATE", required_unless_present = "stop", conflicts_with = "stop")]
     pub since: Option<Day>,
-    /// Requests to the mirror in a second, at most, over four connections
+    /// Maximum number of requests per second to the mirror, over four connections
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000), value_name = "N")]
     pub rate: u32,
-    /// Say what there is to do, and do nothing
+    /// Print what would be done and do nothing
     #[arg(long, conflicts_with = "stop")]
     pub dry_run: bool,
-    /// Stop the one under way; what was read is kept, and the same command goes on from there
+    /// Stop the running back-fill; its progress is kept, and the same command resumes it
     #[arg(long)]
     pub stop: bool,
-    /// Whether it is watched.
+    /// Wait and progress flags.
     #[command(flatten)]
     pub watched: Watched,
 }

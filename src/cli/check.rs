@@ -1,4 +1,4 @@
-//! `rspm check-config`: the daemon is the judge of its own configuration; this runs it and passes its words on.
+//! `rspm check-config`: runs `rstudio-pm --check-config`, so that the daemon itself validates its configuration.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -10,7 +10,7 @@ use super::args::Format;
 use super::client::{Reading, socket_path};
 use super::error::CliError;
 
-/// Becomes `rstudio-pm --check-config`, the program beside this one or else the one on the path.
+/// Replaces this process by `rstudio-pm --check-config`: the program in the same directory, or else the one on `PATH`.
 ///
 /// # Errors
 /// There is no such program.
@@ -32,28 +32,28 @@ pub fn run(config: &Option<PathBuf>, format: Format) -> Result<ExitCode, CliErro
         let lacking = server.into_iter().filter(|(name, _)| std::env::var_os(name).is_none());
         command.envs(lacking);
     }
-    // Only an error comes back from exec.
+    // `exec` returns only on failure.
     let source = command.exec();
     Err(CliError::Local { doing: format!("running {}", program.display()), source })
 }
 
-/// With one of these the caller has chosen credentials of its own.
+/// Variables by which the caller chooses its own credentials; with one of them the server's are not used.
 const CREDENTIALS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE"];
 
-/// The variables `AWS_…` of the server that runs with this configuration, which its unit may have set; nothing where no
-/// server runs, or the caller may not look.
+/// Returns the variables `AWS_…` of the server that runs with this configuration, which its unit may have set; `None`
+/// when no server runs, or the caller may not read its environment.
 fn environment_of_server(config: Option<&Path>) -> Option<Vec<(OsString, OsString)>> {
     let pid_file = socket_path(config, Reading::Salvaged).ok()?.with_file_name("rstudio-pm.pid");
     let pid: u32 = std::fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
     let process = PathBuf::from(format!("/proc/{pid}"));
-    // The number may belong to another program by now.
+    // The process id may have been reused by another program.
     if std::fs::read_to_string(process.join("comm")).ok()?.trim_end() != "rstudio-pm" {
         return None;
     }
     Some(variables(&std::fs::read(process.join("environ")).ok()?))
 }
 
-/// Those of a process, as the kernel shows them.
+/// Parses the variables `AWS_…` of a `/proc/PID/environ`.
 fn variables(environ: &[u8]) -> Vec<(OsString, OsString)> {
     let of_aws = environ.split(|byte| *byte == 0).filter(|line| line.starts_with(b"AWS_"));
     of_aws

@@ -1,4 +1,4 @@
-//! HTTP over the server's unix socket: one connection, one JSON value each way.
+//! HTTP client of the admin API over the server's unix socket, with one JSON value in each direction.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use crate::config;
 
 type Body = BoxBody<Bytes, std::io::Error>;
 
-/// Connections that a request is tried on: two hand-overs may follow each other.
+/// Maximum number of connections per request: two hand-overs may follow each other.
 const CONNECTIONS: usize = 3;
 
 /// A connection to the admin API.
@@ -32,16 +32,16 @@ pub struct Client {
     sender: Mutex<SendRequest<Body>>,
 }
 
-/// How the configuration is read that names the socket.
+/// How strictly the configuration that names the socket is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// It must be valid.
+    /// The configuration must be valid.
     Strict,
-    /// What can be understood of it will do.
+    /// The valid part of the configuration is enough.
     Salvaged,
 }
 
-/// One segment of a path, or a value of a query, so that no name can leave its place.
+/// Percent-encodes one segment of a path or one value of a query, so that no name can extend beyond it.
 #[must_use]
 pub fn segment(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
@@ -51,15 +51,15 @@ impl Client {
     /// Connects to the socket that the configuration names.
     ///
     /// # Errors
-    /// The configuration cannot be used, or there is no server to talk to.
+    /// The configuration cannot be used, or the server is not reachable.
     pub async fn connect(file: Option<&Path>, reading: Reading) -> Result<Client, CliError> {
         Client::open(socket_path(file, reading)?).await
     }
 
-    /// A second connection to the same server.
+    /// Opens a second connection to the same server.
     ///
     /// # Errors
-    /// There is no server to talk to any more.
+    /// The server is no longer reachable.
     pub async fn again(&self) -> Result<Client, CliError> {
         Client::open(self.socket.clone()).await
     }
@@ -69,15 +69,15 @@ impl Client {
         Ok(Client { socket, sender: Mutex::new(sender) })
     }
 
-    /// `GET`.
+    /// Sends a `GET` request.
     ///
     /// # Errors
-    /// The server refuses, or stops answering.
+    /// The server refuses the request, or stops responding.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
         self.call(Method::GET, path, empty()).await
     }
 
-    /// Any other method with a JSON body.
+    /// Sends a request of any other method with a JSON body.
     ///
     /// # Errors
     /// As [`Client::get`].
@@ -92,7 +92,7 @@ impl Client {
         self.call(method, path, Full::new(json.into()).map_err(|e| match e {}).boxed()).await
     }
 
-    /// `DELETE`.
+    /// Sends a `DELETE` request.
     ///
     /// # Errors
     /// As [`Client::get`].
@@ -100,7 +100,7 @@ impl Client {
         self.call(Method::DELETE, path, empty()).await
     }
 
-    /// Hands in a package file: `kind` is `source` or `binary`.
+    /// Uploads a package file: `kind` is `source` or `binary`.
     ///
     /// # Errors
     /// The file cannot be read, or the server refuses it.
@@ -117,7 +117,7 @@ impl Client {
             BodyExt::boxed(StreamBody::new(frames))
         };
         match self.call(Method::POST, &path, body(open)).await {
-            // An upload that nobody uses is forgotten.
+            // The upload may be repeated: an unused one is dropped by the server.
             Err(CliError::Interrupted { .. }) => {
                 let again = tokio::fs::File::open(file).await.map_err(local)?;
                 self.call(Method::POST, &path, body(again)).await
@@ -155,7 +155,8 @@ impl Client {
                 return Err(silent(error.to_string()));
             }
             connections += 1;
-            // A server that hands over to another process ends its connections after an answer: the other one accepts now.
+            // A server that hands over to a new process closes its connections after a response; the new process
+            // accepts the next one.
             *sender = connect(&self.socket).await?;
             next = unsent;
         };
@@ -164,7 +165,7 @@ impl Client {
             let json: &[u8] = if body.is_empty() { b"null" } else { &body };
             return serde_json::from_slice(json).map_err(|e| {
                 silent(format!(
-                    "its answer is not what this rspm ({}) understands: {e}",
+                    "its response is not one that this rspm ({}) understands: {e}",
                     env!("CARGO_PKG_VERSION")
                 ))
             });
@@ -176,7 +177,7 @@ impl Client {
     }
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 enum Broken {
     /// Nothing of the request was sent.
     Unsent(Box<Request<Body>>, hyper::Error),
@@ -184,7 +185,7 @@ enum Broken {
     Lost(hyper::Error),
 }
 
-/// One request and its whole answer.
+/// Sends one request and reads its whole response.
 async fn exchange(
     sender: &mut SendRequest<Body>,
     request: Request<Body>,
@@ -219,7 +220,7 @@ fn empty() -> Body {
     Full::new(Bytes::new()).map_err(|e| match e {}).boxed()
 }
 
-/// The socket of the configuration named, or of the default one. Without any file the default place is tried.
+/// Returns the socket path from the configuration `file` or the default one; the default path when neither exists.
 pub(super) fn socket_path(file: Option<&Path>, reading: Reading) -> Result<PathBuf, CliError> {
     let path = file.unwrap_or(Path::new(config::DEFAULT_FILE));
     let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
@@ -267,7 +268,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that gives each connection one of these answers, and the first lines of what it was asked.
+    /// Runs a server that sends each connection one of these responses; returns the methods of the requests.
     async fn served(answers: &[&'static str], work: impl AsyncFnOnce(Client)) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("s");

@@ -1,4 +1,4 @@
-//! `rspm status|offline|online|hup`, `rspm cluster nodes`, `rspm config log`: the server itself.
+//! `rspm status|offline|online|hup`, `rspm cluster nodes`, `rspm config log`: control of the server.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn word(mode: Mode) -> &'static str {
 pub async fn status(client: &Client, output: &Output) -> Result<(), CliError> {
     let node: Node = client.get("/status").await?;
     output.print(&node, || {
-        let jobs: String = node.jobs.iter().map(|job| format!("Under way: {job}\n")).collect();
+        let jobs: String = node.jobs.iter().map(|job| format!("Running: {job}\n")).collect();
         let warnings: String = node.warnings.iter().map(|warning| format!("Warning: {warning}\n")).collect();
         let Node { message, version, pid, name, .. } = &node;
         format!(
@@ -70,7 +70,8 @@ pub async fn nodes(client: &Client, output: &Output) -> Result<(), CliError> {
 /// `rspm offline`.
 ///
 /// # Errors
-/// Something is still under way at the end of the time; the sentence says what, and that the server serves.
+/// Requests or jobs are still in progress when the time limit ends; the message lists them and says that the server
+/// keeps serving.
 pub async fn offline(client: &Client, output: &Output, args: Offline) -> Result<(), CliError> {
     let body = GoOffline { timeout: args.timeout };
     let asked = client.send(Method::POST, "/offline", &body);
@@ -88,9 +89,9 @@ pub async fn offline(client: &Client, output: &Output, args: Offline) -> Result<
     output.print(&node, || node.message.clone())
 }
 
-/// Shows what the server waits for, for as long as it is polled.
+/// Polls the server and shows what it waits for, until the future is dropped.
 async fn watch(client: &Client, bar: &ProgressBar) -> std::convert::Infallible {
-    // The template is a constant that indicatif accepts; should it ever refuse it, its own style will do.
+    // The template is a constant that indicatif accepts; its default style is the fallback.
     let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.set_message("Going offline");
@@ -138,7 +139,7 @@ fn describe(reload: &Reload) -> String {
     };
     text += &list(&reload.applied, |c| format!("{}: {} → {}", c.property, shown(&c.from), shown(&c.to)));
     if !reload.ignored.is_empty() {
-        text += "Not set any more; the value stays until a restart or rspm online:\n";
+        text += "No longer set; the value stays until a restart or rspm online:\n";
         text += &list(&reload.ignored, |c| format!("{}: {}", c.property, shown(&c.from)));
     }
     let (sockets, others): (Vec<_>, Vec<_>) =
@@ -148,7 +149,7 @@ fn describe(reload: &Reload) -> String {
         text += &list(&others, |c| format!("{}: {} → {}", c.property, shown(&c.from), shown(&c.to)));
     }
     if !sockets.is_empty() {
-        text += &format!("Where the server listens; needs a restart, under systemd {AFTER_A_NEW_PATH}:\n");
+        text += &format!("Listen addresses; need a restart, under systemd {AFTER_A_NEW_PATH}:\n");
         text += &list(&sockets, |c| format!("{}: {} → {}", c.property, shown(&c.from), shown(&c.to)));
     }
     for warning in &reload.warnings {
@@ -157,7 +158,7 @@ fn describe(reload: &Reload) -> String {
     text
 }
 
-/// What going offline and online leaves as it is.
+/// Returns true for properties that `rspm offline` followed by `rspm online` does not apply.
 fn opens_a_socket(property: &str) -> bool {
     property.ends_with(".Listen") || property == "Server.SockFileDir"
 }
@@ -195,9 +196,9 @@ mod tests {
         assert_eq!(
             describe(&reload),
             "The configuration was reloaded; 1 property changed:\n  CRAN.URL: file:///a → file:///b\n\
-             Not set any more; the value stays until a restart or rspm online:\n  Proxy.URL: http://p\n\
+             No longer set; the value stays until a restart or rspm online:\n  Proxy.URL: http://p\n\
              Not reloadable; needs a restart, or rspm offline and rspm online:\n  SQLite.Dir: /a → /b\n\
-             Where the server listens; needs a restart, under systemd systemctl daemon-reload && systemctl \
+             Listen addresses; need a restart, under systemd systemctl daemon-reload && systemctl \
              restart rstudio-pm:\n  \
              HTTP.Listen: :4242 → :80\n\
              Warning: [Git]: has no effect yet\n"

@@ -1,4 +1,4 @@
-//! What ends a command early, the sentence it prints and its exit code.
+//! Errors of the command line: their messages and exit codes.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use crate::api::error::Code;
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// The configuration that names the socket cannot be used.
-    #[error("{0}\nTo see all that is wrong with it: rspm check-config")]
+    #[error("{0}\nTo list all problems of the configuration: rspm check-config")]
     Config(String),
     /// There is no socket.
     #[error(
@@ -18,19 +18,19 @@ pub enum CliError {
         .0.display()
     )]
     NoSocket(PathBuf),
-    /// The socket belongs to others.
+    /// The caller may not connect to the socket.
     #[error("user {user} may not talk to the server: {} belongs to group {group}\n{}", .path.display(), join(group, user))]
     NoAccess {
         /// The socket.
         path: PathBuf,
         /// Its group.
         group: String,
-        /// Who asked.
+        /// The user who runs the command.
         user: String,
     },
-    /// The socket is there, but nobody answers.
+    /// The socket exists, but the server does not respond.
     #[error(
-        "the server does not answer on {}: {reason}\nSee its state: systemctl status rstudio-pm",
+        "the server does not respond on {}: {reason}\nSee its state: systemctl status rstudio-pm",
         .path.display()
     )]
     NoAnswer {
@@ -39,33 +39,33 @@ pub enum CliError {
         /// Why.
         reason: String,
     },
-    /// Another machine's server was named.
+    /// The caller named the server of another machine.
     #[error(
         "--address {0}: this version talks to the server of its own machine alone, over its socket; run rspm there, \
          without --address and PACKAGEMANAGER_ADDRESS\nSee docs/compatibility.md"
     )]
     Remote(String),
-    /// The connection broke after a request that changes something, and before its answer.
+    /// The connection broke between a request that changes something and its response.
     #[error(
-        "the connection to {} broke before the answer: {reason}\nThe command may have been carried out: look at what is \
-         there (rspm list) before you repeat it",
+        "the connection to {} broke before the response: {reason}\nThe command may have been carried out: check with \
+         rspm list before you repeat it",
         .path.display()
     )]
     Interrupted {
         /// The socket.
         path: PathBuf,
-        /// How.
+        /// The error of the connection.
         reason: String,
     },
-    /// Not to be done.
+    /// The server or this program refused the command.
     #[error("{reason}")]
     Refused {
-        /// Of the server: see [`crate::api::error::Code`].
+        /// The server's error code, see [`crate::api::error::Code`]; `None` when this program refused.
         code: Option<u16>,
-        /// The sentence of who refused.
+        /// The message.
         reason: String,
     },
-    /// A file of the caller.
+    /// A local operation failed, usually on a file of the caller.
     #[error("{doing}: {source}")]
     Local {
         /// What was being done, with the path.
@@ -73,12 +73,12 @@ pub enum CliError {
         /// Why it failed.
         source: std::io::Error,
     },
-    /// Our own output.
+    /// Standard output cannot be written.
     #[error("writing the output: {0}")]
     Output(std::io::Error),
 }
 
-/// The way to get access. Nobody should join the group of root for it.
+/// Returns advice on how to get access; it never suggests joining the group of root.
 fn join(group: &str, user: &str) -> String {
     if group == "root" {
         return "Use sudo.".to_owned();
@@ -87,17 +87,17 @@ fn join(group: &str, user: &str) -> String {
 }
 
 impl CliError {
-    /// Refused by this program.
+    /// An error of this program, not of the server.
     pub(super) fn refused(reason: impl Into<String>) -> CliError {
         CliError::Refused { code: None, reason: reason.into() }
     }
 
-    /// Whether the server refused with this code.
+    /// Returns true when the server refused with this code.
     pub(super) fn is(&self, code: Code) -> bool {
         matches!(self, CliError::Refused { code: Some(found), .. } if *found == code as u16)
     }
 
-    /// 3 when there was no server to talk to, else 1.
+    /// Returns 3 when the server is not reachable, 2 for wrong usage, otherwise 1.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {

@@ -1,4 +1,4 @@
-//! `rspm explain`: the steps of a request under their headings, and where they lead.
+//! `rspm explain`: prints the steps of resolving a request under headings, and the result.
 
 use std::fmt::Write;
 
@@ -57,7 +57,7 @@ fn heading(about: About) -> &'static str {
         About::Distribution => "Distribution",
         About::Client => "Client",
         About::Match => "What fits",
-        About::Build => "Builds of it",
+        About::Build => "Binaries",
         About::File => "File",
     }
 }

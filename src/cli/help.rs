@@ -1,4 +1,4 @@
-//! The grammar with its help: `rspm --help` lists the commands in groups.
+//! Help template of the grammar: `rspm --help` lists the commands in groups.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use clap::{Command, CommandFactory};
 
 use super::args::Cli;
 
-/// Groups and their commands. Commands that no group names are listed in the last one.
+/// Groups and their commands. Commands without a group are listed in the last one.
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Packages", &["add", "remove", "sync", "backfill", "explain"]),
     (
@@ -32,7 +32,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("Other", &["completion", "help"]),
 ];
 
-/// The grammar of [`Cli`] with the help that people see.
+/// Returns the grammar of [`Cli`] with grouped help.
 #[must_use]
 pub fn command() -> Command {
     let mut command = Cli::command();

@@ -1,4 +1,4 @@
-//! Jobs of the server: watched to their end, with progress where somebody looks on.
+//! Follows a job of the server until it ends, with progress on a terminal.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -15,22 +15,22 @@ use crate::api::job::{Job, JobStatus};
 /// Flags of commands that start a job.
 #[derive(Debug, Args)]
 pub struct Watched {
-    /// Wait until it has ended (the default); it goes on when the command is interrupted
+    /// Wait until the job ends (the default); interrupting the command does not stop the job
     #[arg(long, overrides_with = "no_wait")]
     pub wait: bool,
     /// Return at once
     #[arg(long)]
     pub no_wait: bool,
-    /// No progress
+    /// Show no progress
     #[arg(long)]
     pub quiet: bool,
 }
 
-/// Tells of a job that was started; unless told otherwise, watches it to its end and prints how it ended. `what` is what
-/// it does: `sync of cran`.
+/// Follows a started job until it ends and prints its result; with `--no-wait` only prints the job's id. `what` names
+/// the job: `sync of cran`.
 ///
 /// # Errors
-/// The job fails, or the server stops answering.
+/// The job fails, or the server stops responding.
 pub(super) async fn attend(
     client: &Client,
     output: &Output,
@@ -39,7 +39,7 @@ pub(super) async fn attend(
     what: &str,
 ) -> Result<(), CliError> {
     if job.attached && output.human() && !watched.quiet {
-        let _ = writeln!(std::io::stderr(), "A {what} is under way already; following it.");
+        let _ = writeln!(std::io::stderr(), "A {what} is already running; following it.");
     }
     if watched.no_wait {
         return output.print(&job, || format!("The {what} runs as job {}.", job.id));
@@ -54,7 +54,7 @@ async fn follow(client: &Client, output: &Output, mut job: Job, quiet: bool) -> 
     } else {
         ProgressBar::hidden()
     };
-    // A job with nothing to do is over at once; a long one is not asked after ten times a second.
+    // Starts short for jobs that end at once, and backs off for long ones.
     let mut pause = Duration::from_millis(5);
     while job.status == JobStatus::Running {
         show(&bar, &job);
@@ -63,8 +63,8 @@ async fn follow(client: &Client, output: &Output, mut job: Job, quiet: bool) -> 
         job = match client.get(&format!("/jobs/{}", job.id)).await {
             Err(error) if error.is(Code::NotFound) => {
                 return Err(CliError::refused(format!(
-                    "the server was upgraded or restarted while job {} ran, and does not know how it ended; its log does. \
-                     Run the command again to follow what it does now",
+                    "the server was upgraded or restarted while job {} ran and has no result of it; see the server log. \
+                     Run the command again to follow the current job",
                     job.id
                 )));
             }
@@ -80,7 +80,7 @@ async fn follow(client: &Client, output: &Output, mut job: Job, quiet: bool) -> 
 }
 
 fn show(bar: &ProgressBar, job: &Job) {
-    // The templates are constants that indicatif accepts; should it ever refuse one, its own style will do.
+    // The templates are constants that indicatif accepts; its default style is the fallback.
     let style =
         |template| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     if let Some(total) = job.total {

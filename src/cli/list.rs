@@ -82,8 +82,7 @@ pub async fn bioconductor_versions(client: &Client, output: &Output) -> Result<(
     let all: Vec<BioconductorVersion> = client.get("/bioconductor/versions").await?;
     output.print(&all, || {
         if all.is_empty() {
-            return "Nothing is known of Bioconductor yet. Read what there is: rspm sync --type=bioconductor"
-                .to_owned();
+            return "Bioconductor has not been synced yet. Sync it: rspm sync --type=bioconductor".to_owned();
         }
         let row = |v: &BioconductorVersion| {
             let packages = v.packages.map_or_else(|| "not synced".to_owned(), count);
@@ -105,11 +104,11 @@ pub async fn binaries(client: &Client, output: &Output, args: ListBinaries) -> R
     let all: Vec<Binary> = client.get(&path).await?;
     output.print(&all, || {
         if all.is_empty() {
-            return format!("No builds of {} in source '{}'.", args.name, args.source);
+            return format!("No binaries of {} in source '{}'.", args.name, args.source);
         }
         let row = |b: &Binary| {
             let published = b.published.get(..10).unwrap_or("").to_owned();
-            // As many digits as tell files apart; the JSON has all.
+            // Enough digits to distinguish files; the JSON has all.
             let sha256 = b.sha256.as_deref().unwrap_or_default().chars().take(16).collect();
             vec![b.version.clone(), b.platform.clone(), b.arch.clone(), published, sha256]
         };
@@ -176,7 +175,7 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
     let source: Source =
         client.get(&format!("/sources/{}", segment(&args.source.unwrap_or_default()))).await?;
     output.print(&source, || {
-        // Those that every database has from its first day on are dated to the beginning of time.
+        // The sources that a migration creates have the epoch as their time of creation.
         let built_in = source.created.starts_with("1970-01-01");
         let last = source.last_transaction.as_ref().map_or_else(
             || "none yet".to_owned(),
@@ -202,7 +201,7 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
     })
 }
 
-/// `2026-10-05T12:00:00.123456Z` as people read it.
+/// Formats `2026-10-05T12:00:00.123456Z` as `2026-10-05 12:00:00 UTC`.
 pub(super) fn moment(rfc3339: &str) -> String {
     rfc3339.get(..19).map_or_else(|| rfc3339.to_owned(), |text| format!("{} UTC", text.replace('T', " ")))
 }
@@ -216,7 +215,7 @@ fn fields(pairs: &[(&str, String)]) -> String {
         .collect()
 }
 
-/// `@3.20` of a subscription for one version of Bioconductor.
+/// Returns `@3.20` for a subscription to one version of Bioconductor, otherwise an empty text.
 pub(super) fn for_version(subscription: &Subscription) -> String {
     subscription.version.as_ref().map(|version| format!("@{version}")).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The `rspm` command line, a thin client of the admin API: one file per noun, words and flags of the original.
+//! The `rspm` command line, a thin client of the admin API: one file per noun, commands and flags of the original.
 
 mod absent;
 pub mod args;
@@ -33,7 +33,7 @@ use client::{Client, Reading};
 use error::CliError;
 use output::Output;
 
-/// Runs one command and says how it ended: 0 well, 1 refused or failed, 2 wrong usage, 3 no server to talk to.
+/// Runs one command and returns its exit code: 0 done, 1 refused or failed, 2 wrong usage, 3 server not reachable.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = match help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
@@ -42,26 +42,26 @@ pub fn main() -> ExitCode {
     };
     match run(cli) {
         Ok(code) => code,
-        // The reader of our output is gone (`rspm list | head`): nothing is left to say.
+        // The reader of our output has closed the pipe (`rspm list | head`), which is no error.
         Err(CliError::Output(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             let mut stderr = anstream::stderr().lock();
             let red = anstyle::AnsiColor::Red.on_default().bold();
-            // Nobody is left to tell when stderr is gone too.
+            // A failed write to stderr cannot be reported.
             let _ = writeln!(stderr, "{red}Error:{red:#} {error}");
             error.exit_code()
         }
     }
 }
 
-/// Prints why a command line is no command, or the help or version that it asks for.
+/// Prints the error of a command line, or the requested help or version.
 fn refuse(error: &clap::Error) -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let absent = match error.kind() {
         ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument => absent::find(&args),
         _ => None,
     };
-    // Nobody is left to tell when the output is gone.
+    // A failed write to the output cannot be reported.
     let _ = match absent {
         Some(absent) => writeln!(anstream::stderr(), "{absent}: {}\nSee {}", absent.sentence, absent.page),
         None => error.print(),
@@ -101,7 +101,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What concerns the server itself must reach it with a broken configuration too: to be told what is wrong.
+/// Commands that control the server must work with an invalid configuration too: the server reports what is wrong.
 fn reading(command: &Command) -> Reading {
     match command {
         Command::Status
@@ -151,7 +151,7 @@ async fn talk(client: &Client, output: &Output, command: Command) -> Result<(), 
         Command::Hup(_) => control::hup(client, output).await,
         Command::Cluster(Cluster::Nodes) => control::nodes(client, output).await,
         Command::Config(Config::Log(args)) => control::log_level(client, output, args).await,
-        // Answered in `run`, without a server.
+        // Handled in `run`, without a server.
         Command::CheckConfig | Command::Completion { .. } => Ok(()),
     }
 }

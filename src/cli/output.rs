@@ -1,4 +1,4 @@
-//! Printing: sentences and aligned tables for people, one JSON value for programs.
+//! Printing of results: sentences and aligned tables for people, one JSON value for programs.
 
 use std::io::Write;
 
@@ -7,19 +7,19 @@ use serde::Serialize;
 use super::args::Format;
 use super::error::CliError;
 
-/// Where results go.
+/// Writer of results to standard output.
 pub struct Output {
     format: Format,
 }
 
 impl Output {
-    /// To standard output in `format`.
+    /// Creates a writer to standard output in `format`.
     #[must_use]
     pub fn new(format: Format) -> Output {
         Output { format }
     }
 
-    /// True when people read it.
+    /// Returns true for human-readable output.
     #[must_use]
     pub fn human(&self) -> bool {
         self.format == Format::Human
@@ -41,13 +41,13 @@ impl Output {
     }
 }
 
-/// Columns of text that a table has at most.
+/// Maximum width of a table, in characters.
 const WIDTH: u16 = 100;
-/// Columns of text that the widest column of a table has at least, to stand alone in being narrowed.
+/// Minimum width in characters that the widest column must keep for it to be the only one that is wrapped.
 const LEAST: usize = 20;
 
-/// An aligned table without borders: the header in bold on a terminal. Where it is too wide, the cells of its widest column
-/// go on in the next line.
+/// Formats an aligned table without borders, with a bold header on a terminal. If it is too wide, the cells of its
+/// widest column are wrapped.
 #[must_use]
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = comfy_table::Table::new();
@@ -66,7 +66,7 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let widest = (0..header.len()).max_by_key(|column| width(*column));
     let others: usize =
         (0..header.len()).filter(|column| Some(*column) != widest).map(|column| width(column) + 2).sum();
-    // Without enough room for the widest one, all columns share what there is.
+    // Without enough room for the widest column, all columns are wrapped.
     let is_one_wide = others + LEAST <= usize::from(WIDTH);
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
@@ -77,7 +77,7 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
-/// `1,234`.
+/// Formats a number with thousands separators: `1,234`.
 #[must_use]
 pub fn count(n: i64) -> String {
     let digits = n.unsigned_abs().to_string();

@@ -19,8 +19,7 @@ async fn add_uploads(client: &Client, args: &Add, source: &str) -> Result<AddedP
     client.send(Method::POST, &format!("/sources/{}/packages", segment(source)), &body).await
 }
 
-/// `rspm add`: every file is handed in and checked first; then all become part of the source in one transaction, or
-/// none does.
+/// `rspm add`: uploads and checks every file first, then adds all of them to the source in one transaction, or none.
 ///
 /// # Errors
 /// A file cannot be read, or the server refuses one.
@@ -33,7 +32,7 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
     }
     let source = args.source.as_deref().unwrap_or_default();
     let added = match add_uploads(client, &args, source).await {
-        // The server was restarted or upgraded after the uploads.
+        // The server was restarted or upgraded after the uploads and has lost them.
         Err(error) if error.is(Code::NoUpload) => add_uploads(client, &args, source).await,
         other => other,
     }?;
@@ -44,14 +43,14 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
                 format!("Replaced {} {} by '{}'.\n", package.name, package.version, path.display())
             }
             Outcome::Existing if args.replace => format!(
-                "{} {} is in source '{}' with the bytes of '{}' already.\n",
+                "{} {} is already in source '{}' with the same bytes as '{}'.\n",
                 package.name,
                 package.version,
                 source,
                 path.display()
             ),
             Outcome::Existing => format!(
-                "{} {} is in source '{}' already; '{}' was not added.\n",
+                "{} {} is already in source '{}'; '{}' was not added.\n",
                 package.name,
                 package.version,
                 source,
@@ -62,7 +61,7 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
     })
 }
 
-/// The files that a list names, one on each line; relative ones from where the command runs, as those of `--path`.
+/// Reads the paths of a list, one on each line; relative paths start at the working directory, as those of `--path`.
 fn listed(list: &Path) -> Result<Vec<PathBuf>, CliError> {
     let text = std::fs::read_to_string(list)
         .map_err(|source| CliError::Local { doing: format!("reading {}", list.display()), source })?;
@@ -100,13 +99,13 @@ async fn add_builds(client: &Client, args: &AddBinary) -> Result<AddedBinaries, 
     client.send(Method::POST, &format!("/sources/{}/binaries", segment(&args.source)), &body).await
 }
 
-/// `rspm add binary`: as `rspm add`, builds for one distribution.
+/// `rspm add binary`: as `rspm add`, for binaries for one distribution.
 async fn add_binary(client: &Client, output: &Output, mut args: AddBinary) -> Result<(), CliError> {
     if let Some(list) = &args.file_in {
         args.path = listed(list)?;
     }
     let added = match add_builds(client, &args).await {
-        // The server was restarted or upgraded after the uploads.
+        // The server was restarted or upgraded after the uploads and has lost them.
         Err(error) if error.is(Code::NoUpload) => add_builds(client, &args).await,
         other => other,
     }?;
@@ -123,7 +122,7 @@ async fn add_binary(client: &Client, output: &Output, mut args: AddBinary) -> Re
             match package.outcome {
                 Outcome::Added => format!("Added {what}\n"),
                 Outcome::Replaced => format!("Replaced {what}\n"),
-                Outcome::Existing => format!("Not added, there already: {what}\n"),
+                Outcome::Existing => format!("Not added, already exists: {what}\n"),
             }
         };
         added.packages.iter().map(line).collect()

@@ -15,10 +15,10 @@ use crate::model::time::Day;
     after_help = "Example: rspm repair clock --today=$(date -u +%F) --dry-run, when you know that `date` is right"
 )]
 pub struct RepairClock {
-    /// The day it is in UTC; refused when the server's clock says another one
+    /// Today's date in UTC; refused when the server's clock disagrees
     #[arg(long, value_name = "DATE")]
     pub today: Day,
-    /// Say what would change, and change nothing
+    /// Print what would change and change nothing
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -9,7 +9,7 @@ use super::list::for_version;
 use super::output::Output;
 use crate::api::repo::{self, Repo};
 
-/// The line the original prints for a repository.
+/// Formats the line that the original prints for a repository.
 #[must_use]
 pub fn describe(repo: &Repo) -> String {
     let description =
@@ -18,7 +18,7 @@ pub fn describe(repo: &Repo) -> String {
     format!("Repository: {}{description} - {}{hidden}\n", repo.name, repo.kind)
 }
 
-/// The lines the original prints after a change of subscriptions.
+/// Formats the lines that the original prints after a change of subscriptions.
 #[must_use]
 pub fn describe_sources(repo: &Repo) -> String {
     let list: String =

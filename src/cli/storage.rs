@@ -1,4 +1,4 @@
-//! `rspm storage`: the owner of each storage class, the clean-up, and what it removed.
+//! `rspm storage`: owners of the storage classes, clean-up, and restoring of removed objects.
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
@@ -17,20 +17,20 @@ use crate::config::StorageClass;
 /// `rspm storage …`
 #[derive(Debug, Subcommand)]
 pub enum StorageCommand {
-    /// List the storage classes: their owner, the trash, damaged objects, and a clean-up that waits
+    /// List the storage classes: owner, trash, damaged objects, clean-ups to confirm
     List,
-    /// Make this server's database the owner of storage classes that have another owner or none
+    /// Make this server's database the owner of storage classes
     Adopt(Classes),
-    /// Clean up now: move objects that nothing refers to to the trash, and delete old ones from it
+    /// Clean up now: move unreferenced objects to the trash and delete old objects from it
     Sweep(Sweep),
-    /// Bring objects back from the trash
+    /// Restore objects from the trash
     Restore(Restore),
 }
 
 /// Flags of `storage adopt`.
 #[derive(Debug, Args)]
 pub struct Classes {
-    /// The classes, comma separated or repeated; all when absent
+    /// Storage classes, comma separated or repeated (default: all)
     #[arg(long, value_delimiter = ',', value_parser = classes(), hide_possible_values = true, value_name = "CLASS")]
     pub class: Vec<String>,
 }
@@ -41,7 +41,7 @@ pub struct Sweep {
     /// Classes from which any number of objects may be removed, comma separated or repeated
     #[arg(long, value_delimiter = ',', value_parser = classes(), hide_possible_values = true, value_name = "CLASS")]
     pub confirm: Vec<String>,
-    /// Whether it is watched.
+    /// Wait and progress flags.
     #[command(flatten)]
     pub watched: Watched,
 }
@@ -49,10 +49,10 @@ pub struct Sweep {
 /// Flags of `storage restore`.
 #[derive(Debug, Args)]
 pub struct Restore {
-    /// Which classes.
+    /// The storage classes.
     #[command(flatten)]
     pub classes: Classes,
-    /// Whether it is watched.
+    /// Wait and progress flags.
     #[command(flatten)]
     pub watched: Watched,
 }
@@ -75,8 +75,8 @@ pub async fn run(client: &Client, output: &Output, command: StorageCommand) -> R
             let body = StorageSelection { classes: args.class };
             let adopted: AdoptedStorage = client.send(Method::POST, "/storage/adopt", &body).await?;
             output.print(&adopted, || match adopted.classes.as_slice() {
-                [] => "These storage classes belong to this database already.".to_owned(),
-                classes => format!("This database is the owner now of: {}", classes.join(", ")),
+                [] => "These storage classes already belong to this database.".to_owned(),
+                classes => format!("This database is now the owner of: {}", classes.join(", ")),
             })
         }
         StorageCommand::Sweep(args) => {
@@ -87,7 +87,7 @@ pub async fn run(client: &Client, output: &Output, command: StorageCommand) -> R
         StorageCommand::Restore(args) => {
             let body = StorageSelection { classes: args.classes.class };
             let job: Job = client.send(Method::POST, "/storage/restore", &body).await?;
-            job::attend(client, output, job, &args.watched, "return of removed objects").await
+            job::attend(client, output, job, &args.watched, "restore of removed objects").await
         }
     }
 }
@@ -96,7 +96,7 @@ fn describe(storage: &Storage) -> String {
     let count = |n: u64| count(i64::try_from(n).unwrap_or(i64::MAX));
     let row = |state: &StorageState| {
         let owner = match state.owner {
-            StorageOwner::Unchecked => "not compared yet",
+            StorageOwner::Unchecked => "not checked yet",
             StorageOwner::Own => "this database",
             StorageOwner::Foreign => "another database",
             StorageOwner::Contested => "contested",

@@ -1,4 +1,4 @@
-//! `rspm sync`: starts a sync and, unless told otherwise, watches it to its end.
+//! `rspm sync`: starts a sync and by default follows it until it ends.
 
 use hyper::Method;
 

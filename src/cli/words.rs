@@ -1,12 +1,12 @@
-//! The words that a flag is meant for: shown by `--help`, completed by shells. Any other text is accepted too, because the
-//! server is the judge and its refusal says more.
+//! Suggested values of a flag, for `--help` and shell completion. Any other text is accepted too: the server validates
+//! it, and its error message says more.
 
 use std::ffi::OsStr;
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, Command};
 
-/// Parses any text; its possible values are these.
+/// A value parser that accepts any text and suggests these values.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words(pub(super) &'static [&'static str]);
 

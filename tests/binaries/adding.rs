@@ -33,7 +33,7 @@ fn version_of_r_and_processor_are_read_from_the_archive() {
     assert!(again.contains("--replace") && again.contains("--succeed-on-existing"), "{again}");
     assert_eq!(
         server.told(&format!("{} --succeed-on-existing", add(&tally.binary, "bookworm"))),
-        format!("Not added, there already: tally with version 0.2.1 for bookworm and R {r} for x86_64\n")
+        format!("Not added, already exists: tally with version 0.2.1 for bookworm and R {r} for x86_64\n")
     );
     let replaced = server.json(&format!("{} --replace", add(&tally.binary, "bookworm")));
     assert_eq!(replaced["packages"][0]["outcome"], "existing", "the same bytes");

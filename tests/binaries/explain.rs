@@ -95,7 +95,7 @@ fn the_text_is_the_steps_with_their_rules() {
         "Distribution\n* noble: Ubuntu 24.04",
         &format!("Client\n* R ({r}.9 x86_64-pc-linux-gnu x86_64 linux-gnu): R {r}.9 on Linux, x86_64\n"),
         &format!("What fits\n* {r}-noble: best\n"),
-        &format!("Builds of it\n* {r}-noble/x86_64: of 20"),
+        &format!("Binaries\n* {r}-noble/x86_64: of 20"),
         "      the newest from before the snapshot's end\n",
         "File\n* /prod/__linux__/noble/latest/src/contrib/tally_0.2.1.tar.gz: stored, ",
         "      SHA-256 ",

@@ -43,7 +43,7 @@ fn a_build_is_removed_and_stays_in_older_snapshots() {
     );
     assert_eq!(
         server.told("list binaries --source=team --name=ledger"),
-        "No builds of ledger in source 'team'.\n"
+        "No binaries of ledger in source 'team'.\n"
     );
 
     assert_eq!(

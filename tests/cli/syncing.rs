@@ -26,7 +26,7 @@ fn a_second_sync_follows_the_first() {
         [spawn(), spawn()].map(|child| child.wait_with_output().expect("our own child").into()).into();
     for ran in &ends {
         assert_eq!(ran.code, 0, "{}", ran.err);
-        assert_eq!(ran.err, "A sync of CRAN is under way already; following it.\n");
+        assert_eq!(ran.err, "A sync of CRAN is already running; following it.\n");
         assert!(ran.out.contains(&crate::support::data::cran().added()), "{}", ran.out);
     }
     assert_eq!(ends[0].out, ends[1].out);

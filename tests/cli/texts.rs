@@ -112,11 +112,11 @@ fn packages_are_added_and_removed() {
     );
     assert_eq!(
         server.told(&format!("add --source=team --path={} --succeed-on-existing", paths[0])),
-        format!("alpha 1.0 is in source 'team' already; '{}' was not added.\n", paths[0])
+        format!("alpha 1.0 is already in source 'team'; '{}' was not added.\n", paths[0])
     );
     assert_eq!(
         server.told(&format!("add --source=team --path={} --replace", paths[0])),
-        format!("alpha 1.0 is in source 'team' with the bytes of '{}' already.\n", paths[0])
+        format!("alpha 1.0 is already in source 'team' with the same bytes as '{}'.\n", paths[0])
     );
     let other = Tarball::new("alpha", "1.0").with("R/g.R", "g <- 1\n");
     let files = super::files(&server, &[other]);

@@ -87,7 +87,7 @@ fn a_start_with_an_empty_database_removes_nothing_and_says_so_everywhere() {
     std::fs::rename(server.dir().join("empty"), &database).expect("put in its place");
     server.launch();
     let adopted = server.rspm("storage adopt --class=packages,cran");
-    assert!(adopted.out.contains("This database is the owner now of: packages, cran"), "{adopted:?}");
+    assert!(adopted.out.contains("This database is now the owner of: packages, cran"), "{adopted:?}");
     let swept = server.rspm("storage sweep");
     assert!(swept.out.contains("2 objects were moved to the trash"), "{swept:?}");
     assert_eq!(objects(&server), 0);

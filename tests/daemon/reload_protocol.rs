@@ -67,10 +67,10 @@ fn hup_prints_what_changed_what_was_ignored_and_what_needs_a_restart() {
     assert_eq!(lines[0], "The configuration was reloaded; 1 property changed:", "{said}");
     assert_eq!(lines[1], "  Logging.SystemLogLevel: INFO → DEBUG", "{said}");
     assert!(
-        lines[2].starts_with("Not set any more") && lines[3].contains("Proxy.URL: http://***@127.0.0.1:9"),
+        lines[2].starts_with("No longer set") && lines[3].contains("Proxy.URL: http://***@127.0.0.1:9"),
         "{said}"
     );
-    assert!(lines[4].starts_with("Where the server listens"), "{said}");
+    assert!(lines[4].starts_with("Listen addresses"), "{said}");
     assert_eq!(lines[5], "  HTTP.Listen: 127.0.0.1:0 → 127.0.0.1:1", "{said}");
     assert!(!said.contains("s3cret"), "{said}");
     let json = server.json("hup");

@@ -203,9 +203,9 @@ fn man_page_of_rspm() {
     page.push_str(".SH DESCRIPTION\nTalks to the server of this machine over its socket, as root or as a member of the server's group.\n");
     assert!(commands(&mut page, &root, "rspm") > 15);
     page.push_str(
-        ".SH EXIT STATUS\n.TP\n0\ndone\n.TP\n1\nrefused or failed; standard error says why and what to do\n\
+        ".SH EXIT STATUS\n.TP\n0\ndone\n.TP\n1\nrefused or failed; standard error gives the reason and what to do\n\
          .TP\n2\nwrong usage, or a command of the original that is not in this version\n\
-         .TP\n3\nno server to talk to\n",
+         .TP\n3\nserver not reachable\n",
     );
     examples(
         &mut page,

@@ -1,4 +1,4 @@
-//! Builds of servers that answer each client with what is built for it: whether there is one, only the asking tells.
+//! Binaries from servers that publish no index of them and negotiate by `User-Agent`: each is probed with a HEAD request.
 
 use std::time::{Duration, Instant};
 
@@ -13,18 +13,18 @@ use crate::model::ids::{ReleaseId, SourceId};
 use crate::r::platform::{Platform, Target};
 use crate::upstream::{Mirror, UpstreamError};
 
-/// What servers said; builds that there are become rows.
+/// Cached answers of the servers; a binary that exists is recorded in the database as well.
 pub(super) type Answers = quick_cache::sync::Cache<(ReleaseId, Platform), Answer>;
 
-/// Entries of [`Answers`], of about two hundred bytes.
+/// Entries of [`Answers`], about 200 bytes each.
 pub(super) const KEPT: usize = 50_000;
 
-/// So long a server that has no build is not asked for it again.
+/// Time before a missing binary is asked for again.
 const NONE_FOR: Duration = Duration::from_secs(3600);
-/// So long one that could not answer is not.
+/// Time before a server that failed is asked again.
 const AWAY_FOR: Duration = Duration::from_secs(60);
 
-/// What the servers said of one build, and when.
+/// The answer of the servers for one binary, and when it was received.
 #[derive(Clone)]
 pub(super) struct Answer {
     at: Instant,
@@ -33,7 +33,7 @@ pub(super) struct Answer {
 
 #[derive(Clone)]
 enum Said {
-    /// At this path of one of them.
+    /// One of them has it at this path.
     Has(String),
     None,
     Away(UpstreamError),
@@ -42,7 +42,7 @@ enum Said {
 impl Answer {
     fn is_old(&self) -> bool {
         let holds = match self.said {
-            // It is a row by now, and that is looked for first.
+            // The row exists by now and is read first.
             Said::Has(_) | Said::Away(_) => AWAY_FOR,
             Said::None => NONE_FOR,
         };
@@ -50,7 +50,7 @@ impl Answer {
     }
 }
 
-/// A server that may have builds for a platform.
+/// A server that may have binaries for a platform.
 struct Server {
     mirror: Mirror,
     /// `__linux__/noble/latest`.
@@ -58,17 +58,17 @@ struct Server {
 }
 
 impl Repo {
-    /// Whether any server is asked for each build: then there may be one where there was none before.
+    /// Whether any server is asked for each binary: then a binary may appear where there was none before.
     #[must_use]
     pub fn asks_afar(&self) -> bool {
         let config = self.state.config.load();
         config.cran.binaries.iter().any(|url| matches!(url.style, BinaryStyle::Negotiated { .. }))
     }
 
-    /// A build that no list has: found before, or asked for now.
+    /// Returns a binary that is in no list: one discovered before, or one that a server has now.
     ///
     /// # Errors
-    /// [`RepoError::Upstream`] when no server could tell, or the database.
+    /// [`RepoError::Upstream`] when no server answered, or the database.
     pub(super) async fn build_from_afar(
         &self,
         source: &Located,
@@ -86,7 +86,7 @@ impl Repo {
         if self.afar.get(&key).is_some_and(|answer| answer.is_old()) {
             self.afar.remove(&key);
         }
-        // Those who ask meanwhile wait for the one answer.
+        // Concurrent callers wait for the same answer.
         let asked = self.afar.get_or_insert_async(&key, async {
             let servers = self.servers(&config.cran.binaries, &config.platforms, platform)?;
             let said = ask(&servers, source, platform).await;
@@ -142,7 +142,7 @@ impl Repo {
         let mut servers = Vec::new();
         for BinaryUrl { base, style } in urls {
             let BinaryStyle::Negotiated { distribution, snapshot } = style else { continue };
-            // The other server may know it by another name.
+            // The other server may use another name for it.
             let spelt = distribution.as_deref().unwrap_or(name);
             if platforms.linux(spelt).is_none_or(|known| known.name != *name) {
                 continue;
@@ -155,7 +155,7 @@ impl Repo {
     }
 }
 
-/// Asks each server in turn, at the address of the source and at the other one it may have.
+/// Asks each server in turn, at the address of the source package and at its alternative (current or archived).
 async fn ask(servers: &[Server], source: &Located, platform: &Platform) -> Said {
     let mut away = None;
     for Server { mirror, folder } in servers {
@@ -165,7 +165,7 @@ async fn ask(servers: &[Server], source: &Located, platform: &Platform) -> Said 
         for path in paths {
             match mirror.head(&path).await {
                 Ok(headers) if is_build(&headers, platform) => return Said::Has(path),
-                // A source: then the other address has no build either.
+                // The answer is the source package: the other address has no binary either.
                 Ok(_) => break,
                 Err(UpstreamError::Missing(_)) => {}
                 Err(error) => {
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_told_to_be_a_build_for_the_platform_is_one() {
+    fn only_a_declared_binary_for_the_platform_is_accepted() {
         let platform = Platform::parse("4.5-noble-arm64").expect("a tag");
         let is = |pairs: &[(&'static str, &'static str)]| {
             let header = |(name, value): &(&'static str, &'static str)| {

@@ -1,4 +1,4 @@
-//! Every build of a package, for those who want to name one: by version, platform and time.
+//! Lists the binaries of a package by version, platform and time.
 
 use super::owner;
 use super::{Repo, RepoError, find};
@@ -16,28 +16,28 @@ use crate::r::layout::PackageFile;
 use crate::r::platform::{ANY, Platform, Target};
 use crate::r::version;
 
-/// A build of a package.
+/// A binary of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildRow {
     /// The version.
     pub version: String,
-    /// What it is for.
+    /// The platform it was built for.
     pub platform: Platform,
-    /// It runs on every processor; that of `platform` means nothing then.
+    /// True when it runs on every processor; the processor of `platform` is then meaningless.
     pub any: bool,
-    /// The file's name in URLs.
+    /// File name in URLs.
     pub file: String,
-    /// Digest of the bytes, where known.
+    /// Digest of the file, if known.
     pub sha256: Option<Sha256>,
-    /// Bytes, where known.
+    /// Size in bytes, if known.
     pub size: Option<i64>,
-    /// When it was listed first.
+    /// When it was first listed.
     pub at: Timestamp,
-    /// The bytes are in storage.
+    /// True when the file is in storage.
     pub stored: bool,
 }
 
-/// The system that builds for a distribution are for.
+/// The target of binaries for a distribution.
 #[must_use]
 pub fn target(distribution: &Distribution) -> Target {
     match distribution.os {
@@ -48,16 +48,16 @@ pub fn target(distribution: &Distribution) -> Target {
 }
 
 impl Repo {
-    /// The distribution of a name, other names resolved.
+    /// Returns the distribution with this name or alias.
     ///
     /// # Errors
-    /// [`RepoError::Invalid`] when there is none, with the nearest name.
+    /// [`RepoError::Invalid`] when there is none; the error suggests the nearest name.
     pub fn distribution(&self, name: &str) -> Result<Distribution, RepoError> {
         find::distribution(&self.state.config.load().platforms, name).cloned()
     }
 
-    /// The builds of a package that a source has, removed ones left out: newest version first, then by platform, newest
-    /// first.
+    /// Returns the binaries of a package in a source, without removed ones: newest version first, then by platform,
+    /// newest first.
     ///
     /// # Errors
     /// [`RepoError::NotFound`] for an unknown source, or the database.
@@ -67,7 +67,7 @@ impl Repo {
         Ok(self.state.db.read(move |c| rows(c, &lists, &package)).await?)
     }
 
-    /// The same of the source that a package is taken from at a point.
+    /// Like [`Repo::builds_in_source`], for the source that owns the package at a point.
     ///
     /// # Errors
     /// [`RepoError::NotFound`] when there is no such package, or the database.
@@ -95,7 +95,7 @@ impl Repo {
     }
 }
 
-/// A list of builds as far as it is published.
+/// The published head of a binary list.
 type List = (SourceId, TreeId, Seq);
 
 fn rows(c: &mut dyn Conn, lists: &[List], package: &str) -> Result<Vec<BuildRow>, DbError> {

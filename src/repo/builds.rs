@@ -1,4 +1,4 @@
-//! Which build of a release is served: found in the list of its platform, chosen by processor and day.
+//! Selects the binary of a release to serve, by platform, processor and snapshot date.
 
 use super::file::Located;
 use super::index::{BuildsIndex, Document, EmptyForm};
@@ -15,59 +15,59 @@ use crate::model::time::Timestamp;
 use crate::r::layout::RMinor;
 use crate::r::platform::{ANY, Arch, Platform};
 
-/// The builds of a platform that a snapshot may show.
+/// Selects the binaries of a platform that a snapshot shows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Builds {
     /// The platform.
     pub platform: Platform,
-    /// Of each build the newest before this instant, else the first after it: the versions of a snapshot never
-    /// change, and a build that comes late is better than none.
+    /// The newest binary before this instant is served, else the first after it: the versions in a snapshot never
+    /// change, and a binary that was added late is better than none.
     pub until: Timestamp,
 }
 
-/// The lists of a source's builds, as far as they are published, with their labels.
+/// The binary lists of a source that have a published head, with their labels.
 pub(super) fn heads(catalog: &Catalog, source: SourceId) -> impl Iterator<Item = (&str, TreeId, Seq)> {
     let of = move |tree: &&crate::catalog::Tree| tree.source == source && tree.role == BINARY_ROLE;
     let lists = catalog.trees.iter().filter(of);
     lists.filter_map(|tree| Some((tree.label.as_str(), tree.id, tree.steps.last()?.seq)))
 }
 
-/// The one of such a label.
+/// The binary list with this label.
 pub(super) fn head(catalog: &Catalog, source: SourceId, label: &str) -> Option<(TreeId, Seq)> {
     heads(catalog, source).find(|(known, ..)| *known == label).map(|(_, tree, seq)| (tree, seq))
 }
 
-/// Whether a build is for a processor, or for every one.
+/// Whether a binary runs on a processor; some run on every one.
 pub(super) fn runs_on(build: &Build, arch: Arch) -> bool {
     let made_for = build.platform.rsplit_once('/').map(|(_, made_for)| made_for);
     made_for == Some(arch.as_str()) || made_for == Some(ANY)
 }
 
-/// Whether a build may be served: one that was removed stands for the snapshots of the time in which it was there.
+/// Whether a binary may be served: a removed one is only served for snapshots of the time it was listed.
 fn is_shown(build: &Build, until: Timestamp) -> bool {
     build.removed_at.is_none_or(|at| build.at < until && until <= at)
 }
 
-/// Of the builds of one release, oldest first, the one to serve.
+/// Selects the binary to serve among those of one release, which are sorted oldest first.
 pub(super) fn pick(builds: &[Build], arch: Arch, until: Timestamp) -> Option<&Build> {
     let mut fit = builds.iter().filter(|build| runs_on(build, arch) && is_shown(build, until));
     fit.clone().rfind(|build| build.at < until).or_else(|| fit.next())
 }
 
 impl Repo {
-    /// What is decided for a client before anybody looks for a build.
+    /// Decides which platform a client needs, before any binary is looked up.
     #[must_use]
     pub fn choice(&self, distribution: &Distribution, asked: &negotiate::Asked<'_>) -> Choice {
         negotiate::choose(distribution, asked, |r| self.may_be_built(&distribution.name, r))
     }
 
-    /// Builds for a platform, as a snapshot shows them.
+    /// Returns the selector of a platform's binaries at a snapshot.
     #[must_use]
     pub fn builds(&self, platform: Platform, snapshot: Snapshot) -> Builds {
         Builds { platform, until: self.builds_until(snapshot) }
     }
 
-    /// The instant before which a snapshot's builds are the right ones.
+    /// The instant that separates the binaries of a snapshot from later ones.
     #[must_use]
     fn builds_until(&self, snapshot: Snapshot) -> Timestamp {
         match snapshot {
@@ -80,11 +80,11 @@ impl Repo {
         }
     }
 
-    /// The build to serve in place of a located source package, if there is one. Where servers are asked for builds, this
-    /// asks them.
+    /// Returns the binary to serve instead of a source package, if there is one. May query servers that negotiate
+    /// binaries.
     ///
     /// # Errors
-    /// The database; [`RepoError::Upstream`] when no server could tell.
+    /// The database; [`RepoError::Upstream`] when no server answered.
     pub async fn build_of(&self, source: &Located, builds: &Builds) -> Result<Option<Located>, RepoError> {
         let head = head(&self.state.catalog.get(), source.source(), &builds.platform.label());
         if let Some((tree, seq)) = head {
@@ -98,7 +98,7 @@ impl Repo {
         self.build_from_afar(source, &builds.platform).await
     }
 
-    /// The build with that digest, of a located source package; those that were replaced as well.
+    /// Returns the binary of a source package with this digest, including replaced ones.
     ///
     /// # Errors
     /// The database.
@@ -123,7 +123,7 @@ impl Repo {
         Ok(found.map(|found| source.found_build(found, platform)))
     }
 
-    /// The index of a point's packages with their builds: all of them (`full`), or those that have one.
+    /// The index of a point with binaries: of all packages (`full`), or only of those that have one.
     #[must_use]
     pub fn builds_document(&self, point: &Point, builds: &Builds, full: bool, form: EmptyForm) -> Document {
         let catalog = self.state.catalog.get();
@@ -141,7 +141,7 @@ impl Repo {
         }
     }
 
-    /// Whether there may be builds for a distribution and a version of R: some source has one, or clients are told so.
+    /// Whether there may be binaries for a distribution and a version of R: a source has one, or the version is configured.
     #[must_use]
     pub fn may_be_built(&self, distribution: &str, r: RMinor) -> bool {
         let label = format!("{r}-{distribution}");
@@ -150,7 +150,7 @@ impl Repo {
     }
 }
 
-/// Whether any source has a list of builds with such a label.
+/// Whether any source has a binary list with such a label.
 #[must_use]
 pub fn has(catalog: &Catalog, label: impl Fn(&str) -> bool) -> bool {
     catalog.trees.iter().any(|tree| tree.role == BINARY_ROLE && !tree.steps.is_empty() && label(&tree.label))
@@ -191,9 +191,9 @@ mod tests {
     }
 
     #[test]
-    fn a_build_that_was_removed_stays_for_the_snapshots_that_had_it() {
+    fn a_removed_binary_stays_in_the_snapshots_that_had_it() {
         let removed = |build: Build, at| Build { removed_at: Some(Timestamp(at)), ..build };
-        // The first was replaced at 20 and would come back when the second goes.
+        // The first was replaced at 20 and must not reappear when the second is removed.
         let builds = [removed(build(1, "x86_64", 10), 20), removed(build(2, "x86_64", 20), 30)];
         let file = |until| pick(&builds, Arch::X86_64, Timestamp(until)).map(|b| b.file.0);
         assert_eq!(
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_build_for_another_processor_is_never_served() {
+    fn a_binary_for_another_processor_is_never_served() {
         let builds = [build(1, "any", 10), build(2, "x86_64", 20)];
         let file = |arch| pick(&builds, arch, Timestamp(99)).map(|b| b.file.0);
         assert_eq!((file(Arch::X86_64), file(Arch::Arm64)), (Some(2), Some(1)));

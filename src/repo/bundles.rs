@@ -1,4 +1,4 @@
-//! Which bundles in directories packages are served from, kept beside the configuration that names them.
+//! Bundles in local directories that packages are served from; cached together with the configuration that names them.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::model::ids::TreeId;
 use crate::r::platform::Platform;
 use crate::upstream::{Mirror, Upstream};
 
-/// What was found last.
+/// The bundles of the current configuration, shared.
 pub(super) type Kept = ArcSwapOption<Bundles>;
 
 /// The bundles of a configuration.
@@ -24,11 +24,11 @@ pub(super) struct Bundles {
     bioconductor: Side,
 }
 
-/// Where one kind of packages comes from.
+/// Where the packages of one product come from.
 enum Side {
-    /// From a mirror over HTTP, or nowhere.
+    /// A mirror over HTTP, or nothing.
     Elsewhere,
-    /// From a directory that is no bundle, as long as nobody copies one there.
+    /// A directory that is not a bundle yet; a bundle may still be copied there.
     Directory,
     Bundle(Mirror),
 }
@@ -41,15 +41,15 @@ impl Side {
         match upstream.mirror(url) {
             Ok(mirror) if mirror.is_bundle() => Side::Bundle(mirror),
             Ok(_) => Side::Directory,
-            // Whoever fetches from there says why.
+            // A fetch from there reports the error.
             Err(_) => Side::Elsewhere,
         }
     }
 }
 
 impl Repo {
-    /// The bundle that has a file, and as part of which product; `None` where packages come from something else, or a
-    /// copy of our own is served.
+    /// Returns the bundle and product that contain a file; `None` when packages come from elsewhere, or the file is
+    /// served from storage.
     pub(super) fn bundle_of(&self, located: &Located) -> Option<(Mirror, Product)> {
         if located.stored || located.sha256.is_none() || !self.may_be_fetched(located) {
             return None;
@@ -57,7 +57,7 @@ impl Repo {
         self.bundle_for(located.tree().tree, located.built.as_ref())
     }
 
-    /// The bundle that has the files of a tree that has a mirror, or builds of them.
+    /// Returns the bundle that contains the files of a mirrored tree, or binaries for a platform.
     pub(super) fn bundle_for(&self, tree: TreeId, built: Option<&Platform>) -> Option<(Mirror, Product)> {
         let bundles = self.bundles();
         let part = self.state.catalog.get().tree(tree).and_then(Tree::part);
@@ -72,7 +72,7 @@ impl Repo {
         }
     }
 
-    /// Whether a located file stays where it is: in storage, or in a bundle under its digest.
+    /// Whether a located file can be served without fetching it: from storage, or from a bundle under its digest.
     #[must_use]
     pub fn stays(&self, located: &Located) -> bool {
         located.stored || self.bundle_of(located).is_some()

@@ -1,15 +1,15 @@
-//! A clock that does not agree with the transactions: the repair at the word of an administrator, and after an outage.
+//! Repairs transaction times that disagree with the machine's clock, on request of an administrator or after an outage.
 
 use super::{Repo, RepoError};
 use crate::db::skew::{self, Repair};
 use crate::model::time::{Day, Timestamp};
 
 impl Repo {
-    /// Makes the times of transactions agree with this machine's clock; `None` when nothing is to be done. `today` is the day by
-    /// the administrator's own knowledge: a clock that is wrong changes nothing.
+    /// Adjusts the times of transactions to this machine's clock; returns `None` when nothing is to be done. `today` is
+    /// the day the administrator states: a wrong clock changes nothing.
     ///
     /// # Errors
-    /// [`RepoError::Invalid`] when the clock says another day.
+    /// [`RepoError::Invalid`] when the clock shows another day.
     pub async fn repair_clock(&self, today: Day, dry_run: bool) -> Result<Option<Repair>, RepoError> {
         let now = (self.state.clock)();
         if now.day() != today {
@@ -22,20 +22,21 @@ impl Repo {
             tracing::warn!(
                 transactions = repair.transactions.len(),
                 row = %repair.row,
-                "the times of transactions were repaired: {}",
+                "repaired the times of transactions: {}",
                 repair.skew
             );
         }
         Ok(repair)
     }
 
-    /// Whether nothing can be published because this machine's clock is ahead, by as much as an outage may take.
+    /// Whether publishing is blocked because this machine's clock is ahead, by an amount that an outage may explain.
     #[must_use]
     pub fn may_have_been_off(&self) -> bool {
         self.state.catalog.get().skew((self.state.clock)()).is_some_and(|skew| skew.may_be_an_outage())
     }
 
-    /// Accepts this machine's clock after an outage, when something else vouches for it; `None` when nothing is to be done.
+    /// Accepts this machine's clock after an outage, once it is verified by other means; returns `None` when nothing is to
+    /// be done.
     ///
     /// # Errors
     /// The database.

@@ -1,4 +1,4 @@
-//! What can go wrong with a repository, by what the client is told.
+//! Errors of the repo room, grouped by how the client must react.
 
 use crate::catalog::resolve::Unresolved;
 use crate::db::DbError;
@@ -8,62 +8,62 @@ use crate::upstream::UpstreamError;
 /// An error of the repo room.
 #[derive(Debug, thiserror::Error)]
 pub enum RepoError {
-    /// No such thing: what kind, its name, and what to do.
+    /// The object does not exist: its kind, name, and a way out.
     #[error("{0}")]
     NotFound(String),
-    /// Nothing has that name.
+    /// No object has that name, and none has a similar one.
     #[error("{what}; {hint}")]
     Unknown {
-        /// What kind of thing, and the name.
+        /// Kind and name of the object.
         what: String,
-        /// How an administrator finds the names there are.
+        /// The command that lists the existing names.
         hint: &'static str,
     },
-    /// No such upload here.
-    #[error("there is no upload {0}; uploads wait for an hour: upload the file again")]
+    /// There is no such upload, or it expired.
+    #[error("there is no upload {0}; uploads expire after one hour: upload the file again")]
     NoUpload(u64),
-    /// The snapshot means nothing here.
+    /// The snapshot cannot be resolved.
     #[error(transparent)]
     Unresolved(#[from] Unresolved),
-    /// The request contradicts what is there (exists already, still subscribed, …) and the way out.
+    /// The request conflicts with the present state (already exists, still subscribed, …), with the way out.
     #[error("{0}")]
     Conflict(String),
-    /// The request or the package is not acceptable, and why.
+    /// The request or the package is invalid, with the reason.
     #[error("{0}")]
     Invalid(String),
-    /// Nothing is known about what packages need there.
-    #[error("nothing is known of the system requirements of {distribution} {release}")]
+    /// The system requirements of that distribution are not known.
+    #[error("the system requirements of {distribution} {release} are not known")]
     Unsupported {
-        /// As asked.
+        /// As in the request.
         distribution: String,
-        /// As asked.
+        /// As in the request.
         release: String,
-        /// What can be asked for, `ubuntu 22.04`.
+        /// Supported values, such as `ubuntu 22.04`.
         known: Vec<String>,
     },
-    /// The rules of system requirements were never fetched.
+    /// The rules for system requirements were never fetched.
     #[error(
-        "no system requirements rules are there yet; `rspm sync --type=sysreqs` fetches them, or its schedule does"
+        "the rules for system requirements were not fetched yet; `rspm sync --type=sysreqs` fetches them, or its schedule does"
     )]
     NoRules,
-    /// The mirror could not give the file now.
-    #[error("the package could not be fetched from upstream: {source}")]
+    /// The mirror could not deliver the file.
+    #[error("could not fetch the package from upstream: {source}")]
     Upstream {
-        /// Why.
+        /// The cause.
         #[source]
         source: UpstreamError,
-        /// Seconds after which trying again makes sense.
+        /// Seconds after which a retry makes sense.
         retry_after: u64,
     },
-    /// What is stored is not what was stored.
+    /// The stored file does not match its record.
     #[error(
-        "the stored bytes of {file} are not those of its record: {why}; what no mirror has is stored again by rspm add \
-         --replace"
+        "the stored bytes of {file} do not match its record: {why}; if no mirror has the file, store it again with rspm \
+        add --replace"
     )]
     Damaged {
-        /// The file's name.
+        /// The name of the file.
         file: String,
-        /// What differs, and where it is stored.
+        /// What differs, and where the file is stored.
         why: String,
     },
     /// The database.

@@ -1,4 +1,4 @@
-//! Repositories: indexes, files, lazy fetches, and every edit an administrator makes. Holds no HTTP types.
+//! Repositories: indexes, files, lazy fetches and administrative edits. Contains no HTTP types.
 
 mod afar;
 pub mod build_rows;
@@ -41,48 +41,48 @@ use std::sync::Arc;
 
 use crate::state::State;
 
-/// Answers for repositories; cloning shares it.
+/// Handle to all repositories; clones share one state.
 #[derive(Clone)]
 pub struct Repo {
     state: Arc<State>,
-    /// One closing of a day at a time, and when one failed last.
+    /// Serialises the closing of days; holds the time of the last failure.
     closing: Arc<tokio::sync::Mutex<Option<crate::model::time::Timestamp>>>,
     indexes: Arc<index::Cache>,
     uploads: Arc<edit::Uploads>,
     located: Arc<file::Cache>,
     proofs: Arc<proof::Cache>,
-    /// Which bundles packages are served from.
+    /// Bundles that packages are served from.
     bundles: Arc<bundles::Kept>,
-    /// Files of bundles that were compared with their digests.
+    /// Bundle files whose digest was verified.
     compared: Arc<in_place::Compared>,
     afar: Arc<afar::Answers>,
     links: Arc<links::Cache>,
     names: Arc<listing::Cache>,
     inside: Arc<inside::Cache>,
     readmes: Arc<readmes::Read>,
-    /// Held while an archive is looked into, or the READMEs of a bundle.
+    /// Held while an archive, or the READMEs of a bundle, are read.
     looking: Arc<tokio::sync::Mutex<()>>,
     flights: flight::Flights,
     learner: learn::Learner,
     stale: stale::Stale,
-    /// Held shared while a blob and its row are written, alone while both are removed.
+    /// Held shared while a blob and its row are written, exclusively while both are removed.
     landing: Arc<tokio::sync::RwLock<()>>,
-    /// The last package that was compared with its digest by night.
+    /// The last package whose digest the nightly scrub verified.
     scrubbed: Arc<parking_lot::Mutex<Option<crate::model::digest::Sha256>>>,
-    /// Held while objects are moved aside or back.
+    /// Held while objects are moved to the trash or restored.
     sweeping: Arc<tokio::sync::Mutex<()>>,
-    /// Held while markers of storage are compared or written.
+    /// Held while storage markers are compared or written.
     comparing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Repo {
-    /// On the shared handles. Called inside the runtime: it starts the task that writes down what fetches learn.
+    /// Creates the handle. Must be called inside the runtime: it starts the task that records the results of fetches.
     #[must_use]
     pub fn new(state: Arc<State>) -> Repo {
         Repo::with_patience(state, Patience::default())
     }
 
-    /// As [`Repo::new`], with other limits of lazy fetches.
+    /// Like [`Repo::new`], with other limits for fetches.
     #[must_use]
     pub fn with_patience(state: Arc<State>, patience: Patience) -> Repo {
         Repo {
@@ -110,14 +110,14 @@ impl Repo {
         }
     }
 
-    /// Files on their way from mirrors.
+    /// The number of files being fetched from mirrors.
     #[must_use]
     pub fn fetching(&self) -> usize {
         self.flights.under_way()
     }
 
-    /// What to do when a mirror turns out to be newer, or older, than our index of it: called at most once a
-    /// minute for each list.
+    /// Sets the callback for a mirror that turns out to be newer, or older, than our index of it. It is called at most
+    /// once a minute for each package list.
     pub fn on_stale(&self, act: impl Fn(crate::model::point::PointTree) + Send + Sync + 'static) {
         self.stale.set(Box::new(act));
     }

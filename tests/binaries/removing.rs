@@ -66,7 +66,7 @@ fn a_build_is_removed_and_stays_in_older_snapshots() {
     assert_eq!(
         again,
         format!(
-            "the source 'team' has no build of tally 0.2.1 for {r}-noble; it has builds for {r}-bookworm/x86_64"
+            "the source 'team' has no binary of tally 0.2.1 for {r}-noble; it has binaries for {r}-bookworm/x86_64"
         )
     );
     add(&server, &[&tally], "noble");
@@ -115,7 +115,7 @@ fn what_cannot_be_removed_is_told_with_the_way_out() {
     };
     refused(
         "--source=team --name=tally --version=0.2.1 --platform=noble",
-        "'noble' is no platform; write it as",
+        "'noble' is not a platform; write it as",
     );
     refused(
         &format!("--source=team --name=tally --version=0.2.1 --platform={r}-nobel"),
@@ -123,7 +123,7 @@ fn what_cannot_be_removed_is_told_with_the_way_out() {
     );
     refused(
         &format!("--source=team --name=tally --version=0.2.1 --platform={r}-noble"),
-        "it has no builds of this version",
+        "it has no binaries of this version",
     );
     refused(&format!("--source=team --name=tally --version=9.9 --platform={r}-noble"), "has no tally 9.9");
     refused(

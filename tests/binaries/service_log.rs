@@ -301,7 +301,7 @@ fn a_build_whose_bytes_are_gone_or_damaged_is_told_and_the_source_served() {
                 std::fs::write(path, bytes).expect("written");
             },
             "service_error_ash",
-            "the stored bytes of plumber_0.4.6.tar.gz are not those of its record: the object binaries/",
+            "the stored bytes of plumber_0.4.6.tar.gz do not match its record: the object binaries/",
         ),
         (
             |path| {
@@ -309,7 +309,7 @@ fn a_build_whose_bytes_are_gone_or_damaged_is_told_and_the_source_served() {
                 file.set_len(100).expect("cut");
             },
             "service_error_ash",
-            "are not those of its record",
+            "do not match its record",
         ),
     ];
     for (harm, failed, said) in harms {

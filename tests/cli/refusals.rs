@@ -61,7 +61,7 @@ fn what_exists_is_named_with_the_flag_that_accepts_it() {
     server.told(&format!("add --source=team {}", path_flag(&alpha)));
     assert_eq!(
         server.refused(&format!("add --source=team {}", path_flag(&alpha))),
-        "alpha 1.0 is in the source 'team' already; use --replace to put these bytes in its place, or \
+        "alpha 1.0 is in the source 'team' already; use --replace to replace it with this file, or \
          --succeed-on-existing to leave it"
     );
 }

@@ -1,4 +1,4 @@
-//! Making uploads part of a local source: one publish for all of them.
+//! Adds uploaded source packages to a local source, in one transaction.
 
 use super::plan::{Incoming, settle};
 use super::uploads::Held;
@@ -17,18 +17,18 @@ use crate::model::time::Timestamp;
 use crate::repo::{Repo, RepoError, find};
 use crate::storage::Key;
 
-/// Rows of an import written at once.
+/// Changes that are written in one statement.
 const CHUNK: usize = 2000;
-/// The claimant of a tree in an edit: begun and published in one write, so nobody ever sees it.
+/// The job that claims a tree during an edit. The claim is released in the same transaction, so nothing else sees it.
 pub(super) const EDIT_JOB: i64 = 0;
 
 impl Repo {
-    /// Makes uploads part of a local source: one publish for all of them, visible when this returns. Of the versions
-    /// of a package the highest is listed; an older one goes to `Archive/` at once. `None` when nothing changed.
+    /// Adds uploads to a local source in one transaction, visible when this returns. The highest version of a package is
+    /// listed; older ones go directly to `Archive/`. The transaction is `None` when nothing changed.
     ///
     /// # Errors
-    /// [`RepoError::Conflict`] when a version is there already and `existing` is [`OnExisting::Fail`]; then none of
-    /// them is added.
+    /// [`RepoError::Conflict`] when a version exists already and `existing` is [`OnExisting::Fail`]; then nothing is
+    /// added.
     pub async fn add(
         &self,
         source: &str,
@@ -56,7 +56,7 @@ impl Repo {
         });
         let (written, catalog) = write.await?;
         if let Err(RepoError::Storage(_)) = &written {
-            // Handed in again they may find room.
+            // They were not stored and must be uploaded again: there may be room then.
             self.uploads.forget(uploads);
         }
         let (tx, outcomes) = written?;
@@ -69,7 +69,7 @@ impl Repo {
     }
 }
 
-/// The tree of a source an administrator may write to.
+/// Returns the tree of a source that an administrator may change.
 pub(super) fn local_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, RepoError> {
     match source.kind {
         SourceKind::Local => {}
@@ -96,7 +96,7 @@ pub(super) fn local_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, R
         .ok_or_else(|| RepoError::Invalid(format!("the source '{}' has no package list", source.name)))
 }
 
-/// The transaction, `None` when nothing changed, and what became of each upload.
+/// The transaction (`None` when nothing changed), and the result for each upload.
 type Outcome = (Option<TxId>, Vec<Added>);
 
 struct Work {
@@ -150,7 +150,7 @@ impl Work {
     }
 }
 
-/// The packages of the uploads, each once, in order.
+/// The distinct package names of the uploads, in order of first occurrence.
 fn packages(held: &[Held]) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     for held in held {
@@ -170,13 +170,13 @@ pub(super) fn sum(a: Counts, b: Counts) -> Counts {
     }
 }
 
-/// One package of the source, and what becomes of it.
+/// One package of the source, and the changes planned for it.
 struct Package {
     id: Option<PackageId>,
     alive: Vec<Current>,
     gone: Vec<ReleaseId>,
     incoming: Vec<Incoming>,
-    /// Digests of what is incoming, beside it.
+    /// Version and digest of each entry of `incoming`, in the same order.
     digests: Vec<(String, Sha256)>,
 }
 
@@ -191,7 +191,7 @@ impl Package {
         if alive.is_empty() {
             for (_, twin) in db::package::by_fold(c, Language::R, name)? {
                 if twin != name {
-                    tracing::warn!(package = name, twin, "another package has this name but for case");
+                    tracing::warn!(package = name, twin, "another package's name differs only in case");
                 }
             }
         }
@@ -215,7 +215,7 @@ impl Package {
                 Ok(Ok(Added::New))
             }
             (Some(_), OnExisting::Fail) => Ok(Err(RepoError::Conflict(format!(
-                "{package} {version} is in the source '{}' already; use --replace to put these bytes in its place, or \
+                "{package} {version} is in the source '{}' already; use --replace to replace it with this file, or \
                  --succeed-on-existing to leave it",
                 work.source.name
             )))),
@@ -240,7 +240,8 @@ impl Package {
         self.digests.push((version.to_owned(), sha256));
     }
 
-    /// The release of an upload: the one it was before it was removed, or a new one with the next revision.
+    /// The release of an upload: its earlier release when the same bytes were removed before, or a new one with the next
+    /// revision.
     fn incoming(&self, c: &mut dyn Conn, held: &Held, work: &Work) -> Result<Incoming, DbError> {
         let version = &held.upload.version;
         let Some(package) = self.id else { return Ok(Incoming::New(release(held, 0, work.publish.now))) };
@@ -285,7 +286,7 @@ fn release(held: &Held, revision: i64, now: Timestamp) -> Box<NewRelease> {
     })
 }
 
-/// The rows of what is in storage: the archive, and its README on a shelf of its own.
+/// Inserts the rows of the stored objects: the archive, and its README, which has its own shelf.
 pub(super) fn write_blobs(c: &mut dyn Conn, held: &Held, now: Timestamp) -> Result<(), DbError> {
     let archive = (Key::Package(held.class(), held.upload.sha256), held.upload.size);
     let readme = held.readme.map(|(sha256, size)| (Key::Readme(sha256), size));

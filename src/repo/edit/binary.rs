@@ -1,4 +1,4 @@
-//! Making uploads of binary packages part of a local source: one publish for all of them.
+//! Adds uploaded binaries to a local source, in one transaction.
 
 use super::add::{EDIT_JOB, local_tree, write_blobs};
 use super::uploads::{BuiltFor, Held};
@@ -16,27 +16,27 @@ use crate::r::platform::{Arch, Platform};
 use crate::repo::build_rows::target;
 use crate::repo::{Repo, RepoError, find};
 
-/// What became of a build.
+/// The result of adding one binary.
 #[derive(Clone, Debug)]
 pub struct AddedBuild {
     /// The upload.
     pub upload: Upload,
-    /// The minor version of R.
+    /// The minor version of R it was built for.
     pub r_version: String,
     /// The processor; `None` for any.
     pub arch: Option<Arch>,
-    /// What happened.
+    /// The outcome.
     pub outcome: Added,
 }
 
 impl Repo {
-    /// Makes uploads of binary packages part of a local source, as builds of its releases for a distribution: one
-    /// publish for all of them, visible when this returns. `None` when nothing changed.
+    /// Adds uploaded binaries of a source's releases for a distribution, in one transaction, visible when this returns.
+    /// The transaction is `None` when nothing changed.
     ///
     /// # Errors
     /// [`RepoError::Invalid`] for an unknown distribution, for another system or processor than it has, and for a
-    /// version that the source has no source package of; [`RepoError::Conflict`] when the build is there already and
-    /// `existing` is [`OnExisting::Fail`]. Then none of them is added.
+    /// version whose source package is not in the source; [`RepoError::Conflict`] when the binary exists already and
+    /// `existing` is [`OnExisting::Fail`]. Then nothing is added.
     pub async fn add_binaries(
         &self,
         source: &str,
@@ -71,17 +71,17 @@ impl Repo {
     }
 }
 
-/// A build to be added.
+/// A binary to be added.
 #[derive(Clone, Debug)]
 struct Build {
     held: Held,
     r_version: String,
     arch: Option<Arch>,
-    /// Label of its tree.
+    /// The label of its tree.
     label: String,
-    /// What `file.platform` holds.
+    /// The value for `file.platform`.
     platform: String,
-    /// In URLs.
+    /// File name in URLs.
     name: String,
 }
 
@@ -114,7 +114,7 @@ impl Build {
 
 struct Work {
     source: Source,
-    /// The list of the source's source packages.
+    /// The tree of the source's source packages.
     sources: TreeId,
     existing: OnExisting,
     publish: Publish,
@@ -122,7 +122,7 @@ struct Work {
 
 type Outcome = (Option<TxId>, Vec<Added>);
 
-/// What becomes of one build.
+/// The planned change for one binary.
 struct Plan {
     package: PackageId,
     release: ReleaseId,
@@ -169,7 +169,7 @@ impl Work {
         Ok(Ok((Some(db::clock::publish(c, &publish)?.tx), outcomes)))
     }
 
-    /// What becomes of each build; nothing is written yet, so that a refusal leaves nothing behind.
+    /// Plans the change for each binary. Nothing is written yet, so that a refusal leaves nothing behind.
     fn plan(&self, c: &mut dyn Conn, builds: &[Build]) -> Result<Refused<Vec<Plan>>, DbError> {
         let trees = db::tree::of_source(c, self.source.id)?;
         let mut planned: Vec<Plan> = Vec::with_capacity(builds.len());
@@ -177,8 +177,8 @@ impl Work {
             let Upload { package: name, version, sha256, .. } = &build.held.upload;
             let Some((package, release)) = self.release(c, build)? else {
                 return Ok(Err(RepoError::Invalid(format!(
-                    "the source '{0}' has no {name} {version}; add its source package first, for clients that no build \
-                     fits: rspm add --source={0}",
+                    "the source '{0}' has no {name} {version}; add its source package first, for clients that no \
+                     binary fits: rspm add --source={0}",
                     self.source.name
                 ))));
             };
@@ -201,8 +201,8 @@ impl Work {
                 (Some(_), OnExisting::Replace) => Added::Replaced,
                 (Some(_), OnExisting::Fail) => {
                     return Ok(Err(RepoError::Conflict(format!(
-                        "{name} {version} is in the source '{}' for {} already; use --replace to put these bytes in its \
-                         place, or --succeed-on-existing to leave it",
+                        "{name} {version} is in the source '{}' for {} already; use --replace to replace it with this \
+                        file, or --succeed-on-existing to leave it",
                         self.source.name, build.platform
                     ))));
                 }
@@ -212,7 +212,7 @@ impl Work {
         Ok(Ok(planned))
     }
 
-    /// The release a build is of: the one of its version that the source has now.
+    /// The release that a binary belongs to: the source's current one of its version.
     fn release(&self, c: &mut dyn Conn, build: &Build) -> Result<Option<(PackageId, ReleaseId)>, DbError> {
         let Upload { package, version, .. } = &build.held.upload;
         let Some(head) = db::tree::get(c, self.sources)?.and_then(|tree| tree.head) else { return Ok(None) };

@@ -1,5 +1,5 @@
-//! What an upload becomes in storage, made durable while its client hears that it was taken in. An upload lives in memory
-//! and is gone after a restart; what must not be written before its bytes are safe is the row that names them.
+//! Makes an uploaded object durable in the background, after its client was answered. Uploads are held in memory and
+//! lost on a restart; only the row that names an object must not be written before the object is durable.
 
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
@@ -16,20 +16,20 @@ struct State {
     ended: Condvar,
 }
 
-/// Held by who makes it durable.
+/// Held by the task that makes it durable.
 pub(super) struct Pilot(Landing);
 
 impl Landing {
-    /// One that is under way until its pilot ends it, or is dropped.
+    /// Returns an object that is not durable yet, and the guard that completes it: by [`Pilot::end`], or when dropped.
     pub(super) fn begin() -> (Landing, Pilot) {
         let landing = Landing::default();
         (landing.clone(), Pilot(landing))
     }
 
-    /// Waits until the object is durable: small ones on a disk, so for as long as two fsyncs. Blocks.
+    /// Waits until the object is durable. Uploads that use this are small and on a disk: it takes about two fsyncs. Blocks.
     ///
     /// # Errors
-    /// Why it is not: what happened for the first who waits, that it did for others.
+    /// The storage error; callers after the first one get its text only.
     pub(super) fn wait(&self) -> Result<(), StorageError> {
         let mut end = self.0.end.lock();
         while end.is_none() {
@@ -49,7 +49,7 @@ impl Landing {
 }
 
 impl Pilot {
-    /// It is durable, or never will be.
+    /// Sets the result and wakes all waiters.
     pub(super) fn end(self, how: Result<(), StorageError>) {
         *self.0.0.end.lock() = Some(how);
         self.0.0.ended.notify_all();

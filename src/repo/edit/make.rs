@@ -1,4 +1,4 @@
-//! From the bytes handed in to what is stored: checked, stamped, hashed. Blocking.
+//! Prepares an uploaded package for storage: validates, stamps and hashes it. Blocking.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -21,8 +21,8 @@ use crate::r::rewrite::{self, Options, RewriteError, Rewritten};
 use crate::repo::RepoError;
 use crate::storage::{Spool, StorageError};
 
-/// What packages handed out by this server say of where they come from. renv, rsconnect and others take packages
-/// with this word for those of a package manager and look for no repository of that name.
+/// The `Repository` field of packages served here. renv, rsconnect and others treat this value as that of a package
+/// manager and do not search for a repository of that name.
 const REPOSITORY: &str = "RSPM";
 
 /// A package as it will be stored.
@@ -36,7 +36,7 @@ pub(super) struct Made {
 }
 
 impl Made {
-    /// As an upload; `landings` is what of it is not durable yet.
+    /// Converts it to an upload; `landings` are its objects that are not durable yet.
     pub(super) fn held(self, landings: Vec<Landing>, since: Timestamp) -> Held {
         let Made { upload, stanza, description, md5, built, readme } = self;
         let readme = readme.map(|(sha256, text)| (sha256, text.len() as u64));
@@ -44,7 +44,7 @@ impl Made {
     }
 }
 
-/// Checks what was given and writes what will be stored to `out`, which is given back.
+/// Checks the package and writes the bytes to be stored to `out`, which is returned.
 pub(super) fn make(
     file: &str,
     given: &Given,
@@ -56,7 +56,7 @@ pub(super) fn make(
         return make_zip(file, given, out, options);
     }
     let refused = |error: ArchiveError| refuse(file, &error);
-    // A name of another form says nothing; one of this form must not lie.
+    // A name of another form is ignored; one of this form must match the content.
     let name = FileName::parse(file).ok();
     let checked = archive::read(given.open(options.buffer)?, name, options.limits).map_err(refused)?;
     let build = match what {
@@ -84,11 +84,11 @@ pub(super) fn make(
 fn is_zip(given: &Given) -> Result<bool, RepoError> {
     let mut magic = Vec::new();
     let read = given.open(0)?.take(2).read_to_end(&mut magic);
-    // Where it cannot be read, the reading of all of it says so.
+    // A read error is reported when the whole file is read.
     Ok(read.is_ok() && magic == b"PK")
 }
 
-/// As [`make`], of a zip file: a binary package for Windows.
+/// Like [`make`], for a zip file: a binary for Windows.
 fn make_zip(file: &str, given: &Given, out: Spool, options: Options) -> Result<(Made, Spool), RepoError> {
     let mut source = given.seek()?;
     let name = PackageFile::parse(file);
@@ -112,7 +112,7 @@ fn unwritten(file: &str, written_to: &Path, error: RewriteError) -> RepoError {
     }
 }
 
-/// Why a file is no package, with the causes below.
+/// The error for a file that is not a valid package, with its chain of causes.
 fn refuse(file: &str, error: &dyn std::error::Error) -> RepoError {
     let mut said = format!("'{}' is refused: {error}", file.chars().take(200).collect::<String>());
     let mut cause = error.source();
@@ -127,7 +127,7 @@ fn refuse(file: &str, error: &dyn std::error::Error) -> RepoError {
     RepoError::Invalid(said)
 }
 
-/// Writes to a spool, hashing on the way.
+/// A writer to a spool that hashes the bytes.
 struct Stored {
     spool: Spool,
     sha256: sha2::Sha256,
@@ -139,7 +139,7 @@ impl Stored {
         Stored { spool, sha256: sha2::Sha256::new(), md5: md5::Md5::new() }
     }
 
-    /// What becomes of a package now that all of it is written.
+    /// Builds the result once the whole package is written.
     fn made(
         self,
         file: &str,
@@ -168,7 +168,7 @@ impl Stored {
             stanza,
             description: rewritten.description,
             md5,
-            // That of a build is its source's.
+            // A binary has the README of its source package.
             readme: checked
                 .readme
                 .filter(|_| built.is_none())

@@ -1,7 +1,7 @@
-//! Every edit an administrator makes, one file per noun: sources, repositories, subscriptions, packages.
+//! Administrative edits, one file per noun: sources, repositories, subscriptions, packages.
 //!
-//! Each is one database write, with a transaction where history moves, and then a new catalog: the next request
-//! sees it.
+//! Each edit is one database write, with a transaction where history changes, followed by a catalog refresh: the next
+//! request sees it.
 
 mod add;
 mod binary;
@@ -27,33 +27,33 @@ use crate::model::time::Timestamp;
 
 use super::{Repo, RepoError};
 
-/// Who asks: written into the transaction.
+/// The user who made the edit, as recorded in the transaction.
 #[derive(Clone, Debug)]
 pub struct Actor(pub String);
 
-/// What becomes of a request for something that exists already.
+/// What to do when the object exists already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnExisting {
     /// Refuse.
     Fail,
-    /// `--succeed-on-existing`: leave it as it is.
+    /// `--succeed-on-existing`: leave it unchanged.
     Succeed,
-    /// `--replace`: put the new bytes in its place.
+    /// `--replace`: replace it with the new file.
     Replace,
 }
 
-/// What adding one upload did.
+/// The result of adding one upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
     /// New in the source.
     New,
-    /// The version was there and has other bytes now.
+    /// The version existed and was replaced.
     Replaced,
-    /// The version was there and stays.
+    /// The version existed and was left unchanged.
     Existing,
 }
 
-/// Which releases `rspm remove` means.
+/// The releases selected by `rspm remove`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// `@all`: listed and archived.
@@ -64,28 +64,28 @@ pub enum Scope {
     Version(String),
 }
 
-/// Changes to a repository's row; `None` leaves a field.
+/// Changes to a repository; `None` leaves a field unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct RepoEdit {
     /// New name.
     pub name: Option<Name>,
     /// New description; empty clears it.
     pub description: Option<String>,
-    /// Listed publicly or not.
+    /// Whether it is hidden from public listings.
     pub hidden: Option<bool>,
 }
 
-/// What a write found that forbids it; nothing was written then.
+/// The result of a write that may be refused; a refused write changes nothing.
 type Refused<T> = Result<T, RepoError>;
 
 impl Repo {
-    /// Lets the next request see what was written.
+    /// Refreshes the catalog, so that the next request sees the edit.
     async fn seen(&self) -> Result<(), RepoError> {
         Ok(self.state.catalog.refresh(&self.state.db).await?)
     }
 }
 
-/// A name taken between the look and the write.
+/// Maps the conflict of a name that was taken between the check and the write.
 fn taken(error: DbError, noun: &str, name: &Name) -> RepoError {
     match error {
         DbError::Conflict(_) => already(noun, name.as_str()),
@@ -99,7 +99,7 @@ fn already(noun: &str, name: &str) -> RepoError {
     ))
 }
 
-/// A publish of an administrator: what was made now was published now.
+/// The publish of an administrative edit: its publication time is now.
 fn publish(
     kind: crate::db::tx::TxKind,
     now: Timestamp,

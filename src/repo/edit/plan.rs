@@ -1,20 +1,20 @@
-//! What adding to or removing from one package of a local source changes: pure.
+//! Plans the changes of adding to or removing from one package of a local source. Pure.
 //!
-//! The rule: of the versions a local source has of a package, the highest (as R orders versions; of equals the one
-//! added later) is listed, all others are in `Archive/`. So an older version goes straight to the archive, and when
-//! the listed one is removed the next lower is listed again. A package never stands in the archive alone.
+//! The rule: the highest version of a package in a local source (as R orders versions; of equals the one added later)
+//! is listed, all others are in `Archive/`. So an older version goes directly to the archive, and when the listed one
+//! is removed the next lower one is listed again. No package has archived versions only.
 
 use crate::db::life::Current;
 use crate::model::change::{Change, Counts, LifeState, NewRelease};
 use crate::model::ids::{PackageId, ReleaseId};
 use crate::r::version;
 
-/// A release that comes to a package.
+/// A release to be added to a package.
 #[derive(Clone, Debug)]
 pub(super) enum Incoming {
-    /// Never seen with these bytes.
+    /// A version that never had these bytes.
     New(Box<NewRelease>),
-    /// Removed once, and back with the same bytes.
+    /// A release that was removed and is added again with the same bytes.
     Known {
         /// The package.
         package: PackageId,
@@ -44,7 +44,8 @@ impl Incoming {
     }
 }
 
-/// The changes that give a package the releases `kept` of `alive` and those `incoming`, in the order they came.
+/// Returns the changes after which a package has the releases of `alive` that `kept` selects, and those of `incoming`,
+/// in this order; and the counts of the transaction.
 pub(super) fn settle(
     alive: &[Current],
     kept: impl Fn(&Current) -> bool,
@@ -53,7 +54,7 @@ pub(super) fn settle(
     let mut versions: Vec<&str> =
         alive.iter().filter(|life| kept(life)).map(|life| life.version.as_str()).collect();
     versions.extend(incoming.iter().map(Incoming::version));
-    // Of equals the last wins: `max_by` returns it.
+    // Of equal versions the last one wins: `max_by` returns it.
     let listed = (0..versions.len()).max_by(|a, b| version::compare(versions[*a], versions[*b]));
     let was = alive.iter().find(|life| life.key.state == LifeState::Listed);
     let now = listed.map(|place| versions[place].to_owned());

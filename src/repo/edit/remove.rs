@@ -1,4 +1,4 @@
-//! Taking releases out of a local source; older snapshots go on serving them.
+//! Removes releases from a local source; older snapshots still serve them.
 
 use super::add::{EDIT_JOB, local_tree};
 use super::plan::settle;
@@ -13,11 +13,11 @@ use crate::model::language::Language;
 use crate::repo::{Repo, RepoError, find};
 
 impl Repo {
-    /// Removes releases of a package from a local source; older snapshots still serve them. When the listed version
-    /// goes and lower ones are in the archive, the highest of those is listed again. Returns the versions.
+    /// Removes releases of a package from a local source; older snapshots still serve them. When the listed version is
+    /// removed, the highest archived one is listed again. Returns the removed versions.
     ///
     /// # Errors
-    /// [`RepoError::NotFound`] when the source has no such package or version: names what it has.
+    /// [`RepoError::NotFound`] when the source has no such package or version; the error names what it has.
     pub async fn remove(
         &self,
         source: &str,

@@ -1,4 +1,4 @@
-//! Taking builds of one version for one platform out of a local source; older snapshots go on serving them.
+//! Removes the binaries of one version for one platform from a local source; older snapshots still serve them.
 
 use super::add::{EDIT_JOB, local_tree};
 use super::{Actor, Refused, publish};
@@ -15,23 +15,23 @@ use crate::r::platform::{Arch, Platform, Target};
 use crate::repo::builds::runs_on;
 use crate::repo::{Repo, RepoError, find};
 
-/// A build that is gone from now on.
+/// A removed binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemovedBuild {
-    /// Its processor; `None` for every one.
+    /// Its processor; `None` for every processor.
     pub arch: Option<Arch>,
     /// Digest of its bytes.
     pub sha256: Option<Sha256>,
 }
 
 impl Repo {
-    /// Removes the builds that clients of a platform (`4.5-noble-arm64`) get of one version; clients get the source from
-    /// then on, and older snapshots still serve the builds. Those that were replaced go as well, or they would be
-    /// served in its place. Returns the platform and what was removed, the newest first.
+    /// Removes the binaries of one version for clients of a platform (`4.5-noble-arm64`). They get the source package from
+    /// then on; older snapshots still serve the binaries. Replaced binaries are removed as well, or they would be served
+    /// instead. Returns the platform and the removed binaries, newest first.
     ///
     /// # Errors
-    /// [`RepoError::Invalid`] for what is no platform, [`RepoError::NotFound`] when there is no such build: names what
-    /// there is.
+    /// [`RepoError::Invalid`] for an invalid platform, [`RepoError::NotFound`] when there is no such binary; the error
+    /// names those there are.
     pub async fn remove_build(
         &self,
         source: &str,
@@ -63,12 +63,12 @@ impl Repo {
     }
 }
 
-/// The platform of a tag, other names of its distribution resolved.
+/// Parses a platform tag and resolves aliases of its distribution.
 fn named(platforms: &Platforms, tag: &str) -> Result<Platform, RepoError> {
     let mut platform = Platform::parse(tag).ok_or_else(|| {
         let shown: String = tag.chars().take(80).collect();
         RepoError::Invalid(format!(
-            "'{shown}' is no platform; write it as the header X-Package-Binary-Tag and rspm list binaries do: 4.5-noble, \
+            "'{shown}' is not a platform; write it as the header X-Package-Binary-Tag and rspm list binaries do: 4.5-noble, \
              4.5-noble-arm64, 4.5-win, 4.5-macos-arm64"
         ))
     })?;
@@ -120,7 +120,7 @@ impl Work {
         Ok(Err(self.no_build(others)))
     }
 
-    /// The release of that version which the source has now.
+    /// The source's current release of the version.
     fn release(&self, c: &mut dyn Conn) -> Result<Option<(PackageId, ReleaseId)>, DbError> {
         let Some(head) = db::tree::get(c, self.sources)?.and_then(|tree| tree.head) else { return Ok(None) };
         let Some(id) = db::package::by_name(c, Language::R, &self.package)? else { return Ok(None) };
@@ -138,12 +138,12 @@ impl Work {
         others.sort();
         others.dedup();
         let have = match others.as_slice() {
-            [] => "it has no builds of this version".to_owned(),
-            others => format!("it has builds for {}", others.join(", ")),
+            [] => "it has no binaries of this version".to_owned(),
+            others => format!("it has binaries for {}", others.join(", ")),
         };
         let Work { of, package, version, platform, .. } = self;
         RepoError::NotFound(format!(
-            "the source '{}' has no build of {package} {version} for {platform}; {have}",
+            "the source '{}' has no binary of {package} {version} for {platform}; {have}",
             of.1
         ))
     }

@@ -1,4 +1,4 @@
-//! Making, changing and deleting repositories.
+//! Creates, changes and deletes repositories.
 
 use super::{Actor, OnExisting, RepoEdit, already, publish, taken};
 use crate::db;
@@ -12,7 +12,7 @@ use crate::model::repository::RepoKind;
 use crate::repo::{Repo, RepoError, find};
 
 impl Repo {
-    /// Creates a repository, without subscriptions; one of Bioconductor subscribes to that.
+    /// Creates a repository without subscriptions; a Bioconductor repository subscribes to the Bioconductor source.
     ///
     /// # Errors
     /// [`RepoError::Invalid`] for a kind this version cannot serve, [`RepoError::Conflict`] when the name is taken.
@@ -90,7 +90,7 @@ fn can_be_made(kind: RepoKind) -> Result<(), RepoError> {
     }
 }
 
-/// A description is one line that a listing can show.
+/// Checks and trims a description: one line that a listing can show.
 fn described(text: &str) -> Result<String, RepoError> {
     if text.len() > 1000 || text.chars().any(char::is_control) {
         let wanted = "a description is one line of at most 1000 bytes, without control characters";

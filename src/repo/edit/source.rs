@@ -1,4 +1,4 @@
-//! Making, renaming and deleting sources.
+//! Creates, renames and deletes sources.
 
 use super::{OnExisting, Refused, already, taken};
 use crate::db;
@@ -7,14 +7,14 @@ use crate::model::name::Name;
 use crate::model::source::SourceKind;
 use crate::repo::{Repo, RepoError, find};
 
-/// The label of a source's one list of source packages.
+/// The label of a source's list of source packages.
 const LABEL: &str = "src/contrib";
 
 impl Repo {
-    /// Creates a source. Only `local` is made by hand; `cran`, `bioconductor` and `pypi` are built in.
+    /// Creates a source. Only `local` sources can be created; `cran`, `bioconductor` and `pypi` are built in.
     ///
     /// # Errors
-    /// [`RepoError::Invalid`] for a kind that cannot be made, [`RepoError::Conflict`] when the name is taken.
+    /// [`RepoError::Invalid`] for a kind that cannot be created, [`RepoError::Conflict`] when the name is taken.
     pub async fn create_source(
         &self,
         name: &Name,
@@ -58,10 +58,10 @@ impl Repo {
         self.seen().await
     }
 
-    /// Deletes a source that no repository subscribes to. Snapshots of days on which a repository did still serve it.
+    /// Deletes a source that no repository subscribes to. Snapshots of days when one was subscribed to it still serve it.
     ///
     /// # Errors
-    /// [`RepoError::Conflict`] when it is subscribed to: names the repositories.
+    /// [`RepoError::Conflict`] when a repository subscribes to it; the error names the repositories.
     pub async fn delete_source(&self, name: &str) -> Result<(), RepoError> {
         let source = find::source(&self.state.catalog.get(), name)?.clone();
         if let Some(word) = built_in(source.kind) {
@@ -111,12 +111,12 @@ fn can_be_made(kind: SourceKind) -> Result<(), RepoError> {
         | SourceKind::LocalPython
         | SourceKind::GitPython => Err(RepoError::Invalid(format!(
             "this version cannot make sources of type {kind}; it supports local, and the built-in cran and \
-             bioconductor (docs/compatibility.md says what is not there)"
+             bioconductor (docs/compatibility.md lists what is missing)"
         ))),
     }
 }
 
-/// What is said of a source that the server brings along.
+/// How error texts call a built-in source; `None` for other sources.
 fn built_in(kind: SourceKind) -> Option<&'static str> {
     match kind {
         SourceKind::Cran | SourceKind::Bioconductor | SourceKind::Pypi => Some("a built-in source"),

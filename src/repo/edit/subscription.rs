@@ -1,4 +1,4 @@
-//! Which sources a repository offers, in which order: the earlier wins a name.
+//! The ordered subscriptions of a repository; on a name conflict the earlier source wins.
 
 use super::{Actor, OnExisting, Refused, publish};
 use crate::catalog::{Catalog, Repository, Source};
@@ -14,10 +14,10 @@ use crate::r::bioconductor::Version;
 use crate::repo::{Repo, RepoError, find};
 
 impl Repo {
-    /// Adds all of a source to a repository's subscriptions.
+    /// Subscribes a repository to a whole source.
     ///
     /// # Errors
-    /// As [`Repo::subscribe_to`].
+    /// Those of [`Repo::subscribe_to`].
     pub async fn subscribe(
         &self,
         repo: &str,
@@ -28,12 +28,12 @@ impl Repo {
         self.subscribe_to(repo, source, None, existing, actor).await
     }
 
-    /// Appends a source to a repository's subscriptions: all of it, or what concerns a version of Bioconductor. In a
-    /// repository of Bioconductor, other sources stand before Bioconductor itself: they are layered on top of it.
+    /// Appends a source to a repository's subscriptions: the whole source, or one version of Bioconductor. In a
+    /// Bioconductor repository, other sources are placed before Bioconductor itself, so that they override it.
     ///
     /// # Errors
-    /// [`RepoError::Invalid`] for a source that the repository cannot offer, [`RepoError::Conflict`] when it is
-    /// subscribed to.
+    /// [`RepoError::Invalid`] for a source that the repository cannot offer, [`RepoError::Conflict`] when the repository
+    /// is subscribed to it already.
     pub async fn subscribe_to(
         &self,
         repo: &str,
@@ -71,12 +71,12 @@ impl Repo {
         .await
     }
 
-    /// Takes a source out of a repository's subscriptions; snapshots of earlier days still offer it.
+    /// Removes a source from a repository's subscriptions; snapshots of earlier days still offer it.
     pub async fn unsubscribe(&self, repo: &str, source: &str, actor: &Actor) -> Result<(), RepoError> {
         self.unsubscribe_from(repo, source, None, actor).await
     }
 
-    /// As [`Repo::unsubscribe`]; with a version of Bioconductor only the subscription that was made for it.
+    /// Like [`Repo::unsubscribe`]; with a version of Bioconductor, removes only the subscription to that version.
     pub async fn unsubscribe_from(
         &self,
         repo: &str,
@@ -101,8 +101,8 @@ impl Repo {
         .await
     }
 
-    /// Sets the complete order; it must name exactly the subscribed sources. What is subscribed to of one source for
-    /// several versions of Bioconductor stays together.
+    /// Sets the order of the subscriptions; it must name exactly the subscribed sources. Subscriptions to several versions
+    /// of one source (Bioconductor) stay together.
     pub async fn reorder(&self, repo: &str, sources: &[String], actor: &Actor) -> Result<(), RepoError> {
         let catalog = self.state.catalog.get();
         let repo = find::repo(&catalog, repo)?.clone();
@@ -147,7 +147,7 @@ impl Repo {
         .await
     }
 
-    /// One transaction that gives a repository the list `change` makes of the present one; `None` leaves it.
+    /// Replaces the subscriptions of a repository by the result of `change`, in one transaction; `None` keeps them.
     async fn change_list<F>(&self, repo: RepoId, actor: &Actor, change: F) -> Result<(), RepoError>
     where
         F: Fn(&[Subscription]) -> Refused<Option<Vec<Subscription>>> + Send + 'static,
@@ -156,7 +156,7 @@ impl Repo {
         let mut publish = publish(TxKind::Subscribe, now, Counts::default(), actor);
         publish.repo = Some(repo);
         let changed = self.state.db.write(move |c| {
-            // Two lists made from the same one would lose a subscription.
+            // Two lists derived from the same one would lose a subscription.
             db::clock::lock(c)?;
             let list = db::repo::subscriptions(c, repo)?;
             let subscriptions = match change(&list) {
@@ -174,7 +174,7 @@ impl Repo {
     }
 }
 
-/// As a row names what is taken of a source.
+/// The label of a subscription in its row: a version of Bioconductor, or empty for the whole source.
 fn label(version: Option<Version>) -> String {
     version.map(|version| version.to_string()).unwrap_or_default()
 }
@@ -192,7 +192,7 @@ fn speaks(repo: &Repository, source: &Source) -> Result<(), RepoError> {
     )))
 }
 
-/// A version goes with Bioconductor alone, and a repository of R packages can show one of its versions only.
+/// Checks the version: only Bioconductor has one, and an R repository can offer only one of its versions.
 fn versioned(
     catalog: &Catalog,
     repo: &Repository,
@@ -230,7 +230,7 @@ fn versioned(
     }
 }
 
-/// That there is such a version; before the first sync nobody knows.
+/// Checks that the version exists; not possible before the first sync.
 fn known(catalog: &Catalog, version: Option<Version>) -> Result<(), RepoError> {
     let Some((version, config)) = version.zip(catalog.bioconductor.as_deref()) else { return Ok(()) };
     if config.get(version).is_some() {

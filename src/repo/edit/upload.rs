@@ -1,4 +1,4 @@
-//! Taking in a package archive: recognised by content, validated, rewritten, stored.
+//! Receives a package archive: validates, rewrites and stores it.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
@@ -21,15 +21,15 @@ use crate::r::rewrite;
 use crate::repo::{Repo, RepoError};
 use crate::storage::{Key, Spool, StorageError};
 
-/// Bytes gathered before a write leaves the async threads; what is smaller is never written as it was given.
+/// Bytes gathered for one write to a spool, which leaves the async threads. Smaller uploads stay in memory.
 const PIECE: usize = 512 << 10;
 
 impl Repo {
-    /// Takes in a package archive from a stream of bytes: recognised by content, validated, rewritten, stored. It is
-    /// part of no source before [`Repo::add`].
+    /// Receives a package archive from a stream of bytes: validates, rewrites and stores it. It becomes part of a source
+    /// with [`Repo::add`].
     ///
     /// # Errors
-    /// [`RepoError::Invalid`] for what is no source package, and why.
+    /// [`RepoError::Invalid`] when it is not a valid source package, with the reason.
     pub async fn upload(
         &self,
         file: &str,
@@ -38,10 +38,10 @@ impl Repo {
         self.take_in(file, body, What::Source).await
     }
 
-    /// As [`Repo::upload`], a binary package, for [`Repo::add_binaries`].
+    /// Like [`Repo::upload`], for a binary; see [`Repo::add_binaries`].
     ///
     /// # Errors
-    /// [`RepoError::Invalid`] for what is no binary package, and why.
+    /// [`RepoError::Invalid`] when it is not a valid binary, with the reason.
     pub async fn upload_binary(
         &self,
         file: &str,
@@ -75,15 +75,15 @@ impl Repo {
                 None => Ok(()),
             }
         };
-        // Whoever hands a package in again mends it: what is there may have its size and not its bytes.
+        // Replaced even if it exists: an upload repairs a stored object that has its size but other bytes.
         let (package, readme) = tokio::join!(self.state.storage.replace(out, &key), readme);
         package.and(readme)?;
         self.proofs.remove(&key);
         Ok(self.uploads.keep(made.held(Vec::new(), since)))
     }
 
-    /// Checks a package and writes what will be stored. A small one on a disk is answered before it is durable, and made so
-    /// at once: it is waited for when it is added. Blocks.
+    /// Checks a package and writes the bytes to be stored. A small one on a disk is answered before it is durable and then
+    /// made so; adding it waits for that. Blocks.
     fn take(
         &self,
         file: &str,
@@ -92,7 +92,7 @@ impl Repo {
         since: Timestamp,
         answer: oneshot::Sender<Result<Taken, RepoError>>,
     ) {
-        // Who asked may have left.
+        // The client may have disconnected.
         let apart = match self.make(file, given, what) {
             Ok(apart) => apart,
             Err(error) => return drop(answer.send(Err(error))),
@@ -114,7 +114,7 @@ impl Repo {
         }
         let key = Key::Package(what.class(), made.upload.sha256);
         let upload = self.uploads.keep(made.held(landings, since));
-        // From now on the upload itself needs the digests.
+        // From now on the upload itself holds the digests.
         drop(kept);
         drop(answer.send(Ok(Taken::Held(upload))));
         let stored = storage.replace_here(out, &key);
@@ -131,7 +131,7 @@ impl Repo {
         Ok(Apart { made, out, kept })
     }
 
-    /// Keeps the clean-up of other servers away from the bytes of an upload: they know its rows, not its memory.
+    /// Reserves the blobs of an upload in the database: the clean-up of other servers does not know uploads in memory.
     async fn reserve(&self, class: StorageClass, made: &Made) -> Result<(), RepoError> {
         match self.state.config.load().database.provider {
             Provider::Sqlite => return Ok(()),
@@ -154,7 +154,7 @@ impl Repo {
         Ok(reserved.await?)
     }
 
-    /// Takes a body as it comes: a small one into memory, a larger one into a spool.
+    /// Reads a request body: a small one into memory, a larger one into a spool.
     async fn receive(
         &self,
         file: &str,
@@ -167,7 +167,8 @@ impl Repo {
             let piece = body.next().await;
             let last = piece.is_none();
             if let Some(piece) = piece {
-                let cut = |error| RepoError::Invalid(format!("the upload of '{file}' broke off: {error}"));
+                let cut =
+                    |error| RepoError::Invalid(format!("the upload of '{file}' was interrupted: {error}"));
                 waiting.extend_from_slice(&piece.map_err(cut)?);
             }
             if waiting.len() >= PIECE || (last && spooled.is_some() && !waiting.is_empty()) {
@@ -188,7 +189,7 @@ impl Repo {
     }
 }
 
-/// Which kind of package is expected.
+/// The expected kind of package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
     Source,
@@ -204,19 +205,19 @@ impl What {
     }
 }
 
-/// The bytes as given.
+/// The uploaded bytes.
 pub(super) enum Given {
     /// Less than [`PIECE`].
     Small(Bytes),
     Spooled(Spooled),
 }
 
-/// Bytes that can be read at any place.
+/// A reader with random access.
 pub(super) trait Seekable: Read + Seek {}
 impl<T: Read + Seek> Seekable for T {}
 
 impl Given {
-    /// The bytes from their beginning, read `buffer` at a time.
+    /// Opens the bytes for sequential reading, with a buffer of `buffer` bytes.
     pub(super) fn open(&self, buffer: usize) -> Result<Box<dyn Read + '_>, RepoError> {
         match self {
             Given::Small(bytes) => Ok(Box::new(bytes.as_ref())),
@@ -228,7 +229,7 @@ impl Given {
         }
     }
 
-    /// The same, for what is not read from front to back.
+    /// Opens the bytes for random access.
     pub(super) fn seek(&self) -> Result<Box<dyn Seekable + '_>, RepoError> {
         match self {
             Given::Small(bytes) => Ok(Box::new(io::Cursor::new(bytes.as_ref()))),
@@ -270,19 +271,19 @@ impl Spooled {
     }
 }
 
-/// What became of a package that was checked.
+/// The result of checking a package.
 enum Taken {
-    /// It is an upload, and what it has is on its way into storage.
+    /// It was accepted, and its objects are being written to storage.
     Held(Upload),
-    /// Others are to be asked before it is stored, or it is not stored here, or not soon.
+    /// It must still be stored: other servers share the database, it is a binary or large, or its class is not on a disk.
     Apart(Box<Apart>),
 }
 
-/// A package as it will be stored, with the bytes of its object.
+/// A prepared package with the bytes of its object.
 struct Apart {
     made: Made,
     out: Spool,
-    /// Keeps the clean-up away.
+    /// Protects its objects from the clean-up.
     kept: Arriving,
 }
 

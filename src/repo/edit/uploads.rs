@@ -1,4 +1,4 @@
-//! Uploads not added yet: in memory, for an hour.
+//! Uploads that are not added yet: held in memory for one hour.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,43 +15,43 @@ use crate::r::platform::Arch;
 use crate::repo::RepoError;
 use crate::storage::StorageError;
 
-/// A package archive an administrator handed in: validated, rewritten, written to storage, and not yet part of a source.
+/// An uploaded package archive: validated, rewritten, written to storage, and not yet part of a source.
 #[derive(Clone, Debug)]
 pub struct Upload {
-    /// Number to name it by; forgotten after an hour.
+    /// The number that identifies it; expires after one hour.
     pub id: u64,
-    /// The file's name as given.
+    /// The name of the uploaded file.
     pub file: String,
     /// From DESCRIPTION.
     pub package: String,
     /// From DESCRIPTION.
     pub version: String,
-    /// Of the bytes as given.
+    /// SHA-256 of the uploaded bytes.
     pub original: Sha256,
-    /// Of the bytes as stored.
+    /// SHA-256 of the stored bytes.
     pub sha256: Sha256,
-    /// Of the bytes as stored.
+    /// Size of the stored bytes.
     pub size: u64,
 }
 
-/// An upload with all that becomes rows when it is added.
+/// An upload with everything that is written to the database when it is added.
 #[derive(Clone, Debug)]
 pub(in crate::repo) struct Held {
     pub upload: Upload,
-    /// The index record, with MD5, SHA-256 and size of the bytes as stored.
+    /// The index record, with MD5, SHA-256 and size of the stored bytes.
     pub stanza: Vec<u8>,
-    /// DESCRIPTION as it stands in the rewritten archive.
+    /// DESCRIPTION of the rewritten archive.
     pub description: Vec<u8>,
     pub md5: Md5,
-    /// Of a binary package: what it is for.
+    /// The platform of a binary; `None` for a source package.
     pub built: Option<BuiltFor>,
     pub readme: Option<(Sha256, u64)>,
-    /// What of it is still being made durable: to be waited for before a row names it.
+    /// Objects that may not be durable yet; to be awaited before a row names them.
     pub landings: Vec<Landing>,
     pub since: Timestamp,
 }
 
-/// What a binary package is for.
+/// The platform a binary was built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::repo) struct BuiltFor {
     pub r: RMinor,
@@ -61,7 +61,7 @@ pub(in crate::repo) struct BuiltFor {
 }
 
 impl Held {
-    /// Waits until all of it is in storage. Blocks.
+    /// Waits until all its objects are durable. Blocks.
     pub(super) fn landed(&self) -> Result<(), StorageError> {
         self.landings.iter().try_for_each(Landing::wait)
     }
@@ -72,7 +72,7 @@ impl Held {
     }
 }
 
-/// Uploads not added yet. They live in memory: after a restart the file is uploaded again.
+/// Uploads that are not added yet. They are held in memory: after a restart the file must be uploaded again.
 #[derive(Default)]
 pub struct Uploads {
     held: Mutex<Registry>,
@@ -81,20 +81,20 @@ pub struct Uploads {
 struct Registry {
     next: u64,
     by_id: HashMap<u64, Held>,
-    /// Digests on their way into storage.
+    /// Digests of objects being written to storage.
     arriving: Vec<Sha256>,
 }
 
 impl Default for Registry {
-    /// Numbers begin somewhere, so that one from before a restart or an upgrade never means another file. They fit
-    /// into a JSON number.
+    /// Starts at a random number, so that a number from before a restart or an upgrade never names another file. Numbers
+    /// are exact as JSON numbers.
     fn default() -> Registry {
         let next = u64::from(rand::random::<u32>()) << 16;
         Registry { next, by_id: HashMap::new(), arriving: Vec::new() }
     }
 }
 
-/// How long an upload waits to be added, in microseconds.
+/// Lifetime of an upload, in microseconds.
 const KEPT: i64 = 3600 * SECOND;
 
 impl Uploads {
@@ -109,7 +109,7 @@ impl Uploads {
         upload
     }
 
-    /// The uploads of these numbers, in that order.
+    /// Returns the uploads with these numbers, in this order.
     pub(in crate::repo) fn get(&self, ids: &[u64], now: Timestamp) -> Result<Vec<Held>, RepoError> {
         let registry = self.held.lock();
         let held = |id: &u64| {
@@ -119,7 +119,7 @@ impl Uploads {
         ids.iter().map(held).collect()
     }
 
-    /// Forgets uploads that were added.
+    /// Removes uploads that were added.
     pub(in crate::repo) fn forget(&self, ids: &[u64]) {
         let mut registry = self.held.lock();
         for id in ids {
@@ -127,7 +127,7 @@ impl Uploads {
         }
     }
 
-    /// True while an upload still needs the bytes of this digest.
+    /// True while an upload needs the object with this digest.
     pub(in crate::repo) fn needs(&self, sha256: &Sha256) -> bool {
         let registry = self.held.lock();
         let of = |held: &Held| {
@@ -142,7 +142,7 @@ impl Uploads {
     }
 }
 
-/// Keeps digests out of the clean-up until it is dropped.
+/// Protects objects from the clean-up until it is dropped.
 pub(super) struct Arriving {
     uploads: Arc<Uploads>,
     digests: Vec<Sha256>,

@@ -1,4 +1,4 @@
-//! What an add costs, counted: statements sent and rows read, in a small source and in a large one.
+//! The cost of an add, counted as statements sent and rows read, in a small source and in a large one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::db::{Db, Row, Value};
 use crate::model::digest::Md5;
 
-/// A connection that counts what passes.
+/// A connection that counts statements and rows.
 struct Counting<'a> {
     inner: &'a mut dyn Conn,
     cost: &'a Cost,
@@ -26,12 +26,12 @@ impl Cost {
         self.rows.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
-    /// A statement that walks through a whole table costs more the more there is.
+    /// Fails for a statement that scans a whole table: its cost grows with the table.
     fn plan(&self, inner: &mut dyn Conn, sql: &'static str, params: &[Value]) -> Result<(), DbError> {
         let explain: &'static str = Box::leak(format!("EXPLAIN QUERY PLAN {sql}").into_boxed_str());
         inner.each(explain, params, &mut |mut row| {
             let step = row.text(3)?;
-            // As does one that uses no more of an index than the language, which all packages share.
+            // So does one that uses only the language column of an index, which all packages share.
             let walks = step.contains("SCAN ") || step.ends_with("(language=?)");
             assert!(!walks || step.contains("CONSTANT ROW"), "{sql}: {step}");
             Ok(())
@@ -143,7 +143,7 @@ impl Bench {
         Bench { db, live, cost: Arc::default(), _folder: folder }
     }
 
-    /// Adds, and returns statements and rows.
+    /// Adds uploads; returns the number of statements and rows.
     async fn add(&self, uploads: Vec<Held>) -> (u64, u64) {
         let catalog = self.live.get();
         let source = catalog.source("team").expect("the source").clone();
@@ -155,7 +155,7 @@ impl Bench {
         let written = self.db.write(move |c| work.write(&mut Counting { inner: c, cost: &cost }, &uploads));
         written.await.expect("a write").expect("added");
         let (cost, known) = (self.cost.clone(), catalog.transactions.last().map_or(TxId(0), |(id, _)| *id));
-        // What grows with the history, of all that a refresh of the catalog reads.
+        // The part of a catalog refresh that grows with the history.
         let news = self.db.read(move |c| {
             let mut c = Counting { inner: c, cost: &cost };
             db::step::since(&mut c, known)?;

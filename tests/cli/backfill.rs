@@ -42,7 +42,7 @@ fn what_was_filled_in_is_seen_by_everybody() {
     let told = server.told("backfill --source=cran --since=2025-10-01 --dry-run");
     assert_eq!(
         told,
-        "5 days of cran from 2025-10-09 to 2025-10-14, 4 releases, would be filled in; 3 archives have to be looked into, \
+        "5 days of cran from 2025-10-09 to 2025-10-14, 4 releases, would be filled in; 3 archives have to be read, \
          which at 8 requests a second over 4 connections takes about 0 h 01 min and reads about 1 MB\n"
     );
     assert_eq!(index(&server, "2025-10-12").0, 404, "nothing was done");

@@ -342,7 +342,7 @@ on_both! {
         assert_eq!(
             told,
             "8 days of cran from 2025-10-09 to 2025-10-18, 7 releases, would be filled in; 5 archives have to be \
-             looked into, which at 2 requests a second over 4 connections takes about 0 h 01 min and reads about 1 MB"
+             read, which at 2 requests a second over 4 connections takes about 0 h 01 min and reads about 1 MB"
         );
         assert_eq!((server.transactions().await, looks(&server).await.len()), (1, 0));
         assert!(!web.asked().iter().any(|asked| asked.path.contains("/Archive/")));

@@ -155,7 +155,7 @@ async fn a_halted_one_ends_soon_and_goes_on() {
     let job = server.sync.backfill(&asked(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
     server.state.jobs.halt(true);
     let ended = tokio::time::timeout(Duration::from_secs(10), job.job().ended()).await.expect("soon");
-    assert!(ended.expect_err("halted").contains("goes on when the server is online again"));
+    assert!(ended.expect_err("halted").contains("resumes when the server is online again"));
     server.state.jobs.halt(false);
     assert!(server.read(|c| kept::wished(c, SourceId::CRAN)).await.is_some());
     backfill(&server, day(0)).await.expect("a good mirror");

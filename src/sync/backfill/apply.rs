@@ -1,5 +1,5 @@
-//! Writes a past below a tree's first step: chunks of rows nobody sees, then one short publish; or nothing at all.
-//! Where the days come from is not its business.
+//! Writes a back-fill below a tree's first step: chunks of invisible rows, then one short publish; an error removes
+//! all of them.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use crate::model::time::Timestamp;
 use crate::sync::SyncError;
 use crate::sync::apply::{CHUNK, MANY};
 
-/// Packages whose unpublished past is removed at a time.
+/// Number of packages whose unpublished history is removed per write.
 const PACKAGES: i64 = 200;
 
-/// What a past is about.
+/// The transaction of a back-fill.
 pub(super) struct Work<'a> {
     pub(super) db: &'a Db,
-    /// That of syncs: a past is written while nobody else writes the source.
+    /// The lease of syncs: no other writer of the source may run.
     pub(super) lease: &'a Lease,
     pub(super) source: SourceId,
     pub(super) tree: TreeId,
@@ -33,18 +33,17 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Publishes the past, a transaction for each day; the first and the last of them. On failure what was written is
-    /// removed.
+    /// Publishes one transaction per day; returns the first and the last. On an error the written rows are removed.
     pub(super) async fn publish(&self, past: Assembled, now: Timestamp) -> Result<(TxId, TxId), SyncError> {
-        // What one left that was killed.
+        // Rows of a back-fill that was killed.
         abandon(self.db, self.lease, self.tree).await?;
         match self.write_and_publish(past, now).await {
             Ok(published) => Ok(published),
-            // Whether it was committed is not known: the next run begins by looking.
+            // The commit may have succeeded: the next run checks first.
             Err(error @ SyncError::Db(DbError::UnknownOutcome(_))) => Err(error),
             Err(error) => {
                 if let Err(undo) = abandon(self.db, self.lease, self.tree).await {
-                    tracing::warn!(target: "sync", error = %undo, "what a failed back-fill wrote will be removed by the next one");
+                    tracing::warn!(target: "sync", error = %undo, "could not remove the rows of a failed back-fill; the next one removes them");
                 }
                 Err(error)
             }
@@ -87,11 +86,11 @@ impl Work<'_> {
             if chunk.is_empty() {
                 return Ok(());
             }
-            // A safe point: nobody sees the rows yet, and they are removed.
+            // A safe point to halt: the rows are still invisible, and are removed.
             if self.report.is_halted() {
                 return Err(SyncError::Halted);
             }
-            self.report.progress("writing releases of the past", done, Some(total));
+            self.report.progress("writing old releases", done, Some(total));
             done += chunk.len() as u64;
             let fence = self.lease.guard();
             let written = self.db.bulk(move |c| {
@@ -103,8 +102,8 @@ impl Work<'_> {
     }
 }
 
-/// Removes what was written below the first step of a tree and never published. Releases that nobody lists any more go
-/// with the clean-up. Call it only while nobody else can write the source.
+/// Removes the unpublished rows below the first step of a tree. The clean-up removes releases that are no longer
+/// listed. No other writer of the source may run.
 pub(super) async fn abandon(db: &Db, lease: &Lease, tree: TreeId) -> Result<(), SyncError> {
     let mut after = Some(PackageId(0));
     while let Some(from) = after {

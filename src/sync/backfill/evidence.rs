@@ -1,4 +1,4 @@
-//! From a mirror's tables and what the database knows to the files of the past, each once. Pure.
+//! Merges a mirror's tables and the database into the files of the history, each once. Pure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,40 +13,40 @@ use crate::sync::plan::{Loss, STORM};
 
 type Row = MetaRow<String>;
 
-/// What the database knows of a source.
+/// The state of a source in the database.
 #[derive(Clone, Debug)]
 pub(super) struct Ledger {
     /// Every release.
     pub(super) releases: Vec<Known>,
-    /// What lives at the first step.
+    /// Lives at the first step.
     pub(super) alive: Vec<Alive>,
-    /// When the first step was published.
+    /// Publication time of the first step.
     pub(super) first_at: Timestamp,
 }
 
-/// Where a file of the past is, and what is known of it.
+/// Location and identity of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
-    /// Its place in [`Ledger::releases`].
+    /// Its index in [`Ledger::releases`].
     pub(super) known: Option<usize>,
     /// Whether the mirror has it below `Archive/`.
     pub(super) is_archived: bool,
 }
 
-/// The files of the past.
+/// The files of the history.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Files {
     /// Those that are listed at the first step.
     pub(super) current: Vec<Row>,
     /// All others.
     pub(super) archive: Vec<Row>,
-    /// What each is.
+    /// Location and identity of each file.
     pub(super) origins: HashMap<Archive, Origin>,
-    /// What an administrator should know.
+    /// Warnings for the administrator.
     pub(super) warnings: Vec<String>,
 }
 
-/// How a file is remembered.
+/// Returns the key under which a file's description is stored.
 pub(super) fn key(row: &Row) -> Archive {
     Archive {
         file: row.file.clone(),
@@ -55,7 +55,7 @@ pub(super) fn key(row: &Row) -> Archive {
     }
 }
 
-/// A table that lost a fifth of the archived files: a half-written mirror looks like that.
+/// Counts the archived files that a table lost: a loss of a fifth looks like a half-written mirror.
 pub(super) fn lost(ledger: &Ledger, tables: &Tables) -> Loss {
     let now: HashSet<&str> = tables.archive.iter().map(|row| row.file.as_str()).collect();
     let names: HashMap<ReleaseId, &str> =
@@ -68,7 +68,7 @@ pub(super) fn lost(ledger: &Ledger, tables: &Tables) -> Loss {
     loss
 }
 
-/// Brings them together. The database's times win: a mirror that was copied has others for what is long known.
+/// Merges them. Times of the database win: a copied mirror has other times for known files.
 pub(super) fn gather(ledger: &Ledger, tables: &Tables) -> Files {
     let mut gather = Gather { ledger, claimed: vec![false; ledger.releases.len()], rows: Vec::new() };
     let by_file = by_file(ledger);
@@ -76,7 +76,7 @@ pub(super) fn gather(ledger: &Ledger, tables: &Tables) -> Files {
         tables.archive.iter().map(|row| (row, true)).chain(tables.current.iter().map(|row| (row, false)));
     let mut seen: HashSet<Archive> = HashSet::new();
     let mut left: Vec<(&Row, bool)> = Vec::new();
-    // A release that is exactly that goes before one that could be.
+    // An exact match takes precedence over a possible one.
     for (row, is_archived) in declared {
         if !seen.insert(key(row)) {
             continue;
@@ -124,7 +124,7 @@ fn by_file(ledger: &Ledger) -> HashMap<&str, Vec<usize>> {
     by_file
 }
 
-/// Size, and time in seconds.
+/// Returns size, and time in seconds.
 fn facts(known: &Known) -> (Option<i64>, Option<i64>) {
     (known.size, known.published_at.map(Timestamp::seconds))
 }
@@ -136,7 +136,7 @@ struct Gather<'a> {
 }
 
 impl Gather<'_> {
-    /// The first release of that file name that fits and is not taken.
+    /// Claims the first unclaimed release of that file name that fits.
     fn claim(
         &mut self,
         by_file: &HashMap<&str, Vec<usize>>,
@@ -153,8 +153,8 @@ impl Gather<'_> {
         Some(place)
     }
 
-    /// What lives at the first step and the mirror does not have any more. A listed package whose time nobody knows
-    /// has been listed since the first step, as far as is known.
+    /// Adds releases that live at the first step and that the mirror no longer has. A listed package of unknown time
+    /// counts as listed since the first step.
     fn rest(&mut self) {
         let places: HashMap<ReleaseId, usize> =
             self.ledger.releases.iter().enumerate().map(|(place, known)| (known.release, place)).collect();

@@ -1,4 +1,4 @@
-//! Index records of archived releases, out of the first bytes of their archives.
+//! Fetches index records of archived releases from the first bytes of their archives.
 
 use std::time::Duration;
 
@@ -20,52 +20,52 @@ use crate::r::version;
 use crate::sync::SyncError;
 use crate::upstream::{Mirror, Piece, UpstreamError};
 
-/// How much of an archive is asked for: `DESCRIPTION` is among the first members of almost every one. Each further
-/// look goes this many times as far.
+/// Size of the first read: `DESCRIPTION` is among the first members of almost every archive. Each further read extends
+/// it by this factor.
 pub(super) const FIRST: u64 = 8 << 10;
 const FURTHER: u64 = 8;
-/// Nothing is read beyond this: 32 MiB.
+/// Maximum number of bytes read: 32 MiB.
 const FURTHEST: u64 = 32 << 20;
 
-/// Archives that are looked into at the same time.
+/// Number of archives that are read in parallel.
 pub(super) const CONNECTIONS: usize = 4;
-/// Looks written at once, if so many are there.
+/// Maximum number of results per write.
 const GROUP: usize = 200;
 
-/// How often a mirror that is not there, or busy, is asked for the same piece.
+/// Number of attempts to read a part from a mirror that is unavailable or rate limiting.
 const TRIES: u32 = 6;
-/// The pause after the first time; each following one is twice as long.
+/// Pause after the first attempt; it doubles with each further one.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A mirror that wants to be left alone for longer is asked by the next run.
+/// Longest `Retry-After` in seconds that is waited for; beyond it the next run retries.
 const PATIENCE: u64 = 15 * 60;
 
-/// An archive to look into.
+/// An archive to read.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) row: MetaRow<String>,
     pub(super) origin: Origin,
 }
 
-/// Looks into archives of a mirror.
+/// Reads the descriptions of archives of a mirror.
 pub(super) struct Looker<'a> {
     pub(super) mirror: &'a Mirror,
     pub(super) pace: Pace,
     pub(super) db: &'a Db,
-    /// Prolonged with each group.
+    /// Renewed with each group.
     pub(super) lease: &'a Lease,
     pub(super) source: SourceId,
     pub(super) report: &'a Reporter,
 }
 
 impl Looker<'_> {
-    /// Looks into all of them, and keeps what was found as it comes: whoever goes on later asks for none of it again.
+    /// Reads all archives and stores each result at once, so that a resumed run does not read it again.
     pub(super) async fn look(&self, wanted: Vec<Wanted>) -> Result<(), SyncError> {
         let total = wanted.len() as u64;
         let (mut done, mut told) = (0, tokio::time::Instant::now());
         let looks = stream::iter(wanted).map(|wanted| self.one(wanted)).buffer_unordered(CONNECTIONS);
         let mut groups = looks.ready_chunks(GROUP);
         loop {
-            self.report.progress("reading the beginnings of archived releases", done, Some(total));
+            self.report.progress("reading DESCRIPTION of archived releases", done, Some(total));
             let group = tokio::select! {
                 group = groups.next() => group,
                 () = self.report.halted() => return Err(SyncError::Halted),
@@ -92,7 +92,7 @@ impl Looker<'_> {
             }
             if told.elapsed() >= Duration::from_secs(60) {
                 told = tokio::time::Instant::now();
-                tracing::info!(target: "sync", source = "cran", done, total, "reading the beginnings of archived releases");
+                tracing::info!(target: "sync", source = "cran", done, total, "reading DESCRIPTION of archived releases");
             }
         }
     }
@@ -107,14 +107,14 @@ impl Looker<'_> {
         for place in &places {
             match self.record(place, &wanted).await? {
                 Ok(stanza) => return Ok((archive, Look::Record(stanza))),
-                // The other place may have the file, or another one of that name: what the first said counts.
+                // The other path may have the file, or another one of that name: the first error is reported.
                 Err(reason) => trouble = trouble.or(Some(reason)),
             }
         }
         Ok((archive, Look::Trouble(trouble.unwrap_or_default())))
     }
 
-    /// The record of the archive at `path`, or why it has none.
+    /// Returns the record of the archive at `path`, or why it has none.
     async fn record(&self, path: &str, wanted: &Wanted) -> Result<Result<Vec<u8>, String>, UpstreamError> {
         let mut have = BytesMut::new();
         let mut until = FIRST;
@@ -144,7 +144,7 @@ impl Looker<'_> {
         }
     }
 
-    /// A piece of a file, however often it has to be asked for.
+    /// Reads a part of a file, with retries.
     async fn piece(&self, path: &str, offset: u64, length: u64) -> Result<Piece, UpstreamError> {
         let (mut tries, mut pause) = (1, PAUSE);
         loop {
@@ -155,8 +155,8 @@ impl Looker<'_> {
                 return asked;
             }
             let wait = retry_after.map_or(pause, |seconds| Duration::from_secs(seconds).max(pause));
-            tracing::info!(target: "sync", path, reason, ?wait, "the mirror wants to be asked later");
-            // Busy is the mirror, not the file: the other connections wait too.
+            tracing::info!(target: "sync", path, reason, ?wait, "the mirror is unavailable or rate limiting; retrying");
+            // The mirror is overloaded, not the file: the other connections wait, too.
             self.pace.rest(tokio::time::Instant::now() + wait).await;
             tries += 1;
             pause *= 2;
@@ -164,18 +164,20 @@ impl Looker<'_> {
     }
 }
 
-/// The record of the archive that begins with these bytes; `file` is the name it has on the mirror.
+/// Returns the record of the archive that begins with these bytes; `file` is its name on the mirror.
 fn stanza(beginning: &[u8], file: &str) -> Result<Result<Vec<u8>, String>, ArchiveError> {
     let (_, raw) = archive::description(beginning, Limits::default())?;
     let description = Description::from_bytes(&raw)?;
-    let Some(named) = PackageFile::parse(file) else { return Ok(Err("has no name of a package".to_owned())) };
+    let Some(named) = PackageFile::parse(file) else {
+        return Ok(Err("is not named like a package".to_owned()));
+    };
     let says = (description.package().unwrap_or_default(), description.version().unwrap_or_default());
     if says.0 != named.package || version::compare(says.1, named.version).is_ne() {
         let told = |text: &str| text.chars().take(80).collect::<String>();
-        return Ok(Err(format!("is {} {} by its DESCRIPTION", told(says.0), told(says.1))));
+        return Ok(Err(format!("is {} {} according to its DESCRIPTION", told(says.0), told(says.1))));
     }
     if !description.has_valid_version() {
-        return Ok(Err("has a version that R does not take".to_owned()));
+        return Ok(Err("has a version that R does not accept".to_owned()));
     }
     Ok(Ok(described_stanza(&description)))
 }

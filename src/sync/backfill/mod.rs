@@ -1,8 +1,9 @@
-//! `rspm backfill`: days before the first sync, out of nothing but a plain mirror (`docs/admin/history.md`).
+//! `rspm backfill`: reconstructs the days before the first sync from a plain mirror (`docs/admin/history.md`).
 //!
-//! The days come from the times of the mirror's files (`r::history`), the index records of old releases from the first
-//! bytes of their archives (`look`), and the rows from both (`past`, pure). They are written below the first step and
-//! published at once (`apply`). What was read is kept, so that whoever goes on later asks for none of it again.
+//! The days come from the file times of the mirror (`r::history`), the index records of old releases from the first
+//! bytes of their archives (`fetch_descriptions`), and the rows from both (`rows`, pure). They are written below the
+//! first step and published at once (`apply`). Records that were read are stored, so that a resumed run does not fetch
+//! them again.
 
 mod apply;
 mod evidence;
@@ -24,34 +25,34 @@ use crate::model::time::Day;
 use crate::upstream::UpstreamError;
 use run::Run;
 
-/// Requests in a second where nobody says otherwise: some two on each connection.
+/// Default number of requests per second: about two per connection.
 pub const RATE: u32 = 8;
-/// The largest rate that can be asked for.
+/// The highest rate that can be requested.
 pub const FASTEST: u32 = 1000;
 
-/// One that ended because the mirror or the database was away is tried again after this.
+/// Delay before a back-fill is retried that failed because the mirror or the database was unavailable.
 const AGAIN: Duration = Duration::from_secs(600);
-/// The key of the job; of a dry run it has `:dry` behind it.
+/// The key of the job; a dry run appends `:dry`.
 const KEY: &str = "backfill:cran";
 
-/// What is asked for.
+/// The request for a back-fill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The source.
     pub kind: SourceKind,
-    /// The oldest day.
+    /// The oldest day to fill in.
     pub since: Day,
-    /// Requests to the mirror in a second, at most.
+    /// Maximum number of requests to the mirror per second.
     pub rate: u32,
-    /// Only say what there is to do.
+    /// Only report what would be done.
     pub dry_run: bool,
-    /// Who asks.
+    /// The administrator who requested it.
     pub actor: String,
 }
 
 impl Sync {
-    /// Starts (or attaches to) the back-fill of the built-in source of a kind. It goes on after a restart of the server
-    /// until it is done or stopped.
+    /// Starts (or attaches to) the back-fill of the built-in source of a kind. It resumes after a restart of the
+    /// server until it is complete or stopped.
     ///
     /// # Errors
     /// [`SyncError::NotSynced`] for kinds that have no mirror with a history; those of the database.
@@ -76,8 +77,8 @@ impl Sync {
         Ok(self.begin_backfill(wish, false))
     }
 
-    /// Ends the back-fill at its next safe point, and it does not go on by itself; a sentence for people. What was read
-    /// is kept.
+    /// Stops the back-fill at its next safe point without resuming it later; returns a message for people. Records
+    /// that were read are kept.
     ///
     /// # Errors
     /// Those of the database.
@@ -85,7 +86,7 @@ impl Sync {
         let forgotten = self.state.db.write(|c| backfill::forget(c, SourceId::CRAN)).await?;
         let stopped = self.state.jobs.stop(KEY);
         if let Some(job) = &stopped {
-            // It may have come to its end before it heard of it.
+            // The job may have ended before the stop reached it.
             if let Ok(sentence) = job.ended().await {
                 return Ok(sentence);
             }
@@ -94,21 +95,21 @@ impl Sync {
             return Ok("No back-fill of cran is under way.".to_owned());
         }
         run::abandon(&self.state, &self.turn).await?;
-        Ok("The back-fill of cran was stopped. What was read is kept: the same command goes on from there."
+        Ok("The back-fill of cran was stopped. What was read is kept; the same command resumes it."
             .to_owned())
     }
 
-    /// Goes on with what was asked for and is not done, until the task is dropped.
+    /// Resumes a requested back-fill that is not complete, until the task is dropped.
     pub async fn run_backfills(&self) {
         loop {
             match self.state.db.read(|c| backfill::wished(c, SourceId::CRAN)).await {
                 Ok(None) => {}
                 Ok(Some(wish)) => {
-                    // How it ended is in the log.
+                    // The result is in the log.
                     let _ = self.begin_backfill(wish, false).job().ended().await;
                 }
                 Err(error) => {
-                    tracing::warn!(target: "sync", %error, "whether a back-fill is to go on is not known");
+                    tracing::warn!(target: "sync", %error, "could not read the pending back-fill");
                 }
             }
             tokio::time::sleep(AGAIN).await;
@@ -131,7 +132,7 @@ impl Sync {
     }
 }
 
-/// Whether trying again would change nothing.
+/// Returns whether a retry would have the same result.
 fn is_final(error: &SyncError) -> bool {
     match error {
         SyncError::Refused(_)
@@ -151,14 +152,14 @@ fn is_final(error: &SyncError) -> bool {
 fn failed(error: &SyncError, stopped: bool) -> String {
     let told = match error {
         SyncError::Halted if stopped => {
-            "the back-fill was stopped; what was read is kept: the same command goes on from there".to_owned()
+            "the back-fill was stopped; what was read is kept: the same command resumes it".to_owned()
         }
         SyncError::Halted => {
-            "the back-fill was halted because the server goes offline; it goes on when the server is online again"
+            "the back-fill was halted because the server goes offline; it resumes when the server is online again"
                 .to_owned()
         }
         SyncError::Elsewhere(_) => {
-            "another server that uses this database does the back-fill; its result will be visible here as well"
+            "another server that uses this database runs the back-fill; its result will be visible here as well"
                 .to_owned()
         }
         error if is_final(error) => {
@@ -166,7 +167,7 @@ fn failed(error: &SyncError, stopped: bool) -> String {
             return error.to_string();
         }
         error => {
-            let told = format!("{error}; what was read is kept, and the back-fill goes on within ten minutes");
+            let told = format!("{error}; what was read is kept, and the back-fill resumes within ten minutes");
             tracing::error!(target: "sync", source = "cran", "{told}");
             return told;
         }

@@ -1,32 +1,32 @@
-//! How fast a mirror is asked: so many requests in a second over all connections, none while it wants to be left alone.
+//! Limits the rate of requests to a mirror over all connections, and pauses them while it is overloaded.
 
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// A turnstile that lets one request pass at a time.
+/// A rate limiter that admits one request at a time.
 pub(super) struct Pace {
-    /// Between two requests.
+    /// Interval between two requests.
     every: Duration,
-    /// When the next may pass.
+    /// Time at which the next request may start.
     next: Mutex<Instant>,
 }
 
 impl Pace {
-    /// `rate` requests in a second; `None` lets everything pass.
+    /// A limiter for `rate` requests per second; `None` is unlimited.
     pub(super) fn new(rate: Option<u32>) -> Pace {
         let every = rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.max(1));
         Pace { every, next: Mutex::new(Instant::now()) }
     }
 
-    /// Returns when the caller may ask.
+    /// Waits until the caller may send a request.
     pub(super) async fn pass(&self) {
         let at = self.take(Instant::now()).await;
         tokio::time::sleep_until(at).await;
     }
 
-    /// The next instant from `now` on that nobody else has.
+    /// Reserves the next free instant from `now` on.
     async fn take(&self, now: Instant) -> Instant {
         let mut next = self.next.lock().await;
         let at = (*next).max(now);
@@ -34,7 +34,7 @@ impl Pace {
         at
     }
 
-    /// Lets nobody pass before `until`, whoever asks.
+    /// Admits no request before `until`.
     pub(super) async fn rest(&self, until: Instant) {
         let mut next = self.next.lock().await;
         *next = (*next).max(until);

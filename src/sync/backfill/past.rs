@@ -1,5 +1,5 @@
-//! From days to rows: which release lived from which step to which, and what each day's transaction says. Pure, and the
-//! same whether the days come from a mirror's times or from somebody who wrote them down.
+//! Converts days to rows: the lives of each release in steps, and the transaction of each day. Pure, and independent
+//! of where the days come from.
 
 use std::collections::HashMap;
 
@@ -11,18 +11,18 @@ use crate::r::history::{History, Turned};
 use crate::r::layout::PackageFile;
 use crate::r::rds::archive_meta::MetaRow;
 
-/// What a file of the past is to the database.
+/// The identity of a file in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
-    /// The release, where it is known.
+    /// The release, if it is known.
     pub(super) known: Option<(PackageId, ReleaseId)>,
-    /// The number of the record that is shown, where it has one.
+    /// The variant of its listed record, if it has one.
     pub(super) variant: Option<i64>,
-    /// The record of one that has none; without it the release is in no index.
+    /// The record of a release without one; with neither, the release is in no index.
     pub(super) stanza: Option<Vec<u8>>,
-    /// Where upstream keeps it, relative to `src/contrib`.
+    /// Its path upstream, relative to `src/contrib`.
     pub(super) locator: String,
-    /// For one that is new: how often its version was published before.
+    /// The revision of a new release: how often its version was published before.
     pub(super) revision: i64,
 }
 
@@ -32,27 +32,27 @@ impl Identity {
     }
 }
 
-/// The rows of a past.
+/// The rows of a history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Assembled {
-    /// By package and time.
+    /// Releases with their lives, by package and time.
     pub(super) pasts: Vec<Past>,
-    /// A step for each day, oldest first.
+    /// One step per day, oldest first.
     pub(super) steps: Vec<PastStep>,
-    /// File names of releases that should be listed on some day and are in no index, because they have no record.
+    /// File names of releases that should be listed on some day but are in no index, because they have no record.
     pub(super) left_out: Vec<String>,
 }
 
-/// A release on its way through the days.
+/// A release whose lives are being computed.
 struct Walk<'a> {
     file: &'a MetaRow<String>,
     identity: Identity,
-    /// From which step on it is what.
+    /// The steps at which its state changes.
     turns: Vec<(Seq, LifeState)>,
     left_out: bool,
 }
 
-/// Assembles the rows of days that come before the step `first`. `identify` is asked once for each file.
+/// Computes the rows of days before the step `first`. `identify` is called once per file.
 pub(super) fn assemble(
     history: &History<'_>,
     first: Seq,
@@ -92,8 +92,8 @@ pub(super) fn assemble(
 }
 
 impl Walk<'_> {
-    /// Takes a turn and says what the release is now. What cannot be listed is archived from its first day on: it can
-    /// be asked for by name.
+    /// Applies a change and returns the new state. A release that cannot be listed is archived from its first day on,
+    /// so that it can be requested by name.
     fn turn(&mut self, turned: &Turned<'_>, at: Seq) -> LifeState {
         let wanted = if turned.what.is_listed() { LifeState::Listed } else { LifeState::Archived };
         let now = if self.identity.can_be_listed() { wanted } else { LifeState::Archived };
@@ -142,10 +142,10 @@ impl Walk<'_> {
     }
 }
 
-/// What changes on one day.
+/// The changes of one day.
 #[derive(Default)]
 struct Today<'a> {
-    /// Packages that were touched, and what was listed of them before.
+    /// Packages that changed, and their listed release before.
     before: HashMap<&'a str, Option<usize>>,
     counts: Counts,
     from: Option<Timestamp>,

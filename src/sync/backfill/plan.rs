@@ -1,5 +1,5 @@
-//! What there is to fill in: from a mirror's tables and what the database knows to rows, and to the archives that have to
-//! be looked into first. Pure.
+//! Computes the rows of a back-fill, and the archives whose descriptions are needed first, from a mirror's tables and
+//! the database. Pure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,52 +16,52 @@ use crate::r::history::{CROWD, Evidence, History, days};
 use crate::r::layout::PackageFile;
 use crate::r::rds::archive_meta::MetaRow;
 
-/// What a mirror's past comes to.
+/// The result of planning.
 #[allow(clippy::large_enum_variant, reason = "there is one of them at a time")]
 pub(super) enum Planned {
-    /// Nothing is older than what there is; why.
+    /// The mirror has no older history; why.
     Nothing(String),
     Past(Past),
 }
 
-/// A past to be written.
+/// The plan of a back-fill.
 pub(super) struct Past {
     pub(super) tree: TreeId,
-    /// The step it comes before.
+    /// The first step of the tree, below which the history is written.
     pub(super) first: Seq,
     pub(super) size: Size,
-    /// Archives without whose records it is not complete.
+    /// Archives whose descriptions are missing.
     pub(super) wanted: Vec<Wanted>,
-    /// The rows, where they were asked for and nothing is wanted.
+    /// The rows, if they were requested and no description is missing.
     pub(super) rows: Option<Rows>,
     pub(super) warnings: Vec<String>,
 }
 
-/// The rows of a past.
+/// The rows to write.
 pub(super) struct Rows {
     pub(super) assembled: Assembled,
-    /// Files that should be listed and cannot be, and why.
+    /// Files that should be listed but cannot be, with the reason.
     pub(super) left_out: Vec<(String, String)>,
 }
 
-/// What a plan is made for.
+/// The purpose of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To know what has to be looked into, and how much it is.
+    /// To find missing descriptions, and the size.
     Look,
-    /// To write it.
+    /// To write the rows.
     Write,
 }
 
-/// How much that is.
+/// The size of a back-fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size {
     /// The first and the last day.
     pub(super) span: (Day, Day),
-    /// Days on which something changed.
+    /// Number of days with changes.
     pub(super) days: usize,
     pub(super) releases: usize,
-    /// Archives to look into.
+    /// Number of archives to read.
     pub(super) looks: usize,
 }
 
@@ -113,7 +113,7 @@ pub(super) fn plan(
     Ok(Planned::Past(Past { tree: known.tree, first: known.first, size, wanted, rows, warnings }))
 }
 
-/// Files that are listed on some day, have no record, and were not looked into.
+/// Returns the files that are listed on some day but have neither a record nor a stored description.
 fn wanted(history: &History<'_>, known: &Known, files: &Files) -> Vec<Wanted> {
     let mut seen: HashSet<Archive> = HashSet::new();
     let mut wanted = Vec::new();
@@ -129,17 +129,17 @@ fn wanted(history: &History<'_>, known: &Known, files: &Files) -> Vec<Wanted> {
     wanted
 }
 
-/// Says what files are to the database.
+/// Identifies files with releases in the database.
 struct Identify<'a> {
     ledger: &'a Ledger,
-    /// Records are taken out: each is asked for once, and they are many.
+    /// Records are moved out: each is needed once, and they are many.
     looks: HashMap<Archive, Look>,
     files: &'a Files,
-    /// The record that is shown at the first step.
+    /// The variant of each release that is listed at the first step.
     shown: HashMap<ReleaseId, i64>,
-    /// The next revision of a version.
+    /// The next revision of each known version.
     revisions: HashMap<(&'a str, &'a str), i64>,
-    /// Those of versions the database does not know.
+    /// The next revision of each unknown version.
     fresh: HashMap<String, i64>,
 }
 
@@ -216,14 +216,14 @@ fn warnings(history: &History<'_>, tables: &Tables, files: &Files) -> Vec<String
     warnings.extend(files.warnings.iter().cloned());
     if history.undated > 0 {
         warnings.push(format!(
-            "nobody noted when {} packages left the index: they count as archived from the day after their last release",
+            "the mirror does not record when {} packages left the index: they count as archived from the day after their last release",
             history.undated
         ));
     }
     if let Some((day, files)) = history.crowded {
         warnings.push(format!(
-            "{files} releases have the time of {day}, more than the {CROWD} of any real day: they were copied then, and \
-             days before it lack them"
+            "{files} releases have the time of {day}, more than the {CROWD} of any real day: they were copied then, so \
+             earlier days lack them"
         ));
     }
     warnings

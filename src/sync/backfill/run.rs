@@ -1,4 +1,4 @@
-//! One back-fill from beginning to end: plan, look into archives, plan again, write.
+//! One back-fill from start to end: plan, fetch descriptions, plan again, write.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,14 +23,14 @@ use crate::sync::run::cran_tree;
 use crate::sync::{SyncError, Turn};
 use crate::upstream::Mirror;
 
-/// Rows that were kept are forgotten so many at a time.
+/// Number of stored descriptions deleted per write.
 const FORGET: i64 = 1_000;
-/// How often it is looked whether another server still syncs.
+/// Interval at which a sync by another server is checked for its end.
 const WAIT: Duration = Duration::from_secs(5);
-/// So many releases that were left out are named to who waits; all of them are in the log.
+/// Maximum number of omitted releases that the message names; the log has all of them.
 const NAMED: usize = 10;
 
-/// What a back-fill needs.
+/// The context of a back-fill.
 pub(super) struct Run<'a> {
     pub(super) state: &'a Arc<State>,
     pub(super) turn: &'a Turn,
@@ -39,12 +39,12 @@ pub(super) struct Run<'a> {
     pub(super) dry_run: bool,
 }
 
-/// What it did, as a sentence for people.
+/// The result of a back-fill; displayed as a sentence for people.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// There is nothing older than what there is.
+    /// There is no older history; why.
     Nothing(String),
-    /// What there would be to do, at so many requests in a second.
+    /// The size of a dry run, and the rate in requests per second.
     Dry(Size, Option<u32>),
     Published {
         size: Size,
@@ -55,7 +55,7 @@ pub(super) enum Outcome {
 
 impl Run<'_> {
     pub(super) async fn run(&self) -> Result<Outcome, SyncError> {
-        // Kept to the end: a reload meanwhile is the next run's.
+        // One configuration for the whole run: a reload takes effect with the next run.
         let config = self.state.config.load_full();
         let mirror = self.state.upstream.load().mirror(&config.cran.url)?;
         if self.dry_run {
@@ -74,7 +74,7 @@ impl Run<'_> {
         ended
     }
 
-    /// A bundle tells which bytes the releases have that were just written.
+    /// Stores the digests of the published releases, which a bundle declares.
     async fn learn_digests(&self, mirror: &Mirror, lease: &Lease) -> Result<(), SyncError> {
         if let Ok(Some(shown)) = mirror.shown().await {
             digests::learn(&self.state.db, lease, SourceId::CRAN, &shown).await?;
@@ -83,14 +83,14 @@ impl Run<'_> {
     }
 
     async fn tables(&self, mirror: &Mirror) -> Result<Arc<Tables>, SyncError> {
-        self.report.progress("reading the mirror's tables of files", 0, None);
+        self.report.progress("reading the mirror's file tables", 0, None);
         tokio::select! {
             tables = tables::read(mirror) => tables.map(Arc::new),
             () = self.report.halted() => Err(SyncError::Halted),
         }
     }
 
-    /// Directories are read as fast as they can be.
+    /// The request rate; unlimited for directories.
     fn rate(&self, mirror: &Mirror) -> Option<u32> {
         let rate = u32::try_from(self.wish.rate).unwrap_or(super::FASTEST);
         mirror.directory().is_none().then_some(rate)
@@ -133,9 +133,9 @@ impl Run<'_> {
         }
     }
 
-    /// Publishes what can be told without another look; `None` when a sync meanwhile made one necessary.
+    /// Publishes the plan if it needs no further descriptions; `None` if a sync meanwhile added releases that do.
     async fn publish(&self, tables: &Arc<Tables>) -> Result<Option<Outcome>, SyncError> {
-        self.report.progress("waiting for the sync under way", 0, None);
+        self.report.progress("waiting for the running sync", 0, None);
         let alone = tokio::select! {
             alone = self.turn.lock() => alone,
             () = self.report.halted() => return Err(SyncError::Halted),
@@ -147,7 +147,7 @@ impl Run<'_> {
         published
     }
 
-    /// The right to write the source: syncs end by themselves.
+    /// Claims the lease to write the source; waits for running syncs.
     async fn sync_lease(&self) -> Result<Lease, SyncError> {
         loop {
             let config = self.state.config.load_full();
@@ -169,7 +169,7 @@ impl Run<'_> {
         };
         let Some(Rows { assembled, left_out }) = past.rows else { return Ok(None) };
         for (file, reason) in &left_out {
-            tracing::warn!(target: "sync", source = "cran", file, "left out of the index of older days: {reason}");
+            tracing::warn!(target: "sync", source = "cran", file, "not in the index of older days: {reason}");
         }
         let work = Work {
             db: &self.state.db,
@@ -187,24 +187,24 @@ impl Run<'_> {
     }
 
     async fn plan(&self, tables: &Arc<Tables>, purpose: Purpose) -> Result<Planned, SyncError> {
-        self.report.progress("working out the days", 0, None);
+        self.report.progress("computing the days", 0, None);
         let Some(known) = self.state.db.read(known).await? else {
             return Err(SyncError::Refused("cran was never synced; run `rspm sync` first".to_owned()));
         };
         let (tables, since) = (Arc::clone(tables), self.wish.since.day());
-        // Seconds of a processor: not on an async thread.
+        // Takes seconds of CPU: not on an async thread.
         let planned = tokio::task::spawn_blocking(move || plan(known, &tables, since, purpose)).await;
         planned.map_err(|_| SyncError::Stopping)?.map_err(SyncError::Refused)
     }
 
-    /// The rows have what was read now.
+    /// Deletes stored descriptions, which are now in the rows.
     async fn forget_looks(&self) -> Result<(), SyncError> {
         while self.state.db.bulk(|c| backfill::discard(c, SourceId::CRAN, FORGET)).await? > 0 {}
         Ok(())
     }
 }
 
-/// What the database knows of CRAN.
+/// The state of CRAN in the database.
 pub(super) struct Known {
     pub(super) tree: crate::model::ids::TreeId,
     pub(super) first: Seq,
@@ -212,7 +212,7 @@ pub(super) struct Known {
     pub(super) looks: HashMap<backfill::Archive, Look>,
 }
 
-/// All of it; `None` before the first sync.
+/// Reads the state; `None` before the first sync.
 fn known(c: &mut dyn Conn) -> Result<Option<Known>, DbError> {
     let tree::Tree { id, first, .. } = cran_tree(c)?;
     let first = match first {
@@ -230,13 +230,13 @@ fn known(c: &mut dyn Conn) -> Result<Option<Known>, DbError> {
         looks.insert(archive, look);
         Ok(())
     })?;
-    // The same plan whatever the order of rows.
+    // The plan must not depend on the order of rows.
     ledger.releases.sort_unstable_by_key(|known| known.release);
     ledger.alive.sort_unstable_by_key(|alive| (alive.release, alive.state));
     Ok(Some(Known { tree: id, first, ledger, looks }))
 }
 
-/// Removes what a back-fill wrote that did not come to its end; nothing while another server writes.
+/// Removes the rows of an unfinished back-fill; does nothing while another server writes.
 pub(super) async fn abandon(state: &Arc<State>, turn: &Turn) -> Result<(), SyncError> {
     let _alone = turn.lock().await;
     let lease = match Lease::claim(&state.db, &state.config.load_full(), &state.clock, "sync:cran").await {
@@ -259,14 +259,14 @@ impl fmt::Display for Outcome {
             Outcome::Dry(size, rate) => {
                 write!(f, "{size} would be filled in; ")?;
                 match (size.looks, rate) {
-                    (0, _) => f.write_str("nothing more has to be read of the mirror"),
-                    (looks, None) => write!(f, "{looks} archives have to be looked into"),
+                    (0, _) => f.write_str("nothing more has to be read from the mirror"),
+                    (looks, None) => write!(f, "{looks} archives have to be read"),
                     (looks, Some(rate)) => {
                         let minutes = looks.div_ceil(*rate as usize).div_ceil(60);
                         let megabytes = (looks * super::look::FIRST as usize).div_ceil(1_000_000);
                         write!(
                             f,
-                            "{looks} archives have to be looked into, which at {rate} requests a second over \
+                            "{looks} archives have to be read, which at {rate} requests a second over \
                              {CONNECTIONS} connections takes about {} h {:02} min and reads about {megabytes} MB",
                             minutes / 60,
                             minutes % 60
@@ -285,7 +285,7 @@ impl fmt::Display for Outcome {
                     write!(f, "{comma}{file} {reason}")?;
                 }
                 if left_out.len() > NAMED {
-                    f.write_str("; and more, which the service log names")?;
+                    f.write_str("; the service log names the others")?;
                 }
                 Ok(())
             }

@@ -1,4 +1,4 @@
-//! What a mirror says of its past: `Meta/*.rds` and `PACKAGES.in`.
+//! Reads the history of a mirror: `Meta/*.rds` and `PACKAGES.in`.
 
 use bytes::Bytes;
 
@@ -12,7 +12,7 @@ use crate::upstream::{Fetch, Fetched, Mirror, UpstreamError};
 const ARCHIVE: &str = "src/contrib/Meta/archive.rds";
 const CURRENT: &str = "src/contrib/Meta/current.rds";
 const EVENTS: &str = "src/contrib/PACKAGES.in";
-/// Largest file that is taken: ten times a full CRAN's.
+/// Size limit of a file: ten times a full CRAN's.
 const LIMIT: u64 = 64 << 20;
 
 /// The tables of a mirror.
@@ -22,19 +22,19 @@ pub(super) struct Tables {
     pub(super) archive: Vec<MetaRow<String>>,
     /// Every listed one.
     pub(super) current: Vec<MetaRow<String>>,
-    /// When packages left and came back.
+    /// When packages left the index and returned.
     pub(super) events: Events,
-    /// What an administrator should know.
+    /// Warnings for the administrator.
     pub(super) warnings: Vec<String>,
 }
 
-/// Reads them. Without a table of archived files there is no past to tell; without the others it is told less well.
+/// Reads the tables. Without the table of archived files there is no history; without the others it is less precise.
 pub(super) async fn read(mirror: &Mirror) -> Result<Tables, SyncError> {
     mirror.check().await?;
     let (archive, current) = (whole(mirror, ARCHIVE).await?, whole(mirror, CURRENT).await?);
     let events = whole(mirror, EVENTS).await?;
     let address = mirror.address();
-    // Seconds of a processor: not on an async thread.
+    // Takes seconds of CPU: not on an async thread.
     let parsed = tokio::task::spawn_blocking(move || parse(&address, archive, current, events)).await;
     parsed.map_err(|_| SyncError::Stopping)?
 }
@@ -47,8 +47,8 @@ fn parse(
 ) -> Result<Tables, SyncError> {
     let refused = |reason: String| {
         SyncError::Refused(format!(
-            "{address}/{ARCHIVE} {reason}; it tells when releases were published, and without it there is no history \
-             to fill in. Let CRAN.URL name a complete mirror of CRAN"
+            "{address}/{ARCHIVE} {reason}; it has the publication times, without which there is no history \
+             to fill in. Set CRAN.URL to a complete mirror of CRAN"
         ))
     };
     let archive = archive.ok_or_else(|| refused("is not on the mirror".to_owned()))?;
@@ -61,7 +61,9 @@ fn parse(
     match current {
         Ok(Some(rows)) => tables.current = rows,
         Ok(None) => tables.warnings.push(format!("{address}/{CURRENT} is not on the mirror")),
-        Err(error) => tables.warnings.push(format!("going on without {address}/{CURRENT}: {error}")),
+        Err(error) => tables
+            .warnings
+            .push(format!("could not read {address}/{CURRENT}, continuing without it: {error}")),
     }
     let read = |bytes: Bytes| {
         let text = packages::text(&bytes, LIMIT).map_err(|e| e.to_string())?;
@@ -73,7 +75,7 @@ fn parse(
             "{address}/{EVENTS} is not on the mirror: packages that left the index count as archived from the day \
              after their last release"
         )),
-        Err(error) => tables.warnings.push(format!("going on without {address}/{EVENTS}: {error}")),
+        Err(error) => tables.warnings.push(format!("could not read {address}/{EVENTS}, continuing without it: {error}")),
     }
     Ok(tables)
 }

@@ -1,4 +1,4 @@
-//! Tables of a mirror against what a database knows, case by case.
+//! Tables of a mirror merged with a database, case by case.
 
 use super::*;
 use crate::model::ids::PackageId;
@@ -66,7 +66,7 @@ fn what_is_known_is_found_and_what_is_not_is_new() {
 
 #[test]
 fn listed_is_what_is_listed_at_the_first_step_and_not_now() {
-    // Archived since: its file has moved.
+    // Archived since: its file was moved.
     let ledger = ledger(vec![known(7, "a", "1.0", Some(10), Some(100))], &[7], &[]);
     let tables = tables(vec![row("a", "1.0", 10, 100)], vec![row("a", "2.0", 20, 2_000_000)]);
     let (current, archive) = told(&gather(&ledger, &tables));
@@ -105,11 +105,11 @@ fn one_version_with_two_sets_of_bytes_is_two_files_and_with_one_set_it_is_one() 
         (current, archive),
         (vec!["a_1.0.tar.gz 20 200 0 index".to_owned()], vec!["a_1.0.tar.gz 10 100 1 archive".to_owned()])
     );
-    // Only one of them is known: the one whose size and time it has, wherever the other comes first.
+    // Only one of them is known: the one with its size and time, even if the other comes first.
     let one = ledger(vec![known(7, "a", "1.0", Some(20), Some(200))], &[7], &[]);
     let (current, archive) = told(&gather(&one, &both));
     assert_eq!((current.len(), archive), (1, vec!["a_1.0.tar.gz 10 100 new archive".to_owned()]));
-    // Caught between copying and deleting.
+    // The mirror was read between the copy and the deletion.
     let twice = tables(vec![row("a", "1.0", 20, 200)], vec![row("a", "1.0", 20, 200)]);
     let (current, archive) = told(&gather(&one, &twice));
     assert_eq!((current, archive.len()), (vec!["a_1.0.tar.gz 20 200 0 archive".to_owned()], 0));
@@ -130,7 +130,7 @@ fn what_the_mirror_lost_since_is_remembered() {
     let releases = vec![known(7, "a", "1.0", Some(10), Some(100)), known(8, "b", "1.0", None, None)];
     let ledger = ledger(releases, &[8], &[7]);
     let (current, archive) = told(&gather(&ledger, &Tables::default()));
-    // Listed at the first step, and nobody knows since when: since then.
+    // Listed at the first step, since an unknown time: counts as listed since then.
     assert_eq!(current, ["b_1.0.tar.gz 0 1000000 1 index"]);
     assert_eq!(archive, ["a_1.0.tar.gz 10 100 0 archive"]);
 }

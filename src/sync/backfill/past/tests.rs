@@ -1,4 +1,4 @@
-//! Small histories as rows.
+//! Rows of small histories.
 
 use super::*;
 use crate::r::history::{DayOf, What};

@@ -32,7 +32,7 @@ pub(super) fn binary_url_is_read_by_the_next_sync() {
     let upstream = offers::builds(&["alpha"]);
     let url = offers::url(&upstream);
     server.hup_applies(&format!("[CRAN]\nBinaryURL = {url}"), &[&format!("CRAN.BinaryURL is '{url}' now")]);
-    assert!(server.sync().expect("a good mirror").contains("builds were synced (transaction 2): 1 new"));
+    assert!(server.sync().expect("a good mirror").contains("binaries were synced (transaction 2): 1 new"));
 }
 
 #[test]

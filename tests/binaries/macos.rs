@@ -148,7 +148,7 @@ fn builds_of_a_mirror_are_listed_by_version_of_r_and_processor_and_fetched_when_
     let web = mirror(&examples);
     let (server, said) = synced(&web);
     assert!(
-        said.contains("; builds were synced (transaction 2): 7 new") && !said.contains("as they were"),
+        said.contains("; binaries were synced (transaction 2): 7 new") && !said.contains("were not updated"),
         "{said}"
     );
     let status = server.get("/__api__/status").json();

@@ -80,7 +80,7 @@ fn windows_builds_of_a_mirror_are_listed_and_fetched_when_they_are_asked_for() {
     assert_eq!(names, expected, "builds of versions that there are");
     assert!(names.len() > 5);
     assert!(
-        said.contains("; builds were synced (transaction 2): ") && !said.contains("as they were"),
+        said.contains("; binaries were synced (transaction 2): ") && !said.contains("were not updated"),
         "{said}"
     );
     let records = index.text();
@@ -127,7 +127,7 @@ fn builds_of_a_second_server_are_offered_fetched_once_and_kept() {
     }
     std::fs::write(contrib.join("PACKAGES"), index).expect("written");
     let said = synced(&server);
-    assert!(said.contains("builds were synced (transaction 2): 2 new"), "{said}");
+    assert!(said.contains("binaries were synced (transaction 2): 2 new"), "{said}");
     let explicit = format!("/r/latest/bin/linux/bookworm-x86_64/{r}/src/contrib");
     let records = get(&server, &format!("{explicit}/PACKAGES"), None).text();
     let of = |package: &str| {
@@ -161,7 +161,7 @@ fn builds_of_a_second_server_are_offered_fetched_once_and_kept() {
     second.stop();
     assert_eq!(get(&server, path, Some(&agent)).body, served.body, "it is ours now");
     let said = server.sync().expect("the sources' mirror is there");
-    assert!(said.contains(&format!("the builds of {r}-bookworm are as they were: ")), "{said}");
+    assert!(said.contains(&format!("the binaries of {r}-bookworm were not updated: ")), "{said}");
     let arm = get(&server, path, Some(&agent.replace("x86_64", "aarch64")));
     assert_eq!(arm.header("x-package-type"), Some("source"), "never another processor's");
 }
@@ -272,11 +272,14 @@ fn a_server_of_builds_that_is_away_costs_the_builds_and_nothing_else() {
     let server = server(&["alpha", "beta"], &[offers::url(&upstream)]);
     let said = synced(&server);
     assert!(said.contains("2 packages added"), "{said}");
-    assert!(said.contains("; the builds of 4.5-noble are as they were: ") && said.contains("HTML"), "{said}");
+    assert!(
+        said.contains("; the binaries of 4.5-noble were not updated: ") && said.contains("HTML"),
+        "{said}"
+    );
     assert_eq!(kind(&ask(&server, "alpha")), SOURCE);
     upstream.always(&index, Fault::Plain);
     let said = server.sync().expect("a good mirror");
-    assert!(said.starts_with("cran is up to date; no package changed; builds were synced"), "{said}");
+    assert!(said.starts_with("cran is up to date; no package changed; binaries were synced"), "{said}");
     assert_eq!(kind(&ask(&server, "alpha")), BINARY);
     upstream.always(&format!("{TREE}/beta_1.0.tar.gz"), Fault::Status(503, ""));
     assert_eq!(kind(&ask(&server, "beta")), SOURCE);
@@ -412,7 +415,7 @@ fn a_real_index_of_another_server_is_taken() {
     let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
     let server = server(&packages, &[format!("{}/bin/linux/noble-aarch64/4.5", upstream.url())]);
     let said = synced(&server);
-    assert!(said.contains(": 3 new") && !said.contains("as they were"), "{said}");
+    assert!(said.contains(": 3 new") && !said.contains("were not updated"), "{said}");
     let index = get(&server, &format!("/r/latest/{tree}/PACKAGES"), None).text();
     assert_eq!(index.matches("\nBuilt: R 4.5.0").count(), 3, "{index}");
     for record in records {
@@ -443,7 +446,7 @@ fn asking(snapshot: &str) -> (Server, Server) {
 #[test]
 fn a_server_that_negotiates_is_asked_for_each_build_and_a_sync_lists_what_was_found() {
     let (server, mut second) = asking("latest");
-    assert!(!synced(&server).contains("builds were synced"), "no index tells of them");
+    assert!(!synced(&server).contains("binaries were synced"), "no index tells of them");
     let r = binary::r_version();
     let agent = |arch: &str| format!("R ({r}.9 {arch}-pc-linux-gnu {arch} linux-gnu)");
     let ask = |package: &str, arch: &str| {
@@ -466,7 +469,7 @@ fn a_server_that_negotiates_is_asked_for_each_build_and_a_sync_lists_what_was_fo
         index().contains("Built:") && index().contains(&hex::encode(sha2::Sha256::digest(&tally.body)))
     });
     assert!(
-        listed.last().is_some_and(|said| said.contains("no package changed; builds were synced")),
+        listed.last().is_some_and(|said| said.contains("no package changed; binaries were synced")),
         "{listed:?}"
     );
     until("all is listed", || server.sync().expect("good").ends_with("nothing changed"));

@@ -281,7 +281,7 @@ async fn builds_that_are_copied_into_it_are_seen_by_the_next_sync_of_the_schedul
     got_cran(&mirror, &bundle, &[]);
     let server = Syncing::new(crate::support::db::Engine::Sqlite, &shelf::file_url(&bundle)).await;
     let told = server.sync().await.expect("a bundle");
-    assert!(!told.contains("builds were synced"), "{told}");
+    assert!(!told.contains("binaries were synced"), "{told}");
     let flags = ["--include-binaries", "--r-versions", "4.5", "--distributions", "windows"];
     got_cran(&mirror, &bundle, &flags);
     let (tree, seq) = server.head().expect("published");
@@ -289,7 +289,7 @@ async fn builds_that_are_copied_into_it_are_seen_by_the_next_sync_of_the_schedul
     server.sync.mismatch(PointTree { source: SourceId::CRAN, tree, seq });
     let ended = server.sync().await.expect("the same job");
     assert!(
-        ended.contains("builds were synced")
+        ended.contains("binaries were synced")
             && ended.contains(&format!(": {} new", data::cran().builds_with_source().len())),
         "{ended}"
     );

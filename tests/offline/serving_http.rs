@@ -32,7 +32,7 @@ fn a_bundle_behind_any_web_server_is_as_good_as_its_mirror() {
     let web = Nginx::files(&bundle);
     let (mut remote, from_mirror) = (server(&web.url()), server(&mirror));
     let told = remote.sync().expect("a bundle");
-    assert!(told.contains(&cran.added()) && told.contains("builds were synced"), "{told}");
+    assert!(told.contains(&cran.added()) && told.contains("binaries were synced"), "{told}");
     from_mirror.sync().expect("a mirror");
     let same = |remote: &Server, file: &str| {
         let path = format!("/prod/latest/src/contrib/{file}");

@@ -54,14 +54,14 @@ on_both! {
     async fn thousands_of_builds_are_one_transaction_and_then_none(engine) {
         let (server, mirror, upstream) = serving(engine, 4_500, 4_200).await;
         let told = server.sync().await.expect("a good mirror");
-        assert!(told.ends_with("; builds were synced (transaction 2): 4200 new"), "{told}");
+        assert!(told.ends_with("; binaries were synced (transaction 2): 4200 new"), "{told}");
         assert_eq!(listed(&server).await.len(), 4_200);
         let (tree, head) = list(&server).await;
         let all = server.read(move |c| binary::all(c, tree, head.expect("published"))).await;
         assert_eq!(all.len(), 4_200);
         assert!(all.iter().all(|build| build.locator == format!("{TREE}/{}", build.name) && build.removed_at.is_none()));
         let comment = server.read(|c| tx::list_all(c, 10)).await.remove(0).comment;
-        assert_eq!(comment, "builds: 4200 of 4.5-noble");
+        assert_eq!(comment, "binaries: 4200 of 4.5-noble");
         mirror.asked();
         upstream.asked();
         let told = server.sync().await.expect("a good mirror");
@@ -92,13 +92,13 @@ on_both! {
     async fn builds_of_a_release_to_come_are_taken_when_it_comes(engine) {
         let (server, mirror, upstream) = serving(engine, 3, 5).await;
         let said = server.sync().await.expect("good");
-        assert!(said.ends_with(": 3 new; 2 builds are of versions that cran does not list, and not offered"), "{said}");
+        assert!(said.ends_with(": 3 new; 2 binaries are of versions that cran does not list, and are not served"), "{said}");
         upstream.asked();
         assert!(server.sync().await.expect("good").ends_with("nothing changed"));
         assert_eq!(upstream.asked().iter().map(|asked| asked.status).collect::<Vec<_>>(), [304]);
         mirror.put(INDEX, gz(index(4)));
         let said = server.sync().await.expect("good");
-        assert!(said.ends_with(": 1 new; 1 builds are of versions that cran does not list, and not offered"), "{said}");
+        assert!(said.ends_with(": 1 new; 1 binaries are of versions that cran does not list, and are not served"), "{said}");
         assert_eq!(listed(&server).await.len(), 4);
     }
 

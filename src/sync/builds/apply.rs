@@ -1,4 +1,4 @@
-//! Writes changes of lists of builds: chunks of rows nobody sees, then one publish for all lists.
+//! Writes changes of lists of binaries: chunks of invisible rows, then one publish for all lists.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::sync::SyncError;
 use crate::sync::apply::{CHUNK, MANY, Memory, remember};
 use crate::sync::run::Run;
 
-/// Lists that are being written.
+/// A transaction that writes lists of binaries.
 pub(super) struct Publisher<'a> {
     of: &'a Run<'a>,
     started_at: Timestamp,
@@ -24,11 +24,11 @@ struct Claimed {
     tree: TreeId,
     pending: Seq,
     label: String,
-    /// New builds.
+    /// Number of new binaries.
     listed: usize,
 }
 
-/// A build that was found: package, release, file and record.
+/// A discovered binary: package, release, file and record.
 pub(super) type FoundRow = (PackageId, ReleaseId, FileId, Vec<u8>);
 
 impl<'a> Publisher<'a> {
@@ -40,7 +40,7 @@ impl<'a> Publisher<'a> {
         self.claimed.is_empty()
     }
 
-    /// Writes the changes of one list; nothing for none.
+    /// Writes the changes of one list.
     pub(super) async fn write(
         &mut self,
         label: &str,
@@ -64,7 +64,7 @@ impl<'a> Publisher<'a> {
             if self.of.report.is_halted() {
                 return Err(SyncError::Halted);
             }
-            self.of.report.progress(format!("writing builds of {label}"), done, Some(total as u64));
+            self.of.report.progress(format!("writing binaries of {label}"), done, Some(total as u64));
             done += chunk.len() as u64;
             let fence = self.of.lease.guard();
             db.bulk(move |c| {
@@ -75,7 +75,7 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Writes that builds which were found are listed in one list.
+    /// Adds discovered binaries to a list.
     pub(super) async fn write_found(&mut self, label: &str, found: Vec<FoundRow>) -> Result<(), SyncError> {
         let (tree, pending) = self.claim(label, found.len()).await?;
         for chunk in found.chunks(CHUNK) {
@@ -89,7 +89,7 @@ impl<'a> Publisher<'a> {
         Ok(())
     }
 
-    /// The list of that label and the step that is being written, claimed by the first call.
+    /// Returns the tree with this label and its pending step; the first call claims it.
     async fn claim(&mut self, label: &str, listed: usize) -> Result<(TreeId, Seq), SyncError> {
         if let Some(claimed) = self.claimed.iter_mut().find(|claimed| claimed.label == label) {
             claimed.listed += listed;
@@ -106,11 +106,11 @@ impl<'a> Publisher<'a> {
         Ok((tree, pending))
     }
 
-    /// Publishes what was written as one transaction. On failure it is undone.
+    /// Publishes the written rows as one transaction. On an error they are removed.
     pub(super) async fn publish(self, seen: Memory) -> Result<TxId, SyncError> {
         match self.published(seen).await {
             Ok(tx) => Ok(tx),
-            // Whether it was committed is not known: the next sync begins by looking.
+            // The commit may have succeeded: the next sync checks first.
             Err(error @ SyncError::Db(DbError::UnknownOutcome(_))) => Err(error),
             Err(error) => {
                 self.give_up().await;
@@ -136,7 +136,7 @@ impl<'a> Publisher<'a> {
             published_to: None,
             counts: Counts::default(),
             actor: cause.actor().to_owned(),
-            comment: format!("builds: {}", lists.join(", ")),
+            comment: format!("binaries: {}", lists.join(", ")),
             trees: self.claimed.iter().map(|claimed| claimed.tree).collect(),
             repo_steps: Vec::new(),
         };
@@ -150,27 +150,27 @@ impl<'a> Publisher<'a> {
         Ok(published.await?.tx)
     }
 
-    /// Undoes what was written.
+    /// Removes the written rows.
     pub(super) async fn give_up(&self) {
         let trees: Vec<TreeId> = self.claimed.iter().map(|claimed| claimed.tree).collect();
         if trees.is_empty() {
             return;
         }
         if let Err(undo) = abandon(&self.of.state.db, self.of.lease, trees).await {
-            tracing::warn!(target: "sync", error = %undo, "what a failed sync wrote of builds will be removed by the next one");
+            tracing::warn!(target: "sync", error = %undo, "could not remove the binaries of a failed sync; the next sync removes them");
         }
     }
 }
 
-/// The lists of builds of CRAN in which something is pending.
+/// Returns the lists of binaries of CRAN with pending rows.
 pub(in crate::sync) fn pending(c: &mut dyn Conn) -> Result<Vec<TreeId>, DbError> {
     let trees = tree::of_source(c, SourceId::CRAN)?;
     let pending = trees.into_iter().filter(|t| t.role == tree::Role::Binary && t.pending.is_some());
     Ok(pending.map(|tree| tree.id).collect())
 }
 
-/// Undoes what a sync that ended early left in lists of builds. Call it only while no other sync of the source can
-/// be under way.
+/// Removes the pending rows of lists of binaries that an interrupted sync left. No other sync of the source may be
+/// running.
 pub(in crate::sync) async fn abandon(db: &Db, lease: &Lease, trees: Vec<TreeId>) -> Result<(), SyncError> {
     let fence = lease.guard();
     db.write(move |c| {

@@ -1,4 +1,4 @@
-//! Looking at the indexes of builds: conditionally, several at a time, and a server that is away is asked once.
+//! Revalidates indexes of binaries, several in parallel; a server that is down is tried once.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -16,49 +16,50 @@ use crate::sync::fetch::{Answer, ask};
 use crate::upstream::indexes::{Index, List};
 use crate::upstream::{Mirror, UpstreamError};
 
-/// The forms of an index, the one to be preferred first.
+/// The forms of an index, in order of preference.
 const FORMS: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
-/// Requests at one time.
+/// Parallel requests.
 const AT_ONCE: usize = 8;
-/// For so long a server is not asked again for an index that it does not have, unless by an administrator.
+/// How long an index counts as absent before it is requested again, in microseconds; a sync by an administrator
+/// requests it at once.
 const ABSENT: i64 = 20 * 3600 * SECOND;
 
-/// What a look at an index found.
+/// The result of revalidating an index.
 #[derive(Clone, Debug)]
 pub(super) enum Look {
-    /// The server has none.
+    /// The server does not have it.
     Absent,
-    /// As it was.
+    /// The index did not change.
     Unchanged,
     Read(Page),
 }
 
-/// An index as it was sent.
+/// A fetched index.
 #[derive(Clone, Debug)]
 pub(super) struct Page {
-    /// Its name, which tells its form.
+    /// Its path, whose extension is its form.
     pub(super) path: String,
     pub(super) bytes: Bytes,
     pub(super) seen: Seen,
-    /// Other bytes than those known before.
+    /// Whether its bytes differ from the known ones.
     pub(super) changed: bool,
 }
 
-/// What is remembered of the indexes, by URL.
+/// Known validators of the indexes, by URL.
 pub(super) type Known = HashMap<String, Seen>;
 
-/// The servers, and what is known of their indexes.
+/// The servers, and the known validators of their indexes.
 pub(super) struct Looker<'a> {
     pub(super) mirrors: &'a [Mirror],
     pub(super) known: &'a Known,
     pub(super) clock: &'a Clock,
-    /// An administrator asked.
+    /// An administrator started the sync.
     pub(super) by_hand: bool,
-    /// Why a server is not asked any more.
+    /// Per server: the error after which it is not tried again.
     pub(super) away: Vec<OnceLock<UpstreamError>>,
 }
 
-/// Reads what is remembered of every index of these lists.
+/// Reads the validators of every index of these lists.
 pub(super) fn remembered(c: &mut dyn Conn, lists: &[List], addresses: &[String]) -> Result<Known, DbError> {
     let mut known = Known::new();
     for index in lists.iter().flat_map(|list| &list.indexes) {
@@ -72,20 +73,20 @@ pub(super) fn remembered(c: &mut dyn Conn, lists: &[List], addresses: &[String])
     Ok(known)
 }
 
-/// The row that says since when an index is absent.
+/// The key of the row that records since when an index is absent.
 fn folder(address: &str, index: &Index) -> String {
     format!("{address}/{}", index.folder)
 }
 
 impl Looker<'_> {
-    /// Looks at each of some indexes; `trusted` says whose remembered validators may be used.
+    /// Revalidates indexes; `trusted` says whether the known validators of an index may be used.
     pub(super) async fn look(&self, indexes: Vec<(&Index, bool)>) -> Vec<Result<Look, SyncError>> {
         let looks: Vec<_> =
             indexes.into_iter().map(|(index, trusted)| self.one(index, trusted).boxed()).collect();
         stream::iter(looks).buffered(AT_ONCE).collect().await
     }
 
-    /// Reads an index, whatever is known of it.
+    /// Reads an index unconditionally.
     pub(super) async fn whole(&self, index: &Index) -> Result<Look, SyncError> {
         self.one(index, false).await
     }
@@ -95,7 +96,7 @@ impl Looker<'_> {
         let folder = folder(&mirror.address(), index);
         let now = (self.clock)();
         let lately = |seen: &&Seen| now.0.saturating_sub(seen.fetched_at.0) < ABSENT;
-        // In a directory somebody may have copied one since, and to look there costs nothing.
+        // A file may have been copied to a directory since, and checking is cheap there.
         let is_asked = self.by_hand || mirror.directory().is_some();
         if !is_asked && self.known.get(&folder).filter(lately).is_some() {
             return Ok(Look::Absent);
@@ -114,7 +115,7 @@ impl Looker<'_> {
                     return Ok(Look::Read(Page { path, bytes, seen, changed }));
                 }
                 Err(SyncError::Upstream(error @ UpstreamError::Unavailable { .. })) => {
-                    // Whoever was first says it; the others need not wait for the same.
+                    // The first failure is reported; the other requests do not wait for the same error.
                     let _ = self.away[index.url].set(error.clone());
                     return Err(error.into());
                 }
@@ -124,7 +125,7 @@ impl Looker<'_> {
         Ok(Look::Absent)
     }
 
-    /// What is to be remembered of a look.
+    /// Returns the validators to store.
     pub(super) fn memory(&self, index: &Index, look: &Look) -> Memory {
         let address = self.mirrors[index.url].address();
         let folder = folder(&address, index);
@@ -138,7 +139,7 @@ impl Looker<'_> {
                 memory
             }
             Look::Absent => match self.known.get(&folder) {
-                // Asked again only by hand: the time of the first look holds.
+                // Requested again by an administrator only: the time of the first request stays.
                 Some(seen) if (self.clock)().0.saturating_sub(seen.fetched_at.0) < ABSENT => Vec::new(),
                 Some(_) | None => vec![(folder, Some(mark(None, None, (self.clock)())))],
             },
@@ -146,7 +147,7 @@ impl Looker<'_> {
     }
 }
 
-/// A row that is no file's.
+/// Returns a row that belongs to no file.
 pub(super) fn mark(etag: Option<String>, modified: Option<String>, at: Timestamp) -> Seen {
     Seen { etag, modified, sha256: Sha256([0; 32]), fetched_at: at }
 }

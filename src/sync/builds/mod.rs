@@ -1,5 +1,5 @@
-//! The lists of builds behind `CRAN.BinaryURL`, after each sync of the sources: read where they changed, compared, and
-//! published as one transaction. A server of builds that is away, or lies, leaves the sources' sync a success.
+//! Syncs the lists of binaries of `CRAN.BinaryURL` after each sync of the sources: reads changed indexes, compares,
+//! publishes one transaction. An unavailable or faulty binary server does not fail the sync of the sources.
 
 mod apply;
 mod look;
@@ -31,20 +31,20 @@ use apply::{FoundRow, Publisher};
 use look::{Look, Looker, Page, mark};
 use plan::{Declared, Plan, plan};
 
-/// What came of the lists of builds.
+/// The result of syncing the binaries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Built {
-    /// The transaction, when anything changed.
+    /// The transaction, if anything changed.
     pub(super) tx: Option<TxId>,
-    /// New builds.
+    /// Number of new binaries.
     pub(super) listed: usize,
-    /// Builds of versions that the source does not have, or not yet, in the lists that were read anew.
+    /// Number of binaries of versions that the source does not have, or not yet, in the lists that were read again.
     pub(super) unknown: usize,
-    /// What could not be read, for people.
+    /// Errors of single lists, for people.
     pub(super) troubles: Vec<String>,
 }
 
-/// Brings the lists of builds of CRAN up to date.
+/// Updates the lists of binaries of CRAN.
 pub(super) async fn run(of: &Run<'_>) -> Result<Built, SyncError> {
     let config = of.state.config.load_full();
     let upstream = of.state.upstream.load_full();
@@ -93,7 +93,7 @@ pub(super) async fn run(of: &Run<'_>) -> Result<Built, SyncError> {
     }
 }
 
-/// Undoes what a sync that was killed left in the lists.
+/// Removes the pending rows of a sync that was killed.
 async fn recover(of: &Run<'_>) -> Result<(), SyncError> {
     let pending = of.state.db.read(pending).await?;
     if pending.is_empty() { Ok(()) } else { abandon(&of.state.db, of.lease, pending).await }
@@ -103,7 +103,7 @@ struct Work<'a> {
     of: &'a Run<'a>,
     looker: &'a Looker<'a>,
     addresses: &'a [String],
-    /// The list of sources, which has the releases that builds are builds of.
+    /// The source tree, which has the releases of the binaries.
     sources: (TreeId, Seq),
     releases: Option<Arc<Releases>>,
     publisher: Publisher<'a>,
@@ -111,7 +111,8 @@ struct Work<'a> {
     built: Built,
 }
 
-/// What was remembered of a list: the indexes it was made of, and whether any build waits for its release.
+/// The stored state of a list: a digest of its indexes, the step since which binaries wait for their release, and the
+/// digest of a refused declaration.
 struct Before {
     indexes: Option<String>,
     waits_since: Option<String>,
@@ -121,7 +122,7 @@ struct Before {
 impl Work<'_> {
     async fn all(&mut self, lists: &[List]) -> Result<(), SyncError> {
         let report = self.of.report;
-        report.progress("reading the lists of builds", 0, Some(lists.len() as u64));
+        report.progress("reading the lists of binaries", 0, Some(lists.len() as u64));
         let mut before = Vec::with_capacity(lists.len());
         for list in lists {
             before.push(self.before(&list.label).await?);
@@ -141,7 +142,7 @@ impl Work<'_> {
             if report.is_halted() {
                 return Err(SyncError::Halted);
             }
-            report.progress("reading the lists of builds", done as u64, Some(lists.len() as u64));
+            report.progress("reading the lists of binaries", done as u64, Some(lists.len() as u64));
             let of_list: Result<Vec<Look>, SyncError> = looks.by_ref().take(list.indexes.len()).collect();
             let settled = match of_list {
                 Ok(looks) => self.list(list, &before, trusted, looks).await,
@@ -152,7 +153,7 @@ impl Work<'_> {
                 Err(error @ (SyncError::Upstream(_) | SyncError::Refused(_))) => {
                     self.built
                         .troubles
-                        .push(format!("the builds of {} are as they were: {error}", list.label));
+                        .push(format!("the binaries of {} were not updated: {error}", list.label));
                 }
                 Err(error) => return Err(error),
             }
@@ -205,7 +206,7 @@ impl Work<'_> {
         self.publisher.write(&list.label, plan.changes, plan.listed).await
     }
 
-    /// Lists the builds that servers turned out to have when they were asked for.
+    /// Lists binaries that were discovered by requests for them.
     async fn found(&mut self) -> Result<(), SyncError> {
         let ready = self.of.state.db.read(|c| found_build::ready(c, SourceId::CRAN)).await?;
         let mut by_label: BTreeMap<String, Vec<FoundRow>> = BTreeMap::new();
@@ -235,7 +236,7 @@ impl Work<'_> {
         }
     }
 
-    /// What tells whether a list is still made of the same indexes, in the same order.
+    /// Returns a digest of the indexes of a list, in order.
     fn indexes(&self, list: &List) -> String {
         let mut hasher = Hasher::new();
         for index in &list.indexes {
@@ -274,7 +275,7 @@ impl Work<'_> {
             }
         });
         let (known, addresses) = (known.await?, self.addresses.to_vec());
-        // Parsing takes the processor for tenths of a second.
+        // Parsing takes tenths of a second of CPU.
         let planned = tokio::task::spawn_blocking(move || {
             let mut declared = Vec::with_capacity(pages.len());
             for (index, page) in pages {
@@ -286,7 +287,7 @@ impl Work<'_> {
         planned.await.map_err(|_| SyncError::Stopping)?
     }
 
-    /// Publishes, or remembers what was seen.
+    /// Publishes, or only stores validators.
     async fn end(mut self) -> Result<Built, SyncError> {
         for trouble in &self.built.troubles {
             tracing::warn!(target: "sync", source = "cran", "{trouble}");
@@ -309,7 +310,7 @@ impl Work<'_> {
     }
 }
 
-/// The builds that an index has.
+/// Parses the binaries of an index.
 fn declare(index: Index, page: &Page, place: &str) -> Result<Declared, SyncError> {
     let refused = |reason: String| SyncError::Refused(format!("{place}: {reason}"));
     let text = index::text(&page.path, &page.bytes).map_err(refused)?;
@@ -330,9 +331,9 @@ fn declare(index: Index, page: &Page, place: &str) -> Result<Declared, SyncError
     }
     if let Some(first) = first {
         if unfit > builds.len() {
-            return Err(refused(format!("{unfit} of its records cannot be used: {first}")));
+            return Err(refused(format!("{unfit} of its records are invalid: {first}")));
         }
-        tracing::warn!(target: "sync", source = "cran", "{place}: {unfit} records are passed over: {first}");
+        tracing::warn!(target: "sync", source = "cran", "{place}: skipped {unfit} invalid records: {first}");
     }
     Ok(Declared { platform: index.platform, folder: index.folder, builds })
 }

@@ -1,4 +1,4 @@
-//! Which changes turn a list of builds into what other servers offer. Pure.
+//! Computes the changes that turn a list of binaries into the offers of binary servers. Pure.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,31 +9,31 @@ use crate::r::platform::Platform;
 use crate::sync::package::same_record;
 use crate::sync::plan::Loss;
 
-/// What one index offers.
+/// The offers of one index.
 pub(super) struct Declared {
-    /// What its builds are for.
+    /// The platform of its binaries.
     pub(super) platform: Platform,
-    /// The folder it is in.
+    /// The folder of the index.
     pub(super) folder: String,
-    /// Its builds.
+    /// Its binaries.
     pub(super) builds: Vec<Offered>,
 }
 
-/// What to do.
+/// The changes of a list.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// In the order of packages.
+    /// Sorted by package.
     pub(super) changes: Vec<BuildChange>,
-    /// Builds that are new.
+    /// Number of new binaries.
     pub(super) listed: usize,
-    /// Builds of versions that the source does not have, or not yet.
+    /// Number of binaries of versions that the source does not have, or not yet.
     pub(super) unknown: usize,
-    /// Packages with builds before, and those that have none any more.
+    /// Number of packages that had binaries, and of those that lost all of them.
     pub(super) loss: Option<Loss>,
 }
 
-/// Compares what is listed with what the indexes offer; of several offers for one platform the first counts. Builds
-/// for platforms whose indexes were not read stay.
+/// Compares the listed binaries with the offers; of several offers for one platform the first counts. Binaries for
+/// platforms whose indexes were not read stay.
 pub(super) fn plan(known: &[Open], releases: &Releases, declared: Vec<Declared>) -> Plan {
     let mut plan = Plan::default();
     let mut wanted: BTreeMap<(PackageId, ReleaseId, String), Offer> = BTreeMap::new();
@@ -55,7 +55,7 @@ pub(super) fn plan(known: &[Open], releases: &Releases, declared: Vec<Declared>)
     }
     let mut before: HashSet<PackageId> = HashSet::new();
     let mut kept: HashSet<(PackageId, ReleaseId, String)> = HashSet::new();
-    // The newest first, for it is the one that counts.
+    // The newest first, because it takes precedence.
     for open in known.iter().rev().filter(|open| read.contains(&open.platform)) {
         before.insert(open.package);
         let key = (open.package, open.release, open.platform.clone());
@@ -94,7 +94,7 @@ fn offer(build: Offered, package: PackageId, release: ReleaseId, platform: &Plat
     }
 }
 
-/// Whether an offer is the build that is listed: by digest where both tell one, else by what the record says.
+/// Returns whether an offer is the listed binary: by digest if both have one, otherwise by record.
 fn is_same(open: &Open, offer: &Offer) -> bool {
     if let Some((known, offered)) = open.sha256.zip(offer.sha256) {
         return known == offered;

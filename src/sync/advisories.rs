@@ -1,5 +1,5 @@
-//! Advisories about packages: looked at where they lie, checked, kept in storage, put in force. What cannot be used changes
-//! nothing; one place that cannot be had keeps no other back.
+//! Refreshes package advisories: fetches each feed, checks it, stores it, then loads it. A feed that cannot be used
+//! changes nothing and does not affect the others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,30 +23,30 @@ use crate::upstream::Validators;
 use crate::upstream::advisories::{Feed, Look};
 
 const KEPT: Kept = Kept { all: "advisories about packages", counted: "advisories", kind: "vulns" };
-/// The row under which the last success is kept.
+/// The key of the row of the last success.
 pub(super) const SUCCESS: &str = "sync:vulns";
-/// How well documents are compressed: this fast there are some hundred megabytes in a second.
+/// Compression level of stored documents: at this one some hundred megabytes per second.
 const LEVEL: i32 = 3;
-/// Documents are as large as what may be fetched; see [`crate::upstream::advisories`].
+/// Size limit of a document, as of a download; see [`crate::upstream::advisories`].
 const DOCUMENT: u64 = 1 << 30;
 
-/// Rows of places, by address.
+/// Rows of feeds, by address.
 type Rows = BTreeMap<String, Seen>;
 
-/// What became of a look at one place.
+/// The result of refreshing one feed.
 enum Looked {
     Unchanged,
-    /// There is no such folder.
+    /// The folder does not exist.
     Absent,
-    /// So many cannot be read.
+    /// Read; `left_out` advisories could not be parsed.
     Read {
         replaced: bool,
         left_out: usize,
     },
 }
 
-/// Puts the advisories in force that are kept in storage. A failure is logged: a server without them tells of no
-/// vulnerability, and serves all else.
+/// Loads the stored advisories. A failure is logged: a server without them reports no vulnerabilities and serves
+/// everything else.
 pub(super) async fn load(state: &State) {
     KEPT.tell(kept(state).await);
 }
@@ -62,7 +62,7 @@ async fn kept(state: &State) -> Result<(), SyncError> {
             Ok(batch) => parts.push(Part { name, digest: row.sha256, batch }),
             Err(error) => tracing::warn!(
                 target: "sync", %error,
-                "what is kept of the advisories of {name} cannot be used; the next look fetches it again"
+                "could not load the stored advisories of {name}; the next refresh fetches them again"
             ),
         }
     }
@@ -71,14 +71,14 @@ async fn kept(state: &State) -> Result<(), SyncError> {
     Ok(())
 }
 
-/// What is kept of the places that are looked at now.
+/// Returns the rows of the configured feeds.
 async fn rows(state: &State) -> Result<Rows, SyncError> {
     let names: Vec<String> = feeds(state).iter().flat_map(|(_, feeds)| feeds).map(Feed::name).collect();
     let rows = state.db.read(|c| upstream::advisories(c)).await?;
     Ok(rows.into_iter().filter(|(name, _)| names.contains(name)).collect())
 }
 
-/// The places of each URL.
+/// Returns the feeds of each URL.
 fn feeds(state: &State) -> Vec<(String, Vec<Feed>)> {
     let python = state.catalog.get().repos.iter().any(|repo| repo.kind.language() == Language::Python);
     let wanted: Vec<Ecosystem> =
@@ -101,7 +101,7 @@ async fn document(state: &State, sha256: Sha256) -> Result<Batch, SyncError> {
     .await
 }
 
-/// Looks at every place. The sentence is for people.
+/// Refreshes every feed. Returns a message for people.
 pub(super) async fn refresh(
     state: &Arc<State>,
     cause: &Cause,
@@ -123,7 +123,7 @@ async fn all(
     let Vulnerabilities { written, .. } = state.config.load().vulnerabilities.clone();
     let mut rows = rows(state).await?;
     if !in_force(state, &rows).await {
-        // Another server that shares the database has put others in force, or the places are others.
+        // Another server that shares the database has stored others, or the configured feeds changed.
         load(state).await;
     }
     let mut troubles = Vec::new();
@@ -164,11 +164,11 @@ async fn all(
     };
     Ok(match left_out {
         0 => said,
-        some => format!("{said}; {some} could not be read, the log says why"),
+        some => format!("{said}; {some} could not be read (see the log)"),
     })
 }
 
-/// Whether what is in memory was made from these rows.
+/// Returns whether the loaded index was made from these rows.
 async fn in_force(state: &State, rows: &Rows) -> bool {
     match state.advisories.settled().await {
         None => rows.is_empty(),
@@ -188,7 +188,7 @@ async fn look(
 ) -> Result<Looked, SyncError> {
     let name = feed.name();
     let index = state.advisories.now();
-    // Of what is not in memory nothing is known, whatever the row says.
+    // A row is used only if its document is loaded.
     let part = index.as_ref().and_then(|index| index.parts().get(&name));
     let row = rows.get(&name).filter(|row| part.is_some_and(|part| part.digest == row.sha256));
     let known = row.map(|row| Validators { etag: row.etag.clone(), modified: row.modified.clone() });
@@ -223,14 +223,14 @@ async fn look(
 fn tell_left_out(name: &str, batch: &Batch) {
     let (count, told) = batch.left_out();
     for left_out in told {
-        tracing::warn!(target: "sync", "an advisory of {name} is left out: {}: {}", left_out.file, left_out.reason);
+        tracing::warn!(target: "sync", "skipped an advisory of {name}: {}: {}", left_out.file, left_out.reason);
     }
     if count > told.len() {
-        tracing::warn!(target: "sync", "{count} advisories of {name} are left out");
+        tracing::warn!(target: "sync", "skipped {count} advisories of {name} in total");
     }
 }
 
-/// Forgets what is kept of places that are not looked at any more; the bytes go with the next clean-up.
+/// Deletes the rows of feeds that are no longer configured; the next clean-up removes the documents.
 async fn forget(state: &State, rows: &Rows) -> Result<(), SyncError> {
     let all = state.db.read(|c| upstream::advisories(c)).await?;
     let gone: Vec<String> = all

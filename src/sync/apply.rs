@@ -1,4 +1,4 @@
-//! Writes a plan: chunks of rows nobody sees, then one short publish; or nothing at all.
+//! Writes a plan: chunks of rows that are invisible until one short publish; an error rolls all of them back.
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ use crate::model::ids::{SourceId, TreeId, TxId};
 use crate::model::language::Language;
 use crate::model::time::Timestamp;
 
-/// Changes in one write: an `rspm add` waits for at most one of them.
+/// Changes per write; an `rspm add` waits for at most one write.
 pub(super) const CHUNK: usize = 2_000;
 
-/// So many changes make the database's idea of its tables wrong.
+/// Above this many changes the planner statistics of the database are refreshed (`ANALYZE`).
 pub(super) const MANY: usize = 10_000;
 
-/// What is remembered of a file from now on: by URL, and `None` forgets it.
+/// Validators to store by URL; `None` deletes the row.
 pub(super) type Memory = Vec<(String, Option<upstream::Seen>)>;
 
-/// Writes what is remembered.
+/// Writes validator updates.
 pub(super) fn remember(c: &mut dyn Conn, memory: &Memory) -> Result<(), DbError> {
     memory.iter().try_for_each(|(url, seen)| match seen {
         Some(seen) => upstream::put(c, url, seen),
@@ -30,7 +30,7 @@ pub(super) fn remember(c: &mut dyn Conn, memory: &Memory) -> Result<(), DbError>
     })
 }
 
-/// What a publish is about: lists that are written, and then shown at once.
+/// A sync transaction: trees that are written one by one and published together.
 pub(super) struct Work<'a> {
     pub(super) db: &'a Db,
     pub(super) lease: &'a Lease,
@@ -42,7 +42,7 @@ pub(super) struct Work<'a> {
     written: Written,
 }
 
-/// What was written so far.
+/// Totals of the rows written so far.
 #[derive(Default)]
 struct Written {
     trees: Vec<TreeId>,
@@ -53,7 +53,7 @@ struct Written {
 }
 
 impl<'a> Work<'a> {
-    /// Work of a sync that began at `started_at`; nothing is written yet.
+    /// A transaction of a sync that started at `started_at`; nothing is written yet.
     pub(super) fn new(
         db: &'a Db,
         lease: &'a Lease,
@@ -71,7 +71,7 @@ impl<'a> Work<'a> {
         self.written.trees.is_empty()
     }
 
-    /// Claims a tree and writes the plan of its next step. On failure the caller gives up.
+    /// Claims a tree and writes the plan of its next step. On an error the caller must roll back.
     pub(super) async fn write(&mut self, tree: TreeId, plan: Plan) -> Result<(), SyncError> {
         let (job, fence) = (self.started_at.0, self.lease.guard());
         let pending = self
@@ -94,13 +94,13 @@ impl<'a> Work<'a> {
         self.rows(target, plan.changes).await
     }
 
-    /// Publishes what was written under one transaction, together with what is to be remembered of the mirror, so that a
-    /// crash before it skips nothing. On failure what was written is undone.
+    /// Publishes the written rows as one transaction together with the validators of the mirror, so that a crash
+    /// before the publish makes the next sync read the files again. On an error the written rows are removed.
     pub(super) async fn publish(self, seen: Memory, now: Timestamp) -> Result<(TxId, Counts), SyncError> {
         let counts = self.written.counts;
         match self.published(seen, now).await {
             Ok(tx) => Ok((tx, counts)),
-            // Whether it was committed is not known: the next sync begins by looking.
+            // The commit may have succeeded: the next sync checks first.
             Err(error @ SyncError::Db(DbError::UnknownOutcome(_))) => Err(error),
             Err(error) => {
                 self.give_up().await;
@@ -136,11 +136,11 @@ impl<'a> Work<'a> {
         Ok(published.await?.tx)
     }
 
-    /// Undoes what was written.
+    /// Removes the written rows.
     pub(super) async fn give_up(&self) {
         for tree in &self.written.trees {
             if let Err(undo) = abandon(self.db, self.lease, self.source, *tree).await {
-                tracing::warn!(target: "sync", error = %undo, "what a failed sync wrote will be removed by the next one");
+                tracing::warn!(target: "sync", error = %undo, "could not remove the rows of a failed sync; the next sync removes them");
             }
         }
     }
@@ -154,7 +154,7 @@ impl<'a> Work<'a> {
             if chunk.is_empty() {
                 return Ok(());
             }
-            // A safe point: nobody sees the rows yet, and they are removed.
+            // A safe point to halt: the rows are still invisible, and are removed.
             if self.report.is_halted() {
                 return Err(SyncError::Halted);
             }
@@ -171,8 +171,7 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Undoes what a sync that ended early left in a tree. Call it only while no other sync of the source can be under
-/// way.
+/// Removes the pending rows of a tree that an interrupted sync left. No other sync of the source may be running.
 pub(super) async fn abandon(db: &Db, lease: &Lease, source: SourceId, tree: TreeId) -> Result<(), SyncError> {
     let fence = lease.guard();
     db.write(move |c| {

@@ -1,5 +1,5 @@
-//! Bioconductor: what its `config.yaml` declares, and then each version by itself. A version is published as a whole, or
-//! stays as it was; one that fails leaves the others alone.
+//! Syncs Bioconductor: reads the versions that `config.yaml` declares, then syncs each version. A version is published
+//! as a whole or stays unchanged; a failed one does not affect the others.
 
 use std::sync::Arc;
 
@@ -25,25 +25,25 @@ use crate::upstream::Mirror;
 const CONFIG: &str = "config.yaml";
 const SOURCE: SourceId = SourceId::BIOCONDUCTOR;
 
-/// So long after its last build a version may still be mended, in microseconds.
+/// How long after its last build a version may still change, in microseconds.
 const SETTLES: i64 = 30 * 86_400 * SECOND;
 
-/// The list of packages of a part of Bioconductor, as the tables and the mirror name it.
+/// The key of a part's list of packages in the table of validators.
 pub(super) fn key(part: Part) -> String {
     format!("{}:{part}", success_key(SOURCE))
 }
 
-/// What became of a version.
+/// The result of syncing a version.
 enum Outcome {
-    /// The mirror does not have it.
+    /// The mirror does not have the version.
     Absent,
-    /// Nothing is new.
+    /// No changes.
     Nothing,
     /// One transaction.
     Published(TxId, Counts),
 }
 
-/// Syncs one version, or every version that the mirror has. The sentence is for people.
+/// Syncs one version, or every version that the mirror has. Returns a message for people.
 pub(super) async fn run(
     state: &Arc<State>,
     cause: &Cause,
@@ -51,7 +51,7 @@ pub(super) async fn run(
     turn: &Turn,
     report: &Reporter,
 ) -> Result<String, SyncError> {
-    // Kept to the end: a reload meanwhile is the next run's.
+    // One configuration for the whole run: a reload takes effect with the next run.
     let url = state.config.load().bioconductor.url.clone();
     let root = state.upstream.load().mirror(&url)?;
     skew::agrees(state, &root, CONFIG).await?;
@@ -68,7 +68,7 @@ pub(super) async fn run(
             continue;
         }
         let ended = {
-            // One at a time: versions share releases.
+            // One version at a time: versions share releases.
             let _turn = turn.lock().await;
             let config = state.config.load_full();
             let lease = Lease::claim(&state.db, &config, &state.clock, "sync:bioconductor").await?;
@@ -85,12 +85,12 @@ pub(super) async fn run(
     Ok(told)
 }
 
-/// That all of it was synced.
+/// Returns the row that records a successful sync of all versions.
 fn success(address: String, started_at: Timestamp) -> Seen {
     Seen { etag: Some(address), modified: None, sha256: Sha256([0; 32]), fetched_at: started_at }
 }
 
-/// Whether a version was read from this mirror long after it was built for the last time: nobody will change it.
+/// Returns whether a version was read from this mirror long after its last build: it will not change.
 async fn is_settled(
     state: &State,
     config: &Config,
@@ -105,19 +105,19 @@ async fn is_settled(
     Ok(row.is_some_and(|row| row.etag.as_ref() == Some(&from_here) && row.fetched_at.0 >= since))
 }
 
-/// What the mirror declares, put in force where it is new.
+/// Reads `config.yaml` and stores it if it changed.
 async fn declared(state: &Arc<State>, mirror: &Mirror, report: &Reporter) -> Result<Config, SyncError> {
     report.progress("reading config.yaml", 0, None);
     let refused = |reason: &dyn std::fmt::Display| {
         SyncError::Refused(format!(
-            "{}/{CONFIG} {reason}; Bioconductor.URL must be the address of a Bioconductor mirror, below which lie \
+            "{}/{CONFIG} {reason}; Bioconductor.URL must be the root of a Bioconductor mirror, which has \
              {CONFIG} and packages/",
             mirror.address()
         ))
     };
     let bytes = match ask(mirror, CONFIG, None, &state.clock).await? {
         Answer::Missing => return Err(refused(&"is not there")),
-        Answer::Unchanged(_) => return Err(refused(&"is said to be unchanged, which was not asked")),
+        Answer::Unchanged(_) => return Err(refused(&"was answered with an unexpected 'not modified'")),
         Answer::Body(bytes, _) => bytes,
     };
     let config = Config::parse(&bytes).map_err(|error| refused(&error))?;
@@ -133,7 +133,7 @@ async fn declared(state: &Arc<State>, mirror: &Mirror, report: &Reporter) -> Res
     Ok(config)
 }
 
-/// The versions to sync, the newest first.
+/// Returns the versions to sync, newest first.
 fn wanted(config: &Config, version: Option<Version>, address: &str) -> Result<Vec<Version>, SyncError> {
     let all: Vec<Version> = config.newest_first().map(|row| row.version).collect();
     match version {
@@ -149,11 +149,10 @@ fn wanted(config: &Config, version: Option<Version>, address: &str) -> Result<Ve
     }
 }
 
-/// What is declared of a version: each of its repositories, and the files that say what it lists. Whoever reads it from
-/// something else than a mirror makes one of these.
+/// The declaration of a version: each of its repositories, and its index files. Independent of where it was read from.
 struct Declared(Vec<(List, Looked)>);
 
-/// A version that is being synced.
+/// The sync of one version.
 struct Syncing<'a> {
     run: &'a Run<'a>,
     url: &'a str,
@@ -170,7 +169,7 @@ impl Syncing<'_> {
         }
     }
 
-    /// Reads what the mirror declares of the version; `None` when it does not have it.
+    /// Reads the declaration of the version; `None` if the mirror does not have it.
     async fn look(&self, started_at: Timestamp) -> Result<Option<Declared>, SyncError> {
         let mut declared = Vec::new();
         for component in Component::ALL.into_iter().filter(|component| component.is_in(self.version)) {
@@ -179,7 +178,7 @@ impl Syncing<'_> {
             let list = self.list(part).await?;
             let look = self.run.look(&list, started_at).await?;
             if component == Component::Software && matches!(look, Looked::Absent) {
-                // One that it had before is half-written, or gone.
+                // A version that was on the mirror before is half-written, or gone.
                 return match self.head(list.tree).await? {
                     Some(_) => Err(gone(&list)),
                     None => Ok(None),
@@ -190,10 +189,10 @@ impl Syncing<'_> {
         Ok(Some(Declared(declared)))
     }
 
-    /// Shows what is declared of the version as one transaction, or leaves the version as it was.
+    /// Publishes the declaration of the version as one transaction, or leaves the version unchanged.
     async fn publish(&self, declared: Declared, started_at: Timestamp) -> Result<Outcome, SyncError> {
         let Run { state, report, .. } = self.run;
-        // All of it could be read, and nothing was written yet.
+        // Everything was read, and nothing is written yet.
         let mut work = self.run.work(SOURCE, started_at);
         work.comment = format!("Bioconductor {}", self.version);
         let mut memory = Memory::new();
@@ -234,7 +233,7 @@ impl Syncing<'_> {
         Ok(Outcome::Published(tx, counts))
     }
 
-    /// Undoes what a sync that was killed left behind.
+    /// Removes the pending rows of a sync that was killed.
     async fn recover(&self) -> Result<(), SyncError> {
         for tree in self.run.state.db.read(pending).await? {
             apply::abandon(&self.run.state.db, self.run.lease, SOURCE, tree).await?;
@@ -242,7 +241,7 @@ impl Syncing<'_> {
         Ok(())
     }
 
-    /// A list of packages; its tree is made by the first sync.
+    /// Returns the list of packages of a part; the first sync creates its tree.
     async fn list(&self, part: Part) -> Result<List, SyncError> {
         let Run { state, lease, .. } = self.run;
         let label = part.to_string();
@@ -270,7 +269,8 @@ impl Syncing<'_> {
         })
     }
 
-    /// Of a component that the mirror does not have: an empty one, so that all of a version begins with one step.
+    /// Returns an empty step for a component that the mirror does not have, so that all lists of a version begin with
+    /// the same step.
     async fn missing(&self, list: &List, started_at: Timestamp) -> Result<Option<Planned>, SyncError> {
         let Some(head) = self.head(list.tree).await? else {
             let memory = vec![list.success(started_at)];
@@ -281,13 +281,13 @@ impl Syncing<'_> {
         if listed { Err(gone(list)) } else { Ok(None) }
     }
 
-    /// The newest step of a tree that was published.
+    /// Returns the newest published step of a tree.
     async fn head(&self, id: TreeId) -> Result<Option<Seq>, SyncError> {
         Ok(self.run.state.db.read(move |c| tree::get(c, id)).await?.and_then(|tree| tree.head))
     }
 }
 
-/// The trees of Bioconductor in which something is pending.
+/// Returns the trees of Bioconductor with pending rows.
 pub(super) fn pending(c: &mut dyn Conn) -> Result<Vec<TreeId>, DbError> {
     let trees = tree::of_source(c, SOURCE)?;
     Ok(trees.into_iter().filter(|tree| tree.pending.is_some()).map(|tree| tree.id).collect())
@@ -297,8 +297,8 @@ fn gone(list: &List) -> SyncError {
     let address = list.mirror.address();
     SyncError::Refused(if list.mirror.is_bundle() {
         format!(
-            "{address} is not in the bundle any more, although it was: copy the whole bundle again, and see what it \
-             lacks with rspm-offline-downloader validate bioconductor"
+            "{address} is not in the bundle any more, although it was: copy the whole bundle again, and list missing \
+             files with rspm-offline-downloader validate bioconductor"
         )
     } else {
         format!(
@@ -308,7 +308,7 @@ fn gone(list: &List) -> SyncError {
     })
 }
 
-/// Whose `src/contrib` a part of Bioconductor is.
+/// Returns the mirror whose `src/contrib` holds a part of Bioconductor.
 fn mirror(state: &State, url: &str, part: Part) -> Result<Mirror, SyncError> {
     Ok(state.upstream.load().mirror(&r::address(url, part))?)
 }
@@ -317,9 +317,9 @@ fn command(version: Version) -> String {
     format!("rspm sync --type=bioconductor --version={version}")
 }
 
-/// What a run tells of its versions.
+/// Collects the results of a run for its message.
 struct Told {
-    /// Of the mirror.
+    /// Address of the mirror.
     address: String,
     synced: Vec<String>,
     same: usize,
@@ -332,7 +332,7 @@ impl Told {
         Told { address, synced: Vec::new(), same: 0, absent: Vec::new(), failed: Vec::new() }
     }
 
-    /// Notes how a version ended; an error that concerns them all ends the run.
+    /// Records the result for a version; an error that concerns all versions ends the run.
     fn note(&mut self, version: Version, ended: Result<Outcome, SyncError>) -> Result<(), SyncError> {
         match ended {
             Ok(Outcome::Absent) => self.absent.push(version),
@@ -342,9 +342,9 @@ impl Told {
                 counts.added, counts.updated, counts.removed
             )),
             Err(error @ (SyncError::Upstream(_) | SyncError::Refused(_))) => {
-                tracing::error!(target: "sync", source = "bioconductor", %version, %error, "the version stays as it was");
+                tracing::error!(target: "sync", source = "bioconductor", %version, %error, "could not sync the version; it stays as it was");
                 self.failed.push(format!(
-                    "Bioconductor {version} stays as it was: {error}; once {} is right again, run: {}",
+                    "Bioconductor {version} stays as it was: {error}; once {} is repaired, run: {}",
                     self.address,
                     command(version)
                 ));
@@ -354,13 +354,13 @@ impl Told {
         Ok(())
     }
 
-    /// A line for each version that changed, and one for the others.
+    /// Returns a line for each changed version, and one for the others.
     fn sentence(mut self, asked: Option<Version>) -> Result<String, SyncError> {
         let address = &self.address;
         if let (Some(version), false) = (asked, self.absent.is_empty()) {
             self.failed.push(format!(
                 "Bioconductor {version} is in the config.yaml of {address}, which has no \
-                 packages/{version}/bioc/src/contrib/PACKAGES; take another mirror, or another version"
+                 packages/{version}/bioc/src/contrib/PACKAGES; use another mirror or another version"
             ));
         }
         let nothing = self.synced.is_empty() && self.same == 0;

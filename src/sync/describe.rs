@@ -1,5 +1,5 @@
-//! What CRAN's package database (`web/packages/packages.rds`) says of listed packages beyond their index records: titles,
-//! authors, system requirements. Only what is not known yet is written; a mirror without the database is one without it.
+//! Reads CRAN's package database (`web/packages/packages.rds`): fields that index records lack, such as titles,
+//! authors and system requirements. Only missing descriptions are written; a mirror without the database is accepted.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,26 +17,26 @@ use crate::state::State;
 use crate::upstream::{Fetch, Fetched, UpstreamError};
 
 const DATABASE: &str = "web/packages/packages.rds";
-/// Largest database that is taken, compressed: some ten times CRAN's.
+/// Size limit of the compressed database: about ten times CRAN's.
 const LIMIT: u64 = 96 << 20;
-/// Rows written at once.
+/// Rows per write.
 const CHUNK: usize = 500;
 
-/// What came of it.
+/// The result of reading the database.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Described {
-    /// So many packages were described that were not.
+    /// Number of packages that got a description.
     Packages(usize),
-    /// The mirror has no database: so many packages stay undescribed until their files are fetched.
+    /// The mirror has no database: these packages lack a description until their files are fetched.
     NoDatabase {
-        /// Where it would be.
+        /// The address that was tried.
         address: String,
-        /// Packages.
+        /// Number of packages.
         packages: usize,
     },
 }
 
-/// Describes the listed packages of CRAN that nothing is known of.
+/// Adds descriptions to the listed packages of CRAN that have none.
 pub(super) async fn cran(state: &Arc<State>, report: &Reporter) -> Result<Described, SyncError> {
     let none = Described::Packages(0);
     let tree = state.db.read(run::cran_tree).await?;
@@ -52,22 +52,22 @@ pub(super) async fn cran(state: &Arc<State>, report: &Reporter) -> Result<Descri
         Ok(Fetched::Body { bytes, .. }) => bytes,
         Ok(Fetched::Unchanged) => return Ok(none),
         Err(UpstreamError::Missing(address)) => {
-            // What is in storage is read when somebody asks for its requirements.
+            // Stored files are read when their requirements are requested.
             let stored = state.db.read(move |c| detail::undescribed_stored(c, tree.id, head)).await?.len();
             return Ok(Described::NoDatabase { address, packages: missing.len().saturating_sub(stored) });
         }
         Err(UpstreamError::Refused { url, reason }) => {
-            tracing::warn!(target: "sync", "going on without {url}: {reason}");
+            tracing::warn!(target: "sync", "could not read {url}, continuing without it: {reason}");
             return Ok(none);
         }
         Err(error) => return Err(error.into()),
     };
-    // Seconds of a processor: not on an async thread.
+    // Takes seconds of CPU: not on an async thread.
     let read = tokio::task::spawn_blocking(move || described(&bytes, &missing)).await;
     let rows = match read.map_err(|_| SyncError::Stopping)? {
         Ok(rows) => rows,
         Err(error) => {
-            tracing::warn!(target: "sync", "going on without {}/{DATABASE}: {error}", mirror.address());
+            tracing::warn!(target: "sync", "could not read {}/{DATABASE}, continuing without it: {error}", mirror.address());
             return Ok(none);
         }
     };
@@ -85,7 +85,7 @@ pub(super) async fn cran(state: &Arc<State>, report: &Reporter) -> Result<Descri
     }
 }
 
-/// The records of the database that are about the very versions that are missing.
+/// Returns the records of the database for exactly the missing versions.
 fn described(bytes: &Bytes, missing: &[Undescribed]) -> Result<Vec<detail::Described>, RdsError> {
     let table = read_packages_matrix(&bytes[..], Limits::META)?;
     let wanted: HashMap<(&str, &str), &Undescribed> =
@@ -103,12 +103,12 @@ fn described(bytes: &Bytes, missing: &[Undescribed]) -> Result<Vec<detail::Descr
     Ok((0..table.len()).filter_map(of).collect())
 }
 
-/// A record as a DESCRIPTION, without what CRAN adds.
+/// Returns a record as a DESCRIPTION, without the fields that CRAN adds.
 fn fields(table: &PackageTable, record: usize) -> Vec<u8> {
     let mut text = Vec::with_capacity(2048);
     for (tag, value) in table.record(record) {
         let added = tag.starts_with("Reverse ") || matches!(tag, "MD5sum" | "Path" | "Published");
-        // The table's strings were decoded; nobody shall do that again.
+        // The strings of the table are already decoded, so `Encoding` must not cause a second decoding.
         let plain = tag != "Encoding" && tag.bytes().all(|b| b.is_ascii_graphic() && b != b':');
         if !added && plain && !value.trim().is_empty() {
             dcf::write_field(&mut text, tag, value.trim()).expect("a Vec takes every write");

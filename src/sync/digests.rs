@@ -1,4 +1,4 @@
-//! Which bytes the releases of a bundle have: it tells every digest, and where a package lies there is found by it.
+//! Digests from a bundle: it declares the digest of every file, and its files are addressed by digest.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::model::change::Change;
 use crate::model::ids::SourceId;
 use crate::upstream::shown::{Object, Shown};
 
-/// Tells them to the releases that a plan introduces.
+/// Sets the digests of the releases that a plan introduces.
 pub(super) fn of_plan(plan: &mut Plan, shown: &Shown) {
     for change in &mut plan.changes {
         let Change::Introduce { release, .. } = change else { continue };
@@ -23,7 +23,7 @@ pub(super) fn of_plan(plan: &mut Plan, shown: &Shown) {
     }
 }
 
-/// Tells them to releases that were known before: from a mirror, or out of the past. How many learnt theirs.
+/// Sets the digests of existing releases, which came from a mirror or a back-fill. Returns their number.
 pub(super) async fn learn(
     db: &Db,
     lease: &Lease,
@@ -43,7 +43,7 @@ pub(super) async fn learn(
     Ok(learnt.len())
 }
 
-/// The object of a file: at one of the addresses it may have, and with the size or MD5 it should have.
+/// Returns the object of a file: at one of its possible paths, with the expected size or MD5.
 fn learnt(unknown: &Undigested, shown: &Shown) -> Option<Learnt> {
     let Undigested { file, package, name, locator, size, md5, state } = unknown;
     let archived = format!("Archive/{package}/{name}");

@@ -1,5 +1,5 @@
-//! What the directories hold that packages come from: whether each is there, can be read, and is a mirror or a bundle,
-//! and how old it is. Reported in the log at the start of the server and after a reload, and by `check-config`.
+//! Checks directories that serve as mirrors: existence, permissions, mirror or bundle, and age. Logged at the start of
+//! the server and after a reload, and part of `check-config`.
 
 use std::io::ErrorKind;
 use std::time::SystemTime;
@@ -10,16 +10,16 @@ use crate::model::time::{SECOND, Timestamp};
 use crate::state::State;
 use crate::upstream::{Mirror, Upstream, UpstreamError};
 
-/// What was found in a directory.
+/// The findings for one directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// The section whose `URL` names it: `CRAN`, `Bioconductor`.
+    /// The section whose `URL` names the directory: `CRAN`, `Bioconductor`.
     pub section: &'static str,
-    /// A sentence for each product that can be read, or why one cannot.
+    /// A sentence for each readable product, or the error.
     pub findings: Vec<Result<String, String>>,
 }
 
-/// The directories that a configuration names, without repetition.
+/// Returns the directories that a configuration names, without duplicates.
 pub(super) fn paths(config: &Config) -> Vec<&str> {
     let mut paths: Vec<&str> = [&config.cran.url, &config.bioconductor.url]
         .iter()
@@ -29,7 +29,7 @@ pub(super) fn paths(config: &Config) -> Vec<&str> {
     paths
 }
 
-/// Examines them. A directory that cannot be used is a finding.
+/// Checks the configured directories. A directory that cannot be used is a finding, not an error.
 pub async fn examine(upstream: &Upstream, config: &Config, now: Timestamp) -> Vec<Report> {
     let mut reports = Vec::new();
     for (section, url) in [("CRAN", &config.cran.url), ("Bioconductor", &config.bioconductor.url)] {
@@ -44,7 +44,7 @@ pub async fn examine(upstream: &Upstream, config: &Config, now: Timestamp) -> Ve
     reports
 }
 
-/// Writes what was found to the log. With a directory that cannot be used the server goes on with what it has.
+/// Logs the findings. With an unusable directory the server continues with its stored data.
 pub(super) async fn report(state: &State) {
     let (config, upstream) = (state.config.load_full(), state.upstream.load_full());
     for Report { section, findings } in examine(&upstream, &config, (state.clock)()).await {
@@ -53,7 +53,7 @@ pub(super) async fn report(state: &State) {
                 Ok(text) => tracing::info!(target: "sync", "{text}"),
                 Err(error) => tracing::warn!(
                     target: "sync", error,
-                    "{section}.URL cannot be used; what is stored already is served"
+                    "{section}.URL cannot be used; serving stored data"
                 ),
             }
         }

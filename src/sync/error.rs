@@ -1,40 +1,40 @@
-//! Why a sync did not happen; the last good state keeps serving.
+//! Errors of syncs; after one the last published state is still served.
 
 use crate::db::DbError;
 use crate::jobs::lease::ClaimError;
 use crate::storage::StorageError;
 use crate::upstream::UpstreamError;
 
-/// An error of the sync room.
+/// An error of a sync.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
-    /// The mirror.
+    /// Upstream error.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// What the mirror declares is refused.
+    /// The declaration of the mirror is rejected.
     #[error("{0}")]
     Refused(String),
-    /// The database.
+    /// Database error.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// The storage.
+    /// Storage error.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// A kind of source that has no sync.
+    /// The kind of source cannot be synced.
     #[error("this version cannot sync sources of type {0}; it supports cran and bioconductor")]
     NotSynced(crate::model::source::SourceKind),
-    /// A kind of source that has no history elsewhere.
-    #[error("the history of sources of type {0} cannot be filled in; that of cran can")]
+    /// The kind of source cannot be back-filled.
+    #[error("back-fill is not supported for sources of type {0}; it is for cran")]
     NoPast(crate::model::source::SourceKind),
-    /// Another node of the cluster does it, or took it over.
+    /// Another node of the cluster runs this sync, or took it over.
     #[error("another server that uses this database is syncing {0}; its result will be visible here as well")]
     Elsewhere(String),
     /// The server goes offline.
     #[error(
-        "the sync was halted because the server goes offline; it goes on when the server is online again"
+        "the sync was halted because the server goes offline; it resumes when the server is online again"
     )]
     Halted,
-    /// The server is going down.
+    /// The server is stopping.
     #[error("the server is stopping; the sync will run again after the next start")]
     Stopping,
 }

@@ -1,5 +1,5 @@
-//! Which syncs failed and have not succeeded since. The database has it, so that an administrator hears of it hours later
-//! and after a restart as well.
+//! Records which syncs failed and have not succeeded since, in the database: administrators see it hours later and
+//! after a restart.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
 use crate::state::State;
 
-/// A run of a sync, for what is recorded at its end.
+/// A running sync whose result is recorded at its end.
 pub(super) struct SyncRun<'a> {
     state: &'a State,
     source: &'static str,
@@ -19,13 +19,13 @@ pub(super) struct SyncRun<'a> {
 }
 
 impl<'a> SyncRun<'a> {
-    /// A run that begins now.
+    /// Starts the measurement.
     pub(super) fn begin(state: &'a State, source: &'static str) -> SyncRun<'a> {
         SyncRun { state, source, since: Instant::now(), began: (state.clock)() }
     }
 
-    /// Records how it ended, in the metrics and in the database. What was halted begins again, and what another server
-    /// does is no failure of this one.
+    /// Records the result in the metrics and in the database. A halted sync resumes later, and a sync that another
+    /// server runs is not a failure of this one.
     pub(super) async fn end<T>(&self, ended: &Result<T, SyncError>) {
         let failed = match ended {
             Ok(_) => {
@@ -46,7 +46,7 @@ impl<'a> SyncRun<'a> {
         }
     }
 
-    /// The row tells since when it fails; nothing is written while that is as it was.
+    /// The row holds the start time of the first failed run since the last success; it is written on a change only.
     async fn remember(&self, failed: bool) -> Result<(), crate::db::DbError> {
         let key = format!("{FAILED}sync:{}", self.source);
         let known = {

@@ -1,4 +1,4 @@
-//! What a mirror declares now: its index and `Meta/` tables, fetched only when they changed, all of one moment.
+//! Fetches the index and the `Meta/` tables of a mirror when they changed, as one consistent set.
 
 use std::collections::HashMap;
 
@@ -12,63 +12,63 @@ use crate::model::digest::Sha256;
 use crate::model::time::Clock;
 use crate::upstream::{Fetch, Fetched, Mirror, UpstreamError, Validators};
 
-/// The forms of the index, the one to be preferred first: R's own mirrors have all three, and of text a part that
-/// is missing at the end cannot be told.
+/// The forms of the index in order of preference: R's own mirrors have all three, and a truncated text index cannot be
+/// detected.
 const INDEXES: [&str; 3] = ["src/contrib/PACKAGES.gz", "src/contrib/PACKAGES.rds", "src/contrib/PACKAGES"];
 const CURRENT: &str = "src/contrib/Meta/current.rds";
 const ARCHIVE: &str = "src/contrib/Meta/archive.rds";
 
-/// Every file a sync reads, for looking up what is remembered of them.
+/// Every file that a sync reads.
 pub(super) const FILES: [&str; 5] = [INDEXES[0], INDEXES[1], INDEXES[2], CURRENT, ARCHIVE];
 
-/// Largest file that is taken, compressed: ten times a full CRAN.
+/// Size limit of a compressed file: ten times a full CRAN.
 const LIMIT: u64 = 64 << 20;
 
-/// How often the index may change while `Meta/` is read before the sync goes on with what it has; the plan copes
-/// with a `Meta/` that is older or newer.
+/// How often the index may change while `Meta/` is read before the sync continues with the files it has; the plan
+/// handles a `Meta/` that is older or newer.
 const ROUNDS: usize = 3;
 
 /// A file of the mirror.
 #[derive(Clone, Debug)]
 pub(super) struct File {
-    /// Relative to the mirror.
+    /// Path relative to the mirror.
     pub(super) path: &'static str,
     pub(super) bytes: Bytes,
     pub(super) seen: Seen,
 }
 
-/// The files of one moment.
+/// A consistent set of files.
 #[derive(Clone, Debug)]
 pub(super) struct Files {
     pub(super) index: File,
     pub(super) current: Option<File>,
     pub(super) archive: Option<File>,
-    /// What an administrator should know.
+    /// Warnings for the administrator.
     pub(super) warnings: Vec<String>,
 }
 
-/// What a look at the mirror found.
+/// The result of revalidating a list.
 pub(super) enum Look {
     /// The mirror has no index there.
     Absent,
-    /// Nothing the database does not know. The validators that changed, to be remembered.
+    /// No changes; new validators to store.
     Unchanged(Vec<(&'static str, Seen)>),
     Changed(Box<Files>),
 }
 
-/// Reads a mirror.
+/// Reads the files of a list.
 pub(super) struct Reader<'a> {
     pub(super) mirror: &'a Mirror,
-    /// What was seen at the last successful sync from this very mirror.
+    /// Validators of the last successful sync from this mirror.
     pub(super) remembered: HashMap<&'static str, Seen>,
     pub(super) clock: &'a Clock,
     pub(super) report: &'a Reporter,
 }
 
-/// One file as asked for.
+/// The result of fetching one file.
 enum Got {
     Missing,
-    /// Not read, because it is as it was.
+    /// Not read, because it is unchanged.
     Unchanged(&'static str, Seen),
     Read(File),
 }
@@ -115,7 +115,7 @@ impl Reader<'_> {
             });
             return Ok(Look::Unchanged(read.collect()));
         }
-        // Something changed, so everything is needed, and all of one moment: the index is written most of a minute
+        // Something changed, so all files are needed in a consistent state: the index is written most of a minute
         // after `Meta/`.
         for _ in 0..ROUNDS {
             let before = index.sha256();
@@ -150,7 +150,7 @@ impl Reader<'_> {
         Ok(Got::Missing)
     }
 
-    /// The index once more: another writer may have replaced it meanwhile.
+    /// Revalidates the index: it may have been replaced meanwhile.
     async fn again(&self, got: Got) -> Result<Got, SyncError> {
         let Got::Read(file) = got else { return Ok(got) };
         match self.get(file.path, Some(&file.seen)).await? {
@@ -159,8 +159,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A table of `Meta/`. A repository may do without it; one that cannot be had now may be there in a minute, so
-    /// that is an error.
+    /// Fetches a table of `Meta/`. A repository may lack it; a table that is unavailable now may be available in a
+    /// minute, so that is an error.
     async fn meta(
         &self,
         path: &'static str,
@@ -170,7 +170,7 @@ impl Reader<'_> {
         self.report.progress("reading the index", done, Some(3));
         match self.get(path, self.remembered.get(path)).await {
             Err(SyncError::Upstream(error @ UpstreamError::Refused { .. })) => {
-                warnings.push(format!("going on without {path}: {error}"));
+                warnings.push(format!("could not read {path}, continuing without it: {error}"));
                 Ok(Got::Missing)
             }
             other => other,
@@ -193,15 +193,15 @@ impl Reader<'_> {
     }
 }
 
-/// What a mirror has at a path.
+/// The reply of a mirror for a path.
 pub(super) enum Answer {
     Missing,
-    /// What is known already.
+    /// Unchanged since the known validators.
     Unchanged(Seen),
     Body(Bytes, Seen),
 }
 
-/// Asks for a file, conditionally where something is known of it.
+/// Fetches a file, conditionally if there are validators.
 pub(super) async fn ask(
     mirror: &Mirror,
     path: &str,
@@ -214,7 +214,7 @@ pub(super) async fn ask(
     match (mirror.fetch(fetch).await, known) {
         (Ok(Fetched::Unchanged), Some(seen)) => Ok(Answer::Unchanged(seen.clone())),
         (Ok(Fetched::Unchanged), None) => Err(SyncError::Refused(format!(
-            "{}/{path}: the mirror says that it is unchanged, which was not asked",
+            "{}/{path}: the mirror answered an unconditional request with 'not modified'",
             mirror.address()
         ))),
         (Ok(Fetched::Body { bytes, validators }), _) => {
@@ -231,10 +231,10 @@ pub(super) async fn ask(
     }
 }
 
-/// What to say of a mirror without an index.
+/// The error for a mirror without an index.
 pub(super) fn no_index(mirror: &Mirror) -> SyncError {
     SyncError::Refused(format!(
-        "{} is no CRAN-like mirror: looked for {}",
+        "{} is not a CRAN-like mirror: looked for {}",
         mirror.address(),
         INDEXES.join(", ")
     ))

@@ -1,33 +1,33 @@
-//! What is fetched, kept in storage, and put in force again at the next start: rules of system requirements, and advisories.
-//! What cannot be used is told, and the loss of half is refused, for both alike.
+//! What system requirement rules and advisories have in common: they are fetched, stored and loaded again at the next
+//! start. A document that cannot be used is logged; one that lost half of its entries is refused.
 
 use super::SyncError;
 use super::run::Cause;
 use crate::db::DbError;
 
-/// One of the two, in words for people.
+/// Names of one of the two for log lines and errors.
 pub(super) struct Kept {
-    /// `rules of system requirements`.
+    /// Plural noun: `rules of system requirements`.
     pub(super) all: &'static str,
-    /// The same where a number stands before it.
+    /// The noun after a number.
     pub(super) counted: &'static str,
-    /// As `rspm sync --type=` takes it.
+    /// The value of `rspm sync --type=`.
     pub(super) kind: &'static str,
 }
 
 impl Kept {
-    /// Logs that what is kept cannot be used, unless the server stops, or goes offline, as soon as it has begun.
+    /// Logs a failed load, unless the cause is that the server stops or goes offline right after its start.
     pub(super) fn tell(&self, loaded: Result<(), SyncError>) {
         match loaded {
             Ok(()) | Err(SyncError::Stopping | SyncError::Db(DbError::Closed)) => {}
             Err(error) => tracing::warn!(
                 target: "sync", %error,
-                "the {} cannot be used; fetch them again with rspm sync --type={}", self.all, self.kind
+                "could not load the stored {}; fetch them again with rspm sync --type={}", self.all, self.kind
             ),
         }
     }
 
-    /// Half of them gone is rather a mistake than a decision, unless an administrator asks for it.
+    /// Refuses a document that lost more than half of its entries, unless an administrator started the refresh.
     pub(super) fn guard(
         &self,
         now: usize,
@@ -39,7 +39,7 @@ impl Kept {
             Cause::Administrator(_) => Ok(()),
             Cause::Schedule | Cause::Mismatch if now * 2 >= before => Ok(()),
             Cause::Schedule | Cause::Mismatch => Err(SyncError::Refused(format!(
-                "{address} has {now} {} where {before} are in force; if that is right, accept them with \
+                "{address} has {now} {} where {before} are in force; if that is correct, accept it with \
                  rspm sync --type={}",
                 self.counted, self.kind
             ))),

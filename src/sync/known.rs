@@ -1,4 +1,4 @@
-//! What the database knows of a source: every release that was ever listed or archived, and its open lives.
+//! The state of a source in the database: every release that was ever listed or archived, and its open lives.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,13 +10,13 @@ use crate::model::digest::Md5;
 use crate::model::ids::{FileId, PackageId, ReleaseId, SourceId};
 use crate::model::time::Timestamp;
 
-/// Releases asked for at once.
+/// Releases per query.
 const CHUNK: usize = 2_000;
 
-/// Everything known of a source in one tree.
+/// The releases and open lives of a source in one tree.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// By the package's name.
+    /// Keyed by package name.
     pub packages: BTreeMap<String, KnownPackage>,
 }
 
@@ -25,7 +25,7 @@ pub struct Known {
 pub struct KnownPackage {
     /// Row id.
     pub id: PackageId,
-    /// In no order that means anything.
+    /// Unordered.
     pub releases: Vec<KnownRelease>,
 }
 
@@ -34,39 +34,39 @@ pub struct KnownPackage {
 pub struct KnownRelease {
     /// Row id.
     pub id: ReleaseId,
-    /// As written.
+    /// Verbatim from the index.
     pub version: Box<str>,
     /// Counts re-publications of the version.
     pub revision: i64,
-    /// When it was published upstream, where known.
+    /// Publication time upstream, if known.
     pub published_at: Option<Timestamp>,
-    /// Bytes, where known.
+    /// Size in bytes, if known.
     pub size: Option<i64>,
-    /// What the index declared.
+    /// MD5 that the index declared.
     pub md5: Option<Md5>,
-    /// The lowest number of its records.
+    /// The lowest variant number of its records.
     pub variant: i64,
-    /// Open lives: none after a withdrawal.
+    /// Open lives; empty after a withdrawal.
     pub lives: Vec<KnownLife>,
 }
 
 /// An open life of a release.
 #[derive(Clone, Debug)]
 pub struct KnownLife {
-    /// Listed or archived.
+    /// Whether it is listed or archived.
     pub state: LifeState,
     /// Sub-directory of a second record, else empty.
     pub path: Box<str>,
-    /// As in the row's key.
+    /// The file of the life's key.
     pub file: FileId,
-    /// The step it began with.
+    /// The step with which the life began.
     pub from_seq: i64,
     /// The record, for listed lives.
     pub stanza: Option<Box<[u8]>>,
 }
 
 impl KnownRelease {
-    /// The key of one of its lives.
+    /// Returns the key of one of its lives.
     #[must_use]
     pub fn key(&self, package: PackageId, life: &KnownLife) -> LifeKey {
         LifeKey {
@@ -79,13 +79,13 @@ impl KnownRelease {
         }
     }
 
-    /// Its life as an archived release.
+    /// Returns its life as an archived release.
     #[must_use]
     pub fn archived(&self) -> Option<&KnownLife> {
         self.lives.iter().find(|life| life.state == LifeState::Archived)
     }
 
-    /// Its life in the index, under `path`.
+    /// Returns its life in the index under `path`.
     #[must_use]
     pub fn listed(&self, path: &str) -> Option<&KnownLife> {
         self.lives.iter().find(|life| life.state == LifeState::Listed && &*life.path == path)
@@ -102,8 +102,8 @@ impl KnownPackage {
 }
 
 impl Known {
-    /// Reads it from the database. Of releases without a life in the tree those `among` these packages and versions, where
-    /// they are named: other trees of the source may have many more.
+    /// Reads it from the database. `among` limits the releases without a life in this tree to these packages and
+    /// versions: other trees of the source may have many more.
     ///
     /// # Errors
     /// Those of the database.
@@ -134,7 +134,8 @@ impl Known {
         Ok(known)
     }
 
-    /// Other trees of the source show other records of the same releases: a new one must take the place of none.
+    /// Lowers variant numbers to those of other trees of the source, which may hold other records of the same
+    /// releases: a new record must not reuse a number.
     fn lower_variants(&mut self, lowest: Vec<(ReleaseId, i64)>) {
         let lowest: HashMap<ReleaseId, i64> = lowest.into_iter().collect();
         if lowest.is_empty() {
@@ -161,7 +162,7 @@ impl Known {
             stanza: row.stanza.map(Vec::into_boxed_slice),
         };
         let package = self.package(row.name, row.key.package);
-        // The lives of a release are few and come in any order.
+        // A release has few lives, in any order.
         if let Some(release) = package.releases.iter_mut().find(|release| release.id == row.key.release) {
             release.variant = release.variant.min(row.variant);
             release.lives.push(life);

@@ -1,4 +1,4 @@
-//! From what a mirror declares to one published transaction: plan (pure), fetch, apply.
+//! Syncs sources with their mirrors: fetch what a mirror declares, plan the changes (pure), publish one transaction.
 
 mod advisories;
 mod apply;
@@ -43,39 +43,39 @@ use builds::Built;
 use failures::SyncRun;
 use run::{Cause, Outcome};
 
-/// Who writes a source waits for who does.
+/// Serialises the writers of one source.
 type Turn = tokio::sync::Mutex<()>;
 
-/// Syncs sources from their mirrors; cloning shares it.
+/// Syncs sources with their mirrors; clones share one state.
 #[derive(Clone)]
 pub struct Sync {
     state: Arc<State>,
-    /// Syncs that were halted, with what asked for them.
+    /// Halted syncs with their trigger, to be resumed.
     halted: Arc<Mutex<Vec<Halted>>>,
-    /// Who writes CRAN: a sync, or the end of a back-fill.
+    /// Held by a writer of CRAN: a sync, or the final phase of a back-fill.
     turn: Arc<Turn>,
-    /// The schedule of CRAN has changed.
+    /// Notified when the schedule of CRAN changes.
     rescheduled: Arc<Notify>,
-    /// That of Bioconductor has.
+    /// Notified when the schedule of Bioconductor changes.
     bioconductor_rescheduled: Arc<Notify>,
     /// Held while a version of Bioconductor is synced.
     bioconductor_turn: Arc<Turn>,
-    /// That of the rules of system requirements has.
+    /// Notified when the schedule of the system requirement rules changes.
     rules_rescheduled: Arc<Notify>,
-    /// That of the advisories has.
+    /// Notified when the schedule of the advisories changes.
     advisories_rescheduled: Arc<Notify>,
-    /// Why the last look at the advisories failed; told when it changes.
+    /// Error of the last failed advisory refresh; logged only when it changes.
     trouble: Arc<Mutex<Option<String>>>,
 }
 
-/// A sync that was halted, to be begun again.
+/// A halted sync that can be resumed.
 #[derive(Clone, Debug)]
 pub struct Halted {
     what: What,
     cause: Cause,
 }
 
-/// What is synced.
+/// The target of a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Cran,
@@ -84,7 +84,7 @@ enum What {
 }
 
 impl Halted {
-    /// The kind of source, and the version of Bioconductor where it was of one.
+    /// The kind of source, and the Bioconductor version if the sync was of one.
     #[must_use]
     pub fn what(&self) -> (SourceKind, Option<Named>) {
         match self.what {
@@ -93,7 +93,7 @@ impl Halted {
         }
     }
 
-    /// The administrator who asked for it. Others begin by themselves again.
+    /// The administrator who started it. Syncs with another trigger are started again automatically.
     #[must_use]
     pub fn administrator(&self) -> Option<&str> {
         match &self.cause {
@@ -104,7 +104,7 @@ impl Halted {
 }
 
 impl Sync {
-    /// On the shared handles.
+    /// A `Sync` on the shared state.
     #[must_use]
     pub fn new(state: Arc<State>) -> Sync {
         Sync {
@@ -125,7 +125,7 @@ impl Sync {
         self.start_by(kind, None, "rspm sync")
     }
 
-    /// As [`Sync::start`], of one version of Bioconductor perhaps; the transaction names `actor`.
+    /// As [`Sync::start`], optionally for one Bioconductor version; the transaction names `actor`.
     ///
     /// # Errors
     /// [`SyncError::NotSynced`] for sources that have no mirror, [`SyncError::Refused`] for a version of another source.
@@ -141,7 +141,7 @@ impl Sync {
             SourceKind::Cran => match version {
                 None => Ok(self.begin(What::Cran, cause)),
                 Some(_) => Err(SyncError::Refused(
-                    "--version names a version of Bioconductor; it goes with --type=bioconductor".to_owned(),
+                    "--version is a version of Bioconductor; it requires --type=bioconductor".to_owned(),
                 )),
             },
             SourceKind::CranSnapshot
@@ -155,8 +155,8 @@ impl Sync {
         }
     }
 
-    /// Syncs a source whose mirror turned out to differ from what is known of it. Unlike an administrator's word,
-    /// this never confirms an index that shrank. Sources without a mirror are left alone.
+    /// Syncs a source whose mirror serves a file that differs from the database. Unlike a sync by an administrator,
+    /// this never confirms an index that shrank. Ignores sources without a mirror.
     pub fn mismatch(&self, tree: PointTree) {
         if tree.source == SourceId::CRAN {
             self.begin(What::Cran, Cause::Mismatch);
@@ -168,8 +168,8 @@ impl Sync {
         }
     }
 
-    /// Undoes what a sync left behind that was killed. The daemon calls it before it serves; each sync does the same
-    /// before it writes.
+    /// Rolls back the pending rows of a sync that was killed. The daemon calls it before it serves; each sync does the
+    /// same before it writes.
     ///
     /// # Errors
     /// Those of the database.
@@ -184,7 +184,7 @@ impl Sync {
             return Ok(());
         }
         match Lease::claim(&state.db, &state.config.load_full(), &state.clock, "sync:cran").await {
-            // Another server is writing at this moment.
+            // Another server is writing now.
             Err(ClaimError::Elsewhere(_)) => Ok(()),
             Err(error) => Err(error.into()),
             Ok(lease) => {
@@ -199,7 +199,7 @@ impl Sync {
         }
     }
 
-    /// Undoes what is pending in trees, unless another server is writing at this moment.
+    /// Rolls back pending rows of trees, unless another server is writing now.
     async fn undo(&self, name: &str, source: SourceId, trees: &[TreeId]) -> Result<(), SyncError> {
         let state = &self.state;
         let lease = match Lease::claim(&state.db, &state.config.load_full(), &state.clock, name).await {
@@ -214,7 +214,7 @@ impl Sync {
         undone
     }
 
-    /// When the built-in CRAN source was last synced with success, changes or not; `None` before the first time.
+    /// Time of the last successful sync of the built-in CRAN source, with or without changes; `None` before the first.
     ///
     /// # Errors
     /// Those of the database.
@@ -227,8 +227,8 @@ impl Sync {
         Ok(row.map(|row| row.fetched_at))
     }
 
-    /// Reports in the log what the directories hold that packages come from: which they are at once, what was found when
-    /// the answer has run to its end.
+    /// Logs the state of the directories that serve as mirrors: their paths at once, the findings when the returned
+    /// future completes.
     pub fn report_directories(&self) -> impl Future<Output = ()> + Send + 'static {
         for path in directories::paths(&self.state.config.load()) {
             tracing::info!(
@@ -239,8 +239,8 @@ impl Sync {
         async move { directories::report(&state).await }
     }
 
-    /// Puts the rules of system requirements in force that were fetched before. From this call until the answer has run to
-    /// its end, or is dropped, whoever needs the rules waits for them.
+    /// Loads the stored rules of system requirements. From this call until the returned future completes or is
+    /// dropped, readers of the rules wait.
     pub fn load_rules(&self) -> impl Future<Output = ()> + Send + 'static {
         let state = Arc::clone(&self.state);
         let coming = state.rules.coming();
@@ -260,13 +260,13 @@ impl Sync {
         }
     }
 
-    /// Starts (or attaches to) a look at the rules of system requirements and the package database.
+    /// Starts (or attaches to) a refresh of the system requirement rules and the package database.
     #[must_use]
     pub fn start_requirements(&self, actor: &str) -> Started {
         self.begin_requirements(Cause::Administrator(actor.to_owned()))
     }
 
-    /// Starts (or attaches to) a look at the advisories about packages.
+    /// Starts (or attaches to) a refresh of the package advisories.
     #[must_use]
     pub fn start_advisories(&self, actor: &str) -> Started {
         self.begin_advisories(Cause::Administrator(actor.to_owned()))
@@ -276,13 +276,13 @@ impl Sync {
         self.state.catalog.get().repos.iter().any(|repo| repo.offers(SourceId::BIOCONDUCTOR))
     }
 
-    /// The syncs that were halted since this was asked last.
+    /// Takes the syncs that were halted since the last call.
     #[must_use]
     pub fn halted(&self) -> Vec<Halted> {
         std::mem::take(&mut self.halted.lock())
     }
 
-    /// Begins a sync again that was halted, perhaps of another `Sync`.
+    /// Resumes a halted sync, possibly one of another `Sync`.
     pub fn go_on(&self, halted: Halted) {
         self.begin(halted.what, halted.cause);
     }
@@ -299,13 +299,13 @@ impl Sync {
             let run = SyncRun::begin(state, source);
             let ended = match what {
                 What::Cran => {
-                    // The end of a back-fill takes seconds.
+                    // The final phase of a back-fill takes seconds.
                     let _alone = sync.turn.lock().await;
                     let ended = run::cran(state, &cause, &report).await;
                     ended.map(|(outcome, built)| sentence(&outcome, &built))
                 }
                 What::Bioconductor(None) if cause == Cause::Schedule && !sync.is_bioconductor_offered() => {
-                    return Ok("no repository offers Bioconductor; nothing was done".to_owned());
+                    return Ok("no repository offers Bioconductor; nothing to sync".to_owned());
                 }
                 What::Bioconductor(version) => {
                     bioconductor::run(state, &cause, version, &sync.bioconductor_turn, &report).await
@@ -343,7 +343,7 @@ impl Sync {
             let said = ended.as_ref().err().map(ToString::to_string);
             let before = std::mem::replace(&mut *trouble.lock(), said.clone());
             match (&ended, said, before) {
-                // A server without internet would say so every ten minutes.
+                // Without internet the same error would be logged every ten minutes.
                 (Err(_), Some(said), Some(before)) if said == before => Err(said),
                 (Err(error), _, _) if state.config.load().vulnerabilities.written => {
                     Err(failed("vulns", error))
@@ -351,13 +351,13 @@ impl Sync {
                 (Err(error), _, _) => {
                     tracing::warn!(
                         target: "sync", source = "vulns", %error,
-                        "advisories cannot be had; where there is no internet, name a place that has them as \
+                        "could not fetch advisories; without internet access, name a local copy in \
                          Vulnerabilities.URL, or leave it empty"
                     );
                     Err(error.to_string())
                 }
                 (Ok(done), _, Some(_)) => {
-                    tracing::info!(target: "sync", source = "vulns", "{done}, after looks that failed");
+                    tracing::info!(target: "sync", source = "vulns", "{done} (recovered after failed attempts)");
                     ended.map_err(|error| error.to_string())
                 }
                 (Ok(_), _, None) => ended.map_err(|error| error.to_string()),
@@ -366,7 +366,7 @@ impl Sync {
     }
 }
 
-/// Takes a processor for some time: not on an async thread.
+/// Runs CPU-bound work on a blocking thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, SyncError> {
@@ -388,7 +388,7 @@ fn failed(source: &str, error: &SyncError) -> String {
     error.to_string()
 }
 
-/// Logs how a sync ended well, news or not: that is how an administrator sees that schedules run.
+/// Logs a successful sync, even without changes, so that an administrator sees that schedules run.
 fn log_end(source: &str, said: String) -> String {
     for line in said.lines() {
         tracing::info!(target: "sync", source, "{line}");
@@ -396,7 +396,7 @@ fn log_end(source: &str, said: String) -> String {
     said
 }
 
-/// For people: what a sync did.
+/// The result of a sync for the log and the CLI.
 fn sentence(outcome: &Outcome, built: &Built) -> String {
     let (said, held) = match outcome {
         Outcome::Nothing(held) if built.tx.is_some() => {
@@ -416,11 +416,11 @@ fn sentence(outcome: &Outcome, built: &Built) -> String {
         held => format!("{said}; {held} packages have releases younger than CRAN.DelaySyncDuration"),
     };
     if let Some(tx) = built.tx {
-        said.push_str(&format!("; builds were synced (transaction {tx}): {} new", built.listed));
+        said.push_str(&format!("; binaries were synced (transaction {tx}): {} new", built.listed));
     }
     if built.unknown > 0 {
         said.push_str(&format!(
-            "; {} builds are of versions that cran does not list, and not offered",
+            "; {} binaries are of versions that cran does not list, and are not served",
             built.unknown
         ));
     }

@@ -1,5 +1,4 @@
-//! The changes of one package: which of its known releases upstream still lists or keeps in `Archive/`, and which
-//! are new.
+//! The changes of one package: which of its known releases the mirror still lists or archives, and which are new.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,23 +12,23 @@ use crate::r::dcf;
 pub(super) struct Work<'a> {
     pub(super) declared: Declaration<'a>,
     pub(super) known: &'a KnownPackage,
-    /// Whether there is a `Meta/archive.rds` at all.
+    /// Whether the mirror has a `Meta/archive.rds`.
     pub(super) has_archive: bool,
-    /// Times that differ count for nothing.
+    /// Whether differing times are ignored.
     pub(super) storm: bool,
 }
 
-/// What came of it.
+/// The result of comparing one package.
 #[derive(Default)]
 pub(super) struct Outcome {
     pub(super) counts: Counts,
-    /// Known versions with another time and the same size.
+    /// Number of known versions with another time and the same size.
     pub(super) touched: usize,
-    /// The index has the package more than once.
+    /// The index lists the package more than once.
     pub(super) doubled: bool,
 }
 
-/// Whether a declared file is one we know.
+/// Whether a declared file is a known release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Match {
     Same,
@@ -39,7 +38,7 @@ enum Match {
 }
 
 impl<'a> Work<'a> {
-    /// Appends the package's changes.
+    /// Appends the changes of the package.
     pub(super) fn compare(&self, changes: &mut Vec<Change>) -> Outcome {
         let mut outcome = Outcome::default();
         let (wanted, doubled) = self.declared.wanted();
@@ -60,7 +59,7 @@ impl<'a> Work<'a> {
         outcome
     }
 
-    /// Finds the known release a declaration means and keeps or opens its life, or introduces a new one.
+    /// Finds the known release of a declaration and keeps or opens its life, or introduces a new release.
     fn settle(
         &self,
         want: &Wanted<'a>,
@@ -106,8 +105,8 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Other bytes by MD5 with the size and time of the bytes known before: `Meta/current.rds` is older than the
-    /// index, and its size would make the new file look damaged.
+    /// Returns whether the MD5 is new but size and time are those of the known file: `Meta/current.rds` is older than
+    /// the index, and its size would make the new file look damaged.
     fn is_stale(&self, want: &Wanted<'a>) -> bool {
         want.md5.is_some()
             && want.mtime.is_some()
@@ -189,9 +188,9 @@ impl<'a> Work<'a> {
         Change::Introduce { release, state: want.state, path: want.path.to_owned() }
     }
 
-    /// Releases upstream no longer declares, although nobody withdrew them: without `Meta/archive.rds` a superseded
-    /// release is taken for archived, and so it is while `Meta/` lags behind the index. Of one version the newest
-    /// revision stays: a file in `Archive/` has one name.
+    /// Keeps or archives releases that the mirror no longer declares without having withdrawn them: without
+    /// `Meta/archive.rds` a superseded release counts as archived, and also while `Meta/` lags behind the index. Of
+    /// one version only the newest revision is kept: a file in `Archive/` has one name.
     fn keep_superseded(&self, wanted: &[Wanted<'a>], hold: &mut Hold, changes: &mut Vec<Change>) {
         let listed = self.declared.newest_listed();
         let mut taken: BTreeSet<&str> =
@@ -222,7 +221,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Ends every life that was not kept; returns how many were listed ones.
+    /// Closes every life that was not kept; returns the number of listed ones.
     fn close_rest(&self, hold: &Hold, changes: &mut Vec<Change>) -> usize {
         let mut listed = 0;
         for (place, release) in self.known.releases.iter().enumerate() {
@@ -261,7 +260,7 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Which known releases were claimed by a declaration, and which of their lives go on.
+/// The known releases that a declaration claimed, and the lives that stay open.
 struct Hold {
     claimed: Vec<bool>,
     kept: Vec<(usize, LifeState, String)>,
@@ -281,8 +280,8 @@ impl Hold {
     }
 }
 
-/// Whether two records say the same: field by field in any order, whatever the line breaks, so that an index
-/// written by another version of R, or read from another of its three forms, changes nothing.
+/// Returns whether two records are equal field by field, ignoring order and line breaks, so that an index written by
+/// another version of R, or read in another of its three forms, changes nothing.
 pub(super) fn same_record(a: &[u8], b: &[u8]) -> bool {
     a == b || said(a) == said(b)
 }

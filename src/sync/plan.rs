@@ -1,4 +1,5 @@
-//! Which changes turn what is known into what a mirror declares. Pure; the rules are those of `docs/admin/mirrors.md`.
+//! Computes the changes that turn the known state into the declaration of a mirror. Pure; `docs/admin/mirrors.md` has
+//! the rules.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,61 +11,61 @@ use crate::model::time::Timestamp;
 use crate::r::packages::IndexRecord;
 use crate::r::rds::archive_meta::MetaRow;
 
-/// More known versions than this with another time and the same size in one sync: the mirror was copied, nothing
-/// was published anew.
+/// More known versions than this with another time and the same size in one sync mean that the mirror was copied, not
+/// that the versions were published again.
 pub const STORM: usize = 500;
 
-/// Fewer packages than this may vanish unnoticed, whatever their share: small repositories are tidied up.
+/// Fewer lost packages than this are never suspicious, whatever their share: small repositories are tidied up.
 const FEW: usize = 10;
 
-/// What a mirror declares.
+/// The declaration of a mirror.
 #[derive(Clone, Debug, Default)]
 pub struct Declared<'a> {
     /// The records of its index.
     pub listed: Vec<IndexRecord<'a>>,
-    /// `Meta/current.rds`, where the mirror has one that can be read.
+    /// `Meta/current.rds`, if the mirror has a readable one.
     pub current: Option<Vec<MetaRow<String>>>,
-    /// `Meta/archive.rds`, likewise. `None` means: not known, and never: nothing is archived.
+    /// `Meta/archive.rds`, if the mirror has a readable one. `None` means unknown, never that nothing is archived.
     pub archive: Option<Vec<MetaRow<String>>>,
-    /// Releases published after this are not taken yet (`CRAN.DelaySyncDuration`); `None` takes all.
+    /// Releases published after this time are held back (`CRAN.DelaySyncDuration`); `None` takes all.
     pub until: Option<Timestamp>,
 }
 
-/// What to do, and what to say about it.
+/// Changes to apply, and messages about them.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// In the order of package names.
+    /// Sorted by package name.
     pub changes: Vec<Change>,
     /// As the API counts them.
     pub counts: Counts,
-    /// The oldest publication date among new releases.
+    /// The oldest publication time among new releases.
     pub published_from: Option<Timestamp>,
-    /// The newest.
+    /// The newest publication time among new releases.
     pub published_to: Option<Timestamp>,
-    /// What an administrator should know.
+    /// Warnings for the administrator.
     pub warnings: Vec<String>,
-    /// Packages that stay as they are because something new of theirs is too young.
+    /// Number of packages that stay unchanged because a new release is too young.
     pub held: usize,
 }
 
-/// How many packages, or archived files, a declaration no longer has.
+/// The number of packages, or archived files, that a declaration lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Known before.
+    /// Number of known ones.
     pub before: usize,
-    /// Of these, not declared any more.
+    /// Number of known ones that are no longer declared.
     pub lost: usize,
 }
 
 impl Loss {
-    /// A fifth or more is gone: rather a half-written mirror than a decision of its maintainers.
+    /// Returns whether a fifth or more is gone: more likely a half-written mirror than a decision of its maintainers.
     #[must_use]
     pub fn is_suspicious(self) -> bool {
         self.lost >= FEW && self.lost * 5 >= self.before
     }
 }
 
-/// Packages of the index that a new one lacks.
+/// Counts the listed packages that a new index lacks.
 #[must_use]
 pub fn lost_packages(known: &Known, listed: &[IndexRecord<'_>]) -> Loss {
     let now: BTreeSet<&str> = listed.iter().map(|record| record.package).collect();
@@ -77,7 +78,7 @@ pub fn lost_packages(known: &Known, listed: &[IndexRecord<'_>]) -> Loss {
     loss
 }
 
-/// Packages with archived releases that a new `Meta/archive.rds` lacks.
+/// Counts the packages with archived releases that a new `Meta/archive.rds` lacks.
 #[must_use]
 pub fn lost_archives(known: &Known, archive: &[MetaRow<String>]) -> Loss {
     let now: BTreeSet<&str> = archive.iter().map(|row| row.package.as_str()).collect();
@@ -91,8 +92,7 @@ pub fn lost_archives(known: &Known, archive: &[MetaRow<String>]) -> Loss {
     loss
 }
 
-/// Compares. The answer depends neither on the order of records nor on that of rows, and is empty when it is
-/// applied already.
+/// Computes the changes. The result does not depend on the order of records or rows, and is empty once it is applied.
 #[must_use]
 pub fn plan(known: &Known, declared: &Declared<'_>) -> Plan {
     let grouped = Grouped::new(declared);
@@ -104,15 +104,15 @@ pub fn plan(known: &Known, declared: &Declared<'_>) -> Plan {
     }
     let (mut calm, _) = compare(known, &grouped, &names, true);
     calm.warnings.push(format!(
-        "the mirror gives {touched} known versions another time and the same size: it was copied, so the dates \
-         known before are kept"
+        "{touched} known versions have another time and the same size on the mirror: it was copied, so the known \
+         dates are kept"
     ));
     calm
 }
 
 fn compare(known: &Known, grouped: &Grouped<'_>, names: &BTreeSet<&str>, storm: bool) -> (Plan, usize) {
     let none = KnownPackage { id: crate::model::ids::PackageId(0), releases: Vec::new() };
-    // A first sync declares hundreds of thousands of releases: a vector that grows would hold them twice for a moment.
+    // A first sync declares hundreds of thousands of releases: a growing vector would hold them twice for a moment.
     let known_releases: usize = known.packages.values().map(|package| package.releases.len()).sum();
     let changes = Vec::with_capacity(grouped.declared.saturating_sub(known_releases));
     let mut plan = Plan { changes, ..Plan::default() };
@@ -132,7 +132,7 @@ fn compare(known: &Known, grouped: &Grouped<'_>, names: &BTreeSet<&str>, storm: 
         };
         let begin = plan.changes.len();
         let mut outcome = work.compare(&mut plan.changes);
-        // Counted for held packages too: a mirror that was copied looks like one with nothing but young releases.
+        // Held packages count too: a copied mirror looks like one with only young releases.
         touched += outcome.touched;
         if plan.changes[begin..].iter().any(|change| grouped.is_too_young(change)) {
             plan.held += 1;
@@ -140,7 +140,7 @@ fn compare(known: &Known, grouped: &Grouped<'_>, names: &BTreeSet<&str>, storm: 
             if known.packages.contains_key(*name) {
                 continue;
             }
-            // Of a package that is new to us, what is old enough can be had from the archive meanwhile.
+            // For a package that is new here, archived releases that are old enough are available meanwhile.
             let is_old = |row: &&MetaRow<String>| grouped.until.is_none_or(|until| row.mtime <= until);
             let old: Vec<&MetaRow<String>> = work.declared.archived.iter().copied().filter(is_old).collect();
             let declared = Declaration { listed: &[], archived: &old, ..work.declared };
@@ -162,14 +162,14 @@ fn compare(known: &Known, grouped: &Grouped<'_>, names: &BTreeSet<&str>, storm: 
     }
     if grouped.until.is_some() && !grouped.has_current && !grouped.listed.is_empty() {
         plan.warnings.push(
-            "the mirror has no Meta/current.rds that tells when releases were published: \
-             CRAN.DelaySyncDuration holds nothing back that its index lists"
+            "the mirror has no Meta/current.rds with publication times: CRAN.DelaySyncDuration \
+             does not apply to releases in its index"
                 .to_owned(),
         );
     }
     if doubled > 0 {
         plan.warnings.push(format!(
-            "the index has {doubled} packages more than once: the highest version is listed, the others count as \
+            "the index lists {doubled} packages more than once: the highest version is listed, the others count as \
              archived"
         ));
     }
@@ -179,7 +179,7 @@ fn compare(known: &Known, grouped: &Grouped<'_>, names: &BTreeSet<&str>, storm: 
 /// The declaration by package.
 struct Grouped<'a> {
     names: BTreeSet<&'a str>,
-    /// Records and rows.
+    /// Number of records and rows.
     declared: usize,
     listed: HashMap<&'a str, Vec<&'a IndexRecord<'a>>>,
     archived: HashMap<&'a str, Vec<&'a MetaRow<String>>>,
@@ -190,8 +190,8 @@ struct Grouped<'a> {
 }
 
 impl<'a> Grouped<'a> {
-    /// Whether a change takes a release that is to wait. One that the index has and `Meta/current.rds` not yet is
-    /// newer than that table; second records have no times anywhere, and come with a release that does.
+    /// Returns whether a change adds a release that is held back. One that the index has and `Meta/current.rds` does
+    /// not is newer than that table. Second records have no times, and appear with a release that does.
     fn is_too_young(&self, change: &Change) -> bool {
         let (Some(until), Change::Introduce { release, state, path }) = (self.until, change) else {
             return false;

@@ -1,4 +1,4 @@
-//! From the bytes of a mirror's files to what they declare, and whether that can be believed.
+//! Parses the files of a mirror, and refuses a declaration that lost too much.
 
 use super::fetch::File;
 use super::known::Known;
@@ -6,19 +6,19 @@ use super::plan::{Declared, Loss, lost_archives, lost_packages};
 use crate::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta};
 use crate::r::rds::{Limits, RdsError};
 
-/// What about a file that lost a fifth of its entries.
+/// How to treat a file that lost a fifth of its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// A half-written mirror looks like that.
+    /// Refuse it: a half-written mirror looks like that.
     Suspicious,
-    /// An administrator saw the refusal and asks again, and the mirror still has the same bytes.
+    /// Accept it: an administrator repeats the sync after the refusal, and the mirror still has the same bytes.
     Confirmed,
 }
 
 type Rows = Vec<MetaRow<String>>;
 
-/// A `Meta/` table. One that cannot be read is as good as none: dates are missed, nothing is lost. Its bytes, tens of megabytes
-/// of CRAN's archive, are freed when its rows are read.
+/// Parses a `Meta/` table. An unreadable one counts as missing: dates are unknown, nothing is lost. Its bytes, tens of
+/// megabytes for CRAN's archive, are freed once the rows are parsed.
 fn table(
     file: Option<File>,
     read: fn(&[u8]) -> Result<Rows, RdsError>,
@@ -28,18 +28,18 @@ fn table(
     match read(&file.bytes) {
         Ok(rows) => Some(rows),
         Err(error) => {
-            warnings.push(format!("going on without {}: {error}", file.path));
+            warnings.push(format!("could not read {}, continuing without it: {error}", file.path));
             None
         }
     }
 }
 
-/// `Meta/current.rds`.
+/// Parses `Meta/current.rds`.
 pub(super) fn current(file: Option<File>, warnings: &mut Vec<String>) -> Option<Rows> {
     table(file, |bytes| read_current_meta(bytes, Limits::META), warnings)
 }
 
-/// `Meta/archive.rds`.
+/// Parses `Meta/archive.rds`.
 pub(super) fn archive(file: Option<File>, warnings: &mut Vec<String>) -> Option<Rows> {
     table(file, |bytes| read_archive_meta(bytes, Limits::META), warnings)
 }
@@ -48,16 +48,16 @@ pub(super) fn archive(file: Option<File>, warnings: &mut Vec<String>) -> Option<
 #[derive(Debug)]
 pub(super) struct Shrunk(pub(super) String);
 
-/// What to say of a declaration that lost too much; `command` is what syncs it.
+/// Returns the message about a declaration that lost too much; `command` is the one that syncs it.
 pub(super) fn shrunk(Loss { before, lost }: Loss, what: &str, command: &str) -> String {
     format!(
         "{lost} of {before} packages are no longer in {what}, which is what a half-written mirror looks like; \
-         nothing was changed. If it is right, run `{command}` by hand: it is accepted as long as the mirror \
+         nothing was changed. If it is correct, run `{command}` by hand: it is accepted if the mirror \
          still has the same files"
     )
 }
 
-/// Refuses a declaration that lost too much, unless that was confirmed.
+/// Refuses a declaration that lost too much, unless it was confirmed.
 pub(super) fn guard(
     known: &Known,
     declared: &Declared<'_>,
@@ -69,7 +69,7 @@ pub(super) fn guard(
     }
     let refuse = |loss: Loss, what: &str| Err(Shrunk(shrunk(loss, what, command)));
     let packages = lost_packages(known, &declared.listed);
-    // Of a few packages too: nobody withdraws all of them.
+    // An empty index is refused also for a few packages: withdrawing all of them is unlikely.
     if packages.is_suspicious() || (declared.listed.is_empty() && packages.lost > 0) {
         return refuse(packages, "the index");
     }

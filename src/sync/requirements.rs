@@ -1,5 +1,5 @@
-//! The rules of system requirements: fetched, checked, kept in storage, put in force; and then what the mirror's package
-//! database says that its index does not. What cannot be used changes nothing.
+//! Refreshes the rules of system requirements (fetch, check, store, load), then the descriptions from the mirror's
+//! package database. A document that cannot be used changes nothing.
 
 use std::sync::Arc;
 
@@ -23,22 +23,22 @@ use crate::upstream::rule_base::Look;
 
 const KEPT: Kept =
     Kept { all: "rules of system requirements", counted: "rules of system requirements", kind: "sysreqs" };
-/// The row under which the last success is kept.
+/// The key of the row of the last success.
 pub(super) const SUCCESS: &str = "sync:sysreqs";
-/// The row of the validators of the last look.
+/// The key of the row with the validators of the last check.
 const LOOKED: &str = "sysreqs:looked";
 
-/// What became of the rules.
+/// The result of refreshing the rules; number of rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// As they were; so many.
+    /// The rules did not change.
     Unchanged(usize),
-    /// Others are in force; so many.
+    /// New rules were loaded.
     Replaced(usize),
 }
 
-/// Puts the rules in force that are kept in storage, if there are any. A failure is logged: a server without rules says
-/// so to who asks for them, and serves all else.
+/// Loads the stored rules, if any. A failure is logged: a server without rules reports an error to requests for them,
+/// and serves everything else.
 pub(super) async fn load(state: &State) {
     KEPT.tell(kept(state).await);
 }
@@ -52,7 +52,7 @@ async fn kept(state: &State) -> Result<(), SyncError> {
     Ok(())
 }
 
-/// Looks at the rules and at the package database. The sentence is for people.
+/// Refreshes the rules and the descriptions. Returns a message for people.
 pub(super) async fn refresh(
     state: &Arc<State>,
     cause: &Cause,
@@ -79,8 +79,8 @@ pub(super) async fn refresh(
             format!("{said}; {some} packages of cran were described by its package database")
         }
         Described::NoDatabase { address, packages } => format!(
-            "{said}; there is no package database at {address}: what packages of cran need is known once their files were \
-             fetched ({packages} were not)"
+            "{said}; there is no package database at {address}: requirements of cran packages are known once \
+             their files are fetched ({packages} are not)"
         ),
     })
 }
@@ -96,7 +96,7 @@ async fn rules(
     let address = without_userinfo(&url);
     let (row, looked) = state.db.read(|c| Ok((upstream::get(c, RULES)?, upstream::get(c, LOOKED)?))).await?;
     if row.as_ref().map(|row| row.sha256) != in_force(state).await? {
-        // Another server that shares the database has put others in force.
+        // Another server that shares the database has stored other rules.
         load(state).await;
     }
     let have = in_force(state).await?;
@@ -120,7 +120,7 @@ async fn rules(
     let rules = compiled(base).await?;
     KEPT.guard(rules.len(), before, cause, &address)?;
     for left_out in rules.left_out() {
-        tracing::warn!(target: "sync", "a pattern of the system requirements is left out: {left_out}");
+        tracing::warn!(target: "sync", "skipped a pattern of the system requirements: {left_out}");
     }
     // Bytes first, row second.
     state.storage.put(&Key::Rules(sha256), document).await?;
@@ -130,7 +130,7 @@ async fn rules(
     Ok(Outcome::Replaced(count))
 }
 
-/// What the rules in force are recognised by.
+/// Returns the digest that identifies the loaded rules.
 async fn in_force(state: &State) -> Result<Option<Sha256>, SyncError> {
     let Some(rules) = state.rules.settled().await else { return Ok(None) };
     blocking(move || Ok(Some(digest(&rules.base().document())))).await
@@ -148,7 +148,7 @@ async fn remember(state: &State, row: Seen, looked: Seen) -> Result<(), SyncErro
     Ok(write.await?)
 }
 
-/// Compiling takes milliseconds of a processor: not on an async thread.
+/// Compiles rules, which takes milliseconds of CPU: not on an async thread.
 async fn compiled(base: Base) -> Result<Rules, SyncError> {
     blocking(move || Rules::new(base).map_err(|error| error.to_string())).await
 }

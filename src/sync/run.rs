@@ -1,5 +1,5 @@
-//! One list of packages of a mirror, from the look at its files to the plan of what changes; and the sync of CRAN, which
-//! is one such list and the builds that belong to it.
+//! Syncs one list of packages of a mirror, from revalidating its files to the plan of changes. The sync of CRAN is one
+//! such list plus its binaries.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,14 +26,14 @@ use crate::r::packages::IndexRecord;
 use crate::state::State;
 use crate::upstream::Mirror;
 
-/// Who asked for a sync.
+/// The trigger of a sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// The schedule, or a run that was missed.
+    /// The schedule, or a missed run.
     Schedule,
-    /// A package file that was not what the index says.
+    /// A package file that differs from the index.
     Mismatch,
-    /// An administrator, as the transaction will name them.
+    /// An administrator, under the name that the transaction records.
     Administrator(String),
 }
 
@@ -47,23 +47,23 @@ impl Cause {
     }
 }
 
-/// What a sync did.
+/// The result of a sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Nothing is new, and nothing was published; so many packages are held back.
+    /// No changes, nothing published; number of packages held back.
     Nothing(usize),
-    /// One transaction; so many packages are held back.
+    /// One transaction; number of packages held back.
     Published(TxId, crate::model::change::Counts, usize),
 }
 
-/// What the database remembers of a list.
+/// Stored validators of a list.
 struct Remembered {
     files: HashMap<&'static str, Seen>,
-    /// Digest of a declaration that was refused because it had shrunk.
+    /// Digest of the last declaration that was refused because it had shrunk.
     refused: Option<Sha256>,
 }
 
-/// The row under which the last success is kept: its `etag` is the mirror's address, its `fetched_at` the time.
+/// The key of the row of the last success: its `etag` is the mirror's address, its `fetched_at` the time.
 pub(super) fn success_key(source: SourceId) -> String {
     format!("sync:{source}")
 }
@@ -74,7 +74,7 @@ pub(super) async fn cran(
     cause: &Cause,
     report: &Reporter,
 ) -> Result<(Outcome, Built), SyncError> {
-    // Kept to the end: a reload meanwhile is the next run's.
+    // One configuration for the whole run: a reload takes effect with the next run.
     let config = state.config.load_full();
     let mirror = state.upstream.load().mirror(&config.cran.url)?;
     skew::agrees(state, &mirror, "src/contrib/PACKAGES.gz").await?;
@@ -99,7 +99,7 @@ pub(super) async fn cran(
     outcome
 }
 
-/// The tree, which the first migration made.
+/// Returns the tree of CRAN, which the first migration creates.
 pub(super) fn cran_tree(c: &mut dyn Conn) -> Result<tree::Tree, DbError> {
     let missing = || DbError::Shape { column: 0, found: "no row", wanted: "the tree of the source cran" };
     let found = source::get(c, SourceId::CRAN)?.ok_or_else(missing)?;
@@ -111,28 +111,28 @@ pub(super) fn cran_tree(c: &mut dyn Conn) -> Result<tree::Tree, DbError> {
 pub(super) struct List {
     /// Its source.
     pub(super) source: SourceId,
-    /// The tree in which it is kept.
+    /// The tree that stores it.
     pub(super) tree: TreeId,
-    /// What is remembered of it stands under this key and those that begin with it.
+    /// Key, or key prefix, of the rows with its validators.
     pub(super) key: String,
-    /// For people.
+    /// Name for messages.
     pub(super) name: String,
-    /// What an administrator types to sync it.
+    /// The command with which an administrator syncs it.
     pub(super) command: String,
-    /// Whose `src/contrib` it is.
+    /// The mirror whose `src/contrib` is the list.
     pub(super) mirror: Mirror,
-    /// Releases younger than this are not taken yet.
+    /// Minimum age of new releases.
     pub(super) delay: Duration,
-    /// How much of its source it is.
+    /// Which part of its source it is.
     pub(super) share: Share,
 }
 
-/// How much of its source a list is.
+/// Which part of its source a list is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Share {
-    /// All of it. A mirror without packages is none.
+    /// The whole source. A mirror without packages is an error.
     Whole,
-    /// One of several lists, which share their releases; it may be empty as long as it always was.
+    /// One of several lists that share releases; it may be empty if it always was.
     Part,
 }
 
@@ -145,7 +145,7 @@ impl List {
         format!("{}:refused", self.key)
     }
 
-    /// What is to be remembered once all of it is in the database.
+    /// Returns the validators to store once the changes are in the database.
     fn memory(&self, files: &Files, started_at: Timestamp) -> Memory {
         let read: Vec<&File> = [Some(&files.index), files.current.as_ref(), files.archive.as_ref()]
             .into_iter()
@@ -158,7 +158,7 @@ impl List {
         memory
     }
 
-    /// That it was synced from this mirror.
+    /// Returns the row that records a successful sync from this mirror.
     pub(super) fn success(&self, started_at: Timestamp) -> (String, Option<Seen>) {
         let row = Seen {
             etag: Some(self.mirror.address()),
@@ -174,21 +174,21 @@ impl List {
     }
 }
 
-/// What a look at a list found.
+/// The result of revalidating a list.
 pub(super) enum Looked {
     /// The mirror does not have it.
     Absent,
-    /// It is as it was. What is to be remembered.
+    /// Unchanged; the validators to store.
     Unchanged(Memory),
-    /// There is something to compare.
+    /// Changed files to compare.
     Changed(Box<Files>),
 }
 
-/// What changes a list, and what is to be remembered then.
+/// The changes of a list, and the validators to store with them.
 pub(super) struct Planned {
     pub(super) plan: Plan,
     pub(super) memory: Memory,
-    /// It was never published.
+    /// The list was never published.
     pub(super) is_new: bool,
 }
 
@@ -236,12 +236,12 @@ impl Run<'_> {
         Ok(Outcome::Published(tx, counts, held))
     }
 
-    /// What will be published together.
+    /// Returns an empty transaction.
     pub(super) fn work(&self, source: SourceId, started_at: Timestamp) -> Work<'_> {
         Work::new(&self.state.db, self.lease, source, started_at, self.cause.actor(), self.report)
     }
 
-    /// Asks the mirror what is new. Until something is written, every point is a safe one to halt at.
+    /// Revalidates the files of a list. Until something is written, every await point is a safe point to halt.
     pub(super) async fn look(&self, list: &List, started_at: Timestamp) -> Result<Looked, SyncError> {
         let remembered = self.remembered(list).await?;
         let reader = Reader {
@@ -264,7 +264,7 @@ impl Run<'_> {
         })
     }
 
-    /// Compares what a mirror declares with what is known.
+    /// Compares the declaration of a mirror with the database.
     pub(super) async fn plan(
         &self,
         list: &List,
@@ -277,7 +277,7 @@ impl Run<'_> {
             digests::learn(&state.db, self.lease, list.source, shown).await?;
         }
         let of = self.tree(list).await?;
-        self.report.progress("comparing with what is known", 0, None);
+        self.report.progress("comparing with the database", 0, None);
         let (source, is_new) = (list.source, of.head.is_none());
         let (files, among) = match list.share {
             Share::Whole => (files, None),
@@ -300,7 +300,7 @@ impl Run<'_> {
             share: list.share,
             command: list.command.clone(),
         };
-        // Seconds of a processor: not on an async thread.
+        // Takes seconds of CPU: not on an async thread.
         let planned = tokio::task::spawn_blocking(move || planned(&known, files, &believe)).await;
         let plan = match planned.map_err(|_| SyncError::Stopping)? {
             Ok(mut plan) => {
@@ -320,8 +320,8 @@ impl Run<'_> {
             tracing::warn!(target: "sync", source = list.name, "{warning}");
         }
         if plan.held > 0 {
-            tracing::info!(target: "sync", source = list.name, packages = plan.held, "CRAN.DelaySyncDuration holds back new releases");
-            // They are old enough one day although the mirror stays as it is: the next sync must read it all.
+            tracing::info!(target: "sync", source = list.name, packages = plan.held, "new releases are held back by CRAN.DelaySyncDuration");
+            // They become old enough without a change of the mirror, so the next sync must read all files.
             memory
                 .iter_mut()
                 .filter(|(url, _)| FILES.iter().any(|path| *url == list.url(path)))
@@ -330,8 +330,8 @@ impl Run<'_> {
         Ok(Planned { plan, memory, is_new })
     }
 
-    /// The tree of a list, without anything pending: whoever left that is dead, because syncs of a source exclude each
-    /// other.
+    /// Returns the tree of a list without pending rows: syncs of a source exclude each other, so pending rows belong
+    /// to a dead process.
     async fn tree(&self, list: &List) -> Result<tree::Tree, SyncError> {
         let (db, id) = (&self.state.db, list.tree);
         let read = move |c: &mut dyn Conn| {
@@ -353,8 +353,7 @@ impl Run<'_> {
             let last = upstream::get(c, &key)?;
             let refused = upstream::get(c, &refused_key)?.map(|row| row.sha256);
             let mut files = HashMap::new();
-            // What another mirror's files looked like says nothing about the state since: after a change of
-            // `CRAN.URL` all is read again.
+            // Validators of another mirror do not apply: after a change of `CRAN.URL` all files are read again.
             if last.and_then(|row| row.etag).as_ref() == Some(&address) {
                 for (path, url) in &urls {
                     if let Some(seen) = upstream::get(c, url)? {
@@ -367,7 +366,7 @@ impl Run<'_> {
         Ok(read.await?)
     }
 
-    /// Writes down what is known of the mirror.
+    /// Writes validators.
     pub(super) async fn remember(&self, memory: Memory) -> Result<(), SyncError> {
         let fence = self.lease.guard();
         let write = self.state.db.write(move |c| {
@@ -378,7 +377,8 @@ impl Run<'_> {
     }
 }
 
-/// The packages of an index with their versions: all that is declared, unless there is an archive.
+/// Returns the packages and versions of an index, the whole declaration of a list without an archive; `None` if there
+/// is one.
 fn versions(files: &Files) -> Result<Option<Vec<(String, String)>>, String> {
     if files.archive.is_some() {
         return Ok(None);
@@ -393,7 +393,7 @@ fn versions(files: &Files) -> Result<Option<Vec<(String, String)>>, String> {
     Ok(Some(versions))
 }
 
-/// What a declaration is recognised by when it comes again.
+/// Returns the digest that identifies a repeated declaration.
 fn digest(files: &Files) -> Sha256 {
     use sha2::{Digest, Sha256 as Hasher};
     let mut hasher = Hasher::new();
@@ -402,7 +402,7 @@ fn digest(files: &Files) -> Sha256 {
     Sha256(hasher.finalize().into())
 }
 
-/// What is taken of a declaration.
+/// The conditions under which a declaration is accepted.
 struct Believe {
     trust: Trust,
     until: Option<Timestamp>,

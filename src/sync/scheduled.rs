@@ -1,5 +1,5 @@
-//! Work of this room that comes by itself: it waits for the time of a schedule, runs what was missed, and tries again what
-//! failed; and where each schedule stands.
+//! Scheduled syncs: wait for the time of a schedule, run a missed sync, retry a failed one; and the status of each
+//! schedule.
 
 use tokio::sync::Notify;
 
@@ -14,28 +14,28 @@ use crate::model::ids::SourceId;
 use crate::model::time::{SECOND, Timestamp};
 use crate::state::State;
 
-/// What failed is tried again after this time, if the next run is not due before.
+/// Delay before a failed sync is retried, unless the next scheduled run is due earlier.
 const AGAIN: i64 = 3600 * SECOND;
 
 /// One schedule.
 struct Scheduled<'a> {
     state: &'a State,
-    /// What is synced, for the log.
+    /// Name of the synced source, for the log.
     source: &'static str,
-    /// The property that holds the schedule, for the log.
+    /// Property with the schedule, for the log.
     property: &'static str,
-    /// Its value.
+    /// Returns the value of the property.
     schedule: fn(&Config) -> &str,
-    /// It has changed.
+    /// Notified when the property changes.
     rescheduled: &'a Notify,
 }
 
 impl Scheduled<'_> {
-    /// Runs until the task is dropped; `last` is the last success.
+    /// Runs until the task is dropped; `last` is the time of the last success.
     async fn run(&self, last: Result<Option<Timestamp>, SyncError>, begin: impl Fn() -> Started) {
         let (state, source) = (self.state, self.source);
         let last = last.unwrap_or_else(|error| {
-            tracing::warn!(target: "sync", source, %error, "whether a sync was missed is not known");
+            tracing::warn!(target: "sync", source, %error, "cannot determine the last sync time");
             None
         });
         metrics::sync_known(source, last);
@@ -71,7 +71,7 @@ impl Scheduled<'_> {
         let text = (self.schedule)(&self.state.config.load()).to_owned();
         let parsed = text.parse();
         parsed
-            .inspect_err(|error| tracing::error!(target: "sync", %error, "{} is not run", self.property))
+            .inspect_err(|error| tracing::error!(target: "sync", %error, "could not parse {}; no sync is scheduled", self.property))
             .ok()
     }
 
@@ -89,8 +89,8 @@ impl Scheduled<'_> {
 }
 
 impl Sync {
-    /// Runs the schedule of CRAN until the task is dropped; a sync missed while the server was down runs at once. One
-    /// that failed is tried again after an hour.
+    /// Runs the schedule of CRAN until the task is dropped; a sync missed while the server was down runs at once, and
+    /// a failed one is retried after an hour.
     pub async fn run_schedules(&self) {
         let last = self.last_success().await;
         let scheduled = Scheduled {
@@ -103,11 +103,11 @@ impl Sync {
         scheduled.run(last, || self.begin(What::Cran, Cause::Schedule)).await;
     }
 
-    /// As [`Sync::run_schedules`], for Bioconductor: while no repository offers it, nothing is asked of its mirror.
+    /// As [`Sync::run_schedules`], for Bioconductor: while no repository offers it, its mirror gets no request.
     pub async fn run_bioconductor(&self) {
         let last = match self.is_bioconductor_offered() {
             true => self.succeeded(success_key(SourceId::BIOCONDUCTOR)).await,
-            // Nothing was missed.
+            // No sync was missed.
             false => Ok(Some((self.state.clock)())),
         };
         let scheduled = Scheduled {
@@ -148,7 +148,7 @@ impl Sync {
         scheduled.run(last, || self.begin_advisories(Cause::Schedule)).await;
     }
 
-    /// The schedules of this room, each with its last success and its next run.
+    /// Returns the schedules of all syncs, each with its last success and its next run.
     ///
     /// # Errors
     /// Those of the database.
@@ -170,9 +170,9 @@ impl Sync {
         Ok(all)
     }
 
-    /// Looks at the schedule of CRAN again. A sync under way goes on.
+    /// Applies a changed schedule of CRAN. A running sync continues.
     pub fn reschedule(&self) {
-        // Kept until the schedules are waited for again.
+        // Stored until the scheduler waits again.
         self.rescheduled.notify_one();
     }
 

@@ -1,4 +1,5 @@
-//! A clock that is over a month ahead of the last publish: right after a long stop, or wrong. The mirror's decides.
+//! Checks a clock that is over a month ahead of the last publish, right after a long downtime or wrong, against the
+//! mirror's.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -9,10 +10,10 @@ use crate::model::time::{SECOND, Timestamp};
 use crate::state::State;
 use crate::upstream::Mirror;
 
-/// How far the mirror's clock may be from ours, in microseconds: an answer out of a cache is some hours old.
+/// Maximum difference to the mirror's clock, in microseconds: a cached answer may be some hours old.
 const NEAR: i64 = 86_400 * SECOND;
 
-/// Refuses to begin what could not be published. A clock with which the mirror's agrees is right.
+/// Refuses a sync that could not be published. A clock that agrees with the mirror's is accepted.
 ///
 /// # Errors
 /// [`DbError::Skew`].
@@ -37,7 +38,7 @@ pub(super) async fn agrees(state: &State, mirror: &Mirror, path: &str) -> Result
     Ok(())
 }
 
-/// The mirror's time: `Date` of what it says of a file.
+/// Returns the mirror's time: the `Date` header of a HEAD request.
 async fn told(mirror: &Mirror, path: &str) -> Option<Timestamp> {
     let headers = mirror.head(path).await.ok()?;
     let date = httpdate::parse_http_date(headers.get("date")?.to_str().ok()?).ok()?;

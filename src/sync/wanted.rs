@@ -1,4 +1,4 @@
-//! What a mirror declares of one package: which releases it lists and which it keeps in `Archive/`.
+//! The declaration of a mirror for one package: the releases that it lists and those in `Archive/`.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ impl Facts {
 /// `Meta/current.rds` by file name.
 pub(super) type Sizes<'a> = HashMap<&'a str, Facts>;
 
-/// A life upstream declares.
+/// A life that the mirror declares.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) state: LifeState,
@@ -48,7 +48,8 @@ pub(super) struct Declaration<'a> {
 }
 
 impl<'a> Declaration<'a> {
-    /// Every life the package should have, listed ones first, and whether the index has it more than once.
+    /// Returns every life that the package should have, listed ones first, and whether the index lists it more than
+    /// once.
     pub(super) fn wanted(&self) -> (Vec<Wanted<'a>>, bool) {
         let mut doubled = false;
         let mut wanted = self.wanted_listed(&mut doubled);
@@ -56,8 +57,8 @@ impl<'a> Declaration<'a> {
         (wanted, doubled)
     }
 
-    /// One record for each path: the highest version. The others of the plain path are there to be installed, as
-    /// archived releases are, so that is what they become.
+    /// Returns one record per path: the one with the highest version. Other records of the plain path can still be
+    /// installed, so they become archived releases.
     fn wanted_listed(&self, doubled: &mut bool) -> Vec<Wanted<'a>> {
         let mut records: Vec<&IndexRecord<'a>> = self.listed.to_vec();
         records.sort_by(|a, b| {
@@ -103,8 +104,8 @@ impl<'a> Declaration<'a> {
         }
     }
 
-    /// Adds the rows of `Meta/archive.rds`. A file that is listed too, with equal size and time, is the listed one:
-    /// upstream was caught between copying and deleting.
+    /// Adds the rows of `Meta/archive.rds`. A file that is also listed, with equal size and time, counts as the listed
+    /// one: the mirror was read between the copy and the deletion.
     fn wanted_archived(&self, wanted: &mut Vec<Wanted<'a>>) {
         let mut rows: Vec<&MetaRow<String>> = self.archived.to_vec();
         rows.sort_by(|a, b| (&a.file, a.mtime, a.size).cmp(&(&b.file, b.mtime, b.size)));
@@ -119,7 +120,7 @@ impl<'a> Declaration<'a> {
             let twin =
                 wanted.iter().any(|want| want.path.is_empty() && want.file == row.file && !differs(want));
             if !twin {
-                // A double of the index with other bytes: what lies in `Archive/` has the better claim to the name.
+                // A duplicate record with other bytes: the file in `Archive/` takes precedence for the name.
                 wanted.retain(|want| want.state == LifeState::Listed || want.file != row.file);
                 wanted.push(Wanted {
                     state: LifeState::Archived,
@@ -136,19 +137,19 @@ impl<'a> Declaration<'a> {
         }
     }
 
-    /// The version the plain index record has.
+    /// Returns the version of the plain index record.
     pub(super) fn newest_listed(&self) -> Option<&'a str> {
         let plain = self.listed.iter().filter(|record| record.path.is_none());
         plain.map(|record| record.version).max_by(|a, b| version::compare(a, b).then_with(|| b.cmp(a)))
     }
 
-    /// Whether `Meta/current.rds` has the usual file of a version.
+    /// Returns whether `Meta/current.rds` has the standard file name of a version.
     pub(super) fn has_current(&self, version: &str) -> bool {
         self.sizes.contains_key(format!("{}_{version}.tar.gz", self.name).as_str())
     }
 }
 
-/// The version of a file in `Archive/`.
+/// Returns the version of a file in `Archive/`.
 fn archived_version<'a>(package: &str, file: &'a str) -> Option<&'a str> {
     let rest = file.strip_prefix(package)?.strip_prefix('_')?;
     [".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"].iter().find_map(|ending| rest.strip_suffix(ending))

@@ -161,7 +161,7 @@ fn a_failure_is_said_once_and_again_when_it_is_another() {
     until("the other is said", || said("not a package archive") == 1);
     mirror.put("main.tar.gz", archive(&[alpha("RSEC-1")]));
     server.sync_of("vulns").expect("an archive");
-    until("the end of it is said", || said("after looks that failed") == 1);
+    until("the end of it is said", || said("recovered after failed attempts") == 1);
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(
         (said("is not on the mirror"), said("not a package archive")),

@@ -1,13 +1,13 @@
 //! A package server for R, Bioconductor and Python: the daemon `rstudio-pm` and its command line `rspm`.
 //!
-//! The story has three parts.
+//! The work has three parts.
 //!
-//! 1. **Take in.** [`upstream`] reads a mirror, [`sync`] plans what changed and writes it, [`repo`] takes the
-//!    packages an administrator adds. Bytes go to [`storage`] under their SHA-256 first, rows to [`db`] second.
-//! 2. **Resolve.** Every published state of a package list is a numbered step; [`catalog`] turns what a URL asks
-//!    for (`latest`, a date, a transaction) into a point, without touching the database.
-//! 3. **Serve.** [`http`] parses the address, asks [`repo`] for an index or a file and answers; [`daemon`] starts,
-//!    supervises and stops all of it; [`cli`] talks to the daemon over its admin API.
+//! 1. **Import.** [`upstream`] reads a mirror, [`sync`] plans the changes and writes them, [`repo`] stores the
+//!    packages that an administrator adds. Bytes go to [`storage`] under their SHA-256 first, rows to [`db`] second.
+//! 2. **Resolve.** Every published state of a package list is a numbered step; [`catalog`] resolves the snapshot of
+//!    a URL (`latest`, a date, a transaction) to a point, without a query to the database.
+//! 3. **Serve.** [`http`] parses the address, gets an index or a file from [`repo`] and responds; [`daemon`] starts,
+//!    supervises and stops everything; [`cli`] is a client of the daemon's admin API.
 //!
 //! | band | rooms | may use |
 //! |---|---|---|
@@ -16,18 +16,18 @@
 //! | work | `upstream` `state` `catalog` `jobs` `control` `repo` `sync` `usage` | lower bands; `control` nobody; `state` → `upstream`, `catalog`, `jobs`, `control`; `repo`, `sync` → all of these; `usage` → `state`, `jobs` |
 //! | faces | `http` `daemon` `cli` `offline` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `model`; `offline` neither `db` nor `state` |
 //!
-//! `tests/architecture.rs` holds the same table as data and fails on any other edge.
+//! `tests/architecture.rs` contains the same table as data and fails on any other edge.
 
 // ── words: pure; no I/O, no async, no clock ──
-/// Advisories about packages: records, ranges of versions, scores.
+/// Advisories about packages: records, version ranges, scores.
 pub mod advisory;
 /// Wire types of the admin and public JSON API, one file per noun.
 pub mod api;
-/// The directory that servers without internet serve from: layout, heads, segments, records.
+/// The bundle, a directory that servers without internet access serve from: layout, heads, segments, records.
 pub mod bundle;
-/// `rstudio-pm.gcfg`: as written, merged, validated.
+/// The configuration file `rstudio-pm.gcfg`: as written, merged, validated.
 pub mod config;
-/// The nouns everything else is written in: names, digests, times, sources, repositories, snapshots.
+/// The basic types: names, digests, times, sources, repositories, snapshots.
 pub mod model;
 /// R's formats: DCF, DESCRIPTION, versions, `PACKAGES`, RDS, source archives, repository layout.
 pub mod r;
@@ -35,37 +35,37 @@ pub mod r;
 // ── stores: rooms with backends ──
 /// SQLite and PostgreSQL behind one SQL text.
 pub mod db;
-/// Log files that survive rotation.
+/// Log files, their formats and their rotation.
 pub mod logs;
-/// What Prometheus is told: names, counters, and the functions by which the rooms tell.
+/// Prometheus metrics: one function per series.
 pub mod metrics;
-/// Package bytes and rendered indexes by digest, on disk or S3.
+/// Package files and rendered indexes by digest, on disk or S3.
 pub mod storage;
 
 // ── work ──
-/// What resolving needs, in memory, swapped after each publish.
+/// The data that resolving needs, in memory, replaced after each publish.
 pub mod catalog;
-/// Commands to the process itself, and the mode it is in.
+/// Commands to the server process, and its mode.
 pub mod control;
-/// Jobs under way, their progress, and the schedule.
+/// Running jobs, their progress, and schedules.
 pub mod jobs;
-/// Repositories: indexes, files, lazy fetches, and every edit an administrator makes.
+/// Repositories: indexes, files, lazy fetches, and the edits of administrators.
 pub mod repo;
-/// Handles of the stores and the rest of the work rooms.
+/// Handles of the stores and of the other work rooms.
 pub mod state;
-/// From what a mirror declares to one published transaction.
+/// Synchronization: turns the listing of a mirror into one published transaction.
 pub mod sync;
-/// Mirrors, rules and advisories over HTTP or on disk.
+/// Mirrors, system requirement rules and advisories, over HTTP or on disk.
 pub mod upstream;
-/// Downloads counted: beside the requests, into a database of its own.
+/// Download counts, kept in a database of their own.
 pub mod usage;
 
 // ── faces ──
 /// The `rspm` command line, a thin client of the admin API.
 pub mod cli;
-/// Start, supervise, reload, stop.
+/// Start, supervision, reload and stop of the daemon.
 pub mod daemon;
-/// Listeners, TLS, the one route table, and the answers.
+/// Listeners, TLS, the route table, and the responses.
 pub mod http;
 /// The `rspm-offline-downloader` command: plan, download, validate.
 pub mod offline;

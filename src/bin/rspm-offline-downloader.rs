@@ -1,4 +1,4 @@
-//! The downloader of bundles for servers without internet.
+//! The program `rspm-offline-downloader`: downloads bundles for servers without internet access.
 
 fn main() -> std::process::ExitCode {
     rstudio_pm::offline::main()

@@ -1,4 +1,4 @@
-//! The command line of the package server.
+//! The program `rspm`: the command line of the package server.
 
 fn main() -> std::process::ExitCode {
     rstudio_pm::cli::main()

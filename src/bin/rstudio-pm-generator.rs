@@ -1,4 +1,4 @@
-//! The systemd generator: a program of its own, because it runs at boot and must be small and need one file.
+//! The systemd generator: a separate program, because it runs at boot and must be small and need one file only.
 
 fn main() -> std::process::ExitCode {
     rstudio_pm::daemon::generator::main()

@@ -1,6 +1,6 @@
-//! The daemon.
+//! The program `rstudio-pm`: the daemon.
 
-/// glibc's allocator keeps what short-lived large requests needed; this one returns unused pages after a second.
+/// glibc's allocator keeps the memory of short-lived large requests; jemalloc returns unused pages after a second.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -1,4 +1,4 @@
-//! The arguments of `rstudio-pm`.
+//! Command-line arguments of `rstudio-pm`.
 
 use std::path::PathBuf;
 
@@ -14,28 +14,28 @@ pub struct Args {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
     pub config: PathBuf,
-    /// Become this user once the ports are bound; only root can. Without it root becomes the owner of the
-    /// configuration file, unless systemd started it
+    /// User to switch to after binding the ports [root only; default: the owner of the configuration file, unless
+    /// started by systemd]
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
-    /// Check the configuration, say what is wrong, and end: nothing is created and nothing is started
+    /// Check the configuration and exit without creating or starting anything
     #[arg(long)]
     pub check_config: bool,
-    /// How --check-config prints its findings
+    /// Output format of --check-config
     #[arg(long, value_enum, default_value_t = Format::Human, value_name = "FORMAT", requires = "check_config")]
     pub output_format: Format,
-    /// Print the commands that remove what the configuration has put outside the default places
+    /// Print the commands that remove data stored outside the default directories
     #[arg(long, hide = true, conflicts_with = "check_config")]
     pub places: bool,
-    /// Takes over from a running server, which starts it so
+    /// Take over from a running server (internal)
     #[arg(long, value_enum, hide = true, value_name = "STEP")]
     pub take_over: Option<TakeOver>,
 }
 
-/// How findings are printed.
+/// Output format of the findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Lines that begin with [PASS], [FAIL] or [INFO].
+    /// Lines that start with [PASS], [FAIL] or [INFO].
     Human,
     /// One JSON object.
     Json,

@@ -1,4 +1,4 @@
-//! Binds a TCP address, and says what keeps it from that, with the way out.
+//! Binds TCP addresses; errors state the reason and how to fix it.
 
 use std::io::{Error, ErrorKind};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -8,10 +8,10 @@ use nix::sys::socket::{Backlog, listen};
 
 use crate::config::Listen;
 
-/// Connections that may wait to be accepted; std asks for 128, too few for a restart under load.
+/// Backlog of a listening socket; the standard library uses 128, too few for a restart under load.
 const BACKLOG: i32 = 4096;
 
-/// A socket that cannot be had, with the way out.
+/// A socket that cannot be opened, with the reason and how to fix it.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// A TCP address.
@@ -19,47 +19,47 @@ pub enum SocketError {
     Tcp {
         /// `HTTP`, `HTTPS`, `HTTPRedirect`, `Metrics`.
         what: &'static str,
-        /// As the gcfg names it.
+        /// The address as written in the gcfg.
         address: String,
-        /// In the system's words.
+        /// The error text of the system.
         reason: String,
-        /// A sentence on a line of its own, or nothing.
+        /// How to fix it: a sentence on a line of its own, or empty.
         way_out: String,
-        /// The same as a kind.
+        /// The error kind.
         kind: ErrorKind,
     },
     /// The admin socket.
     #[error("Could not initialize the admin socket {}: {reason}", path.display())]
     Admin {
-        /// Its path.
+        /// Path of the socket.
         path: PathBuf,
-        /// Why, and the way out.
+        /// The reason and how to fix it.
         reason: String,
     },
-    /// The system refuses to make a socket non-blocking.
+    /// A socket that cannot be made non-blocking.
     #[error("the {name} socket cannot be used: {source}")]
     Mode {
-        /// Which.
+        /// Name of the socket.
         name: &'static str,
-        /// Why.
+        /// Error of the system.
         source: Error,
     },
 }
 
-/// The gcfg's spelling: `:4242`, `host:port`, `[::1]:443`.
+/// Formats an address as in the gcfg: `:4242`, `host:port`, `[::1]:443`.
 #[must_use]
 pub fn shown(listen: &Listen) -> String {
     let (host, port) = (&listen.host, listen.port);
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// Binds a TCP address. An empty host is every address, IPv6 and IPv4.
+/// Binds a TCP address. An empty host means all addresses, IPv6 and IPv4.
 ///
 /// # Errors
-/// In the words the administrator's documents give, with the way out.
+/// The documented message, with how to fix it.
 pub fn bind(what: &'static str, configured: &Listen) -> Result<TcpListener, SocketError> {
     let failed = |error: &Error| {
-        // Without the privilege the kernel does not say whether the port is free.
+        // Without the privilege to bind, the kernel does not report whether the port is free.
         let in_use = Error::from(ErrorKind::AddrInUse);
         let hidden = error.kind() == ErrorKind::PermissionDenied && has_listener(configured.port);
         let error = if hidden { &in_use } else { error };
@@ -72,7 +72,7 @@ pub fn bind(what: &'static str, configured: &Listen) -> Result<TcpListener, Sock
         }
     };
     let addresses: Vec<SocketAddr> = if configured.host.is_empty() {
-        // A socket on :: takes IPv4 too; machines without IPv6 have only the second.
+        // A socket on :: accepts IPv4, too; machines without IPv6 need the second address.
         vec![
             (std::net::Ipv6Addr::UNSPECIFIED, configured.port).into(),
             ([0, 0, 0, 0], configured.port).into(),
@@ -90,14 +90,14 @@ pub fn bind(what: &'static str, configured: &Listen) -> Result<TcpListener, Sock
         }
     }
     let socket = outcome.map_err(|e| failed(&e))?;
-    // A second listen(2) only sets the backlog.
+    // The second listen(2) only changes the backlog.
     if let Ok(backlog) = Backlog::new(BACKLOG) {
         let _ = listen(&socket, backlog);
     }
     Ok(socket)
 }
 
-/// Whether some process of this network namespace listens on a TCP port, by the kernel's own table (proc(5)).
+/// Whether a process of this network namespace listens on a TCP port, according to `/proc/self/net/tcp` (proc(5)).
 fn has_listener(port: u16) -> bool {
     let listens = |line: &str| {
         let mut columns = line.split_ascii_whitespace().skip(1);

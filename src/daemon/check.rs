@@ -1,4 +1,4 @@
-//! `--check-config`: whether this configuration would start here, without creating or starting anything.
+//! `--check-config`: checks whether the server would start with this configuration; creates and starts nothing.
 
 use std::fmt::Write;
 use std::io::{ErrorKind, Write as _};
@@ -23,7 +23,7 @@ use crate::storage::Storage;
 use crate::sync::directories::{Report, examine};
 use crate::upstream::Upstream;
 
-/// Runs all checks, prints them, and fails when one failed.
+/// Runs all checks and prints their results; fails if a check failed.
 #[must_use]
 pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) -> ExitCode {
     let all = all(file, loaded);
@@ -33,7 +33,7 @@ pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) ->
         Format::Json => format!("{}\n", report::json(file, &all)),
     };
     let mut stdout = std::io::stdout().lock();
-    // A reader that has gone (`| head`) still gets the exit code.
+    // If the reader has closed the pipe (`| head`), the exit code still counts.
     if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
         && error.kind() != ErrorKind::BrokenPipe
     {
@@ -42,8 +42,8 @@ pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) ->
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// The six checks, in their order; after the second, where there are any, the properties without effect, and after the
-/// third, where packages come from directories, those.
+/// The six checks in order. After the second follow the properties without effect, if any, and after the third the
+/// source directories of packages, if any.
 fn all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
     let mut all = checks(loaded);
     match loaded {
@@ -78,14 +78,14 @@ const SETTINGS: &str = "Listeners and start settings";
 const DATABASE: &str = "Database";
 
 fn unchecked(title: &'static str) -> Check {
-    info(title, "not checked: mend the configuration first")
+    info(title, "not checked: fix the configuration first")
 }
 
 fn info(title: &'static str, finding: &str) -> Check {
     Check { title, verdict: Verdict::Info, findings: vec![finding.to_owned()] }
 }
 
-/// An error with its sources, once each.
+/// The message of an error and of its sources, without repetition.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -102,7 +102,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// A section, its sub-name and a property.
 type Name = (&'static str, Option<&'static str>, &'static str);
 
-/// A finding on one line that begins with where the first of these properties is set that is set anywhere.
+/// Formats a finding on one line, prefixed with the file and line of the first of these properties that is set.
 fn placed(loaded: &Loaded, names: &[Name], message: &str) -> String {
     let message = message.replace('\n', " ");
     let mut set = names.iter().filter_map(|(section, sub, name)| loaded.settings.get(section, *sub, name));
@@ -112,7 +112,7 @@ fn placed(loaded: &Loaded, names: &[Name], message: &str) -> String {
     }
 }
 
-/// Directories that the server writes to, then the places of storage.
+/// Checks the directories and logs that the server writes to, then the storage classes.
 fn paths(file: &Path, loaded: &Loaded) -> Vec<String> {
     let server = &loaded.config.server;
     let mut findings = Vec::new();
@@ -149,7 +149,7 @@ fn paths(file: &Path, loaded: &Loaded) -> Vec<String> {
     findings
 }
 
-/// The property that names a path.
+/// The properties that configure a path.
 fn names(what: What) -> &'static [Name] {
     match what {
         What::Gcfg => &[],
@@ -163,7 +163,7 @@ fn names(what: What) -> &'static [Name] {
     }
 }
 
-/// Whether a log can be written.
+/// Checks whether a log can be written.
 fn log_file(property: &str, path: &Path) -> Option<String> {
     let shown = path.display();
     if path.is_dir() {
@@ -176,7 +176,7 @@ fn log_file(property: &str, path: &Path) -> Option<String> {
     directory(property, path.parent()?, "0750")
 }
 
-/// Whether a directory can be used, or made with this mode: then its nearest parent that exists must be writable.
+/// Checks whether a directory is writable, or can be created with this mode: its nearest existing ancestor is writable.
 fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
     let existing = path.ancestors().find(|part| part.exists())?;
     let shown = path.display();
@@ -187,27 +187,27 @@ fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
     let user = user_name();
     Some(if error == Errno::EROFS && existing == path {
         format!(
-            "{property} '{shown}' cannot be written: {error}; under systemd, mend it with: {AFTER_A_NEW_PATH}"
+            "{property} '{shown}' cannot be written: {error}; under systemd, fix it with: {AFTER_A_NEW_PATH}"
         )
     } else if error == Errno::EROFS {
         format!(
-            "{property} '{shown}' does not exist: {error}; under systemd, mend it with: install -d -o {user} -m {mode} \
+            "{property} '{shown}' does not exist: {error}; under systemd, fix it with: install -d -o {user} -m {mode} \
              '{shown}' && {AFTER_A_NEW_PATH}"
         )
     } else if existing == path {
         format!(
-            "{property} '{shown}' cannot be written by user {user}: {error}; mend it with: chown {user} '{shown}'"
+            "{property} '{shown}' cannot be written by user {user}: {error}; fix it with: chown {user} '{shown}'"
         )
     } else {
         format!(
-            "{property} '{shown}' does not exist, and user {user} cannot create it in '{}': {error}; mend it with: \
+            "{property} '{shown}' does not exist, and user {user} cannot create it in '{}': {error}; fix it with: \
              install -d -o {user} -m {mode} '{shown}'",
             existing.display()
         )
     })
 }
 
-/// The directories that packages come from, as the user of the service sees them; nothing where there are none.
+/// Checks the source directories of packages with the rights of the service's user; `None` if none is configured.
 fn directories(file: &Path, loaded: &Loaded) -> Option<Check> {
     let examined: Result<Vec<Report>, String> = privileges::with_rights_of_service(file, || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -259,12 +259,12 @@ fn listeners(loaded: &Loaded) -> Check {
         };
         let (list, message) = if running && kind == Some(ErrorKind::AddrInUse) {
             let shown = bind::shown(listen);
-            (&mut remarks, format!("{what}.Listen = {shown} is in use, by rstudio-pm it seems"))
+            (&mut remarks, format!("{what}.Listen = {shown} is in use, probably by a running rstudio-pm"))
         } else if what == "Metrics" {
-            // The server serves without it.
+            // The server runs without it.
             (&mut remarks, error.to_string())
         } else if listen.port < 1024 && kind == Some(ErrorKind::PermissionDenied) {
-            // Whoever runs the check may lack a privilege that the server has.
+            // The user that runs the check may lack a privilege that the server has.
             (&mut remarks, error.to_string())
         } else {
             (&mut failures, error.to_string())
@@ -290,7 +290,7 @@ fn listeners(loaded: &Loaded) -> Check {
     Check::of(SETTINGS, failures)
 }
 
-/// The database, and that of usage data unless it has the same fault.
+/// Checks the database, and the usage database unless it fails with the same error.
 fn database(loaded: &Loaded) -> Vec<String> {
     let config = &*loaded.config;
     let (url, password) = (("Postgres", None, "URL"), ("Postgres", None, "Password"));
@@ -309,7 +309,7 @@ fn database(loaded: &Loaded) -> Vec<String> {
         true => Db::check_usage(config).err(),
         false => None,
     };
-    // One place for both has one fault.
+    // If both are the same database, the error is reported once.
     let other = |error: &DbError| core.as_ref().is_none_or(|(_, known)| *known != chain(error));
     let usage = usage.filter(other).map(|error| {
         let names: &[Name] = match (config.database.provider, &error) {
@@ -324,7 +324,7 @@ fn database(loaded: &Loaded) -> Vec<String> {
     core.map(|(finding, _)| finding).into_iter().chain(usage).collect()
 }
 
-/// Whether the only fault is a clock that the server would accept.
+/// Whether the error is only a clock that is ahead and that the server would accept.
 fn is_believed(error: &DbError) -> bool {
     match error {
         DbError::Skew(skew) => skew.may_be_an_outage() && clock::is_synchronised(),
@@ -332,7 +332,7 @@ fn is_believed(error: &DbError) -> bool {
     }
 }
 
-/// The classes that cannot be used as configured; those below `unusable` are told of by its own finding.
+/// Checks the storage classes. Classes below `unusable` are skipped: that directory has its own finding.
 fn storage(loaded: &Loaded, unusable: Option<&Path>) -> Vec<String> {
     let config = &loaded.config.storage;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -348,7 +348,7 @@ fn storage(loaded: &Loaded, unusable: Option<&Path>) -> Vec<String> {
             Place::File(place) => unusable.is_some_and(|above| place.location.starts_with(above)),
             Place::S3(_) => false,
         };
-        // Classes that share a place share its fault.
+        // Classes that share a location share its error.
         if !told && !seen.contains(&error) {
             findings.push(placed(loaded, &place_names(class, place), &error));
             seen.push(error);
@@ -357,7 +357,7 @@ fn storage(loaded: &Loaded, unusable: Option<&Path>) -> Vec<String> {
     findings
 }
 
-/// The properties that may have said where a class lives, the most particular first.
+/// The properties that may configure the location of a class, the most specific first.
 fn place_names(class: StorageClass, place: &Place) -> [Name; 3] {
     let followed = match class {
         StorageClass::Cran | StorageClass::Bioconductor | StorageClass::Pypi => "packages",

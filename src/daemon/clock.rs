@@ -1,4 +1,4 @@
-//! A clock over a month ahead of the last publish: right after a long outage, or wrong. It is believed while it is
+//! Accepts a clock that is over a month ahead of the last publish (a long outage, or a wrong clock) if it is
 //! synchronised by NTP.
 
 use std::process::{Command, Stdio};
@@ -6,36 +6,35 @@ use std::time::Duration;
 
 use crate::repo::Repo;
 
-/// How often a clock that is not believed is looked at again.
+/// Interval between checks of the clock.
 const AGAIN: Duration = Duration::from_secs(60);
-/// Seconds that `timedatectl` waits for an answer, as it reads them from its environment.
+/// Timeout of `timedatectl` in seconds, in its environment variable.
 const LONGEST: &str = "5";
 
-/// Whether this machine's clock is synchronised by NTP, by whatever daemon: the kernel knows, and systemd-timedated says.
-/// False where it cannot be asked. It is asked through `timedatectl`, because `adjtimex(2)` is closed to the service by
-/// `ProtectClock=`.
+/// Whether the system clock is synchronised by an NTP daemon, as the kernel reports through systemd-timedated. False
+/// if unknown. Runs `timedatectl`, because `ProtectClock=` denies `adjtimex(2)` to the service.
 pub(super) fn is_synchronised() -> bool {
     let mut command = Command::new("timedatectl");
     command.args(["show", "--property=NTPSynchronized", "--value"]);
     command.env("SYSTEMD_BUS_TIMEOUT", LONGEST).stdin(Stdio::null()).stderr(Stdio::null());
-    command.output().is_ok_and(|said| said.status.success() && said.stdout.trim_ascii() == b"yes")
+    command.output().is_ok_and(|output| output.status.success() && output.stdout.trim_ascii() == b"yes")
 }
 
-/// Accepts the clock if it is ahead and synchronised. Failures are logged.
+/// Accepts the clock if it is ahead and synchronised. Logs errors.
 pub(super) async fn believe(repo: &Repo) {
     if !repo.may_have_been_off() || !tokio::task::spawn_blocking(is_synchronised).await.unwrap_or(false) {
         return;
     }
     match repo.accept_clock().await {
         Ok(Some(repair)) => {
-            tracing::warn!("{}; it is synchronised by NTP, and is accepted", repair.skew);
+            tracing::warn!("{}; accepted, because the clock is synchronised by NTP", repair.skew);
         }
         Ok(None) => {}
-        Err(error) => tracing::warn!(%error, "could not accept the clock, which is synchronised by NTP"),
+        Err(error) => tracing::warn!(%error, "could not accept the NTP-synchronised clock"),
     }
 }
 
-/// Does so from now on: a machine that starts has its time from the network a little later.
+/// Checks the clock periodically: after boot a machine is synchronised with some delay.
 pub(super) async fn watch(repo: Repo) {
     loop {
         believe(&repo).await;

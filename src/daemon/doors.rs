@@ -1,4 +1,4 @@
-//! Puts doors on the listening sockets.
+//! Connects each listening socket to the service that handles its requests.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -8,21 +8,21 @@ use crate::http::redirect::Redirect;
 use crate::http::tls::Tls;
 use crate::http::{AdminDoor, House, MetricsDoor, PublicDoor, Switch};
 
-/// What answers behind each kind of listener. Cloning shares it.
+/// The services of all kinds of listeners. Cloning shares them.
 #[derive(Clone)]
 pub(super) struct Doors {
-    /// Limits and the state of a stop.
+    /// Connection limits and the state of a shutdown.
     pub(super) house: House,
-    /// What answers.
+    /// Handles the requests.
     pub(super) switch: Switch,
     /// Certificate and key of the HTTPS listeners.
     pub(super) tls: Tls,
-    /// Where redirects lead.
+    /// Target port of redirects.
     pub(super) https_port: u16,
 }
 
 impl Doors {
-    /// Begins to accept on every socket.
+    /// Starts accepting connections on every socket.
     pub(super) fn open(&self, sockets: Sockets) {
         let Sockets { http, https, redirect, metrics, admin, .. } = sockets;
         for (kind, listeners) in
@@ -34,7 +34,7 @@ impl Doors {
         tokio::spawn(self.house.clone().serve_unix(admin, AdminDoor(self.switch.clone())));
     }
 
-    /// Begins to accept on a non-blocking socket.
+    /// Starts accepting connections on a non-blocking socket.
     pub(super) fn open_tcp(&self, kind: Kind, socket: TcpListener) {
         if let Ok(address) = socket.local_addr() {
             match kind {

@@ -1,4 +1,4 @@
-//! Why the daemon cannot serve: in full for its log, in a phrase for the network.
+//! Errors that keep the daemon from serving: in full for the log, as a phrase for clients.
 
 use super::bind::SocketError;
 use super::files::{Unmade, Unsafe};
@@ -11,7 +11,7 @@ use crate::storage::StorageError;
 use crate::sync::SyncError;
 use crate::upstream::UpstreamError;
 
-/// Why the daemon does not start.
+/// An error that keeps the daemon from serving.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The configuration.
@@ -26,13 +26,13 @@ pub enum StartError {
     /// Certificate or key.
     #[error("Could not initialize the HTTPS listener: {0}")]
     Tls(#[from] TlsError),
-    /// Who to be.
+    /// The change of user.
     #[error(transparent)]
     Privilege(#[from] PrivilegeError),
-    /// Files that are not safe.
+    /// Unsafe files.
     #[error(transparent)]
     Unsafe(#[from] Unsafe),
-    /// A directory.
+    /// A directory that cannot be created.
     #[error(transparent)]
     Directory(#[from] Unmade),
     /// The database.
@@ -44,21 +44,21 @@ pub enum StartError {
     /// The client for mirrors.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// What a crashed sync left behind.
-    #[error("what a crashed sync left behind cannot be undone: {0}")]
+    /// The clean-up after a crashed sync.
+    #[error("could not clean up after a crashed sync: {0}")]
     Sync(#[from] SyncError),
-    /// The server that was to be taken over has changed its mind, or stops.
-    #[error("the server that ran before does not want to hand over any more")]
+    /// The running server cancelled the hand-over or is stopping.
+    #[error("the running server cancelled the hand-over")]
     NotWanted,
     /// A hand-over.
-    #[error("nothing can be handed over: {0}")]
+    #[error("could not prepare a hand-over: {0}")]
     HandOver(std::io::Error),
-    /// Threads.
-    #[error("the runtime cannot start: {0}")]
+    /// The threads.
+    #[error("could not start the runtime: {0}")]
     Runtime(std::io::Error),
 }
 
-/// Writes an error to the log, one entry for each of its lines: within an entry a line feed is escaped.
+/// Logs an error as one entry per line: within an entry a line feed would be escaped.
 pub(super) fn log_lines(error: &str) {
     for line in error.lines() {
         tracing::error!("{line}");
@@ -66,7 +66,7 @@ pub(super) fn log_lines(error: &str) {
 }
 
 impl StartError {
-    /// For the network a phrase, for administrators the whole.
+    /// The fault as shown to clients (a phrase) and to administrators (the whole error).
     #[must_use]
     pub fn fault(&self) -> Fault {
         let reachable = !matches!(self, StartError::NoListener(_));
@@ -96,9 +96,7 @@ impl StartError {
             }
             StartError::Storage(_) => "the storage (Storage, FileStorage, S3Storage) cannot be used",
             StartError::Upstream(_) => "the proxy (Proxy.URL) cannot be used",
-            StartError::NotWanted | StartError::HandOver(_) => {
-                "the server that ran before hands nothing over"
-            }
+            StartError::NotWanted | StartError::HandOver(_) => "the running server did not hand over",
             StartError::Runtime(_) => "the server's threads cannot be started",
         };
         Fault { phrase: phrase.to_owned(), detail: self.to_string(), reachable }

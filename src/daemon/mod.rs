@@ -1,6 +1,6 @@
-//! Start, supervise, stop.
+//! Starts, supervises and stops the server.
 //!
-//! Exit codes: 0 after a stop that was asked for, 1 when it cannot start (or a check failed), 2 for wrong usage.
+//! Exit codes: 0 after a requested stop, 1 if the server cannot start or a check failed, 2 for wrong usage.
 
 pub mod args;
 pub mod bind;
@@ -75,13 +75,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What the configuration is read with on top.
+/// Environment variables, which override the configuration file.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
 }
 
-/// Said on standard error, where the journal and the container's log hear it, whatever the log settings are.
+/// Prints an error to standard error, which the journal and the container's log collect whatever the log settings are.
 fn fail(reason: &str) -> ExitCode {
     eprintln!("Error: {reason}");
     ExitCode::FAILURE

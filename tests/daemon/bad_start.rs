@@ -145,7 +145,7 @@ fn a_data_dir_the_user_cannot_make_is_named_with_the_command() {
         server.place_of(&data)
     );
     assert!(ended.code == Some(1) && ended.out.contains(&line), "{ended:?}");
-    assert!(ended.out.contains(&format!("mend it with: install -d -o nobody -m 0700 '{data}'")), "{ended:?}");
+    assert!(ended.out.contains(&format!("fix it with: install -d -o nobody -m 0700 '{data}'")), "{ended:?}");
     // Not once more for each class that lives below it.
     assert!(!ended.out.contains("storage class"), "{ended:?}");
 }
@@ -166,7 +166,7 @@ fn a_data_dir_of_somebody_else_is_named_with_the_command() {
     let ended = end(start.arg("--check-config"));
     let line = format!("Server.DataDir '{}' cannot be written by user nobody: ", data.display());
     assert!(ended.code == Some(1) && ended.out.contains(&line), "{ended:?}");
-    assert!(ended.out.contains(&format!("mend it with: chown nobody '{}'", data.display())), "{ended:?}");
+    assert!(ended.out.contains(&format!("fix it with: chown nobody '{}'", data.display())), "{ended:?}");
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn after_five_weeks_a_synchronised_clock_is_believed() {
     let checked = check(&server, &path);
     assert!(checked.out.contains("[PASS] Database") && !checked.out.contains("clock"), "{checked:?}");
     server.launch();
-    server.wait_for_log("it is synchronised by NTP, and is accepted");
+    server.wait_for_log("accepted, because the clock is synchronised by NTP");
     let added = add(&server);
     assert_eq!(added.code, 0, "{added:?}");
 }

@@ -127,7 +127,7 @@ fn every_path_of_another_owner() {
         let mode = if path.is_dir() { 0o777 } else { 0o666 };
         fs::set_permissions(path, Permissions::from_mode(mode)).expect("root may");
     };
-    every_path("owner", "belongs to user nobody, not to postgres; mend it with: chown ", spoil, |row| {
+    every_path("owner", "belongs to user nobody, not to postgres; fix it with: chown ", spoil, |row| {
         Some(match (row.what, row.keeper) {
             (What::SockFileDir | What::Socket, _) | (_, Keeper::Administrator) => Follows::Warning,
             (_, Keeper::Daemon) => otherwise(row),
@@ -142,7 +142,7 @@ fn every_path_that_everybody_may_write() {
     every_path("mode", "had mode 0777; it has 0", spoil, |row| {
         (row.keeper == Keeper::Daemon).then_some(Follows::Mended)
     });
-    every_path("mode", "can be written by everybody (mode 0777); mend it with: chmod ", spoil, |row| {
+    every_path("mode", "can be written by everybody (mode 0777); fix it with: chmod ", spoil, |row| {
         (row.keeper == Keeper::Administrator).then_some(otherwise(row))
     });
 }
@@ -178,7 +178,7 @@ fn every_path_that_is_a_link_of_somebody_else() {
         symlink(&real, path).expect("a link");
         lchown(path, Some(STRANGER), Some(STRANGER)).expect("root may give away");
     };
-    let text = "is a link of user nobody, who can lead it elsewhere; mend it with: chown -h postgres ";
+    let text = "is a link of user nobody, who can lead it elsewhere; fix it with: chown -h postgres ";
     every_path("link", text, spoil, |row| Some(otherwise(row)));
 }
 
@@ -218,7 +218,7 @@ fn a_configuration_file_with_a_password_that_everybody_may_read_is_warned_of() {
     server.launch();
     let path = server.config_file().display().to_string();
     server.wait_for_log(&format!(
-        "the configuration file '{path}' is open to others (mode 0644); mend it with: chmod 0640 '{path}'"
+        "the configuration file '{path}' is open to others (mode 0644); fix it with: chmod 0640 '{path}'"
     ));
     fs::set_permissions(server.config_file(), Permissions::from_mode(0o640)).expect("ours");
     server.restart();
@@ -233,7 +233,7 @@ fn a_key_that_others_may_read_is_warned_of_with_the_command() {
     server.launch();
     let path = path.display();
     server.wait_for_log(&format!(
-        "HTTPS.Key '{path}' is open to others (mode 0644); mend it with: chmod 0600 '{path}'"
+        "HTTPS.Key '{path}' is open to others (mode 0644); fix it with: chmod 0600 '{path}'"
     ));
 }
 

@@ -109,7 +109,7 @@ fn user_names_another_than_the_owner_of_the_gcfg() {
     is_only(&server, &user);
     let path = server.config_file().display().to_string();
     server.wait_for_log(&format!(
-        "user postgres cannot read {path}: reloads will fail; mend it with: chown postgres"
+        "user postgres cannot read {path}: reloads will fail; fix it with: chown postgres"
     ));
 }
 

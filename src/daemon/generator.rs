@@ -1,7 +1,7 @@
-//! The systemd generator: reads the gcfg at boot and at each `daemon-reload`, and writes what [`super::units`] says.
+//! The systemd generator: reads the gcfg at boot and at each `daemon-reload` and writes the files of [`super::units`].
 //!
-//! It runs before other file systems are mounted, in systemd's own start: it reads a few small files, uses no
-//! network, writes only into the directory it is given, speaks through the kernel's log, and never fails.
+//! It runs during the start of systemd, before other file systems are mounted: it reads a few small files, uses no
+//! network, writes only into the given directory, logs to the kernel's log, and never fails.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -13,13 +13,13 @@ use std::process::ExitCode;
 use super::units::{self, Around, Content, File};
 use crate::config::{self, Config, DEFAULT_FILE};
 
-/// Drop-ins longer than this are not looked at.
+/// Maximum number of bytes read of a drop-in.
 const LONGEST_DROP_IN: u64 = 1 << 16;
 
-/// The program `rstudio-pm-generator`: systemd calls it with three directories, of which the first is used.
+/// The program `rstudio-pm-generator`: systemd calls it with three directories and it uses the first.
 ///
-/// With `--check DIRECTORY` it writes nothing: it prints the names of the socket units that the configuration asks
-/// for, and fails when the directory does not hold what it would write.
+/// With `--check DIRECTORY` it writes nothing: it prints the names of the socket units of the configuration, and
+/// fails if the content of the directory differs from what it would write.
 #[must_use]
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -38,11 +38,11 @@ pub fn main() -> ExitCode {
     for line in run(Path::new("/"), Path::new(&directory)) {
         say(&line);
     }
-    // A generator that fails breaks nobody's boot, but systemd complains of it at each reload.
+    // A failing generator does not break the boot, but systemd logs an error at each reload.
     ExitCode::SUCCESS
 }
 
-/// Reads below `root`, writes into `directory`, and returns what there is to say.
+/// Reads files below `root`, writes into `directory`, and returns the messages to log.
 pub fn run(root: &Path, directory: &Path) -> Vec<String> {
     let mut said = Vec::new();
     let config = configuration(&root.join(DEFAULT_FILE.trim_start_matches('/')), &mut said);
@@ -56,7 +56,7 @@ pub fn run(root: &Path, directory: &Path) -> Vec<String> {
     said
 }
 
-/// The names of the socket units, and whether `directory` holds what [`run`] would write.
+/// The names of the socket units, and whether `directory` contains what [`run`] would write.
 #[must_use]
 pub fn check(root: &Path, directory: &Path) -> (Vec<String>, bool) {
     let config = configuration(&root.join(DEFAULT_FILE.trim_start_matches('/')), &mut Vec::new());
@@ -71,7 +71,7 @@ pub fn check(root: &Path, directory: &Path) -> (Vec<String>, bool) {
     (units::socket_names(&config), files.iter().all(current))
 }
 
-/// As far as it can be understood; one that names no listener has the default one.
+/// Reads the valid part of the configuration; without a listener it has the default one.
 fn configuration(path: &Path, said: &mut Vec<String>) -> Config {
     let name = path.display().to_string();
     let text = config::file::read(path).unwrap_or_else(|error| {
@@ -99,7 +99,7 @@ fn around(root: &Path) -> Around {
     around
 }
 
-/// The administrator's drop-ins by name, in the order in which they count; `/etc` replaces the same name in `/run`.
+/// The administrator's drop-ins by name, in order of precedence; `/etc` replaces the same name in `/run`.
 fn drop_ins(root: &Path) -> BTreeMap<OsString, PathBuf> {
     let mut found = BTreeMap::new();
     for place in ["run/systemd/system", "etc/systemd/system"] {
@@ -112,7 +112,7 @@ fn drop_ins(root: &Path) -> BTreeMap<OsString, PathBuf> {
     found
 }
 
-/// `User=` and `Group=` of `[Service]`; empty ones take back what was said before.
+/// Reads `User=` and `Group=` of `[Service]`; empty values reset earlier ones.
 fn run_as(text: &str, around: &mut Around) {
     let mut service = false;
     for line in text.lines().map(str::trim) {
@@ -121,7 +121,7 @@ fn run_as(text: &str, around: &mut Around) {
         }
         let Some((key, value)) = line.split_once('=').filter(|_| service) else { continue };
         let value = value.trim();
-        // What else a name can be (a specifier, a dynamic user) is not followed.
+        // Other values (a specifier, a dynamic user) are not supported.
         let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         let value = Some(value.to_owned()).filter(|value| !value.is_empty() && value.chars().all(name));
         match key.trim() {
@@ -141,9 +141,9 @@ fn write(directory: &Path, file: &File) -> io::Result<()> {
     }
 }
 
-/// There is no journal yet at boot. `<28>` is a warning of a daemon.
+/// Logs a line to the kernel's log: at boot there is no journal yet. `<28>` is facility daemon, level warning.
 fn say(line: &str) {
-    // One write is one record; longer ones are refused by the kernel.
+    // One write is one record; the kernel rejects longer records.
     let line: String = line.chars().filter(|c| !c.is_control()).take(700).collect();
     let kmsg = fs::OpenOptions::new().write(true).open("/dev/kmsg");
     let written =
@@ -157,7 +157,7 @@ fn say(line: &str) {
 mod tests {
     use super::*;
 
-    /// A root with these files; what was said; the generator's directory.
+    /// A root with these files; the messages; the generator's directory.
     fn ran(files: &[(&str, &str)]) -> (tempfile::TempDir, Vec<String>, PathBuf) {
         let root = tempfile::tempdir().expect("a directory");
         for (path, text) in files {

@@ -139,10 +139,10 @@ fn every_path_of_another_owner() {
 fn every_path_that_everybody_may_write() {
     let spoil =
         |path: &Path, _: &Row| fs::set_permissions(path, Permissions::from_mode(0o777)).expect("root may");
-    every_path("mode", "had mode 0777; it has 0", spoil, |row| {
+    every_path("mode", "had mode 0777; changed to 0", spoil, |row| {
         (row.keeper == Keeper::Daemon).then_some(Follows::Mended)
     });
-    every_path("mode", "can be written by everybody (mode 0777); fix it with: chmod ", spoil, |row| {
+    every_path("mode", "is writable by everybody (mode 0777); fix it with: chmod ", spoil, |row| {
         (row.keeper == Keeper::Administrator).then_some(otherwise(row))
     });
 }
@@ -178,7 +178,7 @@ fn every_path_that_is_a_link_of_somebody_else() {
         symlink(&real, path).expect("a link");
         lchown(path, Some(STRANGER), Some(STRANGER)).expect("root may give away");
     };
-    let text = "is a link of user nobody, who can lead it elsewhere; fix it with: chown -h postgres ";
+    let text = "is a symbolic link of user nobody, who can redirect it; fix it with: chown -h postgres ";
     every_path("link", text, spoil, |row| Some(otherwise(row)));
 }
 
@@ -196,7 +196,7 @@ fn a_link_of_ones_own_or_of_root_is_followed() {
             }
             server.launch();
             assert_eq!(server.get("/__ping__").status, 200);
-            assert!(!server.log_lines().iter().any(|line| line.contains("is a link")), "{row:?}");
+            assert!(!server.log_lines().iter().any(|line| line.contains("is a symbolic link")), "{row:?}");
         }
     }
 }
@@ -207,7 +207,7 @@ fn a_database_directory_that_is_closed_to_its_own_user_is_opened() {
     let (mut server, path) = furnished(row);
     fs::set_permissions(&path, Permissions::from_mode(0o500)).expect("root may");
     server.launch();
-    server.wait_for_log("had mode 0500; it has 0700 now");
+    server.wait_for_log("had mode 0500; changed to 0700");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What root makes for the user it is about to become: directories and logs whose place that user cannot write to.
+//! Creates, as root, the directories and logs that the target user cannot create, before switching to that user.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
@@ -11,15 +11,15 @@ use super::directories;
 use super::table::{What, paths};
 use crate::config::Config;
 
-/// Makes what is missing and can safely be made; returns what cannot. What a directory of root lacks, root adds;
-/// below a directory of anybody else, that user makes it, or is told that it cannot.
+/// Creates missing directories and logs below directories of root, owned by the target user; returns the errors.
+/// Below directories of other users nothing is created: the target user creates these later or reports the error.
 ///
-/// SECURITY: where another user can write, root creates nothing: a link put there would lead it anywhere.
+/// SECURITY: root creates nothing where another user can write: a symbolic link there would redirect it anywhere.
 pub(in crate::daemon) fn give(gcfg: &Path, config: &Config, uid: u32, gid: u32) -> Vec<String> {
     let mut failed = Vec::new();
     let mut note = |path: &Path, made: io::Result<()>| {
         if let Err(error) = made {
-            failed.push(format!("'{}' cannot be made for the server's user: {error}", path.display()));
+            failed.push(format!("could not create '{}' for the server's user: {error}", path.display()));
         }
     };
     let before = umask(Mode::from_bits_truncate(0o022));
@@ -33,7 +33,7 @@ pub(in crate::daemon) fn give(gcfg: &Path, config: &Config, uid: u32, gid: u32) 
     failed
 }
 
-/// Nobody but root can change what is in it.
+/// Whether only root can change the entries of a directory.
 fn of_root(dir: &Path) -> bool {
     dir.metadata().is_ok_and(|found| found.is_dir() && found.uid() == 0 && found.mode() & 0o022 == 0)
 }

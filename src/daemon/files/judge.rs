@@ -1,67 +1,68 @@
-//! What is to be done about a path, from what is there. Pure.
+//! Decides what to do about a path from its type, owner and mode. Pure.
 
 use super::table::{Is, Keeper, Otherwise, Row, STICKY};
 
-/// What was found at a path.
+/// What exists at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// The owner of the link, if the path itself is one.
+    /// The owner of the symbolic link, if the path is one.
     pub link: Option<u32>,
-    /// What is there, or where the link leads to.
+    /// The file at the path, or the target of the link.
     pub there: There,
 }
 
 /// See [`Seen`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum There {
-    /// Nothing.
+    /// Nothing exists.
     Nothing,
-    /// Something of another kind than any row asks for: a device, a pipe.
+    /// A file of a type that no rule names: a device, a pipe.
     Odd,
-    /// One of the three.
+    /// A directory, file or socket.
     Some {
-        /// Its type.
+        /// The file type.
         is: Is,
-        /// Its owner.
+        /// The owner.
         uid: u32,
-        /// Its mode, the permission bits alone.
+        /// The permission bits of the mode.
         mode: u32,
     },
 }
 
-/// One thing that is not as it should be.
+/// A way in which a path violates its rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A link that another ordinary user can lead elsewhere.
+    /// A symbolic link of another ordinary user, who can redirect it.
     ForeignLink(u32),
-    /// A link to nothing.
+    /// A dangling symbolic link.
     DeadLink,
-    /// Of another type.
+    /// Wrong file type.
     Type,
-    /// It belongs to another ordinary user.
+    /// Owned by another ordinary user.
     Owner(u32),
-    /// Everybody may write to it.
+    /// Writable by everybody.
     WorldWritable(u32),
-    /// More may be done with it than should be.
+    /// The mode has more permission bits than the rule allows.
     TooOpen(u32),
-    /// Its own user may not do with it what has to be done.
+    /// The mode lacks permission bits that the owner needs.
     TooClosed(u32),
 }
 
-/// What is to be done.
+/// The decision about a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing.
+    /// The path conforms.
     Good,
     /// Set this mode.
     Repair(Fault, u32),
-    /// Say so.
+    /// Log a warning.
     Warn(Fault),
-    /// Say so and do not go on.
+    /// Report the error and do not start.
     Refuse(Fault),
 }
 
-/// Judges what was seen as the user `me`. `secrets`: that others can read it matters although the row allows it.
+/// Decides about a path for a process of the user `me`. `secrets`: the file must not be readable by others although
+/// the rule allows it.
 #[must_use]
 pub fn judge(row: &Row, seen: Seen, me: u32, secrets: bool) -> Verdict {
     let otherwise = |fault| match row.otherwise {
@@ -76,7 +77,7 @@ pub fn judge(row: &Row, seen: Seen, me: u32, secrets: bool) -> Verdict {
     let (is, uid, mode) = match seen.there {
         There::Nothing if seen.link.is_some() => return otherwise(Fault::DeadLink),
         There::Nothing => return Verdict::Good,
-        // An administrator may hand a file over through a pipe or a device.
+        // An administrator may pass a file through a pipe or a device.
         There::Odd if row.keeper == Keeper::Administrator && row.is == Is::File => return Verdict::Good,
         There::Odd => return otherwise(Fault::Type),
         There::Some { is, uid, mode } => (is, uid, mode),
@@ -99,7 +100,7 @@ pub fn judge(row: &Row, seen: Seen, me: u32, secrets: bool) -> Verdict {
         return match fault {
             _ if ours => Verdict::Repair(fault, mode & (most | !0o777)),
             Fault::WorldWritable(_) => otherwise(fault),
-            // `/var/log` of root, writable for the group of the system's logger, is not the daemon's business.
+            // `/var/log` of root may be writable by the group of the system's logger.
             _ if uid != me && row.otherwise == Otherwise::Warn => Verdict::Good,
             _ => Verdict::Warn(fault),
         };
@@ -114,8 +115,8 @@ pub fn judge(row: &Row, seen: Seen, me: u32, secrets: bool) -> Verdict {
     Verdict::Good
 }
 
-/// The verdict about a path on a network file system: owners and modes there are what its server shows, and a chown
-/// or chmod may do nothing.
+/// Softens the decision about a path on a network file system: its server may map owners and modes, and chown or
+/// chmod may have no effect.
 #[must_use]
 pub fn on_a_network(verdict: Verdict) -> Verdict {
     match verdict {

@@ -1,6 +1,6 @@
-//! Are the paths that the daemon uses as they should be: type, links, owner, mode?
+//! Checks type, links, owner and mode of the paths that the daemon uses, fixes modes and creates directories.
 //!
-//! [`table`] says what should be, [`judge`] what follows from what is there; here it is looked at, and mended.
+//! [`table`] has the rules, [`judge`] decides what to do about each path.
 
 pub mod give;
 pub mod judge;
@@ -24,45 +24,45 @@ use crate::db::place;
 use judge::{Fault, Seen, There, Verdict, judge, on_a_network};
 use table::{Is, Keeper, Otherwise, ROWS, Row, What, paths};
 
-/// Paths that are not safe and that the daemon cannot make safe; one on a line, each with the way out.
+/// Unsafe paths that the daemon cannot fix; one per line, each with how to fix it.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n"))]
 pub struct Unsafe(
-    /// What the path is, as `Server.DataDir`, and the line.
+    /// The name of the path, such as `Server.DataDir`, and the line.
     pub Vec<(&'static str, String)>,
 );
 
-/// [`check`], then [`make`].
+/// Runs [`check`], then [`make`]. Returns the warnings.
 ///
 /// # Errors
-/// As these.
+/// Those of [`check`] and [`make`].
 pub(super) fn prepare(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, StartError> {
     let told = check(gcfg, loaded)?;
     make(gcfg, &loaded.config)?;
     Ok(told)
 }
 
-/// A directory that cannot be made.
+/// A directory that cannot be created.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{name} '{0}' cannot be created: {source}; mend it with: {way_out}", path.display()
+    "{name} '{0}' cannot be created: {source}; fix it with: {way_out}", path.display()
 )]
 pub struct Unmade {
-    /// Which property names it.
+    /// The property that configures it.
     pub name: &'static str,
     path: PathBuf,
     way_out: String,
     source: io::Error,
 }
 
-/// Makes the directories that are missing, each with its mode. The database and the storage make their own; a log
-/// that cannot be opened is told when it is.
+/// Creates missing directories with the modes of their rules. The database and the storage create their own; an error
+/// of a log is reported when the log is opened.
 ///
 /// # Errors
-/// The first that cannot be made and must be there.
+/// The first required directory that cannot be created.
 pub(super) fn make(gcfg: &Path, config: &Config) -> Result<(), Unmade> {
     let mine = |what| matches!(what, What::DataDir | What::SockFileDir | What::LogDir);
-    // The umask is the process's; everything else is made with a mode of its own that is closed enough.
+    // The umask is per process; whatever other threads create meanwhile has an explicit, restrictive mode.
     let before = umask(Mode::from_bits_truncate(0o022));
     let made = directories(gcfg, config).filter(|(row, _)| mine(row.what)).try_for_each(|(row, path)| {
         match DirBuilder::new().recursive(true).mode(row.mode).create(&path) {
@@ -78,16 +78,16 @@ fn unmade(row: &Row, path: PathBuf, source: io::Error) -> Unmade {
     let me = user(geteuid().as_raw());
     let mut way_out = format!("install -d -o {me} -m {:04o} '{}'", row.mode, path.display());
     if source.kind() == io::ErrorKind::ReadOnlyFilesystem {
-        // The unit opens what is there when it starts.
+        // The unit's sandbox only opens paths that exist when it starts.
         way_out = format!("{way_out} && {AFTER_A_NEW_PATH}");
     }
     Unmade { name: row.name, path, way_out, source }
 }
 
-/// Looks at every path, mends what belongs to this process's user, and returns what there is to tell.
+/// Checks every path, fixes the modes of those that belong to this process's user, and returns the warnings.
 ///
 /// # Errors
-/// What cannot be made safe.
+/// The unsafe paths that cannot be fixed.
 fn check(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, Unsafe> {
     let me = geteuid().as_raw();
     let (mut told, mut refused) = (Vec::new(), Vec::new());
@@ -113,13 +113,13 @@ fn check(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, Unsafe> {
     if refused.is_empty() { Ok(told) } else { Err(Unsafe(refused)) }
 }
 
-/// What a start would refuse, but for what other checks say: a file where a directory should be.
+/// The violations that would prevent a start, except those that other checks report: a file instead of a directory.
 #[must_use]
 pub(super) fn refusals(gcfg: &Path, loaded: &Loaded) -> Vec<(What, String)> {
     let me = privileges::would_be(gcfg);
     let refused = |(row, path, verdict): Looked| match verdict {
         Verdict::Refuse(Fault::Type | Fault::DeadLink) if row.is == Is::Directory => None,
-        // root asks about a file of root: systemd's User= says who will serve, and only systemd knows that.
+        // Run as root, with a gcfg of root: the server's user is that of User=, which only systemd knows.
         Verdict::Refuse(Fault::Owner(_) | Fault::ForeignLink(_)) if me == 0 => None,
         Verdict::Refuse(fault) => Some((row.what, described(row, &path, fault, me))),
         Verdict::Good | Verdict::Repair(..) | Verdict::Warn(_) => None,
@@ -144,7 +144,11 @@ fn look(gcfg: &Path, loaded: &Loaded, me: u32) -> Vec<Looked> {
 
 /// Whether a path is on a network file system.
 fn remote(path: &Path) -> bool {
-    #[allow(clippy::unnecessary_cast, clippy::cast_possible_wrap)]
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::cast_possible_wrap,
+        reason = "the type differs between platforms"
+    )]
     let kind = |found: Statfs| place::remote_kind(found.filesystem_type().0 as i64);
     statfs(path).ok().and_then(kind).is_some()
 }
@@ -163,7 +167,7 @@ fn holds_secrets(loaded: &Loaded) -> bool {
 
 fn see(path: &Path) -> Seen {
     let link = path.symlink_metadata().ok().filter(std::fs::Metadata::is_symlink).map(|found| found.uid());
-    // What cannot be looked at is met again when it is used, and told there.
+    // An error is reported when the path is used.
     let Ok(found) = path.metadata() else { return Seen { link, there: There::Nothing } };
     let kind = found.file_type();
     let is = match (kind.is_dir(), kind.is_file(), kind.is_socket()) {
@@ -175,7 +179,7 @@ fn see(path: &Path) -> Seen {
     Seen { link, there: There::Some { is, uid: found.uid(), mode: found.mode() & 0o7777 } }
 }
 
-/// Returns the mode that it has then.
+/// Sets the mode and returns the mode that the path then has.
 fn repair(path: &Path, mode: u32) -> io::Result<u32> {
     std::fs::set_permissions(path, Permissions::from_mode(mode))?;
     Ok(path.metadata()?.mode() & 0o7777)
@@ -186,10 +190,10 @@ fn repaired(row: &Row, path: &Path, fault: Fault, mode: u32) -> String {
         Fault::WorldWritable(mode) | Fault::TooOpen(mode) | Fault::TooClosed(mode) => mode,
         Fault::ForeignLink(_) | Fault::DeadLink | Fault::Type | Fault::Owner(_) => mode,
     };
-    format!("{} '{}' had mode {before:04o}; it has {mode:04o} now", row.name, path.display())
+    format!("{} '{}' had mode {before:04o}; changed to {mode:04o}", row.name, path.display())
 }
 
-/// The user's name, or number.
+/// The name of a user, or its number.
 fn user(uid: u32) -> String {
     User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
@@ -205,11 +209,11 @@ fn described(row: &Row, path: &Path, fault: Fault, me: u32) -> String {
     let mode = row.mode;
     match fault {
         Fault::ForeignLink(uid) => format!(
-            "{name} '{shown}' is a link of user {}, who can lead it elsewhere; mend it with: chown -h {me_name} '{shown}'",
+            "{name} '{shown}' is a symbolic link of user {}, who can redirect it; fix it with: chown -h {me_name} '{shown}'",
             user(uid)
         ),
         Fault::DeadLink => {
-            format!("{name} '{shown}' is a link that leads to nothing; mend it with: rm '{shown}'")
+            format!("{name} '{shown}' is a dangling symbolic link; fix it with: rm '{shown}'")
         }
         Fault::Type => format!("{name} '{shown}' is not {should}; move it away"),
         Fault::Owner(uid) => {
@@ -221,23 +225,23 @@ fn described(row: &Row, path: &Path, fault: Fault, me: u32) -> String {
             };
             let all = if row.is == Is::Directory { "-R " } else { "" };
             format!(
-                "{name} '{shown}' belongs to user {}, not to {me_name}; mend it with: chown {all}{me_name} '{shown}'{way_out}",
+                "{name} '{shown}' belongs to user {}, not to {me_name}; fix it with: chown {all}{me_name} '{shown}'{way_out}",
                 user(uid)
             )
         }
         Fault::WorldWritable(found) => format!(
-            "{name} '{shown}' can be written by everybody (mode {found:04o}); mend it with: chmod {mode:04o} '{shown}'"
+            "{name} '{shown}' is writable by everybody (mode {found:04o}); fix it with: chmod {mode:04o} '{shown}'"
         ),
         Fault::TooOpen(found) => format!(
-            "{name} '{shown}' is open to others (mode {found:04o}); mend it with: chmod {mode:04o} '{shown}'"
+            "{name} '{shown}' is open to others (mode {found:04o}); fix it with: chmod {mode:04o} '{shown}'"
         ),
         Fault::TooClosed(found) => format!(
-            "{name} '{shown}' cannot be used by its own user (mode {found:04o}); mend it with: chmod {mode:04o} '{shown}'"
+            "{name} '{shown}' is not accessible to its own user (mode {found:04o}); fix it with: chmod {mode:04o} '{shown}'"
         ),
     }
 }
 
-/// The paths of a kind, in a configuration: for who makes them.
+/// The directories of a configuration that the daemon creates, with their rules.
 fn directories(gcfg: &Path, config: &Config) -> impl Iterator<Item = (&'static Row, PathBuf)> {
     ROWS.iter()
         .filter(|row| row.is == Is::Directory && row.keeper == Keeper::Daemon)

@@ -1,4 +1,4 @@
-//! The generated part of `docs/admin/files.md`: the table of paths, and what follows when one is not as it should be.
+//! The generated table of `docs/admin/files.md`: the paths, their rules, and the consequences of violations.
 
 use std::fmt::Write;
 
@@ -7,8 +7,8 @@ use super::table::{Is, Keeper, Otherwise, ROWS, Row, What};
 /// The table in Markdown.
 #[must_use]
 pub fn text() -> String {
-    let mut out = "| path | by default | type | mode | at most | wrong owner | too open | open to everybody's writing | \
-                   wrong type, dead link or another user's link |\n|---|---|---|---|---|---|---|---|---|\n"
+    let mut out = "| path | default | type | mode | maximum mode | wrong owner | too open | writable by everybody | \
+                   wrong type, dangling link or another user's link |\n|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for row in ROWS {
         let is = match row.is {
@@ -30,8 +30,8 @@ pub fn text() -> String {
             row.mode,
             row.most,
             word(row.of_another_owner()),
-            if ours { "mended" } else { "warning" },
-            if ours { "mended" } else { otherwise },
+            if ours { "fixed" } else { "warning" },
+            if ours { "fixed" } else { otherwise },
         );
     }
     out

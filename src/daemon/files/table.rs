@@ -1,4 +1,4 @@
-//! The table of paths that the daemon uses: what each should be, and what is done when it is not.
+//! Rules for the paths that the daemon uses: required type, owner and mode, and what to do on a violation.
 
 use std::path::{Path, PathBuf};
 
@@ -6,29 +6,29 @@ use crate::config::{Config, LogDestination, Place, Provider, StorageClass};
 use crate::daemon::sockets;
 use crate::db::place;
 
-/// One kind of path.
+/// The rule for one kind of path.
 #[derive(Debug)]
 pub struct Row {
-    /// Which.
+    /// The kind of path.
     pub what: What,
-    /// How messages name it: the property, where there is one.
+    /// Its name in messages: the property, if there is one.
     pub name: &'static str,
-    /// What it must be.
+    /// The required file type.
     pub is: Is,
-    /// The mode it is made with, or should be made with.
+    /// The mode to create it with.
     pub mode: u32,
-    /// More bits than these are too many; [`STICKY`] makes it safe that everybody may write to a directory.
+    /// The most permission bits that are allowed; [`STICKY`] makes a world-writable directory safe.
     pub most: u32,
-    /// Whose it is to mend.
+    /// Who fixes its mode.
     pub keeper: Keeper,
-    /// What follows when others could change it and that cannot be mended.
+    /// What to do if others can change it and that cannot be fixed.
     pub otherwise: Otherwise,
 }
 
-/// The bit with which a directory's entries can be removed by their owners only.
+/// The sticky bit: only the owner of an entry can remove it from the directory.
 pub const STICKY: u32 = 0o1000;
 
-/// The paths.
+/// The kinds of paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is described by its row")]
 pub enum What {
@@ -56,31 +56,31 @@ pub enum Is {
     Socket,
 }
 
-/// Whose it is to mend a mode.
+/// Who fixes a wrong mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeper {
-    /// The daemon's: it mends the mode of what belongs to its user.
+    /// The daemon, if the file belongs to its user.
     Daemon,
-    /// The administrator's: it is told.
+    /// The administrator; the daemon reports it.
     Administrator,
 }
 
-/// What follows when it cannot be made safe.
+/// What to do about an unsafe path that cannot be fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Otherwise {
     /// The daemon does not start.
     Refuse,
-    /// It says so and goes on.
+    /// It logs a warning and continues.
     Warn,
 }
 
 impl Row {
-    /// What follows when it belongs to another ordinary user.
+    /// What to do if it belongs to another ordinary user.
     #[must_use]
     pub fn of_another_owner(&self) -> Otherwise {
         match (self.what, self.keeper) {
-            // systemd hands the socket over, in a directory that may be the packages' still. Without it the socket is
-            // made anew, or its directory says no.
+            // systemd passes the socket, and its directory may still belong to the user of the distribution package.
+            // Without systemd the socket is created again, or creating it fails.
             (What::SockFileDir | What::Socket, _) | (_, Keeper::Administrator) => Otherwise::Warn,
             (_, Keeper::Daemon) => self.otherwise,
         }
@@ -98,7 +98,7 @@ const fn row(
     Row { what, name, is, mode: modes.0, most: modes.1, keeper, otherwise }
 }
 
-/// All of them, in the order in which they are looked at.
+/// All rules, in the order in which the paths are checked.
 #[rustfmt::skip]
 pub static ROWS: &[Row] = &[
     row(What::Gcfg, "the configuration file", Is::File, (0o640, 0o664), Keeper::Administrator, Otherwise::Refuse),
@@ -116,7 +116,7 @@ pub static ROWS: &[Row] = &[
     row(What::Pid, "the PID file", Is::File, (0o600, 0o644), Keeper::Daemon, Otherwise::Warn),
 ];
 
-/// The paths of a kind in a configuration.
+/// The paths of this kind in a configuration.
 #[must_use]
 pub fn paths(what: What, gcfg: &Path, config: &Config) -> Vec<PathBuf> {
     let tls = config.https.listen.is_some();
@@ -171,6 +171,6 @@ fn logs(config: &Config) -> impl Iterator<Item = &Path> {
         LogDestination::Stdout | LogDestination::Stderr => None,
     });
     let all = server.chain([config.server.access_log.as_path()]).chain(config.server.service_log.as_deref());
-    // `/dev/stdout` is whatever this process was given.
+    // `/dev/stdout` is a stream that the process inherited.
     all.filter(|path| !path.starts_with("/dev"))
 }

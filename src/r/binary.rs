@@ -1,5 +1,5 @@
-//! What a binary package was built for, read from the archive itself: `Built`, `Meta/package.rds` and its libraries.
-//! A zip file (Windows) is read and copied here as well; a tar archive by [`super::archive`] and [`super::rewrite`].
+//! The platform of a binary package, read from the archive itself: `Built`, `Meta/package.rds` and its libraries.
+//! Zip files (Windows) are also read and copied here; tar archives by [`super::archive`] and [`super::rewrite`].
 
 use std::fmt;
 use std::io::{Read, Seek, Write};
@@ -16,20 +16,20 @@ use super::rewrite::{self, Options, PACKAGE_RDS, RewriteError, Rewritten};
 use super::user_agent::RVersion;
 use super::zip::{self, Written, Zip};
 
-/// What an archive says it is for.
+/// The platform an archive declares, and its `Meta/package.rds`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Build {
     /// The minor version of R.
     pub r: RMinor,
-    /// The system, as far as the archive tells.
+    /// The operating system, as far as the archive declares it.
     pub system: System,
     /// The processor; `None` when it runs on any.
     pub arch: Option<Arch>,
-    /// `Meta/package.rds`: what R reads instead of DESCRIPTION once the package is installed.
+    /// `Meta/package.rds`, which R reads instead of DESCRIPTION once the package is installed.
     pub package_rds: Vec<u8>,
 }
 
-/// The operating system of a build.
+/// The operating system of a binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum System {
     /// Linux.
@@ -38,58 +38,58 @@ pub enum System {
     MacOs,
     /// Windows.
     Windows,
-    /// Linux or macOS: there is nothing compiled in it.
+    /// Linux or macOS: the package has no compiled code.
     Unix,
 }
 
-/// Why an archive is no binary package that can be taken.
+/// Why an archive is not an acceptable binary package.
 #[derive(Debug, thiserror::Error)]
 pub enum BinaryError {
-    /// It cannot be read again.
+    /// The archive is damaged or not acceptable.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// No `Built`.
+    /// DESCRIPTION has no `Built` field.
     #[error(
         "this is a source package; build a binary of it with R CMD INSTALL --build, or add it with rspm add"
     )]
     Source,
-    /// A `Built` of another form.
+    /// `Built` is malformed.
     #[error(
-        "DESCRIPTION: Built says '{0}', which is no version of R; build the package again with R CMD INSTALL --build"
+        "DESCRIPTION: Built has '{0}', which is not a version of R; build the package again with R CMD INSTALL --build"
     )]
     BadBuilt(String),
-    /// No system.
-    #[error("DESCRIPTION: Built names no operating system that packages are built for ('{0}')")]
+    /// `Built` names no supported operating system.
+    #[error("DESCRIPTION: Built names no supported operating system ('{0}')")]
     BadSystem(String),
-    /// A processor nobody builds packages for.
-    #[error("DESCRIPTION: Built says '{0}', a processor that is not served; x86_64 and arm64 are")]
+    /// `Built` names an unsupported processor.
+    #[error("DESCRIPTION: Built has '{0}', a processor that is not supported; x86_64 and arm64 are")]
     BadArch(String),
-    /// Incomplete.
+    /// A file is missing.
     #[error("there is no '{0}'; build the package again with R CMD INSTALL --build")]
     Missing(String),
-    /// Both built and not.
+    /// Sources in a binary package.
     #[error("'{0}' is part of a source package, but DESCRIPTION has a Built field; build the package again")]
     HasSource(String),
-    /// A build for another platform than it was asked for.
-    #[error("it is built for R {r} on {system}{arch}, and not for {wanted}")]
+    /// A binary for another platform than the requested one.
+    #[error("it is built for R {r} on {system}{arch}, not for {wanted}")]
     OtherPlatform {
         /// The minor version of R.
         r: RMinor,
         /// The system.
         system: System,
-        /// The processor, with a blank and brackets.
+        /// The processor in parentheses after a space, or empty.
         arch: String,
-        /// The platform that was asked for.
+        /// The requested platform.
         wanted: Platform,
     },
-    /// A library for something else.
+    /// A library for another platform.
     #[error(
         "the library '{path}' is made for {found}, but DESCRIPTION says the package is built for '{built}'"
     )]
     Library {
-        /// Within the archive.
+        /// Its path within the archive.
         path: String,
-        /// What it is.
+        /// The platform of the library.
         found: String,
         /// The platform of `Built`.
         built: String,
@@ -97,7 +97,7 @@ pub enum BinaryError {
 }
 
 impl System {
-    /// Whether a build for it runs on a target.
+    /// Whether a binary for this system runs on a target.
     #[must_use]
     pub fn runs_on(self, target: &Target) -> bool {
         match target {
@@ -119,16 +119,16 @@ impl fmt::Display for System {
     }
 }
 
-/// What libraries are made for.
+/// The platform of a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Library {
     For(System, Arch),
-    /// Of Apple's kind with code for several processors.
+    /// A macOS universal binary, with code for several processors.
     Universal,
     Other(&'static str),
 }
 
-/// Looks at the insides of an archive that [`super::archive::read`] accepted; `source` gives the same bytes again.
+/// Reads the platform of an archive that [`super::archive::read`] accepted; `source` yields the same bytes again.
 ///
 /// # Errors
 /// [`BinaryError`], one variant for each reason.
@@ -167,14 +167,14 @@ pub fn inspect(source: impl Read, checked: &SourceArchive, limits: Limits) -> Re
 pub struct ZipPackage {
     /// The package.
     pub checked: SourceArchive,
-    /// What it is for.
+    /// Its platform.
     pub build: Build,
     zip: Zip,
-    /// Its file of checksums.
+    /// Its `MD5` file.
     md5: Option<Vec<u8>>,
 }
 
-/// Reads a binary package that is a zip file, to its last byte; `name` is the file's where that must agree.
+/// Reads and checks a whole zip file of a binary package; `name` is the file name that must match, if any.
 ///
 /// # Errors
 /// [`BinaryError`].
@@ -238,8 +238,8 @@ pub fn read_zip(
 }
 
 impl ZipPackage {
-    /// Writes the package again with `Repository: repository` in DESCRIPTION and with this `Meta/package.rds`; its
-    /// checksums agree with them.
+    /// Writes a copy of the package with `Repository: repository` in DESCRIPTION, this `Meta/package.rds`, and `MD5`
+    /// updated for both.
     ///
     /// # Errors
     /// [`RewriteError`].
@@ -265,8 +265,8 @@ impl ZipPackage {
     }
 }
 
-/// Checks that a file is a build of the package in its name for a platform, to its last byte; its `Built`. `open` gives
-/// the same bytes each time.
+/// Checks a whole file: it must be a binary for the platform, of the package in its name. Returns its `Built`.
+/// `open` yields the same bytes each time.
 ///
 /// # Errors
 /// [`BinaryError`], one variant for each reason.
@@ -289,17 +289,17 @@ pub fn require<R: Read + Seek>(
     Ok(built)
 }
 
-/// Bytes of a library that tell what it is: Windows has a short program for DOS in front.
+/// Bytes at the start of a library that identify its format; the PE header of Windows follows a short DOS program.
 const HEAD: usize = 1024;
 
-/// `libs/pkg.so`, `libs/x64/pkg.dll`; not what builds for Windows before R 4.2 have for 32 bits beside it.
+/// Matches `libs/pkg.so`, `libs/x64/pkg.dll`; not the 32-bit `libs/i386` in Windows binaries before R 4.2.
 fn is_library(inside: &str) -> bool {
     inside.starts_with("libs/")
         && !inside.starts_with("libs/i386/")
         && [".so", ".dylib", ".dll"].iter().any(|end| inside.ends_with(end))
 }
 
-/// What `Built` says.
+/// The platform in a `Built` field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
     /// The minor version of R.
@@ -316,7 +316,7 @@ impl Told {
     /// Reads a `Built` field.
     ///
     /// # Errors
-    /// No version of R, no system or no processor that packages are built for.
+    /// Not a version of R, or an unsupported system or processor.
     pub fn of(built: &Built) -> Result<Told, BinaryError> {
         let shown = |text: &str| text.chars().take(80).collect::<String>();
         let r = RVersion::parse(built.r.as_bytes()).ok_or_else(|| BinaryError::BadBuilt(shown(&built.r)))?;
@@ -338,7 +338,7 @@ impl Told {
         Ok(Told { r: RMinor { major: r.major, minor: r.minor }, system, arch, platform: platform.to_owned() })
     }
 
-    /// Refuses what does not run on a platform.
+    /// Fails unless the binary runs on the platform.
     ///
     /// # Errors
     /// [`BinaryError::OtherPlatform`].
@@ -353,7 +353,7 @@ impl Told {
         Err(BinaryError::OtherPlatform { r: self.r, system: self.system, arch, wanted: wanted.clone() })
     }
 
-    /// The processor, when libraries and DESCRIPTION agree on it.
+    /// Returns the processor if the libraries and DESCRIPTION agree on it.
     fn agreed(&self, libraries: &[(String, Library)]) -> Result<Option<Arch>, BinaryError> {
         for (path, library) in libraries {
             let fits = match library {
@@ -375,11 +375,11 @@ impl Told {
     }
 }
 
-/// What the first bytes of a library tell: ELF, Mach-O, or Portable Executable.
+/// Reads the platform from the first bytes of a library: ELF, Mach-O, or Portable Executable.
 fn library(head: &[u8]) -> Library {
     let half = |at: usize| head.get(at..at + 2).map(|b| u16::from_le_bytes([b[0], b[1]]));
     let word = |at: usize| head.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-    const OTHER: &str = "a processor that is not served";
+    const OTHER: &str = "a processor that is not supported";
     match head {
         [0x7f, b'E', b'L', b'F', 2, 1, ..] => match half(18) {
             Some(62) => Library::For(System::Linux, Arch::X86_64),
@@ -401,7 +401,7 @@ fn library(head: &[u8]) -> Library {
                 Some(_) | None => Library::Other(OTHER),
             }
         }
-        _ => Library::Other("no system that is known"),
+        _ => Library::Other("an unknown system"),
     }
 }
 

@@ -1,13 +1,13 @@
-//! CRAN's package database, `web/packages/packages.rds`: of each package what the index and its DESCRIPTION say, for
-//! `tools::CRAN_package_db()`.
+//! CRAN's package database, `web/packages/packages.rds`, for `tools::CRAN_package_db()`: per package the fields of its
+//! index record and of its DESCRIPTION.
 
 use std::io::Write;
 
 use super::dcf;
 use crate::model::time::Day;
 
-/// The record of a package: its index record, what its DESCRIPTION has beyond that, and when it was published. Fields that
-/// say where an index has a file are left out.
+/// The record of a package: its index record, the further fields of its DESCRIPTION, and its publication date. Fields
+/// that locate the file (`Path`, `File`) are left out.
 #[must_use]
 pub fn record(stanza: &[u8], description: Option<&[u8]>, published: Option<Day>) -> Vec<u8> {
     const LEFT_OUT: [&[u8]; 2] = [b"Path", b"File"];

@@ -4,17 +4,17 @@
 use std::borrow::Cow;
 use std::io::{self, BufRead, Write};
 
-/// Fields whose white space means something; R's package tools read them as they stand.
+/// Fields whose white space is significant; R's package tools read them unchanged (`keep.white`).
 pub const KEEP_WHITE: [&str; 5] = ["Description", "Authors@R", "Author", "Built", "Packaged"];
 
-/// Fields one record may have: real ones have some 70 at most, and each costs memory.
+/// Largest number of fields in a record: real records have some 70 at most, and each field costs memory.
 pub const MAX_FIELDS: usize = 10_000;
 
-/// Why bytes are not DCF. Lines count from 1.
+/// Why a text is not DCF. Lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DcfError {
     /// A line that is neither `Tag: value` nor a continuation.
-    #[error("line {line}: '{text}' is no 'Tag: value' line; begin continuation lines with a blank")]
+    #[error("line {line}: '{text}' is not a 'Tag: value' line; begin continuation lines with a blank")]
     NoTag {
         /// The line.
         line: usize,
@@ -33,7 +33,7 @@ pub enum DcfError {
         /// The line.
         line: usize,
     },
-    /// A zero byte: not a text.
+    /// A zero byte: not a text file.
     #[error("line {line}: a zero byte; this is not a text file")]
     Zero {
         /// The line.
@@ -44,31 +44,31 @@ pub enum DcfError {
 /// One field of a record; both slices are of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
-    /// The text before the first `:`, without blanks around it.
+    /// The text before the first `:`, trimmed.
     pub tag: &'a [u8],
     /// The value.
     pub value: Value<'a>,
     /// The line it begins on, from 1.
     pub line: usize,
-    /// Where its first line begins in the input, in bytes.
+    /// The byte offset of its first line in the input.
     pub start: usize,
-    /// Where its last line ends, before the line end.
+    /// The byte offset of the end of its last line, before the line end.
     pub end: usize,
 }
 
-/// A value as it stands in the file: from after the `:` to the end of its last continuation line.
+/// A value verbatim: from after the `:` to the end of its last continuation line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value<'a>(&'a [u8]);
 
 impl<'a> Value<'a> {
-    /// The bytes as they stand, without the last line end.
+    /// The unchanged bytes, without the last line end.
     #[must_use]
     pub fn raw(self) -> &'a [u8] {
         self.0
     }
 
-    /// As R reads a field: each line without blanks around it, lines joined by `\n`, a line ` .` as an empty one,
-    /// no empty lines at the end. Borrows when the value is on one line.
+    /// The value as R reads a field: lines trimmed and joined by `\n`, a line ` .` as an empty one, no empty lines at
+    /// the end. Borrows when the value is on one line.
     #[must_use]
     pub fn fold(self) -> Cow<'a, [u8]> {
         let (first, mut rest) = split_line(self.0);
@@ -78,7 +78,7 @@ impl<'a> Value<'a> {
         }
         let mut text = Vec::with_capacity(self.0.len());
         text.extend_from_slice(first);
-        // A first line that is empty does not count: the value begins with the next.
+        // An empty first line is skipped: the value begins on the next.
         let mut begun = !first.is_empty();
         while !rest.is_empty() {
             let (line, next) = split_line(rest);
@@ -97,8 +97,8 @@ impl<'a> Value<'a> {
         Cow::Owned(text)
     }
 
-    /// As R reads the fields of [`KEEP_WHITE`]: only the blanks after the `:` go; lines joined by `\n`, a line
-    /// ` .` as an empty one.
+    /// The value as R reads the fields of [`KEEP_WHITE`]: only the blanks after the `:` are removed; lines joined by
+    /// `\n`, a line ` .` as an empty one.
     #[must_use]
     pub fn keep(self) -> Cow<'a, [u8]> {
         let (first, mut rest) = split_line(self.0);
@@ -120,12 +120,12 @@ impl<'a> Value<'a> {
     }
 }
 
-/// One record: its fields in order (every one of a duplicate tag), and its bytes.
+/// One record: its fields in order, duplicates included, and its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// Every byte of the record from its first tag to its last line, without that line's end.
     pub raw: &'a [u8],
-    /// Where `raw` begins in the input.
+    /// The byte offset of `raw` in the input.
     pub offset: usize,
     /// The fields in order.
     pub fields: Vec<Field<'a>>,
@@ -139,23 +139,23 @@ impl<'a> Record<'a> {
     }
 }
 
-/// What to do with lines that are not DCF.
+/// The treatment of lines that are not DCF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Like `read.dcf`: an error, after which iteration ends; blank lines end a record.
     Strict,
-    /// For old DESCRIPTION files: such lines are passed over and blank lines do not end the record.
+    /// For old DESCRIPTION files: such lines are ignored and blank lines do not end the record.
     Lenient,
 }
 
-/// The records of a text. A byte order mark at its beginning is passed over; line ends are LF, CRLF or CR.
+/// Iterates over the records of a text. A byte order mark at its beginning is ignored; line ends are LF, CRLF or CR.
 #[must_use]
 pub fn records(text: &[u8]) -> Records<'_> {
     Records::new(text, Mode::Strict)
 }
 
-/// The one record of a DESCRIPTION, read leniently (see [`Mode::Lenient`]): what follows a blank line is added,
-/// but never replaces what stands before it.
+/// Reads the one record of a DESCRIPTION leniently (see [`Mode::Lenient`]): fields after a blank line are added, but
+/// never replace those before it.
 ///
 /// # Errors
 /// [`DcfError::Zero`], [`DcfError::TooManyFields`]; nothing else.
@@ -191,9 +191,9 @@ impl<'a> Iterator for Records<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let text = self.text;
         let mut fields: Vec<Field<'a>> = Vec::with_capacity(16);
-        // Offsets: of the record, of the open field's value, and of the end of the last line that belongs to it.
+        // Offsets: of the record, of the open field's value, and of the end of its last line so far.
         let (mut begin, mut value, mut end) = (self.at, self.at, self.at);
-        // Lenient only: how many fields the first record had, and whether the open field is passed over.
+        // Lenient only: how many fields the first record had, and whether the open field is ignored.
         let (mut settled, mut passing) = (0, false);
         while self.at < text.len() {
             let start = self.at;
@@ -255,7 +255,7 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-/// Splits off the first line, without its end (LF, CRLF or CR: R's connections take all three).
+/// Splits off the first line, without its end (LF, CRLF or CR: R's connections accept all three).
 pub(in crate::r) fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
     let mut rest = text;
     // `skip_until` of a slice is the platform's memchr and cannot fail.
@@ -275,7 +275,7 @@ fn is_blank(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// Whether a line has nothing but blanks and tabs.
+/// Whether a line consists of blanks and tabs only.
 pub(in crate::r) fn is_empty(line: &[u8]) -> bool {
     trim_start(line).is_empty()
 }
@@ -284,18 +284,18 @@ fn trim_start(line: &[u8]) -> &[u8] {
     &line[line.iter().take_while(|b| is_blank(b)).count()..]
 }
 
-/// Without blanks and tabs around it: to R other white space is text.
+/// Trims blanks and tabs only: R treats other white space as text.
 fn trim(line: &[u8]) -> &[u8] {
     let line = trim_start(line);
     &line[..line.len() - line.iter().rev().take_while(|b| is_blank(b)).count()]
 }
 
-/// Where `write.dcf` breaks lines: characters on the first line, and on the following ones after their indent.
+/// The line width of `write.dcf` in characters, and the indent of continuation lines, which count without it.
 const FIRST: usize = 72;
 const INDENT: usize = 8;
 
-/// Writes `tag: value` folded as `write.dcf` does, with a line end. Words are never broken; white space in the
-/// value is only a place to break. Unlike there, no line but the first begins with a lone full stop.
+/// Writes `tag: value` folded as `write.dcf` does, with a line end. Lines break only at white space, which is not
+/// preserved. Unlike in `write.dcf`, no continuation line begins with a lone full stop.
 ///
 /// # Errors
 /// Those of `out`.
@@ -314,7 +314,7 @@ pub fn write_field(out: &mut impl Write, tag: &str, value: &str) -> io::Result<(
         }
         let gap = 1 + usize::from(pause);
         let width = word.chars().count();
-        // A full stop alone on a line would be read as an empty line, so none begins one.
+        // A full stop alone on a line would be read as an empty line.
         if column + gap + width < limit || word == "." {
             out.write_all(&b"  "[..gap])?;
             column += gap + width;
@@ -411,7 +411,7 @@ mod tests {
             error.map(|e| e.to_string()).unwrap_or_default()
         };
         assert!(
-            error(b"A: 1\n# note\n").starts_with("line 2: '# note' is no"),
+            error(b"A: 1\n# note\n").starts_with("line 2: '# note' is not"),
             "{}",
             error(b"A: 1\n# note\n")
         );
@@ -476,7 +476,7 @@ mod tests {
             let mut out = Vec::new();
             write_field(&mut out, "Title", &value).expect("a Vec takes it");
             let words = |s: &str| s.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-            // A lone dot that folding puts on a line of its own reads as an empty line, in R as here.
+            // A lone dot that folding puts on a line of its own reads as an empty line, in R and here.
             prop_assume!(!value.split_whitespace().any(|w| w == "."));
             prop_assert_eq!(words(&folded(&out, "Title")), words(&value));
         }

@@ -1,11 +1,11 @@
-//! Dependency lists: what `Depends`, `Imports`, `LinkingTo`, `Suggests` and `Enhances` say, read as leniently as
-//! the packages on CRAN are written.
+//! Dependency lists: `Depends`, `Imports`, `LinkingTo`, `Suggests` and `Enhances`, parsed leniently enough for every
+//! package on CRAN.
 
 use super::version;
 use std::cmp::Ordering;
 use std::fmt;
 
-/// Which field a dependency stands in; the numbers are those of the public API's `links[].type`.
+/// The field a dependency is in; the numbers are those of the public API's `links[].type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `Imports`: 0.
@@ -21,7 +21,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them, in the order of their numbers.
+    /// Every field, in the order of the numbers.
     pub const ALL: [Kind; 5] =
         [Kind::Imports, Kind::Depends, Kind::Suggests, Kind::LinkingTo, Kind::Enhances];
 
@@ -37,7 +37,7 @@ impl Kind {
         }
     }
 
-    /// The number of the public API.
+    /// The number in the public API.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -50,7 +50,7 @@ impl Kind {
     }
 }
 
-/// How a version is required to compare.
+/// A comparison operator of a version requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operator {
     /// `==`
@@ -68,7 +68,7 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// As written.
+    /// The operator as written in DESCRIPTION.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -81,7 +81,8 @@ impl Operator {
         }
     }
 
-    /// The number of the public API's `links[].operator`: 0 to 4 as known; `!=`, for which none is known, is 5.
+    /// The number in the public API's `links[].operator`: 0 to 4 as the original uses them; `!=`, for which no number
+    /// is known, is 5.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -94,7 +95,7 @@ impl Operator {
         }
     }
 
-    /// Whether a version that compares to the required one so is allowed.
+    /// Whether the operator allows a version whose comparison with the required one gives `order`.
     #[must_use]
     pub fn allows(self, order: Ordering) -> bool {
         match self {
@@ -108,17 +109,18 @@ impl Operator {
     }
 }
 
-/// `(>= 1.2)`.
+/// A version requirement, as in `(>= 1.2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Requirement<'a> {
-    /// How to compare.
+    /// The operator.
     pub operator: Operator,
-    /// With what, as written; `r1234` (a Subversion revision) occurs for `R`.
+    /// The required version, as written; `r1234` (a Subversion revision) occurs for `R`.
     pub version: &'a str,
 }
 
 impl Requirement<'_> {
-    /// Whether a version meets it. What is no version, such as a Subversion revision, rules nothing out.
+    /// Whether a version meets the requirement. A requirement that is not a version, such as a Subversion revision, is
+    /// always met.
     #[must_use]
     pub fn met_by(&self, candidate: &str) -> bool {
         !version::is_numeric(self.version) || self.operator.allows(version::compare(candidate, self.version))
@@ -128,9 +130,9 @@ impl Requirement<'_> {
 /// One item of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dependency<'a> {
-    /// The package, or `R`, as written; ask [`super::name::is_package`] before making a path of it.
+    /// The package, or `R`, as written; check with [`super::name::is_package`] before using it in a path.
     pub name: &'a str,
-    /// The version asked for; `None` also where the parentheses could not be understood.
+    /// The version requirement; `None` also when the parentheses could not be parsed.
     pub requirement: Option<Requirement<'a>>,
 }
 
@@ -143,7 +145,7 @@ impl fmt::Display for Dependency<'_> {
     }
 }
 
-/// The items of a list in order; empty ones are passed over. White space may stand or be missing anywhere.
+/// Iterates over the items of a list in order; empty items are skipped. White space is optional everywhere.
 pub fn list(text: &str) -> impl Iterator<Item = Dependency<'_>> {
     text.split(',').filter_map(item)
 }

@@ -6,7 +6,7 @@ use super::packages::SOURCE_FIELDS;
 use super::{encoding, version};
 use crate::model::digest::{Md5, Sha256};
 
-/// The fields of a DESCRIPTION in order, as UTF-8. Read leniently: oddities of old packages are passed over.
+/// The fields of a DESCRIPTION in order, as UTF-8. Parsed leniently: malformed lines of old packages are ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
     fields: Vec<(String, String)>,
@@ -17,15 +17,15 @@ pub struct Description {
 pub struct Built {
     /// The version of R, without `R `.
     pub r: String,
-    /// The platform triplet; empty for packages without compiled code.
+    /// The platform triplet; empty for a package without compiled code.
     pub platform: String,
-    /// When, as written: distributions have spellings of their own.
+    /// The build time, as written: the format varies between distributions.
     pub date: String,
     /// `unix` or `windows`; empty where missing.
     pub os_type: String,
 }
 
-/// As it stands in DESCRIPTION.
+/// The field's value as in DESCRIPTION.
 impl std::fmt::Display for Built {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "R {}; {}; {}; {}", self.r, self.platform, self.date, self.os_type)
@@ -33,10 +33,10 @@ impl std::fmt::Display for Built {
 }
 
 impl Description {
-    /// Reads the bytes of a DESCRIPTION file and decodes them as its `Encoding` says.
+    /// Reads the bytes of a DESCRIPTION file and decodes them according to its `Encoding`.
     ///
     /// # Errors
-    /// A zero byte, or thousands of fields: then it is no DESCRIPTION.
+    /// A zero byte, or too many fields: not a DESCRIPTION.
     pub fn from_bytes(bytes: &[u8]) -> Result<Description, DcfError> {
         let record = dcf::description(bytes)?;
         let declared = record.get("Encoding").map(|v| String::from_utf8_lossy(&v.fold()).into_owned());
@@ -83,7 +83,7 @@ impl Description {
         self.filled("Version")
     }
 
-    /// `NeedsCompilation`, in any case of letters; `None` where missing or neither yes nor no.
+    /// `NeedsCompilation`, case-insensitive; `None` when it is missing or neither yes nor no.
     #[must_use]
     pub fn needs_compilation(&self) -> Option<bool> {
         let value = self.get("NeedsCompilation")?;
@@ -93,7 +93,7 @@ impl Description {
         (value.eq_ignore_ascii_case("no") || value.eq_ignore_ascii_case("false")).then_some(false)
     }
 
-    /// `Built`: present in binary packages only, which is how R tells them from source packages.
+    /// `Built`: present in binary packages only, which is how R distinguishes them from source packages.
     #[must_use]
     pub fn built(&self) -> Option<Built> {
         let mut parts = self.get("Built")?.split(';').map(|part| part.trim().to_owned());
@@ -107,12 +107,12 @@ impl Description {
         })
     }
 
-    /// The items of one of the dependency fields.
+    /// Iterates over the items of a dependency field.
     pub fn dependencies(&self, kind: Kind) -> impl Iterator<Item = Dependency<'_>> {
         dependency::list(self.get(kind.field()).unwrap_or_default())
     }
 
-    /// Whether the version is one R allows.
+    /// Whether R accepts the version.
     #[must_use]
     pub fn has_valid_version(&self) -> bool {
         self.version().is_some_and(version::is_package_version)
@@ -120,10 +120,10 @@ impl Description {
 }
 
 /// The record of `PACKAGES` for a source package: the fields and the folding of `tools::write_PACKAGES`, then
-/// `SystemRequirements`, `SHA256` and `Filesize` (bytes). No empty line at the end, LF after every field.
+/// `SystemRequirements`, `SHA256` and `Filesize` (bytes). LF after every field, no empty line at the end.
 ///
-/// R replaces `License` by a standard form and drops what it cannot standardise; here only the blanks around `|`
-/// and `+` are made even and nothing is dropped, because a client can do nothing with a missing licence.
+/// R replaces `License` by a standard form and drops a licence that it cannot standardise; here only the blanks around
+/// `|` and `+` are normalized and nothing is dropped, because a missing licence is of no use to a client.
 #[must_use]
 pub fn index_stanza(
     description: &Description,
@@ -133,13 +133,13 @@ pub fn index_stanza(
     needs_compilation: bool,
 ) -> Vec<u8> {
     let mut out = stanza(description, Some(md5), Some(needs_compilation));
-    // Not folded: the digest alone is as wide as a line, and readers that go line by line want it on its own.
+    // Not folded: the digest alone is as wide as a line, and line-based readers expect it on one line.
     out.extend_from_slice(format!("SHA256: {sha256}\nFilesize: {size}\n").as_bytes());
     out
 }
 
-/// As [`index_stanza`], of a package of which nothing but its DESCRIPTION was read: without digests and size, and
-/// with `NeedsCompilation` where that is told.
+/// As [`index_stanza`], for a package of which only DESCRIPTION was read: without digests and size, and with
+/// `NeedsCompilation` only where DESCRIPTION has it.
 #[must_use]
 pub fn described_stanza(description: &Description) -> Vec<u8> {
     stanza(description, None, description.needs_compilation())
@@ -150,7 +150,7 @@ fn stanza(description: &Description, md5: Option<Md5>, needs_compilation: Option
     let mut write = |tag: &str, value: &str| {
         dcf::write_field(&mut out, tag, value).expect("a Vec takes every write");
     };
-    // `MD5sum` and `NeedsCompilation`, the last two, are not DESCRIPTION's to tell.
+    // The last two, `MD5sum` and `NeedsCompilation`, are not taken from DESCRIPTION.
     for &tag in &SOURCE_FIELDS[..SOURCE_FIELDS.len() - 2] {
         match (tag, description.filled(tag)) {
             ("License", Some(value)) => write(tag, &even_license(value)),
@@ -170,8 +170,8 @@ fn stanza(description: &Description, md5: Option<Md5>, needs_compilation: Option
     out
 }
 
-/// Adds to the record of a package what tells clients that it is a build, and for what: `Built` as in DESCRIPTION,
-/// `Platform`, and the minor version of R.
+/// Appends the fields that mark a record as a binary and state its platform: `Built` as in DESCRIPTION, `Platform`,
+/// and the minor version of R.
 pub fn built_fields(stanza: &mut Vec<u8>, built: &Built, r: super::layout::RMinor) {
     let mut write = |tag: &str, value: &str| {
         dcf::write_field(stanza, tag, value).expect("a Vec takes every write");
@@ -183,7 +183,7 @@ pub fn built_fields(stanza: &mut Vec<u8>, built: &Built, r: super::layout::RMino
     write("RVersion", &r.to_string());
 }
 
-/// `GPL-2|GPL-3` as `GPL-2 | GPL-3`, `MIT+file LICENSE` as `MIT + file LICENSE`.
+/// Rewrites `GPL-2|GPL-3` as `GPL-2 | GPL-3` and `MIT+file LICENSE` as `MIT + file LICENSE`.
 fn even_license(value: &str) -> String {
     let alternatives = value.split('|').map(|alternative| match alternative.split_once('+') {
         Some((name, file)) if file.trim_start().starts_with("file ") => {

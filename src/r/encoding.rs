@@ -1,16 +1,16 @@
-//! The `Encoding` field: bytes of a DESCRIPTION to UTF-8. With the field, by it; without, UTF-8 where the bytes
-//! are valid, else latin1. What cannot be decoded becomes U+FFFD: metadata must never make a package unservable.
+//! Decodes a DESCRIPTION to UTF-8 by its `Encoding` field; without one as UTF-8 when the bytes are valid, else as
+//! latin1. Undecodable bytes become U+FFFD: metadata must never make a package unservable.
 
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 use std::borrow::Cow;
 
-/// The encoding an `Encoding` value names, as R spells them (`UTF-8`, `latin1`, `latin2`) or as the web does;
-/// `None` when it is not known.
+/// The encoding of an `Encoding` value, in R's spelling (`UTF-8`, `latin1`, `latin2`) or the web's; `None` when it is
+/// unknown.
 #[must_use]
 pub fn by_name(label: &str) -> Option<&'static Encoding> {
     let label = label.trim();
     match label.to_ascii_lowercase().as_str() {
-        // R's word for latin-9, which the web's table does not have.
+        // R's name for ISO 8859-15, which the web's table does not have.
         "latin9" | "latin-9" => Encoding::for_label(b"iso-8859-15"),
         "latin-1" | "iso8859-1" => Some(WINDOWS_1252),
         "latin-2" | "iso8859-2" => Encoding::for_label(b"iso-8859-2"),
@@ -19,8 +19,8 @@ pub fn by_name(label: &str) -> Option<&'static Encoding> {
     }
 }
 
-/// Decodes with the declared encoding. A text that declares something other than UTF-8 but is valid UTF-8 with
-/// bytes beyond ASCII is still decoded as declared, as R does. An unknown name counts as none.
+/// Decodes with the declared encoding, even if the bytes happen to be valid UTF-8, as R does. An unknown name counts
+/// as none.
 #[must_use]
 pub fn decode<'a>(bytes: &'a [u8], declared: Option<&str>) -> Cow<'a, str> {
     match declared.and_then(by_name) {

@@ -1,4 +1,4 @@
-//! The index of a mirror in whichever of its forms, and the records of it that can be used.
+//! The index of a mirror in any of its formats, and its usable records.
 
 use std::borrow::Cow;
 
@@ -6,13 +6,13 @@ use super::packages::{self, IndexRecord};
 use super::rds::Limits;
 use super::rds::packages::read_packages_matrix;
 
-/// Largest index, decompressed: twenty times a full CRAN.
+/// Largest decompressed index in bytes: twenty times a full CRAN.
 const TEXT: u64 = 128 << 20;
 
-/// The index as text. `path` tells the form: R's own (`.rds`), or text, compressed or not.
+/// Returns the index as text. `path` determines the format: `.rds`, else text, compressed or not.
 ///
 /// # Errors
-/// It is no index.
+/// The bytes are not an index.
 pub fn text<'a>(path: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
     if !path.ends_with(".rds") {
         return packages::text(bytes, TEXT).map_err(|e| e.to_string());
@@ -26,11 +26,10 @@ pub fn text<'a>(path: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
     Ok(Cow::Owned(text))
 }
 
-/// The records of an index, maybe none. Single bad ones are passed over, with a warning; an index of mostly bad ones is
-/// refused.
+/// Returns the records of an index, possibly none. Single invalid records are skipped with a warning.
 ///
 /// # Errors
-/// Most of it cannot be used.
+/// More than half of the records are invalid, or the text is not DCF.
 pub fn records<'a>(text: &'a [u8], warnings: &mut Vec<String>) -> Result<Vec<IndexRecord<'a>>, String> {
     let mut good = Vec::new();
     let (mut bad, mut first_bad) = (0_usize, None);
@@ -46,9 +45,9 @@ pub fn records<'a>(text: &'a [u8], warnings: &mut Vec<String>) -> Result<Vec<Ind
     }
     if let Some(first) = first_bad {
         if bad > good.len() {
-            return Err(format!("{bad} of {} records cannot be used: {first}", bad + good.len()));
+            return Err(format!("{bad} of {} records are invalid: {first}", bad + good.len()));
         }
-        warnings.push(format!("{bad} records of the index are passed over: {first}"));
+        warnings.push(format!("skipped {bad} invalid records of the index: {first}"));
     }
     Ok(good)
 }

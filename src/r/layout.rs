@@ -1,29 +1,29 @@
-//! Addresses inside a CRAN-like repository: which path means which object, parsed and rendered in one place.
-//! "R Installation and Administration", section Setting up a package repository.
+//! Paths of a CRAN-like repository, parsed and rendered in one place ("R Installation and Administration", section
+//! "Setting up a package repository").
 
 use std::fmt;
 
 use super::platform::{Arch, Platform};
 use crate::model::digest::Sha256;
 
-/// Longest path, and longest segment of it, in bytes: file systems and stores take no longer names.
+/// Longest path, and longest segment of one, in bytes: the limits of file systems and object stores.
 const MAX_PATH: usize = 1024;
 const MAX_SEGMENT: usize = 255;
 
-/// A path no repository can have.
+/// Why a path is not a path of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadPath {
-    /// Empty segments, `..`, control characters, anything but plain names; or too long.
-    #[error("'{0}' is not a path of a package repository: use plain names separated by single slashes")]
+    /// Empty segments, `..`, control characters or anything else but plain names; or too long.
+    #[error("'{0}' is not a repository path: use plain names separated by single slashes")]
     Form(String),
-    /// Well formed, but nothing lies there.
+    /// Well formed, but with no meaning.
     #[error(
-        "'{0}' is no address of a package repository: it has src/contrib, bin/windows/contrib/X.Y, bin/macosx[/build]/contrib/X.Y bin/linux/{{distribution}}-{{architecture}}/X.Y/src/contrib and builds/{{platform}}/{{sha256}}"
+        "'{0}' is not a repository path; expected one of: src/contrib, bin/windows/contrib/X.Y, bin/macosx[/build]/contrib/X.Y, bin/linux/{{distribution}}-{{architecture}}/X.Y/src/contrib, builds/{{platform}}/{{sha256}}"
     )]
     Unknown(String),
 }
 
-/// One directory of a repository that has an index of its own.
+/// A directory of a repository with an index of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Tree {
     /// `src/contrib`
@@ -35,14 +35,14 @@ pub enum Tree {
     },
     /// `bin/macosx/contrib/{r}` or `bin/macosx/{build}/contrib/{r}`
     MacOs {
-        /// The flavour, as `big-sur-arm64` (make it with [`Tree::macos`]); none for R's type `mac.binary`.
+        /// The flavour, such as `big-sur-arm64` (see [`Tree::macos`]); `None` for R's type `mac.binary`.
         build: Option<Segment>,
         /// The R version the packages are built for.
         r: RMinor,
     },
 }
 
-/// An R version to its second part, written `4.5`.
+/// A minor version of R, written `4.5`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RMinor {
     /// 4 in `4.5`.
@@ -51,7 +51,7 @@ pub struct RMinor {
     pub minor: u16,
 }
 
-/// The three forms of an index.
+/// The file formats of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum IndexFormat {
     /// `PACKAGES`
@@ -62,28 +62,28 @@ pub enum IndexFormat {
     Rds,
 }
 
-/// One plain name in a path: ASCII letters, digits and `. _ + ~ -`, not beginning with a dot; at most 255 bytes.
+/// A plain name in a path: ASCII letters, digits and `. _ + ~ -`, not beginning with a dot; at most 255 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Segment(String);
 
-/// What a path under the snapshot means.
+/// The parsed form of a path under the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RPath {
     /// The index of a tree.
     Index {
-        /// Where.
+        /// The tree.
         tree: Tree,
-        /// In which form.
+        /// The file format.
         format: IndexFormat,
     },
-    /// A file beside the index of a tree: a source package, or a binary one.
+    /// A file in the directory of an index: a source or a binary package.
     File {
-        /// Where.
+        /// The tree.
         tree: Tree,
         /// The file name.
         file: FileName,
     },
-    /// A file below `src/contrib` to which a record's `Path` field leads: `4.6.0/Recommended/{file}`.
+    /// A file in a sub-directory of `src/contrib`, as in a record's `Path` field: `4.6.0/Recommended/{file}`.
     SubFile {
         /// The value of `Path`.
         dir: SubDir,
@@ -103,36 +103,36 @@ pub enum RPath {
     CurrentMeta,
     /// `web/packages/packages.rds`: the package database.
     PackageDatabase,
-    /// `bin/linux/{distribution}-{arch}/{r}/` and one of the paths below `src/contrib`: the same with builds in place
-    /// of sources.
+    /// `bin/linux/{distribution}-{arch}/{r}/` and a path below `src/contrib`: the same with binaries in place of
+    /// sources.
     Linux {
-        /// Which builds.
+        /// The platform of the binaries.
         build: LinuxBuild,
         /// The path below it.
         path: Box<RPath>,
     },
-    /// `builds/{platform}/{sha256}/{file}`: one build, whatever is built after it.
+    /// `builds/{platform}/{sha256}/{file}`: one exact binary, even after newer ones.
     Build {
-        /// What it is for.
+        /// Its platform.
         platform: Platform,
         /// Digest of its bytes.
         sha256: Sha256,
         /// The file name.
         file: FileName,
     },
-    /// `bin/linux/{r}-{distribution}/contrib/{r}/PACKAGES`: only the packages that have a build.
+    /// `bin/linux/{r}-{distribution}/contrib/{r}/PACKAGES`: only the packages that have a binary.
     Built {
-        /// Which builds.
+        /// The platform of the binaries.
         build: LinuxBuild,
-        /// In which form.
+        /// The file format.
         format: IndexFormat,
     },
 }
 
-/// Builds for a Linux distribution, as addresses name them.
+/// The platform of Linux binaries, as it appears in paths.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LinuxBuild {
-    /// ASCII letters, digits and `_`; may not exist.
+    /// ASCII letters, digits and `_`; not necessarily a known distribution.
     pub distribution: Segment,
     /// The processor.
     pub arch: Arch,
@@ -140,11 +140,11 @@ pub struct LinuxBuild {
     pub r: RMinor,
 }
 
-/// The name of a file that is no index.
+/// The name of a file that is not an index.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileName(Segment);
 
-/// A folder of one to four segments below `src/contrib` that is neither `Archive` nor `Meta`.
+/// A directory of one to four segments below `src/contrib`, other than `Archive` and `Meta`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubDir(String);
 
@@ -155,16 +155,16 @@ pub struct PackageFile<'a> {
     pub name: &'a str,
     /// Before the first `_`.
     pub package: &'a str,
-    /// From there to the extension; archives of the past have versions R no longer takes.
+    /// The part between them; old archives have versions that R no longer accepts.
     pub version: &'a str,
     /// `tar.gz`, `tar.bz2`, `tar.xz`, `tar.zst`, `tgz` or `zip`.
     pub extension: &'a str,
 }
 
-/// Reads a path under the snapshot, percent-decoded segment by segment and without a leading slash.
+/// Parses a path under the snapshot, percent-decoded segment by segment and without a leading slash.
 ///
 /// # Errors
-/// `Form` for what no repository may contain, `Unknown` for the rest.
+/// `Form` for a malformed path, `Unknown` for a well-formed one without meaning.
 pub fn parse(path: &str) -> Result<RPath, BadPath> {
     let shown = || path.chars().take(200).collect::<String>();
     let unknown = || BadPath::Unknown(shown());
@@ -203,7 +203,7 @@ pub fn parse(path: &str) -> Result<RPath, BadPath> {
         },
         (Tree::Source, ["Meta", "archive.rds"]) => Some(RPath::ArchiveMeta),
         (Tree::Source, ["Meta", "current.rds"]) => Some(RPath::CurrentMeta),
-        // Old guides print the folder in lower case.
+        // Old guides write the directory in lower case.
         (Tree::Source, ["Archive" | "archive", package, file]) => {
             FileName::parse(file).map(|file| RPath::Archive { package: Segment((*package).to_owned()), file })
         }
@@ -216,7 +216,7 @@ pub fn parse(path: &str) -> Result<RPath, BadPath> {
     found.ok_or_else(unknown)
 }
 
-/// From the parts of a build's own address, each in its one spelling.
+/// Parses the parts of a binary's own path, each in its canonical spelling only.
 fn build(platform: &str, sha256: &str, file: &str) -> Option<RPath> {
     let known = Platform::parse(platform).filter(|known| known.to_string() == platform)?;
     let digest: Sha256 = sha256.parse().ok().filter(|digest: &Sha256| digest.to_string() == sha256)?;
@@ -224,13 +224,13 @@ fn build(platform: &str, sha256: &str, file: &str) -> Option<RPath> {
 }
 
 impl RPath {
-    /// The way from this path's folder up to the snapshot, as references write it: `../../` from `src/contrib/{file}`.
+    /// The relative path from this path's directory to the snapshot: `../../` from `src/contrib/{file}`.
     #[must_use]
     pub fn up(&self) -> String {
         "../".repeat(self.path().matches('/').count())
     }
 
-    /// The path under the snapshot, without a leading slash; [`parse`] gives this value back.
+    /// The path under the snapshot, without a leading slash; the inverse of [`parse`].
     #[must_use]
     pub fn path(&self) -> String {
         match self {
@@ -257,7 +257,7 @@ impl RPath {
 }
 
 impl Tree {
-    /// The directory of the tree, as R's `contrib.url()` appends it to a repository's address.
+    /// The directory of the tree, as R's `contrib.url()` appends it to a repository's URL.
     #[must_use]
     pub fn contrib_dir(&self) -> String {
         match self {
@@ -268,7 +268,7 @@ impl Tree {
         }
     }
 
-    /// A macOS tree; `None` when the flavour is no plain name, or is `contrib`, which means none.
+    /// A macOS tree; `None` when the flavour is not a plain name, or is `contrib`, which stands for no flavour.
     #[must_use]
     pub fn macos(build: &str, r: RMinor) -> Option<Tree> {
         let build = Segment::parse(build).filter(|build| build.as_str() != "contrib")?;
@@ -277,14 +277,14 @@ impl Tree {
 }
 
 impl LinuxBuild {
-    /// From `noble-x86_64` and `4.5`.
+    /// Parses `noble-x86_64` and `4.5`.
     fn named(name: &str, r: &str) -> Option<LinuxBuild> {
         let (distribution, arch) = name.rsplit_once('-')?;
         let distribution = Segment::parse(distribution).filter(|d| !d.as_str().contains('-'))?;
         Some(LinuxBuild { distribution, arch: Arch::parse(arch)?, r: RMinor::parse(r)? })
     }
 
-    /// From `4.5-noble` or `4.5-noble-arm64`, the same version again, and the name of an index.
+    /// Parses `4.5-noble` or `4.5-noble-arm64`, the same version again, and the name of an index.
     fn listed(name: &str, r: &str, file: &str) -> Option<RPath> {
         let (version, rest) = name.split_once('-')?;
         let build = LinuxBuild::named(rest, r).or_else(|| LinuxBuild::named(&format!("{rest}-x86_64"), r))?;
@@ -294,7 +294,7 @@ impl LinuxBuild {
 }
 
 impl IndexFormat {
-    /// Every form, in the order R asks for them.
+    /// Every format, in the order in which R requests them.
     pub const ALL: [IndexFormat; 3] = [IndexFormat::Rds, IndexFormat::Gz, IndexFormat::Text];
 
     /// The file name.
@@ -313,7 +313,7 @@ impl IndexFormat {
 }
 
 impl RMinor {
-    /// From `4.5`: two decimal numbers of at most three digits, without leading zeros.
+    /// Parses `4.5`: two decimal numbers of at most three digits, without leading zeros.
     #[must_use]
     pub fn parse(text: &str) -> Option<RMinor> {
         let number = |part: &str| {
@@ -327,7 +327,7 @@ impl RMinor {
 }
 
 impl Segment {
-    /// A plain name, or `None`.
+    /// Parses a plain name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Segment> {
         Segment::allows(text).then(|| Segment(text.to_owned()))
@@ -346,7 +346,7 @@ impl Segment {
 }
 
 impl FileName {
-    /// A plain name that is none of the three indexes.
+    /// Parses a plain name that is not the name of an index.
     #[must_use]
     pub fn parse(text: &str) -> Option<FileName> {
         let segment = Segment::parse(text)?;
@@ -359,8 +359,8 @@ impl FileName {
         self.0.as_str()
     }
 
-    /// The name without the platform, and the platform, of a file as `R CMD INSTALL --build` names it on Unix:
-    /// `{package}_{version}_R_{platform}.tar.gz`.
+    /// Splits the name that `R CMD INSTALL --build` gives on Unix, `{package}_{version}_R_{platform}.tar.gz`, into the
+    /// name without the platform, and the platform.
     #[must_use]
     pub fn without_platform(&self) -> Option<(FileName, &str)> {
         let (name, platform) = self.as_str().strip_suffix(".tar.gz")?.rsplit_once("_R_")?;
@@ -368,7 +368,7 @@ impl FileName {
         (file.package_file().is_some() && platform.contains('-')).then_some((file, platform))
     }
 
-    /// Its parts, when it is a package's file.
+    /// The parts of the name, when it is that of a package file.
     #[must_use]
     pub fn package_file(&self) -> Option<PackageFile<'_>> {
         PackageFile::parse(self.as_str())
@@ -376,7 +376,7 @@ impl FileName {
 }
 
 impl SubDir {
-    /// From the value of a record's `Path` field.
+    /// Parses the value of a record's `Path` field.
     #[must_use]
     pub fn parse(text: &str) -> Option<SubDir> {
         let first = text.split('/').next().unwrap_or_default();
@@ -395,8 +395,8 @@ impl SubDir {
 impl<'a> PackageFile<'a> {
     const EXTENSIONS: [&'static str; 6] = ["tar.gz", "tar.bz2", "tar.xz", "tar.zst", "tgz", "zip"];
 
-    /// Splits a file name; `None` when it is no plain name, has no version, an unknown extension, or a package name
-    /// that R would not take.
+    /// Splits a file name; `None` when it is not a plain name, has no version, an unknown extension, or a package name
+    /// that R does not accept.
     #[must_use]
     pub fn parse(name: &'a str) -> Option<PackageFile<'a>> {
         let (package, rest) = name.split_once('_')?;
@@ -619,8 +619,8 @@ mod tests {
         segments().prop_filter_map("a file", |s| FileName::parse(&s))
     }
 
-    /// Distributions as the configuration names them: ASCII letters, digits and `_`; the names of other systems are
-    /// taken.
+    /// Distribution names as in the configuration: ASCII letters, digits and `_`; the names of other systems are
+    /// reserved.
     fn builds() -> impl Strategy<Value = LinuxBuild> {
         let distribution = "[a-zA-Z0-9_]{1,12}"
             .prop_filter("a distribution", |name| !["win", "macos"].contains(&name.as_str()))

@@ -1,5 +1,5 @@
-//! R's formats as pure words: what a DESCRIPTION, a version, an index record, an RDS file, a source archive and
-//! a repository address are, and how they are read and written. No I/O beyond the `Read` and `Write` handed in.
+//! Readers and writers for R's formats: DESCRIPTION, versions, index records, RDS files, package archives and
+//! repository paths. No I/O beyond the `Read` and `Write` passed in.
 
 pub mod archive;
 pub mod binary;

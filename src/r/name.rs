@@ -1,8 +1,8 @@
-//! Package names, the names of source archives, and the packages that come with R.
+//! Package names, file names of source packages, and R's base packages.
 
 use super::version;
 
-/// Packages that are part of R itself (with `R`, the dependencies no repository resolves).
+/// Packages that are part of R itself; with `R`, the dependencies that no repository resolves.
 pub const BASE_PACKAGES: [&str; 15] = [
     "base",
     "compiler",
@@ -21,14 +21,14 @@ pub const BASE_PACKAGES: [&str; 15] = [
     "utils",
 ];
 
-/// Whether the package comes with R and no repository holds it.
+/// Whether the package is part of R itself and thus in no repository.
 #[must_use]
 pub fn is_base(package: &str) -> bool {
     BASE_PACKAGES.contains(&package)
 }
 
-/// Whether R allows the name (Writing R Extensions, 1.1.1): ASCII letters, digits and dots, two or more,
-/// beginning with a letter, not ending with a dot. At most 255 bytes, so that it can be a folder.
+/// Whether R allows the name (Writing R Extensions, 1.1.1): two or more ASCII letters, digits and dots, beginning with
+/// a letter, not ending with a dot. At most 255 bytes, the limit of a directory name.
 #[must_use]
 pub fn is_package(name: &str) -> bool {
     let bytes = name.as_bytes();
@@ -38,13 +38,13 @@ pub fn is_package(name: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'.')
 }
 
-/// Why a file name is not one of a source package.
+/// Why a file name is not that of a source package.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadFileName {
-    /// Not `{package}_{version}` with a known ending.
+    /// Not `{package}_{version}` with a known extension.
     #[error("'{0}' is not a source package's file name; it has the form name_1.0.tar.gz")]
     Form(String),
-    /// The part before `_` is no package name.
+    /// The part before `_` is not a package name.
     #[error(
         "'{0}': the part before '_' is not a package name (letters, digits and dots, beginning with a letter)"
     )]
@@ -54,10 +54,10 @@ pub enum BadFileName {
     Version(String),
 }
 
-/// How the file of a source package ends.
+/// The extension of a source package's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Extension {
-    /// `.tar.gz`: what is built today.
+    /// `.tar.gz`: the current format.
     TarGz,
     /// `.tgz`: some old archives, and macOS binaries.
     Tgz,
@@ -68,7 +68,7 @@ pub enum Extension {
 }
 
 impl Extension {
-    /// With its leading dot.
+    /// The extension with its leading dot.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -80,22 +80,22 @@ impl Extension {
     }
 }
 
-/// `{package}_{version}.tar.gz` taken apart.
+/// The parts of `{package}_{version}.tar.gz`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileName<'a> {
     /// Before the first `_`.
     pub package: &'a str,
-    /// The rest without the ending; with [`FileName::parse`] a version R allows.
+    /// The rest without the extension; after [`FileName::parse`] a version R allows.
     pub version: &'a str,
-    /// The ending.
+    /// The extension.
     pub extension: Extension,
 }
 
 impl<'a> FileName<'a> {
-    /// Reads the name of a source package's file.
+    /// Parses the file name of a source package.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// [`BadFileName`].
     pub fn parse(name: &'a str) -> Result<FileName<'a>, BadFileName> {
         let file = FileName::parse_archived(name)?;
         if version::is_package_version(file.version) {
@@ -104,10 +104,10 @@ impl<'a> FileName<'a> {
         Err(BadFileName::Version(excerpt(name)))
     }
 
-    /// As [`FileName::parse`], and takes the versions of old archives: see [`is_archived_version`].
+    /// As [`FileName::parse`], but also accepts the versions of old archives: see [`is_archived_version`].
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// [`BadFileName`].
     pub fn parse_archived(name: &'a str) -> Result<FileName<'a>, BadFileName> {
         let endings = [Extension::TarGz, Extension::Tgz, Extension::TarBz2, Extension::TarXz];
         let (stem, extension) = endings
@@ -125,8 +125,8 @@ impl<'a> FileName<'a> {
     }
 }
 
-/// Whether a text can stand for a version in a file name: what R allows, and what old archives have besides
-/// (ASCII letters, digits, `.`, `-`, `_`, `+`, beginning with a letter or digit, at most 128).
+/// Whether a text can be the version in a file name: versions R allows, and those of old archives (at most 128 ASCII
+/// letters, digits, `.`, `-`, `_`, `+`, beginning with a letter or digit).
 #[must_use]
 pub fn is_archived_version(text: &str) -> bool {
     let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+');

@@ -1,5 +1,5 @@
-//! Builds in the index of another server: which of its records are builds, where their files are, and the record that
-//! our index has of them.
+//! Binaries in the index of another server: which of its records are binaries, the location of their files, and the
+//! records for our own index.
 
 use std::io::Write;
 
@@ -10,51 +10,51 @@ use super::packages::IndexRecord;
 use super::platform::Platform;
 use crate::model::digest::{Md5, Sha256};
 
-/// Fields that say where the other server has the file, or that our record says in its own way.
+/// Fields that locate the file on the other server, or that our record writes itself.
 const LEFT_OUT: [&[u8]; 8] =
     [b"File", b"DownloadURL", b"Path", b"RVersion", b"SHA256", b"SHA256sum", b"Filesize", b"Repository"];
 
-/// Which records of an index are builds.
+/// Which records of an index are binaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
     /// All of them: the trees of Windows and macOS.
     All,
-    /// Those with `Built`; the others are sources.
+    /// Those with `Built`; the others are source packages.
     Built,
 }
 
-/// A build that another server offers.
+/// A binary in the index of another server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offered {
     /// The package.
     pub package: String,
     /// Its version.
     pub version: String,
-    /// Where the file is.
+    /// The location of the file.
     pub place: Place,
-    /// Bytes.
+    /// The size in bytes.
     pub size: Option<u64>,
-    /// Of the bytes.
+    /// The MD5 of the file.
     pub md5: Option<Md5>,
-    /// Of the bytes.
+    /// The SHA-256 of the file.
     pub sha256: Option<Sha256>,
-    /// Our index record of it.
+    /// The record for our index.
     pub stanza: Vec<u8>,
 }
 
-/// Where a file is.
+/// The location of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Beside the index, under this name.
+    /// In the directory of the index, under this name.
     Beside(String),
-    /// At this address.
+    /// At this URL.
     At(String),
 }
 
-/// The build that a record offers for a platform; `None` when it offers none, and why where that is odd.
+/// Reads the binary for a platform from a record; `None` when the record is not a binary.
 ///
 /// # Errors
-/// A build for something else than the platform.
+/// The binary is for another platform, or the record is malformed.
 pub fn offered(
     record: &IndexRecord<'_>,
     platform: &Platform,
@@ -71,7 +71,7 @@ pub fn offered(
     }
     let usual = || format!("{}_{}.{}", record.package, record.version, platform.extension());
     let beside = || Place::Beside(record.file.map_or_else(usual, str::to_owned));
-    // Another host is believed only with a digest to hold it to.
+    // A URL of another host is used only with a digest to verify the file against.
     let elsewhere = described.filled("DownloadURL").filter(|url| record.sha256.is_some() && is_plain(url));
     let mut stanza = kept(record.stanza, &LEFT_OUT);
     if described.filled("Platform").is_none() {
@@ -89,8 +89,8 @@ pub fn offered(
     }))
 }
 
-/// Our index record of a build that was found when it was asked for: that of its source, as far as there is one, with
-/// what is known of the build.
+/// Returns the index record of a binary that was discovered on request: the record of its source package, if there is
+/// one, with the fields of the binary.
 #[must_use]
 pub fn found(
     source: Option<&[u8]>,
@@ -103,7 +103,7 @@ pub fn found(
         LEFT_OUT.iter().chain(&[&b"MD5sum"[..], b"Built", b"Platform"]).copied().collect();
     let bare = || format!("Package: {package}\nVersion: {version}\n").into_bytes();
     let mut stanza = source.map_or_else(bare, |source| kept(source, &left_out));
-    // One line of a DESCRIPTION that was read: it cannot begin another field.
+    // One line of a parsed DESCRIPTION: it cannot begin another field.
     dcf::write_field(&mut stanza, "Built", built).expect("a Vec takes every write");
     let told = Description::from_bytes(format!("Built: {built}").as_bytes()).ok();
     write_platform(&mut stanza, told.and_then(|told| told.built()).as_ref());
@@ -111,9 +111,9 @@ pub fn found(
     stanza
 }
 
-/// The record of a build as an index has it: with `File`, where it has `Platform`.
+/// Adds `File` to the record of a binary that has `Platform`.
 ///
-/// pkgcache, which pak is made of, makes the file's name of `Platform` in a record without `File`:
+/// For a record with `Platform` and without `File`, pkgcache (part of pak) derives the file name
 /// `{package}_{version}_R_{platform}.tar.gz`, the name that `R CMD INSTALL --build` gives.
 #[must_use]
 pub fn with_file(stanza: &[u8], name: &str) -> Vec<u8> {
@@ -147,7 +147,7 @@ fn write_facts(stanza: &mut Vec<u8>, platform: &Platform, sha256: Option<Sha256>
     line("Filesize", size.map(|size| size.to_string()));
 }
 
-/// The fields of a record that stay, as they stand.
+/// Copies the fields of a record unchanged, except those left out.
 fn kept(stanza: &[u8], left_out: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::with_capacity(stanza.len() + 120);
     for field in dcf::records(stanza).filter_map(Result::ok).take(1).flat_map(|record| record.fields) {
@@ -159,7 +159,7 @@ fn kept(stanza: &[u8], left_out: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// An address without user, query and anything that would have to be encoded.
+/// Whether a URL has no user, no query and nothing to be encoded.
 fn is_plain(url: &str) -> bool {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/:%".contains(&b);
@@ -268,7 +268,7 @@ mod tests {
         assert!(
             built(gnu, "4.5-noble-arm64")
                 .expect_err("arm")
-                .contains("Linux (x86_64), and not for 4.5-noble-arm64")
+                .contains("Linux (x86_64), not for 4.5-noble-arm64")
         );
         assert!(built(gnu, "4.4-noble").expect_err("R").contains("built for R 4.5 on Linux"));
         assert!(built(gnu, "4.5-win").is_err() && built("junk", "4.5-noble").is_err());

@@ -1,4 +1,4 @@
-//! The text index `PACKAGES`: rendered, compressed, and read from an upstream that may send anything.
+//! The text index `PACKAGES`: rendered, compressed, and parsed from an untrusted upstream.
 
 use super::{dcf, name};
 use crate::model::digest::{Md5, Sha256};
@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::io::{self, Read, Write};
 
-/// The fields of a source index, in R's order (`tools:::.get_standard_repository_db_fields()`); `File` and `Path`
-/// stand behind them where a record has them.
+/// The fields of a source index, in R's order (`tools:::.get_standard_repository_db_fields()`); `File` and `Path`, if
+/// any, follow them.
 pub const SOURCE_FIELDS: [&str; 15] = [
     "Package",
     "Version",
@@ -30,15 +30,15 @@ pub const SOURCE_FIELDS: [&str; 15] = [
 /// The fields of an index of binary packages: those of a source index without `NeedsCompilation`.
 pub const BINARY_FIELDS: &[&str] = SOURCE_FIELDS.split_at(14).0;
 
-/// The order of packages in an index: by lower-case name, then by name. Second records of a package (`Path`)
-/// follow its first, and equal versions keep their order: sort with a stable sort.
+/// The order of packages in an index: by lower-case name, then by name. Sort with a stable sort, so that second records
+/// of a package (`Path`) follow its first and equal versions keep their order.
 #[must_use]
 pub fn order(a: &str, b: &str) -> Ordering {
     let lower = |b: u8| b.to_ascii_lowercase();
     a.bytes().map(lower).cmp(b.bytes().map(lower)).then_with(|| a.cmp(b))
 }
 
-/// Writes an index: the records in the order given, one empty line between two, as they are byte for byte.
+/// Writes an index: the unchanged records in the given order, separated by one empty line.
 ///
 /// # Errors
 /// Those of `out`.
@@ -63,13 +63,13 @@ where
     Ok(())
 }
 
-/// A gzip writer for indexes: level 6, no time, no name, so that the same text gives the same bytes. Call
+/// Returns a gzip writer for indexes: level 6, without time and name, so that equal texts give equal bytes. Call
 /// `finish` at the end.
 pub fn gzip<W: Write>(out: W) -> GzEncoder<W> {
     GzBuilder::new().mtime(0).write(out, Compression::new(6))
 }
 
-/// Why what an upstream sent is not an index.
+/// Why the bytes of an upstream are not an index.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// An error page with status 200, a login page, a directory listing.
@@ -77,23 +77,23 @@ pub enum IndexError {
         "this is an HTML page, not a PACKAGES index; check that the URL is the root of a CRAN-like repository"
     )]
     Html,
-    /// Something else that is no text.
+    /// Other data that is not text.
     #[error(
         "this is binary data, not a PACKAGES index; check that the URL is the root of a CRAN-like repository"
     )]
     Binary,
     /// The compressed stream ends too early.
     #[error(
-        "the compressed PACKAGES index is cut short; the mirror is being updated or the transfer broke off"
+        "the compressed PACKAGES index is cut short; the mirror is being updated or the transfer was interrupted"
     )]
     Truncated,
     /// The compressed stream is damaged.
     #[error("the compressed PACKAGES index is damaged")]
     Gzip(#[source] io::Error),
-    /// More than the caller allows.
+    /// Larger than the caller allows.
     #[error("the PACKAGES index is larger than {limit} bytes")]
     TooLarge {
-        /// In bytes.
+        /// The limit in bytes.
         limit: u64,
     },
     /// Not DCF.
@@ -107,7 +107,7 @@ pub enum IndexError {
         /// `Package` or `Version`.
         field: &'static str,
     },
-    /// A value that must not become part of a path or of our tables.
+    /// A value that is not safe in a path or in the database.
     #[error("record {record} of the PACKAGES index: {field} '{value}' is not valid")]
     Invalid {
         /// Counting from 1.
@@ -119,10 +119,10 @@ pub enum IndexError {
     },
 }
 
-/// The text of an index that came plain or gzip-compressed (told apart by content), at most `limit` bytes of it.
+/// Returns the text, at most `limit` bytes, of an index that is plain or gzip-compressed (detected by content).
 ///
 /// # Errors
-/// [`IndexError`], all but those of records.
+/// [`IndexError`], except those of records.
 pub fn text(bytes: &[u8], limit: u64) -> Result<Cow<'_, [u8]>, IndexError> {
     let text = if bytes.starts_with(b"\x1f\x8b") {
         let mut text = Vec::new();
@@ -148,29 +148,29 @@ pub fn text(bytes: &[u8], limit: u64) -> Result<Cow<'_, [u8]>, IndexError> {
     Ok(text)
 }
 
-/// A record of an index; every slice is of the text.
+/// A record of an index, as slices of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexRecord<'a> {
     /// `Package`: a valid name.
     pub package: &'a str,
-    /// `Version`: one that may stand in a file name.
+    /// `Version`: one that is allowed in a file name.
     pub version: &'a str,
     /// `Path`: the sub-directory, relative and clean.
     pub path: Option<&'a str>,
-    /// `File`: a file name that is not the usual one.
+    /// `File`: a file name other than the default.
     pub file: Option<&'a str>,
-    /// `MD5sum` of the file, where it is one.
+    /// `MD5sum` of the file, when it is valid.
     pub md5: Option<Md5>,
-    /// `SHA256` of the file (CRAN's trees for macOS call it `SHA256sum`), where it is one.
+    /// `SHA256` of the file (`SHA256sum` in CRAN's trees for macOS), when it is valid.
     pub sha256: Option<Sha256>,
     /// `Filesize` in bytes.
     pub size: Option<u64>,
-    /// The record as it stands, unknown fields included, without the line end after its last line.
+    /// The unchanged record, unknown fields included, without the line end after its last line.
     pub stanza: &'a [u8],
 }
 
-/// The records of an index. After an error that is not [`IndexError::Dcf`] iteration goes on with the next
-/// record, so a caller may count and pass over single bad ones.
+/// Iterates over the records of an index. After an error other than [`IndexError::Dcf`] iteration continues with the
+/// next record, so a caller may count and skip single invalid ones.
 pub fn records(text: &[u8]) -> impl Iterator<Item = Result<IndexRecord<'_>, IndexError>> {
     dcf::records(text).enumerate().map(|(n, record)| index_record(&record?, n + 1))
 }
@@ -210,7 +210,7 @@ fn index_record<'a>(record: &dcf::Record<'a>, number: usize) -> Result<IndexReco
     })
 }
 
-/// Relative, of visible ASCII segments none of which is empty, `.` or `..`.
+/// Whether a path is relative, of printable ASCII, and without segments that are empty, `.` or `..`.
 fn is_clean_path(path: &str) -> bool {
     path.len() <= 1024
         && path.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'\\' | b'%' | b'?' | b'#'))

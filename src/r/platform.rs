@@ -1,4 +1,4 @@
-//! What a binary package is built for, and the one short name of it: in labels, in the header clients read, in URLs.
+//! The platform of a binary package, and its short name in labels, headers and URLs.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ impl Arch {
     /// Both.
     pub const ALL: [Arch; 2] = [Arch::X86_64, Arch::Arm64];
 
-    /// From any spelling in use: Linux says `aarch64` where macOS says `arm64`.
+    /// Parses any spelling in use: Linux has `aarch64` where macOS has `arm64`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Arch> {
         match text {
@@ -27,7 +27,7 @@ impl Arch {
         }
     }
 
-    /// As the status answer spells it.
+    /// The spelling in the status response.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -43,13 +43,13 @@ impl fmt::Display for Arch {
     }
 }
 
-/// In place of a processor: a build without compiled code.
+/// Stands for the processor of a binary without compiled code.
 pub const ANY: &str = "any";
 
-/// Where a build runs.
+/// The system that a binary runs on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// A Linux distribution, by the name in URLs.
+    /// A Linux distribution, by its name in URLs.
     Linux(String),
     /// Windows.
     Windows,
@@ -57,7 +57,7 @@ pub enum Target {
     MacOs,
 }
 
-/// What a build is for.
+/// The platform of a binary.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Platform {
     /// The minor version of R.
@@ -69,7 +69,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// From a tag as [`Platform`] is written: `4.5-noble`, `4.5-noble-arm64`, `4.5-win`, `4.5-macos-arm64`.
+    /// Parses the `Display` form of [`Platform`]: `4.5-noble`, `4.5-noble-arm64`, `4.5-win`, `4.5-macos-arm64`.
     #[must_use]
     pub fn parse(tag: &str) -> Option<Platform> {
         let (r, rest) = tag.split_once('-')?;
@@ -80,7 +80,7 @@ impl Platform {
         Platform::of(r, target, arch)
     }
 
-    /// From what [`Platform::stored`] gives; one that runs on any processor counts as one for `x86_64`.
+    /// Parses the form of [`Platform::stored`]; `any` processor becomes `x86_64`.
     #[must_use]
     pub fn from_stored(text: &str) -> Option<Platform> {
         let (label, arch) = text.rsplit_once('/')?;
@@ -101,13 +101,13 @@ impl Platform {
         Some(Platform { r: RMinor::parse(r)?, target, arch })
     }
 
-    /// As builds for it are stored: the label, and the processor or `any`.
+    /// The form in the database: the label, and the processor or `any`.
     #[must_use]
     pub fn stored(&self, arch: Option<Arch>) -> String {
         format!("{}/{}", self.label(), arch.map_or(ANY, Arch::as_str))
     }
 
-    /// The ending of its package files.
+    /// The extension of its package files.
     #[must_use]
     pub fn extension(&self) -> &'static str {
         match self.target {
@@ -117,7 +117,7 @@ impl Platform {
         }
     }
 
-    /// The name of the list its builds are in, for every processor: `4.5-noble`, `4.5-win`, `4.5-macos`.
+    /// The platform without the processor: `4.5-noble`, `4.5-win`, `4.5-macos`.
     #[must_use]
     pub fn label(&self) -> String {
         let system = match &self.target {

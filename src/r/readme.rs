@@ -1,10 +1,10 @@
-//! Which file of a package is its README: `README.md`, `README.txt` or `README`, in any case of letters, at the
-//! top or one directory down.
+//! Selects the README of a package: `README.md`, `README.txt` or `README`, case-insensitive, at the top level or one
+//! directory below.
 
-/// The longest README taken: 1 MiB.
+/// The largest accepted README in bytes: 1 MiB.
 pub const MAX_README: u64 = 1 << 20;
 
-/// How good a candidate is; the greater is taken.
+/// The preference of a candidate; the greatest wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
     /// `README`
@@ -15,7 +15,7 @@ pub enum Rank {
     Markdown,
 }
 
-/// The rank of a path in an archive; `None` when it is no README, or lies deeper than one directory.
+/// The rank of a path in an archive; `None` when it is not a README, or is more than one directory deep.
 #[must_use]
 pub fn rank(path: &str) -> Option<Rank> {
     let name = match path.split_once('/') {

@@ -1,4 +1,4 @@
-//! An archive with another `Repository` field in DESCRIPTION and every other byte kept.
+//! Rewrites an archive with another `Repository` field in DESCRIPTION and every other byte unchanged.
 
 use super::archive::{ArchiveError, Kind, Limits, Member, Members, SourceArchive};
 use super::dcf;
@@ -7,14 +7,14 @@ use flate2::{Compression, GzBuilder};
 use md5::{Digest, Md5};
 use std::io::{self, BufWriter, Read, Write};
 
-/// How the result is compressed.
+/// Options of a rewrite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The gzip level, 1 (fast) to 9 (small); other values are taken as the nearest.
+    /// The gzip level, 1 (fast) to 9 (small); other values are clamped.
     pub level: u32,
-    /// Bytes gathered before they are compressed and before they are written.
+    /// Size of the buffers before compression and before writing, in bytes.
     pub buffer: usize,
-    /// The limits the archive was checked with.
+    /// The limits with which the archive was checked.
     pub limits: Limits,
 }
 
@@ -28,28 +28,28 @@ impl Default for Options {
 /// Why an archive was not rewritten.
 #[derive(Debug, thiserror::Error)]
 pub enum RewriteError {
-    /// The archive cannot be read (any more).
+    /// The archive cannot be read.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// The result cannot be written.
-    #[error("the rewritten package cannot be written")]
+    #[error("could not write the rewritten package")]
     Write(#[source] io::Error),
-    /// Not the archive that was checked.
+    /// The archive is not the one that was checked.
     #[error("the file changed while it was being added; add it again")]
     Changed,
-    /// DESCRIPTION's size is given by an extended header.
+    /// An extended header gives the size of a member to be replaced.
     #[error("'{0}' has an extended header that gives its size; build the package again with R CMD build")]
     ExtendedSize(String),
-    /// A value that cannot be one line of DESCRIPTION.
+    /// A value that does not fit on one line of DESCRIPTION.
     #[error("'{0}' cannot be a Repository value: it must be printable ASCII on one line")]
     BadValue(String),
 }
 
-/// DESCRIPTION with `Repository: value`: the field's lines replaced (the last one where there are several, as R
-/// reads the last), or one line added at the end of the record. Every other byte stays, line ends included.
+/// Returns DESCRIPTION with `Repository: value`: replaces the field's lines (of several, those of the last, which R
+/// reads), or adds a line at the end of the record. Every other byte is unchanged, line ends included.
 ///
 /// # Errors
-/// [`RewriteError::BadValue`], and [`ArchiveError::Dcf`] when the bytes are no text.
+/// [`RewriteError::BadValue`], and [`ArchiveError::Dcf`] when the bytes are not text.
 pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
     let printable = |b: u8| b == b' ' || b.is_ascii_graphic();
     if value.trim() != value || value.is_empty() || !value.bytes().all(printable) {
@@ -58,11 +58,11 @@ pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
     let record = dcf::description(raw).map_err(ArchiveError::Dcf)?;
     let (range, is_first) = match record.fields.iter().rev().find(|field| field.tag == b"Repository") {
         Some(field) => (field.start..field.end, false),
-        // Lines that belong to no field would become a part of one before them.
+        // No field: appended at the end, because lines after it would continue it.
         None if record.fields.is_empty() => (raw.len()..raw.len(), false),
         None => {
             let end = first_record_end(raw, record.offset);
-            // At the end it would be continued by lines that continue the last field after a blank line.
+            // At the end, continuation lines after a blank line would continue it instead of the last field.
             if is_continued(&raw[end..]) { (record.offset..record.offset, true) } else { (end..end, false) }
         }
     };
@@ -75,7 +75,7 @@ pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
     out.extend_from_slice(b"Repository: ");
     out.extend_from_slice(value.as_bytes());
     if !range.is_empty() && has_empty_line(&raw[range.clone()]) {
-        // Fields after an empty line do not replace those before it.
+        // Keeps the empty line within the field: fields after one do not replace those before it.
         out.extend_from_slice(line_end);
     }
     let after = &raw[range.end..];
@@ -86,7 +86,7 @@ pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
     Ok(out)
 }
 
-/// Where the last line before the first blank one ends (before its line end).
+/// The offset of the end of the last line before the first blank one, without its line end.
 fn first_record_end(raw: &[u8], begin: usize) -> usize {
     let mut end = begin;
     let mut at = begin;
@@ -101,7 +101,7 @@ fn first_record_end(raw: &[u8], begin: usize) -> usize {
     end
 }
 
-/// Whether the first line of a text that is not blank continues a field.
+/// Whether the first non-blank line of a text is a continuation line.
 fn is_continued(mut text: &[u8]) -> bool {
     while !text.is_empty() {
         let (line, rest) = dcf::split_line(text);
@@ -124,18 +124,17 @@ fn has_empty_line(mut text: &[u8]) -> bool {
     false
 }
 
-/// What was written.
+/// The result of a rewrite.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewritten {
-    /// DESCRIPTION as it stands in the new archive.
+    /// DESCRIPTION in the new archive.
     pub description: Vec<u8>,
 }
 
-/// Copies an archive that [`super::archive::read`] accepted, as a gzip tar whose DESCRIPTION says
-/// `Repository: repository` and whose `MD5` agrees with it; of a binary package `package_rds` takes the place of
-/// `Meta/package.rds`. `source` gives the same bytes once more: the second
-/// pass is what lets MD5 come before DESCRIPTION without keeping anything in memory. The result depends on the
-/// input, the value and the options alone.
+/// Copies an archive that [`super::archive::read`] accepted as a gzip-compressed tar, with `Repository: repository` in
+/// DESCRIPTION, a matching `MD5` and, for a binary package, `package_rds` as `Meta/package.rds`. `source` yields the
+/// same bytes again: with this second pass MD5 may precede DESCRIPTION and nothing is buffered. The result depends
+/// only on the arguments.
 ///
 /// # Errors
 /// [`RewriteError`].
@@ -174,7 +173,7 @@ pub fn archive<W: Write>(
         }
         write(&mut out, &member.extensions)?;
         write(&mut out, &member.header.0)?;
-        // A file of checksums as large as no package has is copied as it is.
+        // An implausibly large MD5 file is copied unchanged.
         if file && member.directly_in("MD5").is_some() && member.size <= options.limits.description << 4 {
             let contents = members.contents(&member, member.size)?;
             let mut contents = fix_md5(contents, "DESCRIPTION", &digest);
@@ -226,10 +225,10 @@ fn replace<W: Write>(out: &mut Output<W>, member: &mut Member, text: &[u8]) -> R
     write(out, &[0; 512][..text.len().next_multiple_of(512) - text.len()])
 }
 
-/// What R reads of an installed package in place of its DESCRIPTION.
+/// The file that R reads of an installed package in place of its DESCRIPTION.
 pub(in crate::r) const PACKAGE_RDS: &str = "Meta/package.rds";
 
-/// `MD5` with another checksum in the line of a path: 32 digits, a blank, a `*` or a blank, the path.
+/// Replaces the checksum of a path in `MD5`. A line is 32 digits, a blank, a `*` or a blank, and the path.
 pub(in crate::r) fn fix_md5(mut contents: Vec<u8>, path: &str, digest: &str) -> Vec<u8> {
     let mut at = 0;
     while at < contents.len() {

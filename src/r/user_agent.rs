@@ -1,48 +1,48 @@
-//! Which R asks: version, processor and operating system out of a `User-Agent` header, wherever in it they stand.
+//! Parses the version, processor and operating system of R out of a `User-Agent` header, at any position in it.
 //!
-//! R's own form is `R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)`; clients put other products before and after it.
+//! R's form is `R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)`; clients put other products before and after it.
 
 use super::platform::Arch;
 
-/// What a header tells.
+/// The client that a header identifies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserAgent {
-    /// R, with all that a build is chosen by.
+    /// R, with the properties that select a binary.
     R(Client),
-    /// Words of that form that are not R's, or give no version of R.
+    /// The same form of another product, or without a valid version of R.
     NotR,
-    /// Nothing of that form, or an operating system nobody builds packages for.
+    /// Not of that form, or with an unsupported operating system.
     Unsupported,
 }
 
-/// A client that is R.
+/// The properties of an R client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     /// Its version.
     pub r: RVersion,
-    /// What it runs on.
+    /// Its operating system.
     pub system: System,
-    /// Its processor; `None` for one that nobody builds packages for, and where none is told.
+    /// Its processor; `None` when unsupported or absent.
     pub arch: Option<Arch>,
 }
 
-/// A version of R as a client tells it.
+/// A version of R as reported by a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RVersion {
     /// 4 in `4.5.1`.
     pub major: u16,
     /// 5 in `4.5.1`.
     pub minor: u16,
-    /// 1 in `4.5.1`; some tell two numbers only.
+    /// 1 in `4.5.1`; some clients report two numbers only.
     pub patch: Option<u16>,
 }
 
-/// Operating systems that packages are built for.
+/// Operating systems with binary packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum System {
     /// Linux with the GNU C library.
     Linux,
-    /// Linux with musl: takes no build for the other.
+    /// Linux with musl: cannot run binaries for the GNU C library.
     LinuxMusl,
     /// macOS.
     MacOs,
@@ -51,7 +51,7 @@ pub enum System {
 }
 
 impl RVersion {
-    /// From `4.5.1` or `4.5`; what follows a third number is passed over (`4.5.1-patched`).
+    /// Parses `4.5.1` or `4.5`; anything after the third number is ignored (`4.5.1-patched`).
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<RVersion> {
         let mut parts = text.splitn(4, |b| matches!(b, b'.' | b'-'));
@@ -79,13 +79,13 @@ fn number(digits: &[u8]) -> Option<u16> {
     Some(digits.iter().fold(0, |n, digit| n * 10 + u16::from(digit - b'0')))
 }
 
-/// Reads a header, whatever bytes it is made of, in one pass.
+/// Parses a header of arbitrary bytes in one pass.
 #[must_use]
 pub fn parse(header: &[u8]) -> UserAgent {
     let decoded = unescape(header);
     let header = decoded.as_deref().unwrap_or(header);
     let mut seen = UserAgent::Unsupported;
-    // Between two brackets stands what is inside the one and before the other.
+    // A piece between two parentheses is both inside the first and before the second.
     let mut pieces = header.split_inclusive(|b| matches!(b, b'(' | b')')).peekable();
     while let Some(before) = pieces.next() {
         let (Some(before), Some(inside)) = (before.strip_suffix(b"("), pieces.peek()) else { continue };
@@ -99,7 +99,7 @@ pub fn parse(header: &[u8]) -> UserAgent {
     seen
 }
 
-/// Some pass the header on percent-encoded: `R%20(4.6.1%20x86_64-…`.
+/// Decodes a header that a client or proxy percent-encoded: `R%20(4.6.1%20x86_64-…`.
 fn unescape(header: &[u8]) -> Option<Vec<u8>> {
     header.windows(3).any(|three| three == b"%20").then(|| percent_encoding::percent_decode(header).collect())
 }
@@ -112,9 +112,9 @@ fn last_word(text: &[u8]) -> Option<&[u8]> {
     words(text).next_back()
 }
 
-/// A parenthesised group: `None` when it is not of the form at all.
+/// Parses a parenthesised group; `None` when it is not of R's form at all.
 fn group(product: &[u8], inside: &[u8]) -> Option<UserAgent> {
-    // The form has four words; a comment of a thousand is somebody else's.
+    // The form has four words; a longer comment belongs to another product.
     let words: Vec<&[u8]> = words(inside).take(9).collect();
     let is_r = product == b"R" || product.starts_with(b"R/");
     let system = words.iter().rev().find_map(|word| system(word));
@@ -126,7 +126,7 @@ fn group(product: &[u8], inside: &[u8]) -> Option<UserAgent> {
         (false, ..) | (true, None, _) => UserAgent::NotR,
         (true, Some(_), None) => UserAgent::Unsupported,
         (true, Some(r), Some(system)) => {
-            // The processor R was built for stands by itself; the triplet before it begins with it too.
+            // The processor is a word of its own; the triplet before it also begins with it.
             let rest = words.get(1..).unwrap_or_default();
             let alone = rest.iter().rev().find_map(|word| arch(word));
             let arch =
@@ -140,7 +140,7 @@ fn arch(word: &[u8]) -> Option<Arch> {
     std::str::from_utf8(word).ok().and_then(Arch::parse)
 }
 
-/// The system of a word: `linux-gnu`, `darwin20`, `mingw32`, or the end of a triplet.
+/// Parses the system from a word: `linux-gnu`, `darwin20`, `mingw32`, or the end of a triplet.
 fn system(word: &[u8]) -> Option<System> {
     let parts: Vec<&[u8]> = word.split(|b| *b == b'-').take(5).collect();
     let at = |name: &[u8]| parts.iter().any(|part| part.starts_with(name));

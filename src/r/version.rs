@@ -1,5 +1,5 @@
-//! Package versions in the order R gives them: numbers compared one by one, `.` and `-` alike, a longer one after
-//! its own beginning. The text stays the identity in file names; the order is of values.
+//! Package versions in R's order: numbers compared one by one, `.` and `-` alike, a prefix before the longer version.
+//! The order is by value; in file names the text is the identity.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -10,7 +10,7 @@ use std::str::FromStr;
 #[derive(Clone, Debug)]
 pub struct Version(Box<str>);
 
-/// A text that R does not take for a package version.
+/// A text that is not a package version to R.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' is not a package version: write two or more numbers with '.' or '-' between them, such as 1.0 or 0.9-2"
@@ -18,7 +18,7 @@ pub struct Version(Box<str>);
 pub struct BadVersion(String);
 
 impl Version {
-    /// Any text: old archives hold versions with letters, which must still be sorted.
+    /// Accepts any text: old archives have versions with letters, which must still be sorted.
     #[must_use]
     pub fn lenient(text: &str) -> Version {
         Version(text.into())
@@ -30,28 +30,28 @@ impl Version {
         &self.0
     }
 
-    /// Whether R takes it for a package version: `([0-9]+[.-])+[0-9]+`.
+    /// Whether R accepts it as a package version: `([0-9]+[.-])+[0-9]+`.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         is_package_version(&self.0)
     }
 }
 
-/// Whether R takes the text for a package version (Writing R Extensions, 1.1.1): two or more numbers with `.` or
-/// `-` between them.
+/// Whether R accepts the text as a package version (Writing R Extensions, 1.1.1): two or more numbers with `.` or `-`
+/// between them.
 #[must_use]
 pub fn is_package_version(text: &str) -> bool {
     is_numeric(text) && text.contains(['.', '-'])
 }
 
-/// Whether the text is numbers with `.` or `-` between them; one number is enough, as in `R (>= 4)`.
+/// Whether the text is one or more numbers with `.` or `-` between them; one is enough in `R (>= 4)`.
 #[must_use]
 pub fn is_numeric(text: &str) -> bool {
     text.split(['.', '-']).all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Compares two versions by value without keeping anything: R's `compareVersion` for valid ones; a total order for
-/// every other text (letters come before numbers, any other character only separates).
+/// Compares two versions by value without allocating: R's `compareVersion` for valid ones; a total order for every
+/// other text (letters before numbers, any other character is a separator).
 #[must_use]
 pub fn compare(a: &str, b: &str) -> Ordering {
     Tokens(a.as_bytes()).cmp(Tokens(b.as_bytes()))

@@ -96,8 +96,8 @@ fn what_is_no_build_for_the_distribution_is_refused_with_the_way_out() {
         "is made for Linux on arm64, but DESCRIPTION says the package is built",
     );
     for (built, said) in [
-        ("junk", "Built says 'junk', which is no version of R"),
-        ("R 4.5.0; sparc-sun-linux-gnu; ; unix", "a processor that is not served"),
+        ("junk", "Built has 'junk', which is not a version of R"),
+        ("R 4.5.0; sparc-sun-linux-gnu; ; unix", "a processor that is not supported"),
         ("R 4.5.0; x86_64-unknown-freebsd14; ; unix", "no operating system that packages are built for"),
         (&format!("R 4.5.0; {GNU}; ; unix"), "is not an RDS file"),
     ] {
@@ -107,7 +107,7 @@ fn what_is_no_build_for_the_distribution_is_refused_with_the_way_out() {
     let mut bare = Tarball::new("delta", "1.0").field(&format!("Built: R 4.5.0; {GNU}; ; unix"));
     refused(&add(&file(&server, &bare), "noble"), "there is no 'delta/Meta/package.rds'");
     bare.files.push(("../../etc/passwd".to_owned(), b"x".to_vec()));
-    refused(&add(&file(&server, &bare), "noble"), "climbs out with '..'");
+    refused(&add(&file(&server, &bare), "noble"), "contains '..'");
     let info = server.json("info --source=team");
     assert_eq!(info["packages"], 3, "{info}");
 }

@@ -99,17 +99,17 @@ fn zip_files_that_are_no_build_for_windows_are_refused() {
     refused(&pure, "noble", "is built for Windows, and noble is not");
     let other = server.dir().join("other_1.0.0.zip");
     std::fs::copy(&pure, &other).expect("copied");
-    refused(&other, "windows", "DESCRIPTION says 'greeting' 1.0.0, but the file is called 'other_1.0.0.zip'");
+    refused(&other, "windows", "DESCRIPTION has 'greeting' 1.0.0, but the file is named 'other_1.0.0.zip'");
     let triplet = "x86_64-w64-mingw32";
     let arm = for_windows(&server, &tally, triplet, &[("x64/tally.dll", dll(0xaa64))]);
     refused(&arm, "windows", "the library 'tally/libs/x64/tally.dll' is made for Windows on arm64");
     for (path, said) in [
-        ("tally/../../evil", "climbs out with '..'"),
+        ("tally/../../evil", "contains '..'"),
         ("/evil", "is an absolute path"),
         ("tally\\evil", "has no usable name"),
         ("other/evil", "two top-level entries"),
         ("tally/src/tally.c", "is part of a source package"),
-        ("tally/description", "two members have one name"),
+        ("tally/description", "two members have the same name"),
     ] {
         let mut members = tally.files();
         members.push((path.to_owned(), b"x".to_vec()));

@@ -51,7 +51,7 @@ fn a_path_that_climbs_out() {
     let bytes = Tarball::new("alpha", "1.0").with("../../evil", "x").bytes();
     assert_eq!(
         refused("alpha_1.0.tar.gz", &bytes),
-        "'alpha/../../evil' climbs out with '..'; an archive may only write inside its own folder"
+        "'alpha/../../evil' contains '..'; an archive may only write inside its own folder"
     );
 }
 
@@ -119,7 +119,7 @@ fn a_decompression_bomb() {
 fn a_file_with_another_packages_name() {
     assert_eq!(
         refused("beta_1.0.tar.gz", &Tarball::new("alpha", "1.0").bytes()),
-        "DESCRIPTION says 'alpha' 1.0, but the file is called 'beta_1.0.tar.gz'; rename the file"
+        "DESCRIPTION has 'alpha' 1.0, but the file is named 'beta_1.0.tar.gz'; rename the file"
     );
 }
 
@@ -127,7 +127,7 @@ fn a_file_with_another_packages_name() {
 fn a_file_with_another_version() {
     assert_eq!(
         refused("alpha_2.0.tar.gz", &Tarball::new("alpha", "1.0").bytes()),
-        "DESCRIPTION says 'alpha' 1.0, but the file is called 'alpha_2.0.tar.gz'; rename the file"
+        "DESCRIPTION has 'alpha' 1.0, but the file is named 'alpha_2.0.tar.gz'; rename the file"
     );
 }
 
@@ -141,7 +141,7 @@ fn a_folder_with_another_name_than_its_package() {
     let bytes = gz.into_inner().and_then(flate2::write::GzEncoder::finish).expect("an archive");
     assert_eq!(
         refused("alpha_1.0.tar.gz", &bytes),
-        "DESCRIPTION says package 'alpha', but the folder is 'alpha-main'; they must be the same"
+        "DESCRIPTION has package 'alpha', but the folder is 'alpha-main'; they must be the same"
     );
 }
 
@@ -153,7 +153,10 @@ fn no_description() {
     header.set_mode(0o644);
     gz.append_data(&mut header, "alpha/README", b"x\n".as_slice()).expect("a member");
     let bytes = gz.into_inner().and_then(flate2::write::GzEncoder::finish).expect("an archive");
-    assert_eq!(refused("alpha_1.0.tar.gz", &bytes), "there is no 'alpha/DESCRIPTION'; this is no R package");
+    assert_eq!(
+        refused("alpha_1.0.tar.gz", &bytes),
+        "there is no 'alpha/DESCRIPTION'; this is not an R package"
+    );
 }
 
 #[test]

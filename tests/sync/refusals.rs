@@ -67,7 +67,7 @@ async fn an_empty_index_is_refused() {
 async fn an_index_of_something_else_is_refused() {
     let (mirror, server) = synced().await;
     mirror.put(INDEX, gz("Name: pip\nKind: python\n\nName: uv\nKind: python\n"));
-    refused(&server, "cannot be used").await;
+    refused(&server, "records are invalid").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

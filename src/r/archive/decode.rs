@@ -1,4 +1,4 @@
-//! Which compression bytes have, by their first bytes, and a bounded decoder that insists on an intact stream.
+//! Detects the compression by the first bytes; a bounded decoder that requires an intact stream.
 
 use super::{ArchiveError, Limits};
 use flate2::bufread::GzDecoder;
@@ -17,11 +17,11 @@ pub enum Compression {
     Zstd,
 }
 
-/// Memory an xz decoder may take: the largest preset needs 65 MiB.
+/// Memory limit of the xz decoder in bytes: the largest preset needs 65 MiB.
 const XZ_MEMORY: u64 = 128 << 20;
-/// The logarithm of the largest zstd window: 128 MiB.
+/// The binary logarithm of the largest zstd window: 128 MiB.
 const ZSTD_WINDOW: u32 = 27;
-/// The bomb ratio counts from here: small archives of zeros are harmless.
+/// Inflated size in bytes above which the ratio is checked: small archives of zeros are harmless.
 const RATIO_FROM: u64 = 64 << 20;
 const BUFFER: usize = 64 << 10;
 
@@ -35,7 +35,7 @@ pub struct Decoder<R: Read> {
     produced: u64,
 }
 
-/// Recognises the compression by content.
+/// Detects the compression by content.
 ///
 /// # Errors
 /// [`ArchiveError::Zip`], [`ArchiveError::PlainTar`], [`ArchiveError::NotAnArchive`], [`ArchiveError::Io`].
@@ -85,13 +85,13 @@ impl<R: Read> Decoder<R> {
         self.produced
     }
 
-    /// What limits apply.
+    /// The limits that apply.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// The next bytes, at most `max` of them; empty only at the end of an intact stream.
+    /// Returns the next bytes, at most `max` of them; empty only at the end of an intact stream.
     ///
     /// # Errors
     /// Damage, truncation, and the limits.
@@ -104,7 +104,7 @@ impl<R: Read> Decoder<R> {
         Ok(&self.buffer[start..self.at])
     }
 
-    /// Reads to the end, so that every checksum of the compressed stream is checked.
+    /// Reads to the end, to verify every checksum of the compressed stream.
     ///
     /// # Errors
     /// As [`Decoder::take`].
@@ -142,7 +142,7 @@ impl<R: Read> Decoder<R> {
     }
 }
 
-/// The compressed bytes: counts what was taken and remembers whether reading itself failed.
+/// The compressed bytes: counts those consumed and records whether the underlying reader failed.
 struct Source<R> {
     inner: BufReader<Chain<Cursor<Vec<u8>>, R>>,
     taken: u64,
@@ -215,8 +215,8 @@ impl<R: Read> Stream<R> {
     }
 }
 
-/// Several gzip members one after the other are one stream (RFC 1952, 2.2); zeros after the last are padding, as
-/// for `gzip`; anything else is refused.
+/// A gzip stream of one or more members (RFC 1952, 2.2); zeros after the last are padding, as for `gzip`; anything else
+/// is an error.
 enum Gunzip<R: Read> {
     Member(Box<GzDecoder<Source<R>>>),
     Done(Option<Box<Source<R>>>),

@@ -1,11 +1,11 @@
-//! Why an archive is refused, one variant for each reason, each with the way out.
+//! The reasons for which an archive is refused, with the remedy in each message.
 
 use std::io;
 
-/// Why bytes are not a source package that can be taken.
+/// Why an archive is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The bytes could not be read at all.
+    /// The underlying reader failed.
     #[error("the file cannot be read")]
     Io(#[source] io::Error),
     /// A zip file.
@@ -13,14 +13,14 @@ pub enum ArchiveError {
         "this is a zip file (a Windows binary or a wheel), not a source package; build one with R CMD build"
     )]
     Zip,
-    /// A zip file of more than one reading.
+    /// A malformed zip file, or one that programs may read in different ways.
     #[error(
-        "the zip file cannot be taken at byte {offset}: {what}; build the package again with R CMD INSTALL --build"
+        "the zip file is not acceptable at byte {offset}: {what}; build the package again with R CMD INSTALL --build"
     )]
     ZipForm {
-        /// In the file.
+        /// The byte offset in the file.
         offset: u64,
-        /// What is wrong.
+        /// The defect.
         what: &'static str,
     },
     /// A tar file without compression.
@@ -41,36 +41,36 @@ pub enum ArchiveError {
     /// Not a tar archive inside, or one with a damaged header.
     #[error("the tar archive is damaged at byte {offset}: {what}; build the package again with R CMD build")]
     Tar {
-        /// In the inflated stream.
+        /// The byte offset in the inflated stream.
         offset: u64,
-        /// What is wrong.
+        /// The defect.
         what: &'static str,
     },
-    /// No member at all.
+    /// An archive without members.
     #[error("the archive is empty; build the package with R CMD build")]
     Empty,
     /// Larger than allowed when inflated.
     #[error("the archive is larger than {limit} bytes when inflated")]
     TooLarge {
-        /// In bytes.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// Inflates out of all proportion.
+    /// A decompression bomb.
     #[error("the archive inflates to more than {ratio} times its size; it looks like a decompression bomb")]
     Bomb {
-        /// The ratio allowed.
+        /// The largest allowed ratio.
         ratio: u64,
     },
     /// More members than allowed.
     #[error("the archive has more than {limit} members (or their names are too long)")]
     TooManyMembers {
-        /// How many are allowed.
+        /// The largest allowed number.
         limit: u64,
     },
-    /// A name or an extended header longer than any real one.
+    /// An implausibly long name or extended header.
     #[error("the archive has a name or an extended header of {size} bytes; build it again with R CMD build")]
     LongName {
-        /// In bytes.
+        /// The size in bytes.
         size: u64,
     },
     /// A name that is not UTF-8.
@@ -83,20 +83,20 @@ pub enum ArchiveError {
     #[error("'{0}' is an absolute path; an archive may only write inside its own folder")]
     AbsolutePath(String),
     /// A path with `..`.
-    #[error("'{0}' climbs out with '..'; an archive may only write inside its own folder")]
+    #[error("'{0}' contains '..'; an archive may only write inside its own folder")]
     ParentPath(String),
-    /// A link that leaves the package's folder, or could.
+    /// A link that leaves the package's folder, or may.
     #[error("the link '{path}' to '{target}' leaves the package's folder; replace it by a copy of the file")]
     LinkOutside {
         /// The link.
         path: String,
-        /// Where it points.
+        /// Its target.
         target: String,
     },
     /// A member below a symbolic link.
     #[error("'{0}' would be written through a symbolic link; replace the link by a folder")]
     ThroughLink(String),
-    /// A device, FIFO, sparse file, or a kind nobody knows.
+    /// A device, FIFO, sparse file, or a member of an unknown type.
     #[error("'{path}' is neither file, folder nor link (tar type '{kind}'); remove it and build again")]
     Special {
         /// The member.
@@ -115,31 +115,31 @@ pub enum ArchiveError {
         second: String,
     },
     /// A file at the top level.
-    #[error("'{0}' lies beside the package's folder; a package is exactly one folder")]
+    #[error("'{0}' is outside the package's folder; a package is exactly one folder")]
     FileAtTop(String),
     /// No `{folder}/DESCRIPTION`.
-    #[error("there is no '{0}/DESCRIPTION'; this is no R package")]
+    #[error("there is no '{0}/DESCRIPTION'; this is not an R package")]
     NoDescription(String),
-    /// Two of them (also when they differ only in case).
-    #[error("'{0}' is there more than once; build the package again with R CMD build")]
+    /// More than one of them, ignoring case.
+    #[error("the archive has '{0}' more than once; build the package again with R CMD build")]
     TwoDescriptions(String),
-    /// A link or a folder in its place.
+    /// A link or a folder in place of DESCRIPTION.
     #[error("'{0}' is not a plain file; build the package again with R CMD build")]
     DescriptionNotAFile(String),
-    /// Larger than allowed.
+    /// A member larger than allowed, such as DESCRIPTION.
     #[error("'{path}' has {size} bytes, more than the {limit} allowed")]
     DescriptionTooLarge {
         /// The member.
         path: String,
-        /// In bytes.
+        /// Its size in bytes.
         size: u64,
-        /// In bytes.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// Not DCF.
-    #[error("DESCRIPTION cannot be read")]
+    /// DESCRIPTION is not DCF.
+    #[error("DESCRIPTION is malformed")]
     Dcf(#[from] crate::r::dcf::DcfError),
-    /// A field that must be there.
+    /// A required field is missing.
     #[error("DESCRIPTION has no '{0}' field")]
     NoField(&'static str),
     /// A package name R does not allow.
@@ -148,25 +148,25 @@ pub enum ArchiveError {
     /// A version R does not allow.
     #[error("DESCRIPTION: '{0}' is not a version; write two or more numbers such as 1.0 or 0.9-2")]
     BadVersion(String),
-    /// The folder has another name than the package.
-    #[error("DESCRIPTION says package '{package}', but the folder is '{folder}'; they must be the same")]
+    /// The name of the folder is not that of the package.
+    #[error("DESCRIPTION has package '{package}', but the folder is '{folder}'; they must be the same")]
     OtherFolder {
         /// From DESCRIPTION.
         package: String,
         /// The top directory.
         folder: String,
     },
-    /// The file has another name than the package.
-    #[error("DESCRIPTION says '{package}' {version}, but the file is called '{file}'; rename the file")]
+    /// The name of the file does not match package and version.
+    #[error("DESCRIPTION has '{package}' {version}, but the file is named '{file}'; rename the file")]
     OtherFileName {
         /// From DESCRIPTION.
         package: String,
         /// From DESCRIPTION.
         version: String,
-        /// The file's package and version.
+        /// The file name.
         file: String,
     },
-    /// A binary package where a source package is wanted.
+    /// A binary package where a source package is expected.
     #[error(
         "this is a binary package (built for R {r} {platform}), not a source package; add the file R CMD build makes"
     )]

@@ -1,14 +1,15 @@
-//! The 512-byte header of a tar member (POSIX ustar, with what GNU tar and old tars do differently).
+//! The 512-byte header of a tar member (POSIX ustar, with the variations of GNU tar and old tars).
 
-/// Bytes of a block.
+/// The size of a block in bytes.
 pub(in crate::r) const BLOCK: usize = 512;
 
-/// One header block whose checksum is right.
+/// A header block with a valid checksum.
 #[derive(Clone)]
 pub(in crate::r) struct Header(pub(in crate::r) [u8; BLOCK]);
 
 impl Header {
-    /// Checks the checksum: the sum of all bytes with the checksum's own as blanks; signed sums of old tars too.
+    /// Verifies the checksum: the sum of all bytes, with those of the checksum itself as blanks; also accepts the
+    /// signed sums of old tars.
     pub(in crate::r) fn new(block: [u8; BLOCK]) -> Option<Header> {
         let header = Header(block);
         let declared = number(&header.0[148..156])?;
@@ -28,7 +29,7 @@ impl Header {
         self.0.iter().enumerate().map(byte).sum()
     }
 
-    /// The name; the prefix counts only in POSIX headers, GNU keeps times there.
+    /// The name; the prefix applies only in POSIX headers, GNU stores times there.
     pub(in crate::r) fn name(&self) -> Vec<u8> {
         let name = until_zero(&self.0[..100]);
         let prefix = until_zero(&self.0[345..500]);
@@ -46,12 +47,12 @@ impl Header {
         self.0[156]
     }
 
-    /// Bytes of contents; `None` when the field is no number.
+    /// The size of the contents in bytes; `None` when the field is not a number.
     pub(in crate::r) fn size(&self) -> Option<u64> {
         number(&self.0[124..136])
     }
 
-    /// Another size (below 8 GiB), and the checksum that goes with it.
+    /// Sets the size (below 8 GiB) and updates the checksum.
     pub(in crate::r) fn set_size(&mut self, size: u64) {
         self.0[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
         let sum = format!("{:06o}\0 ", self.sum());
@@ -63,7 +64,7 @@ fn until_zero(field: &[u8]) -> &[u8] {
     &field[..field.iter().position(|&b| b == 0).unwrap_or(field.len())]
 }
 
-/// Octal digits between blanks or zeros, or a base-256 number (first bit set) as GNU tar writes large ones.
+/// Parses octal digits between blanks or zeros, or a base-256 number (first bit set), GNU tar's form of large ones.
 fn number(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 != 0 {
         // Negative numbers (0xff…) overflow and are refused with the rest.

@@ -1,10 +1,10 @@
-//! Paths and links of an archive: what stays inside its one folder, whatever the order of unpacking.
+//! Paths and links of an archive: checks that they stay inside its one folder, in any order of unpacking.
 
 use super::ArchiveError;
 use std::collections::HashSet;
 
 /// Checks a member's name and returns it without `./`, doubled and trailing slashes; empty for the root itself.
-/// Backslashes count as separators too, because R on Windows takes them so.
+/// Backslashes also count as separators, as they do for R on Windows.
 pub(in crate::r) fn checked_path(name: &[u8]) -> Result<String, ArchiveError> {
     let shown = || String::from_utf8_lossy(name).escape_debug().take(200).collect::<String>();
     let Ok(text) = std::str::from_utf8(name) else { return Err(ArchiveError::NotUtf8(shown())) };
@@ -26,15 +26,15 @@ fn is_absolute(text: &str) -> bool {
     text.starts_with(['/', '\\']) || (bytes.len() >= 2 && bytes[1] == b':' && bytes[0].is_ascii_alphabetic())
 }
 
-/// Checks a symbolic link: `..` may only lead, and must not climb above the package's folder. With
-/// [`Tree::check`] (nothing lies below a link) that holds for chains of links as well.
+/// Checks a symbolic link: `..` is allowed only at the beginning, and must not lead above the package's folder. With
+/// [`Tree::check`] (no member below a link) this also holds for chains of links.
 pub(in crate::r) fn check_symlink(path: &str, target: &[u8]) -> Result<(), ArchiveError> {
     let outside = || outside(path, target);
     let text = std::str::from_utf8(target).map_err(|_| outside())?;
     if text.is_empty() || text.contains('\0') || is_absolute(text) {
         return Err(outside());
     }
-    // In `a1/x/link` the link lies in a1/x: one `..` stays in the package, two do not.
+    // The link `a1/x/link` is in a1/x: one `..` stays in the package, two do not.
     let mut above = path.split('/').count().saturating_sub(2);
     let mut down = false;
     for part in text.split(['/', '\\']) {
@@ -60,7 +60,7 @@ fn outside(path: &str, target: &[u8]) -> ArchiveError {
     ArchiveError::LinkOutside { path: path.chars().take(200).collect(), target }
 }
 
-/// The folders and the links of an archive, to find members that would be written through a link.
+/// The folders and links of an archive, to detect members that would be written through a link.
 #[derive(Default)]
 pub(in crate::r) struct Tree {
     folders: HashSet<String>,
@@ -68,11 +68,11 @@ pub(in crate::r) struct Tree {
     bytes: usize,
 }
 
-/// Names kept at most; real packages need some ten kilobytes.
+/// Largest total length of names in bytes; real packages need some ten kilobytes.
 const MAX_NAMES: usize = 16 << 20;
 
 impl Tree {
-    /// Notes a member; false when there are too many names to keep.
+    /// Adds a member; returns false when the names exceed the limit.
     pub(in crate::r) fn note(&mut self, path: &str, is_link: bool) -> bool {
         if is_link && self.links.insert(path.to_owned()) {
             self.bytes += path.len();
@@ -89,7 +89,7 @@ impl Tree {
         self.bytes <= MAX_NAMES
     }
 
-    /// After the last member: no folder that has members is a link, whatever came first.
+    /// Checks, after the last member, that no folder with members is a link, in either order.
     pub(in crate::r) fn check(&self) -> Result<(), ArchiveError> {
         match self.links.iter().find(|link| self.folders.contains(*link)) {
             Some(link) => Err(ArchiveError::ThroughLink(link.clone())),

@@ -1,11 +1,11 @@
-//! The members of a tar archive one after the other, with their raw header bytes so that a copy can be exact.
+//! Iterates over the members of a tar archive, with their raw headers for exact copies.
 
 use super::decode::Decoder;
 use super::header::{BLOCK, Header};
 use super::{ArchiveError, Limits, links};
 use std::io::Read;
 
-/// What a member is; targets of links as they stand.
+/// The type of a member, with the unchanged targets of links.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A plain file.
@@ -14,19 +14,19 @@ pub enum Kind {
     Folder,
     /// A symbolic link.
     Symlink(Vec<u8>),
-    /// A hard link: another name of a member that came before.
+    /// A hard link: another name of an earlier member.
     HardLink(Vec<u8>),
 }
 
-/// One member; its contents are read from [`Members`].
+/// A member; its contents are read from [`Members`].
 pub struct Member {
-    /// The name as it stands.
+    /// The unchanged name.
     pub name: Vec<u8>,
-    /// What it is.
+    /// Its type.
     pub kind: Kind,
-    /// Bytes of contents.
+    /// The size of the contents in bytes.
     pub size: u64,
-    /// Blocks of extended headers before its own, as they stand.
+    /// The unchanged blocks of the extended headers before its own.
     pub(in crate::r) extensions: Vec<u8>,
     /// Its own header.
     pub(in crate::r) header: Header,
@@ -43,7 +43,7 @@ impl Member {
         links::checked_path(&self.name)
     }
 
-    /// The folder when this is `{folder}/{file}`, whatever else is wrong with it.
+    /// The folder when this is `{folder}/{file}`, without any other check.
     #[must_use]
     pub fn directly_in(&self, file: &str) -> Option<&[u8]> {
         let name = self.name.strip_prefix(b"./").unwrap_or(&self.name);
@@ -52,13 +52,13 @@ impl Member {
     }
 }
 
-/// Extended headers (long names, pax records) before one member, at most.
+/// Largest total size in bytes of the extended headers (long names, pax records) before a member.
 const MAX_EXTENSION: u64 = 1 << 20;
 
-/// Reads members in order.
+/// Reads the members of an archive in order.
 pub struct Members<R: Read> {
     decoder: Decoder<R>,
-    /// Contents of the current member not read yet, and the zeros after them.
+    /// Unread bytes of the current member's contents, and of the padding after them.
     left: u64,
     padding: u64,
     count: u64,
@@ -67,7 +67,7 @@ pub struct Members<R: Read> {
 }
 
 impl<R: Read> Members<R> {
-    /// Recognises the archive by content.
+    /// Opens an archive, whose format is detected by content.
     ///
     /// # Errors
     /// As [`super::decoder`].
@@ -76,11 +76,11 @@ impl<R: Read> Members<R> {
         Ok(Members { decoder, left: 0, padding: 0, count: 0, offset: 0, ended: false })
     }
 
-    /// The next member; what was not read of the one before is passed over. `None` at the end of the archive:
-    /// then [`Members::rest`] has what follows.
+    /// Advances to the next member; skips unread contents of the previous one. `None` at the end of the archive:
+    /// [`Members::rest`] then returns the bytes that follow.
     ///
     /// # Errors
-    /// A damaged archive, a member nobody should have in a package, a limit.
+    /// A damaged archive, a member of a type that packages do not have, a limit.
     pub fn advance(&mut self) -> Result<Option<Member>, ArchiveError> {
         if self.ended {
             return Ok(None);
@@ -94,7 +94,7 @@ impl<R: Read> Members<R> {
             let bad = |what| ArchiveError::Tar { offset, what };
             let Some(block) = self.block()? else {
                 if extensions.is_empty() && self.count > 0 {
-                    // No end mark: old tars leave it out, and the compressed stream was intact.
+                    // No end mark: old tars omit it, and the compressed stream was intact.
                     self.ended = true;
                     return Ok(None);
                 }
@@ -122,7 +122,7 @@ impl<R: Read> Members<R> {
             }
             let extended_size = known.size.is_some();
             if known.size.is_some_and(|extended| extended != size && extended < 8 << 30) {
-                // Readers differ on which of the two counts, so each sees other members.
+                // Readers differ on which of the two applies, so each sees other members.
                 return Err(bad("two headers give different sizes"));
             }
             let size = known.size.unwrap_or(size);
@@ -138,7 +138,7 @@ impl<R: Read> Members<R> {
                 other => return Err(special(&name, other)),
             };
             if kind != Kind::File && size > 0 {
-                // Readers differ on whether contents follow: what one takes for data is a member to another.
+                // Readers differ on whether contents follow: data to one is a member to another.
                 return Err(bad("a link or folder declares contents"));
             }
             if size > self.decoder.limits().inflated {
@@ -150,7 +150,7 @@ impl<R: Read> Members<R> {
         }
     }
 
-    /// The next bytes of the current member's contents; `None` after the last.
+    /// Returns the next bytes of the current member's contents; `None` after the last.
     ///
     /// # Errors
     /// A damaged archive or a limit.
@@ -167,7 +167,7 @@ impl<R: Read> Members<R> {
         Ok(Some(bytes))
     }
 
-    /// The whole contents of the current member, which must not have more than `limit` bytes.
+    /// Returns the whole contents of the current member, at most `limit` bytes.
     ///
     /// # Errors
     /// [`ArchiveError::DescriptionTooLarge`] and those of [`Members::chunk`].
@@ -183,7 +183,7 @@ impl<R: Read> Members<R> {
         Ok(contents)
     }
 
-    /// What fills the current member's last block, as it stands; call it after the contents.
+    /// Returns the unchanged padding of the current member's last block; call it after reading the contents.
     ///
     /// # Errors
     /// A damaged archive.
@@ -201,8 +201,8 @@ impl<R: Read> Members<R> {
         Ok(padding)
     }
 
-    /// After the last member: what follows the first block of the end mark, piece by piece; `None` at the end of
-    /// an intact stream. Unpackers ignore it.
+    /// Returns, after the last member, the next bytes after the first block of the end mark, which unpackers ignore;
+    /// `None` at the end of an intact stream.
     ///
     /// # Errors
     /// Damage and the limits.
@@ -211,7 +211,7 @@ impl<R: Read> Members<R> {
         Ok((!bytes.is_empty()).then_some(bytes))
     }
 
-    /// Reads on to the end without looking, so that the compressed stream's checksum is checked.
+    /// Discards the rest, to verify the compressed stream's checksum; returns the inflated size in bytes.
     ///
     /// # Errors
     /// Damage and the limits.
@@ -226,7 +226,7 @@ impl<R: Read> Members<R> {
         self.decoder.produced()
     }
 
-    /// One block, or `None` when the stream ends exactly before it.
+    /// Returns the next block, or `None` when the stream ends exactly before it.
     fn block(&mut self) -> Result<Option<[u8; BLOCK]>, ArchiveError> {
         let mut block = [0; BLOCK];
         let mut have = 0;
@@ -257,7 +257,7 @@ fn special(name: &[u8], kind: u8) -> ArchiveError {
     }
 }
 
-/// What extended headers say about the next member.
+/// The properties that extended headers give the next member.
 #[derive(Default)]
 struct Extended {
     path: Option<Vec<u8>>,
@@ -278,8 +278,8 @@ impl Extended {
         Ok(())
     }
 
-    /// Records `{length} {key}={value}\n` (POSIX pax). Those for the whole archive may only be comments and the
-    /// like: a name or size for every member at once is a trick.
+    /// Parses records `{length} {key}={value}\n` (POSIX pax). Global records must not set a name, link or size, which
+    /// would apply to every member.
     fn pax(&mut self, mut data: &[u8], global: bool) -> Result<(), &'static str> {
         const BAD: &str = "an extended header is malformed";
         while !data.is_empty() {
@@ -292,7 +292,7 @@ impl Extended {
             data = &data[length..];
             match key {
                 b"path" | b"linkpath" | b"size" if global => {
-                    return Err("an extended header names all members at once");
+                    return Err("a global extended header sets a name, link or size");
                 }
                 b"path" => self.path = Some(value.to_vec()),
                 b"linkpath" => self.link = Some(value.to_vec()),

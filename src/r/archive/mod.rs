@@ -1,4 +1,4 @@
-//! Source archives: recognised by content, validated in one pass without writing anything to disk.
+//! Package archives: detected by content, validated in one pass without writing to disk.
 
 mod decode;
 mod error;
@@ -12,14 +12,14 @@ pub use error::ArchiveError;
 pub use members::{Kind, Member, Members};
 pub use read::{Extent, Identity, SourceArchive, description, identity, read, read_up_to};
 
-/// What an archive may cost. All sizes in bytes, after decompression where not said otherwise.
+/// Resource limits of an archive. Sizes are in bytes after decompression unless stated otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The whole archive.
     pub inflated: u64,
-    /// How many times larger than the compressed bytes it may be, once it is larger than 64 MiB.
+    /// Largest ratio to the compressed size, checked above 64 MiB.
     pub ratio: u64,
-    /// Members, directories included.
+    /// Number of members, directories included.
     pub members: u64,
     /// DESCRIPTION, and MD5 when it is rewritten.
     pub description: u64,

@@ -1,4 +1,4 @@
-//! Reading a package out of an archive: everything checked, or only who it is.
+//! Reads a package from an archive: fully checked, or its identity only.
 
 use super::links::{self, Tree};
 use super::{ArchiveError, Kind, Limits, Member, Members};
@@ -11,19 +11,19 @@ use std::io::Read;
 /// A package archive that passed every check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceArchive {
-    /// The one top-level folder: the package's name.
+    /// The top-level folder: the package's name.
     pub folder: String,
     /// The fields of DESCRIPTION.
     pub description: Description,
-    /// Its bytes.
+    /// The bytes of DESCRIPTION.
     pub description_raw: Vec<u8>,
     /// `NeedsCompilation`, else whether there is a `src` folder.
     pub needs_compilation: bool,
     /// The README's path within the folder and its bytes, at most 1 MiB.
     pub readme: Option<(String, Vec<u8>)>,
-    /// For a binary package: what it was built for.
+    /// `Built`, for a binary package.
     pub built: Option<Built>,
-    /// Bytes of the tar archive.
+    /// The size of the tar archive in bytes.
     pub inflated_size: u64,
 }
 
@@ -52,8 +52,8 @@ impl SourceArchive {
     }
 }
 
-/// Reads an archive once, to its last byte, and checks all of it; `file` is its name where that must agree.
-/// Nothing is unpacked. Takes binary packages too: see [`SourceArchive::require_source`].
+/// Reads and checks a whole archive in one pass; `file` is the file name that must match, if any. Nothing is unpacked.
+/// Accepts binary packages too: see [`SourceArchive::require_source`].
 ///
 /// # Errors
 /// [`ArchiveError`], one variant for each reason.
@@ -68,18 +68,17 @@ pub fn read(
 /// How much of an archive is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// All of it, and all of it is checked.
+    /// The whole archive, fully checked.
     Whole,
-    /// Until nothing that may follow can change what is told of the package: DESCRIPTION with `NeedsCompilation` was there,
-    /// and `README.md`. What follows is neither read nor checked, and [`SourceArchive::inflated_size`] does not count it:
-    /// only for bytes that somebody else has found to be right.
+    /// Until the result is final: DESCRIPTION with `NeedsCompilation` and `README.md` were read. The rest is neither
+    /// read nor checked, nor counted in [`SourceArchive::inflated_size`]: only for bytes that were verified before.
     Decided,
 }
 
-/// As [`read`], and no further than it is asked for.
+/// As [`read`], but stops at `extent`.
 ///
 /// # Errors
-/// As [`read`], for what was read.
+/// As [`read`], for the part that was read.
 pub fn read_up_to(
     extent: Extent,
     source: impl Read,
@@ -109,7 +108,7 @@ pub fn read_up_to(
         }
         has_src |= inside.starts_with("src/") || (inside == "src" && member.kind == Kind::Folder);
         if inside.eq_ignore_ascii_case("DESCRIPTION") {
-            // Where case does not count, `description` would be written over it.
+            // On a case-insensitive file system, `description` would overwrite it.
             let exact = inside == "DESCRIPTION";
             if exact && member.kind != Kind::File {
                 return Err(ArchiveError::DescriptionNotAFile(path));
@@ -140,7 +139,7 @@ pub fn read_up_to(
     seen.settle(file)
 }
 
-/// Whether no member that may follow can tell anything else.
+/// Whether no later member can change the result.
 fn is_decided(raw: Option<&[u8]>, readme: Option<Rank>) -> bool {
     let tells = |raw: &[u8]| {
         Description::from_bytes(raw).is_ok_and(|description| description.needs_compilation().is_some())
@@ -148,13 +147,13 @@ fn is_decided(raw: Option<&[u8]>, readme: Option<Rank>) -> bool {
     readme == Some(Rank::Markdown) && raw.is_some_and(tells)
 }
 
-/// What was seen of an archive when its last member was passed.
+/// The content collected from an archive.
 pub(in crate::r) struct Seen {
-    /// The one folder.
+    /// The top-level folder.
     pub folder: Option<String>,
-    /// DESCRIPTION.
+    /// The bytes of DESCRIPTION.
     pub raw: Option<Vec<u8>>,
-    /// There is a folder `src`.
+    /// Whether there is a folder `src`.
     pub has_src: bool,
     /// As [`SourceArchive::readme`].
     pub readme: Option<(String, Vec<u8>)>,
@@ -163,7 +162,7 @@ pub(in crate::r) struct Seen {
 }
 
 impl Seen {
-    /// The package, when folder, DESCRIPTION and file name agree.
+    /// Returns the package if folder, DESCRIPTION and file name agree.
     pub(in crate::r) fn settle(self, file: Option<FileName<'_>>) -> Result<SourceArchive, ArchiveError> {
         let folder = self.folder.ok_or(ArchiveError::Empty)?;
         let raw = self.raw.ok_or_else(|| ArchiveError::NoDescription(folder.clone()))?;
@@ -227,7 +226,7 @@ fn other_file_name(package: &str, version: &str, file: FileName<'_>) -> ArchiveE
     }
 }
 
-/// Who an archived release says it is.
+/// The name and version that an archived release declares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// `Package`, or `Bundle` for the bundles of old archives.
@@ -236,13 +235,13 @@ pub struct Identity {
     pub version: String,
     /// The fields of DESCRIPTION.
     pub description: Description,
-    /// Its bytes.
+    /// The bytes of DESCRIPTION.
     pub description_raw: Vec<u8>,
 }
 
-/// Reads only DESCRIPTION, but the stream to its end, so that its checksums are checked: for releases an upstream
-/// archived long ago, whose insides nobody can change any more. `file`, where given, must agree by name and by the
-/// value of the version (`1.0-1` is `1.0.1`).
+/// Reads DESCRIPTION only, and the stream to its end to verify its checksums: for releases that an upstream archived
+/// long ago and whose contents can no longer be corrected. `file`, if given, must match by name and by the value of the
+/// version (`1.0-1` is `1.0.1`).
 ///
 /// # Errors
 /// A damaged stream, no DESCRIPTION, or a file name that is another package's.
@@ -267,8 +266,8 @@ pub fn identity(
     Ok(Identity { name, version, description, description_raw: raw })
 }
 
-/// Reads up to the first `{folder}/DESCRIPTION` and stops: `(folder, bytes)`. The rest of the stream is neither
-/// read nor checked.
+/// Reads up to the first `{folder}/DESCRIPTION` and returns `(folder, bytes)`. The rest of the stream is neither read
+/// nor checked.
 ///
 /// # Errors
 /// A damaged beginning, or no DESCRIPTION.
@@ -291,7 +290,7 @@ fn first_description<R: Read>(
             folder = String::from_utf8_lossy(top).chars().take(120).collect();
         }
     }
-    // A stream that is damaged later is damaged, not a package without DESCRIPTION.
+    // Reports damage later in the stream rather than a missing DESCRIPTION.
     members.finish()?;
     Err(ArchiveError::NoDescription(folder))
 }

@@ -1,4 +1,4 @@
-//! Copying a zip file with other contents of single members, every other byte kept.
+//! Copies a zip file with the contents of single members replaced and every other byte unchanged.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
@@ -6,11 +6,10 @@ use super::{CENTRAL_LEN, END, LOCAL, Zip, bad};
 use crate::r::archive::ArchiveError;
 use crate::r::rewrite::{Options, RewriteError};
 
-/// Writes the file again; `replaced` gives other contents for names. The result depends on the input, the contents and
-/// the options alone.
+/// Copies the file; `replaced` has pairs of member name and new contents. The result depends only on the arguments.
 ///
 /// # Errors
-/// [`RewriteError`]; more than 4 GiB.
+/// [`RewriteError`]; also a result of more than 4 GiB.
 pub fn copy(
     file: &mut (impl Read + Seek),
     zip: &Zip,
@@ -46,7 +45,7 @@ pub fn copy(
                 central[16..20].copy_from_slice(&crc.sum().to_le_bytes());
                 central[20..24].copy_from_slice(&size(packed.len())?.to_le_bytes());
                 central[24..28].copy_from_slice(&size(contents.len())?.to_le_bytes());
-                // The local record is the beginning of the other, without extra fields.
+                // The local record equals the beginning of the central one, without extra fields.
                 let mut local = Vec::with_capacity(30 + member.name.len());
                 local.extend_from_slice(&LOCAL);
                 local.extend_from_slice(&central[6..30]);

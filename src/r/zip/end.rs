@@ -1,4 +1,4 @@
-//! The end of a zip file: where its directory lies, and how much is in it.
+//! The end record of a zip file: position and size of the central directory.
 
 use std::io::{Read, Seek};
 
@@ -11,19 +11,19 @@ const LOCATOR_LEN: u64 = 20;
 const END64: [u8; 4] = *b"PK\x06\x06";
 const END64_LEN: u64 = 56;
 
-/// What the end says of the directory.
+/// The properties of the central directory.
 pub(super) struct End {
-    /// Where the directory must end.
+    /// The offset where the directory must end.
     pub(super) at: u64,
-    /// Members.
+    /// The number of members.
     pub(super) count: u64,
-    /// Bytes of the directory.
+    /// The size of the directory in bytes.
     pub(super) size: u64,
-    /// Where it begins.
+    /// The offset where it begins.
     pub(super) start: u64,
 }
 
-/// Finds the end of a file of that length.
+/// Finds the end record of a file of `length` bytes.
 pub(super) fn find(
     file: &mut (impl Read + Seek),
     length: u64,
@@ -31,7 +31,7 @@ pub(super) fn find(
 ) -> Result<End, ArchiveError> {
     let (at, end) = record(file, length)?;
     if [half(&end, 4), half(&end, 6)] != [0, 0] || half(&end, 8) != half(&end, 10) {
-        return Err(bad(at, "it is one of several disks"));
+        return Err(bad(at, "it is part of a multi-disk archive"));
     }
     let (count, size, start) = (half(&end, 10), word(&end, 12), word(&end, 16));
     if count != u16::MAX && size != u32::MAX && start != u32::MAX {
@@ -43,15 +43,15 @@ pub(super) fn find(
     }
 }
 
-/// The zip64 end right before the other, which says nothing by itself.
+/// Reads the zip64 end record right before the end record, which then holds no values itself.
 fn large(file: &mut (impl Read + Seek), end_at: u64) -> Result<End, ArchiveError> {
-    let missing = || bad(end_at, "its zip64 end is missing");
+    let missing = || bad(end_at, "its zip64 end record is missing");
     let at = end_at.checked_sub(LOCATOR_LEN + END64_LEN).ok_or_else(missing)?;
     let bytes = read_at(file, at, END64_LEN + LOCATOR_LEN)?;
     let (end, locator) = bytes.split_at(END64_LEN as usize);
     let locates =
         locator[..4] == LOCATOR && word(locator, 4) == 0 && long(locator, 8) == at && word(locator, 16) == 1;
-    // The record's own size is told without its first twelve bytes.
+    // The size field of the record does not count its first twelve bytes.
     let sound = end[..4] == END64
         && long(end, 4) == END64_LEN - 12
         && word(end, 16) == 0
@@ -67,7 +67,7 @@ fn long(bytes: &[u8], at: usize) -> u64 {
     u64::from(word(bytes, at)) | u64::from(word(bytes, at + 4)) << 32
 }
 
-/// The record at the end, with its place: exactly one may be taken for it.
+/// Finds the end record and its offset; there must be exactly one candidate.
 fn record(file: &mut (impl Read + Seek), length: u64) -> Result<(u64, Vec<u8>), ArchiveError> {
     let tail = length.min(END_LEN as u64 + u64::from(u16::MAX));
     let bytes = read_at(file, length - tail, tail)?;
@@ -76,16 +76,17 @@ fn record(file: &mut (impl Read + Seek), length: u64) -> Result<(u64, Vec<u8>), 
         if window != END {
             continue;
         }
-        // A comment that holds a second record is what programs disagree on.
+        // Programs disagree on which record applies when a comment contains a second one.
         if found.is_some() {
-            return Err(bad(length - tail + at as u64, "its end is there twice"));
+            return Err(bad(length - tail + at as u64, "it has two end records"));
         }
         found = Some(at);
     }
-    let at = found.ok_or_else(|| bad(length, "its end is missing; copy or download the file again"))?;
+    let at =
+        found.ok_or_else(|| bad(length, "its end record is missing; copy or download the file again"))?;
     let record = bytes.get(at..).filter(|record| record.len() >= END_LEN).ok_or(ArchiveError::Truncated)?;
     if record.len() != END_LEN + usize::from(half(record, 20)) || !record[END_LEN..].is_ascii() {
-        return Err(bad(length, "other bytes follow its end"));
+        return Err(bad(length, "other bytes follow its end record"));
     }
     Ok((length - tail + at as u64, record[..END_LEN].to_vec()))
 }

@@ -1,10 +1,10 @@
 //! Zip files as R writes Windows binaries: read strictly, so that every program sees the same members, and copied with
 //! single members replaced. Format: PKWARE APPNOTE 6.3.
 //!
-//! Own code instead of the crate zip: that one is made to read whatever can be read. What two programs may read in two
-//! ways (other bytes before, between or behind the records, data descriptors, zip64, records that disagree) is refused.
-//! Data that programs write as a stream, such as public advisories, has descriptors and may have a zip64 end: those are
-//! taken where that is said, and must agree with all else.
+//! The crate zip is not used because it reads leniently. Anything that programs may read in different ways (other bytes
+//! before, between or after the records, data descriptors, zip64, contradictory records) is refused here. Files written
+//! as a stream, such as public advisories, have data descriptors and may have a zip64 end record: both are accepted on
+//! request, and must agree with the other records.
 
 mod copy;
 mod end;
@@ -23,43 +23,43 @@ const DESCRIPTOR: [u8; 4] = *b"PK\x07\x08";
 const LOCAL_LEN: u64 = 30;
 const CENTRAL_LEN: usize = 46;
 const DESCRIPTOR_LEN: u64 = 16;
-/// The flag of a member whose checksum and sizes stand behind it.
+/// The flag of a member whose checksum and sizes follow it in a data descriptor.
 const STREAMED: u16 = 1 << 3;
-/// The central directory may have as many bytes; a package of ten thousand files has one.
+/// Largest size of the central directory in bytes; a package of ten thousand files needs about 1 MiB.
 const MAX_DIRECTORY: u64 = 64 << 20;
 
-/// A zip file whose records all agree; contents are not read yet.
+/// A zip file with consistent records; its contents are not read yet.
 #[derive(Debug)]
 pub struct Zip {
     /// In the order of the file.
     pub members: Vec<ZipMember>,
 }
 
-/// How the writer of a zip file may have written.
+/// The accepted forms of a zip file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// Going back to say in each record what follows it, as R does.
+    /// Checksum and sizes are in each local record, as R writes them.
     Whole,
-    /// As well without going back: checksum and sizes behind the contents (with their signature), and a zip64 end where
-    /// there are too many members for the other.
+    /// Also written as a stream: checksum and sizes in a data descriptor (with signature) after the contents, and a
+    /// zip64 end record where there are too many members for the plain one.
     Streamed,
 }
 
-/// A member.
+/// A member of a zip file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZipMember {
-    /// Its name, UTF-8, as it stands; folders end in `/`.
+    /// The unchanged name; folders end in `/`.
     pub name: String,
-    /// Bytes of contents.
+    /// The size of the contents in bytes.
     pub size: u64,
     crc: u32,
     deflated: bool,
     packed: u64,
-    /// Where its local record begins, where the contents do, and where they end.
+    /// The offsets of its local record, of its contents, and of the next member.
     start: u64,
     data: u64,
     end: u64,
-    /// Its record in the central directory, without its place.
+    /// Its record in the central directory, with a zero offset.
     central: Vec<u8>,
 }
 
@@ -87,7 +87,7 @@ impl Zip {
     /// Reads the directory of a zip file and every local record.
     ///
     /// # Errors
-    /// [`ArchiveError::ZipForm`] for all that is not exactly one zip file, and limits.
+    /// [`ArchiveError::ZipForm`] unless the file is exactly one zip file; limits.
     pub fn open(
         file: &mut (impl Read + Seek),
         written: Written,
@@ -96,13 +96,13 @@ impl Zip {
         let length = file.seek(SeekFrom::End(0)).map_err(ArchiveError::Io)?;
         let end::End { at: end_at, count, size, start } = end::find(file, length, written)?;
         if start.checked_add(size) != Some(end_at) || size > MAX_DIRECTORY {
-            return Err(bad(end_at, "the directory does not lie right before its end"));
+            return Err(bad(end_at, "the directory is not right before the end record"));
         }
         if count > limits.members {
             return Err(ArchiveError::TooManyMembers { limit: limits.members });
         }
         let directory = read_at(file, start, size)?;
-        // A record of the directory has some bytes: what the count says beyond that is not trusted with memory.
+        // Allocates by the size of the directory, not by the untrusted count.
         let mut zip = Zip { members: Vec::with_capacity(directory.len().div_ceil(CENTRAL_LEN)) };
         let (mut at, mut place, mut inflated) = (0, 0, 0_u64);
         let mut names = HashSet::new();
@@ -116,14 +116,14 @@ impl Zip {
             if inflated > limits.inflated {
                 return Err(ArchiveError::TooLarge { limit: limits.inflated });
             }
-            // Windows takes both for one file.
+            // On Windows both are one file.
             if !names.insert(member.name.to_lowercase()) {
-                return Err(bad(offset, "two members have one name"));
+                return Err(bad(offset, "two members have the same name"));
             }
             zip.members.push(member);
         }
         if at != directory.len() || place != start {
-            return Err(bad(place, "other bytes lie between its records"));
+            return Err(bad(place, "other bytes are between its records"));
         }
         if inflated > (64 << 20) && inflated / limits.ratio.max(1) > length {
             return Err(ArchiveError::Bomb { ratio: limits.ratio });
@@ -133,10 +133,10 @@ impl Zip {
 }
 
 impl ZipMember {
-    /// Reads the contents to their end, handing them on piece by piece, and checks size and checksum.
+    /// Reads the contents, passes each piece to `each`, and checks size and checksum.
     ///
     /// # Errors
-    /// Damaged contents, or what `each` says.
+    /// Damaged contents, or an error of `each`.
     pub fn contents(
         &self,
         file: &mut (impl Read + Seek),
@@ -165,7 +165,7 @@ impl ZipMember {
             if read == 0 {
                 break;
             }
-            let wrong = || bad(self.start, "a member has another size than its record says");
+            let wrong = || bad(self.start, "the size of a member is wrong");
             left = left.checked_sub(read as u64).ok_or_else(wrong)?;
             crc.update(&buffer[..read]);
             each(&buffer[..read])?;
@@ -176,7 +176,7 @@ impl ZipMember {
         Ok(())
     }
 
-    /// The whole contents, at most `limit` bytes.
+    /// Returns the whole contents, at most `limit` bytes.
     ///
     /// # Errors
     /// As [`ZipMember::contents`], and more than `limit` bytes.
@@ -201,7 +201,7 @@ fn read_at(file: &mut (impl Read + Seek), at: u64, length: u64) -> Result<Vec<u8
     if bytes.len() as u64 == length { Ok(bytes) } else { Err(ArchiveError::Truncated) }
 }
 
-/// A record of the central directory, and where the next begins.
+/// Parses a record of the central directory; also returns the position of the next.
 fn central(
     directory: &[u8],
     at: usize,
@@ -222,23 +222,23 @@ fn central(
     if flags & !(1 << 11 | 0b110 | streamed) != 0 {
         return Err(bad(
             offset,
-            "a member is encrypted, has its sizes behind it, or is marked in another way",
+            "a member is encrypted, has a data descriptor, or has another unsupported flag",
         ));
     }
     if !matches!(method, 0 | 8) {
-        return Err(bad(offset, "a member is packed in another way than by deflate"));
+        return Err(bad(offset, "a member has an unsupported compression method"));
     }
     if comment != 0 || disk != 0 {
-        return Err(bad(offset, "a member has a comment or lies on another disk"));
+        return Err(bad(offset, "a member has a comment or is on another disk"));
     }
     extras(&record[CENTRAL_LEN + name..CENTRAL_LEN + name + extra], offset)?;
-    // The upper half of the attributes is the mode where Unix wrote the file.
+    // On Unix the upper half of the attributes is the file mode.
     let link = record[5] == 3 && word(record, 38) >> 16 & 0o170_000 == 0o120_000;
     let bytes = &record[CENTRAL_LEN..CENTRAL_LEN + name];
     let name = String::from_utf8(bytes.to_vec()).map_err(|_| {
         ArchiveError::NotUtf8(String::from_utf8_lossy(bytes).escape_debug().take(200).collect())
     })?;
-    // Programs that take names as C strings read another one.
+    // Programs that read names as C strings see another name.
     if name.contains('\0') {
         return Err(ArchiveError::BadName(name.escape_debug().take(200).collect()));
     }
@@ -250,7 +250,7 @@ fn central(
     }
     let (packed, size) = (u64::from(word(record, 20)), u64::from(word(record, 24)));
     if (method == 0 && packed != size) || (name.ends_with('/') && size != 0) {
-        return Err(bad(offset, "a member has another size than its record says"));
+        return Err(bad(offset, "the size of a member is wrong"));
     }
     let mut central = record.to_vec();
     central[42..46].fill(0);
@@ -268,17 +268,17 @@ fn central(
     Ok((member, at + length))
 }
 
-/// Reads the local record of a member, which must begin at `place` and say what the directory says.
+/// Reads the local record of a member, which must begin at `place` and agree with the directory.
 fn local(file: &mut (impl Read + Seek), member: ZipMember, place: u64) -> Result<ZipMember, ArchiveError> {
     if member.start != place {
-        return Err(bad(place, "other bytes lie between its records"));
+        return Err(bad(place, "other bytes are between its records"));
     }
     let head = read_at(file, place, LOCAL_LEN)?;
     let (name, extra) = (u64::from(half(&head, 26)), u64::from(half(&head, 28)));
     let rest = read_at(file, place + LOCAL_LEN, name + extra)?;
     let known = &member.central;
     let streamed = half(known, 8) & STREAMED != 0;
-    // Flags, method, time, date: bytes 6 to 14 here, 8 to 16 there; then checksum and both sizes.
+    // Flags, method, time and date are bytes 6 to 14 here, 8 to 16 in the directory; then checksum and both sizes.
     let same = head[..4] == LOCAL
         && head[6..14] == known[8..16]
         && (head[14..26] == known[16..28] || (streamed && head[14..26].iter().all(|byte| *byte == 0)))
@@ -294,12 +294,12 @@ fn local(file: &mut (impl Read + Seek), member: ZipMember, place: u64) -> Result
     }
     let behind = read_at(file, packed_end, DESCRIPTOR_LEN)?;
     if behind[..4] != DESCRIPTOR || behind[4..] != known[16..28] {
-        return Err(bad(packed_end, "what stands behind a member is not what the directory says of it"));
+        return Err(bad(packed_end, "a member's data descriptor disagrees with the directory"));
     }
     Ok(ZipMember { data, end: packed_end + DESCRIPTOR_LEN, ..member })
 }
 
-/// Extra fields: times and user numbers say nothing that anybody reads in two ways; another name or size would.
+/// Accepts only extra fields with times and user numbers, which are unambiguous; others may change the name or size.
 fn extras(mut bytes: &[u8], offset: u64) -> Result<(), ArchiveError> {
     while !bytes.is_empty() {
         let malformed = || bad(offset, "an extra field is malformed");

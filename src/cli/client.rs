@@ -137,7 +137,7 @@ impl Client {
                 .body(body)
                 .map_err(|e| silent(e.to_string()))
         };
-        let shown = format!("{method} {ADMIN_PREFIX}{path}");
+        let target = format!("{method} {ADMIN_PREFIX}{path}");
         let mut next = request(body)?;
         let mut sender = self.sender.lock().await;
         let mut connections = 1;
@@ -160,7 +160,7 @@ impl Client {
             *sender = connect(&self.socket).await?;
             next = unsent;
         };
-        tracing::debug!("{shown}: {status}");
+        tracing::debug!("{target}: {status}");
         if status.is_success() {
             let json: &[u8] = if body.is_empty() { b"null" } else { &body };
             return serde_json::from_slice(json).map_err(|e| {
@@ -275,7 +275,7 @@ mod tests {
         let listener = UnixListener::bind(&socket).unwrap();
         let answers = answers.to_vec();
         let server = tokio::spawn(async move {
-            let mut asked = Vec::new();
+            let mut methods = Vec::new();
             for answer in answers {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut head = Vec::new();
@@ -286,10 +286,10 @@ mod tests {
                 let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
                 let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
                 stream.read_exact(&mut body).await.unwrap();
-                asked.push(head.lines().next().unwrap().split(' ').next().unwrap().to_owned());
+                methods.push(head.lines().next().unwrap().split(' ').next().unwrap().to_owned());
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
-            asked
+            methods
         });
         work(Client::open(socket).await.unwrap()).await;
         server.await.unwrap()
@@ -299,23 +299,23 @@ mod tests {
 
     #[tokio::test]
     async fn after_a_goodbye_the_next_request_goes_to_the_next_server() {
-        let asked = served(&[GOODBYE, GOODBYE], async |client| {
+        let methods = served(&[GOODBYE, GOODBYE], async |client| {
             client.get::<()>("/a").await.unwrap();
             client.send::<_, ()>(Method::POST, "/b", &()).await.unwrap();
         });
-        assert_eq!(asked.await, ["GET", "POST"]);
+        assert_eq!(methods.await, ["GET", "POST"]);
     }
 
     #[tokio::test]
     async fn a_request_without_an_answer_is_repeated_only_where_it_changes_nothing() {
-        let asked = served(&["", GOODBYE], async |client| client.get::<()>("/a").await.unwrap());
-        assert_eq!(asked.await, ["GET", "GET"]);
-        let asked = served(&["", GOODBYE], async |client| {
+        let methods = served(&["", GOODBYE], async |client| client.get::<()>("/a").await.unwrap());
+        assert_eq!(methods.await, ["GET", "GET"]);
+        let methods = served(&["", GOODBYE], async |client| {
             let error = client.send::<_, ()>(Method::POST, "/a", &()).await.unwrap_err();
             assert!(error.to_string().contains("may have been carried out"), "{error}");
             client.get::<()>("/state").await.unwrap();
         });
-        assert_eq!(asked.await, ["POST", "GET"]);
+        assert_eq!(methods.await, ["POST", "GET"]);
     }
 
     #[test]

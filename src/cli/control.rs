@@ -74,17 +74,17 @@ pub async fn nodes(client: &Client, output: &Output) -> Result<(), CliError> {
 /// keeps serving.
 pub async fn offline(client: &Client, output: &Output, args: Offline) -> Result<(), CliError> {
     let body = GoOffline { timeout: args.timeout };
-    let asked = client.send(Method::POST, "/offline", &body);
+    let request = client.send(Method::POST, "/offline", &body);
     let node: Node = if output.human() && std::io::stderr().is_terminal() {
         let bar = ProgressBar::new_spinner();
         let node = tokio::select! {
-            node = asked => node,
+            node = request => node,
             never = watch(client, &bar) => match never {},
         };
         bar.finish_and_clear();
         node?
     } else {
-        asked.await?
+        request.await?
     };
     output.print(&node, || node.message.clone())
 }

@@ -26,14 +26,14 @@ pub async fn explain(client: &Client, output: &Output, args: Explain) -> Result<
         .filter_map(|(name, value)| Some(format!("{name}={}", segment(&value?))))
         .collect();
     let path = format!("/repos/{}/explain?{}", segment(&args.repo), query.join("&"));
-    let told: Explanation = client.get(&path).await?;
-    output.print(&told, || text(&told))
+    let explanation: Explanation = client.get(&path).await?;
+    output.print(&explanation, || text(&explanation))
 }
 
-fn text(told: &Explanation) -> String {
+fn text(explanation: &Explanation) -> String {
     let mut text = String::new();
     let mut under = None;
-    for step in &told.steps {
+    for step in &explanation.steps {
         if under.replace(step.about) != Some(step.about) {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{}", heading(step.about));
@@ -44,8 +44,8 @@ fn text(told: &Explanation) -> String {
             let _ = writeln!(text, "      {rule}");
         }
     }
-    let failed = told.failed.as_ref().map(|word| format!(" ({word})")).unwrap_or_default();
-    let _ = writeln!(text, "\nThe client gets{failed}\n  {}", told.answer);
+    let failed = explanation.failed.as_ref().map(|word| format!(" ({word})")).unwrap_or_default();
+    let _ = writeln!(text, "\nThe client gets{failed}\n  {}", explanation.answer);
     text
 }
 
@@ -75,7 +75,7 @@ mod tests {
             wins,
             rule: rule.to_owned(),
         };
-        let told = Explanation {
+        let explanation = Explanation {
             repo: "prod".to_owned(),
             package: "a".to_owned(),
             steps: vec![
@@ -89,6 +89,6 @@ mod tests {
         };
         let expected = "Sources, in order\n* team: lists 1.0\n      the first\n  cran: lists 1.0\nRelease\n\
             * a 1.0: lists 1.0\n\nThe client gets (ua_error_none)\n  the source\n";
-        assert_eq!(text(&told), expected);
+        assert_eq!(text(&explanation), expected);
     }
 }

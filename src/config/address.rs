@@ -1,15 +1,15 @@
-//! URLs in the configuration: which schemes and parts each property takes, and how a URL is printed without secrets.
+//! URLs in the configuration: the schemes and parts that each property allows, and printing without secrets.
 
 use url::Url;
 
-/// What a URL property is for.
+/// The purpose of a URL property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UrlFor {
-    /// The server's own public address: http or https, maybe a path prefix.
+    /// The server's own public address: http or https, optionally with a path prefix.
     Server,
-    /// Where packages come from: http, https or file.
+    /// A package mirror: http, https or file.
     Mirror,
-    /// Where builds come from: as a mirror, in one of the forms that [`super::binaries`] knows.
+    /// A binary server: as a mirror, in one of the forms of [`super::binaries`].
     Binaries,
     /// Another S3 server: `host[:port]`, or http, https; no path.
     S3,
@@ -21,7 +21,7 @@ pub enum UrlFor {
     Web,
 }
 
-/// Checks a URL and returns it without a slash at its end. Errors are the rest of a sentence; they hold no secret.
+/// Checks a URL and returns it without a trailing slash. Errors are the rest of a sentence and hold no secret.
 pub(super) fn url(text: &str, purpose: UrlFor) -> Result<String, String> {
     let schemes: &[&str] = match purpose {
         UrlFor::Server | UrlFor::S3 | UrlFor::Web => &["http", "https"],
@@ -29,7 +29,7 @@ pub(super) fn url(text: &str, purpose: UrlFor) -> Result<String, String> {
         UrlFor::Proxy => &["http", "https", "socks5", "socks5h"],
         UrlFor::Postgres => &["postgres", "postgresql"],
     };
-    // `proxy:3128` alone would be read as scheme and path.
+    // `proxy:3128` alone would be parsed as scheme and path.
     let full = match purpose {
         UrlFor::Proxy if !text.contains("://") => format!("http://{text}"),
         UrlFor::S3 if !text.contains("://") => format!("https://{text}"),
@@ -48,22 +48,22 @@ pub(super) fn url(text: &str, purpose: UrlFor) -> Result<String, String> {
         )
     };
     if full.chars().any(char::is_whitespace) {
-        return Err("must not contain blanks; write %20".to_owned());
+        return Err("must not contain spaces; write %20".to_owned());
     }
     let (scheme, rest) = full.split_once("://").ok_or_else(one_of)?;
     if !schemes.contains(&scheme.to_ascii_lowercase().as_str()) {
         return Err(one_of());
     }
-    let parsed = Url::parse(&full).map_err(|error| format!("is no URL: {error}"))?;
+    let parsed = Url::parse(&full).map_err(|error| format!("is not a URL: {error}"))?;
     if scheme.eq_ignore_ascii_case("file") {
         if !rest.starts_with('/') {
             return Err(
-                "must hold an absolute path after file://, that is three slashes: file:///srv/mirror"
+                "must have an absolute path after file://, that is three slashes: file:///srv/mirror"
                     .to_owned(),
             );
         }
         if rest.contains(['?', '#']) {
-            return Err("must hold a path alone; write %3F and %23 for ? and #".to_owned());
+            return Err("must be a path only; write %3F and %23 for ? and #".to_owned());
         }
         let trimmed = full.trim_end_matches('/');
         return Ok(if trimmed.len() < "file:///".len() { "file:///".to_owned() } else { trimmed.to_owned() });
@@ -75,13 +75,13 @@ pub(super) fn url(text: &str, purpose: UrlFor) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     if parsed.fragment().is_some() || (parsed.query().is_some() && purpose != UrlFor::Web) {
-        return Err("must not hold ? or #".to_owned());
+        return Err("must not contain ? or #".to_owned());
     }
     let path = parsed.path().trim_matches('/');
     match purpose {
-        UrlFor::S3 | UrlFor::Proxy if !path.is_empty() => return Err("must not hold a path".to_owned()),
+        UrlFor::S3 | UrlFor::Proxy if !path.is_empty() => return Err("must not contain a path".to_owned()),
         UrlFor::Server | UrlFor::S3 if !parsed.username().is_empty() || parsed.password().is_some() => {
-            return Err("must not hold a user or a password".to_owned());
+            return Err("must not contain a user or a password".to_owned());
         }
         UrlFor::Server
         | UrlFor::Mirror
@@ -94,11 +94,11 @@ pub(super) fn url(text: &str, purpose: UrlFor) -> Result<String, String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-/// A URL fit to be printed: user and password are replaced by `***`.
+/// Returns a URL that is safe to print: user and password are replaced by `***`.
 #[must_use]
 pub fn without_userinfo(url: &str) -> String {
     let (scheme, rest) = url.find("://").map_or(("", url), |end| url.split_at(end + "://".len()));
-    // Up to the last `@`, wherever it is: a password with an unescaped `/` must not come through.
+    // Up to the last `@`: a password with an unescaped `/` must not be printed.
     match rest.rsplit_once('@') {
         Some((_, host)) => format!("{scheme}***@{host}"),
         None => url.to_owned(),
@@ -129,9 +129,9 @@ mod tests {
         assert!(reason("cloud.r-project.org").starts_with("must begin with"));
         assert!(reason("/srv/mirror").starts_with("must begin with"));
         assert!(reason("file://srv/mirror").contains("three slashes"));
-        assert!(reason("https://").starts_with("is no URL") || reason("https://").contains("host"));
+        assert!(reason("https://").starts_with("is not a URL") || reason("https://").contains("host"));
         assert!(reason("https://a b/").contains("%20"));
-        assert!(reason("https://x/?q").contains("must not hold"));
+        assert!(reason("https://x/?q").contains("must not contain"));
         assert!(reason("file:///x#y").contains("%23"));
     }
 

@@ -1,45 +1,45 @@
-//! `CRAN.BinaryURL`: servers that builds are fetched from. Which kind of address it is, its own form tells.
+//! `CRAN.BinaryURL`: servers that binaries are fetched from. The form of the URL determines the kind of server.
 
 use super::address::{self, UrlFor, without_userinfo};
 
-/// A server of builds.
+/// A binary server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BinaryUrl {
-    /// The address up to where its folders begin, without a trailing slash; may hold user and password.
+    /// The URL up to its first folder, without a trailing slash; may contain user and password.
     pub base: String,
-    /// What is found there.
+    /// The kind of server.
     pub style: BinaryStyle,
 }
 
-/// What an address of builds leads to. A part that is `None` was written as `{distribution}`, `{arch}` or `{r}` and
-/// stands for all there are.
+/// The kind of a binary server. A part that is `None` was written as `{distribution}`, `{arch}` or `{r}` and means all
+/// of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BinaryStyle {
     /// A CRAN mirror: `bin/windows/contrib/{r}` and `bin/macosx/{folder}/contrib/{r}` below it.
     Mirror,
-    /// `bin/linux/{distribution}-{arch}/{r}`: a repository whose index tells by `Built` which packages are builds.
+    /// `bin/linux/{distribution}-{arch}/{r}`: a repository whose index marks binaries by the field `Built`.
     Linux {
-        /// As in the address.
+        /// As in the URL.
         distribution: Option<String>,
-        /// As in the address: `x86_64`, `aarch64` or `arm64`.
+        /// As in the URL: `x86_64`, `aarch64` or `arm64`.
         arch: Option<String>,
         /// `4.5`.
         r: Option<String>,
     },
-    /// `__linux__/{distribution}/{snapshot}`: what a file is depends on who asks.
+    /// `__linux__/{distribution}/{snapshot}`: the server selects source or binary by the client's `User-Agent`.
     Negotiated {
-        /// As in the address.
+        /// As in the URL.
         distribution: Option<String>,
-        /// `latest`, or a date.
+        /// `latest` or a date.
         snapshot: String,
     },
 }
 
-/// What an address of builds may look like, for messages.
-const FORMS: &str = "is no address of builds: write the root of a CRAN mirror, \
+/// The accepted forms, for messages.
+const FORMS: &str = "is not the URL of a binary server: write the root of a CRAN mirror, \
     https://host/path/bin/linux/{distribution}-{arch}/{r}, or https://host/path/__linux__/{distribution}/latest";
 
-/// Reads one value. Errors are the rest of a sentence; they hold no secret.
+/// Parses one value. Errors are the rest of a sentence and hold no secret.
 pub(super) fn parse(text: &str) -> Result<BinaryUrl, String> {
     let url = address::url(text, UrlFor::Mirror)?;
     let url = url.strip_suffix("/src/contrib").unwrap_or(&url);
@@ -48,7 +48,7 @@ pub(super) fn parse(text: &str) -> Result<BinaryUrl, String> {
     }
     if let Some((base, rest)) = url.split_once("/__linux__/") {
         if base.to_ascii_lowercase().starts_with("file:") {
-            return Err("is a directory, and what is below __linux__ has to be asked over http".to_owned());
+            return Err("is a directory, but __linux__ needs a server over http".to_owned());
         }
         return negotiated(base, rest).ok_or_else(|| FORMS.to_owned());
     }
@@ -78,7 +78,7 @@ fn negotiated(base: &str, rest: &str) -> Option<BinaryUrl> {
     Some(BinaryUrl { base: base.to_owned(), style })
 }
 
-/// One part: the placeholder, or a value that fits.
+/// Parses one part: the placeholder, or a valid value.
 fn part(text: &str, placeholder: &str, fits: impl Fn(&str) -> bool) -> Option<Option<String>> {
     if text == placeholder {
         return Some(None);

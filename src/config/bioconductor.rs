@@ -7,7 +7,7 @@ use super::value;
 /// `[Bioconductor]`.
 #[derive(Clone)]
 pub struct Bioconductor {
-    /// `https://`, `http://` or `file:///` of a mirror of Bioconductor, no trailing slash; may hold user and password.
+    /// `https://`, `http://` or `file:///` of a Bioconductor mirror, no trailing slash; may contain user and password.
     pub url: String,
     /// Cron, five fields, UTC; default `0 2 * * *`.
     pub sync_schedule: String,

@@ -1,32 +1,32 @@
-//! The first two of the checks that `check-config` prints, as data: syntax, and names that are not known.
+//! The first two checks of `check-config`, as data: syntax, and unknown names.
 
 use super::Loaded;
 use super::problem::{About, ConfigError, Notice};
 
-/// One check and its outcome.
+/// One check and its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// What was checked.
     pub title: &'static str,
-    /// The outcome.
+    /// The result.
     pub verdict: Verdict,
     /// Findings, one line each.
     pub findings: Vec<String>,
 }
 
-/// How a check ends.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// `[PASS]`.
     Pass,
-    /// `[FAIL]`; the command ends with an error.
+    /// `[FAIL]`; the command exits with an error.
     Fail,
     /// `[INFO]`.
     Info,
 }
 
 impl Check {
-    /// Fails when there are findings.
+    /// Creates a check that fails when there are findings.
     #[must_use]
     pub fn of(title: &'static str, findings: Vec<String>) -> Check {
         let verdict = if findings.is_empty() { Verdict::Pass } else { Verdict::Fail };
@@ -34,11 +34,11 @@ impl Check {
     }
 }
 
-/// What [`super::load`] gave, as checks: syntax and value types; unknown names; and, after these two and only when
-/// there is something to tell, properties without effect ([`Verdict::Info`]).
+/// Converts the result of [`super::load`] to checks: syntax and value types, unknown names, and, if there are any,
+/// properties without effect ([`Verdict::Info`]).
 ///
-/// Findings about [`About::Path`] and [`About::Settings`] belong to the checks that look at the machine; these take
-/// them from [`ConfigError::errors`].
+/// Findings about [`About::Path`] and [`About::Settings`] belong to the checks of the machine, which read them from
+/// [`ConfigError::errors`].
 #[must_use]
 pub fn checks(loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
     let (errors, warnings): (&[Notice], &[Notice]) = match loaded {

@@ -10,13 +10,13 @@ use super::value;
 /// `[CRAN]`.
 #[derive(Clone)]
 pub struct Cran {
-    /// `https://`, `http://` or `file:///` of a CRAN-like mirror, no trailing slash; may hold user and password.
+    /// `https://`, `http://` or `file:///` of a CRAN-like mirror, no trailing slash; may contain user and password.
     pub url: String,
-    /// Where builds come from, the first that has one first; none by default.
+    /// Binary servers in order of precedence; none by default.
     pub binaries: Vec<BinaryUrl>,
     /// Cron, five fields, UTC; default `0 0 * * *`.
     pub sync_schedule: String,
-    /// Releases younger than this are not taken from the mirror yet; zero takes all.
+    /// Minimum age of a release before it is synced from the mirror; zero syncs all.
     pub delay: Duration,
 }
 

@@ -1,5 +1,4 @@
-//! Secrets in files of their own: `PACKAGEMANAGER_<SECTION>_<PROPERTY>_FILE` names one, such as a credential that
-//! systemd hands over.
+//! Secrets in separate files: `PACKAGEMANAGER_<SECTION>_<PROPERTY>_FILE` names one, for example a systemd credential.
 
 use std::fs::File;
 use std::io::{Error, Read};
@@ -8,11 +7,11 @@ use super::environment;
 use super::problem::{About, Notice, Origin};
 
 const SUFFIX: &str = "_FILE";
-/// More bytes than any password or URL has.
+/// Read limit in bytes, more than any password or URL has.
 const LONGEST: u64 = 64 << 10;
 
-/// Puts what the files hold, without the line feed at its end, in the place of the variables that name them. Only
-/// passwords and URLs, which may hold one, can come so. Errors name the variable and the file.
+/// Replaces variables that name a file by the contents of the file, without the line feed at its end. Only passwords
+/// and URLs, which may contain one, can be read from a file. Errors name the variable and the file.
 pub(super) fn read(env: impl IntoIterator<Item = (String, String)>) -> (Vec<(String, String)>, Vec<Notice>) {
     let (mut all, mut errors) = (Vec::new(), Vec::new());
     for (variable, value) in env {
@@ -29,7 +28,7 @@ pub(super) fn read(env: impl IntoIterator<Item = (String, String)>) -> (Vec<(Str
                 section: None,
                 property: Some(property.name.to_owned()),
                 value: Some(value),
-                message: format!("the file that holds it cannot be read: {error}"),
+                message: format!("cannot read the file with the value: {error}"),
             }),
         }
     }
@@ -71,8 +70,7 @@ mod tests {
     fn a_file_that_is_missing_is_an_error_with_its_path() {
         let (env, errors) = with(&[("PACKAGEMANAGER_PROXY_URL_FILE", "/nonexistent/url")]);
         assert!(env.is_empty());
-        let expected =
-            "environment PACKAGEMANAGER_PROXY_URL_FILE: URL = \"/nonexistent/url\": the file that holds it";
+        let expected = "environment PACKAGEMANAGER_PROXY_URL_FILE: URL = \"/nonexistent/url\": cannot read the file with the value";
         assert!(errors.len() == 1 && errors[0].starts_with(expected), "{errors:?}");
     }
 

@@ -9,7 +9,7 @@ use super::reader::Reader;
 use super::server::Secret;
 use super::value;
 
-/// Which database.
+/// The database backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Provider {
     /// A file in `SQLite.Dir`.
@@ -24,7 +24,7 @@ pub enum Provider {
 pub struct Database {
     /// `sqlite` or `postgres`.
     pub provider: Provider,
-    /// The longest wait for a connection.
+    /// Maximum wait for a connection.
     pub connection_timeout: Duration,
 }
 
@@ -40,11 +40,11 @@ pub struct Sqlite {
 pub struct Postgres {
     /// `postgres://user[:pw]@host[:port]/db[?sslmode=…&search_path=…]`.
     pub url: Option<Secret>,
-    /// The password, when the URL has none.
+    /// The password, if the URL has none.
     pub password: Option<Secret>,
-    /// Where usage data is kept; `None`: beside everything else.
+    /// Database of the usage data; `None`: the main database.
     pub usage_data_url: Option<Secret>,
-    /// The password, when that URL has none; `None`: [`Postgres::password`].
+    /// The password, if that URL has none; `None`: [`Postgres::password`].
     pub usage_data_password: Option<Secret>,
 }
 
@@ -69,7 +69,7 @@ impl Sqlite {
 }
 
 impl Postgres {
-    /// With `Database.Provider = postgres` the URL must be there.
+    /// Reads the section; with `Database.Provider = postgres` the URL is required.
     pub(super) fn read(reader: &mut Reader<'_>, provider: Provider) -> Postgres {
         if provider == Provider::Postgres && !reader.is_set("Postgres", None, "URL") {
             let message = "must be set with Database.Provider = postgres: postgres://user@host/database";

@@ -6,12 +6,12 @@ use super::rows::SECTIONS;
 use super::storage::StorageClass;
 use super::table::{Effect, Section, SubName, plain_default};
 
-/// The whole file. Prose begins with `; `, a property with `;` alone, so that it can be uncommented by machine too.
+/// Returns the whole file. Prose begins with `; `, a property with `;` alone, so that a program can uncomment it.
 #[must_use]
 pub fn text() -> String {
     let mut out = String::from(
         "; Every section and property of rstudio-pm.gcfg with its default.\n\
-         ; This file is not read: copy what you change into /etc/rstudio-pm/rstudio-pm.gcfg.\n",
+         ; This file is not read: copy the lines that you change to /etc/rstudio-pm/rstudio-pm.gcfg.\n",
     );
     for section in SECTIONS {
         let classes = StorageClass::ALL.map(StorageClass::as_str);

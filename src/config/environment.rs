@@ -1,4 +1,4 @@
-//! Environment variables on top of the file: `PACKAGEMANAGER_<SECTION>[_<SUB-NAME>]_<PROPERTY>`.
+//! Environment variables that override the file: `PACKAGEMANAGER_<SECTION>[_<SUB-NAME>]_<PROPERTY>`.
 
 use super::merged::{Settings, Value, unknown_property, unknown_section};
 use super::problem::{About, Notice, Origin};
@@ -6,11 +6,11 @@ use super::table::{self, Kind, Property, Section, SubName};
 
 const PREFIX: &str = "PACKAGEMANAGER_";
 
-/// Variables of that prefix that are no properties: the encryption key's contents, and what clients read.
+/// Variables with that prefix that are not properties: the contents of the encryption key, and variables of clients.
 const OTHERS: [&str; 5] = ["ENCRYPTION_KEY", "ADDRESS", "TOKEN", "SSO_TOKEN_FILE", "IDENTITY_TOKEN_FILE"];
 
-/// Puts the environment on top. A variable replaces all values of its property; those of a multi property are
-/// separated by commas. Variables that name nothing are reported.
+/// Applies the environment. A variable replaces all values of its property; the values of a multi property are
+/// separated by commas. Returns unknown variables.
 pub(super) fn apply(settings: &mut Settings, env: impl IntoIterator<Item = (String, String)>) -> Vec<Notice> {
     let mut unknown = Vec::new();
     let mut variables: Vec<(String, String)> = env.into_iter().collect();
@@ -47,12 +47,12 @@ pub(super) fn apply(settings: &mut Settings, env: impl IntoIterator<Item = (Stri
     unknown
 }
 
-/// How a sub-name is spelled in a variable: upper case, with `_` for all but letters and digits.
+/// Returns a sub-name as spelled in a variable: upper case, with `_` for all characters but letters and digits.
 fn spelled(sub: &str) -> String {
     sub.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 
-/// The property that such a variable is about, when its value may be a secret.
+/// Returns the property that a variable sets, if its value may be a secret.
 pub(super) fn secret(variable: &str) -> Option<&'static Property> {
     let rest = variable.strip_prefix(PREFIX).filter(|rest| !OTHERS.contains(rest))?;
     let (_, _, property) = resolve(&Settings::default(), rest).ok()?;

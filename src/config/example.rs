@@ -1,20 +1,20 @@
-//! A configuration with everything under one directory, for tests and for trying the server.
+//! A configuration with all paths below one directory, for tests and for trying the server.
 
 use std::path::Path;
 
 use super::{Config, ConfigError, Loaded, parse};
 
 impl Config {
-    /// A valid configuration with every path under `dir` (absolute; nothing is created), HTTP and
-    /// metrics on loopback ports that the system chooses, and `more` (gcfg text, may be empty) on top.
+    /// Returns a valid configuration with every path below `dir` (absolute; nothing is created), HTTP and
+    /// metrics on loopback ports that the system chooses, and `more` (gcfg text, may be empty) appended.
     ///
     /// # Errors
-    /// What `more` does wrong.
+    /// `more` is invalid.
     pub fn example(dir: &Path, more: &str) -> Result<Loaded, ConfigError> {
         parse("example.gcfg", format!("{}{more}", Config::example_text(dir)).as_bytes(), [])
     }
 
-    /// The text behind [`Config::example`], to be written into a file.
+    /// Returns the text of [`Config::example`], to be written to a file.
     #[must_use]
     pub fn example_text(dir: &Path) -> String {
         let place = |name: &str| {

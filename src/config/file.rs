@@ -1,4 +1,4 @@
-//! Reading the configuration file; with [`super::credentials`] the one place of this room that touches the disk.
+//! Reads the configuration file; with [`super::credentials`] the only file of this room that accesses the disk.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,17 +9,18 @@ use super::lexer::LONGEST;
 use super::problem::ConfigError;
 use super::{Loaded, parse};
 
-/// The file that is read when no other is named.
+/// Path of the configuration file unless another one is given.
 pub const DEFAULT_FILE: &str = "/etc/rstudio-pm/rstudio-pm.gcfg";
 
-/// What makes a path of the configuration writable for the service: its sandbox is made from the file by systemd.
+/// Commands that make a new path of the configuration writable for the service: systemd generates its sandbox from the
+/// file.
 pub const AFTER_A_NEW_PATH: &str = "systemctl daemon-reload && systemctl restart rstudio-pm";
 
-/// Reads the file at `path`, and those that `PACKAGEMANAGER_…_FILE` names, and parses it with the environment on top: pairs of [`std::env::vars_os`] that are text
-/// ([`std::env::vars`] panics on others).
+/// Reads the file at `path` and the files that `PACKAGEMANAGER_…_FILE` names, and parses it with the environment on
+/// top: pairs of [`std::env::vars_os`] that are text ([`std::env::vars`] panics on others).
 ///
 /// # Errors
-/// The file cannot be read, or what [`parse`] finds.
+/// A file cannot be read, or the errors of [`parse`].
 pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, ConfigError> {
     let text = read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
     let (env, errors) = credentials::read(env);
@@ -30,8 +31,8 @@ pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Res
     }
 }
 
-/// The bytes of a configuration file, at most one more than the lexer takes, so that it can tell: a device or a huge
-/// file does not fill the memory.
+/// Returns the bytes of a configuration file, at most one more than the lexer accepts, so that it detects an overlong
+/// file: a device or a huge file does not fill the memory.
 ///
 /// # Errors
 /// The file cannot be read.

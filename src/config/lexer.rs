@@ -1,38 +1,38 @@
-//! gcfg text to section headers and `Name = value` entries, each with its place; every syntax error, not only the
-//! first. The dialect is git's configuration format with `=` mandatory; see `docs/admin/configuration.md`.
+//! Lexer from gcfg text to section headers and `Name = value` entries with their positions; it reports every syntax
+//! error. The dialect is git's configuration format with `=` mandatory; see `docs/admin/configuration.md`.
 
 use std::borrow::Cow;
 
 use super::problem::Position;
 
-/// Longest text that is read, in bytes; a real configuration has a few thousand.
+/// Maximum length of a text in bytes; a real configuration has a few thousand.
 pub(super) const LONGEST: usize = 1 << 20;
-/// After so many errors the rest is not read.
+/// Number of errors after which the rest of the text is not read.
 const MOST_ERRORS: usize = 50;
 
-/// What a text consists of, comments and blanks left out.
+/// An element of a text; comments and blanks are dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Item {
     /// `[Name]` or `[Name "sub"]`.
     Section { at: Position, name: String, sub: Option<String> },
     /// `Name = value`, in the section above it.
     Entry { at: Position, name: String, value_at: Position, value: String },
-    /// A header that cannot be read: the entries below it belong to no section that is known.
+    /// An invalid header: the section of the entries below it is unknown.
     BrokenSection,
 }
 
 /// A syntax error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// Where.
+    /// Its position.
     pub(super) at: Position,
-    /// The property being read, if any.
+    /// The property of the current entry, if any.
     pub(super) property: Option<String>,
     /// What is wrong, and what would be right.
     pub(super) message: String,
 }
 
-/// Reads a whole text. Items that are free of errors are there even when others are not.
+/// Lexes a whole text. Valid items are returned even if others have errors.
 pub(super) fn lex(bytes: &[u8]) -> (Vec<Item>, Vec<Fault>) {
     let mut lexer = Lexer { chars: "".chars().peekable(), at: START, items: Vec::new(), faults: Vec::new() };
     if bytes.len() > LONGEST {
@@ -49,8 +49,8 @@ pub(super) fn lex(bytes: &[u8]) -> (Vec<Item>, Vec<Fault>) {
 
 const START: Position = Position { line: 1, column: 1 };
 
-/// Decodes, drops the byte order mark and the CR of CRLF, and replaces what no configuration can hold by U+FFFD
-/// after reporting it, one fault a line.
+/// Decodes a text, drops the byte order mark and the CR of CRLF, and replaces invalid bytes and control characters by
+/// U+FFFD after reporting them, one error per line.
 fn readable(bytes: &[u8], faults: &mut Vec<Fault>) -> String {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut text = String::with_capacity(bytes.len());
@@ -158,7 +158,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// As git reads it: a backslash makes the next character literal.
+    /// Lexes a quoted sub-name as git does: a backslash makes the next character literal.
     fn sub_name(&mut self) -> Result<String, (Position, String)> {
         let opened = self.at;
         self.bump();
@@ -217,7 +217,7 @@ impl Lexer<'_> {
 
     fn value(&mut self) -> Result<String, (Position, String)> {
         let mut value = String::new();
-        // Up to here it is kept whatever follows: blanks outside quotes only count when something comes after them.
+        // Length of the value without trailing blanks: blanks outside quotes count only if more text follows.
         let mut keep = 0;
         let mut quoted = None;
         loop {
@@ -241,7 +241,7 @@ impl Lexer<'_> {
                     self.skip_line();
                     break;
                 }
-                // As git reads it: blanks begin no value, not even after empty quotes.
+                // As in git, a value does not begin with blanks, not even after empty quotes.
                 Some(' ' | '\t') if quoted.is_none() && value.is_empty() => self.bump(),
                 Some(c) => {
                     self.bump();
@@ -256,7 +256,7 @@ impl Lexer<'_> {
         Ok(value)
     }
 
-    /// `None` is a continued line.
+    /// Lexes an escape sequence; `None` is a continued line.
     fn escape(&mut self) -> Result<Option<char>, (Position, String)> {
         let at = self.at;
         self.bump();
@@ -266,7 +266,9 @@ impl Lexer<'_> {
             Some(c @ ('"' | '\\')) => Some(c),
             Some('n') => Some('\n'),
             Some('t') => Some('\t'),
-            Some(c) => return Err((at, format!("`\\{c}` means nothing; write `\\\\` for a backslash"))),
+            Some(c) => {
+                return Err((at, format!("`\\{c}` is not an escape sequence; write `\\\\` for a backslash")));
+            }
             None => {
                 return Err((at, "the file ends after a backslash; write `\\\\` for a backslash".to_owned()));
             }
@@ -342,7 +344,7 @@ mod tests {
         all[0].1.clone()
     }
 
-    /// The one fault, as `line:column message`.
+    /// Returns the only error, as `line:column message`.
     fn fault(text: impl AsRef<[u8]>) -> String {
         let (_, faults) = lex(text.as_ref());
         assert_eq!(faults.len(), 1, "{faults:?}");
@@ -432,7 +434,10 @@ mod tests {
 
     #[test]
     fn an_unknown_escape_is_an_error_with_the_fix() {
-        assert_eq!(fault("[S]\nA = C:\\dir\n"), "2:7 `\\d` means nothing; write `\\\\` for a backslash");
+        assert_eq!(
+            fault("[S]\nA = C:\\dir\n"),
+            "2:7 `\\d` is not an escape sequence; write `\\\\` for a backslash"
+        );
         assert!(fault("[S]\nA = x\\").contains("the file ends after a backslash"));
     }
 

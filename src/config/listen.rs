@@ -17,7 +17,7 @@ pub struct Listen {
 /// `[HTTP]`.
 #[derive(Clone, Debug)]
 pub struct Http {
-    /// Default `:4242`; `None` when only HTTPS is served.
+    /// Default `:4242`; `None` if only HTTPS is served.
     pub listen: Option<Listen>,
 }
 
@@ -36,7 +36,7 @@ pub struct Https {
     pub minimum_tls: MinimumTls,
 }
 
-/// `HTTPS.MinimumTLS`. 1.0 and 1.1 are read, and act as 1.2.
+/// `HTTPS.MinimumTLS`. 1.0 and 1.1 are accepted and mean 1.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MinimumTls {
     /// TLS 1.2 and 1.3.
@@ -62,7 +62,7 @@ impl std::fmt::Display for Listen {
     }
 }
 
-/// The three listeners, checked against each other.
+/// Reads the three listeners and checks them against each other.
 pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
     let https = Https {
         listen: reader.optional("HTTPS", "Listen", value::listen),
@@ -73,7 +73,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
     };
     let redirect = HttpRedirect { listen: reader.optional("HTTPRedirect", "Listen", value::listen) };
     let tls = reader.is_set("HTTPS", None, "Listen");
-    // The default plain listener would serve in the clear what the administrator meant for TLS.
+    // The default plain listener would serve without encryption what the administrator meant for TLS.
     let plain = !tls || reader.is_set("HTTP", None, "Listen");
     let http = Http { listen: if plain { reader.optional("HTTP", "Listen", value::listen) } else { None } };
 
@@ -118,13 +118,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
         }
     }
     for (name, message) in clashes {
-        reader.error(
-            About::Settings,
-            name,
-            None,
-            "Listen",
-            &format!("{message}; give each a port of its own"),
-        );
+        reader.error(About::Settings, name, None, "Listen", &format!("{message}; give each its own port"));
     }
     (http, https, redirect)
 }
@@ -136,7 +130,7 @@ fn minimum_tls(reader: &mut Reader<'_>) -> MinimumTls {
         "1.3" => MinimumTls::Tls13,
         "1.2" => MinimumTls::Tls12,
         old => {
-            let message = format!("TLS {old} is not spoken; the oldest version accepted is 1.2");
+            let message = format!("TLS {old} is not supported; the oldest version accepted is 1.2");
             reader.warning(About::Effect, "HTTPS", None, "MinimumTLS", &message);
             MinimumTls::Tls12
         }

@@ -15,7 +15,7 @@ pub struct Logging {
     pub format: LogFormat,
 }
 
-/// Where server log lines go.
+/// A destination of the server log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogDestination {
     /// `STDOUT`.
@@ -26,9 +26,9 @@ pub enum LogDestination {
     File(PathBuf),
 }
 
-/// Least severe level that is written.
+/// Lowest severity that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it all")]
 pub enum LogLevel {
     Trace,
     Debug,
@@ -37,9 +37,9 @@ pub enum LogLevel {
     Error,
 }
 
-/// Lines for people or for machines.
+/// Format of the log lines, for people or for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it all")]
 pub enum LogFormat {
     Text,
     Json,
@@ -61,10 +61,10 @@ impl Logging {
 }
 
 impl LogLevel {
-    /// Reads `trace`, `debug`, `info`, `warn` or `error` in any case.
+    /// Parses `trace`, `debug`, `info`, `warn` or `error` in any case.
     ///
     /// # Errors
-    /// Another word; the message lists the known ones.
+    /// Any other word; the message lists the known ones.
     pub fn parse(text: &str) -> Result<LogLevel, String> {
         value::choice(text, &["TRACE", "DEBUG", "INFO", "WARN", "ERROR"]).map(|word| match word {
             "TRACE" => LogLevel::Trace,

@@ -1,20 +1,21 @@
-//! The second of three forms: the file's sections merged, the environment on top, each value with its origin.
+//! The second of three forms: the sections of the file merged and overridden by the environment, each value with its
+//! origin.
 
 use super::problem::{About, Notice, Origin, Position};
 use super::rows::SECTIONS;
 use super::table::{self, Property, Section};
 use super::written::{Heading, Written};
 
-/// One value that is set, and where.
+/// One value and its origin.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Value {
-    /// As written, quotes and escapes resolved.
+    /// The text with quotes and escapes resolved.
     pub text: String,
     /// Where it is set.
     pub origin: Origin,
 }
 
-/// A property that is set somewhere.
+/// A property with its values.
 #[derive(Clone)]
 pub struct Setting {
     /// Its section.
@@ -27,7 +28,7 @@ pub struct Setting {
     pub values: Vec<Value>,
 }
 
-// SECURITY: the values may be secrets; printed are their origins.
+// SECURITY: the values may be secrets; only their origins are printed.
 impl std::fmt::Debug for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Value").field("origin", &self.origin).finish_non_exhaustive()
@@ -42,11 +43,11 @@ impl std::fmt::Debug for Setting {
     }
 }
 
-/// All that is set, in the order in which it was first met.
+/// All properties that are set, in order of first occurrence.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     settings: Vec<Setting>,
-    /// What `{TMPDIR}` stands for.
+    /// Value of `{TMPDIR}`.
     pub(super) temp_dir: Option<String>,
 }
 
@@ -57,7 +58,7 @@ pub struct Shown {
     pub section: String,
     /// Its name.
     pub property: &'static str,
-    /// Fit to be printed: secrets are `***`, URLs without user and password; empty when unset.
+    /// Safe to print: secrets are `***`, URLs lack user and password; empty if unset.
     pub value: String,
     /// Where it is set.
     pub origin: Origin,
@@ -70,10 +71,10 @@ pub(super) fn heading(section: &str, sub: Option<&str>) -> String {
 }
 
 impl Settings {
-    /// The setting of a property, if it is set. Names as in the table.
+    /// Returns the setting of a property, if it is set. Names are spelled as in the table.
     #[must_use]
     pub fn get(&self, section: &str, sub: Option<&str>, property: &str) -> Option<&Setting> {
-        // The embedded platform table has hundreds of settings of one section: the names that differ most come first.
+        // The embedded platform table has hundreds of settings of one section: the most selective name comes first.
         self.settings.iter().find(|setting| {
             setting.property.name == property
                 && setting.sub.as_deref() == sub
@@ -81,12 +82,12 @@ impl Settings {
         })
     }
 
-    /// All that is set.
+    /// Iterates over all settings.
     pub fn iter(&self) -> impl Iterator<Item = &Setting> {
         self.settings.iter()
     }
 
-    /// Every property with its effective value: what is set, then the defaults of the sections without sub-names.
+    /// Returns every property with its effective value: the settings, and the defaults of sections without sub-names.
     #[must_use]
     pub fn shown(&self) -> Vec<Shown> {
         let mut all = Vec::new();
@@ -126,7 +127,7 @@ impl Settings {
         all
     }
 
-    /// The value in use, as text: what is set last, else the default with its references resolved.
+    /// Returns the effective value as text: the last one set, otherwise the default with its references resolved.
     pub(super) fn effective(&self, section: &str, sub: Option<&str>, property: &Property) -> String {
         if let Some(value) = self.get(section, sub, property.name).and_then(|setting| setting.values.last()) {
             return value.text.clone();
@@ -139,7 +140,7 @@ impl Settings {
         table::expand(property.default, &lookup).replace("{class}", sub.unwrap_or_default())
     }
 
-    /// Adds a value: of a multi property to the others, else in place of the one before.
+    /// Adds a value: appends it for a multi property, otherwise replaces the previous one.
     pub(super) fn add(
         &mut self,
         section: &'static Section,
@@ -159,7 +160,7 @@ impl Settings {
         }
     }
 
-    /// All values in use, as text: those that are set, else the default with its references resolved.
+    /// Returns all effective values as text: those that are set, otherwise the default with its references resolved.
     pub(super) fn in_use(&self, section: &Section, sub: Option<&str>, property: &Property) -> Vec<String> {
         match self.get(section.name, sub, property.name) {
             Some(setting) => setting.values.iter().map(|value| value.text.clone()).collect(),
@@ -170,13 +171,13 @@ impl Settings {
         }
     }
 
-    /// Puts a setting in the place of the one of the same property.
+    /// Replaces the setting of the same property.
     pub(super) fn replace(&mut self, setting: Setting) {
         self.clear(setting.section, setting.sub.as_deref(), setting.property);
         self.settings.push(setting);
     }
 
-    /// Forgets a property, so that other values take its place.
+    /// Removes all values of a property.
     pub(super) fn clear(
         &mut self,
         section: &'static Section,
@@ -190,14 +191,14 @@ impl Settings {
         });
     }
 
-    /// The sub-names in use of a section.
+    /// Iterates over the sub-names of a section that have settings.
     pub(super) fn subs<'a>(&'a self, section: &'a Section) -> impl Iterator<Item = &'a str> {
         let of_section = move |setting: &&Setting| std::ptr::eq(setting.section, section);
         self.settings.iter().filter(of_section).filter_map(|setting| setting.sub.as_deref())
     }
 }
 
-/// Merges the sections of a file. Names that are not in the table are left out and reported.
+/// Merges the sections of a file. Names that are not in the table are dropped and reported.
 pub(super) fn merge(written: &Written) -> (Settings, Vec<Notice>) {
     let mut settings = Settings::default();
     let mut unknown = Vec::new();
@@ -236,7 +237,7 @@ pub(super) fn merge(written: &Written) -> (Settings, Vec<Notice>) {
     (settings, unknown)
 }
 
-/// The message for a section that is not in the table.
+/// Returns the message for a section that is not in the table.
 pub(super) fn unknown_section(name: &str) -> String {
     let hint = table::nearest(name, SECTIONS.iter().map(|section| section.name));
     hint.map_or_else(
@@ -245,7 +246,7 @@ pub(super) fn unknown_section(name: &str) -> String {
     )
 }
 
-/// The message for a property that its section does not have.
+/// Returns the message for a property that its section does not have.
 pub(super) fn unknown_property(section: &Section, name: &str) -> String {
     let near = table::nearest(name, section.properties.iter().map(|property| property.name));
     let home = table::home_of(name).map(|home| format!("it belongs to `[{home}]`"));

@@ -8,21 +8,21 @@ use super::value;
 /// `[Metrics]`.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// Default `:2112`; `None` when nobody is told anything.
+    /// Default `:2112`; `None` if metrics are not served.
     pub listen: Option<Listen>,
 }
 
 /// `[StorageAudit]`.
 #[derive(Clone, Debug)]
 pub struct StorageAudit {
-    /// Whether the space below the storage places is looked at.
+    /// Whether the disk space of storage directories is monitored.
     pub enabled: bool,
 }
 
 /// `[StorageAlerts]`.
 #[derive(Clone, Debug)]
 pub struct StorageAlerts {
-    /// Whether they are among the alerts of the API, which pages show.
+    /// Whether the alerts are included in the API, from which web pages read them.
     pub shown: bool,
 }
 
@@ -34,7 +34,8 @@ impl StorageAlerts {
 }
 
 impl Metrics {
-    /// A port that another listener has is an error where it was chosen; the default gives way.
+    /// Reads the section. A port that another listener uses is an error if it is set, and disables metrics if it is the
+    /// default.
     pub(super) fn read(
         reader: &mut Reader<'_>,
         http: &Http,
@@ -51,7 +52,7 @@ impl Metrics {
         let Some((other, _)) = taken else { return Metrics { listen } };
         if reader.is_set("Metrics", None, "Listen") {
             let message =
-                format!("{other}.Listen and Metrics.Listen using same value; give each a port of its own");
+                format!("{other}.Listen and Metrics.Listen using same value; give each its own port");
             reader.error(About::Settings, "Metrics", None, "Listen", &message);
         } else {
             let message = format!(

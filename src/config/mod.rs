@@ -1,9 +1,9 @@
-//! `rstudio-pm.gcfg`: as written, merged with the environment, validated.
+//! `rstudio-pm.gcfg`: read as written, merged with the environment, validated.
 //!
-//! Three steps, three names: [`written`] (sections and entries with their places, from [`lexer`]), [`merged`]
-//! (repeated sections merged, [`environment`] on top, each value with its origin), [`validate`] (a [`Config`]).
-//! One table ([`table`], its [`rows`]) says which names there are. Pure but for [`file`] and [`credentials`];
-//! sees no other room.
+//! Three steps: [`written`] (sections and entries with their positions, from [`lexer`]), [`merged`]
+//! (repeated sections merged, overridden by [`environment`], each value with its origin), [`validate`] (a [`Config`]).
+//! One table ([`table`], its [`rows`]) defines the known names. Pure except for [`file`] and [`credentials`];
+//! uses no other room.
 
 pub mod address;
 pub mod binaries;
@@ -61,14 +61,14 @@ pub use storage::{FilePlace, Place, S3Place, StorageClass, StorageConfig};
 pub use validate::{parse, salvage};
 pub use vulnerabilities::Vulnerabilities;
 
-/// A configuration that can be used, and what there is to say about it.
+/// A valid configuration with its settings and warnings.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The values.
     pub config: Arc<Config>,
-    /// What is set, and where.
+    /// The settings with their origins.
     pub settings: Settings,
-    /// Unknown names, properties without effect, values that act as others: to be logged at start.
+    /// Unknown names, properties without effect, values that are treated as others; logged at start.
     pub warnings: Vec<Notice>,
 }
 

@@ -1,4 +1,4 @@
-//! From `[Storage]`, `[FileStorage "class"]` and `[S3Storage …]` to one place for each class.
+//! Resolves `[Storage]`, `[FileStorage "class"]` and `[S3Storage …]` to one location per class.
 
 use super::address::{self, UrlFor};
 use super::problem::About;
@@ -6,7 +6,7 @@ use super::reader::Reader;
 use super::storage::{FilePlace, Place, S3Place, StorageClass};
 use super::value;
 
-/// The place of every class, in the order of [`StorageClass::ALL`].
+/// Returns the location of every class, in the order of [`StorageClass::ALL`].
 pub(super) fn read(reader: &mut Reader<'_>) -> [Place; 9] {
     let on_s3 = StorageClass::ALL.map(|class| is_on_s3(reader, class));
     report_missing_bucket(reader, on_s3);
@@ -20,7 +20,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> [Place; 9] {
     })
 }
 
-/// The name of the class's property in `[Storage]`.
+/// Returns the name of the class's property in `[Storage]`.
 fn property(class: StorageClass) -> &'static str {
     match class {
         StorageClass::Cache => "Cache",
@@ -39,7 +39,8 @@ fn is_on_s3(reader: &Reader<'_>, class: StorageClass) -> bool {
     reader.value("Storage", property(class), |text| value::choice(text, &["file", "s3"])) == "s3"
 }
 
-/// Whose settings a class takes, nearest first: its own, then those of `packages` for what mirrors bring.
+/// Returns the sub-names whose settings a class uses, in order of precedence: its own, then `packages` for files of
+/// mirrors.
 fn subs(class: StorageClass) -> &'static [&'static str] {
     match class {
         StorageClass::Cache => &["cache"],
@@ -60,7 +61,7 @@ fn location(reader: &Reader<'_>, class: StorageClass) -> std::path::PathBuf {
     set.unwrap_or_else(|| reader.value("Server", "DataDir", value::path).join(class.as_str()))
 }
 
-/// The value of an S3 property for a class: its own section, then those it follows, then the unnamed one.
+/// Returns the value of an S3 property for a class: from its own section, the sections it follows, or the unnamed one.
 fn s3_text(reader: &Reader<'_>, class: StorageClass, name: &str) -> Option<String> {
     let sections = subs(class).iter().copied().map(Some).chain([None]);
     let mut settings = sections.filter_map(|sub| reader.settings.get("S3Storage", sub, name));
@@ -106,11 +107,11 @@ fn report_missing_bucket(reader: &mut Reader<'_>, on_s3: [bool; 9]) {
     }
 }
 
-/// A place that is described and not used is a misunderstanding worth a line.
+/// Warns of locations that are configured but not used.
 fn report_unused(reader: &mut Reader<'_>, on_s3: [bool; 9]) {
     for class in StorageClass::ALL {
         let sub = class.as_str();
-        // What `packages` describes may be in use by a class that follows it.
+        // The location of `packages` may be used by a class that follows it.
         let used = |s3: bool| {
             StorageClass::ALL.into_iter().any(|user| on_s3[user as usize] == s3 && subs(user).contains(&sub))
         };

@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration, and where: every finding names its place, its property and the way out.
+//! Errors and warnings of a configuration, each with its position, property and the way out.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nix::unistd::{Uid, User, geteuid};
 
-/// A place in the file; both count from 1, columns in characters.
+/// A position in the file; both numbers count from 1, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// Line.
@@ -16,14 +16,14 @@ pub struct Position {
     pub column: u32,
 }
 
-/// Where a value comes from.
+/// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Written in the file of that name.
+    /// The file of that name.
     File(Arc<str>, Position),
-    /// Taken from the environment variable of that name.
+    /// The environment variable of that name.
     Environment(String),
-    /// Not set anywhere.
+    /// The default; the property is not set.
     Default,
 }
 
@@ -37,41 +37,41 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Which of the checks of `check-config` a finding belongs to.
+/// The check of `check-config` that a finding belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
-    /// The file cannot be read as sections and `Name = value` lines, or a value is not of its type.
+    /// The file does not consist of sections and `Name = value` lines, or a value is not of its type.
     Syntax,
-    /// No such section, sub-name or property.
+    /// Unknown section, sub-name or property.
     Name,
-    /// A path that cannot be right, whatever is on the disk.
+    /// A path that is invalid regardless of the contents of the disk.
     Path,
-    /// Settings that do not fit together.
+    /// Settings that contradict each other.
     Settings,
-    /// A property that is known and does nothing (yet), or less than it says.
+    /// A known property that has no effect (yet), or less than its name says.
     Effect,
 }
 
-/// One finding: an error in [`ConfigError::Invalid`], else a warning of [`super::Loaded`].
+/// One finding: an error in [`ConfigError::Invalid`], otherwise a warning of [`super::Loaded`].
 ///
-/// It prints as one line: place, section, property, offending value (secrets as `***`), reason and way out.
+/// It is displayed as one line: position, section, property, offending value (secrets as `***`), reason and way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// Which check it belongs to.
+    /// The check it belongs to.
     pub about: About,
-    /// The place of the value, or of the name when that is wrong.
+    /// The position of the value, or of the name if that is wrong.
     pub origin: Origin,
     /// As written: `[S3Storage "cache"]`.
     pub section: Option<String>,
     /// The property's name.
     pub property: Option<String>,
-    /// The offending value, fit to be printed.
+    /// The offending value, safe to print.
     pub value: Option<String>,
-    /// What is wrong, and what would be right.
+    /// The problem and the way out.
     pub message: String,
 }
 
-/// Longest part of an offending value that is printed, in characters.
+/// Maximum length of an offending value in messages, in characters.
 const SHOWN: usize = 120;
 
 impl fmt::Display for Notice {
@@ -96,29 +96,29 @@ impl fmt::Display for Notice {
     }
 }
 
-/// Why there is no configuration.
+/// The reasons why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read the configuration file {}: {source}; {}", path.display(), way_out(path, source))]
     Unreadable {
-        /// The file asked for.
+        /// The requested file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The file (or the environment) was read and is wrong. Prints every error on a line of its own.
+    /// The file or the environment is invalid. Displays every error on its own line.
     #[error("{}", lines(errors))]
     Invalid {
         /// At least one.
         errors: Vec<Notice>,
-        /// What would have been warned of.
+        /// The warnings.
         warnings: Vec<Notice>,
     },
 }
 
 impl ConfigError {
-    /// The errors found in the text; empty when there was no text.
+    /// Returns the errors in the text; empty if the file could not be read.
     #[must_use]
     pub fn errors(&self) -> &[Notice] {
         match self {

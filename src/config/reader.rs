@@ -1,14 +1,14 @@
-//! From merged settings to typed values: what each section's file uses to fill its fields.
+//! Reads typed values from merged settings, for the file of each section.
 
 use super::merged::{Settings, heading};
 use super::problem::{About, Notice, Origin};
 use super::table::{self, Effect, Kind, Property};
 
-/// Why a property that restricts access is refused.
-const NO_ACCESS_CONTROL: &str = "this version has no access control, and would serve to everyone what this setting protects; \
+/// The reason to refuse a property that restricts access.
+const NO_ACCESS_CONTROL: &str = "this version has no access control and would serve everyone the packages that this setting protects; \
      remove the line if everyone who reaches the server may read all its packages";
 
-/// Reads typed values and gathers what is wrong.
+/// Reader of typed values that collects errors and warnings.
 pub(super) struct Reader<'a> {
     pub(super) settings: &'a Settings,
     pub(super) errors: Vec<Notice>,
@@ -20,7 +20,7 @@ impl<'a> Reader<'a> {
         Reader { settings, errors: Vec::new(), warnings: Vec::new() }
     }
 
-    /// Checks the type of every value that is set. A property without effect cannot stop the server: it only warns.
+    /// Checks the type of every value that is set. A wrong value of a property without effect is only a warning.
     pub(super) fn check_all(&mut self) {
         for setting in self.settings.iter() {
             let property = setting.property;
@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 Effect::NotYet | Effect::Refused => "has no effect yet",
-                Effect::Obsolete => "has no effect any more; remove it",
+                Effect::Obsolete => "no longer has an effect; remove it",
             };
             let notice = self.notice(
                 About::Effect,
@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The value in use; the default where what is set is wrong (which [`Reader::check_all`] reports).
+    /// Returns the effective value; the default if the value is invalid (which [`Reader::check_all`] reports).
     pub(super) fn value<T>(&self, section: &str, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
         let property = row(section, name);
         let text = self.settings.effective(section, None, property);
@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
             .expect("the defaults of the table are of their types")
     }
 
-    /// The value in use, `None` when it is unset or empty.
+    /// Returns the effective value; `None` if it is unset or empty.
     pub(super) fn optional<T>(
         &self,
         section: &str,
@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
         if text.is_empty() { None } else { parse(&text).ok() }
     }
 
-    /// All values of a multi property, or its defaults.
+    /// Returns all values of a multi property, or its defaults.
     pub(super) fn values<T>(
         &self,
         section: &str,
@@ -110,12 +110,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether there is a line of a property, be it an empty one.
+    /// Returns true if a property is set, even to an empty value.
     pub(super) fn is_written(&self, section: &str, name: &str) -> bool {
         self.settings.get(section, None, name).is_some()
     }
 
-    /// Whether a property is set to something.
+    /// Returns true if a property is set to a non-empty value.
     pub(super) fn is_set(&self, section: &str, sub: Option<&str>, name: &str) -> bool {
         let setting = self.settings.get(section, sub, name);
         setting.is_some_and(|setting| setting.values.iter().any(|value| !value.text.is_empty()))
@@ -158,13 +158,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The row of a name that this program's text asks for.
+/// Returns the row of a property that this program names.
 fn row(section: &str, name: &str) -> &'static Property {
     let found = table::section(section).and_then(|section| section.property(name));
-    found.expect("the sections' files ask for rows of the table")
+    found.expect("the files of sections name rows of the table")
 }
 
-/// An empty value means unset where that means something.
+/// Accepts an empty value, which means unset, only for properties that can be unset.
 fn may_be_empty(property: &Property) -> Result<(), String> {
     let default = table::plain_default(property, "<class>");
     let empties = matches!(property.kind, Kind::Listen | Kind::Text | Kind::Network);

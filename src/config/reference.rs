@@ -1,4 +1,4 @@
-//! The generated part of `docs/admin/configuration.md`: one table for each section.
+//! Generates the reference in `docs/admin/configuration.md`: one table per section.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use super::address::UrlFor;
 use super::rows::SECTIONS;
 use super::table::{Effect, Kind, Property, SubName};
 
-/// The reference in Markdown, first the sections, then the list of what a reload applies.
+/// Returns the reference in Markdown: the sections, then the list of reloadable properties.
 #[must_use]
 pub fn text() -> String {
     let mut out = String::new();
@@ -59,7 +59,7 @@ fn row(out: &mut String, property: &Property) {
     );
 }
 
-/// `{Server.DataDir}/db` as `<Server.DataDir>/db`.
+/// Formats `{Server.DataDir}/db` as `<Server.DataDir>/db`.
 fn pretty(default: &str) -> String {
     default.replace('{', "<").replace('}', ">")
 }

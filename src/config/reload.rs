@@ -1,56 +1,57 @@
-//! Which settings of a changed file a running server takes over, and which not. Pure.
+//! Decides which settings of a changed file a running server applies. Pure.
 //!
-//! Taken over is a property that is marked reloadable, set in the new file or the environment, and changed. One whose
-//! line is gone keeps its value; so does one that is not marked.
+//! A property is applied if it is marked reloadable, is set in the new file or the environment, and has changed. A
+//! property that is no longer set keeps its value; so does one that is not marked.
 
 use super::merged::{Setting, Settings};
 use super::table::{Effect, Property, Section};
 use super::{ConfigError, Loaded, validate};
 
-/// What a reload comes to.
+/// The result of a reload.
 #[derive(Clone, Debug)]
 pub struct Reload {
-    /// What to go on with: the running settings with the new values of [`Reload::applied`]; the warnings are those of
-    /// the file.
+    /// The new configuration: the running settings with the new values of [`Reload::applied`], and the warnings of the
+    /// file.
     pub loaded: Loaded,
     /// Properties that change now.
     pub applied: Vec<Change>,
-    /// Properties whose line is gone: they keep their value (`from`) until a restart, which makes it `to`.
+    /// Properties that are no longer set: they keep their value (`from`) until a restart, which makes it `to`.
     pub ignored: Vec<Change>,
     /// Properties that changed in the file and need a restart.
     pub restart: Vec<Change>,
 }
 
-/// A property, fit to be printed: secrets are `***`, URLs without user and password, several values separated by `, `.
+/// A changed property, safe to print: secrets are `***`, URLs lack user and password, several values are separated by
+/// `, `.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// `CRAN.URL`, `FileStorage.cache.Location`.
     pub property: String,
-    /// The value in force before; empty when there was none.
+    /// The previous value; empty if there was none.
     pub from: String,
-    /// The value of the file; empty when it gives none.
+    /// The value of the file; empty if it has none.
     pub to: String,
 }
 
 impl Reload {
-    /// Whether there is nothing to apply and nothing to tell.
+    /// Returns true if there is nothing to apply or to report.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
         self.applied.is_empty() && self.ignored.is_empty() && self.restart.is_empty()
     }
 
-    /// Whether a property, as in [`Change::property`], changes now.
+    /// Returns true if a property, as in [`Change::property`], changes now.
     #[must_use]
     pub fn applies(&self, property: &str) -> bool {
         self.applied.iter().any(|change| change.property == property)
     }
 }
 
-/// Compares what runs with what the file (and the environment) now says.
+/// Compares the running configuration with the file (and the environment).
 ///
 /// # Errors
-/// Running and new settings do not go together, such as a certificate taken away from a listener that stays until a
-/// restart. Then nothing is to be changed.
+/// The running and the new settings contradict each other, for example a removed certificate of a listener that stays
+/// until a restart. Then nothing may be changed.
 pub fn reload(running: &Loaded, file: &Loaded) -> Result<Reload, ConfigError> {
     let mut settings = running.settings.clone();
     let (mut applied, mut ignored, mut restart) = (Vec::new(), Vec::new(), Vec::new());
@@ -73,7 +74,7 @@ pub fn reload(running: &Loaded, file: &Loaded) -> Result<Reload, ConfigError> {
     Ok(Reload { loaded, applied, ignored, restart })
 }
 
-/// One that has no effect needs no restart either.
+/// Returns true if a property has an effect; one without needs no restart either.
 fn acts(property: &Property) -> bool {
     matches!(property.effect, Effect::Since(_))
 }
@@ -96,7 +97,7 @@ fn change(running: &Settings, file: &Settings, of: &Setting) -> Option<Change> {
     })
 }
 
-/// Nothing is nothing, of a secret too.
+/// Formats a value for printing; an unset secret is empty, not `***`.
 fn shown(property: &Property, value: &str) -> String {
     if value.is_empty() { String::new() } else { property.kind.shown(value) }
 }
@@ -120,7 +121,7 @@ mod tests {
     }
 
     fn between(running: &str, file: &str) -> Reload {
-        reload(&loaded(running), &loaded(file)).expect("they go together")
+        reload(&loaded(running), &loaded(file)).expect("no contradiction")
     }
 
     fn lines(changes: &[Change]) -> Vec<String> {
@@ -151,7 +152,7 @@ mod tests {
         );
         assert!(first.applied.is_empty() && first.restart.is_empty());
         assert_eq!(first.loaded.config.cran.url, "https://a");
-        // It is told again at the next reload, for it still waits for a restart.
+        // It is reported again at the next reload, because it still needs a restart.
         let again = reload(&first.loaded, &loaded("")).expect("valid");
         assert_eq!(again.ignored, first.ignored);
     }

@@ -4,20 +4,20 @@ use super::address::{self, UrlFor, without_userinfo};
 use super::reader::Reader;
 use super::value;
 
-/// Where the rules are published.
+/// URL of the published rules.
 const PUBLIC: &str = "https://github.com/rstudio/r-system-requirements/archive/refs/heads/main.tar.gz";
 
 /// `[SystemRequirements]`.
 #[derive(Clone)]
 pub struct Requirements {
-    /// Where the rules are: an archive, a document, or `file:///` of a folder; may hold user and password.
+    /// URL of the rules: an archive, a document, or `file:///` of a directory; may contain user and password.
     pub url: String,
     /// Cron, five fields, UTC; default `0 1 * * *`.
     pub sync_schedule: String,
 }
 
 impl Requirements {
-    /// `cran` is `CRAN.URL`: a folder that was carried to a server without internet has the rules beside the packages.
+    /// Reads the section. `cran` is `CRAN.URL`: a directory for a server without internet holds the rules too.
     pub(super) fn read(reader: &Reader<'_>, cran: &str) -> Requirements {
         let written = reader.optional("SystemRequirements", "URL", |text| address::url(text, UrlFor::Mirror));
         let url = written.unwrap_or_else(|| match cran.strip_prefix("file://") {

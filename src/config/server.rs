@@ -12,11 +12,11 @@ use std::time::Duration;
 /// `[Server]`.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// Public base URL, no trailing slash; empty path or a prefix (`https://host/rspm`). `None`: taken from the request.
+    /// Public base URL, no trailing slash; empty path or a prefix (`https://host/rspm`). `None`: from the request.
     pub address: Option<String>,
-    /// Who may say how a request reached it.
+    /// Reverse proxies whose forwarding headers are trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// Connections of one client address at a time; `None`: any number.
+    /// Maximum number of simultaneous connections per client address; `None`: no limit.
     pub connections_per_address: Option<usize>,
     /// Root of variable data, default `/var/lib/rstudio-pm`.
     pub data_dir: PathBuf,
@@ -38,9 +38,9 @@ pub struct Server {
     pub content_type_sniffing: bool,
     /// Whether downloads are counted.
     pub usage_data_enabled: bool,
-    /// When finished days are added up and old ones removed; five cron fields.
+    /// Schedule for aggregating finished days and removing old ones; five cron fields.
     pub usage_data_schedule: String,
-    /// How long days are kept; zero: for ever.
+    /// Retention of daily counts; zero keeps them permanently.
     pub usage_data_retention: Duration,
 }
 

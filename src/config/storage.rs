@@ -1,4 +1,4 @@
-//! `[Storage]`, `[FileStorage "class"]`, `[S3Storage]`, `[S3Storage "class"]`, resolved to one place per class.
+//! `[Storage]`, `[FileStorage "class"]`, `[S3Storage]`, `[S3Storage "class"]`, resolved to one location per class.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ pub enum StorageClass {
     Metrics,
     /// Packages of local and git sources, and READMEs.
     Packages,
-    /// Ready-built binaries.
+    /// Binaries (ready-built packages).
     Binaries,
     /// Packages fetched from the CRAN mirror.
     Cran,
@@ -39,7 +39,7 @@ impl StorageClass {
         StorageClass::Persistent,
     ];
 
-    /// The name in the gcfg, in the tables, and of the default directory.
+    /// Returns the name in the gcfg, in the tables, and of the default directory.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -56,7 +56,7 @@ impl StorageClass {
     }
 }
 
-/// Where one class lives.
+/// The location of one class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A directory.
@@ -72,7 +72,7 @@ pub struct FilePlace {
     pub location: PathBuf,
 }
 
-/// A bucket and how to reach it.
+/// A bucket and its connection settings.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct S3Place {
     /// The bucket.
@@ -87,27 +87,27 @@ pub struct S3Place {
     pub enable_shared_config: bool,
     /// Another S3 server: `http(s)://host[:port]`.
     pub endpoint: Option<String>,
-    /// Plain HTTP to Amazon's own address; with an endpoint, that says it.
+    /// Plain HTTP to Amazon's own endpoint; the scheme of `endpoint` takes precedence.
     pub disable_ssl: bool,
     /// `https://host/bucket/key` instead of `https://bucket.host/key`.
     pub path_style: bool,
-    /// Key of the key management service that S3 encrypts what is written with (SSE-KMS).
+    /// Key of the key management service with which S3 encrypts new objects (SSE-KMS).
     pub key_id: Option<String>,
-    /// Nothing is asked of the bucket before it is needed.
+    /// Whether the check of the bucket at start is skipped.
     pub skip_validation: bool,
 }
 
-/// The places of all classes.
+/// The locations of all classes.
 #[derive(Clone, Debug)]
 pub struct StorageConfig {
     /// In the order of [`StorageClass::ALL`].
     pub places: [Place; 9],
-    /// Spools of classes on S3 go here (`Server.TempDir`).
+    /// Directory for spools of classes on S3 (`Server.TempDir`).
     pub spool_dir: PathBuf,
 }
 
 impl StorageConfig {
-    /// The place of a class.
+    /// Returns the location of a class.
     #[must_use]
     pub fn place(&self, class: StorageClass) -> &Place {
         &self.places[class as usize]

@@ -1,6 +1,6 @@
-//! The one table of sections and properties: its shape, and how a name is looked up in it. The rows: [`super::rows`].
+//! The table of sections and properties: its types and the lookup by name. Its rows are in [`super::rows`].
 //!
-//! From it come the defaults, `rstudio-pm.gcfg.defaults`, the reference page, the list of what a reload applies,
+//! It defines the defaults, `rstudio-pm.gcfg.defaults`, the reference page, the list of reloadable properties
 //! and the check for unknown names.
 
 use super::address::{self, UrlFor};
@@ -12,11 +12,11 @@ use super::value;
 /// A section of the file.
 #[derive(Debug)]
 pub struct Section {
-    /// As documented; compared without case.
+    /// As documented; matched case-insensitively.
     pub name: &'static str,
     /// Whether it takes a quoted sub-name.
     pub sub: SubName,
-    /// What it is about.
+    /// Its description.
     pub sentence: &'static str,
     /// Its properties.
     pub properties: &'static [Property],
@@ -25,11 +25,11 @@ pub struct Section {
 /// The quoted part of a section header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubName {
-    /// There is none.
+    /// No sub-name.
     Never,
     /// A storage class.
     Class,
-    /// A storage class, or none: the settings of all classes.
+    /// A storage class, or none for the settings of all classes.
     ClassOrNone,
     /// A name that the administrator chooses.
     Free,
@@ -38,34 +38,34 @@ pub enum SubName {
 /// One property: a row of the table.
 #[derive(Debug)]
 pub struct Property {
-    /// As documented; compared without case.
+    /// As documented; matched case-insensitively.
     pub name: &'static str,
-    /// What its values are.
+    /// The type of its values.
     pub kind: Kind,
-    /// As it would be written; empty when unset. It may begin with `{Section.Property}`, `{TMPDIR}` or contain
+    /// The default as written in a file; empty if unset. It may begin with `{Section.Property}`, `{TMPDIR}` or contain
     /// `{class}`; several values of a multi property are separated by `, `.
     pub default: &'static str,
-    /// Repeating it adds a value instead of replacing the one before.
+    /// Whether repeating it adds a value instead of replacing the previous one.
     pub multi: bool,
-    /// A reload applies it.
+    /// Whether a reload applies it.
     pub reloadable: bool,
-    /// Whether it does something.
+    /// Whether it has an effect.
     pub effect: Effect,
-    /// What it does, in one sentence.
+    /// Its description in one sentence.
     pub sentence: &'static str,
 }
 
-/// Whether a property does something in this version.
+/// Whether a property has an effect in this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// It has its effect since that version.
+    /// It has an effect since that version.
     Since(&'static str),
-    /// It is read and checked, and does nothing yet.
+    /// It is parsed and checked, but has no effect yet.
     NotYet,
-    /// It is known from older versions and will never do anything.
+    /// It is accepted for compatibility with older versions and will never have an effect.
     Obsolete,
-    /// It restricts access, which this version cannot: switched on, the configuration is refused, so that nothing is
-    /// public that its administrator takes for private.
+    /// It restricts access, which this version does not support: a configuration that turns it on is refused, so that
+    /// nothing is public that its administrator considers private.
     Refused,
 }
 
@@ -78,9 +78,9 @@ pub enum Kind {
     Integer(i64, i64),
     /// `3.14`, `7.`, `.217`.
     Decimal,
-    /// Anything.
+    /// Any text.
     Text,
-    /// Anything; never printed.
+    /// Any text; never printed.
     Secret,
     /// An absolute path.
     Path,
@@ -92,7 +92,7 @@ pub enum Kind {
     Schedule,
     /// `:port` or `host:port`.
     Listen,
-    /// An IP address, or a network of them: `10.0.0.0/8`.
+    /// An IP address or network: `10.0.0.0/8`.
     Network,
     /// A URL.
     Url(UrlFor),
@@ -103,7 +103,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether `text` is of this type; the error is the rest of a sentence.
+    /// Checks that `text` is of this type; the error is the rest of a sentence.
     pub(super) fn check(self, text: &str) -> Result<(), String> {
         match self {
             Kind::Boolean => value::boolean(text).map(drop),
@@ -123,7 +123,7 @@ impl Kind {
         }
     }
 
-    /// A value as it may be printed.
+    /// Returns a value in a form that is safe to print.
     #[must_use]
     pub fn shown(self, text: &str) -> String {
         match self {
@@ -146,7 +146,8 @@ impl Kind {
 }
 
 impl Property {
-    /// Whether this value does more than a missing one: a true boolean, or anything but nothing and the default.
+    /// Returns true if this value differs in effect from an unset one: a true boolean, or a text that is neither empty
+    /// nor the default.
     pub(super) fn is_on(&self, text: &str) -> bool {
         match self.kind {
             Kind::Boolean => value::boolean(text).unwrap_or(true),
@@ -155,20 +156,20 @@ impl Property {
     }
 }
 
-/// The section of that name, whatever its case.
+/// Returns the section of that name, in any case.
 #[must_use]
 pub fn section(name: &str) -> Option<&'static Section> {
     SECTIONS.iter().find(|section| section.name.eq_ignore_ascii_case(name))
 }
 
 impl Section {
-    /// The property of that name, whatever its case.
+    /// Returns the property of that name, in any case.
     #[must_use]
     pub fn property(&self, name: &str) -> Option<&'static Property> {
         self.properties.iter().find(|property| property.name.eq_ignore_ascii_case(name))
     }
 
-    /// The sub-name in its one spelling, or why it cannot be one.
+    /// Returns the sub-name in its canonical spelling, or the reason why it is invalid.
     pub(super) fn sub_name(&self, sub: Option<&str>) -> Result<Option<String>, String> {
         let class = |name: &str| {
             let known = StorageClass::ALL.map(StorageClass::as_str);
@@ -194,21 +195,21 @@ impl Section {
     }
 }
 
-/// `did you mean X?`
+/// Formats `did you mean X?`
 pub(super) fn did_you_mean(name: &str) -> String {
     format!("did you mean `{name}`?")
 }
 
-/// A section that has a property of that name: the only one, or none.
+/// Returns the section that has a property of that name, if there is exactly one.
 pub(super) fn home_of(property: &str) -> Option<&'static str> {
     let mut homes = SECTIONS.iter().filter(|section| section.property(property).is_some());
     homes.next().filter(|_| homes.next().is_none()).map(|section| section.name)
 }
 
-/// The known name that looks most like `name`, if any looks like it.
+/// Returns the known name with the smallest edit distance to `name`, if it is similar enough.
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_ascii_lowercase();
-    // A name longer than any known one is not worth the quadratic comparison.
+    // The comparison is quadratic, and no known name is that long.
     if name.len() > 64 {
         return None;
     }
@@ -218,7 +219,7 @@ pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
     (distance <= 1 + best.len() / 4).then_some(best)
 }
 
-/// A default with its references filled in: what is used when nothing is set anywhere.
+/// Resolves the reference in a default.
 pub(super) fn expand(default: &str, lookup: &dyn Fn(&str, &str) -> String) -> String {
     let Some((reference, rest)) = default.strip_prefix('{').and_then(|text| text.split_once('}')) else {
         return default.to_owned();
@@ -229,7 +230,7 @@ pub(super) fn expand(default: &str, lookup: &dyn Fn(&str, &str) -> String) -> St
     }
 }
 
-/// The default of a property when no other property is set either, with `class` filled in.
+/// Returns the default of a property when no other property is set, with `class` filled in.
 #[must_use]
 pub fn plain_default(property: &Property, class: &str) -> String {
     let lookup = |of: &str, name: &str| match section(of).and_then(|section| section.property(name)) {

@@ -1,4 +1,4 @@
-//! The third of three forms: from merged settings to a [`Config`], or to every reason why there is none.
+//! The third of three forms: validates merged settings and returns a [`Config`], or all errors.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use super::{
     Server, Sqlite, StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, environment, listen, places,
 };
 
-/// Reads `text` (`name` is used in messages), puts the environment on top and validates. Pure.
+/// Parses `text` (`name` is used in messages), applies the environment and validates the result. Pure.
 ///
 /// # Errors
-/// Every error found, not only the first.
+/// All errors, not only the first.
 pub fn parse(
     name: &str,
     text: &[u8],
@@ -26,7 +26,7 @@ pub fn parse(
     settled(settings, written.errors, warnings)
 }
 
-/// The end of the way to a [`Config`]: checks the settings one by one and against each other.
+/// Builds a [`Config`]: checks the settings one by one and against each other.
 pub(super) fn settled(
     settings: Settings,
     mut errors: Vec<Notice>,
@@ -34,7 +34,7 @@ pub(super) fn settled(
 ) -> Result<Loaded, ConfigError> {
     let mut reader = Reader::new(&settings);
     reader.check_all();
-    // What a broken line would have said is unknown: that something is missing or does not fit may not be true.
+    // The meaning of an invalid line is unknown, so errors about missing or contradictory settings may be false.
     let complete = errors.is_empty();
     errors.append(&mut reader.errors);
     let config = config(&mut reader);
@@ -49,8 +49,8 @@ pub(super) fn settled(
     }
 }
 
-/// What can be understood of a text, faults and all: each property that cannot has its default, and a listener that
-/// cannot is none. For what must go on with a broken file; never for serving.
+/// Returns the valid part of a text: an invalid property has its default, and an invalid listener is unset. For callers
+/// that must work with an invalid file; never for serving.
 #[must_use]
 pub fn salvage(name: &str, text: &[u8]) -> (Config, Vec<Notice>) {
     let written = Written::read(name, text);
@@ -211,7 +211,7 @@ mod tests {
             bad(text),
             [
                 "f:2:11: [Server] DataDir = \"data\": must be an absolute path (one that begins with /)",
-                "f:3:28: [Server] PackageRewriteBufferSize = \"big\": is no size; write for example 512, 32KB or 2MB \
+                "f:3:28: [Server] PackageRewriteBufferSize = \"big\": is not a size; write for example 512, 32KB or 2MB \
                  (1 KB is 1024 bytes)",
                 "f:5:10: [HTTP] Listen = \"80\": must have a colon before the port: write :80",
             ]
@@ -350,7 +350,7 @@ mod tests {
     fn a_wrong_value_without_effect_only_warns() {
         let lines = warned("[Git]\nBuildRetries = many\n");
         assert_eq!(lines.len(), 2, "{lines:?}");
-        assert!(lines[0].contains("[Git] BuildRetries = \"many\": is no whole number"));
+        assert!(lines[0].contains("[Git] BuildRetries = \"many\": is not a whole number"));
         assert!(lines[1].ends_with("[Git] BuildRetries: has no effect yet"));
     }
 

@@ -1,4 +1,4 @@
-//! The value types of the dialect: text to booleans, numbers, durations, sizes, paths, addresses, URLs, schedules.
+//! Parsers of the value types: booleans, numbers, durations, sizes, paths, addresses, schedules.
 //!
 //! Every function is pure; its error is the rest of a sentence that begins with the property and its value.
 
@@ -11,18 +11,18 @@ use ipnet::IpNet;
 use super::listen::Listen;
 use super::logging::LogDestination;
 
-/// The words git knows for true and false, in any case.
+/// Parses git's words for true and false, in any case.
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
         "false" | "no" | "off" | "0" => Ok(false),
-        _ => Err("is no boolean; write true, yes, on, 1 or false, no, off, 0".to_owned()),
+        _ => Err("is not a boolean; write true, yes, on, 1 or false, no, off, 0".to_owned()),
     }
 }
 
-/// A whole number between two bounds, both included.
+/// Parses a whole number between two inclusive bounds.
 pub(super) fn integer(text: &str, least: i64, most: i64) -> Result<i64, String> {
-    let number: i64 = text.parse().map_err(|_| "is no whole number".to_owned())?;
+    let number: i64 = text.parse().map_err(|_| "is not a whole number".to_owned())?;
     if (least..=most).contains(&number) {
         Ok(number)
     } else if most == i64::MAX {
@@ -32,15 +32,15 @@ pub(super) fn integer(text: &str, least: i64, most: i64) -> Result<i64, String> 
     }
 }
 
-/// `3.14`, `7.`, `2`, `.217`, `-1`.
+/// Parses `3.14`, `7.`, `2`, `.217`, `-1`.
 pub(super) fn decimal(text: &str) -> Result<f64, String> {
     let plain = text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '-' | '+'));
-    text.parse().ok().filter(|_| plain).ok_or_else(|| "is no decimal number such as 3.14".to_owned())
+    text.parse().ok().filter(|_| plain).ok_or_else(|| "is not a decimal number such as 3.14".to_owned())
 }
 
-const DURATION: &str = "is no duration; write for example 500ms, 1m15s, 72h or 30d";
+const DURATION: &str = "is not a duration; write for example 500ms, 1m15s, 72h or 30d";
 
-/// Go's form (`1h15m30.5s`; ns us µs ms s m h) and days (`30d`); a bare whole number is nanoseconds.
+/// Parses Go's durations (`1h15m30.5s`; ns us µs ms s m h) and days (`30d`); a bare whole number is nanoseconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if text.starts_with('-') {
         return Err("must not be negative".to_owned());
@@ -79,7 +79,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// `whole[.fraction]` times `unit`, rounded down. `None` is no number; a number beyond all units saturates.
+/// Returns `whole[.fraction]` times `unit`, rounded down; `None` if it is not a number. Saturates.
 fn scaled(number: &str, unit: u128) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
@@ -87,16 +87,17 @@ fn scaled(number: &str, unit: u128) -> Option<u128> {
         return None;
     }
     let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().unwrap_or(u128::MAX) };
-    // Fifteen digits are finer than a nanosecond of a day.
+    // Fifteen digits of a day are finer than a nanosecond.
     let fraction = &fraction[..fraction.len().min(15)];
     let power = u32::try_from(fraction.len()).ok()?;
     let part: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
     Some(whole.saturating_mul(unit).saturating_add(part * unit / 10_u128.pow(power)))
 }
 
-/// Bytes: `32KB`, `1.5M`, `2 GiB`, `512`. All units are powers of 1024, with or without `i` and `B`.
+/// Parses a size and returns bytes: `32KB`, `1.5M`, `2 GiB`, `512`. All units are powers of 1024, with or without `i`
+/// and `B`.
 pub(super) fn size(text: &str, least: u64, most: u64) -> Result<u64, String> {
-    let wrong = || "is no size; write for example 512, 32KB or 2MB (1 KB is 1024 bytes)".to_owned();
+    let wrong = || "is not a size; write for example 512, 32KB or 2MB (1 KB is 1024 bytes)".to_owned();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit: u128 = match unit.trim_start().to_ascii_uppercase().as_str() {
@@ -113,7 +114,7 @@ pub(super) fn size(text: &str, least: u64, most: u64) -> Result<u64, String> {
     }
 }
 
-/// An absolute path, `.` and `..` resolved by name.
+/// Parses an absolute path and resolves `.` and `..` lexically.
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     if !text.starts_with('/') {
         return Err("must be an absolute path (one that begins with /)".to_owned());
@@ -131,7 +132,7 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     Ok(clean)
 }
 
-/// `STDOUT`, `STDERR` (any case) or an absolute path.
+/// Parses `STDOUT`, `STDERR` (in any case) or an absolute path.
 pub(super) fn log_destination(text: &str) -> Result<LogDestination, String> {
     match text.to_ascii_uppercase().as_str() {
         "STDOUT" => Ok(LogDestination::Stdout),
@@ -143,9 +144,9 @@ pub(super) fn log_destination(text: &str) -> Result<LogDestination, String> {
     }
 }
 
-/// `:port`, `host:port` or `[IPv6]:port`.
+/// Parses `:port`, `host:port` or `[IPv6]:port`.
 pub(super) fn listen(text: &str) -> Result<Listen, String> {
-    let wrong = || "is no address to listen on; write :4242, host:4242 or [::1]:4242".to_owned();
+    let wrong = || "is not an address to listen on; write :4242, host:4242 or [::1]:4242".to_owned();
     let Some((host, port)) = text.rsplit_once(':') else {
         return Err(match text.parse::<u16>() {
             Ok(port) => format!("must have a colon before the port: write :{port}"),
@@ -171,15 +172,15 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
     Ok(Listen { host: host.to_owned(), port })
 }
 
-/// `192.0.2.1`, `2001:db8::1` or `10.0.0.0/8`.
+/// Parses `192.0.2.1`, `2001:db8::1` or `10.0.0.0/8`.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
     let wrong =
-        |_| "is no IP address and no network; write 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32".to_owned();
+        |_| "is neither an IP address nor a network; write 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32".to_owned();
     address.or_else(|_| text.parse::<IpNet>()).map_err(wrong)
 }
 
-/// A host name or an IPv4 address; four dotted numbers must be an address.
+/// Returns true for a host name or an IPv4 address; digits and dots alone must be an address.
 fn is_host(text: &str) -> bool {
     let numbers = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     if numbers {
@@ -188,7 +189,7 @@ fn is_host(text: &str) -> bool {
     text.len() <= 253 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
 }
 
-/// Checks a schedule and returns it with single blanks.
+/// Checks a schedule and returns it with single spaces.
 pub(super) fn cron(text: &str) -> Result<String, String> {
     let fields: Vec<&str> = text.split_whitespace().collect();
     let [_, _, _, _, weekday] = fields[..] else {
@@ -199,12 +200,12 @@ pub(super) fn cron(text: &str) -> Result<String, String> {
         return Err("must have weekdays from 0 (Sunday) to 6 (Saturday)".to_owned());
     }
     let plain = fields.join(" ");
-    let refused = |error| format!("is no schedule: {error}");
+    let refused = |error| format!("is not a schedule: {error}");
     plain.parse::<croner::Cron>().map_err(refused)?;
     Ok(plain)
 }
 
-/// One of some words, in any case; returns the word as listed.
+/// Parses one of `words`, in any case; returns the word as listed.
 pub(super) fn choice(text: &str, words: &'static [&'static str]) -> Result<&'static str, String> {
     let known = words.iter().copied().find(|word| word.eq_ignore_ascii_case(text));
     known.ok_or_else(|| {
@@ -285,7 +286,7 @@ mod tests {
         assert_eq!(bytes("2MB"), Ok(2 << 20));
         assert_eq!(bytes("1GiB"), Ok(1 << 30));
         for text in ["", "KB", "1TB", "1.2.3K", "x", "-1", "0x10"] {
-            assert!(bytes(text).expect_err("is refused").starts_with("is no size"), "{text:?}");
+            assert!(bytes(text).expect_err("is refused").starts_with("is not a size"), "{text:?}");
         }
         assert_eq!(bytes("0"), Err("must be between 1 and 1099511627776 bytes".to_owned()));
         assert!(bytes("99999999999999999999999999G").expect_err("is refused").starts_with("must be between"));

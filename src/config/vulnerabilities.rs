@@ -4,22 +4,22 @@ use super::address::{self, UrlFor, without_userinfo};
 use super::reader::Reader;
 use super::value;
 
-/// Where advisories are published for everybody, a folder for each ecosystem.
+/// URL of the public advisories, with one folder per ecosystem.
 const PUBLIC: &str = "https://osv-vulnerabilities.storage.googleapis.com";
 
 /// `[Vulnerabilities]`.
 #[derive(Clone)]
 pub struct Vulnerabilities {
-    /// Where advisories are; may hold user and password. None when nothing is to be known.
+    /// URLs of the advisories; may contain user and password. Empty if advisories are turned off.
     pub urls: Vec<String>,
-    /// Somebody wrote them: what is not there is missing.
+    /// Whether the URLs are set in the configuration: then a missing directory is an error, too.
     pub written: bool,
     /// Cron, five fields, UTC; default every ten minutes.
     pub sync_schedule: String,
 }
 
 impl Vulnerabilities {
-    /// `cran` is `CRAN.URL`: a folder that was carried to a server without internet has the advisories beside the packages.
+    /// Reads the section. `cran` is `CRAN.URL`: a directory for a server without internet holds the advisories too.
     pub(super) fn read(reader: &Reader<'_>, cran: &str) -> Vulnerabilities {
         let written = reader.is_written("Vulnerabilities", "URL");
         let urls = if written {
@@ -62,6 +62,6 @@ mod tests {
         let own =
             "[CRAN]\nURL = file:///srv/data\n[Vulnerabilities]\nURL = https://h/a.tar.gz\nURL = file:///b/\n";
         assert_eq!(urls(own), "https://h/a.tar.gz file:///b");
-        assert_eq!(urls("[Vulnerabilities]\nURL =\n"), "", "nothing is to be known");
+        assert_eq!(urls("[Vulnerabilities]\nURL =\n"), "", "advisories are turned off");
     }
 }

@@ -1,4 +1,4 @@
-//! The first of three forms: what stands in the file, section by section, nothing looked up yet.
+//! The first of three forms: sections and entries as written in the file, before any lookup of names.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub(super) struct Entry {
     pub(super) value_at: Position,
 }
 
-/// A file as written: sections in their order, repeated ones apart.
+/// A file as written: sections in their order, repeated ones not merged.
 #[derive(Clone, Debug)]
 pub(super) struct Written {
     pub(super) file: Arc<str>,
@@ -40,7 +40,7 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// Reads a text; `file` is its name in messages.
+    /// Parses a text; `file` is its name in messages.
     pub(super) fn read(file: &str, text: &[u8]) -> Written {
         let file: Arc<str> = file.into();
         let (items, faults) = lexer::lex(text);
@@ -68,7 +68,7 @@ impl Written {
         let mut errors: Vec<Notice> = faults
             .into_iter()
             .map(|fault| {
-                // Only a fault inside an entry belongs to the section above it.
+                // Only an error inside an entry belongs to the section above it.
                 let section = fault.property.as_ref().and_then(|_| heading_at(fault.at, &items));
                 notice(fault.at, section, fault.property, fault.message)
             })
@@ -83,18 +83,17 @@ impl Written {
                 }
                 Item::BrokenSection => broken = true,
                 Item::Entry { .. } if broken => {}
-                Item::Entry { at, name, value_at, value } => {
-                    match sections.last_mut() {
-                        Some((_, entries)) => entries.push(Entry { name, at, value, value_at }),
-                        None => {
-                            let message = match super::table::home_of(&name) {
-                            Some(home) => format!("stands before the first section; put `[{home}]` above it"),
-                            None => "stands before the first section; put a header such as `[Server]` above it".to_owned(),
+                Item::Entry { at, name, value_at, value } => match sections.last_mut() {
+                    Some((_, entries)) => entries.push(Entry { name, at, value, value_at }),
+                    None => {
+                        let message = match super::table::home_of(&name) {
+                            Some(home) => format!("is outside of any section; put `[{home}]` above it"),
+                            None => "is outside of any section; put a header such as `[Server]` above it"
+                                .to_owned(),
                         };
-                            errors.push(notice(at, None, Some(name), message));
-                        }
+                        errors.push(notice(at, None, Some(name), message));
                     }
-                }
+                },
             }
         }
         Written { file, sections, errors }
@@ -114,8 +113,8 @@ mod tests {
         assert_eq!(
             messages("DataDir = /x\nnonsense = 1\n"),
             [
-                "f.gcfg:1:1: DataDir: stands before the first section; put `[Server]` above it",
-                "f.gcfg:2:1: nonsense: stands before the first section; put a header such as `[Server]` above it"
+                "f.gcfg:1:1: DataDir: is outside of any section; put `[Server]` above it",
+                "f.gcfg:2:1: nonsense: is outside of any section; put a header such as `[Server]` above it"
             ]
         );
     }

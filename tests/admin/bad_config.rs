@@ -183,7 +183,7 @@ fn a_buffer_size_that_is_no_size_is_refused() {
         "[Server]\nPackageRewriteBufferSize = x",
         "x",
         words,
-        "is no size; write for example 512",
+        "is not a size; write for example 512",
     );
 }
 

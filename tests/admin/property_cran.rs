@@ -87,7 +87,10 @@ pub(super) fn binary_url_is_where_builds_come_from() {
     assert!(asked.filter(|path| path.ends_with("/PACKAGES")).count() >= 2, "each is asked");
     let said = Builder::default().gcfg("[CRAN]\nBinaryURL = https://h/bin/linux/noble/4.5").prepare();
     let checked = said.rspm("check-config");
-    assert!(format!("{}{}", checked.out, checked.err).contains("is no address of builds"), "{checked:?}");
+    assert!(
+        format!("{}{}", checked.out, checked.err).contains("is not the URL of a binary server"),
+        "{checked:?}"
+    );
 }
 
 /// Writes into the database of a stopped server when it last synced, in microseconds since the epoch.

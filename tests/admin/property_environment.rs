@@ -115,7 +115,7 @@ fn a_password_comes_as_a_credential_and_is_read_again_by_a_reload() {
         .prepare();
     let said = server.start_refused();
     let expected = format!(
-        "environment PACKAGEMANAGER_POSTGRES_PASSWORD_FILE: Password = \"{}\": the file that holds it cannot be read",
+        "environment PACKAGEMANAGER_POSTGRES_PASSWORD_FILE: Password = \"{}\": cannot read the file with the value",
         file.display()
     );
     assert!(said.contains(&expected), "{said}");

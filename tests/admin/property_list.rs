@@ -169,7 +169,7 @@ fn every_property_without_effect_says_so_at_start_and_in_the_check() {
             let words = match property.effect {
                 Effect::Since(_) | Effect::Refused => continue,
                 Effect::NotYet => "has no effect yet",
-                Effect::Obsolete => "has no effect any more; remove it",
+                Effect::Obsolete => "no longer has an effect; remove it",
             };
             gcfg.push_str(&format!("{} = {}\n", property.name, good(property.kind)));
             expected.push(format!("[{}{sub}] {}: {words}", section.name, property.name));

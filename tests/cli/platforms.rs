@@ -62,7 +62,7 @@ fn a_mistake_in_them_is_told_with_file_and_line_and_a_reload_takes_the_mended_fi
     std::fs::write(&file, format!("{text}[Distribution \"ours\"]\nAlias = rhle9\n")).expect("written");
     let (code, said) = server.check_config();
     let expected = format!(
-        "{}:{}:9: [Distribution \"ours\"] Alias = \"rhle9\": is no Linux distribution of its own; did you mean `rhel9`?",
+        "{}:{}:9: [Distribution \"ours\"] Alias = \"rhle9\": is not a Linux distribution of its own; did you mean `rhel9`?",
         file.display(),
         lines + 2
     );

@@ -1,44 +1,44 @@
-//! The platforms binaries are served for: the embedded table, and what `rstudio-pm.gcfg` adds to it.
+//! The platforms that binaries are served for: the embedded table, extended by `rstudio-pm.gcfg`.
 
 mod read;
 
-/// Every platform the server knows.
+/// All known platforms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Platforms {
-    /// In the order of the embedded table, the administrator's own after it.
+    /// In the order of the embedded table, followed by those of the configuration.
     pub distributions: Vec<Distribution>,
-    /// R versions clients are told of, `4.5`, in the order given: newest first.
+    /// R versions that the API lists, `4.5`, in the configured order: newest first.
     pub r_versions: Vec<String>,
-    /// Folders of macOS binaries, one entry for an R version or for `default`.
+    /// Folders of macOS binaries, one entry per R version and one for `default`.
     pub macos: Vec<MacFolders>,
 }
 
-/// A distribution, or another name of one.
+/// A distribution, or an alias of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distribution {
-    /// Unique: ASCII letters, digits, `_`. For Linux what follows `__linux__/` in URLs.
+    /// Unique name of ASCII letters, digits and `_`. For Linux the segment after `__linux__/` in URLs.
     pub name: String,
     /// The operating system.
     pub os: Os,
-    /// The distribution this is another name of; its architectures and R version are those of that one.
+    /// The distribution of which this is an alias, which determines the architectures and the R version.
     pub alias: Option<String>,
-    /// For people.
+    /// Display name.
     pub display: String,
-    /// As system requirements name it: `ubuntu`.
+    /// Name in the rules for system requirements: `ubuntu`.
     pub system: String,
     /// Its release: `24.04`.
     pub release: String,
     /// `x86_64`, `arm64`; at least one.
     pub architectures: Vec<String>,
-    /// System requirements are known for it.
+    /// Whether system requirements are known for it.
     pub system_requirements: bool,
-    /// Not offered to people; served all the same.
+    /// Hidden from listings, but served.
     pub hidden: bool,
     /// The R version it is meant for, `4.4` or `4.4.2`.
     pub r_version: Option<String>,
-    /// Binaries are served to clients with that R version only.
+    /// Whether binaries are served only to clients with that R version.
     pub forced: bool,
-    /// A row of the status answer; false for a name alone.
+    /// Whether it is a row of the status response; false for a mere alias.
     pub row: bool,
 }
 
@@ -54,7 +54,7 @@ pub enum Os {
 }
 
 impl Os {
-    /// As the status answer writes it.
+    /// Returns the name in the status response.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -65,19 +65,19 @@ impl Os {
     }
 }
 
-/// Folders of macOS binaries below `bin/macosx`; empty is `bin/macosx/contrib` itself, `None` that there are none.
+/// Folders of macOS binaries below `bin/macosx`; empty is `bin/macosx/contrib` itself, `None` means no binaries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MacFolders {
     /// `4.5`, or `default`.
     pub r_version: String,
-    /// For Apple's processors.
+    /// Folder for Apple processors.
     pub arm64: Option<String>,
-    /// For Intel's.
+    /// Folder for Intel processors.
     pub x86_64: Option<String>,
 }
 
 impl Platforms {
-    /// The Linux distribution of a name in a URL, other names resolved; hidden ones too.
+    /// Returns the Linux distribution of a name in a URL, with aliases resolved and hidden ones included.
     #[must_use]
     pub fn linux(&self, name: &str) -> Option<&Distribution> {
         let named = |name: &str| self.distributions.iter().find(|d| d.os == Os::Linux && d.name == name);
@@ -88,14 +88,14 @@ impl Platforms {
         }
     }
 
-    /// The folders of macOS binaries for an R version.
+    /// Returns the folders of macOS binaries for an R version.
     #[must_use]
     pub fn macos_folders(&self, r_version: &str) -> Option<&MacFolders> {
         let of = |version: &str| self.macos.iter().find(|known| known.r_version == version);
         of(r_version).or_else(|| of("default"))
     }
 
-    /// Other names of a distribution.
+    /// Iterates over the aliases of a distribution.
     pub fn aliases<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let of = move |d: &&Distribution| d.alias.as_deref() == Some(name);
         self.distributions.iter().filter(of).map(|d| d.name.as_str())
@@ -103,7 +103,7 @@ impl Platforms {
 }
 
 impl Distribution {
-    /// The segment of URLs its binaries are found under; empty for Windows and macOS.
+    /// Returns the URL segment of its binaries; empty for Windows and macOS.
     #[must_use]
     pub fn url(&self) -> &str {
         match self.os {

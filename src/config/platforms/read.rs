@@ -1,4 +1,4 @@
-//! From the embedded table and the sections of `rstudio-pm.gcfg` to [`Platforms`], or to what is wrong with them.
+//! Reads [`Platforms`] from the embedded table and the sections of `rstudio-pm.gcfg`, and reports errors.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use crate::config::table::{self, Section};
 use crate::config::value;
 use crate::config::written::Written;
 
-/// The table every server has.
+/// The embedded table.
 static EMBEDDED: LazyLock<Settings> = LazyLock::new(|| {
     let written = Written::read("the embedded platform table", include_bytes!("table.gcfg"));
     let (settings, unknown) = merge(&written);
@@ -24,11 +24,11 @@ static EMBEDDED: LazyLock<Settings> = LazyLock::new(|| {
 
 const DISTRIBUTION: &str = "Distribution";
 const MACOS: &str = "MacOS";
-/// Longest name of a distribution, in bytes: it is a part of URLs and of labels.
+/// Maximum length of a distribution's name in bytes: it is a part of URLs and of labels.
 const LONGEST: usize = 40;
 
 impl Platforms {
-    /// The embedded table with the sections of the file on top.
+    /// Reads the embedded table, overridden by the sections of the file.
     pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Platforms {
         let mut platforms = Platforms {
             distributions: names(reader, DISTRIBUTION)
@@ -43,7 +43,7 @@ impl Platforms {
     }
 }
 
-/// Values of a property that say something: the file's, else the embedded table's.
+/// Returns the non-empty values of a property: from the file, otherwise from the embedded table.
 fn texts(reader: &Reader<'_>, section: &str, sub: Option<&str>, name: &str) -> Vec<String> {
     let filled = |settings: &Settings| -> Vec<String> {
         let values = settings.get(section, sub, name).map(|setting| setting.values.as_slice());
@@ -66,7 +66,7 @@ fn section(name: &str) -> &'static Section {
     table::section(name).expect("the sections of platforms are in the table")
 }
 
-/// The sub-names of a section, the embedded table's first; a section in which nothing is set is none.
+/// Returns the sub-names of a section, those of the embedded table first; sections without a value are skipped.
 fn names(reader: &Reader<'_>, name: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for settings in [&*EMBEDDED, reader.settings] {
@@ -83,7 +83,7 @@ fn names(reader: &Reader<'_>, name: &str) -> Vec<String> {
     names
 }
 
-/// The first property that the file sets for a sub-name: where a complaint about the name itself points to.
+/// Returns the first property that the file sets for a sub-name, as the position of errors about the name itself.
 fn any_property(reader: &Reader<'_>, name: &str, sub: &str) -> &'static str {
     let set = |property: &&table::Property| reader.is_set(name, Some(sub), property.name);
     section(name).properties.iter().find(set).map_or(section(name).properties[0].name, |found| found.name)
@@ -94,7 +94,7 @@ fn distribution(reader: &mut Reader<'_>, name: &str) -> Distribution {
     if !plain || name.is_empty() || name.len() > LONGEST {
         let at = any_property(reader, DISTRIBUTION, name);
         let message = format!(
-            "is set for a name that no URL can hold: use 1 to {LONGEST} letters, digits and `_` (clients split at `-`)"
+            "is set for an invalid name: use 1 to {LONGEST} letters, digits and `_` (clients split URLs at `-`)"
         );
         reader.error(About::Settings, DISTRIBUTION, Some(name), at, &message);
     }
@@ -139,7 +139,7 @@ fn distribution(reader: &mut Reader<'_>, name: &str) -> Distribution {
     }
 }
 
-/// Gives other names what they share with their distribution; one that leads nowhere is an error.
+/// Copies shared properties from distributions to their aliases; an alias without a distribution is an error.
 fn resolve_aliases(reader: &mut Reader<'_>, distributions: &mut [Distribution]) {
     let targets: Vec<Distribution> =
         distributions.iter().filter(|d| d.alias.is_none() && d.os == Os::Linux).cloned().collect();
@@ -148,15 +148,15 @@ fn resolve_aliases(reader: &mut Reader<'_>, distributions: &mut [Distribution]) 
         let Some(target) = targets.iter().find(|target| target.name == *alias) else {
             let near = table::nearest(alias, targets.iter().map(|target| target.name.as_str()));
             let hint =
-                near.map_or_else(|| "`rspm list distributions` shows all".to_owned(), table::did_you_mean);
-            let message = format!("is no Linux distribution of its own; {hint}");
+                near.map_or_else(|| "`rspm list distributions` lists all".to_owned(), table::did_you_mean);
+            let message = format!("is not a Linux distribution of its own; {hint}");
             reader.error(About::Settings, DISTRIBUTION, Some(&other.name), "Alias", &message);
             continue;
         };
         for property in ["OS", "Architecture", "RVersion", "ForceRVersion"] {
             if reader.is_set(DISTRIBUTION, Some(&other.name), property) {
                 let message = format!(
-                    "does not go with `Alias`: it is that of {alias}; set it there, or remove `Alias`"
+                    "cannot be combined with `Alias`: {alias} determines it; set it there, or remove `Alias`"
                 );
                 reader.error(About::Settings, DISTRIBUTION, Some(&other.name), property, &message);
             }
@@ -175,7 +175,7 @@ fn r_versions(reader: &mut Reader<'_>) -> Vec<String> {
     versions
 }
 
-/// What is wrong with an R version: `4.5`, and `4.5.1` where `patch` says so.
+/// Returns the problem of an R version: valid are `4.5` and, with `patch`, `4.5.1`.
 fn r_version_problem(text: &str, patch: bool) -> Option<&'static str> {
     let parts: Vec<&str> = text.split('.').collect();
     let number = |part: &&str| {
@@ -185,25 +185,25 @@ fn r_version_problem(text: &str, patch: bool) -> Option<&'static str> {
     let good = parts.iter().all(number) && (parts.len() == 2 || (patch && parts.len() == 3));
     match (good, patch) {
         (true, _) => None,
-        (false, true) => Some("is no version of R; write it as 4.5 or 4.5.1"),
-        (false, false) => Some("is no minor version of R; write it as 4.5"),
+        (false, true) => Some("is not a version of R; write it as 4.5 or 4.5.1"),
+        (false, false) => Some("is not a minor version of R; write it as 4.5"),
     }
 }
 
 fn folders(reader: &mut Reader<'_>, name: &str) -> MacFolders {
     if name != "default" && r_version_problem(name, false).is_some() {
         let at = any_property(reader, MACOS, name);
-        let message = "is set for no minor version of R; write `[MacOS \"4.5\"]` or `[MacOS \"default\"]`";
+        let message = "is not set for a minor version of R; write `[MacOS \"4.5\"]` or `[MacOS \"default\"]`";
         reader.error(About::Settings, MACOS, Some(name), at, message);
     }
     let mut folder = |property: &str| {
         let text = text(reader, MACOS, name, property)?;
         let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
         if !plain || text.starts_with('.') || text.len() > LONGEST {
-            let message = "is no plain folder name; write it as big-sur-arm64";
+            let message = "is not a plain folder name; write it as big-sur-arm64";
             reader.error(About::Settings, MACOS, Some(name), property, message);
         }
-        // R's type `mac.binary` has no folder between.
+        // R's type `mac.binary` has no folder between `macosx` and `contrib`.
         Some(if text == "contrib" { String::new() } else { text })
     };
     MacFolders { r_version: name.to_owned(), arm64: folder("Arm64"), x86_64: folder("Intel") }
@@ -238,7 +238,7 @@ mod tests {
         for d in &rows {
             let same = |o: &&&Distribution| (&o.system, &o.release) == (&d.system, &d.release);
             let twins = rows.iter().filter(same).count();
-            // The portable build has the names of the distribution it is built on.
+            // The portable binaries have the names of the distribution that they are built on.
             assert!(twins == 1 || d.system == "centos", "{d:?}");
         }
         let four_two = all.macos.iter().find(|m| m.r_version == "4.2").expect("known");
@@ -295,28 +295,28 @@ mod tests {
             ("[Distribution \"my-linux\"]\nRelease = 3\n", "f:2:11: [Distribution \"my-linux\"] Release"),
             (
                 "[Distribution \"x\"]\nAlias = nobel\n",
-                "f:2:9: [Distribution \"x\"] Alias = \"nobel\": is no Linux distribution of its own; did you mean `noble`?",
+                "f:2:9: [Distribution \"x\"] Alias = \"nobel\": is not a Linux distribution of its own; did you mean `noble`?",
             ),
             (
                 "[Distribution \"x\"]\nAlias = rhel8\n",
-                "Alias = \"rhel8\": is no Linux distribution of its own",
+                "Alias = \"rhel8\": is not a Linux distribution of its own",
             ),
             (
                 "[Distribution \"x\"]\nAlias = noble\nArchitecture = arm64\n",
-                "f:3:16: [Distribution \"x\"] Architecture = \"arm64\": does not go with `Alias`",
+                "f:3:16: [Distribution \"x\"] Architecture = \"arm64\": cannot be combined with `Alias`",
             ),
             ("[Distribution \"x\"]\nArchitecture = sparc\n", "f:2:16: [Distribution \"x\"] Architecture"),
             ("[Distribution \"noble\"]\nForceRVersion = true\n", "needs the R version that is forced"),
             (
                 "[Distribution \"noble\"]\nRVersion = 4\n",
-                "f:2:12: [Distribution \"noble\"] RVersion = \"4\": is no version of R",
+                "f:2:12: [Distribution \"noble\"] RVersion = \"4\": is not a version of R",
             ),
-            ("[Platforms]\nRVersion = 4.5.1\n", "is no minor version of R"),
+            ("[Platforms]\nRVersion = 4.5.1\n", "is not a minor version of R"),
             ("[MacOS \"new\"]\nIntel = x\n", "write `[MacOS \"4.5\"]`"),
-            ("[MacOS \"4.7\"]\nArm64 = a/b\n", "is no plain folder name"),
+            ("[MacOS \"4.7\"]\nArm64 = a/b\n", "is not a plain folder name"),
         ] {
-            let told = refused(text);
-            assert!(told.contains(said), "{text}\n{told}");
+            let message = refused(text);
+            assert!(message.contains(said), "{text}\n{message}");
         }
     }
 }

@@ -1,22 +1,22 @@
-//! Which of R's compact vector forms (ALTREP, version 3 only) are plain data, and what they stand for.
+//! Expands R's compact vector forms (ALTREP, version 3 only) that are plain data.
 
 use super::item::{Data, Item, Pair, Strings};
 
-/// A form of package `base` that needs no code to unfold.
+/// A compact form of package `base` that expands without running R code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// Integers counting up or down by one.
+    /// Integers that ascend or descend by one.
     IntegerSequence,
     /// The same as doubles.
     RealSequence,
-    /// Integers to be printed as strings.
+    /// Integers to be converted to strings.
     DeferredString,
-    /// A vector with notes on its order.
+    /// A vector with metadata on its sort order.
     Wrapper,
 }
 
 impl Form {
-    /// From the class name and package of an ALTREP item.
+    /// Parses the class name and package of an ALTREP item.
     pub(super) fn of(info: &Item) -> Option<Form> {
         let Data::Pairs(nodes) = &info.data else { return None };
         let [Pair { value: class, .. }, Pair { value: package, .. }, ..] = &nodes[..] else { return None };
@@ -34,7 +34,7 @@ impl Form {
         }
     }
 
-    /// How many elements come out that are not in the stream. Strings count twice: number and text.
+    /// The number of elements of the expanded vector that are not in the stream.
     pub(super) fn unfolds(self, state: &Item) -> usize {
         match self {
             Form::IntegerSequence | Form::RealSequence => sequence(state).map_or(0, |(n, _, _)| n),
@@ -46,8 +46,12 @@ impl Form {
         }
     }
 
-    /// The vector a state stands for; `None` when the state is not of this form.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+    /// Expands a state to its vector; `None` when the state is not of this form.
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "the length is at most i32::MAX, and integers are checked to fit i32"
+    )]
     pub(super) fn value(self, state: Item) -> Option<Item> {
         match self {
             Form::IntegerSequence => {
@@ -66,7 +70,7 @@ impl Form {
                 Some(Item::plain(Data::Real((0..n).map(|i| start + step * i as f64).collect())))
             }
             Form::DeferredString => {
-                // Doubles would need R's rule of 15 significant digits; no index has them.
+                // Doubles would need R's formatting with 15 significant digits; no index has them.
                 let Data::Integer(numbers) = &inner(&state)?.data else { return None };
                 let mut strings = Strings::default();
                 for number in numbers {
@@ -85,7 +89,11 @@ impl Form {
 }
 
 /// Length, start and step of a sequence.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "n is checked to be in 0..=i32::MAX"
+)]
 fn sequence(state: &Item) -> Option<(usize, f64, f64)> {
     let Data::Real(numbers) = &state.data else { return None };
     let &[n, start, step] = &numbers[..] else { return None };
@@ -93,7 +101,7 @@ fn sequence(state: &Item) -> Option<(usize, f64, f64)> {
     (countable && start.is_finite() && step.abs() == 1.0).then_some((n as usize, start, step))
 }
 
-/// The vector in a state that is a dotted pair or a list of two.
+/// The vector in a state: the first of a dotted pair or of a list of two.
 fn inner(state: &Item) -> Option<&Item> {
     match &state.data {
         Data::Pairs(nodes) if nodes.len() == 2 => nodes.first().map(|node| &node.value),

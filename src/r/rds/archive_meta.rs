@@ -1,4 +1,4 @@
-//! `Meta/archive.rds` and `Meta/current.rds`: which files a mirror has, how long they are and since when.
+//! `Meta/archive.rds` and `Meta/current.rds`: the files of a mirror with sizes and modification times.
 
 use super::item::{Data, Item};
 use super::read::{Decoder, LIST as LIST_CODE, read};
@@ -8,28 +8,28 @@ use crate::model::time::Timestamp;
 use crate::r::layout::PackageFile;
 use std::io::{self, Read, Write};
 
-/// One file of the table.
+/// A row of the tables: a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetaRow<S> {
     /// The package.
     pub package: S,
     /// The file name, `{package}_{version}.tar.gz`.
     pub file: S,
-    /// Length in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// When it was published.
+    /// The publication time.
     pub mtime: Timestamp,
 }
 
 /// Columns of `file.info()`, in its order.
 const COLUMNS: [&str; 10] =
     ["size", "isdir", "mode", "mtime", "ctime", "atime", "uid", "gid", "uname", "grname"];
-/// What stands in the columns that would tell about the server: permissions 0644, owner 0 `root`.
+/// Fixed values of the columns that would reveal properties of the server: permissions 0644, owner 0 `root`.
 const MODE: u32 = 0o644;
 const OWNER: &str = "root";
 
-/// Writes `Meta/archive.rds`, uncompressed. The rows of a package stand together and oldest first, because clients
-/// walk them from the end; row names are `{package}/{file}`. Times are cut to seconds.
+/// Writes `Meta/archive.rds`, uncompressed. `rows` are grouped by package and sorted oldest first, because clients read
+/// them from the end; row names are `{package}/{file}`. Times are truncated to seconds.
 ///
 /// # Errors
 /// Those of `out`.
@@ -52,7 +52,7 @@ pub fn write_archive_meta<W: Write, S: AsRef<str>>(out: W, rows: &[MetaRow<S>]) 
     writer.finish()
 }
 
-/// Writes `Meta/current.rds`, uncompressed: one data frame, row names are the file names.
+/// Writes `Meta/current.rds`, uncompressed: one data frame with file names as row names.
 ///
 /// # Errors
 /// Those of `out`.
@@ -62,7 +62,7 @@ pub fn write_current_meta<W: Write, S: AsRef<str>>(out: W, rows: &[MetaRow<S>]) 
     writer.finish()
 }
 
-/// A data frame as `file.info()` gives it.
+/// Writes a data frame like that of `file.info()`.
 fn frame<W: Write, S: AsRef<str>>(
     writer: &mut Writer<W>,
     rows: &[MetaRow<S>],
@@ -71,7 +71,7 @@ fn frame<W: Write, S: AsRef<str>>(
     let n = rows.len();
     writer.vector(LIST | HAS_CLASS | HAS_ATTRIBUTES, COLUMNS.len())?;
     writer.vector(REAL, n)?;
-    #[allow(clippy::cast_precision_loss)]
+    #[allow(clippy::cast_precision_loss, reason = "R stores sizes as doubles")]
     rows.iter().try_for_each(|row| writer.real(row.size as f64))?;
     writer.vector(LOGICAL, n)?;
     (0..n).try_for_each(|_| writer.word(0))?;
@@ -82,7 +82,7 @@ fn frame<W: Write, S: AsRef<str>>(
     writer.null()?;
     for _ in ["mtime", "ctime", "atime"] {
         writer.vector(REAL | HAS_CLASS | HAS_ATTRIBUTES, n)?;
-        #[allow(clippy::cast_precision_loss)]
+        #[allow(clippy::cast_precision_loss, reason = "R stores times as doubles")]
         rows.iter().try_for_each(|row| writer.real(row.mtime.seconds() as f64))?;
         writer.attribute("class")?;
         writer.strings(["POSIXct", "POSIXt"].into_iter())?;
@@ -105,18 +105,18 @@ fn frame<W: Write, S: AsRef<str>>(
     writer.null()
 }
 
-/// Reads `Meta/archive.rds` package by package. Rows without size or time are left out, and so are row names that
-/// are not `{package}/{package}_{version}.{extension}`.
+/// Reads `Meta/archive.rds` package by package. Skips rows without size or time, and those whose name is not
+/// `{package}/{package}_{version}.{extension}`.
 ///
 /// # Errors
-/// Every [`RdsError`]; `Shape` when it is no list of data frames.
+/// Every [`RdsError`]; `Shape` when the object is not a list of data frames.
 pub fn read_archive_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<String>>, RdsError> {
     let mut rows = Vec::new();
     let mut decoder = Decoder::open(file, limits)?;
     let flags = decoder.flags()?;
     if flags.code() != LIST_CODE {
         let Data::List(frames) = decoder.item_of(flags, 0)?.data else {
-            return Err(shape(ARCHIVE, "no list"));
+            return Err(shape(ARCHIVE, "not a list"));
         };
         for frame in &frames {
             take_rows(frame, ARCHIVE, archived, &mut rows)?;
@@ -139,11 +139,11 @@ pub fn read_archive_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<
     Ok(rows)
 }
 
-/// Reads `Meta/current.rds`; what is left out is as in [`read_archive_meta`], with row names
+/// Reads `Meta/current.rds`; skips rows as [`read_archive_meta`] does, with row names
 /// `{package}_{version}.{extension}`.
 ///
 /// # Errors
-/// Every [`RdsError`]; `Shape` when it is no data frame.
+/// Every [`RdsError`]; `Shape` when the object is not a data frame.
 pub fn read_current_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<String>>, RdsError> {
     let mut rows = Vec::new();
     take_rows(&read(file, limits)?, CURRENT, PackageFile::parse, &mut rows)?;
@@ -152,7 +152,7 @@ pub fn read_current_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<
 
 const ARCHIVE: &str = "a list of file tables by package";
 const CURRENT: &str = "a table of files";
-/// Memory of a row, with its two strings.
+/// Memory of a row in bytes, with its two strings.
 const ROW_COST: usize = size_of::<MetaRow<String>>() + 64;
 
 fn shape(expected: &'static str, found: &str) -> RdsError {
@@ -171,11 +171,11 @@ fn take_rows<'f>(
     rows: &mut Vec<MetaRow<String>>,
 ) -> Result<(), RdsError> {
     if !frame.has_class("data.frame") {
-        return Err(shape(expected, "an element that is no data frame"));
+        return Err(shape(expected, "an element that is not a data frame"));
     }
     let sizes = frame.element("size").ok_or_else(|| shape(expected, "no column 'size'"))?;
     let times = frame.element("mtime").ok_or_else(|| shape(expected, "no column 'mtime'"))?;
-    // A frame without rows has integers for row names.
+    // A frame without rows has integers as row names.
     let Some(names) = frame.attribute("row.names").and_then(Item::text) else { return Ok(()) };
     for (row, name) in names.iter().enumerate() {
         let Some(file) = name.and_then(&parse) else { continue };
@@ -183,13 +183,17 @@ fn take_rows<'f>(
         let mtime = number(times, row).and_then(Timestamp::from_r_seconds);
         let (Some(size), Some(mtime)) = (size, mtime) else { continue };
         let (package, file) = (file.package.to_owned(), file.name.to_owned());
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "size is checked to be in 0..=9e15"
+        )]
         rows.push(MetaRow { package, file, size: size as u64, mtime });
     }
     Ok(())
 }
 
-/// A number of a column, whole or not; `None` for `NA` and what is not there.
+/// A number of an integer or double column; `None` for `NA` and beyond the end.
 fn number(column: &Item, row: usize) -> Option<f64> {
     match &column.data {
         Data::Real(values) => values.get(row).copied().filter(|value| value.is_finite()),

@@ -1,4 +1,4 @@
-//! What an `.rds` file is packed in: told by its first bytes, unpacked as a stream.
+//! The compression of an `.rds` file: detected by its first bytes, decompressed as a stream.
 
 use super::RdsError;
 use std::io::{Cursor, Read};
@@ -6,7 +6,7 @@ use std::io::{Cursor, Read};
 /// The compression around a stream, by its magic bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Container {
-    /// None: the stream itself.
+    /// No compression.
     Plain,
     /// gzip, one or more members.
     Gzip,
@@ -18,12 +18,13 @@ pub enum Container {
     Zstd,
 }
 
-/// An xz dictionary or a zstd window larger than this is a bomb, not an index (xz -9 needs 64 MiB).
+/// Memory limit of the xz decoder in bytes (xz -9 needs 64 MiB); a larger dictionary indicates a bomb.
 const DECODER_MEMORY: u64 = 128 << 20;
+/// The binary logarithm of the largest zstd window: 64 MiB.
 const ZSTD_WINDOW_LOG: u32 = 26;
 
 impl Container {
-    /// What begins with these bytes (six are enough).
+    /// Detects the compression from the first bytes (six are enough).
     #[must_use]
     pub fn of(magic: &[u8]) -> Option<Container> {
         match magic {
@@ -37,7 +38,7 @@ impl Container {
     }
 }
 
-/// The stream inside `file`, still unbounded: the caller counts.
+/// Returns the decompressed stream of `file`, without a limit: the caller must count.
 pub(super) fn open<'a>(mut file: impl Read + 'a) -> Result<Box<dyn Read + 'a>, RdsError> {
     let damaged = |source| RdsError::Damaged { offset: 0, source };
     let mut magic = Vec::with_capacity(6);

@@ -1,4 +1,4 @@
-//! Bytes and numbers pulled from a stream of unknown length, counted against the limits.
+//! Reads bytes and numbers from a stream of unknown length, counted against the limits.
 
 use super::{Limits, RdsError};
 use std::io::{ErrorKind, Read};
@@ -11,10 +11,10 @@ pub(super) struct Input<'a> {
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
-    /// Bytes handed out so far.
+    /// Bytes returned so far.
     offset: u64,
     limits: Limits,
-    /// Bytes of memory the result holds now.
+    /// Memory of the current result in bytes.
     held: u64,
 }
 
@@ -38,7 +38,7 @@ impl<'a> Input<'a> {
         if self.held > self.limits.memory { Err(RdsError::TooLarge(self.limits.memory)) } else { Ok(()) }
     }
 
-    /// Memory counted so far; hand it to [`Input::release_to`] after dropping what was read since.
+    /// Memory counted so far; pass it to [`Input::release_to`] after dropping everything read since.
     pub(super) fn held(&self) -> u64 {
         self.held
     }
@@ -47,13 +47,13 @@ impl<'a> Input<'a> {
         self.held = mark;
     }
 
-    /// Refuses a length that cannot be there, before anything is done with it.
+    /// Fails for a length beyond the limit of the stream, before anything is allocated.
     pub(super) fn expect(&self, count: usize, each: u64) -> Result<(), RdsError> {
         let wanted = (count as u64).saturating_mul(each).saturating_add(self.offset);
         if wanted > self.limits.stream { Err(RdsError::TooLong(self.limits.stream)) } else { Ok(()) }
     }
 
-    /// Reads more into the buffer; `false` at the end of the stream.
+    /// Reads more bytes into the buffer; returns `false` at the end of the stream.
     fn fill(&mut self) -> Result<bool, RdsError> {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -76,7 +76,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// The next `n` bytes, `n` at most the buffer.
+    /// Returns the next `n` bytes, at most the size of the buffer.
     pub(super) fn take(&mut self, n: usize) -> Result<&[u8], RdsError> {
         debug_assert!(n <= BUFFER, "a piece fits the buffer");
         while self.end - self.start < n {
@@ -93,7 +93,7 @@ impl<'a> Input<'a> {
         Ok(piece)
     }
 
-    /// The next `n` bytes in pieces of at most the buffer and a multiple of `unit`.
+    /// Passes the next `n` bytes to `each` in pieces of a multiple of `unit`, at most the size of the buffer.
     pub(super) fn pieces(
         &mut self,
         mut n: usize,

@@ -1,4 +1,4 @@
-//! What a data-only RDS stream can hold, in memory.
+//! The values of a data-only RDS stream in memory.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ pub struct Item {
     pub attributes: Vec<(Arc<str>, Item)>,
 }
 
-/// A value. Code, environments and pointers have no form here.
+/// A value. Code, environments and pointers cannot be represented.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Data {
     /// `NULL`.
@@ -26,9 +26,9 @@ pub enum Data {
     Pairs(Vec<Pair>),
     /// 0, 1 or [`NA_INT`].
     Logical(Vec<i32>),
-    /// Integers; [`NA_INT`] is missing.
+    /// Integers; [`NA_INT`] is `NA`.
     Integer(Vec<i32>),
-    /// Doubles; any NaN is missing.
+    /// Doubles; any NaN is `NA`.
     Real(Vec<f64>),
     /// Complex numbers.
     Complex(Vec<[f64; 2]>),
@@ -40,10 +40,10 @@ pub enum Data {
     Raw(Vec<u8>),
 }
 
-/// One node of a pairlist. The last one of a dotted pair has its tail as one more node without a tag.
+/// A node of a pairlist. The tail of a dotted pair is a further node without a tag.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pair {
-    /// The tag, when there is one.
+    /// The tag, if any.
     pub tag: Option<Arc<str>>,
     /// The value.
     pub value: Item,
@@ -56,7 +56,7 @@ impl Item {
         Item { data, attributes: Vec::new() }
     }
 
-    /// The attribute of this name.
+    /// The attribute with this name.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&Item> {
         self.attributes.iter().find(|(tag, _)| &**tag == name).map(|(_, value)| value)
@@ -77,7 +77,7 @@ impl Item {
         self.attribute("class").and_then(Item::text).is_some_and(|c| c.iter().any(|c| c == Some(class)))
     }
 
-    /// The element of a list whose `names` entry is this one.
+    /// The element of a list with this name in `names`.
     #[must_use]
     pub fn element(&self, name: &str) -> Option<&Item> {
         let Data::List(elements) = &self.data else { return None };
@@ -86,7 +86,7 @@ impl Item {
     }
 }
 
-/// A character vector in one piece of memory: four bytes per string above its text.
+/// A character vector in contiguous memory: four bytes per string in addition to its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Strings {
     text: String,
@@ -96,7 +96,7 @@ pub struct Strings {
 
 const NA_BIT: u32 = 1 << 31;
 
-/// The text of one vector may not pass 2 GiB.
+/// The text of a vector exceeds 2 GiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TextTooLong;
 
@@ -109,13 +109,13 @@ impl Strings {
         Ok(())
     }
 
-    /// How many strings.
+    /// The number of strings.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there are none.
+    /// Whether the vector is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()

@@ -1,8 +1,8 @@
-//! `PACKAGES.rds` from index records: the character matrix that `available.packages` makes of the same text.
+//! Writes `PACKAGES.rds` from index records: the character matrix that `available.packages` makes of the same text.
 //!
-//! The matrix stands column by column, the records come row by row. They are read once, so that the size of every column is
-//! known; then each row's values are copied to the places they have in the columns. Both passes read the records from front
-//! to back, and a matrix of known size is written into memory reserved once.
+//! The matrix is stored by column, the records are rows. A first pass over the records determines the size of every
+//! column, a second copies each row's values to their positions. Both passes are sequential, and the matrix is written
+//! into memory that is allocated once.
 
 use super::write::{ASCII, HAS_ATTRIBUTES, INTEGER, LIST, MISSING, STRING, TEXT, UTF8, Writer, text};
 use memchr::{memchr, memchr_iter};
@@ -11,25 +11,26 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 const OPTIONAL_FIELDS: [&[u8]; 2] = [b"File", b"Path"];
-/// Records list their fields in nearly the same order: this many columns are tried before the map is asked.
+/// Records have their fields in nearly the same order: the number of columns to compare before the map lookup.
 const NEAR: usize = 8;
-/// Fields that a record has, about.
+/// Approximate number of fields in a record.
 const FIELDS: usize = 12;
-/// Every column costs eight bytes in every row, so one record full of made-up fields must not swell the index of all.
+/// Largest number of columns. Each costs eight bytes in every row, so a record with many bogus fields must not inflate
+/// the index.
 const MAX_COLUMNS: usize = 256;
-/// Bytes that [`write_matrix`] writes at once, unless one column is larger.
+/// Size in bytes of the pieces that [`write_matrix`] writes, unless one column is larger.
 const PIECE: usize = 8 << 20;
 
-/// The matrix of `stanzas` (raw DCF records in index order) as one uncompressed RDS stream.
+/// Returns the matrix of `stanzas` (raw DCF records in index order) as an uncompressed RDS stream.
 ///
 /// The columns are `fields`, then `File` and `Path` if any record has them, then every other field in order of first
-/// appearance. Values are those `read.dcf` gives: no blanks at the ends of lines, continuation lines joined by a
-/// newline, the last of repeated fields, ` .` for an empty line. Records without `Package` are left out, and so are
-/// fields that would make column 257.
-/// Equal stanzas give equal bytes for ever. Takes about 12 bytes of memory per value beside the result.
+/// appearance. Values are those of `read.dcf`: lines trimmed, continuation lines joined by a newline, the last of
+/// repeated fields, ` .` for an empty line. Records without `Package` are left out, and so are fields beyond column
+/// 256. Equal stanzas give equal bytes, also in later versions. Uses about 12 bytes of memory per value besides the
+/// result.
 ///
 /// # Errors
-/// `InvalidInput` when a record or the matrix passes what R can hold.
+/// `InvalidInput` when a record or the matrix exceeds R's limits.
 pub fn matrix<S: AsRef<[u8]>>(fields: &[&str], stanzas: &[S]) -> io::Result<Vec<u8>> {
     let matrix = Matrix::read(fields, stanzas)?;
     let Frame { head, middle, tail } = matrix.frame()?;
@@ -49,8 +50,7 @@ pub fn matrix<S: AsRef<[u8]>>(fields: &[&str], stanzas: &[S]) -> io::Result<Vec<
     Ok(out)
 }
 
-/// As [`matrix`], written to `out` some columns at a time: a matrix that is larger than an index is never in memory as a
-/// whole.
+/// As [`matrix`], but writes some columns at a time to `out`: a large matrix is never in memory as a whole.
 ///
 /// # Errors
 /// Those of `out`, and of [`matrix`].
@@ -75,19 +75,19 @@ pub fn write_matrix<W: Write, S: AsRef<[u8]>>(mut out: W, fields: &[&str], stanz
     out.write_all(&tail)
 }
 
-/// Records that were read, and where the values are.
+/// The parsed records and the positions of their values.
 struct Matrix<'s> {
     columns: Columns<'s>,
-    /// The columns that are written, in their order.
+    /// The columns to be written, in order.
     shown: Vec<usize>,
     rows: Vec<Row<'s>>,
-    /// Of one row after the other.
+    /// The cells of all rows in order.
     cells: Vec<Cell>,
-    /// Values that are not written as they stand in their record.
+    /// Values that differ from the bytes in their record.
     texts: Vec<u8>,
 }
 
-/// What surrounds the values: before them, between them and the names of rows, and behind these.
+/// The bytes around the values: before them, between them and the row names, and after those.
 struct Frame {
     head: Vec<u8>,
     middle: Vec<u8>,
@@ -96,15 +96,15 @@ struct Frame {
 
 struct Row<'s> {
     stanza: &'s [u8],
-    /// Its values are in [`Matrix::cells`] up to here.
+    /// The end of its values in [`Matrix::cells`].
     end: usize,
 }
 
 /// A value.
 struct Cell {
-    /// Bytes.
+    /// Length in bytes.
     length: u32,
-    /// Where it lies: in its record, or in [`Matrix::texts`].
+    /// Its offset in its record or in [`Matrix::texts`].
     start: u32,
     column: u16,
     form: Form,
@@ -112,7 +112,7 @@ struct Cell {
 
 #[derive(Clone, Copy)]
 enum Form {
-    /// One line of ASCII without NUL, as it stands in its record.
+    /// One line of ASCII without NUL, unchanged in its record.
     Plain,
     /// ASCII in [`Matrix::texts`].
     Ascii,
@@ -120,7 +120,7 @@ enum Form {
     Utf8,
 }
 
-/// A field of the record that is being read: the bytes of its value with all continuation lines.
+/// A field of the current record: the range of its value with all continuation lines.
 struct Found {
     column: usize,
     start: usize,
@@ -130,7 +130,7 @@ struct Found {
 
 impl<'s> Matrix<'s> {
     fn read<S: AsRef<[u8]>>(fields: &[&'s str], stanzas: &'s [S]) -> io::Result<Matrix<'s>> {
-        // What is not written to costs nothing; a vector that grows copies what it has.
+        // Reserved memory costs nothing until written; growing a vector would copy it.
         let bytes = stanzas.iter().map(|stanza| stanza.as_ref().len()).sum();
         let mut matrix = Matrix {
             columns: Columns::new(fields),
@@ -152,7 +152,7 @@ impl<'s> Matrix<'s> {
         Ok(matrix)
     }
 
-    /// Notes the values of a record, unless it names no package.
+    /// Adds the values of a record, unless it has no `Package`.
     fn take(&mut self, reading: &Reading, stanza: &'s [u8]) -> io::Result<()> {
         if !reading.fields.iter().any(|found| found.column == self.columns.package) {
             return Ok(());
@@ -184,7 +184,7 @@ impl<'s> Matrix<'s> {
         Ok(())
     }
 
-    /// Makes what was appended to [`Matrix::texts`] a string of R; tells where and of which form it is.
+    /// Converts the end of [`Matrix::texts`] from `start` on to an R string; returns its offset, length and form.
     fn settle(&mut self, start: usize) -> (usize, usize, Form) {
         let (length, changed) = match text(&self.texts[start..]) {
             Cow::Borrowed(value) => (value.len(), None),
@@ -196,12 +196,12 @@ impl<'s> Matrix<'s> {
         (start, length, form)
     }
 
-    /// Bytes of these columns.
+    /// Size of these columns in bytes.
     fn size(&self, columns: &[usize]) -> usize {
         columns.iter().map(|at| self.rows.len() * MISSING.len() + self.columns.list[*at].bytes).sum()
     }
 
-    /// Bytes of the names of the rows.
+    /// Size of the row names in bytes.
     fn names(&self) -> usize {
         if self.rows.is_empty() { 0 } else { self.size(&[self.columns.package]) }
     }
@@ -234,7 +234,7 @@ impl<'s> Matrix<'s> {
         Ok(Frame { head, middle, tail: writer.taken() })
     }
 
-    /// Writes columns, one behind the other, into [`Matrix::size`] bytes.
+    /// Writes columns consecutively into [`Matrix::size`] bytes.
     fn fill(&self, columns: &[usize], out: &mut [u8]) {
         let mut places = vec![Place::NONE; self.columns.list.len()];
         let mut at = 0;
@@ -266,17 +266,17 @@ impl<'s> Matrix<'s> {
     }
 }
 
-/// How far a column is written.
+/// The write position of a column.
 #[derive(Clone, Copy)]
 struct Place {
-    /// Where its next value comes to.
+    /// The offset of its next value.
     at: usize,
-    /// In which row that is.
+    /// The row of that value.
     row: usize,
 }
 
 impl Place {
-    /// Of a column that is not written.
+    /// A column that is not written.
     const NONE: Place = Place { at: usize::MAX, row: 0 };
 
     fn missing_up_to(&mut self, row: usize, out: &mut [u8]) {
@@ -288,7 +288,7 @@ impl Place {
     fn put(&mut self, out: &mut [u8], flags: u32, value: &[u8]) {
         let (head, body) = out[self.at..self.at + MISSING.len() + value.len()].split_at_mut(MISSING.len());
         head[..4].copy_from_slice(&flags.to_be_bytes());
-        #[allow(clippy::cast_possible_truncation)]
+        #[allow(clippy::cast_possible_truncation, reason = "a cell's length is a u32")]
         head[4..].copy_from_slice(&(value.len() as u32).to_be_bytes());
         body.copy_from_slice(value);
         *self = Place { at: self.at + head.len() + body.len(), row: self.row + 1 };
@@ -297,11 +297,11 @@ impl Place {
 
 struct Column<'s> {
     name: &'s [u8],
-    /// The last record that has it, counted from 1, and its place among the fields of that.
+    /// The last record that has it, counted from 1, and its index among the fields of that record.
     last: (usize, usize),
-    /// The column of the field that stood behind it the last time.
+    /// The column of the field that followed it last time.
     follower: usize,
-    /// Of all its values, without what stands before each.
+    /// The size of all its values in bytes, without their headers.
     bytes: usize,
     /// Whether any row has it.
     is_used: bool,
@@ -334,14 +334,15 @@ impl<'s> Columns<'s> {
         self.list.len() - 1
     }
 
-    /// The column of a field, a new one if need be and there is room.
+    /// Returns the column of a field; adds one if there is none and the limit allows.
     fn column(&mut self, name: &'s [u8]) -> Option<usize> {
         let found = self.by_name.get(name).copied();
         found.or_else(|| (self.list.len() < MAX_COLUMNS).then(|| self.add(name)))
     }
 
-    /// The column of the field that begins a line, and where its value begins; `None` where no field begins or there is no
-    /// room for its column. Looks first where it was behind the field before it, and in the columns that follow.
+    /// Returns the column of the field that begins a line, and the offset of its value; `None` when no field begins
+    /// there or the limit of columns is reached. First tries the field that followed `before` last time, and the next
+    /// columns.
     fn field(&mut self, line: &'s [u8], before: usize) -> Option<(usize, usize)> {
         let is_it = |at: &usize| {
             let name = self.list[*at].name;
@@ -361,13 +362,13 @@ impl<'s> Columns<'s> {
     }
 }
 
-/// The fields of the record that is being read.
+/// The fields of the current record.
 #[derive(Default)]
 struct Reading {
     fields: Vec<Found>,
-    /// All of it is ASCII without NUL.
+    /// Whether the whole record is ASCII without NUL.
     is_plain: bool,
-    /// Records so far.
+    /// Number of records so far.
     records: usize,
 }
 
@@ -377,7 +378,7 @@ impl Reading {
         self.is_plain = stanza.is_ascii() && memchr(0, stanza).is_none();
         self.records += 1;
         let mut at = 0;
-        // The column of the field before, and the place of the field that a continuation line belongs to.
+        // The column of the previous field, and the index of the field that a continuation line belongs to.
         let (mut before, mut last) = (0, None::<usize>);
         for end in memchr_iter(b'\n', stanza).chain([stanza.len()]) {
             let (line, start) = (&stanza[at..end], at);
@@ -399,7 +400,7 @@ impl Reading {
         }
     }
 
-    /// Its place among the fields: that of an earlier one of the same name, which it replaces.
+    /// Adds a field, or replaces an earlier one of the same name; returns its index among the fields.
     fn note(&mut self, known: &mut (usize, usize), found: Found) -> usize {
         if known.0 == self.records {
             self.fields[known.1] = found;
@@ -411,7 +412,7 @@ impl Reading {
     }
 }
 
-/// Appends what `read.dcf` makes of the text behind a field's colon.
+/// Appends the value that `read.dcf` reads from the text after a field's colon.
 fn unfold(raw: &[u8], out: &mut Vec<u8>) {
     let begin = out.len();
     let mut empty_lines = 0;
@@ -419,7 +420,7 @@ fn unfold(raw: &[u8], out: &mut Vec<u8>) {
         match trim(line) {
             b"." if number > 0 => empty_lines += 1,
             line => {
-                // Empty lines count only once text follows; a value that begins below its tag has no first break.
+                // Trailing empty lines do not count; a value that begins on the line after its tag has no first break.
                 let breaks = empty_lines + usize::from(number > 0 && out.len() > begin);
                 out.extend(std::iter::repeat_n(b'\n', breaks));
                 out.extend_from_slice(line);
@@ -429,7 +430,7 @@ fn unfold(raw: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Without blanks (and the carriage return of a CRLF) at both ends: other white space belongs to the value.
+/// Trims blanks (and the carriage return of a CRLF) at both ends: other white space belongs to the value.
 fn trim(mut line: &[u8]) -> &[u8] {
     line = line.strip_suffix(b"\r").unwrap_or(line);
     while let [b' ' | b'\t', rest @ ..] = line {

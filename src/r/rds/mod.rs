@@ -1,9 +1,9 @@
-//! RDS, R's serialised objects: the reader and writer of the few shapes a repository publishes (a character matrix
-//! or data frame of packages, and the `Meta` tables). Format: "R Internals", section Serialization Formats.
+//! RDS, R's serialized objects: reads and writes the few types of objects that a repository publishes (a character
+//! matrix or data frame of packages, and the `Meta` tables). Format: "R Internals", section "Serialization Formats".
 //!
-//! Own code instead of the crate rd-rds 0.5, after reading its source: that one walks over environments and the code inside
-//! them, takes no ALTREP forms, ignores bytes after the object, and holds the inflated stream and an `Arc` for
-//! every string at once. This reader pulls from the decompressor, builds data only, and keeps one buffer per vector.
+//! The crate rd-rds 0.5 is not used: it traverses environments and the code inside them, supports no ALTREP forms,
+//! ignores bytes after the object, and holds the inflated stream and an `Arc` for every string at once. This reader
+//! streams from the decompressor, builds data only, and has one buffer per vector.
 
 mod altrep;
 pub mod archive_meta;
@@ -16,12 +16,12 @@ pub mod read;
 pub mod stamp;
 pub mod write;
 
-/// How much a reader may take from a file it does not trust.
+/// Resource limits for reading an untrusted file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of the stream after decompression.
+    /// Size of the decompressed stream in bytes.
     pub stream: u64,
-    /// Bytes held in memory at one time for what was read.
+    /// Memory for the result in bytes, at any time.
     pub memory: u64,
 }
 
@@ -32,40 +32,40 @@ impl Limits {
     pub const META: Limits = Limits { stream: 512 << 20, memory: 256 << 20 };
 }
 
-/// Why an RDS file was not taken.
+/// Why an RDS file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum RdsError {
-    /// The first bytes belong to no form of RDS; an HTML error page ends here.
+    /// The first bytes belong to no RDS format, as those of an HTML error page.
     #[error("not an RDS file (it begins with {0:02x?}); the mirror may have answered with an error page")]
     NotRds(Vec<u8>),
     /// A serialisation other than XDR.
-    #[error("an RDS file in {0} form is not read; write it with saveRDS(ascii = FALSE)")]
+    #[error("RDS files in {0} format are not supported; write the file with saveRDS(ascii = FALSE)")]
     Form(&'static str),
     /// A format version other than 2 and 3.
-    #[error("RDS format version {0} is not known; write the file with saveRDS(version = 2)")]
+    #[error("RDS format version {0} is not supported; write the file with saveRDS(version = 2)")]
     Version(i32),
-    /// The file ends too early.
-    #[error("the RDS file ends too early, at byte {offset} of the stream; fetch it again")]
+    /// The file is truncated.
+    #[error("the RDS file is truncated at byte {offset} of the stream; fetch it again")]
     Truncated {
         /// Position in the decompressed stream.
         offset: u64,
     },
-    /// The decompressor found damage.
+    /// The decompressor reported an error.
     #[error("the RDS file is damaged at byte {offset} of the stream; fetch it again")]
     Damaged {
         /// Position in the decompressed stream.
         offset: u64,
-        /// What the decompressor or the source said.
+        /// The error of the decompressor or the underlying reader.
         source: std::io::Error,
     },
-    /// More bytes than [`Limits::stream`].
+    /// The stream exceeds [`Limits::stream`].
     #[error("the RDS file inflates to more than {0} bytes")]
     TooLong(u64),
-    /// More memory than [`Limits::memory`].
+    /// The result exceeds [`Limits::memory`].
     #[error("the RDS file describes an object of more than {0} bytes")]
     TooLarge(u64),
-    /// Code, environments, pointers: nothing a data file needs (compare CVE-2024-27322).
-    #[error("the RDS file holds {what} (type {code}, byte {offset}), which a data file must not")]
+    /// Code, environments or pointers, which no data file needs (compare CVE-2024-27322).
+    #[error("the RDS file contains {what} (type {code}, byte {offset}), which is not allowed in a data file")]
     Refused {
         /// The R type.
         what: &'static str,
@@ -74,20 +74,20 @@ pub enum RdsError {
         /// Position in the decompressed stream.
         offset: u64,
     },
-    /// A stream that breaks the format.
+    /// A stream that violates the format.
     #[error("the RDS file is malformed at byte {offset} of the stream: {what}")]
     Malformed {
-        /// What is wrong.
+        /// The defect.
         what: &'static str,
         /// Position in the decompressed stream.
         offset: u64,
     },
-    /// A sound object that is not the table asked for.
-    #[error("the RDS file does not hold {expected}: {found}")]
+    /// A valid object that is not the expected table.
+    #[error("the RDS file does not contain {expected}: {found}")]
     Shape {
-        /// The table asked for.
+        /// The expected table.
         expected: &'static str,
-        /// What was there.
+        /// The object found.
         found: String,
     },
 }

@@ -1,4 +1,4 @@
-//! `PACKAGES.rds` and CRAN's package database, as records of fields.
+//! Reads `PACKAGES.rds` and CRAN's package database as records of fields.
 
 use super::item::{Data, Item, Strings};
 use super::{Limits, RdsError, read};
@@ -11,15 +11,15 @@ const EXPECTED: &str = "a matrix or data frame of packages";
 #[derive(Debug)]
 pub struct PackageTable {
     cells: Cells,
-    /// Names, and the column each is taken from.
+    /// The names and columns of the fields.
     fields: Vec<(String, usize)>,
-    /// Rows that name a package.
+    /// The rows with a package name.
     rows: Vec<u32>,
 }
 
 #[derive(Debug)]
 enum Cells {
-    /// Column by column in one vector.
+    /// One vector with the columns in order.
     Matrix { cells: Strings, rows: usize },
     /// A vector per column.
     Frame(Vec<Item>),
@@ -34,12 +34,12 @@ impl Cells {
     }
 }
 
-/// Reads a character matrix with column names, or a data frame. Rows whose `Package` is `NA` or empty are left out,
-/// and so are columns that are not text or have no name; of several columns of one name the one with most values
-/// counts (a real CRAN database has `MD5sum` twice, once without any).
+/// Reads a character matrix with column names, or a data frame. Skips rows whose `Package` is `NA` or empty, and
+/// columns that are not text or have no name; of several columns with the same name the one with the most values
+/// applies (a real CRAN database has `MD5sum` twice, once without values).
 ///
 /// # Errors
-/// Every [`RdsError`]; `Shape` for an object that is no such table.
+/// Every [`RdsError`]; `Shape` for any other object.
 pub fn read_packages_matrix(file: impl Read, limits: Limits) -> Result<PackageTable, RdsError> {
     PackageTable::from_item(read::read(file, limits)?)
 }
@@ -49,7 +49,7 @@ fn shape(found: impl Into<String>) -> RdsError {
 }
 
 impl PackageTable {
-    /// From an object read before.
+    /// Converts an object that was read.
     ///
     /// # Errors
     /// `Shape`.
@@ -80,24 +80,24 @@ impl PackageTable {
         Ok(PackageTable { cells, fields, rows })
     }
 
-    /// How many records there are.
+    /// The number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// The names of the fields, each once, in column order.
+    /// The distinct names of the fields, in column order.
     pub fn fields(&self) -> impl ExactSizeIterator<Item = &str> {
         self.fields.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The fields of a record that have a value; nothing for a record beyond the end.
+    /// The fields of a record that have a value; none beyond the last record.
     pub fn record(&self, record: usize) -> impl Iterator<Item = (&str, &str)> {
         let row = self.rows.get(record).copied();
         self.fields.iter().filter_map(move |(name, column)| {
@@ -105,14 +105,14 @@ impl PackageTable {
         })
     }
 
-    /// One field of one record.
+    /// A field of a record.
     #[must_use]
     pub fn get(&self, record: usize, field: &str) -> Option<&str> {
         self.record(record).find(|(name, _)| *name == field).map(|(_, value)| value)
     }
 
-    /// Appends a record as DCF text without the blank line behind it. Lines of a value become continuation lines, empty
-    /// ones ` .`; empty values, and fields whose names cannot stand in DCF, are left out.
+    /// Appends a record as DCF text without the blank line after it. Lines of a value become continuation lines, empty
+    /// ones ` .`; empty values, and fields whose names are not valid in DCF, are left out.
     pub fn write_stanza(&self, record: usize, out: &mut Vec<u8>) {
         for (name, value) in self.record(record) {
             let plain = |c: char| c.is_ascii_graphic() && c != ':' || c == ' ' || !c.is_ascii();
@@ -164,7 +164,7 @@ fn matrix(mut item: Item) -> Result<(Cells, Strings, usize), RdsError> {
 
 fn frame(mut item: Item) -> Result<(Cells, Strings, usize), RdsError> {
     let Data::List(columns) = std::mem::take(&mut item.data) else {
-        return Err(shape("a data frame that is no list"));
+        return Err(shape("a data frame that is not a list"));
     };
     let names = item.attribute("names").and_then(Item::text).filter(|names| names.len() == columns.len());
     let names = names.ok_or_else(|| shape("column names that do not fit the columns"))?;

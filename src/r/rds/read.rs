@@ -1,4 +1,4 @@
-//! Which items a stream holds: versions 2 and 3 of the XDR form, data only, pulled as it is decompressed.
+//! Reads the items of a stream in versions 2 and 3 of the XDR format: data only, streamed from the decompressor.
 
 use super::item::{Data, Item, Pair, Strings};
 use super::{Limits, RdsError, altrep, container, input::Input};
@@ -7,25 +7,25 @@ use std::borrow::Cow;
 use std::io::Read;
 use std::sync::Arc;
 
-/// Lists inside lists; R's own tables need four.
+/// Largest nesting depth of lists; R's own tables need four.
 const MAX_DEPTH: u32 = 64;
-/// Elements a compact sequence may unfold to in one file: nothing on the wire pays for them.
+/// Largest number of elements that the compact forms of a file may expand to: they are not backed by bytes in the file.
 const MAX_UNFOLDED: usize = 1 << 20;
 
-/// Symbols of one file: R's tables have under ten, an index is no place for more than this.
+/// Largest number of symbols in a file; R's tables have under ten.
 const MAX_SYMBOLS: usize = 1 << 16;
 
-/// One open stream.
+/// A reader of a stream.
 pub(super) struct Decoder<'a> {
     pub(super) input: Input<'a>,
-    /// The reference table. Everything else that could enter it is refused, so it holds symbols alone.
+    /// The reference table. It holds symbols only: every other type that enters it is refused.
     symbols: Vec<Arc<str>>,
-    /// Encoding of strings without a mark, where the file says (version 3) and it is not ASCII.
+    /// The encoding of strings without an encoding flag, if the file declares one (version 3) other than ASCII.
     native: Option<&'static Encoding>,
     unfolded: usize,
 }
 
-/// The word before each item: its type, and what follows it.
+/// The word before each item: its type and flags.
 #[derive(Clone, Copy)]
 pub(super) struct Flags(u32);
 
@@ -49,10 +49,10 @@ const ALTREP: u8 = 238;
 const NULL: u8 = 254;
 const REFERENCE: u8 = 255;
 
-/// Reads a whole file that holds one object, and nothing after it.
+/// Reads a whole file with exactly one object.
 ///
 /// # Errors
-/// Every [`RdsError`] but [`RdsError::Shape`].
+/// Every [`RdsError`] except [`RdsError::Shape`].
 pub fn read(file: impl Read, limits: Limits) -> Result<Item, RdsError> {
     let mut decoder = Decoder::open(file, limits)?;
     let item = decoder.item(0)?;
@@ -84,13 +84,13 @@ impl<'a> Decoder<'a> {
         Ok(Decoder { input, symbols: Vec::new(), native, unfolded: 0 })
     }
 
-    /// The object is complete: nothing may follow, and the decompressor has checked its sums.
+    /// Requires the end of the stream, where the decompressor verifies its checksums.
     pub(super) fn finish(mut self) -> Result<(), RdsError> {
         if self.input.at_end()? { Ok(()) } else { Err(self.input.malformed("bytes after the object")) }
     }
 
     pub(super) fn flags(&mut self) -> Result<Flags, RdsError> {
-        #[allow(clippy::cast_sign_loss)]
+        #[allow(clippy::cast_sign_loss, reason = "the bits are flags")]
         self.input.int().map(|word| Flags(word as u32))
     }
 
@@ -99,7 +99,7 @@ impl<'a> Decoder<'a> {
         self.item_of(flags, depth)
     }
 
-    /// The item whose flags were read already.
+    /// Reads an item whose flags were read.
     pub(super) fn item_of(&mut self, flags: Flags, depth: u32) -> Result<Item, RdsError> {
         if depth > MAX_DEPTH {
             return Err(self.input.malformed("lists nested too deep"));
@@ -123,7 +123,7 @@ impl<'a> Decoder<'a> {
         Ok(Item { data, attributes })
     }
 
-    /// The length of a vector whose elements take at least `each` bytes.
+    /// Reads the length of a vector whose elements have at least `each` bytes.
     pub(super) fn length(&mut self, each: u64) -> Result<usize, RdsError> {
         let length = self.input.int()?;
         let length = usize::try_from(length)
@@ -193,7 +193,7 @@ impl<'a> Decoder<'a> {
             self.input.hold(n + 4)?;
             self.input.take(n)?
         } else {
-            // Twice: the piece being gathered is kept beside its decoded form.
+            // Twice: the bytes and their decoded form are in memory at once.
             self.input.hold(n.saturating_mul(2))?;
             let mut gathered = Vec::new();
             self.input.pieces(n, 1, |piece| gathered.extend_from_slice(piece))?;
@@ -219,7 +219,7 @@ impl<'a> Decoder<'a> {
         Ok(items)
     }
 
-    /// A symbol, or a reference to one.
+    /// Reads a symbol, or resolves a reference to one.
     fn symbol_of(&mut self, flags: Flags) -> Result<Arc<str>, RdsError> {
         match flags.code() {
             SYMBOL => {
@@ -241,13 +241,13 @@ impl<'a> Decoder<'a> {
                 let packed = flags.0 >> 8;
                 let index = if packed == 0 { i64::from(self.input.int()?) } else { i64::from(packed) };
                 let found = usize::try_from(index - 1).ok().and_then(|i| self.symbols.get(i)).cloned();
-                found.ok_or_else(|| self.input.malformed("a reference to nothing"))
+                found.ok_or_else(|| self.input.malformed("an invalid reference"))
             }
             _ => Err(self.input.malformed("a tag that is not a symbol")),
         }
     }
 
-    /// A pairlist from its first node on, in a loop: a long one must not use up the stack.
+    /// Reads a pairlist in a loop: recursion on a long one would overflow the stack.
     fn pairs(&mut self, first: Flags, depth: u32) -> Result<Vec<Pair>, RdsError> {
         let mut nodes = Vec::new();
         let mut flags = first;
@@ -274,14 +274,14 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// The attributes that follow an item.
+    /// Reads the attributes that follow an item.
     pub(super) fn attributes(&mut self, depth: u32) -> Result<Vec<(Arc<str>, Item)>, RdsError> {
         let item = self.item(depth + 1)?;
         self.named(item)
     }
 
     fn named(&self, item: Item) -> Result<Vec<(Arc<str>, Item)>, RdsError> {
-        let without_tag = || self.input.malformed("attributes that are no tagged list");
+        let without_tag = || self.input.malformed("attributes that are not a tagged list");
         match item.data {
             Data::Null => Ok(Vec::new()),
             Data::Pairs(nodes) => nodes
@@ -309,7 +309,7 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// The text of a string, always UTF-8. Nothing here fails: a wrong mark must not cost the whole index.
+/// Decodes a string to UTF-8. Never fails: a wrong encoding flag must not make the whole index unreadable.
 fn decode<'b>(bytes: &'b [u8], flags: Flags, native: Option<&'static Encoding>) -> Cow<'b, str> {
     const LATIN1: u32 = 0x4000;
     const UTF8: u32 = 0x8000;
@@ -327,7 +327,7 @@ fn decode<'b>(bytes: &'b [u8], flags: Flags, native: Option<&'static Encoding>) 
     }
 }
 
-/// The encoding a version 3 header names; `None` leaves UTF-8, ASCII and unknown names to [`decode`]'s guess.
+/// The encoding in a version 3 header; `None` for UTF-8, ASCII and unknown names, which [`decode`] handles.
 fn native_encoding(name: &[u8]) -> Option<&'static Encoding> {
     let ascii = [&b"ANSI_X3.4-1968"[..], b"US-ASCII", b"ASCII", b"646"];
     if ascii.iter().any(|a| a.eq_ignore_ascii_case(name)) {
@@ -336,7 +336,7 @@ fn native_encoding(name: &[u8]) -> Option<&'static Encoding> {
     Encoding::for_label(name).filter(|e| *e != UTF_8 && e.is_ascii_compatible())
 }
 
-/// What a type is called, for the message that refuses it.
+/// The error for a type that is refused.
 fn refusal(code: u8, offset: u64) -> RdsError {
     let what = match code {
         3 => "a function",

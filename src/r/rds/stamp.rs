@@ -1,4 +1,4 @@
-//! `Meta/package.rds` with another `Repository` field: what `packageDescription()` reads of an installed package.
+//! Sets the `Repository` field in `Meta/package.rds`, which `packageDescription()` reads of an installed package.
 
 use std::io::Write;
 
@@ -6,14 +6,13 @@ use super::item::{Data, Item, Strings};
 use super::write::Writer;
 use super::{Limits, RdsError, read};
 
-/// Enough for the longest DESCRIPTION, twice.
+/// Twice the size of the longest DESCRIPTION.
 const LIMITS: Limits = Limits { stream: 4 << 20, memory: 16 << 20 };
 
-/// Sets `Repository` in the field `DESCRIPTION` of a package's description; the result depends on input and value
-/// alone.
+/// Sets `Repository` in the element `DESCRIPTION` of `Meta/package.rds`; the result depends only on the arguments.
 ///
 /// # Errors
-/// What [`read`] refuses, and [`RdsError::Shape`] for another object.
+/// Those of [`read`], and [`RdsError::Shape`] for any other object.
 pub fn repository(package_rds: &[u8], value: &str) -> Result<Vec<u8>, RdsError> {
     let mut item = read::read(package_rds, LIMITS)?;
     let shape =
@@ -26,10 +25,10 @@ pub fn repository(package_rds: &[u8], value: &str) -> Result<Vec<u8>, RdsError> 
             .position(|name| name == Some("DESCRIPTION"))
             .ok_or_else(|| shape("no DESCRIPTION in it"))?
     };
-    let Data::List(elements) = &mut item.data else { return Err(shape("no list")) };
+    let Data::List(elements) = &mut item.data else { return Err(shape("not a list")) };
     let description = elements.get_mut(place).ok_or_else(|| shape("fewer elements than names"))?;
     let fields = names(description).ok_or_else(|| shape("a DESCRIPTION without names"))?;
-    let mut values = texts(description).ok_or_else(|| shape("a DESCRIPTION that is no text"))?;
+    let mut values = texts(description).ok_or_else(|| shape("a DESCRIPTION that is not text"))?;
     let mut fields = fields;
     match fields.iter().position(|field| field.as_deref() == Some("Repository")) {
         Some(at) if at < values.len() => values[at] = Some(value.to_owned()),

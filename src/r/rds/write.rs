@@ -1,10 +1,10 @@
-//! How items are written: format version 2, XDR, plain vectors, so that every R from 2.3 on reads them.
+//! Writes items in format version 2, XDR, with plain vectors, which R 2.3 and later reads.
 
 use super::item::{Data, Item};
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-/// Words before items: the type, 0x100 has a class, 0x200 has attributes.
+/// The word before an item: its type, with 0x100 for a class and 0x200 for attributes.
 pub(super) const TEXT: u32 = 16;
 pub(super) const LOGICAL: u32 = 10;
 pub(super) const INTEGER: u32 = 13;
@@ -22,17 +22,17 @@ const REFERENCE: u32 = 0xff;
 pub(super) const STRING: u32 = 9;
 pub(super) const ASCII: u32 = 0x4_0000;
 pub(super) const UTF8: u32 = 0x8000;
-/// The string `NA`: a value that is not there. As long as what stands before the bytes of any other.
+/// The string `NA`, a missing value. It has the length of the header of any other string.
 pub(super) const MISSING: [u8; 8] = [0, 0, 0, STRING as u8, 0xff, 0xff, 0xff, 0xff];
 
-/// What is written in place of the writer's R version: 4.5.0. It must never change: it is part of every ETag.
+/// The version of R that is written as the writer: 4.5.0. It must never change: it is part of every ETag.
 const WRITER: u32 = 0x0004_0500;
 /// The oldest R that reads version 2: 2.3.0.
 const OLDEST_READER: u32 = 0x0002_0300;
 const PIECE: usize = 64 << 10;
 
-/// What R takes for a string. It refuses a whole file for one NUL, so a NUL ends the string; what is not UTF-8 is taken for
-/// Latin-1.
+/// Converts bytes to a valid R string. R rejects a whole file for one NUL, so a NUL ends the string; bytes that are not
+/// UTF-8 are decoded as Latin-1.
 pub(super) fn text(value: &[u8]) -> Cow<'_, [u8]> {
     let value = memchr::memchr(0, value).map_or(value, |end| &value[..end]);
     if value.is_ascii() || std::str::from_utf8(value).is_ok() {
@@ -42,16 +42,16 @@ pub(super) fn text(value: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(text.into_owned().into_bytes())
 }
 
-/// An open stream; bytes reach `out` in pieces of 64 KiB.
+/// A writer of a stream; writes to `out` in pieces of 64 KiB.
 pub(super) struct Writer<W: Write> {
     out: W,
     buffer: Vec<u8>,
-    /// Symbols written so far; a repeated one is a reference to its place.
+    /// Symbols written so far; a repeated one is written as a reference to its index.
     symbols: Vec<Box<str>>,
 }
 
 impl Writer<Vec<u8>> {
-    /// What was written since the last time.
+    /// Takes the bytes written since the last call.
     pub(super) fn taken(&mut self) -> Vec<u8> {
         self.out.append(&mut self.buffer);
         std::mem::take(&mut self.out)
@@ -77,7 +77,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Writes what is left.
+    /// Writes the rest of the buffer.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.out.write_all(&self.buffer)
     }
@@ -109,7 +109,7 @@ impl<W: Write> Writer<W> {
         self.spill()
     }
 
-    /// A string, as [`text`] makes it one.
+    /// Writes a string, converted by [`text`].
     pub(super) fn string(&mut self, value: &[u8]) -> io::Result<()> {
         let value = text(value);
         self.word(STRING | if value.is_ascii() { ASCII } else { UTF8 })?;
@@ -118,13 +118,13 @@ impl<W: Write> Writer<W> {
         self.spill()
     }
 
-    /// A character vector.
+    /// Writes a character vector.
     pub(super) fn strings<'s>(&mut self, values: impl ExactSizeIterator<Item = &'s str>) -> io::Result<()> {
         self.vector(TEXT, values.len())?;
         values.into_iter().try_for_each(|value| self.string(value.as_bytes()))
     }
 
-    /// Begins the next attribute of the item just written; its value follows.
+    /// Begins the next attribute of the last item; its value must follow.
     pub(super) fn attribute(&mut self, name: &str) -> io::Result<()> {
         self.word(PAIR_WITH_TAG)?;
         self.symbol(name)
@@ -140,17 +140,17 @@ impl<W: Write> Writer<W> {
         self.string(name.as_bytes())
     }
 
-    /// Ends the attributes of an item; also R's `NULL`.
+    /// Writes R's `NULL`, which also ends the attributes of an item.
     pub(super) fn null(&mut self) -> io::Result<()> {
         self.word(NULL)
     }
 
-    /// Any value, as it was read.
+    /// Writes any value.
     pub(super) fn item(&mut self, item: &Item) -> io::Result<()> {
         let class = if item.attribute("class").is_some() { HAS_CLASS } else { 0 };
         let flags = if item.attributes.is_empty() { 0 } else { HAS_ATTRIBUTES | class };
         match &item.data {
-            // Neither has attributes.
+            // Neither `NULL` nor a symbol has attributes.
             Data::Null => return self.null(),
             Data::Symbol(name) => return self.symbol(name),
             Data::Pairs(pairs) => {

@@ -233,7 +233,7 @@ async fn what_is_no_bioconductor_mirror_is_told_with_the_way_out() {
     assert_eq!(server.transactions().await, 0);
     sync(&server, Some("3.20")).await.expect("a good mirror");
     for (change, words) in [
-        (Some("<!DOCTYPE html><title>Sign in</title>"), "is a page for people (HTML)"),
+        (Some("<!DOCTYPE html><title>Sign in</title>"), "is an HTML page"),
         (Some("name: x\n"), "has no line that begins with release_version"),
         (None, "is not there"),
     ] {

@@ -1,6 +1,6 @@
-//! `config.yaml`: which versions of Bioconductor there are, and for which R. Clients read it line by line, with regular
-//! expressions and not as YAML (BiocManager's `R/version.R`, pkgcache's `R/bioc.R`), so that is how it is read here, and
-//! what is written here is what all of them find.
+//! `config.yaml`: the versions of Bioconductor and of R that belong together. Clients parse it by line with regular
+//! expressions and not as YAML (BiocManager's `R/version.R`, pkgcache's `R/bioc.R`); it is parsed the same way here,
+//! and written so that all of them can parse it.
 
 use std::fmt::Write;
 
@@ -11,49 +11,49 @@ use crate::r::layout::RMinor;
 /// The versions of Bioconductor as a mirror declares them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The version for everyday use.
+    /// The current release.
     pub release: Version,
-    /// The one that is being made.
+    /// The version in development.
     pub devel: Version,
-    /// Every version, the oldest first; release and devel are among them.
+    /// Every version, oldest first, including release and devel.
     versions: Vec<Row>,
 }
 
-/// One version.
+/// A row of the table of versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The version.
     pub version: Version,
     /// The version of R it is for.
     pub r: RMinor,
-    /// When it became the release; not known of all, and not yet of devel.
+    /// The day on which it became the release; unknown for some versions, and for devel.
     pub released: Option<Day>,
-    /// When it was built for the last time; its packages stay as they are since.
+    /// The day of its last build, after which its packages no longer change.
     pub frozen: Option<Day>,
 }
 
-/// Why a file is no `config.yaml` of Bioconductor.
+/// Why a file is not a `config.yaml` of Bioconductor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadConfig {
-    /// It begins as a page for people does.
-    #[error("is a page for people (HTML), no config.yaml")]
+    /// It is an HTML page.
+    #[error("is an HTML page, not a config.yaml")]
     Page,
-    /// A line that must be there is not, or cannot be read.
+    /// A required line is missing or malformed.
     #[error("has no line that begins with {0}")]
     Lacks(&'static str),
     /// Release or devel is not in the map.
-    #[error("names {0} as the release or devel version, and not in r_ver_for_bioc_ver")]
+    #[error("has {0} as the release or devel version, but not in r_ver_for_bioc_ver")]
     Unmapped(Version),
 }
 
-/// The column-0 line of the map of R versions.
+/// The header line of the map of R versions, at column 0.
 const MAP: &str = "r_ver_for_bioc_ver:";
 
 impl Config {
-    /// Reads a `config.yaml`. Rows that cannot be read are passed over; bytes that are no UTF-8 are in none that matters.
+    /// Parses a `config.yaml`. Malformed rows are ignored; invalid UTF-8 is replaced, since no relevant row has any.
     ///
     /// # Errors
-    /// What clients could not read either.
+    /// The file is not usable for clients either.
     pub fn parse(bytes: &[u8]) -> Result<Config, BadConfig> {
         let text = String::from_utf8_lossy(bytes);
         if text.trim_start_matches('\u{feff}').trim_start().starts_with('<') {
@@ -93,13 +93,13 @@ impl Config {
         }
     }
 
-    /// A version.
+    /// The row of a version.
     #[must_use]
     pub fn get(&self, version: Version) -> Option<&Row> {
         self.versions.iter().find(|row| row.version == version)
     }
 
-    /// The version of a name.
+    /// Resolves the name of a version.
     #[must_use]
     pub fn version(&self, named: Named) -> Version {
         match named {
@@ -109,12 +109,12 @@ impl Config {
         }
     }
 
-    /// Every version, the newest first.
+    /// Every version, newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = &Row> {
         self.versions.iter().rev()
     }
 
-    /// In BiocManager's words: `release`, `devel` or `out-of-date`.
+    /// The status in BiocManager's terms: `release`, `devel` or `out-of-date`.
     #[must_use]
     pub fn status(&self, version: Version) -> &'static str {
         if version == self.release {
@@ -126,8 +126,8 @@ impl Config {
         }
     }
 
-    /// The day since which a version's packages stay as they are: its last build, else the release of the next version.
-    /// `None` while it is rebuilt, and where no day is told.
+    /// The day after which a version's packages no longer change: its last build, else the release of the next version.
+    /// `None` while it is being rebuilt, and when the day is unknown.
     #[must_use]
     pub fn frozen(&self, version: Version) -> Option<Day> {
         if version >= self.release {
@@ -137,7 +137,8 @@ impl Config {
         own.or_else(|| self.succeeded(version))
     }
 
-    /// The day on which the next version became the release: that of the CRAN packages which go with a version for ever.
+    /// The day on which the next version became the release, which also determines the CRAN packages that permanently
+    /// belong to a version.
     #[must_use]
     pub fn succeeded(&self, version: Version) -> Option<Day> {
         if version >= self.release {
@@ -146,7 +147,8 @@ impl Config {
         self.versions.iter().find(|row| row.version > version).and_then(|row| row.released)
     }
 
-    /// As it was on a day: what is the release today was none before its day. What the dates do not tell stays.
+    /// Returns the configuration as of a day: a version is not the release before its release date. Where dates are
+    /// missing, the present configuration applies.
     #[must_use]
     pub fn on(&self, day: Day) -> Config {
         let is_out = |row: &&Row| row.released.is_some_and(|released| released <= day);
@@ -169,7 +171,7 @@ impl Config {
         Config { release, devel, versions }
     }
 
-    /// The file: small, and every line where each client looks for it. [`Config::parse`] gives this value back.
+    /// Renders a small file with every line where each client expects it; the inverse of [`Config::parse`].
     #[must_use]
     pub fn render(&self) -> String {
         let mut out = String::from("# Versions of Bioconductor, for BiocManager, pak and renv.\n");
@@ -190,7 +192,7 @@ impl Config {
         }
         self.dates(&mut out, "release_dates:", |row| row.released);
         self.dates(&mut out, "release_last_built_dates:", |row| row.frozen);
-        // pkgcache looks for the line after a map.
+        // pkgcache requires a line after each map.
         out.push_str("end_of_maps: \"true\"\n");
         out
     }
@@ -205,13 +207,13 @@ impl Config {
     }
 }
 
-/// A value without quotes, blanks and what follows ` #`.
+/// A value without quotes, surrounding blanks, and a comment after ` #`.
 fn plain(value: &str) -> &str {
     let value = value.split_once(" #").map_or(value, |(value, _)| value);
     value.trim().trim_matches(['"', '\''])
 }
 
-/// Keys and values of the indented lines below a line at column 0.
+/// The keys and values of the indented lines after a header line at column 0.
 fn block<'a>(lines: &'a [&'a str], header: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
     let from = lines.iter().position(|line| plain(line) == header).map_or(lines.len(), |at| at + 1);
     let indented =
@@ -219,7 +221,7 @@ fn block<'a>(lines: &'a [&'a str], header: &str) -> impl Iterator<Item = (&'a st
     indented.filter_map(|line| line.split_once(": ")).map(|(key, value)| (plain(key), plain(value)))
 }
 
-/// From `10/30/2024`, with or without zeros in front.
+/// Parses `10/30/2024`, with or without leading zeros.
 fn day(text: &str) -> Option<Day> {
     let mut parts = text.split('/').map(|part| part.parse::<u16>().ok());
     let (month, day, year) = (parts.next()??, parts.next()??, parts.next()??);
@@ -243,7 +245,7 @@ mod tests {
 
     use super::*;
 
-    /// Lines in the shapes that the project's own file has them.
+    /// Lines in the forms of the project's own file.
     const REAL: &str = r#"## The site's own configuration.
 output_dir: output
 release_version: "3.19"

@@ -1,5 +1,5 @@
-//! Bioconductor's words: its versions, the repositories that each of them has, and where those lie below
-//! `packages/`. BiocManager's `R/repositories.R` pastes such addresses together.
+//! Versions of Bioconductor, their repositories, and the paths of those below `packages/`, as composed by BiocManager's
+//! `R/repositories.R`.
 
 pub mod config;
 
@@ -12,9 +12,9 @@ use super::layout::RMinor;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Version(RMinor);
 
-/// A text that is no version of Bioconductor.
+/// A text that is not a version of Bioconductor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no version of Bioconductor: write two numbers, such as 3.20")]
+#[error("'{0}' is not a version of Bioconductor: write two numbers, such as 3.20")]
 pub struct BadVersion(pub String);
 
 impl FromStr for Version {
@@ -31,20 +31,20 @@ impl fmt::Display for Version {
     }
 }
 
-/// A version as addresses and commands name it: what `release` and `devel` mean, `config.yaml` tells.
+/// A version as named in URLs and commands; `config.yaml` defines `release` and `devel`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Named {
     /// `3.20`
     Exactly(Version),
-    /// `release`: the version for everyday use.
+    /// `release`: the current release.
     Release,
-    /// `devel`: the one that is being made.
+    /// `devel`: the version in development.
     Devel,
 }
 
-/// A text that names no version of Bioconductor.
+/// A text that is not the name of a version of Bioconductor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' names no version of Bioconductor: write two numbers, such as 3.20, or release or devel")]
+#[error("'{0}' is not a version of Bioconductor: write two numbers, such as 3.20, or release or devel")]
 pub struct BadName(pub String);
 
 impl FromStr for Named {
@@ -69,7 +69,7 @@ impl fmt::Display for Named {
     }
 }
 
-/// One of the CRAN-like repositories that a version of Bioconductor is made of.
+/// A CRAN-like repository of a version of Bioconductor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Component {
     /// `bioc`: software.
@@ -87,7 +87,7 @@ pub enum Component {
 }
 
 impl Component {
-    /// All of them, in the order in which a name is looked for.
+    /// All repositories, in the order in which packages are looked up.
     pub const ALL: [Component; 6] = [
         Component::Software,
         Component::Annotation,
@@ -97,7 +97,7 @@ impl Component {
         Component::Extra,
     ];
 
-    /// Below `packages/{version}/`.
+    /// The path below `packages/{version}/`.
     #[must_use]
     pub fn path(self) -> &'static str {
         match self {
@@ -110,13 +110,13 @@ impl Component {
         }
     }
 
-    /// From [`Component::path`].
+    /// Parses the form of [`Component::path`].
     #[must_use]
     pub fn parse(path: &str) -> Option<Component> {
         Component::ALL.into_iter().find(|component| component.path() == path)
     }
 
-    /// Whether a version has it.
+    /// Whether a version has this repository.
     #[must_use]
     pub fn is_in(self, version: Version) -> bool {
         let at = |major, minor| Version(RMinor { major, minor });
@@ -139,7 +139,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// All of a version.
+    /// All repositories of a version.
     #[must_use]
     pub fn all(version: Version) -> Part {
         Part { version, component: None }
@@ -151,7 +151,7 @@ impl Part {
         Part { version, component: Some(component) }
     }
 
-    /// From what its [`fmt::Display`] writes: `3.20`, `3.20/data/annotation`.
+    /// Parses the [`fmt::Display`] form: `3.20`, `3.20/data/annotation`.
     #[must_use]
     pub fn parse(label: &str) -> Option<Part> {
         match label.split_once('/') {
@@ -160,7 +160,7 @@ impl Part {
         }
     }
 
-    /// Whether `other` is this part, or a part of it.
+    /// Whether `other` is this part or is included in it.
     #[must_use]
     pub fn contains(self, other: Part) -> bool {
         self.version == other.version && (self.component.is_none() || self.component == other.component)
@@ -168,7 +168,7 @@ impl Part {
 }
 
 impl fmt::Display for Part {
-    /// As below `packages/`, and as the label of its list of packages.
+    /// The path below `packages/`, which is also the label of the part's tree.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.component {
             None => self.version.fmt(f),
@@ -177,7 +177,7 @@ impl fmt::Display for Part {
     }
 }
 
-/// A part as an address names it: `3.20/data/annotation`, `release/bioc`.
+/// A part as named in a URL: `3.20/data/annotation`, `release/bioc`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NamedPart {
     /// The version.
@@ -186,13 +186,13 @@ pub struct NamedPart {
     pub component: Component,
 }
 
-/// The CRAN-like repository of a part on a mirror of Bioconductor at `root`.
+/// The URL of a part on a mirror of Bioconductor at `root`.
 #[must_use]
 pub fn address(root: &str, part: Part) -> String {
     format!("{root}/packages/{part}")
 }
 
-/// The part that the segments after `packages/` begin with, and the rest of them.
+/// Splits the segments after `packages/` into the part and the rest.
 #[must_use]
 pub fn split<'s, 'a>(segments: &'s [&'a str]) -> Option<(NamedPart, &'s [&'a str])> {
     let (version, rest) = segments.split_first()?;

@@ -1,42 +1,42 @@
-//! `PACKAGES.in`: on which days packages left the index of CRAN and came back, out of sentences written by hand.
+//! `PACKAGES.in`: the days on which packages left CRAN's index and returned, extracted from hand-written sentences.
 
 use std::collections::HashMap;
 
 use crate::model::time::Day;
 use crate::r::dcf::{self, DcfError};
 
-/// What happened to a package as a whole.
+/// A change of a package as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Turn {
     /// It left the index: archived, removed, renamed, replaced.
     Left,
-    /// It came back: unarchived, unorphaned, restored, reinstated.
+    /// It returned: unarchived, unorphaned, restored, reinstated.
     Back,
 }
 
-/// One of these, and its day.
+/// A change with its day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Event {
-    /// At its end the package is gone, or back.
+    /// The day at whose end the change is in effect.
     pub day: Day,
-    /// Which of the two.
+    /// The change.
     pub turn: Turn,
 }
 
-/// A package of CRAN came and went a dozen times at most.
+/// Largest number of events of a package; packages of CRAN have a dozen at most.
 pub const MOST: usize = 1000;
 
-/// Everything that is told, by package.
+/// The events by package.
 #[derive(Clone, Debug, Default)]
 pub struct Events {
     by: HashMap<String, Vec<Event>>,
 }
 
 impl Events {
-    /// Reads `PACKAGES.in`. Sentences that name no day, or no event, tell nothing; so do packages without a name.
+    /// Parses `PACKAGES.in`. Sentences without a day or an event are ignored, and so are records without a package.
     ///
     /// # Errors
-    /// What is no DCF text.
+    /// The text is not DCF.
     pub fn read(text: &[u8]) -> Result<Events, DcfError> {
         let mut events = Events::default();
         for record in dcf::records(text) {
@@ -54,7 +54,7 @@ impl Events {
         Ok(events)
     }
 
-    /// Adds an event. Told twice it counts once; of more than [`MOST`] of a package the rest counts for nothing.
+    /// Adds an event. Duplicates are ignored, and so are events of a package beyond [`MOST`].
     pub fn add(&mut self, package: &str, event: Event) {
         let of = self.by.entry(package.to_owned()).or_default();
         if let Err(place) = of.binary_search(&event)
@@ -64,34 +64,34 @@ impl Events {
         }
     }
 
-    /// What is told of a package, by day.
+    /// The events of a package, by day.
     #[must_use]
     pub fn of(&self, package: &str) -> &[Event] {
         self.by.get(package).map_or(&[], Vec::as_slice)
     }
 
-    /// Of how many packages something is told.
+    /// The number of packages with events.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by.len()
     }
 
-    /// True when nothing is told at all.
+    /// Whether there are no events.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by.is_empty()
     }
 }
 
-/// What a verb means.
+/// The meaning of a verb.
 #[derive(Clone, Copy)]
 enum Verb {
     Turn(Turn),
-    /// Orphaned: without a maintainer, and listed as before.
+    /// Orphaned: without a maintainer, but still listed.
     Stays,
 }
 
-/// The events of a text: a verb, and the first day after it in the same sentence.
+/// Extracts the events of a text: a verb, and the first day after it in the same sentence.
 fn sentences(text: &str) -> Vec<Event> {
     let mut events = Vec::new();
     let mut verb = None;

@@ -1,8 +1,7 @@
-//! The days of a mirror: what was listed and what was archived at the end of each, out of the times of its files.
+//! Reconstructs a mirror's history, the listed and archived files at the end of each day, from the times of its files.
 //!
-//! A file keeps the time of its publication when it is archived, so the files a mirror has now tell what it listed
-//! on every day before (`docs/admin/history.md` has the rules, and what cannot be known). Nothing here knows where
-//! the tables come from or what becomes of the days.
+//! A file keeps its publication time when it is archived, so the present files of a mirror determine what it listed on
+//! every earlier day (rules and limits: `docs/admin/history.md`).
 
 pub mod events;
 mod package;
@@ -14,26 +13,26 @@ use self::package::Files;
 use super::rds::archive_meta::MetaRow;
 use crate::model::time::Day;
 
-/// So many files of one day were not published that day: somebody copied them then. CRAN publishes at most some
+/// More files than this with the time of one day were copied rather than published on it. CRAN publishes at most some
 /// 300 a day.
 pub const CROWD: usize = 500;
 
-/// What is known of a mirror.
+/// The data on a mirror.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
     /// Every archived file: `Meta/archive.rds`.
     pub archive: &'a [MetaRow<String>],
-    /// The file of every package that is listed when the history ends, at some time of the day after its last:
+    /// The listed file of every package at the end of the history, some time on the day after the last:
     /// `Meta/current.rds`.
     pub current: &'a [MetaRow<String>],
-    /// `PACKAGES.in`; without it nobody knows when a package left the index.
+    /// `PACKAGES.in`; without it the days on which packages left the index are unknown.
     pub events: &'a Events,
 }
 
-/// What a file is from a day on.
+/// The state of a file from a day on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum What {
-    /// In the archive, because a later file of its package took its place, on that day or within it.
+    /// In the archive, because a later file of its package replaced it on that day.
     Superseded,
     /// In the archive, because its package left the index.
     Archived,
@@ -54,37 +53,37 @@ impl What {
     }
 }
 
-/// A file that became something else.
+/// A change of a file's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turned<'a> {
-    /// The row of one of the tables.
+    /// The file, a row of one of the tables.
     pub file: &'a MetaRow<String>,
-    /// What it is from this day on.
+    /// Its state from this day on.
     pub what: What,
 }
 
-/// A day on which something changed.
+/// A day with changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DayOf<'a> {
     /// The day, in UTC.
     pub day: Day,
-    /// By package; what leaves the index before what comes.
+    /// The changes by package; files that leave the index before those that enter it.
     pub changes: Vec<Turned<'a>>,
 }
 
-/// The days of a mirror.
+/// The history of a mirror.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History<'a> {
-    /// The days on which something changed, oldest first. The first holds the whole state at its end.
+    /// The days with changes, oldest first. The first has the whole state at its end.
     pub days: Vec<DayOf<'a>>,
-    /// Packages that left the index on a day nobody knows: they count as listed on the day of their last
-    /// publication, and as archived from the next.
+    /// Number of packages that left the index on an unknown day: they count as listed on the day of their last
+    /// publication, and as archived from the next day on.
     pub undated: usize,
     /// The day with the most publications, if they are more than [`CROWD`].
     pub crowded: Option<(Day, usize)>,
 }
 
-/// The days from `since` up to, not including, `until`. What was published before `since` is in the first day.
+/// Returns the history from `since` up to, not including, `until`. Earlier publications are part of the first day.
 #[must_use]
 pub fn days<'a>(evidence: &Evidence<'a>, since: Day, until: Day) -> History<'a> {
     if since >= until {

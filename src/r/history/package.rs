@@ -1,4 +1,4 @@
-//! One package: from its files and events to what is listed at the end of each day.
+//! The history of one package, from its files and events.
 
 use std::collections::HashSet;
 
@@ -15,32 +15,32 @@ type Row = MetaRow<String>;
 #[derive(Default)]
 pub(super) struct Files<'a> {
     pub(super) archived: Vec<&'a Row>,
-    /// One where the package is listed when the history ends.
+    /// One row if the package is listed at the end of the history.
     pub(super) current: Vec<&'a Row>,
 }
 
-/// What happened, in order.
+/// The moments of a package in order.
 pub(super) struct Timeline<'a> {
     moments: Vec<(Day, Moment<'a>)>,
-    /// Nobody knows when the package left the index.
+    /// Whether the day on which the package left the index is unknown.
     pub(super) undated: bool,
 }
 
 #[derive(Clone, Copy)]
 enum Moment<'a> {
-    /// The package is not listed any more.
+    /// The package is no longer listed.
     Left,
     /// Its newest file is listed again.
     Back,
-    /// A file was published and is the listed one.
+    /// A file was published, and is the listed one.
     Published(&'a Row),
-    /// A file is the listed one again, although a later one was published.
+    /// An earlier file is the listed one again.
     Again(&'a Row),
 }
 
 impl<'a> Files<'a> {
-    /// Every file once, in the order of publication. A file in both places with equal size and time was caught
-    /// between copying and deleting; with others it is a version that was published twice.
+    /// Returns the distinct files in the order of publication. A file in both tables with equal size and time was being
+    /// moved; with different ones it is a version that was published twice.
     fn files(&self) -> Vec<&'a Row> {
         let mut seen = HashSet::new();
         let mut rows: Vec<&'a Row> = self.current.iter().chain(&self.archived).copied().collect();
@@ -60,17 +60,17 @@ impl<'a> Files<'a> {
         let Some(last) = rows.last() else { return timeline };
         let first_day = rows[0].mtime.day();
         let on_last = |turn| events.iter().any(|event| event.day == until && event.turn == turn);
-        // Before the first file there is nothing to leave. Files of that time may be lost, or have a later time.
+        // Events before the first file are ignored: earlier files may be lost, or have a later time.
         let told = events.iter().filter(|event| event.day >= first_day && event.day < until);
         timeline.moments.extend(told.map(|event| match event.turn {
             Turn::Left => (event.day, Moment::Left),
             Turn::Back => (event.day, Moment::Back),
         }));
         timeline.moments.extend(rows.iter().map(|row| (row.mtime.day(), Moment::Published(row))));
-        // Stable: on one day a package left before it came back, and came back before something was published.
+        // Stable sort: on one day a package left before it returned, and returned before a publication.
         timeline.moments.sort_by_key(|(day, moment)| (*day, moment.rank()));
         match self.current.iter().max_by_key(|row| row.mtime) {
-            // It left on the very day on which the days end.
+            // It left on the day on which the history ends.
             None if on_last(Turn::Left) => {}
             None => timeline.end_unlisted(until),
             Some(listed) => {
@@ -100,7 +100,7 @@ impl<'a> Timeline<'a> {
         !matches!(self.moments.last(), None | Some((_, Moment::Left)))
     }
 
-    /// The package is not listed in the end, so it left after it was listed last, on that day at the earliest.
+    /// Handles a package that is not listed at the end: it left after it was last listed, on that day at the earliest.
     fn end_unlisted(&mut self, until: Day) {
         let Some((last, _)) = self.moments.last().copied().filter(|_| self.is_listed()) else { return };
         let same_day = self.moments.iter().any(|(day, m)| *day == last && matches!(m, Moment::Left));
@@ -112,16 +112,16 @@ impl<'a> Timeline<'a> {
         }
     }
 
-    /// The package is listed in the end: it came back from wherever it went, and where nobody knows when, it counts
-    /// as if it had stayed.
+    /// Handles a package that is listed at the end: if the day of its return is unknown, it counts as never having
+    /// left.
     fn end_listed(&mut self) {
         while let Some((_, Moment::Left)) = self.moments.last() {
             self.moments.pop();
         }
     }
 
-    /// Listed in the end is another file than the one published last: that was withdrawn, and where nobody knows
-    /// when, on the next day.
+    /// Handles a package whose listed file at the end is not the last published one: that was withdrawn, on an unknown
+    /// day, for which the next day counts.
     fn end_with(&mut self, listed: &'a Row, last: &'a Row, until: Day) {
         if listed.mtime.day() >= until || std::ptr::eq(listed, last) {
             return;
@@ -138,7 +138,7 @@ impl<'a> Timeline<'a> {
         self.moments.iter().filter(|(_, moment)| matches!(moment, Moment::Published(_))).map(|(day, _)| *day)
     }
 
-    /// Tells what changed on each day: the whole state on `since`, and what changed after it.
+    /// Reports the whole state on `since`, and the changes on each later day.
     pub(super) fn walk(&self, since: Day, mut tell: impl FnMut(Day, Turned<'a>)) {
         let mut state = State { listed: None, newest: None, files: Vec::new() };
         let mut moments = self.moments.as_slice();
@@ -160,12 +160,12 @@ impl<'a> Timeline<'a> {
     }
 }
 
-/// A package at some moment.
+/// The state of a package at a moment.
 struct State<'a> {
     listed: Option<&'a Row>,
-    /// What is listed when it comes back.
+    /// The file that is listed when the package returns.
     newest: Option<&'a Row>,
-    /// Every file that was published.
+    /// Every published file.
     files: Vec<&'a Row>,
 }
 
@@ -186,7 +186,7 @@ impl<'a> State<'a> {
         self.listed.is_some_and(|listed| std::ptr::eq(listed, file))
     }
 
-    /// What a file that is not listed is.
+    /// The state of a file that is not listed.
     fn gone(&self, file: &Row) -> What {
         let is_newest = self.newest.is_some_and(|newest| std::ptr::eq(newest, file));
         if is_newest && self.listed.is_none() { What::Archived } else { What::Superseded }
@@ -196,7 +196,7 @@ impl<'a> State<'a> {
         if self.is_listed(file) { What::Listed } else { self.gone(file) }
     }
 
-    /// What changed since `was` was listed and the first `known` files were there.
+    /// Reports the changes since `was` was listed and the first `known` files were published.
     fn told(&self, was: Option<&'a Row>, known: usize, mut tell: impl FnMut(Turned<'a>)) {
         if let Some(file) = was.filter(|file| !self.is_listed(file)) {
             tell(Turned { file, what: self.gone(file) });

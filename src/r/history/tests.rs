@@ -1,4 +1,4 @@
-//! Single packages as tables, and invented histories that are told again from what they left.
+//! Single packages as tables, and generated histories that are reconstructed from their files.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ fn number(day: Day) -> i64 {
     day.start().seconds() / 86_400
 }
 
-/// A file published at some hour of a day.
+/// A file published at an hour of a day.
 fn row(package: &str, version: &str, size: u64, day: i64, hour: i64) -> MetaRow<String> {
     MetaRow {
         package: package.to_owned(),
@@ -34,7 +34,7 @@ fn events(of: &[(&str, i64, Turn)]) -> Events {
     events
 }
 
-/// `3: -a_1.0 +a_1.1`: `+` listed, `-` archived.
+/// Formats the changes as `3: -a_1.0 +a_1.1`: `+` listed, `*` restored, `-` superseded, `x` archived.
 fn told(
     archive: &[MetaRow<String>],
     current: &[MetaRow<String>],
@@ -78,7 +78,7 @@ fn the_time_decides_and_not_the_number() {
     let current = [row("a", "1.9", 19, 5, 0)];
     let none = Events::default();
     assert_eq!(told(&archive, &current, &none, 1, 9), ["3: +a_2.0", "5: -a_2.0 +a_1.9"]);
-    // At the very same time the number decides.
+    // At equal times the version decides.
     let archive = [row("a", "1.10", 1, 3, 0), row("a", "1.9", 2, 3, 0)];
     assert_eq!(told(&archive, &[row("a", "2", 1, 4, 0)], &none, 3, 9)[0], "3: -a_1.9 +a_1.10");
 }
@@ -112,10 +112,10 @@ fn a_package_that_left_is_listed_up_to_that_day_and_what_came_back_from_it() {
         told(&archive, &[], &back, 6, 20),
         ["6: -a_1.0 +a_1.1", "8: xa_1.1", "10: *a_1.1", "15: xa_1.1"]
     );
-    // A new version brings it back without another word.
+    // A new version restores the package without an event.
     let current = [row("a", "2.0", 20, 12, 0)];
     assert_eq!(told(&archive, &current, &left, 6, 20)[1..], ["8: xa_1.1", "12: +a_2.0"]);
-    // On the day it left it was published anew.
+    // It was published again on the day it left.
     let same = events(&[("a", 12, Turn::Left)]);
     assert_eq!(told(&archive, &current, &same, 6, 20)[1..], ["12: -a_1.1 +a_2.0"]);
 }
@@ -127,7 +127,7 @@ fn without_a_word_a_package_left_the_day_after_its_last_file() {
     assert_eq!(told(&archive, &[], &none, 1, 20), ["3: +a_1.0", "4: xa_1.0 +b_1.0", "5: xb_1.0"]);
     let evidence = Evidence { archive: &archive, current: &[], events: &none };
     assert_eq!(days(&evidence, day(1), day(20)).undated, 2);
-    // An event of before its last file says nothing about the end.
+    // An event before the last file does not determine the end.
     let early = events(&[("a", 3, Turn::Left), ("b", 2, Turn::Left)]);
     assert_eq!(told(&archive, &[], &early, 1, 20), ["3: xa_1.0", "4: +b_1.0", "5: xb_1.0"]);
 }
@@ -143,7 +143,7 @@ fn a_listed_package_whose_return_nobody_noted_counts_as_if_it_had_stayed() {
         told(&archive, &current, &Events::default(), 1, 20),
         ["3: +a_1.0", "6: -a_1.0 +a_1.1", "7: -a_1.1 *a_1.0"]
     );
-    // Published anew on the day the history ends: that was the return.
+    // Published again on the day the history ends: that was the return.
     let late = [row("a", "2.0", 11, 20, 0)];
     assert_eq!(told(&current, &late, &left, 1, 20), ["3: +a_1.0", "8: xa_1.0"]);
     assert_eq!(told(&current, &late, &Events::default(), 1, 20), ["3: +a_1.0"]);
@@ -152,9 +152,9 @@ fn a_listed_package_whose_return_nobody_noted_counts_as_if_it_had_stayed() {
 #[test]
 fn what_happened_on_the_day_the_history_ends_tells_of_the_days_before() {
     let file = [row("a", "1.0", 10, 3, 0)];
-    // Left on day 9, on which the mirror was looked at.
+    // Left on day 9, on which the mirror was read.
     assert_eq!(told(&file, &[], &events(&[("a", 9, Turn::Left)]), 1, 9), ["3: +a_1.0"]);
-    // Left on day 5 and came back on day 9, by a note or by a new file.
+    // Left on day 5 and returned on day 9, by an event or a new file.
     let back = events(&[("a", 5, Turn::Left), ("a", 9, Turn::Back)]);
     assert_eq!(told(&[], &file, &back, 1, 9), ["3: +a_1.0", "5: xa_1.0"]);
     let new = [row("a", "2.0", 20, 9, 0)];
@@ -171,7 +171,7 @@ fn a_crowd_of_files_of_one_day_is_told() {
     assert_eq!(days(&Evidence { current: &archive[1..], ..evidence }, day(1), day(9)).crowded, None);
 }
 
-/// What happens to a package on a day.
+/// A change of a package on a day.
 #[derive(Clone, Copy, Debug)]
 enum Act {
     /// A new version.
@@ -182,17 +182,17 @@ enum Act {
     Restore,
 }
 
-/// File and size of each, sorted.
+/// File names and sizes, sorted.
 type Keys = Vec<(String, u64)>;
 
-/// A mirror that lives through days and remembers each.
+/// A simulated mirror that records each day.
 #[derive(Default)]
 struct World {
     listed: BTreeMap<&'static str, MetaRow<String>>,
     archive: Vec<MetaRow<String>>,
     notes: BTreeMap<&'static str, String>,
     sizes: u64,
-    /// What is listed and what is archived at the end of each day.
+    /// The listed and the archived files at the end of each day.
     days: Vec<(Keys, Keys)>,
 }
 
@@ -210,7 +210,7 @@ impl World {
             (Act::Again, Some(old)) => {
                 let again =
                     MetaRow { size: self.sizes, mtime: row("a", "1", 0, today, 12).mtime, ..old.clone() };
-                // An archive has one file of a name: the older twin is overwritten there, and lost.
+                // An archive has one file per name: the older one of equal name would be overwritten.
                 if !self.archive.iter().any(|row| row.file == old.file) {
                     self.archive.push(old);
                     self.listed.insert(package, again);
@@ -272,7 +272,7 @@ proptest! {
         let (since, until) = (since.min(length - 1), length - before.min(length - 1));
         let notes: String = world.notes.iter().map(|(package, note)| format!("Package: {package}\nX-CRAN-History:{note}\n\n")).collect();
         let events = Events::read(notes.as_bytes()).expect("a text");
-        // What is listed when the days that are asked for end; of what came later the archive has the files.
+        // The files listed at the end of the requested days; those published later are in the archive.
         let ends = &world.days[(until - 1) as usize].0;
         let all: Vec<MetaRow<String>> = world.archive.iter().chain(world.listed.values()).cloned().collect();
         let current: Vec<_> = all.iter().filter(|row| ends.contains(&(row.file.clone(), row.size))).cloned().collect();

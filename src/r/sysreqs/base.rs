@@ -1,28 +1,28 @@
-//! The files of the rule base: `rules/{name}.json` and `systems.json`, or all of them in one document.
+//! The files of the rule base: `rules/{name}.json` and `systems.json`, or a single document with all of them.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Every rule by its name, and the systems they are made for. Fields that nobody here reads are passed over.
+/// The rules by name, and the systems they are for. Unused fields are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {
-    /// By name, which is the file's without `.json`: the order of every answer.
+    /// By name, the file name without `.json`, which is also the order in every response.
     pub rules: BTreeMap<String, Rule>,
-    /// Systems the rules know.
+    /// The systems with rules.
     pub systems: Vec<Systems>,
 }
 
-/// What one library or program is called where.
+/// The operating system packages of a library or program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
-    /// Regular expressions; one that is found in a text, in any case of letters, is enough.
+    /// Case-insensitive regular expressions; the rule applies to a text that one of them matches.
     pub patterns: Vec<String>,
-    /// The first that is meant for a system counts.
+    /// The first block for a system applies.
     pub dependencies: Vec<Block>,
 }
 
-/// What to install on some systems.
+/// The packages to install on some systems.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
     /// Packages of the operating system.
@@ -31,34 +31,34 @@ pub struct Block {
     /// The systems.
     #[serde(default)]
     pub constraints: Vec<Constraint>,
-    /// To be done before.
+    /// Actions before the installation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pre_install: Vec<Action>,
-    /// To be done after.
+    /// Actions after the installation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub post_install: Vec<Action>,
 }
 
-/// Something to be run: one of the two.
+/// A command or a script to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Action {
-    /// A line for the shell.
+    /// A shell command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// The address of a script.
+    /// The URL of a script.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,
 }
 
-/// A system a block is meant for.
+/// A system that a block is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Constraint {
     /// `linux`, `windows`.
     pub os: String,
-    /// `ubuntu`; all of that `os` when missing.
+    /// `ubuntu`; if missing, all distributions of that `os`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distribution: Option<String>,
-    /// `22.04`; all of them when missing.
+    /// `22.04`; if missing, all versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versions: Option<Vec<String>>,
 }
@@ -76,13 +76,13 @@ pub struct Systems {
     pub versions: Vec<String>,
 }
 
-/// Files that are no rule base; nothing of them is used.
+/// The files are not a valid rule base; none of them is used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file} of the system requirements cannot be used: {reason}")]
+#[error("{file} of the system requirements is invalid: {reason}")]
 pub struct BadBase {
-    /// Which file.
+    /// The invalid file.
     pub file: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
@@ -96,17 +96,17 @@ impl BadBase {
 const SYSTEMS: &str = "systems.json";
 
 impl Base {
-    /// Whether a file of a folder or an archive belongs to a rule base: `rules/*.json` or `systems.json`, at the top or
-    /// below one folder (archives of a repository have one).
+    /// Whether a file in a directory or an archive belongs to a rule base: `rules/*.json` or `systems.json`, at the top
+    /// level or in one directory (as in archives of a repository).
     #[must_use]
     pub fn takes(path: &str) -> bool {
         path_of(path).is_some()
     }
 
-    /// From the files [`Base::takes`], each with its path; others are passed over.
+    /// Parses the files that [`Base::takes`], each with its path; others are ignored.
     ///
     /// # Errors
-    /// A file that is not what it should be, or none where one must be.
+    /// A malformed or missing file.
     pub fn from_files<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Base, BadBase> {
         let mut base = Base::default();
         for (path, bytes) in files {
@@ -123,16 +123,16 @@ impl Base {
         base.checked()
     }
 
-    /// From one document: `{"rules": {"libcurl": {…}}, "systems": […]}`.
+    /// Parses a single document: `{"rules": {"libcurl": {…}}, "systems": […]}`.
     ///
     /// # Errors
-    /// It is none.
+    /// The document is malformed, or has no rules or no systems.
     pub fn from_document(bytes: &[u8]) -> Result<Base, BadBase> {
         let base: Base = serde_json::from_slice(bytes).map_err(|e| BadBase::new("the document", e))?;
         base.checked()
     }
 
-    /// As one document; the same base gives the same bytes.
+    /// Serializes the rule base to a single document; equal rule bases give equal bytes.
     #[must_use]
     pub fn document(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("maps have names for keys")
@@ -140,10 +140,10 @@ impl Base {
 
     fn checked(self) -> Result<Base, BadBase> {
         if self.rules.is_empty() {
-            return Err(BadBase::new("rules/", "there is no rule"));
+            return Err(BadBase::new("rules/", "no rules found"));
         }
         if self.systems.is_empty() {
-            return Err(BadBase::new(SYSTEMS, "there is no system"));
+            return Err(BadBase::new(SYSTEMS, "no systems found"));
         }
         Ok(self)
     }

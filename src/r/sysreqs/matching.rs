@@ -1,4 +1,4 @@
-//! From a text to what it needs on a system: rules whose patterns it holds, in their order.
+//! Finds the rules whose patterns match a text, and the packages they require on a system.
 
 use std::collections::BTreeMap;
 
@@ -7,41 +7,42 @@ use regex::bytes::{RegexSet, RegexSetBuilder};
 use super::base::{Action, BadBase, Base, Block, Constraint};
 use super::system::System;
 
-/// Patterns of one base, and bytes of one pattern, at most: far beyond what there is, far below what hurts.
+/// Largest number of patterns, and largest length of a pattern in bytes: far above real ones, far below harmful ones.
 const PATTERNS: usize = 20_000;
 const LONGEST: usize = 2_000;
-/// Bytes the compiled patterns may take.
+/// Largest size of the compiled patterns in bytes.
 const COMPILED: usize = 32 << 20;
 
-/// A rule base that can be asked.
+/// A compiled rule base.
 #[derive(Clone, Debug)]
 pub struct Rules {
     base: Base,
     names: Vec<String>,
     set: RegexSet,
-    /// The rule of each pattern, as a place in `names`.
+    /// The rule of each pattern, as an index into `names`.
     rule_of: Vec<usize>,
     left_out: Vec<String>,
 }
 
-/// What one rule asks for.
+/// A rule that applies, and its requirements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need<'a> {
     /// The rule.
     pub rule: &'a str,
     /// Packages of the operating system.
     pub packages: &'a [String],
-    /// To be done before.
+    /// Actions before the installation.
     pub pre_install: &'a [Action],
-    /// To be done after.
+    /// Actions after the installation.
     pub post_install: &'a [Action],
 }
 
 impl Rules {
-    /// Compiles the patterns. One that is no regular expression of this engine is left out and told.
+    /// Compiles the patterns. Those that are not valid for this regex engine are left out and listed in
+    /// [`Rules::left_out`].
     ///
     /// # Errors
-    /// Too many patterns, or none that can be used.
+    /// Too many patterns, or no valid one.
     pub fn new(base: Base) -> Result<Rules, BadBase> {
         let names: Vec<String> = base.rules.keys().cloned().collect();
         let all = base.rules.values().enumerate();
@@ -54,7 +55,7 @@ impl Rules {
         let mut used = all.clone();
         let set = match compile(&used) {
             Ok(set) => set,
-            // One by one, to find which.
+            // Compiles them one by one to find the invalid ones.
             Err(_) => {
                 used.retain(|&(rule, pattern)| match compile(&[(rule, pattern)]) {
                     Ok(_) => true,
@@ -67,42 +68,42 @@ impl Rules {
             }
         };
         if used.is_empty() {
-            return Err(BadBase::new("rules/", "no pattern can be used"));
+            return Err(BadBase::new("rules/", "no pattern is valid"));
         }
         let rule_of = used.into_iter().map(|(rule, _)| rule).collect();
         Ok(Rules { base, names, set, rule_of, left_out })
     }
 
-    /// What they were made from.
+    /// The rule base that was compiled.
     #[must_use]
     pub fn base(&self) -> &Base {
         &self.base
     }
 
-    /// How many rules there are.
+    /// The number of rules.
     #[must_use]
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Never true of rules that were made.
+    /// Always false: [`Rules::new`] requires a rule.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// Patterns that could not be used, each with its rule and why.
+    /// The invalid patterns, each with its rule and the reason.
     #[must_use]
     pub fn left_out(&self) -> &[String] {
         &self.left_out
     }
 
-    /// The names of the rules that a text fires, in their order, whatever the system.
+    /// The names of the rules that match a text, in order, for any system.
     pub fn fired(&self, text: &str) -> impl Iterator<Item = &str> {
         self.matching(text).into_iter().map(|place| self.names[place].as_str())
     }
 
-    /// What a `SystemRequirements` text needs on a system, by rule.
+    /// The requirements of a `SystemRequirements` text on a system, by rule.
     #[must_use]
     pub fn needs(&self, text: &str, system: &System) -> Vec<Need<'_>> {
         let need = |place: usize| {
@@ -118,8 +119,8 @@ impl Rules {
         self.matching(text).into_iter().filter_map(need).collect()
     }
 
-    /// The system the rules are asked for. Where they know a release only by its parts (`15.5` and `15.6`, not `15`),
-    /// the newest part.
+    /// Returns the system to look up in the rules. If they have only minor versions of its release (`15.5` and `15.6`,
+    /// not `15`), this is the newest of those.
     #[must_use]
     pub fn settle(&self, system: &System) -> System {
         let rows = || {
@@ -140,7 +141,7 @@ impl Rules {
         }
     }
 
-    /// Places of the rules that a text fires, each once, in order.
+    /// The distinct indexes of the rules that match a text, in order.
     fn matching(&self, text: &str) -> Vec<usize> {
         let line = text.replace(['\n', '\r'], " ");
         let places: BTreeMap<usize, ()> =
@@ -149,12 +150,12 @@ impl Rules {
     }
 }
 
-/// SECURITY: this engine takes time linear in the text, whatever the patterns; both come from elsewhere.
+/// SECURITY: this engine takes time linear in the text for any pattern; both are untrusted.
 fn compile(patterns: &[(usize, &str)]) -> Result<RegexSet, String> {
     if let Some((_, long)) = patterns.iter().find(|(_, pattern)| pattern.len() > LONGEST) {
         return Err(format!("a pattern of {} bytes is too long", long.len()));
     }
-    // Letters and word boundaries are those of ASCII, as they are for who writes the rules.
+    // Letters and word boundaries are those of ASCII, as the authors of the rules assume.
     let built = RegexSetBuilder::new(patterns.iter().map(|(_, pattern)| pattern))
         .case_insensitive(true)
         .unicode(false)

@@ -1,6 +1,6 @@
-//! How operating systems are called: by clients, by the table of distributions, by the rule base.
+//! Names of operating systems in requests, in the table of distributions, and in the rule base.
 
-/// A distribution in one release.
+/// A release of a distribution.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct System {
     /// `ubuntu`, lower case.
@@ -9,24 +9,25 @@ pub struct System {
     pub release: String,
 }
 
-/// A system that may be the one asked for.
+/// A candidate for the requested system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// What the table of distributions would call it.
+    /// The system in the table of distributions.
     pub row: System,
-    /// What the rules are to be asked for.
+    /// The system in the rule base.
     pub rules: System,
 }
 
 impl System {
-    /// From its two names.
+    /// A system from distribution and release.
     #[must_use]
     pub fn new(distribution: &str, release: &str) -> System {
         System { distribution: distribution.to_owned(), release: release.to_owned() }
     }
 
-    /// What this may be in the table, the best first. Clients take names and versions from `/etc/os-release` as they
-    /// stand there; the rebuilds of Red Hat's are alike to a package, and so are the service packs of SUSE.
+    /// Returns the candidates in the table, best first. Clients pass names and versions verbatim from
+    /// `/etc/os-release`; to packages, the rebuilds of Red Hat Enterprise Linux are equivalent, and so are the service
+    /// packs of SUSE.
     #[must_use]
     pub fn candidates(distribution: &str, release: &str) -> Vec<Candidate> {
         let (distribution, release) = (distribution.trim().to_lowercase(), release.trim().to_lowercase());
@@ -56,7 +57,7 @@ impl System {
         found
     }
 
-    /// The command that installs packages, without their names.
+    /// The command that installs packages, without the package names.
     #[must_use]
     pub fn installer(&self) -> &'static str {
         let major = || self.release.split('.').next().and_then(|n| n.parse::<u32>().ok());

@@ -66,7 +66,7 @@ impl<'a> Work<'a> {
         Work { db, lease, source, started_at, actor, comment, report, written }
     }
 
-    /// Whether there is nothing to publish.
+    /// Returns whether there is nothing to publish.
     pub(super) fn is_empty(&self) -> bool {
         self.written.trees.is_empty()
     }

@@ -93,7 +93,7 @@ impl KnownRelease {
 }
 
 impl KnownPackage {
-    /// True when any of its releases is in the index.
+    /// Returns whether any of its releases is in the index.
     #[must_use]
     pub fn is_listed(&self) -> bool {
         let listed = |life: &KnownLife| life.state == LifeState::Listed;
@@ -106,7 +106,7 @@ impl Known {
     /// versions: other trees of the source may have many more.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Database errors.
     pub fn load(
         c: &mut dyn Conn,
         source: SourceId,

@@ -172,7 +172,7 @@ impl Sync {
     /// same before it writes.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Database errors.
     pub async fn recover(&self) -> Result<(), SyncError> {
         let state = &self.state;
         let (tree, lists) = state.db.read(|c| Ok((run::cran_tree(c)?, builds::pending(c)?))).await?;
@@ -217,7 +217,7 @@ impl Sync {
     /// Time of the last successful sync of the built-in CRAN source, with or without changes; `None` before the first.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Database errors.
     pub async fn last_success(&self) -> Result<Option<Timestamp>, SyncError> {
         self.succeeded(run::success_key(SourceId::CRAN)).await
     }

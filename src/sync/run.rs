@@ -193,7 +193,7 @@ pub(super) struct Planned {
 }
 
 impl Planned {
-    /// Whether there is a step to publish.
+    /// Returns whether there is a step to publish.
     pub(super) fn is_step(&self) -> bool {
         self.is_new || !self.plan.changes.is_empty()
     }

@@ -151,7 +151,7 @@ impl Sync {
     /// Returns the schedules of all syncs, each with its last success and its next run.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Database errors.
     pub async fn schedules(&self) -> Result<Vec<ScheduleStatus>, SyncError> {
         let (config, now) = (self.state.config.load_full(), (self.state.clock)());
         let rows = [

@@ -1,5 +1,5 @@
-//! An address over HTTP that may have a bundle behind it: it is taken for a mirror until it lacks what every mirror has, and
-//! has what every bundle has.
+//! Probes whether an HTTP address is a mirror or a bundle: a mirror, unless it lacks a file of every mirror and has
+//! one of every bundle.
 
 use std::sync::Arc;
 
@@ -11,33 +11,34 @@ use super::remote::Remote;
 use super::{Mirror, UpstreamError};
 use crate::bundle::Product;
 
-/// What every mirror has, and the last thing that is asked for where it is missing.
+/// Files that every mirror of CRAN and of Bioconductor has; each is the last one to be requested if the others are
+/// missing.
 const TELLING: [&str; 2] = ["src/contrib/PACKAGES", "config.yaml"];
 
-/// The bundle there may be at an address.
+/// A possible bundle at an HTTP address.
 pub(super) struct Behind {
     bundled: Bundled,
     recalled: Arc<Recalled>,
 }
 
 impl Behind {
-    /// Behind the root `files`; `within` as in [`Bundled::new`].
+    /// A probe of the root `files`; `within` as in [`Bundled::new`].
     pub(super) fn new(files: Mirror, within: &str, recalled: &Arc<Recalled>) -> Behind {
         Behind { bundled: Bundled::new(files, within, Arc::clone(recalled)), recalled: Arc::clone(recalled) }
     }
 
-    /// The bundle, when it was seen that it is one.
+    /// Returns the bundle if a probe found one.
     pub(super) fn seen(&self) -> Option<&Bundled> {
         self.recalled.is_bundle(&self.bundled.files().address()).then_some(&self.bundled)
     }
 
-    /// As [`Mirror::fetch`], of a mirror or of the bundle that takes its place.
+    /// As [`Mirror::fetch`], from the mirror or the bundle.
     pub(super) async fn fetch(&self, remote: &Remote, fetch: &Fetch<'_>) -> Result<Fetched, UpstreamError> {
         let is_telling = TELLING.contains(&fetch.path);
         if self.seen().is_some() {
             let fetched = Box::pin(self.bundled.fetch(fetch)).await;
             if fetched.is_err() && is_telling {
-                // It may be a mirror by now: the next one who asks looks again.
+                // The address may be a mirror now: the next request probes again.
                 self.recalled.note(&self.bundled.files().address(), false);
             }
             return fetched;
@@ -50,7 +51,7 @@ impl Behind {
         }
     }
 
-    /// Looks for what every bundle has.
+    /// Requests the files that identify a bundle.
     async fn look(&self) -> bool {
         let files = self.bundled.files();
         let bundle = Bundle::at(files.clone());
@@ -64,7 +65,7 @@ impl Behind {
     }
 }
 
-/// The root of what may be a bundle, and which folder of a mirror that it shows is meant: as
+/// Splits an address into the root of a possible bundle and a folder of a mirror below it:
 /// `packages/3.20/data/annotation`.
 pub(super) fn root(address: &str) -> (&str, &str) {
     match address.rfind("/packages/") {

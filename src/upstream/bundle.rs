@@ -1,10 +1,10 @@
-//! A bundle, in a directory or behind a web server: its heads, segments, READMEs and shared data, verified before anything
-//! of them is seen. `docs/bundle.md` is the specification; what the files hold, `crate::bundle` says.
+//! Reads bundles, in a directory or over HTTP: heads, segments, READMEs and shared data, each verified before use.
+//! `docs/bundle.md` is the specification; `crate::bundle` defines the contents of the files.
 //!
-//! A server reads it like this: [`Bundle::head`]; if its serial is the one applied last, nothing is new. Else
-//! [`Verified::since`] tells which segments to apply, [`Bundle::segment`] reads each, and all of them are read before the
-//! first is applied: a bundle that is being copied is one whose files are not all there yet, and changes nothing
-//! ([`BundleError::is_partial`]). Package files may come later still; [`Product::object`] says where they are.
+//! A server compares the serial of [`Bundle::head`] with the last one it applied. If it is newer, [`Verified::since`]
+//! lists the segments to apply, which [`Bundle::segment`] reads. All of them are read before the first is applied: a
+//! bundle that is being copied lacks files, and must change nothing ([`BundleError::is_partial`]). Package files may
+//! arrive even later; [`Product::object`] returns their paths.
 
 use bytes::Bytes;
 
@@ -14,99 +14,99 @@ use crate::bundle::shared::{BioconductorConfig, Shared, SharedHead};
 use crate::bundle::{Base, Broken, Head, Packed, Product, Record, SegmentRef, layout, seal};
 use crate::model::time::Day;
 
-/// A head, in bytes.
+/// Size limit of a head, in bytes.
 const HEAD_LIMIT: u64 = 16 << 20;
-/// A segment or a file of READMEs, in bytes as it lies there.
+/// Size limit of a packed segment or file of READMEs, in bytes.
 const PACKED_LIMIT: u64 = 512 << 20;
-/// Differences upon differences.
+/// Maximum number of chained differences.
 const BASES: usize = 100;
-/// How many days after the day that a difference names its base is looked for.
+/// Number of days from the one that a difference names on which its base is searched.
 const DAYS: usize = 400;
 
-/// Why a bundle cannot be read.
+/// An error in reading a bundle.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum BundleError {
-    /// There is no such product.
+    /// The product is missing.
     #[error(
         "{address} has no {product}: looked for {file}; get it with rspm-offline-downloader, and copy the whole directory"
     )]
     Absent {
-        /// The bundle.
+        /// Address of the bundle.
         address: String,
-        /// What was looked for.
+        /// The product.
         product: String,
-        /// Its file.
+        /// The file that was tried.
         file: String,
     },
-    /// A file is missing: the bundle is being copied, or was not copied as a whole.
+    /// A file is missing: the bundle is being copied, or was copied incompletely.
     #[error("{address}/{file} is missing: the copy is not complete yet; copy the whole directory again")]
     Missing {
-        /// The bundle.
+        /// Address of the bundle.
         address: String,
         /// The file.
         file: String,
     },
-    /// A file is not what was written.
+    /// A file differs from what was written.
     #[error(
         "{address}/{file}: {broken}; copy it again, or run rspm-offline-downloader again where it was made"
     )]
     Broken {
-        /// The bundle.
+        /// Address of the bundle.
         address: String,
         /// The file.
         file: String,
-        /// In which way.
+        /// The kind of damage.
         broken: Broken,
     },
-    /// A difference without what it is a difference to.
+    /// A difference without its base.
     #[error(
         "{address} holds only what came after {snapshot} of {product}: copy it over the bundle whose snapshot is \
          {snapshot} or later (looked for {file} and the heads of the days after it)"
     )]
     NoBase {
-        /// The bundle.
+        /// Address of the bundle.
         address: String,
         /// The product.
         product: String,
-        /// The day.
+        /// The day of the base.
         snapshot: Day,
-        /// Where the base would be.
+        /// The path of the base.
         file: String,
     },
-    /// It cannot be read at all.
+    /// The mirror cannot be read.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
 }
 
 impl BundleError {
-    /// Whether more of the bundle may still come: nothing is wrong with what is there.
+    /// Returns whether the bundle may be completed later: the existing files are valid.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         matches!(self, BundleError::Missing { .. } | BundleError::NoBase { .. })
     }
 }
 
-/// The text of a file while it is unpacked.
+/// The unpacked text of a file, as a stream.
 pub(super) type Unpacking<'a> = &'a mut dyn std::io::BufRead;
 
-/// All of it.
+/// Reads the text to its end.
 fn whole(text: Unpacking<'_>) -> Result<Vec<u8>, Broken> {
     let mut bytes = Vec::new();
     text.read_to_end(&mut bytes).map_err(segment::broken)?;
     Ok(bytes)
 }
 
-/// A head whose own bytes and whose chain are right, joined with those of its bases.
+/// A head with valid digest and chain, joined with the heads of its bases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// The newest head. Its segments are those of all heads, the oldest first; a base that is missing is still named.
+    /// The newest head with the segments of all heads, oldest first; a missing base is still named.
     pub head: Head,
-    /// The day of a base that is missing.
+    /// The missing base.
     pub missing: Option<Base>,
 }
 
 impl Verified {
-    /// The segments that a reader which has applied everything up to `serial` has not applied yet; all with 0.
+    /// Returns the segments after `serial`, the last one a reader applied; all of them for 0.
     #[must_use]
     pub fn since(&self, serial: u64) -> &[SegmentRef] {
         let first = self.head.segments.partition_point(|segment| segment.serial <= serial);
@@ -114,22 +114,22 @@ impl Verified {
     }
 }
 
-/// What a look at the newest head found.
+/// The result of reading the newest head.
 pub(super) enum Newest {
-    /// As it was when the validators were given.
+    /// Unchanged since the given validators.
     Unchanged,
-    /// What it says, and what to ask with the next time; nothing of a difference.
+    /// The head, and its validators; none for a difference.
     Read { verified: Box<Verified>, validators: Option<Validators> },
 }
 
-/// What a look at shared data found.
+/// The result of checking shared data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SharedLook {
-    /// The bundle has none of it.
+    /// The bundle does not have it.
     Absent,
-    /// As it was when the validators were given.
+    /// Unchanged since the given validators.
     Unchanged,
-    /// The files, to be read with [`Bundle::shared_file`], and what to ask with the next time.
+    /// The files, to be read with [`Bundle::shared_file`], and the new validators.
     Changed(Vec<Packed>, Validators),
 }
 
@@ -140,19 +140,19 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// The bundle whose root is the root of a mirror. Looks at nothing yet.
+    /// The bundle whose root is the root of a mirror; not accessed yet.
     #[must_use]
     pub fn at(mirror: Mirror) -> Bundle {
         Bundle { mirror }
     }
 
-    /// Where the files are.
+    /// Returns the mirror with its files.
     #[must_use]
     pub fn mirror(&self) -> &Mirror {
         &self.mirror
     }
 
-    /// Whether there is such a product at all.
+    /// Returns whether the bundle has the product.
     ///
     /// # Errors
     /// The bundle cannot be read.
@@ -160,20 +160,20 @@ impl Bundle {
         let Some((file, _)) = product.marker() else {
             return Ok(self.get(&product.head(), HEAD_LIMIT).await?.is_some());
         };
-        // A web server may have a page for whatever is asked.
+        // A web server may answer every path with a page.
         let found = self.get(file, HEAD_LIMIT).await?;
         Ok(found.is_some_and(|text| text.trim_ascii().iter().all(u8::is_ascii_digit) && text.len() < 8))
     }
 
-    /// The head of a product with its bases; a base that is missing is an error.
+    /// Returns the head of a product, joined with its bases; a missing base is an error.
     ///
     /// # Errors
-    /// It is not there, not whole, or not for this program.
+    /// The head is missing, damaged, or of another version.
     pub async fn head(&self, product: &Product) -> Result<Verified, BundleError> {
         self.joined(product, self.head_or_difference(product).await?)
     }
 
-    /// A head none of whose bases is missing.
+    /// Returns the head, or an error if a base is missing.
     pub(super) fn joined(&self, product: &Product, verified: Verified) -> Result<Verified, BundleError> {
         match verified.missing {
             None => Ok(verified),
@@ -186,19 +186,19 @@ impl Bundle {
         }
     }
 
-    /// As [`Bundle::head`], and takes a difference for what it is.
+    /// As [`Bundle::head`], but accepts a difference without its base.
     ///
     /// # Errors
     /// As [`Bundle::head`].
     pub async fn head_or_difference(&self, product: &Product) -> Result<Verified, BundleError> {
         match self.newest(product, None).await? {
             Newest::Read { verified, .. } => Ok(*verified),
-            // Nothing was known.
+            // The request was unconditional.
             Newest::Unchanged => Err(self.absent(product)),
         }
     }
 
-    /// As [`Bundle::head_or_difference`], unless the file is as it was when it had these validators.
+    /// As [`Bundle::head_or_difference`], unless the file is unchanged since the given validators.
     ///
     /// # Errors
     /// As [`Bundle::head`].
@@ -217,7 +217,7 @@ impl Bundle {
         };
         let mut newest = self.read(&file, Head::read(&bytes, product))?;
         let (mut before, mut missing) = (newest.clone(), None);
-        // What a difference goes on from is in other files, which may be replaced by themselves.
+        // The bases of a difference are separate files, which may change without it.
         let validators = newest.base.is_none().then_some(validators);
         for _ in 0..BASES {
             let Some(base) = before.base.clone() else { break };
@@ -244,7 +244,7 @@ impl Bundle {
         BundleError::Absent { address, product: product.to_string(), file }
     }
 
-    /// The newest head from the day of a base on that is older than the difference.
+    /// Returns the newest head, from the day of the base on, that is older than the difference.
     async fn base(
         &self,
         product: &Product,
@@ -270,20 +270,20 @@ impl Bundle {
         Ok(found)
     }
 
-    /// The records of a segment, in order.
+    /// Returns the records of a segment, in order.
     ///
     /// # Errors
-    /// It is not there, or not whole.
+    /// The segment is missing or damaged.
     pub async fn segment(&self, product: &Product, segment: &SegmentRef) -> Result<Vec<Record>, BundleError> {
         let (product, serial) = (product.clone(), segment.serial);
         let path = product.path(&segment.file.path);
         self.unpacked(&path, &segment.file, move |text| segment::records(text, &product, serial)).await
     }
 
-    /// Hands the records of a segment to `take`, one after the other, off the async threads; `into` is what comes of them.
+    /// Passes the records of a segment to `take`, one by one, on a blocking thread; returns `into`.
     ///
     /// # Errors
-    /// As [`Bundle::segment`]; what `take` says of a record counts as damage.
+    /// As [`Bundle::segment`]; an error of `take` counts as damage.
     pub(super) async fn gather<T: Send + 'static>(
         &self,
         product: &Product,
@@ -298,7 +298,7 @@ impl Bundle {
         self.unpacked(&product.path(&segment.file.path), &segment.file, parse).await
     }
 
-    /// The READMEs of a segment.
+    /// Returns the READMEs of a segment.
     ///
     /// # Errors
     /// As [`Bundle::segment`].
@@ -311,10 +311,10 @@ impl Bundle {
         self.unpacked(&product.path(&packed.path), packed, |text| segment::readmes(text)).await
     }
 
-    /// The head of shared data; `None` when the bundle has none of it.
+    /// Returns the head of shared data; `None` if the bundle does not have it.
     ///
     /// # Errors
-    /// It is not whole.
+    /// The head is damaged.
     pub async fn shared(&self, shared: Shared) -> Result<Option<SharedHead>, BundleError> {
         let file = format!("{}/{}", shared.folder(), layout::HEAD);
         match self.get(&file, HEAD_LIMIT).await? {
@@ -323,10 +323,10 @@ impl Bundle {
         }
     }
 
-    /// Which files of shared data go by these names; those that there are not are passed over.
+    /// Returns the files of shared data with these names; missing ones are skipped.
     ///
     /// # Errors
-    /// The head is not whole.
+    /// The head is damaged.
     pub async fn shared_look<'a>(
         &self,
         shared: Shared,
@@ -335,14 +335,14 @@ impl Bundle {
     ) -> Result<SharedLook, BundleError> {
         let Some(head) = self.shared(shared).await? else { return Ok(SharedLook::Absent) };
         let files: Vec<Packed> = names.into_iter().filter_map(|name| head.files.get(name)).cloned().collect();
-        // A file has its digest for a name: the same digests are the same data.
+        // Files are named by digest: equal digests mean equal data.
         let digests: Vec<String> = files.iter().map(|packed| packed.sha256.to_string()).collect();
         let validators = Validators { etag: Some(digests.join(" ")), modified: None };
         let unchanged = known == Some(&validators);
         Ok(if unchanged { SharedLook::Unchanged } else { SharedLook::Changed(files, validators) })
     }
 
-    /// A file of shared data, unpacked.
+    /// Returns an unpacked file of shared data.
     ///
     /// # Errors
     /// As [`Bundle::segment`].
@@ -350,10 +350,10 @@ impl Bundle {
         self.unpacked(&format!("{}/{}", shared.folder(), packed.path), packed, whole).await
     }
 
-    /// Which versions of Bioconductor there are; `None` when the bundle was made without.
+    /// Returns the Bioconductor versions; `None` if the bundle was made without them.
     ///
     /// # Errors
-    /// It is not whole.
+    /// The file is damaged.
     pub async fn bioconductor(&self) -> Result<Option<BioconductorConfig>, BundleError> {
         match self.get(layout::BIOCONDUCTOR_CONFIG, HEAD_LIMIT).await? {
             None => Ok(None),
@@ -373,7 +373,7 @@ impl Bundle {
         let packed = packed.clone();
         let work = move || parse(&mut segment::unpacking(&bytes, &packed)?);
         let done = tokio::task::spawn_blocking(work).await;
-        self.read(path, done.unwrap_or_else(|_| Err(Broken::Damaged("its reading was given up".to_owned()))))
+        self.read(path, done.unwrap_or_else(|_| Err(Broken::Damaged("reading was cancelled".to_owned()))))
     }
 
     fn read<T>(&self, file: &str, read: Result<T, Broken>) -> Result<T, BundleError> {

@@ -1,5 +1,5 @@
-//! A bundle that shows itself as the mirror it was made from: an index, `Meta/` and package files at the addresses a mirror
-//! has them at, so that whoever reads mirrors reads bundles. Everything is verified before any of it is shown.
+//! Presents a bundle as the mirror it was made from, with index, `Meta/` and package files at the usual paths, so that
+//! all readers of mirrors can read it. Everything is verified before it is returned.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -21,23 +21,23 @@ use crate::model::digest::Sha256;
 use crate::r::layout::RMinor;
 use crate::r::platform::{Arch, Platform, Target};
 
-/// What CRAN's mirrors say of every listed package.
+/// The package database on mirrors of CRAN.
 const DATABASE: &str = "web/packages/packages.rds";
 /// The version map of Bioconductor, on its mirrors.
 const CONFIG: &str = "config.yaml";
 
-/// A bundle as a mirror.
+/// A bundle in the form of a mirror.
 pub(super) struct Bundled {
     bundle: Bundle,
-    /// In front of every path: empty, or a folder that the mirror has and the bundle shows, with a slash.
+    /// Prefix of every path: empty, or a folder of the mirror with a trailing slash.
     within: String,
-    /// What was read of it, by this mirror or by another one.
+    /// The cache of bundles, shared with other mirrors.
     recalled: Arc<Recalled>,
-    /// What this mirror read last of each product: as long as it is held here, others need not read it again.
+    /// The contents of each product that this mirror read last; the cache has only weak references.
     held: Mutex<HashMap<Product, Arc<Contents>>>,
 }
 
-/// What an address of a mirror means in a bundle.
+/// Maps a path of a mirror to product, folder and path in a bundle.
 fn meaning(path: &str) -> Option<(Product, &str, &str)> {
     if let Some(rest) = path.strip_prefix("src/contrib/") {
         return Some((Product::Cran, "", rest));
@@ -51,7 +51,7 @@ fn meaning(path: &str) -> Option<(Product, &str, &str)> {
     Some((Product::parse(&format!("bioconductor/{version}"))?, folder, rest))
 }
 
-/// The platform of a folder below `bin/`: `linux/noble-x86_64/4.5/src/contrib`, `windows/contrib/4.5`,
+/// Returns the platform of a folder below `bin/`: `linux/noble-x86_64/4.5/src/contrib`, `windows/contrib/4.5`,
 /// `macosx/big-sur-arm64/contrib/4.5`.
 fn tag(folder: &str) -> Option<String> {
     let parts: Vec<&str> = folder.split('/').collect();
@@ -70,7 +70,7 @@ fn tag(folder: &str) -> Option<String> {
 }
 
 impl Bundled {
-    /// The bundle whose files a mirror has; `within` is the folder of it that is meant, or empty.
+    /// The bundle in the files of a mirror; `within` is a folder of the mirror, or empty.
     pub(super) fn new(files: Mirror, within: &str, recalled: Arc<Recalled>) -> Bundled {
         let within =
             if within.is_empty() { String::new() } else { format!("{}/", within.trim_end_matches('/')) };
@@ -82,7 +82,7 @@ impl Bundled {
         format!("{}/{}", self.files().address(), self.within).trim_end_matches('/').to_owned()
     }
 
-    /// The files themselves.
+    /// Returns the mirror with the files of the bundle.
     pub(super) fn files(&self) -> &Mirror {
         self.bundle.mirror()
     }
@@ -114,7 +114,7 @@ impl Bundled {
         self.recalled.readme(&self.bundle, product, file).await
     }
 
-    /// What is below `src/contrib`, as this mirror showed it last.
+    /// Returns the contents below `src/contrib` that this mirror returned last.
     pub(super) async fn here(&self) -> Result<Option<Arc<Shown>>, UpstreamError> {
         let contrib = format!("{}src/contrib/", self.within);
         let Some((product, folder, _)) = meaning(&contrib) else { return Ok(None) };
@@ -122,7 +122,7 @@ impl Bundled {
         Ok(Some(contents.folders.get(folder).cloned().unwrap_or_default()))
     }
 
-    /// The head of a product. That a version of Bioconductor is not there is no failure: a mirror may lack it too.
+    /// Returns the head of a product. A missing version of Bioconductor is reported as a missing file, as on a mirror.
     async fn head(&self, product: &Product) -> Result<Arc<Verified>, UpstreamError> {
         let lacking = || UpstreamError::Missing(format!("{}/{}", self.files().address(), product.head()));
         self.recalled.head(&self.bundle, product).await.map_err(|error| match (product, error) {
@@ -131,7 +131,7 @@ impl Bundled {
         })
     }
 
-    /// What this mirror showed last of a product: its files and its index are of one moment.
+    /// Returns the contents of a product that this mirror returned last, so that files match the index.
     async fn last(&self, product: &Product) -> Result<Arc<Contents>, UpstreamError> {
         let held = self.held.lock().get(product).cloned();
         match held {
@@ -140,7 +140,7 @@ impl Bundled {
         }
     }
 
-    /// What a product has according to a head, read by the first who asks.
+    /// Returns the contents of a product for a head; the first caller reads them.
     async fn contents(&self, product: &Product, verified: &Verified) -> Result<Arc<Contents>, UpstreamError> {
         let chain = verified.head.chain;
         let slot = self.recalled.slot(&(self.files().address(), product.clone()));
@@ -159,7 +159,7 @@ impl Bundled {
         Ok(contents)
     }
 
-    /// The DESCRIPTIONs of what CRAN lists, as its mirrors have them.
+    /// Returns the DESCRIPTIONs of listed packages of CRAN in the form of its mirrors.
     async fn database(&self) -> Result<Bytes, UpstreamError> {
         let product = Product::Cran;
         let verified = self.head(&product).await?;
@@ -169,7 +169,7 @@ impl Bundled {
         self.made(&product, move || database.bytes()).await
     }
 
-    /// Hands on the records of a product, those of one segment after those of the one before it.
+    /// Passes the records of a product to `take`, segment by segment.
     async fn gather<T: Send + 'static>(
         &self,
         product: &Product,
@@ -183,7 +183,7 @@ impl Bundled {
         Ok(into)
     }
 
-    /// Made of what was gathered, off the async threads: for all of CRAN it takes seconds of a processor.
+    /// Runs `make` on a blocking thread: for all of CRAN it takes seconds of CPU.
     async fn made<T: Send + 'static>(
         &self,
         product: &Product,
@@ -206,7 +206,7 @@ impl Bundled {
             let (bytes, validators) = (self.database().await?, Validators::default());
             return Ok(Fetched::Body { bytes, validators });
         }
-        // What the bundle has under its own names is given as it is.
+        // Paths of the bundle itself are passed through.
         let Some((product, folder, path)) = meaning(&whole) else {
             return self.files().fetch(Fetch { path: &whole, ..fetch.clone() }).await;
         };
@@ -220,13 +220,13 @@ impl Bundled {
         let shown = Arc::clone(contents.folders.get(folder).ok_or_else(missing)?);
         let bytes = self.made(&product, move || shown.small(small)).await?;
         if bytes.len() as u64 > fetch.limit {
-            let reason = format!("has {} bytes, more than the {} it may have", bytes.len(), fetch.limit);
+            let reason = format!("has {} bytes, more than the limit of {}", bytes.len(), fetch.limit);
             return Err(UpstreamError::Refused { url: fetch.path.to_owned(), reason });
         }
         Ok(Fetched::Body { bytes, validators: Validators { etag: Some(etag), modified: None } })
     }
 
-    /// Where the bundle has what a mirror has at a path; a path of the bundle itself is taken as it is.
+    /// Returns the path in the bundle of a file of the mirror; a path of the bundle itself is passed through.
     pub(super) async fn locate(&self, path: &str) -> Result<String, UpstreamError> {
         let whole = format!("{}{path}", self.within);
         let Some((product, folder, rest)) = meaning(&whole) else { return Ok(whole) };
@@ -237,7 +237,7 @@ impl Bundled {
     }
 }
 
-/// The versions of Bioconductor that have a folder, in the order of their names.
+/// Returns the Bioconductor versions that have a folder, sorted by name.
 fn versions(root: &Path) -> Vec<Product> {
     let entries = std::fs::read_dir(root.join("bioc/v4")).into_iter().flatten().flatten();
     let names = entries
@@ -249,7 +249,7 @@ fn versions(root: &Path) -> Vec<Product> {
     found
 }
 
-/// The ending of a package file's name.
+/// Returns the extension of a package file's name.
 pub(super) fn extension(name: &str) -> Option<&'static str> {
     EXTENSIONS.into_iter().find(|ending| name.strip_suffix(ending).is_some_and(|rest| rest.ends_with('.')))
 }
@@ -258,7 +258,7 @@ fn validator(chain: Sha256) -> String {
     format!("bundle-{chain}")
 }
 
-/// What a sync says of a bundle that cannot be read: one that is being copied may be whole in a minute.
+/// Converts an error of a bundle; one that is being copied may be complete in a minute.
 fn told(error: BundleError) -> UpstreamError {
     let url = |address: &str, file: &str| format!("{address}/{file}");
     match &error {
@@ -277,7 +277,7 @@ fn told(error: BundleError) -> UpstreamError {
 }
 
 impl Upstream {
-    /// The servers that builds are fetched from: those of `CRAN.BinaryURL`, or else the bundle that packages come from.
+    /// Returns the binary servers: those of `CRAN.BinaryURL`, or else the bundle that packages come from.
     #[must_use]
     pub fn binaries<'a>(&self, cran: &'a Cran) -> Cow<'a, [BinaryUrl]> {
         let from_bundle =

@@ -1,4 +1,4 @@
-//! The one HTTP client: who we say we are, through which proxy, how long we wait, where redirects may lead.
+//! The HTTP client: user agent, proxy, time limits, redirect policy.
 
 use std::time::Duration;
 
@@ -8,28 +8,28 @@ use reqwest::redirect;
 use super::UpstreamError;
 use crate::config::Proxy;
 
-/// What mirrors see in their logs.
+/// The user agent in the logs of mirrors.
 const USER_AGENT: &str = concat!("rstudio-pm/", env!("CARGO_PKG_VERSION"));
 
-/// A mirror network answers with one or two redirects; more is a loop.
+/// Maximum number of redirects: a mirror network needs one or two; more is a loop.
 const REDIRECTS: usize = 5;
 
-/// How long one request, and one file with all its retries, may take.
+/// Time limits of one request, and of one file with all its retries.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// For a connection with its TLS handshake.
+    /// Timeout for a connection with its TLS handshake.
     pub connect: Duration,
-    /// Between two reads: a mirror that sends nothing for so long is given up.
+    /// Timeout between two reads.
     pub idle: Duration,
-    /// After so long without a byte, a small file is not asked for again.
+    /// Time without a byte after which a small file is not retried.
     pub silence: Duration,
-    /// For a small file with all its retries.
+    /// Timeout for a small file with all its retries.
     pub total: Duration,
-    /// How often a small file is asked for again after the first failure.
+    /// Number of retries of a small file.
     pub retries: usize,
-    /// The first pause between two tries; each following one is twice as long, with jitter.
+    /// Pause before the first retry; it doubles with each further one, with jitter.
     pub pause: Duration,
-    /// A longer `Retry-After` is not waited for: the next run will try.
+    /// Longest `Retry-After` that is waited for; beyond it the next run retries.
     pub patience: Duration,
 }
 
@@ -47,8 +47,8 @@ impl Default for Limits {
     }
 }
 
-/// The client, built when the first request needs it: reading the platform's certificates costs milliseconds that
-/// a server with a `file://` mirror never has to spend.
+/// The client, built for the first request: loading the platform's certificates takes milliseconds that a server with
+/// a `file://` mirror can save.
 pub(super) struct Web {
     proxy: Option<reqwest::Proxy>,
     client: Mutex<Option<reqwest::Client>>,
@@ -60,7 +60,7 @@ impl Web {
         Ok(Web { proxy: outbound(proxy)?, client: Mutex::new(None), limits })
     }
 
-    /// The client. A failure is not remembered: certificates may be installed while the daemon runs.
+    /// Returns the client. A failure is not cached: certificates may be installed while the daemon runs.
     pub(super) fn client(&self) -> Result<reqwest::Client, UpstreamError> {
         let mut slot = self.client.lock();
         if let Some(client) = &*slot {
@@ -78,8 +78,8 @@ impl Web {
         if let Ok(client) = self.builder().build() {
             return Ok(client);
         }
-        // A host without the ca-certificates package: a mirror over plain HTTP must work all the same, and the
-        // roots of the Mozilla programme are the same ones that package would have brought.
+        // A host without the ca-certificates package: a mirror over plain HTTP must work there, and the roots of the
+        // Mozilla programme are the ones of that package.
         let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let tls = rustls::ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -87,7 +87,7 @@ impl Web {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let client = self.builder().tls_backend_preconfigured(tls).build();
-        client.map_err(|e| refused(format!("the HTTP client cannot be built: {}", e.without_url())))
+        client.map_err(|e| refused(format!("could not create the HTTP client: {}", e.without_url())))
     }
 
     fn builder(&self) -> reqwest::ClientBuilder {
@@ -98,14 +98,14 @@ impl Web {
             .pool_max_idle_per_host(8)
             .pool_idle_timeout(Duration::from_secs(30))
             .referer(false)
-            // Bytes are kept as the mirror stores them; a decoded tarball would fail its checksum.
+            // Bytes stay as the mirror stores them; a decoded tarball would fail its checksum.
             .no_gzip()
             .no_brotli()
             .no_deflate()
             .no_zstd()
             .redirect(redirect::Policy::custom(follow));
         match &self.proxy {
-            // Without `[Proxy]` the environment (`HTTPS_PROXY`, `NO_PROXY`, …) decides, as everywhere.
+            // Without `[Proxy]` the environment (`HTTPS_PROXY`, `NO_PROXY`, …) applies, as usual.
             None => builder,
             Some(proxy) => builder.proxy(proxy.clone()),
         }
@@ -116,7 +116,7 @@ fn refused(reason: impl Into<String>) -> UpstreamError {
     UpstreamError::Refused { url: "upstream".to_owned(), reason: reason.into() }
 }
 
-/// Follows a few redirects, never from HTTPS down to HTTP: what was checked must stay checked.
+/// Follows a few redirects, never from HTTPS to HTTP, which would lose the verified connection.
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     if attempt.previous().len() > REDIRECTS {
         return attempt.error(format!("redirected more than {REDIRECTS} times"));
@@ -133,12 +133,12 @@ fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     }
 }
 
-/// `[Proxy]` as reqwest wants it. `NO_PROXY` of the environment is honoured in either case.
+/// Converts `[Proxy]` for reqwest. `NO_PROXY` of the environment always applies.
 fn outbound(proxy: &Proxy) -> Result<Option<reqwest::Proxy>, UpstreamError> {
     let Some(written) = proxy.url.as_ref().map(|url| url.0.trim()).filter(|url| !url.is_empty()) else {
         return Ok(None);
     };
-    // The text may hold a password, so no message repeats it.
+    // The text may contain a password, so no message repeats it.
     let bad = || UpstreamError::Refused {
         url: "Proxy.URL".to_owned(),
         reason: "is neither host:port nor a URL that begins with http://, https:// or socks5://".to_owned(),
@@ -152,7 +152,7 @@ fn outbound(proxy: &Proxy) -> Result<Option<reqwest::Proxy>, UpstreamError> {
     let user = proxy.user.as_deref().filter(|user| !user.is_empty() && url.username().is_empty());
     if let Some(user) = user.map(str::to_owned) {
         let password = proxy.password.as_ref().map(|p| p.0.as_str());
-        // In the URL and not through `basic_auth`, so that SOCKS proxies get them too.
+        // In the URL, not through `basic_auth`, so that SOCKS proxies get them, too.
         url.set_username(&user).map_err(|()| bad())?;
         url.set_password(password).map_err(|()| bad())?;
     }

@@ -1,4 +1,4 @@
-//! A mirror in a directory (`file://`): nothing outside it is ever read.
+//! A mirror in a directory (`file://`); files outside it are never read.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -13,12 +13,12 @@ use futures_util::stream;
 use super::error::UpstreamError;
 use super::mirror::{Fetch, Fetched, Lent, Opened, Validators, segments};
 
-/// The files whose presence makes a directory a bundle.
+/// Files that identify a directory as a bundle.
 const MARKERS: [&str; 2] = ["v3/version.txt", "bioc/v4/version.txt"];
-/// How deep below a bundle the folders of mirrors are that it shows: `packages/3.20/data/annotation`.
+/// Maximum depth of a mirror's folders below a bundle: `packages/3.20/data/annotation`.
 const SHOWN_DEPTH: usize = 5;
 
-/// One read of a package file, in bytes.
+/// Bytes per read of a package file.
 const CHUNK: usize = 256 * 1024;
 
 /// A directory laid out as a mirror.
@@ -90,7 +90,7 @@ impl Folder {
     }
 }
 
-/// What is still to be read of a file. The stream ends with an error when the file became shorter meanwhile.
+/// The unread rest of a file. The stream ends with an error if the file was truncated meanwhile.
 struct Rest {
     found: Found,
     left: u64,
@@ -111,9 +111,9 @@ async fn next(rest: Option<Rest>) -> Option<(Result<Bytes, UpstreamError>, Optio
     }
 }
 
-/// A regular file inside the mirror, open.
+/// An open regular file inside the mirror.
 struct Found {
-    /// As asked for, for messages.
+    /// The requested path, for messages.
     path: PathBuf,
     file: File,
     metadata: Metadata,
@@ -131,7 +131,7 @@ impl Found {
         if !real.starts_with(&inside) {
             return Err(refused(&path, "is a link that leads out of the mirror"));
         }
-        // O_NONBLOCK: a FIFO must not hold the thread; O_NOFOLLOW: what was just resolved is no link any more.
+        // O_NONBLOCK: a FIFO must not block the thread; O_NOFOLLOW: the resolved path must not have become a link.
         let flags = (nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK).bits();
         let file = File::options().read(true).custom_flags(flags).open(&real).map_err(|e| fail(&e))?;
         let metadata = file.metadata().map_err(|e| fail(&e))?;
@@ -144,7 +144,7 @@ impl Found {
     fn read_whole(mut self, limit: u64) -> Result<Bytes, UpstreamError> {
         let size = self.metadata.len();
         if size > limit {
-            return Err(refused(&self.path, &format!("has {size} bytes, more than the {limit} it may have")));
+            return Err(refused(&self.path, &format!("has {size} bytes, more than the limit of {limit}")));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
         (&mut self.file).take(size + 1).read_to_end(&mut bytes).map_err(|e| self.error(&e))?;
@@ -163,7 +163,7 @@ impl Found {
     }
 }
 
-/// Size, time and inode: rsync and `mv` change the inode, an edit in place the time.
+/// Returns size, time and inode: rsync and `mv` change the inode, an edit in place the time.
 fn validators(metadata: &Metadata) -> Validators {
     let (seconds, nanos) = (metadata.mtime(), metadata.mtime_nsec());
     let etag = format!("{}-{seconds}.{nanos:09}-{}", metadata.len(), metadata.ino());
@@ -185,7 +185,7 @@ fn unreadable(path: &Path, error: &io::Error) -> UpstreamError {
         ),
         io::ErrorKind::UnexpectedEof => UpstreamError::Unavailable {
             url,
-            reason: "became shorter while it was read".to_owned(),
+            reason: "was truncated while it was read".to_owned(),
             retry_after: None,
         },
         _ => UpstreamError::Unavailable { url, reason: error.to_string(), retry_after: None },
@@ -201,8 +201,8 @@ fn check(root: &Path) -> Result<(), UpstreamError> {
                 match hidden {
                     // The unit's ProtectHome= and PrivateTmp=.
                     true => {
-                        "there is no such directory, or the sandbox of the service hides it: the unit shows what is \
-                         configured there after systemctl restart rstudio-pm"
+                        "there is no such directory, or the sandbox of the service hides it: directories named in the \
+                         configuration are visible after systemctl restart rstudio-pm"
                     }
                     false => "there is no such directory",
                 },
@@ -225,8 +225,8 @@ fn check(root: &Path) -> Result<(), UpstreamError> {
         return Err(refused(
             root,
             &format!(
-                "holds data of schema {schema} and this server reads v3 (CRAN) and bioc/v4 (Bioconductor): run \
-                 rspm-offline-downloader of this version, and copy what it writes beside the old data"
+                "holds data of schema {schema} but this server reads v3 (CRAN) and bioc/v4 (Bioconductor): run \
+                 rspm-offline-downloader of this version, and copy its output beside the old data"
             ),
         ));
     }
@@ -239,9 +239,9 @@ fn check(root: &Path) -> Result<(), UpstreamError> {
     }))
 }
 
-/// The bundle that a path leads into, and the rest of the path: a folder of a mirror that is shown and not there.
+/// Returns the bundle that contains a path, and the path inside it: a virtual folder of a mirror.
 pub(super) fn bundle_around(path: &Path) -> Option<(PathBuf, String)> {
-    // Each part of a bundle has a file that says so.
+    // Each part of a bundle has a marker file.
     let is_bundle = |root: &Path| MARKERS.iter().any(|marker| root.join(marker).is_file());
     if is_bundle(path) {
         return Some((path.to_owned(), String::new()));
@@ -252,7 +252,7 @@ pub(super) fn bundle_around(path: &Path) -> Option<(PathBuf, String)> {
     is_bundle(root).then(|| (root.to_owned(), within))
 }
 
-/// The folder of data that another version wrote.
+/// Returns the folder of data that another version wrote.
 fn other_schema(root: &Path) -> Option<String> {
     let in_folder = |folder: &str| {
         let names = std::fs::read_dir(root.join(folder)).ok()?.flatten().map(|entry| entry.file_name());
@@ -266,7 +266,7 @@ fn other_schema(root: &Path) -> Option<String> {
     in_folder("").or_else(|| in_folder("bioc"))
 }
 
-/// Runs file work off the async threads.
+/// Runs file operations on a blocking thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, UpstreamError> + Send + 'static,
 ) -> Result<T, UpstreamError> {

@@ -1,4 +1,4 @@
-//! Which indexes of builds there may be behind the addresses of `CRAN.BinaryURL`, for which platforms. Pure.
+//! Lists the possible indexes of binaries at the addresses of `CRAN.BinaryURL`, by platform. Pure.
 
 use crate::config::platforms::{Distribution, Os, Platforms};
 use crate::config::{BinaryStyle, BinaryUrl};
@@ -6,20 +6,20 @@ use crate::r::layout::{RMinor, Tree};
 use crate::r::offered::Which;
 use crate::r::platform::{Arch, Platform, Target};
 
-/// An index of builds for one platform.
+/// An index of binaries for one platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Index {
-    /// Place of its address among those of the configuration.
+    /// Position of its address in the configuration.
     pub url: usize,
-    /// What its builds are for.
+    /// The platform of its binaries.
     pub platform: Platform,
-    /// The folder that holds it, below the address.
+    /// Its folder, relative to the address.
     pub folder: String,
-    /// Which of its records are builds.
+    /// Which of its records are binaries.
     pub which: Which,
 }
 
-/// The indexes of one list of ours, the first address first.
+/// The indexes of one list of binaries, in the order of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List {
     /// As [`Platform::label`].
@@ -28,7 +28,7 @@ pub struct List {
     pub indexes: Vec<Index>,
 }
 
-/// Every index there may be, by list, and what of the configuration leads nowhere.
+/// Returns all possible indexes by list, and errors of the configuration.
 #[must_use]
 pub fn lists(urls: &[BinaryUrl], platforms: &Platforms) -> (Vec<List>, Vec<String>) {
     let (mut lists, mut troubles): (Vec<List>, Vec<String>) = (Vec::new(), Vec::new());
@@ -42,7 +42,7 @@ pub fn lists(urls: &[BinaryUrl], platforms: &Platforms) -> (Vec<List>, Vec<Strin
                     Vec::new()
                 })
             }
-            // Nothing tells what is there before it is asked for.
+            // Such a server has no index; binaries are discovered by request.
             BinaryStyle::Negotiated { .. } => Vec::new(),
         };
         for index in found {
@@ -60,7 +60,7 @@ fn minors(platforms: &Platforms) -> impl Iterator<Item = RMinor> {
     platforms.r_versions.iter().filter_map(|text| RMinor::parse(text))
 }
 
-/// The trees of Windows and macOS of a CRAN mirror.
+/// Returns the indexes for Windows and macOS of a CRAN mirror.
 fn mirror(url: usize, platforms: &Platforms) -> Vec<Index> {
     let mut found = Vec::new();
     let mut add = |platform: Platform, tree: &Tree| {
@@ -83,7 +83,7 @@ fn mirror(url: usize, platforms: &Platforms) -> Vec<Index> {
     found
 }
 
-/// The trees below `bin/linux`; parts that are not given stand for all there are.
+/// Returns the indexes below `bin/linux`; an absent part stands for all values.
 fn linux(
     url: usize,
     platforms: &Platforms,
@@ -115,7 +115,7 @@ fn linux(
             return Err(format!("CRAN.BinaryURL asks for {name} on {wanted}, and {name} has {has}"));
         }
         for arch_of in archs {
-            // R-universe and Linux itself say aarch64.
+            // R-universe and Linux itself use aarch64.
             let usual = if arch_of == Arch::Arm64 { "aarch64" } else { arch_of.as_str() };
             let spelt = arch.unwrap_or(usual);
             for r in &minors {

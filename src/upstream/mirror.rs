@@ -1,4 +1,4 @@
-//! One CRAN-like mirror: small files whole and conditionally, package files as a resumable stream.
+//! A CRAN-like mirror: small files are fetched whole and conditionally, package files as a resumable stream.
 
 use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
@@ -23,27 +23,27 @@ use crate::model::digest::Sha256;
 use crate::r::layout::RMinor;
 use crate::r::platform::Arch;
 
-/// What is remembered of an earlier answer.
+/// The validators of an earlier response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Validators {
-    /// `ETag`, or for files a text of size, time and inode.
+    /// `ETag`, or for a file a text of size, time and inode.
     pub etag: Option<String>,
     /// `Last-Modified`.
     pub modified: Option<String>,
 }
 
-/// What is asked for.
+/// A request for a small file.
 #[derive(Clone, Debug)]
 pub struct Fetch<'a> {
-    /// Relative to the mirror's root: `src/contrib/PACKAGES.gz`.
+    /// Path relative to the mirror's root: `src/contrib/PACKAGES.gz`.
     pub path: &'a str,
-    /// Ask conditionally.
+    /// Validators for a conditional request.
     pub known: Option<Validators>,
-    /// Refuse anything larger, in bytes.
+    /// Size limit in bytes; a larger file is refused.
     pub limit: u64,
 }
 
-/// The answer to a conditional request.
+/// The result of a conditional request.
 #[derive(Clone, Debug)]
 pub enum Fetched {
     /// 304, or the file did not change.
@@ -52,18 +52,18 @@ pub enum Fetched {
     Body {
         /// The bytes.
         bytes: Bytes,
-        /// For the next time.
+        /// Validators for the next request.
         validators: Validators,
     },
 }
 
 /// A package file being read.
 pub struct Opened {
-    /// Size of the whole file where the mirror tells it.
+    /// Size of the whole file, if the mirror declares it.
     pub size: Option<u64>,
-    /// Where the stream begins: what was asked for, or 0 when the mirror would not resume.
+    /// Offset of the stream: the requested one, or 0 if the mirror did not resume.
     pub offset: u64,
-    /// For resuming this very file.
+    /// Validators to resume this file.
     pub validators: Validators,
     /// The bytes from `offset` on.
     pub body: BoxStream<'static, Result<Bytes, UpstreamError>>,
@@ -72,21 +72,21 @@ pub struct Opened {
 /// A part of a package file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// The bytes from where they were asked for.
+    /// The bytes from the requested offset.
     pub bytes: Bytes,
-    /// Size of the whole file where the mirror tells it.
+    /// Size of the whole file, if the mirror declares it.
     pub size: Option<u64>,
-    /// The file has no byte after these.
+    /// Whether the file ends with these bytes.
     pub is_last: bool,
 }
 
-/// A file of a directory, open, for who serves it from where it lies.
+/// An open file of a directory, to be served in place.
 pub struct Lent {
     /// The file.
     pub file: File,
-    /// What it was when it was opened.
+    /// Metadata at the time it was opened.
     pub metadata: Metadata,
-    /// Where it lies, for messages.
+    /// Its path, for messages.
     pub path: PathBuf,
 }
 
@@ -99,7 +99,7 @@ pub struct Mirror {
 enum Place {
     /// Over HTTP: a mirror, or the files of a bundle.
     Remote(Remote),
-    /// Over HTTP, where nobody said which of the two it is.
+    /// Over HTTP, not yet known whether a mirror or a bundle.
     Site(Remote, Box<Behind>),
     Folder(Folder),
     Bundle(Bundled),
@@ -117,14 +117,14 @@ impl Mirror {
                 "{reason}; a mirror is an address that begins with https://, http:// or file:///"
             ),
         };
-        let url = url::Url::parse(written.trim()).map_err(|e| refused(&format!("is no URL ({e})")))?;
+        let url = url::Url::parse(written.trim()).map_err(|e| refused(&format!("is not a URL ({e})")))?;
         if url.query().is_some() || url.fragment().is_some() {
             return Err(refused("has a query or a fragment"));
         }
         let place = match url.scheme() {
             "http" | "https" => {
                 let (root, within) = behind::root(url.as_str().trim_end_matches('/'));
-                let root = url::Url::parse(root).map_err(|e| refused(&format!("is no URL ({e})")))?;
+                let root = url::Url::parse(root).map_err(|e| refused(&format!("is not a URL ({e})")))?;
                 let files = Mirror { place: Arc::new(Place::Remote(Remote::new(root, web.clone()))) };
                 let behind = Box::new(Behind::new(files, within, recalled));
                 Place::Site(Remote::new(url, web.clone()), behind)
@@ -144,7 +144,7 @@ impl Mirror {
         Ok(Mirror { place: Arc::new(place) })
     }
 
-    /// What limits per host are counted under: `host:port`, or `file` for a directory.
+    /// Returns the key of per-host limits: `host:port`, or `file` for a directory.
     #[must_use]
     pub fn host(&self) -> &str {
         match &*self.place {
@@ -153,7 +153,7 @@ impl Mirror {
         }
     }
 
-    /// The address for people and for keys: without user, password and trailing slash.
+    /// Returns the address for messages and keys: without user, password and trailing slash.
     #[must_use]
     pub fn address(&self) -> String {
         match &*self.place {
@@ -163,7 +163,7 @@ impl Mirror {
         }
     }
 
-    /// The directory of a `file://` mirror.
+    /// Returns the directory of a `file://` mirror.
     #[must_use]
     pub fn directory(&self) -> Option<&Path> {
         match &*self.place {
@@ -173,8 +173,8 @@ impl Mirror {
         }
     }
 
-    /// Whether it is a bundle, whose package files have a digest for a name. Of an address over HTTP that is known once its
-    /// index was asked for.
+    /// Returns whether it is a bundle, whose package files are named by digest. For an HTTP address this is known only
+    /// after its index was requested.
     #[must_use]
     pub fn is_bundle(&self) -> bool {
         self.bundled().is_some()
@@ -188,10 +188,10 @@ impl Mirror {
         }
     }
 
-    /// What a bundle has below `src/contrib` of this mirror; `None` for others than bundles.
+    /// Returns the contents of a bundle below `src/contrib` of this mirror; `None` if it is not a bundle.
     ///
     /// # Errors
-    /// The bundle is not there, not whole, or not for this program.
+    /// The bundle is missing, incomplete, or of another version.
     pub async fn shown(&self) -> Result<Option<Arc<Shown>>, UpstreamError> {
         match self.bundled() {
             None => Ok(None),
@@ -199,7 +199,7 @@ impl Mirror {
         }
     }
 
-    /// The heads of what a bundle in a directory has, CRAN first; nothing of others than bundles.
+    /// Returns the heads of all products of a bundle in a directory, CRAN first; empty if it is not one.
     pub async fn heads(&self) -> Vec<(Product, Result<Head, BundleError>)> {
         match &*self.place {
             Place::Remote(_) | Place::Site(..) | Place::Folder(_) => Vec::new(),
@@ -207,11 +207,11 @@ impl Mirror {
         }
     }
 
-    /// The README of a package file that a bundle has, by the digest of the file; `None` where it has none, and for others
-    /// than bundles. The first look at a product reads its records, a second of a processor for all of CRAN.
+    /// Returns the README of a package file of a bundle, by the digest of the file; `None` if it has none, or this is
+    /// not a bundle. The first call for a product reads its records, which takes a second of CPU for all of CRAN.
     ///
     /// # Errors
-    /// The bundle is not whole.
+    /// The bundle is incomplete.
     pub async fn readme(&self, product: &Product, file: Sha256) -> Result<Option<String>, BundleError> {
         match &*self.place {
             Place::Remote(_) | Place::Site(..) | Place::Folder(_) => Ok(None),
@@ -219,8 +219,8 @@ impl Mirror {
         }
     }
 
-    /// Where a bundle has the package file of this digest and name; `None` for others than bundles. An address over HTTP of
-    /// which nothing is known yet may be one.
+    /// Returns the path in a bundle of the package file with this digest and name; `None` if it is not a bundle. An
+    /// unprobed HTTP address may be one.
     #[must_use]
     pub fn object(&self, product: &Product, sha256: Sha256, name: &str) -> Option<String> {
         match &*self.place {
@@ -234,7 +234,7 @@ impl Mirror {
     /// Opens a file of a directory to be read in place.
     ///
     /// # Errors
-    /// As [`Mirror::open`]; a mirror over HTTP lends nothing.
+    /// As [`Mirror::open`]; a mirror over HTTP has no files to open.
     pub async fn lend(&self, path: &str) -> Result<Lent, UpstreamError> {
         match &*self.place {
             Place::Remote(_) | Place::Site(..) => {
@@ -246,25 +246,25 @@ impl Mirror {
         }
     }
 
-    /// Whether a directory is a mirror at all; the error names what was looked for. A mirror over HTTP passes: only
-    /// its first file tells.
+    /// Checks whether a directory is a mirror; the error names the paths that were tried. A mirror over HTTP always
+    /// passes: only its first file can tell.
     pub async fn check(&self) -> Result<(), UpstreamError> {
         match &*self.place {
             Place::Remote(_) | Place::Site(..) => Ok(()),
             Place::Folder(folder) => folder.check().await,
-            // Each product has a head, and that tells.
+            // Each product has a head, which is checked when it is read.
             Place::Bundle(_) => Ok(()),
         }
     }
 
-    /// The same mirror, asked as R of that minor version on Linux on that processor, by `User-Agent` and by query: below
-    /// `__linux__` a server answers each client with what is built for it.
+    /// Returns the same mirror with the `User-Agent` and query of R of that minor version on Linux on that processor:
+    /// below `__linux__` a server chooses the binary by them.
     ///
     /// # Errors
-    /// A directory gives everybody the same.
+    /// A directory cannot choose by client.
     pub fn as_r_on_linux(&self, r: RMinor, arch: Arch) -> Result<Mirror, UpstreamError> {
         let (Place::Remote(remote) | Place::Site(remote, _)) = &*self.place else {
-            let reason = "is a directory, and cannot tell builds from sources".to_owned();
+            let reason = "is a directory, and cannot choose between binaries and sources".to_owned();
             return Err(UpstreamError::Refused { url: self.address(), reason });
         };
         let (triplet, processor) = match arch {
@@ -278,10 +278,10 @@ impl Mirror {
         Ok(Mirror { place: Arc::new(Place::Remote(remote.disguised(guise))) })
     }
 
-    /// What a server says of a file without giving it. One try.
+    /// Sends a HEAD request and returns the headers. No retry.
     ///
     /// # Errors
-    /// As [`Mirror::open`]; a directory says nothing.
+    /// As [`Mirror::open`]; a directory has no headers.
     pub async fn head(&self, path: &str) -> Result<HeaderMap, UpstreamError> {
         match &*self.place {
             Place::Remote(remote) | Place::Site(remote, _) => remote.head(path).await,
@@ -289,7 +289,7 @@ impl Mirror {
         }
     }
 
-    /// How patient we are with it; a directory has no need of that.
+    /// Returns the time limits of requests; none for a directory.
     pub(super) fn web_limits(&self) -> Option<&super::Limits> {
         match &*self.place {
             Place::Remote(remote) | Place::Site(remote, _) => Some(remote.limits()),
@@ -307,8 +307,8 @@ impl Mirror {
         }
     }
 
-    /// Reads at most `length` bytes of a package file, `offset` bytes from its beginning (`Range` over HTTP). A server
-    /// that sends the whole file instead is listened to for as long as it takes. One try.
+    /// Reads at most `length` bytes of a package file from `offset` (`Range` over HTTP). A server that sends the whole
+    /// file instead is read up to there. No retry.
     ///
     /// # Errors
     /// As [`Mirror::open`].
@@ -319,14 +319,15 @@ impl Mirror {
         }
         let opened = match &*self.place {
             Place::Remote(remote) | Place::Site(remote, _) => remote.range(path, offset, length).await?,
-            // From its beginning: what a piece is joined to is not told.
+            // From its start: there are no validators to resume with.
             Place::Folder(folder) => folder.open(path, None).await?,
             Place::Bundle(bundle) => Box::pin(bundle.files().open(path, None)).await?,
         };
         opened.piece(offset, length).await
     }
 
-    /// Opens a package file at `offset` (`Range` with `If-Range` over HTTP). One try: the flight decides about more.
+    /// Opens a package file at `offset` (`Range` with `If-Range` over HTTP). No retry: the fetch decides about more
+    /// attempts.
     pub async fn open(&self, path: &str, resume: Option<(u64, Validators)>) -> Result<Opened, UpstreamError> {
         if let Some(bundle) = self.bundled() {
             let path = bundle.locate(path).await?;
@@ -341,7 +342,7 @@ impl Mirror {
 }
 
 impl Opened {
-    /// The bytes from `offset` on, at most `length` of them; the rest is not asked for.
+    /// Reads at most `length` bytes from `offset`, and drops the rest of the stream.
     async fn piece(self, offset: u64, length: u64) -> Result<Piece, UpstreamError> {
         let Opened { size, offset: mut at, mut body, .. } = self;
         let end = offset.saturating_add(length);
@@ -354,13 +355,13 @@ impl Opened {
             bytes.extend_from_slice(&chunk[first..last]);
             at += chunk.len() as u64;
         }
-        // A body that ended before is the end of the file; one of exactly this length only when its size says so.
+        // A body that ended early is the end of the file; one of exactly this length only if the size says so.
         let is_last = at < end || size.is_some_and(|size| end >= size);
         Ok(Piece { bytes: bytes.freeze(), size, is_last })
     }
 }
 
-/// The segments of a path relative to the mirror, all of them plain names.
+/// Splits a path relative to the mirror into segments, all of them plain names.
 pub(super) fn segments(path: &str) -> Result<Vec<&str>, UpstreamError> {
     let plain = |segment: &&str| {
         !matches!(*segment, "" | "." | "..") && !segment.bytes().any(|b| b < 0x20 || b == 0x7f || b == b'\\')
@@ -375,7 +376,7 @@ pub(super) fn segments(path: &str) -> Result<Vec<&str>, UpstreamError> {
     })
 }
 
-/// A URL as it may appear in messages: SECURITY: without user name and password.
+/// Returns a URL for messages. SECURITY: without user name and password.
 fn redacted(written: &str) -> String {
     let written: String = written.chars().take(300).collect();
     match written.split_once("://") {

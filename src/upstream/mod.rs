@@ -1,5 +1,5 @@
-//! Mirrors and bundles over HTTP or on disk, the rule base of system requirements, and advisories: conditional requests,
-//! retries, proxy. Sees no store.
+//! Access to mirrors and bundles over HTTP or on disk, to the rule base of system requirements and to advisories:
+//! conditional requests, retries, proxy. Uses no store.
 
 pub mod advisories;
 mod behind;
@@ -29,7 +29,7 @@ use std::sync::Arc;
 use client::Web;
 use recalled::Recalled;
 
-/// The client every mirror is reached through; cloning shares its connections, and what was read of bundles.
+/// The client for all mirrors; clones share its connections and its cache of bundles.
 #[derive(Clone)]
 pub struct Upstream {
     web: Arc<Web>,
@@ -37,8 +37,8 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Reads the proxy settings; refuses a proxy URL that is none. Connections, and the reading of the platform's
-    /// certificates, wait for the first request over HTTP.
+    /// Reads the proxy settings; refuses an invalid proxy URL. Connections, and loading the platform's certificates,
+    /// are deferred to the first request over HTTP.
     pub fn new(proxy: &crate::config::Proxy) -> Result<Upstream, UpstreamError> {
         Upstream::with_limits(proxy, Limits::default())
     }
@@ -48,7 +48,7 @@ impl Upstream {
         Ok(Upstream { web: Arc::new(Web::new(proxy, limits)?), recalled: Arc::default() })
     }
 
-    /// The mirror at `url` (`https://`, `http://`, `file://`). Looks at nothing yet: see [`Mirror::check`].
+    /// Returns the mirror at `url` (`https://`, `http://`, `file://`) without accessing it: see [`Mirror::check`].
     pub fn mirror(&self, url: &str) -> Result<Mirror, UpstreamError> {
         Mirror::at(url, &self.web, &self.recalled)
     }

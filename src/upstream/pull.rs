@@ -1,4 +1,4 @@
-//! A whole file of a mirror, in pieces, however often the connection breaks: each try goes on where the last one ended.
+//! Downloads a whole file of a mirror; each retry resumes where the last attempt ended.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -6,31 +6,31 @@ use futures_util::StreamExt;
 use super::mirror::{Mirror, Opened, Validators};
 use super::{Limits, UpstreamError, retry};
 
-/// Takes the bytes of a file.
-#[allow(async_fn_in_trait, reason = "whoever pulls awaits it in place")]
+/// Receives the bytes of a file.
+#[allow(async_fn_in_trait, reason = "callers await it in place")]
 pub trait Taker {
-    /// Forgets what came: the file begins, with so many bytes to come as far as the mirror or who asked knows.
+    /// Discards what was received: the file starts over, with its size if the mirror or the caller knows it.
     fn begin(&mut self, size: Option<u64>);
 
-    /// Takes the next piece.
+    /// Receives the next part.
     ///
     /// # Errors
-    /// What a full disk says, for one; it ends the pull.
+    /// An error, such as a full disk, ends the download.
     async fn take(&mut self, piece: Bytes) -> Result<(), UpstreamError>;
 }
 
-/// How far a pull has come.
+/// The state of a download.
 struct Progress {
     bytes: u64,
     validators: Option<Validators>,
 }
 
 impl Mirror {
-    /// Reads a file from its first to its last byte; `expected` is its size where that is known, and more is never taken.
-    /// Returns how many bytes it has.
+    /// Downloads a file; `expected` is its size if it is known, and more is never received. Returns the number of
+    /// bytes.
     ///
     /// # Errors
-    /// The mirror does not have it, or did not give it after some tries: see [`Limits`].
+    /// The mirror does not have it, or all retries failed: see [`Limits`].
     pub async fn pull(
         &self,
         path: &str,
@@ -47,12 +47,12 @@ impl Mirror {
                 Err(error) => error,
             };
             if progress.bytes > before {
-                // What moves is not given up, however bad the line.
+                // Any progress resets the retries, however bad the connection.
                 (left, pause) = (limits.retries, limits.pause);
             }
             let planned = (left > 0 && matches!(error, UpstreamError::Unavailable { .. })).then_some(pause);
             let Some(wait) = retry::after(&error, planned, limits.patience) else { return Err(error) };
-            tracing::info!(target: "upstream", %error, ?wait, "a file broke off; trying again");
+            tracing::info!(target: "upstream", %error, ?wait, "the download was interrupted; retrying");
             tokio::time::sleep(wait).await;
             left -= 1;
             pause = pause.saturating_mul(2).min(limits.patience);
@@ -78,16 +78,14 @@ impl Mirror {
         if let (Some(expected), Some(size)) = (expected, size)
             && expected != size
         {
-            return Err(self.refused(
-                path,
-                format!("has {size} bytes and not the {expected} that the mirror's index tells"),
-            ));
+            return Err(self
+                .refused(path, format!("has {size} bytes instead of the {expected} in the mirror's index")));
         }
         while let Some(piece) = body.next().await {
             let piece = piece?;
             let now = progress.bytes + piece.len() as u64;
             if let Some(whole) = whole.filter(|whole| now > *whole) {
-                return Err(self.refused(path, format!("has more than the {whole} bytes it should have")));
+                return Err(self.refused(path, format!("has more than the expected {whole} bytes")));
             }
             taker.take(piece).await?;
             progress.bytes = now;

@@ -1,4 +1,4 @@
-//! Which README of a bundle belongs to a package file, and in which of its files that README is packed.
+//! Finds the README of a package file in a bundle.
 
 use memchr::memmem;
 
@@ -7,19 +7,19 @@ use crate::bundle::segment::{ReadmeText, broken};
 use crate::bundle::{Broken, Head, Product, Record, seal};
 use crate::model::digest::Sha256;
 
-/// The first half of a digest: nobody finds two files that have the same one.
+/// The first half of a digest; collisions are infeasible.
 type Short = [u8; 16];
 
-/// Where the READMEs of a product are: some 36 bytes for each.
+/// Locations of the READMEs of a product: about 36 bytes each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Directory {
-    /// The segments that were read, the oldest first.
+    /// The segments that were read, oldest first.
     segments: Vec<Sha256>,
-    /// Package file, README, and place of the segment; sorted by the first.
+    /// Package file, README, and index of the segment; sorted by package file.
     places: Vec<(Short, Short, u32)>,
 }
 
-/// A directory that grows by the records of one segment.
+/// A directory to which the records of one segment are added.
 struct Growing {
     places: Vec<(Short, Short, u32)>,
     segment: u32,
@@ -37,7 +37,7 @@ impl Growing {
 }
 
 impl Directory {
-    /// The directory of a head: only segments that this one does not have are read.
+    /// Returns the directory for a head; only new segments are read.
     pub(super) async fn brought_to(
         &self,
         bundle: &Bundle,
@@ -58,13 +58,13 @@ impl Directory {
         Ok(next)
     }
 
-    /// How many segments of a head it has; none when they are others.
+    /// Returns how many segments of a head the directory has; 0 if they differ.
     fn known(&self, head: &Head) -> usize {
         let same = self.segments.iter().zip(&head.segments).all(|(known, found)| *known == found.file.sha256);
         if same && self.segments.len() <= head.segments.len() { self.segments.len() } else { 0 }
     }
 
-    /// Whether it is that of a head.
+    /// Returns whether it is the directory of a head.
     pub(super) fn is_of(&self, head: &Head) -> bool {
         self.segments.len() == head.segments.len() && self.known(head) == head.segments.len()
     }
@@ -95,7 +95,7 @@ fn short(digest: Sha256) -> Short {
     short
 }
 
-/// The README whose digest begins like this, in a file of them. Read up to there: the rest may be anything.
+/// Returns the README with this digest prefix from a file of READMEs. Stops reading there: the rest is not checked.
 fn found(text: Unpacking<'_>, wanted: Short) -> Result<String, Broken> {
     let digits = hex::encode(wanted);
     let mut line = Vec::new();
@@ -103,14 +103,14 @@ fn found(text: Unpacking<'_>, wanted: Short) -> Result<String, Broken> {
         line.clear();
         text.read_until(b'\n', &mut line).map_err(broken)? > 0
     } {
-        // Another README may speak of this digest.
+        // Another README may contain this digest in its text.
         let speaks = memmem::find(&line, digits.as_bytes()).is_some();
         let readme = speaks.then(|| serde_json::from_slice::<ReadmeText>(&line).ok()).flatten();
         let Some(readme) = readme.filter(|readme| short(readme.sha256) == wanted) else { continue };
         if seal::digest(readme.text.as_bytes()) == readme.sha256 {
             return Ok(readme.text);
         }
-        return Err(Broken::Damaged("a text is not what its sha256 says".to_owned()));
+        return Err(Broken::Damaged("a text does not match its sha256".to_owned()));
     }
     Err(Broken::Damaged(format!("it lacks a README that its segment names: {digits}…")))
 }

@@ -1,4 +1,4 @@
-//! What was read of bundles: heads for as long as they are what they were, products for as long as somebody uses them.
+//! Cache of bundle heads (revalidated) and product contents (weak).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -13,37 +13,37 @@ use super::shown::Folders;
 use crate::bundle::Product;
 use crate::model::digest::Sha256;
 
-/// Heads that are kept; those of a CRAN with years of segments have some megabytes.
+/// Maximum number of cached heads; those of a CRAN with years of segments take some megabytes.
 const HEADS: usize = 64;
 
-/// A product, by the address of its bundle.
+/// A product and the address of its bundle.
 pub(super) type Key = (String, Product);
 
-/// A head, and what it was read with.
+/// A head and its validators.
 type Head = (Validators, Arc<Verified>);
 
-/// What a product has, at the time of a head.
+/// The contents of a product for one head.
 pub(super) struct Contents {
-    /// Of the head.
+    /// The chain of the head.
     pub(super) chain: Sha256,
     pub(super) folders: Folders,
 }
 
-/// Held by who reads a product; the others wait, and then find what was read.
+/// Locked while a product is read; other readers wait, and then use the result.
 pub(super) type Slot = Arc<tokio::sync::Mutex<Weak<Contents>>>;
 
-/// Products whose READMEs can be found without reading their segments: that of CRAN takes some megabytes.
+/// Maximum number of cached README directories; that of CRAN takes some megabytes.
 const DIRECTORIES: usize = 32;
 
-/// As [`Slot`], of where READMEs are.
+/// As [`Slot`], for a README directory.
 type Shelf = Arc<tokio::sync::Mutex<Arc<Directory>>>;
 
-/// All of it, shared by the mirrors of a client.
+/// The cache, shared by the mirrors of a client.
 pub(super) struct Recalled {
     heads: Cache<Key, Head>,
     products: Mutex<HashMap<Key, Slot>>,
     directories: Cache<Key, Shelf>,
-    /// Addresses over HTTP that turned out to be those of bundles.
+    /// HTTP addresses that are known to be bundles.
     remote: Mutex<HashSet<String>>,
 }
 
@@ -55,7 +55,7 @@ impl Default for Recalled {
 }
 
 impl Recalled {
-    /// The head of a product: read again only when its file is another. A base that is missing is an error.
+    /// Returns the head of a product; read again only if its file changed. A missing base is an error.
     pub(super) async fn head(
         &self,
         bundle: &Bundle,
@@ -65,7 +65,7 @@ impl Recalled {
         let known = self.heads.get(&key);
         match (bundle.newest(product, known.as_ref().map(|head| head.0.clone())).await?, known) {
             (Newest::Unchanged, Some((_, verified))) => Ok(verified),
-            // Nobody says that of something that was not known.
+            // A server does not answer so to an unconditional request.
             (Newest::Unchanged, None) => bundle.head(product).await.map(Arc::new),
             (Newest::Read { verified, validators }, _) => {
                 let verified = Arc::new(bundle.joined(product, *verified)?);
@@ -78,12 +78,12 @@ impl Recalled {
         }
     }
 
-    /// Whether a bundle was seen at an address over HTTP.
+    /// Returns whether an HTTP address is known to be a bundle.
     pub(super) fn is_bundle(&self, address: &str) -> bool {
         self.remote.lock().contains(address)
     }
 
-    /// Notes what was seen there.
+    /// Records the result of a probe.
     pub(super) fn note(&self, address: &str, is_bundle: bool) {
         let mut remote = self.remote.lock();
         if !is_bundle {
@@ -93,19 +93,19 @@ impl Recalled {
         }
     }
 
-    /// The place of a product.
+    /// Returns the slot of a product.
     pub(super) fn slot(&self, key: &Key) -> Slot {
         let mut products = self.products.lock();
         if let Some(slot) = products.get(key) {
             return Arc::clone(slot);
         }
-        // Those that nobody has any more are forgotten.
+        // Slots without users are removed.
         let in_use = |slot: &Slot| slot.try_lock().map_or(true, |known| known.strong_count() > 0);
         products.retain(|_, slot| in_use(slot));
         Arc::clone(products.entry(key.clone()).or_default())
     }
 
-    /// The README of a package file, by the digest of that.
+    /// Returns the README of a package file by the digest of the file.
     pub(super) async fn readme(
         &self,
         bundle: &Bundle,

@@ -1,4 +1,4 @@
-//! A mirror over HTTP: one conditional request, one resumable one, and what each failure means.
+//! A mirror over HTTP: conditional and resumable requests, and the meaning of each failure.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -17,30 +17,30 @@ use super::mirror::{Fetch, Fetched, Opened, Validators, segments};
 use super::retry;
 use crate::metrics;
 
-/// What a path segment keeps as it is (RFC 3986 unreserved, and `+`, which mirrors take literally).
+/// Characters of a path segment that are not encoded (RFC 3986 unreserved, and `+`, which mirrors take literally).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'+');
 
 /// A mirror at an `http` or `https` address.
 pub(super) struct Remote {
     /// The address without a trailing slash; may hold userinfo, so it is never printed.
     base: String,
-    /// The same without userinfo.
+    /// The same without userinfo, for messages.
     shown: String,
     host: String,
     web: Arc<Web>,
     guise: Option<Guise>,
 }
 
-/// As whom a server is asked whose answers depend on that.
+/// Client headers for a server whose responses depend on them.
 #[derive(Clone, Debug)]
 pub(super) struct Guise {
     /// `User-Agent`.
     pub(super) agent: String,
-    /// After the `?`, encoded.
+    /// The query after the `?`, encoded.
     pub(super) query: String,
 }
 
-/// What is asked for, as a request and as messages show it.
+/// The URL of a request, and its form for messages.
 struct Target {
     url: String,
     shown: String,
@@ -59,7 +59,7 @@ impl Remote {
         Remote { base: plain(&url), shown: plain(&shown), host, web, guise: None }
     }
 
-    /// The same mirror, asked as somebody else.
+    /// Returns the same mirror with other client headers.
     pub(super) fn disguised(&self, guise: Guise) -> Remote {
         let (base, shown, host) = (self.base.clone(), self.shown.clone(), self.host.clone());
         Remote { base, shown, host, web: self.web.clone(), guise: Some(guise) }
@@ -122,13 +122,13 @@ impl Remote {
             return Ok(Fetched::Unchanged);
         }
         let answer = target.accept(answer)?;
-        let too_large = || target.refused(format!("has more than the {} bytes it may have", fetch.limit));
+        let too_large = || target.refused(format!("exceeds the limit of {} bytes", fetch.limit));
         let declared = answer.content_length();
         if declared.is_some_and(|size| size > fetch.limit) {
             return Err(too_large());
         }
         let validators = validators(answer.headers());
-        // What the header declares is not trusted with memory beyond a first piece.
+        // The declared length is not trusted with memory beyond a first part.
         let first = declared.unwrap_or_default().min(1 << 20);
         let mut bytes = BytesMut::with_capacity(usize::try_from(first).unwrap_or_default());
         let mut body = answer.bytes_stream();
@@ -159,8 +159,8 @@ impl Remote {
         target.opened(answer)
     }
 
-    /// The rest of a file from `offset` on, or the whole of it when the mirror thinks it changed; `None` when the
-    /// answer cannot be used and the whole has to be asked for.
+    /// Requests the rest of a file from `offset`, or the whole of it if the mirror considers it changed; `None` if the
+    /// response cannot be used and the whole file has to be requested.
     async fn resume(
         &self,
         target: &Target,
@@ -194,7 +194,7 @@ impl Remote {
         }
     }
 
-    /// A part of a file, or the whole of it when the mirror gives no parts.
+    /// Requests a part of a file; returns the whole of it if the mirror ignores `Range`.
     pub(super) async fn range(&self, path: &str, offset: u64, length: u64) -> Result<Opened, UpstreamError> {
         let target = self.target(path)?;
         let last = offset.saturating_add(length).saturating_sub(1);
@@ -203,20 +203,19 @@ impl Remote {
         match answer.status() {
             StatusCode::PARTIAL_CONTENT => {
                 let size = part_of(answer.headers(), offset).ok_or_else(|| {
-                    target
-                        .refused("the mirror gave another part of the file than it was asked for".to_owned())
+                    target.refused("the mirror sent a part of the file that was not requested".to_owned())
                 })?;
                 let validators = validators(answer.headers());
                 Ok(Opened { size: Some(size), offset, validators, body: target.body(answer) })
             }
             StatusCode::RANGE_NOT_SATISFIABLE => {
-                Err(target.refused(format!("has no byte at {offset}, where more were expected")))
+                Err(target.refused(format!("has no byte at {offset}, where more are expected")))
             }
             _ => target.opened(answer),
         }
     }
 
-    /// The headers of what is there. One try.
+    /// Sends a HEAD request. No retry.
     pub(super) async fn head(&self, path: &str) -> Result<HeaderMap, UpstreamError> {
         let target = self.target(path)?;
         let answer = target.send(self.dressed(self.web.client()?.head(&target.url))).await?;
@@ -228,7 +227,7 @@ impl Remote {
     }
 
     fn dressed(&self, request: RequestBuilder) -> RequestBuilder {
-        // Bytes as they are stored: a server that compresses on the fly would break checksums and ranges.
+        // Bytes as stored: a server that compresses on the fly would break checksums and ranges.
         let request = request.header(header::ACCEPT_ENCODING, "identity");
         match &self.guise {
             None => request,
@@ -244,7 +243,7 @@ impl Target {
         answer.map_err(|e| self.failed(e))
     }
 
-    /// The whole of a file from an answer to a request without `Range`.
+    /// Returns the whole file from a response to a request without `Range`.
     fn opened(&self, answer: Response) -> Result<Opened, UpstreamError> {
         let answer = self.accept(answer)?;
         let (size, validators) = (answer.content_length(), validators(answer.headers()));
@@ -271,7 +270,7 @@ impl Target {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(self.busy(status, waits)),
             _ if status.is_server_error() => Err(self.busy(status, waits)),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(self.refused(format!("the mirror answered {status}: it does not let this server read")))
+                Err(self.refused(format!("the mirror answered {status}: access denied")))
             }
             _ => Err(self.refused(format!("the mirror answered {status}"))),
         }
@@ -289,13 +288,13 @@ impl Target {
         UpstreamError::Refused { url: self.shown.clone(), reason }
     }
 
-    /// SECURITY: reqwest's own text begins with the whole URL, userinfo and all; it is taken off first.
+    /// SECURITY: reqwest's own text begins with the whole URL including userinfo, so it is removed first.
     fn failed(&self, error: reqwest::Error) -> UpstreamError {
         let error = error.without_url();
         let reason = chain(&error);
         if certificate(&error) {
             return self.refused(format!(
-                "{reason}; if the mirror's certificate is signed by an authority of your own, add it to the system's \
+                "{reason}; if the mirror's certificate is signed by a private authority, add that to the system's \
                  (update-ca-certificates)"
             ));
         }
@@ -307,7 +306,7 @@ impl Target {
     }
 }
 
-/// An error with its causes, each text once.
+/// Returns an error with its causes, each text once.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -321,7 +320,7 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// True when the mirror's certificate was looked at and refused.
+/// Returns whether the mirror's certificate was rejected.
 fn certificate(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(cause) = next {
@@ -342,19 +341,19 @@ fn validators(headers: &HeaderMap) -> Validators {
     Validators { etag: text(header::ETAG), modified: text(header::LAST_MODIFIED) }
 }
 
-/// The size of the whole file when `Content-Range` says: all of it from `offset` on.
+/// Returns the size of the whole file if `Content-Range` covers all of it from `offset` on.
 fn rest_of(headers: &HeaderMap, offset: u64) -> Option<u64> {
     let (first, last, size) = content_range(headers)?;
     (first == offset && last.checked_add(1) == Some(size) && first <= last).then_some(size)
 }
 
-/// The size of the whole file when `Content-Range` says: a part of it from `offset` on.
+/// Returns the size of the whole file if `Content-Range` covers a part of it from `offset` on.
 fn part_of(headers: &HeaderMap, offset: u64) -> Option<u64> {
     let (first, last, size) = content_range(headers)?;
     (first == offset && first <= last && last < size).then_some(size)
 }
 
-/// First byte, last byte and size.
+/// Returns first byte, last byte and size.
 fn content_range(headers: &HeaderMap) -> Option<(u64, u64, u64)> {
     let value = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
     let (range, size) = value.trim().strip_prefix("bytes ")?.split_once('/')?;

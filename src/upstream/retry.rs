@@ -1,4 +1,4 @@
-//! Trying again: which failures, after which pause, and when to stop.
+//! Retries: which failures, after which pause, and when to stop.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::{Limits, UpstreamError};
 
-/// When a mirror last sent something.
+/// Time of the last bytes from a mirror.
 pub(super) struct Heard(Mutex<Instant>);
 
 impl Heard {
@@ -15,7 +15,7 @@ impl Heard {
         Heard(Mutex::new(Instant::now()))
     }
 
-    /// It sent something now.
+    /// Records that bytes were received now.
     pub(super) fn now(&self) {
         *self.0.lock() = Instant::now();
     }
@@ -25,7 +25,7 @@ impl Heard {
     }
 }
 
-/// Runs `work` until it succeeds, fails for good, or the limits are used up; the last error is returned.
+/// Runs `work` until it succeeds, fails permanently, or reaches a limit; returns the last error.
 pub(super) async fn with_retries<T, F, Fut>(
     limits: &Limits,
     what: &str,
@@ -45,7 +45,7 @@ where
         .retry(plan)
         .when(|error| matches!(error, UpstreamError::Unavailable { .. }))
         .notify(|error, pause| {
-            tracing::info!(target: "upstream", %error, ?pause, "the mirror did not answer; trying again");
+            tracing::info!(target: "upstream", %error, ?pause, "the request to the mirror failed; retrying");
         })
         .adjust(|error, pause| {
             let pause = pause.filter(|pause| heard.elapsed() + *pause < limits.silence);
@@ -61,7 +61,7 @@ where
     }
 }
 
-/// The pause after `error`: as planned, or as long as the mirror asks for; none when that is too long.
+/// Returns the pause after `error`: as planned, or the mirror's `Retry-After`; `None` if that is too long.
 pub(super) fn after(
     error: &UpstreamError,
     planned: Option<Duration>,
@@ -78,7 +78,7 @@ pub(super) fn after(
     }
 }
 
-/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date seen from `now`.
+/// Parses `Retry-After` (RFC 9110, 10.2.3) into seconds: a number, or a date relative to `now`.
 #[must_use]
 pub fn retry_after(value: &str, now: SystemTime) -> Option<u64> {
     let value = value.trim();

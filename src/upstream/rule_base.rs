@@ -1,4 +1,4 @@
-//! The rule base of system requirements, wherever it lies: an archive, one document, or a folder.
+//! Fetches the rule base of system requirements from an archive, a document, or a folder.
 
 use std::path::Path;
 
@@ -9,25 +9,25 @@ use crate::bundle::layout;
 use crate::bundle::shared::Shared;
 use crate::r::sysreqs::Base;
 
-/// An archive or a document as it comes, in bytes: some forty times what it is.
+/// Size limit of a fetched archive or document, in bytes: about forty times the real size.
 const FETCHED: u64 = 32 << 20;
-/// One file.
+/// Size limit of one file.
 const FILE: u64 = 1 << 20;
-/// All files together.
+/// Size limit of all files together.
 const ALL: u64 = 64 << 20;
-/// Files in a folder.
+/// Maximum number of files in a folder.
 const FILES: usize = 20_000;
 
-/// What a look at the rule base found.
+/// The result of checking the rule base.
 #[derive(Clone, Debug)]
 pub enum Look {
-    /// As it was when the validators were given.
+    /// Unchanged since the given validators.
     Unchanged,
-    /// All of it, and what to ask with the next time.
+    /// The rule base, and its new validators.
     Read(Box<Base>, Validators),
 }
 
-/// How the rules are packed.
+/// The format of the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     /// A tar archive of a folder.
@@ -53,11 +53,11 @@ impl Form {
 }
 
 impl Upstream {
-    /// Reads the rule base at `url`: `….tar.gz` and its like, `….json`, `….json.zst`, or `file:///` of a folder with
-    /// `rules/*.json` and `systems.json`; or the folder `sysreqs` of a bundle.
+    /// Reads the rule base at `url`: an archive (`….tar.gz` etc.), a document (`….json`, `….json.zst`), a folder
+    /// (`file:///`) with `rules/*.json` and `systems.json`, or the folder `sysreqs` of a bundle.
     ///
     /// # Errors
-    /// It cannot be had, or is none.
+    /// It cannot be fetched, or is invalid.
     pub async fn rule_base(&self, url: &str, known: Option<Validators>) -> Result<Look, UpstreamError> {
         let url = url.trim_end_matches('/');
         let (folder, file) = url.rsplit_once('/').unwrap_or((url, ""));
@@ -74,7 +74,7 @@ impl Upstream {
                 None => Err(refused(
                     &mirror,
                     "is neither an archive (.tar.gz) nor a document (.json); only a folder (file:///) may be \
-                     named without its files"
+                     given without a file name"
                         .to_owned(),
                 )),
             };
@@ -90,10 +90,10 @@ impl Upstream {
     }
 }
 
-/// The rule base in a file that was fetched; the end of its name gives its form.
+/// Parses a fetched rule base; the extension of `file` is its form.
 ///
 /// # Errors
-/// Another form, or no rule base.
+/// The form is unknown, or the rule base invalid.
 pub fn of_file(file: &str, bytes: &[u8]) -> Result<Base, String> {
     unpack(Form::of(file).ok_or("neither an archive nor a document")?, bytes)
 }

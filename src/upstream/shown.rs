@@ -1,4 +1,4 @@
-//! What a folder of a bundle looks like as a mirror's: its index, tables and files, out of the records. Pure.
+//! Builds the view of a bundle's folder as that of a mirror from its records: index, tables and files. Pure.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ use crate::r::dcf;
 use crate::r::rds::archive_meta::{self, MetaRow};
 use crate::r::rds::matrix::write_matrix;
 
-/// Fields that it has whatever else packages say of themselves.
+/// Columns that the table always has.
 const FIELDS: [&str; 10] = [
     "Package",
     "Version",
@@ -29,36 +29,36 @@ const FIELDS: [&str; 10] = [
     "SystemRequirements",
 ];
 
-/// The folder of released versions that are no longer listed.
+/// The folder of releases that are no longer listed.
 const ARCHIVE: &str = "Archive/";
 
-/// A folder of a product, as a mirror has it. That of CRAN has some 100 bytes for each of its files.
+/// The contents of a folder in the form of a mirror. CRAN's takes about 100 bytes per file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Shown {
     index: Bytes,
     events: Bytes,
-    /// By package, and in the order they came; the path of each is relative to `src/contrib`.
+    /// Package files in the order of packages and releases; paths are relative to `src/contrib`.
     files: Vec<(Box<str>, Object)>,
-    /// Places in `files` in the order of paths.
+    /// Indexes into `files`, sorted by path.
     by_path: Vec<u32>,
 }
 
 /// A package file of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// Of its bytes.
+    /// Digest of its bytes.
     pub sha256: Sha256,
-    /// Of its bytes.
+    /// Digest of its bytes.
     pub md5: Md5,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// When it was published, or the beginning of the day on which it appeared.
+    /// Publication time, or the start of the day on which it appeared.
     pub published: Timestamp,
-    /// The ending of its name, without the dot: where it lies is told by that and its digest.
+    /// The extension of its name, without the dot; with the digest it gives the path.
     pub ext: &'static str,
 }
 
-/// The small files that such a folder has.
+/// The metadata files of a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Small {
     /// `PACKAGES`.
@@ -67,12 +67,12 @@ pub(super) enum Small {
     Current,
     /// `Meta/archive.rds`.
     Archive,
-    /// `PACKAGES.in`: when packages left and came back.
+    /// `PACKAGES.in`: when packages left the index and returned.
     Events,
 }
 
 impl Small {
-    /// The file at a path relative to `src/contrib`.
+    /// Returns the file at a path relative to `src/contrib`.
     pub(super) fn parse(path: &str) -> Option<Small> {
         match path {
             "PACKAGES" => Some(Small::Index),
@@ -93,12 +93,12 @@ impl Shown {
         Shown { index: index.into(), events: events.into(), files, by_path }
     }
 
-    /// The package files, by their paths relative to `src/contrib`.
+    /// Returns the package files by path relative to `src/contrib`.
     pub fn files(&self) -> impl Iterator<Item = (&str, &Object)> {
         self.files.iter().map(|(path, object)| (&**path, object))
     }
 
-    /// The package file at a path relative to `src/contrib`: of several the one that came last.
+    /// Returns the package file at a path relative to `src/contrib`: of several the last one.
     #[must_use]
     pub fn file(&self, path: &str) -> Option<&Object> {
         let end = self.by_path.partition_point(|place| *self.files[*place as usize].0 <= *path);
@@ -106,7 +106,7 @@ impl Shown {
         (**found == *path).then_some(object)
     }
 
-    /// One of the small files; the tables are made when they are asked for.
+    /// Returns a metadata file; tables are built on request.
     pub(super) fn small(&self, small: Small) -> Result<Bytes, String> {
         let table = |row: fn(&'_ str) -> Option<(&'_ str, &'_ str)>| -> Vec<MetaRow<&str>> {
             let rows = self.files().filter_map(|(path, object)| {
@@ -123,24 +123,24 @@ impl Shown {
         }
     }
 
-    /// The files of what is listed.
+    /// Returns the files of listed releases.
     pub(super) fn listed(&self) -> impl Iterator<Item = &Object> {
         self.files().filter(|(path, _)| !path.starts_with(ARCHIVE)).map(|(_, object)| object)
     }
 }
 
-/// Package and file of a path that `Meta/current.rds` speaks of.
+/// Returns package and file of a path that belongs in `Meta/current.rds`.
 fn of_listed(path: &str) -> Option<(&str, &str)> {
     let (package, _) = path.split_once('_')?;
     (!path.contains('/')).then_some((package, path))
 }
 
-/// Package and file of a path that `Meta/archive.rds` speaks of.
+/// Returns package and file of a path that belongs in `Meta/archive.rds`.
 fn of_archived(path: &str) -> Option<(&str, &str)> {
     path.strip_prefix(ARCHIVE)?.split_once('/')
 }
 
-/// What `write` writes, in memory reserved once: a table of CRAN has tens of megabytes.
+/// Returns the output of `write` in a buffer of exact size: a table of CRAN has tens of megabytes.
 fn written(write: impl Fn(&mut dyn Write) -> io::Result<()>) -> Result<Bytes, String> {
     struct Length(usize);
     impl Write for Length {
@@ -160,17 +160,17 @@ fn written(write: impl Fn(&mut dyn Write) -> io::Result<()>) -> Result<Bytes, St
     Ok(bytes.into())
 }
 
-/// A product that is being read, record by record: of most of what a record says nothing is kept.
+/// Builds the folders of a product record by record; only the needed fields are kept.
 pub(super) struct Gathered {
     product: Product,
     state: State,
     /// Index records, by the digests of their files.
     indexes: HashMap<Sha256, String>,
-    /// What left and came back, by folder, as CRAN writes it.
+    /// Removals and returns by folder, in CRAN's format.
     events: HashMap<String, String>,
 }
 
-/// The folders of a product, by name; the usual one has an empty one.
+/// The folders of a product by name; the name of the default folder is empty.
 pub(super) type Folders = HashMap<String, Arc<Shown>>;
 
 impl Gathered {
@@ -199,12 +199,12 @@ impl Gathered {
         Ok(())
     }
 
-    /// What is there now that all records were taken.
+    /// Returns the folders after all records.
     pub(super) fn folders(mut self) -> Result<Folders, String> {
         if let [first, ..] = self.state.wanting() {
             return Err(format!(
-                "{} listed packages have no record, {first} among them: the bundle that this one goes on from is \
-                 missing, or is another one",
+                "{} listed packages have no record, {first} among them: the bundle that this one continues is \
+                 missing, or is a different one",
                 self.state.wanting().len()
             ));
         }
@@ -237,7 +237,7 @@ impl Gathered {
     }
 }
 
-/// A folder that is being put together.
+/// A folder under construction.
 #[derive(Default)]
 struct Draft {
     index: String,
@@ -248,14 +248,14 @@ impl Draft {
     fn add(&mut self, within: &str, name: &str, package: &Package) {
         for (place, release) in package.releases.iter().enumerate() {
             let Release { version, published, day, object, .. } = release;
-            // Refused by the state already.
+            // Already refused by the state.
             let Some(ext) = EXTENSIONS.into_iter().find(|ext| *ext == object.ext) else { continue };
             let file = format!("{name}_{version}.{ext}");
             let path = match (package.listed == Some(place), within) {
                 (true, "") => file,
                 (true, within) => format!("{within}/{file}"),
                 (false, "") => format!("{ARCHIVE}{name}/{file}"),
-                // What is no longer in a folder of second records was never in `Archive/` from there.
+                // A release that left a folder of second records was never in `Archive/` from there.
                 (false, _) => continue,
             };
             let published = published.unwrap_or_else(|| Timestamp(day.start().0));
@@ -265,8 +265,8 @@ impl Draft {
     }
 }
 
-/// Under which folder a folder of a product is shown, and where below it: second records of CRAN are in the index beside
-/// the others, Bioconductor's repositories are apart.
+/// Returns the folder of the mirror that contains a folder of a product, and the path below it: second records of CRAN
+/// share its index, Bioconductor's repositories are separate.
 fn place<'a>(product: &Product, folder: &'a str) -> Option<(&'a str, &'a str)> {
     match product {
         Product::Cran => Some(("", folder)),
@@ -275,15 +275,15 @@ fn place<'a>(product: &Product, folder: &'a str) -> Option<(&'a str, &'a str)> {
     }
 }
 
-/// The DESCRIPTIONs of what is listed, being gathered.
+/// Collects the DESCRIPTIONs of listed releases.
 pub(super) struct Database {
-    /// What is still looked for.
+    /// Listed files whose record was not read yet.
     listed: HashSet<Sha256>,
     stanzas: Vec<Vec<u8>>,
 }
 
 impl Database {
-    /// Of what a folder lists.
+    /// A collector for the listed files of a folder.
     pub(super) fn of(shown: &Shown) -> Database {
         Database { listed: shown.listed().map(|object| object.sha256).collect(), stanzas: Vec::new() }
     }
@@ -302,7 +302,7 @@ impl Database {
         Ok(())
     }
 
-    /// As CRAN's mirrors have them.
+    /// Returns the table in the format of CRAN's mirrors.
     pub(super) fn bytes(&self) -> Result<Bytes, String> {
         let mut bytes = Vec::new();
         write_matrix(&mut bytes, &FIELDS, &self.stanzas).map_err(|error| error.to_string())?;

@@ -1,21 +1,21 @@
-//! Files out of what was fetched whole: archives of many files, one compressed file. Bounded, and off the async threads.
+//! Unpacks fetched archives and compressed files, with limits and off the async threads.
 
 use std::io::Read;
 
 use crate::r::archive::{ArchiveError, Kind, Limits, Members};
 
-/// What unpacking may cost, in bytes but for the number of files.
+/// Limits of unpacking, in bytes except for the number of files.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// All files together.
+    /// Size of all files together.
     pub(super) all: u64,
-    /// One file.
+    /// Size of one file.
     pub(super) file: u64,
-    /// How many there may be.
+    /// Number of files.
     pub(super) files: u64,
 }
 
-/// Hands on the files of a tar archive that `takes` wants, each with its path.
+/// Passes the files of a tar archive that `takes` accepts to `each`, with their paths.
 pub(super) fn tar(
     archive: &[u8],
     bounds: Bounds,
@@ -34,7 +34,7 @@ pub(super) fn tar(
     Ok(())
 }
 
-/// What a file compressed by zstd holds.
+/// Decompresses a zstd file.
 pub(super) fn zstd(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     let decoder = zstd::Decoder::new(bytes).map_err(|error| error.to_string())?;
@@ -45,7 +45,7 @@ pub(super) fn zstd(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
     Ok(text)
 }
 
-/// Runs such work off the async threads.
+/// Runs work on a blocking thread.
 pub(super) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {

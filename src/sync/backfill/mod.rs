@@ -55,7 +55,7 @@ impl Sync {
     /// server until it is complete or stopped.
     ///
     /// # Errors
-    /// [`SyncError::NotSynced`] for kinds that have no mirror with a history; those of the database.
+    /// [`SyncError::NoPast`] for kinds other than CRAN; database errors.
     pub async fn backfill(&self, asked: &Asked) -> Result<Started, SyncError> {
         if asked.kind != SourceKind::Cran {
             return Err(SyncError::NoPast(asked.kind));
@@ -81,7 +81,7 @@ impl Sync {
     /// that were read are kept.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Database errors.
     pub async fn stop_backfill(&self) -> Result<String, SyncError> {
         let forgotten = self.state.db.write(|c| backfill::forget(c, SourceId::CRAN)).await?;
         let stopped = self.state.jobs.stop(KEY);

@@ -1,5 +1,5 @@
-//! Public data of an ecosystem: `{ecosystem}/all.zip` has all of it, `modified_id.csv` says when each advisory was changed
-//! last, and `{id}.json` is one. What changed is fetched one by one, unless it is much.
+//! Fetches public data of an ecosystem: `{ecosystem}/all.zip` has all advisories, `modified_id.csv` their times of
+//! change, and `{id}.json` is one. Changed advisories are fetched singly, unless they are many.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +11,16 @@ use crate::advisory::{Batch, Ecosystem, instant, is_id};
 use crate::model::time::Timestamp;
 use crate::upstream::{Fetch, Fetched, Mirror, UpstreamError, Validators};
 
-/// More changes than these are fetched as a whole.
+/// With more changes than this all advisories are fetched.
 const SINGLY: usize = 100;
-/// Requests at a time.
+/// Parallel requests.
 const AT_ONCE: usize = 4;
 
-/// When each advisory of an ecosystem was changed last, by id.
+/// The time of the last change of each advisory of an ecosystem, by id.
 struct Listing(BTreeMap<String, Timestamp>);
 
 impl Listing {
-    /// Lines `{time},{id}`; others are passed over.
+    /// Parses lines `{time},{id}`; others are skipped.
     fn read(bytes: &[u8]) -> Option<Listing> {
         let row = |line: &str| {
             let (time, id) = line.trim().split_once(',')?;
@@ -30,7 +30,7 @@ impl Listing {
         (!rows.is_empty()).then_some(Listing(rows))
     }
 
-    /// Forgets what is listed no more, and says what is to be fetched.
+    /// Removes advisories that are no longer listed, and returns the ids to fetch.
     fn differs(&self, batch: &mut Batch) -> Vec<String> {
         batch.retain(|id| self.0.contains_key(id));
         let newer = |(id, at): &(&String, &Timestamp)| batch.modified(id).is_none_or(|known| known < **at);
@@ -38,7 +38,7 @@ impl Listing {
     }
 }
 
-/// Looks at the folder of an ecosystem.
+/// Checks the folder of an ecosystem.
 pub(super) async fn look(
     mirror: &Mirror,
     ecosystem: Ecosystem,
@@ -50,7 +50,7 @@ pub(super) async fn look(
         match mirror.fetch(Fetch { path: &path, known: known.clone(), limit: FETCHED }).await {
             Ok(Fetched::Unchanged) => return Ok(Look::Unchanged),
             Ok(Fetched::Body { bytes, validators }) => (bytes, validators),
-            // A copy that has the files alone.
+            // A copy without the list of changes.
             Err(UpstreamError::Missing(_)) => {
                 return match whole(mirror, ecosystem, known).await {
                     Err(UpstreamError::Missing(_)) => Ok(Look::Absent),
@@ -60,7 +60,7 @@ pub(super) async fn look(
             Err(error) => return Err(error),
         };
     let listing = Listing::read(&bytes);
-    let listing = listing.ok_or_else(|| refused(mirror, &path, "is no list of advisories".to_owned()))?;
+    let listing = listing.ok_or_else(|| refused(mirror, &path, "is not a list of advisories".to_owned()))?;
     let mut batch = match kept.await {
         Some(kept) => kept,
         None => everything(mirror, ecosystem).await?,
@@ -70,7 +70,7 @@ pub(super) async fn look(
         batch = everything(mirror, ecosystem).await?;
         changed = listing.differs(&mut batch);
     }
-    // The file may be older than the list. More than these are left to the next look, which compares again.
+    // The file may be older than the list. More changes than these are left to the next check, which compares again.
     let validators = if changed.len() > SINGLY { Validators::default() } else { validators };
     let fetched = stream::iter(changed.into_iter().take(SINGLY)).map(|id| one(mirror, ecosystem, id));
     let fetched: Vec<Batch> = fetched.buffer_unordered(AT_ONCE).try_collect().await?;
@@ -90,12 +90,12 @@ async fn whole(
 async fn everything(mirror: &Mirror, ecosystem: Ecosystem) -> Result<Batch, UpstreamError> {
     match whole(mirror, ecosystem, None).await? {
         Look::Read(batch, _) => Ok(*batch),
-        // Nothing was asked that this could answer.
+        // Not possible for an unconditional request of an existing file.
         Look::Unchanged | Look::Absent => Ok(Batch::default()),
     }
 }
 
-/// One advisory; none that was taken away since it was listed.
+/// Fetches one advisory; returns none if it was removed since it was listed.
 async fn one(mirror: &Mirror, ecosystem: Ecosystem, id: String) -> Result<Batch, UpstreamError> {
     let path = format!("{}/{id}.json", ecosystem.as_str());
     let mut batch = Batch::default();

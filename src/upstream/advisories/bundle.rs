@@ -1,4 +1,4 @@
-//! The advisories of a bundle: a file of JSON lines for each ecosystem, named by the head of the folder `vulns`.
+//! Reads advisories from a bundle: JSON lines per ecosystem, named by the head of the folder `vulns`.
 
 use super::{Look, refused};
 use crate::advisory::{Batch, Ecosystem};
@@ -6,7 +6,7 @@ use crate::bundle::shared::Shared;
 use crate::upstream::bundle::{Bundle, SharedLook};
 use crate::upstream::{UpstreamError, Validators};
 
-/// Looks at a bundle.
+/// Checks a bundle.
 pub(super) async fn look(
     bundle: &Bundle,
     wanted: &[Ecosystem],

@@ -1,4 +1,4 @@
-//! A folder of advisories: a copy of public data, or files of their own in whatever folders.
+//! Reads a folder of advisories: a copy of public data, or separate files at any depth.
 
 use std::path::Path;
 
@@ -10,25 +10,25 @@ use crate::advisory::{Batch, Ecosystem, Format};
 use crate::upstream::unpacked;
 use crate::upstream::{Fetch, Fetched, Mirror, UpstreamError, Validators};
 
-/// How deep folders may lie in each other.
+/// Maximum depth of folders.
 const DEPTH: usize = 8;
 
-/// What is in the folder.
+/// The contents of a folder.
 struct Listed {
-    /// Paths of advisories below the folder, sorted.
+    /// Paths of advisories relative to the folder, sorted.
     files: Vec<String>,
-    /// Changes when one of them does.
+    /// Changes when one of the files does.
     fingerprint: String,
 }
 
-/// Looks at a folder.
+/// Checks a folder.
 pub(super) async fn look(
     mirror: &Mirror,
     wanted: &[Ecosystem],
     known: Option<Validators>,
 ) -> Result<Look, UpstreamError> {
     let Some(root) = mirror.directory().map(Path::to_owned) else {
-        return Err(refused(mirror, "", "is no folder".to_owned()));
+        return Err(refused(mirror, "", "is not a folder".to_owned()));
     };
     if !root.exists() {
         return Ok(Look::Absent);
@@ -59,7 +59,7 @@ pub(super) async fn look(
     Ok(Look::Read(Box::new(batch.map_err(|bad| refused(mirror, "", bad.to_string()))?), validators))
 }
 
-/// Reads files one after the other.
+/// Reads files one by one.
 async fn read(mirror: &Mirror, files: Vec<String>) -> Result<Batch, UpstreamError> {
     let (mut batch, mut size) = (Batch::default(), 0);
     for path in files {
@@ -84,7 +84,7 @@ async fn read(mirror: &Mirror, files: Vec<String>) -> Result<Batch, UpstreamErro
     Ok(batch)
 }
 
-/// The advisories below a folder.
+/// Adds the advisories below a folder to `found`.
 fn walk(root: &Path, below: &str, depth: usize, found: &mut Vec<(String, String)>) -> Result<(), String> {
     let folder = root.join(below);
     let fail = |error: std::io::Error| format!("'{}' cannot be read ({error})", folder.display());
@@ -108,7 +108,7 @@ fn walk(root: &Path, below: &str, depth: usize, found: &mut Vec<(String, String)
     Ok(())
 }
 
-/// Size, time and place of a file; none if there is no such file.
+/// Returns size, time and inode of a file; `None` if it is not a file.
 fn stamp(file: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::metadata(file).ok()?;

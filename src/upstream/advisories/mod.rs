@@ -1,4 +1,4 @@
-//! Advisories, wherever they lie: public data by ecosystem, an archive, JSON lines, a bundle, or a folder.
+//! Fetches advisories from public data by ecosystem, an archive, JSON lines, a bundle, or a folder.
 
 mod bucket;
 mod bundle;
@@ -14,15 +14,15 @@ use crate::bundle::shared::Shared;
 use crate::config::without_userinfo;
 use packed::Packing;
 
-/// A file as it comes, in bytes: all advisories for PyPI have a tenth of it.
+/// Size limit of a fetched file, in bytes: ten times all advisories for PyPI.
 const FETCHED: u64 = 256 << 20;
-/// All advisories of a place, in bytes and in number.
+/// Limits of all advisories of a feed, in bytes and in number.
 const BOUNDS: Bounds = Bounds { all: 512 << 20, file: crate::advisory::FILE, files: 500_000 };
 
-/// A place that is looked at by itself.
+/// A source of advisories with validators of its own.
 #[derive(Clone, Debug)]
 pub struct Feed {
-    /// May hold user and password.
+    /// May contain user and password.
     url: String,
     form: Form,
 }
@@ -35,25 +35,25 @@ enum Form {
     Bucket(Ecosystem),
     /// The folder of advisories in a bundle.
     Bundle(Vec<Ecosystem>),
-    /// `file:///`: what is in it says what it is.
+    /// `file:///`: the contents determine the form.
     Folder(Vec<Ecosystem>),
 }
 
-/// What a look at a place found.
+/// The result of checking a feed.
 #[derive(Debug)]
 pub enum Look {
-    /// As it was when the validators were given.
+    /// Unchanged since the given validators.
     Unchanged,
-    /// There is no such folder.
+    /// The folder does not exist.
     Absent,
-    /// All of it, and what to ask with the next time.
+    /// All advisories, and the new validators.
     Read(Box<Batch>, Validators),
 }
 
 impl Feed {
-    /// The places behind a URL: a file (`….tar.gz`, `….zip`, `….ndjson`, `….ndjson.zst`), `file:///` of a folder, the
-    /// folder `vulns` of a bundle, or the root of public data, which has a folder for each ecosystem; only those of `wanted`
-    /// are looked at.
+    /// Returns the feeds of a URL: a file (`….tar.gz`, `….zip`, `….ndjson`, `….ndjson.zst`), a folder (`file:///`),
+    /// the folder `vulns` of a bundle, or the root of public data, which has a folder per ecosystem; only those of
+    /// `wanted` become feeds.
     #[must_use]
     pub fn of(url: &str, wanted: &[Ecosystem]) -> Vec<Feed> {
         let url = url.trim_end_matches('/');
@@ -73,13 +73,13 @@ impl Feed {
         vec![Feed { url: url.to_owned(), form }]
     }
 
-    /// Whether a folder is that of a bundle.
+    /// Returns whether a folder belongs to a bundle.
     fn is_bundle(&self, folder: &Mirror) -> bool {
         let named = self.url.rsplit('/').next() == Some(Shared::Advisories.folder());
         named && folder.directory().is_some_and(|root| root.join(layout::HEAD).is_file())
     }
 
-    /// What it is known by: its address, without user and password.
+    /// Returns its name: its address, without user and password.
     #[must_use]
     pub fn name(&self) -> String {
         let url = without_userinfo(&self.url);
@@ -91,11 +91,11 @@ impl Feed {
 }
 
 impl Upstream {
-    /// Looks at a place. `kept` is what it had the last time, if that is still at hand; it is read only when public data
-    /// changed, of which the changes alone are fetched then.
+    /// Checks a feed. `kept` returns its last contents, if they are still stored; it is awaited only if public data
+    /// changed, of which only the changes are fetched then.
     ///
     /// # Errors
-    /// It cannot be had, or is nothing of the kind.
+    /// It cannot be fetched, or is invalid.
     pub async fn advisories(
         &self,
         feed: &Feed,
@@ -118,22 +118,22 @@ impl Upstream {
 }
 
 impl Upstream {
-    /// The bundle that a folder of shared data belongs to.
+    /// Returns the bundle that a folder of shared data belongs to.
     fn bundle_of(&self, url: &str) -> Result<Bundle, UpstreamError> {
         let (root, _) = url.rsplit_once('/').unwrap_or((url, ""));
         Ok(Bundle::at(self.mirror(root)?))
     }
 }
 
-/// The advisories in a file that was fetched; the end of its name gives its form.
+/// Parses a fetched file of advisories; the extension of `file` is its form.
 ///
 /// # Errors
-/// Another form, or a damaged file.
+/// The form is unknown, or the file damaged.
 pub fn of_file(file: &str, bytes: &[u8]) -> Result<Batch, String> {
-    packed::unpack(Packing::of(file).ok_or("no file of advisories")?, file, bytes)
+    packed::unpack(Packing::of(file).ok_or("not a file of advisories")?, file, bytes)
 }
 
-/// One file, and all that is in it.
+/// Fetches one file with all its advisories.
 async fn file_at(
     mirror: &Mirror,
     path: &str,

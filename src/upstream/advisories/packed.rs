@@ -1,4 +1,4 @@
-//! Advisories in one file: an archive, a zip file, JSON lines.
+//! Unpacks advisories from one file: a tar archive, a zip file, JSON lines.
 
 use std::io::Cursor;
 
@@ -8,21 +8,21 @@ use crate::r::archive::{ArchiveError, Limits};
 use crate::r::zip::{Written, Zip};
 use crate::upstream::unpacked;
 
-/// How advisories are packed.
+/// The format of a file of advisories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packing {
-    /// A tar archive, a file for each.
+    /// A tar archive with one file per advisory.
     Tar,
-    /// A zip file, a file for each.
+    /// A zip file with one file per advisory.
     Zip,
-    /// An advisory on each line.
+    /// One advisory per line.
     Lines,
-    /// The same, compressed.
+    /// One advisory per line, compressed.
     CompressedLines,
 }
 
 impl Packing {
-    /// By the end of a file's name.
+    /// Returns the format for a file name, by its extension.
     pub(super) fn of(file: &str) -> Option<Packing> {
         let file = file.to_ascii_lowercase();
         let ends = |endings: &[&str]| endings.iter().any(|ending| file.ends_with(ending));
@@ -38,7 +38,7 @@ impl Packing {
     }
 }
 
-/// All advisories of a file; `name` is for messages.
+/// Reads all advisories of a file; `name` is for messages.
 pub(super) fn unpack(packing: Packing, name: &str, bytes: &[u8]) -> Result<Batch, String> {
     let mut batch = Batch::default();
     match packing {
@@ -48,9 +48,9 @@ pub(super) fn unpack(packing: Packing, name: &str, bytes: &[u8]) -> Result<Batch
                 .map_err(|error| error.to_string())?;
         }
         Packing::Zip => zip(&mut batch, bytes).map_err(|error| match error {
-            // What the error says of packages is no way out here.
+            // The hints in the error concern packages, and do not apply here.
             ArchiveError::ZipForm { offset, what } => {
-                format!("it cannot be taken as a zip file at byte {offset}: {what}")
+                format!("it is not a valid zip file at byte {offset}: {what}")
             }
             other => other.to_string(),
         })?,
@@ -60,7 +60,7 @@ pub(super) fn unpack(packing: Packing, name: &str, bytes: &[u8]) -> Result<Batch
     Ok(batch)
 }
 
-/// Takes a file if its name is that of an advisory.
+/// Parses a file if its name is that of an advisory.
 pub(super) fn take(batch: &mut Batch, path: &str, bytes: &[u8]) {
     if let Some(format) = Format::of(path) {
         batch.take(path, format, bytes);

@@ -96,7 +96,7 @@ async fn a_list_that_is_none_and_an_advisory_that_is_none_say_so() {
     let said =
         upstream().advisories(&feed, None, std::future::ready(None)).await.expect_err("a page").to_string();
     assert!(
-        said.contains("osv/CRAN/modified_id.csv is no list") || said.contains("no list of advisories"),
+        said.contains("osv/CRAN/modified_id.csv is not a list") || said.contains("not a list of advisories"),
         "{said}"
     );
     // One that nobody can read keeps no other away.

@@ -109,7 +109,7 @@ fn advisories_stay_over_a_restart_and_a_clean_up() {
     server.launch();
     assert_eq!(told(&server), "");
     until("it is told", || {
-        server.log_lines().iter().any(|line| line.contains("the next look fetches it again"))
+        server.log_lines().iter().any(|line| line.contains("the next refresh fetches them again"))
     });
     folder(&place, &[alpha("RSEC-1")]);
     server.sync_of("vulns").expect("a folder");

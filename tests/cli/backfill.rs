@@ -104,8 +104,8 @@ fn what_cannot_be_done_says_what_can() {
     let (_web, server) = served();
     for (line, words) in [
         ("backfill --source=nope --since=2025-10-01", "there is no source 'nope'"),
-        ("backfill --source=pypi --since=2025-10-01", "that of cran can"),
-        ("backfill --source=pypi --stop", "that of cran can"),
+        ("backfill --source=pypi --since=2025-10-01", "it is for cran"),
+        ("backfill --source=pypi --stop", "it is for cran"),
     ] {
         let said = server.refused(line);
         assert!(said.contains(words), "{line}: {said}");

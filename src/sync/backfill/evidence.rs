@@ -109,8 +109,8 @@ pub(super) fn gather(ledger: &Ledger, tables: &Tables) -> Files {
     let mut files = gather.files();
     if touched > STORM {
         files.warnings.push(format!(
-            "the mirror gives {touched} known versions another time and the same size: it was copied, so the dates \
-             known before are kept"
+            "{touched} known versions have another time and the same size on the mirror: it was copied, so the known \
+             dates are kept"
         ));
     }
     files

@@ -89,7 +89,7 @@ fn the_database_keeps_its_times_when_a_mirror_was_copied() {
     );
     assert!(files.archive.is_empty());
     assert!(
-        files.warnings[0].contains(&format!("{many} known versions another time")),
+        files.warnings[0].contains(&format!("{many} known versions have another time")),
         "{:?}",
         files.warnings
     );

@@ -1,4 +1,4 @@
-//! What systemd is told, in order and without ever waiting for it: a thread of its own does the sending.
+//! Sends notifications to systemd, in order, from a separate thread, so that the server never waits for systemd.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,37 +7,37 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// Messages that may wait; a socket that nobody reads loses the rest.
+/// Capacity of the queue; further messages are dropped.
 const QUEUE: usize = 64;
 
-/// Something systemd should know.
+/// A notification.
 enum News {
-    /// Requests are answered, or a reload is over.
+    /// The server is ready, or a reload has ended.
     Ready(String),
-    /// A reload has begun.
+    /// A reload has started.
     Reloading,
-    /// Another process is the main one now, and ready.
+    /// Another process is the main process now, and ready.
     Main(u32, String),
     Stopping(String),
     Status(String),
-    /// The server answers.
+    /// The server responds (watchdog).
     Alive,
-    /// A start that takes long needs so much time from now on.
+    /// Extends the start timeout by this time from now on.
     Patience(Duration, String),
-    /// To be answered when all before it was sent.
+    /// Signals the sender once all earlier messages are sent.
     Sent(SyncSender<()>),
 }
 
-/// Tells systemd; outside systemd nothing happens. Cloning shares it.
+/// Notifies systemd; does nothing outside systemd. Cloning shares it.
 #[derive(Clone)]
 pub(super) struct Herald {
     news: Option<SyncSender<News>>,
-    /// This is the main process: systemd takes messages of no other, and logs a warning for each.
+    /// Whether this is the main process: systemd rejects messages of others and logs a warning for each.
     main: Arc<AtomicBool>,
 }
 
 impl Herald {
-    /// Begins, when there is somebody to tell. `main`: this is the service's main process.
+    /// Starts the thread if `NOTIFY_SOCKET` is set. `main`: this is the service's main process.
     pub(super) fn start(main: bool) -> Herald {
         let main = Arc::new(AtomicBool::new(main));
         if std::env::var_os("NOTIFY_SOCKET").is_none() {
@@ -48,54 +48,54 @@ impl Herald {
         match thread.spawn(move || send(&inbox)) {
             Ok(_) => Herald { news: Some(news), main },
             Err(error) => {
-                tracing::warn!("systemd cannot be told: {error}");
+                tracing::warn!("cannot notify systemd: {error}");
                 Herald { news: None, main }
             }
         }
     }
 
-    /// From now on this is the main process.
+    /// Makes this the main process: its messages are sent from now on.
     pub(super) fn speak(&self) {
         self.main.store(true, Ordering::Release);
     }
 
-    /// `READY=1`: requests are answered.
+    /// Sends `READY=1`.
     pub(super) fn ready(&self, status: &str) {
         self.tell(News::Ready(status.to_owned()));
     }
 
-    /// `RELOADING=1`; [`Herald::ready`] ends it.
+    /// Sends `RELOADING=1`; [`Herald::ready`] ends it.
     pub(super) fn reloading(&self) {
         self.tell(News::Reloading);
     }
 
-    /// `MAINPID=` and `READY=1`: the last that systemd takes from this process.
+    /// Sends `MAINPID=` and `READY=1`: the last message that systemd accepts from this process.
     pub(super) fn main(&self, pid: u32, status: &str) {
         self.tell(News::Main(pid, status.to_owned()));
         self.main.store(false, Ordering::Release);
     }
 
-    /// `STOPPING=1`.
+    /// Sends `STOPPING=1`.
     pub(super) fn stopping(&self, status: &str) {
         self.tell(News::Stopping(status.to_owned()));
     }
 
-    /// `STATUS=`.
+    /// Sends `STATUS=`.
     pub(super) fn status(&self, status: &str) {
         self.tell(News::Status(status.to_owned()));
     }
 
-    /// `WATCHDOG=1`.
+    /// Sends `WATCHDOG=1`.
     pub(super) fn alive(&self) {
         self.tell(News::Alive);
     }
 
-    /// `EXTEND_TIMEOUT_USEC=`.
+    /// Sends `EXTEND_TIMEOUT_USEC=`.
     pub(super) fn patience(&self, more: Duration, status: &str) {
         self.tell(News::Patience(more, status.to_owned()));
     }
 
-    /// Waits until all was sent, for a short time at most. Blocks.
+    /// Waits until all messages are sent, for 200 ms at most. Blocks.
     pub(super) fn flush(&self) {
         let (sent, done) = sync_channel(1);
         self.queue(News::Sent(sent));
@@ -110,7 +110,7 @@ impl Herald {
 
     fn queue(&self, news: News) {
         if let Some(sender) = &self.news {
-            // A full queue: systemd does not read, and must not keep us from serving.
+            // If the queue is full, systemd does not read; the server must not wait for it.
             let _ = sender.try_send(news);
         }
     }
@@ -121,10 +121,10 @@ fn send(inbox: &Receiver<News>) {
     while let Ok(news) = inbox.recv() {
         let outcome = match &news {
             News::Ready(status) => sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]),
-            // systemd wants both in one datagram.
+            // systemd requires both in one datagram.
             News::Reloading => NotifyState::monotonic_usec_now()
                 .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
-            // In one datagram: the new process would not be heard before, and the old one not after.
+            // In one datagram: systemd rejects the new process's messages before it and the old one's after it.
             News::Main(pid, status) => sd_notify::notify(&[
                 NotifyState::MainPid(*pid),
                 NotifyState::Ready,
@@ -146,10 +146,10 @@ fn send(inbox: &Receiver<News>) {
         };
         match outcome {
             Ok(()) => said = false,
-            // Once, and again after it worked: a socket that is gone must not fill the log.
+            // Logged once per failure in a row: a removed socket must not fill the log.
             Err(error) if !said => {
                 said = true;
-                tracing::warn!("systemd cannot be told: {error}");
+                tracing::warn!("cannot notify systemd: {error}");
             }
             Err(_) => {}
         }

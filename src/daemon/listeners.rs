@@ -1,4 +1,4 @@
-//! Listeners that could not be opened at the start: tried again until they can.
+//! Retries listeners that could not be opened at the start.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -10,23 +10,23 @@ use super::doors::Doors;
 use super::sockets::{Kind, Missing, Sockets};
 use crate::config::Listen;
 
-/// How often a missing listener is tried again.
+/// Retry interval of a missing listener.
 pub(super) const AGAIN: Duration = Duration::from_secs(5);
 
-/// The TCP listeners of the process: which are open, and which are not.
+/// The TCP listeners of the process, open and missing.
 pub(super) struct Listeners {
     doors: Doors,
     missing: Vec<Missing>,
-    /// Packages are served through an open one.
+    /// Whether an open listener serves packages.
     serving: bool,
-    /// A service manager opens the sockets at each start, privileged ports included, and starts what ends.
+    /// Whether systemd opens the sockets at each start, including privileged ports, and restarts the service.
     activated: bool,
-    /// What is said of the open ones.
+    /// Remark about the open listeners.
     remark: Option<String>,
 }
 
 impl Listeners {
-    /// Of a start. `activated`: systemd has handed sockets over.
+    /// The listeners at the start. `activated`: systemd has passed sockets.
     pub(super) fn new(doors: Doors, sockets: &mut Sockets, activated: bool) -> Listeners {
         let serving = !sockets.http.is_empty() || !sockets.https.is_empty();
         let missing = std::mem::take(&mut sockets.missing);
@@ -38,24 +38,24 @@ impl Listeners {
         self.missing.is_empty()
     }
 
-    /// Why nobody can reach the server.
+    /// The reason why no client can reach the server, if so.
     pub(super) fn fault(&self) -> Option<String> {
         let error = &self.missing.iter().find(|missing| missing.kind.serves_packages())?.error;
-        (!self.serving).then(|| format!("{error}\nIt is tried again every {} seconds.", AGAIN.as_secs()))
+        (!self.serving).then(|| format!("{error}\nThe server retries every {} seconds.", AGAIN.as_secs()))
     }
 
-    /// What an administrator should know of listeners while others serve.
+    /// A remark for administrators about missing listeners while others serve.
     pub(super) fn remark(&self) -> Option<String> {
         let missing = self.missing.iter().filter(|_| self.serving).map(|missing| {
             let text = missing.error.to_string();
             let line = text.lines().next().unwrap_or_default().to_owned();
-            format!("{line}; it is tried again every {} seconds", AGAIN.as_secs())
+            format!("{line}; retrying every {} seconds", AGAIN.as_secs())
         });
         let all: Vec<String> = self.remark.iter().cloned().chain(missing).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 
-    /// Opens what can be opened now and accepts on it. Returns a second handle of each, by name.
+    /// Retries the missing listeners and accepts on those that open. Returns a duplicate of each, by name.
     pub(super) fn retry(&mut self) -> (Vec<(&'static str, OwnedFd)>, Outcome) {
         let (mut opened, mut outcome) = (Vec::new(), Outcome::Waiting);
         for Missing { kind, listen, error: before } in std::mem::take(&mut self.missing) {
@@ -66,7 +66,7 @@ impl Listeners {
                     opened.push((kind.name(), second));
                 }
                 Err(error) => {
-                    // Nobody listens on a privileged port any more, and only systemd can.
+                    // A privileged port has become free, and only systemd can bind it.
                     if self.activated && in_use(&before) && forbidden(&error) {
                         outcome = Outcome::NeedsRestart(bind::shown(&listen));
                     }
@@ -78,12 +78,12 @@ impl Listeners {
     }
 }
 
-/// What is to be done after [`Listeners::retry`].
+/// Result of [`Listeners::retry`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Nothing but to try again.
+    /// Retry later if listeners are missing.
     Waiting,
-    /// The service manager can open this address when the process ends and is started again.
+    /// systemd can open this address if the process exits and is restarted.
     NeedsRestart(String),
 }
 

@@ -1,4 +1,4 @@
-//! The daemon's logs: made before there is a configuration, configured at start and by reloads, reopened after
+//! The daemon's logs: created before the configuration is read, configured at start and by reloads, reopened after
 //! rotations.
 
 use std::backtrace::BacktraceStatus;
@@ -21,34 +21,34 @@ use crate::logs::{Access, Left, NextAccess, NextLog, ServerLog, ServiceLog, Sink
 /// All logs of the process; cloning shares them, so that a reload reaches every clone.
 #[derive(Clone)]
 pub(super) struct Logs {
-    /// `None` only when another log was installed before, as tests of a whole process may.
+    /// `None` only if another log is installed already, as in tests of a whole process.
     server: Option<ServerLog>,
     /// `Server.AccessLog`.
     pub(super) access: Access,
     /// `Server.ServiceLog`.
     pub(super) service: ServiceLog,
-    /// Who else writes to the files.
+    /// Older processes that still write to the files.
     pub(super) predecessors: Predecessors,
-    /// Woken when other files are used.
+    /// Notified when the set of files changes.
     changed: Arc<Notify>,
-    /// One reopening at a time: who comes second waits for what the first has begun.
+    /// Serializes reopening: a second call waits for the first.
     reopening: Arc<Mutex<()>>,
 }
 
-/// How long other processes may take to leave a rotated file.
+/// Timeout for other processes to close a rotated file.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Opened files and settings, ready for [`Logs::switch`]. What is `None` stays as it is.
+/// Opened files and settings, ready for [`Logs::switch`]. `None` leaves a log unchanged.
 pub(super) struct NextLogs {
     server: Option<NextLog>,
     access: Option<NextAccess>,
     service: Option<Option<Sink>>,
-    /// The files that cannot be opened; a start goes on without them, a reload changes nothing.
+    /// Errors of files that cannot be opened; a start continues without them, a reload is refused.
     pub(super) failed: Vec<SinkError>,
 }
 
 impl Logs {
-    /// The server log on standard error, and a panic that reaches it.
+    /// Installs the server log on standard error, and a panic hook that writes to it.
     pub(super) fn early() -> Logs {
         let server = ServerLog::install().ok();
         let log = server.clone();
@@ -62,7 +62,7 @@ impl Logs {
                 BacktraceStatus::Captured => tracing::error!(thread, "{panic}\n{trace}"),
                 _ => tracing::error!(thread, "{panic}"),
             }
-            // The process may abort right after this.
+            // The process may abort next.
             log.iter().for_each(ServerLog::flush);
             if !heard {
                 standard(panic);
@@ -78,14 +78,14 @@ impl Logs {
         }
     }
 
-    /// Writes an error to the server log's files, for what standard error is told in words of its own.
+    /// Writes an error to the files of the server log only: standard error gets its own text.
     pub(super) fn note(&self, error: &str) {
         if let Some(log) = &self.server {
             log.note(error);
         }
     }
 
-    /// Opens what a configuration asks for, and changes nothing yet. Blocks for as long as the disk does.
+    /// Opens the logs of a configuration without using them yet. Blocks on disk I/O.
     pub(super) fn prepare(&self, config: &Config) -> NextLogs {
         let mut failed = Vec::new();
         let mut kept = |error| failed.push(error);
@@ -101,7 +101,7 @@ impl Logs {
         NextLogs { server, access, service, failed }
     }
 
-    /// Takes destinations, formats and level into use; no line is lost.
+    /// Switches to the destinations, formats and level; no line is lost.
     pub(super) fn switch(&self, next: NextLogs) {
         if let Some((log, next)) = self.server.as_ref().zip(next.server) {
             log.switch(next);
@@ -115,12 +115,12 @@ impl Logs {
         self.changed.notify_one();
     }
 
-    /// Returns when other files are used than before.
+    /// Returns when the set of files has changed.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// The files, and how what is rotated of each is kept.
+    /// The log files, with the rotation scheme of each.
     pub(super) fn files(&self) -> Vec<LogFile> {
         let file = |scheme: Scheme| move |sink: Sink| LogFile { path: sink.path().to_owned(), scheme };
         let server = self.server.iter().flat_map(ServerLog::sinks).map(file(Scheme::AllButNewest));
@@ -128,13 +128,13 @@ impl Logs {
         server.chain(access).chain(self.service.sink().map(file(Scheme::AllButNewest))).collect()
     }
 
-    /// Applies the configuration at start. A file that cannot be opened is said and left out: it stops no server.
+    /// Applies the configuration at start. A file that cannot be opened is reported and left out.
     pub(super) fn configure(&self, config: &Config) {
         let mut next = self.prepare(config);
         let failed = std::mem::take(&mut next.failed);
         self.switch(next);
         for error in failed {
-            tracing::error!(target: "logs", "{error}; nothing is logged there");
+            tracing::error!(target: "logs", "{error}; logging continues without it");
         }
     }
 
@@ -144,7 +144,7 @@ impl Logs {
         server.chain(self.access.sink()).chain(self.service.sink()).collect()
     }
 
-    /// Writes what is queued.
+    /// Writes the queued lines.
     pub(super) fn flush(&self) {
         self.sinks().iter().for_each(Sink::flush);
     }
@@ -165,7 +165,9 @@ impl control::Logs for Logs {
         let deadline = Instant::now() + PATIENCE;
         while !left.iter().all(Left::is_quiet) {
             if Instant::now() > deadline {
-                failed.push(format!("another process still writes to a rotated log file (told: {told:?})"));
+                failed.push(format!(
+                    "another process still writes to a rotated log file (signalled: {told:?})"
+                ));
                 break;
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -185,7 +187,7 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    /// In a process of its own: the log and the panic hook are the process's.
+    /// Runs in its own process: the log and the panic hook are global.
     #[test]
     fn a_panic_is_said_once_on_standard_error_and_once_in_the_file() {
         const FILE: &str = "RSPM_TEST_PANIC_LOG";

@@ -134,12 +134,12 @@ fn what_cannot_take_over_leaves_the_old_one_serving() {
     ] {
         std::fs::write(manager.server.config_file(), format!("{gcfg}\n{broken}\n")).expect("written");
         let refused = manager.upgrade().expect_err(broken);
-        assert!(refused.contains("goes on serving") && refused.contains(said), "{broken}: {refused}");
+        assert!(refused.contains("continues to serve") && refused.contains(said), "{broken}: {refused}");
         assert_eq!((manager.main(), ping(&manager)), (main, 200));
     }
     std::fs::write(manager.server.config_file(), &gcfg).expect("written");
     for (script, said) in [
-        ("exit 0", "ended before it was ready"),
+        ("exit 0", "exited before it was ready"),
         ("exit 2", "exit status: 2"),
         ("kill -9 $$", "signal: 9"),
         ("exec /nowhere", "ended with"),

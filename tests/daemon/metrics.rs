@@ -137,7 +137,7 @@ fn a_port_that_somebody_has_costs_the_metrics_and_nothing_else() {
         "Could not initialize the Metrics listener: listen tcp {address}: bind: address already in use"
     );
     assert!(log.contains(&said), "{log}");
-    assert!(server.told("status").contains(&format!("{said}; it is tried again every 5 seconds")));
+    assert!(server.told("status").contains(&format!("{said}; retrying every 5 seconds")));
     let (code, text) = server.check_config();
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("[INFO] Listeners and start settings") && text.contains(&address), "{text}");

@@ -200,7 +200,7 @@ fn a_notify_socket_that_is_gone_garbage_or_never_read_hurts_nobody() {
         }
         assert_eq!(server.get("/__ping__").status, 200, "{place}");
         let warnings =
-            server.log_lines().iter().filter(|line| line.contains("systemd cannot be told")).count();
+            server.log_lines().iter().filter(|line| line.contains("cannot notify systemd")).count();
         assert!(warnings <= 1, "{place}: {:?}", server.log_lines());
         assert_eq!(server.stop().code(), Some(0), "{place}");
     }

@@ -1,4 +1,4 @@
-//! The old server's part: stop what runs by itself, start the new one, and when that serves, finish and go.
+//! The old server's side of a hand-over: pauses background tasks, starts the new server and finishes once it serves.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -17,16 +17,16 @@ use crate::daemon::operator::Operator;
 use crate::daemon::sockets::Sockets;
 use crate::db::Db;
 
-/// So long jobs may go on, and then so long they have to find a safe point.
+/// Time for running jobs to end, then time for them to stop at a safe point.
 const JOBS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(7));
-/// So long the new program may take to open everything; migrations included.
+/// Timeout for the new program to open everything, including migrations.
 const START: Duration = Duration::from_secs(60);
-/// So long each of the last steps may take, which do nothing that takes time.
+/// Timeout of each of the last, short steps.
 const STEP: Duration = Duration::from_secs(10);
-/// How often it is looked.
+/// Polling interval.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What can be handed over: a second handle of each listening socket, and how this program was started.
+/// What a successor gets: a duplicate of each listening socket, and the command line of this process.
 pub(in crate::daemon) struct Giving {
     program: Program,
     sockets: Vec<(&'static str, OwnedFd)>,
@@ -34,10 +34,10 @@ pub(in crate::daemon) struct Giving {
 }
 
 impl Giving {
-    /// Of the sockets that the doors are about to be put on.
+    /// Duplicates the listening sockets.
     ///
     /// # Errors
-    /// The system has no descriptor left.
+    /// No file descriptor is left.
     pub(in crate::daemon) fn of(sockets: &Sockets) -> std::io::Result<Giving> {
         let mut named = Vec::new();
         for (name, listeners) in [
@@ -54,14 +54,14 @@ impl Giving {
         Ok(Giving { program: Program::started(), sockets: named, own_admin: sockets.admin_path.is_some() })
     }
 
-    /// Adds handles of listeners that were opened later.
+    /// Adds duplicates of listeners that were opened later.
     pub(in crate::daemon) fn add(&mut self, opened: Vec<(&'static str, OwnedFd)>) {
         self.sockets.extend(opened);
     }
 
-    /// Starts the installed program; returns when it could serve.
+    /// Starts the installed program; returns when it is ready to serve.
     async fn start(&self, lock: Option<OwnedFd>) -> Result<Prepared, String> {
-        let broken = |error: std::io::Error| format!("the new program cannot be reached: {error}");
+        let broken = |error: std::io::Error| format!("could not connect to the new program: {error}");
         let (ours, theirs) = UnixStream::pair().map_err(broken)?;
         let names = self.sockets.iter().map(|(name, _)| (*name).to_owned());
         let names = names.chain(lock.iter().map(|_| "lock".to_owned())).collect();
@@ -77,8 +77,8 @@ impl Giving {
         let deadline = Instant::now() + START;
         let why = loop {
             match timeout_at(deadline, prepared.line.hear()).await {
-                Err(_) => break format!("the new program is not ready after {} seconds", START.as_secs()),
-                Ok(None) => break "the new program ended before it was ready; its log says why".to_owned(),
+                Err(_) => break format!("the new program was not ready after {} seconds", START.as_secs()),
+                Ok(None) => break "the new program exited before it was ready; see its log".to_owned(),
                 Ok(Some(Word::Begun { pid })) => prepared.pid = Some(pid),
                 Ok(Some(Word::Refused { why })) => break why,
                 Ok(Some(Word::Prepared { version })) => {
@@ -100,31 +100,31 @@ impl Giving {
     }
 }
 
-/// Runs the step between, which ends at once. Blocks.
+/// Runs the intermediate process, which exits at once. Blocks.
 fn launch(program: &Program, theirs: UnixStream) -> Result<(), String> {
     let path = program.path.display();
     let mut child = program
         .command("detach")
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .spawn()
-        .map_err(|error| format!("{path} cannot be started: {error}"))?;
+        .map_err(|error| format!("could not start {path}: {error}"))?;
     let deadline = std::time::Instant::now() + STEP;
     loop {
         match child.try_wait() {
             Ok(Some(status)) if status.success() => return Ok(()),
-            Ok(Some(status)) => return Err(format!("{path} ended with {status}")),
+            Ok(Some(status)) => return Err(format!("{path} failed: {status}")),
             Ok(None) if std::time::Instant::now() < deadline => std::thread::sleep(LOOK),
             Ok(None) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("{path} does not know how to take over"));
+                return Err(format!("{path} does not support hand-overs"));
             }
             Err(error) => return Err(error.to_string()),
         }
     }
 }
 
-/// A new server that could serve. Dropped, it hears that it is not wanted and ends.
+/// A new server that is ready to serve. Dropping it closes its connection, and it exits.
 pub(in crate::daemon) struct Prepared {
     line: Line,
     pid: Option<u32>,
@@ -132,17 +132,17 @@ pub(in crate::daemon) struct Prepared {
 }
 
 impl Prepared {
-    /// Lets it serve and become the main process. Not to be given up half way.
+    /// Lets it serve and become the main process. Not cancel-safe.
     ///
     /// # Errors
-    /// It did not, and is ended; nothing has changed here.
+    /// It failed and was killed; nothing has changed here.
     pub(in crate::daemon) async fn commit(
         mut self,
         herald: &Herald,
         db: &Db,
         syncs: Vec<Again>,
     ) -> Result<Successor, String> {
-        let why = "the new program ended in the last moment";
+        let why = "the new program failed while taking over";
         let pid = self.pid.ok_or(why)?;
         let ready = async {
             self.line.say(&Word::Go).await.ok()?;
@@ -156,12 +156,12 @@ impl Prepared {
         herald.main(pid, &format!("Process {pid}, version {}, takes over", self.version));
         herald.flush();
         db.give_up_lock();
-        // If it is gone now, systemd has seen that.
+        // If it has exited by now, systemd has noticed.
         let _ = self.line.say(&Word::Yours { syncs }).await;
         Ok(Successor { line: self.line, pid, version: self.version })
     }
 
-    /// What does not become the main process must not live on with the sockets.
+    /// Kills it: a process that is not the main one must not keep the sockets.
     fn end(self) {
         if let Some(pid) = self.pid.and_then(|pid| i32::try_from(pid).ok()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -172,14 +172,15 @@ impl Prepared {
 /// The new main process.
 pub(in crate::daemon) struct Successor {
     line: Line,
-    /// Its process id.
+    /// Process ID.
     pub(in crate::daemon) pid: u32,
-    /// Of its program.
+    /// Program version.
     pub(in crate::daemon) version: String,
 }
 
 impl Successor {
-    /// Listens until it is gone: what was begun here is finished anyhow. When it stops, this process does.
+    /// Receives its messages until it exits, after which this process still finishes its requests. A stop of the
+    /// successor stops this process, too.
     pub(in crate::daemon) async fn obey(mut self, control: Control) {
         while let Some(word) = self.line.hear().await {
             match word {
@@ -198,7 +199,7 @@ impl Successor {
 }
 
 impl Operator {
-    /// Stops what runs by itself and starts the installed program; on an error all goes on as before.
+    /// Pauses background tasks and starts the installed program; on an error the server continues as before.
     pub(in crate::daemon) async fn hand_over(&mut self) -> Result<Prepared, Refused> {
         let control = self.fixtures.switch.porch().control.clone();
         let mode = control.mode();
@@ -221,7 +222,7 @@ impl Operator {
             tokio::time::sleep(LOOK).await;
         }
         let started = match jobs.running().first() {
-            Some(job) => Err(format!("{} is under way and does not end", job.key)),
+            Some(job) => Err(format!("{} is still running", job.key)),
             None => match db.lock() {
                 Ok(lock) => self.fixtures.giving.start(lock).await,
                 Err(error) => Err(error.to_string()),
@@ -233,11 +234,11 @@ impl Operator {
     /// Makes a successor the main process.
     ///
     /// # Errors
-    /// Why it is none.
+    /// The reason why it failed.
     pub(in crate::daemon) async fn commit(&mut self, prepared: Prepared) -> Result<Successor, String> {
-        let Some(life) = &self.life else { return Err("nothing is served".to_owned()) };
+        let Some(life) = &self.life else { return Err("the server is not serving".to_owned()) };
         let halted = life.app.sync.halted();
-        // Those that nobody asked for begin by themselves again.
+        // Scheduled jobs start again by themselves.
         let again = halted.iter().filter_map(|halted| {
             let (kind, version) = halted.what();
             let (kind, version) = (kind.to_string(), version.map(|version| version.to_string()));
@@ -250,28 +251,28 @@ impl Operator {
         committed
     }
 
-    /// Begins syncs again that were halted for us.
+    /// Restarts the syncs that the old server halted for the hand-over.
     pub(in crate::daemon) fn sync_again(&self, again: &[Again]) {
         let Some(life) = &self.life else { return };
         for Again { kind, version, actor } in again {
             let version = version.as_ref().map(|version| version.parse()).transpose();
             if let (Ok(kind), Ok(version)) = (kind.parse(), version) {
-                // A source that is not synced was not.
+                // Fails only for a source that is never synced, which the old server cannot name.
                 let _ = life.app.sync.start_by(kind, version, actor);
             }
         }
     }
 
-    /// Takes over what was published while all was opened.
+    /// Loads what was published during the start.
     pub(in crate::daemon) async fn refresh(&self) {
         if let Some(life) = &self.life
             && let Err(error) = life.app.state.catalog.refresh(&life.app.state.db).await
         {
-            tracing::warn!("what was published in the last moment is not known: {error}");
+            tracing::warn!("could not load the latest publications: {error}");
         }
     }
 
-    /// Goes on as if nothing had been asked, and says why.
+    /// Continues to serve after a failed hand-over and reports the reason.
     pub(in crate::daemon) fn keep(&mut self, why: &str) -> Refused {
         self.go_on();
         self.refuse(why)
@@ -279,8 +280,8 @@ impl Operator {
 
     fn refuse(&self, why: &str) -> Refused {
         let version = env!("CARGO_PKG_VERSION");
-        tracing::error!("upgrade refused, version {version} goes on serving: {why}");
-        self.fixtures.herald.status(&format!("upgrade refused, version {version} goes on serving: {why}"));
+        tracing::error!("upgrade refused, version {version} continues to serve: {why}");
+        self.fixtures.herald.status(&format!("upgrade refused, version {version} continues to serve: {why}"));
         Refused(why.to_owned())
     }
 }

@@ -1,8 +1,8 @@
-//! An upgrade without a cut: on SIGUSR2 the running server starts the program that is installed now, gives it the
-//! listening sockets, and finishes what it began ([`giving`]); the new one serves once it can ([`taking`]).
+//! Upgrades without dropped connections: on SIGUSR2 the running server starts the installed program, passes it the
+//! listening sockets and finishes its requests ([`giving`]); the new server serves once it is ready ([`taking`]).
 //!
-//! They talk over a pair of sockets ([`words`]), the new one's standard input at first. Between them they hold the
-//! rule that there is always one who accepts, one main process for systemd, and one who runs what runs by itself.
+//! They communicate over a socket pair ([`words`]), at first the standard input of the new server. At any time at
+//! least one process accepts connections, one is the main process for systemd, and at most one runs background tasks.
 
 pub(super) mod giving;
 pub(super) mod taking;
@@ -14,22 +14,22 @@ use std::process::{Command, ExitCode};
 
 use clap::ValueEnum;
 
-/// How a program is started by the one that it replaces.
+/// The steps of a take-over, as the running server passes them to the new program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TakeOver {
-    /// Only starts the one that serves and ends, so that this one is no child of the server: systemd would take it
-    /// for a stranger and kill it at the next stop.
+    /// Starts the process that serves, and exits, so that it is no child of the server: systemd would treat a child as
+    /// a foreign process and kill it at the next stop.
     Detach,
-    /// Takes the sockets from standard input and serves.
+    /// Receives the sockets over standard input and serves.
     Serve,
 }
 
 const ARGUMENT: &str = "--take-over";
 
-/// Meant for another process: numbers of descriptors, and process ids that are not the new one's.
+/// Environment variables for the old process: its descriptors and its process ID.
 const NOT_INHERITED: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"];
 
-/// What was started, and with what: the path, not the file, which a package manager replaces.
+/// A program and its arguments: the path, not the file, which a package manager replaces.
 #[derive(Clone, Debug)]
 pub(super) struct Program {
     path: PathBuf,
@@ -37,7 +37,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// As this process was started; to be asked at its start, while its file is still there.
+    /// The command line of this process; to be read at its start, while its file still exists.
     pub(super) fn started() -> Program {
         let mut given = std::env::args_os();
         let path = given.next().map(PathBuf::from).filter(|path| path.is_absolute());
@@ -59,10 +59,10 @@ impl Program {
     }
 }
 
-/// Starts the one that serves, with this one's standard streams, and waits for nothing.
+/// Starts the process that serves, with the standard streams of this one, without waiting for it.
 pub(super) fn detach() -> ExitCode {
     match Program::started().command("serve").spawn() {
         Ok(_) => ExitCode::SUCCESS,
-        Err(error) => super::fail(&format!("the new program cannot be started: {error}")),
+        Err(error) => super::fail(&format!("could not start the new program: {error}")),
     }
 }

@@ -1,4 +1,4 @@
-//! The new server's part: take the sockets, serve when told to, and mind the old one until it has finished.
+//! The new server's side of a hand-over: receives the sockets, serves on request, and waits for the old server's end.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,33 +11,32 @@ use super::words::{self, Again, Line, Word};
 use crate::catalog::Live;
 use crate::db::Db;
 
-/// How often it is looked whether the old one published something: edits it had begun.
+/// Polling interval for publications of the old server, whose running edits it still completes.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// What the old server gave.
+/// What the old server passed.
 pub(in crate::daemon) struct Taken {
     stream: UnixStream,
     pid: i32,
     /// Listening sockets by name.
     pub(in crate::daemon) sockets: Vec<(String, OwnedFd)>,
-    /// The file of the admin socket is ours to remove.
+    /// Whether this process removes the file of the admin socket.
     pub(in crate::daemon) own_admin: bool,
-    /// The database's.
+    /// The file that locks the database.
     pub(in crate::daemon) lock: Option<OwnedFd>,
 }
 
-/// Takes what comes over standard input, which is `/dev/null` afterwards. Before there are threads.
+/// Receives sockets and lock over standard input, which becomes `/dev/null`. To be called before threads are started.
 ///
 /// # Errors
-/// Standard input is not the other end of a hand-over.
+/// Standard input is not the socket of a hand-over.
 pub(in crate::daemon) fn take() -> Result<Taken, String> {
-    let bad = |error: std::io::Error| {
-        format!("SIGUSR2 to the running server starts this, nothing else can: {error}")
-    };
+    let bad =
+        |error: std::io::Error| format!("only a running server can start this step, on SIGUSR2: {error}");
     let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().map_err(bad)?);
     let (word, descriptors) = words::take(&stream).map_err(bad)?;
     let Word::Take { names, pid, own_admin } = word else {
-        return Err("the running server speaks of something else".to_owned());
+        return Err("unexpected message from the running server".to_owned());
     };
     let null = File::open("/dev/null").map_err(bad)?;
     nix::unistd::dup2_stdin(&null).map_err(|error| bad(error.into()))?;
@@ -53,12 +52,12 @@ pub(in crate::daemon) fn take() -> Result<Taken, String> {
 }
 
 impl Taken {
-    /// Says what came of it when it went wrong.
+    /// A handle to report a failed start to the old server.
     pub(in crate::daemon) fn reply(&self) -> Option<Reply> {
         self.stream.try_clone().ok().map(Reply)
     }
 
-    /// Inside the runtime.
+    /// Opens the message channel. Needs the runtime.
     pub(in crate::daemon) fn line(self) -> std::io::Result<(Waiting, Predecessor)> {
         let (stops, told) = mpsc::channel(4);
         let (stage, stages) = watch::channel(Stage::Serving);
@@ -67,17 +66,17 @@ impl Taken {
     }
 }
 
-/// A way to tell the old server that there will be no new one.
+/// Reports a failed start to the old server.
 pub(in crate::daemon) struct Reply(UnixStream);
 
 impl Reply {
-    /// Says why. Blocks, shortly.
+    /// Reports the reason. Blocks briefly.
     pub(in crate::daemon) fn refuse(&self, why: &str) {
         let _ = words::say(&self.0, &Word::Refused { why: why.to_owned() });
     }
 }
 
-/// The old server waits for us, or we for it.
+/// The channel to the old server until this process has taken over.
 pub(in crate::daemon) struct Waiting {
     line: Line,
     pid: i32,
@@ -86,12 +85,13 @@ pub(in crate::daemon) struct Waiting {
 }
 
 impl Waiting {
-    /// The old server's process id.
+    /// Process ID of the old server.
     pub(in crate::daemon) fn pid(&self) -> i32 {
         self.pid
     }
 
-    /// All is open: returns when we shall accept, or false when we are not wanted any more.
+    /// Reports that everything is open. Returns true when this process shall accept connections, false if the hand-over
+    /// is cancelled.
     pub(in crate::daemon) async fn prepared(&mut self) -> bool {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         if self.line.say(&Word::Prepared { version }).await.is_err() {
@@ -106,11 +106,11 @@ impl Waiting {
         }
     }
 
-    /// We accept: returns when systemd knows, with the syncs that are to begin again. An old one that is gone by then has
-    /// left us everything.
+    /// Reports that this process accepts connections; returns when systemd knows the new main process, with the syncs
+    /// to restart. If the old server has exited by then, this process has everything.
     pub(in crate::daemon) async fn ready(mut self) -> Vec<Again> {
         let mut again = Vec::new();
-        // Whom it cannot be said to cannot be heard either.
+        // If sending fails, receiving ends, too.
         let _ = self.line.say(&Word::Ready).await;
         while let Some(word) = self.line.hear().await {
             if let Word::Yours { syncs } = word {
@@ -140,10 +140,10 @@ impl Waiting {
     }
 }
 
-/// How far the old server is.
+/// The progress of the old server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
-    /// It is the main process still.
+    /// It is still the main process.
     Serving,
     Finishing,
     Gone,
@@ -157,7 +157,7 @@ pub(in crate::daemon) struct Predecessor {
 }
 
 impl Predecessor {
-    /// There is none.
+    /// No old server.
     pub(in crate::daemon) fn none() -> Predecessor {
         Predecessor { stops: mpsc::channel(1).0, stage: watch::channel(Stage::Gone).1 }
     }
@@ -166,25 +166,25 @@ impl Predecessor {
         *self.stage.borrow() == Stage::Finishing
     }
 
-    /// Returns when it is the main process no more.
+    /// Returns when it is no longer the main process.
     pub(in crate::daemon) async fn left(&self) {
         let _ = self.stage.clone().wait_for(|stage| *stage >= Stage::Finishing).await;
     }
 
-    /// Returns when it has ended.
+    /// Returns when it has exited.
     pub(in crate::daemon) async fn gone(&self) {
-        // A closed channel says the same.
+        // A closed channel means the same.
         let _ = self.stage.clone().wait_for(|stage| *stage == Stage::Gone).await;
     }
 
-    /// Tells it to end within the deadline of a stop.
+    /// Requests that it exits within the deadline of a stop.
     pub(in crate::daemon) async fn stop(&self) {
         if self.finishes() {
             let _ = self.stops.send(()).await;
         }
     }
 
-    /// Keeps the catalog as the old one leaves it, until that has ended.
+    /// Refreshes the catalog with what the old server publishes, until it has exited.
     pub(in crate::daemon) async fn mind(&self, catalog: &Live, db: &Db) {
         while *self.stage.borrow() != Stage::Gone {
             let _ = catalog.refresh(db).await;

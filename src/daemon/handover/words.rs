@@ -1,4 +1,4 @@
-//! What the two processes of a hand-over say to each other: JSON, one word a line; descriptors come with the first.
+//! The protocol of a hand-over: JSON messages, one per line; the first carries the file descriptors.
 
 use std::io::{Error, ErrorKind, IoSlice, IoSliceMut, Read, Result, Write};
 use std::mem::MaybeUninit;
@@ -12,63 +12,63 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-/// More sockets than any configuration asks for.
+/// Maximum number of descriptors; more than any configuration needs.
 const MOST: usize = 64;
-/// A longer line is not one of ours.
+/// Maximum length of the first line in bytes.
 const LONGEST: usize = 64 << 10;
 
-/// A sync to be begun again.
+/// A sync to restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::daemon) struct Again {
-    /// The kind of its source.
+    /// Kind of the source.
     pub(in crate::daemon) kind: String,
-    /// The version of Bioconductor, where it was of one.
+    /// Version of Bioconductor, for a sync of one version.
     pub(in crate::daemon) version: Option<String>,
-    /// Whose it is.
+    /// The administrator who started it.
     pub(in crate::daemon) actor: String,
 }
 
-/// What can be said. A word of another version that is not known is passed over.
+/// A message. Unknown messages of other program versions are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "word", rename_all = "lowercase")]
 pub(super) enum Word {
-    /// The first, from the old one: what the descriptors are, in order; `lock` is the database's.
+    /// First message, from the old server: the names of the descriptors, in order; `lock` is the lock of the database.
     Take {
         /// `http`, `https`, `redirect`, `metrics`, `admin`, `lock`.
         names: Vec<String>,
-        /// The old one's process id.
+        /// Process ID of the old server.
         pid: i32,
-        /// The admin socket's file is removed at the end by whoever has it then.
+        /// Whether the last server removes the file of the admin socket at its end.
         own_admin: bool,
     },
-    /// From the new one: its process id.
+    /// From the new server: it has started.
     Begun {
-        /// The id.
+        /// Its process ID.
         pid: u32,
     },
-    /// From the new one: it cannot serve.
+    /// From the new server: it cannot serve.
     Refused {
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// From the new one: all is open, it could accept.
+    /// From the new server: everything is open, it can accept connections.
     Prepared {
-        /// Of the program.
+        /// Program version.
         version: String,
     },
-    /// From the old one: accept.
+    /// From the old server: accept connections.
     Go,
-    /// From the new one: it accepts.
+    /// From the new server: it accepts connections.
     Ready,
-    /// From the old one: systemd knows; you are the main process.
+    /// From the old server: systemd is notified; the new server is the main process.
     Yours {
-        /// Syncs of administrators that were halted for this: begin them again.
+        /// Syncs of administrators that were halted for the hand-over and are to be restarted.
         #[serde(default)]
         syncs: Vec<Again>,
     },
-    /// From the new one: a stop was asked for; end within the same deadline.
+    /// From the new server: it was asked to stop; exit within the same deadline.
     Stop,
-    /// Of a newer version.
+    /// A message of a newer version.
     #[serde(other)]
     Unknown,
 }
@@ -79,12 +79,12 @@ fn line(word: &Word) -> Vec<u8> {
     line
 }
 
-/// Says the first word, with descriptors. Blocks; a short line always finds room.
+/// Sends the first message, with descriptors. Blocking, but a short line always fits the socket buffer.
 pub(super) fn give(to: &UnixStream, word: &Word, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
-        return Err(Error::new(ErrorKind::InvalidInput, "more sockets than can be handed over"));
+        return Err(Error::new(ErrorKind::InvalidInput, "too many sockets to hand over"));
     }
     let line = line(word);
     let sent = sendmsg(to, &[IoSlice::new(&line)], &mut ancillary, SendFlags::NOSIGNAL)?;
@@ -92,7 +92,7 @@ pub(super) fn give(to: &UnixStream, word: &Word, descriptors: &[BorrowedFd<'_>])
     (&mut &*to).write_all(line.get(sent..).unwrap_or_default())
 }
 
-/// Hears the first word. Blocks.
+/// Receives the first message. Blocks.
 pub(super) fn take(from: &UnixStream) -> Result<(Word, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -113,38 +113,38 @@ pub(super) fn take(from: &UnixStream) -> Result<(Word, Vec<OwnedFd>)> {
     Ok((serde_json::from_slice(&bytes)?, descriptors))
 }
 
-/// Says one word. Blocks.
+/// Sends a message. Blocks.
 pub(super) fn say(to: &UnixStream, word: &Word) -> Result<()> {
     (&mut &*to).write_all(&line(word))
 }
 
-/// One end, after the first word.
+/// One end of the channel, after the first message.
 pub(super) struct Line {
-    // Not split: the write half would shut the socket down when dropped, and a last word could not be said.
+    // Not split: dropping the write half would shut the socket down and prevent a last message.
     stream: BufReader<tokio::net::UnixStream>,
     heard: Vec<u8>,
 }
 
 impl Line {
-    /// Inside the runtime.
+    /// Wraps the stream. Needs the runtime.
     pub(super) fn new(stream: UnixStream) -> Result<Line> {
         stream.set_nonblocking(true)?;
         let stream = tokio::net::UnixStream::from_std(stream)?;
         Ok(Line { stream: BufReader::new(stream), heard: Vec::new() })
     }
 
-    /// Says a word.
+    /// Sends a message.
     ///
     /// # Errors
-    /// The other one is gone.
+    /// The other process has exited.
     pub(super) async fn say(&mut self, word: &Word) -> Result<()> {
         self.stream.get_mut().write_all(&line(word)).await
     }
 
-    /// The next word; `None` when the other one is gone. May be dropped and called again.
+    /// Receives the next message; `None` when the other process has exited. Cancel-safe.
     pub(super) async fn hear(&mut self) -> Option<Word> {
         loop {
-            // What was read before a drop stays in `heard`.
+            // After a cancellation the bytes read so far stay in `heard`.
             match self.stream.read_until(b'\n', &mut self.heard).await {
                 Ok(0) | Err(_) => return None,
                 Ok(_) => {}

@@ -1,4 +1,4 @@
-//! Offline and online: finish, close, and open again by another configuration.
+//! Switches offline (drain, close the stores) and online (open them with the current configuration).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +11,17 @@ use super::stores;
 use crate::control::{Mode, Refused, Work};
 use crate::http::App;
 
-/// How often it is looked whether requests have ended.
+/// Polling interval for the end of requests and jobs.
 const LOOK: Duration = Duration::from_millis(20);
 
 const OFFLINE: &str = "The server is offline. Bring it back with: rspm online";
 
 impl Operator {
-    /// Finishes what is under way, closes the stores, and answers 503 from then on. Jobs have half of the time to end
-    /// by themselves, and are halted at a safe point then.
+    /// Drains requests and jobs, closes the stores, and responds with 503 from then on. Jobs have half of the time to
+    /// end by themselves, then they are halted at a safe point.
     ///
     /// # Errors
-    /// Something was still under way at the end of `timeout`, or nobody waited any more: then the server goes on as if
-    /// nothing had been asked.
+    /// `timeout` expired or the client disconnected before the drain was complete: then the server continues to serve.
     pub(super) async fn offline(
         &mut self,
         timeout: Duration,
@@ -30,7 +29,7 @@ impl Operator {
     ) -> Result<String, Refused> {
         let control = self.fixtures.switch.porch().control.clone();
         let Some(mut life) = self.life.take() else {
-            // Nothing is open, and nothing is to be tried again.
+            // Nothing is open; cancels the retries.
             let said = match control.mode() {
                 Mode::Offline => "The server is offline already. Bring it back with: rspm online",
                 Mode::Broken(_) | Mode::Starting(_) | Mode::Online | Mode::Leaving => OFFLINE,
@@ -39,7 +38,7 @@ impl Operator {
             control.enter(Mode::Offline);
             return Ok(said.to_owned());
         };
-        tracing::info!("going offline; what is under way has {} seconds", timeout.as_secs());
+        tracing::info!("going offline: draining for up to {} seconds", timeout.as_secs());
         control.enter(Mode::Leaving);
         life.pause();
         let app = Arc::clone(&life.app);
@@ -61,12 +60,14 @@ impl Operator {
             None => {
                 self.go_on();
                 if abandoned() {
-                    tracing::warn!("online again: whoever asked for offline did not wait for {work}");
-                    return Err(Refused("nobody waited for it".to_owned()));
+                    tracing::warn!(
+                        "online again: the client of the offline request disconnected; still running: {work}"
+                    );
+                    return Err(Refused("offline request cancelled: the client disconnected".to_owned()));
                 }
                 let why = format!(
-                    "the server is not offline after {} seconds: still under way: {work}. It is online and goes on; \
-                     give it longer with: rspm offline --timeout",
+                    "the server is not offline after {} seconds; still running: {work}. It stays online; extend the time \
+                     with: rspm offline --timeout",
                     timeout.as_secs()
                 );
                 tracing::warn!("{why}");
@@ -75,7 +76,7 @@ impl Operator {
         }
     }
 
-    /// Returns the app when nobody uses it any more.
+    /// Waits until requests and jobs have ended and returns the app; `None` if `over` becomes true first.
     async fn finish(
         &mut self,
         app: Arc<App>,
@@ -94,7 +95,7 @@ impl Operator {
         report(&app, 3);
         let jobs = self.fixtures.jobs.clone();
         let own = Instant::now() + by_itself;
-        // Answering goes on while jobs end.
+        // Requests are served while jobs end.
         while Instant::now() < own && !over() && jobs.is_worth_waiting() {
             report(&app, 3);
             tokio::time::sleep(LOOK).await;
@@ -111,7 +112,7 @@ impl Operator {
             tokio::time::sleep(LOOK).await;
         }
         drop(switch.shut());
-        // From here on whoever comes gets 503; who came before is answered. A last answer may begin a sync.
+        // From here on new requests get 503; earlier ones are completed. A last request may start a sync.
         loop {
             if report(&app, 2) {
                 self.keep_halted(&app);
@@ -124,12 +125,12 @@ impl Operator {
         }
     }
 
-    /// Serves as before.
+    /// Resumes serving.
     pub(super) fn go_on(&mut self) {
         let Some(life) = &mut self.life else { return };
         let app = Arc::clone(&life.app);
         self.fixtures.switch.open(Arc::clone(&app));
-        // First of all: a back-fill that goes on by itself is not to be halted again.
+        // Before the tasks start: a back-fill that resumes by itself must not be halted again.
         self.fixtures.jobs.halt(false);
         life.run();
         self.keep_halted(&app);
@@ -143,10 +144,10 @@ impl Operator {
         self.halted.extend(app.sync.halted());
     }
 
-    /// Reads the whole configuration and serves.
+    /// Reads the whole configuration and starts serving.
     ///
     /// # Errors
-    /// What cannot be used; the server stays as it is.
+    /// Something in the configuration cannot be used; the mode does not change.
     pub(super) async fn online(&mut self) -> Result<String, Refused> {
         let control = self.fixtures.switch.porch().control.clone();
         if self.life.is_some() {
@@ -168,7 +169,6 @@ impl Operator {
                     Err(Refused(error.to_string()))
                 }
                 Mode::Starting(_) | Mode::Online | Mode::Leaving | Mode::Offline => {
-                    // Opening told what it was doing.
                     control.enter(Mode::Offline);
                     log_lines(&format!("still offline: {error}"));
                     Err(Refused(format!("{error}\nThe server stays offline.")))
@@ -178,7 +178,7 @@ impl Operator {
     }
 }
 
-/// What uses an app, its `ours` holders here excepted.
+/// The requests and jobs that use an app; `ours` references are held here and not counted.
 fn work(app: &Arc<App>, ours: usize) -> Work {
     let mut jobs: Vec<String> = app.state.jobs.running().into_iter().map(|job| job.key).collect();
     match app.repo.fetching() {

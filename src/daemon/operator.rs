@@ -1,4 +1,4 @@
-//! The one who carries out commands, one after the other, and tries again what could not be used.
+//! Runs commands one after the other, and retries configurations and listeners that could not be used.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,34 +25,34 @@ use crate::jobs::Jobs;
 use crate::storage::space;
 use crate::sync::Halted;
 
-/// How often stores that cannot be used are tried again.
+/// Retry interval of a start that failed.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// What there is in every mode, for as long as the process runs.
+/// State that exists in every mode, for the lifetime of the process.
 pub(super) struct Fixtures {
     /// The configuration file.
     pub(super) file: PathBuf,
-    /// Before every door.
+    /// Routes each request to the app, or answers 503.
     pub(super) switch: Switch,
-    /// Every log.
+    /// The logs.
     pub(super) logs: Logs,
     /// Certificate and key of the HTTPS listeners.
     pub(super) tls: Tls,
-    /// What systemd is told.
+    /// Notifies systemd.
     pub(super) herald: Herald,
-    /// Jobs of every app.
+    /// Jobs of all apps.
     pub(super) jobs: Jobs,
-    /// The addresses that were opened at the start.
+    /// The addresses configured at the start.
     pub(super) listening: Listening,
-    /// What a successor gets.
+    /// What a hand-over passes to a successor.
     pub(super) giving: Giving,
-    /// The listeners, open or not.
+    /// The listeners, open and missing.
     pub(super) listeners: Listeners,
-    /// Who still finishes what it began before us.
+    /// The old server, which may still finish its requests.
     pub(super) predecessor: Predecessor,
 }
 
-/// The addresses of a configuration: the part that only a restart applies.
+/// The addresses of a configuration, which only a restart applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Listening {
     http: Option<Listen>,
@@ -63,7 +63,7 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    /// Those of a configuration.
+    /// The addresses in a configuration.
     pub(super) fn of(config: &Config) -> Listening {
         Listening {
             http: config.http.listen.clone(),
@@ -75,23 +75,23 @@ impl Listening {
     }
 }
 
-/// An app that answers, and what runs beside it by itself.
+/// An app that serves requests, and its background tasks.
 pub(super) struct Life {
-    /// What answers.
+    /// Serves the requests.
     pub(super) app: Arc<App>,
     predecessor: Predecessor,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Life {
-    /// Begins to run what runs by itself.
+    /// Wraps an app and starts its background tasks.
     pub(super) fn begin(app: Arc<App>, predecessor: Predecessor) -> Life {
         let mut life = Life { app, predecessor, tasks: Vec::new() };
         life.run();
         life
     }
 
-    /// Runs schedules and nightly work, until [`Life::pause`].
+    /// Starts schedules and nightly work, until [`Life::pause`].
     pub(super) fn run(&mut self) {
         let (sync, repo, usage) = (self.app.sync.clone(), self.app.repo.clone(), self.app.usage.clone());
         let (rules, advisories) = (sync.clone(), sync.clone());
@@ -118,7 +118,7 @@ impl Life {
             tokio::spawn(clock::watch(self.app.repo.clone())),
             tokio::spawn(async move {
                 repo.claim_storage().await;
-                // What nobody refers to may be what the other process is about to refer to.
+                // The old server may still add references to files that are unreferenced now.
                 before.gone().await;
                 repo.run_nightly().await;
             }),
@@ -129,7 +129,7 @@ impl Life {
         ]);
     }
 
-    /// Begins nothing any more by itself.
+    /// Stops the background tasks.
     pub(super) fn pause(&mut self) {
         self.tasks.drain(..).for_each(|task| task.abort());
     }
@@ -141,23 +141,23 @@ impl Drop for Life {
     }
 }
 
-/// Owns what answers.
+/// Owns the app and runs the commands.
 pub(super) struct Operator {
     pub(super) fixtures: Fixtures,
     pub(super) life: Option<Life>,
-    /// The configuration in force; while the server is broken the one that is tried again.
+    /// The current configuration; while the server is broken, the one that is retried.
     pub(super) loaded: Option<Loaded>,
-    /// A sync that goes on when the server is online again.
+    /// Halted syncs, which resume when the server is online again.
     pub(super) halted: Vec<Halted>,
-    /// The first start is beside another server.
+    /// The old server's lock, for a first start next to a running server.
     beside: Option<Beside>,
     again: Option<Instant>,
-    /// When missing listeners are tried again.
+    /// When missing listeners are retried.
     retry: Option<Instant>,
 }
 
 impl Operator {
-    /// With nothing open yet.
+    /// A supervisor with nothing open yet.
     pub(super) fn new(fixtures: Fixtures, beside: Option<Beside>) -> Operator {
         let mut operator = Operator {
             fixtures,
@@ -172,7 +172,7 @@ impl Operator {
         operator
     }
 
-    /// The first start. `patient`: answers with the reason instead of failing.
+    /// Starts serving for the first time. `patient`: responds with 503 and the reason instead of failing.
     pub(super) async fn start(
         &mut self,
         loaded: Result<Loaded, StartError>,
@@ -192,7 +192,7 @@ impl Operator {
         Ok(())
     }
 
-    /// Opens all that a configuration names, listeners excepted, and serves. On an error nothing has changed.
+    /// Opens everything in a configuration except the listeners, and serves. On an error nothing has changed.
     pub(super) async fn serve(&mut self, loaded: Loaded) -> Result<(), StartError> {
         if let Some(why) = self.fixtures.listeners.fault() {
             return Err(StartError::NoListener(why));
@@ -204,7 +204,7 @@ impl Operator {
         let control = &switch.porch().control;
         let starting = matches!(control.mode(), Mode::Starting(_));
         if !starting {
-            // What there is to say at the start was said before there were threads.
+            // At the start the warnings are logged before threads are started.
             told.iter().for_each(|line| tracing::warn!("{line}"));
         }
         let say = |what| {
@@ -229,7 +229,7 @@ impl Operator {
         Ok(())
     }
 
-    /// Answers 503 with the reason from now on, and tries `loaded` again by itself.
+    /// Responds with 503 and the reason from now on, and retries `loaded` periodically.
     pub(super) fn fail(&mut self, error: &StartError, loaded: Option<Loaded>) {
         let control = &self.fixtures.switch.porch().control;
         let broken = Mode::Broken(error.fault());
@@ -237,7 +237,7 @@ impl Operator {
             log_lines(&error.to_string());
             if error.fault().reachable {
                 tracing::error!(
-                    "every request gets 503 until this is mended; then: systemctl reload rstudio-pm"
+                    "every request gets 503 until this is fixed; then run: systemctl reload rstudio-pm"
                 );
             }
             control.enter(broken);
@@ -246,14 +246,14 @@ impl Operator {
         self.loaded = loaded;
     }
 
-    /// Tries nothing again by itself.
+    /// Cancels the retries.
     pub(super) fn forget(&mut self) {
         self.again = None;
         self.loaded = None;
     }
 
-    /// Carries out orders until nobody can give any, or until a successor waits for our word. Dropped at any moment,
-    /// it leaves everything to [`Operator::end`].
+    /// Runs commands until the channel is closed or a successor is ready. Can be cancelled at any point; then
+    /// [`Operator::end`] ends everything.
     pub(super) async fn work(&mut self, orders: &mut mpsc::Receiver<Order>) -> Option<Prepared> {
         loop {
             let due = self.again.into_iter().chain(self.retry).min();
@@ -289,12 +289,12 @@ impl Operator {
         }
         let Some(loaded) = self.loaded.clone() else { return };
         match self.serve(loaded.clone()).await {
-            Ok(()) => tracing::info!("what was missing can be used again: online"),
+            Ok(()) => tracing::info!("the retry succeeded: online"),
             Err(error) => self.fail(&error, Some(loaded)),
         }
     }
 
-    /// Tries the listeners that are missing, when that is due.
+    /// Retries missing listeners when that is due.
     async fn open_missing(&mut self) {
         if self.retry.is_none_or(|at| at > Instant::now()) {
             return;
@@ -306,7 +306,7 @@ impl Operator {
         let porch = self.fixtures.switch.porch();
         if let Outcome::NeedsRestart(address) = outcome {
             tracing::warn!(
-                "{address} is free again: the server ends, so that systemd opens it and starts it again"
+                "{address} is free again: exiting, so that systemd opens it and restarts the server"
             );
             porch.control.stop();
         }
@@ -316,14 +316,14 @@ impl Operator {
         }
     }
 
-    /// Says what is missing, and when it is tried again.
+    /// Publishes the remark about missing listeners and schedules the next retry.
     fn after_listeners(&mut self) {
         let listeners = &self.fixtures.listeners;
         self.fixtures.switch.porch().remark.store(listeners.remark().map(Arc::new));
         self.retry = (!listeners.is_complete()).then(|| Instant::now() + listeners::AGAIN);
     }
 
-    /// Reads the file and applies what may be applied now: all of it when nothing is served yet.
+    /// Reads the file and applies the reloadable properties, or all of them if the server is broken.
     async fn reload(&mut self) -> Result<Reloaded, Refused> {
         let control = self.fixtures.switch.porch().control.clone();
         self.fixtures.herald.reloading();
@@ -335,7 +335,7 @@ impl Operator {
                 Ok(mut warnings) => {
                     warnings.insert(
                         0,
-                        "the whole configuration was read, and the server serves again".to_owned(),
+                        "the whole configuration was read, and the server is online again".to_owned(),
                     );
                     Ok(Reloaded { warnings, ..Reloaded::default() })
                 }
@@ -357,7 +357,7 @@ impl Operator {
 
     async fn apply(&mut self) -> Result<Reloaded, Refused> {
         let (Some(life), Some(running)) = (&self.life, &self.loaded) else {
-            return Err(Refused("nothing is served yet".to_owned()));
+            return Err(Refused("the server is not serving yet".to_owned()));
         };
         let file = config::load(&self.fixtures.file, environment())
             .map_err(|error| Refused(format!("{}\nNothing was changed.", StartError::from(error))))?;
@@ -366,7 +366,7 @@ impl Operator {
         Ok(reloaded)
     }
 
-    /// Reads the whole file and serves. With the error comes what may be tried again by itself.
+    /// Reads the whole file and starts serving. The error comes with the configuration to retry, if it is valid.
     pub(super) async fn read_and_serve(&mut self) -> Result<Vec<String>, (StartError, Option<Loaded>)> {
         let loaded = config::load(&self.fixtures.file, environment()).map_err(|e| (e.into(), None))?;
         self.serve(loaded.clone()).await.map_err(|error| (error, Some(loaded.clone())))?;
@@ -381,7 +381,7 @@ impl Operator {
         Ok(warnings)
     }
 
-    /// Ends what runs by itself. Returns what answered.
+    /// Stops the background tasks and returns the app.
     pub(super) fn end(mut self) -> Option<Arc<App>> {
         self.life.take().map(|life| Arc::clone(&life.app))
     }

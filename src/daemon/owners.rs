@@ -1,11 +1,11 @@
-//! Storage classes that do not belong to the configured database, found without creating or changing anything.
+//! Finds storage classes that do not belong to the configured database; creates and changes nothing.
 
 use crate::config::{Config, Place, StorageClass};
 use crate::db::{AtRest, Db};
 use crate::repo::ownership::{self, Compared};
 use crate::storage::{Key, Marker, Owner, Storage, StorageError};
 
-/// What is wrong with the owner of each class. A database or a place that cannot be used has a finding of its own.
+/// Findings about the owner of each class. Inaccessible databases and locations are reported by other checks.
 pub(super) fn findings(config: &Config) -> Vec<(StorageClass, String)> {
     let Ok(database) = Db::at_rest(config) else { return Vec::new() };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
@@ -25,7 +25,7 @@ pub(super) fn findings(config: &Config) -> Vec<(StorageClass, String)> {
                     let name = class.as_str();
                     findings.push((class, format!("storage class '{name}' has no readable marker: {error}")));
                 }
-                // A place that cannot be used has a finding of its own.
+                // Inaccessible locations are reported by another check.
                 Ok(None) | Err(_) => {}
             }
         }
@@ -63,7 +63,7 @@ async fn finding(
     };
     let mut found = compared(database, storage.marker(class).await?);
     if matches!(found, Compared::Doubtful(_)) {
-        // A running server writes the row first and the marker second: what it wrote since is in the row now.
+        // A running server writes the row before the marker: if it wrote the marker meanwhile, the row is there now.
         let config = config.clone();
         let again = tokio::task::spawn_blocking(move || Db::at_rest(&config)).await;
         if let Ok(Ok(again)) = again {
@@ -111,7 +111,7 @@ async fn vacant(
             "it may not be mounted, and nothing will be stored in it; bring it back",
         )),
         true => None,
-        // A schema of before there were identities: the next start compares rows and objects.
+        // The schema predates identities: the next start compares rows and objects.
         false if database.level > 0 && database.identity.is_none() => None,
         false => Some((
             "has objects and no owner".to_owned(),

@@ -1,4 +1,4 @@
-//! The process's own mark: its user, and the file with its number.
+//! The PID file, and the name of the current user.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use crate::config::Config;
 
-/// The effective user's name, or its number.
+/// Name of the effective user, or its number.
 pub(super) fn user_name() -> String {
     let uid = nix::unistd::geteuid();
     nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
-/// `<SockFileDir>/rstudio-pm.pid`. Convenience: failing to write it stops nothing.
+/// Writes `<SockFileDir>/rstudio-pm.pid` and returns its path. An error is only logged.
 pub(super) fn write_pid(config: &Config) -> Option<PathBuf> {
     let path = config.server.sock_file_dir.join("rstudio-pm.pid");
     let written = match std::fs::remove_file(&path) {
@@ -28,7 +28,7 @@ pub(super) fn write_pid(config: &Config) -> Option<PathBuf> {
     match written {
         Ok(()) => Some(path),
         Err(error) => {
-            tracing::warn!("the PID file {} cannot be written: {error}", path.display());
+            tracing::warn!("could not write the PID file {}: {error}", path.display());
             None
         }
     }

@@ -1,4 +1,4 @@
-//! Processes that ran before this one and still finish requests: they are told what concerns them, too.
+//! Older server processes that still finish requests, to which signals are forwarded.
 
 use std::sync::Arc;
 
@@ -6,27 +6,26 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
 
-/// The processes; cloning shares the list.
+/// The list of processes; cloning shares it.
 #[derive(Clone, Debug, Default)]
 pub struct Predecessors(Arc<Mutex<Vec<Predecessor>>>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Predecessor {
     pid: i32,
-    /// When it began, in ticks since boot: a number that is used again is another process.
+    /// Start time in clock ticks since boot, which tells it from a later process with the same ID.
     began: u64,
 }
 
 impl Predecessors {
-    /// Notes a process of this server that has handed over to this one and goes on with its requests. One that is
-    /// not there is not noted.
+    /// Adds a process that has handed over to this one and still finishes its requests, if it exists.
     pub fn add(&self, pid: i32) {
         if let Some(began) = began(pid) {
             self.0.lock().push(Predecessor { pid, began });
         }
     }
 
-    /// Sends a signal to those that are still there; returns their numbers.
+    /// Sends a signal to the processes that still exist; returns their IDs.
     pub fn tell(&self, signal: Signal) -> Vec<i32> {
         let mut all = self.0.lock();
         all.retain(|one| began(one.pid) == Some(one.began));
@@ -35,12 +34,12 @@ impl Predecessors {
     }
 }
 
-/// When a process began; `None` when it is not there, is not ours, or has ended and waits for its parent.
+/// Start time of a process; `None` if it does not exist, cannot be read, or is a zombie.
 fn began(pid: i32) -> Option<u64> {
     starttime(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// From the text of `proc_pid_stat(5)`. The program's name, second, may hold anything.
+/// Parses `/proc/[pid]/stat` (proc_pid_stat(5)). The second field, the program's name, may contain any character.
 fn starttime(stat: &str) -> Option<u64> {
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?;

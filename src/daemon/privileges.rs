@@ -1,7 +1,8 @@
-//! Who the daemon is once its ports are bound: started as root without systemd it becomes an ordinary user, for good.
+//! Drops privileges after the ports are bound: started as root without systemd, the daemon switches permanently to an
+//! ordinary user.
 //!
-//! Before any thread is started, for capabilities belong to threads; before any file is created, for it is to belong
-//! to that user.
+//! This happens before any thread is started, because capabilities are per thread, and before any file is created,
+//! because files are to belong to that user.
 
 use std::ffi::CString;
 use std::os::unix::fs::MetadataExt;
@@ -21,67 +22,67 @@ use crate::config::Config;
 /// An ordinary user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Account {
-    /// Its name, or its number when it has none.
+    /// Its name, or its number if it has none.
     name: String,
     uid: Uid,
-    /// Its primary group; of a user without a name, the group of the gcfg.
+    /// Its primary group; for a user without a name, the group of the gcfg.
     gid: Gid,
-    /// Whether it is a name of the user database: then it has supplementary groups.
+    /// Whether it is in the user database, and so may have supplementary groups.
     named: bool,
 }
 
-/// What is to be done.
+/// The planned change of user.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Plan {
-    /// Go on as who we are; a warning, if that is not what anybody should be.
+    /// Keep the current user, with a warning if that is root.
     Stay(Option<String>),
-    /// Become that user.
+    /// Switch to this user.
     Become(Account),
 }
 
-/// Why the daemon does not become who it should be.
+/// An error of the change of user.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivilegeError {
-    /// `--user` names nobody.
-    #[error("--user {0}: there is no such user; make it with: useradd --system --no-create-home {0}")]
+    /// `--user` names an unknown user.
+    #[error("--user {0}: there is no such user; create it with: useradd --system --no-create-home {0}")]
     Unknown(String),
-    /// `--user` without the right to change it.
+    /// `--user` without the privilege to change the user.
     #[error(
-        "--user {wanted}: only root can become another user, and this is {current}; start it as {wanted}"
+        "--user {wanted}: only root can switch to another user, and this is {current}; start it as {wanted}"
     )]
     NotRoot {
-        /// Who was asked for.
+        /// Requested user.
         wanted: String,
-        /// Who it is.
+        /// Current user.
         current: String,
     },
-    /// The owner of the gcfg cannot be found out.
+    /// The owner of the gcfg cannot be read.
     #[error("the owner of {path} cannot be read: {source}")]
     Owner {
-        /// The gcfg.
+        /// Path of the gcfg.
         path: String,
-        /// Why.
+        /// Error of the system.
         source: std::io::Error,
     },
-    /// The system refuses.
+    /// The system refuses a step.
     #[error(
-        "cannot become user {user}: {step}: {reason}; it takes the capabilities CAP_SETUID, CAP_SETGID and \
+        "cannot switch to user {user}: {step}: {reason}; this needs the capabilities CAP_SETUID, CAP_SETGID and \
          CAP_SETPCAP: grant them, or start it as that user"
     )]
     Refused {
-        /// Who was to be become.
+        /// Target user.
         user: String,
-        /// Which step.
+        /// The step that failed.
         step: &'static str,
-        /// In the system's words.
+        /// The error text of the system.
         reason: String,
     },
 }
 
-/// Decides: `--user`, else the owner of the gcfg when nobody else has decided.
+/// Plans the change of user: to `--user`, else to the owner of the gcfg unless systemd manages the user.
 ///
 /// # Errors
-/// `--user` cannot be followed.
+/// The user of `--user` is unknown or cannot be switched to, or the owner of the gcfg cannot be read.
 pub(super) fn plan(asked: Option<&str>, gcfg: &Path) -> Result<Plan, PrivilegeError> {
     let asked = asked.map(named).transpose()?;
     let me = geteuid();
@@ -93,10 +94,10 @@ pub(super) fn plan(asked: Option<&str>, gcfg: &Path) -> Result<Plan, PrivilegeEr
             Some(_) | None => Ok(Plan::Stay(None)),
         };
     }
-    // systemd changes the user itself, by User=.
+    // systemd changes the user itself (User=).
     let managed = std::env::var_os("NOTIFY_SOCKET").is_some();
     let owner = match asked {
-        // A file that is missing is for somebody else to tell.
+        // A missing file is reported elsewhere.
         Some(_) => None,
         None if managed => None,
         None => Some(owner(gcfg)?),
@@ -104,7 +105,7 @@ pub(super) fn plan(asked: Option<&str>, gcfg: &Path) -> Result<Plan, PrivilegeEr
     Ok(decide(asked, owner, managed, gcfg))
 }
 
-/// The number of the user that a start without `--user` would become.
+/// The number of the user that a start without `--user` would switch to.
 pub(super) fn would_be(gcfg: &Path) -> u32 {
     match plan(None, gcfg) {
         Ok(Plan::Become(account)) => account.uid.as_raw(),
@@ -112,12 +113,12 @@ pub(super) fn would_be(gcfg: &Path) -> u32 {
     }
 }
 
-/// Does `work` with the rights to files of the user that a start without `--user` would become. They are those of the
-/// calling thread, and of threads that it begins meanwhile.
+/// Runs `work` with the file access rights of the user that a start without `--user` would switch to. They apply to the
+/// calling thread and to threads that it starts meanwhile.
 pub(super) fn with_rights_of_service<T>(gcfg: &Path, work: impl FnOnce() -> T) -> T {
     let Ok(Plan::Become(account)) = plan(None, gcfg) else { return work() };
     let groups = getgroups().unwrap_or_default();
-    // Groups that cannot be changed leave more rights than the service has: a check that passes in error.
+    // If the groups cannot be changed, root's remain, which allow more than the service's: a check may wrongly pass.
     let _ = match CString::new(account.name.as_str()) {
         Ok(name) if account.named => initgroups(&name, account.gid),
         _ => setgroups(&[]),
@@ -130,7 +131,7 @@ pub(super) fn with_rights_of_service<T>(gcfg: &Path, work: impl FnOnce() -> T) -
     done
 }
 
-/// As root.
+/// The plan for a process of root.
 fn decide(asked: Option<Account>, owner: Option<Account>, managed: bool, gcfg: &Path) -> Plan {
     let way_out = "give it to an ordinary user (chown rstudio-pm), or name one with --user";
     match (asked, owner, managed) {
@@ -138,9 +139,10 @@ fn decide(asked: Option<Account>, owner: Option<Account>, managed: bool, gcfg: &
         (Some(_), _, _) => Plan::Stay(Some("running as root, as --user says".to_owned())),
         (None, _, true) => Plan::Stay(Some("running as root; set User= in the unit".to_owned())),
         (None, Some(account), false) if !account.uid.is_root() => Plan::Become(account),
-        (None, _, false) => {
-            Plan::Stay(Some(format!("running as root, for {} belongs to root; {way_out}", gcfg.display())))
-        }
+        (None, _, false) => Plan::Stay(Some(format!(
+            "running as root, because {} belongs to root; {way_out}",
+            gcfg.display()
+        ))),
     }
 }
 
@@ -161,10 +163,10 @@ fn owner(gcfg: &Path) -> Result<Account, PrivilegeError> {
     })
 }
 
-/// Does what is planned. Returns what to warn of.
+/// Executes the plan. Returns the warnings.
 ///
 /// # Errors
-/// As [`become_user`].
+/// Those of [`become_user`].
 pub(super) fn follow(plan: Plan, gcfg: &Path, config: &Config) -> Result<Vec<String>, PrivilegeError> {
     match plan {
         Plan::Stay(warning) => Ok(warning.into_iter().collect()),
@@ -176,17 +178,17 @@ pub(super) fn follow(plan: Plan, gcfg: &Path, config: &Config) -> Result<Vec<Str
     }
 }
 
-/// Becomes that user and gives everything else up: groups, capabilities, and the way back. Returns what to warn of.
+/// Switches to the user and drops groups, capabilities and the possibility to switch back. Returns the warnings.
 ///
 /// # Errors
-/// The system refuses a step. Then the process must end: it is between two users.
+/// The system refuses a step. Then the process must exit: its user is changed only in part.
 fn become_user(account: &Account, gcfg: &Path) -> Result<Vec<String>, PrivilegeError> {
     let refused = |step, reason: String| PrivilegeError::Refused { user: account.name.clone(), step, reason };
     let system = |step| move |errno: Errno| refused(step, errno.desc().to_owned());
     let mut warnings = Vec::new();
-    // The bounding set can only be emptied as root. Where even root may not, no-new-privs below keeps it from mattering.
+    // Only root can clear the bounding set. If even root cannot, no-new-privs below makes the set irrelevant.
     if let Err(error) = caps::clear(None, CapSet::Bounding) {
-        warnings.push(format!("the capability bounding set stays as it is: {error}"));
+        warnings.push(format!("could not clear the capability bounding set: {error}"));
     }
     if account.named {
         let name = CString::new(account.name.as_str()).map_err(|e| refused("name", e.to_string()))?;
@@ -201,14 +203,14 @@ fn become_user(account: &Account, gcfg: &Path) -> Result<Vec<String>, PrivilegeE
         caps::clear(None, set).map_err(|error| refused("capabilities", error.to_string()))?;
     }
     set_no_new_privs().map_err(system("no-new-privs"))?;
-    // SECURITY: what was given up must not come back.
+    // SECURITY: dropped privileges must not be recoverable.
     if setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok() {
-        return Err(refused("setresuid", "it could be root again".to_owned()));
+        return Err(refused("setresuid", "the process can still become root".to_owned()));
     }
     if access(gcfg, AccessFlags::R_OK).is_err() {
         let (path, user) = (gcfg.display(), &account.name);
         warnings.push(format!(
-            "user {user} cannot read {path}: reloads will fail; mend it with: chown {user} '{path}'"
+            "user {user} cannot read {path}: reloads will fail; fix it with: chown {user} '{path}'"
         ));
     }
     Ok(warnings)

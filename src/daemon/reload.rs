@@ -1,5 +1,5 @@
-//! Applies what a changed file says to a server that runs: everything that can fail first, then one switch after the
-//! other, none of which can.
+//! Applies a changed configuration file to the running server: first all steps that can fail, then the switches,
+//! which cannot.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,10 +13,10 @@ use crate::http::response::Site;
 use crate::http::tls::{Tls, TlsError};
 use crate::upstream::Upstream;
 
-/// Applies the difference between what runs and what the file says. Returns the configuration in force from now on.
+/// Applies the difference between the running configuration and the file. Returns the new running configuration.
 ///
 /// # Errors
-/// Something new cannot be used; nothing has changed.
+/// A new value cannot be used; nothing has changed.
 pub(super) async fn apply(
     fixtures: &Fixtures,
     app: &Arc<App>,
@@ -60,14 +60,14 @@ pub(super) async fn apply(
     Ok((reload.loaded, reloaded))
 }
 
-/// Says in the log what a reload did.
+/// Logs the changes of a reload.
 pub(super) fn tell(reloaded: &Reloaded) {
     let Reloaded { applied, ignored, restart, warnings } = reloaded;
     for Change { property, from, to } in applied {
         tracing::info!("{property} is '{to}' now, was '{from}'");
     }
     for Change { property, from, .. } in ignored {
-        tracing::info!("{property} is not set any more and stays '{from}' until a restart");
+        tracing::info!("{property} is no longer set and stays '{from}' until a restart");
     }
     for Change { property, to, .. } in restart {
         tracing::warn!("{property} = '{to}' needs a restart");
@@ -78,7 +78,7 @@ pub(super) fn tell(reloaded: &Reloaded) {
     tracing::info!("configuration reloaded; {} applied", applied.len());
 }
 
-/// Reads the certificate of a configuration that serves HTTPS.
+/// Reads the certificate and key if the configuration serves HTTPS.
 pub(super) fn open_tls(config: &Config) -> Result<Tls, TlsError> {
     match (&config.https.listen, &config.https.certificate, &config.https.key) {
         (Some(_), Some(certificate), Some(key)) => Tls::open(certificate, key, config.https.minimum_tls),

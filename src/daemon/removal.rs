@@ -1,5 +1,5 @@
-//! `--places`: the commands that remove what a configuration has put outside the default places, for who purges the
-//! package. Every class of storage is listed where the server would open it.
+//! `--places`: prints the commands that remove data stored outside the default directories, for a purge of the
+//! package. Every storage class is listed at the location where the server would open it.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
@@ -13,16 +13,16 @@ use crate::config::{
 };
 use crate::storage::Key;
 
-/// What the packages' own scripts remove.
+/// Directories that the scripts of the distribution packages remove.
 const DEFAULT_PLACES: [&str; 2] = ["/var/lib/rstudio-pm", "/var/log/rstudio/rstudio-pm"];
 
-/// Prints the commands for the configuration in `file`. Of one that is not valid, those for what can be understood.
+/// Prints the commands for the configuration in `file`, or for the valid part of it.
 pub(super) fn print(file: &Path) {
     let config = match config::load(file, environment()) {
         Ok(loaded) => loaded.config,
         Err(ConfigError::Unreadable { .. }) => return,
         Err(error) => {
-            eprintln!("{error}\nThe configuration is not valid: more places than these may be left.");
+            eprintln!("{error}\nThe configuration is not valid: data may remain in other places, too.");
             let text = config::read(file).unwrap_or_default();
             config::salvage(&file.display().to_string(), &text).0.into()
         }
@@ -33,7 +33,7 @@ pub(super) fn print(file: &Path) {
     }
 }
 
-/// One line for each place: a command, or a comment where a command could remove what the server did not write.
+/// One line per location: a command, or a comment if a command could remove data of other programs.
 fn commands(config: &Config, root_owned: impl Fn(&Path) -> bool) -> Vec<String> {
     let mut lines = Vec::new();
     let mut listed: Vec<PathBuf> = DEFAULT_PLACES.iter().map(PathBuf::from).collect();
@@ -42,9 +42,9 @@ fn commands(config: &Config, root_owned: impl Fn(&Path) -> bool) -> Vec<String> 
             continue;
         }
         let shown = quoted(&path.display().to_string());
-        // The server's user could not write into it: nothing in it is the server's, or not all.
+        // The server's user cannot write into it: its content is not, or not only, the server's.
         lines.push(match root_owned(&path) {
-            true => format!("# {whose}: {shown} belongs to root; see what is in it before you remove it"),
+            true => format!("# {whose}: {shown} belongs to root; check its content before you remove it"),
             false => format!("rm -rf {shown}    # {whose}"),
         });
         listed.push(path);
@@ -54,7 +54,7 @@ fn commands(config: &Config, root_owned: impl Fn(&Path) -> bool) -> Vec<String> 
     }
     for log in logs(config).filter(|log| !listed.iter().any(|above| log.starts_with(above))) {
         let shown = quoted(&log.display().to_string());
-        // The file and its rotations; not another program's whose name begins alike.
+        // The file and its rotations, but no file of another program whose name starts alike.
         lines.push(format!("rm -f {shown} {shown}[.-][0-9]*"));
     }
     if config.database.provider == Provider::Postgres {
@@ -66,7 +66,7 @@ fn commands(config: &Config, root_owned: impl Fn(&Path) -> bool) -> Vec<String> 
     lines
 }
 
-/// Directories that hold data, with the property or the classes they belong to.
+/// Data directories, with the property or the storage classes they belong to.
 fn directories(config: &Config) -> Vec<(PathBuf, String)> {
     let mut found = vec![(config.server.data_dir.clone(), "Server.DataDir".to_owned())];
     if config.database.provider == Provider::Sqlite {
@@ -84,7 +84,7 @@ fn directories(config: &Config) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// Places in buckets, with the classes that share each.
+/// Locations in buckets, with the storage classes that share each.
 fn buckets(config: &Config) -> Vec<(&S3Place, Vec<StorageClass>)> {
     let mut found: Vec<(&S3Place, Vec<StorageClass>)> = Vec::new();
     for class in StorageClass::ALL {
@@ -100,7 +100,7 @@ fn buckets(config: &Config) -> Vec<(&S3Place, Vec<StorageClass>)> {
     found
 }
 
-/// Never a whole bucket: without a prefix it may hold what others put there.
+/// The line for a location in a bucket. Never removes a whole bucket: it may contain objects of other programs.
 fn bucket(place: &S3Place, classes: &[StorageClass]) -> String {
     let S3Place { bucket, prefix, profile, region, endpoint, .. } = place;
     if prefix.is_empty() {
@@ -110,8 +110,8 @@ fn bucket(place: &S3Place, classes: &[StorageClass]) -> String {
             .map(|key| format!("{}/", key.shelf()))
             .collect();
         return format!(
-            "# {}: the bucket s3://{bucket} is used without a prefix; the server's objects are below {}: see what \
-             else is there before you remove them",
+            "# {}: the bucket s3://{bucket} is used without a prefix; the server's objects are below {}: check for \
+             other objects there before you remove them",
             named(classes),
             shelves.join(", ")
         );
@@ -122,7 +122,7 @@ fn bucket(place: &S3Place, classes: &[StorageClass]) -> String {
             let _ = write!(line, " {option} {}", quoted(value));
         }
     }
-    // With the slash: `pm` is not to match `pm-backup`.
+    // With a trailing slash, so that `pm` does not match `pm-backup`.
     let _ = write!(line, " {}    # {}", quoted(&format!("s3://{bucket}/{prefix}/")), named(classes));
     line
 }
@@ -151,7 +151,7 @@ fn named(classes: &[StorageClass]) -> String {
     format!("storage class{} {}", if names.len() == 1 { "" } else { "es" }, names.join(", "))
 }
 
-/// One word of a shell.
+/// Quotes a word for the shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
@@ -207,7 +207,7 @@ mod tests {
             [
                 "rm -rf '/mnt/pm'    # Server.DataDir",
                 r"rm -rf '/mnt/it'\''s; here'    # storage class cache",
-                "# storage class metrics: '/srv' belongs to root; see what is in it before you remove it",
+                "# storage class metrics: '/srv' belongs to root; check its content before you remove it",
                 "rm -f '/var/log/pm.service.log' '/var/log/pm.service.log'[.-][0-9]*",
             ]
         );

@@ -117,7 +117,7 @@ fn a_line_that_is_gone_keeps_its_value_and_what_needs_a_restart_is_told() {
     let said = server.hup_with(&text).join("\n");
     let kept = server.dir().join("access.log").display().to_string();
     assert!(
-        said.contains(&format!("Server.AccessLog is not set any more and stays '{kept}' until a restart")),
+        said.contains(&format!("Server.AccessLog is no longer set and stays '{kept}' until a restart")),
         "{said}"
     );
     assert!(said.contains("FileStorage.cache.Location = '/nowhere' needs a restart"), "{said}");

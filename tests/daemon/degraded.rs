@@ -152,7 +152,7 @@ fn a_database_server_that_does_not_answer_is_told_without_its_address() {
     assert!(!broken.manager.log().contains("s3cret"), "{}", broken.manager.log());
     edit(&broken.manager.server, |text| text.replace("Provider = postgres", "Provider = sqlite"));
     let told = broken.manager.server.told("hup");
-    assert!(told.contains("serves again"), "{told}");
+    assert!(told.contains("online again"), "{told}");
     broken.serves(0);
     broken.stops();
 }

@@ -176,7 +176,7 @@ fn a_download_under_way_is_finished_or_named_and_never_cut() {
     let began = Instant::now();
     let error = server.refused("offline --timeout=1s");
     assert!(began.elapsed() >= Duration::from_secs(1));
-    assert!(error.contains("still under way: 1 request.") && error.contains("It is online"), "{error}");
+    assert!(error.contains("still running: 1 request.") && error.contains("It stays online"), "{error}");
     assert_eq!(server.get("/__ping__").status, 200);
     assert!(server.told("status").starts_with("Online"));
 
@@ -302,7 +302,7 @@ fn progress_is_shown_on_a_terminal() {
     let ended = ended.stdin(std::process::Stdio::null()).output().expect("script of util-linux is installed");
     let shown = String::from_utf8_lossy(&ended.stdout).into_owned();
     assert!(shown.contains("Going offline, waiting for 1 request"), "{shown}");
-    assert!(!ended.status.success() && shown.contains("It is online"), "{shown}");
+    assert!(!ended.status.success() && shown.contains("It stays online"), "{shown}");
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn who_does_not_wait_for_offline_has_not_asked_for_it() {
     // Interrupted.
     asked.kill().expect("it runs");
     asked.wait().expect("our child");
-    server.wait_for_log("online again: whoever asked for offline did not wait for 1 request");
+    server.wait_for_log("online again: the client of the offline request disconnected; still running: 1 request");
     assert_eq!(server.get("/__ping__").status, 200);
     assert!(server.told("status").starts_with("Online"));
 }

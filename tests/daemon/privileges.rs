@@ -189,7 +189,7 @@ fn an_ordinary_user_becomes_nobody_else() {
     let server = Builder::default().prepare();
     let ended = end(server.as_nobody(DAEMON).args(["--user", "postgres"]));
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    let expected = "Error: --user postgres: only root can become another user, and this is nobody";
+    let expected = "Error: --user postgres: only root can switch to another user, and this is nobody";
     assert!(ended.err.contains(expected), "{ended:?}");
 }
 

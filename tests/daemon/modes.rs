@@ -317,7 +317,9 @@ fn who_does_not_wait_for_offline_has_not_asked_for_it() {
     // Interrupted.
     asked.kill().expect("it runs");
     asked.wait().expect("our child");
-    server.wait_for_log("online again: the client of the offline request disconnected; still running: 1 request");
+    server.wait_for_log(
+        "online again: the client of the offline request disconnected; still running: 1 request",
+    );
     assert_eq!(server.get("/__ping__").status, 200);
     assert!(server.told("status").starts_with("Online"));
 }

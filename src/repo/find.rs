@@ -1,4 +1,4 @@
-//! Looking up what an administrator or a URL names, and saying what there is when it is not there.
+//! Looks up repositories, sources and distributions by name; errors suggest the nearest name.
 
 use super::RepoError;
 use crate::catalog::{Catalog, Repository, Source};
@@ -7,7 +7,7 @@ use crate::config::platforms::{Distribution, Os, Platforms};
 /// The repository of that name or number.
 pub(super) fn repo<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Repository, RepoError> {
     catalog.repo_by_name_or_id(name).ok_or_else(|| {
-        // Hidden ones are not told to those who guess.
+        // Hidden repositories are not disclosed to clients that guess names.
         let names = catalog.repos.iter().filter(|repo| !repo.hidden).map(|repo| repo.name.as_str());
         unknown("repository", name, names, "rspm list repos shows all")
     })
@@ -21,7 +21,7 @@ pub(super) fn source<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Source,
     })
 }
 
-/// The distribution of that name that builds are for, other names resolved.
+/// The distribution of that name or alias that binaries are for.
 pub(super) fn distribution<'a>(platforms: &'a Platforms, name: &str) -> Result<&'a Distribution, RepoError> {
     let by_name = || platforms.distributions.iter().find(|d| d.name == name && d.os != Os::Linux);
     platforms.linux(name).or_else(by_name).ok_or_else(|| {
@@ -32,7 +32,7 @@ pub(super) fn distribution<'a>(platforms: &'a Platforms, name: &str) -> Result<&
     })
 }
 
-/// What is said of a name that is not there: the nearest one that is, else where to look.
+/// The error for an unknown name: suggests the nearest name, else where to look.
 fn unknown<'a>(
     noun: &str,
     name: &str,
@@ -46,7 +46,7 @@ fn unknown<'a>(
     }
 }
 
-/// The name most like `wanted`, when it is like it at all.
+/// The name most similar to `wanted`, if one is similar enough.
 fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = wanted.to_lowercase();
     let likeness = |name: &str| strsim::jaro_winkler(&wanted, &name.to_lowercase());

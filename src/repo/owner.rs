@@ -1,15 +1,15 @@
-//! Which subscription a package name belongs to: the one rule by which indexes, files and `Archive/` are blended.
+//! The owner of a package name: the rule by which indexes, files and `Archive/` of several subscriptions are merged.
 //!
-//! The first subscription that *lists* the name at the point owns it, whatever the versions; when none lists it,
-//! the first that has it in its archive. The owner alone answers for the name: a shadowed package is neither
-//! listed nor served by its path.
+//! The first subscription that *lists* the name at the point owns it, whatever the versions; if none lists it, the
+//! first that has it in its archive. Only the owner provides the name: a shadowed package is neither listed nor
+//! served by its path.
 
 use crate::db::{self, Conn, DbError};
 use crate::model::change::LifeState;
 use crate::model::language::Language;
 use crate::model::point::PointTree;
 
-/// The tree that answers for `package` among those of a point, `None` when none has it.
+/// The tree of a point that owns `package`; `None` when none has it. A single tree is returned unchecked.
 pub(super) fn owner(
     c: &mut dyn Conn,
     trees: &[PointTree],

@@ -99,7 +99,7 @@ fn the_text_is_the_steps_with_their_rules() {
         "      the newest from before the snapshot's end\n",
         "File\n* /prod/__linux__/noble/latest/src/contrib/tally_0.2.1.tar.gz: stored, ",
         "      SHA-256 ",
-        "\nThe client gets\n  the build ",
+        "\nThe client gets\n  the binary ",
         " of tally 0.2.1 from team: GET /prod/__linux__/noble/latest/src/contrib/tally_0.2.1.tar.gz\n",
     ] {
         let at = rest.find(part).unwrap_or_else(|| panic!("no '{part}' in:\n{rest}\nof\n{text}"));
@@ -168,7 +168,7 @@ fn a_date_and_a_transaction_are_other_snapshots() {
     assert_eq!((&told["file"]["version"], &told["file"]["type"]), (&"0.9.0".into(), &"source".into()));
     assert_eq!(
         steps(&told, "build"),
-        [("none".to_owned(), "nobody added a build of this version".to_owned(), false)]
+        [("none".to_owned(), "no binary of this version was added".to_owned(), false)]
     );
     let told = holds(&server, "prod tally --version=0.2.1 --distribution=noble", Some(&header));
     assert_eq!((&told["file"]["class"], &told["file"]["type"]), (&"archived".into(), &"binary".into()));
@@ -197,7 +197,7 @@ fn builds_that_are_not_the_one_say_why() {
         rules(&agent(&format!("{r}.0"), "aarch64")),
         [format!("{noble} for another processor"), jammy]
     );
-    assert_eq!(rules("curl/8")[0], format!("{noble} no build was looked for"));
+    assert_eq!(rules("curl/8")[0], format!("{noble} no binary was looked for"));
 }
 
 #[test]
@@ -226,14 +226,13 @@ fn windows_and_macos_are_explained_by_their_trees() {
     let told = explain(&server, &format!("prod greeting --distribution=windows --user-agent={win}"));
     assert_eq!((&told["file"], &told["failed"]), (&Value::Null, &"service_error_fetch".into()));
     assert!(
-        told["answer"]
-            .as_str()
-            .expect("text")
-            .starts_with("404 at the address of the build, because there is no build of greeting 1.0.0 for"),
+        told["answer"].as_str().expect("text").starts_with(
+            "404 at the address of the binary, because there is no binary of greeting 1.0.0 for"
+        ),
         "{told}"
     );
     let told = explain(&server, "prod greeting --distribution=windows --user-agent=curl");
-    assert_eq!(steps(&told, "match")[0].0, "no build fits");
+    assert_eq!(steps(&told, "match")[0].0, "no binary fits");
 }
 
 #[test]

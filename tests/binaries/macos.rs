@@ -247,7 +247,7 @@ fn what_a_client_on_macos_gets_is_explained_and_another_processors_code_is_never
         old["answer"]
             .as_str()
             .expect("text")
-            .contains("there is no build of tally 0.2.1 for 4.4-macos-arm64"),
+            .contains("there is no binary of tally 0.2.1 for 4.4-macos-arm64"),
         "{old}"
     );
     let answer = get(&server, "/r/latest/bin/macosx/big-sur-arm64/contrib/4.4/tally_0.2.1.tgz", None);

@@ -1,4 +1,5 @@
-//! From the client to the file: what it says of itself, which builds there are, which of them it gets, or why the source.
+//! Explains the step from the client to the file: its `User-Agent`, the binaries there are, and which one it gets, or
+//! why it gets the source package.
 
 use super::sources::Release;
 use super::words::{self, moment};
@@ -14,25 +15,25 @@ use crate::repo::file::Located;
 use crate::repo::negotiate;
 use crate::repo::{Repo, RepoError, find};
 
-/// What is looked for.
+/// The file a client needs.
 enum Wanted {
     /// The source package.
     Source,
-    /// A build.
+    /// A binary for this platform.
     Build(Platform),
-    /// Nothing, for this reason in the words of the service log.
+    /// No binary fits: the error name of the service log, and a sentence.
     Nothing(Option<&'static str>, String),
 }
 
-/// What the service log writes when the bytes cannot be had, and when they are not those of the record.
+/// Error names of the service log: the file could not be fetched; its bytes do not match its record.
 const FETCH: &str = "service_error_fetch";
 const ASH: &str = "service_error_ash";
 
-/// Why there is no build: in the words of the service log, where it has one, and in a sentence.
+/// Why there is no binary: the error name of the service log, where it has one, and a sentence.
 type Lost = (Option<&'static str>, String);
 
 impl Repo {
-    /// What a client gets for a release.
+    /// Determines what a client gets for a release.
     pub(super) async fn built(
         &self,
         question: &Question,
@@ -61,8 +62,8 @@ impl Repo {
         };
         if of.is_some_and(|of| of.os != Os::Linux) {
             let answer = format!(
-                "404 at the address of the build, because {why}; its tree lists the newest version that is built, and R \
-                 has the source package in src/contrib"
+                "404 at the address of the binary, because {why}; its tree lists the newest version that has a binary, and R \
+                 finds the source package in src/contrib"
             );
             return Ok(Outcome { file: None, failed, answer });
         }
@@ -72,7 +73,7 @@ impl Repo {
         Ok(Outcome { file: Some(given), failed, answer })
     }
 
-    /// The build, or why it is not to be had.
+    /// Returns the binary, or why it cannot be served.
     async fn look(
         &self,
         question: &Question,
@@ -83,7 +84,7 @@ impl Repo {
     ) -> Result<Result<Given, Lost>, RepoError> {
         let located = match self.build_of(&release.located, &builds).await {
             Ok(located) => located,
-            // As a client is told: the source is served all the same.
+            // Clients get this error as well, logged with the source package that is served instead.
             Err(error @ RepoError::Upstream { .. }) => {
                 self.list(&release.located, Some((&builds, None)), steps).await?;
                 return Ok(Err((Some(FETCH), error.to_string())));
@@ -94,7 +95,7 @@ impl Repo {
         let platform = builds.platform;
         let Some(located) = located else {
             let (package, version) = (&release.located.package, &release.located.version);
-            let none = format!("there is no build of {package} {version} for {platform}");
+            let none = format!("there is no binary of {package} {version} for {platform}");
             return Ok(Err((Some(FETCH), none)));
         };
         let url = self.url(question, of, &platform, &located, release);
@@ -105,7 +106,7 @@ impl Repo {
         })
     }
 
-    /// What is to be looked for, by the distribution and what the client says of itself.
+    /// Selects the file by the distribution and the client's `User-Agent`.
     fn wanted(&self, question: &Question, of: Option<&Distribution>, steps: &mut Vec<Step>) -> Wanted {
         let (Some(of), Some(asked)) = (of, question.distribution.as_deref()) else {
             steps.push(words::no_distribution());
@@ -129,7 +130,7 @@ impl Repo {
                 }
                 Err(failed) => {
                     steps.push(step(
-                        "no build fits".to_owned(),
+                        "no binary fits".to_owned(),
                         failed.as_str(),
                         false,
                         words::fails(failed),
@@ -140,19 +141,19 @@ impl Repo {
         }
         match elsewhere(of, agent) {
             Some(platform) => {
-                let rule = "R asks for the tree of its own version, by an address that names it";
+                let rule = "R requests the tree of its own version, whose address contains the version";
                 steps.push(step(platform.to_string(), "the tree of that version", true, rule));
                 Wanted::Build(platform)
             }
             None => {
-                let why = format!("that is not the User-Agent of an R on {}", of.display);
-                steps.push(step("no build fits".to_owned(), "no version of R", false, &why));
+                let why = format!("this is not the User-Agent of R on {}", of.display);
+                steps.push(step("no binary fits".to_owned(), "no version of R", false, &why));
                 Wanted::Nothing(None, why)
             }
         }
     }
 
-    /// One step for each build of a release, with why it is the one or not.
+    /// Adds one step for each binary of a release, with the reason why it is selected or not.
     async fn list(
         &self,
         release: &Located,
@@ -175,7 +176,7 @@ impl Repo {
             steps.push(Step {
                 about: About::Build,
                 subject: "none".to_owned(),
-                found: "nobody added a build of this version".to_owned(),
+                found: "no binary of this version was added".to_owned(),
                 wins: false,
                 rule: "rspm add binary adds one".to_owned(),
             });
@@ -187,7 +188,7 @@ impl Repo {
                 subject: builds.platform.to_string(),
                 found: format!("{} of another server", build.name),
                 wins: true,
-                rule: "asked of the servers of builds, for no list has one".to_owned(),
+                rule: "provided by a binary server on request; no binary list has one".to_owned(),
             });
         }
         for build in &all {
@@ -203,30 +204,28 @@ impl Repo {
         Ok(())
     }
 
-    /// Looks at a file as if it were served; the error that would keep it from that.
+    /// Adds the step of a file, and opens it as if it were served; returns the error that would prevent that.
     async fn file(&self, located: &Located, url: &str, steps: &mut Vec<Step>) -> Option<RepoError> {
         let (found, rule, error) = match located.key() {
-            None => (
-                "not fetched yet".to_owned(),
-                "asked for upstream by the first who wants it".to_owned(),
-                None,
-            ),
+            None => {
+                ("not fetched yet".to_owned(), "fetched from upstream on the first request".to_owned(), None)
+            }
             Some(key) => match self.open_stored(located, &key, None).await {
                 Ok(_) => {
                     let size = located.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
                     (format!("stored{size}"), format!("SHA-256 {}", key.digest()), None)
                 }
                 Err(error) if self.may_be_fetched(located) => {
-                    ("to be fetched again".to_owned(), error.to_string(), None)
+                    ("will be fetched again".to_owned(), error.to_string(), None)
                 }
-                Err(error) => ("stored, and not to be had".to_owned(), error.to_string(), Some(error)),
+                Err(error) => ("stored, but cannot be served".to_owned(), error.to_string(), Some(error)),
             },
         };
         steps.push(Step { about: About::File, subject: url.to_owned(), found, wins: error.is_none(), rule });
         error
     }
 
-    /// The source package, at the address that was asked for, and what keeps it from being served.
+    /// Describes the source package at its address, with the error that prevents serving it.
     async fn source(
         &self,
         question: &Question,
@@ -236,13 +235,13 @@ impl Repo {
     ) -> (Given, Option<String>) {
         let linux = of.and(question.distribution.as_deref());
         let url = address(question, linux, release, &release.path);
-        // A source package that is lost is fetched again, where there is a mirror.
+        // A lost source package is fetched again where there is a mirror.
         let error = self.file(&release.located, &url, steps).await.map(|error| error.to_string());
         let (source, located) = (release.source.clone(), release.located.clone());
         (Given { source, located, platform: None, url }, error)
     }
 
-    /// The address of a build.
+    /// The address of a binary.
     fn url(
         &self,
         question: &Question,
@@ -262,7 +261,7 @@ impl Repo {
     }
 }
 
-/// The platform of an R on Windows or macOS, by its header.
+/// The platform of R on Windows or macOS, from its `User-Agent`.
 fn elsewhere(of: &Distribution, agent: Option<&[u8]>) -> Option<Platform> {
     let UserAgent::R(client) = user_agent::parse(agent?) else { return None };
     let (target, system) = match of.os {
@@ -274,7 +273,7 @@ fn elsewhere(of: &Distribution, agent: Option<&[u8]>) -> Option<Platform> {
     (client.system == system).then_some(Platform { r, target, arch: client.arch? })
 }
 
-/// The tree that has the builds for such a platform.
+/// The contrib directory with the binaries for a platform.
 fn tree(platforms: &Platforms, platform: &Platform) -> Tree {
     let Platform { r, target, arch } = platform;
     let folders = platforms.macos_folders(&r.to_string());
@@ -296,23 +295,23 @@ fn address(question: &Question, linux: Option<&str>, release: &Release, path: &R
     format!("/{}{linux}/{}/{part}{}", question.repo, question.snapshot, path.path())
 }
 
-/// Why a build is the one, or not.
+/// Why a binary is selected, or not.
 fn why(build: &db::binary::Build, wanted: Option<&Builds>, chosen: Option<FileId>) -> &'static str {
-    let Some(wanted) = wanted else { return "no build was looked for" };
+    let Some(wanted) = wanted else { return "no binary was looked for" };
     let label = build.platform.rsplit_once('/').map_or(build.platform.as_str(), |(label, _)| label);
     let before = build.at < wanted.until;
     match (chosen == Some(build.file), before) {
         _ if label != wanted.platform.label() => "for another version of R, or another system",
         _ if !builds::runs_on(build, wanted.platform.arch) => "for another processor",
         (true, true) => "the newest from before the snapshot's end",
-        (true, false) => "none is from before the snapshot's end; this is the first after it",
+        (true, false) => "there is none from before the snapshot's end; this is the first after it",
         (false, _) if build.removed_at.is_some() => "it was removed",
-        (false, true) => "a newer one takes its place",
+        (false, true) => "replaced by a newer one",
         (false, false) => "newer than the snapshot",
     }
 }
 
-/// The last line.
+/// The answer in one sentence.
 fn end(given: &Given, error: Option<&str>, why: &str) -> String {
     let Located { package, version, .. } = &given.located;
     let (url, source) = (&given.url, &given.source);
@@ -320,7 +319,7 @@ fn end(given: &Given, error: Option<&str>, why: &str) -> String {
     match (error, &given.platform) {
         (Some(error), _) => format!("no file of {package} {version} can be served{because}; and {error}"),
         (None, Some(platform)) => {
-            format!("the build {platform} of {package} {version} from {source}: GET {url}")
+            format!("the binary {platform} of {package} {version} from {source}: GET {url}")
         }
         (None, None) => format!("the source package {package} {version} from {source}{because}: GET {url}"),
     }

@@ -1,5 +1,5 @@
-//! Why a client gets what it gets: the way of a request for a package file, gone with the functions that serve it, and
-//! told step by step. Nothing is fetched; servers that are asked for each build are asked.
+//! Explains step by step what a client gets for a package, by running the functions that serve it. Nothing is
+//! fetched; servers that negotiate binaries are queried.
 
 mod builds;
 mod sources;
@@ -11,96 +11,96 @@ use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::Version;
 use crate::r::platform::Platform;
 
-/// What somebody asks for, in other words than a URL.
+/// A request for a package, as separate fields.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// The repository, by name or number.
     pub repo: String,
     /// The package.
     pub package: String,
-    /// Its version; the one that is listed when `None`.
+    /// Its version; the listed one when `None`.
     pub version: Option<String>,
-    /// What state of the repository.
+    /// The snapshot of the repository.
     pub snapshot: Snapshot,
     /// The distribution of the client; `None` for an address of source packages.
     pub distribution: Option<String>,
     /// The `User-Agent` of the client.
     pub agent: Option<Vec<u8>>,
-    /// The version of Bioconductor, in a repository of that; its release when `None`.
+    /// The version of Bioconductor, in a Bioconductor repository; its release when `None`.
     pub bioconductor: Option<Version>,
 }
 
-/// What a step is about.
+/// The topic of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
-    /// What the snapshot means.
+    /// The resolved snapshot.
     Snapshot,
     /// A subscribed source.
     Source,
-    /// The release that is asked for.
+    /// The requested release.
     Release,
     /// The distribution.
     Distribution,
     /// The client.
     Client,
-    /// Which builds fit.
+    /// The platform that fits the client.
     Match,
-    /// A build of the release.
+    /// A binary of the release.
     Build,
     /// A file that may be served.
     File,
 }
 
-/// One step.
+/// One step of an explanation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What it is about.
+    /// Its topic.
     pub about: About,
-    /// Its name: a source, a platform, a file.
+    /// Its subject: a source, a platform, a file.
     pub subject: String,
     /// What was found.
     pub found: String,
-    /// True of what goes on to the next step.
+    /// True when it is selected for the next step.
     pub wins: bool,
-    /// By which rule.
+    /// The rule that decided.
     pub rule: String,
 }
 
 /// What a client would get.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The file, if it gets one.
+    /// The file, if the client gets one.
     pub file: Option<Given>,
-    /// Why it is not the build that was wished for, or no file at all, in the words of the service log.
+    /// Why it is not the binary that fits, or no file at all: the error name of the service log.
     pub failed: Option<&'static str>,
-    /// All of it in a sentence.
+    /// The result in one sentence.
     pub answer: String,
 }
 
-/// A file that is served.
+/// A file that a client gets.
 #[derive(Clone, Debug)]
 pub struct Given {
     /// The source it comes from.
     pub source: String,
-    /// What it is.
+    /// The located file.
     pub located: Located,
-    /// What it is built for; `None` of a source package.
+    /// The platform of a binary; `None` for a source package.
     pub platform: Option<Platform>,
-    /// The path of its address.
+    /// The path of its URL.
     pub url: String,
 }
 
-/// The steps, and where they lead.
+/// The steps and their result.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    /// In the order in which they are gone.
+    /// The steps, in order.
     pub steps: Vec<Step>,
     /// What the client would get.
     pub outcome: Outcome,
 }
 
 impl Repo {
-    /// Tells what a client would get for a package, and by which rule at every step.
+    /// Explains what a client would get for a package, and the rule of every step.
     ///
     /// # Errors
     /// [`RepoError::NotFound`] for an unknown repository, [`RepoError::Unresolved`] for a snapshot it does not have,

@@ -1,4 +1,4 @@
-//! From the snapshot to the release: the sources in order, who owns the name, which version.
+//! Explains the step from the snapshot to the release: the ordered sources, the owner of the name, the version.
 
 use super::words::{self, moment};
 use super::{About, Question, Step};
@@ -15,29 +15,29 @@ use crate::r::layout::{self, FileName, RPath, Segment, SubDir};
 use crate::repo::file::Located;
 use crate::repo::{Repo, RepoError, find, owner};
 
-/// So many versions of an archive are told.
+/// The maximum number of archived versions that are named.
 const TOLD: usize = 12;
 
-/// A release that was found.
+/// A release found at the snapshot.
 pub(super) struct Release {
     /// The name of its source.
     pub(super) source: String,
     /// Its source package.
     pub(super) located: Located,
-    /// What of Bioconductor it is asked for in.
+    /// The part of Bioconductor in its address.
     pub(super) part: Option<Part>,
-    /// Where it lies below that, or below the snapshot.
+    /// Its path below that part, or below the snapshot.
     pub(super) path: RPath,
 }
 
-/// A tree of a point, and what of the package lives in it.
+/// A tree of a point, and the package's lives in it.
 struct Seen {
     tree: PointTree,
     lives: Vec<Current>,
 }
 
 impl Repo {
-    /// The release that is asked for, or why there is none.
+    /// Finds the requested release, or explains why there is none.
     pub(super) async fn released(
         &self,
         question: &Question,
@@ -50,7 +50,7 @@ impl Repo {
         let repository = find::repo(&catalog, repo)?;
         steps.push(words::snapshot(*snapshot, &point));
         let (owner, seen) = self.seen_in(&point, package).await?;
-        // A tree that is alone is its names' owner, whether it has them or not.
+        // `owner` returns a single tree unchecked; it may not have the name.
         let owner =
             owner.filter(|owner| seen.iter().any(|seen| seen.tree == *owner && !seen.lives.is_empty()));
         steps.extend(self.source_steps(&catalog, repository, question, &point, &seen, owner));
@@ -73,7 +73,7 @@ impl Repo {
         };
         let archived = life.key.state == LifeState::Archived;
         let Some(path) = path(package, life) else {
-            return Ok(Err(format!("404: no address leads to the file '{}'", life.file_name)));
+            return Ok(Err(format!("404: the file '{}' has no address", life.file_name)));
         };
         let name = match life.key.path.as_str() {
             "" => life.file_name.clone(),
@@ -88,7 +88,7 @@ impl Repo {
         Ok(Ok(Release { source, located, part, path }))
     }
 
-    /// The repository of Bioconductor in which a tree's packages stand: other sources are among its software.
+    /// The Bioconductor repository that shows a tree's packages; those of other sources are shown among its software.
     fn part_of(&self, catalog: &Catalog, owner: PointTree, asked: Option<Version>) -> Option<Part> {
         let own = catalog.tree(owner.tree).and_then(Tree::part);
         own.or_else(|| {
@@ -117,7 +117,7 @@ impl Repo {
         Ok(seen.await?)
     }
 
-    /// One step for each source that was subscribed to, in order.
+    /// One step for each subscribed source, in order.
     fn source_steps(
         &self,
         catalog: &Catalog,
@@ -133,14 +133,14 @@ impl Repo {
         });
         let mut steps = Vec::new();
         let mut won = false;
-        // Of a source that is offered for another version of Bioconductor alone there is nothing to tell.
+        // A subscription to another version of Bioconductor is left out.
         let version = question.bioconductor.or_else(|| catalog.bioconductor_release());
         let is_meant = |entry: &&Subscription| {
             repository.kind != RepoKind::Bioconductor || entry.version.is_none() || entry.version == version
         };
         let mut before = Vec::new();
         for source in subscribed.iter().filter(is_meant).map(|entry| entry.source) {
-            // One that is subscribed to for several versions of Bioconductor.
+            // A source may be subscribed to for several versions of Bioconductor.
             if before.contains(&source) {
                 continue;
             }
@@ -200,7 +200,7 @@ fn is_listed(life: &Current) -> bool {
     life.key.state == LifeState::Listed
 }
 
-/// The version that was asked for, else the one that is listed; the index's own before those in folders.
+/// Selects the requested version, else the listed one; a record without a path wins over one in a folder.
 fn chosen<'a>(lives: &'a [Current], version: Option<&str>) -> Option<&'a Current> {
     let wanted = lives.iter().filter(|life| match version {
         Some(version) => life.version == version,
@@ -234,7 +234,7 @@ fn told(lives: &[Current]) -> String {
     }
 }
 
-/// Where the file of a life lies below the snapshot.
+/// The path of the file below the snapshot.
 fn path(package: &str, life: &Current) -> Option<RPath> {
     let file = FileName::parse(&life.file_name)?;
     Some(match (life.key.state, life.key.path.as_str()) {

@@ -1,4 +1,4 @@
-//! The sentences of an explanation that depend on a decision alone. Pure.
+//! Sentences of an explanation that depend only on a decision. Pure.
 
 use super::{About, Step};
 use crate::advisory::Finding;
@@ -10,7 +10,7 @@ use crate::r::user_agent::{self, System, UserAgent};
 use crate::repo::file::Located;
 use crate::repo::negotiate::{Failed, Match};
 
-/// The longest header that is repeated, in characters.
+/// The maximum length of a header in the output, in characters.
 const LONGEST: usize = 200;
 
 /// `2026-11-20 07:50:28 UTC`.
@@ -19,7 +19,7 @@ pub(super) fn moment(at: Timestamp) -> String {
     text.get(..19).map_or_else(|| text.clone(), |text| format!("{} UTC", text.replace('T', " ")))
 }
 
-/// What a snapshot means.
+/// The step of the resolved snapshot.
 pub(super) fn snapshot(asked: Snapshot, point: &Point) -> Step {
     let newest = point.modified.map_or_else(
         || "nothing was published yet".to_owned(),
@@ -40,12 +40,12 @@ pub(super) fn snapshot(asked: Snapshot, point: &Point) -> Step {
     }
 }
 
-/// Which release it is.
+/// The step of the release.
 pub(super) fn release(located: &Located, by_version: bool) -> Step {
     let rule = match (by_version, located.archived) {
         (false, _) => "the version that the index lists",
-        (true, false) => "the version that was asked for, which the index lists",
-        (true, true) => "the version that was asked for; superseded, its address is below Archive/",
+        (true, false) => "the requested version, which the index lists",
+        (true, true) => "the requested version; superseded, its address is below Archive/",
     };
     let published = located.modified.map(|at| format!(", published {}", moment(at))).unwrap_or_default();
     let class = if located.archived { "archived" } else { "current" };
@@ -58,7 +58,7 @@ pub(super) fn release(located: &Located, by_version: bool) -> Step {
     }
 }
 
-/// An advisory about that release.
+/// A step for an advisory about the release.
 pub(super) fn vulnerable(finding: &Finding<'_>) -> Step {
     let names = std::iter::once(finding.id).chain(finding.aliases.iter().copied());
     Step {
@@ -70,25 +70,25 @@ pub(super) fn vulnerable(finding: &Finding<'_>) -> Step {
     }
 }
 
-/// An address without a distribution.
+/// The step of an address without a distribution.
 pub(super) fn no_distribution() -> Step {
     Step {
         about: About::Distribution,
         subject: "none".to_owned(),
         found: "an address of source packages".to_owned(),
         wins: true,
-        rule: "builds are served below /__linux__/{distribution}/ and bin/ only, whatever the client is"
+        rule: "binaries are served below /__linux__/{distribution}/ and bin/ only, whatever the client is"
             .to_owned(),
     }
 }
 
-/// The distribution, other names resolved.
+/// The step of the distribution, with its alias resolved.
 pub(super) fn distribution(asked: &str, is: &Distribution) -> Step {
     let other = if is.name == asked { String::new() } else { format!("another name of {}: ", is.name) };
     let rule = match (&is.r_version, is.forced) {
-        (None, _) => "any version of R that there are builds for".to_owned(),
-        (Some(r), false) => format!("meant for R {r}; any version that there are builds for is served"),
-        (Some(r), true) => format!("forced to R {r}: other minor versions get the source"),
+        (None, _) => "any version of R that has binaries".to_owned(),
+        (Some(r), false) => format!("meant for R {r}; any version that has binaries is served"),
+        (Some(r), true) => format!("forced to R {r}: other minor versions get the source package"),
     };
     Step {
         about: About::Distribution,
@@ -99,7 +99,7 @@ pub(super) fn distribution(asked: &str, is: &Distribution) -> Step {
     }
 }
 
-/// What a header tells.
+/// The step of the client's `User-Agent`.
 pub(super) fn client(header: Option<&[u8]>) -> Step {
     let step = |subject: String, found: &str, wins, rule: &str| Step {
         about: About::Client,
@@ -111,9 +111,9 @@ pub(super) fn client(header: Option<&[u8]>) -> Step {
     let Some(header) = header else {
         return step(
             "no User-Agent".to_owned(),
-            "tells nothing",
+            "unknown client",
             false,
-            "the version of R is told by that header alone",
+            "only this header contains the version of R",
         );
     };
     let shown: String = String::from_utf8_lossy(header).escape_debug().take(LONGEST).collect();
@@ -125,40 +125,43 @@ pub(super) fn client(header: Option<&[u8]>) -> Step {
                 System::MacOs => "macOS",
                 System::Windows => "Windows",
             };
-            let arch = client.arch.map_or("a processor without builds".to_owned(), |arch| arch.to_string());
+            let arch = client.arch.map_or("a processor without binaries".to_owned(), |arch| arch.to_string());
             let found = format!("R {} on {system}, {arch}", client.r);
             step(shown, &found, true, "the group after the word R: version, platform, processor, system")
         }
-        UserAgent::NotR => {
-            step(shown, "not R, or no version of it", false, "the form is R's, the words are not")
-        }
+        UserAgent::NotR => step(
+            shown,
+            "not R, or no version of it",
+            false,
+            "the header has the form of R's, but other content",
+        ),
         UserAgent::Unsupported => step(
             shown,
-            "tells no system that there are builds for",
+            "names no system that has binaries",
             false,
             "R hides its own header behind libcurl's unless options(HTTPUserAgent) begins with R/",
         ),
     }
 }
 
-/// How a version fits.
+/// The rule by which the version of R fits.
 pub(super) fn fits(how: Match) -> &'static str {
     match how {
         Match::Exact => "the version of R is the distribution's own",
-        Match::Best => "builds for a minor version of R serve all of it",
-        Match::Forced => "it is of the minor version that the distribution is forced to",
+        Match::Best => "binaries for a minor version of R serve all its patch versions",
+        Match::Forced => "it has the minor version that the distribution is forced to",
     }
 }
 
-/// Why no build is looked for.
+/// Why no binary is looked for.
 pub(super) fn fails(why: Failed) -> &'static str {
     match why {
-        Failed::NoAgent => "without a User-Agent nobody knows which build fits",
-        Failed::UnsupportedOs => "the User-Agent tells no system that there are builds for",
-        Failed::NoR => "the User-Agent is not R's, or tells no version of it",
-        Failed::OtherSystem => "the client runs another system than the distribution's",
+        Failed::NoAgent => "the client sent no User-Agent, which selects the binary",
+        Failed::UnsupportedOs => "the User-Agent names no system that has binaries",
+        Failed::NoR => "the User-Agent is not R's, or lacks its version",
+        Failed::OtherSystem => "the client's system is not the distribution's",
         Failed::NoMatch => {
-            "there are no builds for this version of R, or the distribution has none for this processor"
+            "there are no binaries for this version of R, or the distribution has none for this processor"
         }
         Failed::ForcedOther => "the distribution is forced to another version of R",
     }
@@ -169,11 +172,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_is_told_in_words_and_cannot_reach_a_terminal() {
+    fn a_header_is_described_and_escaped_for_terminals() {
         let found = |header: &[u8]| client(Some(header)).found;
         assert_eq!(found(b"R (4.5.1 aarch64-pc-linux-gnu aarch64 linux-gnu)"), "R 4.5.1 on Linux, arm64");
         assert_eq!(found(b"Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)"), "not R, or no version of it");
-        assert_eq!(found(b"libcurl/8.5.0"), "tells no system that there are builds for");
+        assert_eq!(found(b"libcurl/8.5.0"), "names no system that has binaries");
         let hostile = client(Some(b"\x1b[31m\xff")).subject;
         assert!(hostile.starts_with("\\u{1b}[31m") && !hostile.contains('\u{1b}'), "{hostile}");
         assert_eq!(client(Some(&[b'x'; 9999])).subject.len(), LONGEST);

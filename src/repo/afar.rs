@@ -1,4 +1,5 @@
-//! Binaries from servers that publish no index of them and negotiate by `User-Agent`: each is probed with a HEAD request.
+//! Binaries from servers that publish no index of them and negotiate by `User-Agent`: each is probed with a HEAD
+//! request.
 
 use std::time::{Duration, Instant};
 

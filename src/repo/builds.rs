@@ -141,7 +141,8 @@ impl Repo {
         }
     }
 
-    /// Whether there may be binaries for a distribution and a version of R: a source has one, or the version is configured.
+    /// Whether there may be binaries for a distribution and a version of R: a source has one, or the version is
+    /// configured.
     #[must_use]
     pub fn may_be_built(&self, distribution: &str, r: RMinor) -> bool {
         let label = format!("{r}-{distribution}");

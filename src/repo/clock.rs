@@ -35,8 +35,8 @@ impl Repo {
         self.state.catalog.get().skew((self.state.clock)()).is_some_and(|skew| skew.may_be_an_outage())
     }
 
-    /// Accepts this machine's clock after an outage, once it is verified by other means; returns `None` when nothing is to
-    /// be done.
+    /// Accepts this machine's clock after an outage, once it is verified by other means; returns `None` when nothing is
+    /// to be done.
     ///
     /// # Errors
     /// The database.

@@ -1,4 +1,4 @@
-//! A package file: found by point and path, served from storage or from a flight.
+//! Package files: located by point and path, served from storage, from a bundle, or from a fetch in progress.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,54 +36,54 @@ pub struct Located {
     pub version: String,
     /// `{package}_{version}.tar.gz`.
     pub name: String,
-    /// From `Archive/`, not the current list.
+    /// True for a release in `Archive/`, not in the current list.
     pub archived: bool,
-    /// Bytes, where known.
+    /// Size in bytes, if known.
     pub size: Option<u64>,
-    /// Known once stored.
+    /// SHA-256 of the file; known once it was stored.
     pub sha256: Option<Sha256>,
-    /// What the mirror's index declares; what is stored was compared with it.
+    /// MD5 in the mirror's index; the stored file was compared with it.
     pub md5: Option<Md5>,
-    /// True when the blob is in storage.
+    /// True when the row says that the file is in storage.
     pub stored: bool,
     /// Publication time: `Last-Modified`.
     pub modified: Option<Timestamp>,
-    /// What it is built for; `None` of a source package.
+    /// The platform of a binary; `None` for a source package.
     pub(super) built: Option<Platform>,
-    /// The tree that has it.
+    /// The tree that contains it.
     pub(super) tree: PointTree,
-    /// The row.
+    /// The row of the file.
     found: FoundFile,
 }
 
-/// How a client's bytes come.
+/// The body of an opened file.
 pub enum FileBody {
-    /// At hand.
+    /// The bytes are in memory.
     Memory(Bytes),
-    /// On their way: from storage, or from a flight that holds the last 64 kB back until all is verified. An `Err`
-    /// item means: drop the connection.
+    /// Bytes from storage, or from a fetch that holds back the last 64 KiB until the file is verified. On an `Err` item
+    /// the connection must be dropped.
     Stream(BoxStream<'static, Result<Bytes, RepoError>>),
 }
 
 /// An open file, or a range of it.
 pub struct OpenFile {
-    /// Size of the whole file; `None` only while a mirror that tells no size is being read.
+    /// Size of the whole file; `None` only while it is fetched from a mirror that declares no size.
     pub size: Option<u64>,
-    /// The range that is being answered; `None` when the whole file is (also when a range was asked for that is
-    /// far from what is written so far).
+    /// The range in the body; `None` for the whole file (also when the requested range is far beyond what was fetched
+    /// so far).
     pub range: Option<Range<u64>>,
     /// The bytes.
     pub body: FileBody,
 }
 
-/// Located files that are in storage, by where they were asked for. A tree's step never changes, and what is stored
-/// stays where it is, so an entry is right for as long as it is kept.
+/// Located files that are in storage. A tree's step never changes and stored files stay stored, so entries never become
+/// invalid.
 pub(super) type Cache = quick_cache::sync::Cache<Wanted, Located>;
 
-/// Entries of the [`Cache`]; each takes some hundred bytes.
+/// Entries of the [`Cache`], some hundred bytes each.
 pub(super) const CACHED: usize = 20_000;
 
-/// What a located file is cached by.
+/// The cache key of a located file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Wanted {
     trees: Vec<PointTree>,
@@ -109,39 +109,39 @@ impl Located {
         }
     }
 
-    /// The source whose tree has it.
+    /// The source of the tree that contains it.
     #[must_use]
     pub fn source(&self) -> SourceId {
         self.tree.source
     }
 
-    /// How many times the same version came with other bytes before.
+    /// How often the same version was replaced by other bytes before.
     #[must_use]
     pub fn revision(&self) -> i64 {
         self.found.revision
     }
 
-    /// The tree that has it.
+    /// The tree that contains it.
     pub(super) fn tree(&self) -> PointTree {
         self.tree
     }
 
-    /// The row of the file.
+    /// The id of its file row.
     pub(super) fn file(&self) -> FileId {
         self.found.file
     }
 
-    /// The rows it belongs to.
+    /// The ids of its package and release.
     pub(super) fn release(&self) -> (PackageId, ReleaseId) {
         (self.found.package, self.found.release)
     }
 
-    /// Whether it may be fetched again: a build without a locator was handed in, and is here or nowhere.
+    /// Whether it may be fetched again: a binary without a locator was uploaded and exists only in storage.
     fn has_upstream(&self) -> bool {
         self.built.is_none() || !self.found.locator.is_empty()
     }
 
-    /// A build in its place.
+    /// Replaces a source package by one of its binaries.
     pub(super) fn built(&self, build: &db::binary::Build, platform: &Platform) -> Located {
         let found = FoundFile {
             file: build.file,
@@ -159,7 +159,7 @@ impl Located {
         Located { built: Some(platform.clone()), ..located }
     }
 
-    /// A build in its place that is in no list yet.
+    /// Replaces a source package by one of its binaries that is in no list yet.
     pub(super) fn found_build(&self, build: Found, platform: &Platform) -> Located {
         let found = FoundFile {
             file: build.file,
@@ -176,7 +176,7 @@ impl Located {
         Located { built: Some(platform.clone()), ..Located::new(&self.package, self.tree, found) }
     }
 
-    /// The blob, when the row says that there is one.
+    /// The key of the stored object; `None` when the row says that it is not stored.
     pub(super) fn key(&self) -> Option<Key> {
         let class = self.found.class.as_deref()?;
         let class = StorageClass::ALL.into_iter().find(|c| c.as_str() == class)?;
@@ -186,8 +186,8 @@ impl Located {
 
 impl Repo {
     /// Finds `src/contrib[/path]/{file}` or `src/contrib/Archive/{package}/{file}` at a point. `archive` says which
-    /// address was used; either answers for a release in either state, so that an index read a minute before a new
-    /// version came still leads to its files. The owner of the name alone decides.
+    /// address was used; both find a release in either state, so that an index read shortly before a new version was
+    /// published still leads to its files. Only the owner of the name is searched.
     ///
     /// # Errors
     /// [`RepoError::NotFound`], or the database.
@@ -229,11 +229,11 @@ impl Repo {
         Ok(located)
     }
 
-    /// Opens a located file, whole or a range (byte positions, end exclusive, inside the file). What is not in
-    /// storage is fetched from its mirror while it is served.
+    /// Opens a located file, whole or a range (byte positions, end exclusive, inside the file). A file that is not in
+    /// storage is served while it is fetched from its mirror.
     ///
     /// # Errors
-    /// [`RepoError::Upstream`] when the mirror cannot give it now, [`RepoError::NotFound`] when it has it no more.
+    /// [`RepoError::Upstream`] when the mirror cannot deliver it now, [`RepoError::NotFound`] when it no longer has it.
     pub async fn open(&self, located: &Located, range: Option<Range<u64>>) -> Result<OpenFile, RepoError> {
         if let Some(key) = located.key() {
             let error = match self.open_stored(located, &key, range.clone()).await {
@@ -257,7 +257,7 @@ impl Repo {
         let seen = progress
             .wait_for(|p| p.can_answer())
             .await
-            .map_err(|_| RepoError::Storage(StorageError::Other("the server stops".to_owned())))?
+            .map_err(|_| RepoError::Storage(StorageError::Other("the server is shutting down".to_owned())))?
             .clone();
         match seen.outcome {
             Some(Outcome::Failed(error)) => return Err(error.into()),
@@ -269,10 +269,10 @@ impl Repo {
         Ok(from_flight(passenger, seen.size, range))
     }
 
-    /// Why a file that is not in storage cannot be had now, where that is known without asking its mirror.
+    /// Checks for errors that are known without a request to the mirror, for a file that is not in storage.
     ///
     /// # Errors
-    /// As [`Repo::open`].
+    /// Those of [`Repo::open`].
     pub fn check_upstream(&self, located: &Located) -> Result<(), RepoError> {
         if located.stored || !self.may_be_fetched(located) {
             return Ok(());
@@ -281,7 +281,7 @@ impl Repo {
         Ok(self.flights.check(located.found.file, &places)?)
     }
 
-    /// Opens what is stored, when it is what was stored.
+    /// Opens a stored file after its integrity check.
     pub(super) async fn open_stored(
         &self,
         located: &Located,
@@ -340,7 +340,7 @@ impl Repo {
         }
     }
 
-    /// Where upstream a file may be, the class it is stored in, and what it is.
+    /// The upstream candidates of a file, the storage class for it, and the expected kind of file.
     fn places(&self, located: &Located) -> Result<(Vec<Place>, StorageClass, Expected), RepoError> {
         let config = self.state.config.load();
         let upstream = self.state.upstream.load();
@@ -376,7 +376,7 @@ impl Repo {
                     config.cran.binaries.is_empty().then(|| object(&config.cran.url, &product)).flatten();
                 let places = match (places, object) {
                     (Ok(places), object) => places::and_object(places, object),
-                    // Nobody has asked yet whether it is a bundle that builds come from.
+                    // It is not known yet whether the mirror is a bundle that contains binaries.
                     (Err(_), Some(object)) => vec![object],
                     (Err(error), None) => return Err(away(error)),
                 };
@@ -409,8 +409,8 @@ impl Repo {
     }
 }
 
-/// A client's view of a flight. A range that is far from what is written is not waited for: all is sent (RFC 9110
-/// section 14.2 leaves that to the server).
+/// Opens a file that is being fetched. A range far beyond what was fetched so far is not waited for: the whole file is
+/// sent (RFC 9110 section 14.2 permits it).
 fn from_flight(passenger: Passenger, size: Option<u64>, range: Option<Range<u64>>) -> OpenFile {
     let range = range.filter(|range| size.is_some() && flight::near(&passenger.flight, range.start));
     let wanted = range.clone().unwrap_or(0..size.unwrap_or(u64::MAX));

@@ -1,5 +1,5 @@
-//! Package files that a bundle in a directory has: served from where they lie, without a second copy, once their bytes were
-//! compared with their digest.
+//! Serves package files directly from a bundle in a local directory, without a second copy, after verifying their
+//! digest.
 
 use std::fs::{File, Metadata};
 use std::ops::Range;
@@ -19,19 +19,19 @@ use crate::storage::{Content, StorageError};
 use crate::upstream::mirror::Lent;
 use crate::upstream::{Mirror, UpstreamError};
 
-/// Entries of [`Compared::files`], of about a hundred bytes.
+/// Entries of [`Compared::files`], about 100 bytes each.
 const FILES: usize = 200_000;
-/// One read while a file is compared, in bytes.
+/// Read size while a file is hashed, in bytes.
 const PIECE: usize = 1 << 20;
-/// So long a file whose bytes are in memory is not looked at again: where many ask for it, looking takes longer than
-/// sending.
+/// How long a file whose bytes are in memory is served without checking the file again: for popular files the check
+/// takes longer than the answer.
 const FRESH: Duration = Duration::from_millis(100);
 
-/// What is known of the files of bundles.
+/// Verified files of bundles.
 pub(super) struct Compared {
-    /// Files whose bytes have this digest, as long as they are these files.
+    /// Digests of files, valid while the file keeps its identity.
     files: quick_cache::sync::Cache<Identity, Sha256>,
-    /// Small ones that were asked for again, by their digests.
+    /// Small files that were requested repeatedly, by digest.
     small: Hot<Sha256, Kept>,
 }
 
@@ -41,7 +41,7 @@ impl Default for Compared {
     }
 }
 
-/// Who replaces a file, or writes into it, changes one of these.
+/// The identity of a file: replacing it or writing to it changes one of these.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Identity {
     device: u64,
@@ -63,12 +63,12 @@ impl Identity {
     }
 }
 
-/// The bytes of a file that was compared.
+/// The bytes of a verified file.
 #[derive(Clone)]
 struct Kept {
     bytes: Bytes,
     identity: Identity,
-    /// When it was seen to be this file.
+    /// When its identity was last checked.
     seen: Instant,
 }
 
@@ -79,10 +79,10 @@ impl AsRef<[u8]> for Kept {
 }
 
 impl Repo {
-    /// Opens a file where a bundle has it; `None` where no bundle in a directory is what packages come from.
+    /// Opens a file of a bundle; `None` when packages do not come from a bundle in a directory.
     ///
     /// # Errors
-    /// [`RepoError::NotFound`] when the bundle lacks it, [`RepoError::Damaged`] when it is not what it should be.
+    /// [`RepoError::NotFound`] when the bundle lacks it, [`RepoError::Damaged`] when it has another digest.
     pub(super) async fn open_in_place(
         &self,
         located: &Located,
@@ -132,7 +132,7 @@ impl Repo {
         }
     }
 
-    /// The bytes of a small file. It is kept in memory when it is asked for again.
+    /// Reads a small file. It is kept in memory when it is requested again.
     async fn small(
         &self,
         located: &Located,
@@ -152,7 +152,7 @@ impl Repo {
             Ok((bytes, found, Identity::of(&after)))
         })
         .await?;
-        // What was written into it while it was read is told by the next one who asks.
+        // If the file changed while it was read, the next request verifies it again.
         if after == identity {
             self.compared.files.insert(identity.clone(), found);
         }
@@ -186,16 +186,16 @@ fn within(located: &Located, range: Option<&Range<u64>>, size: u64) -> Result<Ra
     Err(RepoError::Storage(StorageError::Range { object: located.name.clone(), range, size }))
 }
 
-/// A part of a file whose bytes are at hand.
+/// Opens a range of a file whose bytes are in memory.
 fn part(located: &Located, bytes: &Bytes, range: Option<&Range<u64>>) -> Result<OpenFile, RepoError> {
     let size = bytes.len() as u64;
     let Range { start, end } = within(located, range, size)?;
-    let index = |at: u64| usize::try_from(at).expect("within the bytes at hand");
+    let index = |at: u64| usize::try_from(at).expect("within the bytes in memory");
     let body = FileBody::Memory(bytes.slice(index(start)..index(end)));
     Ok(OpenFile { size: Some(size), range: range.cloned(), body })
 }
 
-/// Reads a file to its end.
+/// Hashes a file.
 async fn read_through(lent: &Lent) -> Result<Sha256, RepoError> {
     let (file, path) = (lent.file.try_clone(), lent.path.clone());
     blocking(move || {

@@ -122,8 +122,8 @@ impl Repo {
         Ok(read.await?)
     }
 
-    /// As [`Repo::package_detail`], of many packages, each with the version asked for; `None` for those that the point does
-    /// not have. Without READMEs.
+    /// As [`Repo::package_detail`], of many packages, each with the version asked for; `None` for those that the point
+    /// does not have. Without READMEs.
     ///
     /// # Errors
     /// Those of the database.

@@ -39,8 +39,8 @@ struct Read {
 }
 
 impl Repo {
-    /// Looks into an archive, once; true when more is known now. What fails is left as it is: an answer without a README
-    /// is better than none.
+    /// Looks into an archive, once; true when more is known now. What fails is left as it is: an answer without a
+    /// README is better than none.
     pub(super) async fn look_inside(&self, closed: Closed) -> bool {
         if closed.size > LARGEST || self.inside.get(&closed.release).is_some() {
             return false;

@@ -1,5 +1,5 @@
-//! What a repository does by itself: clean up what can be had again at start, and after midnight close the day, make its
-//! indexes before anyone asks for them, clean up, and compare stored packages with their digests.
+//! What a repository does by itself: clean up what can be had again at start, and after midnight close the day, make
+//! its indexes before anyone asks for them, clean up, and compare stored packages with their digests.
 
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,8 @@ impl Repo {
         }
     }
 
-    /// The right to do what one server of a database does at a time; `what` it is, as in "another server is cleaning up".
+    /// The right to do what one server of a database does at a time; `what` it is, as in "another server is cleaning
+    /// up".
     ///
     /// # Errors
     /// [`RepoError::Conflict`] while another server does it; the database.

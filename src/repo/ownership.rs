@@ -1,8 +1,8 @@
 //! Whose objects each storage class has: its marker compared with what the database wrote there.
 //!
-//! The identity tells databases apart, the generation tells copies of one database apart: it is renewed at each start and
-//! before each clean-up, in the database first and in the marker second. A marker with a generation that the database does
-//! not know was written by a copy of it, or by itself before it was restored from a backup.
+//! The identity tells databases apart, the generation tells copies of one database apart: it is renewed at each start
+//! and before each clean-up, in the database first and in the marker second. A marker with a generation that the
+//! database does not know was written by a copy of it, or by itself before it was restored from a backup.
 
 use futures_util::future::join_all;
 
@@ -59,8 +59,8 @@ pub fn compare(marker: Marker, identity: Identity, held: Option<&Held>) -> Compa
 }
 
 impl Repo {
-    /// Compares every class with the database and notes how it stands. A class that is new gets this database's marker, and
-    /// so does one of before there were markers, if rows name at least half of its objects.
+    /// Compares every class with the database and notes how it stands. A class that is new gets this database's marker,
+    /// and so does one of before there were markers, if rows name at least half of its objects.
     pub async fn claim_storage(&self) {
         let _one = self.comparing.lock().await;
         let identity = self.state.db.read(db::identity::get).await.map_err(RepoError::from);
@@ -111,8 +111,8 @@ impl Repo {
         Ok(adopted)
     }
 
-    /// Compares every class again, and gives those of this database a new generation: copies of the database that are in use
-    /// find it.
+    /// Compares every class again, and gives those of this database a new generation: copies of the database that are
+    /// in use find it.
     pub(super) async fn renew_markers(&self) {
         self.claim_storage().await;
         let _one = self.comparing.lock().await;
@@ -137,8 +137,8 @@ impl Repo {
         Ok(())
     }
 
-    /// The marker of a class beside the row. One that does not fit is read again: another server of this database writes the
-    /// row first and the marker second.
+    /// The marker of a class beside the row. One that does not fit is read again: another server of this database
+    /// writes the row first and the marker second.
     async fn compared(
         &self,
         class: StorageClass,

@@ -1,20 +1,20 @@
-//! Where upstream a file may be: the addresses to ask, the likeliest first.
+//! The upstream addresses at which a file may be, the likeliest first.
 
 use crate::config::{BinaryStyle, BinaryUrl};
 use crate::db::life::FoundFile;
 use crate::r::platform::Platform;
 use crate::upstream::{Mirror, Upstream, UpstreamError};
 
-/// A file on a mirror.
+/// The address of a file on a mirror.
 #[derive(Clone)]
 pub(super) struct Place {
     /// The mirror.
     pub(super) mirror: Mirror,
-    /// Below its address.
+    /// The path below the mirror's address.
     pub(super) path: String,
 }
 
-/// Of a source package of a CRAN-like mirror: where the index says it is, then in its archive, then among the current.
+/// The candidates of a source package on a CRAN-like mirror: the path of the index, the archive, the current packages.
 pub(super) fn of_source(mirror: &Mirror, found: &FoundFile, package: &str) -> Vec<Place> {
     let mut paths = vec![format!("src/contrib/{}", found.locator)];
     for other in
@@ -27,7 +27,8 @@ pub(super) fn of_source(mirror: &Mirror, found: &FoundFile, package: &str) -> Ve
     paths.into_iter().map(|path| Place { mirror: mirror.clone(), path }).collect()
 }
 
-/// Where a bundle has a file whose digest is known: there and nowhere else when it is a bundle for sure, last when it may be.
+/// Adds the object of a bundle for a file of known digest: as the only candidate of a bundle, as the last one where the
+/// mirror may be a bundle.
 pub(super) fn and_object(mut places: Vec<Place>, object: Option<Place>) -> Vec<Place> {
     match object {
         Some(object) if object.mirror.is_bundle() => vec![object],
@@ -38,10 +39,10 @@ pub(super) fn and_object(mut places: Vec<Place>, object: Option<Place>) -> Vec<P
     }
 }
 
-/// Of a build: on each server of `CRAN.BinaryURL` that may have it, or at an address of its own.
+/// The candidates of a binary: on each server of `CRAN.BinaryURL` that may have it, or at its own absolute address.
 ///
 /// # Errors
-/// [`UpstreamError::Refused`] when none of them may have it, or an address cannot be used.
+/// [`UpstreamError::Refused`] when no server may have it, or an address cannot be used.
 pub(super) fn of_build(
     urls: &[BinaryUrl],
     upstream: &Upstream,
@@ -63,7 +64,7 @@ pub(super) fn of_build(
     if places.is_empty() {
         return Err(UpstreamError::Refused {
             url: locator.to_owned(),
-            reason: "no address of CRAN.BinaryURL leads there any more".to_owned(),
+            reason: "no address of CRAN.BinaryURL contains this path any more".to_owned(),
         });
     }
     Ok(places)
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_build_is_asked_for_where_it_may_be() {
+    fn a_binary_is_requested_where_it_may_be() {
         let lines = [
             "file:///m",
             "file:///l/bin/linux/{distribution}-{arch}/{r}",

@@ -18,8 +18,8 @@ pub(super) struct Read {
 }
 
 impl Repo {
-    /// The README of a package file that is listed in a tree and lies in a bundle. What fails is told in the log: an answer
-    /// without a README is better than none.
+    /// The README of a package file that is listed in a tree and lies in a bundle. What fails is told in the log: an
+    /// answer without a README is better than none.
     pub(super) async fn bundled_readme(&self, tree: TreeId, file: Sha256) -> Option<Vec<u8>> {
         let (mirror, product) = self.bundle_for(tree, None)?;
         let known = || self.readmes.texts.get(&file);

@@ -310,8 +310,8 @@ fn digest(bytes: &[u8]) -> Sha256 {
     Sha256(sha2::Sha256::digest(bytes).into())
 }
 
-/// Compresses a document. The header holds no time, so that equal rows give equal bytes. In one piece: that is what makes
-/// libdeflate quick, and an index is a few megabytes.
+/// Compresses a document. The header holds no time, so that equal rows give equal bytes. In one piece: that is what
+/// makes libdeflate quick, and an index is a few megabytes.
 fn gzip(plain: &[u8]) -> io::Result<Encoded> {
     let content = digest(plain);
     let level = CompressionLvl::new(6).map_err(|e| io::Error::other(format!("{e:?}")))?;

@@ -26,8 +26,8 @@ pub struct Requirements {
 }
 
 impl Repo {
-    /// Makes ready to tell what packages of a point need on a system, named as clients do. Stored archives of `roots` and of
-    /// what they depend on, or of all packages without roots, are read where nobody has told what they need.
+    /// Makes ready to tell what packages of a point need on a system, named as clients do. Stored archives of `roots`
+    /// and of what they depend on, or of all packages without roots, are read where nobody has told what they need.
     ///
     /// # Errors
     /// [`RepoError::Unsupported`], [`RepoError::NoRules`], those of the database.

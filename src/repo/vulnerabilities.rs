@@ -1,5 +1,5 @@
-//! Which versions of packages are known to be vulnerable. What is known is of now, also for dated snapshots: a version does not
-//! become safe by being asked for as of last year.
+//! Which versions of packages are known to be vulnerable. What is known is of now, also for dated snapshots: a version
+//! does not become safe by being asked for as of last year.
 
 use std::sync::Arc;
 
@@ -36,8 +36,8 @@ impl Vulnerabilities {
     }
 }
 
-/// The ecosystem whose packages a source has. Packages of an administrator's own, or out of a repository of sources, are of
-/// none: one that has the name of another's is not that package.
+/// The ecosystem whose packages a source has. Packages of an administrator's own, or out of a repository of sources,
+/// are of none: one that has the name of another's is not that package.
 fn ecosystem(kind: SourceKind) -> Option<Ecosystem> {
     match kind {
         SourceKind::Cran | SourceKind::CranSnapshot | SourceKind::CuratedCran => Some(Ecosystem::Cran),

@@ -26,7 +26,7 @@ async fn sources_of_kinds_that_cannot_be_made_are_refused_with_what_can() {
             said,
             format!(
                 "this version cannot make sources of type {kind}; it supports local, and the built-in cran and \
-                 bioconductor (docs/compatibility.md says what is not there)"
+                 bioconductor (docs/compatibility.md lists what is missing)"
             )
         );
     }

@@ -172,7 +172,10 @@ async fn only_local_sources_take_packages_and_uploads_are_named_by_number() {
     );
     let unknown =
         world.repo.add("team", &[upload.id, 77], OnExisting::Fail, &actor()).await.expect_err("refused");
-    assert_eq!(unknown.to_string(), "there is no upload 77; uploads wait for an hour: upload the file again");
+    assert_eq!(
+        unknown.to_string(),
+        "there is no upload 77; uploads expire after one hour: upload the file again"
+    );
     world.noon("2024-03-02");
     let late = world.repo.add("team", &[upload.id], OnExisting::Fail, &actor()).await.expect_err("too late");
     assert!(matches!(late, RepoError::NoUpload(_)), "{late}");

@@ -23,8 +23,8 @@ const CHUNK: usize = 2000;
 pub(super) const EDIT_JOB: i64 = 0;
 
 impl Repo {
-    /// Adds uploads to a local source in one transaction, visible when this returns. The highest version of a package is
-    /// listed; older ones go directly to `Archive/`. The transaction is `None` when nothing changed.
+    /// Adds uploads to a local source in one transaction, visible when this returns. The highest version of a package
+    /// is listed; older ones go directly to `Archive/`. The transaction is `None` when nothing changed.
     ///
     /// # Errors
     /// [`RepoError::Conflict`] when a version exists already and `existing` is [`OnExisting::Fail`]; then nothing is
@@ -240,8 +240,8 @@ impl Package {
         self.digests.push((version.to_owned(), sha256));
     }
 
-    /// The release of an upload: its earlier release when the same bytes were removed before, or a new one with the next
-    /// revision.
+    /// The release of an upload: its earlier release when the same bytes were removed before, or a new one with the
+    /// next revision.
     fn incoming(&self, c: &mut dyn Conn, held: &Held, work: &Work) -> Result<Incoming, DbError> {
         let version = &held.upload.version;
         let Some(package) = self.id else { return Ok(Incoming::New(release(held, 0, work.publish.now))) };

@@ -26,7 +26,8 @@ impl Landing {
         (landing.clone(), Pilot(landing))
     }
 
-    /// Waits until the object is durable. Uploads that use this are small and on a disk: it takes about two fsyncs. Blocks.
+    /// Waits until the object is durable. Uploads that use this are small and on a disk: it takes about two fsyncs.
+    /// Blocks.
     ///
     /// # Errors
     /// The storage error; callers after the first one get its text only.

@@ -25,9 +25,9 @@ pub struct RemovedBuild {
 }
 
 impl Repo {
-    /// Removes the binaries of one version for clients of a platform (`4.5-noble-arm64`). They get the source package from
-    /// then on; older snapshots still serve the binaries. Replaced binaries are removed as well, or they would be served
-    /// instead. Returns the platform and the removed binaries, newest first.
+    /// Removes the binaries of one version for clients of a platform (`4.5-noble-arm64`). They get the source package
+    /// from then on; older snapshots still serve the binaries. Replaced binaries are removed as well, or they would be
+    /// served instead. Returns the platform and the removed binaries, newest first.
     ///
     /// # Errors
     /// [`RepoError::Invalid`] for an invalid platform, [`RepoError::NotFound`] when there is no such binary; the error

@@ -58,7 +58,8 @@ impl Repo {
         self.seen().await
     }
 
-    /// Deletes a source that no repository subscribes to. Snapshots of days when one was subscribed to it still serve it.
+    /// Deletes a source that no repository subscribes to. Snapshots of days when one was subscribed to it still serve
+    /// it.
     ///
     /// # Errors
     /// [`RepoError::Conflict`] when a repository subscribes to it; the error names the repositories.

@@ -32,8 +32,8 @@ impl Repo {
     /// Bioconductor repository, other sources are placed before Bioconductor itself, so that they override it.
     ///
     /// # Errors
-    /// [`RepoError::Invalid`] for a source that the repository cannot offer, [`RepoError::Conflict`] when the repository
-    /// is subscribed to it already.
+    /// [`RepoError::Invalid`] for a source that the repository cannot offer, [`RepoError::Conflict`] when the
+    /// repository is subscribed to it already.
     pub async fn subscribe_to(
         &self,
         repo: &str,
@@ -101,8 +101,8 @@ impl Repo {
         .await
     }
 
-    /// Sets the order of the subscriptions; it must name exactly the subscribed sources. Subscriptions to several versions
-    /// of one source (Bioconductor) stay together.
+    /// Sets the order of the subscriptions; it must name exactly the subscribed sources. Subscriptions to several
+    /// versions of one source (Bioconductor) stay together.
     pub async fn reorder(&self, repo: &str, sources: &[String], actor: &Actor) -> Result<(), RepoError> {
         let catalog = self.state.catalog.get();
         let repo = find::repo(&catalog, repo)?.clone();

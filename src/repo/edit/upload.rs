@@ -25,8 +25,8 @@ use crate::storage::{Key, Spool, StorageError};
 const PIECE: usize = 512 << 10;
 
 impl Repo {
-    /// Receives a package archive from a stream of bytes: validates, rewrites and stores it. It becomes part of a source
-    /// with [`Repo::add`].
+    /// Receives a package archive from a stream of bytes: validates, rewrites and stores it. It becomes part of a
+    /// source with [`Repo::add`].
     ///
     /// # Errors
     /// [`RepoError::Invalid`] when it is not a valid source package, with the reason.
@@ -82,8 +82,8 @@ impl Repo {
         Ok(self.uploads.keep(made.held(Vec::new(), since)))
     }
 
-    /// Checks a package and writes the bytes to be stored. A small one on a disk is answered before it is durable and then
-    /// made so; adding it waits for that. Blocks.
+    /// Checks a package and writes the bytes to be stored. A small one on a disk is answered before it is durable and
+    /// then made so; adding it waits for that. Blocks.
     fn take(
         &self,
         file: &str,
@@ -275,7 +275,8 @@ impl Spooled {
 enum Taken {
     /// It was accepted, and its objects are being written to storage.
     Held(Upload),
-    /// It must still be stored: other servers share the database, it is a binary or large, or its class is not on a disk.
+    /// It must still be stored: other servers share the database, it is a binary or large, or its class is not on a
+    /// disk.
     Apart(Box<Apart>),
 }
 

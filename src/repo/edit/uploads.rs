@@ -86,8 +86,8 @@ struct Registry {
 }
 
 impl Default for Registry {
-    /// Starts at a random number, so that a number from before a restart or an upgrade never names another file. Numbers
-    /// are exact as JSON numbers.
+    /// Starts at a random number, so that a number from before a restart or an upgrade never names another file.
+    /// Numbers are exact as JSON numbers.
     fn default() -> Registry {
         let next = u64::from(rand::random::<u32>()) << 16;
         Registry { next, by_id: HashMap::new(), arriving: Vec::new() }

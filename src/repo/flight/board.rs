@@ -1,4 +1,5 @@
-//! Boarding: the first client starts a flight, the others join it, and a failure is remembered for a minute.
+//! Registry of fetches: the first request for a file starts one, later ones join it; a failure is remembered for a
+//! minute.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,42 +21,42 @@ use crate::repo::proof;
 use crate::state::State;
 use crate::upstream::UpstreamError;
 
-/// What is too old is forgotten whenever this many failures came.
+/// Number of recorded failures after which expired ones are removed.
 const FORGET_EVERY: usize = 256;
 
-/// What a flight needs to know.
+/// A request to fetch a file.
 pub(in crate::repo) struct Ticket {
-    /// The row.
+    /// The row of the file.
     pub(super) file: FileId,
-    /// Where to, the likeliest first.
+    /// Upstream candidates, the likeliest first.
     pub(super) places: Vec<Place>,
-    /// What must come.
+    /// What the received file must match.
     pub(super) promise: Promise,
-    /// Where it is kept.
+    /// The storage class for it.
     pub(super) class: StorageClass,
-    /// True when the row says that it is in storage, and it is not, or damaged.
+    /// True when the row says that the file is in storage, but it is missing or damaged.
     pub(super) gone: bool,
-    /// Who works.
+    /// Handles that the fetch uses.
     pub(super) crew: Crew,
 }
 
-/// What every flight of a [`crate::repo::Repo`] works with.
+/// Handles shared by all fetches of a [`crate::repo::Repo`].
 #[derive(Clone)]
 pub(in crate::repo) struct Crew {
     /// The stores.
     pub(in crate::repo) state: Arc<State>,
-    /// Takes down what was learnt.
+    /// Records the results in the database.
     pub(in crate::repo) learner: Learner,
-    /// Results of comparisons, until an object is stored anew.
+    /// Cached integrity checks; invalidated when an object is stored again.
     pub(in crate::repo) proofs: Arc<proof::Cache>,
     /// Called when the mirror and our index disagree.
     pub(in crate::repo) stale: Arc<dyn Fn() + Send + Sync>,
-    /// Keeps the clean-up away from what is being stored.
+    /// Keeps the clean-up from deleting an object while it is stored.
     pub(in crate::repo) landing: Arc<tokio::sync::RwLock<()>>,
 }
 
 impl Ticket {
-    /// For a file at one of these places.
+    /// Creates a request for a file at one of these candidates.
     pub(in crate::repo) fn new(
         found: &FoundFile,
         expected: Expected,
@@ -70,7 +71,7 @@ impl Ticket {
             md5: found.md5,
             sha256: found.sha256,
         };
-        // What was stored once goes back to where its row says it is.
+        // A file that was stored before returns to the class in its row.
         let kept = found.class.as_deref().filter(|_| found.file_state == FileState::Stored);
         let kept = kept.and_then(|kept| StorageClass::ALL.into_iter().find(|class| class.as_str() == kept));
         let gone = kept.is_some();
@@ -79,10 +80,10 @@ impl Ticket {
 }
 
 impl Flights {
-    /// Joins the flight of `file`, or starts one.
+    /// Joins the fetch of `file`, or starts one.
     ///
     /// # Errors
-    /// The file was not to be had within the last minute.
+    /// The error of a fetch that failed within the last minute.
     pub(in crate::repo) fn board(
         &self,
         file: FileId,
@@ -92,7 +93,7 @@ impl Flights {
         if let Some(flight) = table.get(&file) {
             return Ok(Passenger::new(flight.clone()));
         }
-        // Looked at with the table in hand: a flight that fails is remembered before it leaves the table.
+        // Checked under the table lock: a failure is recorded before its fetch leaves the table.
         if let Some(error) = self.remembered(file) {
             return Err(error);
         }
@@ -113,8 +114,8 @@ impl Flights {
         Ok(passenger)
     }
 
-    /// The failure that a fetch of `file` would meet now without asking a mirror: one that is remembered, or hosts that are
-    /// all left alone.
+    /// Returns the error that a fetch of `file` would meet now without an upstream request: a remembered failure, or
+    /// open circuit breakers of all hosts.
     pub(in crate::repo) fn check(&self, file: FileId, places: &[Place]) -> Result<(), FlightError> {
         if self.table.lock().contains_key(&file) {
             return Ok(());
@@ -132,7 +133,8 @@ impl Flights {
         refused.map_or(Ok(()), |error| Err(FlightError::Upstream(error)))
     }
 
-    /// Remembers a failure that upstream answers for, so that a crowd asking for a missing file is not passed on.
+    /// Remembers a failure caused by upstream, so that a crowd requesting a missing file causes no further upstream
+    /// requests.
     pub(super) fn remember(&self, file: FileId, failure: &FlightError) {
         let ours = match failure {
             FlightError::Missing(_)
@@ -151,7 +153,7 @@ impl Flights {
         }
     }
 
-    /// Ends the entry of a flight, unless it is another one's by now.
+    /// Removes the entry of a fetch, unless another fetch has replaced it.
     pub(super) fn over(&self, file: FileId, flight: &Arc<Flight>) {
         let mut table = self.table.lock();
         if table.get(&file).is_some_and(|entry| Arc::ptr_eq(entry, flight)) {
@@ -159,10 +161,10 @@ impl Flights {
         }
     }
 
-    /// Ends the entry of a flight if nobody waits for it; false when somebody came.
+    /// Removes the entry of a fetch if no client is waiting; returns false when one is.
     pub(super) fn over_if_deserted(&self, file: FileId, flight: &Arc<Flight>) -> bool {
         let mut table = self.table.lock();
-        // Nobody boards without the table.
+        // Clients subscribe only under the table lock.
         let nobody = flight.passengers.load(Ordering::SeqCst) == 0;
         if nobody {
             table.remove(&file);

@@ -1,4 +1,4 @@
-//! Limits for each upstream host: requests at one time, and a breaker that spares a host that is down.
+//! Limits per upstream host: concurrent requests, and a circuit breaker for a host that is down.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use tokio::time::timeout_at;
 use crate::model::ids::FileId;
 use crate::upstream::UpstreamError;
 
-/// Requests to one host at one time.
+/// Concurrent requests to one host.
 const REQUESTS: usize = 16;
-/// Files that failed one after another, without an answer to any other in between, and open the breaker. However often one
-/// file is tried, it counts once: it may be the fault of that file.
+/// Number of files that must fail in a row, without a successful answer in between, to open the breaker. One file
+/// counts once however often it is tried: the file itself may be the cause.
 const FAILURES: usize = 5;
-/// How long it stays open.
+/// How long the breaker stays open.
 const OPEN_FOR: Duration = Duration::from_secs(30);
 
-/// What is known of each host; cloning shares it.
+/// The state of each host; clones share it.
 #[derive(Clone, Default)]
 pub(super) struct Hosts {
     table: Arc<Mutex<HashMap<String, Host>>>,
@@ -27,7 +27,7 @@ pub(super) struct Hosts {
 
 struct Host {
     slots: Arc<Semaphore>,
-    /// The oldest first.
+    /// Files that failed, the oldest first.
     failing: Vec<FileId>,
     open_until: Option<Instant>,
     heard: Heard,
@@ -40,11 +40,11 @@ impl Host {
     }
 }
 
-/// When anything was last heard of a host, by any flight.
+/// When any fetch last received data from a host.
 pub(super) type Heard = Arc<Mutex<Option<tokio::time::Instant>>>;
 
 impl Hosts {
-    /// Waits for a free request to `host`; fails while its breaker is open, also when it opened during the wait.
+    /// Waits for a request slot of `host`; fails while its breaker is open, also when it opens during the wait.
     pub(super) async fn admit(&self, host: &str) -> Result<OwnedSemaphorePermit, UpstreamError> {
         let slots = self.slots(host)?;
         let permit = slots.acquire_owned().await.map_err(|_| left_alone(host, OPEN_FOR))?;
@@ -52,7 +52,7 @@ impl Hosts {
         Ok(permit)
     }
 
-    /// Why no request would be sent to `host` now, if none would.
+    /// Returns the error of an open breaker of `host`.
     pub(super) fn is_open(&self, host: &str) -> Option<UpstreamError> {
         let until = self.table.lock().get(host)?.open_until?;
         until.checked_duration_since(Instant::now()).map(|left| left_alone(host, left))
@@ -67,8 +67,9 @@ impl Hosts {
         }
     }
 
-    /// As [`Hosts::admit`]. Waiting is no silence while other flights hear of the host: `since`, when upstream was last heard
-    /// by this one, moves on then. `None` when nobody has heard anything for as long as `silence`.
+    /// Like [`Hosts::admit`], with a timeout. Waiting does not count as silence while other fetches receive data from
+    /// the host: `since`, the time of this fetch's last data, is moved forward then. Returns `None` when no fetch has
+    /// received anything for `silence`.
     pub(super) async fn admit_in_time(
         &self,
         host: &str,
@@ -94,12 +95,12 @@ impl Hosts {
         }
     }
 
-    /// When anything was last heard of `host`, for those who hear of it to note.
+    /// The time of the last data from `host`, shared with the fetches that update it.
     pub(super) fn heard(&self, host: &str) -> Heard {
         Arc::clone(&self.table.lock().entry(host.to_owned()).or_insert_with(Host::new).heard)
     }
 
-    /// Notes how a request for a file to `host` went: only a host that cannot be reached counts against it.
+    /// Records the result of a request for a file to `host`; only an unreachable host counts as a failure.
     pub(super) fn note(&self, host: &str, file: FileId, error: Option<&UpstreamError>) {
         let mut table = self.table.lock();
         let Some(entry) = table.get_mut(host) else { return };
@@ -111,7 +112,7 @@ impl Hosts {
                 entry.failing.push(file);
                 if entry.failing.len() >= FAILURES {
                     entry.open_until = Some(Instant::now() + OPEN_FOR);
-                    // One more file that fails after the pause opens it again.
+                    // One more failing file after the pause opens the breaker again.
                     entry.failing.remove(0);
                 }
             }
@@ -127,7 +128,7 @@ impl Hosts {
 fn left_alone(host: &str, left: Duration) -> UpstreamError {
     UpstreamError::Unavailable {
         url: host.to_owned(),
-        reason: "the mirror failed several times in a row and is left alone for a moment".to_owned(),
+        reason: "the mirror failed several times in a row; requests to it are paused".to_owned(),
         retry_after: Some(left.as_secs().max(1)),
     }
 }
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_that_is_down_is_left_alone() {
+    async fn a_host_that_is_down_gets_no_requests() {
         let hosts = Hosts::default();
         for file in files().take(FAILURES) {
             assert!(hosts.admit("h").await.is_ok());
@@ -166,7 +167,7 @@ mod tests {
             hosts.note("h", FileId(1), Some(&down()));
         }
         assert!(hosts.admit("h").await.is_ok());
-        // Another file in between shows that the host is well.
+        // Another file in between shows that the host is up.
         for file in files().take(FAILURES - 1) {
             hosts.note("h", file, Some(&down()));
         }
@@ -195,7 +196,7 @@ mod tests {
         }
         let now = tokio::time::Instant::now;
         assert!(hosts.admit_in_time("h", &Mutex::new(now()), SILENCE).await.is_none());
-        // Others hear of it all the time, and then one of them is done.
+        // Other requests receive data all the time, and then one of them ends.
         let (heard, waits) = (hosts.heard("h"), hosts.clone());
         let waiting = tokio::spawn(async move {
             let since = Mutex::new(now());

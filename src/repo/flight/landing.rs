@@ -1,4 +1,4 @@
-//! The end of a flight: verified, let go, stored; the blob first, the row second.
+//! Completes a fetch: verifies the file, releases its end and stores it; the blob first, the row second.
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek};
@@ -13,26 +13,26 @@ use crate::db::file::FileState;
 use crate::repo::proof::Proof;
 use crate::storage::{Key, StorageError};
 
-/// The largest build that is checked in memory when the disk is full, in bytes.
+/// The largest binary that is checked in memory when the disk is full, in bytes.
 const LARGEST_IN_MEMORY: u64 = 64 << 20;
 
 impl Pilot {
-    /// True when the file came into storage between the moment a client looked for it and this flight, and the
-    /// readers know it.
+    /// Returns true when the file was stored between the lookup of a client and the start of this fetch; the readers
+    /// are notified.
     pub(super) async fn landed_already(&self) -> bool {
         if self.ticket.gone {
             return false;
         }
         let file = self.ticket.file;
         let stored = self.ticket.crew.state.db.read(move |c| db::file::stored(c, file)).await;
-        // A database that does not answer will say so when the row is to be written.
+        // A database error is reported when the row is written.
         let Some((class, digest)) = stored.ok().flatten() else { return false };
         let Some(class) = class_of(&class) else { return false };
         self.landed(Landed::Stored(Key::Package(class, digest)));
         true
     }
 
-    /// Verifies, lets go of the end, stores, and has the row written.
+    /// Verifies the file, releases its end, stores it and has its row written.
     pub(super) async fn land(&self, complete: Complete) -> Result<(), FlightError> {
         let Complete { brought, spool, file, spooled } = complete;
         let mut built = None;
@@ -47,7 +47,7 @@ impl Pilot {
                 Expected::Build(platform) => match file.as_deref().filter(|_| spooled == size) {
                     Some(file) => promise.accepts_build(&platform, || buffered(file)).map(Some),
                     None => {
-                        // The disk is full. What is kept of it in memory is bounded, and so is this.
+                        // The disk is full. The part kept in memory is bounded, and so is this copy.
                         let mut bytes = Vec::new();
                         let all = all(&promise, file.as_deref(), spooled, tail)?;
                         let read = all.take(LARGEST_IN_MEMORY + 1).read_to_end(&mut bytes);
@@ -55,7 +55,7 @@ impl Pilot {
                         if bytes.len() as u64 > LARGEST_IN_MEMORY {
                             let name = &promise.name;
                             let why =
-                                format!("the disk is full, and {name} is too large to be checked without it");
+                                format!("the disk is full, and {name} is too large to be checked in memory");
                             return Err(FlightError::Storage(why));
                         }
                         promise.accepts_build(&platform, || Ok(Cursor::new(bytes.as_slice()))).map(Some)
@@ -76,10 +76,10 @@ impl Pilot {
         let digest = brought.sha256;
         let _landing = crew.landing.read().await;
         let known = match crew.state.db.read(move |c| db::blob::get(c, digest)).await {
-            // One digest is one blob, whichever source brought it first.
+            // One digest is one blob, whichever source provided it first.
             Ok(known) => known.and_then(|blob| class_of(&blob.class)),
             Err(error) => {
-                tracing::error!(%error, "a fetched package is not stored: the database does not answer");
+                tracing::error!(%error, "could not store a fetched package: the database failed");
                 self.landed(Landed::Passed);
                 return Ok(());
             }
@@ -88,7 +88,7 @@ impl Pilot {
         let there = known.is_some()
             && matches!(crew.state.storage.size(&key).await, Ok(Some(size)) if size == brought.size);
         let stored = match (self.ticket.gone, there) {
-            // What is there of that size was found to be damaged.
+            // The existing object has the right size but is damaged.
             (true, true) => crew.state.storage.replace(spool, &key).await,
             (false, true) => Ok(()),
             (_, false) => crew.state.storage.commit(spool, &key).await,
@@ -98,7 +98,7 @@ impl Pilot {
                 StorageError::Full(_) => self.flight.memory.disk_is_full(&error.to_string()),
                 error => {
                     let file = &self.ticket.promise.name;
-                    tracing::error!(%file, %error, "a fetched package is passed on but not stored");
+                    tracing::error!(%file, %error, "could not store a fetched package; it was only sent to clients");
                 }
             }
             self.landed(Landed::Passed);
@@ -108,7 +108,7 @@ impl Pilot {
         if there && !self.ticket.gone {
             crew.proofs.remove(&key);
         } else {
-            // Its bytes were compared on their way here.
+            // Its bytes were verified while they were fetched.
             crew.proofs.insert(key, Proof::Sound);
         }
         self.landed(Landed::Stored(key));
@@ -126,7 +126,7 @@ impl Pilot {
             state: FileState::Stored,
             built,
         };
-        // Until the row says so, those who come find the flight and through it the blob.
+        // Until the row is written, new clients find the fetch and through it the blob.
         crew.learner.stored(learnt, blob).await;
         Ok(())
     }
@@ -136,13 +136,13 @@ impl Pilot {
     }
 }
 
-/// The spool from its beginning.
+/// A buffered reader from the beginning of the spool.
 fn buffered(mut file: &File) -> io::Result<BufReader<&File>> {
     file.rewind()?;
     Ok(BufReader::with_capacity(256 << 10, file))
 }
 
-/// The whole file once more: the spool, and what found no place in it.
+/// A reader of the whole file: the spool, followed by the overflow.
 fn all<'a>(
     promise: &Promise,
     spool: Option<&'a File>,
@@ -155,7 +155,7 @@ fn all<'a>(
 }
 
 fn unreadable(promise: &Promise, error: &io::Error) -> FlightError {
-    FlightError::Storage(format!("reading the spool of {} once more: {error}", promise.name))
+    FlightError::Storage(format!("could not read the spool of {} again: {error}", promise.name))
 }
 
 fn class_of(name: &str) -> Option<StorageClass> {

@@ -1,8 +1,8 @@
-//! Flights: one upstream request for each file and node, however many clients wait (data model, section 6).
+//! Coalesced fetches: one upstream request per file and node, however many clients wait (data model, section 6).
 //!
-//! A flight belongs to its own task, never to a client. The task writes a spool file and says how far it is;
-//! every client reads the spool up to what is released. The last 64 kB are released when size and checksum are
-//! right, so no client ever holds a whole file that is not what the index promised.
+//! A fetch runs in its own task, never in a client's. The task writes a spool file and publishes its progress; every
+//! client reads the spool up to the released position. The last 64 KiB are released once size and checksum are
+//! verified, so no client ever receives a whole file that differs from the index.
 
 mod board;
 mod host;
@@ -34,14 +34,14 @@ pub(super) use progress::{Outcome, Progress};
 pub(super) use reader::{near, read};
 pub(super) use verify::Expected;
 
-/// What is not released before the file is verified.
+/// Bytes at the end of a file that are held back until it is verified.
 const HELD_BACK: u64 = 64 << 10;
-/// Upstream requests for package files at one time.
+/// Concurrent upstream requests for package files.
 const FLIGHTS: usize = 64;
-/// The largest file that is taken when only the mirror's answer says how large it is, in bytes.
+/// The largest accepted file whose size only the mirror's answer declares, in bytes.
 const LARGEST: u64 = 4 << 30;
 
-/// Flights under way, and what is remembered of failed ones; cloning shares it.
+/// Fetches in progress and recently failed ones; clones share them.
 #[derive(Clone)]
 pub(super) struct Flights {
     table: Arc<Mutex<HashMap<FileId, Arc<Flight>>>>,
@@ -53,7 +53,7 @@ pub(super) struct Flights {
 }
 
 impl Flights {
-    /// None under way.
+    /// Creates an empty registry.
     pub(super) fn new(patience: Patience) -> Flights {
         Flights {
             table: Arc::default(),
@@ -65,50 +65,50 @@ impl Flights {
         }
     }
 
-    /// How many.
+    /// The number of fetches in progress.
     pub(super) fn under_way(&self) -> usize {
         self.table.lock().len()
     }
 }
 
-/// One file on its way.
+/// One file being fetched.
 pub(super) struct Flight {
-    /// How far it is.
+    /// Its progress.
     pub(super) progress: watch::Receiver<Progress>,
-    /// The spool, for reading at a position; there before the first byte is released.
+    /// The spool, for positioned reads; set before the first byte is released.
     spool: Mutex<Option<Arc<File>>>,
-    /// Bytes that found no place on a full disk: those after the spool's end.
+    /// Bytes after the end of the spool that did not fit on a full disk.
     tail: tail::Tail,
     memory: tail::Memory,
-    /// Clients that wait for it.
+    /// The number of waiting clients.
     passengers: AtomicUsize,
-    /// A client came or left.
+    /// Notified when a client subscribes or leaves.
     boarding: Notify,
 }
 
-/// Why a flight ended without the file.
+/// The error of a failed fetch.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum FlightError {
-    /// Upstream does not have it, nor in its archive.
+    /// Upstream has it neither among the current packages nor in its archive.
     #[error("{0}")]
     Missing(String),
     /// Upstream has other bytes under this name: it is newer, or older, than the index.
     #[error("{0}")]
     Mismatch(String),
-    /// Upstream cannot give it now.
+    /// Upstream cannot deliver it now.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
     /// The spool or the storage failed.
     #[error("{0}")]
     Storage(String),
-    /// Nobody waited any more.
-    #[error("nobody waits for the file any more")]
+    /// No client was waiting any more.
+    #[error("the fetch was cancelled: no client is waiting for the file")]
     Deserted,
 }
 
-/// A client that waits: counted while it lives.
+/// A waiting client; it is counted until it is dropped.
 pub(super) struct Passenger {
-    /// What it waits for.
+    /// The fetch it waits for.
     pub(super) flight: Arc<Flight>,
 }
 
@@ -127,11 +127,11 @@ impl Drop for Passenger {
     }
 }
 
-/// Where verified bytes went.
+/// Where the verified file went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Landed {
     /// Into storage.
     Stored(Key),
-    /// Only to those who waited: the disk is full.
+    /// To the waiting clients only: the file could not be stored.
     Passed,
 }

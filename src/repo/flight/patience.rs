@@ -1,27 +1,27 @@
-//! How long flights wait, and for what: one place, so that tests can be impatient.
+//! Limits of fetches, in one struct so that tests can set short ones.
 
 use std::time::Duration;
 
-/// The limits of lazy fetches.
+/// The limits of fetches.
 #[derive(Clone, Debug)]
 pub struct Patience {
-    /// How long a flight goes on for nobody, when the file is neither small nor more than half here.
+    /// How long a fetch continues without a waiting client, when the file is neither small nor more than half received.
     pub deserted: Duration,
-    /// A file of at most this many bytes is fetched to its end, whoever leaves.
+    /// Files of at most this many bytes are always fetched completely.
     pub small: u64,
-    /// How long an unfinished spool is kept for somebody to come back.
+    /// How long an unfinished spool is kept for a client to return.
     pub kept: Duration,
-    /// How long a file that upstream does not have, or has with other bytes, is not asked for again.
+    /// How long a file that upstream lacks, or has with other bytes, is not requested again.
     pub missing: Duration,
-    /// Twice the pause after the first failure of upstream; each following one is twice as long.
+    /// Base of the retry delay: the delay after the first failure is twice this, and doubles with each further one.
     pub pause: Duration,
-    /// How long upstream may send nothing, over all tries, before a flight fails: R gives up after a minute.
+    /// How long upstream may send nothing, over all tries, before a fetch fails: R gives up after a minute.
     pub silence: Duration,
-    /// The largest file that is taken when neither the index nor the answer tells a size, in bytes.
+    /// The largest accepted file when neither the index nor the answer declares a size, in bytes.
     pub unsized_file: u64,
-    /// Failures in a row, without one byte between them, that end a flight.
+    /// Failures in a row, without a byte received in between, that end a fetch.
     pub tries: u32,
-    /// Bytes of all flights together that are kept in memory while the disk is full; beyond, flights fail.
+    /// Total bytes of all fetches that may be kept in memory while the disk is full; beyond that, fetches fail.
     pub memory: u64,
 }
 

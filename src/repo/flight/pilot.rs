@@ -1,4 +1,5 @@
-//! The task of a flight: asks upstream, resumes when it dies, waits when nobody waits, and lands.
+//! The task of a fetch: requests the file from upstream, resumes broken transfers, pauses without clients, and stores
+//! the result.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,53 +22,53 @@ use crate::repo::places::Place;
 use crate::storage::StorageError;
 use crate::upstream::{Opened, UpstreamError, Validators};
 
-/// Bytes that are taken from upstream before they are written: what is there already, up to about this.
+/// Received bytes that are gathered for one write, roughly: only those that are available without waiting.
 const BATCH: usize = 1 << 20;
-/// A mirror that wants to be left alone for longer is not waited for: the clients are told, and may come back.
+/// The longest `Retry-After` that is waited for; with a longer one the clients get the error.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// How the reading of one upstream answer ended.
+/// How the transfer of one upstream answer ended.
 enum Pumped {
-    /// Upstream said that this was all.
+    /// Upstream ended the body.
     Ended,
-    /// Upstream died.
+    /// The connection failed.
     Broken(UpstreamError),
-    /// Nobody waits.
+    /// No client is waiting.
     Deserted,
-    /// More bytes came than the file has.
+    /// More bytes were received than the file has.
     Overlong,
-    /// A file whose size the index does not tell leaves less room than it takes.
+    /// A file whose size the index does not declare leaves less free disk space than it takes.
     Crowded,
 }
 
-/// How far the reading of one upstream answer may go.
+/// The limits for the transfer of one upstream answer.
 struct Bounds {
-    /// Bytes that may still come.
+    /// Bytes that may still be received.
     left: u64,
-    /// How long nothing may come.
+    /// The longest time without data.
     silence: Duration,
-    /// The index tells no size: the file must leave as much room on the disk as it takes.
+    /// The index declares no size: the file must leave as much free disk space as it takes.
     leaves_room: bool,
 }
 
-/// A flight with all that belongs to it.
+/// The state of a running fetch.
 pub(super) struct Pilot {
     pub(super) flights: Flights,
     pub(super) flight: Arc<Flight>,
     pub(super) progress: Arc<watch::Sender<Progress>>,
     pub(super) ticket: Ticket,
-    /// When upstream last sent something that was waited for.
+    /// When upstream last sent data, not counting time in which this fetch did not wait for it.
     heard: Mutex<Instant>,
 }
 
 impl Drop for Pilot {
-    /// Whatever happened, even a panic: the next one who asks starts anew.
+    /// Removes the registry entry, even after a panic: the next request starts a new fetch.
     fn drop(&mut self) {
         self.flights.over(self.ticket.file, &self.flight);
     }
 }
 
-/// Flies to the end and says how it was.
+/// Runs a fetch to its end and publishes the outcome.
 pub(super) async fn fly(
     flights: Flights,
     flight: Arc<Flight>,
@@ -84,11 +85,11 @@ pub(super) async fn fly(
         }
         FlightError::Upstream(_) | FlightError::Storage(_) => {}
         FlightError::Deserted => {
-            tracing::debug!(file = %name, "nobody waits for a package any more; its fetch is given up");
+            tracing::debug!(file = %name, "cancelled the fetch of a package: no client is waiting");
             return;
         }
     }
-    tracing::warn!(file = %name, reason = %error, "a package could not be fetched");
+    tracing::warn!(file = %name, reason = %error, "could not fetch a package");
     pilot.flights.remember(file, &error);
     pilot.flights.over(file, &pilot.flight);
     pilot.progress.send_modify(|p| p.outcome = Some(Outcome::Failed(error)));
@@ -106,21 +107,21 @@ impl Pilot {
                 Err(error) => Err(error),
             };
             let Err(error) = result else { return Ok(()) };
-            // Another place may have the right file, as long as nobody was given bytes of this one. Mirrors in a
-            // bucket say 403 for what they do not have.
+            // The next candidate may have the right file, unless clients were sent bytes of this one. Mirrors in a
+            // bucket answer 403 for a missing file.
             let elsewhere = matches!(
                 error,
                 FlightError::Missing(_)
                     | FlightError::Mismatch(_)
                     | FlightError::Upstream(UpstreamError::Refused { .. })
             );
-            // What one host cannot give, another may.
+            // Another host may have the file.
             let next = self.ticket.places.get(number + 1);
             let other_host = next.is_some_and(|next| next.mirror.host() != place.mirror.host());
             if !(elsewhere || other_host) || self.progress.borrow().released() > 0 {
                 return Err(error);
             }
-            // That a place has other bytes, or refuses, says more than that another has none.
+            // A mismatch or a refusal is a more useful error than a missing file.
             if matches!(last, FlightError::Missing(_)) || matches!(error, FlightError::Mismatch(_)) {
                 last = error;
             }
@@ -129,7 +130,7 @@ impl Pilot {
         Err(last)
     }
 
-    /// How long the place of that number may be silent: the hosts after it must be asked in time, too.
+    /// The timeout for the candidate of that number: the hosts after it must get a share of the time, too.
     fn share(&self, number: usize) -> Duration {
         let left = self.flights.patience.silence.saturating_sub(self.heard.lock().elapsed());
         let hosts: HashSet<&str> =
@@ -137,12 +138,13 @@ impl Pilot {
         self.heard.lock().elapsed() + left / u32::try_from(hosts.len()).unwrap_or(1).max(1)
     }
 
-    /// When upstream has been silent for that long.
+    /// The instant at which upstream was silent for that long.
     fn deadline(&self, silence: Duration) -> Instant {
         *self.heard.lock() + silence
     }
 
-    /// Brings the file at a place into a spool, however often upstream has to be asked, until it was silent for too long.
+    /// Downloads the file of a candidate into a spool, with as many requests as needed, until upstream is silent for
+    /// too long.
     async fn carry(&self, place: &Place, silence: Duration) -> Result<Complete, FlightError> {
         let promise = &self.ticket.promise;
         let path = place.path.as_str();
@@ -153,8 +155,8 @@ impl Pilot {
         loop {
             let written = writer.as_ref().map_or(0, Writer::written);
             let resume = (written > 0).then(|| (written, validators.clone()));
-            // Lives until the end of this round: neither the connection nor its place among the host's requests is
-            // held while nothing is read.
+            // Dropped at the end of this iteration: neither the connection nor the request slot of the host is held
+            // while nothing is read.
             let (mut opened, permits) = match self.ask(place, resume, silence).await {
                 Ok(answer) => answer,
                 Err(UpstreamError::Missing(what)) if written == 0 => {
@@ -175,7 +177,7 @@ impl Pilot {
                 None => self.begin().await?,
             };
             let skip = written.checked_sub(opened.offset).ok_or_else(|| {
-                FlightError::Mismatch(format!("{path}: the mirror resumed at the wrong place"))
+                FlightError::Mismatch(format!("{path}: the mirror resumed at the wrong position"))
             })?;
             let left = size.unwrap_or(self.flights.patience.unsized_file).saturating_sub(written);
             let bounds = Bounds { left, silence, leaves_room: promise.size.is_none() };
@@ -183,7 +185,7 @@ impl Pilot {
                 Some(size) if bounds.leaves_room => {
                     let (fits, pen) = blocking(move || Ok((pen.leaves_room(size), pen))).await?;
                     if !fits {
-                        return Err(crowded(path, &format!("{size} bytes by the mirror's answer")));
+                        return Err(crowded(path, &format!("{size} bytes according to the mirror")));
                     }
                     pen
                 }
@@ -202,7 +204,7 @@ impl Pilot {
                     let why = match size {
                         Some(size) => format!("{path} is longer than its {size} bytes"),
                         None => format!(
-                            "{path} is longer than {} bytes, and neither the index nor the mirror tells its size",
+                            "{path} is longer than {} bytes, and neither the index nor the mirror declares its size",
                             self.flights.patience.unsized_file
                         ),
                     };
@@ -238,7 +240,7 @@ impl Pilot {
         silence: Duration,
     ) -> Result<(Opened, [Option<OwnedSemaphorePermit>; 2]), UpstreamError> {
         let host = place.mirror.host();
-        // The host's place first: those who wait for a slow host do not keep others from theirs.
+        // The slot of the host first: requests that wait for a slow host must not take the global slots.
         let hosts = &self.flights.hosts;
         let admitted = hosts.admit_in_time(host, &self.heard, silence).await;
         let of_host = admitted.unwrap_or_else(|| Err(silent(place, silence)))?;
@@ -253,8 +255,8 @@ impl Pilot {
         Ok((answer?, [Some(of_host), of_all]))
     }
 
-    /// Waits before the next try; gives up after some, when upstream was silent for too long, or at once where trying again
-    /// cannot help.
+    /// Waits before the next try. Returns the error after too many tries, when upstream was silent for too long, or at
+    /// once when a retry cannot help.
     async fn pause(&self, tries: u32, error: UpstreamError, silence: Duration) -> Result<(), FlightError> {
         let patience = &self.flights.patience;
         let wait = match &error {
@@ -278,7 +280,7 @@ impl Pilot {
                 self.flight.memory.disk_is_full(&error.to_string());
                 None
             }
-            // The alert of the class says why.
+            // The reason is reported as an alert of the class.
             Err(StorageError::Refused { .. }) => None,
             Err(error) => return Err(FlightError::Storage(error.to_string())),
         };
@@ -289,8 +291,8 @@ impl Pilot {
         Ok(writer)
     }
 
-    /// Writes what comes: the first `skip` bytes are there already. Writing takes a thread only while there is something
-    /// to write, so that slow mirrors use up none.
+    /// Writes the received bytes; the first `skip` bytes were written before. A thread is taken only while there are
+    /// bytes to write, so that slow mirrors do not occupy threads.
     async fn pump(
         &self,
         mut body: BoxStream<'static, Result<Bytes, UpstreamError>>,
@@ -307,7 +309,7 @@ impl Pilot {
                 next = body.next() => Some(next),
                 () = &mut deserted => return Ok((pen, Pumped::Deserted)),
                 () = sleep_until(self.deadline(silence)) => {
-                    let reason = format!("nothing came for {} s", silence.as_secs_f32());
+                    let reason = format!("no data received for {} s", silence.as_secs_f32());
                     let url = self.ticket.promise.name.clone();
                     return Ok((pen, Pumped::Broken(UpstreamError::Unavailable { url, reason, retry_after: None })));
                 }
@@ -362,7 +364,7 @@ impl Pilot {
         }
     }
 
-    /// Ends when nobody has waited for a while and the file is neither small nor more than half here.
+    /// Completes when no client has waited for a while and the file is neither small nor more than half received.
     async fn deserted(&self) {
         let (flight, patience) = (&self.flight, &self.flights.patience);
         loop {
@@ -386,7 +388,7 @@ impl Pilot {
         }
     }
 
-    /// Keeps the spool until somebody comes.
+    /// Keeps the spool until a client subscribes; fails when the time is up.
     async fn await_passenger(&self) -> Result<(), FlightError> {
         let flight = &self.flight;
         let somebody = async {
@@ -419,11 +421,11 @@ fn silent(place: &Place, silence: Duration) -> UpstreamError {
 
 fn crowded(path: &str, size: &str) -> FlightError {
     FlightError::Storage(format!(
-        "{path} has {size}, the index does not tell its size, and the disk has no room for as many again"
+        "{path} has {size}, the index does not declare its size, and the disk has no room for as many again"
     ))
 }
 
-/// The file's size, from what was known of it and what an answer says.
+/// Merges the known size of the file with the one an answer declares.
 fn agreed(
     path: &str,
     known: Option<u64>,
@@ -436,19 +438,19 @@ fn agreed(
             changed(format!("had {known} bytes and has {declared} now"))
         }
         (None, Some(declared)) if declared < written => {
-            changed(format!("has {declared} bytes, but {written} came already"))
+            changed(format!("has {declared} bytes, but {written} were received already"))
         }
         (None, Some(declared)) if declared > LARGEST => {
-            changed(format!("claims to have {declared} bytes, more than the {LARGEST} it may have"))
+            changed(format!("declares {declared} bytes, more than the limit of {LARGEST}"))
         }
         (known, declared) => Ok(known.or(declared)),
     }
 }
 
-/// Runs file work off the async threads. It finishes even when the flight goes away.
+/// Runs file operations off the async threads. They complete even when the fetch is dropped.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FlightError> + Send + 'static,
 ) -> Result<T, FlightError> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|e| Err(FlightError::Storage(format!("a task of a fetch ended early: {e}"))))
+    done.unwrap_or_else(|e| Err(FlightError::Storage(format!("a fetch task ended early: {e}"))))
 }

@@ -1,49 +1,49 @@
-//! How far a flight is, as its readers see it.
+//! The progress of a fetch, as its readers see it.
 
 use super::verify::{Expected, Promise};
 use super::{FlightError, HELD_BACK, Landed};
 
-/// How far a flight is.
+/// The progress of a fetch.
 #[derive(Clone, Debug, Default)]
 pub(in crate::repo) struct Progress {
-    /// Bytes written to the spool, or kept beside it.
+    /// Bytes written to the spool or its overflow.
     pub(in crate::repo) written: u64,
-    /// Of those, bytes in the spool; fewer only when the disk is full.
+    /// Of those, the bytes in the spool; fewer only when the disk is full.
     pub(super) spooled: u64,
-    /// Size of the file, once upstream or the index has told it.
+    /// Size of the file, once upstream or the index has declared it.
     pub(in crate::repo) size: Option<u64>,
-    /// Set when the flight ends.
+    /// Set when the fetch ends.
     pub(in crate::repo) outcome: Option<Outcome>,
-    /// True once size and checksum are right.
+    /// True once size and checksum are verified.
     pub(super) verified: bool,
-    /// Nothing is released before that: something else can be served when it is wrong.
+    /// True when nothing is released before verification: another file can be served if it is wrong.
     pub(super) whole: bool,
 }
 
-/// How a flight ended.
+/// How a fetch ended.
 #[derive(Clone, Debug)]
 pub(in crate::repo) enum Outcome {
     /// Verified, and stored where possible.
     Landed(Landed),
-    /// Not.
+    /// The fetch failed.
     Failed(FlightError),
 }
 
 impl Progress {
-    /// Before the first byte.
+    /// The progress before the first byte.
     pub(super) fn begin(promise: &Promise) -> Progress {
-        // In place of a build its source can be served, as long as no byte of the build was.
+        // The source package can be served instead of a binary, unless a byte of the binary was sent.
         let whole = matches!(promise.expected, Expected::Build(_));
         Progress { whole, ..Progress::default() }
     }
 
-    /// True when a client can be answered: bytes are released, or it is known how the flight ended. Small files are
-    /// answered only when they are verified, so that a wrong one is an error and not a broken connection.
+    /// True when a client can be answered: bytes are released, or the fetch has ended. Small files are answered only
+    /// once verified, so that a wrong one is an error and not a broken connection.
     pub(in crate::repo) fn can_answer(&self) -> bool {
         self.released() > 0 || self.outcome.is_some()
     }
 
-    /// Bytes that clients may have by now.
+    /// The number of bytes that may be sent to clients.
     pub(super) fn released(&self) -> u64 {
         match (self.verified, self.whole) {
             (true, _) => self.written,
@@ -52,7 +52,7 @@ impl Progress {
         }
     }
 
-    /// Why there will be no more bytes, when it failed.
+    /// The error of a failed fetch.
     pub(super) fn failure(&self) -> Option<&FlightError> {
         match &self.outcome {
             Some(Outcome::Failed(error)) => Some(error),

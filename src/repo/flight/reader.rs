@@ -1,4 +1,4 @@
-//! The reading end of a flight: a client's bytes, as far as they are released.
+//! Streams the released bytes of a fetch to a client.
 
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -10,16 +10,16 @@ use futures_util::stream::{BoxStream, StreamExt, unfold};
 use super::{Flight, FlightError, Passenger};
 use crate::storage;
 
-/// A range that begins this far behind what is written is waited for.
+/// A range that begins at most this far beyond the written bytes is waited for.
 const NEAR: u64 = 1 << 20;
 
-/// Whether a range from `start` on can be answered from this flight without a long wait.
+/// Whether a range from `start` on can be answered from this fetch without a long wait.
 pub(in crate::repo) fn near(flight: &Flight, start: u64) -> bool {
     start <= flight.progress.borrow().written + NEAR
 }
 
-/// The bytes of `range`, each piece as soon as it is released. An error ends the stream: the client must not take
-/// what it has for the whole.
+/// Streams the bytes of `range`, each piece as soon as it is released. An error ends the stream: the client must not
+/// take the received bytes for the whole file.
 pub(in crate::repo) fn read(
     passenger: Passenger,
     range: Range<u64>,
@@ -41,19 +41,19 @@ pub(in crate::repo) fn read(
     .boxed()
 }
 
-/// The next piece of the range; `None` at the end of a file whose size nobody told.
+/// The next piece of the range; `None` at the end of a file of undeclared size.
 async fn piece(flight: &Arc<Flight>, range: &Range<u64>) -> Result<Option<Bytes>, FlightError> {
     let mut progress = flight.progress.clone();
     let seen = progress
         .wait_for(|p| p.released() > range.start || p.outcome.is_some())
         .await
-        .map_err(|_| FlightError::Storage("the fetch was given up while the server stops".to_owned()))?
+        .map_err(|_| FlightError::Storage("the server is shutting down".to_owned()))?
         .clone();
     if seen.released() <= range.start {
         return match seen.failure() {
             Some(error) => Err(error.clone()),
             None if range.end == u64::MAX => Ok(None),
-            None => Err(FlightError::Mismatch("upstream's file is shorter than it said".to_owned())),
+            None => Err(FlightError::Mismatch("upstream's file is shorter than declared".to_owned())),
         };
     }
     let end = seen.released().min(range.end).min(range.start + storage::piece_size() as u64);
@@ -61,7 +61,7 @@ async fn piece(flight: &Arc<Flight>, range: &Range<u64>) -> Result<Option<Bytes>
         return Ok(Some(flight.tail.piece(range.start - seen.spooled, end - range.start)));
     }
     let (start, end) = (range.start, end.min(seen.spooled));
-    let gone = || FlightError::Storage("the spool of a fetch is not there".to_owned());
+    let gone = || FlightError::Storage("the spool of a fetch is missing".to_owned());
     let file = flight.spool.lock().clone().ok_or_else(gone)?;
     let read = move || {
         let mut piece = vec![0; usize::try_from(end - start).unwrap_or(0)];
@@ -71,5 +71,5 @@ async fn piece(flight: &Arc<Flight>, range: &Range<u64>) -> Result<Option<Bytes>
         .await
         .map_err(|_| gone())?
         .map(Some)
-        .map_err(|e| FlightError::Storage(format!("reading a spool: {e}")))
+        .map_err(|e| FlightError::Storage(format!("could not read a spool: {e}")))
 }

@@ -1,4 +1,4 @@
-//! The writing end of a flight: bytes go to the spool and through both digests, off the async threads.
+//! Writes the received bytes of a fetch to its spool and hashes them, off the async threads.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -15,63 +15,63 @@ use crate::storage::{Spool, StorageError};
 
 /// A spool being written.
 pub(super) struct Writer {
-    /// `None` once the disk was full: what follows is kept in memory and nothing is stored.
+    /// `None` once the disk was full: further bytes are kept in memory and nothing is stored.
     open: Option<Spool>,
-    /// For reading what was written.
+    /// The spool, opened for reading.
     file: Option<Arc<File>>,
-    /// Bytes in the file.
+    /// Bytes in the spool.
     spooled: u64,
     sha256: Sha256Hasher,
     md5: Md5Hasher,
     written: u64,
-    /// Bytes that may be kept in memory by all flights together.
+    /// Bytes that all fetches together may keep in memory.
     memory: u64,
 }
 
-/// A spool that is complete.
+/// A completely received file.
 pub(super) struct Complete {
-    /// What it holds.
+    /// Its size and digests.
     pub(super) brought: Brought,
     /// The spool, unless the disk was full.
     pub(super) spool: Option<Spool>,
-    /// For reading it again, up to `spooled`; what follows is the flight's tail.
+    /// The spool opened for reading, up to `spooled`; the rest is in the overflow of the fetch.
     pub(super) file: Option<Arc<File>>,
-    /// Bytes in the file.
+    /// Bytes in the spool.
     pub(super) spooled: u64,
 }
 
 impl Writer {
-    /// On a fresh spool, or on none when the disk is full already. Blocking.
+    /// Creates a writer to a new spool, or to none when the disk is full already. Blocking.
     pub(super) fn new(spool: Option<Spool>, memory: u64) -> Result<Writer, FlightError> {
         let open = |spool: &Spool| {
             File::open(spool.path())
                 .map(Arc::new)
-                .map_err(|e| FlightError::Storage(format!("opening {}: {e}", spool.path().display())))
+                .map_err(|e| FlightError::Storage(format!("could not open {}: {e}", spool.path().display())))
         };
         let file = spool.as_ref().map(open).transpose()?;
         let (sha256, md5) = (Sha256Hasher::new(), Md5Hasher::new());
         Ok(Writer { open: spool, file, spooled: 0, sha256, md5, written: 0, memory })
     }
 
-    /// For reading what is in the spool.
+    /// The spool, opened for reading.
     pub(super) fn file(&self) -> Option<Arc<File>> {
         self.file.clone()
     }
 
-    /// Bytes taken so far.
+    /// Bytes written so far.
     pub(super) fn written(&self) -> u64 {
         self.written
     }
 
-    /// Whether a file of `size` bytes, some of which are in the spool already, leaves room for as many again; a file that may
-    /// be kept in memory does. Blocking.
+    /// Whether a file of `size` bytes, some of which are in the spool already, leaves free disk space for as many
+    /// again; a file that fits into memory does. Blocking.
     pub(super) fn leaves_room(&self, size: u64) -> bool {
         let free = self.open.as_ref().and_then(Spool::free);
         size <= self.memory
             || free.is_none_or(|free| size.saturating_mul(2).saturating_sub(self.spooled) <= free)
     }
 
-    /// Takes chunks and tells the readers. Blocking.
+    /// Writes chunks and notifies the readers. Blocking.
     pub(super) fn take(
         &mut self,
         chunks: &[Bytes],
@@ -99,20 +99,21 @@ impl Writer {
                 return Err(FlightError::Storage(error.to_string()));
             }
             flight.memory.disk_is_full(&error.to_string());
-            // What was written stays readable through `file`; the name goes, and with the last reader the space.
+            // The written bytes stay readable through `file`; dropping the spool removes its name, and the last reader
+            // frees its disk space.
             self.open = None;
         }
         if flight.tail.keep(chunk.clone(), self.memory) {
             return Ok(());
         }
         Err(FlightError::Storage(format!(
-            "the disk is full, and packages being passed through take more than the {} MB of memory set aside for \
-             that; make room on the disk",
+            "the disk is full, and packages being fetched need more than the {} MB of memory reserved for that; make \
+            room on the disk",
             self.memory >> 20
         )))
     }
 
-    /// The digests of all that was taken.
+    /// Completes the digests.
     pub(super) fn finish(self) -> Complete {
         let brought = Brought {
             size: self.written,

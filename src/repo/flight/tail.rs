@@ -1,4 +1,5 @@
-//! Bytes that found no place on a full disk: kept in memory for those who wait, within one budget for all flights.
+//! Bytes of a fetch that did not fit on a full disk: kept in memory for the waiting clients, within one budget for all
+//! fetches.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 
-/// What all flights together keep in memory; cloning shares it.
+/// The memory used by all fetches together; clones share it.
 #[derive(Clone, Default)]
 pub(super) struct Memory {
     kept: Arc<AtomicU64>,
@@ -15,14 +16,14 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Says that the disk is full: once, until something was stored again.
+    /// Logs that the disk is full: once, until a file was stored again.
     pub(super) fn disk_is_full(&self, detail: &str) {
         if !self.told.swap(true, Ordering::SeqCst) {
-            tracing::error!("{detail}: packages pass through to those who ask and are not stored");
+            tracing::error!("{detail}: fetched packages are sent to clients and not stored");
         }
     }
 
-    /// Something was stored.
+    /// Logs, after a full disk, that a file was stored again.
     pub(super) fn disk_has_room(&self) {
         if self.told.load(Ordering::Relaxed) && self.told.swap(false, Ordering::SeqCst) {
             tracing::info!("the disk has room again: fetched packages are stored");
@@ -30,7 +31,7 @@ impl Memory {
     }
 }
 
-/// The end of one file; what it took of the budget is given back when it is dropped.
+/// The end of one file; its share of the budget is released when it is dropped.
 pub(super) struct Tail {
     memory: Memory,
     chunks: Mutex<Vec<Bytes>>,
@@ -41,7 +42,7 @@ impl Tail {
         Tail { memory, chunks: Mutex::default() }
     }
 
-    /// Keeps a chunk; false when the budget of `limit` bytes is used up.
+    /// Appends a chunk; returns false when the budget of `limit` bytes is used up.
     pub(super) fn keep(&self, chunk: Bytes, limit: u64) -> bool {
         let size = chunk.len() as u64;
         let before = self.memory.kept.fetch_add(size, Ordering::SeqCst);
@@ -53,14 +54,14 @@ impl Tail {
         true
     }
 
-    /// Forgets all.
+    /// Drops all chunks.
     pub(super) fn clear(&self) {
         let chunks = std::mem::take(&mut *self.chunks.lock());
         let size: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         self.memory.kept.fetch_sub(size, Ordering::SeqCst);
     }
 
-    /// Bytes from `skip` on, at most `length` of them; none only behind the end.
+    /// Returns at most `length` bytes from `skip` on; empty only at the end.
     pub(super) fn piece(&self, mut skip: u64, length: u64) -> Bytes {
         for chunk in self.chunks.lock().iter() {
             let size = chunk.len() as u64;
@@ -74,7 +75,7 @@ impl Tail {
         Bytes::new()
     }
 
-    /// All of it, for reading once more.
+    /// A reader of all chunks.
     pub(super) fn reader(&self) -> impl Read + Send + 'static {
         Chunks(self.chunks.lock().clone().into_iter())
     }

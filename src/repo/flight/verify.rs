@@ -1,4 +1,4 @@
-//! Whether bytes are what the index promised: MD5 and size where it has them, else size, gzip CRC and DESCRIPTION.
+//! Verifies a received file: by MD5 and size where the index has them, else by size, gzip CRC and DESCRIPTION.
 
 use std::io::{self, Read, Seek};
 
@@ -10,43 +10,43 @@ use crate::r::name::FileName;
 use crate::r::platform::Platform;
 use crate::r::{archive, binary};
 
-/// What kind of file it is to be.
+/// The expected kind of file.
 #[derive(Clone, Debug)]
 pub(in crate::repo) enum Expected {
     /// A source package.
     Source,
-    /// A build for a platform.
+    /// A binary for a platform.
     Build(Platform),
 }
 
-/// What the index, or an earlier fetch, says of a file.
+/// What the index, or an earlier fetch, declares of a file.
 #[derive(Clone, Debug)]
 pub(super) struct Promise {
     /// The file's name in URLs.
     pub(super) name: String,
     /// Its kind.
     pub(super) expected: Expected,
-    /// Bytes.
+    /// Size in bytes.
     pub(super) size: Option<u64>,
-    /// MD5 of the index.
+    /// MD5 in the index.
     pub(super) md5: Option<Md5>,
-    /// Digest of the bytes we had before they were evicted.
+    /// Digest of the bytes that were stored before they were evicted.
     pub(super) sha256: Option<Sha256>,
 }
 
-/// What a flight brought.
+/// Size and digests of a received file.
 #[derive(Clone, Debug)]
 pub(super) struct Brought {
-    /// Bytes.
+    /// Size in bytes.
     pub(super) size: u64,
-    /// Their MD5.
+    /// MD5 of the bytes.
     pub(super) md5: Md5,
-    /// Their digest.
+    /// SHA-256 of the bytes.
     pub(super) sha256: Sha256,
 }
 
 impl Promise {
-    /// The size upstream declares must be the index's, before a single byte is taken.
+    /// Checks the size that upstream declares against the index, before any byte is received.
     pub(super) fn accepts_size(&self, declared: Option<u64>) -> Result<(), FlightError> {
         match (self.size, declared) {
             (Some(ours), Some(theirs)) if ours != theirs => {
@@ -56,7 +56,7 @@ impl Promise {
         }
     }
 
-    /// Checks what can be checked without reading the file again. True when that proves the bytes.
+    /// Checks size and digests, without reading the file again. Returns true when they prove the bytes.
     pub(super) fn accepts(&self, brought: &Brought) -> Result<bool, FlightError> {
         self.accepts_size(Some(brought.size))?;
         if let Some(md5) = self.md5.filter(|md5| *md5 != brought.md5) {
@@ -65,28 +65,29 @@ impl Promise {
         if let Some(sha256) = self.sha256.filter(|sha256| *sha256 != brought.sha256) {
             return Err(self.differs(&format!("SHA-256 {}, not {sha256}", brought.sha256)));
         }
-        // An index can be wrong about what a build is for.
+        // An index can be wrong about the platform of a binary.
         let is_source = matches!(self.expected, Expected::Source);
         Ok(is_source && (self.md5.is_some() || self.sha256.is_some()))
     }
 
-    /// Reads the archive to its end: gzip CRC, and name and version in DESCRIPTION. Blocking.
+    /// Reads the whole archive and checks the gzip CRC, and name and version in DESCRIPTION. Blocking.
     pub(super) fn accepts_archive(&self, archive: impl Read) -> Result<(), FlightError> {
         let named = FileName::parse_archived(&self.name).ok();
         archive::identity(archive, named, archive::Limits::default())
             .map(drop)
-            .map_err(|e| self.differs(&format!("an archive that is refused: {e}")))
+            .map_err(|e| self.differs(&format!("an invalid archive: {e}")))
     }
 
-    /// Reads a build to its end: its form, name and version, and whether it runs on the platform; its `Built`.
-    /// `open` gives the same bytes each time. Blocking.
+    /// Reads a whole binary and checks its form, name, version and platform; returns its `Built` field. `open` returns
+    /// the same bytes each time. Blocking.
     pub(super) fn accepts_build<R: Read + Seek>(
         &self,
         platform: &Platform,
         open: impl Fn() -> io::Result<R>,
     ) -> Result<Built, FlightError> {
-        let name = PackageFile::parse(&self.name)
-            .ok_or_else(|| FlightError::Mismatch(format!("{} is no name of a package file", self.name)))?;
+        let name = PackageFile::parse(&self.name).ok_or_else(|| {
+            FlightError::Mismatch(format!("{} is not the name of a package file", self.name))
+        })?;
         binary::require(open, name, platform, archive::Limits::default()).map_err(|e| {
             FlightError::Mismatch(format!("upstream's {} for {platform} is refused: {e}", self.name))
         })
@@ -120,13 +121,13 @@ mod tests {
         assert!(promise().accepts(&brought()).expect("the same"));
         let platform = Platform::parse("4.5-noble").expect("a tag");
         let build = Promise { expected: Expected::Build(platform), ..promise() };
-        assert!(!build.accepts(&brought()).expect("the same"), "what it is for has to be looked at");
+        assert!(!build.accepts(&brought()).expect("the same"), "its platform must be checked, too");
         let unproven = Promise { md5: None, ..promise() };
         assert!(!unproven.accepts(&brought()).expect("nothing contradicts"));
     }
 
     #[test]
-    fn any_difference_is_told() {
+    fn any_difference_is_an_error() {
         for wrong in [Brought { size: 4, ..brought() }, Brought { md5: Md5([9; 16]), ..brought() }] {
             let error = promise().accepts(&wrong).expect_err("it differs").to_string();
             assert!(error.contains("a_1.0.tar.gz"), "{error}");

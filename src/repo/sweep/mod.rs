@@ -1,5 +1,5 @@
-//! The clean-up: bytes that no row refers to go to the trash of their class, and out of it after a grace period; what an
-//! abandoned import left is removed. At start only what a mirror can give again.
+//! The clean-up: bytes that no row refers to go to the trash of their class, and out of it after a grace period; what
+//! an abandoned import left is removed. At start only what a mirror can give again.
 
 mod lost;
 mod objects;
@@ -68,12 +68,12 @@ const SWEPT: [StorageClass; 6] = [
 ];
 
 impl Repo {
-    /// Removes what nothing refers to, from classes that belong to this database. Safe at any time; does nothing to what
-    /// an upload or a sync still needs.
+    /// Removes what nothing refers to, from classes that belong to this database. Safe at any time; does nothing to
+    /// what an upload or a sync still needs.
     ///
     /// # Errors
-    /// [`RepoError::Conflict`] while another server that uses this database does it, and while the clock cannot be trusted;
-    /// the stores.
+    /// [`RepoError::Conflict`] while another server that uses this database does it, and while the clock cannot be
+    /// trusted; the stores.
     pub async fn sweep(&self, asked: &Asked) -> Result<Swept, RepoError> {
         let _one = self.sweeping.lock().await;
         let state = &self.state;
@@ -154,8 +154,8 @@ impl Repo {
         }
     }
 
-    /// How many objects of a class may go; `None` when the sweep has to wait for a confirmation. What went within the last
-    /// day counts.
+    /// How many objects of a class may go; `None` when the sweep has to wait for a confirmation. What went within the
+    /// last day counts.
     async fn allowance(
         &self,
         class: StorageClass,

@@ -1,5 +1,5 @@
-//! Which objects of a class nothing refers to: blobs whose rows nothing refers to, and objects without a row. They go to
-//! the trash. A class is listed once.
+//! Which objects of a class nothing refers to: blobs whose rows nothing refers to, and objects without a row. They go
+//! to the trash. A class is listed once.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;

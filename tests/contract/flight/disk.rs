@@ -70,7 +70,7 @@ async fn a_file_without_a_size_leaves_as_much_room_as_it_takes() {
     let field = Field::on(mirror, Patience { memory: 1 << 10, ..impatient() }, &gcfg).await;
     let (bytes, error) = read(field.open(&endless, None).await.expect("it begins")).await;
     let error = error.expect("there is no room").to_string();
-    assert!(error.contains("the index does not tell its size") && bytes.len() < 600 * KB, "{error}");
+    assert!(error.contains("the index does not declare its size") && bytes.len() < 600 * KB, "{error}");
     assert!(field.get(&fits).await.expect("there is room") == fits.bytes);
     field.wait_stored(&fits).await;
 }
@@ -94,7 +94,7 @@ async fn a_file_whose_size_the_answer_alone_tells_is_refused_before_its_first_by
         }
         Err(error) => error.to_string(),
     };
-    assert!(error.contains("the index does not tell its size"), "{error}");
+    assert!(error.contains("the index does not declare its size"), "{error}");
     assert!(field.get(&fits).await.expect("there is room") == fits.bytes);
     field.wait_stored(&fits).await;
 }

@@ -1,4 +1,4 @@
-//! What answering needs, and the way from a request to the room that answers it.
+//! State shared by all request handlers, and the dispatch of a request to its handler.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -31,30 +31,30 @@ use crate::state::State;
 use crate::sync::Sync;
 use crate::usage::Usage;
 
-/// Everything an answer may need; built by `daemon` each time the server goes online.
+/// State shared by all request handlers; `daemon` creates it each time the server goes online.
 pub struct App {
-    /// Handles of the stores and shared rooms.
+    /// Handles of the database, the storage and other shared state.
     pub state: Arc<State>,
-    /// Repositories.
+    /// Package repositories.
     pub repo: Repo,
-    /// Syncs.
+    /// Syncs and their schedule.
     pub sync: Sync,
-    /// Downloads counted.
+    /// Download counters.
     pub usage: Usage,
-    /// Headers and the path prefix, as the porch has them.
+    /// Common headers and the path prefix, shared with the context.
     pub site: Arc<ArcSwap<Site>>,
-    /// Limits of requests.
+    /// Request limits.
     pub limits: Limits,
-    /// Resolved addresses that were asked for before.
+    /// Cache of resolved addresses.
     pub warm: Warm,
-    /// Answers of the public API that wait for their clients.
+    /// Budget of public API responses that are held in memory for slow clients.
     pub answers: AnswerBudget,
-    /// Hears of requests for packages.
+    /// Logs and counts requests for packages.
     pub book: Book,
 }
 
 impl App {
-    /// Answers a request from the network.
+    /// Handles a request from the network.
     pub(super) async fn public(&self, head: &Head<'_>, body: Incoming) -> Response<Body> {
         let Head { parts, path, began, .. } = *head;
         let query = parts.uri.query();
@@ -71,7 +71,7 @@ impl App {
         }
     }
 
-    /// Answers what may be read by anybody. Most questions have no body; what there is of it then is dropped unread.
+    /// Handles a route that needs no permission. Most of them take no body; a body sent to those is dropped unread.
     pub(super) async fn read(
         &self,
         route: Route,
@@ -93,7 +93,7 @@ impl App {
             Route::Versions { repo, snapshot } => bioconductor::versions(self, &repo, snapshot, parts).await,
             Route::Repository { repo, linux, snapshot, part, path: Some(wanted) } => {
                 let linux = linux.as_deref();
-                // Before anything is decided.
+                // Taken before anything is resolved.
                 let moment = Moment::of(&self.state, began);
                 match binaries::asked(self, linux, &wanted, parts, query) {
                     Err(failure) => {
@@ -125,20 +125,20 @@ impl App {
     }
 }
 
-/// What an address means inside a repository.
+/// A parsed address inside a repository.
 struct Address<'a> {
     repo: &'a str,
     snapshot: Snapshot,
     part: Option<NamedPart>,
     wanted: &'a RPath,
-    /// All of it, as it came.
+    /// The whole raw path.
     path: &'a str,
-    /// When it was asked for.
+    /// What the resolution depends on, taken before it.
     moment: Moment,
 }
 
 impl App {
-    /// Answers with a document or a file of a repository.
+    /// Returns a document or a file of a repository.
     async fn repository(
         &self,
         address: &Address<'_>,
@@ -147,7 +147,7 @@ impl App {
         began: Timestamp,
     ) -> Result<Response<Body>, Failure> {
         let Address { repo, snapshot, part, wanted, path, moment } = *address;
-        // What the address alone tells was looked for before it was parsed.
+        // Entries that depend on the address alone were looked up before it was parsed.
         let (name, known) = match asked.name() {
             None => (Cow::Borrowed(path), None),
             Some(name) => {
@@ -168,7 +168,7 @@ impl App {
         Ok(cran::answer(self, &entry, asked, parts, began).await)
     }
 
-    /// Tells of a request for a package file that ended before a file was found.
+    /// Records a request for a package file that failed before a file was found.
     fn missed(
         &self,
         wanted: &RPath,

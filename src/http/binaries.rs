@@ -1,4 +1,4 @@
-//! Which builds a request means: by its address, by its parameters, or by its `User-Agent`.
+//! The platform a request wants binaries for: by its address, its parameters or its `User-Agent`.
 
 use std::borrow::Cow;
 
@@ -18,33 +18,33 @@ use crate::r::user_agent::RVersion;
 use crate::repo::builds::Builds;
 use crate::repo::negotiate::{self, Choice, Failed};
 
-/// What a request asks for in place of sources.
+/// The binaries that a request wants in place of source packages.
 #[derive(Clone, Debug)]
 pub enum Asked<'a> {
-    /// Nothing: sources, or an index.
+    /// None: source packages, or an index.
     Nothing,
-    /// A build, when there is one.
+    /// A binary, if there is one, or else the source package.
     Builds {
         /// The distribution as the address names it.
         distro: &'a str,
-        /// What was decided.
+        /// The chosen platform.
         choice: Cow<'a, Choice>,
-        /// By the `User-Agent`.
+        /// Whether the `User-Agent` decided.
         negotiated: bool,
     },
-    /// A file of a tree of builds: its address tells the rest.
+    /// A file of a tree of binaries: its address names the platform.
     Tree {
         /// The distribution as the address names it.
         distro: &'a str,
         /// The version of R.
         r: RMinor,
-        /// False when nobody builds packages for it.
+        /// False if no binaries are available for this version of R.
         built: bool,
     },
 }
 
 impl<'a> Asked<'a> {
-    /// What tells apart the answers at one address; `None` where the address tells it all.
+    /// The part of the cache key beside the address; `None` where the address alone decides.
     pub(super) fn name(&self) -> Option<String> {
         match self {
             Asked::Nothing | Asked::Tree { .. } => None,
@@ -55,7 +55,7 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// The builds to look for, as a snapshot shows them.
+    /// The binaries to look up, as of a snapshot.
     pub(super) fn builds(&self, app: &App, snapshot: Snapshot) -> Option<Builds> {
         match self {
             Asked::Nothing | Asked::Tree { .. } => None,
@@ -71,7 +71,7 @@ impl<'a> Asked<'a> {
         matches!(self, Asked::Builds { negotiated: true, .. })
     }
 
-    /// What is told of the build that was wished for.
+    /// What is logged about the requested binary.
     pub(super) fn wish(&self, parts: &'a Parts) -> Option<Wish<'a>> {
         match self {
             Asked::Nothing => None,
@@ -88,17 +88,17 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// What is told of a wish for builds of a distribution that there is not.
+/// What is logged about a request for binaries of an unknown distribution.
 pub(super) fn unknown<'a>(distro: &'a str, parts: &'a Parts) -> Wish<'a> {
     Wish { distro, r: None, fit: Ok(None), agent: agent(parts) }
 }
 
-/// The `User-Agent`, as it came.
+/// The raw `User-Agent`.
 pub(super) fn agent(parts: &Parts) -> Option<&[u8]> {
     parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes)
 }
 
-/// Decides for a request for a file; an index is the same for all.
+/// Chooses the platform for a request for a file; an index is the same for all clients.
 ///
 /// # Errors
 /// 404 for an unknown distribution after `__linux__`.
@@ -157,7 +157,7 @@ pub(super) fn asked<'a>(
 fn distribution<'a>(platforms: &'a Platforms, name: &str) -> Result<&'a Distribution, Failure> {
     platforms.linux(name).ok_or_else(|| {
         Failure::not_found(format!(
-            "there is no distribution '{}'; /__api__/status lists those there are",
+            "there is no distribution '{}'; /__api__/status lists the known ones",
             shown(name)
         ))
     })
@@ -166,21 +166,22 @@ fn distribution<'a>(platforms: &'a Platforms, name: &str) -> Result<&'a Distribu
 /// The platform of `bin/linux/{distribution}-{arch}/{r}`.
 ///
 /// # Errors
-/// 404 for an unknown distribution, or a processor it has no builds for.
+/// 404 for an unknown distribution, or an architecture without binaries.
 pub(super) fn linux(app: &App, build: &LinuxBuild) -> Result<Platform, Failure> {
     let config = app.state.config.load();
     let distribution = distribution(&config.platforms, build.distribution.as_str())?;
     if !distribution.architectures.iter().any(|known| known == build.arch.as_str()) {
         let has = distribution.architectures.join(" and ");
         return Err(Failure::not_found(format!(
-            "{} has no builds for {}, only for {has}",
+            "{} has no binaries for {}, only for {has}",
             distribution.name, build.arch
         )));
     }
     Ok(Platform { r: build.r, target: Target::Linux(distribution.name.clone()), arch: build.arch })
 }
 
-/// The platform of a Windows or macOS tree; `None` where there is none, such as the folder of another R's builds.
+/// The platform of a Windows or macOS tree; `None` where there is none, such as a folder that belongs to another
+/// version of R.
 pub(super) fn elsewhere(app: &App, tree: &Tree) -> Option<Platform> {
     match tree {
         Tree::Source => None,
@@ -194,7 +195,7 @@ pub(super) fn elsewhere(app: &App, tree: &Tree) -> Option<Platform> {
     }
 }
 
-/// The processor a folder of macOS builds is for.
+/// The architecture of a folder of macOS binaries.
 fn mac_arch(platforms: &Platforms, r: RMinor, folder: &str) -> Option<Arch> {
     let known = platforms.macos_folders(&r.to_string())?;
     let is = |of: &Option<String>| of.as_deref() == Some(folder);

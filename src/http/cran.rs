@@ -1,4 +1,4 @@
-//! CRAN-like repositories: indexes, package files, the archive, `Meta`, and the empty binary trees.
+//! Handler of CRAN-like repositories: indexes, package files, the archive, `Meta`, and empty binary trees.
 
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
@@ -28,14 +28,14 @@ use crate::repo::builds::Builds;
 use crate::repo::file::Located;
 use crate::repo::index::{BuildsIndex, Document, DocumentRequest, EmptyForm};
 
-/// An address, resolved.
+/// A resolved address.
 pub struct Entry {
     /// What the resolution depends on.
     pub moment: Moment,
     wanted: Wanted,
 }
 
-/// What an address means.
+/// The resource at an address.
 pub enum Wanted {
     /// A generated document.
     Document(Box<Wished>),
@@ -43,7 +43,7 @@ pub enum Wanted {
     File(Box<Offer>),
 }
 
-/// A generated document of a point. Its bytes are in the cache of indexes alone, which knows how much it may hold.
+/// A generated document of a point. Its bytes are held by the bounded index cache only.
 pub struct Wished {
     document: DocumentRequest,
     /// Seconds since the epoch.
@@ -54,11 +54,11 @@ pub struct Wished {
 impl Wished {
     fn of(app: &App, point: Point, document: Document) -> Wanted {
         let catalog = app.state.catalog.get();
-        // A list of builds changes what is told of the same packages.
+        // A new list of binaries changes the index of the same packages.
         let lists: &[_] = if let Document::Builds(index) = &document { &index.heads } else { &[] };
         let lists = lists.iter().filter_map(|(_, tree, _)| Some(catalog.tree(*tree)?.steps.last()?.at));
         let modified = lists.chain(point.modified).max().map(|at| catalog.modified(at));
-        // Details come without a publish.
+        // Package details are added without a publish.
         let modified = modified.filter(|_| !matches!(document, Document::PackageDatabase { .. }));
         Wanted::Document(Box::new(Wished {
             document: DocumentRequest::new(point, document),
@@ -69,17 +69,18 @@ impl Wished {
 }
 
 impl Entry {
-    /// What was found for an address that was asked for at `moment`.
+    /// An entry that was resolved under `moment`.
     #[must_use]
     pub fn new(moment: Moment, wanted: Wanted) -> Entry {
         Entry { moment, wanted }
     }
 
-    /// True when asking again would give the same entry. A file that is to be fetched yet learns its size then.
+    /// True when resolving again would give the same entry. Not true of a file that is not fetched yet: its size
+    /// becomes known with the fetch.
     #[must_use]
     pub fn lasting(&self) -> bool {
         match &self.wanted {
-            // Details come without a publish.
+            // Package details are added without a publish.
             Wanted::Document(wished) => {
                 !matches!(wished.document.document(), Document::PackageDatabase { .. })
             }
@@ -88,16 +89,16 @@ impl Entry {
     }
 }
 
-/// A part of a request that may be repeated in an answer: at most 80 characters.
+/// Truncates a part of a request for repetition in a response, to 80 characters.
 #[must_use]
 pub fn shown(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-/// Resolves an address: which state, which document or file of it. Fetches and renders nothing.
+/// Resolves an address to a document or a file of a point. Fetches and renders nothing.
 ///
 /// # Errors
-/// 404 for whatever does not exist, 503 when the database cannot tell.
+/// 404 for what does not exist, 503 when the database fails.
 pub async fn find(
     app: &App,
     repo: &str,
@@ -157,7 +158,7 @@ pub async fn find(
         RPath::CurrentMeta => document(Document::CurrentRds),
         RPath::PackageDatabase => {
             let described = app.state.described.load(Ordering::Acquire);
-            // Details may be added to a closed point too.
+            // Package details may be added to a closed point too.
             let point = Point { open: true, ..point };
             Wished::of(app, point, Document::PackageDatabase { described })
         }
@@ -182,13 +183,13 @@ fn form(format: IndexFormat) -> EmptyForm {
     }
 }
 
-/// An index of builds. It may change for a closed point too: builds may come late.
+/// An index of binaries. It may change for a closed point too: binaries may appear later than their source package.
 fn built(app: &App, point: &Point, builds: &Builds, full: bool, form: EmptyForm) -> Wanted {
     let document = app.repo.builds_document(point, builds, full, form);
     Wished::of(app, Point { open: true, ..point.clone() }, document)
 }
 
-/// A file below `src/contrib`, as a source.
+/// Locates a source package below `src/contrib`.
 async fn source_file(app: &App, point: &Point, path: &RPath) -> Result<Located, Failure> {
     match path {
         RPath::File { tree: Tree::Source, file } => located(app, point, file, Place::Listed).await,
@@ -205,7 +206,7 @@ async fn source_file(app: &App, point: &Point, path: &RPath) -> Result<Located, 
     }
 }
 
-/// A file of a Windows or macOS tree: the build of that version, the superseded ones too.
+/// Locates a binary in a Windows or macOS tree, of superseded versions too.
 async fn binary_file(
     app: &App,
     point: &Point,
@@ -217,7 +218,7 @@ async fn binary_file(
     build_alone(app, point, &app.repo.builds(platform, snapshot), file).await
 }
 
-/// The build of the version in a file's name, and nothing in its place.
+/// Locates the binary of the version in a file's name, without falling back to the source package.
 async fn build_alone(app: &App, point: &Point, builds: &Builds, file: &FileName) -> Result<Offer, Failure> {
     let absent = || no_binary(file);
     let parts = file.package_file().ok_or_else(absent)?;
@@ -227,7 +228,7 @@ async fn build_alone(app: &App, point: &Point, builds: &Builds, file: &FileName)
     Ok(Offer::build(app, build.ok_or_else(absent)?, builds))
 }
 
-/// The usual name of a file that is asked for with the platform in its name, in a tree of builds for Linux.
+/// The plain name of a file that is requested with the platform in its name, in a tree of Linux binaries.
 ///
 /// # Errors
 /// 404 for another platform than the tree's.
@@ -245,7 +246,7 @@ fn no_binary(file: &FileName) -> Failure {
     Failure::not_found(format!("there is no binary package '{}'", shown(file.as_str())))
 }
 
-/// One build by its digest, of a version that the snapshot has.
+/// Locates a binary by its digest, of a version that is in the snapshot.
 async fn named_build(
     app: &App,
     point: &Point,
@@ -253,7 +254,7 @@ async fn named_build(
     sha256: digest::Sha256,
     file: &FileName,
 ) -> Result<Offer, Failure> {
-    let absent = || Failure::not_found(format!("there is no such build of '{}'", shown(file.as_str())));
+    let absent = || Failure::not_found(format!("there is no such binary of '{}'", shown(file.as_str())));
     let parts = file.package_file().ok_or_else(absent)?;
     let source = format!("{}_{}.tar.gz", parts.package, parts.version);
     let source = app.repo.locate(point, parts.package, parts.version, &source, false).await?;
@@ -262,11 +263,11 @@ async fn named_build(
     Ok(Offer::build(app, build, builds).at_its_own_address())
 }
 
-/// Which address a package file was asked for at.
+/// The directory in which a package file was requested.
 enum Place<'a> {
     /// `src/contrib/`.
     Listed,
-    /// `src/contrib/{dir}/`: of a second record, with a version of its own or the same one.
+    /// `src/contrib/{dir}/`: a second record of the package, with another or the same version.
     Under(&'a str),
     /// `src/contrib/Archive/{package}/`.
     Archive(&'a str),
@@ -284,7 +285,7 @@ async fn located(app: &App, point: &Point, file: &FileName, place: Place<'_>) ->
     Ok(app.repo.locate(point, parts.package, parts.version, &name, archive).await?)
 }
 
-/// Header values here are made of digests, dates and plain names.
+/// A header value from text made of digests, dates and plain names; empty if it is not valid.
 pub(super) fn value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
@@ -309,7 +310,8 @@ fn document_card(wished: &Wished, content: digest::Sha256) -> Card {
         | Document::Empty(EmptyForm::Rds)
         | Document::Builds(BuildsIndex { form: EmptyForm::Rds, .. }) => ("application/octet-stream", true),
     };
-    // The tag names the decoded content: weak for compressed forms, whose bytes another build may write differently.
+    // The ETag is of the decoded content: weak for compressed forms, whose bytes may differ between builds of the
+    // server.
     let tag = hex::encode(&content.0[..16]);
     Card {
         etag: Some(value(if compressed { format!("W/\"{tag}\"") } else { format!("\"{tag}\"") })),
@@ -323,7 +325,7 @@ fn document_card(wished: &Wished, content: digest::Sha256) -> Card {
     }
 }
 
-/// Answers a GET or HEAD for a resolved address.
+/// Answers a GET or HEAD of a resolved address.
 pub async fn answer(
     app: &App,
     entry: &Entry,
@@ -343,7 +345,7 @@ pub async fn answer(
     }
 }
 
-/// 304 and 412, where the request's conditions say so.
+/// 304 or 412, where the request's conditions require it.
 pub(super) fn refused(card: &Card, modified: Option<i64>, parts: &Parts) -> Option<Response<Body>> {
     match conditional::precondition(&parts.headers, card.validators(modified)) {
         Precondition::Proceed => None,
@@ -357,7 +359,7 @@ async fn answer_document(app: &App, wished: &Wished, parts: &Parts) -> Result<Re
     let modified = *modified;
     let conditional = conditional::is_conditional(&parts.headers);
     if conditional {
-        // The digest alone may be known although the bytes are not at hand: enough for a 304 without rendering.
+        // The digest may be known although the bytes are not cached: enough for a 304 without rendering.
         let card = match known.get() {
             Some(card) => Some(card),
             None => {
@@ -388,8 +390,7 @@ async fn answer_document(app: &App, wished: &Wished, parts: &Parts) -> Result<Re
         Extent::Whole => response::whole(card, Some(size), Body::full(form.bytes)),
         Extent::Unsatisfiable => response::unsatisfiable(card, size),
         Extent::Part(range) => {
-            // A slice of bytes that are in memory: both ends fit.
-            #[allow(clippy::cast_possible_truncation)]
+            #[allow(clippy::cast_possible_truncation, reason = "the range lies within bytes in memory")]
             let bytes = form.bytes.slice(range.start as usize..range.end as usize);
             response::part(card, &range, size, Body::full(bytes))
         }

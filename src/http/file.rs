@@ -1,4 +1,4 @@
-//! A package file as an answer: a build or, in its place, the source; whole or a part; and what is told of it.
+//! Responses with a package file: a binary or, as a fallback, the source package; whole or a range.
 
 use futures_util::StreamExt;
 use http::header::HeaderValue;
@@ -20,16 +20,16 @@ use crate::repo::RepoError;
 use crate::repo::builds::Builds;
 use crate::repo::file::{FileBody, Located, OpenFile};
 
-/// What is served at an address of a package file.
+/// The file to serve at the address of a package file.
 pub struct Offer {
     first: Parceled,
-    /// What it is built for; `None` of a source package.
+    /// The platform of a binary; `None` for a source package.
     platform: Option<Platform>,
-    /// The source, to be served when a build turns out to be lost.
+    /// The source package, served if the binary cannot be opened.
     instead: Option<Parceled>,
-    /// Why it is the source, although a build was looked for.
+    /// Why it is the source package, although a binary was looked up.
     lost: Option<Lost>,
-    /// Asking again would give the same.
+    /// Whether resolving again would give the same.
     lasting: bool,
 }
 
@@ -41,16 +41,16 @@ struct Parceled {
     card: Card,
 }
 
-/// Why there is no build.
+/// Why there is no binary.
 struct Lost {
     failed: ServiceError,
     error: String,
 }
 
 impl Offer {
-    /// A source package, or its build for the platform that was asked for.
+    /// A source package, or its binary for the requested platform.
     pub(super) async fn of(app: &App, source: Located, builds: Option<&Builds>) -> Offer {
-        // What is to be fetched yet learns its size with the first fetch.
+        // The size of a file that is not fetched yet may become known with the first fetch.
         let lasting = app.repo.stays(&source);
         let plain = |source, lost, lasting| Offer {
             first: Parceled::new(app, source, None),
@@ -66,13 +66,13 @@ impl Offer {
             }
             Ok(None) => {
                 let (package, version, platform) = (&source.package, &source.version, &builds.platform);
-                let error = format!("there is no build of {package} {version} for {platform}");
-                // A server that is asked for each build may have it the next time.
+                let error = format!("there is no binary of {package} {version} for {platform}");
+                // A binary server that is queried for each package may have it the next time.
                 let lasting = lasting && !app.repo.asks_afar();
                 plain(source, Some(Lost { failed: ServiceError::Fetch, error }), lasting)
             }
             Err(error) => {
-                tracing::error!(file = %source.name, %error, "the build for a client cannot be found; the source is served");
+                tracing::error!(file = %source.name, %error, "could not look up a binary; serving the source package");
                 let away = matches!(error, RepoError::Upstream { .. });
                 let failed = if away { ServiceError::Fetch } else { ServiceError::Ash };
                 let lost = Lost { failed, error: error.to_string() };
@@ -81,7 +81,7 @@ impl Offer {
         }
     }
 
-    /// A build, and nothing in its place.
+    /// A binary without a fallback.
     pub(super) fn build(app: &App, build: Located, builds: &Builds) -> Offer {
         Offer {
             lasting: app.repo.stays(&build),
@@ -92,7 +92,7 @@ impl Offer {
         }
     }
 
-    /// The same, told to be what this `User-Agent` gets.
+    /// Marks the response as negotiated (adds `Vary: User-Agent`).
     pub(super) fn negotiated(mut self, by_agent: bool) -> Offer {
         for parceled in std::iter::once(&mut self.first).chain(&mut self.instead) {
             if let Kind::Package(parcel) = &mut parceled.card.kind {
@@ -102,7 +102,7 @@ impl Offer {
         self
     }
 
-    /// The same, told the address that names this very build; `up` leads to the snapshot.
+    /// Adds the permanent address of the binary (`Content-Location`); `up` is the relative path to the snapshot.
     pub(super) fn named(mut self, up: &str) -> Offer {
         let Parceled { located, card, .. } = &mut self.first;
         if let (Kind::Package(parcel), Some(platform), Some(sha256)) =
@@ -113,7 +113,7 @@ impl Offer {
         self
     }
 
-    /// The same, at the address that names this very build.
+    /// Marks the response as immutable: the requested address holds the digest of the binary.
     pub(super) fn at_its_own_address(mut self) -> Offer {
         if let Kind::Package(parcel) = &mut self.first.card.kind {
             parcel.immutable = true;
@@ -121,28 +121,28 @@ impl Offer {
         self
     }
 
-    /// The same, found by the address alone, under names that the configuration may change.
+    /// Marks the candidate as not cacheable: the configuration may change the meaning of its address.
     pub(super) fn by_address(self) -> Offer {
         Offer { lasting: false, ..self }
     }
 
-    /// True when asking again would give the same.
+    /// True when resolving again would give the same.
     pub(super) fn lasting(&self) -> bool {
         self.lasting
     }
 }
 
 impl Parceled {
-    /// A source package, or a build for a platform.
+    /// The headers of a source package, or of a binary for a platform.
     fn new(app: &App, located: Located, platform: Option<&Platform>) -> Parceled {
-        // Stored bytes are named by their digest, on every server alike. Those that no server of ours has read yet are
-        // named by the MD5 of the mirror's index, if it has one; the first fetch proves that they belong together.
+        // The ETag of stored bytes is their digest, the same on every server. That of bytes not fetched yet is the MD5
+        // of the mirror's index, if it has one; the first fetch verifies that both belong to the same bytes.
         let stored = located.sha256.map(|digest| value(format!("\"{digest}\"")));
         let declared = located.md5.map(|digest| value(format!("\"{digest}\"")));
         let (etag, former) = if stored.is_some() { (stored, declared) } else { (declared, None) };
         let disposition: HeaderValue = value(format!("attachment; filename=\"{}\"", located.name));
         let catalog = app.state.catalog.get();
-        // The same version with other bytes is a new revision of it.
+        // The same version with other bytes is a new revision.
         let modified = located.modified.map(|at| catalog.modified(at).saturating_add(located.revision()));
         let card = Card {
             etag,
@@ -160,15 +160,15 @@ impl Parceled {
     }
 }
 
-/// An answer, or what it is to be made of.
+/// A complete response, or the file to make it of.
 enum Opened {
-    /// Needs no bytes.
+    /// A response without bytes of the file.
     Ready(Response<Body>),
-    /// The bytes are at hand, or on their way.
+    /// The bytes of the file, stored or being fetched.
     File(OpenFile),
 }
 
-/// Answers a GET or HEAD, and tells of it.
+/// Answers a GET or HEAD, and records it.
 pub(super) async fn answer(
     app: &App,
     offer: &Offer,
@@ -181,14 +181,14 @@ pub(super) async fn answer(
     let mut opened = open(app, sent, parts).await;
     let why;
     if let (Err(error), Some(source)) = (&opened, &offer.instead) {
-        tracing::warn!(file = %sent.located.name, %error, "a build could not be served; the source is");
+        tracing::warn!(file = %sent.located.name, %error, "could not serve the binary; serving the source package");
         why = error.to_string();
         lost = Some((failed(error), why.as_str()));
         (sent, platform) = (source, None);
         opened = open(app, source, parts).await;
     }
     let note = |outcome: Outcome<'_>, body_follows| {
-        // HEAD serves nothing.
+        // A HEAD is not a download.
         if parts.method != Method::GET {
             return None;
         }
@@ -218,7 +218,7 @@ pub(super) async fn answer(
     }
 }
 
-/// Which failure of the service it is when a build cannot be opened.
+/// The kind of service failure when a binary cannot be opened.
 fn failed(error: &RepoError) -> ServiceError {
     match error {
         RepoError::Damaged { .. } => ServiceError::Ash,
@@ -236,15 +236,15 @@ fn failed(error: &RepoError) -> ServiceError {
     }
 }
 
-/// Opens the file, unless the request's conditions or its method say that no bytes are wanted.
+/// Opens the file, unless the request's conditions or its method need no bytes.
 async fn open(app: &App, of: &Parceled, parts: &Parts) -> Result<Opened, RepoError> {
     let Parceled { located, modified, card } = of;
     if let Some(response) = refused(card, *modified, parts) {
         return Ok(Opened::Ready(response));
     }
     if parts.method == Method::HEAD {
-        // Never fetches: the size is told where an index or an earlier fetch told it to us. Of a file that GET would not be
-        // given now, where that is known without a request to the mirror, HEAD says so, too.
+        // Never fetches: the size is known only from an index or an earlier fetch. Where GET would fail now, and that
+        // is known without a request to the mirror, HEAD fails too.
         app.repo.check_upstream(located)?;
         return Ok(Opened::Ready(response::whole(card, located.size, Body::empty())));
     }
@@ -270,7 +270,7 @@ fn whole_or_part(of: &Parceled, file: OpenFile, mut ending: Option<Ending>) -> R
             let name = of.located.name.clone();
             let stream = stream.map(move |piece| {
                 piece.map_err(|error| {
-                    tracing::error!(file = %name, "a download was cut: {error}");
+                    tracing::error!(file = %name, "download interrupted: {error}");
                     ending.iter_mut().for_each(|ending| ending.cut(&error));
                     error.into()
                 })

@@ -1,8 +1,8 @@
-//! Listeners, TLS, the one route table, and the answers.
+//! Listeners, TLS, the route table, and responses.
 //!
-//! A request goes [`listener`] → [`switch`] → [`app`] → [`route`] → [`cran`] or [`public`] (or [`admin`] on the admin socket) →
-//! [`conditional`] → [`response`]. Handlers hold no SQL and no file paths; [`response`] is the only place that sets
-//! headers, [`error`] the only place that chooses a status.
+//! A request goes [`listener`] → [`switch`] → [`app`] → [`route`] → [`cran`] or [`public`] (or [`admin`] on the admin
+//! socket) → [`conditional`] → [`response`]. Handlers hold no SQL and no file paths; [`response`] is the only place
+//! that sets headers, [`error`] the only place that chooses a status.
 
 mod access;
 pub mod admin;

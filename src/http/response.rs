@@ -1,4 +1,4 @@
-//! The only place answers are built: the header set of each kind, and what every answer carries.
+//! Construction of all responses: the headers of each kind, and the headers common to all.
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -15,33 +15,33 @@ use super::error::Failure;
 use super::listener::Peer;
 use crate::config::Config;
 
-/// Clients tell a package manager from a plain mirror by this header.
+/// Clients recognise a package manager by this header.
 const X_REPOSITORY_TYPE: HeaderName = HeaderName::from_static("x-repository-type");
 const X_PACKAGE_TYPE: HeaderName = HeaderName::from_static("x-package-type");
 const X_PACKAGE_BINARY_TAG: HeaderName = HeaderName::from_static("x-package-binary-tag");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// 30 days.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=2592000");
-/// Package files. Short, because a local package may be replaced by other bytes of the same version.
+/// For package files. Short, because a local package may be replaced by other bytes of the same version.
 const CACHE_FILE: HeaderValue = HeaderValue::from_static("max-age=3600");
-/// A file at an address that holds its digest (RFC 8246).
+/// For a file at an address that holds its digest (RFC 8246).
 const CACHE_IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
-/// An index that may still change is asked for again each time; its `ETag` makes that a 304.
+/// For an index that may still change: clients revalidate it by its `ETag` each time.
 const CACHE_OPEN: HeaderValue = HeaderValue::from_static("no-cache");
-/// A closed snapshot never changes; one day keeps proxies honest about snapshots that are withdrawn.
+/// For a closed snapshot, which never changes; one day, so that proxies drop snapshots that are withdrawn.
 const CACHE_CLOSED: HeaderValue = HeaderValue::from_static("max-age=86400");
 const CACHE_NEVER: HeaderValue = HeaderValue::from_static("no-cache, no-store, must-revalidate");
 
-/// Room for all headers of one answer, so that the map is allocated once.
+/// Capacity for all headers of one response, so that the map is allocated once.
 const HEADERS: usize = 19;
 
-/// What the configuration says about every answer.
+/// Settings that apply to all responses.
 #[derive(Clone, Debug)]
 pub struct Site {
     server: HeaderValue,
     nosniff: bool,
     permanent: bool,
-    /// `Server.Address`, no trailing slash.
+    /// `Server.Address` without a trailing slash.
     pub address: Option<String>,
     /// The path of `Server.Address`: empty or `/prefix`.
     prefix: String,
@@ -52,7 +52,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// From the configuration.
+    /// The settings of a configuration.
     #[must_use]
     pub fn new(config: &Config) -> Site {
         let address = config.server.address.clone();
@@ -68,7 +68,7 @@ impl Site {
         }
     }
 
-    /// Whether what this peer says of the request it passes on is believed.
+    /// Whether the peer is a trusted proxy, whose `Forwarded` headers are used.
     #[must_use]
     pub fn trusts(&self, peer: Peer) -> bool {
         match peer {
@@ -82,8 +82,8 @@ impl Site {
         self.proxies.iter().any(|network| network.contains(&address))
     }
 
-    /// How many connections an address may have open at a time; `None` is no limit. Proxies have none, and neither have
-    /// loopback addresses, where a proxy or a tunnel may end: all their clients share one address.
+    /// Maximum number of open connections of an address; `None` is no limit. Trusted proxies have no limit, and neither
+    /// have loopback addresses, where a proxy or a tunnel may end: all their clients share one address.
     #[must_use]
     pub fn connections_of(&self, address: IpAddr) -> Option<usize> {
         self.connections.filter(|_| !address.to_canonical().is_loopback() && !self.is_proxy(address))
@@ -99,7 +99,7 @@ impl Site {
         }
     }
 
-    /// Puts on an answer what every answer carries.
+    /// Sets the headers that all responses have.
     pub fn dress(&self, tls: bool, response: &mut Response<Body>) {
         let headers = response.headers_mut();
         headers.insert(header::SERVER, self.server.clone());
@@ -122,7 +122,8 @@ fn path_of(address: &str) -> String {
     rest.find('/').map(|at| rest[at..].trim_end_matches('/').to_owned()).unwrap_or_default()
 }
 
-/// A version 4 UUID. It names a request in logs and is no secret: a counter, mixed with a number of this process.
+/// A version 4 UUID that identifies a request in logs. Not a secret: a counter, mixed with a random number of the
+/// process.
 fn request_id() -> HeaderValue {
     static PROCESS: OnceLock<u64> = OnceLock::new();
     thread_local!(static NEXT: Cell<u64> = Cell::new(rand::random()));
@@ -153,52 +154,52 @@ fn start(status: StatusCode, body: Body) -> Response<Body> {
     response
 }
 
-/// The headers a 200, a 206 and a 304 of the same resource share.
+/// The headers that the 200, 206 and 304 responses of a resource share.
 #[derive(Clone, Debug)]
 pub struct Card {
-    /// `ETag`, where something is known that names the bytes.
+    /// `ETag`, where a digest of the bytes is known.
     pub etag: Option<HeaderValue>,
-    /// The `ETag` that was sent before the present one was known; requests that name it are about the same bytes.
+    /// The `ETag` that was sent before the present one was known; it stands for the same bytes.
     pub former: Option<HeaderValue>,
     /// `Last-Modified`.
     pub modified: Option<HeaderValue>,
-    /// Which headers describe the content.
+    /// The kind of content.
     pub kind: Kind,
 }
 
-/// What is being served.
+/// The kind of a representation.
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// An index or another generated document.
     Document {
         /// `Content-Type`.
         media: HeaderValue,
-        /// True when it may still change.
+        /// Whether it may still change.
         open: bool,
-        /// False for compressed forms, whose bytes may differ for the same content.
+        /// Whether ranges are served: not for compressed forms, whose bytes may differ for the same content.
         ranges: bool,
     },
     /// A package.
     Package(Parcel),
 }
 
-/// What the headers of a package tell.
+/// Headers of a package file.
 #[derive(Clone, Debug)]
 pub struct Parcel {
     /// `Content-Disposition`.
     pub disposition: HeaderValue,
-    /// What a build is for: `X-Package-Binary-Tag`. `None` of a source package.
+    /// `X-Package-Binary-Tag`: the platform of a binary; `None` for a source package.
     pub tag: Option<HeaderValue>,
-    /// True when the `User-Agent` decided what is served.
+    /// Whether the `User-Agent` decided what is served.
     pub negotiated: bool,
-    /// The address of these very bytes, relative to that of the request: `Content-Location`.
+    /// `Content-Location`: the permanent address of these bytes, relative to that of the request.
     pub named: Option<HeaderValue>,
-    /// The address names these very bytes.
+    /// Whether the address holds the digest of the bytes.
     pub immutable: bool,
 }
 
 impl Card {
-    /// What the conditions of a request are compared with; `modified` in seconds since the epoch.
+    /// The validators for the conditions of a request; `modified` in seconds since the epoch.
     #[must_use]
     pub fn validators(&self, modified: Option<i64>) -> Validators<'_> {
         Validators {
@@ -226,7 +227,7 @@ impl Card {
         if let Kind::Package(Parcel { named: Some(named), .. }) = &self.kind {
             headers.insert(header::CONTENT_LOCATION, named.clone());
         }
-        // RFC 9110, 12.5.5: or a shared cache gives one client's build to another.
+        // RFC 9110, 12.5.5: else a shared cache serves one client's binary to another.
         if matches!(&self.kind, Kind::Package(Parcel { negotiated: true, .. })) {
             headers.insert(header::VARY, HeaderValue::from_static("User-Agent"));
         }
@@ -255,7 +256,7 @@ impl Card {
     }
 }
 
-/// 304.
+/// A 304 response.
 #[must_use]
 pub fn not_modified(card: &Card) -> Response<Body> {
     let mut response = start(StatusCode::NOT_MODIFIED, Body::empty());
@@ -263,7 +264,7 @@ pub fn not_modified(card: &Card) -> Response<Body> {
     response
 }
 
-/// 200 with all of it; `size` where known. For HEAD `body` is empty.
+/// A 200 response with the whole content; `size` where known. For HEAD `body` is empty.
 #[must_use]
 pub fn whole(card: &Card, size: Option<u64>, body: Body) -> Response<Body> {
     let mut response = start(StatusCode::OK, body);
@@ -275,7 +276,7 @@ pub fn whole(card: &Card, size: Option<u64>, body: Body) -> Response<Body> {
     response
 }
 
-/// 206 with bytes `from` to `to` (exclusive) of `size`.
+/// A 206 response with the bytes of `range`, of `size`.
 #[must_use]
 pub fn part(card: &Card, range: &std::ops::Range<u64>, size: u64, body: Body) -> Response<Body> {
     let mut response = start(StatusCode::PARTIAL_CONTENT, body);
@@ -288,7 +289,7 @@ pub fn part(card: &Card, range: &std::ops::Range<u64>, size: u64, body: Body) ->
     response
 }
 
-/// 416 for a resource of `size` bytes.
+/// A 416 response for a resource of `size` bytes.
 #[must_use]
 pub fn unsatisfiable(card: &Card, size: u64) -> Response<Body> {
     let mut response = start(StatusCode::RANGE_NOT_SATISFIABLE, Body::empty());
@@ -298,7 +299,7 @@ pub fn unsatisfiable(card: &Card, size: u64) -> Response<Body> {
     response
 }
 
-/// 412.
+/// A 412 response.
 #[must_use]
 pub fn precondition_failed(card: &Card) -> Response<Body> {
     let mut response = start(StatusCode::PRECONDITION_FAILED, Body::empty());
@@ -306,13 +307,13 @@ pub fn precondition_failed(card: &Card) -> Response<Body> {
     response
 }
 
-/// JSON of the API, never cached.
+/// A JSON response of the API, never cached.
 #[must_use]
 pub fn json<T: serde::Serialize + ?Sized>(status: StatusCode, value: &T) -> Response<Body> {
     match serde_json::to_vec(value) {
         Ok(bytes) => json_bytes(status, bytes.into()),
         Err(error) => {
-            tracing::error!("an API answer cannot be written as JSON: {error}");
+            tracing::error!("could not serialise an API response as JSON: {error}");
             json_bytes(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from_static(b"{}"))
         }
     }
@@ -330,7 +331,7 @@ fn json_bytes(status: StatusCode, bytes: Bytes) -> Response<Body> {
     response
 }
 
-/// JSON lines, `application/x-ndjson`: at hand, or as they come (a job's progress, a long answer).
+/// A response of JSON lines (`application/x-ndjson`), complete or streamed: a job's progress, a long list.
 #[must_use]
 pub fn json_lines(body: Body) -> Response<Body> {
     let mut response = start(StatusCode::OK, body);
@@ -340,7 +341,7 @@ pub fn json_lines(body: Body) -> Response<Body> {
     response
 }
 
-/// Text of a media type, made for this one answer.
+/// A text response of a media type, never cached.
 #[must_use]
 pub fn text(media: &'static str, text: Vec<u8>) -> Response<Body> {
     let size = text.len();
@@ -352,7 +353,7 @@ pub fn text(media: &'static str, text: Vec<u8>) -> Response<Body> {
     response
 }
 
-/// A page for people; `html` is complete and escaped. No script, no foreign content, no frame.
+/// An HTML page; `html` is complete and escaped. The policy allows no script, no foreign content and no frame.
 #[must_use]
 pub fn page(html: String) -> Response<Body> {
     let size = html.len();
@@ -366,7 +367,7 @@ pub fn page(html: String) -> Response<Body> {
     response
 }
 
-/// A redirect.
+/// A redirect response.
 #[must_use]
 pub fn redirect(status: StatusCode, location: HeaderValue) -> Response<Body> {
     let mut response = start(status, Body::empty());
@@ -375,7 +376,7 @@ pub fn redirect(status: StatusCode, location: HeaderValue) -> Response<Body> {
     response
 }
 
-/// How a failure is written.
+/// The format of an error response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tongue {
     /// One line of text, for repository paths.
@@ -384,7 +385,7 @@ pub enum Tongue {
     Json,
 }
 
-/// A failure as an answer.
+/// The response for a failure.
 #[must_use]
 pub fn failure(failure: &Failure, tongue: Tongue) -> Response<Body> {
     let mut response = match tongue {
@@ -411,7 +412,7 @@ pub fn failure(failure: &Failure, tongue: Tongue) -> Response<Body> {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if failure.status == StatusCode::UNAUTHORIZED {
-        // RFC 9110, 15.5.2: never without.
+        // RFC 9110, 15.5.2 requires it.
         let challenge = HeaderValue::from_static("Bearer realm=\"rstudio-pm\"");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }

@@ -1,4 +1,4 @@
-//! The one table of our addresses: from method, path and query to a [`Route`]. Pure.
+//! The route table: maps method, path and query to a [`Route`]. Pure.
 
 use http::Method;
 
@@ -8,47 +8,48 @@ use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::r::bioconductor::{self, Component, NamedPart};
 use crate::r::layout::{self, RPath};
 
-/// What a request asks for.
+/// The resource that a request addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// `/`: a small page for people.
+    /// `/`: a small HTML page.
     Home,
-    /// `/__ping__`: alive.
+    /// `/__ping__`: the liveness check.
     Ping,
-    /// `/{repo}` and `/{repo}/`: leads to the newest state.
+    /// `/{repo}` and `/{repo}/`: redirects to the newest snapshot.
     Newest {
         /// As in the URL; may not exist.
         repo: String,
         /// The address ends in a slash.
         slash: bool,
     },
-    /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`; before `packages/` the snapshot may be left
-    /// out.
+    /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`; the snapshot is optional before
+    /// `packages/`.
     Repository {
         /// As in the URL; may not exist.
         repo: String,
-        /// The segment after `__linux__`: sources are answered with builds for that distribution. May not exist.
+        /// The segment after `__linux__`: source packages are answered with binaries for that distribution. May not
+        /// exist.
         linux: Option<String>,
-        /// What state of it.
+        /// The snapshot of the repository.
         snapshot: Snapshot,
-        /// What of Bioconductor: `packages/{version}/{component}/` after the snapshot. All else is below it.
+        /// The Bioconductor repository: `packages/{version}/{component}/` after the snapshot; `path` is below it.
         part: Option<NamedPart>,
-        /// What of it; `None` for the repository's own address, which people open in a browser.
+        /// The path in the repository; `None` for the repository's own address, which is opened in a browser.
         path: Option<RPath>,
     },
-    /// `/{repo}[/{snapshot}]/config.yaml`: the versions of Bioconductor.
+    /// `/{repo}[/{snapshot}]/config.yaml`: the list of Bioconductor versions.
     Versions {
         /// As in the URL; may not exist.
         repo: String,
-        /// What state of it.
+        /// The snapshot of the repository.
         snapshot: Snapshot,
     },
-    /// The public JSON API.
+    /// The public JSON API, by GET.
     Public(Public),
-    /// The part of it that asks with a body.
+    /// The public JSON API, by POST.
     Posted(Posted),
-    /// `/__api__/admin/v1/…`: answered on the admin socket only. The path after the prefix, decoded, without a slash
-    /// in front; any method.
+    /// `/__api__/admin/v1/…`, any method: served on the admin socket only. Holds the decoded path after the prefix,
+    /// without a leading slash.
     Admin(String),
 }
 
@@ -93,15 +94,15 @@ pub enum Public {
     Alerts,
     /// `verify-auth`
     VerifyAuth,
-    /// `swagger/index.html`: the description for people.
+    /// `swagger/index.html`: the API description as a page.
     Swagger,
-    /// `swagger/doc.json`: for programs.
+    /// `swagger/doc.json`: the API description as OpenAPI.
     OpenApi,
     /// `metrics/packages`
     MetricsPackages,
 }
 
-/// `/__api__/…` by POST: what is asked for stands in the body, and nothing is changed.
+/// `/__api__/…` by POST: the body holds the query, and nothing is changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Posted {
     /// `repos/{r}/sysreqs`: a DESCRIPTION.
@@ -112,17 +113,18 @@ pub enum Posted {
     Url,
 }
 
-/// The file that tells the versions of Bioconductor.
+/// The file that lists the Bioconductor versions.
 const CONFIG: &str = "config.yaml";
-/// The folder of all of them.
+/// The directory of all Bioconductor versions.
 const PACKAGES: &str = "packages";
 
 const READS: &str = "GET, HEAD";
 
-/// Parses a request's method, raw path (without the prefix of `Server.Address`) and raw query.
+/// Parses a request's method, its raw path without the prefix of `Server.Address`, and its raw query.
 ///
 /// # Errors
-/// 400 malformed, 404 no such address, 405 wrong method, 414 too long.
+/// 400 for a malformed path or query, 404 for an unknown address, 405 for a wrong method, 414 for too long a path or
+/// query.
 pub fn parse(
     method: &Method,
     path: &str,
@@ -181,7 +183,8 @@ fn versions(repo: &str, snapshot: &str) -> Result<Route, Failure> {
     Ok(Route::Versions { repo: repo.to_owned(), snapshot })
 }
 
-/// Such as `container-binaries`, for which BiocManager asks in a container: it goes on without, and quickly.
+/// 404 for an unknown Bioconductor repository, such as `container-binaries`, which BiocManager requests in a container
+/// and does without on a 404.
 fn no_part() -> Failure {
     let components = Component::ALL.map(Component::path).join(", ");
     Failure::not_found(format!(
@@ -290,7 +293,7 @@ mod tests {
             bioc("2024-11-01", "devel/data/experiment", index)
         );
         let file = route("/bioc/__linux__/noble/latest/packages/3.20/books/src/contrib/a_1.0.tar.gz");
-        let Ok(Route::Repository { linux, part, .. }) = file else { panic!("a file") };
+        let Ok(Route::Repository { linux, part, .. }) = file else { panic!("not a file") };
         assert_eq!((linux.as_deref(), part), (Some("noble"), named("3.20/books")));
         let versions = |snapshot: &str| {
             let snapshot = snapshot.parse().expect("a snapshot");
@@ -388,7 +391,7 @@ mod tests {
         let Route::Repository { repo, snapshot, path, .. } =
             repository("cran", "2024-02-29", "src/contrib/A_1.tar.gz")
         else {
-            unreachable!("it is one");
+            unreachable!("a repository route");
         };
         assert_eq!(
             asked,

@@ -1,5 +1,5 @@
-//! The one place that hears of every request for a package file, with all that is known of it when it is answered or has
-//! failed: what is logged and counted of packages is decided here.
+//! Logging and counting of package downloads: every request for a package file is recorded here once it is answered or
+//! has failed.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -19,30 +19,31 @@ use crate::usage::{Download, Usage};
 /// A GET of a package file, answered or failed.
 #[derive(Clone, Debug)]
 pub struct Served<'a> {
-    /// When the request came.
+    /// When the request arrived.
     pub began: Timestamp,
     /// The package.
     pub package: &'a str,
     /// Its version.
     pub version: &'a str,
-    /// Archived in that snapshot, not current.
+    /// Whether it is archived in that snapshot.
     pub archived: bool,
-    /// What was wished for, when it was not a source package.
+    /// The requested binary; `None` for a request for a source package.
     pub wish: Option<Wish<'a>>,
-    /// Why no build is sent, although one was looked for.
+    /// Why no binary is sent, although one was looked up.
     pub lost: Option<(ServiceError, &'a str)>,
-    /// What became of it.
+    /// How the request ended.
     pub outcome: Outcome<'a>,
 }
 
-/// A request for a build.
+/// A request for a binary.
 #[derive(Clone, Debug)]
 pub struct Wish<'a> {
     /// The distribution as the address names it; `windows` and `macos` for theirs.
     pub distro: &'a str,
-    /// The version of R, where one was told.
+    /// The version of R, where the request names one.
     pub r: Option<RVersion>,
-    /// How the version of R fits, or why no build was looked for. `None` where the address itself names the builds.
+    /// How the version of R matches, or why no binary was looked up. `None` where the address itself names the
+    /// platform.
     pub fit: Result<Option<Match>, Failed>,
     /// The `User-Agent`.
     pub agent: Option<&'a [u8]>,
@@ -51,27 +52,27 @@ pub struct Wish<'a> {
 /// How a request ended.
 #[derive(Clone, Debug)]
 pub enum Outcome<'a> {
-    /// There is such a file.
+    /// The file exists.
     Sent {
         /// The source it comes from.
         source: SourceId,
-        /// What it is built for; `None` for the source package.
+        /// The platform of the binary; `None` for a source package.
         build: Option<&'a Platform>,
         /// 200, 206, 304, 412 or 416.
         status: StatusCode,
-        /// The first byte that is sent.
+        /// Offset of the first byte sent.
         from: u64,
     },
-    /// There is none, or it cannot be had.
+    /// The file does not exist or cannot be read.
     Failed {
-        /// The service is to blame.
+        /// Whether it is a failure of the service, not of the request.
         service: bool,
-        /// Why, with the detail that an administrator needs.
+        /// The reason, with the detail that an administrator needs.
         error: &'a str,
     },
 }
 
-/// Who hears of requests for packages.
+/// Logs and counts requests for package files.
 #[derive(Clone)]
 pub struct Book {
     log: ServiceLog,
@@ -79,16 +80,16 @@ pub struct Book {
 }
 
 impl Book {
-    /// With the service log and the counter of downloads.
+    /// A recorder that writes to `log` and counts in `usage`.
     #[must_use]
     pub fn new(log: ServiceLog, usage: Usage) -> Book {
         Book { log, usage }
     }
 
-    /// Notes a request, once for each: downloads are counted, and written down where the log is on.
+    /// Records a request; called once for each. Counts the download, and logs it where the service log is on.
     ///
-    /// With `body_follows` the line is written when the ending that is returned is dropped with the body: until then the
-    /// request may fail.
+    /// With `body_follows` the line is written when the returned value is dropped with the body, since the request may
+    /// fail until then.
     pub fn note(&self, served: &Served<'_>, body_follows: bool) -> Option<Ending> {
         self.count(served);
         if !self.log.is_on() {
@@ -102,7 +103,8 @@ impl Book {
         None
     }
 
-    /// What is sent counts from its first byte: the rest of a download that was cut is the same download.
+    /// Counts a download. Only a response that starts at the first byte counts: the rest of an interrupted download
+    /// belongs to the same download.
     fn count(&self, served: &Served<'_>) {
         let Outcome::Sent { source, build, status, from } = served.outcome else { return };
         if let Some(wish) = &served.wish {
@@ -126,14 +128,14 @@ impl Book {
     }
 }
 
-/// The line of a request whose body is on its way; written when this is dropped.
+/// The log line of a request whose body is being sent; written when this is dropped.
 pub struct Ending {
     log: ServiceLog,
     line: ServiceLine<'static>,
 }
 
 impl Ending {
-    /// The body cannot be sent to its end.
+    /// Records that the body could not be sent completely.
     pub fn cut(&mut self, error: &dyn Display) {
         self.line.failed = Some(Cow::Owned(error.to_string()));
         self.line.failed_service.get_or_insert(ServiceError::Fetch);
@@ -181,18 +183,18 @@ fn part<'a>(wish: &Wish<'a>) -> BinaryPart<'a> {
     }
 }
 
-/// A package file as an address names it, whether it exists or not.
+/// The package file that an address names; it may not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Named<'a> {
     /// The package.
     pub(super) package: &'a str,
     /// The version.
     pub(super) version: &'a str,
-    /// Below `Archive/`.
+    /// Whether it is below `Archive/`.
     pub(super) archived: bool,
 }
 
-/// The package file that an address names; `None` for indexes, and for files that are no packages.
+/// Returns the package file that an address names; `None` for indexes, and for files that are not packages.
 pub(super) fn named(path: &RPath) -> Option<Named<'_>> {
     let (file, archived) = match path {
         RPath::File { file, .. } | RPath::SubFile { file, .. } | RPath::Build { file, .. } => (file, false),
@@ -244,10 +246,14 @@ mod tests {
             (Failed::ForcedOther, "match", "match_error_force_mismatch"),
         ] {
             let line = line(&served(wish(Err(failed)), sent(StatusCode::OK)));
-            let binary = line.binary.expect("a build was wished for");
+            let binary = line.binary.expect("a binary was requested");
             let expected = if field == "ua" { (Some(word), None) } else { (None, Some(word)) };
             assert_eq!((binary.failed_ua, binary.failed_match), expected);
-            assert_eq!(binary.user_agent.is_some(), field == "ua", "the header is told where it is to blame");
+            assert_eq!(
+                binary.user_agent.is_some(),
+                field == "ua",
+                "the header is logged if it is the reason"
+            );
             assert_eq!((binary.match_type, line.failed_service, line.failed), (None, None, None));
         }
     }
@@ -256,7 +262,7 @@ mod tests {
     fn a_lost_build_is_told_beside_the_match_and_is_no_failure() {
         let lost = Some((ServiceError::Ash, "damaged"));
         let line = line(&Served { lost, ..served(wish(Ok(Some(Match::Best))), sent(StatusCode::OK)) });
-        assert_eq!(line.binary.expect("a build").match_type, Some("best"));
+        assert_eq!(line.binary.expect("a binary").match_type, Some("best"));
         assert_eq!((line.error.as_deref(), line.failed_service), (Some("damaged"), Some(ServiceError::Ash)));
         assert_eq!(line.failed, None);
     }

@@ -1,6 +1,5 @@
-//! Addresses that were resolved before: the same path means the same thing until something is published, the
-//! configuration is reloaded or the UTC day ends, and so does the same path with the same `User-Agent` where that
-//! decides.
+//! Cache of resolved addresses, by path, or by path and `User-Agent` where that decides. An entry is valid until
+//! something is published, the configuration is reloaded or the UTC day ends.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,25 +13,25 @@ use crate::model::time::{SECOND, Timestamp};
 use crate::repo::negotiate::Choice;
 use crate::state::State;
 
-/// Entries kept; each is well below a kilobyte, for the bytes of documents stay in the cache of indexes.
+/// Maximum number of entries; each is well below a kilobyte, as the bytes of documents are in the index cache.
 const ENTRIES: usize = 4096;
-/// Longer paths are resolved each time.
+/// Maximum length of a cached path or header, in bytes; longer ones are resolved each time.
 const LONGEST: usize = 256;
 
-/// What an entry's meaning depends on.
+/// The versions and the day that an entry depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// Value of `clock.catalog`.
     pub catalog: i64,
-    /// Number of the configuration in force, [`State::reloads`].
+    /// Number of the active configuration, [`State::reloads`].
     pub configuration: u64,
     /// Days since the epoch.
     pub day: i64,
 }
 
 impl Moment {
-    /// The newest catalog and configuration, at `now`. Take it before anything is resolved: what changes meanwhile then
-    /// ends the entry.
+    /// The newest catalog and configuration, at `now`. Must be taken before resolving, so that a change in the meantime
+    /// invalidates the entry.
     #[must_use]
     pub fn of(state: &State, now: Timestamp) -> Moment {
         Moment {
@@ -43,10 +42,10 @@ impl Moment {
     }
 }
 
-/// The cache.
+/// Cache of resolved addresses.
 pub struct Warm {
     entries: Cache<Box<str>, Arc<Entry>>,
-    /// Apart from the entries: a stranger who sends a thousand headers must not push those out.
+    /// SECURITY: separate from `entries`, so that a client that sends a thousand headers cannot evict those.
     chosen: Cache<Box<str>, Arc<Chosen>>,
 }
 
@@ -56,39 +55,40 @@ impl Default for Warm {
     }
 }
 
-/// What a `User-Agent` was given at an address.
+/// The binary chosen for a `User-Agent` at an address.
 pub struct Chosen {
     /// The file.
     pub entry: Arc<Entry>,
     distro: Box<str>,
     choice: Choice,
-    /// What the decision depends on.
+    /// What the choice depends on.
     moment: Moment,
 }
 
 impl Chosen {
-    /// What was asked for, as it was decided then.
+    /// The platform request with the cached choice.
     #[must_use]
     pub fn asked(&self) -> Asked<'_> {
         Asked::Builds { distro: &self.distro, choice: Cow::Borrowed(&self.choice), negotiated: true }
     }
 }
 
-/// The address and the header in one; `None` for those that are decided each time.
+/// The cache key of address and header; `None` for those that are not cached.
 fn both(path: &str, agent: Option<&[u8]>) -> Option<String> {
     let agent = std::str::from_utf8(agent?).ok()?;
     let fits = path.len() <= LONGEST && agent.len() <= LONGEST && path.contains("/__linux__/");
-    // Neither a path nor a header has a line break.
+    // Neither a path nor a header can contain a line break.
     fits.then(|| [path, agent].join("\n"))
 }
 
-/// One spelling of a path only: a stranger must not fill the cache with the thousand spellings of one address.
+/// SECURITY: only one spelling of a path is cached, so that a client cannot fill the cache with spellings of one
+/// address.
 fn is_usual(path: &str) -> bool {
     !path.contains(['%', '+']) && !path.contains("//")
 }
 
 impl Warm {
-    /// The entry of a raw path, when it still holds. A query is looked at by the slow path only.
+    /// The entry of a raw path, if it is still valid. A path with a query is never cached.
     #[must_use]
     pub fn get(&self, state: &State, now: Timestamp, path: &str, query: Option<&str>) -> Option<Arc<Entry>> {
         if query.is_some() || path.len() > LONGEST {
@@ -97,7 +97,7 @@ impl Warm {
         self.entries.get(path).filter(|entry| entry.moment == Moment::of(state, now))
     }
 
-    /// Keeps an entry that may be kept.
+    /// Inserts an entry if it may be cached.
     #[must_use]
     pub fn keep(&self, path: &str, entry: Entry) -> Arc<Entry> {
         let entry = Arc::new(entry);
@@ -107,7 +107,7 @@ impl Warm {
         entry
     }
 
-    /// What this header was given at this address, when that still holds.
+    /// The cached choice for this header at this address, if it is still valid.
     #[must_use]
     pub fn chosen(
         &self,
@@ -123,7 +123,7 @@ impl Warm {
         (known.moment == now && known.entry.moment == now).then_some(known)
     }
 
-    /// Keeps what was decided by a header at a moment, if its entry may be kept.
+    /// Inserts the choice made by a header, if its entry may be cached.
     pub fn choose(
         &self,
         moment: Moment,

@@ -122,7 +122,7 @@ fn example_a_best_match() {
 fn example_a_build_that_is_not_to_be_had() {
     let line = plumber().served("source", PLUMBER, Some(&agent("3.6.3")));
     let end = "\"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"3.6.3\",\
-        \"match_type\":\"best\",\"error\":\"there is no build of plumber 0.4.6 for 3.6-bionic\",\
+        \"match_type\":\"best\",\"error\":\"there is no binary of plumber 0.4.6 for 3.6-bionic\",\
         \"failed_service\":\"service_error_fetch\",\"message\":\"ok\"}";
     assert_eq!(line, format!("{BEGIN}{end}"));
 }
@@ -242,7 +242,7 @@ fn addresses_that_name_their_builds_leave_no_match() {
     assert_eq!(
         told(logged.served("source", &tree("3.6"), None)),
         "\"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"3.6\",\
-         \"error\":\"there is no build of plumber 0.4.6 for 3.6-bionic\",\
+         \"error\":\"there is no binary of plumber 0.4.6 for 3.6-bionic\",\
          \"failed_service\":\"service_error_fetch\",\"message\":\"ok\"}"
     );
     assert_eq!(
@@ -409,7 +409,7 @@ fn what_does_not_exist_is_told_with_the_reason() {
             "/team/__linux__/hopeless/latest/src/contrib/plumber_0.4.6.tar.gz",
             "\"name\":\"plumber\",\"version\":\"0.4.6\",\"class\":\"current\",\"type\":\"binary_current\",\
              \"distro\":\"hopeless\",",
-            "there is no distribution 'hopeless'; /__api__/status lists those there are",
+            "there is no distribution 'hopeless'; /__api__/status lists the known ones",
         ),
         (
             "/team/__linux__/bionic/latest/src/contrib/nothing_1.0.tar.gz",
@@ -610,9 +610,9 @@ fn a_server_that_cannot_say_whether_there_is_a_build_is_told_and_explained() {
     };
     upstream.always(&path("away"), Fault::Status(503, ""));
     let logged = with_builds_of(&format!("{}/__linux__/noble/latest", upstream.url()), &["none", "away"]);
-    logged.lost("none", "there is no build of none 1.0 for 4.5-noble");
+    logged.lost("none", "there is no binary of none 1.0 for 4.5-noble");
     logged.lost("away", "503");
-    for (name, said) in [("none", "there is no build of none 1.0 for 4.5-noble"), ("away", "503")] {
+    for (name, said) in [("none", "there is no binary of none 1.0 for 4.5-noble"), ("away", "503")] {
         let header = AGENT.replace(' ', "~");
         let line = format!("explain r {name} --distribution=noble --user-agent={header}");
         let told = logged.server.json(&line);
@@ -637,7 +637,7 @@ fn real_builds_of_the_examples_are_told_with_the_r_that_asks() {
         format!("\"distro\":\"noble\",\"r_version\":\"{r}.9\",\"match_type\":\"best\",\"message\":\"ok\"}}");
     assert!(line.ends_with(&told), "{line}");
     let line = logged.served("source", &path("ledger_2.0-1.tar.gz"), Some(&agent(&format!("{r}.9"))));
-    assert!(line.contains(&format!("there is no build of ledger 2.0-1 for {r}-noble")), "{line}");
+    assert!(line.contains(&format!("there is no binary of ledger 2.0-1 for {r}-noble")), "{line}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! From a request and its answer to one line of the access log and to the counters: at once when the size is known,
-//! else when the body ends.
+//! Writes the access log line and the metrics of a request: at once if the size of the response is known, else when its
+//! body ends.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,16 +13,16 @@ use super::listener::Peer;
 use crate::logs::{Access, LONGEST_FIELD, Record};
 use crate::metrics;
 
-/// When a request came.
+/// When a request arrived.
 #[derive(Clone, Copy)]
 pub(super) struct Came {
     /// Microseconds since the epoch.
     pub(super) time: i64,
-    /// The same by a clock that nobody sets.
+    /// The same by the monotonic clock.
     pub(super) since: Instant,
 }
 
-/// What the line tells of a request.
+/// The fields of a request in the access log.
 struct Asked<'a> {
     method: Method,
     version: Version,
@@ -31,7 +31,7 @@ struct Asked<'a> {
     user_agent: Option<Cow<'a, [u8]>>,
 }
 
-/// Writes the line, or has it written.
+/// Logs the request, now or when the body of the response ends.
 pub(super) fn log(access: &Access, peer: Peer, came: Came, parts: Parts, response: &mut Response<Body>) {
     let remote = match peer {
         Peer::Tcp { address, .. } => address.ip().to_canonical(),
@@ -59,9 +59,9 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// A copy for as long as a body takes: the head of a request may be twenty times as long.
+    /// An owned copy for the duration of the body, truncated: the head of a request may be twenty times as long.
     fn kept(self) -> Asked<'static> {
-        // One byte more than is written, so that the line shows that the field was cut.
+        // One byte more than is written, so that the log shows that the field is truncated.
         let copy = |text: Cow<'_, [u8]>| Cow::Owned(text[..text.len().min(LONGEST_FIELD + 1)].to_vec());
         Asked {
             method: self.method,

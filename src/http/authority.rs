@@ -1,15 +1,15 @@
-//! Which host a request names: RFC 9112, 3.2 and RFC 9113, 8.3.1.
+//! Validation of the host of a request: RFC 9112, 3.2 and RFC 9113, 8.3.1.
 
 use http::header::{HOST, HeaderValue};
 use http::{Request, Version};
 
 use super::error::Failure;
 
-/// Checks `Host` and the authority of the target, and makes `Host` what counts: the authority, where the target has one.
+/// Checks `Host` and the authority of the target. Sets `Host` to the authority, where the target has one.
 ///
 /// # Errors
-/// 400 when the host is missing (a request of HTTP/1.0 may lack it), given twice, no host, or when an HTTP/2 request names
-/// two.
+/// 400 if the host is missing (allowed in HTTP/1.0), repeated or invalid, or if an HTTP/2 request has two different
+/// ones.
 pub(super) fn settle<B>(request: &mut Request<B>) -> Result<(), Failure> {
     let mut fields = request.headers().get_all(HOST).iter();
     let (field, second) = (fields.next(), fields.next());
@@ -17,7 +17,7 @@ pub(super) fn settle<B>(request: &mut Request<B>) -> Result<(), Failure> {
         return Err(Failure::bad_request("the request has more than one Host header"));
     }
     if field.is_some_and(|field| !field.to_str().is_ok_and(is_authority)) {
-        return Err(Failure::bad_request("the Host header of the request names no host"));
+        return Err(Failure::bad_request("the Host header of the request is not a valid host"));
     }
     let Some(authority) = request.uri().authority() else {
         return match (field, request.version()) {
@@ -27,9 +27,9 @@ pub(super) fn settle<B>(request: &mut Request<B>) -> Result<(), Failure> {
             _ => Ok(()),
         };
     };
-    // An authority with user information is none: RFC 9110, 4.2.4.
+    // An authority with user information is invalid: RFC 9110, 4.2.4.
     if !is_authority(authority.as_str()) {
-        return Err(Failure::bad_request("the target of the request names no host"));
+        return Err(Failure::bad_request("the target of the request has no valid host"));
     }
     let differs =
         field.is_some_and(|field| !field.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()));
@@ -38,7 +38,7 @@ pub(super) fn settle<B>(request: &mut Request<B>) -> Result<(), Failure> {
     }
     if field.is_none() || differs {
         let host = HeaderValue::from_str(authority.as_str())
-            .map_err(|_| Failure::bad_request("the target of the request names no host"))?;
+            .map_err(|_| Failure::bad_request("the target of the request has no valid host"))?;
         request.headers_mut().insert(HOST, host);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The body of an answer: nothing, bytes at hand, or a stream whose error cuts the connection.
+//! The body of a response: empty, bytes in memory, or a stream whose error aborts the connection.
 
 use std::any::Any;
 use std::pin::Pin;
@@ -13,8 +13,8 @@ use hyper::body::{Frame, SizeHint};
 use super::connections::Busy;
 use super::drain::UnderWay;
 
-/// Why a stream ended early; hyper drops the connection (HTTP/1) or resets the stream (HTTP/2), so that no client
-/// takes the part for the whole.
+/// Why a stream ended early. The connection is dropped (HTTP/1) or the stream reset (HTTP/2), so that no client takes a
+/// truncated body for a complete one.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 enum Content {
@@ -23,15 +23,15 @@ enum Content {
     Stream { stream: BoxStream<'static, Result<Bytes, BodyError>>, left: Option<u64> },
 }
 
-/// A body; see the module.
+/// A response body; see the module.
 pub struct Body {
     content: Content,
     sent: u64,
     /// Called with the number of bytes sent when the body ends.
     finish: Option<Box<dyn FnOnce(u64) + Send>>,
-    /// A field of its own, not one of `held`: every answer has it, and it costs no allocation.
+    /// A field of its own, not one of `held`: every response has it, and it costs no allocation.
     under_way: Option<(UnderWay, Option<Busy>)>,
-    /// What the answer came from; it costs no allocation either.
+    /// The app that made the response; it costs no allocation either.
     owner: Option<Arc<dyn Any + Send + Sync>>,
     held: Option<Box<dyn Any + Send>>,
 }
@@ -41,31 +41,31 @@ impl Body {
         Body { content, sent: 0, finish: None, under_way: None, owner: None, held: None }
     }
 
-    /// No bytes.
+    /// An empty body.
     #[must_use]
     pub fn empty() -> Body {
         Body::new(Content::Empty)
     }
 
-    /// Bytes at hand.
+    /// A body in memory.
     #[must_use]
     pub fn full(bytes: impl Into<Bytes>) -> Body {
         let bytes = bytes.into();
         Body::new(if bytes.is_empty() { Content::Empty } else { Content::Full(bytes) })
     }
 
-    /// Bytes on their way; `size` in bytes where known. A stream that gives more or fewer than `size` is an error.
+    /// A streamed body; `size` in bytes where known. A stream that yields more or fewer bytes than `size` fails.
     #[must_use]
     pub fn stream(stream: BoxStream<'static, Result<Bytes, BodyError>>, size: Option<u64>) -> Body {
         Body::new(Content::Stream { stream, left: size })
     }
 
-    /// Ends the request with the body.
+    /// Counts the request as in progress until the body is dropped.
     pub(super) fn ends(&mut self, under_way: UnderWay, busy: Option<Busy>) {
         self.under_way = Some((under_way, busy));
     }
 
-    /// Keeps what the answer came from alive, so that who wants to close it can wait for its last answer.
+    /// Keeps `owner` alive until the body is dropped, so that closing it can wait for its last response.
     pub fn comes_from(&mut self, owner: Arc<dyn Any + Send + Sync>) {
         self.owner = Some(owner);
     }
@@ -78,12 +78,12 @@ impl Body {
         };
     }
 
-    /// Has `finish` called with the bytes sent when the body is dropped.
+    /// Calls `finish` with the number of bytes sent when the body is dropped.
     pub fn on_finish(&mut self, finish: impl FnOnce(u64) + Send + 'static) {
         self.finish = Some(Box::new(finish));
     }
 
-    /// Changes bytes at hand.
+    /// Changes the bytes of a body in memory.
     pub(super) fn map_bytes<E>(&mut self, change: impl FnOnce(Bytes) -> Result<Bytes, E>) -> Result<(), E> {
         if let Content::Full(bytes) = &mut self.content {
             *bytes = change(std::mem::take(bytes))?;
@@ -91,7 +91,7 @@ impl Body {
         Ok(())
     }
 
-    /// Bytes at hand: their number, which needs no [`Body::on_finish`].
+    /// The size of a body in memory, which needs no [`Body::on_finish`].
     #[must_use]
     pub fn known_size(&self) -> Option<u64> {
         match &self.content {
@@ -133,7 +133,7 @@ impl hyper::body::Body for Body {
                             *left = rest;
                             Some(Ok(bytes))
                         }
-                        None => Some(Err("the stream gives more bytes than were promised".into())),
+                        None => Some(Err("the stream has more bytes than declared".into())),
                     },
                 },
                 Some(Err(error)) => Some(Err(error)),

@@ -1,5 +1,4 @@
-//! How many bytes of request bodies, and of answers made for one request, are held in memory at a time, in all and for each
-//! client address.
+//! Budgets of the memory for request bodies and for responses made for one request, in total and per client address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,7 +12,7 @@ use super::body::Body;
 use super::error::Failure;
 use super::listener::Peer;
 
-/// The budget of a process; cloning shares it.
+/// The budget of a process. Clones share it.
 #[derive(Clone)]
 pub(super) struct ReadingBudget(Arc<Inner>);
 
@@ -30,21 +29,21 @@ struct Held {
     each: HashMap<IpAddr, usize>,
 }
 
-/// Bytes of answers that were made for one request each and are not sent yet: an index of packages as JSON has megabytes, and
-/// a client may ask for many and read none. Cloning shares it.
+/// Budget of responses that were made for one request each and are not sent yet: an index of packages as JSON has
+/// megabytes, and a client may request many and read none. Clones share it.
 #[derive(Clone)]
 pub struct AnswerBudget(ReadingBudget);
 
-/// Bytes of such answers in all.
+/// Bytes of such responses in total.
 const ANSWERS: usize = 64 << 20;
-/// The same for one client address.
+/// Bytes of such responses of one client address.
 const ANSWERS_OF_ADDRESS: usize = 16 << 20;
-/// Answers up to this many bytes are not counted: a stream takes as much by itself.
+/// Responses up to this many bytes are not counted: an open stream takes as much by itself.
 const SMALL: usize = 16 << 10;
 /// `Retry-After` in seconds.
 const RETRY: u64 = 5;
 
-/// Bytes with their share, which lasts as long as they do.
+/// Bytes, and their share of the budget.
 struct Counted {
     bytes: Bytes,
     _share: Share,
@@ -63,13 +62,13 @@ impl Default for AnswerBudget {
 }
 
 impl AnswerBudget {
-    /// Counts an answer until its bytes are sent or given up; 503 when too much is waiting.
+    /// Counts a response until its bytes are dropped; 503 if too many are waiting.
     pub(super) fn count(&self, mut response: Response<Body>, peer: Peer) -> Result<Response<Body>, Failure> {
         response.body_mut().map_bytes(|bytes| self.hold(bytes, peer))?;
         Ok(response)
     }
 
-    /// Counts bytes for as long as they last; 503 when too much is waiting. Clients of the administration socket are trusted.
+    /// Counts bytes until they are dropped; 503 if too many are waiting. Clients of the admin socket have no limit.
     pub(super) fn hold(&self, bytes: Bytes, peer: Peer) -> Result<Bytes, Failure> {
         let Peer::Tcp { address, .. } = peer else { return Ok(bytes) };
         if bytes.len() <= SMALL {
@@ -77,32 +76,32 @@ impl AnswerBudget {
         }
         let mut share = self.0.of(address.ip()).share();
         if !share.take(bytes.len()) {
-            return Err(Failure::unavailable("too many answers wait for their clients at the moment", RETRY));
+            return Err(Failure::unavailable("too many responses are waiting for slow clients", RETRY));
         }
         Ok(Bytes::from_owner(Counted { bytes, _share: share }))
     }
 }
 
-/// The budget as one client address meets it.
+/// The budget of one client address.
 #[derive(Clone)]
 pub(super) struct Reading {
     budget: ReadingBudget,
     address: IpAddr,
 }
 
-/// Bytes taken from the budget; they go back when this is dropped.
+/// Bytes taken from the budget; returned when this is dropped.
 pub(super) struct Share {
     reading: Reading,
     bytes: usize,
 }
 
 impl ReadingBudget {
-    /// `most` bytes in all, `most_each` for one address.
+    /// A budget of `most` bytes in total and `most_each` for one address.
     pub(super) fn new(most: usize, most_each: usize) -> ReadingBudget {
         ReadingBudget(Arc::new(Inner { most, most_each, held: Mutex::default() }))
     }
 
-    /// For the requests of an address.
+    /// The budget for the requests of an address.
     pub(super) fn of(&self, address: IpAddr) -> Reading {
         Reading { budget: self.clone(), address: site(address) }
     }
@@ -115,12 +114,12 @@ impl Reading {
 }
 
 impl Share {
-    /// Takes more bytes; false when there is no room for them.
+    /// Takes more bytes; false if the budget is used up.
     pub(super) fn grow(&mut self, more: usize) -> bool {
         self.reserve(more, false)
     }
 
-    /// As [`Share::grow`], but an address that has nothing gets what it wants: a large answer must be possible.
+    /// As [`Share::grow`], but never fails for an address that has nothing yet: a large response must be possible.
     fn take(&mut self, bytes: usize) -> bool {
         self.reserve(bytes, true)
     }
@@ -158,7 +157,7 @@ impl Drop for Share {
     }
 }
 
-/// What counts as one client: an IPv4 address, or the 64 bits of an IPv6 address that name its network.
+/// The address that counts as one client: an IPv4 address, or the 64-bit prefix of an IPv6 address.
 pub(super) fn site(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
@@ -201,6 +200,6 @@ mod tests {
         drop((again, b));
         assert!(budget.0.held.lock().each.is_empty() && budget.0.held.lock().all == 0);
         let (mut one, mut neighbour) = (of("2001:db8::1"), of("2001:db8::ffff:2"));
-        assert!(one.grow(6) && !neighbour.grow(1), "one network of IPv6");
+        assert!(one.grow(6) && !neighbour.grow(1), "one IPv6 network");
     }
 }

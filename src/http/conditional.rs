@@ -1,4 +1,4 @@
-//! What a conditional or ranged request gets: RFC 9110, sections 13 and 14. Pure.
+//! Evaluation of conditional and range requests: RFC 9110, sections 13 and 14. Pure.
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -7,12 +7,12 @@ use http::header::{
     HeaderMap, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
 };
 
-/// What names the current state of a resource.
+/// The validators of the current state of a resource.
 #[derive(Clone, Copy, Debug)]
 pub struct Validators<'a> {
-    /// The entity tag as it is sent: `"x"` or `W/"x"`; `None` while nothing is known that names the bytes.
+    /// The entity tag as it is sent: `"x"` or `W/"x"`; `None` while no digest of the bytes is known.
     pub etag: Option<&'a [u8]>,
-    /// The tag under which the same bytes were sent before; a condition that names it holds as well.
+    /// The tag that the same bytes had before; a condition that names it holds as well.
     pub former: Option<&'a [u8]>,
     /// `Last-Modified`, whole seconds since the epoch.
     pub modified: Option<i64>,
@@ -27,7 +27,7 @@ impl Validators<'_> {
 /// The outcome of the `If-*` fields of a GET or HEAD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// Answer as if there were none.
+    /// Answer as without conditions.
     Proceed,
     /// 304.
     NotModified,
@@ -35,10 +35,10 @@ pub enum Precondition {
     Failed,
 }
 
-/// Which bytes to send.
+/// The bytes to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// 200 with everything: no range, one that is not understood, several, or an `If-Range` that does not match.
+    /// 200 with the whole: no range, an invalid one, several, or an `If-Range` that does not match.
     Whole,
     /// 206.
     Part(Range<u64>),
@@ -46,7 +46,7 @@ pub enum Extent {
     Unsatisfiable,
 }
 
-/// True when the request carries a field that [`precondition`] looks at.
+/// True when the request has a field that [`precondition`] evaluates.
 #[must_use]
 pub fn is_conditional(headers: &HeaderMap) -> bool {
     headers.contains_key(IF_NONE_MATCH)
@@ -79,7 +79,7 @@ pub fn precondition(headers: &HeaderMap, current: Validators<'_>) -> Preconditio
     Precondition::Proceed
 }
 
-/// Which part of `size` bytes a GET asks for.
+/// The part of `size` bytes that a GET requests.
 #[must_use]
 pub fn extent(headers: &HeaderMap, current: Validators<'_>, size: u64) -> Extent {
     let mut ranges = headers.get_all(RANGE).iter();
@@ -91,7 +91,7 @@ pub fn extent(headers: &HeaderMap, current: Validators<'_>, size: u64) -> Extent
         let holds = if condition.starts_with(b"\"") || condition.starts_with(b"W/") {
             current.any(|own| same_strong(condition, own))
         } else {
-            // A date is a strong validator only when it is exactly ours (13.1.5).
+            // A date is a strong validator only if it is equal (13.1.5).
             current.modified.is_some() && date(headers, &IF_RANGE) == current.modified
         };
         if !holds {
@@ -101,7 +101,7 @@ pub fn extent(headers: &HeaderMap, current: Validators<'_>, size: u64) -> Extent
     value.to_str().ok().map_or(Extent::Whole, |text| parse_range(text, size))
 }
 
-/// One range of `bytes=`; anything that is not exactly one well-formed range means the whole.
+/// Parses one range of `bytes=`; anything but exactly one well-formed range means the whole.
 fn parse_range(text: &str, size: u64) -> Extent {
     let whole = Extent::Whole;
     let Some((unit, spec)) = text.split_once('=') else { return whole };
@@ -128,7 +128,7 @@ fn parse_range(text: &str, size: u64) -> Extent {
     }
 }
 
-/// Digits only; a number too large for 64 bits is as good as the largest.
+/// Parses digits; a number too large for 64 bits becomes the largest.
 fn number(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -148,7 +148,7 @@ fn same_strong(a: &[u8], b: &[u8]) -> bool {
     a == b && !a.starts_with(b"W/")
 }
 
-/// True when `*` or one of the listed tags satisfies `same`. A list that is cut off or malformed ends where it does.
+/// True when `*` or one of the listed tags satisfies `same`. A malformed list ends at the error.
 fn any_tag(headers: &HeaderMap, name: &HeaderName, same: impl Fn(&[u8]) -> bool) -> bool {
     headers.get_all(name).iter().any(|value| {
         let mut rest = value.as_bytes().trim_ascii();
@@ -158,7 +158,7 @@ fn any_tag(headers: &HeaderMap, name: &HeaderName, same: impl Fn(&[u8]) -> bool)
         while !rest.is_empty() {
             let weak = usize::from(rest.starts_with(b"W/")) * 2;
             if rest.get(weak) != Some(&b'"') {
-                // Some clients send the tag without its quotes; comparing the whole item costs nothing.
+                // Some clients send the tag without its quotes.
                 let end = rest.iter().position(|b| *b == b',').unwrap_or(rest.len());
                 let item = rest[..end].trim_ascii();
                 if !item.is_empty() && same(&[b"\"", item, b"\""].concat()) {

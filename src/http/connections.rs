@@ -1,4 +1,4 @@
-//! Who is connected: how many connections each address has, and which idle one gives way when all places are taken.
+//! Open connections: the number per address, and which idle one is closed when the connection limit is reached.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::budget::site;
 
-/// The open connections of a process; cloning shares it.
+/// The open connections of a process. Clones share it.
 #[derive(Clone)]
 pub(super) struct Connections(Arc<Inner>);
 
@@ -28,12 +28,12 @@ struct Open {
     each: HashMap<IpAddr, usize>,
 }
 
-/// What a connection does.
+/// Activity of a connection.
 pub(super) struct Activity {
     began: Instant,
-    /// Requests under way.
+    /// Requests in progress.
     requests: AtomicUsize,
-    /// When it was last accepted or answered, in milliseconds since `began`; [`LEAVING`] once it was asked to close.
+    /// When it was accepted or last answered, in milliseconds since `began`; [`LEAVING`] once it should close.
     since: AtomicU64,
     close: Notify,
 }
@@ -58,7 +58,7 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// A new connection, or `None` when its address already has `most`.
+    /// Registers a new connection; `None` if its address already has `most`.
     pub(super) fn open(&self, address: IpAddr, most: Option<usize>) -> Option<Connection> {
         let address = site(address);
         let activity = Arc::new(Activity {
@@ -79,7 +79,7 @@ impl Connections {
         Some(Connection { inner: Arc::clone(&self.0), number, address, activity })
     }
 
-    /// Asks the connection that is idle longest to close, if it is idle for `pause`. False when there is none.
+    /// Closes the connection that has been idle longest, if that is at least `pause`. Returns false if there is none.
     pub(super) fn close_idle(&self, pause: Duration) -> bool {
         let now = millis(self.0.began);
         let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
@@ -96,18 +96,18 @@ impl Connections {
 }
 
 impl Activity {
-    /// A request begins.
+    /// Counts a request until the returned value is dropped.
     pub(super) fn request(activity: &Arc<Activity>) -> Busy {
         activity.requests.fetch_add(1, Ordering::AcqRel);
         Busy(Arc::clone(activity))
     }
 
-    /// No request is under way.
+    /// Whether no request is in progress.
     pub(super) fn is_idle(&self) -> bool {
         self.requests.load(Ordering::Acquire) == 0
     }
 
-    /// Returns when the connection is to give way.
+    /// Returns when the connection should close.
     pub(super) async fn closing(&self) {
         self.close.notified().await;
     }
@@ -165,14 +165,14 @@ mod tests {
         oldest.activity.since.store(0, Ordering::Release);
         busy.activity.since.store(0, Ordering::Release);
         let request = Activity::request(&busy.activity);
-        assert!(!connections.close_idle(Duration::from_secs(3600)), "none is idle for so long");
+        assert!(!connections.close_idle(Duration::from_secs(3600)), "none has been idle that long");
         young.activity.since.store(1, Ordering::Release);
         std::thread::sleep(Duration::from_millis(3));
         assert!(connections.close_idle(Duration::from_millis(1)));
         assert_eq!(oldest.activity.since.load(Ordering::Acquire), LEAVING);
         assert!(connections.close_idle(Duration::from_millis(1)));
         assert_eq!(young.activity.since.load(Ordering::Acquire), LEAVING);
-        assert!(!connections.close_idle(Duration::from_millis(1)), "one has a request, two were asked");
+        assert!(!connections.close_idle(Duration::from_millis(1)), "one has a request, two are closing");
         drop(request);
     }
 }

@@ -1,4 +1,4 @@
-//! How a server stops without failing a request: answer and say goodbye, then close.
+//! Graceful stop without a failed request: drain, then close.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,41 +11,41 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::limits::Limits;
 
-/// Where the server stands.
+/// The phase of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Serving.
     Open,
-    /// Asked to stop: still accepting, every answer says `Connection: close`, HTTP/2 gets GOAWAY.
+    /// Stopping: still accepting; responses have `Connection: close`, HTTP/2 connections get GOAWAY.
     Draining,
-    /// Another process accepts: no new connections here; those we have get the same goodbye.
+    /// Another process accepts; open connections are drained as above.
     Left,
-    /// No new connections; ours close as soon as they are between requests.
+    /// Not accepting; open connections close as soon as they are between requests.
     Closing,
 }
 
-/// How finely requests are told apart by age during a stop.
+/// Resolution of the age of requests during a stop.
 const SLOT: Duration = Duration::from_millis(100);
-/// The first holds what began before the stop, the last everything later than the others.
+/// The first slot counts requests that began before the stop, the last all that began later than the other slots.
 const SLOTS: usize = 600;
 
 struct Shared {
     phase: watch::Sender<Phase>,
-    /// When the stop began; readable without a lock by each request.
+    /// When the stop began; each request reads it without a lock.
     stopping: OnceLock<Instant>,
-    /// Requests under way by when they began.
+    /// Requests in progress by when they began.
     under_way: Vec<AtomicUsize>,
     idle: tokio::sync::Notify,
-    /// Connections, and the listeners that may bring more.
+    /// Connections, and the listeners that may accept more.
     connections: TaskTracker,
     listeners: AtomicUsize,
 }
 
-/// Shared by every listener and connection; cloning shares it.
+/// The drain state of all listeners and connections. Clones share it.
 #[derive(Clone)]
 pub struct Drain(Arc<Shared>);
 
-/// A request under way; it ends when this is dropped, which is when its body was sent or given up.
+/// A request in progress; it ends when this is dropped, after its body was sent or abandoned.
 pub struct UnderWay {
     shared: Arc<Shared>,
     slot: usize,
@@ -61,7 +61,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// A listener that accepts; see [`Drain::listening`].
+/// An accepting listener; see [`Drain::listening`].
 pub struct Listening {
     shared: Arc<Shared>,
     _token: TaskTrackerToken,
@@ -95,32 +95,33 @@ impl Drain {
         UnderWay { shared: Arc::clone(&self.0), slot }
     }
 
-    /// True from the moment the stop was asked for.
+    /// True once the stop has begun.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.0.stopping.get().is_some()
     }
 
-    /// Requests under way now.
+    /// The number of requests in progress.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.begun_in(SLOTS)
     }
 
-    /// Connections open now.
+    /// The number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.0.connections.len().saturating_sub(self.0.listeners.load(Ordering::Acquire))
     }
 
-    /// Held by who accepts: without it a connection accepted at the last moment would not be waited for.
+    /// Registers a listener until the value is dropped: without it a stop would not wait for a connection that is
+    /// accepted at the last moment.
     #[must_use]
     pub fn listening(&self) -> Listening {
         self.0.listeners.fetch_add(1, Ordering::AcqRel);
         Listening { shared: Arc::clone(&self.0), _token: self.0.connections.token() }
     }
 
-    /// Runs a connection.
+    /// Runs a connection as a task.
     pub fn spawn<F: Future<Output = ()> + Send + 'static>(&self, connection: F) {
         self.0.connections.spawn(connection);
     }
@@ -131,16 +132,17 @@ impl Drain {
         let _ = self.0.phase.subscribe().wait_for(|now| *now >= phase).await;
     }
 
-    /// Stops: returns when every connection is closed or `limits.drain` has passed; true when nothing was cut.
+    /// Stops the server. Returns when every connection is closed or `limits.drain` has passed; true if none was
+    /// aborted.
     ///
-    /// Connections are accepted until a good moment: what began before the stop is done, idle clients had
-    /// `limits.linger` to speak and hear `Connection: close`, and (for `limits.quiet` at most) no slow answer is
-    /// under way. From then on nobody is served until the next process is there, so what is left must be short.
+    /// Connections are accepted until the requests that began before the stop are done, idle clients had
+    /// `limits.linger` to send a request and see `Connection: close`, and (for `limits.quiet` at most) no slow response
+    /// is in progress. From then on no client is served until the next process has started, so the rest must be short.
     ///
-    /// What ends with `others` counts as begun before too.
+    /// `others` is awaited like a request that began before the stop.
     pub async fn stop(&self, limits: &Limits, others: impl Future<Output = ()>) -> bool {
         let deadline = Instant::now() + limits.drain;
-        // What is short and began late still has its time when the deadline cuts what is long.
+        // Leaves time for short requests that began late when the deadline aborts the long ones.
         let last_moment = deadline.checked_sub(limits.linger * 3).unwrap_or(deadline);
         let since = *self.0.stopping.get_or_init(Instant::now);
         self.advance(Phase::Draining);
@@ -157,9 +159,9 @@ impl Drain {
         self.close(deadline).await
     }
 
-    /// Leaves the listeners to another process that has them too: returns when every connection is closed, or
-    /// `limits.drain` after `hurry`, or `limits.handed_over` from now, has passed; true when nothing was cut.
-    /// Idle connections live as long as they would have.
+    /// Leaves the listeners to another process that has them too. Returns when every connection is closed,
+    /// `limits.drain` after `hurry`, or `limits.handed_over` from now; true if no connection was aborted. Idle
+    /// connections are kept open for their usual time.
     pub async fn leave(&self, limits: &Limits, hurry: impl Future<Output = ()>) -> bool {
         self.0.stopping.get_or_init(Instant::now);
         self.advance(Phase::Left);
@@ -168,7 +170,7 @@ impl Drain {
             () = self.0.connections.wait() => return true,
             () = tokio::time::sleep(limits.handed_over) => {}
             () = hurry => {
-                // Before the process that waits for this one: whoever is left when that ends is killed.
+                // Must end before the process that waits for this one: when that ends, this one is killed.
                 let deadline = Instant::now() + limits.drain.saturating_sub(limits.linger * 3);
                 let last_moment = deadline.checked_sub(limits.linger).unwrap_or(deadline);
                 let _ = tokio::time::timeout_at(last_moment, self.begun_before_ended()).await;
@@ -186,7 +188,7 @@ impl Drain {
         tokio::time::timeout_at(deadline.max(soonest), self.0.connections.wait()).await.is_ok()
     }
 
-    /// Never back: a stop may come while the listeners are already left.
+    /// Advances the phase, never back: a stop may begin after [`Phase::Left`].
     fn advance(&self, to: Phase) {
         self.0.phase.send_if_modified(|now| {
             let later = to > *now;
@@ -195,7 +197,7 @@ impl Drain {
         });
     }
 
-    /// Requests under way that began in the first `slots`.
+    /// The number of requests in progress that began in the first `slots`.
     fn begun_in(&self, slots: usize) -> usize {
         self.0.under_way.iter().take(slots).map(|count| count.load(Ordering::Acquire)).sum()
     }
@@ -204,7 +206,7 @@ impl Drain {
         loop {
             let idle = self.0.idle.notified();
             tokio::pin!(idle);
-            // Registered before the look, so that the last request cannot end in between unseen.
+            // Registered before the check, so that the end of the last request is not missed in between.
             idle.as_mut().enable();
             if self.begun_in(1) == 0 {
                 break;

@@ -1,4 +1,4 @@
-//! From what went wrong to a status: the one place that decides. Detail goes to the log, a phrase to the client.
+//! Maps errors to HTTP statuses. The detail goes to the log, a phrase to the client.
 
 use http::StatusCode;
 
@@ -8,29 +8,29 @@ use crate::repo::RepoError;
 use crate::storage::StorageError;
 use crate::upstream::UpstreamError;
 
-/// An answer that is no success.
+/// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// 4xx or 5xx.
     pub status: StatusCode,
     /// `code` of the JSON form.
     pub code: Code,
-    /// What the client reads: one line, no detail of the machine.
+    /// The text for the client: one line, without details of the server.
     pub phrase: String,
     /// `Retry-After` in seconds.
     pub retry_after: Option<u64>,
-    /// `Allow`, with 405.
+    /// `Allow` of a 405.
     pub allow: Option<&'static str>,
-    /// What an administrator can do, which nobody else reads.
+    /// What an administrator can do; shown on the admin socket only.
     pub hint: Option<String>,
-    /// What only logs tell, where that is more than the phrase.
+    /// Detail for the logs, where that is more than the phrase.
     pub detail: Option<String>,
     /// `payload` of the JSON form: details for programs.
     pub payload: Option<Box<serde_json::Value>>,
 }
 
 impl Failure {
-    /// Any status; `code` is what the JSON form shows.
+    /// A failure with any status; `code` is that of the JSON form.
     #[must_use]
     pub fn new(status: StatusCode, code: Code, phrase: impl Into<String>) -> Failure {
         Failure {
@@ -45,13 +45,13 @@ impl Failure {
         }
     }
 
-    /// The same with what an administrator can do.
+    /// Sets the hint for administrators.
     #[must_use]
     pub fn with_hint(self, hint: Option<impl Into<String>>) -> Failure {
         Failure { hint: hint.map(Into::into), ..self }
     }
 
-    /// The same as an administrator reads it.
+    /// Appends the hint to the phrase.
     #[must_use]
     pub fn for_administrator(self) -> Failure {
         match self.hint {
@@ -72,10 +72,10 @@ impl Failure {
         Failure::new(StatusCode::NOT_FOUND, Code::NotFound, phrase)
     }
 
-    /// 405 with the methods that are answered.
+    /// 405 with the allowed methods.
     #[must_use]
     pub fn method(allow: &'static str) -> Failure {
-        let phrase = format!("this address answers {allow} only");
+        let phrase = format!("method not allowed; this address supports {allow}");
         Failure { allow: Some(allow), ..Failure::new(StatusCode::METHOD_NOT_ALLOWED, Code::Method, phrase) }
     }
 
@@ -93,7 +93,7 @@ impl Failure {
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, Code::Invalid, phrase)
     }
 
-    /// 503 that may pass.
+    /// 503 with `Retry-After` in seconds.
     #[must_use]
     pub fn unavailable(phrase: impl Into<String>, retry_after: u64) -> Failure {
         Failure {
@@ -112,7 +112,7 @@ impl From<RepoError> for Failure {
             RepoError::Unresolved(why) => Failure::not_found(why.to_string()).with_hint(why.hint()),
             RepoError::Conflict(why) => Failure::new(StatusCode::CONFLICT, Code::Conflict, why.clone()),
             RepoError::Invalid(why) => Failure::bad_request(why.clone()),
-            // Clients compare these very words.
+            // Clients compare this exact text.
             RepoError::Unsupported { distribution, release, known } => Failure {
                 payload: Some(Box::new(serde_json::json!({
                     "distribution": distribution, "release": release, "known": known
@@ -121,14 +121,14 @@ impl From<RepoError> for Failure {
             },
             RepoError::NoRules => Failure::unavailable(error.to_string(), 300),
             RepoError::Upstream { source: UpstreamError::Missing(_), .. } => {
-                Failure::not_found("the upstream repository does not have this file any more")
+                Failure::not_found("the upstream repository no longer has this file")
             }
             RepoError::Upstream { source: UpstreamError::Unavailable { .. }, retry_after } => {
-                Failure::unavailable("the upstream repository cannot be reached now", *retry_after)
+                Failure::unavailable("the upstream repository is unavailable", *retry_after)
             }
             RepoError::Upstream { source: UpstreamError::Refused { .. }, retry_after } => Failure {
                 status: StatusCode::BAD_GATEWAY,
-                ..Failure::unavailable("the upstream repository sent something else", *retry_after)
+                ..Failure::unavailable("the upstream repository sent a different file", *retry_after)
             },
             RepoError::Db(DbError::Busy { .. } | DbError::Conflict(_)) => {
                 Failure::new(StatusCode::CONFLICT, Code::Conflict, error.to_string())
@@ -140,13 +140,13 @@ impl From<RepoError> for Failure {
             RepoError::Db(DbError::Skew(_) | DbError::ClockAhead { .. }) => {
                 Failure::unavailable(error.to_string(), 300)
             }
-            RepoError::Db(_) => Failure::unavailable("the database cannot answer now", 5),
+            RepoError::Db(_) => Failure::unavailable("the database is unavailable", 5),
             RepoError::Storage(StorageError::Refused { .. }) => Failure::unavailable(error.to_string(), 300),
             RepoError::Storage(_) | RepoError::Damaged { .. } => {
-                Failure::unavailable("the storage cannot answer now", 5)
+                Failure::unavailable("the storage is unavailable", 5)
             }
         };
-        // What was never fetched is no failure of the server.
+        // Rules that were never fetched are not a failure of the server.
         if failure.status.is_server_error() && !matches!(error, RepoError::NoRules) {
             tracing::error!(status = failure.status.as_u16(), "{error}");
         }

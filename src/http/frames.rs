@@ -1,5 +1,5 @@
-//! How many frames without content a client of HTTP/2 may send: `h2` answers or ignores WINDOW_UPDATE, PRIORITY, PING,
-//! SETTINGS and unknown frames without end.
+//! Limit of the frames without content that an HTTP/2 client may send: `h2` answers or ignores WINDOW_UPDATE, PRIORITY,
+//! PING, SETTINGS and unknown frames without limit.
 
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice, Result};
@@ -13,19 +13,19 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
-/// Frames without content at once, and the most that is saved up.
+/// Burst of frames without content, and the upper bound of the allowance.
 const BURST: u64 = 4_000;
-/// What each request adds: clients announce priorities and windows for each.
+/// Allowance added by each request: clients send priorities and windows for each.
 const FOR_REQUEST: u64 = 16;
-/// What each second adds.
+/// Allowance added by each second.
 const FOR_SECOND: u64 = 100;
-/// One more for each so many bytes sent: a client that reads opens the windows of its stream and of its connection.
+/// Bytes sent per additional frame: a client that reads opens the windows of its stream and of its connection.
 const BYTES: u64 = 2 << 10;
 
-/// Frames are collected up to about this many bytes before they are encrypted: four of 16 kB with their heads.
+/// Bytes of frames that are collected before they are encrypted: four frames of 16 kB with their heads.
 const COLLECTED: usize = 4 * ((16 << 10) + 9);
 
-/// Reads of 16 kB after the last frame.
+/// Maximum number of reads of 16 kB after the last frame.
 const DISCARDED: usize = 256;
 
 const PREFACE: usize = 24;
@@ -33,11 +33,11 @@ const HEAD: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 
-/// What the connection knows of its own traffic.
+/// Traffic counters of a connection.
 #[derive(Default)]
 pub(super) struct Traffic {
     bytes: AtomicU64,
-    /// Notified once, when the client sent too many frames without content.
+    /// Notified once, when the client has sent too many frames without content.
     pub(super) flooded: Notify,
 }
 
@@ -48,9 +48,9 @@ impl Traffic {
     }
 }
 
-/// The bytes of a connection: the client's frames are counted, and nothing is read any more once there were too many; ours
-/// are collected until [`Wire::poll_send`], for `h2` flushes after each frame and each flush costs a system call. Cloning
-/// shares it.
+/// The socket of a connection. Counts the client's frames, and reads nothing more once there were too many. Collects
+/// the server's frames until [`Wire::poll_send`], since `h2` flushes after each frame and each flush costs a system
+/// call. Clones share it.
 pub(super) struct Wire<S>(Arc<Mutex<Ends<S>>>);
 
 impl<S> Clone for Wire<S> {
@@ -59,16 +59,16 @@ impl<S> Clone for Wire<S> {
     }
 }
 
-/// `h2` and the task of the connection take turns, so the lock is never waited for.
+/// `h2` and the task of the connection lock it in turn, so there is never contention.
 struct Ends<S> {
     inner: S,
     frames: Frames,
     traffic: Arc<Traffic>,
-    /// Bytes sent that no frame was allowed for yet.
+    /// Bytes sent that are not added to the allowance yet.
     sent: u64,
     flooded: bool,
     collected: Vec<u8>,
-    /// How many of `collected` were taken by `inner`.
+    /// Bytes of `collected` that are written to `inner`.
     taken: usize,
 }
 
@@ -87,15 +87,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         (Wire(Arc::new(Mutex::new(ends))), traffic)
     }
 
-    /// Sends what was collected.
+    /// Writes the collected frames.
     pub(super) fn poll_send(&self, context: &mut Context<'_>) -> Poll<Result<()>> {
         let mut ends = self.0.lock();
         ready!(ends.drain(context))?;
         Pin::new(&mut ends.inner).poll_flush(context)
     }
 
-    /// Reads and drops what still comes, until the client closes: where bytes are unread when a socket is closed, the kernel
-    /// tells its peer to forget what it was sent.
+    /// Reads and drops the client's remaining bytes until it closes: if bytes are unread when a socket is closed, the
+    /// kernel resets the connection and the peer may lose what was sent.
     pub(super) async fn discard(&self) {
         let mut bytes = vec![0; 16 << 10];
         for _ in 0..DISCARDED {
@@ -111,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Frees the memory of what was collected.
+    /// Frees the buffer of collected frames, if it is empty.
     pub(super) fn rest(&self) {
         let mut ends = self.0.lock();
         if ends.collected.is_empty() {
@@ -194,9 +194,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 }
 
-/// The client's frames, by their heads alone (RFC 9113, 4.1). What is no HTTP/2 is for `h2` to refuse.
+/// Counts the client's frames by their heads (RFC 9113, 4.1). Bytes that are not HTTP/2 are rejected by `h2`.
 struct Frames {
-    /// Bytes of the preface or of a payload that are passed over.
+    /// Bytes of the preface or of a payload still to skip.
     skip: usize,
     head: [u8; HEAD],
     filled: usize,
@@ -213,7 +213,7 @@ impl Frames {
         self.allowed = (self.allowed + more).min(BURST);
     }
 
-    /// Counts the frames that begin in these bytes; false when there are too many.
+    /// Counts the frames in these bytes; false when there are too many.
     fn take(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             let passed = self.skip.min(bytes.len());
@@ -293,7 +293,7 @@ mod tests {
             let request = [frame(HEADERS, 40), frame(8, 4), frame(8, 4), frame(2, 5)].concat();
             assert!(frames.take(&request));
         }
-        // Two windows opened for each 16 kB that were read.
+        // Two windows opened for each 16 kB read.
         for _ in 0..20_000 {
             frames.allow((16 << 10) / BYTES);
             assert!(frames.take(&[frame(8, 4), frame(8, 4)].concat()));

@@ -1,6 +1,6 @@
-//! HTTP/2 on the `h2` crate itself. hyper asks a body for bytes before its stream has window, and waits for window without
-//! limit; here a body is asked when its stream has window, a stream whose client takes nothing is reset, and what a
-//! connection may have unsent is bounded.
+//! HTTP/2 connections on the `h2` crate. hyper polls a body before its stream has window, and waits for window without
+//! limit; here a body is polled when its stream has window, a stream whose client reads nothing is reset, and the
+//! unsent bytes of a connection are bounded.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -31,17 +31,17 @@ use super::listener::{Answer, Peer};
 use super::room::{Room, Rooms};
 use super::sending::{Cut, Part, Patience, send};
 
-/// How often a client that sends nothing is asked whether it lives.
+/// Interval of keep-alive pings to a silent client.
 const PING: Duration = Duration::from_secs(20);
-/// Bytes of a ping.
+/// Size of a ping frame in bytes.
 const QUESTION: u64 = 17;
-/// A connection that was told to go may take so many times the limit of a stalled client for what `h2` has of it: as long
-/// as the slowest client that is served takes for [`super::room::ROOM`].
+/// Factor on the limit of a stalled client, for a closing connection to take the bytes that `h2` still holds: the time
+/// the slowest client that is served takes for [`super::room::ROOM`].
 const LAST: u32 = 16;
-/// How long the last frame of a connection may take.
+/// Timeout for the last frame of a connection.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// What a connection is served with.
+/// A connection to serve, and what it shares with the server.
 pub(super) struct Http2<'a> {
     pub(super) limits: &'a Arc<Limits>,
     pub(super) drain: &'a Drain,
@@ -53,7 +53,7 @@ pub(super) struct Http2<'a> {
 }
 
 impl Http2<'_> {
-    /// Serves a connection to its end.
+    /// Serves the connection until it ends.
     pub(super) async fn serve<S, A>(self, io: S, answer: A)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -67,7 +67,7 @@ impl Http2<'_> {
             .initial_connection_window_size(1 << 20)
             .max_concurrent_streams(limits.h2_streams)
             .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-            // Rapid reset (CVE-2023-44487) and its mirror image: few resets may wait, few may be provoked.
+            // SECURITY: bounds resets by the client (rapid reset, CVE-2023-44487) and resets it provokes.
             .max_pending_accept_reset_streams(20)
             .max_local_error_reset_streams(Some(128))
             .max_send_buffer_size(512 << 10);
@@ -75,8 +75,8 @@ impl Http2<'_> {
         let handshake = poll_with(&wire, handshake);
         let mut connection = match tokio::time::timeout(limits.head, handshake).await {
             Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => return tracing::debug!(?peer, "no HTTP/2: {error}"),
-            Err(_) => return tracing::debug!(?peer, "no HTTP/2: the preface took too long"),
+            Ok(Err(error)) => return tracing::debug!(?peer, "HTTP/2 handshake failed: {error}"),
+            Err(_) => return tracing::debug!(?peer, "HTTP/2 handshake timed out"),
         };
         let streams = Arc::new(Streams::default());
         let room = self.rooms.open();
@@ -105,7 +105,7 @@ impl Http2<'_> {
                         break;
                     }
                     wire.rest();
-                    // A client that was told to go, has nothing under way and stays; or does not take the last bytes.
+                    // A client that stays after GOAWAY without a request in progress, or does not take the last bytes.
                     let last = limits.stall * LAST;
                     if leaving.is_some_and(|since| {
                         !connection.has_streams() || streams.idle() && since.elapsed() > last
@@ -125,8 +125,8 @@ impl Http2<'_> {
                     break;
                 }
             }
-            // All that came at once is answered before the connection is looked at again, which then writes all answers
-            // at once.
+            // All requests of a batch are answered before the connection is polled again, which then writes all
+            // responses at once.
             for (request, respond) in batch.drain(..) {
                 let stream = Stream {
                     _open: Streams::open(&streams),
@@ -139,11 +139,12 @@ impl Http2<'_> {
                 let body = Incoming::http2(body, &parts.headers, Some(self.reading.clone()));
                 let request = Request::from_parts(parts, body);
                 let answer = answer.clone();
-                // The future of an answer is large, and most of a long transfer it is over.
+                // The future of a handler is large, and done for most of a long transfer: boxed, so that it can be
+                // freed.
                 let answering = Box::pin(async move { answer.answer(peer, request).await });
                 let mut task = Box::pin(stream.run(answering, respond));
-                // Most answers are at hand: they need no task. What is not is polled again by its task, so that nothing
-                // depends on this waker.
+                // Most responses are ready at once and need no task. The others are polled again by their task, so that
+                // nothing depends on this waker.
                 if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
                     tokio::spawn(task);
                 }
@@ -151,12 +152,12 @@ impl Http2<'_> {
         }
     }
 
-    /// Returns when no more requests are wanted.
+    /// Returns when no more requests should be accepted.
     async fn goodbye(&self, streams: &Streams) {
         tokio::select! {
             () = async {
                 self.drain.reached(Phase::Draining).await;
-                // A goodbye before the first request would send a client that comes during a stop away for nothing.
+                // GOAWAY before the first request would reject a client that connects during a stop without need.
                 let _ = tokio::time::timeout_at(self.accepted + self.limits.fresh, streams.first()).await;
             } => {}
             () = streams.idle_for(self.limits.h2_idle) => {}
@@ -165,7 +166,7 @@ impl Http2<'_> {
     }
 }
 
-/// Polls something that writes to the wire, and sends what it wrote.
+/// Polls a future that writes to the wire, and sends what it wrote.
 async fn poll_with<S, F>(wire: &Wire<S>, future: F) -> F::Output
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -174,14 +175,14 @@ where
     let mut future = pin!(future);
     poll_fn(|context| {
         let outcome = future.as_mut().poll(context);
-        // Its error is the next one of the future.
+        // The future itself reports its error the next time.
         let _ = wire.poll_send(context);
         outcome
     })
     .await
 }
 
-/// Waits for requests and takes all that are there; false at the end of the connection.
+/// Waits for requests and takes all that have arrived; false at the end of the connection.
 fn requests<S>(
     connection: &mut h2::server::Connection<Wire<S>, Part>,
     wire: &Wire<S>,
@@ -206,7 +207,7 @@ where
     if batch.is_empty() { Poll::Pending } else { Poll::Ready(Ok(true)) }
 }
 
-/// Whether the client lives.
+/// Keep-alive check of a client.
 struct Alive {
     pings: Option<PingPong>,
     bytes: u64,
@@ -214,10 +215,10 @@ struct Alive {
 }
 
 impl Alive {
-    /// Asks a client that neither sent nor took anything since the last look; false when it was asked then.
+    /// Pings a client that neither sent nor took anything since the last check; false if it was pinged then.
     fn look(&mut self, traffic: &Traffic) -> bool {
         let bytes = traffic.bytes();
-        // The question itself is taken by the kernel of a client that is gone, so it is no sign of life.
+        // The kernel of a client that is gone takes the ping itself, so its bytes do not count.
         if bytes > self.bytes + if self.asked { QUESTION } else { 0 } {
             (self.bytes, self.asked) = (bytes, false);
             return true;
@@ -226,7 +227,7 @@ impl Alive {
             return false;
         }
         if let Some(pings) = &mut self.pings {
-            // The answer to the one before is taken, or no other can be sent.
+            // The pong of the previous ping must be read before another ping can be sent.
             let _ = poll_fn(|context| pings.poll_pong(context)).now_or_never();
             let _ = pings.send_ping(Ping::opaque());
         }
@@ -235,7 +236,7 @@ impl Alive {
     }
 }
 
-/// A request under way.
+/// A request in progress.
 struct Stream {
     _open: OpenStream,
     under_way: super::drain::UnderWay,
@@ -245,7 +246,7 @@ struct Stream {
 }
 
 impl Stream {
-    /// Answers and sends.
+    /// Handles the request and sends the response.
     async fn run<F>(self, mut answering: Pin<Box<F>>, mut respond: SendResponse<Part>)
     where
         F: Future<Output = Response<Body>>,
@@ -280,7 +281,7 @@ impl Stream {
     }
 }
 
-/// What every answer has: `Date`, and `Content-Length` where the length is known.
+/// Sets the headers that hyper would set: `Date`, and `Content-Length` where the length is known.
 fn complete(headers: &mut HeaderMap, body: &Body) {
     headers.entry(header::DATE).or_insert_with(date);
     if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
@@ -288,7 +289,7 @@ fn complete(headers: &mut HeaderMap, body: &Body) {
     }
 }
 
-/// The value of `Date`, written once a second.
+/// The value of `Date`, formatted once a second.
 fn date() -> HeaderValue {
     thread_local!(static LAST: RefCell<Option<(u64, HeaderValue)>> = const { RefCell::new(None) });
     let now = SystemTime::now();
@@ -331,14 +332,14 @@ impl Streams {
         self.open.load(Ordering::Acquire) == 0
     }
 
-    /// Returns when a stream began.
+    /// Returns when a stream has begun.
     async fn first(&self) {
         while self.begun.load(Ordering::Acquire) == 0 {
             self.more.notified().await;
         }
     }
 
-    /// Returns when no stream was open and none began for between one and two times `pause`.
+    /// Returns when no stream has been open and none has begun for between one and two times `pause`.
     async fn idle_for(&self, pause: Duration) {
         loop {
             let before = self.begun.load(Ordering::Acquire);

@@ -1,4 +1,4 @@
-//! The body of a request, over either version of HTTP, and the budget it is read from.
+//! The body of an HTTP/1 or HTTP/2 request, and the budget for its bytes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,10 +11,10 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::body::BodyError;
 use super::budget::{Reading, Share};
 
-/// A request body that was not read yet.
+/// An unread request body.
 pub struct Incoming {
     wire: Wire,
-    /// `None` on the administration socket, whose clients are trusted.
+    /// `None` on the admin socket, whose clients have no limit.
     reading: Option<Reading>,
 }
 
@@ -28,18 +28,18 @@ enum Wire {
 }
 
 impl Incoming {
-    /// Of an HTTP/1 request.
+    /// The body of an HTTP/1 request.
     pub(super) fn http1(body: hyper::body::Incoming, reading: Option<Reading>) -> Incoming {
         Incoming { wire: Wire::Http1(body), reading }
     }
 
-    /// Of an HTTP/2 request with these headers.
+    /// The body of an HTTP/2 request with these headers.
     pub(super) fn http2(stream: RecvStream, headers: &HeaderMap, reading: Option<Reading>) -> Incoming {
         let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         Incoming { wire: Wire::Http2 { stream, declared }, reading }
     }
 
-    /// An empty share of the budget that the bytes of this body are taken from.
+    /// An empty share of the budget for the bytes of this body.
     pub(super) fn share(&self) -> Option<Share> {
         self.reading.as_ref().map(Reading::share)
     }
@@ -57,12 +57,12 @@ impl Body for Incoming {
             Wire::Http1(body) => {
                 Pin::new(body).poll_frame(context).map(|frame| Some(frame?.map_err(BodyError::from)))
             }
-            // Trailers are not read: no request has a use for them.
+            // Trailers are not read: no request uses them.
             Wire::Http2 { stream, .. } => Poll::Ready(match ready!(stream.poll_data(context)) {
                 None => None,
                 Some(Err(error)) => Some(Err(error.into())),
                 Some(Ok(bytes)) => {
-                    // The next bytes may come: these are counted by whoever reads.
+                    // Opens the window for the next bytes; the reader of the body counts these.
                     let released = stream.flow_control().release_capacity(bytes.len());
                     Some(released.map(|()| Frame::data(bytes)).map_err(BodyError::from))
                 }

@@ -1,45 +1,44 @@
-//! Every limit a stranger's connection meets, in one place; tests inject shorter ones.
+//! Limits of connections and requests; tests use shorter ones.
 
 use std::time::Duration;
 
 /// Time and size limits of the listeners.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// A complete request head must arrive within this, counted from the connection's or the last answer's end: it
-    /// bounds slow heads and idle keep-alive connections alike (hyper has one timer for both).
+    /// Timeout for a complete request head, from the start of the connection or the end of the last response: bounds
+    /// slow heads and idle keep-alive connections alike (hyper has one timer for both).
     pub head: Duration,
-    /// The TLS handshake must end within this.
+    /// Timeout of the TLS handshake.
     pub handshake: Duration,
-    /// How long a client may keep us waiting, in sum, for each [`Limits::stall_bytes`] it takes.
+    /// Cumulative time that writes may wait for a client, per [`Limits::stall_bytes`] it reads.
     pub stall: Duration,
-    /// See [`Limits::stall`]: together they are the slowest reader that is served.
+    /// See [`Limits::stall`]: together they define the slowest reader that is served.
     pub stall_bytes: u64,
-    /// The longest pause between two pieces of a request body.
+    /// Timeout between two pieces of a request body.
     pub body_pause: Duration,
-    /// An HTTP/2 connection without an open stream is closed after this (its keep-alive pings prove only that the
-    /// client lives).
+    /// Timeout of an HTTP/2 connection without an open stream (keep-alive pings prove only that the client is alive).
     pub h2_idle: Duration,
-    /// Concurrent streams of one HTTP/2 connection.
+    /// Maximum number of concurrent streams of one HTTP/2 connection.
     pub h2_streams: u32,
-    /// Longest request head in bytes; longer ones get 431.
+    /// Maximum size of a request head in bytes; larger ones get 431.
     pub head_bytes: usize,
-    /// Longest request target in bytes; longer ones get 414.
+    /// Maximum length of a request target in bytes; longer ones get 414.
     pub target_bytes: usize,
-    /// Connections at a time, all listeners together; further ones wait in the kernel's backlog.
+    /// Maximum number of open connections of all listeners; further ones wait in the kernel's backlog.
     pub connections: usize,
-    /// Bytes of request bodies that are held in memory at a time; what goes beyond is refused with 503.
+    /// Maximum number of bytes of request bodies in memory; beyond it requests get 503.
     pub bodies: usize,
-    /// The same for one client address.
+    /// As `bodies`, for one client address.
     pub bodies_of_address: usize,
-    /// A connection younger than this that has not asked anything yet is waited for when the server closes.
+    /// How long a closing server waits for the first request of a new connection.
     pub fresh: Duration,
-    /// After the last request that began before the stop: time for idle clients to see `Connection: close`.
+    /// Time for idle clients to see `Connection: close`, after the last request that began before the stop.
     pub linger: Duration,
-    /// How long a stop may wait, while it goes on accepting, for a moment without a slow answer under way.
+    /// How long a stop, still accepting, may wait until no slow response is in progress.
     pub quiet: Duration,
-    /// Requests still under way this long after the stop are cut. Five seconds below the unit's `TimeoutStopSec=`.
+    /// Timeout of requests in progress after a stop began; five seconds below the unit's `TimeoutStopSec=`.
     pub drain: Duration,
-    /// Requests still under way this long after another process took over are cut.
+    /// Timeout of requests in progress after another process took over.
     pub handed_over: Duration,
 }
 
@@ -53,7 +52,7 @@ impl Default for Limits {
             body_pause: Duration::from_secs(60),
             h2_idle: Duration::from_secs(180),
             h2_streams: 128,
-            // A `User-Agent` of 64 kB is answered with a source package, as any other that tells nothing.
+            // Allows a `User-Agent` of 64 kB, which is answered with a source package, as any other unknown one.
             head_bytes: 80 << 10,
             target_bytes: 4096,
             connections: 8192,
@@ -69,7 +68,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The connections of one client address: as configured, and never more than a quarter of all places.
+    /// The connection limit of one client address: as configured, at most a quarter of [`Limits::connections`].
     pub(super) fn for_address(&self, configured: Option<usize>) -> Option<usize> {
         configured.map(|most| most.min((self.connections / 4).max(1)))
     }

@@ -1,4 +1,4 @@
-//! From a listening socket to answered requests: accept, TLS, HTTP/1.1 or HTTP/2, limits, goodbye.
+//! Accept loops and connections: TLS, HTTP/1.1 or HTTP/2, limits, graceful close.
 
 use std::convert::Infallible;
 use std::io::ErrorKind;
@@ -31,34 +31,34 @@ use super::room::Rooms;
 use super::stream::Patient;
 use super::tls::Tls;
 
-/// Who is at the other end of a connection.
+/// The client of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// A client on the network.
     Tcp {
         /// Its address.
         address: SocketAddr,
-        /// True inside TLS.
+        /// Whether the connection is encrypted.
         tls: bool,
     },
-    /// A process of this machine, at the admin socket: the kernel vouches for the ids (`SO_PEERCRED`).
+    /// A process of this machine, on the admin socket; the kernel provides the ids (`SO_PEERCRED`).
     Unix {
         /// Effective user id.
         uid: u32,
         /// Effective group id.
         gid: u32,
-        /// Process id, where the kernel tells it.
+        /// Process id, where the kernel provides it.
         pid: Option<i32>,
     },
 }
 
-/// What answers requests: the public door, the admin door, the redirect.
+/// Handles requests: the public service, the admin service, the redirect.
 pub trait Answer: Clone + Send + Sync + 'static {
-    /// Answers one request. Every failure is an answer too.
+    /// Handles one request. A failure is a response too.
     fn answer(&self, peer: Peer, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
 }
 
-/// What all listeners of a process share; cloning shares it.
+/// State shared by all listeners of a process. Clones share it.
 #[derive(Clone)]
 pub struct House {
     limits: Arc<Limits>,
@@ -70,13 +70,13 @@ pub struct House {
     rooms: Rooms,
 }
 
-/// How often a connection that is idle is looked for while all places are taken.
+/// Interval of the search for an idle connection while the connection limit is reached.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long a connection that was asked to give way may take to do so where nothing is under way.
+/// Timeout for the graceful close of an idle connection.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 impl House {
-    /// With these limits, and those of the configuration in force; nobody is inside yet.
+    /// A server with these limits and those of the active configuration, without connections.
     #[must_use]
     pub fn new(limits: Limits, site: Arc<ArcSwap<Site>>) -> House {
         let places = Arc::new(Semaphore::new(limits.connections));
@@ -93,20 +93,20 @@ impl House {
         }
     }
 
-    /// The limits.
+    /// The limits of the server.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// The state of a stop.
+    /// The drain state of the server.
     #[must_use]
     pub fn drain(&self) -> &Drain {
         &self.drain
     }
 
-    /// Accepts TCP connections until the server closes or leaves. The listener is dropped then, never shut down:
-    /// systemd or the next process may hold the same socket.
+    /// Accepts TCP connections until [`Phase::Left`]. The listener is then dropped, never shut down: systemd or the
+    /// next process may hold the same socket.
     pub async fn serve_tcp<A: Answer>(self, listener: TcpListener, tls: Option<Tls>, answer: A) {
         let _listening = self.drain.listening();
         let mut done = pin!(self.drain.reached(Phase::Left));
@@ -121,11 +121,11 @@ impl House {
             };
             match accepted {
                 Ok((socket, address)) => {
-                    // Without it an answer in two writes waits for the client's delayed ACK: a factor of 11.
+                    // Else a response in two writes waits for the client's delayed ACK: 11 times slower.
                     let _ = socket.set_nodelay(true);
                     let most = self.limits.for_address(self.site.load().connections_of(address.ip()));
                     let Some(connection) = self.connections.open(address.ip(), most) else {
-                        tracing::debug!(%address, "connection closed: its address has as many as it may");
+                        tracing::debug!(%address, "connection closed: connection limit of the address reached");
                         continue;
                     };
                     let (house, tls, answer) = (self.clone(), tls.clone(), answer.clone());
@@ -138,7 +138,7 @@ impl House {
                             }
                             Some(tls) => match tls.acceptor() {
                                 Some(tls) => house.encrypted(socket, address, tls, &connection, answer).await,
-                                // Without a certificate there is no way to say why.
+                                // Without a certificate the client cannot be given the reason.
                                 None => tracing::debug!(%address, "no certificate: connection closed"),
                             },
                         }
@@ -149,7 +149,7 @@ impl House {
         }
     }
 
-    /// Accepts connections on the admin socket until connections close.
+    /// Accepts connections on the admin socket until [`Phase::Left`].
     pub async fn serve_unix<A: Answer>(self, listener: UnixListener, answer: A) {
         let _listening = self.drain.listening();
         let mut closing = pin!(self.drain.reached(Phase::Left));
@@ -165,15 +165,15 @@ impl House {
                         let (house, answer) = (self.clone(), answer.clone());
                         self.drain.spawn(async move { house.http1(socket, peer, None, answer).await });
                     }
-                    Err(error) => tracing::warn!("admin socket: the kernel tells no peer: {error}"),
+                    Err(error) => tracing::warn!("admin socket: SO_PEERCRED failed: {error}"),
                 },
                 Err(error) => pause_after(&error).await,
             }
         }
     }
 
-    /// A place for one connection. While there is none, idle connections are asked to close, and clients wait in the
-    /// backlog.
+    /// Waits for a permit for one connection. While the limit is reached, idle connections are closed one by one, and
+    /// new clients wait in the backlog.
     async fn place(&self) -> OwnedSemaphorePermit {
         loop {
             if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
@@ -186,7 +186,7 @@ impl House {
         }
     }
 
-    /// What the bodies of a client are read from; the kernel vouches for clients of the admin socket.
+    /// The budget for request bodies of a client; clients of the admin socket have no limit.
     fn reading(&self, peer: Peer) -> Option<Reading> {
         match peer {
             Peer::Tcp { address, .. } => Some(self.reading.of(address.ip())),
@@ -237,8 +237,8 @@ impl House {
         self.http1_on(patient, fd, Instant::now(), peer, connection, answer).await;
     }
 
-    /// HTTP/1 only, never detected: the detecting builder of hyper-util has no limit for who sends nothing. `fd` is the
-    /// socket below `io`.
+    /// Serves HTTP/1 only, without detection of the version: the detecting builder of hyper-util has no timeout for
+    /// clients that send nothing. `fd` is the socket below `io`.
     async fn http1_on<S, A>(
         self,
         io: S,
@@ -280,10 +280,10 @@ impl House {
             () = async {
                 drain.reached(Phase::Closing).await;
                 if !spoke.load(Ordering::Acquire) {
-                    // Its request may be on the way; when it comes, its answer says `Connection: close`.
+                    // Its first request may still arrive; the response then has `Connection: close`.
                     tokio::time::sleep_until(accepted + self.limits.fresh).await;
                 }
-                // A request that came while nobody looked, on a machine with more to do than time, is answered too.
+                // A request that the kernel has received but a busy machine has not read yet is answered too.
                 let latest = Instant::now() + self.limits.linger;
                 while unread(fd) && Instant::now() < latest {
                     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -296,7 +296,7 @@ impl House {
                 connection.as_mut().graceful_shutdown();
                 match tokio::time::timeout(GOODBYE, connection.as_mut()).await {
                     Ok(outcome) => outcome,
-                    // Half a head came, or nothing.
+                    // Received nothing, or an incomplete head.
                     Err(_) if activity.is_some_and(|activity| activity.is_idle()) => return,
                     Err(_) => connection.await,
                 }
@@ -306,7 +306,7 @@ impl House {
     }
 }
 
-/// Returns when the connection is to give way to another.
+/// Returns when the connection should close in favour of another.
 async fn gives_way(activity: Option<&Arc<Activity>>) {
     match activity {
         Some(activity) => activity.closing().await,
@@ -314,7 +314,7 @@ async fn gives_way(activity: Option<&Arc<Activity>>) {
     }
 }
 
-/// Whether the kernel has bytes of the client that nobody has read yet.
+/// Whether the kernel has bytes of the client that are not read yet.
 fn unread(fd: RawFd) -> bool {
     matches!(recv(fd, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT), Ok(1..))
 }
@@ -322,19 +322,20 @@ fn unread(fd: RawFd) -> bool {
 fn report(peer: Peer, outcome: hyper::Result<()>) {
     let Err(error) = outcome else { return };
     if error.is_parse() {
-        // hyper answered 400, 414 or 431 by itself; there is no request that the access log could name.
-        tracing::info!(?peer, "not an HTTP request, refused: {error}");
+        // hyper answered 400, 414 or 431 by itself; there is no parsed request for the access log.
+        tracing::info!(?peer, "invalid HTTP request rejected: {error}");
     } else {
         tracing::debug!(?peer, "connection ended: {error}");
     }
 }
 
-/// Errors of a connection that died in the backlog pass; without file descriptors only time helps, not spinning.
+/// Pauses after a failed `accept`, so that a shortage of file descriptors does not spin. Not after the error of a
+/// connection that was aborted in the backlog.
 async fn pause_after(error: &std::io::Error) {
     match error.kind() {
         ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted => {}
         _ => {
-            tracing::error!("cannot accept connections: {error}; raise LimitNOFILE= when files ran out");
+            tracing::error!("cannot accept connections: {error}; raise LimitNOFILE= if file descriptors ran out");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

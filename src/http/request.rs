@@ -1,4 +1,4 @@
-//! Reading a request's body with an end: a size limit and a limit for each pause.
+//! Reads request bodies with a size limit and a timeout.
 
 use std::io::{Error, ErrorKind};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::budget::Share;
 use super::error::Failure;
 use super::incoming::Incoming;
 
-/// `Retry-After` in seconds where the budget of bodies is used up.
+/// `Retry-After` in seconds when the budget of request bodies is used up.
 const BUSY: u64 = 5;
 
 /// The body as a stream that fails with `FileTooLarge` beyond `limit` bytes and with `TimedOut` after a `pause`.
@@ -40,7 +40,7 @@ pub fn stream(body: Incoming, limit: u64, pause: Duration) -> BoxStream<'static,
     pieces.boxed()
 }
 
-/// A body that was read, with its part of the budget until the last of its bytes is dropped.
+/// A body in memory, with its share of the budget.
 struct Held {
     bytes: BytesMut,
     _share: Option<Share>,
@@ -52,11 +52,11 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// The whole body, at most `limit` bytes.
+/// Reads the whole body, at most `limit` bytes.
 ///
 /// # Errors
-/// 413 when it is larger (told by `Content-Length` before anything is read), 408 when it stalls, 400 when it breaks, 503
-/// when too much is being read from this client or from all.
+/// 413 if it is larger (by `Content-Length` before anything is read), 408 if it stalls, 400 if it fails, 503 if the
+/// budget of this client or of all is used up.
 pub async fn read(body: Incoming, limit: usize, pause: Duration) -> Result<Bytes, Failure> {
     let most = limit as u64;
     if body.size_hint().lower() > most {
@@ -68,14 +68,14 @@ pub async fn read(body: Incoming, limit: usize, pause: Duration) -> Result<Bytes
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|error| body_failure(&error, most))?;
         if share.as_mut().is_some_and(|share| !share.grow(piece.len())) {
-            return Err(Failure::unavailable("too many request bodies are being read at the moment", BUSY));
+            return Err(Failure::unavailable("too many request bodies are being read", BUSY));
         }
         bytes.extend_from_slice(&piece);
     }
     Ok(Bytes::from_owner(Held { bytes, _share: share }))
 }
 
-/// What a client is told of an error of [`stream`].
+/// The failure for an error of [`stream`].
 #[must_use]
 pub fn body_failure(error: &Error, limit: u64) -> Failure {
     match error.kind() {
@@ -84,6 +84,6 @@ pub fn body_failure(error: &Error, limit: u64) -> Failure {
             status: http::StatusCode::REQUEST_TIMEOUT,
             ..Failure::bad_request("the request body stalled")
         },
-        _ => Failure::bad_request("the request body could not be read to its end"),
+        _ => Failure::bad_request("the request body is incomplete"),
     }
 }

@@ -1,23 +1,23 @@
-//! The bytes that connections of HTTP/2 have handed to `h2` and not written to their sockets: a limit for each connection
-//! and one for all of them.
+//! Limits of the bytes that HTTP/2 connections have passed to `h2` but not written to their sockets: one per connection
+//! and one for all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// Bytes of one connection.
+/// Limit of one connection, in bytes.
 pub(super) const ROOM: usize = 1 << 20;
-/// Bytes of all connections.
+/// Limit of all connections, in bytes.
 const ALL: usize = 16 << 20;
-/// Bytes that a connection may have when those of all are used up, and the least that is waited for.
+/// Bytes that each connection may have even when the limit of all is reached, and the least that is waited for.
 pub(super) const UNIT: usize = 16 << 10;
 
-/// The bytes of all connections; cloning shares it.
+/// The bytes of all connections. Clones share it.
 #[derive(Clone, Default)]
 pub(super) struct Rooms(Arc<AtomicUsize>);
 
-/// The bytes of one connection; cloning shares it.
+/// The bytes of one connection. Clones share it.
 #[derive(Clone)]
 pub(super) struct Room(Arc<Inner>);
 
@@ -27,22 +27,22 @@ struct Inner {
     freed: Notify,
 }
 
-/// Bytes taken from a [`Room`]; they go back when this is dropped.
+/// Bytes taken from a [`Room`]; returned when this is dropped.
 pub(super) struct Place {
     room: Room,
     bytes: usize,
 }
 
 impl Rooms {
-    /// For a new connection.
+    /// The budget of a new connection.
     pub(super) fn open(&self) -> Room {
         Room(Arc::new(Inner { all: self.clone(), used: AtomicUsize::new(0), freed: Notify::new() }))
     }
 }
 
 impl Room {
-    /// `wanted` bytes, or [`UNIT`] of them when that is what there is. Waits for the socket of this connection alone: while
-    /// nothing of it is unsent there is room for [`UNIT`].
+    /// Takes `wanted` bytes, or [`UNIT`] of them if no more are free. Waits for the socket of this connection only:
+    /// while it has nothing unsent, [`UNIT`] is free.
     pub(super) async fn take(&self, wanted: usize) -> Place {
         let mut waited = false;
         loop {
@@ -50,7 +50,7 @@ impl Room {
             let least = wanted.min(UNIT);
             if let Some(bytes) = [wanted, least].into_iter().find(|bytes| self.reserve(*bytes)) {
                 if waited {
-                    // What was freed may suffice for another one that waits.
+                    // The freed bytes may suffice for another waiting stream.
                     self.0.freed.notify_one();
                 }
                 return Place { room: self.clone(), bytes };
@@ -60,7 +60,7 @@ impl Room {
         }
     }
 
-    /// Counts these bytes, if they fit.
+    /// Adds these bytes, if they fit.
     fn reserve(&self, bytes: usize) -> bool {
         let Inner { all, used, .. } = &*self.0;
         let before = used.fetch_add(bytes, Ordering::AcqRel);
@@ -77,12 +77,12 @@ impl Room {
 }
 
 impl Place {
-    /// How many bytes they are.
+    /// The number of bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Makes it `wanted` bytes, if there are as many.
+    /// Grows to `wanted` bytes, if they are free.
     pub(super) fn grow(&mut self, wanted: usize) {
         if wanted > self.bytes && self.room.reserve(wanted - self.bytes) {
             self.bytes = wanted;
@@ -128,7 +128,7 @@ mod tests {
         let mut all = room.take(ROOM).await;
         assert_eq!(all.bytes(), ROOM);
         all.grow(ROOM + 1);
-        assert_eq!(all.bytes(), ROOM, "no more than there is");
+        assert_eq!(all.bytes(), ROOM, "no more than the limit");
         let waiting: Vec<_> = (0..9)
             .map(|_| {
                 let room = room.clone();

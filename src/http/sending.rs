@@ -1,5 +1,5 @@
-//! Sending a body on a stream of HTTP/2: it is asked for bytes only when the stream has window, and a client that takes
-//! nothing has a limit of time.
+//! Sends a body on an HTTP/2 stream: the body is polled only when the stream has window, and a client that reads
+//! nothing has a time limit.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -15,13 +15,13 @@ use super::body::{Body, BodyError};
 use super::limits::Limits;
 use super::room::{Place, Room, UNIT};
 
-/// The most that one call hands to `h2`.
+/// Maximum number of bytes passed to `h2` in one call.
 const PART: usize = 128 << 10;
-/// How long the bytes of a [`Place`] are kept for a body that is waited for.
+/// How long a [`Place`] is kept while the body is not ready.
 const BRIEF: Duration = Duration::from_millis(100);
 
-/// Bytes handed to `h2`, with their place in the connection's [`Room`]: all of them fit the windows of their streams, so they
-/// wait for the socket alone, which has a limit of its own ([`super::stream::Patient`]).
+/// Bytes passed to `h2`, with their [`Place`] in the connection's [`Room`]. They fit the windows of stream and
+/// connection, so they wait for the socket alone, which has its own timeout ([`super::stream::Patient`]).
 pub(super) struct Part {
     bytes: Bytes,
     _place: Option<Place>,
@@ -41,13 +41,13 @@ impl Buf for Part {
     }
 }
 
-/// Why an answer was not sent to its end.
+/// Why a response was not sent completely.
 pub(super) enum Cut {
-    /// The client gave it up, or the connection ended.
+    /// The client reset the stream, or the connection ended.
     Gone,
     /// The client took nothing for too long.
     Stalled,
-    /// The body broke.
+    /// The body failed.
     Body(BodyError),
 }
 
@@ -57,7 +57,7 @@ impl From<h2::Error> for Cut {
     }
 }
 
-/// Sends a body, asking it for bytes only when the stream has window and the connection has room for them.
+/// Sends a body, polling it only when the stream has window and the connection has room for its bytes.
 pub(super) async fn send(
     stream: &mut SendStream<Part>,
     body: &mut Body,
@@ -65,7 +65,7 @@ pub(super) async fn send(
     room: &Room,
 ) -> Result<(), Cut> {
     let at_hand = body.known_size();
-    // Needs no room: there is no more of it than there are streams, and it is in memory already.
+    // Needs no room: it is in memory already, at most one per stream.
     let small = at_hand.is_some_and(|size| size <= UNIT as u64);
     loop {
         let mut place = None;
@@ -76,7 +76,7 @@ pub(super) async fn send(
             place = Some(patience.wait(room.take(UNIT)).await?);
             match tokio::time::timeout(BRIEF, piece(stream, body)).await {
                 Ok(next) => next?,
-                // The bytes come from far away: others may send meanwhile.
+                // The body is slow, such as a fetch from upstream: other streams may send meanwhile.
                 Err(_) => {
                     place = None;
                     piece(stream, body).await?
@@ -92,7 +92,7 @@ pub(super) async fn send(
             let wanted = bytes.len().min(PART);
             stream.reserve_capacity(wanted);
             if stream.capacity() == 0 {
-                // A client that opens the window of this stream late must not keep the others waiting.
+                // A client that opens the window of this stream late must not block the other streams.
                 place = None;
             }
             let mut count = window(stream, wanted, patience).await?;
@@ -114,7 +114,7 @@ pub(super) async fn send(
     }
 }
 
-/// Waits until `wanted` bytes, or some of them, fit the windows of stream and connection.
+/// Waits until `wanted` bytes, or a part of them, fit the windows of stream and connection. Returns how many.
 async fn window(stream: &mut SendStream<Part>, wanted: usize, patience: &mut Patience) -> Result<usize, Cut> {
     stream.reserve_capacity(wanted);
     if stream.capacity() == 0 {
@@ -132,7 +132,7 @@ async fn window(stream: &mut SendStream<Part>, wanted: usize, patience: &mut Pat
     Ok(stream.capacity().min(wanted))
 }
 
-/// The next bytes of the body; `None` at its end. Ends early when the client resets the stream.
+/// Returns the next bytes of the body; `None` at its end. Fails when the client resets the stream.
 async fn piece(stream: &mut SendStream<Part>, body: &mut Body) -> Result<Option<Bytes>, Cut> {
     poll_fn(|context| {
         loop {
@@ -144,7 +144,7 @@ async fn piece(stream: &mut SendStream<Part>, body: &mut Body) -> Result<Option<
                     Ok(_) | Err(_) => {}
                 },
                 Poll::Pending => {
-                    // What is reserved of the connection's window is of use to other streams meanwhile.
+                    // Releases the reserved window of the connection to other streams meanwhile.
                     stream.reserve_capacity(0);
                     return stream.poll_reset(context).map(|_| Err(Cut::Gone));
                 }
@@ -154,7 +154,7 @@ async fn piece(stream: &mut SendStream<Part>, body: &mut Body) -> Result<Option<
     .await
 }
 
-/// How long a client may keep one stream waiting: the same account as [`super::stream::Patient`] keeps of a socket.
+/// Timeout of a client that does not open the window of a stream, cumulative as [`super::stream::Patient`] of a socket.
 pub(super) struct Patience {
     limit: Duration,
     portion: u64,

@@ -1,4 +1,4 @@
-//! A socket whose reader may be slow but not for ever: hyper has no limit for stalled writes.
+//! Socket wrapper with a cumulative write timeout: hyper has none for stalled writes.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -8,19 +8,20 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// An IO that fails with `TimedOut` when its peer kept it waiting for `limit`, in sum, without taking `portion` bytes.
+/// A socket that fails with `TimedOut` when writes waited for `limit` in total while the peer took less than `portion`
+/// bytes.
 ///
-/// Only time spent in a write that waits counts, so an idle keep-alive connection is not touched.
+/// Only time in a waiting write counts, so an idle keep-alive connection is not affected.
 pub struct Patient<S> {
     inner: S,
     limit: Duration,
     portion: u64,
-    /// Bytes taken since the account was last cleared.
+    /// Bytes written since the last reset.
     taken: u64,
-    /// Time waited since then, without the wait under way.
+    /// Time waited since the last reset, without the current wait.
     waited: Duration,
     waiting_since: Option<Instant>,
-    /// Made at the first wait: most connections never wait.
+    /// Created at the first wait: most connections never wait.
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
@@ -93,7 +94,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        // TLS keeps what it could not write and says Pending here: the same wait, the same account.
+        // TLS buffers what it could not write and returns Pending here: counted as the same wait.
         let outcome = Pin::new(&mut self.inner).poll_flush(context).map(|done| done.map(|()| 0));
         self.account(context, outcome).map(|done| done.map(|_| ()))
     }

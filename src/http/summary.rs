@@ -32,7 +32,7 @@ fn told(switch: &Switch, mode: &Mode, serves: Option<&str>) -> String {
         Mode::Starting(_) => starting(mode),
         Mode::Online => serves.map_or_else(|| "Online".to_owned(), |serves| format!("Online: {serves}")),
         Mode::Leaving => format!("Going offline, waiting for {}", porch.control.work()),
-        Mode::Offline => "Offline: every request gets 503; bring it back with: rspm online".to_owned(),
+        Mode::Offline => "Offline: every request gets 503; to serve again, run: rspm online".to_owned(),
         Mode::Broken(fault) if !fault.reachable => format!("Cannot serve: {}", fault.detail),
         Mode::Broken(fault) => format!("Cannot serve, every request gets 503: {}", fault.detail),
     };

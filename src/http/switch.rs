@@ -1,4 +1,4 @@
-//! Open or shut: the one place that says what answers a request at this moment, and the two doors that ask it.
+//! The app that serves requests, or 503 while there is none, and the public and admin services that use it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,12 +22,12 @@ use crate::control::{Control, Mode};
 use crate::logs::{Access, ServiceLog};
 use crate::model::time::Clock;
 
-/// How soon a client should ask again, in seconds: a start is short, the others take as long as an administrator.
+/// `Retry-After` in seconds of each mode: a start is short, the others last until an administrator acts.
 const STARTING: u64 = 5;
 const OFFLINE: u64 = 60;
 const BROKEN: u64 = 30;
 
-/// What there is of a server whether it is open or shut.
+/// State that exists in every mode of the server.
 pub struct Porch {
     /// Commands to the process, and its mode.
     pub control: Control,
@@ -35,17 +35,17 @@ pub struct Porch {
     pub site: Arc<ArcSwap<Site>>,
     /// The access log.
     pub access: Access,
-    /// The log of requests for packages.
+    /// The service log, of requests for packages.
     pub service: ServiceLog,
-    /// Limits of requests.
+    /// Request limits.
     pub limits: Limits,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// What an administrator should know whatever the mode is: part of every summary.
+    /// A remark for administrators that is part of every summary, in every mode.
     pub remark: ArcSwapOption<String>,
 }
 
-/// Behind every door: the app that answers, or none. Cloning shares it.
+/// Holds the app that serves requests, or none. Clones share it.
 #[derive(Clone)]
 pub struct Switch(Arc<Inner>);
 
@@ -55,42 +55,42 @@ struct Inner {
 }
 
 impl Switch {
-    /// Shut.
+    /// A switch without an app.
     #[must_use]
     pub fn new(porch: Porch) -> Switch {
         Switch(Arc::new(Inner { app: ArcSwapOption::empty(), porch }))
     }
 
-    /// What there is in every mode.
+    /// The state that exists in every mode.
     #[must_use]
     pub fn porch(&self) -> &Porch {
         &self.0.porch
     }
 
-    /// The app that answers now.
+    /// The app that serves requests now.
     #[must_use]
     pub fn app(&self) -> Option<Arc<App>> {
         self.0.app.load_full()
     }
 
-    /// From now on `app` answers.
+    /// Serves requests by `app` from now on.
     pub fn open(&self, app: Arc<App>) {
         self.0.app.store(Some(app));
     }
 
-    /// From now on every request gets 503, in the words of the mode. Returns the app that answered; whoever else
-    /// still holds it is a request under way.
+    /// Answers every request with 503 and the phrase of the mode from now on. Returns the previous app; its other
+    /// references are held by requests in progress.
     #[must_use]
     pub fn shut(&self) -> Option<Arc<App>> {
         self.0.app.swap(None)
     }
 }
 
-/// The door on the network: everything but the admin API.
+/// The service on the network: everything but the admin API.
 #[derive(Clone)]
 pub struct PublicDoor(pub Switch);
 
-/// The door on the admin socket: the admin API, and everything else too.
+/// The service on the admin socket: the admin API, and everything else too.
 #[derive(Clone)]
 pub struct AdminDoor(pub Switch);
 
@@ -142,27 +142,27 @@ impl Answer for AdminDoor {
     }
 }
 
-/// Who reads why the server does not serve.
+/// The reader of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hearer {
-    /// Anybody on the network.
+    /// Any client on the network.
     Anybody,
-    /// Somebody at the admin socket.
+    /// A client of the admin socket.
     Administrator,
 }
 
-/// 503 in the words of the mode.
+/// The 503 failure of a mode.
 pub(super) fn shut(mode: &Mode, hearer: Hearer) -> Failure {
     match mode {
         Mode::Offline => {
             let way_out = match hearer {
                 Hearer::Anybody => "",
-                Hearer::Administrator => "; bring it back with: rspm online",
+                Hearer::Administrator => "; to serve again, run: rspm online",
             };
             Failure::unavailable(format!("the server is offline{way_out}"), OFFLINE)
         }
         Mode::Broken(fault) => match hearer {
-            // SECURITY: paths, hosts and whatever else an error tells are not for strangers.
+            // SECURITY: paths, hosts and other details of an error are not disclosed on the network.
             Hearer::Anybody => {
                 Failure::unavailable(format!("the server cannot serve: {}", fault.phrase), BROKEN)
             }
@@ -171,8 +171,8 @@ pub(super) fn shut(mode: &Mode, hearer: Hearer) -> Failure {
             }
         },
         Mode::Starting(what) => Failure::unavailable(format!("the server is starting: {what}"), STARTING),
-        // The moment between a change and its being said.
-        Mode::Online | Mode::Leaving => Failure::unavailable("the server changes its mode", STARTING),
+        // Reached only while the mode changes.
+        Mode::Online | Mode::Leaving => Failure::unavailable("the server is changing its mode", STARTING),
     }
 }
 

@@ -335,7 +335,9 @@ async fn pause_after(error: &std::io::Error) {
     match error.kind() {
         ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted => {}
         _ => {
-            tracing::error!("cannot accept connections: {error}; raise LimitNOFILE= if file descriptors ran out");
+            tracing::error!(
+                "cannot accept connections: {error}; raise LimitNOFILE= if file descriptors ran out"
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

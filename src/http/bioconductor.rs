@@ -1,5 +1,4 @@
-//! What is particular to repositories of Bioconductor: the file that tells its versions, the addresses that go with it,
-//! and the versions as the API tells them.
+//! Bioconductor repositories: `config.yaml`, addresses of parts, and the versions for the API.
 
 use std::borrow::Cow;
 
@@ -19,10 +18,10 @@ use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::config::Config;
 use crate::r::bioconductor::{Named, NamedPart, Part, Version};
 
-/// `config.yaml`: as it is, or as it was on the day of the snapshot.
+/// Answers `config.yaml`, as of the snapshot.
 ///
 /// # Errors
-/// 404 when the repository holds no Bioconductor, or nothing is known of its versions yet.
+/// 404 if the repository is not a Bioconductor repository, or the Bioconductor versions are not known yet.
 pub(super) async fn versions(
     app: &App,
     repo: &str,
@@ -49,10 +48,10 @@ pub(super) async fn versions(
     Ok(response::whole(&card, Some(size), body))
 }
 
-/// The part that an address of a snapshot names: `release` is what was the release then.
+/// The part that an address names; `release` and `devel` as of the snapshot.
 ///
 /// # Errors
-/// 404 when there is no such repository, or nothing is known of the versions of Bioconductor yet.
+/// 404 if there is no such repository, or the Bioconductor versions are not known yet.
 pub(super) fn part(app: &App, repo: &str, named: NamedPart, snapshot: Snapshot) -> Result<Part, Failure> {
     let NamedPart { version, component } = named;
     let version = match version {
@@ -66,10 +65,10 @@ pub(super) fn part(app: &App, repo: &str, named: NamedPart, snapshot: Snapshot) 
     Ok(Part::one(version, component))
 }
 
-/// The versions as they were at a snapshot.
+/// The Bioconductor versions as of a snapshot.
 fn at(catalog: &Catalog, snapshot: Snapshot) -> Result<Cow<'_, Config>, Failure> {
     let Some(config) = &catalog.bioconductor else {
-        let hint = "an administrator brings it with: rspm sync --type=bioconductor";
+        let hint = "an administrator can fetch it with: rspm sync --type=bioconductor";
         return Err(Failure::not_found("nothing is known of Bioconductor yet").with_hint(Some(hint)));
     };
     match snapshot {
@@ -91,17 +90,17 @@ fn card(text: &str) -> Card {
         modified: None,
         kind: Kind::Document {
             media: http::header::HeaderValue::from_static("text/plain; charset=utf-8"),
-            // The project may name another day for a version that is to come.
+            // Bioconductor may change the day of a coming version.
             open: true,
             ranges: false,
         },
     }
 }
 
-/// That an address without `packages/{version}/{component}/` is not one of a repository of Bioconductor.
+/// Checks that an address without `packages/{version}/{component}/` is not in a Bioconductor repository.
 ///
 /// # Errors
-/// 404 with the address that would do.
+/// 404 with a valid address.
 pub(super) fn without_part(app: &App, repo: &str) -> Result<(), Failure> {
     let catalog = app.state.catalog.get();
     let Some(found) = catalog.repo(repo).filter(|found| found.kind == RepoKind::Bioconductor) else {
@@ -115,7 +114,7 @@ pub(super) fn without_part(app: &App, repo: &str) -> Result<(), Failure> {
     )))
 }
 
-/// The versions that this server has, newest first, each with the CRAN snapshot that goes with it.
+/// The Bioconductor versions that this server has, newest first, each with its CRAN snapshot.
 #[must_use]
 pub(super) fn rows(catalog: &Catalog) -> Vec<BiocVersion> {
     let Some(config) = &catalog.bioconductor else { return Vec::new() };
@@ -128,7 +127,7 @@ pub(super) fn rows(catalog: &Catalog) -> Vec<BiocVersion> {
     .collect()
 }
 
-/// The snapshot of CRAN that goes with a version: that of the day on which the next one became the release.
+/// The CRAN snapshot of a Bioconductor version: that of the day on which the next version became the release.
 pub(super) fn cran_snapshot(config: &Config, version: Version) -> String {
     let day = config.succeeded(version).or_else(|| config.frozen(version));
     day.map_or_else(|| "latest".to_owned(), |day| day.to_string())

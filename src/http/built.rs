@@ -1,11 +1,11 @@
-//! Builds as both APIs tell them.
+//! Binaries in the form of both APIs.
 
 use crate::api::binary::Binary;
 use crate::r::layout::{FileName, RPath};
 use crate::r::platform::{ANY, Target};
 use crate::repo::build_rows::BuildRow;
 
-/// A build as it is told.
+/// Converts a binary to its wire type.
 pub(super) fn wire(row: BuildRow) -> Binary {
     let BuildRow { version, platform, any, file, sha256, size, at, stored } = row;
     let name = FileName::parse(&file);

@@ -1,4 +1,4 @@
-//! Two small pages for people who open the server in a browser: the list of repositories, and one repository.
+//! HTML pages for a browser: the list of repositories, and one repository.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ use crate::catalog::Catalog;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 
-/// `/`
+/// `/`: the list of repositories.
 #[must_use]
 pub(super) fn page(catalog: &Catalog, address: Option<&str>) -> Response<Body> {
     let base = address.unwrap_or_default();
@@ -29,10 +29,10 @@ pub(super) fn page(catalog: &Catalog, address: Option<&str>) -> Response<Body> {
     response::page(document("Package repositories", &format!("<ul>{items}</ul>")))
 }
 
-/// `/{repo}` and `/{repo}/`: leads to the newest state.
+/// `/{repo}` and `/{repo}/`: redirects to the newest snapshot.
 ///
 /// # Errors
-/// 404 when there is no such repository.
+/// 404 if there is no such repository.
 pub(super) fn newest(catalog: &Catalog, name: &str, slash: bool) -> Result<Response<Body>, Failure> {
     let repo = catalog.repo(name).ok_or_else(|| {
         Failure::not_found(
@@ -45,10 +45,10 @@ pub(super) fn newest(catalog: &Catalog, name: &str, slash: bool) -> Result<Respo
     Ok(response::redirect(StatusCode::FOUND, value(format!("{above}latest/"))))
 }
 
-/// `/{repo}/{snapshot}/`: how to use it.
+/// `/{repo}/{snapshot}/`: how to use the repository.
 ///
 /// # Errors
-/// 404 when there is no such repository or snapshot.
+/// 404 if there is no such repository or snapshot.
 pub(super) async fn repository(
     app: &App,
     name: &str,
@@ -79,7 +79,7 @@ pub(super) async fn repository(
     Ok(response::page(document(repo.name.as_str(), &text)))
 }
 
-/// A page around what is given, which is HTML.
+/// An HTML page with this title and this body, which is HTML.
 #[must_use]
 pub(super) fn document(title: &str, body: &str) -> String {
     let title = escape(title);
@@ -91,7 +91,7 @@ pub(super) fn document(title: &str, body: &str) -> String {
     )
 }
 
-/// SECURITY: everything written into a page that is not ours goes through here.
+/// SECURITY: escapes all text that is not part of the page template.
 #[must_use]
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

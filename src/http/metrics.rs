@@ -1,4 +1,4 @@
-//! The door of Prometheus: `/metrics`, answered in every mode of the server.
+//! The Prometheus service: `/metrics`, in every mode of the server.
 
 use http::{Method, Request, Response};
 
@@ -11,12 +11,12 @@ use super::response::{self, Tongue};
 use super::switch::Switch;
 use crate::metrics;
 
-/// Tells what the process counts; cloning shares it.
+/// Serves the metrics of the process. Clones share it.
 #[derive(Clone)]
 pub struct MetricsDoor {
-    /// Whose connections and requests are told.
+    /// The server whose connections and requests are exported.
     pub house: House,
-    /// Whose downloads from mirrors are told.
+    /// The switch whose app's fetches are exported.
     pub switch: Switch,
 }
 
@@ -30,7 +30,7 @@ impl MetricsDoor {
                 match tokio::task::spawn_blocking(metrics::text).await {
                     Ok(text) => response::text(metrics::MEDIA_TYPE, text),
                     Err(error) => {
-                        tracing::error!("the metrics could not be gathered: {error}");
+                        tracing::error!("could not gather the metrics: {error}");
                         let failure = Failure::unavailable("the metrics could not be gathered", 5);
                         response::failure(&failure, Tongue::Text)
                     }

@@ -1,4 +1,4 @@
-//! From tables of addresses and wire types to OpenAPI documents: what both APIs' descriptions are made with.
+//! Builds OpenAPI documents from tables of addresses and wire types, for both APIs.
 
 use utoipa::PartialSchema;
 use utoipa::ToSchema;
@@ -11,22 +11,22 @@ use utoipa::openapi::{
 
 pub(super) const JSON: &str = "application/json";
 
-/// One address.
+/// One operation.
 #[derive(Clone)]
 pub(super) struct Row {
     pub(super) method: HttpMethod,
-    /// Without the prefix; `{name}` is a parameter.
+    /// The path without the prefix; `{name}` is a parameter.
     pub(super) path: &'static str,
     pub(super) summary: &'static str,
-    /// Parameters of the query, each with what it does.
+    /// Query parameters with their descriptions.
     pub(super) query: &'static [(&'static str, &'static str)],
     /// Media type and, for JSON, the schema's name.
     pub(super) body: Option<(&'static str, &'static str)>,
-    /// Media type and the schema's name; `[Name]` is an array of it, empty any content.
+    /// Media type and the schema's name; `[Name]` is an array of it, an empty name any content.
     pub(super) answer: Option<(&'static str, &'static str)>,
 }
 
-/// The document: OpenAPI 3.1.
+/// Builds an OpenAPI 3.1 document.
 pub(super) fn document(
     info: Info,
     prefix: &str,
@@ -90,25 +90,25 @@ fn named(name: &str) -> RefOr<Schema> {
     }
 }
 
-/// Schemas, gathered type by type.
+/// Collects schemas.
 #[derive(Default)]
 pub(super) struct Schemas(Vec<(String, RefOr<Schema>)>);
 
 impl Schemas {
-    /// A type and all it holds.
+    /// Adds a type and the types of its fields.
     pub(super) fn with<T: ToSchema>(mut self) -> Schemas {
         self.0.push((T::name().into_owned(), T::schema()));
         T::schemas(&mut self.0);
         self
     }
 
-    /// All of them.
+    /// The components section with all schemas.
     pub(super) fn build(self) -> Components {
         self.0.into_iter().fold(ComponentsBuilder::new(), |c, (name, schema)| c.schema(name, schema)).build()
     }
 }
 
-/// Names of schemas that a document refers to and does not have.
+/// Names of schemas that a document refers to but does not define.
 #[cfg(test)]
 pub(super) fn missing(document: &OpenApi) -> Vec<String> {
     let text = serde_json::to_string(document).expect("a document");

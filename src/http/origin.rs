@@ -1,5 +1,5 @@
-//! What addresses of this server begin with, as the client sees them: `Server.Address`, else what the request says; a
-//! proxy that is trusted says more of it than its own request.
+//! The base URL of this server as the client sees it: `Server.Address`, else the headers of a trusted proxy, else the
+//! request itself.
 
 use http::header::{HOST, HeaderMap};
 use http::request::Parts;
@@ -9,30 +9,30 @@ use super::listener::Peer;
 use super::response::Site;
 use crate::model::time::Timestamp;
 
-/// The absolute URL that the client asked for: what proxies of the original send.
+/// The absolute URL that the client requested, as proxies configured for the original send it.
 const ORIGINAL: &str = "x-rspm-request";
 
 /// A request without its body.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
-    /// Who sent it.
+    /// The client.
     pub peer: Peer,
     /// Method, target and fields.
     pub parts: &'a Parts,
     /// The raw path without the prefix of `Server.Address`.
     pub path: &'a str,
-    /// When it came.
+    /// When the request arrived.
     pub began: Timestamp,
 }
 
-/// Scheme, authority and path prefix, without a slash at the end.
+/// Scheme, authority and path prefix, without a trailing slash.
 #[must_use]
 pub(super) fn base(site: &Site, head: &Head<'_>) -> String {
     if let Some(address) = &site.address {
         return address.clone();
     }
     let headers = &head.parts.headers;
-    // SECURITY: anybody can send these fields. They count where the administrator says that a proxy writes them.
+    // SECURITY: any client can send these headers. They are used from trusted proxies only.
     let forwarded = site.trusts(head.peer).then_some(headers);
     if let Some(base) = forwarded.and_then(|headers| original(headers, head.path)) {
         return base;
@@ -50,19 +50,19 @@ pub(super) fn base(site: &Site, head: &Head<'_>) -> String {
     }
 }
 
-/// What stands before our path in the URL that the client asked the proxy for.
+/// The part before `path` in the URL that the client requested from the proxy.
 fn original(headers: &HeaderMap, path: &str) -> Option<String> {
     let url: Uri = headers.get(ORIGINAL)?.to_str().ok()?.parse().ok()?;
     let scheme = scheme(url.scheme().map(Scheme::as_str)?)?;
     let host = authority(url.authority()?.as_str())?;
-    // Of another form than what reached us: a proxy that rewrites paths needs `Server.Address`.
+    // No prefix if the path differs: a proxy that rewrites paths needs `Server.Address`.
     let prefix = url.path().strip_suffix(path).unwrap_or_default();
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._~-".contains(&b);
     let prefix = if prefix.bytes().all(plain) { prefix.trim_end_matches('/') } else { "" };
     Some(format!("{scheme}://{host}{prefix}"))
 }
 
-/// The first of a list: each proxy on the way adds its own behind it.
+/// The first value of a list: each further proxy appends its own.
 fn first<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let text = headers.get(name)?.to_str().ok()?;
     text.split(',').next().map(str::trim).filter(|text| !text.is_empty())
@@ -76,7 +76,7 @@ fn authority(text: &str) -> Option<Authority> {
     text.parse().ok().filter(|host: &Authority| !host.as_str().contains('@') && !host.host().is_empty())
 }
 
-/// HTTP/2 has it in the target.
+/// The host of the request itself; HTTP/2 has it in the target.
 fn own_host(parts: &Parts) -> Option<Authority> {
     let target = parts.uri.authority().map(Authority::as_str);
     target.or_else(|| parts.headers.get(HOST)?.to_str().ok()).and_then(authority)

@@ -1,4 +1,4 @@
-//! The platforms as both APIs tell of them: rows of the status answer, and the list for administrators.
+//! Platforms in the form of both APIs: rows of the status response, and the list for administrators.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::catalog::Catalog;
 use crate::config::platforms::{self, Os, Platforms};
 use crate::repo::builds;
 
-/// What the status answer tells.
+/// The platforms of the status response.
 #[must_use]
 pub(super) fn status(platforms: &Platforms, catalog: &Catalog) -> status::Platforms {
     let rows = platforms.distributions.iter().filter(|d| d.row);
@@ -48,7 +48,7 @@ fn row(d: &platforms::Distribution, catalog: &Catalog) -> Platform {
     }
 }
 
-/// What `rspm list distributions` shows: names that are no rows stand with their distribution.
+/// The rows of `rspm list distributions`; names without a row of their own are listed as aliases.
 #[must_use]
 pub(super) fn list(platforms: &Platforms) -> Vec<Distribution> {
     let rows = platforms.distributions.iter().filter(|d| d.row);

@@ -1,4 +1,4 @@
-//! `HTTPRedirect.Listen`: every plain request is sent to its HTTPS address.
+//! The service of `HTTPRedirect.Listen`: redirects every request to its HTTPS address.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::incoming::Incoming;
 use super::listener::{Answer, Peer};
 use super::response::{self, Site, Tongue};
 
-/// Answers with redirects; cloning shares it.
+/// Answers with redirects. Clones share it.
 #[derive(Clone)]
 pub struct Redirect {
     site: Arc<ArcSwap<Site>>,
@@ -22,8 +22,8 @@ pub struct Redirect {
 }
 
 impl Redirect {
-    /// To the host of `Server.Address` where that is an `https://` address, else to the host the client asked, at
-    /// the port of `HTTPS.Listen`.
+    /// Redirects to the host of `Server.Address` where that is an `https://` address, else to the requested host at the
+    /// port of `HTTPS.Listen`.
     #[must_use]
     pub fn new(site: Arc<ArcSwap<Site>>, port: u16) -> Redirect {
         Redirect { site, port }
@@ -38,17 +38,17 @@ impl Redirect {
                 address[..end].to_owned()
             }
             None => {
-                let host = host.and_then(host_name).ok_or_else(|| {
-                    Failure::bad_request("the request names no usable host, so there is no address to go to")
-                })?;
+                let host = host
+                    .and_then(host_name)
+                    .ok_or_else(|| Failure::bad_request("the request names no usable host to redirect to"))?;
                 match self.port {
                     443 => format!("https://{host}"),
                     port => format!("https://{host}:{port}"),
                 }
             }
         };
-        // SECURITY: the target is visible ASCII (hyper parsed it) and begins with '/', so that it can neither end
-        // the header nor extend the host; a header value refuses line ends besides.
+        // SECURITY: the target is visible ASCII and begins with '/', so that it can neither end the header nor extend
+        // the host; a header value rejects line breaks too.
         if !target.starts_with('/') || !target.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(Failure::bad_request("the request target must be a path that begins with '/'"));
         }

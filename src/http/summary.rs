@@ -1,4 +1,4 @@
-//! The state of the server in one line: mode, what it serves, why it does not.
+//! The state of the server in one line: its mode, and what it serves or why it cannot serve.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use super::switch::Switch;
 use crate::control::Mode;
 use crate::model::time::Timestamp;
 
-/// One line; a longer error is in the log.
+/// Maximum length in characters; the log has the full error.
 const LONGEST: usize = 300;
 
-/// `Online: 3 repositories, 23,144 packages, cran synced 2026-11-20 00:00 UTC`. Counts, so it asks the database.
+/// `Online: 3 repositories, 23,144 packages, cran synced 2026-11-20 00:00 UTC`. Queries the database for the counts.
 #[must_use]
 pub async fn line(switch: &Switch, mode: &Mode) -> String {
     let serves = match (mode, switch.app()) {
@@ -20,7 +20,7 @@ pub async fn line(switch: &Switch, mode: &Mode) -> String {
     told(switch, mode, serves.as_deref())
 }
 
-/// The same without what has to be counted: a start is over before that is done.
+/// The line without counts, since a start must not wait for them.
 #[must_use]
 pub fn brief(switch: &Switch, mode: &Mode) -> String {
     told(switch, mode, None)
@@ -42,7 +42,7 @@ fn told(switch: &Switch, mode: &Mode, serves: Option<&str>) -> String {
     }
 }
 
-/// While there is nothing else to tell.
+/// The line during the start, before there is a switch.
 #[must_use]
 pub fn starting(mode: &Mode) -> String {
     match mode {
@@ -61,7 +61,7 @@ async fn serves(app: &App) -> String {
     let synced = match app.sync.last_success().await {
         Ok(Some(at)) => format!("cran synced {}", minute(at)),
         Ok(None) => "cran never synced".to_owned(),
-        Err(_) => "the last sync is not known".to_owned(),
+        Err(_) => "last sync unknown".to_owned(),
     };
     let skew = catalog.skew((app.state.clock)()).map(|skew| format!("; {skew}")).unwrap_or_default();
     format!(

@@ -1,4 +1,4 @@
-//! The request target, decoded once and strictly: what comes out is plain segments, or the request is refused. Pure.
+//! Strict decoding of the request target into path segments and query parameters. Pure.
 
 use std::borrow::Cow;
 
@@ -8,12 +8,12 @@ use super::error::Failure;
 
 /// Splits a raw path into decoded segments. A trailing slash gives an empty last segment.
 ///
-/// A GET or HEAD may have empty segments (`//`), which are left out: pkgcache, remotes and BiocManager make them of an
-/// address with a trailing slash, and proxies of a prefix with one.
+/// A GET or HEAD may have empty segments (`//`), which are skipped: pkgcache, remotes and BiocManager produce them from
+/// an address with a trailing slash, and proxies from a prefix with one.
 ///
-/// SECURITY: nothing below this decodes again or normalises. Refused with 400: anything but visible ASCII in the raw
-/// path, broken or overlong percent-encoding, encoded `/`, `\`, `%` or control characters (NUL, CR, LF), `\`, `.` and
-/// `..` segments in any spelling, and empty segments in a request that may change something.
+/// SECURITY: no later code decodes again or normalises. Rejected with 400: anything but visible ASCII in the raw path,
+/// broken or overlong percent-encoding, encoded `/`, `\`, `%` or control characters (NUL, CR, LF), `\`, `.` and `..`
+/// segments in any spelling, and empty segments in a request that may change something.
 ///
 /// # Errors
 /// 400, or 414 when the target is longer than `limit` bytes.
@@ -29,23 +29,23 @@ pub fn segments<'a>(method: &Method, path: &'a str, limit: usize) -> Result<Vec<
     for (i, raw) in rest.split('/').enumerate() {
         let segment = decode(raw, false)?;
         if segment.contains(['/', '\\', '%']) {
-            return Err(Failure::bad_request("the path holds an encoded separator"));
+            return Err(Failure::bad_request("the path contains an encoded separator"));
         }
         if segment == "." || segment == ".." {
-            return Err(Failure::bad_request("the path holds a relative segment"));
+            return Err(Failure::bad_request("the path contains a relative segment"));
         }
         if segment.is_empty() && i + 1 < count {
             if matches!(*method, Method::GET | Method::HEAD) {
                 continue;
             }
-            return Err(Failure::bad_request("the path holds an empty segment ('//')"));
+            return Err(Failure::bad_request("the path contains an empty segment ('//')"));
         }
         segments.push(segment);
     }
     Ok(segments)
 }
 
-/// The parameters of a query, in order.
+/// The parameters of a query, in order of appearance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query(Vec<(String, String)>);
 
@@ -72,13 +72,13 @@ impl Query {
         self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// Every value of a parameter that may be repeated, or hold several values between commas; empty ones are none.
+    /// All values of a parameter that may be repeated or hold a comma-separated list; empty values are skipped.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let values = self.0.iter().filter(move |(n, _)| n == name);
         values.flat_map(|(_, text)| text.split(',')).map(str::trim).filter(|text| !text.is_empty())
     }
 
-    /// A parameter that is on when it is there, unless it says no.
+    /// A flag: on if present, unless its value is `false`, `f`, `0`, `no` or `off`.
     #[must_use]
     pub fn flag(&self, name: &str) -> bool {
         self.get(name).is_some_and(|text| {
@@ -86,10 +86,10 @@ impl Query {
         })
     }
 
-    /// `_order`: true when it is descending, `None` when it is not said.
+    /// `_order`: true if descending, `None` if absent.
     ///
     /// # Errors
-    /// 400 when it is something else.
+    /// 400 for any other value.
     pub fn descending(&self) -> Result<Option<bool>, Failure> {
         self.get("_order").filter(|text| !text.is_empty()).map_or(Ok(None), |text| {
             match text.to_ascii_lowercase().as_str() {
@@ -100,10 +100,10 @@ impl Query {
         })
     }
 
-    /// A parameter that must be a number of at most `most`.
+    /// A numeric parameter, limited to `most`.
     ///
     /// # Errors
-    /// 400 when it is something else.
+    /// 400 for any other value.
     pub fn number(&self, name: &str, most: usize) -> Result<Option<usize>, Failure> {
         self.get(name)
             .map(|text| {
@@ -119,7 +119,7 @@ fn decode(raw: &str, form: bool) -> Result<Cow<'_, str>, Failure> {
     let broken = || Failure::bad_request("the request target is not properly percent-encoded");
     if !raw.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(Failure::bad_request(
-            "the request target holds a character that must be percent-encoded",
+            "the request target contains a character that must be percent-encoded",
         ));
     }
     let decoded = if raw.contains('%') || (form && raw.contains('+')) {
@@ -149,7 +149,7 @@ fn decode(raw: &str, form: bool) -> Result<Cow<'_, str>, Failure> {
         Cow::Borrowed(raw)
     };
     if decoded.chars().any(char::is_control) {
-        return Err(Failure::bad_request("the request target holds an encoded control character"));
+        return Err(Failure::bad_request("the request target contains an encoded control character"));
     }
     Ok(decoded)
 }

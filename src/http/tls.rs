@@ -1,4 +1,4 @@
-//! TLS as the server speaks it: certificate and key checked first, then put in place whole.
+//! Server-side TLS: reads and checks certificate and key, and replaces them for new connections.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use crate::config::MinimumTls;
 /// Why HTTPS cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read, or holds no PEM of the kind it should.
+    /// A file cannot be read, or has no PEM of the expected kind.
     #[error("{property} '{}': {reason}", path.display())]
     File {
         /// `HTTPS.Certificate` or `HTTPS.Key`.
         property: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why, and the way out.
+        /// The reason and the remedy.
         reason: String,
     },
     /// Key and certificate are not a pair.
@@ -40,7 +40,7 @@ pub enum TlsError {
         /// The key file.
         key: PathBuf,
     },
-    /// The certificate is not valid now.
+    /// The certificate has expired or is not valid yet.
     #[error("the certificate in HTTPS.Certificate '{}' {reason}: put a valid one in its place", path.display())]
     NotNow {
         /// The certificate file.
@@ -49,12 +49,12 @@ pub enum TlsError {
         reason: &'static str,
     },
     /// The library refuses the settings.
-    #[error("TLS cannot be set up: {0}")]
+    #[error("could not set up TLS: {0}")]
     Setup(#[from] rustls::Error),
 }
 
-/// The server's side of TLS: the certificate, key and versions in use, or none yet. Cloning shares it; connections
-/// that are open keep what they began with.
+/// The certificate, key and protocol versions in use, or none yet. Clones share it; open connections are not affected
+/// by a replacement.
 #[derive(Clone, Default)]
 pub struct Tls {
     current: Arc<ArcSwapOption<ServerConfig>>,
@@ -64,7 +64,7 @@ impl Tls {
     /// Reads and checks both PEM files. `MinimumTLS` 1.2 allows 1.2 and 1.3; ALPN offers `h2` and `http/1.1`.
     ///
     /// # Errors
-    /// What is wrong with which file.
+    /// The file and what is wrong with it.
     pub fn open(certificate: &Path, key: &Path, minimum: MinimumTls) -> Result<Tls, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let pair = read(certificate, key, &provider)?;
@@ -80,12 +80,12 @@ impl Tls {
         Ok(Tls { current: Arc::new(ArcSwapOption::from_pointee(config)) })
     }
 
-    /// Uses what `fresh` was opened with for new connections from now on.
+    /// Uses the configuration of `fresh` for new connections from now on.
     pub fn replace(&self, fresh: &Tls) {
         self.current.store(fresh.current.load_full());
     }
 
-    /// For accepting the next connection; `None` without a certificate.
+    /// The acceptor for the next connection; `None` without a certificate.
     #[must_use]
     pub fn acceptor(&self) -> Option<tokio_rustls::TlsAcceptor> {
         self.current.load_full().map(tokio_rustls::TlsAcceptor::from)
@@ -126,7 +126,8 @@ fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
     })
 }
 
-/// rustls shows no dates; verifying against no roots at all fails on the dates before it misses the roots.
+/// Checks the validity period. rustls does not expose the dates; verification against an empty root store reports them
+/// before it reports the missing root.
 fn valid_now(
     path: &Path,
     own: &CertificateDer<'_>,
@@ -153,7 +154,7 @@ fn valid_now(
         Err(rustls::Error::InvalidCertificate(
             rustls::CertificateError::NotValidYet | rustls::CertificateError::NotValidYetContext { .. },
         )) => "is not valid yet",
-        // Whoever signed it is the clients' question.
+        // The signature is checked by clients.
         Ok(()) | Err(_) => return Ok(()),
     };
     Err(TlsError::NotNow { path: path.to_owned(), reason })

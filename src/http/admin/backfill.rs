@@ -1,4 +1,4 @@
-//! Older history: fill it in, stop that.
+//! Back-fill of older history: start and stop.
 
 use http::StatusCode;
 
@@ -15,7 +15,7 @@ use crate::repo::RepoError;
 use crate::sync::SyncError;
 use crate::sync::backfill::{Asked, RATE};
 
-/// The kind of a source that is there.
+/// The kind of an existing source.
 fn kind(app: &App, name: &str) -> Result<SourceKind, Failure> {
     let catalog = app.state.catalog.get();
     let found = catalog.source(name);

@@ -1,4 +1,4 @@
-//! Binary packages: making uploads builds of a source's releases.
+//! Binaries: add uploads as binaries of a source's releases, list, remove.
 
 use super::package::{chosen, outcome};
 use super::{Answered, Call, ok};

@@ -1,4 +1,4 @@
-//! The versions of Bioconductor: declared, and here.
+//! Bioconductor versions: those declared, and what is synced of each.
 
 use super::{Answered, Call, ok};
 use crate::api::bioconductor::BioconductorVersion;

@@ -1,4 +1,4 @@
-//! The server itself: answered in every mode, also when nothing else is.
+//! Commands to the server process, served in every mode.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use crate::http::summary;
 use crate::http::switch::Switch;
 use crate::jobs::schedule::ScheduleStatus;
 
-/// The longest time an administrator may wait for offline.
+/// Maximum timeout of `offline`.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
-/// The longest wait for the database: the status is also asked for when it does not answer.
+/// Timeout of database queries: the status must be served without the database too.
 const DATABASE: Duration = Duration::from_secs(2);
 
-/// What of the process is asked for or commanded.
+/// What a control request addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Noun {
     Status,
@@ -32,7 +32,7 @@ pub(super) enum Noun {
     ReopenLogs,
 }
 
-/// The addresses that every mode answers.
+/// Parses the addresses that are served in every mode.
 pub(super) fn noun(segments: &[&str]) -> Option<Noun> {
     match segments {
         ["status"] => Some(Noun::Status),
@@ -46,7 +46,7 @@ pub(super) fn noun(segments: &[&str]) -> Option<Noun> {
     }
 }
 
-/// Answers for one of them.
+/// Handles a control request.
 pub(super) async fn answer(switch: &Switch, method: &Method, noun: Noun, body: Incoming) -> Answered {
     let control = &switch.porch().control;
     let pause = switch.porch().limits.body_pause;
@@ -85,7 +85,7 @@ pub(super) async fn answer(switch: &Switch, method: &Method, noun: Noun, body: I
     }
 }
 
-/// What was done, in its own words.
+/// Sets the message of a finished command.
 fn moved(node: Node, done: Done) -> Node {
     match done {
         Done::Moved(message) => Node { message, ..node },
@@ -166,7 +166,7 @@ async fn schedules(app: &App) -> Vec<Schedule> {
     all.into_iter().map(wire).collect()
 }
 
-/// From the kernel itself: under the unit's sandbox there is no `/proc/sys`.
+/// The host name by system call: the unit's sandbox has no `/proc/sys`.
 fn host_name() -> String {
     nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Why a client gets what it gets.
+//! Explains which file a client gets and why.
 
 use super::{Answered, Call, ok, version};
 use crate::api::explain::{About, Explanation, Given, Step};

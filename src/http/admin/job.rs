@@ -1,4 +1,4 @@
-//! Jobs: start a sync, see how far it is.
+//! Jobs: start a sync, show its progress.
 
 use http::{Response, StatusCode};
 
@@ -36,7 +36,7 @@ pub(super) async fn sync(call: Call<'_>) -> Answered {
     let (body, _): (StartSync, _) = call.json().await?;
     let version = body.version.as_deref().map(str::parse).transpose();
     let version = version.map_err(|error: BadName| Failure::bad_request(error.to_string()))?;
-    // No source: what a sync of it brings belongs to all of them.
+    // Not sources: their data apply to all sources.
     let started = match body.kind.to_ascii_lowercase().as_str() {
         "sysreqs" => app.sync.start_requirements("rspm sync"),
         "vulns" => app.sync.start_advisories("rspm sync"),
@@ -67,6 +67,6 @@ pub(super) fn get(call: &Call<'_>, id: &str) -> Answered {
     let job = id.parse().ok().and_then(|id| call.app.state.jobs.get(id));
     match job {
         Some(job) => ok(&wire(&job, false)),
-        None => Err(Failure::not_found("there is no such job; those that ended are kept for an hour")),
+        None => Err(Failure::not_found("there is no such job; ended jobs are kept for an hour")),
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /log/reopen`: what a rotation of log files asks for.
+//! `POST /log/reopen`: reopens the log files after a rotation.
 
 use http::StatusCode;
 
@@ -8,7 +8,7 @@ use crate::api::log::Reopened;
 use crate::control::{Control, Refused};
 use crate::http::error::Failure;
 
-/// Answers when no process of this server writes to the files that had the names before.
+/// Reopens the log files. Answers once no process of this server writes to the previous files.
 pub(super) async fn reopen(control: &Control) -> Answered {
     let failed =
         |why: Refused| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, why.to_string());

@@ -1,6 +1,6 @@
-//! `/__api__/admin/v1/…`: what an administrator may ask, on the admin socket only. One file per noun.
+//! `/__api__/admin/v1/…`: the admin API, on the admin socket only. One file per noun.
 //!
-//! This file is the table of the admin addresses; `docs/api/admin.json` (OpenAPI) describes the same ones.
+//! This file is the table of the admin addresses; `docs/api/admin.json` (OpenAPI) describes them.
 
 mod backfill;
 mod binary;
@@ -38,10 +38,10 @@ use crate::http::incoming::Incoming;
 use crate::r::bioconductor::{BadVersion, Version};
 use crate::repo::edit::{Actor, OnExisting};
 
-/// The largest JSON body, in bytes.
+/// Maximum size of a JSON body, in bytes.
 const JSON_LIMIT: usize = 1 << 20;
 
-/// One admin request on its way through a handler.
+/// An admin request, as passed to its handler.
 struct Call<'a> {
     app: &'a App,
     query: &'a Query,
@@ -51,8 +51,8 @@ struct Call<'a> {
 
 type Answered = Result<Response<Body>, Failure>;
 
-/// Answers one admin request; `path` is decoded and without the prefix: `repos/cran`. Without an app only what
-/// concerns the process itself is answered.
+/// Handles an admin request; `path` is decoded and without the prefix: `repos/cran`. Without an app only requests about
+/// the process itself are served.
 pub(super) async fn answer(
     switch: &Switch,
     peer: Peer,
@@ -67,7 +67,7 @@ pub(super) async fn answer(
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let refused = |failure: Failure| response::failure(&failure.for_administrator(), Tongue::Json);
     let response = match control::noun(&segments) {
-        // Holds no app meanwhile: going offline waits for those who do.
+        // Must not hold the app meanwhile: going offline waits until it is released.
         Some(noun) => control::answer(switch, &method, noun, body).await.unwrap_or_else(refused),
         None => match switch.app() {
             Some(app) => {
@@ -126,7 +126,7 @@ async fn dispatch(method: &Method, segments: &[&str], call: Call<'_>) -> Answere
     }
 }
 
-/// 405 where another method is answered, else 404.
+/// 405 if the address has other methods, else 404.
 fn unknown(segments: &[&str]) -> Failure {
     match segments {
         ["sources"] | ["repos"] => Failure::method("GET, POST"),
@@ -153,13 +153,13 @@ fn unknown(segments: &[&str]) -> Failure {
     }
 }
 
-/// How long the name of a user is not looked up again: an `rspm` command makes several requests.
+/// How long a user name is cached: an `rspm` command makes several requests.
 const NAMED: Duration = Duration::from_secs(5);
 
-/// The user who was looked up last, when, and the name.
+/// Cache of the last user lookup: user id, time and name.
 static LAST: Mutex<Option<(u32, Instant, Option<String>)>> = Mutex::new(None);
 
-/// The user behind a request, as the kernel tells it: `alice (uid 1000)`.
+/// The user of a request by its peer credentials: `alice (uid 1000)`.
 async fn who(peer: Peer) -> String {
     let Peer::Unix { uid, .. } = peer else { return "unknown".to_owned() };
     let known = LAST.lock().clone().filter(|(last, at, _)| *last == uid && at.elapsed() < NAMED);
@@ -167,7 +167,7 @@ async fn who(peer: Peer) -> String {
         Some((.., name)) => name,
         None => {
             let lookup = tokio::task::spawn_blocking(move || {
-                // A user that has no name any more is still told by number.
+                // A user without a name is shown by number.
                 nix::unistd::User::from_uid(uid.into()).ok().flatten().map(|user| user.name)
             });
             let name = lookup.await.ok().flatten();
@@ -186,30 +186,30 @@ fn ok<T: Serialize>(value: &T) -> Answered {
 }
 
 impl Call<'_> {
-    /// The JSON body.
+    /// Reads the JSON body of the request.
     async fn json<T: DeserializeOwned>(self) -> Result<(T, Actor), Failure> {
         let value = json(self.body, self.app.limits.body_pause).await?;
         Ok((value, self.actor))
     }
 }
 
-/// A JSON body.
+/// Reads a JSON body.
 async fn json<T: DeserializeOwned>(body: Incoming, pause: Duration) -> Result<T, Failure> {
     let bytes = request::read(body, JSON_LIMIT, pause).await?;
     serde_json::from_slice(&bytes)
-        .map_err(|e| Failure::bad_request(format!("the body is not the JSON expected here: {e}")))
+        .map_err(|e| Failure::bad_request(format!("the body is not valid JSON for this request: {e}")))
 }
 
 fn on_existing(succeed: bool) -> OnExisting {
     if succeed { OnExisting::Succeed } else { OnExisting::Fail }
 }
 
-/// A version of Bioconductor.
+/// Parses a Bioconductor version.
 fn version(text: &str) -> Result<Version, Failure> {
     text.parse().map_err(|e: BadVersion| Failure::bad_request(e.to_string()))
 }
 
-/// A name that an administrator gives to something new.
+/// Parses the name of a new source or repository.
 fn name(text: &str) -> Result<crate::model::name::Name, Failure> {
     text.parse().map_err(|e: crate::model::name::BadName| Failure::bad_request(e.to_string()))
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI document of the admin API, made from the wire types; `docs/api/admin.json` is a copy.
+//! The OpenAPI document of the admin API, generated from the wire types; `docs/api/admin.json` is a copy.
 
 use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{InfoBuilder, OpenApi};
@@ -9,11 +9,17 @@ use crate::api::{
 };
 use crate::http::openapi::{self, JSON, Schemas};
 
-/// One address: method, path, what it does, body and answer by the names of their schemas.
+/// One operation: method, path, summary, schema names of body and response.
 type Row = (HttpMethod, &'static str, &'static str, Option<&'static str>, Option<&'static str>);
 
 const TABLE: &[Row] = &[
-    (HttpMethod::Get, "/sources", "List sources; parameters repo and type narrow it", None, Some("[Source]")),
+    (
+        HttpMethod::Get,
+        "/sources",
+        "List sources; filtered by the parameters repo and type",
+        None,
+        Some("[Source]"),
+    ),
     (HttpMethod::Post, "/sources", "Create a source", Some("CreateSource"), Some("Source")),
     (HttpMethod::Get, "/sources/{name}", "Show a source", None, Some("Source")),
     (HttpMethod::Patch, "/sources/{name}", "Rename a source", Some("EditSource"), Some("Source")),
@@ -21,14 +27,14 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Get,
         "/sources/{name}/packages",
-        "List its packages; parameters search, count, page, and version of Bioconductor",
+        "List its packages; parameters search, count, page, and version (of Bioconductor)",
         None,
         Some("Packages"),
     ),
     (
         HttpMethod::Post,
         "/sources/{name}/packages",
-        "Make uploads part of a local source, in one transaction",
+        "Add uploads to a local source, in one transaction",
         Some("AddPackages"),
         Some("AddedPackages"),
     ),
@@ -42,25 +48,25 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Post,
         "/sources/{name}/binaries",
-        "Make uploads builds of releases of a local source, in one transaction",
+        "Add uploads as binaries of releases of a local source, in one transaction",
         Some("AddBinaries"),
         Some("AddedBinaries"),
     ),
     (
         HttpMethod::Get,
         "/sources/{name}/binaries",
-        "List the builds of the package in the parameter package",
+        "List the binaries of the package in the parameter package",
         None,
         Some("[Binary]"),
     ),
     (
         HttpMethod::Post,
         "/sources/{name}/binaries/remove",
-        "Remove the builds of one version for one platform; older snapshots still serve them",
+        "Remove the binaries of one version for one platform; older snapshots still serve them",
         Some("RemoveBinary"),
         Some("RemovedBinary"),
     ),
-    (HttpMethod::Get, "/repos", "List repositories; the parameter source narrows it", None, Some("[Repo]")),
+    (HttpMethod::Get, "/repos", "List repositories; filtered by the parameter source", None, Some("[Repo]")),
     (HttpMethod::Post, "/repos", "Create a repository", Some("CreateRepo"), Some("Repo")),
     (HttpMethod::Get, "/repos/{name}", "Show a repository", None, Some("Repo")),
     (HttpMethod::Patch, "/repos/{name}", "Change a repository", Some("EditRepo"), Some("Repo")),
@@ -68,14 +74,14 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Get,
         "/repos/{name}/packages",
-        "List its packages; parameters search, count, page, and version of Bioconductor",
+        "List its packages; parameters search, count, page, and version (of Bioconductor)",
         None,
         Some("Packages"),
     ),
     (
         HttpMethod::Get,
         "/repos/{name}/explain",
-        "Say what a client gets for a package and why; parameters package, version, distribution, user_agent, date, bioconductor",
+        "Explain which file a client gets for a package and why; parameters package, version, distribution, user_agent, date, bioconductor",
         None,
         Some("Explanation"),
     ),
@@ -91,7 +97,7 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Post,
         "/uploads",
-        "Hand in a package archive as the body; the parameter file is its name, type is source or binary",
+        "Upload a package archive as the body; the parameter file is its name, type is source or binary",
         Some("*"),
         Some("Upload"),
     ),
@@ -105,44 +111,50 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Post,
         "/repair/clock",
-        "Make the times of transactions agree with the server's clock",
+        "Repair transaction times that disagree with the server's clock",
         Some("RepairClock"),
         Some("RepairedClock"),
     ),
     (
         HttpMethod::Post,
         "/backfill",
-        "Start to fill in the history of a source before its first sync, or attach to it",
+        "Start the back-fill of a source's history before its first sync, or attach to it",
         Some("StartBackfill"),
         Some("Job"),
     ),
     (
         HttpMethod::Delete,
         "/backfill/{source}",
-        "Stop that; what was read is kept",
+        "Stop the back-fill of a source; progress is kept",
         None,
         Some("StoppedBackfill"),
     ),
-    (HttpMethod::Get, "/status", "Mode and work of this server; answered in every mode", None, Some("Node")),
-    (HttpMethod::Get, "/nodes", "The servers of the cluster; answered in every mode", None, Some("[Node]")),
+    (HttpMethod::Get, "/status", "Show the state of this server; served in every mode", None, Some("Node")),
+    (
+        HttpMethod::Get,
+        "/nodes",
+        "List the servers of the cluster; served in every mode",
+        None,
+        Some("[Node]"),
+    ),
     (
         HttpMethod::Post,
         "/online",
-        "Read the whole configuration and serve; answered in every mode",
+        "Read the whole configuration and serve; served in every mode",
         None,
         Some("Node"),
     ),
     (
         HttpMethod::Post,
         "/offline",
-        "Finish what is under way and stop serving; answers when that is done",
+        "Drain and stop serving (503); answers when done",
         Some("GoOffline"),
         Some("Node"),
     ),
     (
         HttpMethod::Post,
         "/reload",
-        "Apply what changed in the configuration and is reloadable; answered in every mode",
+        "Apply changed reloadable properties of the configuration; served in every mode",
         None,
         Some("Reload"),
     ),
@@ -156,28 +168,28 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Post,
         "/log/reopen",
-        "Open the log files anew after a rotation; answers when nothing is written to the old ones any more",
+        "Reopen the log files after a rotation; answers when nothing more is written to the old ones",
         None,
         Some("Reopened"),
     ),
     (
         HttpMethod::Get,
         "/distributions",
-        "Distributions that binaries can be served for",
+        "List distributions that binaries can be served for",
         None,
         Some("[Distribution]"),
     ),
     (
         HttpMethod::Get,
         "/bioconductor/versions",
-        "Versions of Bioconductor, newest first",
+        "List Bioconductor versions, newest first",
         None,
         Some("[BioconductorVersion]"),
     ),
     (
         HttpMethod::Get,
         "/storage",
-        "Storage classes: their owner, trash, damaged objects, and a clean-up that waits",
+        "Show storage classes: owner, trash, damaged objects, and pending clean-up",
         None,
         Some("Storage"),
     ),
@@ -191,22 +203,22 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Post,
         "/storage/sweep",
-        "Clean up now; also classes whose clean-up waits for a confirmation",
+        "Clean up now; with confirmation also classes whose clean-up is pending",
         Some("SweepStorage"),
         Some("Job"),
     ),
     (
         HttpMethod::Post,
         "/storage/restore",
-        "Bring removed objects back from the trash",
+        "Restore removed objects from the trash",
         Some("StorageSelection"),
         Some("Job"),
     ),
-    (HttpMethod::Get, "/jobs", "Jobs under way", None, Some("[Job]")),
-    (HttpMethod::Get, "/jobs/{id}", "One job, also for an hour after its end", None, Some("Job")),
+    (HttpMethod::Get, "/jobs", "List running jobs", None, Some("[Job]")),
+    (HttpMethod::Get, "/jobs/{id}", "Show a job, up to an hour after its end", None, Some("Job")),
 ];
 
-/// The document: OpenAPI 3.1.
+/// The OpenAPI 3.1 document of the admin API.
 #[must_use]
 pub fn document() -> OpenApi {
     let rows = TABLE.iter().map(|(method, path, summary, body, answer)| openapi::Row {
@@ -224,7 +236,7 @@ pub fn document() -> OpenApi {
         .title("rstudio-pm admin API")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "Spoken over the unix socket <Server.SockFileDir>/rstudio-pm.sock; its group decides who may.",
+            "Served on the unix socket <Server.SockFileDir>/rstudio-pm.sock, which is accessible to its group.",
         ))
         .build();
     let schemas = Schemas::default()

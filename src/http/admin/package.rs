@@ -1,4 +1,4 @@
-//! Packages: pages of a listing, adding uploads to a source, removing.
+//! Packages: list in pages, add uploads to a source, remove.
 
 use super::{Answered, Call, ok, version};
 use crate::api::package::{Package, Packages};
@@ -10,7 +10,7 @@ use crate::r::bioconductor::Part;
 use crate::repo::edit::{Added, OnExisting, Scope};
 use crate::repo::listing::PackageQuery;
 
-/// The largest page.
+/// Maximum page size.
 const MOST: usize = 10_000;
 
 /// `GET /sources/{name}/packages?version=&search=&count=&page=`.
@@ -70,7 +70,7 @@ pub(super) async fn add(call: Call<'_>, name: &str) -> Answered {
     ok(&AddedPackages { transaction: tx.map(|id| id.0), packages: packages.collect() })
 }
 
-/// What the two flags of a request to add mean.
+/// Resolves the two flags of an add request.
 pub(super) fn chosen(replace: bool, succeed_on_existing: bool) -> Result<OnExisting, Failure> {
     match (replace, succeed_on_existing) {
         (false, false) => Ok(OnExisting::Fail),
@@ -80,7 +80,7 @@ pub(super) fn chosen(replace: bool, succeed_on_existing: bool) -> Result<OnExist
     }
 }
 
-/// What happened, as it is told.
+/// Converts an outcome to its wire type.
 pub(super) fn outcome(added: Added) -> Outcome {
     match added {
         Added::New => Outcome::Added,

@@ -1,4 +1,4 @@
-//! Repairs.
+//! Repair commands.
 
 use super::{Answered, Call, ok};
 use crate::api::repair::{RepairClock, RepairedClock, Restamped};
@@ -13,7 +13,7 @@ pub(super) async fn clock(call: Call<'_>) -> Answered {
     let today: Day = body.today.parse().map_err(|e: BadDay| Failure::bad_request(format!("today: {e}")))?;
     let repair = app.repo.repair_clock(today, body.dry_run).await?;
     let message = repair.as_ref().map_or_else(
-        || "The clock agrees with the transactions; nothing is to be repaired.".to_owned(),
+        || "The clock agrees with the transactions; nothing to repair.".to_owned(),
         |repair| sentence(repair, body.dry_run),
     );
     let transactions = repair.map(|repair| repair.transactions).unwrap_or_default();
@@ -28,9 +28,9 @@ pub(super) async fn clock(call: Call<'_>) -> Answered {
 fn sentence(repair: &Repair, dry_run: bool) -> String {
     let done = match repair.skew {
         Skew::Behind { .. } => match repair.transactions.len() {
-            0 => format!("days after {} are open again", repair.row),
-            1 => "1 transaction in the future gets the time of now".to_owned(),
-            n => format!("{n} transactions in the future get the time of now, in their order"),
+            0 => format!("the days after {} are open again", repair.row),
+            1 => "1 transaction in the future is set to the current time".to_owned(),
+            n => format!("{n} transactions in the future are set to the current time, in their order"),
         },
         Skew::Ahead { row, .. } => {
             format!("the clock is accepted, over a month after the last publish or closed day ({row})")

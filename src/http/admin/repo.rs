@@ -37,7 +37,7 @@ fn show(app: &App, name: &str) -> Result<Repo, Failure> {
     Ok(wire(app, &catalog, app.repo.known(&catalog, name)?))
 }
 
-/// That there is such a repository.
+/// Checks that there is such a repository.
 pub(super) fn known(app: &App, name: &str) -> Result<(), Failure> {
     Ok(app.repo.known(&app.state.catalog.get(), name).map(drop)?)
 }

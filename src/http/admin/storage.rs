@@ -1,4 +1,4 @@
-//! Storage classes: their state, adoption by this database, clean-up, and what was removed.
+//! Storage classes: state, adoption by this database, clean-up, and restoring from the trash.
 
 use std::time::UNIX_EPOCH;
 
@@ -62,7 +62,7 @@ pub(super) async fn adopt(call: Call<'_>) -> Answered {
     let app = call.app;
     let (body, _): (StorageSelection, _) = call.json().await?;
     let adopted = app.repo.adopt_storage(&selected(&body.classes)?).await;
-    // The administrator needs the path.
+    // The full error, as the administrator needs the path.
     let adopted = adopted.map_err(|error| match error {
         RepoError::Storage(error) => Failure::unavailable(error.to_string(), 5),
         error => error.into(),
@@ -112,7 +112,7 @@ pub(super) async fn restore(call: Call<'_>) -> Answered {
             let objects = repo.restore_trash(*class).await;
             restored += objects.map_err(|error: RepoError| error.to_string())?;
         }
-        Ok(format!("{restored} objects were brought back from the trash."))
+        Ok(format!("{restored} objects were restored from the trash."))
     });
     accepted(&started)
 }
@@ -125,7 +125,7 @@ fn accepted(started: &Started) -> Answered {
     Ok(response::json(StatusCode::ACCEPTED, &job))
 }
 
-/// The classes of these names; all where there is none.
+/// The classes of these names; all if there are none.
 fn selected(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
     match names {
         [] => Ok(StorageClass::ALL.to_vec()),
@@ -137,7 +137,7 @@ fn named(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
     let class = |name: &String| {
         StorageClass::ALL.into_iter().find(|class| class.as_str() == name).ok_or_else(|| {
             let known = StorageClass::ALL.map(StorageClass::as_str).join(", ");
-            Failure::bad_request(format!("there is no storage class '{name}'; there are {known}"))
+            Failure::bad_request(format!("there is no storage class '{name}'; known are {known}"))
         })
     };
     names.iter().map(class).collect()

@@ -1,5 +1,5 @@
-//! Uploads: a package archive as the body of a request, checked and written before it is answered. It is durable when it is
-//! added.
+//! Uploads of package archives. An upload is checked and written before the response, but durable only once it is added
+//! to a source.
 
 use http::StatusCode;
 
@@ -8,13 +8,13 @@ use crate::api::upload::Upload;
 use crate::http::error::Failure;
 use crate::http::{request, response};
 
-/// The largest archive, in bytes.
+/// Maximum size of an archive, in bytes.
 const LIMIT: u64 = 10 << 30;
 
 /// `POST /uploads?file=&type=`.
 pub(super) async fn take(call: Call<'_>) -> Answered {
     let file = call.query.get("file").filter(|file| !file.is_empty()).ok_or_else(|| {
-        Failure::bad_request("the parameter file is missing: the name of the file that is handed in")
+        Failure::bad_request("the parameter file is missing: the name of the uploaded file")
     })?;
     let body = request::stream(call.body, LIMIT, call.app.limits.body_pause);
     let upload = match call.query.get("type") {

@@ -1,16 +1,16 @@
-//! What a reload did with each property that differs from the one in force.
+//! The outcome of a configuration reload, per changed property.
 
 use crate::config::Change;
 
 /// The outcome of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
-    /// In force now.
+    /// Applied.
     pub applied: Vec<Change>,
-    /// No longer written: the value in force is kept.
+    /// Absent from the file now: the active value is kept.
     pub ignored: Vec<Change>,
-    /// Not reloadable: in force after a restart, or after `rspm offline` and `rspm online`.
+    /// Not reloadable: applied by a restart, or by `rspm offline` and `rspm online`.
     pub restart: Vec<Change>,
-    /// What else an administrator should know.
+    /// Warnings for the administrator.
     pub warnings: Vec<String>,
 }

@@ -1,5 +1,5 @@
-//! Commands to the process itself, and the mode it is in: the handle that doors and signals hold, and the orders that
-//! the one operator task of `daemon` carries out, one after the other.
+//! Commands to the server process and its mode: services and signal handlers hold the handle, and the supervisor task
+//! of `daemon` runs the commands one after the other.
 
 pub mod changes;
 pub mod mode;
@@ -13,77 +13,78 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 pub use changes::Reloaded;
 pub use mode::{Fault, Mode, Work};
 
-/// Orders that may wait; more callers wait to hand theirs in.
+/// Capacity of the command queue; further callers wait.
 const QUEUE: usize = 16;
 
-/// What the operator is told to do.
+/// A command to the supervisor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Read the configuration file again and apply what is reloadable, present and changed.
     Reload,
-    /// Finish what is under way, close the stores, answer 503 from then on.
+    /// Finish running requests and jobs, close the stores, answer 503 from then on.
     Offline {
-        /// How long what is under way may take.
+        /// How long running requests and jobs may take.
         timeout: Duration,
     },
-    /// Read the whole configuration file, open the stores, serve.
+    /// Read the whole configuration file, open the stores, and serve.
     Online,
-    /// Start the program that is installed now, and leave the listening sockets to it.
+    /// Start the installed program and hand over the listening sockets to it.
     HandOver,
 }
 
-/// A command that was not carried out: a sentence for the administrator, with the way out.
+/// A command that was not executed: a sentence for the administrator, with the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(pub String);
 
-/// What a command did.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {
     /// A reload.
     Reloaded(Reloaded),
-    /// A change of mode; the sentence for people.
+    /// A change of mode, as a sentence.
     Moved(String),
 }
 
-/// A command and who waits for it.
+/// A queued command and its caller.
 #[derive(Debug)]
 pub struct Order {
-    /// What to do.
+    /// The command.
     pub command: Command,
     reply: oneshot::Sender<Result<Done, Refused>>,
 }
 
 impl Order {
-    /// True when nobody waits any more.
+    /// True when the caller no longer waits.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
     }
 
-    /// Tells whoever waits. Nobody may be left to hear it.
+    /// Sends the result to the caller, if it still waits.
     pub fn answer(self, outcome: Result<Done, Refused>) {
         let _ = self.reply.send(outcome);
     }
 }
 
-/// What the logs can be told; both block.
+/// Commands to the logs; both block.
 pub trait Logs: Send + Sync {
-    /// Writes what is queued, then opens every file anew; returns their paths. Done means that no process of this
-    /// server writes to an old file any more, one that still finishes requests included.
+    /// Writes queued lines, then reopens all files; returns their paths. Afterwards no process of this server writes to
+    /// an old file, including one that still finishes requests.
     ///
     /// # Errors
-    /// The files that cannot be opened or left, as a sentence.
+    /// A sentence with the files that could not be opened or closed.
     fn reopen(&self) -> Result<Vec<PathBuf>, String>;
 
-    /// Sets the least severe level that is written, until the next start. Returns it as the configuration spells it.
+    /// Sets the least severe level that is written, until the next start. Returns it in the spelling of the
+    /// configuration.
     ///
     /// # Errors
     /// The text names no level.
     fn set_level(&self, level: &str) -> Result<String, String>;
 }
 
-/// The handle; cloning shares it.
+/// The handle to the server process. Clones share it.
 #[derive(Clone)]
 pub struct Control(Arc<Shared>);
 
@@ -96,7 +97,7 @@ struct Shared {
 }
 
 impl Control {
-    /// A handle, and the orders that come through it.
+    /// A handle, and the receiver of its commands.
     #[must_use]
     pub fn new(logs: Arc<dyn Logs>) -> (Control, mpsc::Receiver<Order>) {
         let (orders, received) = mpsc::channel(QUEUE);
@@ -105,10 +106,10 @@ impl Control {
         (Control(Arc::new(Shared { orders, mode, work, stop: Notify::new(), logs })), received)
     }
 
-    /// Hands in a command and waits until it is done.
+    /// Queues a command and waits for its result.
     ///
     /// # Errors
-    /// It was not carried out.
+    /// The command was not executed.
     pub async fn order(&self, command: Command) -> Result<Done, Refused> {
         let stopping = || Refused("the server is stopping".to_owned());
         let (reply, answered) = oneshot::channel();
@@ -116,7 +117,7 @@ impl Control {
         answered.await.unwrap_or_else(|_| Err(stopping()))
     }
 
-    /// Asks the process to stop, as SIGTERM does.
+    /// Stops the process, as SIGTERM does.
     pub fn stop(&self) {
         self.0.stop.notify_one();
     }
@@ -144,19 +145,19 @@ impl Control {
         self.0.logs.set_level(level).map_err(Refused)
     }
 
-    /// The mode.
+    /// The current mode.
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.0.mode.borrow().clone()
     }
 
-    /// Changes of the mode.
+    /// Subscribes to changes of the mode.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Mode> {
         self.0.mode.subscribe()
     }
 
-    /// Sets the mode; the operator's to do.
+    /// Sets the mode; called by the supervisor only.
     pub fn enter(&self, mode: Mode) {
         self.0.mode.send_if_modified(|now| {
             let changed = *now != mode;
@@ -165,13 +166,13 @@ impl Control {
         });
     }
 
-    /// What still has to end before the server is offline; empty at other times.
+    /// The work that must end before the server is offline; empty at other times.
     #[must_use]
     pub fn work(&self) -> Work {
         self.0.work.borrow().clone()
     }
 
-    /// Says what still has to end.
+    /// Sets the work that must end before the server is offline.
     pub fn report(&self, work: Work) {
         self.0.work.send_replace(work);
     }

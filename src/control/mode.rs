@@ -1,22 +1,22 @@
-//! In which mode the server is, and what keeps it from the next one.
+//! The mode of the server, and the work that must end before it can go offline.
 
-/// The mode. None survives the process: a start is online.
+/// The mode of the server. It does not survive the process: a start goes online.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Opening what answering needs; what just now.
+    /// Starting; holds the current step.
     Starting(&'static str),
-    /// Answering.
+    /// Serving.
     Online,
-    /// Still answering, and finishing what is under way.
+    /// Still serving, and finishing running requests and jobs.
     Leaving,
-    /// Asked not to serve: the stores are closed, 503 for everything.
+    /// Taken offline: the stores are closed, 503 for everything.
     Offline,
-    /// Something it needs cannot be used: 503 for everything, and tried again by itself.
+    /// Something it needs is unusable: 503 for everything, and retried automatically.
     Broken(Fault),
 }
 
 impl Mode {
-    /// One word, for programs.
+    /// The mode as one word, for programs.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -32,32 +32,32 @@ impl Mode {
 /// Why a server is broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// For everybody: what kind of thing cannot be used and which property names it. No path, host or password.
+    /// For the network: the kind of thing that is unusable and its property, without path, host or password.
     pub phrase: String,
-    /// For the log and the admin socket: the whole error, with the way out.
+    /// For the log and the admin socket: the full error, with the remedy.
     pub detail: String,
-    /// Requests arrive and get 503. False without a listener.
+    /// Whether requests arrive and get 503; false without a listener.
     pub reachable: bool,
 }
 
-/// What has to end before the server is offline.
+/// The work that must end before the server is offline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Work {
-    /// Requests under way.
+    /// Running requests.
     pub requests: usize,
-    /// Jobs under way, by their keys: `sync:cran`.
+    /// Keys of running jobs: `sync:cran`.
     pub jobs: Vec<String>,
 }
 
 impl Work {
-    /// True when nothing is under way.
+    /// True when there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.requests == 0 && self.jobs.is_empty()
     }
 }
 
-/// `2 requests, sync:cran`; `nothing`.
+/// `2 requests, sync:cran`, or `nothing`.
 impl std::fmt::Display for Work {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut parts = Vec::new();

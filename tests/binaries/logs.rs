@@ -26,17 +26,18 @@ fn a_build_is_told_with_the_source_it_was_added_to_and_a_missing_one_as_missing(
         assert_eq!((status, &code), (404, &json!(4)), "{query}: {said}");
         said
     };
-    let none = "this server serves builds and makes none, so it has no logs: ";
+    let none = "this server does not build binaries, so it has no build logs: ";
     let here = said("tally", &format!("distribution=noble&r_version={r}"));
-    let begins = format!("{none}the build of tally 0.2.1 for {r}-noble was added to the source 'team' on ");
-    assert!(here.starts_with(&begins) && here.ends_with("; whoever built it has its log"), "{here}");
+    let begins = format!("{none}the binary of tally 0.2.1 for {r}-noble was added to the source 'team' on ");
+    assert!(here.starts_with(&begins) && here.ends_with("; its builder has the log"), "{here}");
     assert_eq!(said("tally", &format!("distribution=noble&r_version={r}&arch=x86_64&version=0.2.1")), here);
     let arm = format!("distribution=noble&r_version={r}&arch=aarch64");
-    let missing =
-        format!("{none}of tally 0.2.1 it has no build for {r}-noble-arm64, and clients get the source");
+    let missing = format!(
+        "{none}there is no binary of tally 0.2.1 for {r}-noble-arm64, so clients get the source package"
+    );
     assert_eq!(said("tally", &arm), missing);
-    assert!(said("greeting", &arm).contains("the build of greeting 1.0.0 for "), "one for every processor");
-    assert!(said("tally", &format!("distribution=jammy&r_version={r}")).contains("it has no build for"));
+    assert!(said("greeting", &arm).contains("the binary of greeting 1.0.0 for "), "one for every processor");
+    assert!(said("tally", &format!("distribution=jammy&r_version={r}")).contains("there is no binary of"));
     let query = format!("distribution=noble&r_version={r}");
     assert_eq!(said("nothing", &query), "Package 'nothing' not found");
     assert_eq!(said("tally", &format!("{query}&version=9.9")), "Package 'tally' not found");
@@ -44,8 +45,8 @@ fn a_build_is_told_with_the_source_it_was_added_to_and_a_missing_one_as_missing(
     assert_eq!((nobody.status, &nobody.json()["code"]), (404, &json!(4)));
 
     for (query, word) in [
-        ("distribution=noble&r_version=4.5.1", "r_version: '4.5.1' is no minor version of R"),
-        ("distribution=noble&r_version=4", "r_version: '4' is no minor version of R"),
+        ("distribution=noble&r_version=4.5.1", "r_version: '4.5.1' is not a minor version of R"),
+        ("distribution=noble&r_version=4", "r_version: '4' is not a minor version of R"),
         ("distribution=noble", "the parameter r_version is missing"),
         ("r_version=4.5", "the parameter distribution is missing"),
         ("distribution=nobel&r_version=4.5", "there is no distribution 'nobel'; did you mean 'noble'?"),
@@ -68,6 +69,6 @@ fn of_a_build_of_another_server_no_address_is_told() {
     server.repository("prod", "cran");
     let (status, _, said) = told(&server, "alpha", "distribution=noble&r_version=4.5");
     assert_eq!(status, 404);
-    assert!(said.contains("for 4.5-noble came to the source 'cran' from another server on "), "{said}");
+    assert!(said.contains("for 4.5-noble was provided to the source 'cran' by another server on "), "{said}");
     assert!(!said.contains("127.0.0.1") && !said.contains("http"), "{said}");
 }

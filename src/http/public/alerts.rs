@@ -1,4 +1,4 @@
-//! `GET /alerts`: what an administrator should look at, read from what there is at this moment.
+//! `GET /alerts`: current problems that need an administrator.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,12 +13,12 @@ use crate::repo::RepoError;
 use crate::storage::condition::Warning;
 use crate::storage::space::FULL;
 
-/// Everything that is not as it should be; empty when all is well.
+/// Returns all current problems; empty if there are none.
 ///
-/// SECURITY: anybody may ask. Addresses, paths and reasons are in the log and in `rspm`.
+/// SECURITY: open to all clients. Addresses, paths and reasons are in the log and in `rspm` only.
 ///
 /// # Errors
-/// The database.
+/// A failure of the database.
 pub(super) async fn now(app: &App) -> Result<Vec<Alert>, Failure> {
     let recorded = app.state.db.read(db::upstream::failures).await.map_err(RepoError::from)?;
     let mut alerts = failures(&app.state.jobs.known(), recorded);
@@ -46,7 +46,7 @@ pub(super) async fn now(app: &App) -> Result<Vec<Alert>, Failure> {
             kind: "system-requirements".to_owned(),
             name: "rules".to_owned(),
             message: format!(
-                "{left_out} patterns of the system requirements rules cannot be used by this version"
+                "{left_out} patterns of the system requirements rules are not supported by this version"
             ),
             since: None,
         });
@@ -54,7 +54,7 @@ pub(super) async fn now(app: &App) -> Result<Vec<Alert>, Failure> {
     Ok(alerts)
 }
 
-/// A file system that is too full, by the classes that lie there.
+/// The alert of a file system that is too full, named by its storage classes.
 fn full(classes: &[StorageClass]) -> Alert {
     let names = classes.iter().map(|class| class.as_str()).collect::<Vec<_>>().join(", ");
     Alert {
@@ -65,8 +65,8 @@ fn full(classes: &[StorageClass]) -> Alert {
     }
 }
 
-/// Jobs that failed and have not succeeded since, by their names: syncs as they are recorded, of the others what the
-/// registry still has.
+/// Alerts of jobs that failed and have not succeeded since, by name: syncs from the recorded failures, other jobs from
+/// the job registry.
 fn failures(jobs: &[Job], recorded: Vec<(String, Timestamp)>) -> Vec<Alert> {
     let mut newest: HashMap<&str, &Job> = HashMap::new();
     for job in jobs {
@@ -81,7 +81,7 @@ fn failures(jobs: &[Job], recorded: Vec<(String, Timestamp)>) -> Vec<Alert> {
     since.extend(recorded);
     let alert = |(name, since): (String, Timestamp)| Alert {
         kind: "job".to_owned(),
-        message: format!("{name} failed; the last good state is served, and the server's log says why"),
+        message: format!("{name} failed; the last good state is served; see the server log for the reason"),
         name,
         since: Some(since.to_string()),
     };

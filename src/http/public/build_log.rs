@@ -1,5 +1,5 @@
-//! `GET /repos/{r}/packages/{name}/binaries/logs`: this server serves builds and makes none, so it has no log of any. The
-//! answer says which build is asked about and where it came from: there its log may be.
+//! `GET /repos/{r}/packages/{name}/binaries/logs`: always an error, as this server does not build binaries. Its text
+//! names the binary and its origin, where the build log may be.
 
 use crate::catalog::Catalog;
 use crate::http::app::App;
@@ -12,9 +12,9 @@ use crate::r::layout::RMinor;
 use crate::r::platform::{Arch, Platform};
 use crate::repo::build_rows::target;
 
-/// 404 for what there could be a log of elsewhere, 400 for what names no build.
+/// 404 for a package of the repository or an unknown one, 400 for invalid parameters.
 ///
-/// SECURITY: anybody may ask. Which server the builds of a source come from is in the configuration.
+/// SECURITY: open to all clients, so the server that the binaries of a source come from is not named.
 pub(super) async fn none(
     app: &App,
     catalog: &Catalog,
@@ -24,7 +24,7 @@ pub(super) async fn none(
 ) -> Failure {
     match why(app, catalog, point, package, query).await {
         Ok(why) => {
-            Failure::not_found(format!("this server serves builds and makes none, so it has no logs: {why}"))
+            Failure::not_found(format!("this server does not build binaries, so it has no build logs: {why}"))
         }
         Err(failure) => failure,
     }
@@ -46,7 +46,7 @@ async fn why(
     let r = required("r_version")?;
     let r = RMinor::parse(r).ok_or_else(|| {
         Failure::bad_request(format!(
-            "the parameter r_version: '{}' is no minor version of R: write two numbers, such as 4.5",
+            "the parameter r_version: '{}' is not a minor version of R: write two numbers, such as 4.5",
             shown(r)
         ))
     })?;
@@ -72,17 +72,17 @@ async fn why(
     });
     let Some(build) = build else {
         return Ok(format!(
-            "of {package} {version} it has no build for {platform}, and clients get the source"
+            "there is no binary of {package} {version} for {platform}, so clients get the source package"
         ));
     };
     let source = catalog.source_by_id(found.source);
     let name = source.map(|source| source.name.as_str()).unwrap_or_default();
     let came = match source.map(|source| source.kind) {
         Some(SourceKind::Local) => format!("was added to the source '{name}'"),
-        _ => format!("came to the source '{name}' from another server"),
+        _ => format!("was provided to the source '{name}' by another server"),
     };
     Ok(format!(
-        "the build of {package} {version} for {platform} {came} on {}; whoever built it has its log",
+        "the binary of {package} {version} for {platform} {came} on {}; its builder has the log",
         build.at.day()
     ))
 }

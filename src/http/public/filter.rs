@@ -1,6 +1,7 @@
-//! `POST /filter/packages`: what is known of many packages, a JSON object in each line.
+//! `POST /filter/packages`: details of many packages, one JSON object per line.
 //!
-//! Lines are made as the client takes them, some packages at a time, so that a long answer is never held whole.
+//! Lines are produced as the client reads them, some packages at a time, so that a long response is never in memory
+//! whole.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -29,14 +30,14 @@ use crate::repo::info::PackageDetail;
 use crate::repo::vulnerabilities::Vulnerabilities;
 use crate::usage::Usage;
 
-/// Names in one question.
+/// Maximum number of names in a request.
 const MOST: usize = 10_000;
-/// Names looked up and answered at a time, so that a long question keeps neither a database connection nor much memory.
+/// Names looked up at a time, so that a long request holds neither a database connection nor much memory.
 const CHUNK: usize = 100;
-/// Parts of answers that are made at a time, of all requests together: long questions leave processors to short ones.
+/// Limits the chunks that are produced concurrently, of all requests: long requests leave processors to short ones.
 static TURNS: Semaphore = Semaphore::const_new(2);
 
-/// A line of the answer.
+/// A line of the response.
 #[derive(serde::Serialize)]
 #[serde(untagged)]
 enum Line {
@@ -44,10 +45,10 @@ enum Line {
     Error(FilterError),
 }
 
-/// A package, and the version that is asked for.
+/// A package, and the requested version.
 type Specification = (String, Option<String>);
 
-/// The part of an answer that is still to be made.
+/// The rest of a response that is not produced yet.
 struct Rows {
     repo: Repo,
     usage: Usage,
@@ -57,8 +58,8 @@ struct Rows {
     wanted: std::vec::IntoIter<Result<Specification, String>>,
 }
 
-/// Answers; `repo` is the one of the address, which wins. The answer keeps `body`, from which the question was read, and
-/// with it its part of the budget of request bodies.
+/// Handles the request; `repo`, the one of the address, wins over that of the body. The response keeps `body`, and with
+/// it its share of the budget of request bodies.
 pub(super) async fn answer(
     app: &App,
     repo: Option<&str>,
@@ -89,19 +90,19 @@ pub(super) async fn answer(
         known,
         wanted: wanted.into_iter(),
     };
-    // The first part before the head is sent: it meets the errors that most answers would meet.
+    // The first chunk is produced before the head is sent, so that most errors still become an error response.
     let first = rows.next().await?.unwrap_or_default();
     if rows.wanted.len() == 0 {
         return Ok(response::json_lines(Body::full(first)));
     }
-    // The other parts are made when the client has taken those before.
+    // The other chunks are produced once the client has read the previous ones.
     let first = app.answers.hold(first, peer)?;
     let mut body_of_answer = Body::stream(rows.stream(first), None);
     body_of_answer.hold(body);
     Ok(response::json_lines(body_of_answer))
 }
 
-/// Each specification once, in the order of the question; an error for each name that is none.
+/// Each specification once, in the order of the request; an error for each invalid name.
 fn distinct(names: &[String]) -> Vec<Result<Specification, String>> {
     let mut seen = HashSet::with_capacity(names.len());
     let all = names.iter().map(|text| specification(text));
@@ -109,7 +110,7 @@ fn distinct(names: &[String]) -> Vec<Result<Specification, String>> {
 }
 
 impl Rows {
-    /// The lines of the next packages; `None` when all are answered.
+    /// Produces the lines of the next packages; `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         let part: Vec<_> = self.wanted.by_ref().take(CHUNK).collect();
         if part.is_empty() {
@@ -142,12 +143,13 @@ impl Rows {
         });
         let encoded = encoded.await.map_err(|_| Failure::unavailable("the server is stopping", 5))?;
         encoded.map(Some).map_err(|error| {
-            tracing::error!("an API answer cannot be written as JSON: {error}");
+            tracing::error!("could not serialise an API response as JSON: {error}");
             Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, "internal error")
         })
     }
 
-    /// `first`, then the rest. An error ends the connection, so that no client takes a part for the whole.
+    /// Streams `first`, then the rest. An error aborts the connection, so that no client takes a truncated response for
+    /// a complete one.
     fn stream(self, first: Bytes) -> BoxStream<'static, Result<Bytes, BodyError>> {
         let rest = stream::unfold(Some(self), |rows| async move {
             let mut rows = rows?;
@@ -170,7 +172,7 @@ fn encode(lines: &[Line]) -> Result<Bytes, serde_json::Error> {
     Ok(text.into())
 }
 
-/// `ggplot2`, `ggplot2==3.5.2`, `ggplot2@3.5.2`.
+/// Parses `ggplot2`, `ggplot2==3.5.2` or `ggplot2@3.5.2`.
 fn specification(text: &str) -> Result<Specification, String> {
     let (package, version) = match text.split_once("==").or_else(|| text.split_once('@')) {
         Some((package, version)) => (package.trim(), Some(version.trim())),
@@ -178,7 +180,7 @@ fn specification(text: &str) -> Result<Specification, String> {
     };
     if !name::is_package(package) || version.is_some_and(str::is_empty) {
         let shown: String = text.chars().take(80).collect();
-        return Err(format!("'{shown}' is no package: write name or name==version"));
+        return Err(format!("'{shown}' is not a package specification: write name or name==version"));
     }
     Ok((package.to_owned(), version.map(str::to_owned)))
 }
@@ -216,7 +218,7 @@ fn details(found: &PackageDetail, described: Option<&Description>) -> Details {
     families.sort_unstable();
     families.dedup();
     let all = std::iter::once(&found.release).chain(&found.others);
-    // Of an archived version that was asked for, the listed one is among the others.
+    // If the requested version is archived, the listed one is among the others.
     let mut versions: Vec<_> = all.collect();
     versions.sort_by_key(|release| (release.archived, std::cmp::Reverse(release.published_at)));
     Details {
@@ -244,14 +246,14 @@ fn dependencies(described: &Description) -> Dependencies {
     }
 }
 
-/// The licences a `License` field lets one choose from ("Writing R Extensions", 1.1.2): parted by `|`, and `+ file LICENSE`
-/// is part of the one before it.
+/// The alternative licences of a `License` field ("Writing R Extensions", 1.1.2), separated by `|`; `+ file LICENSE`
+/// belongs to the licence before it.
 fn alternatives(license: &str) -> Vec<String> {
     let parts = license.split('|').map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
     parts.filter(|part| !part.is_empty()).collect()
 }
 
-/// What licences of several versions have in common: `GPL` of `GPL (>= 2)` and `GPL-3`, `MIT` of `MIT + file LICENSE`.
+/// The family of a licence, without its version: `GPL` of `GPL (>= 2)` and `GPL-3`, `MIT` of `MIT + file LICENSE`.
 fn family(license: &str) -> String {
     let first = license.split([' ', '(', '+']).next().unwrap_or_default();
     let numbered = first.rsplit_once('-').filter(|(_, end)| end.starts_with(|c: char| c.is_ascii_digit()));

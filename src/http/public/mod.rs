@@ -1,5 +1,5 @@
-//! The public read API under `/__api__`: repositories, sources, packages, transactions, system requirements. One file per
-//! noun that needs more than a few lines; `docs/api/public.json` (OpenAPI) describes the same addresses.
+//! The public read API under `/__api__`: repositories, sources, packages, transactions, system requirements. One file
+//! per larger noun; `docs/api/public.json` (OpenAPI) describes the addresses.
 
 mod alerts;
 mod build_log;
@@ -44,18 +44,18 @@ use crate::model::snapshot::Snapshot;
 use crate::model::time::Day;
 use crate::r::bioconductor::{BadVersion, Part, Version};
 
-/// Transactions in one answer: old clients ask for ten thousand.
+/// Maximum number of transactions in a response: old clients request ten thousand.
 const MOST_TRANSACTIONS: usize = 100_000;
 
-/// The largest body of a question, in bytes: a DESCRIPTION, or some thousand names.
+/// Maximum size of a request body, in bytes: a DESCRIPTION, or some thousand names.
 const BODY: usize = 1 << 20;
-/// A question must have come within this: nobody needs longer for a megabyte.
+/// Timeout of a request body, ample for a megabyte.
 const ASKING: Duration = Duration::from_secs(30);
 
-/// Answers one question.
+/// Handles a GET request.
 ///
 /// # Errors
-/// 400, 404, or what the stores say.
+/// 400, 404, or a failure of the stores.
 pub async fn answer(
     app: &App,
     asked: &Public,
@@ -128,12 +128,12 @@ pub async fn answer(
         }
         Public::Alerts => ok(&alerts::now(app).await?),
         Public::VerifyAuth => match head.parts.headers.contains_key(AUTHORIZATION) {
-            // Reading needs none, and there is nothing that one could be valid for.
+            // Reading needs no token, and no token can be valid.
             true => {
                 return Err(Failure::new(
                     StatusCode::UNAUTHORIZED,
                     Code::Unauthorized,
-                    "this server knows no tokens; everything it has may be read without",
+                    "token authentication is not supported",
                 ));
             }
             false => ok(&serde_json::json!({})),
@@ -152,10 +152,10 @@ pub async fn answer(
     })
 }
 
-/// Answers one question that has a body.
+/// Handles a POST request.
 ///
 /// # Errors
-/// 400, 404, 408, 413, or what the stores say.
+/// 400, 404, 408, 413, or a failure of the stores.
 pub async fn posted(
     app: &App,
     asked: Posted,
@@ -166,7 +166,7 @@ pub async fn posted(
     let read = request::read(body, BODY, app.limits.body_pause);
     let body = tokio::time::timeout(ASKING, read).await.map_err(|_| Failure {
         status: StatusCode::REQUEST_TIMEOUT,
-        ..Failure::bad_request("the request body takes too long")
+        ..Failure::bad_request("the request body timed out")
     })??;
     match asked {
         Posted::Sysreqs(repo) => Ok(ok(&sysreqs::of_description(app, &repo, query, &body).await?)),
@@ -175,28 +175,28 @@ pub async fn posted(
     }
 }
 
-/// A JSON body, whatever its `Content-Type`: scripts send it under the names of other things.
+/// Parses a JSON body, whatever its `Content-Type`: scripts send wrong ones.
 fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
-    // An object: a list would be taken for its fields in their order.
+    // Only an object: serde would take a list for the fields in their order.
     let object: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(body);
-    object
-        .and_then(|object| serde_json::from_value(object.into()))
-        .map_err(|error| Failure::bad_request(format!("the body is not the JSON expected here: {error}")))
+    object.and_then(|object| serde_json::from_value(object.into())).map_err(|error| {
+        Failure::bad_request(format!("the body is not valid JSON for this request: {error}"))
+    })
 }
 
 fn ok<T: serde::Serialize + ?Sized>(value: &T) -> Response<Body> {
     response::json(StatusCode::OK, value)
 }
 
-/// The newest state of a repository, or of a version of Bioconductor in it.
+/// The newest point of a repository, or of a Bioconductor version in it.
 async fn newest(app: &App, catalog: &Catalog, asked: &str, query: &Query) -> Result<Point, Failure> {
     let found = repository(catalog, asked)?;
-    // Every version of a repository without versions shows the same packages.
+    // Other repositories have no versions: the parameter has no effect there.
     let version = bioconductor_version(query)?.filter(|_| found.kind == RepoKind::Bioconductor);
     Ok(app.repo.point_of(found.name.as_str(), version.map(Part::all), Snapshot::Latest).await?)
 }
 
-/// `bioc_version` chooses among the versions of Bioconductor; what is no version is a mistake everywhere.
+/// Parses `bioc_version`, the Bioconductor version; an invalid one is an error for every repository.
 fn bioconductor_version(query: &Query) -> Result<Option<Version>, Failure> {
     let asked = query.get("bioc_version").filter(|text| !text.is_empty());
     asked
@@ -208,7 +208,7 @@ fn bioconductor_version(query: &Query) -> Result<Option<Version>, Failure> {
         .transpose()
 }
 
-/// By number or name; hidden ones answer to who knows them.
+/// Finds a repository by number or name; hidden ones too.
 fn repository<'a>(catalog: &'a Catalog, asked: &str) -> Result<&'a Repository, Failure> {
     let found = catalog.repo_by_name_or_id(asked);
     found.ok_or_else(|| Failure::not_found(format!("there is no repository '{}'", shown(asked))))
@@ -243,7 +243,7 @@ fn wire_source(source: &catalog::Source) -> Source {
     }
 }
 
-/// Old clients read `id` and `published_to` of each row, so neither is ever missing.
+/// Converts a transaction. Old clients read `id` and `published_to` of each row, so neither is ever missing.
 fn wire_transaction(source: SourceId, tx: &Tx) -> Transaction {
     let action = match tx.kind {
         TxKind::Sync => "Sync",
@@ -271,16 +271,16 @@ fn wire_transaction(source: SourceId, tx: &Tx) -> Transaction {
     }
 }
 
-/// The repository clients may take for CRAN: the first listed R repository that subscribes to it.
+/// The repository that clients may use as CRAN: the first listed R repository that subscribes to it.
 fn cran_repo(catalog: &Catalog) -> Option<String> {
     let mut repos = catalog.repos.iter().filter(|repo| !repo.hidden && repo.kind == RepoKind::R);
     repos.find(|repo| repo.offers(SourceId::CRAN)).map(|repo| repo.name.to_string())
 }
 
-/// `days` come newest first, and so they go out unless `_order=asc`; `latest` stands for the newest.
+/// Rows for `days`, which are sorted newest first; reversed with `_order=asc`. `latest` is the alias of the newest.
 fn dates(repo: &Repository, days: &[Day], query: &Query) -> Result<Vec<TransactionDate>, Failure> {
     if query.get("_sort").is_some_and(|sort| !["", "alias", "date"].contains(&sort)) {
-        return Err(Failure::bad_request("days can be sorted by date alone (_sort=date)"));
+        return Err(Failure::bad_request("days can only be sorted by date (_sort=date)"));
     }
     let latest = days.first().map(|newest| wire_date(repo, "latest".to_owned(), *newest));
     let mut dates: Vec<_> = latest.into_iter().collect();

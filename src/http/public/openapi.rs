@@ -1,5 +1,5 @@
-//! The OpenAPI document of the public API, made from the wire types: `/__api__/swagger/doc.json`; `docs/api/public.json`
-//! is a copy.
+//! The OpenAPI document of the public API, generated from the wire types: `/__api__/swagger/doc.json`;
+//! `docs/api/public.json` is a copy.
 
 use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{InfoBuilder, OpenApi, Server};
@@ -10,14 +10,14 @@ use crate::api::public::{alert, filter, package, repo, source, status, sysreqs, 
 use crate::http::openapi::{self, JSON, Row, Schemas};
 
 const LIST: &[(&str, &str)] = &[
-    ("_limit", "rows of the answer, at most 1000"),
-    ("_page", "which page of that many, from 1"),
+    ("_limit", "rows per page, at most 1000"),
+    ("_page", "page number, from 1"),
     ("_sort", "name, version, date_publication or source"),
     ("_order", "asc or desc"),
-    ("name", "exactly this package"),
-    ("name_like", "a part of the name, in any case of letters"),
+    ("name", "exact package name"),
+    ("name_like", "part of the name, case-insensitive"),
     ("name_search", "as name_like"),
-    ("exact_first", "true: the package of exactly that name goes first"),
+    ("exact_first", "true: sort the exact match first"),
     ("bioc_version", "the version of a Bioconductor repository"),
 ];
 const SYSTEM: &[(&str, &str)] =
@@ -25,35 +25,34 @@ const SYSTEM: &[(&str, &str)] =
 const PACKAGES_SYSTEM: &[(&str, &str)] = &[
     ("distribution", "as in the rows of /status with sysReqs"),
     ("release", "as in the same row"),
-    ("all", "true: every package of the repository"),
-    ("pkgname", "a package; may be repeated, or hold several between commas"),
+    ("all", "true: all packages of the repository"),
+    ("pkgname", "a package; may be repeated, or a comma-separated list"),
 ];
 const POSTED_SYSTEM: &[(&str, &str)] = &[
     ("distribution", "as in the rows of /status with sysReqs"),
     ("release", "as in the same row"),
-    ("suggests", "true: also what the package suggests"),
+    ("suggests", "true: include suggested packages"),
 ];
 const VERSION: &[(&str, &str)] = &[
-    ("version", "another than the listed one"),
+    ("version", "a version other than the listed one"),
     ("bioc_version", "the version of a Bioconductor repository"),
 ];
 const BUILD: &[(&str, &str)] = &[
-    ("distribution", "as rspm list distributions has it"),
+    ("distribution", "as in rspm list distributions"),
     ("r_version", "a minor version of R: 4.5"),
-    ("arch", "x86_64, unless it is said, or arm64"),
-    ("version", "another than the listed one"),
+    ("arch", "x86_64 (default) or arm64"),
+    ("version", "a version other than the listed one"),
     ("bioc_version", "the version of a Bioconductor repository"),
 ];
-const PAGES: &[(&str, &str)] =
-    &[("_limit", "rows of the answer"), ("_page", "which page of that many, from 1")];
+const PAGES: &[(&str, &str)] = &[("_limit", "rows per page"), ("_page", "page number, from 1")];
 const DOWNLOADS: &[(&str, &str)] = &[
-    ("_sourceType", "r or python; both unless it is said"),
-    ("_days", "so many days up to today, at most 366; 7 unless it is said"),
-    ("_limit", "rows of the answer, at most 1000"),
-    ("_page", "which page of that many, from 1"),
+    ("_sourceType", "r or python; default both"),
+    ("_days", "number of days up to today, at most 366; default 7"),
+    ("_limit", "rows per page, at most 1000"),
+    ("_page", "page number, from 1"),
 ];
 const KIND: &[(&str, &str)] = &[("type", "R or Bioconductor")];
-const DATES: &[(&str, &str)] = &[("_sort", "date"), ("_order", "asc or desc; desc unless it is said")];
+const DATES: &[(&str, &str)] = &[("_sort", "date"), ("_order", "asc or desc; default desc")];
 
 fn get(
     path: &'static str,
@@ -77,9 +76,9 @@ fn post(
 fn rows() -> Vec<Row> {
     let lines = ("application/x-ndjson", "Filtered");
     vec![
-        get("/status", "What kind of server this is, and for which platforms it has binaries", &[], "Status"),
+        get("/status", "Features of the server, and the platforms it has binaries for", &[], "Status"),
         get("/verify-auth", "Whether the token of the request is valid; 200 without one", &[], ""),
-        get("/alerts", "What an administrator should look at", &[], "[Alert]"),
+        get("/alerts", "Current problems that need an administrator", &[], "[Alert]"),
         get("/repos", "Repositories that are not hidden", KIND, "[Repo]"),
         get("/repos/{repo}", "One repository, by its number or name, as below", &[], "Repo"),
         get("/repos/{repo}/sources", "Its sources in their order", &[], "[Source]"),
@@ -92,83 +91,83 @@ fn rows() -> Vec<Row> {
         ),
         get(
             "/repos/{repo}/packages/{name}/builds",
-            "Its builds: newest version first, then by platform, newest first",
+            "Its binaries: newest version first, then by platform, newest first",
             &[],
             "[Binary]",
         ),
         get(
             "/repos/{repo}/packages/{name}/binaries/logs",
-            "The log of a build: always 404, which says where the build came from; this server makes none",
+            "The log of a build: always 404, with the origin of the binary; this server builds none",
             BUILD,
             "",
         ),
         get(
             "/repos/{repo}/packages/{name}/sysreqs",
-            "What one package, and what it depends on, needs of the operating system",
+            "System requirements of one package and its dependencies",
             SYSTEM,
             "OfPackage",
         ),
         get(
             "/repos/{repo}/sysreqs",
-            "What packages, and what they depend on, need of the operating system",
+            "System requirements of packages and their dependencies",
             PACKAGES_SYSTEM,
             "Requirements",
         ),
         post(
             "/repos/{repo}/sysreqs",
-            "The same for the package of a DESCRIPTION",
+            "System requirements of the package of a DESCRIPTION and its dependencies",
             POSTED_SYSTEM,
             ("text/plain", ""),
             (JSON, "Posted"),
         ),
         post(
             "/repos/{repo}/filter/packages",
-            "Many packages in one question; an object in each line",
+            "Details of many packages; one JSON object per line",
             &[],
             (JSON, "Filter"),
             lines,
         ),
         get(
             "/repos/{repo}/transaction-dates",
-            "The days it changed on, latest first",
+            "The days on which it changed, latest first",
             DATES,
             "[TransactionDate]",
         ),
-        get("/repos/{repo}/first-transaction", "The first of them", &[], "TransactionDate"),
+        get("/repos/{repo}/first-transaction", "The first day on which it changed", &[], "TransactionDate"),
         post(
             "/filter/packages",
-            "As /repos/{repo}/filter/packages; the body names it",
+            "As /repos/{repo}/filter/packages; the body names the repository",
             &[],
             (JSON, "Filter"),
             lines,
         ),
         get("/sources", "Sources", &[], "[Source]"),
         get("/sources/{source}", "One source, by its number or name, as below", &[], "Source"),
-        get("/sources/{source}/transactions", "What was published, newest first", PAGES, "[Transaction]"),
+        get("/sources/{source}/transactions", "Its transactions, newest first", PAGES, "[Transaction]"),
         get("/sources/{source}/packages", "Its listed packages", LIST, "[Package]"),
         get(
             "/sources/{source}/packages/{name}/releases",
-            "The listed and the archived ones",
+            "The listed and the archived versions",
             &[],
             "[Release]",
         ),
         get(
             "/metrics/packages",
-            "Packages by their downloads, most first; 404 where they are not counted",
+            "Packages by downloads, most first; 404 if downloads are not counted",
             DOWNLOADS,
             "[PackageDownloads]",
         ),
-        post("/url", "The snapshot of a time", &[], (JSON, "Moment"), (JSON, "Snapshot")),
+        post("/url", "The snapshot at a given time", &[], (JSON, "Moment"), (JSON, "Snapshot")),
     ]
 }
 
-/// The document: OpenAPI 3.1.
+/// The OpenAPI 3.1 document of the public API.
 #[must_use]
 pub fn document() -> OpenApi {
     let info = InfoBuilder::new()
         .title("rstudio-pm public API")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some("What clients read: repositories, packages, snapshots, system requirements."))
+        .description(Some("Read access for clients: repositories, packages, snapshots, system requirements."))
         .build();
     let schemas = Schemas::default()
         .with::<Error>()
@@ -192,7 +191,7 @@ pub fn document() -> OpenApi {
     openapi::document(info, "/__api__", rows().into_iter(), schemas.build())
 }
 
-/// The document as a server gives it, whose addresses begin with `base`.
+/// The document with the base URL of a server.
 #[must_use]
 pub fn document_of(base: String) -> OpenApi {
     let mut document = document();

@@ -1,4 +1,4 @@
-//! Packages as the public API tells them: from index records and DESCRIPTIONs to its rows.
+//! Packages in the form of the public API: converts index records and DESCRIPTIONs to rows.
 
 use super::vulnerabilities::{self, wire};
 use crate::api::public::package::{Archived, Downloads, Link, Package, Release as WireRelease};
@@ -17,9 +17,9 @@ use crate::repo::links::Links;
 use crate::repo::listing::{PackageQuery, UnknownSort};
 use crate::repo::vulnerabilities::Vulnerabilities;
 
-/// Rows of one answer.
+/// Maximum number of rows in a response.
 const PAGE: usize = 1000;
-/// Pages beyond this are empty anyway.
+/// Maximum page number; later pages are always empty.
 const LAST_PAGE: usize = 1_000_000;
 
 /// A page of packages: `_limit`, `_page`, `_sort`, `_order`, `name`, `name_like` or `name_search`, `exact_first`.
@@ -35,7 +35,7 @@ pub(super) async fn list(
     let sort = sort.map(str::parse).transpose();
     let part = query.get("name_search").or_else(|| query.get("name_like")).unwrap_or_default();
     let wanted = PackageQuery {
-        // SQL's wildcards at the ends are how old clients say "contains".
+        // Old clients write "contains" with SQL wildcards at both ends.
         part: part.trim_matches('%').to_owned(),
         name: query.get("name").map(ToOwned::to_owned),
         sort: sort.map_err(|error: UnknownSort| Failure::bad_request(error.to_string()))?.unwrap_or_default(),
@@ -54,7 +54,7 @@ pub(super) async fn list(
     Ok(rows.collect())
 }
 
-/// One package, of its listed version or of `version`.
+/// One package: its listed version, or `version`.
 pub(super) async fn detail(
     app: &App,
     catalog: &Catalog,
@@ -87,7 +87,7 @@ pub(super) async fn detail(
     })
 }
 
-/// A row from the fields of an index record or a DESCRIPTION.
+/// Converts the fields of an index record or a DESCRIPTION to a row.
 fn package(
     catalog: &Catalog,
     point: &Point,
@@ -178,7 +178,7 @@ fn archived(source: SourceId, release: &Release, known: &Vulnerabilities) -> Arc
     }
 }
 
-/// Every release of a package of a source: the listed one first, then the archive, newest first.
+/// All releases of a package of a source: the listed one first, then the archive, newest first.
 pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec<WireRelease>, Failure> {
     let found = app.repo.package_detail(point, name, None).await?;
     let all = std::iter::once(&found.release).chain(&found.others);

@@ -1,4 +1,4 @@
-//! `/swagger/index.html`: the public API for people, made from its OpenAPI document. No script, nothing from elsewhere.
+//! `/swagger/index.html`: the public API as a page, generated from its OpenAPI document. No script, no foreign content.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use crate::http::body::Body;
 use crate::http::home::{document, escape};
 use crate::http::response;
 
-/// The page.
+/// The API page.
 pub(super) fn page() -> Response<Body> {
     response::page(document("Public API", &text()))
 }
@@ -19,7 +19,7 @@ pub(super) fn page() -> Response<Body> {
 fn text() -> String {
     let described = openapi::document();
     let mut text = format!(
-        "<p>{} For programs: <a href=\"doc.json\">doc.json</a> (OpenAPI, version {}). A repository or a source is named \
+        "<p>{} OpenAPI document: <a href=\"doc.json\">doc.json</a> (version {}). A repository or a source is named \
          by its number or its name. Errors are <code>{{\"code\", \"error\", \"payload\"}}</code>.</p>",
         escape(described.info.description.as_deref().unwrap_or_default()),
         escape(&described.info.version),
@@ -30,7 +30,7 @@ fn text() -> String {
         }
     }
     let schemas = described.components.map(|components| components.schemas).unwrap_or_default();
-    text.push_str("<h2>Answers</h2>");
+    text.push_str("<h2>Schemas</h2>");
     for (name, schema) in &schemas {
         schema_text(&mut text, name, schema);
     }

@@ -1,4 +1,4 @@
-//! `…/sysreqs`: from what packages need of an operating system to the answers clients install it by.
+//! `…/sysreqs`: system requirements of packages, with the commands to install them.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -17,22 +17,22 @@ use crate::r::description::Description;
 use crate::r::sysreqs::{Need, base};
 use crate::repo::requirements::Requirements;
 
-/// Names of packages that an answer has whose requirements are not known.
+/// Maximum number of names of packages with unknown requirements in a response.
 const NAMED: usize = 100;
 
-/// `GET /repos/{r}/sysreqs`: of all packages, or of those named and what they depend on.
+/// `GET /repos/{r}/sysreqs`: of all packages, or of the named ones and their dependencies.
 pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<Answer, Failure> {
     let named: Vec<String> = query.all("pkgname").map(str::to_owned).collect();
     let all = query.flag("all");
     if !all && named.is_empty() {
         return Err(Failure::bad_request(
-            "name packages with the parameter pkgname (it may be repeated), or ask for all=true",
+            "name packages with the parameter pkgname (it may be repeated), or set all=true",
         ));
     }
     let roots = (!all).then(|| named.clone());
     let known = known(app, repo, query, roots.as_deref()).await?;
     let (unknown_count, unknown) = unknown(&known, roots.as_deref());
-    // Milliseconds of a processor for all of CRAN: not on an async thread.
+    // Takes milliseconds for all of CRAN: not on an async thread.
     let answered = tokio::task::spawn_blocking(move || {
         let installer = known.system().installer();
         let wire = |(name, needs): (&str, Vec<Need<'_>>)| Requirement {
@@ -57,7 +57,7 @@ pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<
     answered.await.map_err(|_| Failure::unavailable("the server is stopping", 5))
 }
 
-/// `GET /repos/{r}/packages/{name}/sysreqs`: rule by rule.
+/// `GET /repos/{r}/packages/{name}/sysreqs`: of one package and its dependencies, by rule.
 pub(super) async fn of_package(
     app: &App,
     repo: &str,
@@ -73,7 +73,7 @@ pub(super) async fn of_package(
     let (unknown_count, unknown) = unknown(&known, Some(&roots));
     let installer = known.system().installer();
     let mut found: Vec<(&str, Vec<Need<'_>>)> = known.of([name]).collect();
-    // Its own first; the others stay in their order.
+    // The package's own first; the sort is stable for the others.
     found.sort_by_key(|(of, _)| *of != name);
     let mut seen = HashSet::new();
     let rules: Vec<Need<'_>> =
@@ -89,8 +89,8 @@ pub(super) async fn of_package(
     })
 }
 
-/// `POST /repos/{r}/sysreqs`: of the package that a DESCRIPTION is about, and of what it depends on; with
-/// `suggests=true` also of what it suggests.
+/// `POST /repos/{r}/sysreqs`: of the package of a DESCRIPTION and its dependencies; with `suggests=true` including its
+/// suggested packages.
 pub(super) async fn of_description(
     app: &App,
     repo: &str,
@@ -101,7 +101,8 @@ pub(super) async fn of_description(
     let read = read.and_then(|read| {
         if read.fields().next().is_some() { Ok(read) } else { Err("it has no field".to_owned()) }
     });
-    let read = read.map_err(|error| Failure::bad_request(format!("the body is no DESCRIPTION: {error}")))?;
+    let read =
+        read.map_err(|error| Failure::bad_request(format!("the body is not a valid DESCRIPTION: {error}")))?;
     let kinds: &[Kind] = if query.flag("suggests") {
         &[Kind::Depends, Kind::Imports, Kind::LinkingTo, Kind::Suggests]
     } else {
@@ -114,7 +115,7 @@ pub(super) async fn of_description(
     let own = known.of_text(read.filled("SystemRequirements").unwrap_or_default());
     let package = read.package().unwrap_or_default();
     let mut all = vec![(package, own)];
-    // Packages that depend on each other lead back to the one that is asked about.
+    // Circular dependencies lead back to the package itself.
     all.extend(known.of(roots.iter().map(String::as_str)).filter(|(name, _)| *name != package));
     all.retain(|(_, needs)| !needs.is_empty());
     let installer = known.system().installer();
@@ -134,7 +135,7 @@ pub(super) async fn of_description(
     })
 }
 
-/// How many packages there are whose requirements are not known, and the names of some.
+/// The number of packages with unknown requirements, and the first names.
 fn unknown(known: &Requirements, roots: Option<&[String]>) -> (usize, Vec<String>) {
     let mut names = known.unknown(roots);
     let count = names.len();
@@ -142,8 +143,8 @@ fn unknown(known: &Requirements, roots: Option<&[String]>) -> (usize, Vec<String
     (count, names)
 }
 
-/// What is known of the newest state of a repository on the system of `distribution` and `release`; of `roots` and what they
-/// depend on, or of all.
+/// The requirements of packages at the newest point of a repository, on the system of `distribution` and `release`: of
+/// `roots` and their dependencies, or of all.
 async fn known(
     app: &App,
     repo: &str,
@@ -180,7 +181,7 @@ fn wire(needs: &[Need<'_>], installer: &str) -> Needs {
     }
 }
 
-/// Each value once, where it stands first.
+/// Each value once, at its first position.
 fn once<'a, T: Clone + Eq + Hash + 'a>(values: impl Iterator<Item = &'a T>) -> Vec<T> {
     let mut seen = HashSet::new();
     values.filter(|value| seen.insert(*value)).cloned().collect()

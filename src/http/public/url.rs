@@ -1,4 +1,4 @@
-//! `POST /url`: the snapshot of a time.
+//! `POST /url`: the snapshot at a given time.
 
 use super::repository;
 use crate::api::public::url::{Moment, Snapshot as Answer};
@@ -8,13 +8,13 @@ use crate::http::origin::{self, Head};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Day;
 
-/// Answers with the snapshot of the day the time lies in.
+/// Returns the snapshot of the day of the requested time.
 pub(super) async fn answer(app: &App, asked: &Moment, head: &Head<'_>) -> Result<Answer, Failure> {
     let day = day(&asked.snapshot).ok_or_else(|| {
         Failure::bad_request("\"snapshot\" must be a time in UTC, such as 2022-01-04T00:00:00Z")
     })?;
     let name = repository(&app.state.catalog.get(), &asked.repo)?.name.clone();
-    // Whether there is one: scripts go back day by day until they are told.
+    // Fails if there is none: scripts go back day by day until one exists.
     app.repo.point(name.as_str(), Snapshot::Date(day)).await?;
     let base = origin::base(&app.site.load(), head);
     Ok(Answer { url: format!("{base}/{name}/{day}"), upsi: day.to_string() })

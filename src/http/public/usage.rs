@@ -1,4 +1,4 @@
-//! What the public API tells of downloads.
+//! Download counts of the public API.
 
 use crate::api::public::usage::PackageDownloads;
 use crate::http::app::App;
@@ -7,13 +7,13 @@ use crate::http::target::Query;
 use crate::model::language::Language;
 use crate::usage::UsageError;
 
-/// Rows of one answer.
+/// Maximum number of rows in a response.
 const PAGE: usize = 1000;
-/// Pages beyond this are empty anyway.
+/// Maximum page number; later pages are always empty.
 const LAST_PAGE: usize = 1_000_000;
-/// Days without `_days`.
+/// Default of `_days`.
 const DAYS: usize = 7;
-/// No more days are looked at for one answer.
+/// Maximum of `_days`.
 const MOST_DAYS: usize = 366;
 
 /// Packages by their downloads, most first: `_sourceType`, `_days`, `_limit`, `_page`.
@@ -46,7 +46,7 @@ fn language(text: &str) -> Result<Language, Failure> {
 impl From<UsageError> for Failure {
     fn from(error: UsageError) -> Failure {
         match error {
-            UsageError::Off => Failure::not_found("downloads are not counted here"),
+            UsageError::Off => Failure::not_found("downloads are not counted on this server"),
             UsageError::Away => Failure::unavailable(error.to_string(), 30),
             UsageError::Db(error) => error.into(),
             UsageError::Storage(error) => crate::repo::RepoError::from(error).into(),

@@ -1,10 +1,10 @@
-//! Known vulnerabilities as the public API tells them.
+//! Known vulnerabilities in the form of the public API.
 
 use crate::advisory::{self, EventKind, Finding, base_score};
 use crate::api::public::vulnerability::{CalculatedScore, Event, Known, Range, Severity, Vulnerability};
 use crate::model::time::Timestamp;
 
-/// All of it.
+/// The full record.
 pub(super) fn wire(finding: &Finding<'_>) -> Vulnerability {
     Vulnerability {
         id: finding.id.to_owned(),
@@ -17,7 +17,7 @@ pub(super) fn wire(finding: &Finding<'_>) -> Vulnerability {
     }
 }
 
-/// Of an archived version: who wants more asks for that version.
+/// The short record of an archived version; the full one is in the detail of that version.
 pub(super) fn known(finding: &Finding<'_>) -> Known {
     Known {
         id: finding.id.to_owned(),

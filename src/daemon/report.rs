@@ -1,11 +1,11 @@
-//! How the findings of `--check-config` are printed: lines for people, one object for programs.
+//! Output formats of `--check-config`: text lines or one JSON object.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::config::{Check, Verdict};
 
-/// One line for each check, its findings below it, and a closing sentence.
+/// Formats one line per check, followed by its findings, and a summary line.
 pub(super) fn human(file: &Path, checks: &[Check]) -> String {
     let mut text = String::new();
     for check in checks {
@@ -15,7 +15,7 @@ pub(super) fn human(file: &Path, checks: &[Check]) -> String {
             Verdict::Info => "[INFO]",
         };
         match check.findings.as_slice() {
-            // A remark, not a finding with a place.
+            // A remark without file and line.
             [one] if check.verdict == Verdict::Info && !one.contains(": [") => {
                 let _ = writeln!(text, "{mark} {}: {one}", check.title);
             }
@@ -36,7 +36,7 @@ pub(super) fn human(file: &Path, checks: &[Check]) -> String {
     text
 }
 
-/// `{"config", "passed", "checks": [{"check", "result", "findings"}]}`.
+/// Formats `{"config", "passed", "checks": [{"check", "result", "findings"}]}`.
 pub(super) fn json(file: &Path, checks: &[Check]) -> serde_json::Value {
     let rows = checks.iter().map(|check| {
         let result = match check.verdict {

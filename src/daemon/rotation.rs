@@ -1,4 +1,4 @@
-//! Rotates the log files that logrotate does not, as long as this process is the one that serves.
+//! Rotates the log files that logrotate does not rotate, while this process is the main one.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use super::logging::Logs;
 use crate::control::Logs as _;
 use crate::logs::rotation::{Rotation, due};
 
-/// Looks at the files at once, at each midnight, when the configuration has changed, and now and then, for the clock
-/// may be set. Runs until it is dropped.
+/// Checks the files at once, at each midnight, after each change of the configuration, and at least hourly, because
+/// the clock may be set. Runs until it is dropped.
 pub(super) async fn run(logs: Logs) {
     let mut rotation = Rotation::new(Path::new("/"));
     loop {
@@ -20,7 +20,7 @@ pub(super) async fn run(logs: Logs) {
         });
         rotation = match looked.await {
             Ok(rotation) => rotation,
-            Err(error) => return tracing::error!("log files are not rotated any more: {error}"),
+            Err(error) => return tracing::error!("log rotation stopped: {error}"),
         };
         tokio::select! {
             () = tokio::time::sleep(due::pause(&Zoned::now())) => {}

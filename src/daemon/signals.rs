@@ -1,4 +1,4 @@
-//! Signals: TERM and INT stop (a second one at once), USR1 reopens the log files, HUP does that and reloads the
+//! Signals: TERM and INT stop the server (a second one immediately), USR1 reopens the log files, HUP also reloads the
 //! configuration, USR2 starts the installed program and hands over to it.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::control::{Command, Control};
 
-/// The signals of the process; they are caught from the moment this is made.
+/// The signal handlers of the process.
 pub(super) struct Signals {
     term: Signal,
     int: Signal,
@@ -19,7 +19,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Begins to catch them. Inside the runtime.
+    /// Installs the handlers. Needs the runtime.
     pub(super) fn catch() -> Signals {
         let signals = Signals {
             term: on(SignalKind::terminate()),
@@ -32,7 +32,8 @@ impl Signals {
         signals
     }
 
-    /// Returns when the process shall stop. Handles the other signals meanwhile, and afterwards only the impatient.
+    /// Returns when the process shall stop. Handles the other signals until then, and afterwards USR1 and a second stop
+    /// signal.
     pub(super) async fn until_stop(self, control: &Control) {
         let Signals { mut term, mut int, mut hup, mut usr1, mut usr2 } = self;
         let hung_up = Arc::new(Notify::new());
@@ -52,12 +53,12 @@ impl Signals {
                 _ = term.recv() => break,
                 _ = int.recv() => break,
                 () = control.stopped() => break,
-                // However many come while one is carried out, one more follows.
+                // Concurrent reload signals are coalesced.
                 _ = hup.recv() => hung_up.notify_one(),
                 _ = usr1.recv() => rotated.notify_one(),
                 _ = usr2.recv() => {
                     let control = control.clone();
-                    // What came of it is in the log and in the status.
+                    // The outcome is logged and reported in the status.
                     tokio::spawn(async move { drop(control.order(Command::HandOver).await) });
                 }
             }
@@ -68,18 +69,18 @@ impl Signals {
                 tokio::select! {
                     _ = term.recv() => break,
                     _ = int.recv() => break,
-                    // A rotation while requests are finished.
+                    // A log rotation while requests are drained.
                     _ = usr1.recv() => rotated.notify_one(),
                 }
             }
-            tracing::warn!("told to stop again: ending at once");
+            tracing::warn!("second stop signal: exiting immediately");
             std::process::exit(1);
         });
     }
 }
 
-/// Until [`Signals::catch`], a rotation, reload or upgrade during the start waits: uncaught, its signal would end the process.
-/// On the first thread, before there are others.
+/// Blocks HUP, USR1 and USR2 until [`Signals::catch`]: uncaught, they would kill the process during the start. To be
+/// called on the first thread, before others are started.
 pub(super) fn hold() {
     let _ = held().thread_block();
 }
@@ -107,7 +108,7 @@ async fn reload(control: Control, hung_up: Arc<Notify>) {
     loop {
         hung_up.notified().await;
         reopen(&control).await;
-        // Nobody waits for the answer: what the reload did is in the log.
+        // The result is logged.
         let _ = control.order(Command::Reload).await;
     }
 }

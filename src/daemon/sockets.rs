@@ -1,4 +1,4 @@
-//! The listening sockets: those systemd hands over, else bound here; once, before there are threads.
+//! Opens the listening sockets: inherited from systemd or bound here; once, before threads are started.
 
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -29,11 +29,11 @@ pub struct Sockets {
     pub admin: UnixListener,
     /// The path to remove at the end; `None` when systemd owns the socket.
     pub admin_path: Option<PathBuf>,
-    /// Where inherited sockets and gcfg differ; to be logged.
+    /// Differences between the inherited sockets and the gcfg, for the log.
     pub warnings: Vec<String>,
-    /// The server goes on without these and tries them again.
+    /// Listeners that could not be opened; the server runs without them and retries.
     pub missing: Vec<Missing>,
-    /// An inherited socket is not that of the configuration, and there is no better one.
+    /// Whether an inherited socket that differs from the configuration is used because there is no other.
     pub outdated: bool,
 }
 
@@ -51,7 +51,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// In `FileDescriptorName=` of the socket units.
+    /// The name in `FileDescriptorName=` of the socket units.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ impl Kind {
         }
     }
 
-    /// The section of the configuration.
+    /// The section in the configuration.
     #[must_use]
     pub fn section(self) -> &'static str {
         match self {
@@ -73,7 +73,7 @@ impl Kind {
         }
     }
 
-    /// Packages are served through it.
+    /// Whether packages are served through it.
     #[must_use]
     pub fn serves_packages(self) -> bool {
         match self {
@@ -86,30 +86,29 @@ impl Kind {
 /// A configured listener that could not be opened.
 #[derive(Debug)]
 pub struct Missing {
-    /// Which.
+    /// The kind of listener.
     pub kind: Kind,
     /// Its address.
     pub listen: Listen,
-    /// Why.
+    /// The error.
     pub error: SocketError,
 }
 
 impl Sockets {
-    /// What `systemctl status` shall say about them.
+    /// Remark for `systemctl status`.
     #[must_use]
     pub fn remark(&self) -> Option<String> {
-        self.outdated
-            .then(|| format!("the listening sockets are not those of the configuration; run: {COMMANDS}"))
+        self.outdated.then(|| format!("the listening sockets differ from the configuration; run: {COMMANDS}"))
     }
 
-    /// Where the admin socket is.
+    /// Path of the admin socket.
     #[must_use]
     pub fn admin_address(&self) -> PathBuf {
         let address = self.admin.local_addr().ok();
         address.and_then(|at| at.as_pathname().map(Path::to_owned)).unwrap_or_default()
     }
 
-    /// Where HTTP without TLS is answered, from this machine.
+    /// Addresses of plain HTTP listeners, reachable from this machine.
     #[must_use]
     pub fn plain_addresses(&self) -> Vec<SocketAddr> {
         let here = |socket: &TcpListener| {
@@ -124,7 +123,7 @@ impl Sockets {
     }
 }
 
-/// True when systemd has handed sockets over, which it keeps open whatever becomes of this process.
+/// Whether systemd has passed sockets, which stay open when this process exits.
 #[must_use]
 pub fn handed_over() -> bool {
     let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<usize>().ok());
@@ -135,24 +134,24 @@ pub fn handed_over() -> bool {
     ours && number("LISTEN_FDS").is_some_and(|count| (1..=MOST).contains(&count))
 }
 
-/// The admin socket of a configuration.
+/// Path of the admin socket in a configuration.
 #[must_use]
 pub fn admin_path(config: &Config) -> PathBuf {
     config.server.sock_file_dir.join("rstudio-pm.sock")
 }
 
-/// What to do when the sockets are not those of the configuration; the service manager opened them before.
+/// The commands that apply the configured addresses to the sockets of systemd.
 const COMMANDS: &str = crate::config::AFTER_A_NEW_PATH;
 
-/// What the server that ran before hands over.
+/// The sockets that the old server passes in a hand-over.
 pub(super) struct Given {
-    /// By name, as systemd names them.
+    /// Sockets with the names that systemd uses.
     pub(super) sockets: Vec<(String, OwnedFd)>,
-    /// It made the admin socket itself.
+    /// Whether the server, not systemd, created the admin socket.
     pub(super) own_admin: bool,
 }
 
-/// The TCP sockets and, when it was handed over, the admin socket: what is opened before privileges are given up.
+/// The sockets that are opened before privileges are dropped: TCP, and an inherited admin socket.
 pub(super) struct Bound {
     http: Vec<TcpListener>,
     https: Vec<TcpListener>,
@@ -165,13 +164,13 @@ pub(super) struct Bound {
     outdated: bool,
 }
 
-/// Takes what systemd hands over (`LISTEN_FDNAMES`: http, https, redirect, metrics, admin), or the server before, and
-/// binds the TCP addresses that are missing. `whole`: the configuration is valid, so what it does not name is not meant
-/// to listen.
+/// Takes the sockets that systemd (`LISTEN_FDNAMES`: http, https, redirect, metrics, admin) or the old server passes,
+/// and binds the missing TCP addresses. `whole`: the configuration is valid, so sockets that it does not mention are
+/// to be closed.
 ///
 /// # Errors
-/// The first socket that cannot be opened. When systemd has handed over some, one that is missing is tried again later,
-/// and so is that of the metrics in any case: the default port may be anybody's.
+/// The first socket that cannot be opened. If systemd has passed sockets, missing ones are retried later instead; so is
+/// the metrics socket in any case, because its default port may be in use by another program.
 pub(super) fn bind_all(config: &Config, whole: bool, given: Option<Given>) -> Result<Bound, SocketError> {
     let own_admin = given.as_ref().is_some_and(|given| given.own_admin);
     let mut inherited = given.map_or_else(Inherited::take, Inherited::of);
@@ -180,8 +179,8 @@ pub(super) fn bind_all(config: &Config, whole: bool, given: Option<Given>) -> Re
     let (mut missing, mut outdated) = (Vec::new(), false);
     let all = [
         (Kind::Http, inherited.http, config.http.listen.as_ref()),
-        // Also without HTTPS in the configuration: a connection is closed then, instead of waiting without end, and a
-        // configuration that is mended finds its socket.
+        // Also without HTTPS in the configuration: then connections are closed instead of hanging, and the socket is
+        // there once the configuration is fixed.
         (Kind::Https, inherited.https, config.https.listen.as_ref()),
         (Kind::Redirect, inherited.redirect, config.http_redirect.listen.as_ref()),
         (Kind::Metrics, inherited.metrics, config.metrics.listen.as_ref()),
@@ -194,7 +193,7 @@ pub(super) fn bind_all(config: &Config, whole: bool, given: Option<Given>) -> Re
         let what = kind.section();
         let (mut right, wrong): (Vec<_>, Vec<_>) =
             mine.into_iter().partition(|socket| agrees(socket, configured));
-        // Before version 252, systemd still hands over the socket of the address that was configured before.
+        // systemd before version 252 still passes the socket of a previously configured address.
         let close = if configured.is_some() { !right.is_empty() } else { some_are_named };
         for socket in wrong {
             if let Ok(address) = socket.local_addr() {
@@ -218,7 +217,7 @@ pub(super) fn bind_all(config: &Config, whole: bool, given: Option<Given>) -> Re
                 Err(error) => return Err(error),
             }
         }
-        // tokio requires it.
+        // Required by tokio.
         right.iter().try_for_each(|socket| set_nonblocking("TCP", socket.set_nonblocking(true)))?;
         Ok(right)
     };
@@ -229,11 +228,10 @@ pub(super) fn bind_all(config: &Config, whole: bool, given: Option<Given>) -> Re
 }
 
 impl Bound {
-    /// Adds the admin socket, bound here when systemd has not handed it over: as the user that serves, whose it is
-    /// then from the first moment.
+    /// Adds the admin socket. Binds it if systemd has not passed it, as the server's user, who then owns the file.
     ///
     /// # Errors
-    /// It cannot be had.
+    /// The socket cannot be opened.
     pub(super) fn with_admin(mut self, config: &Config) -> Result<Sockets, SocketError> {
         let (admin, admin_path) = match self.admin.take() {
             Some(socket) => {
@@ -257,7 +255,8 @@ fn set_nonblocking(name: &'static str, outcome: std::io::Result<()>) -> Result<(
     outcome.map_err(|source| SocketError::Mode { name, source })
 }
 
-/// `/var/run` is a link to `/run`: the files are compared, not the names.
+/// A warning if the inherited admin socket is not the configured one. Compares canonical paths, because `/var/run` is
+/// a link to `/run`.
 fn other_path(socket: &UnixListener, config: &Config) -> Option<String> {
     let address = socket.local_addr().ok()?;
     let (inherited, configured) = (address.as_pathname()?, admin_path(config));
@@ -271,18 +270,18 @@ fn other_path(socket: &UnixListener, config: &Config) -> Option<String> {
     })
 }
 
-/// Whether a socket is that of a configured address; of a name only the port is compared, for it may have moved.
+/// Whether a socket has the configured address. For a host name only the port is compared: its address may change.
 fn agrees(socket: &TcpListener, configured: Option<&Listen>) -> bool {
     let (Ok(at), Some(listen)) = (socket.local_addr(), configured) else { return false };
     let host = match listen.host.parse::<IpAddr>() {
         Ok(host) => at.ip() == host,
         Err(_) => !listen.host.is_empty() || at.ip().is_unspecified(),
     };
-    // Whatever port it is, it was chosen by the system.
+    // Port 0 matches any port: the system has chosen it.
     host && (listen.port == 0 || at.port() == listen.port)
 }
 
-/// Binds the admin socket, mode 0660, in place of one a crashed process left.
+/// Binds the admin socket with mode 0660, replacing one left by a crashed process.
 fn bind_admin(path: &Path) -> Result<UnixListener, SocketError> {
     let failed = |reason: String| SocketError::Admin { path: path.to_owned(), reason };
     if UnixStream::connect(path).is_ok() {
@@ -294,9 +293,9 @@ fn bind_admin(path: &Path) -> Result<UnixListener, SocketError> {
     match std::fs::remove_file(path) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(format!("the old one cannot be removed: {error}"))),
+        Err(error) => return Err(failed(format!("could not remove the old one: {error}"))),
     }
-    // The mode must be right from the first moment, not after a chmod.
+    // The mode must be right when the socket is created; a later chmod would leave a gap.
     let before = umask(Mode::from_bits_truncate(0o117));
     let bound = UnixListener::bind(path);
     umask(before);
@@ -320,11 +319,11 @@ struct Inherited {
     redirect: Vec<TcpListener>,
     metrics: Vec<TcpListener>,
     admin: Option<UnixListener>,
-    /// What was handed over and is of no use.
+    /// Warnings about inherited sockets that are not used.
     warnings: Vec<String>,
 }
 
-/// More than any configuration asks for; what is said beyond is not believed.
+/// Maximum of `LISTEN_FDS`; more than any configuration needs.
 const MOST: usize = 64;
 
 impl Inherited {
@@ -342,16 +341,14 @@ impl Inherited {
                 "redirect" => inherited.redirect.push(fd.into()),
                 "metrics" => inherited.metrics.push(fd.into()),
                 "admin" => inherited.admin = Some(fd.into()),
-                // Of a version that had a listener we do not have.
-                name => {
-                    inherited.warnings.push(format!("the listening socket '{name}' is not used any more"))
-                }
+                // From a version with a listener that this one does not have.
+                name => inherited.warnings.push(format!("the listening socket '{name}' is no longer used")),
             }
         }
         inherited
     }
 
-    /// By the protocol of sd_listen_fds(3). What does not follow it is said and left alone.
+    /// Takes sockets by the protocol of sd_listen_fds(3). Unusable ones are reported and left alone.
     fn take() -> Inherited {
         let mut inherited = Inherited::default();
         let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
@@ -362,7 +359,7 @@ impl Inherited {
                 .push(format!("LISTEN_FDS is '{count}', not a number up to {MOST}; it is ignored"));
             return inherited;
         }
-        // ListenFd removes the other two variables.
+        // ListenFd removes LISTEN_PID and LISTEN_FDS.
         let names = variable("LISTEN_FDNAMES").unwrap_or_default();
         let names: Vec<&str> = names.split(':').collect();
         let mut fds = ListenFd::from_env();
@@ -393,7 +390,7 @@ impl Inherited {
     }
 }
 
-/// A connection would fail at every accept, for ever.
+/// Rejects a socket that does not listen (a connection), on which every accept would fail.
 fn listening<T: AsFd>(socket: Option<T>) -> Result<Option<T>, Error> {
     match &socket {
         Some(socket) if !getsockopt(socket, AcceptConn)? => {

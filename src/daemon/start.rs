@@ -1,4 +1,4 @@
-//! The start order, on one screen, and the stop.
+//! The order of start and stop.
 
 use std::path::Path;
 use std::pin::pin;
@@ -30,16 +30,16 @@ use crate::http::tls::Tls;
 use crate::http::{House, Limits, Porch, Switch, summary};
 use crate::jobs::Jobs;
 
-/// So long clients wait in the backlog while the stores open; then they are told that the server starts.
+/// Time that clients wait in the backlog while the stores open; then they get 503 until the start is complete.
 const SHORT_START: Duration = Duration::from_secs(10);
-/// How much longer systemd shall wait, counted from each time it is told: twice the pause between two.
+/// Extension of systemd's start timeout, sent at intervals of half its length.
 const MORE: Duration = Duration::from_secs(30);
 
-/// Starts, serves until asked to stop, stops.
+/// Starts, serves until it is asked to stop, and stops.
 ///
 /// # Errors
-/// Whatever keeps it from serving. When systemd holds the sockets, a configuration or a store that cannot be used is
-/// no such thing: the answer is 503 then, until it can.
+/// What keeps the server from serving. If systemd holds the sockets, an unusable configuration or store is no error:
+/// the server responds with 503 until it can be used.
 pub(super) fn run(
     args: &Args,
     loaded: Result<Loaded, ConfigError>,
@@ -69,12 +69,12 @@ pub(super) fn run(
     };
     match prepared {
         Ok(lines) => told.extend(lines),
-        // The stores' way says so again, to everybody.
+        // Opening the stores reports it again, also to clients.
         Err(_) if patient => {}
         Err(error) => return Err(error),
     }
     logs.configure(&config);
-    // A port that cannot be had is to be found in the log's file too.
+    // After the logs are configured: an error of a port must be in the log file, too.
     let sockets = bound?.with_admin(&config)?;
     for warning in told {
         tracing::warn!("{warning}");
@@ -90,38 +90,38 @@ pub(super) fn run(
     }
     crate::storage::install_tls_provider();
     let runtime = runtime().map_err(StartError::Runtime)?;
-    // Only now: a thread that starts before the privileges are dropped would keep its capabilities.
+    // Not earlier: a thread started before privileges are dropped would keep its capabilities.
     if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
-        tracing::warn!("could not start the thread that returns unused memory: {error}");
+        tracing::warn!("could not start the background thread of the allocator: {error}");
     }
     let limits =
         Limits { connections: open_files.saturating_sub(512).clamp(64, 16_384), ..Limits::default() };
     let start = Start { file, config, loaded, patient, sockets, taken, limits, began };
     let served = runtime.block_on(serve(start, logs));
-    // Blocking work still under way belongs to connections that were cut, or to a start that was given up.
+    // Blocking work that still runs belongs to aborted connections or to an aborted start.
     runtime.shutdown_background();
     served
 }
 
-/// What is known before there are threads.
+/// Everything that is set up before threads are started.
 struct Start<'a> {
     file: &'a Path,
-    /// The configuration, or what could be understood of it.
+    /// The configuration, or the valid part of it.
     config: Arc<Config>,
     loaded: Result<Loaded, StartError>,
     patient: bool,
     sockets: Sockets,
-    /// From the server that runs until this one serves.
+    /// From the old server, in a hand-over.
     taken: Option<Taken>,
     limits: Limits,
     began: SystemTime,
 }
 
-/// Opens the stores, accepts until a signal or a command asks to stop; returns when everything is closed.
+/// Opens the stores and serves until a signal or a command requests a stop; returns when everything is closed.
 async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
     let Start { file, config, loaded, patient, mut sockets, mut taken, limits, began } = start;
     let signals = Signals::catch();
-    // While another process is the main one, systemd hears that one alone.
+    // In a hand-over systemd accepts messages of the old process only, until this one is the main process.
     let herald = Herald::start(taken.is_none());
     let giving = Giving::of(&sockets).map_err(StartError::HandOver)?;
     let beside = taken.as_mut().map(|taken| Beside { lock: taken.lock.take() });
@@ -133,7 +133,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
     let rotation = tokio::spawn({
         let (logs, predecessor) = (logs.clone(), predecessor.clone());
         async move {
-            // One at a time renames.
+            // Only one process at a time renames log files.
             predecessor.left().await;
             rotation::run(logs).await;
         }
@@ -217,8 +217,8 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         if control.mode() == Mode::Online {
             tracing::info!("rstudio-pm {} is ready after {} ms", env!("CARGO_PKG_VERSION"), took.as_millis());
         }
-        // Ready also when the answer is 503: systemd would kill what does not become ready, and with it the one
-        // place that says why.
+        // Ready also if requests get 503: systemd would kill a service that does not become ready, and with it
+        // the explanation.
         herald.ready(&summary::brief(&switch, &control.mode()));
         let line = tokio::spawn(status::live(switch.clone(), herald.clone()));
         let dog = tokio::spawn(watchdog::run(ways, herald.clone()));
@@ -228,7 +228,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
                 prepared = operator.work(&mut orders) => prepared,
             };
             let Some(prepared) = prepared else { break None };
-            // Not to be interrupted by a stop: both accept in there.
+            // Not interrupted by a stop: meanwhile both processes accept connections.
             match operator.commit(prepared).await {
                 Ok(successor) => break Some(successor),
                 Err(why) => drop(operator.keep(&why)),
@@ -245,7 +245,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
     let whole = match successor {
         None => {
             herald.stopping("Finishing requests");
-            tracing::info!("stopping: {requests} requests under way");
+            tracing::info!("stopping: {requests} requests in progress");
             predecessor.stop().await;
             let whole = house.drain().stop(&limits, predecessor.gone()).await;
             let _ = tokio::time::timeout(limits.linger * 2, predecessor.gone()).await;
@@ -253,9 +253,9 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         }
         Some(successor) => {
             let Successor { pid, version, .. } = &successor;
-            tracing::info!("process {pid}, version {version}, has taken over; {requests} requests to finish");
+            tracing::info!("process {pid}, version {version}, has taken over; finishing {requests} requests");
             tokio::spawn(successor.obey(control.clone()));
-            // The files and the sockets are the successor's.
+            // Socket file and PID file belong to the successor.
             (own_admin, pid_file) = (None, None);
             let told = Notify::new();
             let stopped = async {
@@ -266,7 +266,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
             };
             let finished = async {
                 let whole = house.drain().leave(&limits, told.notified()).await;
-                // An older one must not lose the only link by which it is told to stop.
+                // A still older process depends on this one to be told to stop.
                 predecessor.gone().await;
                 whole
             };
@@ -277,7 +277,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         }
     };
     if !whole {
-        tracing::warn!("stopped with {} connections cut", house.drain().connections());
+        tracing::warn!("shutdown: {} connections aborted", house.drain().connections());
     }
     if let Some(app) = app {
         stores::close(&app).await;
@@ -290,7 +290,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
     Ok(())
 }
 
-/// What can be understood of a file that cannot be used: where to listen and to log.
+/// The valid part of an invalid configuration file: where to listen and to log.
 fn salvaged(file: &Path) -> Config {
     let text = config::read(file).unwrap_or_default();
     config::salvage(&file.display().to_string(), &text).0
@@ -306,7 +306,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// Each connection is an open file: takes all the hard limit allows. Returns how many there may be.
+/// Raises the soft limit of open files to the hard limit, because each connection is an open file. Returns the limit.
 fn raise_open_files() -> usize {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
     let now = if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };

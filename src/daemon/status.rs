@@ -1,4 +1,4 @@
-//! Keeps the one-line state that `systemctl status` shows up to date.
+//! Updates the status line that `systemctl status` shows.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use super::herald::Herald;
 use crate::control::Mode;
 use crate::http::{Switch, summary};
 
-/// How often it is looked whether something changed that nobody told.
+/// Polling interval for changes without a notification.
 const LOOK: Duration = Duration::from_secs(60);
-/// The line is told at most this often: a hundred packages that are added in a second are one change.
+/// Minimum interval between updates: a hundred packages added within a second are one change.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What the line was made from: while it is the same, nothing is asked again.
+/// The inputs of the line, which is only rendered again when they change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Basis {
     mode: Mode,
     catalog: i64,
     ended: u64,
     work: String,
-    /// Whether it can publish.
+    /// Whether the clock is too far ahead to publish.
     skewed: bool,
 }
 
-/// Tells systemd the state whenever it changed, until the task is dropped.
+/// Sends the status line to systemd whenever it changes, until the task is dropped.
 pub(super) async fn live(switch: Switch, herald: Herald) {
     let mut modes = switch.porch().control.watch();
     let mut told = String::new();
@@ -43,7 +43,7 @@ pub(super) async fn live(switch: Switch, herald: Herald) {
                 .as_ref()
                 .is_some_and(|app| app.state.catalog.get().skew((app.state.clock)()).is_some()),
         };
-        // Whoever goes offline waits for those who hold it.
+        // Going offline waits until no task holds the app.
         drop(app);
         let leaving = now.mode == Mode::Leaving;
         if last.as_ref() != Some(&now) {
@@ -63,7 +63,7 @@ pub(super) async fn live(switch: Switch, herald: Herald) {
     }
 }
 
-/// Never, where there is nothing that could change.
+/// Waits for a change; never returns without a receiver.
 async fn changed<T>(value: &mut Option<watch::Receiver<T>>) {
     let lives = match value {
         Some(value) => value.changed().await.is_ok(),

@@ -1,4 +1,4 @@
-//! Opens what answering needs, and closes it again.
+//! Opens and closes the stores of the app.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -22,15 +22,15 @@ use crate::sync::Sync;
 use crate::upstream::Upstream;
 use crate::usage::Usage;
 
-/// A server that goes on working with the same stores for a while.
+/// An old server that still uses the same stores.
 pub(super) struct Beside {
-    /// What it had the database locked with.
+    /// Its lock of the database.
     pub(super) lock: Option<OwnedFd>,
 }
 
-/// Opens the stores of a configuration and the rooms on them. Nothing runs by itself yet.
+/// Opens the stores of a configuration and builds the app. Background tasks are not started yet.
 ///
-/// `say` is told what is being done, for who waits for a long start.
+/// `say` is called with the current step, to report the progress of a long start.
 pub(super) async fn open(
     config: &Arc<Config>,
     porch: &Porch,
@@ -38,9 +38,9 @@ pub(super) async fn open(
     beside: Option<Beside>,
     say: impl Fn(&'static str),
 ) -> Result<Arc<App>, StartError> {
-    say("opening the database and bringing its schema up to date");
+    say("opening the database and migrating its schema");
     let opening = Arc::clone(config);
-    // The database opens on a thread of its own: it blocks.
+    // Opening the database blocks, so it runs on a separate thread.
     let db = move || match beside {
         None => Db::open(&opening),
         Some(Beside { lock }) => Db::open_beside(&opening, lock),
@@ -73,7 +73,7 @@ async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<
     ));
     let sync = Sync::new(Arc::clone(&state));
     sync.recover().await?;
-    // Beside the start: who asks for requirements, or for vulnerabilities, waits for them.
+    // Concurrently with the start: requests for requirements or vulnerabilities wait for them.
     tokio::spawn(sync.load_rules());
     tokio::spawn(sync.report_directories());
     tokio::spawn(sync.load_advisories());
@@ -97,7 +97,7 @@ async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<
     }))
 }
 
-/// Closes what [`open`] opened: what was counted is written, what is queued is finished.
+/// Closes the stores of [`open`]: flushes the usage counters and finishes queued transactions.
 pub(super) async fn close(app: &App) {
     app.usage.close().await;
     close_db(app.state.db.clone()).await;
@@ -107,7 +107,7 @@ async fn close_db(db: Db) {
     let _ = tokio::task::spawn_blocking(move || db.close()).await;
 }
 
-/// Microseconds since the epoch, from the system.
+/// The system clock, in microseconds since the epoch.
 pub(super) fn system_clock() -> Clock {
     Arc::new(|| {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -1,8 +1,7 @@
-//! Which unit files a configuration asks for. Pure: a configuration in, names and contents out.
+//! Derives unit files from a configuration. Pure: a configuration in, names and contents out.
 //!
-//! The socket units are instances of templates, named by their address: a unit whose address changed under its name
-//! would lose its descriptor at the next `daemon-reload`, a unit of another name does not. See systemd.socket(5),
-//! systemd.generator(7).
+//! The socket units are instances of templates, named by their address: a unit whose address changes while its name
+//! stays would lose its descriptor at the next `daemon-reload`. See systemd.socket(5), systemd.generator(7).
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -10,40 +9,40 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Listen, LogDestination, Place, StorageClass};
 
-/// The unit all this is about.
+/// The service unit.
 const SERVICE: &str = "rstudio-pm.service";
-/// Where the templates are.
+/// Directory of the templates.
 const TEMPLATES: &str = "/usr/lib/systemd/system";
-/// Whom the shipped unit runs as.
+/// User and group of the shipped unit.
 const USER: &str = "rstudio-pm";
-/// First line of what this writes.
+/// First line of the generated files.
 const ORIGIN: &str =
     "# Made from rstudio-pm.gcfg by a systemd generator: change that file, then daemon-reload and restart.\n";
-/// systemd takes no longer unit names.
+/// Maximum length of a unit name.
 const LONGEST_NAME: usize = 255;
 
-/// One file of the generator's directory.
+/// A file in the generator's directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     /// Relative to the directory.
     pub path: String,
-    /// What it is.
+    /// Its content.
     pub content: Content,
 }
 
-/// A text or a symbolic link.
+/// A text, or the target of a symbolic link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// A drop-in.
     Text(String),
-    /// A link to that path.
+    /// A symbolic link to this path.
     Link(String),
 }
 
-/// What is known besides the configuration.
+/// Inputs besides the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Around {
-    /// The service starts at boot; its sockets then do too. Else the service alone asks for them.
+    /// Whether the service starts at boot; then its sockets do, too. Otherwise only the service starts them.
     pub enabled: bool,
     /// `User=` of the administrator's drop-ins.
     pub user: Option<String>,
@@ -51,10 +50,10 @@ pub struct Around {
     pub group: Option<String>,
 }
 
-/// A socket that cannot be systemd's: why, and what becomes of it.
+/// Message about a socket that systemd cannot open: why, and what happens instead.
 pub type Rejected = String;
 
-/// The files for a configuration, and the sockets that are not among them.
+/// The files for a configuration, and messages about the sockets that have none.
 #[must_use]
 pub fn files(config: &Config, around: &Around) -> (Vec<File>, Vec<Rejected>) {
     let (units, rejected) = sockets(config);
@@ -70,7 +69,7 @@ pub fn files(config: &Config, around: &Around) -> (Vec<File>, Vec<Rejected>) {
         }
         if unit.kind == "admin" && (around.user.is_some() || around.group.is_some()) {
             let mut drop_in =
-                String::from("# The service runs as another user: its socket follows.\n[Socket]\n");
+                String::from("# The service runs as another user, and so does its socket.\n[Socket]\n");
             for (key, value) in [("User", &around.user), ("Group", &around.group)] {
                 if let Some(value) = value {
                     let _ = writeln!(drop_in, "Socket{key}={value}");
@@ -92,11 +91,11 @@ fn text(path: String, content: String) -> File {
     File { path, content: Content::Text(content) }
 }
 
-/// An instance of a template.
+/// A socket unit: an instance of a template.
 struct Unit {
-    /// http, https, redirect, metrics, admin: also its `FileDescriptorName=`.
+    /// `http`, `https`, `redirect`, `metrics` or `admin`; also its `FileDescriptorName=`.
     kind: &'static str,
-    /// Escaped.
+    /// Instance name, escaped.
     instance: String,
 }
 
@@ -122,23 +121,23 @@ fn sockets(config: &Config) -> (Vec<Unit>, Vec<Rejected>) {
     }
     let path = run(&config.server.sock_file_dir).join("rstudio-pm.sock");
     match path.to_str().map(escape_path) {
-        // A socket's path is at most 107 bytes, whatever the unit is called.
+        // The path of a socket has 107 bytes at most, but may be too long when escaped.
         Some(instance) if instance.len() + "rstudio-pm-admin@.socket".len() <= LONGEST_NAME => {
             units.push(Unit { kind: "admin", instance });
         }
         Some(_) | None => rejected.push(format!(
-            "Server.SockFileDir: '{}' cannot be the name of a unit; the server opens its socket itself",
+            "Server.SockFileDir: '{}' cannot be part of a unit name; the server opens its socket itself",
             path.display()
         )),
     }
     (units, rejected)
 }
 
-/// `ListenStream=` of an address: `80`, `10.0.0.1:443`, `[::1]:8443`.
+/// Formats an address for `ListenStream=`: `80`, `10.0.0.1:443`, `[::1]:8443`.
 fn address(listen: &Listen) -> Result<String, String> {
     let itself = "the server opens the port itself, which fails below 1024";
     if listen.port == 0 {
-        return Err(format!("port 0 is chosen by the system; {itself}"));
+        return Err(format!("port 0 lets the system choose a port; {itself}"));
     }
     if listen.host.is_empty() {
         return Ok(listen.port.to_string());
@@ -153,7 +152,7 @@ fn address(listen: &Listen) -> Result<String, String> {
     }
 }
 
-/// The systemd spelling of text in a unit name: letters, digits, `:_.` stay, `/` is `-`, the rest `\xNN`.
+/// Escapes text for a unit name, as systemd does: letters, digits and `:_.` stay, `/` becomes `-`, the rest `\xNN`.
 fn escape(text: &str) -> String {
     let mut out = String::new();
     for (at, byte) in text.bytes().enumerate() {
@@ -169,22 +168,22 @@ fn escape(text: &str) -> String {
     out
 }
 
-/// The same of an absolute path, whose first `/` the template adds.
+/// Escapes an absolute path, whose first `/` the template adds.
 fn escape_path(path: &str) -> String {
     escape(path.trim_start_matches('/'))
 }
 
-/// `Sockets=` brings `Wants=` and `After=`, and no more: a port that is taken must not keep the others from serving.
+/// The drop-in with `Sockets=`, which implies only `Wants=` and `After=`: a port in use must not stop the others.
 fn service_sockets(units: &[Unit]) -> String {
     let mut out = format!("{ORIGIN}[Service]\n");
     for unit in units {
-        // This list is unquoted once more than others: each backslash twice.
+        // systemd unquotes this list once more than others, so backslashes are doubled.
         let _ = writeln!(out, "Sockets={}", unit.name().replace('\\', "\\\\"));
     }
     out
 }
 
-/// What of the file system the sandbox opens, and which mounts come first.
+/// The drop-in with the paths that the sandbox opens and the mounts that must come first.
 fn service_paths(config: &Config, around: &Around) -> String {
     let mut paths = Paths::default();
     let server = &config.server;
@@ -204,7 +203,7 @@ fn service_paths(config: &Config, around: &Around) -> String {
     });
     let logs: Vec<&PathBuf> = system.chain([&server.access_log]).chain(&server.service_log).collect();
     for log in &logs {
-        // The directory, for a rotation puts another file in its place. Owner and mode still decide in there.
+        // The directory, because a rotation replaces the file. Owner and modes still apply inside.
         paths.write(log.parent().filter(|parent| *parent != Path::new("/")).unwrap_or(log));
     }
     for file in config.https.certificate.iter().chain(&config.https.key) {
@@ -228,17 +227,17 @@ fn service_paths(config: &Config, around: &Around) -> String {
     out
 }
 
-/// A log directly in `/var/log`, where the service's user may not make files.
+/// A log directly in `/var/log`, where the service's user cannot create files.
 ///
-/// SECURITY: root makes a file for the service's user, who may edit the gcfg: anywhere else that would be a way to
-/// become root. The name goes through a shell and a unit file.
+/// SECURITY: root creates a file for the service's user, who may edit the gcfg: in any other directory that would be
+/// a privilege escalation. The name passes through a shell and a unit file.
 fn root_makes(log: &Path) -> Option<&str> {
     let name = log.strip_prefix("/var/log").ok()?.to_str()?.strip_suffix(".log")?;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if name.chars().all(plain) { log.to_str() } else { None }
 }
 
-/// `/var/run` is `/run` on every system with systemd, and `systemd-analyze verify` wants the latter.
+/// Replaces `/var/run` by `/run`, which is the same with systemd and what `systemd-analyze verify` requires.
 fn run(path: &Path) -> PathBuf {
     path.strip_prefix("/var/run").map_or_else(|_| path.to_owned(), |rest| Path::new("/run").join(rest))
 }
@@ -251,7 +250,7 @@ struct Paths {
 
 impl Paths {
     fn write(&mut self, path: &Path) {
-        // What lies below a path that is open is open; the unit has its own /tmp; all of / would be no sandbox.
+        // Subdirectories of an open path are open; the unit has a private /tmp; opening / would defeat the sandbox.
         let private = ["/", "/tmp", "/var/tmp"].iter().any(|whole| path == Path::new(whole));
         if !private && expressible(path) && !self.write.iter().any(|open| path.starts_with(open)) {
             self.write.push(path.to_owned());
@@ -274,10 +273,10 @@ impl Paths {
             [(&self.write, "ReadWritePaths", "BindPaths"), (&self.read, "ReadOnlyPaths", "BindReadOnlyPaths")]
         {
             for path in paths {
-                // The unit's /home is empty and its /tmp its own: what is configured in there is put into them.
+                // The unit's /home is empty and its /tmp private: configured paths below are bind-mounted into them.
                 let hidden = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
                 let key = if hidden.iter().any(|root| path.starts_with(root)) { bind } else { open };
-                // The dash: a path that is not there yet keeps nothing from starting.
+                // The dash: a missing path must not prevent the start.
                 let _ = writeln!(out, "{key}={}", quoted("-", path));
             }
         }
@@ -285,12 +284,12 @@ impl Paths {
     }
 }
 
-/// Unit files cannot hold control characters, and systemd takes paths in UTF-8 only.
+/// Whether a unit file can name the path: it must be UTF-8 without control characters.
 fn expressible(path: &Path) -> bool {
     path.to_str().is_some_and(|path| !path.chars().any(char::is_control))
 }
 
-/// One word of a unit file: `%` doubled, `\` and `"` escaped, the whole in quotes.
+/// Quotes a path for a unit file: `%` doubled, `\` and `"` escaped, the whole in quotes.
 fn quoted(prefix: &str, path: &Path) -> String {
     let path = path.to_string_lossy();
     format!("\"{prefix}{}\"", path.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%"))

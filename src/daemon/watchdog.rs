@@ -1,4 +1,4 @@
-//! Proof for systemd that the server answers: it is asked like any client, through its own sockets.
+//! Watchdog: checks that the server responds, as a client of its own sockets, and notifies systemd.
 
 use std::io::{Error, Result};
 use std::net::SocketAddr;
@@ -10,18 +10,18 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::herald::Herald;
 
-/// Where the server can be asked.
+/// The addresses to check.
 pub(super) struct Ways {
-    /// The admin socket: it has a place for everybody, also when the network's clients have taken all of theirs.
+    /// The admin socket, which accepts connections even if network clients have reached the connection limit.
     pub(super) admin: PathBuf,
-    /// For when somebody has removed the admin socket's file, which must not end the server.
+    /// Plain HTTP listeners, in case the admin socket's file was removed, which must not end the server.
     pub(super) plain: Vec<SocketAddr>,
 }
 
-/// Asks the server twice in each interval that systemd wants to hear of it, and says that it answers; says nothing
-/// when it does not. Returns at once when nobody wants to know.
+/// Checks the server twice per watchdog interval and notifies systemd if it responds. Returns at once if systemd has
+/// no watchdog configured.
 pub(super) async fn run(ways: Ways, herald: Herald) {
-    // Checks WATCHDOG_PID too: a variable that was meant for another process is not ours.
+    // Also checks WATCHDOG_PID: the variable may be meant for another process.
     let Some(interval) = sd_notify::watchdog_enabled().filter(|interval| !interval.is_zero()) else { return };
     let mut next = tokio::time::interval(interval / 2);
     next.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -29,12 +29,12 @@ pub(super) async fn run(ways: Ways, herald: Herald) {
         next.tick().await;
         match ask(&ways, interval / 4).await {
             Ok(()) => herald.alive(),
-            Err(error) => tracing::error!("the server does not answer its own question: {error}"),
+            Err(error) => tracing::error!("watchdog: self-check failed: {error}"),
         }
     }
 }
 
-/// Asks each way in turn, each for `patience`, until one answers.
+/// Tries the addresses in turn, each with a timeout of `patience`, until one responds.
 async fn ask(ways: &Ways, patience: Duration) -> Result<()> {
     let admin = async { answers(UnixStream::connect(&ways.admin).await?).await };
     let Err(mut error) = within(patience, admin).await else { return Ok(()) };
@@ -52,8 +52,7 @@ async fn within(patience: Duration, asked: impl Future<Output = Result<()>>) -> 
     tokio::time::timeout(patience, asked).await?
 }
 
-/// Any answer to `/__ping__` will do: 503 is what a server that is offline has to say, a redirect what a listener
-/// says that has nothing else to say.
+/// Succeeds on any expected response to `/__ping__`: 503 is that of an offline server, 301 that of a redirect listener.
 async fn answers(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
     stream.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
     let mut answer = Vec::new();
@@ -62,7 +61,7 @@ async fn answers(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> 
         return Ok(());
     }
     let said = String::from_utf8_lossy(&answer);
-    Err(Error::other(format!("it says '{}'", said.lines().next().unwrap_or_default())))
+    Err(Error::other(format!("unexpected response '{}'", said.lines().next().unwrap_or_default())))
 }
 
 #[cfg(test)]
@@ -72,7 +71,7 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(200);
 
-    /// What a server says to the next who asks; `None` is silence.
+    /// Sends an answer to the next client; `None` sends nothing.
     async fn says(listener: &UnixListener, answer: Option<&str>) {
         let (mut stream, _) = listener.accept().await.expect("somebody asks");
         match answer {

@@ -281,7 +281,7 @@ fn systemd_is_told_of_sockets_that_are_not_those_of_the_configuration() {
     let mut manager = manager;
     manager.start();
     let commands =
-        "not those of the configuration; run: systemctl daemon-reload && systemctl restart rstudio-pm";
+        "differ from the configuration; run: systemctl daemon-reload && systemctl restart rstudio-pm";
     assert!(manager.told(0, "READY=1").contains(commands), "{}", manager.log());
     assert!(manager.server.told("status").contains(commands));
     manager.stop();

@@ -156,7 +156,7 @@ fn a_long_start_asks_systemd_for_time_answers_503_in_the_end_and_can_be_stopped(
         }
         std::thread::sleep(Duration::from_millis(50));
     };
-    let expected = "Starting: opening the database and bringing its schema up to date";
+    let expected = "Starting: opening the database and migrating its schema";
     assert!(status.starts_with(expected), "{status}");
     let ping = http::admin(&server.admin_socket(), "GET", "/__ping__", b"");
     assert_eq!((ping.status, ping.header("retry-after")), (503, Some("5")));
@@ -181,7 +181,7 @@ fn a_second_term_ends_it_at_once() {
     std::thread::sleep(Duration::from_millis(300));
     let began = Instant::now();
     server.signal(Signal::SIGTERM);
-    server.wait_for_log("stopping: 1 requests under way");
+    server.wait_for_log("stopping: 1 requests in progress");
     std::thread::sleep(Duration::from_millis(800));
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait().code(), Some(1));

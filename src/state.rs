@@ -1,4 +1,4 @@
-//! Handles of the stores and of the shared work rooms. No methods but the one that makes it: rooms take what they need.
+//! Handles of the stores and of the shared work rooms. It has no methods but `new`: rooms take the handles they need.
 
 pub mod late;
 
@@ -18,38 +18,36 @@ use crate::r::sysreqs::Rules;
 use crate::storage::Storage;
 use crate::upstream::Upstream;
 
-/// What the work rooms share. Built once by `daemon`, handed around in an `Arc`.
+/// The handles that the work rooms share. Created once by `daemon`, shared in an `Arc`.
 pub struct State {
-    /// The configuration in force; a reload puts another in its place. Work that takes long keeps what it began with.
+    /// The configuration in force; a reload replaces it. Long-running work keeps the one it started with.
     pub config: ArcSwap<Config>,
-    /// Counts the configurations that were put in force after the first, each after it is in `config`: what depends on
-    /// one holds while the number is the same.
+    /// Number of configurations put in force after the first, incremented after `config` is replaced. Values derived
+    /// from a configuration are valid while the number is unchanged.
     pub reloads: AtomicU64,
     /// The database.
     pub db: Db,
     /// The nine storage classes.
     pub storage: Storage,
-    /// The client for mirrors; a reload of `[Proxy]` puts another in its place.
+    /// The client for mirrors; a reload of `[Proxy]` replaces it.
     pub upstream: ArcSwap<Upstream>,
-    /// What resolving needs, in memory.
+    /// In-memory data for resolving snapshots.
     pub catalog: Live,
-    /// The rules of system requirements in force; none before they were fetched for the first time. They are read beside
-    /// the start.
+    /// The rules of system requirements in force; none before the first fetch. Loaded concurrently with startup.
     pub rules: Late<Rules>,
-    /// The advisories about packages in force; none before they were fetched for the first time. They are read beside the
-    /// start.
+    /// The package advisories in force; none before the first fetch. Loaded concurrently with startup.
     pub advisories: Late<Index>,
-    /// Counts the times that details of packages were added to a step that was published before: what was read of a point
-    /// until then may lack them.
+    /// Number of times that package details were added to an already published step: details of a point read before may
+    /// lack them.
     pub described: AtomicU64,
-    /// Jobs under way.
+    /// Running and recently finished jobs.
     pub jobs: Jobs,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
 }
 
 impl State {
-    /// With nothing in force yet that is read or fetched later.
+    /// Creates the state without rules and advisories, which are loaded later.
     #[must_use]
     pub fn new(
         config: Arc<Config>,

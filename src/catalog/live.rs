@@ -1,4 +1,4 @@
-//! The newest catalog: read at start, read again after a publish, shared by all who resolve.
+//! Shared handle of the newest catalog: read at start and again after each publish.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use crate::db::{self, Conn, Db, DbError};
 use crate::model::ids::{Seq, TreeId, TxId};
 use crate::r::bioconductor::config::Config;
 
-/// The newest catalog; cloning shares it.
+/// A handle of the newest catalog; clones share it.
 #[derive(Clone)]
 pub struct Live {
     current: Arc<ArcSwap<Catalog>>,
@@ -20,12 +20,12 @@ pub struct Live {
     turn: Arc<Turn>,
 }
 
-/// Lets callers that come while one is reading share the next reading.
+/// Coalesces concurrent refreshes: callers that arrive during one read share the next.
 #[derive(Default)]
 struct Turn {
-    /// Calls so far.
+    /// Number of calls so far.
     asked: AtomicU64,
-    /// Calls that a reading begun after them has answered.
+    /// The last call that is covered by a read begun after it.
     answered: tokio::sync::Mutex<u64>,
 }
 
@@ -37,20 +37,20 @@ impl Live {
         Ok(live)
     }
 
-    /// The newest catalog. Cheap.
+    /// Returns the newest catalog. Cheap.
     #[must_use]
     pub fn get(&self) -> Arc<Catalog> {
         self.current.load_full()
     }
 
-    /// The version of each newest catalog; it can be watched.
+    /// Returns a watch of the newest catalog's version.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<i64> {
         self.changed.subscribe()
     }
 
-    /// Reads it again when `clock.catalog` moved, and swaps it. Called after every publish, before the answer: what
-    /// was committed before the call is in the catalog after it. Calls at the same time share one reading.
+    /// Reads the catalog again if `clock.catalog` moved, and swaps it. Called after every publish, before the answer:
+    /// changes committed before the call are in the catalog after it. Concurrent calls share one read.
     pub async fn refresh(&self, db: &Db) -> Result<(), DbError> {
         let mine = self.turn.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut answered = self.turn.answered.lock().await;
@@ -66,13 +66,13 @@ impl Live {
         Ok(())
     }
 
-    /// The catalog as a write leaves it, read at its end and in its transaction: for [`Live::accept`] once that is committed.
-    /// It saves a publish the wait for another connection.
+    /// Reads the catalog at the end of a write, in its transaction, for [`Live::accept`] after the commit. Saves a
+    /// publish the wait for another connection.
     pub fn left_by(&self, c: &mut dyn Conn) -> Result<Option<Catalog>, DbError> {
         newer(c, &self.get())
     }
 
-    /// Swaps it, unless there is a newer one already.
+    /// Installs `newer`, unless the current catalog is newer.
     pub fn accept(&self, newer: Catalog) {
         let (version, newer) = (newer.version, Arc::new(newer));
         let before = self
@@ -83,7 +83,7 @@ impl Live {
         }
     }
 
-    /// Takes over what other nodes on the same database publish, until it is dropped.
+    /// Refreshes the catalog whenever another node on the same database publishes, until the future is dropped.
     pub async fn follow(&self, db: &Db) {
         let mut failing = false;
         loop {
@@ -92,21 +92,21 @@ impl Live {
             if let Err(error) = &refreshed
                 && !failing
             {
-                tracing::warn!("what other nodes published is not known: {error}");
+                tracing::warn!("could not refresh the catalog after a publish of another node: {error}");
             }
             failing = refreshed.is_err();
         }
     }
 }
 
-/// The catalog as of now, `None` when `known` is that. Steps and transactions already known are not read again, so
-/// that an `rspm add` costs the same after ten thousand others.
+/// Reads the current catalog; `None` if `known` is current. Steps and transactions of `known` are not read again, so
+/// that the cost of an `rspm add` does not grow with the number of earlier ones.
 fn newer(c: &mut dyn Conn, known: &Catalog) -> Result<Option<Catalog>, DbError> {
     let clock = db::clock::get(c)?;
     if known.clock_at == Some(clock.at) && known.version == clock.catalog {
         return Ok(None);
     }
-    // Only a repair sets it back, and then what is known has other times.
+    // The clock moves back only in a repair, which also changes the times of known steps.
     let rewritten = Catalog::default();
     let known = if known.clock_at > Some(clock.at) { &rewritten } else { known };
     let last = known.transactions.last().map_or(TxId(i64::MIN), |(id, _)| *id);
@@ -140,7 +140,7 @@ fn trees(c: &mut dyn Conn, known: &Catalog, last: TxId) -> Result<Vec<Tree>, DbE
         while let Some((_, step)) = fresh.next_if(|(tree, _)| *tree == row.id) {
             steps.push(Step { seq: step.seq, at: step.at, tx: step.tx });
         }
-        // A back-fill publishes below what is known.
+        // A back-fill publishes steps below the known ones.
         steps.sort_unstable_by_key(|step| step.seq);
         if !spans(&steps, row.first, row.head) {
             steps = read_steps(c, row.id)?;
@@ -154,7 +154,7 @@ fn trees(c: &mut dyn Conn, known: &Catalog, last: TxId) -> Result<Vec<Tree>, DbE
     Ok(trees)
 }
 
-/// True when `steps` reach from the tree's first step to its head: otherwise its history was rewritten (cleared).
+/// Returns true if `steps` span the tree's first step to its head; otherwise its history was rewritten (cleared).
 fn spans(steps: &[Step], first: Option<Seq>, head: Option<Seq>) -> bool {
     steps.first().map(|step| step.seq) == first && steps.last().map(|step| step.seq) == head
 }
@@ -164,7 +164,7 @@ fn read_steps(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<Step>, DbError> {
     Ok(rows.into_iter().map(|step| Step { seq: step.seq, at: step.at, tx: step.tx }).collect())
 }
 
-/// What was declared last; what this program cannot read is as good as nothing.
+/// Reads the configuration of Bioconductor that was declared last; `None` if this program cannot parse it.
 fn bioconductor(c: &mut dyn Conn, known: &Catalog) -> Result<Option<Arc<Config>>, DbError> {
     let Some(text) = db::bioconductor::config(c)? else { return Ok(None) };
     let config = Config::parse(text.as_bytes()).ok();

@@ -1,6 +1,6 @@
-//! What resolving needs, in memory, swapped after each publish.
+//! In-memory data for resolving snapshots, swapped after each publish.
 //!
-//! [`Catalog`] is a value read from the database in one go; [`resolve`] is a pure function over it; [`Live`] holds
+//! [`Catalog`] is a value read in one database transaction; [`resolve`] is a pure function over it; [`Live`] holds
 //! the newest one.
 
 mod live;
@@ -26,25 +26,25 @@ use crate::r::bioconductor::{Component, Part, Version};
 pub struct Catalog {
     /// The value of `clock.catalog` this was read at.
     pub version: i64,
-    /// `clock.at`: nothing is published at or before it any more.
+    /// `clock.at`: later publishes have later times.
     pub clock_at: Option<Timestamp>,
     /// Sources that are not deleted, by id.
     pub sources: Vec<Source>,
-    /// Trees by id, each with its steps; those of deleted sources too, because old snapshots still list them.
+    /// Trees by id, each with its steps; includes those of deleted sources, because old snapshots still list them.
     pub trees: Vec<Tree>,
     /// Repositories, by id.
     pub repos: Vec<Repository>,
-    /// Every transaction and its instant, by id. Those of a back-fill have late numbers and the instants of its steps.
+    /// Every transaction and its instant, by id. Those of a back-fill have high ids and the old instants of its steps.
     pub transactions: Vec<(TxId, Timestamp)>,
     /// See [`Catalog::modified`].
     pub seconds: BTreeMap<Timestamp, i64>,
-    /// Which versions of Bioconductor there are; `None` before its first sync.
+    /// The configuration of Bioconductor, with its versions; `None` before the first sync.
     pub bioconductor: Option<Arc<Config>>,
 }
 
-/// `tree.role` of the lists that hold source packages.
+/// `tree.role` of lists of source packages.
 pub const SOURCE_ROLE: &str = "source";
-/// And of those that hold builds of them.
+/// `tree.role` of lists of binaries.
 pub const BINARY_ROLE: &str = "binary";
 
 /// A source.
@@ -67,7 +67,7 @@ pub struct Tree {
     pub id: TreeId,
     /// Its source.
     pub source: SourceId,
-    /// `src/contrib`, or what tells it from the source's other trees.
+    /// `src/contrib`, or a label that distinguishes it from the source's other trees.
     pub label: String,
     /// `source` or `binary`.
     pub role: String,
@@ -97,9 +97,9 @@ pub struct Repository {
     pub kind: RepoKind,
     /// Free text.
     pub description: String,
-    /// Not listed publicly.
+    /// Whether it is left out of public listings.
     pub hidden: bool,
-    /// For authenticated clients only.
+    /// Whether it is for authenticated clients only.
     pub authenticated: bool,
     /// When it was created.
     pub created_at: Timestamp,
@@ -112,11 +112,11 @@ pub struct Repository {
 pub struct RepoStep {
     /// Its number.
     pub seq: Seq,
-    /// When it came into force.
+    /// When it took effect.
     pub at: Timestamp,
-    /// The transaction that made it.
+    /// The transaction that created it.
     pub tx: TxId,
-    /// Sources in order: the earlier wins a name.
+    /// Sources in order: the earlier source wins a name.
     pub list: Vec<Subscription>,
 }
 
@@ -125,12 +125,12 @@ pub struct RepoStep {
 pub struct Subscription {
     /// The source.
     pub source: SourceId,
-    /// The version of Bioconductor that is taken of it, or for which it is offered; all of them when `None`.
+    /// The version of Bioconductor to take from it, or to offer it for; `None` means all versions.
     pub version: Option<Version>,
 }
 
 impl Subscription {
-    /// All of a source.
+    /// A subscription to all of a source.
     #[must_use]
     pub fn to(source: SourceId) -> Subscription {
         Subscription { source, version: None }
@@ -138,52 +138,52 @@ impl Subscription {
 }
 
 impl Catalog {
-    /// The source of that name, not deleted.
+    /// Returns the source of that name, if not deleted.
     #[must_use]
     pub fn source(&self, name: &str) -> Option<&Source> {
         self.sources.iter().find(|source| source.name.as_str() == name)
     }
 
-    /// The source with that number, not deleted.
+    /// Returns the source with that id, if not deleted.
     #[must_use]
     pub fn source_by_id(&self, id: SourceId) -> Option<&Source> {
         let at = self.sources.binary_search_by_key(&id, |source| source.id).ok()?;
         self.sources.get(at)
     }
 
-    /// The repository of that name.
+    /// Returns the repository of that name.
     #[must_use]
     pub fn repo(&self, name: &str) -> Option<&Repository> {
         self.repos.iter().find(|repo| repo.name.as_str() == name)
     }
 
-    /// The repository with that number.
+    /// Returns the repository with that id.
     #[must_use]
     pub fn repo_by_id(&self, id: RepoId) -> Option<&Repository> {
         let at = self.repos.binary_search_by_key(&id, |repo| repo.id).ok()?;
         self.repos.get(at)
     }
 
-    /// The repository a path of the public API names: by name first, then by number.
+    /// Returns the repository that a path of the public API names: by name first, then by id.
     #[must_use]
     pub fn repo_by_name_or_id(&self, text: &str) -> Option<&Repository> {
         self.repo(text).or_else(|| self.repo_by_id(RepoId(text.parse().ok()?)))
     }
 
-    /// The tree with that number.
+    /// Returns the tree with that id.
     #[must_use]
     pub fn tree(&self, id: TreeId) -> Option<&Tree> {
         let at = self.trees.binary_search_by_key(&id, |tree| tree.id).ok()?;
         self.trees.get(at)
     }
 
-    /// The lists of source packages of a source: what a subscription to it means.
+    /// Returns a source's lists of source packages, which a subscription covers.
     pub fn source_trees(&self, source: SourceId) -> impl Iterator<Item = &Tree> {
         self.trees.iter().filter(move |tree| tree.source == source && tree.role == SOURCE_ROLE)
     }
 
-    /// The lists that a subscription contributes to a repository, or to `part` of one that holds Bioconductor. Packages of
-    /// other sources stand among the software of Bioconductor.
+    /// Returns the lists that a subscription contributes to a repository, or to `part` of one that holds Bioconductor.
+    /// Packages of other sources belong to the software of Bioconductor.
     pub fn subscribed_trees(&self, to: Subscription, part: Option<Part>) -> impl Iterator<Item = &Tree> {
         let wanted = match (to.version, part) {
             (Some(version), None) => Some(Part::all(version)),
@@ -203,7 +203,7 @@ impl Catalog {
         })
     }
 
-    /// The versions of Bioconductor that were published, the newest first.
+    /// Returns the published versions of Bioconductor, newest first.
     #[must_use]
     pub fn bioconductor_versions(&self) -> Vec<Version> {
         let published = self.source_trees(SourceId::BIOCONDUCTOR).filter(|tree| !tree.steps.is_empty());
@@ -213,7 +213,7 @@ impl Catalog {
         versions
     }
 
-    /// The version of Bioconductor that is shown where nobody names one: the release, else the newest there is.
+    /// Returns the default version of Bioconductor: the current release if published, else the newest published one.
     #[must_use]
     pub fn bioconductor_release(&self) -> Option<Version> {
         let versions = self.bioconductor_versions();
@@ -221,20 +221,20 @@ impl Catalog {
         release.filter(|release| versions.contains(release)).or_else(|| versions.first().copied())
     }
 
-    /// When a transaction was published; `None` when there is no such transaction.
+    /// Returns when a transaction was published; `None` if it does not exist.
     #[must_use]
     pub fn instant(&self, tx: TxId) -> Option<Timestamp> {
         let at = self.transactions.binary_search_by_key(&tx, |(id, _)| *id).ok()?;
         self.transactions.get(at).map(|(_, at)| *at)
     }
 
-    /// Why nothing can be published at `now`; `None` when it can.
+    /// Returns why nothing can be published at `now`; `None` if publishing is possible.
     #[must_use]
     pub fn skew(&self, now: Timestamp) -> Option<Skew> {
         skew::between(self.clock_at?, now)
     }
 
-    /// True when nothing can be published before `end` any more: what was resolved up to there is final.
+    /// Returns true if nothing can be published before `end` any more, so that results up to there are final.
     #[must_use]
     pub fn is_closed(&self, end: Timestamp) -> bool {
         // The next publish is at `clock.at + 1` or later.
@@ -243,13 +243,13 @@ impl Catalog {
 }
 
 impl Repository {
-    /// The sources subscribed to now, in order; empty before the first subscription.
+    /// Returns the current subscriptions, in order; empty before the first one.
     #[must_use]
     pub fn subscriptions(&self) -> &[Subscription] {
         self.steps.last().map_or(&[], |step| &step.list)
     }
 
-    /// The same sources, each once.
+    /// Returns the sources of the current subscriptions, without duplicates.
     #[must_use]
     pub fn sources(&self) -> Vec<SourceId> {
         let mut sources: Vec<SourceId> = Vec::new();
@@ -261,7 +261,7 @@ impl Repository {
         sources
     }
 
-    /// Whether a source is subscribed to now.
+    /// Returns true if a source is currently subscribed.
     #[must_use]
     pub fn offers(&self, source: SourceId) -> bool {
         self.subscriptions().iter().any(|entry| entry.source == source)
@@ -269,7 +269,7 @@ impl Repository {
 }
 
 impl Tree {
-    /// What of Bioconductor is listed here; `None` of other sources.
+    /// Returns the part of Bioconductor that the tree lists; `None` for other sources.
     #[must_use]
     pub fn part(&self) -> Option<Part> {
         (self.source == SourceId::BIOCONDUCTOR).then(|| Part::parse(&self.label)).flatten()

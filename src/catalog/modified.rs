@@ -1,4 +1,4 @@
-//! `Last-Modified` has whole seconds: states that were published in the same second are told apart all the same. Pure.
+//! `Last-Modified` values: distinct whole seconds for states published within the same second. Pure.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use super::Catalog;
 use crate::model::ids::TxId;
 use crate::model::time::Timestamp;
 
-/// Seconds of transactions that came too soon after another for their own, by their instants.
+/// Returns the substitute seconds of transactions whose own second is taken by an earlier one, by their instants.
 pub(super) fn seconds(transactions: &[(TxId, Timestamp)]) -> BTreeMap<Timestamp, i64> {
     let mut instants: Vec<Timestamp> = transactions.iter().map(|(_, at)| *at).collect();
-    // Those of a back-fill have late numbers.
+    // Transactions of a back-fill have high ids and early instants.
     instants.sort();
     let mut last = i64::MIN;
     let mut moved = BTreeMap::new();
@@ -24,9 +24,9 @@ pub(super) fn seconds(transactions: &[(TxId, Timestamp)]) -> BTreeMap<Timestamp,
 }
 
 impl Catalog {
-    /// What `Last-Modified` says of a state that was published at an instant, in seconds since the epoch: at least one
-    /// more than of every state before, so that `If-Modified-Since` by itself never takes one for the other. Of many
-    /// states in one second the last is some seconds ahead of the clock.
+    /// Returns the `Last-Modified` of a state that was published at an instant, in seconds since the epoch. It is at
+    /// least one more than that of every earlier state, so that `If-Modified-Since` alone distinguishes them. With many
+    /// states in one second, the last one is some seconds ahead of the clock.
     #[must_use]
     pub fn modified(&self, at: Timestamp) -> i64 {
         self.seconds.get(&at).copied().unwrap_or_else(|| at.seconds())
@@ -49,7 +49,7 @@ mod tests {
         let catalog = Catalog { seconds: seconds(&transactions), ..Catalog::default() };
         let told = [3, 10, 12, 15, 19, 21, 70, 79].map(|tenths| catalog.modified(at(tenths)));
         assert_eq!(told, [0, 1, 2, 3, 4, 5, 7, 8]);
-        assert_eq!(catalog.modified(at(45)), 4, "what is no transaction of ours");
+        assert_eq!(catalog.modified(at(45)), 4, "not the instant of a transaction");
         assert_eq!(catalog.seconds.len(), 5);
     }
 }

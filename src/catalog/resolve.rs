@@ -1,4 +1,4 @@
-//! From what a URL asks for to a point: pure, over the in-memory catalog (data model, section 3).
+//! Resolves a snapshot of a URL to a point: pure, over the in-memory catalog (data model, section 3).
 
 use std::cmp::Ordering;
 
@@ -9,7 +9,7 @@ use crate::model::snapshot::Snapshot;
 use crate::model::time::{Day, Timestamp};
 use crate::r::bioconductor::Part;
 
-/// Why a snapshot means nothing here; each is a 404 with a reason.
+/// Why a snapshot cannot be resolved; each is a 404 with a reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unresolved {
     /// The day is after today.
@@ -23,7 +23,7 @@ pub enum Unresolved {
     /// No tree of the repository has a state that early.
     #[error("no snapshot of this repository is as old as {asked}; its history starts at {first}")]
     BeforeHistory {
-        /// As the URL names it.
+        /// The snapshot as the URL names it.
         asked: String,
         /// The first day with a state.
         first: Day,
@@ -34,18 +34,18 @@ pub enum Unresolved {
     /// No such transaction.
     #[error("there is no transaction {0}")]
     UnknownTransaction(i64),
-    /// Nothing of it was ever published.
+    /// Nothing of this part was ever published.
     #[error("Bioconductor {0} is not on this server")]
     NoPart(Part),
 }
 
 impl Unresolved {
-    /// What an administrator can do.
+    /// Returns the remedy for the administrator.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
             Unresolved::NoPart(part) => Some(format!(
-                "an administrator brings it with: rspm sync --type=bioconductor --version={}",
+                "an administrator can sync it with: rspm sync --type=bioconductor --version={}",
                 part.version
             )),
             Unresolved::Future { .. }
@@ -56,10 +56,10 @@ impl Unresolved {
     }
 }
 
-/// The end of what counts, exclusive: states published before it.
+/// The exclusive end of the newest snapshot: after every published state.
 const NEWEST: Timestamp = Timestamp(i64::MAX);
 
-/// The point `snapshot` of `repo`, or of a `part` of one that holds Bioconductor, means at `now`.
+/// Returns the point for `snapshot` of `repo`, or of a `part` of one that holds Bioconductor, at `now`.
 ///
 /// A date whose day is over but was never closed (`Catalog::is_closed`) gives an *open* point: a node with a slow
 /// clock could still publish into it. `Repo::point` closes such a day first.
@@ -92,7 +92,7 @@ pub fn resolve(
     })
 }
 
-/// The sources whose states a snapshot shows, in order; none where there is no such snapshot.
+/// Returns the subscriptions of a snapshot, in order; empty if the snapshot does not exist.
 pub fn subscriptions<'a>(
     catalog: &Catalog,
     repo: &'a Repository,
@@ -103,12 +103,13 @@ pub fn subscriptions<'a>(
     list.map_or(&[], |list| &list.step.list)
 }
 
-/// What a repository offers before anything is published for it: no package, which clients read without a warning.
+/// The point of a repository for which nothing is published: an empty index, which clients read without a warning.
 fn empty(repo: &Repository) -> Point {
     Point { repo: repo.id, open: true, modified: None, trees: Vec::new() }
 }
 
-/// The last day that is not in the future: today, or the next when a node whose clock is minutes ahead has published in it.
+/// Returns the last day that is not in the future: today, or tomorrow if a node whose clock is minutes ahead has
+/// published in it.
 #[must_use]
 pub fn today(catalog: &Catalog, now: Timestamp) -> Day {
     let near = |at: &Timestamp| at.0 <= now.0.saturating_add(TOLERANCE);
@@ -122,7 +123,7 @@ fn end_of(catalog: &Catalog, snapshot: Snapshot, now: Timestamp) -> Result<Times
             let today = today(catalog, now);
             match asked.cmp(&today) {
                 Ordering::Greater => Err(Unresolved::Future { asked, today }),
-                // Also where transactions have times in the future: the day is not over.
+                // Even if transactions have times in the future: the day is not over.
                 Ordering::Equal => Ok(NEWEST),
                 Ordering::Less => Ok(asked.end()),
             }
@@ -134,15 +135,15 @@ fn end_of(catalog: &Catalog, snapshot: Snapshot, now: Timestamp) -> Result<Times
     }
 }
 
-/// A subscription list, and the instant until which it may still turn out to be another one.
+/// A subscription list, and the instant until which a publish may still replace it.
 struct List<'a> {
     step: &'a RepoStep,
     until: Timestamp,
 }
 
-/// The list in force before `end`. Before the first subscription it is the one in force when the day of the first
-/// subscription ended: a repository made today serves the dates of 2020, and goes on serving the same when a source
-/// is subscribed next year.
+/// Returns the list in force before `end`. Dates before the first subscription use the list in force at the end of the
+/// day of the first subscription: a repository created today serves the dates of 2020, and serves the same after a
+/// source is subscribed next year.
 fn list_at(repo: &Repository, end: Timestamp) -> Option<List<'_>> {
     let begun = repo.steps.iter().position(|step| !step.list.is_empty())?;
     let steps = repo.steps.get(begun..)?;
@@ -151,7 +152,7 @@ fn list_at(repo: &Repository, end: Timestamp) -> Option<List<'_>> {
     Some(List { step: steps.get(place.checked_sub(1)?)?, until })
 }
 
-/// What each source's trees contribute: their last state published before `end`.
+/// Returns the last state of each source's trees that was published before `end`.
 fn states(
     catalog: &Catalog,
     list: &[Subscription],
@@ -171,14 +172,14 @@ fn states(
     states
 }
 
-/// The first state of a version of Bioconductor that was built for the last time before `end`: it was the same then,
-/// although nobody here looked.
+/// Returns the first synced state of a version of Bioconductor whose last build was before `end`: the version has not
+/// changed since then, so the state also holds for the time before the sync.
 fn frozen<'a>(catalog: &Catalog, tree: &'a Tree, end: Timestamp) -> Option<&'a Step> {
     let day = catalog.bioconductor.as_ref()?.frozen(tree.part()?.version)?;
     tree.steps.first().filter(|_| day.end() <= end)
 }
 
-/// Why there is no state before `end`: the first day that has one, or none at all.
+/// Returns why there is no state before `end`: history starts later, on a day it names, or there is none at all.
 fn nothing(
     catalog: &Catalog,
     repo: &Repository,

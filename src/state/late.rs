@@ -1,18 +1,18 @@
-//! A value that is read beside the start of the server: requests are answered meanwhile, and those that need it wait.
+//! A value loaded concurrently with startup: only requests that need it wait for it.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
-/// A value in force that can be replaced, and that may be on its way.
+/// A replaceable value that may still be loading.
 #[derive(Debug)]
 pub struct Late<T> {
     value: ArcSwapOption<T>,
     coming: watch::Sender<bool>,
 }
 
-/// While it lives, whoever needs the value waits; see [`Late::coming`].
+/// Marks the value as loading until it is dropped; see [`Late::coming`].
 #[derive(Debug)]
 pub struct Coming(watch::Sender<bool>);
 
@@ -23,25 +23,25 @@ impl<T> Default for Late<T> {
 }
 
 impl<T> Late<T> {
-    /// The value at this moment: none if there is none, or none yet.
+    /// Returns the current value; `None` if there is none or it is still loading.
     #[must_use]
     pub fn now(&self) -> Option<Arc<T>> {
         self.value.load_full()
     }
 
-    /// The value once nothing is on its way any more; none if there is none.
+    /// Waits until no load is in progress, then returns the value, if there is one.
     pub async fn settled(&self) -> Option<Arc<T>> {
-        // It errs only when the sender is gone, which is a part of this value.
+        // This fails only if the sender is dropped; it is a field of `self`.
         let _ = self.coming.subscribe().wait_for(|coming| !coming).await;
         self.now()
     }
 
-    /// Puts a value in force.
+    /// Replaces the value.
     pub fn put(&self, value: Arc<T>) {
         self.value.store(Some(value));
     }
 
-    /// Says that the value is on its way, until the answer is dropped, however the reading ends.
+    /// Marks the value as loading until the returned guard is dropped, whether the load succeeds or fails.
     #[must_use]
     pub fn coming(&self) -> Coming {
         self.coming.send_replace(true);
@@ -64,12 +64,12 @@ mod tests {
     #[tokio::test]
     async fn who_needs_a_value_that_is_on_its_way_waits_for_it() {
         let late = Late::default();
-        assert!(late.settled().await.is_none(), "nothing is on its way");
+        assert!(late.settled().await.is_none(), "nothing is loading");
         let coming = late.coming();
         let mut waits = Box::pin(late.settled());
         assert!((&mut waits).now_or_never().is_none());
         late.put(Arc::new(1));
-        assert!((&mut waits).now_or_never().is_none(), "the reading has not ended");
+        assert!((&mut waits).now_or_never().is_none(), "the load has not ended");
         drop(coming);
         assert_eq!(waits.await.as_deref(), Some(&1));
     }
@@ -80,7 +80,7 @@ mod tests {
         let coming = late.coming();
         let failed = tokio::spawn(async move {
             let _coming = coming;
-            panic!("a reading that fails");
+            panic!("a load that fails");
         });
         assert!(late.settled().await.is_none());
         assert!(failed.await.is_err());

@@ -1,4 +1,4 @@
-//! Parts of a repository that holds Bioconductor: which lists they are made of, and what days before the first sync show.
+//! Tests of parts of a repository that holds Bioconductor: their lists, and the days before the first sync.
 
 use std::sync::Arc;
 
@@ -94,7 +94,7 @@ fn what_is_not_here_says_how_it_comes() {
     let all = catalog(&[(SourceId::BIOCONDUCTOR, None)]);
     for label in ["3.21/bioc", "3.20/books"] {
         let error = ask(&all, part(label), "latest").expect_err("not here");
-        let (said, hint) = (error.to_string(), error.hint().expect("there is a way"));
+        let (said, hint) = (error.to_string(), error.hint().expect("a hint"));
         assert!(said.contains(label) && !said.contains("rspm"), "{said}");
         assert!(hint.contains("rspm sync --type=bioconductor --version=3.2"), "{hint}");
     }
@@ -103,13 +103,13 @@ fn what_is_not_here_says_how_it_comes() {
 #[test]
 fn days_between_the_last_build_and_the_first_sync_show_what_was_synced() {
     let all = catalog(&[(SourceId::BIOCONDUCTOR, None)]);
-    // 3.19 was built for the last time when 3.20 came.
+    // The last build of 3.19 was when 3.20 was released.
     assert_eq!(ask(&all, part("3.19/bioc"), "2024-10-30"), Ok(vec![3]));
     assert_eq!(ask(&all, part("3.19/bioc"), "2025-06-01"), Ok(vec![3]));
     let first = |day: &str| day.parse::<Day>().expect("a day");
     let before = Unresolved::BeforeHistory { asked: "2024-10-29".to_owned(), first: first("2024-10-30") };
     assert_eq!(ask(&all, part("3.19/bioc"), "2024-10-29"), Err(before));
-    // 3.20 is the release and may have been anything.
+    // 3.20 is the current release: its earlier states are unknown.
     let before = Unresolved::BeforeHistory { asked: "2025-06-01".to_owned(), first: first(NOW) };
     assert_eq!(ask(&all, part("3.20/bioc"), "2025-06-01"), Err(before));
     assert_eq!(ask(&all, part("3.20/bioc"), NOW), Ok(vec![1]));

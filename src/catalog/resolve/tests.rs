@@ -1,4 +1,4 @@
-//! Tables for every row of the data model's section 3, and histories that grow at both ends.
+//! Tests of `resolve`: every row of the data model's section 3, and histories that grow at both ends.
 
 use proptest::prelude::*;
 
@@ -21,7 +21,7 @@ fn date(text: &str) -> Snapshot {
     Snapshot::Date(text.parse().expect("a day"))
 }
 
-/// A catalog written as a story: each event is one transaction, in order of time.
+/// Builds a catalog from events: each is one transaction, in order of time.
 #[derive(Default)]
 struct Story {
     catalog: Catalog,
@@ -95,7 +95,7 @@ impl Story {
         resolve(&self.catalog, &self.catalog.repos[0], None, snapshot, now)
     }
 
-    /// `source@seq …`, and `open` or `closed`.
+    /// Formats the result as `source@seq …` and `open` or `closed`.
     fn told(&self, snapshot: Snapshot, now: &str) -> String {
         match self.ask(snapshot, at(now)) {
             Ok(point) => {
@@ -220,7 +220,7 @@ fn a_transaction_is_its_instant_inclusive_whatever_it_changed() {
         (2, "1@2 closed"),
         // Before the first subscription: the list at the end of that day, which names both.
         (3, "2@1 1@2 closed"),
-        // From then on the list of the instant.
+        // From the first subscription on: the list at the instant.
         (4, "1@2 closed"),
         (5, "1@3 closed"),
         (6, "2@1 1@3 closed"),
@@ -305,7 +305,7 @@ fn event() -> impl Strategy<Value = (Event, i64)> {
     (event, 1..200_000_i64)
 }
 
-/// Plays events, each some seconds after the one before.
+/// Applies events, each some seconds after the previous one.
 fn play(story: &mut Story, clock: &mut Timestamp, events: Vec<(Event, i64)>) {
     for (event, pause) in events {
         clock.0 = clock.max(&mut story.catalog.clock_at.unwrap_or(Timestamp(0))).0 + pause * SECOND;
@@ -323,8 +323,8 @@ fn play(story: &mut Story, clock: &mut Timestamp, events: Vec<(Event, i64)>) {
 }
 
 proptest! {
-    /// What a closed point lists is final: later steps change nothing, and older ones only add trees that had no
-    /// state that early.
+    /// A closed point is final: later steps change nothing, and prepended ones only add trees that had no state that
+    /// early.
     #[test]
     fn closed_points_never_change(
         past in prop::collection::vec(event(), 1..30),
@@ -362,7 +362,7 @@ proptest! {
         }
     }
 
-    /// Whatever times the transactions have, and whatever the clock says, its day is what `latest` is.
+    /// The date of today equals `latest`, whatever the times of the transactions and of the clock.
     #[test]
     fn the_day_of_the_clock_is_latest(events in prop::collection::vec(event(), 1..20), days in -500_i64..500) {
         let mut story = Story::new(&["cran", "team", "lab"]);
@@ -373,7 +373,7 @@ proptest! {
         prop_assert_eq!(story.ask(Snapshot::Date(today), now), story.ask(Snapshot::Latest, now));
     }
 
-    /// Asking for anything never panics, and answers in the order of the list.
+    /// No snapshot makes `resolve` panic.
     #[test]
     fn any_snapshot_gets_an_answer(events in prop::collection::vec(event(), 0..20), text in "[0-9]{1,6}|[0-9]{4}-[01][0-9]-[0-3][0-9]") {
         let mut story = Story::new(&["cran", "team", "lab"]);

@@ -1,23 +1,23 @@
-//! What was asked to be filled in below a source's first step, and what was read for it of a mirror's archives.
+//! Pending back-fills of sources, and the index records already read from a mirror's archives for them.
 
 use super::{Conn, DbError, Row, Value};
 use crate::model::ids::SourceId;
 use crate::model::time::Timestamp;
 
-/// A back-fill that is not done yet.
+/// The request of a back-fill that is not finished.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
     /// The first instant of the oldest day.
     pub since: Timestamp,
-    /// Requests to the mirror in a second, at most.
+    /// Maximum number of requests to the mirror per second.
     pub rate: i64,
-    /// Who asked for it.
+    /// The user who requested it.
     pub actor: String,
-    /// When.
+    /// When it was requested.
     pub asked_at: Timestamp,
 }
 
-/// Puts a wish in the place of that there was.
+/// Writes the request of a source, replacing an earlier one.
 pub fn wish(c: &mut dyn Conn, source: SourceId, wish: &Wish) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO backfill (source_id, since, rate, actor, asked_at) VALUES (CAST($1 AS BIGINT), \
         CAST($2 AS BIGINT), CAST($3 AS BIGINT), $4, CAST($5 AS BIGINT)) ON CONFLICT (source_id) DO UPDATE SET \
@@ -32,7 +32,7 @@ pub fn wish(c: &mut dyn Conn, source: SourceId, wish: &Wish) -> Result<(), DbErr
     c.execute(PUT, &params).map(drop)
 }
 
-/// The wish of a source.
+/// Returns the request of a source.
 pub fn wished(c: &mut dyn Conn, source: SourceId) -> Result<Option<Wish>, DbError> {
     const GET: &str = "SELECT since, rate, actor, asked_at FROM backfill WHERE source_id = $1";
     let decode = |mut row: Row| {
@@ -41,12 +41,12 @@ pub fn wished(c: &mut dyn Conn, source: SourceId) -> Result<Option<Wish>, DbErro
     c.query(GET, &[source.into()])?.into_iter().next().map(decode).transpose()
 }
 
-/// Forgets the wish of a source; true when there was one.
+/// Deletes the request of a source; returns true if there was one.
 pub fn forget(c: &mut dyn Conn, source: SourceId) -> Result<bool, DbError> {
     Ok(c.execute("DELETE FROM backfill WHERE source_id = $1", &[source.into()])? == 1)
 }
 
-/// An archive of a mirror, as its table of files names it.
+/// An archive of a mirror, as its tables of files (`Meta/*.rds`) name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Archive {
     /// `{package}_{version}.tar.gz`
@@ -57,16 +57,16 @@ pub struct Archive {
     pub published_at: Timestamp,
 }
 
-/// What came of looking into an archive.
+/// The result of reading an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look {
     /// Its index record, DCF text without the blank line that ends it.
     Record(Vec<u8>),
-    /// Why there is none; a look at the same file would find the same.
+    /// Why there is none; reading the same file again would fail the same way.
     Trouble(String),
 }
 
-/// Keeps what was read. At most 2,000 in one write.
+/// Writes results. At most 2,000 in one write.
 pub fn keep(c: &mut dyn Conn, source: SourceId, looks: &[(Archive, Look)]) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO backfill_record (source_id, file, size, published_at, stanza, trouble) \
         VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5, $6) \
@@ -91,7 +91,7 @@ pub fn keep(c: &mut dyn Conn, source: SourceId, looks: &[(Archive, Look)]) -> Re
     c.execute_many(PUT, &rows).map(drop)
 }
 
-/// Calls `each` for everything that is kept of a source, in no order that means anything.
+/// Calls `each` for every stored result of a source, in unspecified order.
 pub fn kept(
     c: &mut dyn Conn,
     source: SourceId,
@@ -106,7 +106,7 @@ pub fn kept(
     })
 }
 
-/// Forgets up to `limit` of what is kept of a source; returns how many. Call it until that is 0.
+/// Deletes up to `limit` stored results of a source and returns their number. Call it until that is 0.
 pub fn discard(c: &mut dyn Conn, source: SourceId, limit: i64) -> Result<u64, DbError> {
     const SOME: &str =
         "SELECT source_id, file, size, published_at FROM backfill_record WHERE source_id = $1 LIMIT $2";

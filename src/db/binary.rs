@@ -1,4 +1,4 @@
-//! Builds: binary packages of a source's releases, in one tree for each system and version of R.
+//! Binaries of a source's releases, in one tree for each system and version of R.
 
 use super::file::FileState;
 use super::tree::{Axis, Role};
@@ -8,7 +8,7 @@ use crate::model::digest::{Md5, Sha256};
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 use crate::model::time::Timestamp;
 
-/// A build of a release.
+/// A binary of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Build {
     /// The package.
@@ -17,27 +17,27 @@ pub struct Build {
     pub release: ReleaseId,
     /// The file.
     pub file: FileId,
-    /// What it runs on: `4.5-noble/x86_64`, `4.5-noble/any`.
+    /// The platform: `4.5-noble/x86_64`, `4.5-noble/any`.
     pub platform: String,
-    /// Higher for each later one of that platform.
+    /// Its number, higher for each later binary of that platform.
     pub build: i64,
     /// The file's name in URLs.
     pub name: String,
-    /// Where another server has it, see [`super::build_list::Offer::locator`]; empty when the bytes are ours alone.
+    /// Its location on another server, see [`super::build_list::Offer::locator`]; empty if only this server has it.
     pub locator: String,
     /// Bytes.
     pub size: Option<i64>,
-    /// What another server's index declares.
+    /// MD5 that another server's index declares.
     pub md5: Option<Md5>,
     /// Digest of the bytes.
     pub sha256: Option<Sha256>,
-    /// What became of the bytes.
+    /// State of the bytes.
     pub state: FileState,
-    /// The storage class of the blob, when it is stored.
+    /// The storage class of the blob, if it is stored.
     pub class: Option<String>,
     /// When it was published.
     pub at: Timestamp,
-    /// When it was removed by an administrator; one that was merely replaced stays for older snapshots.
+    /// When an administrator removed it; a binary that was only replaced stays for older snapshots.
     pub removed_at: Option<Timestamp>,
     /// Its index record.
     pub stanza: Vec<u8>,
@@ -78,7 +78,7 @@ fn decode(mut row: Row) -> Result<Build, DbError> {
     })
 }
 
-/// Every build of a release in a tree up to a step, those that were replaced too; oldest first.
+/// Returns every binary of a release in a tree up to a step, including replaced ones; oldest first.
 pub fn of_release(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -93,7 +93,7 @@ pub fn of_release(
         .collect()
 }
 
-/// Every build of a package's releases in a tree up to a step, oldest first.
+/// Returns every binary of a package's releases in a tree up to a step, oldest first.
 pub fn of_package(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -104,7 +104,7 @@ pub fn of_package(
     c.query(OF, &[tree.into(), head.into(), package.into()])?.into_iter().map(decode).collect()
 }
 
-/// Every build in a tree up to a step, by release and oldest first.
+/// Returns every binary in a tree up to a step, by release and oldest first.
 pub fn all(c: &mut dyn Conn, tree: TreeId, head: Seq) -> Result<Vec<Build>, DbError> {
     const ALL: &str = builds!("ORDER BY l.release_id, l.from_seq, f.build");
     let mut rows = Vec::new();
@@ -115,7 +115,7 @@ pub fn all(c: &mut dyn Conn, tree: TreeId, head: Seq) -> Result<Vec<Build>, DbEr
     Ok(rows)
 }
 
-/// The archived releases of packages in a tree of sources at a step, with their versions.
+/// Returns the archived releases of packages in a tree of source packages at a step, with their versions.
 pub fn archived(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -131,7 +131,7 @@ pub fn archived(
     rows.map(|mut row| Ok((PackageId(row.int(0)?), ReleaseId(row.int(1)?), row.text(2)?))).collect()
 }
 
-/// The tree of that label, made when the source has none; bump the catalog by the publish that follows.
+/// Returns the source's tree of that label, creating it if missing; the publish that follows bumps the catalog.
 pub fn tree(c: &mut dyn Conn, source: SourceId, label: &str) -> Result<TreeId, DbError> {
     let known = tree::of_source(c, source)?;
     match known.into_iter().find(|tree| tree.role == Role::Binary && tree.label == label) {
@@ -140,12 +140,12 @@ pub fn tree(c: &mut dyn Conn, source: SourceId, label: &str) -> Result<TreeId, D
     }
 }
 
-/// A build to be written.
+/// A binary to insert.
 #[derive(Clone, Debug)]
 pub struct NewBuild<'a> {
     /// The package.
     pub package: PackageId,
-    /// The release it is a build of.
+    /// The release that it was built from.
     pub release: ReleaseId,
     /// As [`Build::platform`].
     pub platform: &'a str,
@@ -153,15 +153,15 @@ pub struct NewBuild<'a> {
     pub name: &'a str,
     /// Bytes.
     pub size: i64,
-    /// Of the bytes.
+    /// MD5 of the bytes.
     pub md5: Md5,
-    /// Of the bytes, which are in storage.
+    /// Digest of the bytes, which are in storage.
     pub sha256: Sha256,
     /// As [`Build::stanza`].
     pub stanza: &'a [u8],
 }
 
-/// Writes a build at the pending step of a tree; an earlier one of its platform stays for older snapshots.
+/// Inserts a binary at the pending step of a tree; an earlier one of its platform stays for older snapshots.
 pub fn insert(c: &mut dyn Conn, tree: TreeId, pending: Seq, new: &NewBuild<'_>) -> Result<(), DbError> {
     const FILE: &str = "INSERT INTO file (id, release_id, role, platform, build, name, locator, size, md5, sha256, state) \
         VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), 'binary', $3, CAST($4 AS BIGINT), $5, '', \
@@ -174,7 +174,7 @@ pub fn insert(c: &mut dyn Conn, tree: TreeId, pending: Seq, new: &NewBuild<'_>) 
     const LIFE: &str = "INSERT INTO life (tree_id, state, package_id, path, from_seq, to_seq, release_id, variant, \
         file_id, mark) VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), '', CAST($4 AS BIGINT), \
         CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT), CAST($8 AS BIGINT), 0)";
-    // The file's own number stands for build and variant too: it grows, and nobody else has it.
+    // The file's id also serves as binary number and variant: it is unique and ascending.
     let file = FileId(ids::reserve(c, ids::Sequence::File, 1)?);
     let open: Value = Seq::OPEN.into();
     let close = [
@@ -218,8 +218,8 @@ pub fn insert(c: &mut dyn Conn, tree: TreeId, pending: Seq, new: &NewBuild<'_>) 
     .map(drop)
 }
 
-/// Takes builds of a release out of a tree at its pending step: snapshots from then on show none of them, older ones
-/// show them as before. Those that were replaced are named too, or they would come back.
+/// Removes binaries of a release from a tree at its pending step: later snapshots show none of them, older ones are
+/// unchanged. `files` includes replaced binaries, which would otherwise reappear.
 pub fn remove(
     c: &mut dyn Conn,
     tree: TreeId,

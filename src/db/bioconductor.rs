@@ -1,14 +1,14 @@
-//! Which versions of Bioconductor there are, as its mirror declares them.
+//! The configuration of Bioconductor, with its versions, as its mirror declares it.
 
 use super::{Conn, DbError};
 
-/// The text of a `config.yaml`; `None` before the first sync.
+/// Returns the text of `config.yaml`; `None` before the first sync.
 pub fn config(c: &mut dyn Conn) -> Result<Option<String>, DbError> {
     const CONFIG: &str = "SELECT config FROM bioconductor WHERE id = 1";
     c.query(CONFIG, &[])?.into_iter().next().map(|mut row| row.text(0)).transpose()
 }
 
-/// Puts another in its place. Bump the catalog after it.
+/// Replaces the configuration. Bump the catalog afterwards.
 pub fn declare(c: &mut dyn Conn, config: &str) -> Result<(), DbError> {
     const DECLARE: &str = "INSERT INTO bioconductor (id, config) VALUES (1, $1) \
         ON CONFLICT (id) DO UPDATE SET config = excluded.config";

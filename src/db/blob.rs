@@ -1,4 +1,4 @@
-//! Blobs: bytes in storage by digest. The blob is written first, its row second; deletes go the other way.
+//! Blobs: bytes in storage, by digest. The blob is written before its row; deletes remove the row first.
 
 use super::{Conn, DbError, Row};
 use crate::model::digest::Sha256;
@@ -32,7 +32,7 @@ fn decode(mut row: Row) -> Result<Blob, DbError> {
     })
 }
 
-/// Records a blob that is in storage. False when it was known already: one digest is one blob, wherever it lies.
+/// Records a blob that is in storage. Returns false if the digest is known: a digest has one blob in all classes.
 pub fn insert(c: &mut dyn Conn, blob: &Blob) -> Result<bool, DbError> {
     const INSERT: &str = "INSERT INTO blob (sha256, class, size, state, created_at) VALUES ($1, $2, \
         CAST($3 AS BIGINT), 0, CAST($4 AS BIGINT)) ON CONFLICT (sha256) DO NOTHING";
@@ -41,7 +41,7 @@ pub fn insert(c: &mut dyn Conn, blob: &Blob) -> Result<bool, DbError> {
     Ok(c.execute(INSERT, &params)? == 1)
 }
 
-/// The blob of that digest.
+/// Returns the blob of that digest.
 pub fn get(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<Blob>, DbError> {
     c.query(select!("WHERE sha256 = $1"), &[sha256.to_string().into()])?
         .into_iter()
@@ -50,7 +50,7 @@ pub fn get(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<Blob>, DbError> {
         .transpose()
 }
 
-/// How many rows refer to it: files, READMEs.
+/// Returns the number of rows that refer to a blob: files, READMEs.
 pub fn references(c: &mut dyn Conn, sha256: Sha256) -> Result<i64, DbError> {
     const COUNT: &str = "SELECT (SELECT count(*) FROM file WHERE sha256 = $1 AND state = 1) \
         + (SELECT count(*) FROM detail WHERE readme_sha256 = $1)";
@@ -58,8 +58,8 @@ pub fn references(c: &mut dyn Conn, sha256: Sha256) -> Result<i64, DbError> {
     rows.first().map_or(Ok(0), |row| row.int(0))
 }
 
-/// At most `limit` blobs stored before `before` that nothing refers to, by digest, after the digest `after`. The age keeps
-/// a blob whose row is still to come out of the clean-up.
+/// Returns at most `limit` unreferenced blobs stored before `before`, by digest, after the digest `after`. The age
+/// protects new blobs whose referring row is not written yet from the clean-up.
 pub fn unreferenced(
     c: &mut dyn Conn,
     before: Timestamp,
@@ -76,7 +76,7 @@ pub fn unreferenced(
     c.query(FIND, &[before.into(), after.into(), limit.into()])?.into_iter().map(decode).collect()
 }
 
-/// How many of those there are, by storage class.
+/// Returns the number of unreferenced blobs stored before `before`, by storage class.
 pub fn count_unreferenced(c: &mut dyn Conn, before: Timestamp) -> Result<Vec<(String, i64)>, DbError> {
     const COUNT: &str = "SELECT class, count(*) FROM blob WHERE created_at < $1 \
          AND NOT EXISTS (SELECT 1 FROM file f WHERE f.sha256 = blob.sha256 AND f.state = 1) \
@@ -86,7 +86,7 @@ pub fn count_unreferenced(c: &mut dyn Conn, before: Timestamp) -> Result<Vec<(St
     rows.into_iter().map(|mut row| Ok((row.text(0)?, row.int(1)?))).collect()
 }
 
-/// At most `limit` blobs by digest, after the digest `after`.
+/// Returns at most `limit` blobs by digest, after the digest `after`.
 pub fn page(c: &mut dyn Conn, after: Option<Sha256>, limit: i64) -> Result<Vec<Blob>, DbError> {
     let after = after.map(|digest| digest.to_string()).unwrap_or_default();
     let rows =
@@ -94,7 +94,7 @@ pub fn page(c: &mut dyn Conn, after: Option<Sha256>, limit: i64) -> Result<Vec<B
     rows.into_iter().map(decode).collect()
 }
 
-/// Of the blobs on a shelf that were stored before `before`, up to `limit` after the digest `after`.
+/// Returns at most `limit` blobs of a storage directory that were stored before `before`, after the digest `after`.
 pub fn on_shelf(
     c: &mut dyn Conn,
     shelf: &str,
@@ -109,14 +109,14 @@ pub fn on_shelf(
     rows.into_iter().map(|mut row| row.parsed(0, "a digest")).collect()
 }
 
-/// The shelves on which blobs are.
+/// Returns the storage directories that hold blobs.
 pub fn shelves(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
     let rows = c.query("SELECT class FROM blob GROUP BY class", &[])?;
     rows.into_iter().map(|mut row| row.text(0)).collect()
 }
 
 /// Records that the bytes of a blob are about to be stored, again or for the first time: the clean-up of every server
-/// takes it for new from now on.
+/// treats it as new from now on.
 pub fn reserve(c: &mut dyn Conn, blob: &Blob) -> Result<(), DbError> {
     const RESERVE: &str = "INSERT INTO blob (sha256, class, size, state, created_at) VALUES ($1, $2, \
         CAST($3 AS BIGINT), 0, CAST($4 AS BIGINT)) ON CONFLICT (sha256) DO UPDATE SET \
@@ -126,8 +126,8 @@ pub fn reserve(c: &mut dyn Conn, blob: &Blob) -> Result<(), DbError> {
     c.execute(RESERVE, &params).map(drop)
 }
 
-/// Forgets a blob stored before `before`, unless something refers to it by now; only then may its bytes go. True when it
-/// was forgotten.
+/// Deletes the row of a blob stored before `before`, unless it is referenced by now. Returns true if it was deleted;
+/// only then may its bytes be deleted.
 pub fn delete(c: &mut dyn Conn, sha256: Sha256, before: Timestamp) -> Result<bool, DbError> {
     const DELETE: &str = "DELETE FROM blob WHERE sha256 = $1 AND created_at < $2 \
         AND NOT EXISTS (SELECT 1 FROM file f WHERE f.sha256 = $1 AND f.state = 1) \

@@ -1,4 +1,4 @@
-//! Lists of builds that another server keeps, written many at a time: what is open in a tree, what comes and goes.
+//! Lists of binaries of another server: reads those listed in a tree and applies changes in bulk.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::model::change::LifeState;
 use crate::model::digest::{Md5, Sha256};
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, TreeId};
 
-/// A build that a tree lists.
+/// A binary that a tree lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
     /// The package.
@@ -18,19 +18,19 @@ pub struct Open {
     pub release: ReleaseId,
     /// The file.
     pub file: FileId,
-    /// The step its life began with.
+    /// The step that began its life.
     pub from_seq: Seq,
     /// As `binary::Build::platform`.
     pub platform: String,
-    /// What the other server's index declared.
+    /// MD5 that the other server's index declared.
     pub md5: Option<Md5>,
-    /// That, or what was fetched.
+    /// Digest that the index declared, or that of the fetched bytes.
     pub sha256: Option<Sha256>,
     /// Its index record.
     pub stanza: Vec<u8>,
 }
 
-/// The builds listed in a tree, by number.
+/// Returns the binaries listed in a tree, by file id.
 pub fn open(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<Open>, DbError> {
     const OPEN: &str = "SELECT l.package_id, l.release_id, l.file_id, l.from_seq, f.platform, f.md5, f.sha256, r.stanza \
         FROM life l JOIN file f ON f.id = l.file_id \
@@ -57,7 +57,7 @@ pub fn open(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<Open>, DbError> {
 /// Releases by package and version.
 pub type Releases = HashMap<String, Vec<(String, PackageId, ReleaseId)>>;
 
-/// The releases of a source tree at a step, listed and archived ones: by package and version; of several revisions
+/// Returns the listed and archived releases of a source tree at a step, by package and version; of several revisions
 /// the newest.
 pub fn releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Releases, DbError> {
     const RELEASES: &str = "SELECT p.name, r.version, l.package_id, l.release_id FROM life l \
@@ -68,7 +68,7 @@ pub fn releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Releases, Db
         let (version, release) = (row.text(1)?, ReleaseId(row.int(3)?));
         let of = found.entry(row.text(0)?).or_default();
         match of.iter_mut().find(|(known, ..)| *known == version) {
-            // Later revisions have higher numbers.
+            // Later revisions have higher ids.
             Some(known) => known.2 = known.2.max(release),
             None => of.push((version, PackageId(row.int(2)?), release)),
         }
@@ -77,35 +77,35 @@ pub fn releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Releases, Db
     Ok(found)
 }
 
-/// A build to be listed.
+/// A binary to list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// The package.
     pub package: PackageId,
-    /// The release it is a build of.
+    /// The release that it was built from.
     pub release: ReleaseId,
     /// As `binary::Build::platform`.
     pub platform: String,
-    /// Its name in our URLs.
+    /// Its name in the URLs of this server.
     pub name: String,
-    /// Where the other server has it: a path below its address, or an address of its own.
+    /// Its location on the other server: a path below that server's address, or a URL.
     pub locator: String,
     /// Bytes.
     pub size: Option<i64>,
-    /// Of the bytes.
+    /// MD5 of the bytes.
     pub md5: Option<Md5>,
-    /// Of the bytes.
+    /// Digest of the bytes.
     pub sha256: Option<Sha256>,
     /// Its index record.
     pub stanza: Vec<u8>,
 }
 
-/// A change of a list of builds.
+/// A change of a list of binaries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildChange {
-    /// Listed from now on.
+    /// Lists a binary from now on.
     List(Offer),
-    /// Not listed any more; served to whom it was offered.
+    /// Removes a binary from the list; clients that saw it listed are still served.
     End {
         /// The package.
         package: PackageId,
@@ -113,15 +113,15 @@ pub enum BuildChange {
         release: ReleaseId,
         /// The file.
         file: FileId,
-        /// The step its life began with.
+        /// The step that began its life.
         from_seq: Seq,
     },
 }
 
-/// Writes changes at the pending step of a tree; nobody sees them before the publish. Give at most 2,000 at a time.
+/// Writes changes at the pending step of a tree, invisible before the publish. At most 2,000 in one call.
 ///
 /// # Errors
-/// [`DbError::Conflict`] when a build to end is not listed.
+/// [`DbError::Conflict`] if a binary to remove is not listed.
 pub fn apply(c: &mut dyn Conn, tree: TreeId, pending: Seq, changes: &[BuildChange]) -> Result<(), DbError> {
     const END: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND state = 0 \
         AND package_id = $3 AND release_id = $4 AND file_id = $5 AND from_seq = $6 AND to_seq = $7";
@@ -143,7 +143,9 @@ pub fn apply(c: &mut dyn Conn, tree: TreeId, pending: Seq, changes: &[BuildChang
     let touched = if ends.is_empty() { 0 } else { c.execute_many(END, &ends)? };
     if touched != ends.len() as u64 {
         let gone = ends.len() as u64 - touched;
-        return Err(DbError::Conflict(format!("{gone} of the builds to end in tree {tree} are not listed")));
+        return Err(DbError::Conflict(format!(
+            "{gone} of the binaries to end in tree {tree} are not listed"
+        )));
     }
     if offers.is_empty() {
         return Ok(());
@@ -152,7 +154,7 @@ pub fn apply(c: &mut dyn Conn, tree: TreeId, pending: Seq, changes: &[BuildChang
     let known = FileState::Known.as_i64();
     let (mut files, mut records, mut lives) = (Vec::new(), Vec::new(), Vec::new());
     for (number, offer) in (first..).zip(offers) {
-        // One number for file, build and variant, as where a single build is added.
+        // One number for file, binary and variant, as in `binary::insert`.
         files.push(vec![
             number.into(),
             offer.release.into(),
@@ -185,11 +187,11 @@ pub fn apply(c: &mut dyn Conn, tree: TreeId, pending: Seq, changes: &[BuildChang
     c.batch_insert("life", &LIFE, &lives)
 }
 
-/// Removes up to `limit` files of builds that no list has: an import that was abandoned left them. Returns how many;
-/// call it until that is 0, and only while nothing is pending in any list of the source.
+/// Deletes up to `limit` files of binaries that no tree lists, left by an abandoned import, and returns their number.
+/// Call it until that is 0, and only while nothing is pending in any list of the source.
 pub fn sweep(c: &mut dyn Conn, limit: i64) -> Result<u64, DbError> {
-    // They are the newest numbers, so the search begins at that end. A build found on request is in no list yet, and
-    // has the number 0.
+    // They have the highest ids, so the search begins there. A binary discovered on request is not listed yet and has
+    // the number 0.
     const LOST: &str = "SELECT f.release_id, f.id FROM file f WHERE f.role = 'binary' AND f.build > 0 \
         AND NOT EXISTS (SELECT 1 FROM life l WHERE l.release_id = f.release_id AND l.file_id = f.id) \
         ORDER BY f.id DESC LIMIT $1";

@@ -1,4 +1,4 @@
-//! Copies SQLite's log into the database on a thread of its own, so that no write pays for it.
+//! WAL checkpoints of SQLite on a separate thread, so that no write has to wait for one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
-/// Pages of log (4 kB each) worth a checkpoint.
+/// Size of the WAL, in pages of 4 kB, from which it is checkpointed.
 const ENOUGH: i32 = 1000;
 
 #[derive(Default)]
@@ -16,12 +16,12 @@ struct State {
     closed: bool,
 }
 
-/// What the writer rings after each commit.
+/// Triggers the checkpoint thread; the writer notifies it after each commit.
 #[derive(Clone, Default)]
 pub(super) struct Bell(Arc<(Mutex<State>, Condvar)>);
 
 impl Bell {
-    /// The log holds that many pages.
+    /// Reports the size of the WAL in pages.
     pub(super) fn wrote(&self, pages: i32) {
         if pages >= ENOUGH {
             self.0.0.lock().pages = pages;
@@ -30,7 +30,7 @@ impl Bell {
     }
 }
 
-/// The thread.
+/// The checkpoint thread.
 pub(super) struct Checkpointer {
     bell: Bell,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -50,7 +50,7 @@ impl Checkpointer {
         self.bell.clone()
     }
 
-    /// Ends the thread. The last connection to close copies what is left.
+    /// Stops the thread. SQLite checkpoints the rest when the last connection is closed.
     pub(super) fn close(&self) {
         self.bell.0.0.lock().closed = true;
         self.bell.0.1.notify_all();
@@ -82,8 +82,8 @@ fn serve(bell: &Bell, path: &PathBuf) {
         if connection.is_none() {
             connection = Connection::open(path).ok();
         }
-        // PASSIVE waits for nobody and nobody waits for it. What it cannot copy now (a reader stands on it, the disk
-        // is full) the next one will; a failing disk shows in the writes themselves.
+        // A PASSIVE checkpoint neither waits nor blocks. Pages that it cannot copy now (a reader uses them, the disk is
+        // full) are copied by the next one; a failing disk also fails the writes.
         if let Some(open) = &connection
             && open.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).is_err()
         {

@@ -1,4 +1,4 @@
-//! The one clock row: it orders all publishes, so that ids, times and commits agree.
+//! The clock row: it orders all publishes, so that ids, times and commits have the same order.
 
 use super::{Conn, DbError, repo, skew, tree, tx};
 use crate::model::change::Counts;
@@ -10,9 +10,9 @@ use crate::model::time::{SECOND, Timestamp};
 pub struct ClockRow {
     /// The newest transaction, 0 before the first.
     pub tx: TxId,
-    /// Nothing can be published at or before this instant any more.
+    /// Nothing can be published at or before this instant.
     pub at: Timestamp,
-    /// Counts every change of what the in-memory catalog holds.
+    /// Number of changes of the data in the in-memory catalog.
     pub catalog: i64,
 }
 
@@ -21,21 +21,21 @@ pub struct ClockRow {
 pub struct Publish {
     /// The publisher's clock.
     pub now: Timestamp,
-    /// The source that moved, where it is one.
+    /// The source that changed, if any.
     pub source: Option<SourceId>,
-    /// The repository that changed, where it is one.
+    /// The repository that changed, if any.
     pub repo: Option<RepoId>,
-    /// What was done.
+    /// The kind of change.
     pub kind: tx::TxKind,
     /// When the work began.
     pub started_at: Timestamp,
-    /// The oldest publication date among what is new.
+    /// The oldest publication date of the new releases.
     pub published_from: Option<Timestamp>,
-    /// The newest.
+    /// The newest publication date of the new releases.
     pub published_to: Option<Timestamp>,
-    /// What changed.
+    /// Numbers of changed packages.
     pub counts: Counts,
-    /// Who did it: a user name, `uid 1000`, `schedule`.
+    /// The user who published: a user name, `uid 1000`, `schedule`.
     pub actor: String,
     /// Free text.
     pub comment: String,
@@ -45,7 +45,7 @@ pub struct Publish {
     pub repo_steps: Vec<NewRepoStep>,
 }
 
-/// The complete new list of a repository.
+/// The complete new subscription list of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRepoStep {
     /// The repository.
@@ -54,7 +54,7 @@ pub struct NewRepoStep {
     pub subscriptions: Vec<repo::Subscription>,
 }
 
-/// What a publish was given.
+/// The result of a publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
     /// The transaction.
@@ -65,24 +65,24 @@ pub struct Published {
     pub steps: Vec<(TreeId, Seq)>,
 }
 
-/// How far ahead of the database's host a publisher's clock may be.
+/// Maximum lead of a publisher's clock over that of the database's host, in microseconds.
 const AHEAD: i64 = 3600 * SECOND;
 
-/// The clock row.
+/// Returns the clock row.
 pub fn get(c: &mut dyn Conn) -> Result<ClockRow, DbError> {
     let rows = c.query("SELECT tx, at, catalog FROM clock WHERE id = 1", &[])?;
     let row = rows.first().ok_or_else(no_clock)?;
     Ok(ClockRow { tx: TxId(row.int(0)?), at: row.time(1)?, catalog: row.int(2)? })
 }
 
-/// Locks out every other publisher until the end of this write: call it first where what is published depends on
-/// rows read before.
+/// Blocks every other publisher until the end of this transaction. Call it first if the publish depends on rows that
+/// are read before it.
 pub fn lock(c: &mut dyn Conn) -> Result<(), DbError> {
     c.execute("UPDATE clock SET catalog = catalog WHERE id = 1", &[]).map(drop)
 }
 
 /// Publishes: takes the next transaction id and an instant after every earlier one, moves each tree's head to its
-/// pending step, writes each repository's new list. Call it last in its closure: it locks out other publishers.
+/// pending step, writes each repository's new list. Call it last in the closure: it blocks other publishers.
 ///
 /// # Errors
 /// [`DbError::ClockAhead`], [`DbError::Skew`], [`DbError::NothingPending`].
@@ -100,7 +100,7 @@ pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<Published, DbError> {
     Ok(Published { tx, at, steps })
 }
 
-/// Takes the next `count` transaction ids, and as many instants after every earlier one: the last of each.
+/// Takes the next `count` transaction ids and as many instants after every earlier one; returns the last of each.
 pub(super) fn advance(c: &mut dyn Conn, now: Timestamp, count: i64) -> Result<(TxId, Timestamp), DbError> {
     const TICK: &str = "UPDATE clock SET tx = tx + CAST($1 AS BIGINT), \
         at = CASE WHEN at + CAST($1 AS BIGINT) > CAST($2 AS BIGINT) THEN at + CAST($1 AS BIGINT) \
@@ -113,13 +113,13 @@ pub(super) fn advance(c: &mut dyn Conn, now: Timestamp, count: i64) -> Result<(T
     Ok((TxId(row.int(0)?), row.time(1)?))
 }
 
-/// Closes a day: nothing can be published before `end` (the first instant after it) any more, whatever a slow
-/// clock says. True when it was still open.
+/// Closes a day: nothing can be published before `end` (the first instant after it) any more, even by a node with a
+/// slow clock. Returns true if the day was still open.
 pub fn close_day(c: &mut dyn Conn, end: Timestamp) -> Result<bool, DbError> {
     const CLOSE: &str = "UPDATE clock SET at = CAST($1 AS BIGINT), catalog = catalog + 1 WHERE id = 1 AND at < CAST($1 AS BIGINT)";
     not_ahead(c, end)?;
     lock(c)?;
-    // A row that is ahead has closed the day already.
+    // A clock row that is ahead has already closed the day.
     if let Some(found @ skew::Skew::Ahead { .. }) = skew::between(get(c)?.at, end) {
         return Err(found.into());
     }
@@ -130,13 +130,13 @@ pub fn close_day(c: &mut dyn Conn, end: Timestamp) -> Result<bool, DbError> {
     Ok(closed)
 }
 
-/// Tells every node to reload its catalog after a change that is no transaction (a description, a new source).
+/// Makes every node reload its catalog after a change without a transaction (a description, a new source).
 pub fn bump_catalog(c: &mut dyn Conn) -> Result<(), DbError> {
     c.execute("UPDATE clock SET catalog = catalog + 1 WHERE id = 1", &[])?;
     c.announce()
 }
 
-/// Whether `now` could be published: what is removed by its age waits for a clock that is right, too.
+/// Checks that a publish at `now` would be accepted: removal by age needs a correct clock, too.
 ///
 /// # Errors
 /// [`DbError::ClockAhead`], [`DbError::Skew`].

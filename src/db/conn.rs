@@ -1,4 +1,4 @@
-//! The narrow door to either database: values in, rows out.
+//! The interface of both databases: parameter values, rows and a connection inside a transaction.
 
 use std::str::FromStr;
 
@@ -18,13 +18,13 @@ pub enum Value {
     Bytes(Vec<u8>),
 }
 
-/// One row of an answer.
+/// One row of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row(pub Vec<Value>);
 
 /// A connection inside a transaction. Placeholders are `$1…` and first appear in ascending order.
 pub trait Conn {
-    /// All rows of a query.
+    /// Returns all rows of a query.
     fn query(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, DbError> {
         let mut rows = Vec::new();
         self.each(sql, params, &mut |row| {
@@ -42,17 +42,17 @@ pub trait Conn {
         row: &mut dyn FnMut(Row) -> Result<(), DbError>,
     ) -> Result<(), DbError>;
 
-    /// One query for each row of parameters, answers in the same order; pipelined on PostgreSQL.
+    /// Runs a query once for each row of parameters and returns the results in the same order; pipelined on PostgreSQL.
     fn query_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<Vec<Vec<Row>>, DbError>;
 
-    /// Runs a statement and returns how many rows it touched.
+    /// Runs a statement and returns the number of affected rows.
     fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, DbError>;
 
-    /// Runs a statement once for each row of parameters and returns how many rows were touched in all; pipelined
-    /// on PostgreSQL.
+    /// Runs a statement once for each row of parameters and returns the total number of affected rows; pipelined on
+    /// PostgreSQL.
     fn execute_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<u64, DbError>;
 
-    /// Tells other nodes, once this is committed, that the catalog moved. SQLite has no other nodes.
+    /// Notifies other nodes at the commit that the catalog changed. Does nothing on SQLite, which has no other nodes.
     fn announce(&mut self) -> Result<(), DbError> {
         Ok(())
     }
@@ -65,7 +65,7 @@ pub trait Conn {
         rows: &[Vec<Value>],
     ) -> Result<(), DbError>;
 
-    /// The clock of the database's own host; `None` when that is this host.
+    /// Returns the time of the database's host; `None` if that is this host.
     fn host_time(&mut self) -> Result<Option<Timestamp>, DbError>;
 }
 
@@ -79,7 +79,7 @@ impl Value {
         }
     }
 
-    /// The text of a digest, a name …, or NULL.
+    /// Returns the text of a digest, a name …, or NULL.
     pub fn opt_text(value: Option<impl ToString>) -> Value {
         value.map_or(Value::Null, |v| Value::Text(v.to_string()))
     }
@@ -143,7 +143,7 @@ impl Row {
         DbError::Shape { column, found: self.0.get(column).map_or("nothing", Value::word), wanted }
     }
 
-    /// An integer.
+    /// Returns an integer.
     pub fn int(&self, column: usize) -> Result<i64, DbError> {
         match self.0.get(column) {
             Some(Value::Int(v)) => Ok(*v),
@@ -151,7 +151,7 @@ impl Row {
         }
     }
 
-    /// An integer or NULL.
+    /// Returns an integer or NULL.
     pub fn opt_int(&self, column: usize) -> Result<Option<i64>, DbError> {
         match self.0.get(column) {
             Some(Value::Int(v)) => Ok(Some(*v)),
@@ -160,12 +160,12 @@ impl Row {
         }
     }
 
-    /// An instant.
+    /// Returns an instant.
     pub fn time(&self, column: usize) -> Result<Timestamp, DbError> {
         self.int(column).map(Timestamp)
     }
 
-    /// An instant or NULL.
+    /// Returns an instant or NULL.
     pub fn opt_time(&self, column: usize) -> Result<Option<Timestamp>, DbError> {
         Ok(self.opt_int(column)?.map(Timestamp))
     }
@@ -204,12 +204,12 @@ impl Row {
         }
     }
 
-    /// A text that parses: a digest, a word of an enum.
+    /// Parses a text: a digest, a word of an enum.
     pub fn parsed<T: FromStr>(&mut self, column: usize, wanted: &'static str) -> Result<T, DbError> {
         self.text(column)?.parse().map_err(|_| DbError::Shape { column, found: "other text", wanted })
     }
 
-    /// As [`Row::parsed`], or NULL.
+    /// Like [`Row::parsed`], or NULL.
     pub fn opt_parsed<T: FromStr>(
         &mut self,
         column: usize,

@@ -1,4 +1,4 @@
-//! What a release's archive says of itself: the DESCRIPTION as it stands there, and the README's digest.
+//! Details of releases: the DESCRIPTION, the README's digest, the system requirements.
 
 use super::{Conn, DbError, Row, Value};
 use crate::model::digest::Sha256;
@@ -7,20 +7,20 @@ use crate::model::ids::{ReleaseId, Seq, TreeId};
 /// Details of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detail {
-    /// The DESCRIPTION, byte for byte; empty when only the README is known.
+    /// The DESCRIPTION, byte for byte; empty if only the README is known.
     pub description: Vec<u8>,
     /// SHA-256 of the README kept in storage.
     pub readme: Option<Sha256>,
 }
 
-/// The details, where they were read.
+/// Returns the details of a release, if known.
 pub fn get(c: &mut dyn Conn, release: ReleaseId) -> Result<Option<Detail>, DbError> {
     const GET: &str = "SELECT description, readme_sha256 FROM detail WHERE release_id = $1";
     let row = c.query(GET, &[release.into()])?.into_iter().next();
     row.map(|mut r| Ok(Detail { description: r.bytes(0)?, readme: r.opt_parsed(1, "a digest")? })).transpose()
 }
 
-/// Writes the details, replacing those there are.
+/// Writes the details of a release, replacing existing ones.
 pub fn put(c: &mut dyn Conn, release: ReleaseId, detail: &Detail) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO detail (release_id, description, readme_sha256) \
         VALUES (CAST($1 AS BIGINT), $2, $3) ON CONFLICT (release_id) \
@@ -29,7 +29,7 @@ pub fn put(c: &mut dyn Conn, release: ReleaseId, detail: &Detail) -> Result<(), 
     c.execute(PUT, &[release.into(), detail.description.as_slice().into(), readme]).map(drop)
 }
 
-/// The DESCRIPTIONs of some releases, in the order given; `None` where there is none.
+/// Returns the DESCRIPTIONs of releases, in the order given; `None` for those without.
 pub fn descriptions(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Option<Vec<u8>>>, DbError> {
     const GET: &str = "SELECT description FROM detail WHERE release_id = $1";
     let params: Vec<Vec<Value>> = releases.iter().map(|release| vec![(*release).into()]).collect();
@@ -39,7 +39,7 @@ pub fn descriptions(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Opti
     Ok(texts.into_iter().map(|text| text.filter(|text| !text.is_empty())).collect())
 }
 
-/// A listed release of which nothing but the index record is known.
+/// A listed release with an index record but no details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undescribed {
     /// The package's name.
@@ -50,7 +50,7 @@ pub struct Undescribed {
     pub release: ReleaseId,
 }
 
-/// The listed releases of a tree at a step without details; not those in a sub-directory.
+/// Returns the listed releases of a tree at a step without details, except those in a sub-directory.
 pub fn undescribed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Undescribed>, DbError> {
     const MISSING: &str = "SELECT p.name, r.version, l.release_id FROM life l \
         JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
@@ -66,7 +66,7 @@ pub fn undescribed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Undes
     Ok(rows)
 }
 
-/// An archive in storage that nobody has looked into.
+/// A source package in storage whose details were not read yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredArchive {
     /// The package's name.
@@ -81,7 +81,7 @@ pub struct StoredArchive {
     pub size: i64,
 }
 
-/// Of [`undescribed`], those whose source package is in storage, by name.
+/// Like [`undescribed`], only releases whose source package is in storage, by name.
 pub fn undescribed_stored(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<StoredArchive>, DbError> {
     const STORED: &str = "SELECT p.name, l.release_id, b.class, b.sha256, b.size FROM life l \
         JOIN package p ON p.id = l.package_id \
@@ -103,18 +103,18 @@ pub fn undescribed_stored(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Ve
     Ok(found)
 }
 
-/// What somebody else than the archive says of a release.
+/// The DESCRIPTION of a release, read from its archive or from CRAN's package database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
     /// The release.
     pub release: ReleaseId,
-    /// The fields of its DESCRIPTION, DCF.
+    /// The fields of the DESCRIPTION, DCF.
     pub description: Vec<u8>,
     /// `SystemRequirements`
     pub system_requirements: Option<String>,
 }
 
-/// Writes details of releases that have none; what an archive told stays. At most 2,000 in one write.
+/// Writes details of releases that have none; those read from an archive are kept. At most 2,000 in one write.
 pub fn describe(c: &mut dyn Conn, details: &[Described]) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO detail (release_id, description, system_requirements) \
         VALUES (CAST($1 AS BIGINT), $2, $3) ON CONFLICT (release_id) DO NOTHING";
@@ -128,7 +128,7 @@ pub fn describe(c: &mut dyn Conn, details: &[Described]) -> Result<(), DbError> 
     c.execute_many(PUT, &rows).map(drop)
 }
 
-/// Writes what the archive itself says, in the place of what others said.
+/// Writes details read from the archive, replacing those from elsewhere.
 pub fn learn(c: &mut dyn Conn, read: &Described, readme: Option<Sha256>) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO detail (release_id, description, readme_sha256, system_requirements) \
         VALUES (CAST($1 AS BIGINT), $2, $3, $4) ON CONFLICT (release_id) DO UPDATE SET \
@@ -139,8 +139,8 @@ pub fn learn(c: &mut dyn Conn, read: &Described, readme: Option<Sha256>) -> Resu
     c.execute(PUT, &params).map(drop)
 }
 
-/// What packages listed in a tree at a step say they need of the operating system, with their names: only where
-/// [`describe`] or [`learn`] wrote it. Of the others the index record tells.
+/// Returns the names and system requirements of packages listed in a tree at a step, as written by [`describe`] or
+/// [`learn`]. For other packages see the index record.
 pub fn requirements(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<(String, String)>, DbError> {
     const TOLD: &str = "SELECT p.name, d.system_requirements FROM life l \
         JOIN package p ON p.id = l.package_id JOIN detail d ON d.release_id = l.release_id \

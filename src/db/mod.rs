@@ -1,6 +1,6 @@
-//! SQLite and PostgreSQL behind one SQL text.
+//! SQLite and PostgreSQL behind one set of SQL statements.
 //!
-//! A noun file holds free functions over `&mut dyn Conn`; only the two driver files know which database it is.
+//! A file per noun holds free functions over `&mut dyn Conn`; only the two driver files depend on the database.
 
 pub mod backfill;
 pub mod binary;
@@ -70,7 +70,7 @@ enum Engine {
     Postgres(Postgres),
 }
 
-/// A handle on the database; cloning shares it. The last one to go closes it.
+/// A handle of the database; clones share it. Dropping the last one closes the database.
 #[derive(Clone)]
 pub struct Db {
     engine: Arc<Engine>,
@@ -81,12 +81,12 @@ impl Db {
     /// on a blocking thread.
     ///
     /// # Errors
-    /// One variant for each thing an administrator can mend; the text says how.
+    /// One variant for each problem that an administrator can fix; the text says how.
     pub fn open(config: &Config) -> Result<Db, DbError> {
         Db::open_as(config, Part::Core, None, Rule::Alone)
     }
 
-    /// Opens the database of usage data, which any number of processes may work with at a time. Blocks.
+    /// Opens the database of usage data, which several processes may use at a time. Blocks.
     ///
     /// # Errors
     /// As [`Db::open`].
@@ -94,8 +94,8 @@ impl Db {
         Db::open_as(config, Part::Usage, None, Rule::Alone)
     }
 
-    /// As [`Db::open`], beside a process that goes on working with it: nothing is migrated that it could not bear.
-    /// `lock` is what [`Db::lock`] gave there.
+    /// Like [`Db::open`], while another process uses the database: only runs migrations that process can work with.
+    /// `lock` is the result of [`Db::lock`] there.
     ///
     /// # Errors
     /// As [`Db::open`], and [`DbError::NotOnline`].
@@ -122,11 +122,11 @@ impl Db {
         Ok(Db { engine: Arc::new(engine) })
     }
 
-    /// The lock that keeps other processes out, to be given to one that takes over: both hold it then. `None` where
-    /// there is no such lock.
+    /// Returns a duplicate of the lock that excludes other processes, for a process that takes over; both then hold it.
+    /// `None` if the database has no such lock.
     ///
     /// # Errors
-    /// The system has no descriptor left.
+    /// No file descriptor is left.
     pub fn lock(&self) -> std::io::Result<Option<OwnedFd>> {
         match &*self.engine {
             Engine::Sqlite(engine) => engine.lock(),
@@ -134,7 +134,7 @@ impl Db {
         }
     }
 
-    /// Lets go of the lock, which another process has now. The database stays open here.
+    /// Releases the lock after another process has taken it over. The database stays open here.
     pub fn give_up_lock(&self) {
         match &*self.engine {
             Engine::Sqlite(engine) => engine.give_up_lock(),
@@ -142,12 +142,11 @@ impl Db {
         }
     }
 
-    /// Looks at the configured database without creating or changing anything and returns one line to print.
-    /// Blocks.
+    /// Inspects the configured database without creating or changing anything and returns one line to print. Blocks.
     ///
     /// # Errors
-    /// As [`Db::open`], but for the lock: a running daemon holds it. A clock of this machine by which nothing could be
-    /// published.
+    /// As [`Db::open`], except for the lock, which a running daemon holds. Also if the clock of this machine prevents
+    /// publishing.
     pub fn check(config: &Config) -> Result<String, DbError> {
         let found = Db::inspect(config, Part::Core)?;
         let now = Timestamp(jiff::Timestamp::now().as_microsecond());
@@ -157,7 +156,7 @@ impl Db {
         }
     }
 
-    /// The same for the database of usage data.
+    /// Like [`Db::check`], for the database of usage data.
     ///
     /// # Errors
     /// As [`Db::open_usage`].
@@ -165,7 +164,7 @@ impl Db {
         Db::inspect(config, Part::Usage).map(|found| found.line)
     }
 
-    /// The schema and the identity of the configured database, without creating or changing anything. Blocks.
+    /// Returns the schema and the identity of the configured database without creating or changing anything. Blocks.
     ///
     /// # Errors
     /// As [`Db::check`].
@@ -188,7 +187,7 @@ impl Db {
         }
     }
 
-    /// Ends the database: work under way is finished, later calls get [`DbError::Closed`]. Blocks.
+    /// Closes the database: pending work is finished, later calls fail with [`DbError::Closed`]. Blocks.
     pub fn close(&self) {
         match &*self.engine {
             Engine::Sqlite(engine) => engine.close(),
@@ -196,8 +195,8 @@ impl Db {
         }
     }
 
-    /// Runs `f` on a reader, off the async threads, over one consistent snapshot. `f` collects what it needs and
-    /// ends: it never streams to a socket. It may run twice on PostgreSQL.
+    /// Runs `f` on a reader, off the async threads, over one consistent snapshot. `f` collects its result and returns:
+    /// it never streams to a socket. It may run twice on PostgreSQL.
     pub async fn read<T, F>(&self, f: F) -> Result<T, DbError>
     where
         T: Send + 'static,
@@ -206,7 +205,7 @@ impl Db {
         self.lane(Kind::Read).run(Kind::Read, f).await
     }
 
-    /// Runs `f` in one interactive write transaction: commit on `Ok`, roll back on `Err`. Interactive writes go one
+    /// Runs `f` in one interactive write transaction: commit on `Ok`, roll back on `Err`. Interactive writes run one
     /// at a time, on every node. `f` may run twice on PostgreSQL (40001, 40P01), so it has no side effects.
     pub async fn write<T, F>(&self, f: F) -> Result<T, DbError>
     where
@@ -216,7 +215,7 @@ impl Db {
         self.lane(Kind::Write).run(Kind::Write, f).await
     }
 
-    /// As [`Db::write`], behind every interactive write: one chunk of at most 2,000 rows of a long import.
+    /// Like [`Db::write`], queued behind every interactive write: one chunk of at most 2,000 rows of a long import.
     pub async fn bulk<T, F>(&self, f: F) -> Result<T, DbError>
     where
         T: Send + 'static,
@@ -225,8 +224,8 @@ impl Db {
         self.lane(Kind::Bulk).run(Kind::Bulk, f).await
     }
 
-    /// Waits until another node may have published: at once where PostgreSQL tells, after half a minute at the
-    /// latest. With SQLite there is no other node, and no end. One caller at a time is woken.
+    /// Waits until another node may have published: until a notification of PostgreSQL, half a minute at most. With
+    /// SQLite there is no other node, and the future never completes. Only one waiting caller is woken.
     pub async fn elsewhere(&self) {
         match &*self.engine {
             Engine::Sqlite(_) => std::future::pending().await,
@@ -234,8 +233,8 @@ impl Db {
         }
     }
 
-    /// Lets the database take stock after a long import, before the publish: PostgreSQL would plan by the numbers of
-    /// the empty tables for a minute.
+    /// Updates the planner statistics after a long import, before the publish: for a minute PostgreSQL would still use
+    /// the statistics of the empty tables.
     pub async fn settle(&self) -> Result<(), DbError> {
         const ANALYZE: [&str; 5] =
             ["ANALYZE package", "ANALYZE release", "ANALYZE record", "ANALYZE file", "ANALYZE life"];
@@ -250,24 +249,24 @@ impl Db {
     }
 }
 
-/// What a database is before this program changes it.
+/// The state of a database before this program changes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AtRest {
-    /// The newest migration, 0 of a blank database.
+    /// The newest migration, 0 for an empty database.
     pub level: i64,
-    /// Its identity, where the schema has one.
+    /// Its identity, if the schema has one.
     pub identity: Option<Identity>,
-    /// What it wrote into the markers of storage classes.
+    /// The recorded markers of storage classes.
     pub classes: Vec<storage_class::Held>,
-    /// Names of the storage directories in which its rows name objects.
+    /// Names of the storage directories with objects that its rows refer to.
     pub shelves: Vec<String>,
 }
 
-/// The same with a line to print.
+/// A [`AtRest`] with a line to print.
 struct Inspected {
     line: String,
     state: AtRest,
-    /// Nothing can be published at or before this instant.
+    /// The time of the clock row: nothing can be published at or before it.
     published: Option<Timestamp>,
 }
 
@@ -291,13 +290,13 @@ fn look_at_file(file: &Path, part: Part, wait: Duration) -> Result<Inspected, Db
     let blank = |line| Ok(Inspected { line, state: AtRest::default(), published: None });
     match std::fs::metadata(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return blank(format!("{place} does not exist yet; it is made at the first start"));
+            return blank(format!("{place} does not exist yet; it is created at the first start"));
         }
         Err(error) => return Err(place::unwritable(file, error)),
         Ok(found) if found.len() == 0 => return blank(state_line(&place, 0)),
         Ok(_) => {}
     }
-    // Without a log beside it the file is complete and at rest; opened in the usual way SQLite would make that log.
+    // Without a WAL file the database file is complete and unused; opened without `immutable`, SQLite would create one.
     let log = file.with_extension("db-wal");
     let path =
         if log.exists() { file.to_owned() } else { format!("file:{}?immutable=1", uri_path(file)).into() };
@@ -308,7 +307,7 @@ fn look_at_file(file: &Path, part: Part, wait: Duration) -> Result<Inspected, Db
     Ok(Inspected { line: state_line(&place, state.level), state, published })
 }
 
-/// The clock row, where there is one.
+/// Returns the time of the clock row, if there is one.
 fn published(c: &mut dyn Conn, part: Part, level: i64) -> Result<Option<Timestamp>, DbError> {
     if part != Part::Core || level == 0 {
         return Ok(None);
@@ -322,7 +321,7 @@ fn uri_path(file: &Path) -> String {
 
 fn state_line(place: &str, level: i64) -> String {
     match level {
-        0 => format!("{place} is blank; its schema is made at the first start"),
+        0 => format!("{place} is empty; its schema is created at the first start"),
         level => format!("{place} answers (schema {level})"),
     }
 }

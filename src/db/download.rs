@@ -1,4 +1,4 @@
-//! Downloads counted, in the database of usage data.
+//! Download counts, in the database of usage data.
 
 use super::{Conn, DbError, Row, Value};
 use crate::model::digest::Sha256;
@@ -17,9 +17,9 @@ pub struct Count {
     pub package: String,
     /// The version.
     pub version: String,
-    /// `source`, or what a build is for: `4.5-noble`, `4.5-noble-arm64`.
+    /// `source`, or the platform of a binary: `4.5-noble`, `4.5-noble-arm64`.
     pub platform: String,
-    /// How many.
+    /// Number of downloads.
     pub count: i64,
 }
 
@@ -32,23 +32,23 @@ pub struct PackageCount {
     pub source: String,
     /// The package.
     pub package: String,
-    /// How many.
+    /// Number of downloads.
     pub count: i64,
 }
 
-/// A finished day in storage.
+/// The aggregate of a past day, kept as an object in storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aggregate {
     /// Days since the epoch.
     pub day: i64,
-    /// Names the object.
+    /// The digest that names the object.
     pub sha256: Sha256,
     /// All downloads of the day.
     pub total: i64,
 }
 
-/// Adds counts, in the order of their keys, so that two servers cannot wait for each other. `writer` numbers its
-/// batches upwards; one that was added before, and whose answer was lost, changes nothing: false.
+/// Adds counts, in the order of their keys, so that two servers cannot deadlock. `writer` numbers its batches in
+/// ascending order; a batch that was already added (its answer was lost) changes nothing and returns false.
 pub fn add(
     c: &mut dyn Conn,
     writer: &str,
@@ -66,8 +66,8 @@ pub fn add(
     const PACKAGE: &str = "INSERT INTO usage_package (language, source, package, count) \
         VALUES ($1, $2, $3, CAST($4 AS BIGINT)) ON CONFLICT (language, source, package) \
         DO UPDATE SET count = usage_package.count + excluded.count";
-    // Its object would be wrong now: the next night makes another.
-    const LATE: &str = "DELETE FROM usage_aggregate WHERE day = $1";
+    // The aggregate object of the day is stale now; the next nightly run creates another.
+    const STALE: &str = "DELETE FROM usage_aggregate WHERE day = $1";
     if c.execute(NEW, &[writer.into(), batch.into(), now.into()])? == 0 {
         return Ok(false);
     }
@@ -102,11 +102,11 @@ pub fn add(
     let mut days: Vec<i64> = sorted.iter().map(|n| n.day).collect();
     days.dedup();
     let days: Vec<Vec<Value>> = days.into_iter().map(|day| vec![day.into()]).collect();
-    c.execute_many(LATE, &days)?;
+    c.execute_many(STALE, &days)?;
     Ok(true)
 }
 
-/// All downloads of each package since counting began: language, source, package.
+/// Returns the total downloads of each package, given as language, source, package, since counting began.
 pub fn totals(c: &mut dyn Conn, wanted: &[(&str, String, String)]) -> Result<Vec<i64>, DbError> {
     const TOTAL: &str =
         "SELECT count FROM usage_package WHERE language = $1 AND source = $2 AND package = $3";
@@ -118,14 +118,14 @@ pub fn totals(c: &mut dyn Conn, wanted: &[(&str, String, String)]) -> Result<Vec
     answers.iter().map(|rows| rows.first().map_or(Ok(0), |row| row.int(0))).collect()
 }
 
-/// Downloads of a day, per package.
+/// Returns the downloads of a day, per package.
 pub fn of_day(c: &mut dyn Conn, day: i64) -> Result<Vec<PackageCount>, DbError> {
     const DAY: &str = "SELECT language, source, package, CAST(sum(count) AS BIGINT) FROM usage_download \
         WHERE day = $1 GROUP BY language, source, package ORDER BY language, source, package";
     c.query(DAY, &[day.into()])?.into_iter().map(package_count).collect()
 }
 
-/// Downloads per package from day `from` up to, not including, `until`, of days that do not stand in storage.
+/// Returns the downloads per package from day `from` up to, not including, `until`, of days without an aggregate.
 pub fn of_days_not_aggregated(c: &mut dyn Conn, from: i64, until: i64) -> Result<Vec<PackageCount>, DbError> {
     const DAYS: &str = "SELECT language, source, package, CAST(sum(count) AS BIGINT) FROM usage_download \
         WHERE day >= $1 AND day < $2 AND day NOT IN (SELECT day FROM usage_aggregate) \
@@ -142,14 +142,14 @@ fn package_count(mut row: Row) -> Result<PackageCount, DbError> {
     })
 }
 
-/// Days before `before` that were not added up yet, oldest first.
+/// Returns the days before `before` that have no aggregate, oldest first.
 pub fn not_aggregated(c: &mut dyn Conn, before: i64) -> Result<Vec<i64>, DbError> {
     const DAYS: &str = "SELECT DISTINCT day FROM usage_download WHERE day < $1 \
         AND day NOT IN (SELECT day FROM usage_aggregate) ORDER BY day";
     c.query(DAYS, &[before.into()])?.iter().map(|row| row.int(0)).collect()
 }
 
-/// Days from `from` up to, not including, `until` that stand in storage.
+/// Returns the aggregates of days from `from` up to, not including, `until`.
 pub fn aggregates(c: &mut dyn Conn, from: i64, until: i64) -> Result<Vec<Aggregate>, DbError> {
     const BETWEEN: &str =
         "SELECT day, sha256, total FROM usage_aggregate WHERE day >= $1 AND day < $2 ORDER BY day";
@@ -159,7 +159,7 @@ pub fn aggregates(c: &mut dyn Conn, from: i64, until: i64) -> Result<Vec<Aggrega
     c.query(BETWEEN, &[from.into(), until.into()])?.into_iter().map(decode).collect()
 }
 
-/// Records that a day stands in storage; false, and nothing is recorded, when more was counted meanwhile.
+/// Records the aggregate of a day; returns false without recording it if downloads were added meanwhile.
 pub fn put_aggregate(c: &mut dyn Conn, made: &Aggregate, now: Timestamp) -> Result<bool, DbError> {
     const SUM: &str = "SELECT CAST(coalesce(sum(count), 0) AS BIGINT) FROM usage_download WHERE day = $1";
     const PUT: &str = "INSERT INTO usage_aggregate (day, sha256, total, at) \
@@ -173,23 +173,23 @@ pub fn put_aggregate(c: &mut dyn Conn, made: &Aggregate, now: Timestamp) -> Resu
     Ok(true)
 }
 
-/// Whether a day stands in storage under this digest.
+/// Returns true if an aggregate has this digest.
 pub fn is_kept(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
-    const KEPT: &str = "SELECT 1 FROM usage_aggregate WHERE sha256 = $1 LIMIT 1";
-    Ok(!c.query(KEPT, &[sha256.to_string().into()])?.is_empty())
+    const FIND: &str = "SELECT 1 FROM usage_aggregate WHERE sha256 = $1 LIMIT 1";
+    Ok(!c.query(FIND, &[sha256.to_string().into()])?.is_empty())
 }
 
-/// Forgets that a day stands in storage.
+/// Deletes the row of a day's aggregate.
 pub fn drop_aggregate(c: &mut dyn Conn, day: i64) -> Result<(), DbError> {
     c.execute("DELETE FROM usage_aggregate WHERE day = $1", &[day.into()]).map(drop)
 }
 
-/// The oldest day before `before` of which anything is known.
+/// Returns the oldest day before `before` that has counts or an aggregate.
 pub fn oldest(c: &mut dyn Conn, before: i64) -> Result<Option<i64>, DbError> {
     const OLDEST: &str = "SELECT min(day) FROM usage_download WHERE day < $1";
-    const ADDED_UP: &str = "SELECT min(day) FROM usage_aggregate WHERE day < $1";
+    const AGGREGATED: &str = "SELECT min(day) FROM usage_aggregate WHERE day < $1";
     let mut oldest: Option<i64> = None;
-    for sql in [OLDEST, ADDED_UP] {
+    for sql in [OLDEST, AGGREGATED] {
         for row in c.query(sql, &[before.into()])? {
             oldest = [oldest, row.opt_int(0)?].into_iter().flatten().min();
         }
@@ -197,18 +197,18 @@ pub fn oldest(c: &mut dyn Conn, before: i64) -> Result<Option<i64>, DbError> {
     Ok(oldest)
 }
 
-/// Removes what is known of a day.
+/// Deletes the counts and the aggregate of a day.
 pub fn remove_day(c: &mut dyn Conn, day: i64) -> Result<(), DbError> {
     c.execute("DELETE FROM usage_download WHERE day = $1", &[day.into()])?;
     drop_aggregate(c, day)
 }
 
-/// Forgets processes that have not written since.
+/// Deletes writers that have not written since `before`.
 pub fn forget_writers(c: &mut dyn Conn, before: Timestamp) -> Result<(), DbError> {
     c.execute("DELETE FROM usage_writer WHERE at < $1", &[before.into()]).map(drop)
 }
 
-/// When scheduled work was last done.
+/// Returns when scheduled work was last done.
 pub fn last_done(c: &mut dyn Conn, work: &str) -> Result<Option<Timestamp>, DbError> {
     let rows = c.query("SELECT at FROM usage_work WHERE name = $1", &[work.into()])?;
     rows.first().map(|row| row.time(0)).transpose()

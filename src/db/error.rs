@@ -1,4 +1,4 @@
-//! What can go wrong with a database, classified the same for both, each with the way out.
+//! Errors of both databases, classified alike, each with the remedy.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -6,33 +6,33 @@ use std::path::PathBuf;
 use crate::model::ids::{RepoId, TreeId};
 use crate::model::time::Timestamp;
 
-/// The driver's own error, kept as the source.
+/// The driver's error, kept as the source.
 pub type Source = Box<dyn Error + Send + Sync>;
 
-/// An error of the database room. No text holds a password.
+/// An error of the database. No text contains a password.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    /// Another process writes to the SQLite file.
+    /// Another process uses the SQLite file.
     #[error("the database {path} is locked by another process; stop the other rstudio-pm that uses it")]
     Locked {
         /// The file.
         path: PathBuf,
     },
-    /// No space, no inodes or a quota reached.
+    /// No space or inodes left, or a quota reached.
     #[error("no space left for the database {place}; free some and try again")]
     Full {
         /// The file, or the server and database.
         place: String,
-        /// What the driver said.
+        /// The driver's error.
         #[source]
         source: Source,
     },
-    /// No answer from the server.
+    /// The server cannot be reached.
     #[error(
         "cannot reach PostgreSQL at {host}, port {port}, for database '{database}'; check {property}, the server and the firewall: {source}"
     )]
     Unreachable {
-        /// What says so.
+        /// The property that names the server.
         property: &'static str,
         /// Host name, address or socket directory.
         host: String,
@@ -40,7 +40,7 @@ pub enum DbError {
         port: u16,
         /// Database name.
         database: String,
-        /// What the driver said.
+        /// The driver's error.
         #[source]
         source: Source,
     },
@@ -49,7 +49,7 @@ pub enum DbError {
         "PostgreSQL at {host}, port {port}, refused user '{user}'; check the user and password of {property} or Postgres.Password, and pg_hba.conf: {source}"
     )]
     Authentication {
-        /// What says so.
+        /// The property that names the user.
         property: &'static str,
         /// Host name, address or socket directory.
         host: String,
@@ -57,7 +57,7 @@ pub enum DbError {
         port: u16,
         /// The user.
         user: String,
-        /// What the driver said.
+        /// The driver's error.
         #[source]
         source: Source,
     },
@@ -73,7 +73,7 @@ pub enum DbError {
         /// Database name.
         database: String,
     },
-    /// TLS was demanded and cannot be had.
+    /// TLS is required and not available.
     #[error("no TLS connection to PostgreSQL at {host}, port {port} (sslmode={mode}): {reason}")]
     Tls {
         /// Host name or address.
@@ -82,15 +82,15 @@ pub enum DbError {
         port: u16,
         /// The mode in force.
         mode: &'static str,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// `search_path` names no schema in which tables can be made.
+    /// `search_path` names no schema in which tables can be created.
     #[error(
         "search_path '{path}' of {property} names no schema this user may create tables in; create it first: CREATE SCHEMA {path} AUTHORIZATION {user}"
     )]
     SearchPath {
-        /// What says so.
+        /// The property that holds the URL.
         property: &'static str,
         /// As written in the URL.
         path: String,
@@ -100,12 +100,12 @@ pub enum DbError {
     /// `Postgres.URL` or one of its parts cannot be used. The text never repeats the URL.
     #[error("{property}: {reason}")]
     Url {
-        /// Which URL.
+        /// The property that holds the URL.
         property: &'static str,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A newer release has migrated this database.
+    /// A newer version of the program has migrated this database.
     #[error(
         "the database {place} was made by version {made_by} (schema {found}; this version knows {known}); restore a backup or upgrade rstudio-pm"
     )]
@@ -114,12 +114,12 @@ pub enum DbError {
         place: String,
         /// The program version that ran the newest migration.
         made_by: String,
-        /// Newest migration found.
+        /// The newest migration of the database.
         found: i64,
-        /// Newest migration known here.
+        /// The newest migration of this program.
         known: i64,
     },
-    /// A program that still runs could not work with what the migration makes.
+    /// A running program could not work with the result of the migration.
     #[error(
         "{place} needs migration {number} ({name}), which the running version could not work with: it can only be done by a restart"
     )]
@@ -128,19 +128,19 @@ pub enum DbError {
         place: String,
         /// The migration.
         number: i64,
-        /// What it is about.
+        /// Its name.
         name: &'static str,
     },
-    /// The file is something else, or its bytes are damaged.
+    /// The file is not a database, or is damaged.
     #[error("{path} is not a SQLite database or is damaged; restore it from a backup or move it away")]
     NotADatabase {
         /// The file.
         path: PathBuf,
-        /// What the driver said.
+        /// The driver's error.
         #[source]
         source: Source,
     },
-    /// `SQLite.Dir` on a file system whose locks cannot be trusted.
+    /// `SQLite.Dir` is on a file system with unreliable locks.
     #[error(
         "SQLite.Dir {path} is on {kind}, where file locks can corrupt a database; use a local disk, or PostgreSQL"
     )]
@@ -150,23 +150,23 @@ pub enum DbError {
         /// `NFS`, `CIFS` …
         kind: &'static str,
     },
-    /// The directory cannot be made or written.
+    /// The directory cannot be created or written.
     #[error("cannot write SQLite.Dir {path} as user {user}: {source}; mend it with: {mend}")]
     Unwritable {
         /// The directory.
         path: PathBuf,
         /// User name or number.
         user: String,
-        /// The command that mends it.
+        /// The command that fixes it.
         mend: String,
-        /// What the system said.
+        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },
     /// A unique or foreign key was violated.
     #[error("the database refused a conflicting row: {0}")]
     Conflict(String),
-    /// Another job writes this tree.
+    /// Another job is writing this tree.
     #[error("tree {tree} is being written by job {job}")]
     Busy {
         /// The tree.
@@ -174,41 +174,41 @@ pub enum DbError {
         /// The job that claimed it.
         job: i64,
     },
-    /// Publishing or abandoning a tree that nobody began.
+    /// The tree to publish or abandon has no pending step.
     #[error("tree {0} has nothing pending")]
     NothingPending(TreeId),
-    /// A repository that is gone.
+    /// The repository does not exist.
     #[error("repository {0} does not exist")]
     NoRepo(RepoId),
-    /// This machine's clock is far ahead of the database's.
+    /// This machine's clock is over an hour ahead of the database's.
     #[error(
         "this machine's clock ({now}) is over an hour ahead of the database's ({database}); set it right before publishing"
     )]
     ClockAhead {
-        /// Ours.
+        /// The time of this machine.
         now: Timestamp,
-        /// The database's.
+        /// The time of the database's host.
         database: Timestamp,
     },
-    /// This machine's clock and the newest transaction do not go together.
+    /// This machine's clock contradicts the time of the newest transaction.
     #[error("{0}; set the clock right, or, if it is right, run: {command}", command = .0.command())]
     Skew(#[from] super::skew::Skew),
-    /// The connection was lost at COMMIT and the server cannot tell how it ended.
+    /// The connection was lost at COMMIT and the server cannot report the outcome.
     #[error(
-        "the connection was lost while committing and the outcome is unknown; look before doing it again"
+        "the connection was lost while committing and the outcome is unknown; check the result before trying again"
     )]
     UnknownOutcome(#[source] Source),
     /// The connection was lost; nothing was committed.
     #[error("the connection to the database was lost: {0}")]
     Lost(#[source] Source),
-    /// A column does not hold what the statement promised.
+    /// A column does not hold a value of the expected type.
     #[error("column {column} of a row holds {found}, not {wanted}")]
     Shape {
         /// Position from 0.
         column: usize,
-        /// What is there.
+        /// The value found.
         found: &'static str,
-        /// What was asked for.
+        /// The expected value.
         wanted: &'static str,
     },
     /// The caller's own reason to roll back: see [`DbError::refuse`].
@@ -217,24 +217,24 @@ pub enum DbError {
     /// The database was closed, or the closure panicked.
     #[error("the database is closed")]
     Closed,
-    /// Anything else the driver reports.
+    /// Any other error of the driver.
     #[error("database {place}: {source}")]
     Driver {
         /// The file, or the server and database.
         place: String,
-        /// What the driver said.
+        /// The driver's error.
         #[source]
         source: Source,
     },
 }
 
 impl DbError {
-    /// Rolls the transaction back with an error of the caller's own.
+    /// Wraps an error of the caller, to roll the transaction back with it.
     pub fn refuse(reason: impl Error + Send + Sync + 'static) -> DbError {
         DbError::Refused(Box::new(reason))
     }
 
-    /// The caller's own error again, where this is one of type `E`.
+    /// Returns the caller's error if it is of type `E`.
     ///
     /// # Errors
     /// The unchanged error otherwise.

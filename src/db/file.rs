@@ -1,21 +1,21 @@
-//! Files of releases: what is known of their bytes, and what was learnt later.
+//! Files of releases: the state, digest and size of their bytes.
 
 use super::{Conn, DbError, Value};
 use crate::model::digest::{Md5, Sha256};
 use crate::model::ids::{FileId, ReleaseId, SourceId};
 
-/// What became of a file's bytes.
+/// The state of a file's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FileState {
-    /// Upstream has it; we never fetched it.
+    /// Upstream has it; it was never fetched.
     Known,
     /// The blob is in storage.
     Stored,
-    /// The blob was removed to save space; upstream has it still.
+    /// The blob was removed to save space; upstream still has it.
     Evicted,
-    /// Upstream changed or dropped it before we had it.
+    /// Upstream changed or removed it before it was fetched.
     Lost,
-    /// Upstream's bytes failed the checks.
+    /// The bytes from upstream failed the checks.
     Refused,
 }
 
@@ -23,7 +23,7 @@ impl FileState {
     const ALL: [FileState; 5] =
         [FileState::Known, FileState::Stored, FileState::Evicted, FileState::Lost, FileState::Refused];
 
-    /// As the table stores it.
+    /// Returns the number stored in the table.
     #[must_use]
     pub fn as_i64(self) -> i64 {
         match self {
@@ -41,35 +41,35 @@ impl FileState {
     }
 }
 
-/// What a fetch found out about a file.
+/// Facts about a file, found by a fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Learnt {
     /// The file.
     pub file: FileId,
-    /// Digest of its bytes; `None` leaves what is known.
+    /// Digest of its bytes; `None` keeps the known one.
     pub sha256: Option<Sha256>,
-    /// Bytes; `None` leaves what is known.
+    /// Bytes; `None` keeps the known size.
     pub size: Option<i64>,
-    /// What became of it. `Stored` only when the blob is in storage.
+    /// Its state. `Stored` only if the blob is in storage.
     pub state: FileState,
-    /// `Built` of a build; `None` leaves what is known.
+    /// `Built` of a binary; `None` keeps the known one.
     pub built: Option<String>,
 }
 
-/// Whether a file that no mirror has is stored with this digest.
+/// Returns true if a stored file with this digest is on no mirror.
 pub fn is_local(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
     const FIND: &str = "SELECT 1 FROM file WHERE sha256 = $1 AND state = 1 AND locator = '' LIMIT 1";
     Ok(!c.query(FIND, &[sha256.to_string().into()])?.is_empty())
 }
 
-/// The name of a file that is stored with this digest.
+/// Returns the name of a stored file with this digest.
 pub fn name_of(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<String>, DbError> {
     const FIND: &str = "SELECT name FROM file WHERE sha256 = $1 AND state = 1 ORDER BY id LIMIT 1";
     let rows = c.query(FIND, &[sha256.to_string().into()])?;
     rows.into_iter().next().map(|mut row| row.text(0)).transpose()
 }
 
-/// Writes what was learnt, many files in one write.
+/// Writes facts about many files in one write.
 pub fn learn(c: &mut dyn Conn, learnt: &[Learnt]) -> Result<(), DbError> {
     const LEARN: &str = "UPDATE file SET sha256 = coalesce(CAST($1 AS TEXT), sha256), \
         size = coalesce(CAST($2 AS BIGINT), size), state = CAST($3 AS BIGINT), \
@@ -82,7 +82,7 @@ pub fn learn(c: &mut dyn Conn, learnt: &[Learnt]) -> Result<(), DbError> {
     c.execute_many(LEARN, &rows).map(drop)
 }
 
-/// A source package of which nobody told the digest yet.
+/// A source package whose digest is not known yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undigested {
     /// The file.
@@ -91,17 +91,17 @@ pub struct Undigested {
     pub package: String,
     /// Its name in URLs.
     pub name: String,
-    /// Where upstream keeps it.
+    /// Its location upstream.
     pub locator: String,
-    /// Bytes, where known.
+    /// Bytes, if known.
     pub size: Option<i64>,
-    /// What the index declares.
+    /// MD5 that the index declares.
     pub md5: Option<Md5>,
-    /// What became of its bytes.
+    /// State of its bytes.
     pub state: FileState,
 }
 
-/// Every source package of a source that has no digest yet.
+/// Returns every source package of a source without a digest.
 pub fn undigested(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<Undigested>, DbError> {
     const FIND: &str = "SELECT f.id, p.name, f.name, f.locator, f.size, f.md5, f.state FROM file f \
         JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
@@ -122,7 +122,7 @@ pub fn undigested(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<Undigested>,
     Ok(found)
 }
 
-/// Where a file's bytes are, when they are in storage: the class of the blob, and its digest.
+/// Returns the storage class and the digest of a file's blob, if it is in storage.
 pub fn stored(c: &mut dyn Conn, file: FileId) -> Result<Option<(String, Sha256)>, DbError> {
     const FIND: &str = "SELECT b.class, b.sha256 FROM file f JOIN blob b ON b.sha256 = f.sha256 \
         WHERE f.id = $1 AND f.state = 1";
@@ -131,7 +131,7 @@ pub fn stored(c: &mut dyn Conn, file: FileId) -> Result<Option<(String, Sha256)>
     rows.into_iter().next().map(decode).transpose()
 }
 
-/// A file with these bytes.
+/// A file found by its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SameBytes {
     /// The file.
@@ -140,11 +140,11 @@ pub struct SameBytes {
     pub release: ReleaseId,
     /// Its name in URLs.
     pub name: String,
-    /// What became of its bytes.
+    /// State of its bytes.
     pub state: FileState,
 }
 
-/// Every file whose bytes have this digest, by number.
+/// Returns every file whose bytes have this digest, by id.
 pub fn by_sha256(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<SameBytes>, DbError> {
     const FIND: &str = "SELECT id, release_id, name, state FROM file WHERE sha256 = $1 ORDER BY id";
     let rows = c.query(FIND, &[sha256.to_string().into()])?;

@@ -1,6 +1,6 @@
-//! Builds that another server turned out to have when they were asked for: in no list until a sync puts them there.
+//! Binaries discovered on another server by a request: in no list until the next sync adds them.
 //!
-//! Such a file has the build number 0; a mark among the remembered answers says that there are any.
+//! Such a file has the binary number 0; a marker row in the table of upstream answers says that there are any.
 
 use super::file::FileState;
 use super::import::{LIFE, RECORD};
@@ -10,26 +10,26 @@ use crate::model::digest::Sha256;
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 use crate::model::time::Timestamp;
 
-/// A build that was found.
+/// A discovered binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The file.
     pub file: FileId,
     /// Its name in URLs.
     pub name: String,
-    /// Where the other server has it, below its address.
+    /// Its location on the other server, below that server's address.
     pub locator: String,
-    /// Bytes, where known.
+    /// Bytes, if known.
     pub size: Option<i64>,
     /// Digest of the bytes, once fetched.
     pub sha256: Option<Sha256>,
-    /// What became of the bytes.
+    /// State of the bytes.
     pub state: FileState,
-    /// The storage class of the blob, when it is stored.
+    /// The storage class of the blob, if it is stored.
     pub class: Option<String>,
 }
 
-/// The build of a release for a platform (as `binary::Build::platform`) that was found and is in no list yet.
+/// Returns the discovered binary of a release for a platform (as `binary::Build::platform`) that is in no list yet.
 pub fn get(c: &mut dyn Conn, release: ReleaseId, platform: &str) -> Result<Option<Found>, DbError> {
     const GET: &str = "SELECT f.id, f.name, f.locator, f.size, f.sha256, f.state, b.class FROM file f \
         LEFT JOIN blob b ON b.sha256 = f.sha256 AND f.state = 1 \
@@ -52,7 +52,7 @@ fn mark(source: SourceId) -> String {
     format!("found:{source}")
 }
 
-/// Notes that a server has a build; nothing happens when that is known.
+/// Records that a server has a binary; if it is already recorded, only its location is updated.
 pub fn insert(
     c: &mut dyn Conn,
     source: SourceId,
@@ -72,7 +72,7 @@ pub fn insert(
     upstream::put(c, &mark(source), &seen)
 }
 
-/// A build that was fetched and can be listed.
+/// A discovered binary that was fetched and can be listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ready {
     /// The package.
@@ -89,7 +89,7 @@ pub struct Ready {
     pub size: i64,
     /// The value of `Built`.
     pub built: Vec<u8>,
-    /// The record of the release in the index of sources; `None` of one that was archived before we knew it.
+    /// The index record of the release; `None` if the release was archived before it was first synced.
     pub source: Option<Vec<u8>>,
     /// The package's name.
     pub name: String,
@@ -97,7 +97,7 @@ pub struct Ready {
     pub version: String,
 }
 
-/// The builds of a source that were found and fetched since the last sync, by number.
+/// Returns the binaries of a source that were discovered and fetched since the last sync, by file id.
 pub fn ready(c: &mut dyn Conn, source: SourceId) -> Result<Vec<Ready>, DbError> {
     const READY: &str = "SELECT r.package_id, f.release_id, f.id, f.platform, f.sha256, f.size, f.facts, s.stanza, \
         p.name, r.version FROM file f JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
@@ -125,7 +125,7 @@ pub fn ready(c: &mut dyn Conn, source: SourceId) -> Result<Vec<Ready>, DbError> 
     c.query(READY, &[source.into()])?.into_iter().map(decode).collect()
 }
 
-/// Lists builds that were found, with their records, at the pending step of a tree. Give at most 2,000 at a time.
+/// Lists discovered binaries, with their records, at the pending step of a tree. At most 2,000 in one call.
 pub fn list(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -154,7 +154,7 @@ pub fn list(
     c.batch_insert("life", &LIFE, &lives)
 }
 
-/// Forgets that builds of a source were found, when all of them are listed by now.
+/// Deletes the marker of a source once all its discovered binaries are listed.
 pub fn settle(c: &mut dyn Conn, source: SourceId) -> Result<(), DbError> {
     const LEFT: &str = "SELECT f.id FROM file f JOIN release r ON r.id = f.release_id \
         WHERE f.role = 'binary' AND f.build = 0 AND r.origin_id = $1 LIMIT 1";

@@ -1,9 +1,9 @@
-//! The identity of the database: one row, made with the schema.
+//! The identity of the database: one row, created with the schema.
 
 use super::{Conn, DbError};
 use crate::model::identity::Identity;
 
-/// The identity of this database.
+/// Returns the identity of this database.
 pub fn get(c: &mut dyn Conn) -> Result<Identity, DbError> {
     let rows = c.query("SELECT value FROM identity WHERE id = 1", &[])?;
     match rows.into_iter().next() {

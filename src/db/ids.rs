@@ -1,8 +1,8 @@
-//! Row numbers: blocks taken from one table, so that both databases share the statement.
+//! Row ids: blocks taken from one table, so that both databases share the statement.
 
 use super::{Conn, DbError};
 
-/// What is numbered.
+/// The sequences of ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sequence {
     /// `source.id`.
@@ -32,7 +32,7 @@ impl Sequence {
     }
 }
 
-/// Takes `count` consecutive numbers and returns the first. Numbers of a rolled back transaction come again.
+/// Takes `count` consecutive ids and returns the first. Ids of a rolled back transaction are reused.
 pub fn reserve(c: &mut dyn Conn, sequence: Sequence, count: i64) -> Result<i64, DbError> {
     const TAKE: &str = "UPDATE sequence SET next = next + CAST($1 AS BIGINT) WHERE name = $2 RETURNING next";
     let rows = c.query(TAKE, &[count.into(), sequence.name().into()])?;

@@ -1,4 +1,4 @@
-//! Changes of a tree become rows that nobody sees before the publish.
+//! Writes changes of a tree as rows that are invisible before the publish.
 
 use std::collections::HashMap;
 
@@ -8,12 +8,12 @@ use crate::model::change::{Change, LifeState, NewRelease};
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 use crate::model::language::Language;
 
-/// What changes are written to.
+/// The target of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The tree.
     pub tree: TreeId,
-    /// The step being written, as `tree::begin` gave it.
+    /// The step being written, as returned by `tree::begin`.
     pub pending: Seq,
     /// The source the bytes of new releases come from.
     pub origin: SourceId,
@@ -21,7 +21,7 @@ pub struct Target {
     pub language: Language,
 }
 
-/// What one introduced release was numbered.
+/// The ids of a new release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Introduced {
     /// Its package.
@@ -50,11 +50,10 @@ pub(super) const LIFE: [&str; 10] = [
     "mark",
 ];
 
-/// Writes changes and returns what each [`Change::Introduce`] was numbered, in order. Give at most 2,000 at a time;
-/// closes come out right only for lives that are open.
+/// Writes changes and returns the ids of each [`Change::Introduce`], in order. At most 2,000 in one call.
 ///
 /// # Errors
-/// [`DbError::Conflict`] when a release is already known under its version and revision.
+/// [`DbError::Conflict`] if a release already exists with its version and revision, or a life to close is not open.
 pub fn apply(c: &mut dyn Conn, to: &Target, changes: &[Change]) -> Result<Vec<Introduced>, DbError> {
     let new: Vec<(&NewRelease, LifeState, &str)> = changes
         .iter()
@@ -80,7 +79,7 @@ pub fn apply(c: &mut dyn Conn, to: &Target, changes: &[Change]) -> Result<Vec<In
     Ok(introduced)
 }
 
-/// Writes new releases without a life, and returns what each was numbered.
+/// Writes new releases without a life, and returns their ids.
 pub(super) fn introduce(
     c: &mut dyn Conn,
     to: &Target,
@@ -177,7 +176,7 @@ fn life(
 }
 
 fn record(c: &mut dyn Conn, changes: &[Change]) -> Result<(), DbError> {
-    // A record in the way is one that an abandoned import left: no published life shows it.
+    // A conflicting record was left by an abandoned import: no published life shows it.
     const WRITE: &str = "INSERT INTO record (release_id, variant, stanza) \
         VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3) \
         ON CONFLICT (release_id, variant) DO UPDATE SET stanza = excluded.stanza";
@@ -198,7 +197,7 @@ fn record(c: &mut dyn Conn, changes: &[Change]) -> Result<(), DbError> {
 }
 
 fn close(c: &mut dyn Conn, to: &Target, changes: &[Change]) -> Result<(), DbError> {
-    // Only an open life is closed, so that a plan made from an old reading cannot rewrite a published step.
+    // Only an open life is closed, so that a plan made from outdated rows cannot rewrite a published step.
     const CLOSE: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND state = $3 \
         AND package_id = $4 AND path = $5 AND from_seq = $6 AND release_id = $7 AND file_id = $8 AND to_seq = $9";
     let rows: Vec<Vec<Value>> = changes

@@ -1,4 +1,4 @@
-//! Who runs a closure, and when: threads of the database's own, interactive work before bulk.
+//! Worker threads that run the closures of transactions, interactive ones before bulk.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,27 +10,27 @@ use parking_lot::{Condvar, Mutex};
 use super::{Conn, DbError};
 use crate::metrics::Level;
 
-/// What a closure is allowed to do.
+/// The kind of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// One consistent snapshot, no writes.
     Read,
-    /// A write someone waits for.
+    /// An interactive write.
     Write,
     /// A chunk of a long import.
     Bulk,
 }
 
-/// The work of one transaction. It may be called again after a roll-back.
+/// The body of one transaction. It may be called again after a roll-back.
 pub(super) type Work<'a> = &'a mut dyn FnMut(&mut dyn Conn) -> Result<(), DbError>;
 
-/// A connection that runs transactions, on the thread that made it.
+/// A connection that runs transactions, on the thread that created it.
 pub(super) trait Session {
     /// Begins, calls `work`, commits on `Ok`, rolls back on `Err`.
     fn run(&mut self, kind: Kind, work: Work<'_>) -> Result<(), DbError>;
 }
 
-/// Makes a session on the thread that will use it.
+/// Opens a session on the thread that will use it.
 pub(super) type Opener = Arc<dyn Fn() -> Result<Box<dyn Session>, DbError> + Send + Sync>;
 
 type Job = Box<dyn FnOnce(Result<&mut dyn Session, DbError>) + Send>;
@@ -45,18 +45,18 @@ struct Waiting {
 struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
-    /// How many wait, for the metrics.
+    /// Number of queued jobs, for the metrics.
     length: Level,
 }
 
-/// Two queues before a number of threads, one session each.
+/// Two job queues, served by a number of threads with one session each.
 pub(super) struct Lane {
     queue: Arc<Queue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Lane {
-    /// Starts `threads` threads; each opens its session when its first job comes. `length` is told how many wait.
+    /// Starts `threads` threads; each opens its session for its first job. `length` follows the number of queued jobs.
     pub(super) fn start(name: &str, threads: usize, length: Level, open: &Opener) -> std::io::Result<Lane> {
         let queue = Arc::new(Queue { waiting: Mutex::default(), arrived: Condvar::new(), length });
         let lane = Lane { queue: Arc::clone(&queue), threads: Mutex::new(Vec::new()) };
@@ -68,7 +68,7 @@ impl Lane {
         Ok(lane)
     }
 
-    /// Hands work over and waits for its answer.
+    /// Queues a job and waits for its result.
     pub(super) async fn run<T, F>(&self, kind: Kind, f: F) -> Result<T, DbError>
     where
         T: Send + 'static,
@@ -84,7 +84,7 @@ impl Lane {
                 })?;
                 out.ok_or(DbError::Closed)
             });
-            // A caller that went away has no use for the answer; what was committed stays.
+            // A caller that was dropped does not need the result; a committed transaction stays.
             let _ = answer.send(result);
         });
         {
@@ -102,7 +102,7 @@ impl Lane {
         answered.await.unwrap_or(Err(DbError::Closed))
     }
 
-    /// Lets the threads finish what is queued and end, and waits for them.
+    /// Waits until the threads have finished the queued jobs and ended.
     pub(super) fn close(&self) {
         self.queue.waiting.lock().closed = true;
         self.queue.arrived.notify_all();
@@ -134,8 +134,8 @@ fn serve(queue: &Queue, open: &Opener) {
             }
         }
         if let Some(opened) = &mut session {
-            // A panicking closure loses its answer and the session, whose transaction is rolled back with it; the
-            // thread and everybody else's work go on.
+            // A panicking closure loses its result and the session, whose transaction is rolled back with it; the
+            // thread continues with the other jobs.
             if catch_unwind(AssertUnwindSafe(|| job(Ok(opened.as_mut())))).is_err() {
                 session = None;
             }

@@ -1,13 +1,13 @@
-//! Leases: which node does a job. The fence rises with every claim, so a node that slept is found out.
+//! Leases: which node does a job. The fence rises with every claim, so a stalled node detects that its lease is lost.
 
 use super::{Conn, DbError};
 use crate::model::time::Timestamp;
 
-/// The right to do a job, until it runs out.
+/// The fencing token of a claimed lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fence(pub i64);
 
-/// Claims a lease until `until`; `None` while another holder has it.
+/// Claims a lease until `until`; returns `None` while another holder has it.
 pub fn claim(
     c: &mut dyn Conn,
     name: &str,
@@ -23,19 +23,19 @@ pub fn claim(
     rows.first().map(|row| row.int(0).map(Fence)).transpose()
 }
 
-/// Prolongs a lease. False when it was lost to another claim.
+/// Extends a lease. Returns false if another holder has claimed it.
 pub fn renew(c: &mut dyn Conn, name: &str, fence: Fence, until: Timestamp) -> Result<bool, DbError> {
     const RENEW: &str = "UPDATE lease SET until = CAST($1 AS BIGINT) WHERE name = $2 AND fence = $3";
     Ok(c.execute(RENEW, &[until.into(), name.into(), fence.0.into()])? == 1)
 }
 
-/// True while nobody claimed the lease after `fence`: ask in the closure that publishes.
+/// Returns true if the lease was not claimed after `fence`. Check it in the closure that publishes.
 pub fn holds(c: &mut dyn Conn, name: &str, fence: Fence) -> Result<bool, DbError> {
     let rows = c.query("SELECT fence FROM lease WHERE name = $1", &[name.into()])?;
     rows.first().map_or(Ok(false), |row| Ok(row.int(0)? == fence.0))
 }
 
-/// Gives a lease back. The row stays, so that fences never fall.
+/// Releases a lease. The row stays, so that fences never decrease.
 pub fn release(c: &mut dyn Conn, name: &str, fence: Fence) -> Result<(), DbError> {
     const RELEASE: &str = "UPDATE lease SET until = 0, holder = '' WHERE name = $1 AND fence = $2";
     c.execute(RELEASE, &[name.into(), fence.0.into()]).map(drop)

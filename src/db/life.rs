@@ -22,12 +22,12 @@ pub struct Listed {
     pub package: PackageId,
     /// The release.
     pub release: ReleaseId,
-    /// Its record, DCF text without the blank line that ends it.
+    /// The record, DCF text without the blank line that ends it.
     pub stanza: Vec<u8>,
 }
 
 impl Listed {
-    /// The order of an index on both databases: lower-case name, name, path, release.
+    /// Compares in the order of an index, the same for both databases: lower-case name, name, path, release.
     #[must_use]
     pub fn order(&self, other: &Listed) -> Ordering {
         let key = |l: &Listed| (l.release, l.package);
@@ -60,8 +60,8 @@ fn listed_row(mut row: Row) -> Result<Listed, DbError> {
     })
 }
 
-/// The records listed in a tree at a step, in the order of [`Listed::order`]. Sorted here: a sort in the database
-/// would drag the stanzas along, and each database folds case in its own way.
+/// Returns the records listed in a tree at a step, in the order of [`Listed::order`]. Sorted here, because a sort in
+/// the database would also move the stanzas, and each database folds case differently.
 pub fn listed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Listed>, DbError> {
     let mut rows = Vec::new();
     c.each(listed!(""), &[tree.into(), seq.into()], &mut |row| {
@@ -72,7 +72,7 @@ pub fn listed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Listed>, D
     Ok(rows)
 }
 
-/// As [`listed`], only these packages.
+/// Like [`listed`], only these packages.
 pub fn listed_of(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -96,18 +96,18 @@ pub struct Named {
     pub fold: String,
     /// The package.
     pub package: PackageId,
-    /// The listed version (of the plain record where there is one with a path beside it).
+    /// The listed version (that of the record without a path, if there are several).
     pub version: String,
-    /// When that was published, where known.
+    /// When it was published, if known.
     pub published_at: Option<Timestamp>,
 }
 
-/// The names listed in a tree at a step, each once, by lower-case name and name.
+/// Returns the names listed in a tree at a step, each once, by lower-case name and name.
 pub fn names(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Named>, DbError> {
     page(c, tree, seq, "", i64::MAX, 0)
 }
 
-/// As [`names`], where the lower-case name holds `part` (any case), `limit` of them after the first `offset`.
+/// Like [`names`], only names that contain `part` in any case; `limit` of them after the first `offset`.
 pub fn page(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -139,7 +139,7 @@ pub fn page(
     Ok(found.into_iter().map(|(named, _)| named).skip(skip).take(take).collect())
 }
 
-/// A LIKE pattern for lower-case names that hold `part`.
+/// Returns a LIKE pattern for lower-case names that contain `part`.
 fn pattern(part: &str) -> String {
     let mut pattern = String::from("%");
     for letter in part.to_lowercase().chars() {
@@ -154,7 +154,7 @@ fn pattern(part: &str) -> String {
     pattern
 }
 
-/// A file that can be asked for.
+/// The source file of a release that is listed or archived at a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundFile {
     /// Listed or archived at that step.
@@ -169,23 +169,23 @@ pub struct FoundFile {
     pub version: String,
     /// Its revision.
     pub revision: i64,
-    /// When it was published upstream, where known.
+    /// When it was published upstream, if known.
     pub published_at: Option<Timestamp>,
     /// The file.
     pub file: FileId,
     /// Its name in URLs.
     pub name: String,
-    /// Where upstream keeps it, relative to `src/contrib`.
+    /// Its location upstream, relative to `src/contrib`.
     pub locator: String,
-    /// Bytes, where known.
+    /// Bytes, if known.
     pub size: Option<i64>,
-    /// What upstream's index declares.
+    /// MD5 that the upstream index declares.
     pub md5: Option<Md5>,
-    /// Digest of the bytes, where known.
+    /// Digest of the bytes, if known.
     pub sha256: Option<Sha256>,
-    /// What became of the bytes.
+    /// State of the bytes.
     pub file_state: FileState,
-    /// The storage class of the blob, when it is stored.
+    /// The storage class of the blob, if it is stored.
     pub class: Option<String>,
 }
 
@@ -231,9 +231,9 @@ fn life_state(column: usize, number: i64) -> Result<LifeState, DbError> {
     found.ok_or(DbError::Shape { column, found: "another number", wanted: "a life's state" })
 }
 
-/// The file of that name alive in a tree at a step: `package` as written, `file` as in URLs (`pkg_1.0.tar.gz`, or
-/// `4.6.0/Recommended/pkg_1.0.tar.gz` for that of a second record). `state` limits it to listed or archived; else
-/// the one with that very path goes first, then a listed one.
+/// Returns the file of that name in a tree at a step: `package` as written, `file` as in URLs (`pkg_1.0.tar.gz`, or
+/// `4.6.0/Recommended/pkg_1.0.tar.gz` for that of a second record). `state` limits it to listed or archived; otherwise
+/// a file with exactly that path is preferred, then a listed one.
 pub fn find_file(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -246,7 +246,7 @@ pub fn find_file(
     let rows = c.query(found!("AND f.name = $4"), &[tree.into(), seq.into(), package.into(), file.into()])?;
     let found: Vec<FoundFile> = rows.into_iter().map(found_row).collect::<Result<_, _>>()?;
     let wanted = found.into_iter().filter(|f| state.is_none_or(|s| s == f.state));
-    // The newest revision last: the one that `max_by` keeps among equals of path and state.
+    // The newest revision compares greatest, so that `max_by` selects it among files of equal path and state.
     Ok(wanted.max_by(|a, b| {
         (b.path != path, b.state, &b.path)
             .cmp(&(a.path != path, a.state, &a.path))
@@ -254,7 +254,7 @@ pub fn find_file(
     }))
 }
 
-/// Every release of a package alive in a tree at a step: listed ones first, then by publication, newest first.
+/// Returns every listed or archived release of a package in a tree at a step: listed ones first, then newest first.
 pub fn package_detail(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -270,7 +270,7 @@ pub fn package_detail(
     Ok(found)
 }
 
-/// A row of `Meta/archive.rds`.
+/// A row of the tables under `Meta/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archived {
     /// The package's name.
@@ -279,14 +279,14 @@ pub struct Archived {
     pub fold: String,
     /// The file's name in URLs.
     pub file: String,
-    /// Bytes, where known.
+    /// Bytes, if known.
     pub size: Option<i64>,
-    /// When it was published, where known.
+    /// When it was published, if known.
     pub published_at: Option<Timestamp>,
 }
 
 impl Archived {
-    /// The order of the tables under `Meta/`: lower-case name, name, publication, file name.
+    /// Compares in the order of the tables under `Meta/`: lower-case name, name, publication, file name.
     #[must_use]
     pub fn order(&self, other: &Archived) -> Ordering {
         (&self.fold, &self.name)
@@ -308,12 +308,12 @@ macro_rules! files {
     };
 }
 
-/// The archived files of a tree at a step, in the order of [`Archived::order`].
+/// Returns the archived files of a tree at a step, in the order of [`Archived::order`].
 pub fn archived(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Archived>, DbError> {
     files(c, files!("AND l.state = 1"), tree, seq)
 }
 
-/// The listed files of a tree at a step, in the order of [`Archived::order`]; not those in a sub-directory.
+/// Returns the listed files of a tree at a step, except those in a sub-directory, in the order of [`Archived::order`].
 pub fn listed_files(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Archived>, DbError> {
     files(c, files!("AND l.state = 0 AND l.path = ''"), tree, seq)
 }
@@ -334,10 +334,10 @@ fn files(c: &mut dyn Conn, sql: &'static str, tree: TreeId, seq: Seq) -> Result<
     Ok(rows)
 }
 
-/// A life as a sync compares it with what upstream declares.
+/// A current life, for comparison with the declaration of upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Current {
-    /// The key of the row: what [`crate::model::change::Change::Close`] takes.
+    /// The key of the row, for [`crate::model::change::Change::Close`].
     pub key: LifeKey,
     /// The package's name.
     pub name: String,
@@ -347,21 +347,21 @@ pub struct Current {
     pub revision: i64,
     /// The record shown.
     pub variant: i64,
-    /// When it was published upstream, where known.
+    /// When it was published upstream, if known.
     pub published_at: Option<Timestamp>,
     /// The release's own file.
     pub file: FileId,
     /// Its name in URLs.
     pub file_name: String,
-    /// Where upstream keeps it.
+    /// Its location upstream.
     pub locator: String,
-    /// Bytes, where known.
+    /// Bytes, if known.
     pub size: Option<i64>,
-    /// What upstream's index declared.
+    /// MD5 that the upstream index declared.
     pub md5: Option<Md5>,
-    /// Digest of the bytes, where known.
+    /// Digest of the bytes, if known.
     pub sha256: Option<Sha256>,
-    /// What became of the bytes.
+    /// State of the bytes.
     pub file_state: FileState,
     /// The record, for listed lives.
     pub stanza: Option<Vec<u8>>,
@@ -382,7 +382,7 @@ macro_rules! current {
     };
 }
 
-/// Calls `each` for every life of a tree at a step, in no order that means anything.
+/// Calls `each` for every life of a tree at a step, in unspecified order.
 pub fn current(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -392,7 +392,7 @@ pub fn current(
     c.each(current!(""), &[tree.into(), seq.into()], &mut |row| each(current_row(row)?))
 }
 
-/// The lives of one package in a tree at a step, whatever the size of the tree.
+/// Returns the lives of one package in a tree at a step, in a time that does not depend on the size of the tree.
 pub fn current_of(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -430,7 +430,7 @@ fn current_row(mut row: Row) -> Result<Current, DbError> {
     })
 }
 
-/// How a package lives in a tree at a step: listed, else archived, else not at all.
+/// Returns the state of a package in a tree at a step: listed, else archived, else `None`.
 pub fn presence(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -443,7 +443,7 @@ pub fn presence(
     rows.first().map(|row| life_state(0, row.int(0)?)).transpose()
 }
 
-/// The highest revision of a version of a package from a source, alive or not: the next bytes get one more.
+/// Returns the highest revision of a version of a package from a source, alive or not; the next bytes get one more.
 pub fn newest_revision(
     c: &mut dyn Conn,
     origin: crate::model::ids::SourceId,

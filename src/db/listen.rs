@@ -1,4 +1,4 @@
-//! How a node hears that another one published: LISTEN on a connection of its own, and a look now and then.
+//! Notifications of publishes by other nodes: LISTEN on a separate connection, and regular polling.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::target::Target;
 use super::{DbError, pgconnect};
 
-/// Longest time between two looks, whatever the server tells: a pooler between us may swallow what it says.
+/// Polling interval, used besides notifications, which a connection pooler may drop.
 const SLOW: Duration = Duration::from_secs(30);
-/// The first pause before a lost connection is made anew; doubled up to [`SLOW`].
+/// First pause before a lost connection is opened again; doubled up to [`SLOW`].
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The thread that listens.
@@ -35,12 +35,12 @@ impl Listener {
         Ok(Listener { news, closing, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Comes back when there may be something new: more often than there is, never later than [`SLOW`].
+    /// Waits until another node may have published, [`SLOW`] at most. Spurious returns are possible.
     pub(super) async fn heard(&self) {
         self.news.notified().await;
     }
 
-    /// Ends the thread.
+    /// Stops the thread.
     pub(super) fn close(&self) {
         self.closing.cancel();
         if let Some(thread) = self.thread.lock().take() {
@@ -55,7 +55,7 @@ impl Drop for Listener {
     }
 }
 
-/// Waits for the next look where nobody listens.
+/// Waits for the next poll where there is no listener.
 pub(super) async fn deaf() {
     tokio::time::sleep(SLOW).await;
 }
@@ -68,7 +68,7 @@ async fn serve(target: &Target, news: &Notify) -> Infallible {
         if began.elapsed() > SLOW {
             pause = PAUSE;
         }
-        tracing::warn!("other nodes are not heard, their changes show within {} s: {error}", SLOW.as_secs());
+        tracing::warn!("LISTEN connection lost; polling other nodes every {} s: {error}", SLOW.as_secs());
         tokio::time::sleep(pause).await;
         pause = SLOW.min(pause * 2);
         news.notify_one();
@@ -83,7 +83,7 @@ async fn listen(target: &Target, news: &Notify) -> Result<Infallible, DbError> {
     let row = client.query_one("SELECT current_schema()", &[]).await.map_err(failed)?;
     let ours: Option<String> = row.try_get(0).map_err(failed)?;
     client.batch_execute("LISTEN rspm_catalog").await.map_err(failed)?;
-    // What was published before.
+    // Publishes before LISTEN were not notified.
     news.notify_one();
     let mut look = tokio::time::interval_at(tokio::time::Instant::now() + SLOW, SLOW);
     loop {
@@ -99,7 +99,7 @@ async fn listen(target: &Target, news: &Notify) -> Result<Infallible, DbError> {
             },
             _ = look.tick() => {
                 news.notify_one();
-                // A connection that died without a word shows when something is asked of it.
+                // A query detects a connection that broke silently.
                 let asked = tokio::time::timeout(SLOW, client.batch_execute("SELECT 1")).await;
                 asked.map_err(|late| DbError::Lost(late.into()))?.map_err(failed)?;
             }

@@ -1,25 +1,25 @@
-//! Brings a schema up to date: numbered scripts in pairs, one for each database, run once under a lock.
+//! Schema migrations: numbered scripts in pairs, one for each database, each run once under a lock.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::part::Part;
 use super::{Conn, DbError};
 
-/// One change of the schema.
+/// A schema migration.
 pub struct Migration {
-    /// Counts from 1.
+    /// Its number, from 1.
     pub number: i64,
-    /// What it is about, the file's name.
+    /// Its name, as in the file's name.
     pub name: &'static str,
-    /// True when an older program can go on working with the result.
+    /// Whether an older program can work with the result.
     pub expand_only: bool,
-    /// For SQLite.
+    /// The script for SQLite.
     pub sqlite: &'static str,
-    /// For PostgreSQL.
+    /// The script for PostgreSQL.
     pub postgres: &'static str,
 }
 
-/// All of them, in order.
+/// The migrations of the database of packages, in order.
 pub const MIGRATIONS: &[Migration] = &[
     Migration {
         number: 1,
@@ -65,7 +65,7 @@ pub const MIGRATIONS: &[Migration] = &[
     },
 ];
 
-/// Those of usage data. Each is expand-only: while a server takes over from another, both count.
+/// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.
 pub const USAGE: &[Migration] = &[Migration {
     number: 1,
     name: "downloads",
@@ -74,22 +74,22 @@ pub const USAGE: &[Migration] = &[Migration {
     postgres: include_str!("migrations/usage/0001_downloads.postgres.sql"),
 }];
 
-/// What a driver offers the migrator, inside a transaction that holds the lock.
+/// A connection for migrations, inside a transaction that holds the lock.
 pub(super) trait Schema: Conn {
     /// Runs the statements of a script.
     fn script(&mut self, sql: &str) -> Result<(), DbError>;
-    /// True when the table exists.
+    /// Returns true if the table exists.
     fn has_table(&mut self, name: &str) -> Result<bool, DbError>;
-    /// This database's script.
+    /// Returns the script for this database.
     fn pick(&self, migration: &Migration) -> &'static str;
-    /// What to call the database in an error.
+    /// Returns the name of the database for error messages.
     fn place(&self) -> String;
 }
 
-/// The newest migration a database has seen, 0 in a blank one.
+/// Returns the newest migration of a database, 0 for an empty one.
 ///
 /// # Errors
-/// [`DbError::TooNew`] when a newer program changed it so that this one cannot work with it.
+/// [`DbError::TooNew`] if a newer program migrated it and this one cannot work with the result.
 pub(super) fn level(c: &mut dyn Schema, part: Part) -> Result<i64, DbError> {
     let ledger = part.ledger();
     if !c.has_table(ledger.table)? {
@@ -109,16 +109,16 @@ pub(super) fn level(c: &mut dyn Schema, part: Part) -> Result<i64, DbError> {
     }
 }
 
-/// Who works with the database while it is migrated.
+/// Whether another program uses the database while it is migrated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// Nobody.
+    /// No other program uses it.
     Alone,
-    /// An older program goes on.
+    /// An older program keeps using it.
     Beside,
 }
 
-/// The first migration missing above `level` that the rule forbids. Into a blank database nobody looks.
+/// Returns the first missing migration above `level` that `rule` forbids. An empty database has no other users.
 fn not_online(all: &[Migration], level: i64, rule: Rule) -> Option<(i64, &'static str)> {
     match rule {
         Rule::Alone => None,
@@ -129,7 +129,7 @@ fn not_online(all: &[Migration], level: i64, rule: Rule) -> Option<(i64, &'stati
     }
 }
 
-/// Runs what is missing. The caller commits.
+/// Runs the missing migrations. The caller commits.
 pub(super) fn run(c: &mut dyn Schema, part: Part, rule: Rule) -> Result<(), DbError> {
     let (level, ledger) = (level(c, part)?, part.ledger());
     if let Some((number, name)) = not_online(part.migrations(), level, rule) {
@@ -162,6 +162,6 @@ mod tests {
         assert_eq!(not_online(&all, 1, Rule::Beside), Some((3, "c")));
         assert_eq!(not_online(&all[..2], 1, Rule::Beside), None);
         assert_eq!(not_online(&all, 3, Rule::Beside), None);
-        assert_eq!(not_online(&all, 0, Rule::Beside), None, "a blank database has no users");
+        assert_eq!(not_online(&all, 0, Rule::Beside), None, "an empty database has no users");
     }
 }

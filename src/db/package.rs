@@ -1,4 +1,4 @@
-//! Package names and their numbers.
+//! Package names and their ids.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use super::{Conn, DbError, Value, ids};
 use crate::model::ids::PackageId;
 use crate::model::language::Language;
 
-/// The number of each name, in the order given, making those that are new. At most 2,000 names in one write.
+/// Returns the id of each name, in the order given, inserting new names. At most 2,000 names in one write.
 pub fn upsert_many(c: &mut dyn Conn, language: Language, names: &[&str]) -> Result<Vec<PackageId>, DbError> {
     const INSERT: &str = "INSERT INTO package (id, language, name, fold) \
         VALUES (CAST($1 AS BIGINT), $2, $3, $4) ON CONFLICT (language, name) DO NOTHING";
@@ -22,7 +22,7 @@ pub fn upsert_many(c: &mut dyn Conn, language: Language, names: &[&str]) -> Resu
         };
         let rows: Vec<Vec<Value>> = (first..).zip(&missing).map(row).collect();
         c.execute_many(INSERT, &rows)?;
-        // Asked again instead of assumed: another node may have made some of them meanwhile.
+        // Queried again, because another node may have inserted some of them meanwhile.
         known.extend(find_many(c, language, &missing)?);
     }
     let number = |name: &&str| known.get(name).copied();
@@ -47,20 +47,20 @@ fn find_many<'a>(
     Ok(found)
 }
 
-/// The number of a name, exactly as written.
+/// Returns the id of a name, exactly as written.
 pub fn by_name(c: &mut dyn Conn, language: Language, name: &str) -> Result<Option<PackageId>, DbError> {
     const FIND: &str = "SELECT id FROM package WHERE language = $1 AND name = $2";
     let rows = c.query(FIND, &[language.as_str().into(), name.into()])?;
     rows.first().map(|row| row.int(0).map(PackageId)).transpose()
 }
 
-/// Every name that is the same but for case, with its number: more than one are case twins.
+/// Returns the id and spelling of every name that is equal except for case.
 pub fn by_fold(
     c: &mut dyn Conn,
     language: Language,
     name: &str,
 ) -> Result<Vec<(PackageId, String)>, DbError> {
-    // Sorted here: to have the order from an index, SQLite would walk through every package of the language.
+    // Sorted here: with ORDER BY, SQLite would use an index for the order and scan every package of the language.
     const FIND: &str = "SELECT id, name FROM package WHERE language = $1 AND fold = $2";
     let rows = c.query(FIND, &[language.as_str().into(), name.to_lowercase().into()])?;
     let twins = rows.into_iter().map(|mut row| Ok((PackageId(row.int(0)?), row.text(1)?)));

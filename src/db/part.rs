@@ -1,17 +1,17 @@
-//! The two databases of a server: that of its packages, and that of usage data, which may lie in the same place.
+//! The two databases of a server: that of its packages and that of usage data. They may share a PostgreSQL database.
 
 use super::migrate::Migration;
 
-/// One of them.
+/// One of the two databases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Sources, packages, repositories, history.
     Core,
-    /// Downloads counted. Nothing else needs it: a server goes on without.
+    /// Download counts. Nothing else depends on it: a server works without it.
     Usage,
 }
 
-/// Where a part notes which migrations it has seen. The tables differ, so that both parts can live in one schema.
+/// The table of migrations that were run. Each database has its own, so that both can share a PostgreSQL schema.
 pub(super) struct Ledger {
     /// The table's name.
     pub(super) table: &'static str,
@@ -21,7 +21,7 @@ pub(super) struct Ledger {
 }
 
 impl Part {
-    /// For the metrics.
+    /// Returns the name used in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -30,7 +30,7 @@ impl Part {
         }
     }
 
-    /// The SQLite file in `SQLite.Dir`.
+    /// Returns the name of the SQLite file in `SQLite.Dir`.
     #[must_use]
     pub fn file(self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ impl Part {
         }
     }
 
-    /// Its schema's changes, in order.
+    /// Returns its migrations, in order.
     #[must_use]
     pub fn migrations(self) -> &'static [Migration] {
         match self {
@@ -48,7 +48,7 @@ impl Part {
         }
     }
 
-    /// Connections that read. Usage is asked for by few.
+    /// Returns the number of reading connections. Usage data is read rarely.
     pub(super) fn readers(self) -> usize {
         match self {
             Part::Core => std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8)),

@@ -1,4 +1,4 @@
-//! One connection to PostgreSQL: the order of tries of each `sslmode`, and what each refusal means.
+//! Opens a connection to PostgreSQL: the attempts of each `sslmode`, and the classification of errors.
 
 use std::future::poll_fn;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::target::{SslMode, Target};
 use super::{DbError, tls};
 
-/// Connects, and returns the client with the runtime that drives it. Never on an async thread.
+/// Connects, and returns the client with the runtime that drives it. Must not run on an async thread.
 pub(super) fn connect(target: &Target) -> Result<(tokio::runtime::Runtime, Client), DbError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| DbError::Driver { place: target.place(), source: e.into() })?;
@@ -20,10 +20,10 @@ pub(super) fn connect(target: &Target) -> Result<(tokio::runtime::Runtime, Clien
     Ok((runtime, client))
 }
 
-/// What the server says unasked: the payloads of notifications.
+/// Receives the payloads of notifications.
 pub(super) type Heard = mpsc::UnboundedSender<String>;
 
-/// Connects on the runtime that runs this; `heard` gets what the session listens to.
+/// Connects on the current runtime; `heard` receives the notifications of the session.
 pub(super) async fn open(target: &Target, heard: Option<Heard>) -> Result<Client, DbError> {
     let client = if target.is_local_socket() {
         once(target, config::SslMode::Disable, &heard).await?
@@ -31,7 +31,7 @@ pub(super) async fn open(target: &Target, heard: Option<Heard>) -> Result<Client
         match target.ssl_mode {
             SslMode::Disable => once(target, config::SslMode::Disable, &heard).await?,
             SslMode::Allow => match once(target, config::SslMode::Disable, &heard).await {
-                // pg_hba.conf may admit TLS only: that shows as a refused login.
+                // If pg_hba.conf admits only TLS, the login is refused.
                 Err(DbError::Authentication { .. }) => once(target, config::SslMode::Require, &heard).await?,
                 other => other?,
             },
@@ -54,7 +54,7 @@ async fn once(target: &Target, mode: config::SslMode, heard: &Option<Heard>) -> 
     let mut config = target.config.clone();
     config.ssl_mode(mode);
     let wait = config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(30));
-    // The driver's own limit covers reaching the port, not a server that then says nothing.
+    // The driver's own timeout covers the TCP connection, not a server that then does not answer.
     let connected = tokio::time::timeout(wait, async {
         if mode == config::SslMode::Disable {
             let (client, connection) = config.connect(NoTls).await.map_err(|e| map(target, e))?;
@@ -73,7 +73,7 @@ async fn once(target: &Target, mode: config::SslMode, heard: &Option<Heard>) -> 
     })
 }
 
-/// Moves a connection's bytes until it ends.
+/// Drives a connection until it ends.
 async fn drive<S, T>(mut connection: Connection<S, T>, heard: Option<Heard>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -86,9 +86,9 @@ where
     }
 }
 
-/// Settings of the session; and tables must have a schema to be in.
+/// Sets the session's parameters and checks that `search_path` names a schema for tables.
 async fn prepare(target: &Target, client: &Client) -> Result<(), DbError> {
-    // A node that hangs inside a transaction must not hold the others up for ever.
+    // A node that hangs inside a transaction must not block the others permanently.
     client
         .batch_execute("SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '60s'")
         .await
@@ -117,7 +117,7 @@ fn unreachable(target: &Target, source: super::error::Source) -> DbError {
     }
 }
 
-/// Sorts what stops a connection from being made.
+/// Classifies an error of connecting.
 fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
     let (host, port, property) = (target.host.clone(), target.port, target.property);
     if let Some(db) = error.as_db_error() {
@@ -135,7 +135,7 @@ fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
             _ => super::postgres::map(target, error),
         };
     }
-    // The driver tells these apart in words only: the kind in its own text, the rest in its source's.
+    // The driver distinguishes these only by text: the kind in its own message, the rest in its source's.
     let reason = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
     if error.to_string().contains("TLS") {
         return DbError::Tls { host, port, mode: target.ssl_mode.as_str(), reason };

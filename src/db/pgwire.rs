@@ -1,4 +1,4 @@
-//! Our values in PostgreSQL's binary formats, for parameters, columns and COPY.
+//! Values in PostgreSQL's binary formats, for parameters, columns and COPY.
 
 use std::error::Error;
 
@@ -48,7 +48,7 @@ impl<'a> FromSql<'a> for Value {
     }
 }
 
-/// Rows as `COPY … (FORMAT binary)` wants them (documented with the statement). Every integer column is BIGINT.
+/// Encodes rows for `COPY … (FORMAT binary)` (documented with the statement). Every integer column is BIGINT.
 pub(super) fn copy(rows: &[Vec<Value>]) -> BytesMut {
     let mut out = BytesMut::with_capacity(19 + rows.len() * 128);
     out.put_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0");
@@ -71,7 +71,7 @@ pub(super) fn copy(rows: &[Vec<Value>]) -> BytesMut {
 }
 
 fn bytes(out: &mut BytesMut, v: &[u8]) {
-    // PostgreSQL has no value beyond 1 GB; a length cut short here makes it refuse the row.
+    // PostgreSQL has no value above 1 GB; a clamped length makes it refuse the row.
     out.put_i32(i32::try_from(v.len()).unwrap_or(i32::MAX));
     out.put_slice(v);
 }

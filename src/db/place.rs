@@ -1,4 +1,4 @@
-//! Is `SQLite.Dir` a place where a database can live?
+//! `SQLite.Dir`: checks of its file system and permissions, the lock and the files in it.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -15,7 +15,7 @@ use crate::config::AFTER_A_NEW_PATH;
 
 const LOCK: &str = "rstudio-pm.db.lock";
 
-/// Every file that SQLite and this room keep in `SQLite.Dir`.
+/// Every file in `SQLite.Dir`, including those of SQLite.
 pub const FILES: [&str; 7] = [
     "rstudio-pm.db",
     "rstudio-pm.db-wal",
@@ -26,10 +26,10 @@ pub const FILES: [&str; 7] = [
     "usage.db-shm",
 ];
 
-/// The kind of a file system, by its magic number, where its locks cannot be trusted: statfs(2) lists the numbers.
+/// Returns the kind of a file system with unreliable locks, by its magic number: statfs(2) lists the numbers.
 #[must_use]
 pub fn remote_kind(magic: i64) -> Option<&'static str> {
-    // The type of f_type differs between architectures and may have come sign-extended.
+    // The type of f_type differs between architectures and may be sign-extended.
     match magic & 0xffff_ffff {
         0x6969 => Some("NFS"),
         0x517b => Some("SMB"),
@@ -43,7 +43,7 @@ pub fn remote_kind(magic: i64) -> Option<&'static str> {
     }
 }
 
-/// Refuses a directory (or, before it exists, the nearest one above) on such a file system.
+/// Refuses a directory (or, before it exists, its nearest existing ancestor) on a file system with unreliable locks.
 pub(super) fn refuse_remote(dir: &Path) -> Result<(), DbError> {
     let existing = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));
     match statfs(existing) {
@@ -66,8 +66,8 @@ fn bad(dir: &Path, error: io::Error) -> DbError {
     }
 }
 
-/// Makes the directory (mode 0700) where it is missing, and takes the lock that keeps a second process out, unless
-/// `held` is that lock already. Returns the lock.
+/// Creates the directory (mode 0700) if missing, and takes the lock that excludes a second process, unless `held` is
+/// that lock already. Returns the lock.
 pub(super) fn lock(dir: &Path, held: Option<OwnedFd>) -> Result<File, DbError> {
     let bad = |error| bad(dir, error);
     directory(dir)?;
@@ -90,12 +90,12 @@ fn directory(dir: &Path) -> Result<(), DbError> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| bad(dir, error))
 }
 
-/// Makes a part's file (mode 0600) where it is missing, and its directory; returns its path.
+/// Creates the database file (mode 0600) and its directory if missing; returns its path.
 pub(super) fn file(dir: &Path, part: Part) -> Result<PathBuf, DbError> {
     directory(dir)?;
     let path = dir.join(part.file());
-    // Made here and not by SQLite, which would take the mode from the umask; log and index files copy it. Only where
-    // it is missing: closing a second descriptor of an open database would drop SQLite's locks.
+    // Created here and not by SQLite, which would take the mode from the umask; the WAL and its index copy it. Opened
+    // only if missing: closing a second descriptor of an open database would drop SQLite's locks.
     match OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -110,7 +110,7 @@ fn same(a: &File, b: &File) -> io::Result<bool> {
     Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
 }
 
-/// What [`file`] would meet, without making anything. Returns the file, which may be missing.
+/// Checks the conditions of [`file`] without creating anything. Returns the path of the file, which may be missing.
 pub(super) fn look(dir: &Path, part: Part) -> Result<PathBuf, DbError> {
     refuse_remote(dir)?;
     let existing = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));
@@ -121,7 +121,7 @@ pub(super) fn look(dir: &Path, part: Part) -> Result<PathBuf, DbError> {
     Ok(dir.join(part.file()))
 }
 
-/// The error for a place that cannot be written, with the command that mends it.
+/// Returns the error for a path that cannot be written, with the command that fixes it.
 pub(super) fn unwritable(path: &Path, source: io::Error) -> DbError {
     let uid = geteuid();
     let user = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |u| u.name);
@@ -173,15 +173,15 @@ mod tests {
         let above = tempfile::tempdir().expect("a directory");
         let dir = above.path().join("a/db");
         let (file, lock) = prepare(&dir, None).expect("a place");
-        let mode = |p: &Path| std::fs::metadata(p).expect("it is there").permissions().mode() & 0o777;
+        let mode = |p: &Path| std::fs::metadata(p).expect("a file").permissions().mode() & 0o777;
         assert_eq!((mode(&dir), mode(&file)), (0o700, 0o600));
         assert!(matches!(prepare(&dir, None), Err(DbError::Locked { .. })));
         let given = lock.try_clone().expect("a second handle");
-        let (_, taken) = prepare(&dir, Some(given.into())).expect("who was given the lock has it");
+        let (_, taken) = prepare(&dir, Some(given.into())).expect("the inherited lock is held");
         drop(lock);
         assert!(
             matches!(prepare(&dir, None), Err(DbError::Locked { .. })),
-            "who gave it away took it from nobody"
+            "dropping one duplicate keeps the lock"
         );
         drop(taken);
         assert!(prepare(&dir, None).is_ok());

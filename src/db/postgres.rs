@@ -1,4 +1,4 @@
-//! PostgreSQL: connections on threads of our own, pipelined statements, COPY, and honest ends of transactions.
+//! PostgreSQL: connections on dedicated threads, pipelined statements, COPY, retries and the outcome of lost commits.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -19,18 +19,18 @@ use super::{Conn, DbError, Row, Value, pgconnect, pgwire};
 use crate::metrics;
 use crate::model::time::Timestamp;
 
-/// Statements sent before the first answer is awaited.
+/// Statements sent before the first result is awaited.
 const PIPELINE: usize = 512;
-/// How often a transaction is tried when the server asks for it.
+/// Maximum number of attempts of a transaction that the server aborts as retryable.
 const TRIES: u32 = 10;
 
-/// The running database.
+/// An open PostgreSQL database.
 pub(super) struct Postgres {
     read: Lane,
     write: Lane,
     bulk: Lane,
     target: Arc<Target>,
-    /// Started by the first who wants to hear.
+    /// Started by the first call of [`Postgres::elsewhere`].
     listener: OnceLock<Option<Listener>>,
 }
 
@@ -83,7 +83,7 @@ impl Postgres {
     }
 }
 
-/// A thread's connection, made anew when it was lost.
+/// The connection of a thread, reopened after it was lost.
 pub(super) struct PgSession {
     pub(super) target: Arc<Target>,
     connection: Option<PgConn>,
@@ -94,7 +94,7 @@ impl PgSession {
         PgSession { target, connection: None }
     }
 
-    /// A connection that was alive when last used.
+    /// Returns the connection, reopened if it is known to be closed.
     pub(super) fn connected(&mut self) -> Result<&mut PgConn, DbError> {
         if self.connection.as_ref().is_none_or(|c| c.client.is_closed()) {
             self.connection = None;
@@ -106,12 +106,12 @@ impl PgSession {
         self.connection.as_mut().ok_or(DbError::Closed)
     }
 
-    /// One try. `Ok(None)` means: again.
+    /// Tries the transaction once. `Ok(None)` asks for another attempt.
     fn attempt(&mut self, kind: Kind, work: &mut Work<'_>) -> Result<Option<()>, DbError> {
         let c = self.connected()?;
         let id = match c.begin(kind) {
             Ok(id) => id,
-            // The server went away while the connection rested: nothing was asked of it yet.
+            // The server closed the idle connection: nothing was sent in this transaction yet.
             Err(DbError::Lost(_)) => return Ok(None),
             Err(error) => return Err(error),
         };
@@ -135,7 +135,7 @@ impl PgSession {
         }
     }
 
-    /// What became of a transaction whose COMMIT got no answer: the server remembers it by number.
+    /// Queries the outcome of a transaction whose COMMIT got no answer, by its transaction id.
     fn outcome(&mut self, id: i64, lost: super::error::Source) -> Result<Option<()>, DbError> {
         const STATUS: &str = "SELECT txid_status(CAST($1 AS BIGINT))";
         for _ in 0..50 {
@@ -146,7 +146,7 @@ impl PgSession {
             match status.map(|mut rows| rows.pop().map(|mut row| row.opt_text(0))) {
                 Ok(Some(Ok(Some(word)))) if word == "committed" => return Ok(Some(())),
                 Ok(Some(Ok(Some(word)))) if word == "aborted" => return Ok(None),
-                // In progress, or a server that is coming back.
+                // The transaction is in progress, or the server is restarting.
                 Ok(Some(Ok(Some(_)))) | Err(_) => std::thread::sleep(Duration::from_millis(200)),
                 Ok(_) => break,
             }
@@ -172,7 +172,7 @@ impl Session for PgSession {
 
 /// One connection and the runtime that drives it.
 pub(super) struct PgConn {
-    // Before the runtime: it says goodbye on it.
+    // Declared before the runtime, because dropping it needs the runtime.
     client: Client,
     runtime: tokio::runtime::Runtime,
     statements: HashMap<String, Statement>,
@@ -184,15 +184,15 @@ impl PgConn {
         self.runtime.block_on(self.client.batch_execute(sql)).map_err(|e| map(&self.target, e))
     }
 
-    /// False when the transaction may still be open: then the connection must go with it.
+    /// Rolls back. Returns false if the transaction may still be open; the connection must be dropped then.
     fn rollback(&mut self) -> bool {
         self.control("ROLLBACK").is_ok()
     }
 
-    /// Begins and returns the number by which the server will remember a write.
+    /// Begins a transaction and returns its server-side id, 0 for a read.
     fn begin(&mut self, kind: Kind) -> Result<i64, DbError> {
-        // Interactive writes go one at a time on every node, as on SQLite, so that a closure may read and then
-        // write what follows from it. The lock is this schema's own.
+        // Interactive writes run one at a time across all nodes, as on SQLite, so that a closure may write values that
+        // depend on its reads. The lock is specific to this schema.
         const ALONE: &str =
             "SELECT txid_current() FROM pg_advisory_xact_lock(1381191757, hashtext(current_schema()))";
         const NUMBER: &str = "SELECT txid_current()";
@@ -211,7 +211,7 @@ impl PgConn {
         match migrate::run(self, part, rule) {
             Ok(()) => self.control("COMMIT"),
             Err(error) => {
-                // The session is dropped with the error, and the transaction with it.
+                // If this fails: the caller drops the session, and the transaction with it.
                 self.rollback();
                 Err(error)
             }
@@ -309,7 +309,7 @@ impl Conn for PgConn {
     }
 
     fn announce(&mut self) -> Result<(), DbError> {
-        // Delivered when, and only when, this transaction is committed.
+        // Delivered if and only if this transaction is committed.
         self.query("SELECT CAST(pg_notify('rspm_catalog', current_schema()) AS TEXT)", &[]).map(drop)
     }
 
@@ -344,7 +344,7 @@ fn retryable(error: &(dyn std::error::Error + 'static)) -> bool {
     code.is_some_and(|c| *c == SqlState::T_R_SERIALIZATION_FAILURE || *c == SqlState::T_R_DEADLOCK_DETECTED)
 }
 
-/// Sorts the errors of an open connection into ours.
+/// Classifies the errors of an open connection.
 pub(super) fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
     let place = target.place();
     let Some(db) = error.as_db_error() else {
@@ -365,7 +365,7 @@ pub(super) fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
         {
             DbError::Full { place, source: error.into() }
         }
-        // The server shuts down, or an administrator ended the session.
+        // The server is shutting down, or an administrator terminated the session.
         "57P01" | "57P02" | "57P03" | "25P03" => DbError::Lost(error.into()),
         _ => DbError::Driver { place, source: error.into() },
     }

@@ -1,7 +1,7 @@
-//! Steps below a tree's first one: rows nobody sees, then one short publish that lowers the first step.
+//! Writes steps below a tree's first one: invisible rows, then one short publish that lowers the first step.
 //!
-//! A life that is written here ends at the first step at the latest, and no reader asks for a step below it, so an
-//! answer that was given before stays what it was.
+//! A life written here ends at the first step at the latest, and no reader uses a step below it, so that earlier
+//! results stay valid.
 
 use std::collections::HashSet;
 
@@ -11,34 +11,34 @@ use crate::model::change::{Counts, LifeState, NewRelease};
 use crate::model::ids::{PackageId, ReleaseId, Seq, SourceId, TreeId, TxId};
 use crate::model::time::Timestamp;
 
-/// The number of the record that a release got here which was known before without one. Syncs count down from 0, so
-/// none of them ever gives this number.
+/// The number of the record that a back-fill adds to a known release without one. Syncs count down from 0, so none of
+/// them reaches this number.
 pub const PAST: i64 = -(1 << 40);
 
-/// A release of a source, alive or not, as the past has to find it.
+/// A release of a source, alive or not, for matching with files of the past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     /// The release.
     pub release: ReleaseId,
     /// Its package.
     pub package: PackageId,
-    /// That one's name.
+    /// The package's name.
     pub name: String,
     /// The version.
     pub version: String,
     /// The revision.
     pub revision: i64,
-    /// When it was published upstream, where known.
+    /// When it was published upstream, if known.
     pub published_at: Option<Timestamp>,
     /// The file's name in URLs.
     pub file: String,
-    /// Bytes, where known.
+    /// Bytes, if known.
     pub size: Option<i64>,
-    /// The number of the first index record it had, if it ever had one.
+    /// The number of its first index record, if it has one.
     pub variant: Option<i64>,
 }
 
-/// Calls `each` for every release of a source, in no order that means anything.
+/// Calls `each` for every release of a source, in unspecified order.
 pub fn releases(
     c: &mut dyn Conn,
     origin: SourceId,
@@ -74,7 +74,7 @@ pub struct Alive {
     pub variant: i64,
 }
 
-/// What lives in a tree at a step, second records in sub-directories left out.
+/// Returns the releases alive in a tree at a step, except second records in sub-directories.
 pub fn alive(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Alive>, DbError> {
     const ALIVE: &str = "SELECT release_id, state, variant FROM life WHERE tree_id = $1 AND state IN (0, 1) \
         AND from_seq <= $2 AND to_seq > $2 AND path = ''";
@@ -87,51 +87,51 @@ pub fn alive(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Alive>, DbE
     Ok(alive)
 }
 
-/// A release and when it lived, all of it before the first step.
+/// A release and its lives before the first step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Past {
-    /// Which one.
+    /// The release.
     pub release: PastRelease,
-    /// Its lives; none overlaps another.
+    /// Its lives, which do not overlap.
     pub lives: Vec<PastLife>,
 }
 
-/// The release of a past.
+/// The release of a [`Past`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::large_enum_variant, reason = "a past is held for as long as it takes to write it")]
+#[allow(clippy::large_enum_variant, reason = "the values are held only while they are written")]
 pub enum PastRelease {
-    /// Nobody knew it; its listed lives show the record it brings.
+    /// A new release; its listed lives show its own record.
     New(NewRelease),
-    /// It is known.
+    /// A known release.
     Known {
         /// Its package.
         package: PackageId,
         /// The release.
         release: ReleaseId,
-        /// The record its listed lives show.
+        /// The record that its listed lives show.
         variant: i64,
-        /// That record where it is new; its number is [`PAST`] then.
+        /// That record if it is new; its number is [`PAST`] then.
         record: Option<Vec<u8>>,
     },
 }
 
-/// One life of a past.
+/// One life of a [`Past`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PastLife {
     /// Listed or archived.
     pub state: LifeState,
-    /// The step it began with.
+    /// The step that began it.
     pub from: Seq,
-    /// The step it ended with.
+    /// The step that ended it.
     pub to: Seq,
 }
 
-/// Writes some of a past: at most 2,000 releases in one write. `to.pending` is the tree's first step.
+/// Writes releases with their lives: at most 2,000 in one write. `to.pending` is the tree's first step.
 ///
 /// # Errors
-/// [`DbError::Conflict`] when a release that should be new is known.
+/// [`DbError::Conflict`] if a [`PastRelease::New`] already exists.
 pub fn write(c: &mut dyn Conn, to: &Target, past: &[Past]) -> Result<(), DbError> {
-    // What is there already was written by a window before this one, and says the same.
+    // An existing record was written by an earlier window, with the same content.
     const RECORD: &str = "INSERT INTO record (release_id, variant, stanza) \
         VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3) ON CONFLICT (release_id, variant) DO NOTHING";
     let new: Vec<&NewRelease> = past
@@ -179,8 +179,8 @@ pub fn write(c: &mut dyn Conn, to: &Target, past: &[Past]) -> Result<(), DbError
     c.batch_insert("life", &LIFE, &lives)
 }
 
-/// Removes lives below a tree's first step, which an attempt that ended early left: those of the packages from
-/// `after` on, up to `packages` of them. Returns the last one looked at; call it with that until it is `None`.
+/// Deletes lives below a tree's first step, left by an interrupted back-fill: those of up to `packages` packages after
+/// `after`. Returns the last package; call it with that until it returns `None`.
 pub fn abandon(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -199,22 +199,22 @@ pub fn abandon(
     Ok(Some(last))
 }
 
-/// A day that becomes a step.
+/// A step to prepend, for one day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastStep {
     /// The instant of the step, within the day.
     pub at: Timestamp,
-    /// The oldest publication date among what was new.
+    /// The oldest publication date of the new releases.
     pub published_from: Option<Timestamp>,
-    /// The newest.
+    /// The newest publication date of the new releases.
     pub published_to: Option<Timestamp>,
-    /// What changed.
+    /// Numbers of changed packages.
     pub counts: Counts,
     /// Free text.
     pub comment: String,
 }
 
-/// A publish of a past: one transaction for each step.
+/// A publish of prepended steps: one transaction for each step.
 #[derive(Clone, Debug)]
 pub struct Publish {
     /// The publisher's clock.
@@ -223,11 +223,11 @@ pub struct Publish {
     pub source: SourceId,
     /// Its tree.
     pub tree: TreeId,
-    /// That one's first step, which these come before.
+    /// The tree's first step, before which the steps are inserted.
     pub first: Seq,
     /// When the work began.
     pub started_at: Timestamp,
-    /// Who did it.
+    /// The user who requested it.
     pub actor: String,
     /// Oldest first.
     pub steps: Vec<PastStep>,
@@ -250,12 +250,12 @@ const TX: [&str; 14] = [
     "comment",
 ];
 
-/// Publishes: steps before the first one, and for each a transaction whose number is above every other and whose
-/// instant is the step's, so that it means that state wherever it is named. Call it last in its closure: it locks out
-/// other publishers. Returns the first and the last transaction.
+/// Publishes steps before the first one, each with a transaction whose id is above every other and whose instant is the
+/// step's, so that a snapshot of the transaction is that state. Call it last in the closure: it blocks other
+/// publishers. Returns the first and the last transaction.
 ///
 /// # Errors
-/// [`DbError::ClockAhead`]; [`DbError::Conflict`] when the tree begins with another step meanwhile, or a step is no
+/// [`DbError::ClockAhead`]; [`DbError::Conflict`] if the tree's first step has changed meanwhile, or a step is not
 /// earlier than it.
 pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<(TxId, TxId), DbError> {
     const LOWER: &str = "UPDATE tree SET first = CAST($1 AS BIGINT) WHERE id = $2 AND first = $3";
@@ -267,7 +267,7 @@ pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<(TxId, TxId), DbError> {
     let (mut txs, mut steps) = (Vec::with_capacity(p.steps.len()), Vec::with_capacity(p.steps.len()));
     for (number, step) in (0..).zip(&p.steps) {
         let tx = first_tx + number;
-        // No two transactions have one instant.
+        // Every transaction has a distinct instant.
         let mut at = step.at;
         while taken.contains(&at) {
             at.0 -= 1;
@@ -300,13 +300,13 @@ pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<(TxId, TxId), DbError> {
     Ok((TxId(first_tx), last))
 }
 
-/// The instants of transactions before the first step: those of other sources.
+/// Returns the instants of transactions before the first step, which belong to other sources.
 fn taken(c: &mut dyn Conn, p: &Publish) -> Result<HashSet<Timestamp>, DbError> {
     let Some(first) = step::get(c, p.tree, p.first)? else { return Ok(HashSet::new()) };
     c.query("SELECT at FROM tx WHERE at < $1", &[first.at.into()])?.iter().map(|row| row.time(0)).collect()
 }
 
-/// Whether the last new step is earlier than the first one there was.
+/// Returns true if the last new step is earlier than the previous first step.
 fn is_before(c: &mut dyn Conn, p: &Publish) -> Result<bool, DbError> {
     let first = step::get(c, p.tree, p.first)?;
     Ok(first.zip(p.steps.last()).is_some_and(|(first, last)| last.at < first.at))

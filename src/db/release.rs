@@ -1,11 +1,11 @@
-//! Releases that are not alive in a tree, and those that no tree ever showed.
+//! Releases that are not alive in a tree, and those that never were in any tree.
 
 use super::{Conn, DbError, Row, Value};
 use crate::model::digest::Md5;
 use crate::model::ids::{PackageId, ReleaseId, SourceId, TreeId};
 use crate::model::time::Timestamp;
 
-/// A release that was listed or archived once.
+/// A release that was listed or archived in the past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dormant {
     /// The release.
@@ -18,26 +18,26 @@ pub struct Dormant {
     pub version: String,
     /// The revision.
     pub revision: i64,
-    /// When it was published upstream, where known.
+    /// When it was published upstream, if known.
     pub published_at: Option<Timestamp>,
-    /// Bytes, where known.
+    /// Bytes, if known.
     pub size: Option<i64>,
-    /// What upstream's index declared.
+    /// MD5 that the upstream index declared.
     pub md5: Option<Md5>,
-    /// The lowest number of its records, 0 when it has none.
+    /// The lowest number of its records, 0 if it has none.
     pub variant: i64,
 }
 
-/// Every release of a source, by number.
+/// Returns every release of a source, by id.
 ///
-/// What is missing among others is found by the caller, in memory: as an anti-join the question ran for minutes on
-/// PostgreSQL right after a large import, when the planner has no statistics of the new rows yet.
+/// The caller computes differences in memory: an anti-join ran for minutes on PostgreSQL right after a large import,
+/// when the planner has no statistics of the new rows yet.
 pub fn all(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<ReleaseId>, DbError> {
     const ALL: &str = "SELECT id FROM release WHERE origin_id = $1 ORDER BY id";
     c.query(ALL, &[origin.into()])?.iter().map(|row| Ok(ReleaseId(row.int(0)?))).collect()
 }
 
-/// The releases of a source that are one of these versions of these packages.
+/// Returns the releases of a source that have one of these package names and versions.
 pub fn of_versions(
     c: &mut dyn Conn,
     origin: SourceId,
@@ -53,7 +53,7 @@ pub fn of_versions(
     rows.iter().flatten().map(|row| Ok(ReleaseId(row.int(0)?))).collect()
 }
 
-/// What is known of releases that upstream withdrew and may bring back. Give at most 2,000 at a time.
+/// Returns the data of releases that upstream withdrew and may publish again. At most 2,000 in one call.
 pub fn dormant(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Dormant>, DbError> {
     const DORMANT: &str = "SELECT r.id, r.package_id, p.name, r.version, r.revision, r.published_at, f.size, f.md5, \
         coalesce((SELECT min(c.variant) FROM record c WHERE c.release_id = r.id), 0) \
@@ -76,8 +76,8 @@ pub fn dormant(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Dormant>,
     c.query_many(DORMANT, &params)?.into_iter().flatten().map(decode).collect()
 }
 
-/// The lowest numbers of the records that other trees of a source show of its releases, where they are below 0; nothing
-/// for a source with one tree.
+/// Returns the lowest record number of each release in other trees of the source, if below 0; nothing for a source with
+/// one tree.
 pub fn variants(c: &mut dyn Conn, origin: SourceId, tree: TreeId) -> Result<Vec<(ReleaseId, i64)>, DbError> {
     const VARIANTS: &str = "SELECT l.release_id, min(l.variant) FROM life l JOIN tree t ON t.id = l.tree_id \
         WHERE t.source_id = $1 AND t.id <> $2 AND t.role = 'source' AND l.variant < 0 GROUP BY l.release_id";
@@ -85,10 +85,10 @@ pub fn variants(c: &mut dyn Conn, origin: SourceId, tree: TreeId) -> Result<Vec<
     rows.iter().map(|row| Ok((ReleaseId(row.int(0)?), row.int(1)?))).collect()
 }
 
-/// Removes up to `limit` releases of a source that never had a life: an import that was abandoned left them, and
-/// they would stand in the way of the next one. Returns how many; call it until that is 0.
+/// Deletes up to `limit` releases of a source that never had a life, and returns their number; call it until that is 0.
+/// An abandoned import left them, and they would conflict with the next one.
 pub fn sweep(c: &mut dyn Conn, origin: SourceId, limit: i64) -> Result<u64, DbError> {
-    // They are the newest numbers, so the search begins at that end.
+    // They have the highest ids, so the search begins there.
     const LOST: &str = "SELECT r.id FROM release r WHERE r.origin_id = $1 \
         AND NOT EXISTS (SELECT 1 FROM life l WHERE l.release_id = r.id) ORDER BY r.id DESC LIMIT $2";
     let lost: Vec<Vec<_>> =

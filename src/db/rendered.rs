@@ -1,4 +1,4 @@
-//! Rendered indexes: which content a key stands for, so that a restart needs no rendering for a 304.
+//! Rendered indexes: the content of each key, so that a 304 after a restart needs no rendering.
 
 use super::{Conn, DbError};
 use crate::model::digest::Sha256;
@@ -7,21 +7,21 @@ use crate::model::time::Timestamp;
 /// A rendered index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
-    /// What it was made from.
+    /// The key of its input.
     pub key: String,
-    /// SHA-256 of the decoded bytes: the ETag comes from it.
+    /// SHA-256 of the decoded bytes, from which the ETag is derived.
     pub content: Sha256,
-    /// What encoded it: `gzip-6`, `plain`.
+    /// The encoder: `gzip-6`, `plain`.
     pub encoder: String,
     /// SHA-256 of the stored bytes.
     pub sha256: Sha256,
-    /// Stored bytes.
+    /// Size of the stored bytes.
     pub size: i64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
-/// What a key stands for.
+/// Returns the rendered index of a key.
 pub fn get(c: &mut dyn Conn, key: &str) -> Result<Option<Rendered>, DbError> {
     const GET: &str = "SELECT key, content, encoder, sha256, size, created_at FROM rendered WHERE key = $1";
     let decode = |mut row: super::Row| {
@@ -37,7 +37,7 @@ pub fn get(c: &mut dyn Conn, key: &str) -> Result<Option<Rendered>, DbError> {
     c.query(GET, &[key.into()])?.into_iter().next().map(decode).transpose()
 }
 
-/// Records what a key stands for, once and for ever. False when it was known already, and then nothing changes.
+/// Records the rendered index of a key, permanently. Returns false and changes nothing if the key is already known.
 pub fn put(c: &mut dyn Conn, rendered: &Rendered) -> Result<bool, DbError> {
     const PUT: &str = "INSERT INTO rendered (key, content, encoder, sha256, size, created_at) \
         VALUES ($1, $2, $3, $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT)) ON CONFLICT (key) DO NOTHING";
@@ -52,13 +52,13 @@ pub fn put(c: &mut dyn Conn, rendered: &Rendered) -> Result<bool, DbError> {
     Ok(c.execute(PUT, &params)? == 1)
 }
 
-/// Whether any key stands for these stored bytes.
+/// Returns true if any key has these stored bytes.
 pub fn is_kept(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
-    const KEPT: &str = "SELECT 1 FROM rendered WHERE sha256 = $1 LIMIT 1";
-    Ok(!c.query(KEPT, &[sha256.to_string().into()])?.is_empty())
+    const FIND: &str = "SELECT 1 FROM rendered WHERE sha256 = $1 LIMIT 1";
+    Ok(!c.query(FIND, &[sha256.to_string().into()])?.is_empty())
 }
 
-/// Stored bytes of the newest ones, at most `limit`.
+/// Returns the digests of the stored bytes of the newest indexes, at most `limit`.
 pub fn newest(c: &mut dyn Conn, limit: i64) -> Result<Vec<Sha256>, DbError> {
     const NEWEST: &str = "SELECT sha256 FROM rendered ORDER BY created_at DESC LIMIT $1";
     c.query(NEWEST, &[limit.into()])?.into_iter().map(|mut row| row.parsed(0, "a digest")).collect()

@@ -10,69 +10,69 @@ use crate::model::time::Timestamp;
 /// A repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repo {
-    /// Its number.
+    /// Its id.
     pub id: RepoId,
     /// Its name.
     pub name: String,
-    /// What it holds.
+    /// Its kind.
     pub kind: RepoKind,
     /// Free text.
     pub description: String,
-    /// Left out of listings.
+    /// Whether it is left out of listings.
     pub hidden: bool,
-    /// Served to authenticated clients only.
+    /// Whether it is served to authenticated clients only.
     pub authenticated: bool,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
-/// A repository to be made.
+/// A repository to create.
 #[derive(Clone, Debug)]
 pub struct NewRepo {
     /// Its name.
     pub name: Name,
-    /// What it holds.
+    /// Its kind.
     pub kind: RepoKind,
     /// Free text.
     pub description: String,
-    /// Left out of listings.
+    /// Whether it is left out of listings.
     pub hidden: bool,
-    /// Served to authenticated clients only.
+    /// Whether it is served to authenticated clients only.
     pub authenticated: bool,
 }
 
-/// What may be changed; `None` leaves it.
+/// A change of a repository; `None` leaves a property unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct Edit {
     /// A new name.
     pub name: Option<Name>,
     /// A new description.
     pub description: Option<String>,
-    /// In or out of listings.
+    /// Whether it is left out of listings.
     pub hidden: Option<bool>,
-    /// Authenticated clients only, or all.
+    /// Whether it is served to authenticated clients only.
     pub authenticated: Option<bool>,
 }
 
-/// One entry of a list.
+/// One entry of a subscription list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
     /// The source.
     pub source: SourceId,
-    /// What of it: empty for all, a Bioconductor version.
+    /// The subscribed part: empty for all, or a Bioconductor version.
     pub label: String,
 }
 
-/// A list in force from an instant on.
+/// A subscription list in force from an instant on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepoStep {
     /// The repository.
     pub repo: RepoId,
-    /// Counts from 1.
+    /// Its number, from 1.
     pub seq: i64,
-    /// From when on.
+    /// When it took effect.
     pub at: Timestamp,
-    /// The transaction that did it.
+    /// The transaction that created it.
     pub tx: TxId,
     /// In order of precedence.
     pub subscriptions: Vec<Subscription>,
@@ -96,25 +96,25 @@ fn decode(mut row: Row) -> Result<Repo, DbError> {
     })
 }
 
-/// Every repository, by number.
+/// Returns every repository, by id.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<Repo>, DbError> {
     c.query(select!("ORDER BY id"), &[])?.into_iter().map(decode).collect()
 }
 
-/// One repository.
+/// Returns the repository with that id.
 pub fn get(c: &mut dyn Conn, id: RepoId) -> Result<Option<Repo>, DbError> {
     c.query(select!("WHERE id = $1"), &[id.into()])?.into_iter().next().map(decode).transpose()
 }
 
-/// The repository of that name.
+/// Returns the repository of that name.
 pub fn by_name(c: &mut dyn Conn, name: &str) -> Result<Option<Repo>, DbError> {
     c.query(select!("WHERE name = $1"), &[name.into()])?.into_iter().next().map(decode).transpose()
 }
 
-/// Makes a repository without subscriptions. Bump the catalog after it.
+/// Creates a repository without subscriptions. Bump the catalog afterwards.
 ///
 /// # Errors
-/// [`DbError::Conflict`] when the name is taken.
+/// [`DbError::Conflict`] if the name is taken.
 pub fn create(c: &mut dyn Conn, new: &NewRepo, now: Timestamp) -> Result<RepoId, DbError> {
     const CREATE: &str = "INSERT INTO repo (id, name, kind, description, hidden, authenticated, created_at) \
         VALUES (CAST($1 AS BIGINT), $2, $3, $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT))";
@@ -132,10 +132,10 @@ pub fn create(c: &mut dyn Conn, new: &NewRepo, now: Timestamp) -> Result<RepoId,
     Ok(id)
 }
 
-/// Changes what `edit` names. Bump the catalog after it. False when there is no such repository.
+/// Changes a repository. Bump the catalog afterwards. Returns false if the repository does not exist.
 ///
 /// # Errors
-/// [`DbError::Conflict`] when the new name is taken.
+/// [`DbError::Conflict`] if the new name is taken.
 pub fn edit(c: &mut dyn Conn, id: RepoId, edit: &Edit) -> Result<bool, DbError> {
     const EDIT: &str = "UPDATE repo SET name = $1, description = $2, hidden = CAST($3 AS BIGINT), \
         authenticated = CAST($4 AS BIGINT) WHERE id = $5";
@@ -150,15 +150,15 @@ pub fn edit(c: &mut dyn Conn, id: RepoId, edit: &Edit) -> Result<bool, DbError> 
     Ok(c.execute(EDIT, &params)? == 1)
 }
 
-/// Deletes a repository and its lists; its transactions stay as labels. Bump the catalog after it. False when there
-/// is none.
+/// Deletes a repository and its subscription lists; its transactions stay as labels. Bump the catalog afterwards.
+/// Returns false if the repository does not exist.
 pub fn delete(c: &mut dyn Conn, id: RepoId) -> Result<bool, DbError> {
     c.execute("DELETE FROM subscription WHERE repo_id = $1", &[id.into()])?;
     c.execute("DELETE FROM repo_step WHERE repo_id = $1", &[id.into()])?;
     Ok(c.execute("DELETE FROM repo WHERE id = $1", &[id.into()])? == 1)
 }
 
-/// Every list of every repository, by repository, oldest first.
+/// Returns every subscription list of every repository, by repository, oldest first.
 pub fn steps(c: &mut dyn Conn) -> Result<Vec<RepoStep>, DbError> {
     const STEPS: &str = "SELECT repo_id, seq, at, tx_id FROM repo_step ORDER BY repo_id, seq";
     const SUBSCRIPTIONS: &str =
@@ -181,7 +181,7 @@ pub fn steps(c: &mut dyn Conn) -> Result<Vec<RepoStep>, DbError> {
     Ok(steps)
 }
 
-/// The list in force now, in order of precedence.
+/// Returns the current subscription list, in order of precedence.
 pub fn subscriptions(c: &mut dyn Conn, repo: RepoId) -> Result<Vec<Subscription>, DbError> {
     const NOW: &str = "SELECT source_id, label FROM subscription WHERE repo_id = $1 \
         AND seq = (SELECT max(seq) FROM repo_step WHERE repo_id = $1) ORDER BY position";
@@ -191,7 +191,7 @@ pub fn subscriptions(c: &mut dyn Conn, repo: RepoId) -> Result<Vec<Subscription>
         .collect()
 }
 
-/// Writes the next list.
+/// Writes the next subscription list.
 pub(super) fn add_step(c: &mut dyn Conn, step: &NewRepoStep, at: Timestamp, tx: TxId) -> Result<(), DbError> {
     const NEXT: &str = "SELECT coalesce(max(seq), 0) + 1 FROM repo_step WHERE repo_id = $1";
     const STEP: &str = "INSERT INTO repo_step (repo_id, seq, at, tx_id) VALUES (CAST($1 AS BIGINT), \

@@ -1,17 +1,17 @@
-//! Whether a machine's clock and the clock row agree, and the repair when they do not.
+//! Clock skew between a machine and the clock row, and its repair.
 
 use super::{Conn, DbError, clock};
 use crate::model::ids::TxId;
 use crate::model::time::{SECOND, Timestamp};
 
-/// How far the clock row may be ahead of a machine's clock, in microseconds: servers of one database differ by seconds.
+/// Maximum lead of the clock row over a machine's clock, in microseconds: servers of one database differ by seconds.
 pub const TOLERANCE: i64 = 300 * SECOND;
-/// How far a machine's clock may be ahead of the clock row, in microseconds. A server that runs closes each day, and with
-/// that moves the row.
+/// Maximum lead of a machine's clock over the clock row, in microseconds. A running server closes each day, which moves
+/// the row.
 pub const LONGEST_PAUSE: i64 = 31 * 86_400 * SECOND;
 
-/// The longest pause, in microseconds, that is taken for an outage without an administrator's word: for more, even a clock
-/// that is synchronised may follow a time server that is wrong.
+/// Maximum pause, in microseconds, that is treated as an outage without confirmation by an administrator: beyond it,
+/// even a synchronised clock may follow a wrong time server.
 pub const LONGEST_OUTAGE: i64 = 366 * 86_400 * SECOND;
 
 /// A difference between a machine's clock and the clock row that is too large to publish.
@@ -42,7 +42,7 @@ pub enum Skew {
 }
 
 impl Skew {
-    /// True where the machine, or its server, may have been off since the last publish.
+    /// Returns true if the machine, or its server, may have been off since the last publish.
     #[must_use]
     pub fn may_be_an_outage(&self) -> bool {
         match self {
@@ -51,7 +51,7 @@ impl Skew {
         }
     }
 
-    /// The command that accepts the clock.
+    /// Returns the command that accepts the machine's clock.
     #[must_use]
     pub fn command(&self) -> String {
         let (Skew::Behind { now, .. } | Skew::Ahead { now, .. }) = self;
@@ -59,7 +59,7 @@ impl Skew {
     }
 }
 
-/// The difference, if it is too large to publish. A row that never moved agrees with every clock.
+/// Returns the difference if it is too large to publish. A row that never moved agrees with every clock.
 #[must_use]
 pub fn between(row: Timestamp, now: Timestamp) -> Option<Skew> {
     if row.0 > now.0.saturating_add(TOLERANCE) {
@@ -71,24 +71,24 @@ pub fn between(row: Timestamp, now: Timestamp) -> Option<Skew> {
     }
 }
 
-/// What a repair changes.
+/// The changes of a repair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repair {
-    /// Why.
+    /// The skew that was repaired.
     pub skew: Skew,
     /// The clock row afterwards.
     pub row: Timestamp,
-    /// Transactions that get another time, by number: the number, the time before, the time afterwards.
+    /// Transactions that get another time, by id: the id, the time before, the time afterwards.
     pub transactions: Vec<(TxId, Timestamp, Timestamp)>,
 }
 
-/// Makes the clock row agree with `now`, which an administrator or another clock vouches for; `None` when it does.
+/// Sets the clock row to `now`, which an administrator or another clock has confirmed; `None` if it already agrees.
 ///
-/// Transactions after `now` get the last microseconds up to it, in their order and after all others: every day that is over
+/// Transactions after `now` get the last microseconds up to it, in their order and after all others: every past day
 /// stays as it was served. With `dry_run` nothing is changed.
 ///
 /// # Errors
-/// [`DbError::ClockAhead`]: the clock of the database's host says another time.
+/// [`DbError::ClockAhead`] if the clock of the database's host differs.
 pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<Repair>, DbError> {
     const AHEAD: &str = "SELECT id, at FROM tx WHERE at > CAST($1 AS BIGINT) ORDER BY at";
     const LAST: &str = "SELECT COALESCE(MAX(at), 0) FROM tx WHERE at <= CAST($1 AS BIGINT)";
@@ -117,7 +117,7 @@ pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<
     Ok(Some(Repair { skew, row, transactions }))
 }
 
-/// Another time for a transaction and all that it published.
+/// Sets the time of a transaction and of everything it published.
 fn stamp(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
     const STATEMENTS: [&str; 4] = [
         "UPDATE tx SET at = CAST($1 AS BIGINT) WHERE id = $2",
@@ -128,7 +128,7 @@ fn stamp(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
     STATEMENTS.iter().try_for_each(|sql| c.execute(sql, &[at.into(), id.into()]).map(drop))
 }
 
-/// Ends what would wait for a time in the future: leases that nobody renews, and successes after which a schedule is not due.
+/// Resets rows with a time in the future: leases that no node renews, and times of last success, which delay schedules.
 fn release(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     const LEASES: &str = "UPDATE lease SET until = 0, holder = '' WHERE until > CAST($1 AS BIGINT)";
     const FETCHED: &str =

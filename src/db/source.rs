@@ -6,16 +6,16 @@ use crate::model::name::Name;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 
-/// A source. Its language is its kind's.
+/// A source. Its language is that of its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Its number.
+    /// Its id.
     pub id: SourceId,
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// Its kind.
     pub kind: SourceKind,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
@@ -34,25 +34,25 @@ fn decode(mut row: Row) -> Result<Source, DbError> {
     })
 }
 
-/// Every source that is not deleted, by number.
+/// Returns every source that is not deleted, by id.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<Source>, DbError> {
     c.query(select!("ORDER BY id"), &[])?.into_iter().map(decode).collect()
 }
 
-/// One source.
+/// Returns the source with that id, if not deleted.
 pub fn get(c: &mut dyn Conn, id: SourceId) -> Result<Option<Source>, DbError> {
     c.query(select!("AND id = $1"), &[id.into()])?.into_iter().next().map(decode).transpose()
 }
 
-/// The source of that name.
+/// Returns the source of that name, if not deleted.
 pub fn by_name(c: &mut dyn Conn, name: &str) -> Result<Option<Source>, DbError> {
     c.query(select!("AND name = $1"), &[name.into()])?.into_iter().next().map(decode).transpose()
 }
 
-/// Makes a source, without trees. Bump the catalog after it.
+/// Creates a source without trees. Bump the catalog afterwards.
 ///
 /// # Errors
-/// [`DbError::Conflict`] when the name is taken.
+/// [`DbError::Conflict`] if the name is taken.
 pub fn create(c: &mut dyn Conn, name: &Name, kind: SourceKind, now: Timestamp) -> Result<SourceId, DbError> {
     const CREATE: &str = "INSERT INTO source (id, name, kind, language, created_at) \
         VALUES (CAST($1 AS BIGINT), $2, $3, $4, CAST($5 AS BIGINT))";
@@ -62,17 +62,17 @@ pub fn create(c: &mut dyn Conn, name: &Name, kind: SourceKind, now: Timestamp) -
     Ok(id)
 }
 
-/// Renames a source. Bump the catalog after it. False when there is none.
+/// Renames a source. Bump the catalog afterwards. Returns false if the source does not exist.
 ///
 /// # Errors
-/// [`DbError::Conflict`] when the new name is taken.
+/// [`DbError::Conflict`] if the new name is taken.
 pub fn rename(c: &mut dyn Conn, id: SourceId, name: &Name) -> Result<bool, DbError> {
     const RENAME: &str = "UPDATE source SET name = $1 WHERE id = $2 AND deleted_at IS NULL";
     Ok(c.execute(RENAME, &[name.as_str().into(), id.into()])? == 1)
 }
 
-/// Marks a source as deleted. Its history stays; its name is free again, because the row's own gets a blank and
-/// the number, which no [`Name`] has. Bump the catalog after it. False when there is none.
+/// Marks a source as deleted. Its history stays; its name becomes available, because the row's name is extended by a
+/// blank, which no [`Name`] has, and the id. Bump the catalog afterwards. Returns false if the source does not exist.
 pub fn delete(c: &mut dyn Conn, id: SourceId, now: Timestamp) -> Result<bool, DbError> {
     const DELETE: &str = "UPDATE source SET deleted_at = CAST($1 AS BIGINT), \
         name = name || ' ' || CAST(id AS TEXT) WHERE id = $2 AND deleted_at IS NULL";

@@ -1,4 +1,4 @@
-//! SQLite: one writer thread, a few readers, WAL, and a checkpointer of our own.
+//! SQLite: one writer thread, several readers, WAL, and a separate checkpoint thread.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -19,13 +19,14 @@ use super::{Conn, DbError, Row, Value};
 use crate::metrics;
 use crate::model::time::Timestamp;
 
-/// The running database.
+/// An open SQLite database.
 pub(super) struct Sqlite {
     read: Lane,
     write: Lane,
     checkpointer: Checkpointer,
-    /// Held as long as the database is open, or until another process took it over: only one process at a time. The
-    /// usage data has none: it is written by whoever has that of the packages, and for a while by who had it before.
+    /// Held while the database is open, or until another process takes it over, so that only one process uses it. The
+    /// usage data has no lock: it is written by the process that holds the lock of the packages' database, and for some
+    /// time after a handover by the previous one.
     lock: Mutex<Option<std::fs::File>>,
 }
 
@@ -86,7 +87,7 @@ impl Sqlite {
         self.read.close();
         self.write.close();
         self.checkpointer.close();
-        // The same process may open it again; a lock that cannot be given back goes with the process.
+        // The same process may open it again; a lock that cannot be released is released at the process's exit.
         if let Some(lock) = self.lock.lock().take() {
             let _ = lock.unlock();
         }
@@ -96,7 +97,7 @@ impl Sqlite {
         self.lock.lock().as_ref().map(|lock| lock.try_clone().map(OwnedFd::from)).transpose()
     }
 
-    /// Closed, never unlocked: the other process shares the lock, and would lose it.
+    /// Closes the descriptor without unlocking: the other process shares the lock and would lose it.
     pub(super) fn give_up_lock(&self) {
         self.lock.lock().take();
     }
@@ -109,14 +110,14 @@ pub(super) struct SqliteConn {
     ring: Option<(Arc<AtomicI32>, super::checkpoint::Bell)>,
 }
 
-/// Opens a connection. `wait` is how long another process may keep it waiting; inside this process nobody waits
-/// for a lock, because there is one writer.
+/// Opens a connection. `wait` is the timeout for locks of other processes; inside this process there are no lock waits,
+/// because there is one writer.
 pub(super) fn connect(file: &Path, flags: OpenFlags, wait: Duration) -> Result<SqliteConn, DbError> {
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(file, flags).map_err(|e| map(file, e))?;
     connection.set_prepared_statement_cache_capacity(128);
     connection.busy_timeout(wait).map_err(|e| map(file, e))?;
-    // Without it, a statement is parsed and planned again for each parameter that differs from the last one.
+    // Without it, a statement is parsed and planned again whenever a parameter differs from the last one.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(|e| map(file, e))?;
     let session = SqliteConn { connection, path: file.to_owned(), ring: None };
     if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
@@ -124,9 +125,9 @@ pub(super) fn connect(file: &Path, flags: OpenFlags, wait: Duration) -> Result<S
         session.pragma("synchronous", "FULL")?;
         session.pragma("foreign_keys", "ON")?;
         session.pragma("wal_autocheckpoint", "0")?;
-        // Enough rows to know an index by; all of them would take as long as the import did.
+        // Enough rows for useful statistics; analyzing all of them would take as long as the import.
         session.pragma("analysis_limit", "400")?;
-        // A long import's log is cut back once it has been copied into the database.
+        // The WAL of a long import is truncated after its checkpoint.
         session.pragma("journal_size_limit", "16777216")?;
     }
     Ok(session)
@@ -143,7 +144,7 @@ impl SqliteConn {
             .map_err(|e| map(&self.path, e))
     }
 
-    /// What errors call the file.
+    /// Sets the path that errors name.
     pub(super) fn call_it(&mut self, path: &Path) {
         self.path = path.to_owned();
     }
@@ -302,7 +303,7 @@ impl Schema for SqliteConn {
     }
 }
 
-/// Sorts SQLite's errors into ours.
+/// Classifies SQLite's errors.
 pub(super) fn map(path: &Path, error: rusqlite::Error) -> DbError {
     use ErrorCode as Code;
     let path = path.to_owned();

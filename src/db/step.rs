@@ -11,7 +11,7 @@ pub struct Step {
     pub seq: Seq,
     /// When it was published.
     pub at: Timestamp,
-    /// The transaction that did it.
+    /// The transaction that published it.
     pub tx: TxId,
 }
 
@@ -19,27 +19,27 @@ fn decode(row: &Row) -> Result<Step, DbError> {
     Ok(Step { seq: Seq(row.int(0)?), at: row.time(1)?, tx: TxId(row.int(2)?) })
 }
 
-/// The steps of a tree, oldest first.
+/// Returns the steps of a tree, oldest first.
 pub fn list(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<Step>, DbError> {
     const LIST: &str = "SELECT seq, at, tx_id FROM step WHERE tree_id = $1 ORDER BY seq";
     c.query(LIST, &[tree.into()])?.iter().map(decode).collect()
 }
 
-/// One step of a tree.
+/// Returns one step of a tree.
 pub fn get(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Option<Step>, DbError> {
     const GET: &str = "SELECT seq, at, tx_id FROM step WHERE tree_id = $1 AND seq = $2";
     c.query(GET, &[tree.into(), seq.into()])?.first().map(decode).transpose()
 }
 
-/// The steps of every tree, by tree, oldest first.
+/// Returns the steps of every tree, by tree, oldest first.
 pub fn all(c: &mut dyn Conn) -> Result<Vec<(TreeId, Step)>, DbError> {
     const ALL: &str = "SELECT seq, at, tx_id, tree_id FROM step ORDER BY tree_id, seq";
     c.query(ALL, &[])?.iter().map(|row| Ok((TreeId(row.int(3)?), decode(row)?))).collect()
 }
 
-/// The steps that transactions after `tx` published, by tree, oldest first: what an in-memory copy has to learn.
+/// Returns the steps published by transactions after `tx`, by tree, oldest first: the update of an in-memory copy.
 pub fn since(c: &mut dyn Conn, tx: TxId) -> Result<Vec<(TreeId, Step)>, DbError> {
-    // Sorted here: to have the order from the table, SQLite would walk through every step there ever was.
+    // Sorted here: with ORDER BY, SQLite would scan every step in the order of the table.
     const SINCE: &str = "SELECT seq, at, tx_id, tree_id FROM step WHERE tx_id > $1";
     let rows = c.query(SINCE, &[tx.into()])?;
     let steps = rows.iter().map(|row| Ok((TreeId(row.int(3)?), decode(row)?)));

@@ -1,12 +1,13 @@
-//! What this database wrote into the marker of each storage class.
+//! The marker of each storage class, as recorded by this database.
 //!
-//! A marker holds one of the generations: a copy of the database that is in use elsewhere, and a backup that was restored, do
-//! not know those written since.
+//! A marker holds one of the recorded generations: a copy of the database that is used elsewhere and a restored backup
+//! do not know generations written after they were made.
 
 use super::{Conn, DbError, Row, Value};
 use crate::model::identity::Identity;
 
-/// Generations that are kept: a storage class may come from a backup that is as many starts and clean-ups old.
+/// Number of recorded generations: the storage may be restored from a backup that is up to this many starts and
+/// clean-ups old.
 const KEPT: usize = 64;
 
 /// The row of a class.
@@ -16,23 +17,22 @@ pub struct Held {
     pub class: String,
     /// Its directory, or `s3://bucket/prefix`.
     pub place: String,
-    /// True when the marker was written there, or found there.
+    /// Whether the marker was written or found there.
     pub marked: bool,
     /// The token of the last adoption.
     pub adoption: Option<Identity>,
-    /// What was written into the marker, newest first.
+    /// The generations written into the marker, newest first.
     pub generations: Vec<Identity>,
 }
 
 impl Held {
-    /// The generation that the marker has, or is about to have.
+    /// Returns the generation that the marker has or is about to get.
     #[must_use]
     pub fn newest(&self) -> Option<Identity> {
         self.generations.first().copied()
     }
 
-    /// True when a marker of this generation was written by this database. Markers of before there were generations have
-    /// none.
+    /// Returns true if this database wrote a marker of this generation. Markers of older versions have no generation.
     #[must_use]
     pub fn wrote(&self, generation: Option<Identity>) -> bool {
         generation.map_or(!self.marked, |generation| self.generations.contains(&generation))
@@ -65,17 +65,17 @@ fn text(generations: &[Identity]) -> Value {
     kept.map(ToString::to_string).collect::<Vec<_>>().join(" ").into()
 }
 
-/// The rows of all classes that have one.
+/// Returns the rows of all classes that have one.
 pub fn all(c: &mut dyn Conn) -> Result<Vec<Held>, DbError> {
     c.query(select!("ORDER BY class"), &[])?.into_iter().map(decode).collect()
 }
 
-/// The row of a class.
+/// Returns the row of a class.
 pub fn get(c: &mut dyn Conn, class: &str) -> Result<Option<Held>, DbError> {
     c.query(select!("WHERE class = $1"), &[class.into()])?.into_iter().next().map(decode).transpose()
 }
 
-/// The row of a class in `place`, made with this generation where there is none: call it before a marker is written.
+/// Returns the row of a class in `place`, created with this generation if missing. Call it before writing a marker.
 pub fn begin(c: &mut dyn Conn, class: &str, place: &str, generation: Identity) -> Result<Held, DbError> {
     const NEW: &str = "INSERT INTO storage_class (class, place, marked, adoption, generations, removed, removed_since) \
         VALUES ($1, $2, 0, '', $3, 0, 0) ON CONFLICT (class) DO NOTHING";
@@ -85,13 +85,13 @@ pub fn begin(c: &mut dyn Conn, class: &str, place: &str, generation: Identity) -
     get(c, class)?.ok_or(DbError::Shape { column: 0, found: "no row", wanted: "a storage class" })
 }
 
-/// Notes that the marker is in `place`: call it after it was written.
+/// Records that the marker is in `place`. Call it after the marker was written.
 pub fn marked(c: &mut dyn Conn, class: &str, place: &str) -> Result<(), DbError> {
     const MARKED: &str = "UPDATE storage_class SET place = $1, marked = 1 WHERE class = $2";
     c.execute(MARKED, &[place.into(), class.into()]).map(drop)
 }
 
-/// Puts a generation before all others; false when another server that uses this database did so since `held` was read.
+/// Prepends a generation; returns false if another server of this database did so since `held` was read.
 pub fn renew(c: &mut dyn Conn, held: &Held, generation: Identity) -> Result<bool, DbError> {
     const RENEW: &str = "UPDATE storage_class SET generations = $1 WHERE class = $2 AND generations = $3";
     let mut generations = vec![generation];
@@ -100,7 +100,7 @@ pub fn renew(c: &mut dyn Conn, held: &Held, generation: Identity) -> Result<bool
     Ok(c.execute(RENEW, &[text(&generations), class, text(&held.generations)])? == 1)
 }
 
-/// Begins anew with a token of its own, which no copy of this database knows.
+/// Resets the row with an adoption token, which no copy of this database knows.
 pub fn adopt(
     c: &mut dyn Conn,
     class: &str,

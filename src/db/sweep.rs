@@ -1,14 +1,15 @@
-//! What clean-ups did: the objects they removed of late, and the days on which they ran.
+//! History of clean-ups: recently removed objects, and the days on which clean-ups ran.
 
 use super::{Conn, DbError};
 use crate::model::time::{SECOND, Timestamp};
 
-/// For how long removed objects count, in microseconds.
+/// The window in which removed objects are counted, in microseconds.
 const WINDOW: i64 = 86_400 * SECOND;
-/// Days that are remembered.
+/// Number of days that are recorded.
 const DAYS: i64 = 60;
 
-/// Objects of a class that were removed without a confirmation since the window began, at most a day ago.
+/// Returns the number of objects of a class that were removed without a confirmation since the window began, at most a
+/// day ago.
 pub fn removed(c: &mut dyn Conn, class: &str, now: Timestamp) -> Result<u64, DbError> {
     const GET: &str = "SELECT removed FROM storage_class WHERE class = $1 AND removed_since > CAST($2 AS BIGINT) \
         AND removed_since <= CAST($3 AS BIGINT)";
@@ -17,7 +18,7 @@ pub fn removed(c: &mut dyn Conn, class: &str, now: Timestamp) -> Result<u64, DbE
     rows.first().map_or(Ok(0), |row| Ok(u64::try_from(row.int(0)?).unwrap_or(0)))
 }
 
-/// Counts removed objects; a window that is over, or in the future, gives way to one that begins now.
+/// Counts removed objects; a window that has ended or lies in the future is replaced by one that begins now.
 pub fn note_removed(c: &mut dyn Conn, class: &str, objects: u64, now: Timestamp) -> Result<(), DbError> {
     const ADD: &str = "UPDATE storage_class SET removed = $1, removed_since = CASE WHEN removed_since > CAST($2 AS BIGINT) \
         AND removed_since <= CAST($3 AS BIGINT) THEN removed_since ELSE CAST($3 AS BIGINT) END WHERE class = $4";
@@ -26,14 +27,14 @@ pub fn note_removed(c: &mut dyn Conn, class: &str, objects: u64, now: Timestamp)
     c.execute(ADD, &[total.into(), since.into(), now.into(), class.into()]).map(drop)
 }
 
-/// Notes that a clean-up runs on this day, counted from the epoch, and forgets days that are long over or in the future.
+/// Records that a clean-up runs on this day, counted from the epoch, and deletes old and future days.
 pub fn note_day(c: &mut dyn Conn, today: i64) -> Result<(), DbError> {
     c.execute("INSERT INTO sweep_day (day) VALUES ($1) ON CONFLICT (day) DO NOTHING", &[today.into()])?;
     c.execute("DELETE FROM sweep_day WHERE day < $1 OR day > $2", &[(today - DAYS).into(), today.into()])
         .map(drop)
 }
 
-/// The days on which clean-ups ran, in order.
+/// Returns the days on which clean-ups ran, in order.
 pub fn days(c: &mut dyn Conn) -> Result<Vec<i64>, DbError> {
     c.query("SELECT day FROM sweep_day ORDER BY day", &[])?.iter().map(|row| row.int(0)).collect()
 }

@@ -1,4 +1,4 @@
-//! `Postgres.URL` as parts: where to connect, as whom, with which TLS mode and schema. Nothing here prints a password.
+//! Parses `Postgres.URL`: address, user, database, TLS mode and schema. Never prints a password.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use crate::config::{Postgres, Secret};
 pub enum SslMode {
     /// Never TLS.
     Disable,
-    /// Without TLS first, with TLS when that is refused.
+    /// Without TLS first, with TLS if that is refused.
     Allow,
-    /// With TLS first, unverified; without when the server has none. The default.
+    /// With TLS first, unverified; without TLS if the server does not support it. The default.
     Prefer,
-    /// TLS, verified only when `sslrootcert` is given.
+    /// TLS, verified only if `sslrootcert` is given.
     Require,
-    /// TLS, the certificate signed by a known authority.
+    /// TLS with a certificate of a trusted authority.
     VerifyCa,
-    /// And it names the host.
+    /// TLS with a certificate of a trusted authority that names the host.
     VerifyFull,
 }
 
@@ -37,17 +37,17 @@ impl SslMode {
         (SslMode::VerifyFull, "verify-full"),
     ];
 
-    /// As written in the URL.
+    /// Returns the value used in the URL.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         Self::ALL.iter().find(|(mode, _)| *mode == self).map_or("", |(_, word)| word)
     }
 }
 
-/// Where to connect.
+/// The server and the parameters of connections.
 #[derive(Clone)]
 pub(super) struct Target {
-    /// All but TLS and schema.
+    /// The driver's configuration, without TLS and schema.
     pub(super) config: tokio_postgres::Config,
     pub(super) ssl_mode: SslMode,
     pub(super) ssl_root: Option<PathBuf>,
@@ -56,12 +56,12 @@ pub(super) struct Target {
     pub(super) port: u16,
     pub(super) user: String,
     pub(super) database: String,
-    /// The property that says so, for errors.
+    /// The property that holds the URL, for errors.
     pub(super) property: &'static str,
 }
 
-/// The URL of a part, the password that is used when that has none, and the property that holds the URL. Usage data
-/// lies beside the packages' tables unless it has a URL.
+/// Returns the URL of a database, the password used if the URL has none, and the property that holds the URL. Without a
+/// URL of its own, usage data is in the database of the packages.
 fn written(postgres: &Postgres, part: Part) -> (Option<&Secret>, Option<&Secret>, &'static str) {
     let Postgres { url, password, usage_data_url, usage_data_password } = postgres;
     let password = password.as_ref();
@@ -74,7 +74,7 @@ fn written(postgres: &Postgres, part: Part) -> (Option<&Secret>, Option<&Secret>
 }
 
 impl Target {
-    /// Reads the URL of a part; its password property is used when the URL has none.
+    /// Parses the URL of a database; its password property is used if the URL has none.
     pub(super) fn parse(postgres: &Postgres, part: Part, wait: Duration) -> Result<Target, DbError> {
         let (url, password, property) = written(postgres, part);
         let bad = |reason: String| DbError::Url { property, reason };
@@ -103,7 +103,7 @@ impl Target {
         }
         let plain = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
         let mut config: tokio_postgres::Config = plain.parse().map_err(|e: tokio_postgres::Error| {
-            // The driver names the parameter it stumbles over, never its value.
+            // The driver's message names the invalid parameter, never its value.
             let reason = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
             bad(format!(
                 "cannot be read: {reason}; URL-encode special characters of the user and the password"
@@ -119,7 +119,7 @@ impl Target {
             Some(Host::Unix(path)) => (path.display().to_string(), false),
             None => return Err(bad("names no host".into())),
         };
-        // A password with a bare '@' or ':' ends up in the host: better no name than that one in a log.
+        // SECURITY: a password with an unescaped '@' or ':' ends up in the host, so the host is not printed.
         if is_name && host.contains(['@', ':', '/', '#']) && host.parse::<std::net::Ipv6Addr>().is_err() {
             return Err(bad(
                 "names no valid host; URL-encode special characters of the user and the password".into(),
@@ -139,12 +139,12 @@ impl Target {
         Ok(Target { config, ssl_mode, ssl_root, search_path, host, port, user, database, property })
     }
 
-    /// True for a socket in the file system, which never speaks TLS.
+    /// Returns true for a Unix socket, which never uses TLS.
     pub(super) fn is_local_socket(&self) -> bool {
         matches!(self.config.get_hosts().first(), Some(Host::Unix(_)))
     }
 
-    /// For errors and logs.
+    /// Returns database, host and port, for errors and logs.
     pub(super) fn place(&self) -> String {
         format!("'{}' at {}, port {}", self.database, self.host, self.port)
     }
@@ -186,7 +186,7 @@ mod tests {
         let text = |text: &str| Some(text.to_owned());
         assert_eq!(usage(&written), ("pm".to_owned(), text("a"), text("core"), "Postgres.URL"));
         written.usage_data_password = Some(Secret("own".to_owned()));
-        assert_eq!(usage(&written).2, text("core"), "it goes with a URL of its own");
+        assert_eq!(usage(&written).2, text("core"), "used only with a URL of its own");
         written.usage_data_url = Some(Secret("postgres://u@other/usage".to_owned()));
         assert_eq!(usage(&written), ("usage".to_owned(), None, text("own"), "Postgres.UsageDataURL"));
         written.usage_data_password = None;

@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL: what each `sslmode` verifies.
+//! TLS to PostgreSQL: the certificate checks of each `sslmode`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use rustls_pki_types::pem::PemObject;
 use super::DbError;
 use super::target::{SslMode, Target};
 
-/// The system's authorities, where distributions keep them.
+/// Files of the system's root certificates, by distribution.
 const SYSTEM_ROOTS: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
 
@@ -24,11 +24,11 @@ enum Demand {
     AuthorityAndName,
 }
 
-/// The client's side of TLS for this target.
+/// Returns the TLS client configuration for this target.
 pub(super) fn client(target: &Target) -> Result<ClientConfig, DbError> {
     let demand = match (target.ssl_mode, &target.ssl_root) {
         (SslMode::VerifyFull, _) => Demand::AuthorityAndName,
-        // As libpq: a root certificate turns `require` into `verify-ca`.
+        // Like libpq: a root certificate turns `require` into `verify-ca`.
         (SslMode::VerifyCa, _) | (SslMode::Require, Some(_)) => Demand::Authority,
         (SslMode::Disable | SslMode::Allow | SslMode::Prefer | SslMode::Require, _) => Demand::Anything,
     };
@@ -87,7 +87,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
         match inner.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
-            // The name is looked at last, after the chain, so nothing but the name is forgiven.
+            // SECURITY: the name is checked last, after the chain, so only a wrong name is accepted.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if self.demand == Demand::Authority => Ok(ServerCertVerified::assertion()),

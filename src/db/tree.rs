@@ -1,15 +1,15 @@
-//! Trees: package lists that move by themselves, and who is moving one.
+//! Trees: package lists that change independently, and the jobs that write them.
 
 use super::{Conn, DbError, Row, ids, step};
 use crate::model::ids::{Seq, SourceId, TreeId, TxId};
 use crate::model::time::Timestamp;
 
-/// What a tree lists.
+/// The kind of packages in a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Source packages.
     Source,
-    /// Binary builds for one platform.
+    /// Binaries for one platform.
     Binary,
 }
 
@@ -22,7 +22,7 @@ impl Role {
     }
 }
 
-/// What its sequence numbers count.
+/// The unit of a tree's sequence numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Axis {
     /// Published steps.
@@ -43,15 +43,15 @@ impl Axis {
 /// A tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tree {
-    /// Its number.
+    /// Its id.
     pub id: TreeId,
     /// The source it belongs to.
     pub source: SourceId,
     /// Its name within source and role: `src/contrib`, `4.5-noble`.
     pub label: String,
-    /// What it lists.
+    /// The kind of its packages.
     pub role: Role,
-    /// What its numbers count.
+    /// The unit of its sequence numbers.
     pub axis: Axis,
     /// The oldest step, `None` before the first publish.
     pub first: Option<Seq>,
@@ -96,22 +96,22 @@ fn decode(mut row: Row) -> Result<Tree, DbError> {
     })
 }
 
-/// Every tree, by number.
+/// Returns every tree, by id.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<Tree>, DbError> {
     c.query(select!("ORDER BY id"), &[])?.into_iter().map(decode).collect()
 }
 
-/// One tree.
+/// Returns the tree with that id.
 pub fn get(c: &mut dyn Conn, tree: TreeId) -> Result<Option<Tree>, DbError> {
     c.query(select!("WHERE id = $1"), &[tree.into()])?.into_iter().next().map(decode).transpose()
 }
 
-/// The trees of a source, by number.
+/// Returns the trees of a source, by id.
 pub fn of_source(c: &mut dyn Conn, source: SourceId) -> Result<Vec<Tree>, DbError> {
     c.query(select!("WHERE source_id = $1 ORDER BY id"), &[source.into()])?.into_iter().map(decode).collect()
 }
 
-/// Makes an empty tree. Bump the catalog after it.
+/// Creates an empty tree. Bump the catalog afterwards.
 pub fn create(
     c: &mut dyn Conn,
     source: SourceId,
@@ -127,10 +127,10 @@ pub fn create(
 }
 
 /// Claims a tree for writing and returns the step to write: one after the head, 1 in an empty tree. `job` is any
-/// number that tells the claimant.
+/// number that identifies the claimant.
 ///
 /// # Errors
-/// [`DbError::Busy`] when another job has claimed it.
+/// [`DbError::Busy`] if another job has claimed it.
 pub fn begin(c: &mut dyn Conn, tree: TreeId, job: i64) -> Result<Seq, DbError> {
     const CLAIM: &str = "UPDATE tree SET pending = CASE WHEN head IS NULL THEN 1 ELSE head + 1 END, \
         pending_job = CAST($1 AS BIGINT) WHERE id = $2 AND pending IS NULL RETURNING pending";
@@ -143,8 +143,8 @@ pub fn begin(c: &mut dyn Conn, tree: TreeId, job: i64) -> Result<Seq, DbError> {
     }
 }
 
-/// Undoes what is pending in a tree and gives up the claim; releases nobody lists any more stay for a clean-up.
-/// Nothing happens when nothing is pending.
+/// Undoes the pending step of a tree and releases the claim; releases that are in no tree stay for a clean-up. Does
+/// nothing if no step is pending.
 pub fn abandon(c: &mut dyn Conn, tree: TreeId) -> Result<(), DbError> {
     const UNDO_BIRTHS: &str = "DELETE FROM life WHERE tree_id = $1 AND from_seq = $2";
     const UNDO_DEATHS: &str =
@@ -158,7 +158,7 @@ pub fn abandon(c: &mut dyn Conn, tree: TreeId) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Gives up a claim under which nothing was written.
+/// Releases a claim under which nothing was written.
 pub fn release(c: &mut dyn Conn, tree: TreeId) -> Result<(), DbError> {
     c.execute("UPDATE tree SET pending = NULL, pending_job = NULL WHERE id = $1", &[tree.into()]).map(drop)
 }

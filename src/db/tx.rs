@@ -1,4 +1,4 @@
-//! Transactions: what was published when, by whom, and how much changed.
+//! Transactions: the log of publishes, with time, actor and counts.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use crate::model::change::Counts;
 use crate::model::ids::{RepoId, SourceId, TxId};
 use crate::model::time::Timestamp;
 
-/// What a transaction did.
+/// The kind of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TxKind {
     /// A sync of an upstream.
@@ -27,7 +27,7 @@ pub enum TxKind {
 impl TxKind {
     const ALL: [TxKind; 5] = [TxKind::Sync, TxKind::Add, TxKind::Remove, TxKind::Subscribe, TxKind::Backfill];
 
-    /// As the table stores it.
+    /// Returns the word stored in the table.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -46,9 +46,9 @@ impl fmt::Display for TxKind {
     }
 }
 
-/// A word that is no kind of transaction.
+/// A word that names no kind of transaction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no kind of transaction")]
+#[error("'{0}' is not a kind of transaction")]
 pub struct UnknownTxKind(String);
 
 impl FromStr for TxKind {
@@ -66,21 +66,21 @@ pub struct Tx {
     pub id: TxId,
     /// When it was published.
     pub at: Timestamp,
-    /// The source that moved.
+    /// The source that changed, if any.
     pub source: Option<SourceId>,
-    /// The repository that changed.
+    /// The repository that changed, if any.
     pub repo: Option<RepoId>,
-    /// What was done.
+    /// The kind of change.
     pub kind: TxKind,
     /// When the work began.
     pub started_at: Timestamp,
-    /// The oldest publication date among what was new.
+    /// The oldest publication date of the new releases.
     pub published_from: Option<Timestamp>,
-    /// The newest.
+    /// The newest publication date of the new releases.
     pub published_to: Option<Timestamp>,
-    /// What changed.
+    /// Numbers of changed packages.
     pub counts: Counts,
-    /// Who did it.
+    /// The user who published.
     pub actor: String,
     /// Free text.
     pub comment: String,
@@ -117,29 +117,29 @@ fn decode(mut row: Row) -> Result<Tx, DbError> {
     })
 }
 
-/// One transaction.
+/// Returns the transaction with that id.
 pub fn get(c: &mut dyn Conn, id: TxId) -> Result<Option<Tx>, DbError> {
     c.query(select!("WHERE id = $1"), &[id.into()])?.into_iter().next().map(decode).transpose()
 }
 
-/// The newest `limit` transactions of a source, newest first.
+/// Returns the newest `limit` transactions of a source, newest first.
 pub fn list(c: &mut dyn Conn, source: SourceId, limit: i64) -> Result<Vec<Tx>, DbError> {
     const LIST: &str = select!("WHERE source_id = $1 ORDER BY at DESC LIMIT $2");
     c.query(LIST, &[source.into(), limit.into()])?.into_iter().map(decode).collect()
 }
 
-/// The newest `limit` transactions of all sources and repositories, newest first.
+/// Returns the newest `limit` transactions of all sources and repositories, newest first.
 pub fn list_all(c: &mut dyn Conn, limit: i64) -> Result<Vec<Tx>, DbError> {
     c.query(select!("ORDER BY at DESC LIMIT $1"), &[limit.into()])?.into_iter().map(decode).collect()
 }
 
-/// The instant of every transaction after `tx`, by id.
+/// Returns the instant of every transaction after `tx`, by id.
 pub fn instants(c: &mut dyn Conn, tx: TxId) -> Result<Vec<(TxId, Timestamp)>, DbError> {
     const INSTANTS: &str = "SELECT id, at FROM tx WHERE id > $1 ORDER BY id";
     c.query(INSTANTS, &[tx.into()])?.iter().map(|row| Ok((TxId(row.int(0)?), row.time(1)?))).collect()
 }
 
-/// The row of a publish.
+/// Writes the row of a publish.
 pub(super) fn insert(c: &mut dyn Conn, id: TxId, at: Timestamp, p: &Publish) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO tx (id, at, source_id, repo_id, kind, started_at, published_from, \
         published_to, added, updated, archived, removed, actor, comment) VALUES (CAST($1 AS BIGINT), \

@@ -1,22 +1,22 @@
-//! What an upstream last answered for a URL, for the next conditional request.
+//! Validators of upstream responses by URL, for conditional requests.
 
 use super::{Conn, DbError, Value};
 use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
 
-/// The row of the rules of system requirements in force: their address is its `etag`, its digest that of the document
-/// in storage.
+/// Key of the row of the rules of system requirements in force: its `etag` is their address, its digest that of the
+/// document in storage.
 pub const RULES: &str = "sysreqs:rules";
 
-/// What the rows begin with that say which advisories are kept of a place: the rest is its address, the digest that of the
-/// document in storage.
+/// Prefix of the keys of stored advisories: the rest is the address of their origin, the digest that of the document in
+/// storage.
 pub const ADVISORIES: &str = "vulns:";
 
-/// What the rows begin with that say which jobs failed and have not succeeded since: the rest is the job's key, the time
-/// that of the first failure.
+/// Prefix of the keys of jobs that failed and have not succeeded since: the rest is the job's key, the time that of the
+/// first failure.
 pub const FAILED: &str = "failed:";
 
-/// A remembered answer.
+/// The validators and the digest of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// `ETag`, as sent.
@@ -29,7 +29,7 @@ pub struct Seen {
     pub fetched_at: Timestamp,
 }
 
-/// What is remembered of a URL. The URL must not hold userinfo.
+/// Returns the stored response of a URL. The URL must not contain userinfo.
 pub fn get(c: &mut dyn Conn, url: &str) -> Result<Option<Seen>, DbError> {
     const GET: &str = "SELECT etag, modified, sha256, fetched_at FROM upstream WHERE url = $1";
     c.query(GET, &[url.into()])?.into_iter().next().map(decode).transpose()
@@ -44,7 +44,7 @@ fn decode(mut row: super::Row) -> Result<Seen, DbError> {
     })
 }
 
-/// The rows of places that advisories are kept of, without [`ADVISORIES`].
+/// Returns the rows of stored advisories by address, without the prefix [`ADVISORIES`].
 pub fn advisories(c: &mut dyn Conn) -> Result<Vec<(String, Seen)>, DbError> {
     const ALL: &str = "SELECT etag, modified, sha256, fetched_at, url FROM upstream \
         WHERE SUBSTR(url, 1, 6) = 'vulns:' ORDER BY url";
@@ -55,7 +55,7 @@ pub fn advisories(c: &mut dyn Conn) -> Result<Vec<(String, Seen)>, DbError> {
     c.query(ALL, &[])?.into_iter().map(decode).collect()
 }
 
-/// The jobs that failed and have not succeeded since, with the time of the first failure.
+/// Returns the jobs that failed and have not succeeded since, with the time of the first failure.
 pub fn failures(c: &mut dyn Conn) -> Result<Vec<(String, Timestamp)>, DbError> {
     const ALL: &str = "SELECT url, fetched_at FROM upstream WHERE SUBSTR(url, 1, 7) = 'failed:' ORDER BY url";
     let decode = |mut row: super::Row| {
@@ -65,7 +65,7 @@ pub fn failures(c: &mut dyn Conn) -> Result<Vec<(String, Timestamp)>, DbError> {
     c.query(ALL, &[])?.into_iter().map(decode).collect()
 }
 
-/// Remembers an answer. Write it in the publish that made use of it, so that a crash does not skip a change.
+/// Stores a response. Write it in the publish that used it, so that a crash does not skip a change.
 pub fn put(c: &mut dyn Conn, url: &str, seen: &Seen) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO upstream (url, etag, modified, sha256, fetched_at) \
         VALUES ($1, $2, $3, $4, CAST($5 AS BIGINT)) ON CONFLICT (url) DO UPDATE SET etag = excluded.etag, \
@@ -76,7 +76,7 @@ pub fn put(c: &mut dyn Conn, url: &str, seen: &Seen) -> Result<(), DbError> {
     c.execute(PUT, &params).map(drop)
 }
 
-/// Forgets an answer, so that the next request is unconditional.
+/// Deletes a response, so that the next request is unconditional.
 pub fn forget(c: &mut dyn Conn, url: &str) -> Result<(), DbError> {
     c.execute("DELETE FROM upstream WHERE url = $1", &[url.into()]).map(drop)
 }

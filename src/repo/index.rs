@@ -1,4 +1,5 @@
-//! An index as a value: rendered once per point and form, cached, stored when the point is closed.
+//! Generated documents of a point (indexes, package databases): rendered once per form, cached, and stored once the
+//! point is closed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,10 +19,10 @@ use crate::model::point::Point;
 use crate::model::time::Timestamp;
 use crate::storage::{Key, StorageError};
 
-/// A rendered index, or any other generated document of a point.
+/// A rendered document of a point, such as an index.
 #[derive(Clone, Debug)]
 pub struct IndexForm {
-    /// SHA-256 of the decoded content: what the ETag is made of.
+    /// SHA-256 of the decoded content; the ETag is derived from it.
     pub content: Sha256,
     /// The encoded bytes.
     pub bytes: Bytes,
@@ -29,7 +30,7 @@ pub struct IndexForm {
     pub modified: Option<Timestamp>,
 }
 
-/// Which generated document of a point.
+/// The generated documents of a point.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Document {
     /// `src/contrib/PACKAGES`.
@@ -42,55 +43,56 @@ pub enum Document {
     ArchiveRds,
     /// `src/contrib/Meta/current.rds`.
     CurrentRds,
-    /// `web/packages/packages.rds`: what is known of the packages.
+    /// `web/packages/packages.rds`: the details of all packages.
     PackageDatabase {
-        /// The value of [`State::described`](crate::state::State::described): details come later than their packages.
+        /// The value of [`State::described`](crate::state::State::described): details may be read after their packages
+        /// were published.
         described: u64,
     },
-    /// The valid empty index of a binary tree nothing serves yet, in one of the three forms.
+    /// The valid empty index of a binary tree without binaries, in one of three forms.
     Empty(EmptyForm),
-    /// The packages of a point with their builds.
+    /// The index of a point with binaries.
     Builds(BuildsIndex),
 }
 
-/// An index with builds: which, and of what state of their lists.
+/// An index with binaries, and the state of the binary lists it is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BuildsIndex {
-    /// For which platform, and until when.
+    /// The platform, and the instant that selects the binaries.
     pub builds: Builds,
-    /// Packages without a build stand in it too, as sources.
+    /// True to include packages without a binary, as source packages.
     pub full: bool,
-    /// In which form.
+    /// The form.
     pub form: EmptyForm,
-    /// The newest state of each source's list of builds.
+    /// The head of each source's binary list.
     pub heads: Vec<(SourceId, TreeId, Seq)>,
 }
 
-/// Forms of an index that is never stored.
+/// The forms of an index that is never stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the variants are named after the index files")]
 pub enum EmptyForm {
     Text,
     Gz,
     Rds,
 }
 
-/// Documents in memory. What repositories show now and what they showed once are kept apart, so that a crawler
-/// walking through three thousand dates cannot push out `latest`.
+/// Documents in memory. Current and dated documents have separate caches, so that a crawler that requests thousands of
+/// dates cannot evict `latest`.
 pub(super) struct Cache {
     newest: Forms,
     dated: Forms,
-    /// Package databases: one of all of CRAN is as large as a third of its indexes together.
+    /// Package databases: that of CRAN is a third as large as all its indexes together.
     databases: Forms,
-    /// Renderings at the same time: each takes tens of megabytes for a moment.
+    /// Concurrent renderings: each takes tens of megabytes for a short time.
     rendering: Semaphore,
-    /// Package databases made at the same time.
+    /// Concurrent renderings of package databases.
     describing: Semaphore,
 }
 
 type Forms = Weighted<String, Arc<Held>, ByBytes>;
 
-/// Bytes kept of what repositories show now; with those of older points and package databases 48 MB.
+/// Size of the cache of current documents; with the dated ones and the package databases 48 MiB in total.
 const NEWEST_BYTES: u64 = 24 << 20;
 const DATED_BYTES: u64 = 8 << 20;
 const DATABASE_BYTES: u64 = 16 << 20;
@@ -104,10 +106,10 @@ impl Weighter<String, Arc<Held>> for ByBytes {
     }
 }
 
-/// A document in memory.
+/// A cached document.
 struct Held {
     encoded: Encoded,
-    /// True when `rendered` and storage have it, or never will.
+    /// True when it is in `rendered` and in storage, or never will be.
     stored: AtomicBool,
 }
 
@@ -130,7 +132,7 @@ impl Default for Cache {
     }
 }
 
-/// A document of a point, with the key it is cached under.
+/// A request for a document of a point, with its cache key.
 #[derive(Clone, Debug)]
 pub struct DocumentRequest {
     point: Point,
@@ -139,7 +141,7 @@ pub struct DocumentRequest {
 }
 
 impl DocumentRequest {
-    /// A document of a point.
+    /// Creates a request.
     #[must_use]
     pub fn new(point: Point, document: Document) -> DocumentRequest {
         DocumentRequest { key: key(&point, &document), point, document }
@@ -157,7 +159,7 @@ impl DocumentRequest {
         &self.document
     }
 
-    /// The document that has the same content and is the one that is stored.
+    /// The document with the same content that is stored instead of this one.
     fn twin(&self) -> DocumentRequest {
         let twin = match self.document {
             Document::Packages => Document::PackagesGz,
@@ -172,7 +174,7 @@ impl DocumentRequest {
 }
 
 impl Repo {
-    /// The content digest of a document when it is already known: enough for a 304, without rendering.
+    /// The content digest of a document if it is already known: enough to answer 304 without rendering.
     pub async fn document_content(&self, wanted: &DocumentRequest) -> Result<Option<Sha256>, RepoError> {
         if let Document::Empty(_) = wanted.document {
             return Ok(Some(empty(&wanted.document).content));
@@ -188,7 +190,7 @@ impl Repo {
         Ok(self.state.db.read(move |c| db::rendered::get(c, &twin)).await?.map(|row| row.content))
     }
 
-    /// A generated document of a point.
+    /// Returns a document from the cache or storage, or renders it.
     pub async fn document(&self, wanted: &DocumentRequest) -> Result<IndexForm, RepoError> {
         if let Document::Empty(_) = wanted.document {
             return Ok(wanted.form(&empty(&wanted.document)));
@@ -197,7 +199,7 @@ impl Repo {
         if let Some(held) = self.forms(wanted).get(&wanted.key).filter(done) {
             return Ok(wanted.form(&held.encoded));
         }
-        // In a task of its own: a client that leaves must not throw away what others wait for.
+        // In a separate task: a client that disconnects must not cancel what others wait for.
         let (repo, task) = (self.clone(), wanted.clone());
         match tokio::spawn(async move { repo.held(&task).await }).await {
             Ok(held) => Ok(wanted.form(&held?.encoded)),
@@ -206,7 +208,7 @@ impl Repo {
         }
     }
 
-    /// The document from memory, from storage or made; one of a key at a time.
+    /// Returns the document from memory or storage, or renders it; once per key at a time.
     async fn held(&self, wanted: &DocumentRequest) -> Result<Arc<Held>, RepoError> {
         let DocumentRequest { point, document, key } = wanted;
         let forms = self.forms(wanted);
@@ -214,7 +216,7 @@ impl Repo {
         if point.open || made.stored.load(Ordering::Relaxed) {
             return Ok(made);
         }
-        // Made while its point was open, and closed since.
+        // Rendered while its point was open; the point was closed since.
         if *document == Document::Packages {
             self.document_boxed(wanted.twin()).await?;
             made.stored.store(true, Ordering::Relaxed);
@@ -229,7 +231,7 @@ impl Repo {
     async fn produce(&self, wanted: &DocumentRequest) -> Result<Arc<Held>, RepoError> {
         let DocumentRequest { point, document, key } = wanted;
         if *document == Document::Packages {
-            // Stored and rendered as its compressed twin only.
+            // Only the compressed twin is rendered and stored.
             let gz = self.document_boxed(wanted.twin()).await?;
             let packed = Encoded { content: gz.content, bytes: gz.bytes };
             let encoded = off_thread(move || render::gunzip(&packed)).await?;
@@ -247,7 +249,7 @@ impl Repo {
         Ok(Arc::new(held))
     }
 
-    /// Breaks the cycle of futures between a document and its twin.
+    /// Boxes the future, which is recursive between a document and its twin.
     fn document_boxed(
         &self,
         wanted: DocumentRequest,
@@ -267,7 +269,7 @@ impl Repo {
         off_thread(move || render::encode(&document, &rows)).await
     }
 
-    /// What was stored under `key` when the point was first asked for as a closed one.
+    /// Reads the document that was stored under `key` once its point was closed.
     async fn stored(&self, key: &str) -> Result<Option<Encoded>, RepoError> {
         let wanted = key.to_owned();
         let Some(row) = self.state.db.read(move |c| db::rendered::get(c, &wanted)).await? else {
@@ -275,18 +277,21 @@ impl Repo {
         };
         let bytes = self.whole_and_sound(&Key::Index(row.sha256)).await?;
         if bytes.is_none() {
-            tracing::warn!(key, "a stored index is gone from class persistent; it is made again");
+            tracing::warn!(
+                key,
+                "a stored index is missing or damaged in class persistent; rendering it again"
+            );
         }
         Ok(bytes.map(|bytes| Encoded { content: row.content, bytes }))
     }
 
-    /// Stores a closed point's document, once and for ever: bytes first, row second. Whoever was first, on whatever
-    /// node, decides the bytes. A storage that cannot take it does not keep the answer from the client.
+    /// Stores the document of a closed point permanently: object first, row second. The first node to do so decides the
+    /// bytes. A storage error does not fail the request.
     async fn keep(&self, key: &str, encoded: Encoded) -> Result<Held, RepoError> {
         use sha2::Digest;
         let sha256 = Sha256(sha2::Sha256::digest(&encoded.bytes).into());
         if let Err(error) = self.state.storage.put(&Key::Index(sha256), encoded.bytes.clone()).await {
-            tracing::warn!(key, %error, "an index of a closed snapshot could not be stored");
+            tracing::warn!(key, %error, "could not store the index of a closed snapshot");
             return Ok(Held { encoded, stored: AtomicBool::new(false) });
         }
         let row = Rendered {
@@ -302,7 +307,7 @@ impl Repo {
         Ok(Held { encoded, stored: AtomicBool::new(true) })
     }
 
-    /// Where a document is kept: is it what repositories show now?
+    /// Selects the cache of a document: current, dated, or package databases.
     fn forms(&self, wanted: &DocumentRequest) -> &Forms {
         let DocumentRequest { point, document, .. } = wanted;
         if let Document::PackageDatabase { .. } = document {
@@ -316,7 +321,7 @@ impl Repo {
     }
 }
 
-/// What a document is made from, in full: equal keys are equal decoded bytes, for ever.
+/// The cache key: everything a document is made from. Equal keys give equal decoded bytes, permanently.
 fn key(point: &Point, document: &Document) -> String {
     use std::fmt::Write;
     let mut key = format!("{RENDERER}/{}/", name(document));
@@ -360,7 +365,7 @@ where
 {
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(encoded)) => Ok(encoded),
-        Ok(Err(error)) => Err(StorageError::Other(format!("an index could not be made: {error}")).into()),
+        Ok(Err(error)) => Err(StorageError::Other(format!("could not render an index: {error}")).into()),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(StorageError::Other("the server is shutting down".to_owned()).into()),
     }
@@ -371,7 +376,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crawler_cannot_push_out_what_repositories_show_now() {
+    fn a_crawler_cannot_evict_current_documents() {
         let cache = Cache::default();
         let form = |bytes: usize| {
             let encoded = Encoded { content: Sha256([0; 32]), bytes: vec![0; bytes].into() };
@@ -387,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_tells_order_steps_and_document() {
+    fn a_key_contains_order_steps_and_document() {
         use crate::model::ids::{RepoId, Seq, SourceId, TreeId};
         use crate::model::point::PointTree;
         let tree = |tree, seq| PointTree { source: SourceId(1), tree: TreeId(tree), seq: Seq(seq) };

@@ -1,4 +1,4 @@
-//! What the public API and `rspm list` tell of sources and single packages, as plain values. Lists: [`super::listing`].
+//! Details of single packages and sources for the public API and `rspm`, as plain values. Lists: [`super::listing`].
 
 use std::collections::HashSet;
 
@@ -18,18 +18,18 @@ use crate::model::point::{Point, PointTree};
 use crate::model::time::{Day, Timestamp};
 use crate::storage::Key;
 
-/// Everything known of one package at a point.
+/// The details of one package at a point.
 #[derive(Clone, Debug)]
 pub struct PackageDetail {
-    /// The version told about: the listed one unless another was asked for.
+    /// The selected version: the listed one, unless another was requested.
     pub release: Release,
     /// The source it comes from.
     pub source: SourceId,
-    /// The list that has it.
+    /// The package list that contains it.
     pub tree: TreeId,
-    /// Its DESCRIPTION where the archive was read, else its index record: DCF. Empty when neither is known.
+    /// Its DESCRIPTION if the archive was read, else its index record; in DCF. Empty when neither is known.
     pub description: Vec<u8>,
-    /// Its README, where the archive has one.
+    /// Its README, if the archive has one.
     pub readme: Option<Vec<u8>>,
     /// The other versions at that point, newest first.
     pub others: Vec<Release>,
@@ -38,30 +38,30 @@ pub struct PackageDetail {
 /// One version.
 #[derive(Clone, Debug)]
 pub struct Release {
-    /// Row id.
+    /// The row id.
     pub id: ReleaseId,
     /// The package.
     pub package: String,
     /// The version.
     pub version: String,
-    /// In `Archive/`, not in the index.
+    /// True in `Archive/`, false in the index.
     pub archived: bool,
-    /// When it was published, where known.
+    /// When it was published, if known.
     pub published_at: Option<Timestamp>,
-    /// Bytes of its file, where known.
+    /// Size of its file in bytes, if known.
     pub size: Option<u64>,
-    /// SHA-256 of its file, where known.
+    /// SHA-256 of its file, if known.
     pub sha256: Option<Sha256>,
-    /// Its DESCRIPTION; of the other versions of a single package only.
+    /// Its DESCRIPTION; only set for the other versions of a single package.
     pub description: Option<Vec<u8>>,
 }
 
-/// A source and what it holds.
+/// A source and a summary of its content.
 #[derive(Clone, Debug)]
 pub struct SourceInfo {
     /// The source.
     pub source: Source,
-    /// Packages listed now.
+    /// The number of listed packages.
     pub packages: usize,
     /// The newest transaction.
     pub last: Option<Tx>,
@@ -69,11 +69,11 @@ pub struct SourceInfo {
     pub repos: Vec<String>,
 }
 
-/// The longest README told, in bytes.
+/// The longest README that is returned, in bytes.
 pub(super) const README_LIMIT: u64 = 1 << 20;
 
 impl Repo {
-    /// What is known of a package at a point; of its listed version, or of `version`.
+    /// Returns the details of a package at a point: of its listed version, or of `version`.
     ///
     /// # Errors
     /// [`RepoError::NotFound`].
@@ -122,8 +122,8 @@ impl Repo {
         Ok(read.await?)
     }
 
-    /// As [`Repo::package_detail`], of many packages, each with the version asked for; `None` for those that the point
-    /// does not have. Without READMEs.
+    /// Like [`Repo::package_detail`], for many packages with optional versions; `None` for those that the point does
+    /// not have. Without READMEs.
     ///
     /// # Errors
     /// Those of the database.
@@ -150,7 +150,7 @@ impl Repo {
         Ok(self.whole_and_sound(&key).await?.map(|text| text.to_vec()))
     }
 
-    /// A source and what it holds now.
+    /// Returns a source and a summary of its current content.
     pub async fn source_info(&self, name: &str) -> Result<SourceInfo, RepoError> {
         let catalog = self.state.catalog.get();
         let source = find::source(&catalog, name)?.clone();
@@ -161,34 +161,34 @@ impl Repo {
         Ok(SourceInfo { packages, last, repos: users.map(|repo| repo.name.to_string()).collect(), source })
     }
 
-    /// The transactions of a source, newest first.
+    /// Returns the transactions of a source, newest first.
     pub async fn source_transactions(&self, source: SourceId, limit: usize) -> Result<Vec<Tx>, RepoError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         Ok(self.state.db.read(move |c| db::tx::list(c, source, limit)).await?)
     }
 
-    /// The repository of that name or number.
+    /// Returns the repository with this name or number.
     ///
     /// # Errors
-    /// [`RepoError::NotFound`] with the nearest name.
+    /// [`RepoError::NotFound`], which suggests the nearest name.
     pub fn known<'a>(&self, catalog: &'a Catalog, repo: &str) -> Result<&'a Repository, RepoError> {
         find::repo(catalog, repo)
     }
 
-    /// The days on which a repository changed, newest first: its own subscriptions, and each publish of a source it
-    /// subscribes to. Days before the newest such are all answered too, by the last change before them.
+    /// Returns the days on which a repository changed, newest first: its subscriptions, or a source it subscribes to.
+    /// Every other day is answered with the last change before it.
     pub fn snapshot_days(&self, repo: &str) -> Result<Vec<Day>, RepoError> {
         let catalog = self.state.catalog.get();
         Ok(snapshot_days(&catalog, find::repo(&catalog, repo)?, (self.state.clock)()))
     }
 }
 
-/// The days on which what `repo` shows changed, newest first.
+/// The days on which the content of `repo` changed, newest first.
 fn snapshot_days(catalog: &Catalog, repo: &Repository, now: Timestamp) -> Vec<Day> {
     let Some(begun) = repo.steps.iter().find(|step| !step.list.is_empty()) else { return Vec::new() };
     let mut days: Vec<Day> = Vec::new();
     for (place, list) in repo.steps.iter().enumerate().filter(|(_, step)| step.at >= begun.at) {
-        // The first list also answers for all days before it.
+        // The first subscription list is also used for all earlier days.
         let from = if list.seq == begun.seq { Timestamp(i64::MIN) } else { list.at };
         let until = repo.steps.get(place + 1).map_or(Timestamp(i64::MAX), |next| next.at);
         let trees = list.list.iter().flat_map(|entry| catalog.subscribed_trees(*entry, None));
@@ -203,12 +203,12 @@ fn snapshot_days(catalog: &Catalog, repo: &Repository, now: Timestamp) -> Vec<Da
     days
 }
 
-/// What the database knows of a package.
+/// The details of a package in the database.
 struct Found {
     detail: PackageDetail,
-    /// The README that goes with it.
+    /// The digest of its README.
     readme: Option<Sha256>,
-    /// Its archive, where that may tell more.
+    /// Its stored archive, if it was not read yet.
     closed: Option<Closed>,
     /// The digest of an archive that is not in storage.
     unfetched: Option<Sha256>,
@@ -246,11 +246,11 @@ fn detail(
     Ok(Some(Found { detail, readme, closed, unfetched }))
 }
 
-/// The archive of a file in storage that came from a mirror.
+/// The archive of a mirrored file that is in storage.
 fn closed(file: &FoundFile) -> Option<Closed> {
     let class = StorageClass::ALL.into_iter().find(|class| Some(class.as_str()) == file.class.as_deref())?;
     match class {
-        // Read when they were added.
+        // Uploaded packages were read when they were added.
         StorageClass::Packages => None,
         class => Some(Closed {
             release: file.release,

@@ -1,5 +1,5 @@
-//! What the archives of a mirror say of themselves: DESCRIPTION and README, read when somebody asks for a package whose
-//! file is in storage already. Packages that are added by hand are read when they come.
+//! Reads DESCRIPTION and README from stored archives of mirrors, when the details of a package are requested. Uploaded
+//! packages are read when they are added.
 
 use bytes::Bytes;
 use sha2::Digest;
@@ -12,18 +12,18 @@ use crate::model::ids::ReleaseId;
 use crate::r::archive::{self, Limits};
 use crate::storage::Key;
 
-/// Larger archives are not looked into, in bytes: who asks waits for it.
+/// The largest archive that is read, in bytes: the client waits for it.
 const LARGEST: u64 = 32 << 20;
-/// And of what they inflate to.
+/// The limit of its decompressed size, in bytes.
 const INFLATED: u64 = 512 << 20;
 
-/// Releases that were looked into since the start, and there was no README: nobody looks again.
+/// Releases whose archive was read since the start; they are not read again.
 pub(super) type Cache = quick_cache::sync::Cache<ReleaseId, ()>;
 
 /// Entries of the [`Cache`].
 pub(super) const CACHED: usize = 50_000;
 
-/// An archive that may tell more than is known.
+/// A stored archive that was not read yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Closed {
     pub(super) release: ReleaseId,
@@ -31,7 +31,7 @@ pub(super) struct Closed {
     pub(super) size: u64,
 }
 
-/// What was in an archive.
+/// The details read from an archive.
 struct Read {
     description: Vec<u8>,
     system_requirements: Option<String>,
@@ -39,13 +39,13 @@ struct Read {
 }
 
 impl Repo {
-    /// Looks into an archive, once; true when more is known now. What fails is left as it is: an answer without a
-    /// README is better than none.
+    /// Reads an archive, once; returns true when more is known now. Errors are only logged: an answer without a README
+    /// is better than none.
     pub(super) async fn look_inside(&self, closed: Closed) -> bool {
         if closed.size > LARGEST || self.inside.get(&closed.release).is_some() {
             return false;
         }
-        // One at a time: each takes a processor for a while.
+        // One at a time: each occupies a processor for a while.
         let _one = self.looking.lock().await;
         if self.inside.get(&closed.release).is_some() {
             return false;
@@ -54,7 +54,7 @@ impl Repo {
         match self.learn_inside(closed).await {
             Ok(()) => true,
             Err(error) => {
-                tracing::info!(release = %closed.release, error, "what a package says of itself could not be read");
+                tracing::info!(release = %closed.release, error, "could not read the details of a package from its archive");
                 false
             }
         }
@@ -65,7 +65,7 @@ impl Repo {
         let bytes = state.storage.whole(&closed.key).await.map_err(|error| error.to_string())?;
         let read = tokio::task::spawn_blocking(move || read(&bytes)).await;
         let Read { description, system_requirements, readme } = read.map_err(|late| late.to_string())??;
-        // The README's blob and its row belong together.
+        // Keeps the clean-up from removing the README's blob before its row is written.
         let _landing = self.landing.read().await;
         let kept = match readme {
             None => None,

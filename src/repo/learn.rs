@@ -1,4 +1,5 @@
-//! What fetches find out, written in groups: one transaction for all that comes within 50 ms, off the request.
+//! Records the results of fetches in the database in groups: one transaction for all updates within 50 ms, off the
+//! request.
 
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ use crate::db::file::{self, FileState, Learnt};
 use crate::db::{Db, DbError};
 use crate::model::ids::FileId;
 
-/// How long a group is open.
+/// How long a group collects updates.
 const GROUP: Duration = Duration::from_millis(50);
-/// The largest group.
+/// The largest number of updates in a group.
 const MOST: usize = 500;
 
 struct Note {
@@ -21,26 +22,26 @@ struct Note {
     written: oneshot::Sender<()>,
 }
 
-/// The door to the writing task; cloning shares it. The task ends with the last clone.
+/// Handle to the writing task; clones share it. The task ends with the last clone.
 #[derive(Clone)]
 pub(super) struct Learner {
     notes: mpsc::Sender<Note>,
 }
 
 impl Learner {
-    /// Starts the writing task; called inside the runtime.
+    /// Starts the writing task. Must be called inside the runtime.
     pub(super) fn start(db: Db) -> Learner {
         let (notes, inbox) = mpsc::channel(MOST);
         tokio::spawn(write(db, inbox));
         Learner { notes }
     }
 
-    /// A file's blob is in storage. Returns when the row says so (or could not be made to: that is logged).
+    /// Records that a file's blob is in storage. Returns once the row is written, or the error is logged.
     pub(super) async fn stored(&self, learnt: Learnt, blob: Blob) {
         self.note(learnt, Some(blob)).await;
     }
 
-    /// A file came to another state.
+    /// Records the state of a file.
     pub(super) async fn state(&self, file: FileId, state: FileState) {
         self.note(Learnt { file, sha256: None, size: None, state, built: None }, None).await;
     }
@@ -76,10 +77,10 @@ async fn write(db: Db, mut inbox: mpsc::Receiver<Note>) {
             })
             .await;
         if let Err(error) = result {
-            tracing::error!(%error, files = written.len(), "what was learnt of fetched packages is lost; they will be fetched again");
+            tracing::error!(%error, files = written.len(), "could not record fetched files; they will be fetched again");
         }
         for note in written {
-            // Whoever asked may have gone.
+            // The caller may have been cancelled.
             let _ = note.send(());
         }
     }

@@ -1,5 +1,4 @@
-//! Which listed packages need which others at a point, told in both directions, and what each says it needs of the
-//! operating system.
+//! Dependencies among the listed packages of a point, in both directions, and their system requirements.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -11,31 +10,31 @@ use crate::model::point::{Point, PointTree};
 use crate::r::dependency::{Kind, Operator};
 use crate::r::description::Description;
 
-/// The dependencies among the packages of a point. Full-size CRAN takes some megabytes.
+/// The dependency graph of a point. Takes some megabytes for full-size CRAN.
 #[derive(Debug, Default)]
 pub struct Links {
     /// Listed packages, sorted.
     names: Vec<Box<str>>,
-    /// What is needed, listed or not.
+    /// Names of dependencies, listed or not, with their numbers.
     needed: HashMap<Box<str>, u32>,
     versions: Vec<Box<str>>,
-    /// Sorted by what is needed, kind, and who needs it.
+    /// Sorted by dependency, kind, and dependent package.
     edges: Vec<Edge>,
-    /// Who cannot be installed without which other, both as places in `names`; sorted.
+    /// Pairs of a package and a listed package it cannot be installed without, as indices into `names`; sorted.
     hard: Vec<(u32, u32)>,
-    /// `SystemRequirements` by place in `names`; sorted.
+    /// `SystemRequirements` by index into `names`; sorted.
     requirements: Vec<(u32, Box<str>)>,
-    /// Places in `names` of packages whose `SystemRequirements` nobody has told; sorted.
+    /// Indices into `names` of packages whose `SystemRequirements` are unknown; sorted.
     undescribed: Vec<u32>,
 }
 
-/// What a tree lists, and what packages said of themselves elsewhere than in its index.
+/// The records of a tree's listed packages, and details from their archives.
 #[derive(Debug, Default)]
 struct Told {
     records: Vec<life::Listed>,
-    /// `SystemRequirements`, by name.
+    /// `SystemRequirements` from archives, by name.
     requirements: Vec<(String, String)>,
-    /// Names of packages of which nothing but the index record is known.
+    /// Names of packages of which only the index record is known.
     undescribed: Vec<String>,
 }
 
@@ -43,32 +42,31 @@ struct Told {
 struct Edge {
     needed: u32,
     kind: Kind,
-    /// Place in `names`.
+    /// Index into `names`.
     by: u32,
-    /// And place in `versions`.
+    /// The operator, and an index into `versions`.
     requirement: Option<(Operator, u32)>,
 }
 
-/// A package that needs another.
+/// A package that depends on another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reverse<'a> {
     /// Its name.
     pub name: &'a str,
-    /// In which field it says so.
+    /// The field that declares the dependency.
     pub kind: Kind,
-    /// Which version it asks for.
+    /// The version it requires.
     pub requirement: Option<(Operator, &'a str)>,
 }
 
-/// The newest few points, each as of a count of `State::described`; a repository's newest state is asked for again and
-/// again.
+/// The graphs of the points used last, by trees and the value of `State::described`.
 pub(super) type Cache = quick_cache::sync::Cache<(Vec<PointTree>, u64), Arc<Links>>;
 
 /// Points in the [`Cache`].
 pub(super) const CACHED: usize = 4;
 
 impl Repo {
-    /// The dependencies among the packages of a point: read once, then kept until newer points push them out.
+    /// Returns the dependency graph of a point: read once, then cached.
     ///
     /// # Errors
     /// Those of the database.
@@ -98,7 +96,7 @@ impl Repo {
 }
 
 impl Links {
-    /// From the records of each tree: of a name that several list, the first tree's counts.
+    /// Builds the graph from the records of each tree; if several trees list a name, the first one counts.
     fn of(trees: &[Told]) -> Links {
         let mut first: HashMap<&str, (usize, &[u8])> = HashMap::new();
         for (tree, told) in trees.iter().enumerate() {
@@ -164,12 +162,12 @@ impl Links {
         hard
     }
 
-    /// What each package says it needs of the operating system, by name.
+    /// The system requirements of each package, by name.
     pub fn requirements(&self) -> impl Iterator<Item = (&str, &str)> {
         self.requirements.iter().map(|(place, text)| (&*self.names[*place as usize], &**text))
     }
 
-    /// As [`Links::requirements`], of those of `roots` that are listed and of all they cannot be installed without.
+    /// Like [`Links::requirements`], for the listed packages among `roots` and all they cannot be installed without.
     pub fn requirements_of<'a>(
         &self,
         roots: impl IntoIterator<Item = &'a str>,
@@ -180,19 +178,19 @@ impl Links {
         })
     }
 
-    /// Packages whose needs nobody has told, by name.
+    /// Packages whose system requirements are unknown, by name.
     pub fn undescribed(&self) -> impl Iterator<Item = &str> {
         self.undescribed.iter().map(|place| &*self.names[*place as usize])
     }
 
-    /// As [`Links::undescribed`], of those of `roots` that are listed and of all they cannot be installed without.
+    /// Like [`Links::undescribed`], for the listed packages among `roots` and all they cannot be installed without.
     pub fn undescribed_of<'a>(&self, roots: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = &str> {
         let places = self.closure(roots).into_iter();
         let unknown = places.filter(|place| self.undescribed.binary_search(place).is_ok());
         unknown.map(|place| &*self.names[place as usize])
     }
 
-    /// The places of those of `roots` that are listed and of all they cannot be installed without.
+    /// The indices of the listed packages among `roots` and of all they cannot be installed without.
     fn closure<'a>(&self, roots: impl IntoIterator<Item = &'a str>) -> BTreeSet<u32> {
         let mut waiting: Vec<u32> = roots.into_iter().filter_map(|name| self.place(name)).collect();
         let mut places: BTreeSet<u32> = waiting.iter().copied().collect();
@@ -215,7 +213,7 @@ impl Links {
         self.place(name).is_some()
     }
 
-    /// The listed packages that need this one, by field and name.
+    /// The listed packages that depend on this one, by field and name.
     pub fn reverse(&self, name: &str) -> impl Iterator<Item = Reverse<'_>> {
         let needed = self.needed.get(name).copied();
         let begin = needed.map_or(0, |needed| self.edges.partition_point(|edge| edge.needed < needed));
@@ -227,7 +225,7 @@ impl Links {
     }
 }
 
-/// The number of a text, the next one if it is new.
+/// The number of a text; a new text gets the next number.
 fn number(known: &mut HashMap<Box<str>, u32>, text: &str) -> u32 {
     if let Some(number) = known.get(text) {
         return *number;
@@ -288,7 +286,11 @@ mod tests {
                 undescribed: vec!["app".to_owned()],
             },
         ]);
-        assert_eq!(links.undescribed().collect::<Vec<_>>(), ["middle"], "what the index tells is known");
+        assert_eq!(
+            links.undescribed().collect::<Vec<_>>(),
+            ["middle"],
+            "requirements in the index are known"
+        );
         let unknown = |name: &'static str| links.undescribed_of([name]).collect::<Vec<_>>();
         assert_eq!((unknown("app"), unknown("zlibish")), (vec!["middle"], vec![]));
         let of = |name: &'static str| links.requirements_of([name]).collect::<Vec<_>>();
@@ -298,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn who_needs_a_package_is_told_by_field_and_name() {
+    fn dependent_packages_are_listed_by_field_and_name() {
         let links = of(vec![
             vec![
                 record("b", "", "Imports: a (>= 1.2), gone\nSuggests: a"),

@@ -1,5 +1,5 @@
-//! Lists of the packages of a point: found by name, sorted, page by page. The names are kept in memory, what else a row
-//! tells is read for the page alone.
+//! Lists the packages of a point: filtered by name, sorted, page by page. Only names and sort keys are kept in memory;
+//! other details are read for the requested page.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
@@ -14,42 +14,42 @@ use crate::model::point::{Point, PointTree};
 use crate::model::time::Timestamp;
 use crate::r::version;
 
-/// Which packages of a point are wanted.
+/// A query for packages of a point.
 #[derive(Clone, Debug, Default)]
 pub struct PackageQuery {
-    /// Text the name holds, in any case; empty for all.
+    /// A part of the name, ignoring case; empty for all packages.
     pub part: String,
     /// Only the package of exactly this name.
     pub name: Option<String>,
-    /// What they are sorted by.
+    /// The sort key.
     pub sort: SortBy,
-    /// From the end.
+    /// Reverses the order.
     pub descending: bool,
     /// A package of exactly the name `part` goes first.
     pub exact_first: bool,
-    /// At most so many.
+    /// The maximum number of packages.
     pub limit: usize,
-    /// After so many.
+    /// The number of packages to skip.
     pub offset: usize,
 }
 
-/// What packages can be sorted by; those that are equal stay by name.
+/// The keys packages can be sorted by; equal ones are sorted by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SortBy {
     /// The name in lower case.
     #[default]
     Name,
-    /// The listed version, as R compares them.
+    /// The listed version, in R's order.
     Version,
-    /// When that was published; unknown goes first.
+    /// Its publication time; unknown ones first.
     Published,
     /// The source, in the order of the subscriptions.
     Source,
 }
 
-/// A text that packages cannot be sorted by.
+/// The error for an unknown sort key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("packages cannot be sorted by '{0}'; there are name, version, date_publication and source")]
+#[error("packages cannot be sorted by '{0}'; supported are name, version, date_publication and source")]
 pub struct UnknownSort(String);
 
 impl FromStr for SortBy {
@@ -69,9 +69,9 @@ impl FromStr for SortBy {
 /// A page of packages.
 #[derive(Clone, Debug, Default)]
 pub struct PackagePage {
-    /// Packages that fit the query, on all pages.
+    /// Packages that match the query, on all pages.
     pub total: usize,
-    /// Those of this page.
+    /// The packages of this page.
     pub packages: Vec<PackageRow>,
 }
 
@@ -84,11 +84,11 @@ pub struct PackageRow {
     pub version: String,
     /// The source it comes from.
     pub source: SourceId,
-    /// The list that has it.
+    /// The package list that contains it.
     pub tree: TreeId,
-    /// When that version was published, where known.
+    /// When that version was published, if known.
     pub published_at: Option<Timestamp>,
-    /// Its DESCRIPTION where that is known, else its index record: DCF.
+    /// Its DESCRIPTION if known, else its index record; in DCF.
     pub description: Vec<u8>,
 }
 
@@ -102,14 +102,14 @@ struct Owned {
     tree: PointTree,
 }
 
-/// The newest few points; a repository's newest state is asked for again and again.
+/// The names of the points used last.
 pub(super) type Cache = quick_cache::sync::Cache<Vec<PointTree>, Arc<Names>>;
 
 /// Points in the [`Cache`]. Full-size CRAN takes some megabytes.
 pub(super) const CACHED: usize = 8;
 
 impl Repo {
-    /// A page of the packages listed at a point.
+    /// Returns a page of the packages listed at a point.
     ///
     /// # Errors
     /// Those of the database.
@@ -121,7 +121,7 @@ impl Repo {
         Ok(PackagePage { total, packages })
     }
 
-    /// How many packages a point lists.
+    /// Returns the number of packages a point lists.
     ///
     /// # Errors
     /// Those of the database.
@@ -139,7 +139,7 @@ impl Repo {
 }
 
 impl Names {
-    /// How many fit, and those of the page.
+    /// Returns the number of matching packages, and those of the page.
     fn page(&self, query: &PackageQuery, trees: &[PointTree]) -> (usize, Vec<Owned>) {
         let part = query.part.to_lowercase();
         let fits = |owned: &&Owned| {
@@ -196,7 +196,7 @@ fn rows(c: &mut dyn Conn, trees: &[PointTree], shown: &[Owned]) -> Result<Vec<Pa
         let records = db::life::listed_of(c, tree.tree, tree.seq, &of_tree)?;
         let releases: Vec<_> = records.iter().map(|record| record.release).collect();
         for (record, known) in records.into_iter().zip(db::detail::descriptions(c, &releases)?) {
-            // Of a record with a path beside the plain one, the plain one comes first.
+            // If there are records with and without a path, the one without comes first.
             texts.entry((tree.tree, record.package)).or_insert_with(|| known.unwrap_or(record.stanza));
         }
     }
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_are_sorted_by_what_is_asked_for() {
+    fn packages_are_sorted_by_the_requested_key() {
         let by = |sort, descending| told(&PackageQuery { sort, descending, ..query() }).1;
         assert_eq!(by(SortBy::Name, false), "abc Shiny shinyBS xshiny");
         assert_eq!(by(SortBy::Name, true), "xshiny shinyBS Shiny abc");
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_is_sorted_by_is_told() {
+    fn an_unknown_sort_key_is_an_error() {
         assert_eq!("Date_Publication".parse(), Ok(SortBy::Published));
         let told = "colour".parse::<SortBy>().expect_err("unknown").to_string();
         assert!(told.contains("'colour'") && told.contains("date_publication"), "{told}");

@@ -1,63 +1,63 @@
-//! Which build a request for a package on a Linux distribution means, or why it is the source. Pure.
+//! Selects the platform whose binary a client on Linux gets, or the reason why it gets the source package. Pure.
 
 use crate::config::platforms::Distribution;
 use crate::r::layout::RMinor;
 use crate::r::platform::{Arch, Platform, Target};
 use crate::r::user_agent::{self, Client, RVersion, System, UserAgent};
 
-/// How a client says what it runs.
+/// How a client declares its platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked<'a> {
-    /// By its `User-Agent`, when it sends one.
+    /// By its `User-Agent`, if it sends one.
     Header(Option<&'a [u8]>),
     /// By the address, or by the parameters `r_version` and `arch`.
     Plainly {
         /// The version of R.
         r: RVersion,
-        /// The processor; `None` for one that nobody builds packages for.
+        /// The processor; `None` for an unsupported one.
         arch: Option<Arch>,
     },
 }
 
-/// What is decided before anybody looks for a build.
+/// The decision that precedes the search for a binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// The version of R, as told; `None` when none was.
+    /// The declared version of R, if any.
     pub r: Option<RVersion>,
-    /// The build to look for, or why there is none to look for.
+    /// The platform of the binary to look for, or why there is none.
     pub wanted: Result<(Platform, Match), Failed>,
 }
 
 /// How the version of R fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Match {
-    /// It is the distribution's own, to the last number.
+    /// It is the distribution's own, including the patch version.
     Exact,
     /// It is of the same minor version.
     Best,
-    /// Of the minor version that the distribution is forced to.
+    /// It has the minor version that the distribution is forced to.
     Forced,
 }
 
-/// Why the source is served.
+/// Why the source package is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failed {
     /// No `User-Agent`.
     NoAgent,
-    /// It tells no operating system that has binaries.
+    /// It names no operating system that has binaries.
     UnsupportedOs,
-    /// It has the form of R's, but is another program's or tells no version.
+    /// It has the form of R's, but names another program or no version.
     NoR,
     /// Another operating system than the distribution's.
     OtherSystem,
-    /// No builds for this version of R, or for this processor.
+    /// There are no binaries for this version of R, or for this processor.
     NoMatch,
     /// The distribution is forced to another version of R.
     ForcedOther,
 }
 
 impl Match {
-    /// As the service log writes it.
+    /// The name in the service log.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -69,7 +69,7 @@ impl Match {
 }
 
 impl Failed {
-    /// As the service log writes it.
+    /// The name in the service log.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -82,7 +82,7 @@ impl Failed {
         }
     }
 
-    /// The `User-Agent` is to blame, not the version of R or the processor it tells.
+    /// True when the `User-Agent` is the reason, not the version of R or the processor it declares.
     #[must_use]
     pub fn is_the_agents(self) -> bool {
         match self {
@@ -92,7 +92,7 @@ impl Failed {
     }
 }
 
-/// Decides. `built` tells the minor versions of R that the distribution may have builds for.
+/// Selects the platform. `built` is true for minor versions of R that the distribution may have binaries for.
 #[must_use]
 pub fn choose(distribution: &Distribution, asked: &Asked<'_>, built: impl Fn(RMinor) -> bool) -> Choice {
     let client = match asked {
@@ -110,7 +110,7 @@ pub fn choose(distribution: &Distribution, asked: &Asked<'_>, built: impl Fn(RMi
     }
 }
 
-/// The one distribution people run R on that has another C library.
+/// The system of a distribution: Alpine is the only supported one with musl as C library.
 fn own_system(distribution: &Distribution) -> System {
     if distribution.system == "alpine" { System::LinuxMusl } else { System::Linux }
 }
@@ -156,7 +156,7 @@ mod tests {
         choose(config.platforms.linux("noble").expect("known"), asked, built)
     }
 
-    /// The tag and how it matches, or why not; and the version of R.
+    /// The tag and how it matches, or why it does not, and the version of R.
     fn header(lines: &str, text: &str) -> (Result<(String, Match), Failed>, String) {
         let choice = decide(lines, &Asked::Header(Some(text.as_bytes())));
         let wanted = choice.wanted.map(|(platform, how)| (platform.to_string(), how));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_processor_without_builds_gets_the_source_and_never_another_ones() {
+    fn a_processor_without_binaries_gets_the_source_and_never_anothers() {
         let arm = R451.replace("x86_64", "aarch64");
         assert_eq!(header("", &arm).0.map(|(tag, _)| tag), Ok("4.5-noble-arm64".to_owned()));
         assert_eq!(header("Architecture = x86_64\n", &arm).0, Err(Failed::NoMatch));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_plainly_needs_no_header() {
+    fn an_explicit_platform_needs_no_header() {
         let r = RVersion::parse(b"4.5").expect("a version");
         let asked =
             |arch| decide("", &Asked::Plainly { r, arch }).wanted.map(|(p, how)| (p.to_string(), how));

@@ -1,5 +1,5 @@
-//! What a repository does by itself: clean up what can be had again at start, and after midnight close the day, make
-//! its indexes before anyone asks for them, clean up, and compare stored packages with their digests.
+//! Scheduled maintenance. At the start: removes unreferenced objects of refillable classes. After midnight: closes the
+//! day, renders its indexes in advance, cleans up, and verifies the digests of stored packages.
 
 use std::time::{Duration, Instant};
 
@@ -15,18 +15,18 @@ use crate::model::snapshot::Snapshot;
 use crate::model::time::{SECOND, Timestamp};
 use crate::repo::RepoError;
 
-/// After midnight UTC, in microseconds: what was begun before it has its time by then.
+/// The delay after midnight UTC, in microseconds, in which transactions begun before midnight complete.
 const AFTER_MIDNIGHT: i64 = 5 * SECOND;
-/// The longest sleep: a clock that was set is noticed.
+/// The longest sleep, so that changes of the clock are noticed.
 const NAP: Duration = Duration::from_secs(600);
-/// Between two comparisons of storage with the database. While something is wrong there is one after each [`NAP`].
+/// The interval of comparisons of storage with the database. While there is a warning, the interval is [`NAP`].
 const COMPARISON: Duration = Duration::from_secs(3600);
 
-/// What clients ask a dated snapshot for.
+/// The documents that are rendered in advance for a day.
 const ASKED: [Document; 3] = [Document::PackagesRds, Document::PackagesGz, Document::ArchiveRds];
 
 impl Repo {
-    /// Runs until the task is dropped. Failures are logged and tried again the next night.
+    /// Runs until the task is dropped. Errors are logged and the work is retried the next night.
     pub async fn run_nightly(&self) {
         self.clean_up(&Asked { only_refillable: true, ..Asked::default() }).await;
         let (mut done, mut compared) = ((self.state.clock)().day(), Instant::now());
@@ -48,7 +48,7 @@ impl Repo {
         }
     }
 
-    /// What is done once a night.
+    /// The work of one night.
     pub async fn night(&self) {
         self.close_finished_days().await;
         let yesterday = Timestamp((self.state.clock)().day().start().0 - 1).day();
@@ -67,19 +67,20 @@ impl Repo {
                 // Nothing was published yet.
                 Err(RepoError::Unresolved(Unresolved::Empty | Unresolved::BeforeHistory { .. })) => {}
                 Err(error) => {
-                    tracing::warn!(repo = name, %error, "the indexes of {yesterday} could not be made")
+                    tracing::warn!(repo = name, %error, "could not render the indexes of {yesterday}")
                 }
             }
         }
         self.clean_up(&Asked::default()).await;
         match self.scrub(Pace::default()).await {
             Ok(_) => {}
-            Err(RepoError::Conflict(why)) => tracing::info!("packages are not compared here: {why}"),
-            Err(error) => tracing::warn!(%error, "could not compare stored packages with their digests"),
+            Err(RepoError::Conflict(why)) => tracing::info!("skipped the scrub of stored packages: {why}"),
+            Err(error) => tracing::warn!(%error, "could not scrub stored packages"),
         }
     }
 
-    /// The right to do what one server of a database does at a time; `what` it is, as in "another server is cleaning
+    /// Claims a lease for work that one server of a database does at a time. `what` completes the error text "another
+    /// server that uses this database …".
     /// up".
     ///
     /// # Errors
@@ -99,8 +100,8 @@ impl Repo {
     async fn clean_up(&self, asked: &Asked) {
         match self.sweep(asked).await {
             Ok(_) => {}
-            Err(RepoError::Conflict(why)) => tracing::info!("no clean-up here: {why}"),
-            Err(error) => tracing::warn!(%error, "the clean-up failed"),
+            Err(RepoError::Conflict(why)) => tracing::info!("skipped the clean-up of storage: {why}"),
+            Err(error) => tracing::warn!(%error, "could not clean up storage"),
         }
     }
 
@@ -113,7 +114,7 @@ impl Repo {
     }
 }
 
-/// Of Bioconductor each version has indexes of its own, and most of them are never asked for.
+/// False for Bioconductor: each version has its own indexes, and most are never requested.
 fn has_one_index(repo: &&Repository) -> bool {
     repo.kind != RepoKind::Bioconductor
 }

@@ -1,7 +1,7 @@
-//! Whose objects each storage class has: its marker compared with what the database wrote there.
+//! Determines the owner of each storage class, by comparing its marker with the database.
 //!
-//! The identity tells databases apart, the generation tells copies of one database apart: it is renewed at each start
-//! and before each clean-up, in the database first and in the marker second. A marker with a generation that the
+//! The identity distinguishes databases, the generation distinguishes copies of one database: it is renewed at each
+//! start and before each clean-up, in the database first and in the marker second. A marker with a generation that the
 //! database does not know was written by a copy of it, or by itself before it was restored from a backup.
 
 use futures_util::future::join_all;
@@ -13,24 +13,25 @@ use crate::db::storage_class::Held;
 use crate::model::identity::Identity;
 use crate::storage::{Mark, Marker, Standing};
 
-/// How often a marker that does not fit is read: another server of this database may be writing it.
+/// How often a marker that does not match is read: another server of this database may be writing it.
 const READINGS: usize = 3;
-/// Between two of them.
+/// The pause between two reads.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
-/// A marker beside what the database wrote.
+/// The result of comparing a marker with the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compared {
     /// There is no marker.
     Vacant,
-    /// This database wrote it; `newest`: and nothing after it.
+    /// This database wrote it.
     Own {
-        /// False for an earlier one: the write of the newest was interrupted, or the class comes from a backup.
+        /// False for an earlier marker: the write of the newest was interrupted, or the class was restored from a
+        /// backup.
         newest: bool,
     },
-    /// It names another database, or an adoption that this one knows nothing of.
+    /// It names another database, or an adoption unknown to this one.
     Foreign(Identity),
-    /// It was found to be used by two databases of one identity.
+    /// It is marked as used by two databases of one identity.
     Contested,
     /// This database did not write it.
     Doubtful(Mark),
@@ -59,8 +60,8 @@ pub fn compare(marker: Marker, identity: Identity, held: Option<&Held>) -> Compa
 }
 
 impl Repo {
-    /// Compares every class with the database and notes how it stands. A class that is new gets this database's marker,
-    /// and so does one of before there were markers, if rows name at least half of its objects.
+    /// Compares every class with the database and records the result. A new class is marked for this database, and so
+    /// is one without a marker, from before markers existed, if rows refer to at least half of its objects.
     pub async fn claim_storage(&self) {
         let _one = self.comparing.lock().await;
         let identity = self.state.db.read(db::identity::get).await.map_err(RepoError::from);
@@ -83,7 +84,7 @@ impl Repo {
         }
     }
 
-    /// Makes this database the owner of classes, whatever their markers say; those that changed.
+    /// Makes this database the owner of classes, whatever their markers say; returns those that changed.
     ///
     /// # Errors
     /// The stores.
@@ -103,7 +104,7 @@ impl Repo {
                 let adoption = Some(adoption);
                 let mark = Mark { identity, adoption, generation: Some(generation), contested: false };
                 self.write_marker(class, &mark, true).await?;
-                tracing::info!(class = class.as_str(), "this database is the owner of the storage class now");
+                tracing::info!(class = class.as_str(), "this database is now the owner of the storage class");
                 adopted.push(class);
             }
             self.state.storage.set_standing(class, Standing::Own);
@@ -111,8 +112,8 @@ impl Repo {
         Ok(adopted)
     }
 
-    /// Compares every class again, and gives those of this database a new generation: copies of the database that are
-    /// in use find it.
+    /// Compares every class again, and gives those of this database a new generation, so that running copies of the
+    /// database notice it.
     pub(super) async fn renew_markers(&self) {
         self.claim_storage().await;
         let _one = self.comparing.lock().await;
@@ -137,8 +138,8 @@ impl Repo {
         Ok(())
     }
 
-    /// The marker of a class beside the row. One that does not fit is read again: another server of this database
-    /// writes the row first and the marker second.
+    /// Compares the marker of a class with its row. A marker that does not match is read again: another server of this
+    /// database writes the row first and the marker second.
     async fn compared(
         &self,
         class: StorageClass,
@@ -167,7 +168,7 @@ impl Repo {
             Compared::Unreadable => Ok(Standing::Unreadable),
             Compared::Contested => Ok(Standing::Contested),
             Compared::Doubtful(mark) => {
-                // So that the other one, which knows its own generation, stops too.
+                // So that the other database, which knows its own generation, stops too.
                 let contested = Mark { contested: true, ..mark };
                 if let Err(error) = self.state.storage.mark(class, &contested, true).await {
                     tracing::warn!(class = class.as_str(), %error, "could not mark the storage class as contested");
@@ -199,17 +200,17 @@ impl Repo {
         if self.write_marker(class, &mark, replaces).await? == Marker::Of(mark) {
             return Ok(Standing::Own);
         }
-        // Another server wrote it meanwhile, of this database or of another one.
+        // Another server of this or another database wrote it meanwhile.
         Ok(match self.compared(class, identity).await?.0 {
             Compared::Own { .. } => Standing::Own,
             Compared::Foreign(owner) => Standing::Foreign(owner),
             Compared::Unreadable => Standing::Unreadable,
             Compared::Contested | Compared::Doubtful(_) => Standing::Contested,
-            Compared::Vacant => Standing::Unknown("the marker that was written is not there".to_owned()),
+            Compared::Vacant => Standing::Unknown("the marker is missing after it was written".to_owned()),
         })
     }
 
-    /// Writes a marker, and notes in the row that it is there.
+    /// Writes a marker, and records in the row that it exists.
     async fn write_marker(
         &self,
         class: StorageClass,
@@ -230,7 +231,7 @@ impl Repo {
         }
     }
 
-    /// The rows of usage data are in a database of their own: this class goes with the others.
+    /// Claims the class of usage data, whose rows are in another database, if all other classes are owned.
     async fn claim_metrics(&self, identity: Identity) {
         let metrics = StorageClass::Metrics;
         let condition = self.state.storage.condition();
@@ -262,13 +263,13 @@ fn tell(class: StorageClass, standing: &Standing) {
         ),
         Standing::Unreadable => tracing::warn!(
             class,
-            "the marker of the storage class names no database; nothing is removed from it; if this database is the right \
-             one: rspm storage adopt --class={class}"
+            "the marker of the storage class names no database; nothing is removed from it; if this database is its owner, \
+            run: rspm storage adopt --class={class}"
         ),
         Standing::Missing => tracing::warn!(
             class,
             "the storage class has neither its marker nor the objects that this database names; it may not be mounted; \
-             nothing is stored in it; bring it back, or begin anew with: rspm storage adopt --class={class}"
+             nothing is stored in it; mount it, or start with an empty class: rspm storage adopt --class={class}"
         ),
         Standing::Unclaimed { objects, named } => tracing::warn!(
             class,

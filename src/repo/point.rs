@@ -1,4 +1,4 @@
-//! From a repository's name and a snapshot to a point, closing a finished day on the way.
+//! Resolves a repository's name and a snapshot to a point; closes finished days when needed.
 
 use super::{Repo, RepoError, find};
 use crate::catalog::resolve::{Unresolved, resolve};
@@ -13,8 +13,8 @@ use crate::model::time::{SECOND, Timestamp};
 use crate::r::bioconductor::{Part, Version};
 
 impl Repo {
-    /// The point a snapshot of a repository means now. No SQL, except by the first that asks for a finished day:
-    /// closing it is an act, after which no node with a slow clock can publish into it any more.
+    /// Resolves a snapshot of a repository to its current point. Runs no SQL, except for the first request for a
+    /// finished day: closing the day is a write, after which no node with a slow clock can publish into it.
     ///
     /// # Errors
     /// [`RepoError::NotFound`] for an unknown repository, [`RepoError::Unresolved`].
@@ -22,7 +22,7 @@ impl Repo {
         self.point_of(repo, None, snapshot).await
     }
 
-    /// As [`Repo::point`], of a part of a repository that holds Bioconductor: of its release where none is named.
+    /// Like [`Repo::point`], for a part of a Bioconductor repository: its release if none is named.
     ///
     /// # Errors
     /// Also [`RepoError::NotFound`] for a part of a repository of another type.
@@ -44,12 +44,12 @@ impl Repo {
         }
     }
 
-    /// The newest state of a source by itself, as a point of no repository; without trees when it has none yet.
+    /// Returns the newest state of a source, as a point of no repository; without trees if nothing was published.
     pub fn source_point(&self, source: &str) -> Result<Point, RepoError> {
         self.source_point_of(source, None)
     }
 
-    /// As [`Repo::source_point`], of a version of Bioconductor: of its release where none is named.
+    /// Like [`Repo::source_point`], for a version of Bioconductor: its release if none is named.
     ///
     /// # Errors
     /// Also [`RepoError::Unresolved`] for a version that was never published.
@@ -77,13 +77,13 @@ impl Repo {
         })
     }
 
-    /// Closes the days that are over: for the job that runs at 00:00:05 UTC.
+    /// Closes all finished days; the scheduled job calls it at 00:00:05 UTC.
     pub async fn close_finished_days(&self) {
         self.close_day((self.state.clock)().day().start()).await;
     }
 
-    /// Closes everything before `end`, once: those that come meanwhile wait and find it closed. When it cannot be
-    /// closed the point stays open, which is slower for clients and never wrong.
+    /// Closes everything before `end`, once: concurrent callers wait and find it closed. On an error the point stays
+    /// open, which is slower for clients but correct.
     async fn close_day(&self, end: Timestamp) {
         let mut failed = self.closing.lock().await;
         let now = (self.state.clock)();
@@ -98,15 +98,15 @@ impl Repo {
         };
         *failed = seen.is_err().then_some(now);
         if let Err(error) = seen {
-            tracing::warn!(%error, "the days before {end} could not be closed; their snapshots stay open");
+            tracing::warn!(%error, "could not close the days before {end}; their snapshots stay open");
         }
     }
 }
 
-/// Between two tries to close a day, in microseconds.
+/// The interval between attempts to close a day, in microseconds.
 const RETRY: i64 = 60 * SECOND;
 
-/// The instant to close up to before the point is final, when its days are over.
+/// The instant up to which days must be closed before the point is final, if that time has passed.
 fn to_close(
     catalog: &Catalog,
     repo: &Repository,
@@ -122,7 +122,7 @@ fn to_close(
         Snapshot::Date(day) => day.end(),
         Snapshot::Transaction(id) => catalog.instant(id)?,
     };
-    // A point before the first subscription also waits for the end of that day.
+    // A point before the first subscription also needs the end of that day.
     let first = repo.steps.iter().find(|step| !step.list.is_empty())?.at;
     let end = if first < asked { asked } else { first.day().end() };
     (end <= now && !catalog.is_closed(end)).then_some(end)

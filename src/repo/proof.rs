@@ -1,7 +1,7 @@
-//! Integrity of stored packages: the size each time a file is opened, the digest when it is opened first in a process.
+//! Integrity check of stored packages: the size at each open, the digest at the first open in a process.
 //!
-//! A damaged object is set aside and never served. What a mirror has is fetched again; a damaged build has the source
-//! beside it, which is served as soon as the damage is known. The comparison takes one reading of the file.
+//! A damaged object is set aside and never served. A mirrored file is fetched again; instead of a damaged binary the
+//! source package is served. The digest check reads the file once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,35 +15,35 @@ use super::{Repo, RepoError};
 use crate::model::digest::Sha256;
 use crate::storage::{Content, Key, StorageError};
 
-/// Results of comparisons.
+/// Results of digest checks.
 pub(super) type Cache = quick_cache::sync::Cache<Key, Proof>;
 
-/// Entries of the [`Cache`], of about a hundred bytes: more than a full CRAN has files that anybody asks for.
+/// Entries of the [`Cache`], about 100 bytes each: more than the files of a full CRAN that are requested.
 pub(super) const CACHED: usize = 200_000;
 
-/// How long a damaged object is not read again.
+/// Time before a damaged object is read again.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// The result of reading an object to its end.
+/// The result of a digest check.
 #[derive(Clone, Debug)]
 pub(super) enum Proof {
-    /// It has the digest of its name.
+    /// The object has the digest in its name.
     Sound,
-    /// It has another one.
+    /// The object has another digest.
     Damaged(Arc<Damage>),
 }
 
-/// What was read of a damaged object.
+/// A damaged object.
 #[derive(Debug)]
 pub(super) struct Damage {
     /// The digest of its bytes.
     sha256: Sha256,
-    /// When it was read.
+    /// When it was checked.
     seen: Instant,
 }
 
 impl Repo {
-    /// Whether the stored bytes of a file are those of its record. They are read once in a process.
+    /// Checks that the stored bytes of a file match its record. They are read once per process.
     ///
     /// # Errors
     /// [`RepoError::Damaged`], or the storage.
@@ -57,7 +57,7 @@ impl Repo {
         };
         let proof = match proof {
             Some(proof) => proof,
-            // Those who ask meanwhile wait for the one reading.
+            // Concurrent callers wait for the same read.
             None => match self.proofs.get_or_insert_async(key, self.read_through(key)).await {
                 Err(StorageError::NotFound(_)) if self.state.storage.is_damaged(key) => {
                     let why = format!("the object {} is damaged and was set aside", key.path());
@@ -75,8 +75,8 @@ impl Repo {
         }
     }
 
-    /// A small object that can be made again, compared with its digest; `None` when it is not there, or damaged and set
-    /// aside.
+    /// Reads a small object that can be generated again, and checks its digest; `None` if it is missing, or damaged and
+    /// set aside.
     pub(super) async fn whole_and_sound(&self, key: &Key) -> Result<Option<Bytes>, StorageError> {
         match self.state.storage.whole(key).await {
             Ok(bytes) => {
@@ -92,7 +92,7 @@ impl Repo {
         }
     }
 
-    /// Compares an object with its digest, and sets it aside when they differ.
+    /// Checks the digest of an object, and sets the object aside if it differs.
     pub(super) async fn read_through(&self, key: &Key) -> Result<Proof, StorageError> {
         let mut hasher = sha2::Sha256::new();
         match self.state.storage.get(key, None).await?.content {
@@ -111,7 +111,7 @@ impl Repo {
         Ok(Proof::Damaged(Arc::new(Damage { sha256, seen: Instant::now() })))
     }
 
-    /// Sets an object aside. Those of another database are left as they are; they are not served either.
+    /// Sets a damaged object aside. Objects of another database are left in place; they are not served either.
     async fn damaged(&self, key: &Key, sha256: Sha256) -> Result<(), StorageError> {
         let aside = self.state.storage.is_own(key.class()) && self.state.storage.set_aside(key).await?;
         tracing::error!(object = %key, %sha256, aside, "a stored object is damaged: its bytes have another digest");

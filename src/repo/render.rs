@@ -1,4 +1,4 @@
-//! From the rows of a point to the bytes of a document: blended by name, encoded once.
+//! Renders the documents of a point from its rows: merged by name, encoded once.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -24,39 +24,39 @@ use crate::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_met
 use crate::r::rds::matrix::{matrix, write_matrix};
 use crate::r::version;
 
-/// Goes into every key: raise it when the same rows give other decoded bytes than before.
+/// Part of every key; must be raised when the same rows give other decoded bytes than before.
 pub(super) const RENDERER: u32 = 1;
-/// What made the encoded bytes, as `rendered.encoder` records it.
+/// The encoder of the bytes, as recorded in `rendered.encoder`.
 pub(super) const ENCODER: &str = "libdeflate-6";
 
-/// Bytes that a compressed document may have beyond half of the plain one.
+/// Buffer space for a compressed document beyond half of its plain size, in bytes.
 const SLACK: usize = 4 << 10;
-/// Releases whose details are read at once.
+/// Releases whose details are read in one query.
 const DETAILS: usize = 500;
-/// Bytes of records of a package database from which on details are left out: three times those of CRAN.
+/// Size of a package database beyond which details are left out, in bytes: three times that of CRAN.
 const MOST_DETAILS: usize = 160 << 20;
 
-/// A document's bytes.
+/// An encoded document.
 #[derive(Debug)]
 pub(super) struct Encoded {
-    /// SHA-256 of what the encoding holds.
+    /// SHA-256 of the decoded content.
     pub content: Sha256,
     /// The encoded bytes.
     pub bytes: Bytes,
 }
 
-/// The rows a document is made of.
+/// The rows of a document.
 #[derive(Debug)]
 pub(super) enum Rows {
-    /// Index records, blended, in index order.
+    /// Index records, merged, in index order.
     Listed(Vec<Listed>),
-    /// Archived files, blended: by package, oldest first.
+    /// Archived files, merged: by package, oldest first.
     Archived(Vec<Archived>),
-    /// Listed files, blended.
+    /// Listed files, merged.
     Current(Vec<Archived>),
 }
 
-/// Reads what `document` is made of. The trees are those of a point: the earlier wins a name.
+/// Reads the rows of `document`. The trees are those of a point; on a name conflict the earlier tree wins.
 pub(super) fn rows(c: &mut dyn Conn, trees: &[PointTree], document: &Document) -> Result<Rows, DbError> {
     match document {
         Document::Packages | Document::PackagesGz | Document::PackagesRds => {
@@ -76,7 +76,7 @@ pub(super) fn rows(c: &mut dyn Conn, trees: &[PointTree], document: &Document) -
     }
 }
 
-/// Rows of several trees, each name from the first tree that has it.
+/// Rows of several trees; each name is taken from the first tree that has it.
 struct Blend<T> {
     rows: Vec<T>,
     names: HashSet<String>,
@@ -97,7 +97,7 @@ impl<T> Blend<T> {
     }
 
     fn sorted(mut self, order: impl Fn(&T, &T) -> std::cmp::Ordering) -> Vec<T> {
-        // Runs in order already: the stable sort merges them.
+        // The rows consist of sorted runs, which the stable sort merges.
         self.rows.sort_by(order);
         self.rows
     }
@@ -122,8 +122,8 @@ fn listed(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<Listed>, DbError>
     Ok(rows)
 }
 
-/// Listed records, that of the build in place of the source's where there is one. A package's owner is the same as
-/// without builds: the first source that lists it, built or not.
+/// Listed records, with the record of the binary instead of the source package's where there is one. The owner of a
+/// package is the same as without binaries: the first source that lists it.
 fn built(c: &mut dyn Conn, trees: &[PointTree], index: &BuildsIndex) -> Result<Vec<Listed>, DbError> {
     let BuildsIndex { builds: Builds { platform, until }, full, heads, .. } = index;
     let mut blend = Blend::default();
@@ -157,9 +157,9 @@ fn built(c: &mut dyn Conn, trees: &[PointTree], index: &BuildsIndex) -> Result<V
     Ok(rows)
 }
 
-/// Where Windows and macOS look nothing but builds are: of packages whose listed version has none in time, the newest
-/// archived version that has. So a package does not vanish until its newest version is built, and a version that such
-/// an index of a day once had stays, for what comes later is not in time.
+/// For Windows and macOS trees, which contain only binaries: for packages whose listed version has no binary in time,
+/// selects the newest archived version that has one. So a package does not vanish while its newest version is being
+/// built, and a version that the index of a day contained stays in it, because later binaries are not in time.
 fn older<'a>(
     c: &mut dyn Conn,
     tree: PointTree,
@@ -181,7 +181,7 @@ fn older<'a>(
     Ok(newest.into_iter().map(|(package, (_, build))| (package, build)).collect())
 }
 
-/// Listed packages with all that is known of them in place of their index records.
+/// Listed packages with all known details instead of their index records.
 fn described(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<Listed>, DbError> {
     let mut blend = Blend::default();
     let mut size = 0;
@@ -193,7 +193,7 @@ fn described(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<Listed>, DbErr
             names.into_iter().filter_map(|row| Some((row.package, row.published_at?.day()))).collect();
         for chunk in rows.chunks_mut(DETAILS) {
             let releases: Vec<ReleaseId> = chunk.iter().map(|row| row.release).collect();
-            // The rest is listed all the same.
+            // The remaining packages are listed without details.
             let details = if size < MOST_DETAILS {
                 db::detail::descriptions(c, &releases)?
             } else {
@@ -210,7 +210,7 @@ fn described(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<Listed>, DbErr
     Ok(blend.sorted(Listed::order))
 }
 
-/// The archive of each name is its owner's: that of the first tree that lists it, else of the first that archived it.
+/// Archived files, each name from its owner: the first tree that lists it, else the first that archived it.
 fn archived(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<Archived>, DbError> {
     if let [only] = trees {
         return db::life::archived(c, only.tree, only.seq);
@@ -231,7 +231,7 @@ fn archived(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<Archived>, DbEr
     Ok(blend.sorted(Archived::order))
 }
 
-/// Makes a document's bytes of its rows. CPU only: call it off the async threads.
+/// Encodes a document from its rows. CPU-bound: must be called off the async threads.
 pub(super) fn encode(document: &Document, rows: &Rows) -> io::Result<Encoded> {
     match (document, rows) {
         (Document::Packages, Rows::Listed(rows)) => text(rows),
@@ -271,9 +271,9 @@ pub(super) fn encode(document: &Document, rows: &Rows) -> io::Result<Encoded> {
     }
 }
 
-/// The text of an index.
+/// The plain text of an index.
 fn plain(rows: &[Listed]) -> io::Result<Vec<u8>> {
-    // Two line ends at most for each record: memory reserved once is written once.
+    // At most two line ends per record: the text is allocated once.
     let mut text = Vec::with_capacity(stanzas(rows).map(|stanza| stanza.len() + 2).sum());
     packages::render(&mut text, stanzas(rows))?;
     Ok(text)
@@ -284,7 +284,7 @@ fn text(rows: &[Listed]) -> io::Result<Encoded> {
     Ok(Encoded { content: digest(&text), bytes: text.into() })
 }
 
-/// What a `.gz` holds, as a document of its own.
+/// Decompresses a `.gz` document.
 pub(super) fn gunzip(encoded: &Encoded) -> io::Result<Encoded> {
     let mut text = Vec::new();
     io::Read::read_to_end(&mut flate2::read::GzDecoder::new(encoded.bytes.as_ref()), &mut text)?;
@@ -295,7 +295,8 @@ fn stanzas(rows: &[Listed]) -> impl Iterator<Item = &[u8]> {
     rows.iter().map(|row| row.stanza.as_slice())
 }
 
-/// A mirror without `Meta` tells no times: such files stand at the epoch, because clients only need their names.
+/// Converts rows for the tables of `Meta`. A mirror without `Meta` declares no times: such files get the epoch, because
+/// clients only need their names.
 fn meta(rows: &[Archived]) -> Vec<MetaRow<&str>> {
     let mut table = Vec::with_capacity(rows.len());
     for row in rows {
@@ -310,13 +311,13 @@ fn digest(bytes: &[u8]) -> Sha256 {
     Sha256(sha2::Sha256::digest(bytes).into())
 }
 
-/// Compresses a document. The header holds no time, so that equal rows give equal bytes. In one piece: that is what
-/// makes libdeflate quick, and an index is a few megabytes.
+/// Compresses a document. The header contains no time, so that equal rows give equal bytes. It is compressed in one
+/// call, which makes libdeflate fast; an index has only a few megabytes.
 fn gzip(plain: &[u8]) -> io::Result<Encoded> {
     let content = digest(plain);
     let level = CompressionLvl::new(6).map_err(|e| io::Error::other(format!("{e:?}")))?;
     let mut encoder = Compressor::new(level);
-    // What is said twice in an index fits into half of it; memory for the worst case is several times of what is used.
+    // An index compresses to less than half; the worst-case buffer is several times larger than what is used.
     let most = encoder.gzip_compress_bound(plain.len());
     let mut bytes = vec![0; most.min(plain.len() / 2 + SLACK)];
     let size = match encoder.gzip_compress(plain, &mut bytes) {
@@ -331,7 +332,7 @@ fn gzip(plain: &[u8]) -> io::Result<Encoded> {
     Ok(Encoded { content, bytes: bytes.into() })
 }
 
-/// The same in pieces, of what is larger than an index. Nobody waits for it as for one.
+/// Compresses a document larger than an index, as a stream; speed matters less there.
 fn streamed(write: impl FnOnce(&mut Hashed) -> io::Result<()>) -> io::Result<Encoded> {
     let mut out = Hashed { out: packages::gzip(Vec::new()), hash: sha2::Sha256::new() };
     write(&mut out)?;
@@ -340,7 +341,7 @@ fn streamed(write: impl FnOnce(&mut Hashed) -> io::Result<()>) -> io::Result<Enc
     Ok(Encoded { content: Sha256(out.hash.finalize().into()), bytes: bytes.into() })
 }
 
-/// Compresses what it hashes.
+/// A writer that hashes and compresses.
 struct Hashed {
     out: flate2::write::GzEncoder<Vec<u8>>,
     hash: sha2::Sha256,

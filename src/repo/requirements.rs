@@ -1,5 +1,5 @@
-//! What packages of a point need of an operating system: its name found in the table of distributions, the texts of the
-//! packages, and the rules in force.
+//! System requirements of the packages of a point: combines the table of distributions, the packages'
+//! `SystemRequirements`, and the rules.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::model::point::{Point, PointTree};
 use crate::r::sysreqs::{Need, Rules, System};
 use crate::storage::Key;
 
-/// How long one question looks into stored archives: the next question goes on.
+/// How long one request reads stored archives; the next request continues.
 const LOOKING: Duration = Duration::from_secs(5);
 
-/// Everything that is asked for requirements on one system.
+/// The data to answer requests for system requirements on one system.
 pub struct Requirements {
     rules: Arc<Rules>,
     system: System,
@@ -26,8 +26,8 @@ pub struct Requirements {
 }
 
 impl Repo {
-    /// Makes ready to tell what packages of a point need on a system, named as clients do. Stored archives of `roots`
-    /// and of what they depend on, or of all packages without roots, are read where nobody has told what they need.
+    /// Loads the data for the system requirements on a system, which is named as clients do. Where requirements are
+    /// unknown, stored archives are read: those of `roots` and their dependencies, or of all packages without `roots`.
     ///
     /// # Errors
     /// [`RepoError::Unsupported`], [`RepoError::NoRules`], those of the database.
@@ -55,7 +55,7 @@ impl Repo {
         Ok(Requirements { rules, system, links })
     }
 
-    /// Looks into the stored archives of these packages; true when more is known now.
+    /// Reads the stored archives of these packages; returns true when more is known now.
     async fn look_into_stored(&self, point: &Point, names: &HashSet<&str>) -> Result<bool, RepoError> {
         let (deadline, mut is_more) = (Instant::now() + LOOKING, false);
         for PointTree { tree, seq, .. } in point.trees.iter().copied() {
@@ -71,7 +71,7 @@ impl Repo {
             }
         }
         if is_more {
-            // That a package needs nothing is news, too.
+            // The count must rise even for packages without requirements: they are known now.
             self.state.described.fetch_add(1, Ordering::Release);
         }
         Ok(is_more)
@@ -85,24 +85,24 @@ fn closed(stored: &detail::StoredArchive) -> Option<Closed> {
 }
 
 impl Requirements {
-    /// The system the rules are asked for.
+    /// The system that the rules are applied to.
     #[must_use]
     pub fn system(&self) -> &System {
         &self.system
     }
 
-    /// What a text asks for.
+    /// The requirements declared by a text.
     #[must_use]
     pub fn of_text(&self, text: &str) -> Vec<Need<'_>> {
         self.rules.needs(text, &self.system)
     }
 
-    /// Every package that needs something, by name. Takes some milliseconds of a processor for all of CRAN.
+    /// The packages that have requirements, by name. Takes some milliseconds of CPU time for all of CRAN.
     pub fn of_all(&self) -> impl Iterator<Item = (&str, Vec<Need<'_>>)> {
         self.asked(self.links.requirements())
     }
 
-    /// As [`Requirements::of_all`], of some packages and of all they cannot be installed without.
+    /// Like [`Requirements::of_all`], for some packages and all they cannot be installed without.
     pub fn of<'a>(
         &self,
         roots: impl IntoIterator<Item = &'a str>,
@@ -110,7 +110,7 @@ impl Requirements {
         self.asked(self.links.requirements_of(roots))
     }
 
-    /// Packages whose needs are not known, by name: all of them, or those of [`Requirements::of`].
+    /// Packages whose requirements are unknown, by name: all of them, or those of [`Requirements::of`].
     #[must_use]
     pub fn unknown(&self, roots: Option<&[String]>) -> Vec<String> {
         match roots {
@@ -135,8 +135,8 @@ impl Requirements {
     }
 }
 
-/// The system of that name among the distributions whose system requirements are known; the name of a distribution
-/// (`jammy`) does for its release.
+/// Finds a system among the distributions with known system requirements; the name of a distribution (`jammy`) may be
+/// given instead of its release.
 fn find(platforms: &Platforms, distribution: &str, release: &str) -> Result<System, RepoError> {
     let rows = || platforms.distributions.iter().filter(|d| d.row && d.system_requirements);
     for candidate in System::candidates(distribution, release) {

@@ -1,4 +1,4 @@
-//! The nightly comparison of stored packages with their digests, at a limited rate.
+//! The nightly scrub: verifies the digests of stored packages, at a limited rate.
 
 use std::time::{Duration, Instant};
 
@@ -9,15 +9,15 @@ use crate::jobs::lease::Lease;
 use crate::model::digest::Sha256;
 use crate::storage::{Key, StorageError};
 
-/// Rows read at a time.
+/// Rows read in one query.
 const PAGE: i64 = 500;
 
-/// How much is compared in one night.
+/// The limits of one night.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Bytes in a second, on average.
+    /// Average bytes per second.
     pub rate: u64,
-    /// When it ends at the latest; the next night goes on from there.
+    /// The longest duration; the next night continues from there.
     pub longest: Duration,
 }
 
@@ -27,33 +27,33 @@ impl Default for Pace {
     }
 }
 
-/// What a night's comparison found.
+/// The result of one night.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compared {
-    /// Packages whose bytes have their digest.
+    /// Packages with the right digest.
     pub sound: u64,
-    /// Packages set aside.
+    /// Damaged packages, which were set aside.
     pub damaged: u64,
-    /// Packages that a row names and that are not in storage.
+    /// Packages that a row refers to and that are not in storage.
     pub missing: u64,
 }
 
 impl Repo {
-    /// Compares stored packages with their digests, from where the last time ended.
+    /// Verifies the digests of stored packages, continuing where the last run ended.
     ///
     /// # Errors
-    /// The stores. [`RepoError::Conflict`] while another server that uses this database does it.
+    /// The database or storage; [`RepoError::Conflict`] while another server that uses this database does it.
     pub async fn scrub(&self, pace: Pace) -> Result<Compared, RepoError> {
-        let lease = self.lease("scrub", "compares stored packages").await?;
+        let lease = self.lease("scrub", "is verifying stored packages").await?;
         let mut compared = Compared::default();
         let outcome = self.scrub_alone(pace, &lease, &mut compared).await;
         lease.release(&self.state.db).await;
         outcome?;
         let Compared { sound, damaged, missing } = compared;
         if damaged + missing > 0 {
-            tracing::error!(sound, damaged, missing, "compared stored packages with their digests");
+            tracing::error!(sound, damaged, missing, "verified the digests of stored packages");
         } else {
-            tracing::debug!(sound, "compared stored packages with their digests");
+            tracing::debug!(sound, "verified the digests of stored packages");
         }
         Ok(compared)
     }
@@ -118,7 +118,7 @@ impl Repo {
     }
 }
 
-/// Where the first comparison of a process begins: a server that is restarted every day compares all in the end.
+/// A random start for the first run of a process: so a server that restarts every day verifies all packages in time.
 pub(super) fn anywhere() -> Option<Sha256> {
     Some(Sha256(rand::random()))
 }

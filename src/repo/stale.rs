@@ -1,4 +1,4 @@
-//! What to do when a mirror and our index disagree: somebody else's job, asked for at most once a minute.
+//! The hook for a mirror that disagrees with our index, called at most once a minute per package list.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -13,7 +13,7 @@ const ONCE_IN: Duration = Duration::from_secs(60);
 
 type Act = Box<dyn Fn(PointTree) + Send + Sync>;
 
-/// The place where `daemon` hangs the sync of a source; cloning shares it.
+/// A callback that `daemon` sets to sync the source; clones share it.
 #[derive(Clone, Default)]
 pub(super) struct Stale {
     act: Arc<OnceLock<Act>>,
@@ -21,13 +21,13 @@ pub(super) struct Stale {
 }
 
 impl Stale {
-    /// Says what to do; the first word counts.
+    /// Sets the callback; only the first call has an effect.
     pub(super) fn set(&self, act: Act) {
-        // A second registration would be a mistake of the daemon's start; the first stays.
+        // A second call would be a bug in the daemon's start; the first callback stays.
         let _ = self.act.set(act);
     }
 
-    /// The mirror of `tree` is newer, or older, than our index.
+    /// Reports that the mirror of `tree` is newer, or older, than our index.
     pub(super) fn call(&self, tree: PointTree) {
         let due = {
             let mut last = self.last.lock();

@@ -1,4 +1,5 @@
-//! A storage class without a marker: new, of before there were markers, of another database, or not mounted.
+//! Decides about a storage class without a marker: new, from before markers existed, of another database, or not
+//! mounted.
 
 use super::sweep::{is_known, key};
 use super::{Repo, RepoError};
@@ -10,13 +11,13 @@ use crate::model::identity::Identity;
 use crate::model::time::Timestamp;
 use crate::storage::{Key, Standing};
 
-/// Objects that are compared with the rows. They come in the order of their digests, which is as good as drawn by lot.
+/// Objects that are compared with the rows. They are listed in the order of their digests, so they are a random sample.
 const OBJECTS: usize = 1000;
 /// Rows of each kind that are compared with the objects.
 const ROWS: i64 = 16;
 
 impl Repo {
-    /// How a class without a marker stands; it is marked where it is this database's.
+    /// Determines the standing of a class without a marker; marks it if it is this database's.
     pub(super) async fn vacant(
         &self,
         class: StorageClass,
@@ -50,13 +51,13 @@ impl Repo {
                 class = class.as_str(),
                 objects,
                 named,
-                "this database becomes the owner of the storage class: its rows name the objects there"
+                "this database becomes the owner of the storage class: its rows refer to the objects there"
             );
         }
         self.mark(class, identity, false).await
     }
 
-    /// True when most of the objects that rows name are not there.
+    /// True when most of the objects that rows refer to are missing.
     async fn has_lost_most(&self, class: StorageClass) -> Result<bool, RepoError> {
         let pivot = Sha256(rand::random());
         let wanted = self.state.db.read(move |c| {

@@ -1,5 +1,5 @@
-//! Which versions of packages are known to be vulnerable. What is known is of now, also for dated snapshots: a version
-//! does not become safe by being asked for as of last year.
+//! Known vulnerabilities of package versions. The present advisories apply to dated snapshots, too: a version does not
+//! become safe in the snapshot of an earlier day.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::model::ids::SourceId;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 
-/// Everything that is asked for vulnerabilities in one answer.
+/// The data to look up vulnerabilities for one answer.
 pub struct Vulnerabilities {
     index: Option<Arc<Index>>,
     catalog: Arc<Catalog>,
@@ -18,7 +18,7 @@ pub struct Vulnerabilities {
 }
 
 impl Repo {
-    /// Makes ready to tell of vulnerabilities; waits while the advisories are on their way at the start.
+    /// Returns the current advisories; waits while they are being loaded at the start.
     pub async fn vulnerabilities(&self) -> Vulnerabilities {
         let index = self.state.advisories.settled().await;
         Vulnerabilities { index, catalog: self.state.catalog.get(), now: (self.state.clock)() }
@@ -26,7 +26,7 @@ impl Repo {
 }
 
 impl Vulnerabilities {
-    /// Those of a version of a package from a source; newest first.
+    /// The vulnerabilities of a version of a package from a source, newest first.
     #[must_use]
     pub fn of(&self, source: SourceId, package: &str, version: &str) -> Vec<Finding<'_>> {
         let kind = self.catalog.source_by_id(source).map(|source| source.kind);
@@ -36,8 +36,8 @@ impl Vulnerabilities {
     }
 }
 
-/// The ecosystem whose packages a source has. Packages of an administrator's own, or out of a repository of sources,
-/// are of none: one that has the name of another's is not that package.
+/// The ecosystem of a source's packages. Local packages, and those from Git repositories, belong to none: a package
+/// with a public package's name is not that package.
 fn ecosystem(kind: SourceKind) -> Option<Ecosystem> {
     match kind {
         SourceKind::Cran | SourceKind::CranSnapshot | SourceKind::CuratedCran => Some(Ecosystem::Cran),

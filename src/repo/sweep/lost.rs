@@ -1,4 +1,4 @@
-//! Objects that rows refer to and that are not in storage.
+//! Finds lost objects: rows refer to them, but they are not in storage.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,14 @@ use crate::model::digest::Sha256;
 use crate::repo::{Repo, RepoError};
 use crate::storage::Key;
 
-/// Lost objects of a class that are counted.
+/// The maximum number of lost objects that are counted per class.
 const MOST: usize = 10_000;
-/// Lost objects of a class that the log names.
+/// The maximum number of lost objects that are logged by name.
 const NAMED: usize = 100;
 
 impl Repo {
-    /// Compares the rows of a class with the objects that a walk found. What lies in the trash is brought back; what no
-    /// mirror has is noted as lost.
+    /// Compares the rows of a class with its scan. Objects in the trash are restored; objects that no mirror has are
+    /// recorded as lost.
     pub(super) async fn find_lost(
         &self,
         class: StorageClass,
@@ -51,19 +51,19 @@ impl Repo {
         let names = self.file_names(lost.iter().copied().take(NAMED).collect()).await?;
         let class_name = class.as_str();
         if self.state.storage.set_lost(class, lost) && count > 0 {
-            tracing::error!(class = class_name, count, %names, "objects that this database names are not in storage");
+            tracing::error!(class = class_name, count, %names, "objects that rows refer to are not in storage");
         }
         if fetched_again > 0 {
             tracing::warn!(
                 class = class_name,
                 count = fetched_again,
-                "objects are not in storage; they are fetched from their mirror again when they are asked for"
+                "objects are not in storage; they are fetched from their mirror again on request"
             );
         }
         Ok(())
     }
 
-    /// `None` of what is there or not wanted; otherwise whether no mirror has it.
+    /// Returns `None` for an object that exists or is not needed; otherwise whether no mirror has it.
     async fn is_lost(&self, key: &Key) -> Result<Option<bool>, RepoError> {
         let (storage, sha256) = (&self.state.storage, *key.digest());
         if storage.size(key).await?.is_some() || storage.is_damaged(key) {
@@ -73,13 +73,13 @@ impl Repo {
             return Ok(None);
         }
         if storage.restore(key).await? {
-            tracing::warn!(object = %key, "brought an object back from the trash: a row names it");
+            tracing::warn!(object = %key, "restored an object from the trash: a row refers to it");
             return Ok(None);
         }
         Ok(Some(self.has_no_mirror(key).await?))
     }
 
-    /// Whether an object can be had from nowhere else.
+    /// Whether an object can be obtained from no mirror.
     pub(in crate::repo) async fn has_no_mirror(&self, key: &Key) -> Result<bool, RepoError> {
         let sha256 = *key.digest();
         match key {
@@ -88,7 +88,7 @@ impl Repo {
         }
     }
 
-    /// Of each object the name of a file that it is, or its own.
+    /// The names of the files of objects, or else their object paths.
     async fn file_names(&self, keys: Vec<Key>) -> Result<String, RepoError> {
         let named = self.state.db.read(move |c| {
             let name = |key: &Key| Ok(db::file::name_of(c, *key.digest())?.unwrap_or_else(|| key.path()));

@@ -1,5 +1,5 @@
-//! The clean-up: bytes that no row refers to go to the trash of their class, and out of it after a grace period; what
-//! an abandoned import left is removed. At start only what a mirror can give again.
+//! The clean-up: moves unreferenced objects to the trash of their class, deletes them after a grace period, and removes
+//! the rows of abandoned imports. At the start only refillable classes are cleaned.
 
 mod lost;
 mod objects;
@@ -18,46 +18,46 @@ use crate::storage::{GRACE, Grace, Key, Standing, day_of};
 
 pub use trash::Trash;
 
-/// What a clean-up did.
+/// The result of a clean-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Objects moved to the trash.
     pub objects: u64,
-    /// Their bytes.
+    /// Their total size in bytes.
     pub bytes: u64,
-    /// Releases of abandoned imports removed.
+    /// Removed releases of abandoned imports.
     pub releases: u64,
     /// Objects deleted from the trash after the grace period.
     pub deleted: u64,
 }
 
-/// What a clean-up is to do.
+/// The options of a clean-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Only classes that a mirror or the server itself can fill again; the trash stays.
+    /// Cleans only classes that can be refilled from a mirror or by the server itself, and keeps the trash.
     pub only_refillable: bool,
-    /// Classes of which an administrator has said that any number of objects may go.
+    /// Classes for which an administrator confirmed that any number of objects may be removed.
     pub confirmed: Vec<StorageClass>,
-    /// Younger bytes are left alone: their rows may still come.
+    /// Younger objects are kept: their rows may not be written yet.
     pub age: Duration,
-    /// What has been in the trash for longer is deleted.
+    /// Objects that were in the trash for longer are deleted.
     pub grace: Duration,
 }
 
 impl Default for Asked {
     fn default() -> Asked {
-        // Longer than an upload waits to be added.
+        // Longer than the lifetime of an upload.
         let age = Duration::from_secs(2 * 3600);
         Asked { only_refillable: false, confirmed: Vec::new(), age, grace: GRACE }
     }
 }
 
-/// Objects listed, rows read, at a time.
+/// Objects or rows per page.
 const PAGE: usize = 1000;
-/// Classes whose objects come from a mirror, or are made again by the server.
+/// Classes whose objects can be fetched or generated again.
 const REFILLABLE: [StorageClass; 4] =
     [StorageClass::Cran, StorageClass::Bioconductor, StorageClass::Pypi, StorageClass::Persistent];
-/// All that are swept. Usage data is swept by its own room.
+/// All swept classes. The usage room sweeps its own data.
 const SWEPT: [StorageClass; 6] = [
     StorageClass::Packages,
     StorageClass::Binaries,
@@ -68,17 +68,17 @@ const SWEPT: [StorageClass; 6] = [
 ];
 
 impl Repo {
-    /// Removes what nothing refers to, from classes that belong to this database. Safe at any time; does nothing to
-    /// what an upload or a sync still needs.
+    /// Removes unreferenced objects from classes that belong to this database. Safe at any time; keeps what an upload
+    /// or a sync still needs.
     ///
     /// # Errors
     /// [`RepoError::Conflict`] while another server that uses this database does it, and while the clock cannot be
-    /// trusted; the stores.
+    /// trusted; the database or storage.
     pub async fn sweep(&self, asked: &Asked) -> Result<Swept, RepoError> {
         let _one = self.sweeping.lock().await;
         let state = &self.state;
         let now = (state.clock)();
-        // Ages decide what goes.
+        // The age of objects decides what is removed.
         match state.db.read(move |c| db::clock::trusted(c, now)).await {
             Err(error @ (db::DbError::Skew(_) | db::DbError::ClockAhead { .. })) => {
                 return Err(RepoError::Conflict(format!("nothing is removed from storage: {error}")));
@@ -92,7 +92,7 @@ impl Repo {
         let swept = swept?;
         if swept != Swept::default() {
             let Swept { objects, bytes, releases, deleted } = swept;
-            tracing::info!(objects, bytes, releases, deleted, "removed what nothing refers to");
+            tracing::info!(objects, bytes, releases, deleted, "removed unreferenced objects");
         }
         Ok(swept)
     }
@@ -154,8 +154,8 @@ impl Repo {
         }
     }
 
-    /// How many objects of a class may go; `None` when the sweep has to wait for a confirmation. What went within the
-    /// last day counts.
+    /// How many objects of a class may be removed; `None` when the sweep must wait for a confirmation. Objects removed
+    /// within the last day count.
     async fn allowance(
         &self,
         class: StorageClass,
@@ -177,15 +177,15 @@ impl Repo {
                 class = class.as_str(),
                 objects,
                 of = found.of,
-                "the clean-up waits: it would remove more than {left} objects, beside {gone} of the last day; check that the \
-                 database is the right one, then: rspm storage sweep --confirm={}",
+                "the clean-up needs a confirmation: it would remove more than {left} objects, after {gone} on the last day; \
+                check that the database is the right one, then run: rspm storage sweep --confirm={}",
                 class.as_str()
             );
         }
         Ok(None)
     }
 
-    /// Releases no tree ever showed; only of sources in which no import is under way.
+    /// Removes releases that no tree ever showed; skips sources with an import in progress.
     async fn sweep_releases(&self) -> Result<u64, RepoError> {
         let mut removed = 0;
         for source in &self.state.catalog.get().sources {
@@ -206,21 +206,21 @@ impl Repo {
         Ok(removed)
     }
 
-    /// Rows of blobs written after this are new.
+    /// Blob rows written after this instant are too young to be removed.
     fn rows_before(&self, run: &Run<'_>) -> Timestamp {
         let age = i64::try_from(run.asked.age.as_micros()).unwrap_or(i64::MAX);
         Timestamp((self.state.clock)().0.saturating_sub(age))
     }
 }
 
-/// A clean-up under way.
+/// A running clean-up.
 struct Run<'a> {
     asked: &'a Asked,
     lease: &'a Lease,
     grace: Grace,
 }
 
-/// Whether a row says that the object is wanted where it lies.
+/// Whether a row refers to the object in its class.
 pub(super) fn is_known(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbError> {
     match key {
         Key::Package(..) | Key::Readme(_) => {
@@ -233,12 +233,12 @@ pub(super) fn is_known(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbEr
         Key::Advisories(sha256) => {
             Ok(db::upstream::advisories(c)?.iter().any(|(_, kept)| kept.sha256 == *sha256))
         }
-        // Its rows are in another database; the usage room cleans up after itself.
+        // Its rows are in another database; the usage room sweeps its own objects.
         Key::Usage(_) => Ok(true),
     }
 }
 
-/// The object a blob's row means.
+/// The object key of a blob's row.
 pub(super) fn key(shelf: &str, sha256: crate::model::digest::Sha256) -> Option<Key> {
     let class = StorageClass::ALL.into_iter().find(|class| class.as_str() == shelf);
     match class {

@@ -1,5 +1,5 @@
-//! Which objects of a class nothing refers to: blobs whose rows nothing refers to, and objects without a row. They go
-//! to the trash. A class is listed once.
+//! Finds the unreferenced objects of a class (blobs whose rows are unreferenced, and objects without a row) and moves
+//! them to the trash. A class is listed once.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -12,29 +12,29 @@ use crate::model::digest::Sha256;
 use crate::repo::{Repo, RepoError};
 use crate::storage::{Area, Key, Stored};
 
-/// Objects without a row that one walk remembers; more wait for the next clean-up.
+/// Objects without a row that one scan remembers; the others wait for the next clean-up.
 const MOST: usize = 100_000;
 
-/// What a walk through a class found.
+/// The scan of a storage class.
 #[derive(Default)]
 pub(super) struct Walk {
     /// Objects in the class.
     pub(super) of: u64,
-    /// Old ones that neither a row nor an upload names.
+    /// Old objects that neither a row nor an upload refers to.
     pub(super) unknown: u64,
-    /// The first of them.
+    /// The first of those objects.
     keys: Vec<Stored>,
-    /// The first eight bytes of the digests of all objects, by shelf, in order.
+    /// The first eight bytes of the digests of all objects, by shelf, sorted.
     seen: BTreeMap<&'static str, Vec<u64>>,
 }
 
 impl Walk {
-    /// Whether there are more unknown objects than are remembered.
+    /// Whether there are more unknown objects than the scan remembers.
     pub(super) fn has_more(&self) -> bool {
         self.unknown > self.keys.len() as u64
     }
 
-    /// Whether an object was there. Two digests with one beginning are taken for one object.
+    /// Whether the scan found an object. Digests with equal first eight bytes are treated as one object.
     pub(super) fn saw(&self, key: &Key) -> bool {
         self.seen.get(key.shelf()).is_some_and(|seen| seen.binary_search(&beginning(key.digest())).is_ok())
     }
@@ -45,7 +45,7 @@ fn beginning(digest: &Sha256) -> u64 {
 }
 
 impl Repo {
-    /// Lists a class.
+    /// Scans a class.
     pub(super) async fn walk(&self, class: StorageClass, run: &Run<'_>) -> Result<Walk, RepoError> {
         let mut found = Walk::default();
         let mut pages = Pages::of(self, Area::Live, class).under(run.lease);
@@ -62,7 +62,7 @@ impl Repo {
         Ok(found)
     }
 
-    /// How many blobs of a class have rows that nothing refers to.
+    /// The number of blobs of a class whose rows are unreferenced.
     pub(super) async fn unreferenced(&self, class: StorageClass, run: &Run<'_>) -> Result<u64, RepoError> {
         let before = self.rows_before(run);
         let by_shelf = self.state.db.read(move |c| db::blob::count_unreferenced(c, before)).await?;
@@ -72,7 +72,7 @@ impl Repo {
         Ok(of_class.map(|(_, n)| u64::try_from(*n).unwrap_or(0)).sum())
     }
 
-    /// Blobs whose rows nothing refers to: the row first, then the bytes.
+    /// Removes blobs whose rows are unreferenced: the row first, then the object.
     pub(super) async fn sweep_rows(
         &self,
         class: StorageClass,
@@ -98,7 +98,7 @@ impl Repo {
                 if *left == 0 {
                     return Ok(());
                 }
-                // Alone: a fetch that brings these very bytes now must not rely on them.
+                // Exclusively: a concurrent fetch of the same bytes must not rely on this object.
                 let _alone = self.landing.write().await;
                 let guard = run.lease.guard();
                 let forgotten = self.state.db.write(move |c| {
@@ -113,7 +113,7 @@ impl Repo {
         }
     }
 
-    /// Objects without a row.
+    /// Removes objects without a row.
     pub(super) async fn sweep_objects(
         &self,
         found: Walk,
@@ -140,7 +140,7 @@ impl Repo {
         Ok(())
     }
 
-    /// Those of a page that are old and that neither a row nor an upload names.
+    /// Selects the objects of a page that are old and that neither a row nor an upload refers to.
     async fn unknown(&self, page: Vec<Stored>, run: &Run<'_>) -> Result<Vec<Stored>, RepoError> {
         let Some(before) = SystemTime::now().checked_sub(run.asked.age) else { return Ok(Vec::new()) };
         let old = page.into_iter().filter(|object| object.modified < before);
@@ -151,8 +151,8 @@ impl Repo {
         Ok(old.into_iter().zip(known).filter(|(_, known)| !known).map(|(object, _)| object).collect())
     }
 
-    /// Moves an object to the trash, and back when a row has come to name it meanwhile: another server may have stored
-    /// these very bytes.
+    /// Moves an object to the trash, and restores it when a row refers to it by then: another server may have stored
+    /// the same bytes.
     async fn discard(&self, key: &Key, bytes: u64, swept: &mut Swept) -> Result<(), RepoError> {
         if !self.state.storage.discard(key).await? {
             return Ok(());

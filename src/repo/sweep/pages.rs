@@ -1,4 +1,4 @@
-//! A listing page by page.
+//! Lists the objects of a class page by page.
 
 use super::PAGE;
 use crate::config::StorageClass;
@@ -6,7 +6,7 @@ use crate::jobs::lease::Lease;
 use crate::repo::{Repo, RepoError};
 use crate::storage::{Area, Key, Stored};
 
-/// The objects of a class in an area, in the order of listing.
+/// A cursor over the objects of a class in an area, in listing order.
 pub(super) struct Pages<'a> {
     repo: &'a Repo,
     lease: Option<&'a Lease>,
@@ -16,17 +16,17 @@ pub(super) struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    /// From the beginning.
+    /// Starts at the beginning.
     pub(super) fn of(repo: &'a Repo, area: Area, class: StorageClass) -> Pages<'a> {
         Pages { repo, lease: None, area, class, after: None }
     }
 
-    /// Renews this lease before each page.
+    /// Sets a lease that is renewed before each page.
     pub(super) fn under(self, lease: &'a Lease) -> Pages<'a> {
         Pages { lease: Some(lease), ..self }
     }
 
-    /// The next page; `None` at the end.
+    /// Returns the next page; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Stored>>, RepoError> {
         let state = &self.repo.state;
         if let Some(lease) = self.lease {

@@ -1,4 +1,4 @@
-//! What becomes of objects that were moved aside: brought back, or deleted after a grace period.
+//! Trash and damaged objects: restores objects, or deletes them after a grace period.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -9,22 +9,22 @@ use crate::config::StorageClass;
 use crate::repo::{Repo, RepoError};
 use crate::storage::Area;
 
-/// Damaged objects of a class that are counted.
+/// The maximum number of damaged objects that are counted per class.
 const DAMAGED: usize = 10_000;
 
-/// The trash of a class.
+/// A summary of the trash of a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trash {
-    /// How many.
+    /// The number of objects.
     pub objects: u64,
-    /// Their bytes.
+    /// Their total size in bytes.
     pub bytes: u64,
-    /// When the first of them was removed.
+    /// When the oldest of them was removed.
     pub oldest: Option<SystemTime>,
 }
 
 impl Repo {
-    /// What lies in the trash of a class.
+    /// Returns a summary of the trash of a class.
     ///
     /// # Errors
     /// The storage.
@@ -41,7 +41,7 @@ impl Repo {
         Ok(trash)
     }
 
-    /// Brings back everything in the trash of a class; the number of objects.
+    /// Restores all objects in the trash of a class; returns their number.
     ///
     /// # Errors
     /// The storage.
@@ -57,8 +57,8 @@ impl Repo {
         Ok(restored)
     }
 
-    /// Deletes what has been aside for the grace period. What a row names is brought back instead; a damaged object is
-    /// kept until a sound one is in service.
+    /// Deletes objects after their grace period. An object that a row refers to is restored instead; a damaged object
+    /// is kept until a sound one is stored.
     pub(super) async fn empty_trash(
         &self,
         class: StorageClass,
@@ -74,7 +74,7 @@ impl Repo {
                     if self.state.db.read(move |c| is_known(c, &key)).await? {
                         let in_service = match area {
                             Area::Trash if storage.restore(&key).await? => {
-                                tracing::warn!(object = %key, "brought an object back from the trash: a row names it");
+                                tracing::warn!(object = %key, "restored an object from the trash: a row refers to it");
                                 continue;
                             }
                             Area::Trash => true,
@@ -92,7 +92,7 @@ impl Repo {
         Ok(())
     }
 
-    /// Notes which damaged objects have not been stored again although a row names them.
+    /// Records the damaged objects that a row refers to and that were not stored again.
     pub(in crate::repo) async fn review_damaged(&self) -> Result<(), RepoError> {
         let storage = &self.state.storage;
         let mut missing = BTreeSet::new();

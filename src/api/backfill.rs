@@ -1,4 +1,4 @@
-//! Older history of a source.
+//! Back-fill of a source's older history.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,19 +8,19 @@ use utoipa::ToSchema;
 pub struct StartBackfill {
     /// The source's name: `cran`.
     pub source: String,
-    /// The oldest day, `YYYY-MM-DD`.
+    /// The oldest day to fill in, `YYYY-MM-DD`.
     pub since: String,
-    /// Requests to the mirror in a second, at most; 8 when absent.
+    /// Maximum number of requests to the mirror per second; 8 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<u32>,
-    /// Only say what there is to do.
+    /// Only report what would be done.
     #[serde(default)]
     pub dry_run: bool,
 }
 
-/// The answer to `DELETE /backfill/{source}`.
+/// Response to `DELETE /backfill/{source}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoppedBackfill {
-    /// A sentence for people.
+    /// The result as a sentence.
     pub message: String,
 }

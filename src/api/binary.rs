@@ -1,29 +1,29 @@
-//! Adding binary packages on the admin API.
+//! Binaries: rows of both APIs; adding and removing on the admin API.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::source::Outcome;
 
-/// `POST /sources/{name}/binaries`: make uploads of binary packages part of a local source, one transaction for all.
+/// `POST /sources/{name}/binaries`: adds uploaded binaries to a local source in one transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AddBinaries {
-    /// Numbers of earlier uploads.
+    /// Ids of earlier uploads.
     pub uploads: Vec<u64>,
-    /// The distribution they are built for, by name.
+    /// Name of the distribution they are built for.
     pub distribution: String,
-    /// Replace builds that exist.
+    /// Replace existing binaries.
     #[serde(default)]
     pub replace: bool,
-    /// Builds that exist stay and are a success.
+    /// Keep existing binaries and count them as success.
     #[serde(default)]
     pub succeed_on_existing: bool,
 }
 
-/// One line of the answer to [`AddBinaries`].
+/// One row of [`AddedBinaries`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AddedBinary {
-    /// The file as it was given.
+    /// The file name of the upload.
     pub file: String,
     /// Package.
     pub name: String,
@@ -35,24 +35,24 @@ pub struct AddedBinary {
     pub r_version: String,
     /// `x86_64`, `arm64`, or `any`.
     pub arch: String,
-    /// SHA-256 of the bytes that are served.
+    /// SHA-256 of the served bytes.
     pub sha256: String,
-    /// Their size.
+    /// Size of the served bytes.
     pub size: u64,
-    /// What happened.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
-/// The answer to [`AddBinaries`].
+/// Response to [`AddBinaries`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AddedBinaries {
-    /// The transaction, absent when nothing changed.
+    /// The transaction; absent if nothing changed.
     pub transaction: Option<i64>,
-    /// One entry for each upload.
+    /// One row per upload.
     pub packages: Vec<AddedBinary>,
 }
 
-/// `POST /sources/{name}/binaries/remove`: remove the builds of one version for one platform.
+/// `POST /sources/{name}/binaries/remove`: removes the binaries of one version for one platform.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RemoveBinary {
     /// The package.
@@ -61,12 +61,12 @@ pub struct RemoveBinary {
     pub version: String,
     /// The platform as `X-Package-Binary-Tag` names it: `4.5-noble-arm64`.
     pub platform: String,
-    /// Kept with the transaction.
+    /// Comment of the transaction.
     #[serde(default)]
     pub comment: String,
 }
 
-/// The answer to [`RemoveBinary`].
+/// Response to [`RemoveBinary`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RemovedBinary {
     /// The package.
@@ -75,11 +75,11 @@ pub struct RemovedBinary {
     pub version: String,
     /// The platform.
     pub platform: String,
-    /// Builds that are gone from now on, the newest first; older snapshots still serve them.
+    /// The removed binaries, newest first; older snapshots still serve them.
     pub builds: Vec<RemovedBuild>,
 }
 
-/// One line of [`RemovedBinary`].
+/// One row of [`RemovedBinary`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RemovedBuild {
     /// `x86_64`, `arm64`, or `any`.
@@ -88,8 +88,8 @@ pub struct RemovedBuild {
     pub sha256: Option<String>,
 }
 
-/// One build: `GET /sources/{name}/binaries?package=` of the admin API, `GET /repos/{repo}/packages/{name}/builds` of the
-/// public one.
+/// One binary: `GET /sources/{name}/binaries?package=` of the admin API, `GET /repos/{repo}/packages/{name}/builds` of
+/// the public API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Binary {
     /// Version.
@@ -106,12 +106,12 @@ pub struct Binary {
     pub file: String,
     /// SHA-256 of its bytes, where known.
     pub sha256: Option<String>,
-    /// Their number, where known.
+    /// Size in bytes, where known.
     pub size: Option<i64>,
-    /// When it was listed first, RFC 3339.
+    /// When it was first listed, RFC 3339.
     pub published: String,
-    /// The address of these very bytes, below any snapshot that has the build; where the digest is known.
+    /// The permanent address of its bytes, below any snapshot that has the binary; where the digest is known.
     pub address: Option<String>,
-    /// Its bytes are in storage; others are fetched when they are asked for.
+    /// Whether its bytes are in storage; others are fetched on request.
     pub stored: bool,
 }

@@ -1,9 +1,9 @@
-//! Versions of Bioconductor on the admin API.
+//! Bioconductor versions on the admin API.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A version of Bioconductor, as its mirror declares it and as far as it is here.
+/// A Bioconductor version as declared by its mirror, and what is synced of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BioconductorVersion {
     /// `3.20`
@@ -12,10 +12,10 @@ pub struct BioconductorVersion {
     pub r_version: String,
     /// `devel`, `release`, or `out-of-date`.
     pub status: String,
-    /// The snapshot of CRAN that goes with it: `latest`, or a day.
+    /// Its CRAN snapshot: `latest`, or a day.
     pub cran_snapshot: String,
-    /// Packages in all its repositories; absent while it was never synced.
+    /// Number of packages in all its repositories; absent before the first sync.
     pub packages: Option<i64>,
-    /// When it changed last, RFC 3339.
+    /// When it last changed, RFC 3339.
     pub changed: Option<String>,
 }

@@ -6,26 +6,26 @@ use utoipa::ToSchema;
 /// A distribution that binaries can be served for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Distribution {
-    /// Unique.
+    /// Unique name.
     pub name: String,
     /// `linux`, `windows`, `macOS`.
     pub os: String,
     /// The segment after `__linux__`; distributions that share binaries share it. Empty for Windows and macOS.
     pub url: String,
-    /// For people.
+    /// Display name.
     pub display: String,
-    /// As system requirements name it.
+    /// Its name in system requirements.
     pub distribution: String,
-    /// Its release.
+    /// Its release in system requirements.
     pub release: String,
     /// Architectures.
     pub arch: Vec<String>,
-    /// The R version it is meant for, when one is set.
+    /// The R version it is meant for, if set.
     pub r_version: Option<String>,
-    /// Other R versions get no binaries.
+    /// Whether other R versions get no binaries.
     pub forced: bool,
-    /// Not offered to people.
+    /// Whether it is hidden in user interfaces.
     pub hidden: bool,
-    /// Other names that are answered in URLs.
+    /// Other names that are valid in URLs.
     pub aliases: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! The one shape of every API error.
+//! The error response of both APIs.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -6,35 +6,35 @@ use utoipa::ToSchema;
 /// `{"code", "error", "payload"}`, as clients of the original expect it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Error {
-    /// What kind of failure; see [`Code`].
+    /// The kind of failure; see [`Code`].
     pub code: u16,
-    /// A sentence for people, with the way out.
+    /// The error as a sentence, with the remedy.
     pub error: String,
-    /// Details for programs; `null` when there are none.
+    /// Details for programs; `null` if there are none.
     pub payload: Option<serde_json::Value>,
 }
 
-/// Values of [`Error::code`]. 4 and 14 are the original's; the others are ours.
+/// Values of [`Error::code`]. 4 and 14 are those of the original; the others are specific to this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Code {
-    /// The request itself is not acceptable.
+    /// The request is invalid.
     Invalid = 1,
-    /// The thing asked for does not exist.
+    /// The requested object does not exist.
     NotFound = 4,
-    /// The request contradicts what is there.
+    /// The request conflicts with the current state.
     Conflict = 5,
-    /// The method is not one this address answers.
+    /// The address does not support the method.
     Method = 6,
-    /// The server failed; its log says why.
+    /// The server failed; its log has the reason.
     Internal = 7,
-    /// Upstream, the database or the storage cannot be reached now.
+    /// Upstream, the database or the storage is unavailable.
     Unavailable = 8,
     /// A token is missing or not valid.
     Unauthorized = 9,
-    /// An upload that is named was handed in to another process, or too long ago.
+    /// A named upload has expired or was sent to another process.
     NoUpload = 10,
-    /// Nothing is known of the system requirements of that operating system.
+    /// No system requirements are known for that operating system.
     UnsupportedSystem = 14,
 }
 

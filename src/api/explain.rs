@@ -1,25 +1,25 @@
-//! Why a client gets what it gets, on the admin API.
+//! Explanation of which file a client gets, on the admin API.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What a step of an explanation is about.
+/// The topic of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum About {
-    /// What the snapshot means.
+    /// The resolution of the snapshot.
     Snapshot,
-    /// A subscribed source; they come in order of subscription.
+    /// A subscribed source, in order of subscription.
     Source,
-    /// The release that is asked for.
+    /// The requested release.
     Release,
     /// The distribution.
     Distribution,
     /// The client, by its `User-Agent`.
     Client,
-    /// Which builds fit.
+    /// The match of binaries.
     Match,
-    /// A build of the release.
+    /// A binary of the release.
     Build,
     /// A file that may be served.
     File,
@@ -28,15 +28,15 @@ pub enum About {
 /// One step of an explanation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Step {
-    /// What it is about.
+    /// Its topic.
     pub about: About,
-    /// Its name.
+    /// Name of its subject.
     pub subject: String,
     /// What was found.
     pub found: String,
-    /// True of what goes on to the next step.
+    /// Whether it is selected for the next step.
     pub wins: bool,
-    /// By which rule; empty when there is nothing to say.
+    /// The rule applied; empty if there is none.
     pub rule: String,
 }
 
@@ -54,31 +54,31 @@ pub struct Given {
     /// `source` or `binary`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What a build is for: `4.5-noble`.
+    /// The platform of a binary: `4.5-noble`.
     pub platform: Option<String>,
-    /// The path of its address.
+    /// The path of its URL.
     pub url: String,
-    /// False while it has to be fetched from upstream first.
+    /// Whether it is in storage; else it is fetched from upstream first.
     pub stored: bool,
-    /// Bytes, where known.
+    /// Size in bytes, where known.
     pub size: Option<u64>,
     /// SHA-256 of the bytes, where known.
     pub sha256: Option<String>,
 }
 
-/// The answer to `GET /repos/{name}/explain?package=`.
+/// Response to `GET /repos/{name}/explain?package=`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
-    /// The repository as it was named.
+    /// The requested repository.
     pub repo: String,
     /// The package.
     pub package: String,
-    /// In the order in which a request goes them.
+    /// The steps, in the order of a request.
     pub steps: Vec<Step>,
-    /// What the client would get; null when that is an error.
+    /// The file that the client would get; null for an error.
     pub file: Option<Given>,
-    /// Why it is no build, in the words of the service log: `ua_error_…`, `match_error_…`, `service_error_…`.
+    /// Why it is not a binary, as in the service log: `ua_error_…`, `match_error_…`, `service_error_…`.
     pub failed: Option<String>,
-    /// All of it in a sentence.
+    /// The result as a sentence.
     pub answer: String,
 }

@@ -1,4 +1,4 @@
-//! Jobs: work that takes longer than an answer.
+//! Jobs: work that continues after the response.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,40 +10,40 @@ pub struct StartSync {
     /// for the advisories about packages; any case.
     #[serde(rename = "type")]
     pub kind: String,
-    /// One version of Bioconductor, `release` or `devel`; without, every one that its mirror has.
+    /// One Bioconductor version, `release` or `devel`; if absent, all versions of its mirror.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
 
-/// Where a job stands.
+/// The status of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum JobStatus {
-    /// Under way.
+    /// Still running.
     Running,
-    /// Ended well.
+    /// Succeeded.
     Done,
-    /// Ended badly.
+    /// Failed.
     Failed,
 }
 
-/// A job; the answer to `POST /sync` and `GET /jobs/{id}`.
+/// A job: response to `POST /sync` and `GET /jobs/{id}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Job {
-    /// Number since the server's start.
+    /// Id, unique since the server's start.
     pub id: u64,
     /// What it does: `sync:cran`.
     pub key: String,
     /// When it began, RFC 3339.
     pub started: String,
-    /// True when the request found it already under way.
+    /// Whether it was already running when requested.
     pub attached: bool,
-    /// Where it stands.
+    /// Its status.
     pub status: JobStatus,
-    /// The phase under way, or the closing sentence.
+    /// The current phase, or the result as a sentence.
     pub message: String,
-    /// Steps done.
+    /// Number of steps done.
     pub done: u64,
-    /// Steps in all, where known.
+    /// Total number of steps, where known.
     pub total: Option<u64>,
 }

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The answer to `POST /log/reopen`.
+/// Response to `POST /log/reopen`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reopened {
-    /// Their paths. What was logged before is in the files that had these names until then.
+    /// Paths of the reopened files. Earlier lines are in the files that had these names before.
     pub files: Vec<String>,
 }

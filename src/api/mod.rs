@@ -1,4 +1,4 @@
-//! Wire types of the admin and public JSON API, one file per noun. Pure data: no handler, no transport.
+//! Wire types of the admin and public JSON APIs, one file per noun. Pure data: no handlers, no transport.
 
 pub mod backfill;
 pub mod binary;

@@ -19,10 +19,10 @@ pub struct Package {
 /// A page of a listing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Packages {
-    /// All that match, not only this page.
+    /// Total number of matching packages.
     pub total: i64,
-    /// From 1.
+    /// Page number, from 1.
     pub page: i64,
-    /// This page, by name.
+    /// Packages of this page, by name.
     pub packages: Vec<Package>,
 }

@@ -6,31 +6,31 @@ use utoipa::ToSchema;
 /// `POST /repair/clock`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RepairClock {
-    /// The day it is, in UTC, `YYYY-MM-DD`: nothing is changed when the server's clock says another one.
+    /// Today in UTC, `YYYY-MM-DD`: nothing is changed if the server's clock disagrees.
     pub today: String,
-    /// Only say what would be changed.
+    /// Only report what would be changed.
     #[serde(default)]
     pub dry_run: bool,
 }
 
-/// The answer.
+/// Response to [`RepairClock`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RepairedClock {
-    /// A sentence for people.
+    /// The result as a sentence.
     pub message: String,
-    /// True when nothing was changed.
+    /// Whether nothing was changed.
     pub dry_run: bool,
-    /// Transactions with another time, by number.
+    /// The restamped transactions, by id.
     pub transactions: Vec<Restamped>,
 }
 
-/// A transaction that gets another time.
+/// A transaction with a new time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Restamped {
-    /// Its number.
+    /// Its id.
     pub id: i64,
-    /// Its time before, RFC 3339.
+    /// Its previous time, RFC 3339.
     pub from: String,
-    /// Its time afterwards.
+    /// Its new time, RFC 3339.
     pub to: String,
 }

@@ -15,13 +15,13 @@ pub struct Repo {
     pub kind: String,
     /// Free text.
     pub description: String,
-    /// Not listed publicly.
+    /// Whether it is hidden from public lists.
     pub hidden: bool,
-    /// RFC 3339.
+    /// Creation time, RFC 3339.
     pub created: String,
-    /// Subscriptions, the winner of a name first.
+    /// Subscriptions, in order of precedence.
     pub sources: Vec<Subscription>,
-    /// The newest snapshot's URL, without a host where `Server.Address` is not set.
+    /// URL of the newest snapshot; without a host if `Server.Address` is not set.
     pub url: String,
 }
 
@@ -30,9 +30,9 @@ pub struct Repo {
 pub struct Subscription {
     /// The source.
     pub name: String,
-    /// The word people read: `Local`, `CRAN`.
+    /// Display name of its type: `Local`, `CRAN`.
     pub type_label: String,
-    /// The version of Bioconductor that is taken of it, or for which it is offered; absent for all of it.
+    /// The Bioconductor version to take from it, or for which it is offered; absent for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
@@ -48,7 +48,7 @@ pub struct CreateRepo {
     /// Free text.
     #[serde(default)]
     pub description: String,
-    /// An existing repository of that name and type is a success.
+    /// Count an existing repository of that name and type as success.
     #[serde(default)]
     pub succeed_on_existing: bool,
 }
@@ -57,14 +57,14 @@ fn r() -> String {
     "r".to_owned()
 }
 
-/// `PATCH /repos/{name}`; absent fields stay.
+/// `PATCH /repos/{name}`; absent fields are not changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EditRepo {
     /// Its new name.
     pub new_name: Option<String>,
     /// Its new description; empty clears it.
     pub description: Option<String>,
-    /// Listed publicly or not.
+    /// Hide it from public lists.
     pub hidden: Option<bool>,
 }
 
@@ -73,10 +73,10 @@ pub struct EditRepo {
 pub struct Subscribe {
     /// The source to append.
     pub source: String,
-    /// A version of Bioconductor, where only that is meant.
+    /// A Bioconductor version, to subscribe to that only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// A subscription that exists is a success.
+    /// Count an existing subscription as success.
     #[serde(default)]
     pub succeed_on_existing: bool,
 }
@@ -84,6 +84,6 @@ pub struct Subscribe {
 /// `PUT /repos/{name}/sources`: the complete order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reorder {
-    /// Exactly the subscribed sources, the winner of a name first.
+    /// All subscribed sources, in order of precedence.
     pub sources: Vec<String>,
 }

@@ -13,20 +13,20 @@ pub struct Source {
     /// `local`, `cran`, …
     #[serde(rename = "type")]
     pub kind: String,
-    /// The word people read: `Local`, `CRAN`.
+    /// Display name of its type: `Local`, `CRAN`.
     pub type_label: String,
-    /// RFC 3339.
+    /// Creation time, RFC 3339.
     pub created: String,
-    /// Packages listed now.
+    /// Number of listed packages.
     pub packages: i64,
     /// The newest transaction, if any.
     pub last_transaction: Option<Transaction>,
 }
 
-/// A transaction, in short.
+/// Summary of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Transaction {
-    /// Its number.
+    /// Its id.
     pub id: i64,
     /// When it was published, RFC 3339.
     pub at: String,
@@ -36,7 +36,7 @@ pub struct Transaction {
     pub updated: i64,
     /// Releases that moved to the archive.
     pub archived: i64,
-    /// Packages gone from the list.
+    /// Packages that are no longer listed.
     pub removed: i64,
 }
 
@@ -48,7 +48,7 @@ pub struct CreateSource {
     /// Its type, `local` when absent.
     #[serde(rename = "type", default = "local")]
     pub kind: String,
-    /// An existing source of that name and type is a success.
+    /// Count an existing source of that name and type as success.
     #[serde(default)]
     pub succeed_on_existing: bool,
 }
@@ -64,54 +64,54 @@ pub struct EditSource {
     pub new_name: String,
 }
 
-/// `POST /sources/{name}/packages`: make uploads part of a local source, one transaction for all.
+/// `POST /sources/{name}/packages`: adds uploads to a local source in one transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AddPackages {
-    /// Numbers of earlier uploads.
+    /// Ids of earlier uploads.
     pub uploads: Vec<u64>,
-    /// Replace versions that exist.
+    /// Replace existing versions.
     #[serde(default)]
     pub replace: bool,
-    /// Versions that exist stay and are a success.
+    /// Keep existing versions and count them as success.
     #[serde(default)]
     pub succeed_on_existing: bool,
 }
 
-/// What became of an upload.
+/// The outcome of adding an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// New in the source.
     Added,
-    /// The version has other bytes now.
+    /// Replaced the bytes of an existing version.
     Replaced,
-    /// The version was there and stays.
+    /// The version existed and was kept.
     Existing,
 }
 
-/// One line of the answer to [`AddPackages`].
+/// One row of [`AddedPackages`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AddedPackage {
-    /// The file as it was given.
+    /// The file name of the upload.
     pub file: String,
     /// Package.
     pub name: String,
     /// Version.
     pub version: String,
-    /// SHA-256 of the bytes that are served.
+    /// SHA-256 of the served bytes.
     pub sha256: String,
-    /// Their size.
+    /// Size of the served bytes.
     pub size: u64,
-    /// What happened.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
-/// The answer to [`AddPackages`].
+/// Response to [`AddPackages`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AddedPackages {
-    /// The transaction, absent when nothing changed.
+    /// The transaction; absent if nothing changed.
     pub transaction: Option<i64>,
-    /// One entry for each upload.
+    /// One row per upload.
     pub packages: Vec<AddedPackage>,
 }
 
@@ -122,16 +122,16 @@ pub struct RemovePackage {
     pub name: String,
     /// `all`, `current` or a version.
     pub scope: String,
-    /// Kept with the transaction.
+    /// Comment of the transaction.
     #[serde(default)]
     pub comment: String,
 }
 
-/// The answer to [`RemovePackage`].
+/// Response to [`RemovePackage`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RemovedPackage {
     /// The package.
     pub name: String,
-    /// Versions that are gone from now on; older snapshots still serve them.
+    /// The removed versions; older snapshots still serve them.
     pub versions: Vec<String>,
 }

@@ -1,20 +1,20 @@
-//! Storage classes: whose objects they have, and what was removed from them.
+//! Storage classes: owner, trash, and damage.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The answer to `GET /storage`.
+/// Response to `GET /storage`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Storage {
     /// Identity of this server's database.
     pub database: String,
-    /// Days after which removed objects are deleted for good.
+    /// Days after which removed objects are deleted permanently.
     pub grace_days: u64,
     /// The classes.
     pub classes: Vec<StorageState>,
 }
 
-/// How a class stands to the database.
+/// Ownership of a class, as seen from this database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StorageOwner {
@@ -24,13 +24,13 @@ pub enum StorageOwner {
     Own,
     /// It belongs to another one.
     Foreign,
-    /// It belongs to this database, and a copy of it has used it.
+    /// It belongs to this database, but a copy of the database has used it.
     Contested,
-    /// It has neither its marker nor the objects that this database names.
+    /// It has neither its marker nor the objects that this database references.
     Missing,
     /// Its marker names no database.
     Unreadable,
-    /// It has objects that this database does not name, and no owner.
+    /// It has objects that this database does not reference, and no owner.
     Unclaimed,
     /// The comparison failed.
     Unknown,
@@ -45,22 +45,22 @@ pub struct StorageState {
     pub place: String,
     /// Whether it belongs to this database.
     pub owner: StorageOwner,
-    /// Identity of the database it belongs to, where that is another one.
+    /// Identity of the owning database, if it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
-    /// Removed objects that can be brought back.
+    /// Number of removed objects that can be restored.
     pub trash_objects: u64,
     /// Their bytes.
     pub trash_bytes: u64,
-    /// When the first of them was removed, RFC 3339.
+    /// When the oldest of them was removed, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trash_since: Option<String>,
-    /// Damaged objects that were set aside and have not been stored again.
+    /// Number of damaged objects that were quarantined and not stored again.
     pub damaged: u64,
-    /// Objects that this database names and that are not in storage; counted where no mirror has them.
+    /// Number of objects that this database references and storage lacks, without those that a mirror has.
     #[serde(default)]
     pub lost: u64,
-    /// A clean-up that waits for a confirmation.
+    /// A clean-up that needs confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<WaitingSweep>,
 }
@@ -68,24 +68,24 @@ pub struct StorageState {
 /// A clean-up that would remove more than a small share of a class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitingSweep {
-    /// Objects it would remove.
+    /// Number of objects it would remove.
     pub objects: u64,
-    /// Objects in the class.
+    /// Number of objects in the class.
     pub of: u64,
 }
 
 /// `POST /storage/adopt` and `POST /storage/restore`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StorageSelection {
-    /// Names of classes; none: all.
+    /// Names of classes; empty for all.
     #[serde(default)]
     pub classes: Vec<String>,
 }
 
-/// The answer to `POST /storage/adopt`.
+/// Response to `POST /storage/adopt`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AdoptedStorage {
-    /// Classes that belong to this database now and did not before.
+    /// Classes newly adopted by this database.
     pub classes: Vec<String>,
 }
 

@@ -1,21 +1,21 @@
-//! Uploads: a package archive handed in, validated and stored, not yet part of a source.
+//! Uploads: package archives that are validated and stored, but not yet part of a source.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The answer to `POST /uploads?file={name}` with the archive as body.
+/// Response to `POST /uploads?file={name}` with the archive as body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Upload {
-    /// Number to name it by; forgotten after an hour.
+    /// Id of the upload; expires after an hour.
     pub id: u64,
-    /// The file's name as given.
+    /// The file name of the request.
     pub file: String,
     /// Package, from its DESCRIPTION.
     pub name: String,
     /// Version, from its DESCRIPTION.
     pub version: String,
-    /// SHA-256 of the bytes that will be served.
+    /// SHA-256 of the bytes to be served.
     pub sha256: String,
-    /// Their size.
+    /// Size of the bytes to be served.
     pub size: u64,
 }

@@ -1,33 +1,33 @@
-//! `POST /filter/packages`: many packages in one question; the answer is one JSON object in each line.
+//! `POST /filter/packages`: details of many packages, one JSON object per line.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::vulnerability::Vulnerability;
 
-/// The question. Only `names` is needed, and `repo` where the address does not name it.
+/// The request. Required are `names`, and `repo` if the address does not name it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[allow(clippy::struct_excessive_bools)] // The shape is not ours.
+#[allow(clippy::struct_excessive_bools, reason = "the fields are those of the original")]
 pub struct Filter {
     /// The repository.
     #[serde(default)]
     pub repo: Option<String>,
-    /// Its state: a day, a transaction, `latest`; `latest` when missing.
+    /// Its snapshot: a day, a transaction or `latest`; `latest` when absent.
     #[serde(default)]
     pub snapshot: Option<String>,
     /// `ggplot2`, or `ggplot2==3.5.2` for a version, listed or archived.
     #[serde(default)]
     pub names: Vec<String>,
-    /// Tell metadata of administrators; there is none yet.
+    /// Include metadata of administrators; there is none yet.
     #[serde(default)]
     pub metadata: bool,
-    /// Tell known vulnerabilities.
+    /// Include known vulnerabilities.
     #[serde(default)]
     pub vulns: bool,
-    /// Leave `downloads` out.
+    /// Omit `downloads`.
     #[serde(default)]
     pub omit_downloads: bool,
-    /// Leave `dependencies` out.
+    /// Omit `dependencies`.
     #[serde(default)]
     pub omit_dependencies: bool,
     /// Only `name`, `version`, `blocked`.
@@ -35,49 +35,49 @@ pub struct Filter {
     pub omit_package_details: bool,
 }
 
-/// One line of the answer. Packages and versions that the snapshot does not have get none.
+/// One line of the response. Packages and versions that are not in the snapshot have none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Filtered {
     /// The package.
     pub name: String,
-    /// The version told about.
+    /// The version.
     pub version: String,
-    /// A rule forbids it.
+    /// Whether a rule blocks it.
     pub blocked: bool,
-    /// The rest, unless it was left out.
+    /// The details, unless omitted.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub details: Option<Details>,
-    /// What it depends on, unless it was left out.
+    /// Its dependencies, unless omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dependencies: Option<Dependencies>,
-    /// How often it was fetched, unless it was left out: 0 until usage is counted.
+    /// Number of downloads, unless omitted; 0 if downloads are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub downloads: Option<i64>,
-    /// Known vulnerabilities, newest first, where they were asked for and there are some.
+    /// Known vulnerabilities, newest first, if requested and not empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vulns: Vec<Vulnerability>,
 }
 
-/// What [`Filter::omit_package_details`] leaves out. `null` where it is not known.
+/// The fields that [`Filter::omit_package_details`] omits. `null` if unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Details {
     /// `Title`
     pub summary: Option<String>,
     /// `License`
     pub license: Option<String>,
-    /// The licences one may choose from: `GPL-2`, `GPL-3`.
+    /// The alternative licences: `GPL-2`, `GPL-3`.
     pub licenses: Vec<String>,
-    /// Their families: `GPL`.
+    /// The families of the licences: `GPL`.
     pub license_types: Vec<String>,
     /// `Date`, else the day of publication.
     pub package_date: Option<String>,
-    /// Bytes of the file, 0 while unknown.
+    /// Size of the file in bytes, 0 if unknown.
     pub package_size: i64,
-    /// Every version of that snapshot: the listed one first, then the archive, newest first.
+    /// All versions in the snapshot: the listed one first, then the archive, newest first.
     pub available_versions: Vec<String>,
 }
 
-/// [`Filtered::dependencies`]: names and what is asked of them, as DESCRIPTION writes it.
+/// [`Filtered::dependencies`]: names and version requirements in the form of DESCRIPTION.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Dependencies {
     /// `Depends`
@@ -92,11 +92,11 @@ pub struct Dependencies {
     pub enhances: Vec<String>,
 }
 
-/// A line for a name that cannot be understood.
+/// A line for an invalid name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FilterError {
-    /// What is wrong, with the name.
+    /// The error, with the name.
     pub error: String,
-    /// As in every error of the API.
+    /// The error code of the API.
     pub code: u16,
 }

@@ -1,4 +1,4 @@
-//! Shapes of the public read API, as clients of the original know them.
+//! Wire types of the public read API, in the form that clients of the original expect.
 
 pub mod alert;
 pub mod filter;

@@ -1,34 +1,34 @@
-//! `GET /__api__/repos/{r}/packages…`: packages of a repository's newest state.
+//! `GET /__api__/repos/{r}/packages…`: packages at the newest point of a repository.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::vulnerability::{Known, Vulnerability};
 
-/// A package: in lists without `links`, `archived` and `readme_data`. `null` where DESCRIPTION has no such field.
+/// A package; without `links`, `archived` and `readme_data` in lists. `null` if DESCRIPTION has no such field.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Package {
-    /// Always 0, as clients are used to.
+    /// Always 0, as clients expect.
     pub id: i64,
     /// Always empty.
     pub source_type: String,
     /// Name of the source.
     pub source: String,
-    /// Number of the source.
+    /// Id of the source.
     pub source_id: i64,
     /// The package.
     pub name: String,
     /// The listed version.
     pub version: String,
-    /// Number of the repository; 0 when a source was asked.
+    /// Id of the repository; 0 in requests for a source.
     pub repo_id: i64,
     /// `R` or `Bioconductor`.
     pub repo_type: String,
     /// `RSPM`.
     pub repository: String,
-    /// SHA-256 of the file; empty until its bytes were seen.
+    /// SHA-256 of the file; empty until it is fetched.
     pub checksum: String,
-    /// Always 0, as the three below: transactions are told by `/transactions`.
+    /// Always 0; transactions are listed by `/transactions`.
     pub tran_create: i64,
     /// Always 0.
     pub tran_delete: i64,
@@ -43,7 +43,7 @@ pub struct Package {
     pub description: Option<String>,
     /// `Date`
     pub package_date: Option<String>,
-    /// `Date/Publication`, or when upstream published it.
+    /// `Date/Publication`, or the time of publication upstream.
     pub date_publication: Option<String>,
     /// `Authors@R`, never evaluated.
     pub authors_r: Option<String>,
@@ -73,9 +73,9 @@ pub struct Package {
     pub system_requirements: Option<String>,
     /// `OS_type`
     pub os_type: Option<String>,
-    /// Bytes of the file, 0 while unknown.
+    /// Size of the file in bytes, 0 if unknown.
     pub package_size: i64,
-    /// Sub-directory of the index record.
+    /// Sub-directory in the index record.
     pub path: Option<String>,
     /// `RemoteSha`
     pub remote_sha: Option<String>,
@@ -83,37 +83,37 @@ pub struct Package {
     pub collate: Option<String>,
     /// `biocViews`
     pub bioc_views: Option<String>,
-    /// The version of Bioconductor it belongs to.
+    /// Its Bioconductor version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bioc_version: Option<String>,
-    /// The repository of Bioconductor that has it: `bioc`, `data/annotation`.
+    /// Its Bioconductor repository: `bioc`, `data/annotation`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bioc_repo: Option<String>,
     /// Always `null`.
     pub r_dep: Option<String>,
     /// Always `null`.
     pub occurred: Option<String>,
-    /// Always `null`: of Python packages only.
+    /// Always `null`: for Python packages only.
     pub releases: Option<serde_json::Value>,
-    /// Always 0: of Python packages only.
+    /// Always 0: for Python packages only.
     pub last_serial: i64,
-    /// Always empty: builds are not named by such a digest here.
+    /// Always empty: binaries have no such digest here.
     pub ash: String,
-    /// Always empty: builds are found under the addresses of their platforms.
+    /// Always empty: binaries have addresses by platform.
     pub binary_record: BinaryRecord,
     /// Always false.
     pub installed: bool,
-    /// A rule forbids it.
+    /// Whether a rule blocks it.
     pub blocked: bool,
-    /// Only in the archive.
+    /// Whether it is archived only.
     pub is_archived: bool,
-    /// Usage.
+    /// Download count.
     pub downloads: Downloads,
-    /// Known vulnerabilities of that version, newest first.
+    /// Known vulnerabilities of the version, newest first.
     pub vulns: Vec<Vulnerability>,
-    /// `md` where there is a README; in the detail only.
+    /// `md` if there is a README; in the detail only.
     pub readme: Option<String>,
-    /// The README as it stands in the archive, never rendered; in the detail only.
+    /// The unrendered README from the archive; in the detail only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readme_data: Option<String>,
     /// Archived versions, newest first; in the detail only.
@@ -127,15 +127,15 @@ pub struct Package {
 /// [`Package::downloads`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Downloads {
-    /// Downloads of any version from this source since counting began, in the detail; 0 in lists, and where downloads
-    /// are not counted.
+    /// Downloads of all versions from this source since counting began, in the detail; 0 in lists, and if downloads are
+    /// not counted.
     pub count: i64,
 }
 
 /// [`Package::binary_record`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BinaryRecord {
-    /// Always empty, as all here.
+    /// Always empty, as are all fields below.
     pub id: String,
     /// Empty.
     pub package_id: String,
@@ -154,21 +154,21 @@ pub struct BinaryRecord {
 /// One row of `GET /sources/{s}/packages/{name}/releases`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Release {
-    /// Number of the source.
+    /// Id of the source.
     pub source_id: i64,
     /// The package.
     pub name: String,
     /// The version.
     pub version: String,
-    /// In the archive, not in the index.
+    /// Whether it is in the archive, not in the index.
     pub is_archived: bool,
-    /// When it was published, RFC 3339, where known.
+    /// Time of publication, RFC 3339, where known.
     pub date_publication: Option<String>,
-    /// Bytes of the file, 0 while unknown.
+    /// Size of the file in bytes, 0 if unknown.
     pub package_size: i64,
-    /// SHA-256 of the file; empty until its bytes were seen.
+    /// SHA-256 of the file; empty until it is fetched.
     pub checksum: String,
-    /// A rule forbids it.
+    /// Whether a rule blocks it.
     pub blocked: bool,
 }
 
@@ -177,7 +177,7 @@ pub struct Release {
 pub struct Archived {
     /// Always 0.
     pub id: i64,
-    /// Number of the source.
+    /// Id of the source.
     pub source_id: i64,
     /// The package.
     pub name: String,
@@ -185,15 +185,15 @@ pub struct Archived {
     pub version: String,
     /// `Date`
     pub package_date: Option<String>,
-    /// When it was published.
+    /// Time of publication, RFC 3339.
     pub date_publication: Option<String>,
     /// `License`
     pub license: Option<String>,
-    /// A rule forbids it.
+    /// Whether a rule blocks it.
     pub blocked: bool,
-    /// Which one.
+    /// The blocking rule.
     pub blocking_rule: Option<String>,
-    /// Known vulnerabilities of that version, newest first.
+    /// Known vulnerabilities of the version, newest first.
     pub vulns: Vec<Known>,
 }
 
@@ -209,10 +209,10 @@ pub struct Link {
     pub name: String,
     /// 0 `==`, 1 `>`, 2 `>=`, 3 `<`, 4 `<=`; `null` without a version.
     pub operator: Option<i64>,
-    /// The version compared with.
+    /// The version of the requirement.
     pub version: Option<String>,
-    /// Not `null` when the other package is in the repository.
+    /// Name of the other package if it is in the repository, else `null`.
     pub linked_to: Option<String>,
-    /// The other package depends on this one.
+    /// Whether the other package depends on this one.
     pub reverse: bool,
 }

@@ -1,4 +1,4 @@
-//! `GET /__api__/repos…`: repositories and the days they have a state of.
+//! `GET /__api__/repos…`: repositories and the days on which they changed.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -6,20 +6,20 @@ use utoipa::ToSchema;
 /// A repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Repo {
-    /// Row number; addresses take it or the name.
+    /// Row id; addresses accept it or the name.
     pub id: i64,
     /// The first segment of its URLs.
     pub name: String,
-    /// RFC 3339.
+    /// Creation time, RFC 3339.
     pub created: String,
     /// Free text.
     pub description: String,
     /// `R`, `Bioconductor`, `Python`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Reading asks for a token.
+    /// Whether reading requires a token.
     pub auth: bool,
-    /// Not listed.
+    /// Whether it is hidden from lists.
     pub hidden: bool,
 }
 
@@ -28,8 +28,8 @@ pub struct Repo {
 pub struct TransactionDate {
     /// The repository.
     pub repo_id: i64,
-    /// What a URL says: `2026-10-05`, or `latest`.
+    /// The snapshot in URLs: `2026-10-05`, or `latest`.
     pub alias: String,
-    /// When the state was published, RFC 3339.
+    /// The day as a time, RFC 3339.
     pub date: String,
 }

@@ -1,4 +1,4 @@
-//! `GET /__api__/sources…`: sources and what happened to them.
+//! `GET /__api__/sources…`: sources and their transactions.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -6,9 +6,9 @@ use utoipa::ToSchema;
 /// A source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Source {
-    /// Row number; 1 is CRAN.
+    /// Row id; CRAN is 1.
     pub id: i64,
-    /// Unique.
+    /// Unique among sources.
     pub name: String,
     /// RFC 3339.
     pub created: String,
@@ -17,7 +17,7 @@ pub struct Source {
     pub kind: String,
 }
 
-/// One published change. Old clients use `id` (a snapshot segment) and `published_to` of every row.
+/// A transaction. Old clients use `id` (a snapshot segment) and `published_to` of every row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Transaction {
     /// A snapshot segment.
@@ -26,7 +26,7 @@ pub struct Transaction {
     pub created: String,
     /// The day, `YYYY-MM-DD`.
     pub completed: String,
-    /// What was changed: `source`.
+    /// The changed object: `source`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Free text.
@@ -35,13 +35,13 @@ pub struct Transaction {
     pub source_id: i64,
     /// Unique text.
     pub guid: String,
-    /// Packages listed that were not before.
+    /// Packages that became listed.
     pub packages_added: i64,
     /// Packages whose listed version changed.
     pub packages_updated: i64,
-    /// Releases moved to the archive.
+    /// Releases that moved to the archive.
     pub packages_archived: i64,
-    /// Packages no longer listed.
+    /// Packages that are no longer listed.
     pub packages_removed: i64,
     /// `Sync`, `Add`, `Remove`, …
     pub action: String,
@@ -49,6 +49,6 @@ pub struct Transaction {
     pub published_from: String,
     /// RFC 3339.
     pub published_to: String,
-    /// Empty when all went well.
+    /// Empty on success.
     pub result: String,
 }

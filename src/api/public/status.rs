@@ -1,4 +1,4 @@
-//! `GET /__api__/status`: what kind of server this is, and for which platforms it has binaries.
+//! `GET /__api__/status`: features of the server, and the platforms it has binaries for.
 
 use std::collections::BTreeMap;
 
@@ -7,82 +7,82 @@ use utoipa::ToSchema;
 
 use crate::model::time::{SECOND, Timestamp};
 
-/// The answer. Clients demand every field of [`Platform`], and compare `binaries` with `true`.
+/// The response. Clients require all fields of [`Platform`], and compare `binaries` with `true`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[allow(clippy::struct_excessive_bools)] // The shape is not ours.
+#[allow(clippy::struct_excessive_bools, reason = "the fields are those of the original")]
 pub struct Status {
-    /// Of this program.
+    /// Version of the program.
     pub version: String,
     /// RFC 3339: `SOURCE_DATE_EPOCH` of the build, else the time of the commit.
     pub build_date: String,
-    /// Usage data is collected.
+    /// Whether usage data is collected.
     pub metrics_enabled: bool,
-    /// R repositories are served.
+    /// Whether R repositories are served.
     pub r_configured: bool,
-    /// Python repositories are served.
+    /// Whether Python repositories are served.
     pub python_configured: bool,
-    /// Any binary package is served.
+    /// Whether any binary is served.
     pub binaries_enabled: bool,
     /// Always false.
     pub display_ash: bool,
-    /// Always false: this is nobody's public service.
+    /// Always false: not Posit's public service.
     pub public_p3m: bool,
     /// Always false.
     pub custom_home: bool,
     /// Always empty.
     pub custom_home_title: String,
-    /// Always empty: nobody is tracked.
+    /// Always empty: no tracking.
     pub ga_id: String,
-    /// Tokens can be used (older name).
+    /// Whether tokens are supported (older name).
     pub auth_available: bool,
-    /// Tokens can be used.
+    /// Whether tokens are supported.
     pub auth_enabled: bool,
-    /// Some repository asks for a token.
+    /// Whether a repository requires a token.
     pub repos_require_auth: bool,
-    /// Single sign-on is set up.
+    /// Whether single sign-on is configured.
     pub sso_enabled: bool,
-    /// Platforms known by name.
+    /// The known platforms.
     pub distros: Vec<Platform>,
-    /// Name of the repository that holds CRAN; empty when there is none.
+    /// Name of the repository with CRAN; empty if there is none.
     pub cran_repo: String,
     /// Bioconductor versions, newest first.
     pub bioc_versions: Vec<BiocVersion>,
-    /// R versions clients may ask binaries for, newest first.
+    /// R versions for which clients may request binaries, newest first.
     pub r_versions: Vec<String>,
     /// Folder of macOS binaries, by R version (or `default`) and architecture.
     pub macos_urls: BTreeMap<String, BTreeMap<String, String>>,
-    /// Licence reminders; there is no licence.
+    /// Licence reminders: none, as there is no licence.
     pub support_window: SupportWindow,
 }
 
 /// One row of [`Status::distros`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[allow(clippy::struct_excessive_bools)]
+#[allow(clippy::struct_excessive_bools, reason = "the fields are those of the original")]
 pub struct Platform {
-    /// Unique.
+    /// Unique name.
     pub name: String,
     /// `linux`, `windows`, `macOS`.
     pub os: String,
-    /// For people.
+    /// Display name of its binaries.
     #[serde(rename = "binaryDisplay")]
     pub binary_display: String,
-    /// The segment after `__linux__`; never with a hyphen.
+    /// The segment after `__linux__`; without hyphens.
     #[serde(rename = "binaryURL")]
     pub binary_url: String,
-    /// For people.
+    /// Display name.
     pub display: String,
-    /// `ID` as system requirements name it.
+    /// `ID` in system requirements.
     pub distribution: String,
     /// `VERSION_ID`.
     pub release: String,
-    /// Where its binaries are built, when elsewhere.
+    /// The distribution its binaries are built on, if another.
     pub build_distribution: String,
-    /// System requirements are known.
+    /// Whether system requirements are known.
     #[serde(rename = "sysReqs")]
     pub sys_reqs: bool,
-    /// Binaries are served.
+    /// Whether binaries are served.
     pub binaries: bool,
-    /// Not offered to people any more.
+    /// Whether it is hidden in user interfaces.
     pub hidden: bool,
     /// Always true.
     pub official_rspm: bool,
@@ -90,7 +90,7 @@ pub struct Platform {
     pub arch: Vec<String>,
 }
 
-/// What [`Status`] tells of platforms.
+/// The platform fields of [`Status`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Platforms {
     /// [`Status::distros`]
@@ -108,7 +108,7 @@ pub struct BiocVersion {
     pub bioc_version: String,
     /// `4.5`
     pub r_version: String,
-    /// `latest`, or the day its CRAN packages are frozen at.
+    /// `latest`, or the day at which its CRAN packages are frozen.
     pub cran_snapshot: String,
 }
 
@@ -124,15 +124,15 @@ pub struct SupportWindow {
 }
 
 impl Status {
-    /// Of a server whose CRAN is in the repository `cran_repo`, serving binaries for `platforms`.
+    /// The status of a server with CRAN in the repository `cran_repo` and binaries for `platforms`.
     #[must_use]
     pub fn new(cran_repo: Option<String>, platforms: Platforms) -> Status {
-        // Written by the build script; a build of an unpacked archive without `SOURCE_DATE_EPOCH` has none.
+        // Set by the build script; absent in a build of an unpacked archive without `SOURCE_DATE_EPOCH`.
         let built = option_env!("RSTUDIO_PM_BUILT").and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             build_date: Timestamp(built * SECOND).to_string(),
-            // The caller knows.
+            // Set by the caller.
             metrics_enabled: false,
             r_configured: true,
             python_configured: false,

@@ -1,51 +1,51 @@
-//! `…/sysreqs`: what packages need of the operating system, and how it is installed there.
+//! `…/sysreqs`: system requirements of packages, and the commands to install them.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Whether a count is left out of an answer.
+/// Whether a count is omitted from a response.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-/// Something to be run before or after installing: one of the two.
+/// An action before or after the installation: one of the two fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Action {
-    /// A line for the shell.
+    /// A shell command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// The address of a script.
+    /// The URL of a script.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,
 }
 
-/// What is needed. Every list is there, also when it is empty.
+/// System requirements. All lists are present, even if empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Needs {
     /// Packages of the operating system.
     pub packages: Vec<String>,
-    /// A command for each of them.
+    /// An installation command for each of `packages`.
     pub install_scripts: Vec<String>,
-    /// To be run before.
+    /// Actions before the installation.
     pub pre_install: Vec<Action>,
-    /// To be run after.
+    /// Actions after the installation.
     pub post_install: Vec<Action>,
 }
 
-/// What one package needs.
+/// System requirements of one package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Requirement {
     /// The R package.
     pub name: String,
-    /// What it needs itself; the packages it depends on have entries of their own.
+    /// Its own requirements; its dependencies have entries of their own.
     pub requirements: Needs,
 }
 
-/// `GET /repos/{r}/sysreqs`: packages that need nothing are left out.
+/// Response to `GET /repos/{r}/sysreqs`. Packages without requirements are omitted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Requirements {
-    /// By name.
+    /// Requirements by package, sorted by name.
     pub requirements: Vec<Requirement>,
     /// All commands of `requirements`, each once.
     pub install_scripts: Vec<String>,
@@ -53,11 +53,11 @@ pub struct Requirements {
     pub pre_install: Vec<Action>,
     /// As `install_scripts`.
     pub post_install: Vec<Action>,
-    /// How many packages were asked about, or are needed by those, whose requirements are not known: the mirror has no
-    /// package database, and their files were not fetched. Absent when all are known.
+    /// Number of requested packages and dependencies whose requirements are unknown, because the mirror has no package
+    /// database and their files were not fetched. Absent if all are known.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unknown_count: usize,
-    /// The first hundred of them, by name.
+    /// The first hundred packages with unknown requirements, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
 }
@@ -67,15 +67,15 @@ pub struct Requirements {
 pub struct Dependency {
     /// The R package, or the rule.
     pub name: String,
-    /// What it needs.
+    /// Its requirements.
     #[serde(flatten)]
     pub needs: Needs,
 }
 
-/// `POST /repos/{r}/sysreqs`: what the package of a DESCRIPTION and the packages it depends on need.
+/// Response to `POST /repos/{r}/sysreqs`: requirements of the package of a DESCRIPTION and its dependencies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Posted {
-    /// The package itself first, then others by name; those that need nothing are left out.
+    /// The package itself first, then its dependencies by name; those without requirements are omitted.
     pub dependencies: Vec<Dependency>,
     /// All commands of `dependencies`, each once.
     pub install_scripts: Vec<String>,
@@ -83,29 +83,29 @@ pub struct Posted {
     pub pre_install: Vec<Action>,
     /// As `install_scripts`.
     pub post_install: Vec<Action>,
-    /// How many packages were asked about, or are needed by those, whose requirements are not known: the mirror has no
-    /// package database, and their files were not fetched. Absent when all are known.
+    /// Number of requested packages and dependencies whose requirements are unknown, because the mirror has no package
+    /// database and their files were not fetched. Absent if all are known.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unknown_count: usize,
-    /// The first hundred of them, by name.
+    /// The first hundred packages with unknown requirements, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
 }
 
-/// `GET /repos/{r}/packages/{name}/sysreqs`.
+/// Response to `GET /repos/{r}/packages/{name}/sysreqs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OfPackage {
     /// The R package.
     pub name: String,
-    /// The files of the rules that say so.
+    /// Files of the matching rules.
     pub source_files: Vec<String>,
-    /// An entry for each rule that the package, or one it depends on, asks for; the package's own first.
+    /// An entry for each rule that matches the package or a dependency; the package's own first.
     pub dependencies: Vec<Dependency>,
-    /// How many packages were asked about, or are needed by those, whose requirements are not known: the mirror has no
-    /// package database, and their files were not fetched. Absent when all are known.
+    /// Number of requested packages and dependencies whose requirements are unknown, because the mirror has no package
+    /// database and their files were not fetched. Absent if all are known.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unknown_count: usize,
-    /// The first hundred of them, by name.
+    /// The first hundred packages with unknown requirements, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
 }

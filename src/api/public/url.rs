@@ -1,22 +1,22 @@
-//! `POST /__api__/url`: from a time to the snapshot of that time; scripts of some years ago ask it.
+//! `POST /__api__/url`: the snapshot at a given time, for older scripts.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The question.
+/// The request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Moment {
     /// The repository.
     pub repo: String,
-    /// `2022-01-04T00:00:00Z`: the state at that time. A day alone is its beginning.
+    /// The time, in UTC: `2022-01-04T00:00:00Z`, or a day.
     pub snapshot: String,
 }
 
-/// The answer.
+/// The response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Snapshot {
-    /// The segment after the repository.
+    /// The snapshot segment of the URL.
     pub upsi: String,
-    /// The address of the repository in that state.
+    /// The URL of the repository at that snapshot.
     pub url: String,
 }

@@ -1,17 +1,17 @@
-//! `GET /__api__/metrics/packages`: what is downloaded.
+//! `GET /__api__/metrics/packages`: download counts.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Downloads of one package, all versions and platforms together.
+/// Downloads of one package, over all versions and platforms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PackageDownloads {
     /// The package.
     pub name: String,
     /// `r` or `python`.
     pub source_type: String,
-    /// Name of the source it came from.
+    /// Name of its source.
     pub source: String,
-    /// Downloads in the days asked for.
+    /// Number of downloads in the requested days.
     pub count: i64,
 }

@@ -1,4 +1,4 @@
-//! Advisories of one place: collected file by file, kept as one document of JSON lines.
+//! The advisories of one origin: collected file by file, stored as a document of JSON lines.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use super::version::Ecosystem;
 use super::yaml;
 use crate::model::time::Timestamp;
 
-/// One file, in bytes: the largest advisory has a tenth of it.
+/// Largest size of a file in bytes: ten times the largest advisory.
 pub const FILE: u64 = 8 << 20;
-/// Reasons that are told; of more, how many there are.
+/// Largest number of errors that are recorded; further ones are only counted.
 const TOLD: usize = 20;
 
-/// How a file of one advisory is written.
+/// The file format of an advisory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// JSON.
@@ -22,8 +22,9 @@ pub enum Format {
 }
 
 impl Format {
-    /// By the path of a file in a folder or an archive: `vulns/readxl/RSEC-2023-1.yaml`. An advisory's file is called as its
-    /// id, which begins in capitals (`x_` of private ones); anything else is none, as are files in hidden folders.
+    /// Detects the format from the path of a file in a directory or an archive: `vulns/readxl/RSEC-2023-1.yaml`. The
+    /// file name of an advisory is its id, which begins with capitals (`x_` for private ones); `None` for any other
+    /// name, and for files in hidden directories.
     #[must_use]
     pub fn of(path: &str) -> Option<Format> {
         let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
@@ -46,36 +47,36 @@ impl Format {
     }
 }
 
-/// A file that is left out.
+/// A file that was skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Which file, or which line of one.
+    /// The file, with the line for JSON lines.
     pub file: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// Files of which nothing is used.
+/// Why none of the files is used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBatch {
-    /// Nothing in it is an advisory.
+    /// There is no advisory in the files.
     #[error("there is no advisory about packages of CRAN, Bioconductor or PyPI in it")]
     Empty,
-    /// Too much of it cannot be read for the rest to be trusted.
-    #[error("{bad} of {all} advisories in it cannot be read; the first is {file}: {reason}")]
+    /// Too many files are malformed for the rest to be trusted.
+    #[error("{bad} of {all} advisories in it are malformed; the first is {file}: {reason}")]
     Damaged {
-        /// So many.
+        /// The number of malformed files.
         bad: usize,
-        /// Of so many.
+        /// The number of all files.
         all: usize,
-        /// Which file.
+        /// The first malformed file.
         file: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// Advisories about packages of the ecosystems that are served here, by id.
+/// Advisories about packages of the supported ecosystems, by id.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     records: BTreeMap<String, Record>,
@@ -86,13 +87,13 @@ pub struct Batch {
 #[derive(Clone, Debug)]
 struct Record {
     advisory: Advisory,
-    /// All of it, on one line.
+    /// The whole advisory on one line.
     json: String,
 }
 
 impl Batch {
-    /// Takes the file of one advisory. One that cannot be read is left out and counted; one about other ecosystems is
-    /// passed over. Of two with one id the one that was changed later stays.
+    /// Adds the file of an advisory. A malformed one is skipped and counted; one about other ecosystems only is
+    /// ignored. Of two with the same id the later modified one is kept.
     pub fn take(&mut self, file: &str, format: Format, bytes: &[u8]) {
         let read = text(bytes).and_then(|text| match format {
             Format::Json => one_line(text),
@@ -104,7 +105,7 @@ impl Batch {
         }
     }
 
-    /// Takes JSON lines, an advisory in each.
+    /// Adds JSON lines with an advisory in each.
     pub fn take_lines(&mut self, file: &str, bytes: &[u8]) {
         let lines = bytes.split(|b| *b == b'\n').enumerate();
         for (number, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
@@ -115,7 +116,7 @@ impl Batch {
         }
     }
 
-    /// Takes what another has; its records replace ours of the same id.
+    /// Adds the advisories of another batch, which replace those with the same id.
     pub fn merge(&mut self, other: Batch) {
         self.records.extend(other.records);
         self.bad += other.bad;
@@ -123,7 +124,7 @@ impl Batch {
         self.left_out.truncate(TOLD);
     }
 
-    /// Keeps those of these ids alone.
+    /// Keeps only the advisories for whose id `keep` returns true.
     pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.records.retain(|id, _| keep(id));
     }
@@ -143,7 +144,7 @@ impl Batch {
         }
     }
 
-    /// Counts a file that cannot be used.
+    /// Counts and records a file that is skipped.
     pub fn leave_out(&mut self, file: &str, reason: String) {
         self.bad += 1;
         if self.left_out.len() < TOLD {
@@ -152,43 +153,43 @@ impl Batch {
         }
     }
 
-    /// How many advisories there are.
+    /// The number of advisories.
     #[must_use]
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no advisories.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// How many files were left out, and the first of them.
+    /// The number of skipped files, and the first of them.
     #[must_use]
     pub fn left_out(&self) -> (usize, &[LeftOut]) {
         (self.bad, &self.left_out)
     }
 
-    /// By id.
+    /// The advisories by id.
     pub fn advisories(&self) -> impl Iterator<Item = &Advisory> {
         self.records.values().map(|record| &record.advisory)
     }
 
-    /// When one was changed last; `None` when it is not there, or does not say.
+    /// The last modification of an advisory; `None` when it is missing or has no such time.
     #[must_use]
     pub fn modified(&self, id: &str) -> Option<Timestamp> {
         self.records.get(id)?.advisory.modified
     }
 
-    /// Each as it was read, on one line, by id; of one ecosystem, or of all.
+    /// The advisories of an ecosystem, or of all, as JSON lines by id, with their unknown fields.
     pub fn lines(&self, of: Option<Ecosystem>) -> impl Iterator<Item = &str> {
         let wanted =
             move |record: &&Record| of.is_none_or(|of| record.advisory.ecosystems().any(|e| e == of));
         self.records.values().filter(wanted).map(|record| record.json.as_str())
     }
 
-    /// All of it as JSON lines; the same advisories give the same bytes.
+    /// All advisories as JSON lines; equal advisories give equal bytes.
     #[must_use]
     pub fn document(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.records.values().map(|record| record.json.len() + 1).sum());
@@ -199,11 +200,11 @@ impl Batch {
         out
     }
 
-    /// What was read, if it can be used: a record nobody can read must not keep all others away, but most of them
-    /// unreadable means that these are other files.
+    /// Returns the batch if it is usable: single malformed files are tolerated, but many indicate files of another
+    /// kind.
     ///
     /// # Errors
-    /// Nothing in it, or more than a tenth cannot be read.
+    /// There are no advisories, or more than a tenth of the files is malformed.
     pub fn checked(self) -> Result<Batch, BadBatch> {
         let all = self.len() + self.bad;
         match self.left_out.first() {
@@ -227,7 +228,7 @@ fn text(bytes: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
 }
 
-/// JSON without line breaks between its parts; there are none inside of them.
+/// Rewrites JSON to one line; strings have no line breaks in JSON.
 fn one_line(text: &str) -> Result<String, String> {
     if !text.trim().contains(['\n', '\r']) {
         return Ok(text.trim().to_owned());

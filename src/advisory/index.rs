@@ -1,4 +1,4 @@
-//! All advisories in force, by package: which of them are about a version, told as one where they are one.
+//! The advisories in force by package: finds those that affect a version, and merges duplicates.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,36 +10,36 @@ use super::version::{Ecosystem, Version};
 use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
 
-/// What is known, made ready to be asked. Texts and lists that nobody asks for are not in it.
+/// All advisories, prepared for lookups. Fields that no lookup needs are left out.
 #[derive(Debug, Default)]
 pub struct Index {
     advisories: Vec<Known>,
-    /// By normalised name.
+    /// By normalized name.
     packages: [HashMap<Box<str>, Vec<Affects>>; Ecosystem::ALL.len()],
     parts: BTreeMap<String, PartSeen>,
 }
 
-/// What a part of an index is recognised by.
+/// The identity of a part of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartSeen {
-    /// Of its document.
+    /// The digest of its document.
     pub digest: Sha256,
-    /// Advisories.
+    /// The number of advisories.
     pub count: usize,
 }
 
-/// A place that advisories came from.
+/// The advisories of one origin.
 #[derive(Debug)]
 pub struct Part {
-    /// Its address, as it is known by.
+    /// The URL or path of the origin, which identifies it.
     pub name: String,
-    /// Of the document that is kept of it.
+    /// The digest of the stored document.
     pub digest: Sha256,
-    /// What it has.
+    /// The advisories.
     pub batch: Batch,
 }
 
-/// What is told of an advisory.
+/// The reported properties of an advisory.
 #[derive(Debug)]
 struct Known {
     id: Box<str>,
@@ -51,14 +51,14 @@ struct Known {
     severity: Vec<Severity>,
 }
 
-/// That an advisory is about a package.
+/// A package affected by an advisory.
 #[derive(Debug)]
 struct Affects {
-    /// Place in `advisories`.
+    /// The index in `advisories`.
     advisory: usize,
     ranges: Vec<Range>,
     spans: Vec<Span>,
-    /// Those that no span holds.
+    /// The listed versions outside all spans.
     versions: Vec<Version>,
     severity: Vec<Severity>,
 }
@@ -66,23 +66,23 @@ struct Affects {
 /// A vulnerability of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding<'a> {
-    /// The advisory of the ecosystem's own database, if there is one.
+    /// The id of the advisory, preferably from the ecosystem's own database.
     pub id: &'a str,
-    /// All its other names, sorted.
+    /// All other ids of the vulnerability, sorted.
     pub aliases: Vec<&'a str>,
-    /// A line about it.
+    /// A summary in one line.
     pub summary: Option<&'a str>,
-    /// When it was made known.
+    /// The publication time.
     pub published: Option<Timestamp>,
-    /// When that advisory was changed last.
+    /// The last modification of that advisory.
     pub modified: Option<Timestamp>,
-    /// All that any of them says.
+    /// The distinct severities of all merged advisories.
     pub severity: Vec<&'a Severity>,
     /// The ranges of that advisory for this package.
     pub ranges: Vec<&'a Range>,
 }
 
-/// Everything known of one package.
+/// The advisories about a package.
 #[derive(Clone, Copy, Debug)]
 pub struct OfPackage<'a> {
     index: &'a Index,
@@ -91,7 +91,7 @@ pub struct OfPackage<'a> {
 }
 
 impl Index {
-    /// Of several places. Of advisories with one id the one that was changed last counts.
+    /// Creates an index of several parts. Of advisories with the same id the last modified one applies.
     #[must_use]
     pub fn new(parts: Vec<Part>) -> Index {
         let mut index = Index::default();
@@ -132,31 +132,31 @@ impl Index {
         }
     }
 
-    /// How many advisories there are.
+    /// The number of advisories.
     #[must_use]
     pub fn len(&self) -> usize {
         self.advisories.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no advisories.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.advisories.is_empty()
     }
 
-    /// How many packages of an ecosystem have any.
+    /// The number of packages of an ecosystem with advisories.
     #[must_use]
     pub fn packages(&self, ecosystem: Ecosystem) -> usize {
         self.packages[ecosystem as usize].len()
     }
 
-    /// The places it was made from.
+    /// The parts of the index by name.
     #[must_use]
     pub fn parts(&self) -> &BTreeMap<String, PartSeen> {
         &self.parts
     }
 
-    /// What is known of a package; most have nothing.
+    /// The advisories about a package; `None` for most packages.
     #[must_use]
     pub fn of(&self, ecosystem: Ecosystem, name: &str) -> Option<OfPackage<'_>> {
         let affects = self.packages[ecosystem as usize].get(&*ecosystem.name(name))?;
@@ -180,7 +180,7 @@ impl Affects {
 }
 
 impl<'a> OfPackage<'a> {
-    /// The vulnerabilities of a version, as known at a moment; newest first.
+    /// The vulnerabilities of a version that are in force at `now`; newest first.
     #[must_use]
     pub fn affecting(&self, version: &str, now: Timestamp) -> Vec<Finding<'a>> {
         let version = Version::new(self.ecosystem, version);
@@ -200,7 +200,7 @@ impl<'a> OfPackage<'a> {
         findings
     }
 
-    /// One of several advisories, at least one.
+    /// Merges one or more advisories.
     fn finding(&self, mut hits: Vec<&'a Affects>) -> Finding<'a> {
         let known = |hit: &Affects| &self.index.advisories[hit.advisory];
         hits.sort_by_key(|hit| (rank(self.ecosystem, &known(hit).id), known(hit).id.clone()));
@@ -233,7 +233,7 @@ impl<'a> OfPackage<'a> {
     }
 }
 
-/// Whose word is told first.
+/// The precedence of the database of an id.
 fn rank(ecosystem: Ecosystem, id: &str) -> usize {
     let databases = [ecosystem.home(), "GHSA-", "CVE-"];
     databases.iter().position(|prefix| id.starts_with(prefix)).unwrap_or(databases.len())

@@ -1,14 +1,14 @@
-//! Several advisories about one vulnerability, told as one: databases copy from each other under names of their own.
+//! Groups advisories about the same vulnerability: databases copy from each other under ids of their own.
 
 use std::collections::HashMap;
 
-/// Which of several share a name, each given as its names: places of those that belong together, the first of each group in
-/// the order given.
+/// Groups items that share a name, directly or through others. Each item is given as its names; returns the sorted
+/// indexes of each group, ordered by the first of each.
 pub(super) fn groups<'a, N: IntoIterator<Item = &'a str>>(
     named: impl IntoIterator<Item = N>,
 ) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
-    // Of each name, which group has it.
+    // The group of each name.
     let mut of: HashMap<&str, usize> = HashMap::new();
     for (place, names) in named.into_iter().enumerate() {
         let names: Vec<&str> = names.into_iter().collect();
@@ -20,7 +20,7 @@ pub(super) fn groups<'a, N: IntoIterator<Item = &'a str>>(
             groups.len() - 1
         });
         groups[into].push(place);
-        // One that has names of two groups makes them one.
+        // An item with names of several groups joins them.
         for other in met.into_iter().skip(1) {
             let moved = std::mem::take(&mut groups[other]);
             groups[into].extend(moved);

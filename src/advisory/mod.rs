@@ -1,6 +1,6 @@
-//! Advisories about packages, in the form of the Open Source Vulnerability schema: read, matched with versions, scored. Pure.
+//! Advisories about packages in the Open Source Vulnerability format: parsing, matching with versions, scoring. No I/O.
 //!
-//! What the words mean: <https://ossf.github.io/osv-schema/>.
+//! Terms: <https://ossf.github.io/osv-schema/>.
 
 mod batch;
 mod index;

@@ -1,54 +1,54 @@
-//! Which versions a range of an advisory is about. The rules: <https://ossf.github.io/osv-schema/#evaluation>.
+//! Evaluates the version ranges of an advisory. Rules: <https://ossf.github.io/osv-schema/#evaluation>.
 
 use super::version::{Ecosystem, Version};
 
-/// A range as it is told: events in the order of the advisory.
+/// A range with its events in the order of the advisory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
     /// `ECOSYSTEM`, `SEMVER`, `GIT`.
     pub kind: Box<str>,
-    /// What happened when.
+    /// The events.
     pub events: Box<[Event]>,
 }
 
-/// Something that happened at a version.
+/// An event at a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// What.
+    /// The kind of the event.
     pub kind: EventKind,
-    /// The version, or a commit; `0` is before all versions, `*` as a limit behind all.
+    /// The version or commit; `0` is before all versions, `*` as a limit is after all.
     pub version: Box<str>,
 }
 
-/// What happened. In this order, of events at one version.
+/// The kind of an event, in the order of events at one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventKind {
-    /// From this version on.
+    /// Affected from this version on.
     Introduced,
-    /// Up to this version, which has it still.
+    /// Affected up to and including this version.
     LastAffected,
-    /// Up to, and not including.
+    /// Affected up to, but not including, this version.
     Fixed,
-    /// Nothing is said of this version and later ones.
+    /// The range does not apply to this version and later ones.
     Limit,
 }
 
-/// A range made ready to be asked.
+/// A range prepared for evaluation.
 #[derive(Clone, Debug)]
 pub(super) struct Span {
-    /// Sorted; without limits.
+    /// The sorted events, without limits.
     events: Box<[(Bound, EventKind)]>,
-    /// A version must be below one of them, if there are any.
+    /// If there are any, a version must be below one of them.
     limits: Box<[Bound]>,
 }
 
-/// Where something happened.
+/// The position of an event.
 #[derive(Clone, Debug)]
 enum Bound {
     /// Before all versions.
     Start,
     At(Version),
-    /// Behind all versions.
+    /// After all versions.
     End,
 }
 
@@ -61,7 +61,7 @@ impl Bound {
         }
     }
 
-    /// This against a version.
+    /// Compares this with a version.
     fn order(&self, version: &Version) -> std::cmp::Ordering {
         match self {
             Bound::Start => std::cmp::Ordering::Less,
@@ -81,7 +81,7 @@ impl Bound {
 }
 
 impl Span {
-    /// `None` of a range that only a repository of sources can answer: commits have no order here.
+    /// Prepares a range; `None` for a range of commits, whose order only a source code repository knows.
     pub(super) fn new(ecosystem: Ecosystem, range: &Range) -> Option<Span> {
         if !matches!(&*range.kind, "ECOSYSTEM" | "SEMVER") {
             return None;
@@ -93,7 +93,7 @@ impl Span {
         Some(Span { events: events.into(), limits: limits.into_iter().map(|(bound, _)| bound).collect() })
     }
 
-    /// Whether the range is about a version.
+    /// Whether the range contains a version.
     pub(super) fn holds(&self, version: &Version) -> bool {
         if !self.limits.is_empty() && !self.limits.iter().any(|limit| limit.order(version).is_gt()) {
             return false;

@@ -1,4 +1,5 @@
-//! One advisory, as far as it is matched and shown: a record of the Open Source Vulnerability schema, read from JSON.
+//! The fields of an advisory that are matched or reported, parsed from a JSON record of the Open Source Vulnerability
+//! schema.
 
 use serde::{Deserialize, Deserializer};
 
@@ -6,61 +7,61 @@ use super::range::{Event, EventKind, Range};
 use super::version::Ecosystem;
 use crate::model::time::Timestamp;
 
-/// An advisory. Fields that nobody here reads are passed over.
+/// An advisory. Unused fields are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Advisory {
     /// `RSEC-2023-1`.
     pub id: String,
-    /// When it was changed last.
+    /// The last modification.
     #[serde(default, deserialize_with = "time")]
     pub modified: Option<Timestamp>,
-    /// When it was made known.
+    /// The publication time.
     #[serde(default, deserialize_with = "time")]
     pub published: Option<Timestamp>,
-    /// Since when it is said to be no vulnerability after all.
+    /// The time at which the advisory was withdrawn.
     #[serde(default, deserialize_with = "time")]
     pub withdrawn: Option<Timestamp>,
-    /// Other names of the same vulnerability.
-    #[serde(default, deserialize_with = "or_none")]
+    /// Other ids of the same vulnerability.
+    #[serde(default, deserialize_with = "null_as_empty")]
     pub aliases: Vec<String>,
-    /// In a line.
+    /// A summary in one line.
     #[serde(default)]
     pub summary: Option<String>,
-    /// In full, Markdown.
+    /// The full text in Markdown.
     #[serde(default)]
     pub details: Option<String>,
-    /// How bad it is.
-    #[serde(default, deserialize_with = "or_none")]
+    /// The severity.
+    #[serde(default, deserialize_with = "null_as_empty")]
     pub severity: Vec<Severity>,
-    /// Which packages it is about.
-    #[serde(default, deserialize_with = "or_none")]
+    /// The affected packages.
+    #[serde(default, deserialize_with = "null_as_empty")]
     pub affected: Vec<Affected>,
 }
 
-/// How bad something is, by one way of saying so.
+/// A severity by one scoring method.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Severity {
-    /// `CVSS_V3`.
+    /// The method, such as `CVSS_V3`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// A vector, or a word.
+    /// A vector or a word.
     pub score: String,
 }
 
-/// A package that is affected.
+/// An affected package.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Affected {
-    /// Which; ranges of a repository of sources may have none.
+    /// The package; may be missing for ranges of a source code repository.
     #[serde(default)]
     pub package: Option<Package>,
-    /// Where it is worse, or not as bad, here.
-    #[serde(default, deserialize_with = "or_none")]
+    /// The severity for this package, if it differs.
+    #[serde(default, deserialize_with = "null_as_empty")]
     pub severity: Vec<Severity>,
-    /// In which ranges of versions.
-    #[serde(default, deserialize_with = "or_none")]
+    /// The affected ranges of versions.
+    #[serde(default, deserialize_with = "null_as_empty")]
     pub ranges: Vec<Range>,
-    /// In which versions besides.
-    #[serde(default, deserialize_with = "or_none")]
+    /// Further affected versions.
+    #[serde(default, deserialize_with = "null_as_empty")]
     pub versions: Vec<String>,
 }
 
@@ -73,37 +74,37 @@ pub struct Package {
     pub name: String,
 }
 
-/// Something that is no advisory; the rest of a sentence.
+/// Why a record is not an advisory, as the rest of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadAdvisory(pub(super) String);
 
-/// The longest id, in bytes; none is half as long.
+/// Largest length of an id in bytes; real ones are less than half as long.
 const ID: usize = 200;
 
 impl Advisory {
-    /// Reads one.
+    /// Parses an advisory.
     ///
     /// # Errors
-    /// It is no JSON, or no advisory.
+    /// The text is not JSON, or not an advisory.
     pub fn from_json(text: &str) -> Result<Advisory, BadAdvisory> {
-        // A list would be taken for its fields in their order.
+        // serde would accept an array as the fields in order.
         if !text.trim_start().starts_with('{') {
-            return Err(BadAdvisory("it is no JSON object".to_owned()));
+            return Err(BadAdvisory("it is not a JSON object".to_owned()));
         }
         let read: Advisory = serde_json::from_str(text).map_err(|error| BadAdvisory(error.to_string()))?;
         if !is_id(&read.id) {
-            return Err(BadAdvisory("its id is no word".to_owned()));
+            return Err(BadAdvisory("its id is not valid".to_owned()));
         }
         Ok(read)
     }
 
-    /// The ecosystems of the packages it is about, those that are served here.
+    /// The supported ecosystems of the affected packages.
     pub fn ecosystems(&self) -> impl Iterator<Item = Ecosystem> {
         self.affected.iter().filter_map(Affected::ecosystem)
     }
 
-    /// A line about it: the summary, else the beginning of the details.
+    /// One line about the advisory: the summary, else the beginning of the details.
     #[must_use]
     pub fn line(&self) -> Option<String> {
         let given = self.summary.as_deref().map(str::trim).filter(|text| !text.is_empty());
@@ -112,21 +113,21 @@ impl Advisory {
 }
 
 impl Affected {
-    /// The ecosystem of the package, if it is served here.
+    /// The ecosystem of the package, if it is supported.
     #[must_use]
     pub fn ecosystem(&self) -> Option<Ecosystem> {
         self.package.as_ref()?.ecosystem.parse().ok()
     }
 }
 
-/// Whether a text can be an id, and a part of an address.
+/// Whether a text is valid as an id and in a URL path.
 #[must_use]
 pub fn is_id(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
     !text.is_empty() && text.len() <= ID && text.bytes().all(plain) && !text.starts_with('.')
 }
 
-/// The first sentence, or as much of it as makes a line.
+/// The first sentence, cut to one line.
 fn beginning(details: &str) -> Option<String> {
     let text = details.split_whitespace().collect::<Vec<_>>().join(" ");
     let end = text.find(". ").map_or(text.len(), |at| at + 1);
@@ -135,34 +136,34 @@ fn beginning(details: &str) -> Option<String> {
     (!sentence.is_empty()).then(|| if cut { format!("{}…", sentence.trim_end()) } else { sentence })
 }
 
-/// A time of RFC 3339; what is none is not known.
+/// Deserializes a time of RFC 3339; an invalid one becomes `None`.
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
     let text: Option<String> = Option::deserialize(from)?;
     Ok(text.and_then(|text| instant(&text)))
 }
 
-/// A time of RFC 3339.
+/// Parses a time of RFC 3339.
 #[must_use]
 pub fn instant(text: &str) -> Option<Timestamp> {
     let parsed: jiff::Timestamp = text.trim().parse().ok()?;
     Some(Timestamp(parsed.as_microsecond()))
 }
 
-/// A list; an empty one where there is `null`.
-fn or_none<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+/// Deserializes a list; `null` becomes an empty one.
+fn null_as_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
-/// A range as it is written.
+/// A range as written.
 #[derive(Deserialize)]
 struct Written {
     #[serde(rename = "type")]
     kind: String,
-    #[serde(default, deserialize_with = "or_none")]
+    #[serde(default, deserialize_with = "null_as_empty")]
     events: Vec<WrittenEvent>,
 }
 
-/// One or, in old advisories, several at once.
+/// An event, or, in old advisories, several at once.
 #[derive(Deserialize)]
 struct WrittenEvent {
     introduced: Option<String>,
@@ -211,13 +212,13 @@ mod tests {
     #[test]
     fn what_is_no_advisory_says_why() {
         for (bad, word) in [
-            ("", "no JSON object"),
-            (r#"["X-1"]"#, "no JSON object"),
+            ("", "not a JSON object"),
+            (r#"["X-1"]"#, "not a JSON object"),
             ("{\"id\"", "EOF"),
             ("{}", "id"),
             (r#"{"id":7}"#, "string"),
-            (r#"{"id":"a b"}"#, "no word"),
-            (r#"{"id":"../x"}"#, "no word"),
+            (r#"{"id":"a b"}"#, "not valid"),
+            (r#"{"id":"../x"}"#, "not valid"),
             (r#"{"id":"X-1","affected":{}}"#, "sequence"),
             (r#"{"id":"X-1","affected":[{"ranges":[{}]}]}"#, "type"),
         ] {

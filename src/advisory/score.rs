@@ -1,11 +1,11 @@
-//! How severe a vulnerability is: the base score of a CVSS vector.
+//! The base score of a CVSS vector.
 
-/// Metrics of the base group, all of which a vector must have: what else it has is about a moment or a site.
+/// The required base metrics of CVSS 2, 3 and 4. Others depend on the time or the environment.
 const SECOND: &[&str] = &["AV", "AC", "Au", "C", "I", "A"];
 const THIRD: &[&str] = &["AV", "AC", "PR", "UI", "S", "C", "I", "A"];
 const FOURTH: &[&str] = &["AV", "AC", "AT", "PR", "UI", "VC", "VI", "VA", "SC", "SI", "SA"];
 
-/// The base score of a vector of CVSS 2.0, 3.0, 3.1 or 4.0, from 0.0 to 10.0; `None` when the text is none.
+/// The base score of a vector of CVSS 2.0, 3.0, 3.1 or 4.0, from 0.0 to 10.0; `None` when the text is not a vector.
 #[must_use]
 pub fn base_score(vector: &str) -> Option<f64> {
     if vector.len() > 400 {
@@ -24,13 +24,13 @@ pub fn base_score(vector: &str) -> Option<f64> {
     };
     let of = |metric: &&str| {
         let mut values = metrics.split('/').filter(|part| part.split(':').next() == Some(metric));
-        // There twice it would say two things.
+        // A repeated metric is ambiguous.
         values.next().filter(|_| values.next().is_none())
     };
     let found: Vec<&str> = base.iter().map(of).collect::<Option<_>>()?;
     let text = version.into_iter().chain(found).collect::<Vec<_>>().join("/");
     let score = text.parse::<cvss::Cvss>().ok()?.score();
-    // One digit behind the point, as every such score is told.
+    // Scores have one decimal place.
     Some((score * 10.0).round() / 10.0)
 }
 
@@ -47,7 +47,7 @@ mod tests {
             ("CVSS:3.0/AV:L/AC:H/PR:L/UI:N/S:U/C:N/I:N/A:L", 2.5),
             ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:N", 0.0),
             ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:C/C:H/I:H/A:H", 10.0),
-            // The rest of a vector is about a moment or a site.
+            // Metrics outside the base group are ignored.
             ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H/E:P/RL:O/RC:C", 9.8),
             ("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N", 9.3),
             ("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:H/SI:H/SA:H", 10.0),

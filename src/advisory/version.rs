@@ -1,11 +1,11 @@
-//! The ecosystems whose packages are served here, and the order each has for versions.
+//! The supported ecosystems and their version orders.
 
 use std::cmp::Ordering;
 use std::str::FromStr;
 
 use crate::r;
 
-/// Where a package comes from, as advisories name it.
+/// An ecosystem of packages, as named in advisories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ecosystem {
     /// `CRAN`.
@@ -17,10 +17,10 @@ pub enum Ecosystem {
 }
 
 impl Ecosystem {
-    /// All of them.
+    /// All supported ecosystems.
     pub const ALL: [Ecosystem; 3] = [Ecosystem::Cran, Ecosystem::Bioconductor, Ecosystem::Pypi];
 
-    /// As advisories spell it, and as the folder of public data is called.
+    /// The name in advisories, which is also the directory of public data.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -30,13 +30,13 @@ impl Ecosystem {
         }
     }
 
-    /// As files of a bundle are called: in lower case.
+    /// The name in files of a bundle: lower case.
     #[must_use]
     pub fn file_name(self) -> String {
         self.as_str().to_ascii_lowercase()
     }
 
-    /// How ids of the ecosystem's own database begin.
+    /// The prefix of ids in the ecosystem's own database.
     pub(super) fn home(self) -> &'static str {
         match self {
             Ecosystem::Cran | Ecosystem::Bioconductor => "RSEC-",
@@ -44,7 +44,7 @@ impl Ecosystem {
         }
     }
 
-    /// The name under which a package is looked up: R's names as they stand, Python's normalised.
+    /// The name under which a package is looked up: unchanged for R, normalized for Python.
     pub(super) fn name(self, name: &str) -> String {
         match self {
             Ecosystem::Cran | Ecosystem::Bioconductor => name.to_owned(),
@@ -56,13 +56,14 @@ impl Ecosystem {
 impl FromStr for Ecosystem {
     type Err = ();
 
-    /// A suffix (`PyPI:…`) narrows an ecosystem to one of its repositories, none of which is served here.
+    /// Rejects a suffix (`PyPI:…`), which restricts an ecosystem to one of its repositories: none of these is
+    /// supported.
     fn from_str(text: &str) -> Result<Ecosystem, ()> {
         Ecosystem::ALL.into_iter().find(|ecosystem| ecosystem.as_str() == text).ok_or(())
     }
 }
 
-/// A Python project's name as indexes write it: lower case, every run of `-`, `_`, `.` one `-` (PEP 503).
+/// Normalizes the name of a Python project: lower case, every run of `-`, `_`, `.` becomes one `-` (PEP 503).
 #[must_use]
 pub fn normalized(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
@@ -78,14 +79,14 @@ pub fn normalized(name: &str) -> String {
     out
 }
 
-/// A version as its ecosystem compares it.
+/// A version with the order of its ecosystem.
 #[derive(Clone, Debug)]
 pub(super) enum Version {
-    /// Of CRAN or Bioconductor; in ranges even those have an order that R would not take.
+    /// A version of CRAN or Bioconductor; versions that R does not accept are also ordered.
     R(Box<str>),
     /// PEP 440.
     Python(pep440_rs::Version),
-    /// Of Python, from before PEP 440.
+    /// A Python version that does not conform to PEP 440.
     Legacy(Box<str>),
 }
 
@@ -100,7 +101,7 @@ impl Version {
         }
     }
 
-    /// Whether a list that holds one means the other: by value where both are versions, else by text.
+    /// Whether two versions are the same: by value if both are valid, else by text.
     pub(super) fn is(&self, other: &Version) -> bool {
         match (self, other) {
             (Version::R(a), Version::R(b)) => {
@@ -115,7 +116,8 @@ impl Version {
         }
     }
 
-    /// The order of the ecosystem. Versions from before PEP 440 come before all others, as they did in Python's tools.
+    /// Compares in the order of the ecosystem. Versions that do not conform to PEP 440 precede all others, as in
+    /// Python's tools of the time.
     pub(super) fn order(&self, other: &Version) -> Ordering {
         match (self, other) {
             (Version::R(a), Version::R(b)) => r::version::compare(a, b),
@@ -123,7 +125,7 @@ impl Version {
             (Version::Legacy(a), Version::Legacy(b)) => a.cmp(b),
             (Version::Python(_), _) => Ordering::Greater,
             (_, Version::Python(_)) => Ordering::Less,
-            // Of two ecosystems: nobody compares them.
+            // Versions of two ecosystems are never compared.
             (Version::R(_), Version::Legacy(_)) => Ordering::Less,
             (Version::Legacy(_), Version::R(_)) => Ordering::Greater,
         }

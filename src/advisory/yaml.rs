@@ -1,25 +1,26 @@
-//! An advisory in YAML as the JSON it stands for: every value is the text that is written there, so that a version `1.10`
-//! stays one. Nothing but an empty value and `null` is no text.
+//! Converts an advisory from YAML to JSON. Every scalar becomes a string, so that a version `1.10` is not changed;
+//! only an empty value and `null` become `null`.
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Value};
 
-/// How deep lists and maps may lie in each other.
+/// Largest nesting depth of lists and maps.
 const DEPTH: usize = 32;
-/// Values, lists and maps of one advisory.
+/// Largest number of values, lists and maps in an advisory.
 const NODES: usize = 200_000;
 
-/// What is being filled.
+/// A list or map under construction.
 enum Open {
     List(Vec<Value>),
-    /// With the key whose value comes next.
+    /// With the key of the next value.
     Map(Map<String, Value>, Option<String>),
 }
 
-/// The one document of a text.
+/// Reads the only document of a text.
 ///
 /// # Errors
-/// It is no YAML, or has more to it than an advisory: aliases, keys that are no text or there twice, several documents.
+/// The text is not YAML, or has features that no advisory has: aliases, keys that are not text, duplicate keys, several
+/// documents, too many values.
 pub(super) fn read(text: &str) -> Result<Value, String> {
     let mut open: Vec<Open> = Vec::new();
     let mut root = None;
@@ -29,9 +30,9 @@ pub(super) fn read(text: &str) -> Result<Value, String> {
         let bad = |what: &str| Err(format!("{what} at line {}", place.start.line()));
         let done = match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => continue,
-            Event::DocumentStart(_) if root.is_some() => return bad("there is a second document"),
+            Event::DocumentStart(_) if root.is_some() => return bad("second document"),
             Event::DocumentStart(_) => continue,
-            Event::Alias(_) => return bad("there is an alias"),
+            Event::Alias(_) => return bad("aliases are not supported"),
             Event::SequenceStart(..) => {
                 open.push(Open::List(Vec::new()));
                 None
@@ -44,12 +45,12 @@ pub(super) fn read(text: &str) -> Result<Value, String> {
             Event::SequenceEnd | Event::MappingEnd => match open.pop() {
                 Some(Open::List(list)) => Some(Value::Array(list)),
                 Some(Open::Map(map, _)) => Some(Value::Object(map)),
-                None => return bad("something ends that did not begin"),
+                None => return bad("unexpected end of a list or map"),
             },
         };
         nodes += 1;
         if open.len() > DEPTH || nodes > NODES {
-            return bad("there is more than an advisory has");
+            return bad("too many values");
         }
         let Some(value) = done else { continue };
         match open.last_mut() {
@@ -58,16 +59,16 @@ pub(super) fn read(text: &str) -> Result<Value, String> {
             Some(Open::Map(map, key)) => match (key.take(), value) {
                 (Some(key), value) => {
                     if map.contains_key(&key) {
-                        return bad("a key is there twice");
+                        return bad("duplicate key");
                     }
                     map.insert(key, value);
                 }
                 (None, Value::String(text)) => *key = Some(text),
-                (None, _) => return bad("a key is no text"),
+                (None, _) => return bad("a key is not text"),
             },
         }
     }
-    root.ok_or_else(|| "there is nothing in it".to_owned())
+    root.ok_or_else(|| "it is empty".to_owned())
 }
 
 fn scalar(text: &str, style: ScalarStyle) -> Value {

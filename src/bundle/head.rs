@@ -1,111 +1,111 @@
-//! The head of a product: the one mutable file, which names every segment with its digest.
+//! The head of a product: its only mutable file, which lists every segment with its digest.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256 as Hasher};
 
-use super::text::{maybe, shown};
+use super::text::{as_optional_text, as_text};
 use super::{Broken, Product, layout, seal};
 use crate::model::digest::Sha256;
 use crate::model::time::{Day, Timestamp};
 
-/// What every head begins with.
+/// The `format` of every head.
 pub const FORMAT: &str = "rspm-bundle/1";
-/// What this program can read: the greatest `min_reader`.
+/// The reader level of this program: the greatest `min_reader` that it supports.
 pub const READER: u32 = 1;
-/// More segments than ten years of daily runs.
+/// Largest number of segments: more than ten years of daily runs.
 const SEGMENTS: usize = 10_000;
 
-/// A head.
+/// The head of a product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// [`FORMAT`].
     pub format: String,
-    /// As [`Product`] is written.
+    /// The name of the [`Product`].
     pub product: String,
-    /// Its schema.
+    /// The schema of the product.
     pub schema: u32,
-    /// The least reader that does not misunderstand it.
+    /// The lowest reader level that can read it.
     pub min_reader: u32,
-    /// Of the last segment.
+    /// The serial of the last segment.
     pub serial: u64,
-    /// The day whose state the last segment closes.
-    #[serde(with = "shown")]
+    /// The day of the state after the last segment.
+    #[serde(with = "as_text")]
     pub snapshot: Day,
-    /// When the head was written.
-    #[serde(with = "shown")]
+    /// The time at which the head was written.
+    #[serde(with = "as_text")]
     pub created: Timestamp,
-    /// How many packages are listed.
+    /// The number of listed packages.
     pub packages: usize,
-    /// Only some packages and what they need were asked for.
+    /// The requested packages, if the bundle has only these and their dependencies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subset: Option<Vec<String>>,
-    /// It is a difference: the rest is in an earlier bundle.
+    /// Set for a difference: the rest is in an earlier bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Base>,
-    /// Where it came from.
+    /// The origin of the product.
     pub upstream: Upstream,
-    /// Heads of earlier days that are kept, oldest first.
+    /// The retained heads of earlier days, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Earlier>,
-    /// Oldest first.
+    /// The segments, oldest first.
     pub segments: Vec<SegmentRef>,
-    /// [`Head::chain_of`].
-    #[serde(with = "shown")]
+    /// See [`Head::chain_of`].
+    #[serde(with = "as_text")]
     pub chain: Sha256,
 }
 
-/// What a difference goes on from.
+/// The bundle that a difference is relative to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {
-    /// The earlier bundle's snapshot is this day or a later one.
-    #[serde(with = "shown")]
+    /// The earliest day of that bundle's snapshot.
+    #[serde(with = "as_text")]
     pub snapshot: Day,
 }
 
 /// The head of an earlier day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Earlier {
-    /// Its file.
+    /// The path of the file.
     pub path: String,
-    /// Of the file.
-    #[serde(with = "shown")]
+    /// The digest of the file.
+    #[serde(with = "as_text")]
     pub sha256: Sha256,
 }
 
-/// Where a product came from.
+/// The origin of a product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upstream {
-    /// Without user and password.
+    /// The URL or path, without user and password.
     pub address: String,
-    /// Of a bundle: the serial up to which it was read.
+    /// If the origin is a bundle: the serial up to which it was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<u64>,
 }
 
-/// A segment, as a head names it.
+/// A segment in a head.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentRef {
-    /// Grows from segment to segment.
+    /// Increases from segment to segment.
     pub serial: u64,
     /// The first day of its records.
-    #[serde(with = "shown")]
+    #[serde(with = "as_text")]
     pub from: Day,
-    /// The last.
-    #[serde(with = "shown")]
+    /// The last day of its records.
+    #[serde(with = "as_text")]
     pub to: Day,
-    /// Its file.
+    /// The file of the segment.
     #[serde(flatten)]
     pub file: Packed,
-    /// Records in it.
+    /// The number of records.
     pub records: u64,
-    /// Releases among them.
+    /// The number of releases among them.
     pub objects: u64,
-    /// Bytes of their files.
+    /// The total size of the releases' files in bytes.
     pub objects_size: u64,
-    /// The digest of the segment before it; the first one of a bundle or of a difference has none.
-    #[serde(default, with = "maybe", skip_serializing_if = "Option::is_none")]
+    /// The digest of the previous segment; `None` for the first one of a bundle or of a difference.
+    #[serde(default, with = "as_optional_text", skip_serializing_if = "Option::is_none")]
     pub prev: Option<Sha256>,
-    /// The READMEs its records name.
+    /// The file with the READMEs of its records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readmes: Option<Packed>,
 }
@@ -113,14 +113,14 @@ pub struct SegmentRef {
 /// An immutable file, compressed by zstd.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Packed {
-    /// Relative to the head.
+    /// The path relative to the head.
     pub path: String,
-    /// Bytes.
+    /// The size of the file in bytes.
     pub size: u64,
-    /// Of the file.
-    #[serde(with = "shown")]
+    /// The digest of the file.
+    #[serde(with = "as_text")]
     pub sha256: Sha256,
-    /// Bytes of what is compressed.
+    /// The decompressed size in bytes.
     pub raw_size: u64,
 }
 
@@ -128,9 +128,9 @@ impl Head {
     /// Reads the head of a product.
     ///
     /// # Errors
-    /// Damaged, of another product, or for later programs.
+    /// The head is damaged, of another product, or of a newer format.
     pub fn read(bytes: &[u8], product: &Product) -> Result<Head, Broken> {
-        /// What is looked at first: of a later schema the rest may be anything.
+        /// The members that are read first: in a later schema the rest may differ.
         #[derive(Deserialize)]
         struct Kind {
             format: String,
@@ -157,13 +157,13 @@ impl Head {
         Ok(head)
     }
 
-    /// The file.
+    /// The content of the file.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         seal::seal(self)
     }
 
-    /// The digest over the digests of segments in their order.
+    /// The digest over the digests of the segments in order.
     #[must_use]
     pub fn chain_of(segments: &[SegmentRef]) -> Sha256 {
         let mut hasher = Hasher::new();
@@ -171,31 +171,31 @@ impl Head {
         Sha256(hasher.finalize().into())
     }
 
-    /// Its path beside the head: see [`Product::head_of`].
+    /// The path of its dated copy: see [`Product::head_of`].
     #[must_use]
     pub fn copy(&self, product: &Product) -> String {
         product.head_of(self.snapshot, self.base.is_some())
     }
 
     fn check(&self) -> Result<(), Broken> {
-        let wrong = |what: &str| Err(Broken::damaged(format!("its segments do not fit together: {what}")));
+        let wrong = |what: &str| Err(Broken::damaged(format!("its segments are inconsistent: {what}")));
         if self.segments.len() > SEGMENTS {
             return wrong("there are too many");
         }
         if Head::chain_of(&self.segments) != self.chain {
-            return wrong("they are not those the chain was made of");
+            return wrong("their digests do not match the chain");
         }
         if self.segments.last().is_none_or(|last| last.serial != self.serial) {
-            return wrong("the last one has not the serial of the head");
+            return wrong("the last one does not have the serial of the head");
         }
         for pair in self.segments.windows(2) {
             let [before, after] = pair else { continue };
-            // A segment without predecessor joins a difference to its base.
+            // The first segment of a difference has no `prev`.
             if after.prev.is_some_and(|prev| prev != before.file.sha256) {
                 return wrong("one does not follow the one before it");
             }
             if after.serial <= before.serial {
-                return wrong("their serials do not grow");
+                return wrong("their serials do not increase");
             }
         }
         let files =
@@ -203,7 +203,7 @@ impl Head {
         let earlier = self.earlier.iter().map(|earlier| &earlier.path);
         for path in files.map(|file| &file.path).chain(earlier) {
             if !layout::is_inside(path) {
-                return wrong(&format!("'{}' is no path of a bundle", path.escape_debug()));
+                return wrong(&format!("'{}' is not a path of a bundle", path.escape_debug()));
             }
         }
         Ok(())
@@ -261,14 +261,14 @@ pub(crate) mod tests {
     fn segments_must_follow_each_other() {
         let told = |head: &Head| Head::read(&head.bytes(), &Product::Cran).expect_err("broken").to_string();
         assert!(told(&head(vec![segment(1, None), segment(2, Some([7; 32]))])).contains("does not follow"));
-        assert!(told(&head(vec![segment(2, None), segment(2, None)])).contains("do not grow"));
+        assert!(told(&head(vec![segment(2, None), segment(2, None)])).contains("do not increase"));
         assert!(told(&head(Vec::new())).contains("serial of the head"));
         let mut other = head(vec![segment(1, None)]);
         other.chain = Sha256([0; 32]);
         assert!(told(&other).contains("the chain"));
         let mut out = head(vec![segment(1, None)]);
         out.segments[0].file.path = "../../etc/passwd".to_owned();
-        assert!(told(&out).contains("no path of a bundle"));
+        assert!(told(&out).contains("not a path of a bundle"));
     }
 
     #[test]

@@ -1,42 +1,42 @@
-//! Where things lie in a bundle: the one place that knows its paths. All of them are relative, lower-case but for
-//! versions, and free of what a file system of Windows refuses.
+//! The paths of a bundle, all defined here. They are relative, lower-case except for versions, and valid on Windows
+//! file systems.
 
 use std::fmt;
 
 use crate::model::digest::Sha256;
 use crate::r::platform::Platform;
 
-/// The schema of CRAN's part, the folder `v3`.
+/// The schema of the part for CRAN, the directory `v3`.
 pub const CRAN_SCHEMA: u32 = 3;
-/// The schema of Bioconductor's part, the folder `bioc/v4`.
+/// The schema of the part for Bioconductor, the directory `bioc/v4`.
 pub const BIOCONDUCTOR_SCHEMA: u32 = 4;
-/// The schema of lists of builds, below `bindex`.
+/// The schema of lists of binaries, below `bindex`.
 pub const BINARIES_SCHEMA: u32 = 1;
 
-/// The name of a mutable file that names everything else of its folder.
+/// The name of the mutable file that lists all others of its directory.
 pub const HEAD: &str = "head.json";
-/// The folder of earlier heads, one for each day.
+/// The directory of earlier heads, one per day.
 pub const HEADS: &str = "heads";
-/// The folder of segments.
+/// The directory of segments.
 pub const SEGMENTS: &str = "log";
-/// The folder of READMEs.
+/// The directory of READMEs.
 pub const READMES: &str = "doc";
-/// The versions of Bioconductor, and which is which.
+/// The file with the versions of Bioconductor.
 pub const BIOCONDUCTOR_CONFIG: &str = "bioc/v4/config.json";
 
-/// What has a head, segments and objects of its own.
+/// A part of a bundle with a head, segments and objects of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Product {
     /// Source packages of CRAN.
     Cran,
     /// Source packages of a version of Bioconductor, `3.20`.
     Bioconductor(String),
-    /// Builds for a platform, by its tag: `4.5-noble`.
+    /// Binaries for a platform, by its tag: `4.5-noble`.
     Binaries(String),
 }
 
 impl Product {
-    /// From its name, as [`Product`] is written.
+    /// Parses the `Display` form of [`Product`].
     #[must_use]
     pub fn parse(name: &str) -> Option<Product> {
         match name.split_once('/') {
@@ -49,7 +49,7 @@ impl Product {
         }
     }
 
-    /// Its schema.
+    /// The schema of the product.
     #[must_use]
     pub fn schema(&self) -> u32 {
         match self {
@@ -59,7 +59,7 @@ impl Product {
         }
     }
 
-    /// The folder of its head.
+    /// The directory of its head.
     #[must_use]
     pub fn root(&self) -> String {
         match self {
@@ -69,7 +69,7 @@ impl Product {
         }
     }
 
-    /// The folder of its objects.
+    /// The directory of its objects.
     #[must_use]
     pub fn objects(&self) -> String {
         match self {
@@ -84,15 +84,15 @@ impl Product {
         format!("{}/{HEAD}", self.root())
     }
 
-    /// The path of a head under its day, `2026-11-20`, of a whole bundle or of a difference: the two of one day are
-    /// two files, so that a difference can be copied over a bundle of the same day.
+    /// The path of the head of a day, `2026-11-20`, of a whole bundle or of a difference: the names differ so that a
+    /// difference can be copied over a bundle of the same day.
     #[must_use]
     pub fn head_of(&self, day: impl fmt::Display, is_difference: bool) -> String {
         let difference = if is_difference { "-difference" } else { "" };
         format!("{}/{HEADS}/{day}{difference}.json", self.root())
     }
 
-    /// The path of something that a head names relative to itself.
+    /// The path of a file that a head lists relative to itself.
     #[must_use]
     pub fn path(&self, named: &str) -> String {
         format!("{}/{named}", self.root())
@@ -105,7 +105,7 @@ impl Product {
         format!("{}/{}/{name}.{extension}", self.objects(), &name[..2])
     }
 
-    /// The file whose presence tells that there is such a part, and its content.
+    /// The file whose presence indicates this part, and its content.
     #[must_use]
     pub fn marker(&self) -> Option<(&'static str, &'static str)> {
         match self {
@@ -127,15 +127,15 @@ impl fmt::Display for Product {
     }
 }
 
-/// The path, relative to its head, of an immutable file of metadata: the first half of its digest is in its name. An empty
-/// folder is the head's own.
+/// The path, relative to its head, of an immutable metadata file, whose name contains the first 16 digits of its
+/// digest. An empty `folder` is the directory of the head.
 #[must_use]
 pub fn immutable(folder: &str, stem: impl fmt::Display, sha256: Sha256, extension: &str) -> String {
     let name = format!("{stem}-{}.{extension}", &sha256.to_string()[..16]);
     if folder.is_empty() { name } else { format!("{folder}/{name}") }
 }
 
-/// Whether a path that a head names may be followed: below the head's own folder, of plain characters.
+/// Whether a path in a head is safe: below the directory of the head, of plain characters.
 #[must_use]
 pub fn is_inside(path: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');

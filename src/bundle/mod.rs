@@ -1,5 +1,5 @@
-//! The bundle: a directory of package files and what is known of them, for servers without internet. Its layout, its
-//! records and how they are read and written; `docs/bundle.md` is the specification.
+//! The bundle: a directory of package files and their metadata, for servers without internet. Its layout and records,
+//! and their readers and writers; `docs/bundle.md` is the specification.
 
 pub mod head;
 pub mod layout;
@@ -15,13 +15,13 @@ pub use layout::Product;
 pub use record::{Fields, Object, Readme, Record, Ver};
 pub use state::State;
 
-/// Why something is not what the specification says. Callers add the file.
+/// A violation of the specification. Callers add the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
-    /// Not the bytes that were written: cut short, changed, or another file's.
+    /// The bytes are truncated, changed, or those of another file.
     #[error("{0}")]
     Damaged(String),
-    /// Written for programs that come later than this one.
+    /// The format is newer than this program.
     #[error("{0}")]
     Newer(String),
 }

@@ -1,4 +1,4 @@
-//! One line of a segment: a release, or something that happened to a package.
+//! A line of a segment: a release, or an event of a package.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,48 +7,48 @@ use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::text::{maybe, shown};
+use super::text::{as_optional_text, as_text};
 use crate::model::digest::{Md5, Sha256};
 use crate::model::time::{Day, Timestamp};
 use crate::r::name;
 
-/// Endings that an object may have.
+/// The file name extensions of objects.
 pub const EXTENSIONS: [&str; 6] = ["tar.gz", "tgz", "tar.bz2", "tar.xz", "tar.zst", "zip"];
 
-/// A line of a segment. Records of kinds that are not known are passed over.
+/// A line of a segment. Records of unknown kinds are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "lowercase")]
 pub enum Record {
-    /// A release is there. Unless it is archived at once, it is listed from its day on, in place of an earlier one.
+    /// A new release. Unless it is archived at once, it is listed from its day on, in place of the previous one.
     Ver(Box<Ver>),
-    /// The index says something else of a release.
+    /// A changed index record of a release.
     Index(Indexed),
     /// A package is no longer listed.
     Archive(Event),
-    /// A release is listed, in place of what was.
+    /// A release is listed again, in place of the current one.
     Restore(Event),
-    /// A release is no longer there at all.
+    /// A release is no longer available.
     Remove(Event),
-    /// The end of a run: what is listed then.
+    /// The listing at the end of a run.
     Snapshot(Snapshot),
-    /// Of a later time.
+    /// A record of a later version of the format.
     #[serde(other)]
     Unknown,
 }
 
 impl Record {
-    /// Reads a line. Its kind is looked for first: `Deserialize` would hold every member in memory until it has found it,
-    /// which takes twice the time.
+    /// Parses a line. Reads the kind first: the derived `Deserialize` would buffer every member until it finds the
+    /// kind, which takes twice the time.
     ///
     /// # Errors
-    /// It is no record.
+    /// The line is not a record.
     pub fn read(line: &[u8]) -> serde_json::Result<Record> {
         #[derive(Deserialize)]
         struct Kind<'a> {
             #[serde(borrow)]
             t: Cow<'a, str>,
         }
-        // As it is written here: nothing has to be read to find it.
+        // The form that is written here needs no parsing to find the kind.
         if line.starts_with(br#"{"t":"ver","#) {
             return serde_json::from_slice(line).map(Record::Ver);
         }
@@ -65,10 +65,10 @@ impl Record {
     }
 }
 
-/// A release with its file. Releases of equal package, version and folder but other bytes are revisions of it.
+/// A release with its file. Releases of equal package, version and folder with different bytes are revisions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ver {
-    /// Where it is not in the usual folder: `4.6.0/Recommended` below `src/contrib` of CRAN, the repository
+    /// The folder, unless it is the default one: `4.6.0/Recommended` below `src/contrib` of CRAN, the repository
     /// (`data/annotation`) of Bioconductor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
@@ -76,13 +76,13 @@ pub struct Ver {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// From which day on it is there.
-    #[serde(with = "shown")]
+    /// The first day of the release.
+    #[serde(with = "as_text")]
     pub day: Day,
-    /// When it was published, as far as anybody told.
-    #[serde(default, with = "maybe", skip_serializing_if = "Option::is_none")]
+    /// The publication time, if known.
+    #[serde(default, with = "as_optional_text", skip_serializing_if = "Option::is_none")]
     pub published: Option<Timestamp>,
-    /// It was never listed as far as is known, or another is.
+    /// Whether it is archived from the first day: another release is listed, or this one was never known to be.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub archived: bool,
     /// Its file.
@@ -90,13 +90,13 @@ pub struct Ver {
     /// Its record in the mirror's index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<String>,
-    /// Every field of its DESCRIPTION; none of a build, and of a file that cannot be read as a package.
+    /// Every field of its DESCRIPTION; `None` for a binary, and for a file that is not readable as a package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desc: Option<Fields>,
-    /// Whether it has to be compiled.
+    /// Whether it needs compilation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compiled: Option<bool>,
-    /// Its README, in the README file of the same segment.
+    /// The README, whose text is in the README file of the same segment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readme: Option<Readme>,
 }
@@ -104,29 +104,29 @@ pub struct Ver {
 /// A package file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object {
-    /// Of its bytes.
-    #[serde(with = "shown")]
+    /// The digest of the file.
+    #[serde(with = "as_text")]
     pub sha256: Sha256,
-    /// Bytes.
+    /// The size of the file in bytes.
     pub size: u64,
-    /// Of its bytes.
-    #[serde(with = "shown")]
+    /// The MD5 of the file.
+    #[serde(with = "as_text")]
     pub md5: Md5,
-    /// One of [`EXTENSIONS`].
+    /// The file name extension, one of [`EXTENSIONS`].
     pub ext: String,
 }
 
-/// Which README.
+/// A reference to a README.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readme {
-    /// `README.md`.
+    /// The file name, such as `README.md`.
     pub name: String,
-    /// Of its text.
-    #[serde(with = "shown")]
+    /// The digest of its text.
+    #[serde(with = "as_text")]
     pub sha256: Sha256,
 }
 
-/// Another index record of a release.
+/// A changed index record of a release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Indexed {
     /// As [`Ver::folder`].
@@ -136,17 +136,17 @@ pub struct Indexed {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// Of the file.
-    #[serde(with = "shown")]
+    /// The digest of the file.
+    #[serde(with = "as_text")]
     pub sha256: Sha256,
-    /// From this day on.
-    #[serde(with = "shown")]
+    /// The first day of the record.
+    #[serde(with = "as_text")]
     pub day: Day,
-    /// The record.
+    /// The index record.
     pub index: String,
 }
 
-/// What happened to a package.
+/// An event of a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// As [`Ver::folder`].
@@ -154,58 +154,58 @@ pub struct Event {
     pub folder: Option<String>,
     /// The package.
     pub name: String,
-    /// Which release: of `restore` and `remove`.
+    /// The version of the release, for `restore` and `remove`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Which revision of it; without it the newest for `restore`, all for `remove`.
-    #[serde(default, with = "maybe", skip_serializing_if = "Option::is_none")]
+    /// The digest of the revision; if missing, the newest for `restore`, all for `remove`.
+    #[serde(default, with = "as_optional_text", skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
-    /// From this day on.
-    #[serde(with = "shown")]
+    /// The day from which the event applies.
+    #[serde(with = "as_text")]
     pub day: Day,
 }
 
-/// What is listed when a run ended.
+/// The listing at the end of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The day of the run.
-    #[serde(with = "shown")]
+    #[serde(with = "as_text")]
     pub day: Day,
-    /// How many are listed.
+    /// The number of listed packages.
     pub packages: usize,
-    /// Over what is listed: see [`super::state::State::digest`].
-    #[serde(with = "shown")]
+    /// The digest of the listing: see [`super::state::State::digest`].
+    #[serde(with = "as_text")]
     pub state: Sha256,
-    /// What is listed, where a writer could not know what was before: of a difference.
+    /// The whole listing, in a difference, whose writer does not know the previous state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listing: Option<Vec<String>>,
 }
 
 impl Ver {
-    /// Refuses what must not become a path or a row.
+    /// Checks the values that become parts of paths or rows.
     ///
     /// # Errors
-    /// Which value.
+    /// The invalid value.
     pub fn check(&self) -> Result<(), String> {
         check(self.folder.as_deref(), &self.name, Some(&self.version))?;
         if EXTENSIONS.contains(&self.obj.ext.as_str()) {
             return Ok(());
         }
-        Err(format!("'{}' is no ending of a package file", self.obj.ext.escape_debug()))
+        Err(format!("'{}' is not an extension of a package file", self.obj.ext.escape_debug()))
     }
 }
 
-/// Refuses names that must not become paths.
+/// Checks names that become parts of paths.
 pub(super) fn check(folder: Option<&str>, package: &str, version: Option<&str>) -> Result<(), String> {
     let shown = |text: &str| text.chars().take(80).collect::<String>().escape_debug().to_string();
     if !name::is_package(package) {
-        return Err(format!("'{}' is no name of a package", shown(package)));
+        return Err(format!("'{}' is not a package name", shown(package)));
     }
     if let Some(version) = version.filter(|version| !name::is_archived_version(version)) {
-        return Err(format!("'{}' is no version", shown(version)));
+        return Err(format!("'{}' is not a version", shown(version)));
     }
     match folder {
-        Some(folder) if !is_folder(folder) => Err(format!("'{}' is no folder", shown(folder))),
+        Some(folder) if !is_folder(folder) => Err(format!("'{}' is not a folder", shown(folder))),
         _ => Ok(()),
     }
 }
@@ -216,7 +216,7 @@ fn is_folder(folder: &str) -> bool {
         && folder.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain))
 }
 
-/// Fields in the order of their file.
+/// The fields of a DESCRIPTION, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields(pub Vec<(String, String)>);
 

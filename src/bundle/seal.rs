@@ -1,4 +1,4 @@
-//! A JSON object that carries the digest of itself: the last member, `sha256`, is over every byte before its comma.
+//! A JSON object with its own digest: the last member, `sha256`, covers every byte before its comma.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,20 +7,20 @@ use sha2::{Digest, Sha256 as Hasher};
 use super::Broken;
 use crate::model::digest::Sha256;
 
-/// Before the digest.
+/// The bytes before the digest.
 const MEMBER: &[u8] = b",\"sha256\":\"";
-/// Behind it.
+/// The bytes after it.
 const END: &[u8] = b"\"}\n";
-/// Bytes of all of that.
+/// The length of all of these in bytes.
 const TAIL: usize = MEMBER.len() + 64 + END.len();
 
-/// The digest of bytes.
+/// Returns the digest of bytes.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> Sha256 {
     Sha256(Hasher::digest(bytes).into())
 }
 
-/// A value with at least one member, as a sealed document.
+/// Serializes a value with at least one member to a sealed document.
 #[must_use]
 pub fn seal<T: Serialize>(value: &T) -> Vec<u8> {
     let mut text = serde_json::to_vec(value).expect("maps have texts for keys");
@@ -32,10 +32,10 @@ pub fn seal<T: Serialize>(value: &T) -> Vec<u8> {
     text
 }
 
-/// The value of a sealed document.
+/// Verifies and deserializes a sealed document.
 ///
 /// # Errors
-/// It is cut short, changed, or no such document.
+/// The bytes are truncated, changed, or not a sealed document.
 pub fn open<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Broken> {
     let (body, tail) = bytes.split_at(bytes.len().saturating_sub(TAIL));
     let told = tail
@@ -47,11 +47,12 @@ pub fn open<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Broken> {
             "it is cut short, or not a file of a bundle (it does not end with its own sha256)",
         ));
     };
-    // Upper-case digits would be another text of the same digest.
+    // The second check rejects upper-case digits, which would be another form of the same digest.
     if digest(body) != told || tail != sealed_end(told) {
-        return Err(Broken::damaged("it was changed: its own sha256 is not that of its bytes"));
+        return Err(Broken::damaged("it was changed: its sha256 does not match its bytes"));
     }
-    serde_json::from_slice(bytes).map_err(|e| Broken::damaged(format!("it is not what it should be: {e}")))
+    serde_json::from_slice(bytes)
+        .map_err(|e| Broken::damaged(format!("it does not have the expected form: {e}")))
 }
 
 fn sealed_end(sha256: Sha256) -> Vec<u8> {

@@ -1,30 +1,30 @@
-//! A segment: what one run, or a part of it, learnt, one record on a line; and the READMEs beside it.
+//! A segment: the records of a run, or of a part of it, one per line; and the file of their READMEs.
 
 use std::io::{self, BufRead, Read};
 
 use serde::{Deserialize, Serialize};
 
 use super::head::Packed;
-use super::text::maybe;
+use super::text::as_optional_text;
 use super::{Broken, Product, Record, layout, seal};
 use crate::model::digest::Sha256;
 
-/// How hard zstd tries: records are half digests, which nothing makes shorter, and 12 takes four times as long for nothing.
+/// The zstd level. Records are half digests, which do not compress; level 12 takes four times as long for no gain.
 const LEVEL: i32 = 8;
-/// Bytes of a segment, or a file of READMEs, when it is unpacked.
+/// Largest unpacked size of a segment or a file of READMEs in bytes.
 pub const LARGEST: u64 = 1 << 30;
-/// Bytes that are unpacked at once.
+/// Size of the buffer for unpacking in bytes.
 const BUFFER: usize = 64 << 10;
 
 #[derive(Serialize, Deserialize)]
 struct Opening {
     segment: u64,
     product: String,
-    #[serde(default, with = "maybe", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "as_optional_text", skip_serializing_if = "Option::is_none")]
     prev: Option<Sha256>,
 }
 
-/// The last line: what was cut off is missed even where the compression does not tell.
+/// The last line, which reveals truncation even if decompression does not fail.
 #[derive(Serialize, Deserialize)]
 struct Ending {
     end: bool,
@@ -34,14 +34,14 @@ struct Ending {
 /// A README.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadmeText {
-    /// Of the text.
-    #[serde(with = "super::text::shown")]
+    /// The digest of the text.
+    #[serde(with = "super::text::as_text")]
     pub sha256: Sha256,
-    /// UTF-8.
+    /// The text.
     pub text: String,
 }
 
-/// Lines being put together to a file.
+/// A file of lines under construction.
 #[derive(Debug)]
 pub struct Lines {
     text: Vec<u8>,
@@ -49,7 +49,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// A segment with its first line.
+    /// Starts a segment with its first line.
     #[must_use]
     pub fn segment(product: &Product, serial: u64, prev: Option<Sha256>) -> Lines {
         let opening = Opening { segment: serial, product: product.to_string(), prev };
@@ -59,7 +59,7 @@ impl Lines {
         lines
     }
 
-    /// A file of READMEs.
+    /// Starts a file of READMEs.
     #[must_use]
     pub fn readmes() -> Lines {
         Lines { text: Vec::new(), records: 0 }
@@ -72,19 +72,19 @@ impl Lines {
         self.records += 1;
     }
 
-    /// How many records it has.
+    /// The number of records.
     #[must_use]
     pub fn records(&self) -> u64 {
         self.records
     }
 
-    /// Bytes so far.
+    /// The unpacked size so far in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.text.len()
     }
 
-    /// The bytes of the file, and what a head says of it. `folder` is relative to the head.
+    /// Returns the content of the file and its entry in a head. `folder` is relative to the head.
     ///
     /// # Errors
     /// Out of memory.
@@ -99,26 +99,26 @@ impl Lines {
     }
 }
 
-/// The lines of a file that a head names, when it is the file that it names; unpacked as they are read, so that its text is
-/// never in memory as a whole. What reads them tells why they end early by [`broken`].
+/// Verifies a file against its entry in a head and returns a reader of its lines, which unpacks as it is read: the
+/// text is never in memory as a whole. Convert errors of the reader with [`broken`].
 ///
 /// # Errors
-/// Another size, another digest.
+/// The size or the digest differs.
 pub fn unpacking<'a>(bytes: &'a [u8], packed: &Packed) -> Result<impl BufRead + use<'a>, Broken> {
     if bytes.len() as u64 != packed.size {
         return Err(Broken::damaged(format!("it has {} bytes instead of {}", bytes.len(), packed.size)));
     }
     if seal::digest(bytes) != packed.sha256 {
-        return Err(Broken::damaged("it was changed: its sha256 is not the one the head names"));
+        return Err(Broken::damaged("it was changed: its sha256 is not the one in the head"));
     }
     if packed.raw_size > LARGEST {
-        return Err(Broken::damaged(format!("it is said to unpack to {} bytes", packed.raw_size)));
+        return Err(Broken::damaged(format!("its unpacked size of {} bytes is too large", packed.raw_size)));
     }
     let decoder = zstd::Decoder::with_buffer(bytes).map_err(broken)?;
     Ok(io::BufReader::with_capacity(BUFFER, Measured { inner: decoder, size: packed.raw_size, read: 0 }))
 }
 
-/// Ends with an error unless it has so many bytes.
+/// A reader that fails unless it yields exactly `size` bytes.
 struct Measured<R> {
     inner: R,
     size: u64,
@@ -141,16 +141,18 @@ impl<R: Read> Read for Measured<R> {
     }
 }
 
-/// Why the lines of a file could not be read.
+/// Converts an error of the reader of [`unpacking`].
 #[must_use]
 pub fn broken(error: io::Error) -> Broken {
-    error.downcast::<Broken>().unwrap_or_else(|error| Broken::damaged(format!("it does not unpack: {error}")))
+    error
+        .downcast::<Broken>()
+        .unwrap_or_else(|error| Broken::damaged(format!("could not unpack it: {error}")))
 }
 
-/// What is in a file that a head names, as a whole.
+/// Verifies a file against its entry in a head and returns its whole unpacked content.
 ///
 /// # Errors
-/// As [`unpacking`], and when it does not unpack.
+/// As [`unpacking`], and when unpacking fails.
 pub fn unpack(bytes: &[u8], packed: &Packed) -> Result<Vec<u8>, Broken> {
     let mut lines = unpacking(bytes, packed)?;
     let mut text = Vec::with_capacity(usize::try_from(packed.raw_size).unwrap_or_default());
@@ -158,10 +160,10 @@ pub fn unpack(bytes: &[u8], packed: &Packed) -> Result<Vec<u8>, Broken> {
     Ok(text)
 }
 
-/// The records of a segment, in order.
+/// Returns the records of a segment, in order.
 ///
 /// # Errors
-/// A line that is none, another segment's text, one without its end.
+/// A malformed line, another segment, or a missing end.
 pub fn records(text: impl BufRead, product: &Product, serial: u64) -> Result<Vec<Record>, Broken> {
     let mut records = Vec::new();
     each(text, product, serial, |record| {
@@ -171,10 +173,10 @@ pub fn records(text: impl BufRead, product: &Product, serial: u64) -> Result<Vec
     Ok(records)
 }
 
-/// Hands on the records of a segment, one after the other: all of them at once take some times its text in memory.
+/// Passes the records of a segment to `take` one by one: all at once need several times the memory of the text.
 ///
 /// # Errors
-/// As [`records`], or what `take` says of one; those before it were handed on.
+/// As [`records`], and errors of `take`; earlier records were passed.
 pub fn each(
     text: impl BufRead,
     product: &Product,
@@ -187,7 +189,7 @@ pub fn each(
         let bad = |e: String| Broken::damaged(format!("line {number}: {e}"));
         if number == 1 {
             let opening: Opening = serde_json::from_slice(line)
-                .map_err(|e| Broken::damaged(format!("line 1 does not open a segment: {e}")))?;
+                .map_err(|e| Broken::damaged(format!("line 1 is not the first line of a segment: {e}")))?;
             if opening.product != product.to_string() || opening.segment != serial {
                 return Err(Broken::damaged(format!(
                     "it is segment {} of {}",
@@ -197,14 +199,14 @@ pub fn each(
             return Ok(());
         }
         if is_end {
-            // The first line is no record, nor is this one.
+            // The first and the last line are not records.
             return ended(line, number - 2, number);
         }
         take(Record::read(line).map_err(|e| bad(e.to_string()))?).map_err(bad)
     })
 }
 
-/// Hands on lines up to the last one, which says that it is that.
+/// Passes lines to `take` up to the last one, which is marked as such.
 fn each_line(
     mut text: impl BufRead,
     mut take: impl FnMut(&[u8], bool) -> Result<(), Broken>,
@@ -220,7 +222,7 @@ fn each_line(
         take(&line, is_end)?;
         is_first = false;
         if is_end {
-            // What follows belongs to its size.
+            // Reads the rest, to verify the size.
             return io::copy(&mut text, &mut io::sink()).map(drop).map_err(broken);
         }
     }
@@ -235,7 +237,7 @@ fn ended(line: &[u8], records: u64, at: u64) -> Result<(), Broken> {
     Err(Broken::damaged(format!("it has {records} records instead of {}", ending.records)))
 }
 
-/// The READMEs of a file; each is what its digest says.
+/// Returns the READMEs of a file, each verified by its digest.
 ///
 /// # Errors
 /// As [`records`].
@@ -248,10 +250,10 @@ pub fn readmes(text: impl BufRead) -> Result<Vec<ReadmeText>, Broken> {
     Ok(found)
 }
 
-/// Hands on the READMEs of a file, one after the other; each is what its digest says.
+/// Passes the READMEs of a file to `take` one by one, each verified by its digest.
 ///
 /// # Errors
-/// As [`records`], or what `take` says of one; those before it were handed on.
+/// As [`records`], and errors of `take`; earlier READMEs were passed.
 pub fn each_readme(
     text: impl BufRead,
     mut take: impl FnMut(ReadmeText) -> Result<(), String>,
@@ -265,7 +267,7 @@ pub fn each_readme(
         }
         let readme: ReadmeText = serde_json::from_slice(line).map_err(|e| bad(e.to_string()))?;
         if seal::digest(readme.text.as_bytes()) != readme.sha256 {
-            return Err(bad("the text is not what its sha256 says".to_owned()));
+            return Err(bad("the text does not match its sha256".to_owned()));
         }
         take(readme).map_err(bad)
     })

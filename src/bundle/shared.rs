@@ -1,30 +1,30 @@
-//! What all products share: rules of system requirements, distributions, advisories; each a folder with a head and
-//! immutable files. And the versions of Bioconductor.
+//! Data shared by all products: rules of system requirements, distributions, advisories, each a folder with a head and
+//! immutable files; and the versions of Bioconductor.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::text::shown;
+use super::text::as_text;
 use super::{Broken, Packed, head, seal};
 use crate::model::time::Timestamp;
 
 /// A folder of shared data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Shared {
-    /// `sysreqs`: one document, `rules`, as `r::sysreqs::Base` reads it.
+    /// `sysreqs`: one document, `rules`, in the format of `r::sysreqs::Base`.
     Requirements,
-    /// `distros`: one document, `distros`: what platforms there are.
+    /// `distros`: one document, `distros`, with the available platforms.
     Distributions,
-    /// `vulns`: a file for each ecosystem, one OSV record on a line.
+    /// `vulns`: a file per ecosystem, one OSV record per line.
     Advisories,
 }
 
 impl Shared {
-    /// All.
+    /// All folders.
     pub const ALL: [Shared; 3] = [Shared::Requirements, Shared::Distributions, Shared::Advisories];
 
-    /// The folder.
+    /// The name of the folder.
     #[must_use]
     pub fn folder(self) -> &'static str {
         match self {
@@ -35,24 +35,24 @@ impl Shared {
     }
 }
 
-/// The head of such a folder.
+/// The head of a folder of shared data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedHead {
     /// As in a product's head.
     pub format: String,
-    /// The folder.
+    /// The name of the folder.
     pub product: String,
     /// As in a product's head.
     pub min_reader: u32,
-    /// When it was written.
-    #[serde(with = "shown")]
+    /// The time at which it was written.
+    #[serde(with = "as_text")]
     pub created: Timestamp,
-    /// By what they hold: `rules`, `distros`, `cran`, `bioconductor`, `pypi`.
+    /// The files by content: `rules`, `distros`, `cran`, `bioconductor`, `pypi`.
     pub files: BTreeMap<String, Packed>,
 }
 
 impl SharedHead {
-    /// A head of these files.
+    /// Creates a head of these files.
     #[must_use]
     pub fn new(shared: Shared, created: Timestamp, files: BTreeMap<String, Packed>) -> SharedHead {
         SharedHead {
@@ -67,7 +67,7 @@ impl SharedHead {
     /// Reads the head of a folder.
     ///
     /// # Errors
-    /// Damaged, of another folder, or for later programs.
+    /// The head is damaged, of another folder, or of a newer format.
     pub fn read(bytes: &[u8], shared: Shared) -> Result<SharedHead, Broken> {
         let found: SharedHead = seal::open(bytes)?;
         if found.product != shared.folder() {
@@ -85,16 +85,16 @@ impl SharedHead {
         }
         match found.files.values().find(|file| !super::layout::is_inside(&file.path)) {
             Some(file) => {
-                Err(Broken::damaged(format!("'{}' is no path of a bundle", file.path.escape_debug())))
+                Err(Broken::damaged(format!("'{}' is not a path of a bundle", file.path.escape_debug())))
             }
             None => Ok(found),
         }
     }
 }
 
-/// `bioc/v4/config.json`: which versions of Bioconductor there are upstream.
+/// `bioc/v4/config.json`: the versions of Bioconductor upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BioconductorConfig {
-    /// The mirror's `config.yaml`, as it stands.
+    /// The unchanged `config.yaml` of the mirror.
     pub config_yaml: String,
 }

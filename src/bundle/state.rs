@@ -1,4 +1,4 @@
-//! What the records of a product add up to: its releases, and which of them are listed.
+//! The state of a product after applying its records: its releases, and which of them are listed.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,15 +7,15 @@ use super::seal::digest;
 use crate::model::digest::Sha256;
 use crate::model::time::{Day, Timestamp};
 
-/// Folder (empty for the usual one) and package.
+/// Folder (empty for the default one) and package.
 pub type Key = (String, String);
 
-/// The sum of records.
+/// The state after a sequence of records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    /// Looked up for every record and every row of an index, listed in order a few times.
+    /// A hash map, because lookups (for every record and index row) are frequent, and sorted iteration is rare.
     packages: HashMap<Key, Package>,
-    /// Listed releases of which there is no record: the base of a difference is missing, or another one.
+    /// Listed releases without a record: the base of a difference is missing, or is another one.
     wanting: Vec<String>,
     day: Option<Day>,
 }
@@ -23,24 +23,24 @@ pub struct State {
 /// A package in a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Package {
-    /// In the order they came.
+    /// The releases in the order of their records.
     pub releases: Vec<Release>,
-    /// Place of the listed one.
+    /// The index of the listed one.
     pub listed: Option<usize>,
 }
 
-/// What is kept of a [`Ver`].
+/// The part of a [`Ver`] that is kept in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// The version.
     pub version: String,
-    /// When it was published.
+    /// The publication time.
     pub published: Option<Timestamp>,
-    /// From which day on it is there.
+    /// The first day of the release.
     pub day: Day,
     /// Its file.
     pub object: Object,
-    /// Of its index record.
+    /// The digest of its index record.
     pub index: Option<Sha256>,
 }
 
@@ -52,7 +52,7 @@ impl Package {
     }
 }
 
-/// How a release stands in a listing: `R6 2.6.1`, `data/annotation:GenomeInfoDbData 1.2.13`.
+/// A release as a line of a listing: `R6 2.6.1`, `data/annotation:GenomeInfoDbData 1.2.13`.
 #[must_use]
 pub fn line(folder: &str, package: &str, version: &str) -> String {
     match folder {
@@ -66,38 +66,38 @@ fn key(folder: Option<&str>, name: &str) -> Key {
 }
 
 impl State {
-    /// Packages in the order of folder and name, those without releases left out.
+    /// The packages, ordered by folder and name; packages without releases are left out.
     pub fn packages(&self) -> impl Iterator<Item = (&Key, &Package)> {
         let mut sorted: Vec<_> = self.packages.iter().collect();
         sorted.sort_unstable_by_key(|(key, _)| *key);
         sorted.into_iter()
     }
 
-    /// The same, each handed over: what was taken of a package is freed before the next one comes.
+    /// As [`State::packages`], by value, so that each package is freed before the next one.
     pub fn into_packages(self) -> impl Iterator<Item = (Key, Package)> {
         let mut sorted: Vec<_> = self.packages.into_iter().collect();
         sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         sorted.into_iter()
     }
 
-    /// One of them.
+    /// The package with this name in a folder.
     #[must_use]
     pub fn package(&self, folder: &str, name: &str) -> Option<&Package> {
         self.packages.get(&key(Some(folder), name))
     }
 
-    /// Every release, in the order of their packages.
+    /// Every release, in the order of the packages.
     pub fn releases(&self) -> impl Iterator<Item = (&Key, &Release)> {
         self.packages().flat_map(|(key, package)| package.releases.iter().map(move |release| (key, release)))
     }
 
-    /// How many are listed, those of which nothing else is known included.
+    /// The number of listed packages, including those without a record.
     #[must_use]
     pub fn listed(&self) -> usize {
         self.packages.values().filter(|package| package.listed.is_some()).count() + self.wanting.len()
     }
 
-    /// What is listed, sorted by its bytes.
+    /// The lines of the listing, sorted by bytes.
     #[must_use]
     pub fn listing(&self) -> Vec<String> {
         let listed = self
@@ -109,13 +109,13 @@ impl State {
         lines
     }
 
-    /// SHA-256 over the lines of the listing, each with LF.
+    /// The SHA-256 of the lines of the listing, each with LF.
     #[must_use]
     pub fn digest(&self) -> Sha256 {
         listing_digest(&self.listing())
     }
 
-    /// Listed releases of which there is no record.
+    /// Listed releases without a record.
     #[must_use]
     pub fn wanting(&self) -> &[String] {
         &self.wanting
@@ -127,10 +127,10 @@ impl State {
         self.day
     }
 
-    /// Adds a record.
+    /// Applies a record.
     ///
     /// # Errors
-    /// A name that is none, an event of something unknown, a listing that is another than it should be.
+    /// An invalid name, an event of an unknown release, or a snapshot that does not match.
     pub fn apply(&mut self, record: &Record) -> Result<(), String> {
         match record {
             Record::Ver(ver) => {
@@ -161,7 +161,7 @@ impl State {
                     })
                 });
                 let (Some(package), Some(place)) = (found, place) else {
-                    return Err(format!("{} is restored and was never there", event.name.escape_debug()));
+                    return Err(format!("{} is restored, but was never recorded", event.name.escape_debug()));
                 };
                 package.listed = Some(place);
                 self.no_longer_wanting(event.folder.as_deref(), &event.name);
@@ -182,7 +182,7 @@ impl State {
         Ok(())
     }
 
-    /// Something is known of a package again.
+    /// Removes a package from the listed releases without a record.
     fn no_longer_wanting(&mut self, folder: Option<&str>, name: &str) {
         let beginning = line(folder.unwrap_or_default(), name, "");
         self.wanting.retain(|line| !line.starts_with(&beginning));
@@ -201,7 +201,7 @@ impl State {
             index: ver.index.as_ref().map(|index| digest(index.as_bytes())),
         };
         let same = |known: &Release| known.version == ver.version && known.object.sha256 == ver.obj.sha256;
-        // Known by a base and told again by its difference: it keeps its first day.
+        // Recorded in a base and again in its difference: the first day is kept.
         let place = package.releases.iter().position(same).unwrap_or_else(|| {
             package.releases.push(release);
             package.releases.len() - 1
@@ -236,12 +236,12 @@ impl State {
             return Ok(());
         }
         Err(format!(
-            "the records up to {} add up to {packages} listed packages and not to the {} that were there",
+            "the listing after the records up to {} does not match the snapshot: {packages} listed packages, {} in the snapshot",
             snapshot.day, snapshot.packages
         ))
     }
 
-    /// Lists exactly these.
+    /// Sets the listing to exactly these lines.
     fn list(&mut self, listing: &[String]) {
         let mut wanted: BTreeMap<Key, Vec<&str>> = BTreeMap::new();
         for line in listing {
@@ -266,7 +266,7 @@ impl State {
     }
 }
 
-/// SHA-256 over lines, each with LF.
+/// The SHA-256 of lines, each with LF.
 #[must_use]
 pub fn listing_digest(lines: &[String]) -> Sha256 {
     let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();

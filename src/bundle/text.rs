@@ -1,4 +1,4 @@
-//! Values of our own types as texts in JSON.
+//! Serializes values of our own types as JSON strings.
 
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
@@ -7,8 +7,7 @@ use std::str::FromStr;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// A value that is parsed from the text where it stands: a record has a handful, a bundle a million, and none of them
-/// needs memory of its own.
+/// A value parsed from the borrowed text without an allocation: a record has a handful of them, a bundle millions.
 struct Parsed<T>(T);
 
 impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Parsed<T> {
@@ -27,8 +26,8 @@ impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Parsed<T> {
     }
 }
 
-/// As it is displayed and parsed.
-pub(super) mod shown {
+/// A value in its `Display` form.
+pub(super) mod as_text {
     use super::{Deserialize, Deserializer, Display, FromStr, Parsed, Serializer};
 
     pub(in crate::bundle) fn serialize<T: Display, S: Serializer>(
@@ -47,8 +46,8 @@ pub(super) mod shown {
     }
 }
 
-/// As [`shown`], where there may be none.
-pub(super) mod maybe {
+/// As [`as_text`], for an optional value.
+pub(super) mod as_optional_text {
     use super::{Deserialize, Deserializer, Display, FromStr, Parsed, Serializer};
 
     pub(in crate::bundle) fn serialize<T: Display, S: Serializer>(

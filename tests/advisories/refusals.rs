@@ -27,7 +27,7 @@ async fn files_that_are_something_else_are_refused() {
     refused(&mirror, "a.zip", page.clone(), "zip file").await;
     refused(&mirror, "b.zip", streamed(&[("README.md".to_owned(), "#")]), "no advisory").await;
     refused(&mirror, "c.zip", all_zip(&[record("GHSA-1", "npm", "a", "1.0")]), "no advisory").await;
-    refused(&mirror, "a.ndjson", page, "1 of 1 advisories in it cannot be read").await;
+    refused(&mirror, "a.ndjson", page, "1 of 1 advisories in it are malformed").await;
     refused(&mirror, "b.ndjson.zst", lines(&one).into_bytes(), "").await;
     refused(&mirror, "c.ndjson", Vec::new(), "no advisory").await;
     let half = format!("{}{{\"id\":\"RSEC-2\"", lines(&one));

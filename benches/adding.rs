@@ -1,5 +1,5 @@
-//! One package added: from the command to the answer of the server, durable and visible, against the cost of one
-//! fsync on the same disk; with 1,000 and with 23,000 packages in the source.
+//! Time to add a package until it is durable and visible, relative to an fsync on the same disk; with 1,000 and with
+//! 23,000 packages in the source.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -26,7 +26,7 @@ pub(crate) fn run(report: &mut Report) {
             number += 1;
             let file = package(server.path(), &format!("added{number}"), 500);
             let archive = std::fs::read(file).expect("just written");
-            // What a client of the admin socket waits for: hand in, make part of the source.
+            // Both requests of a client: upload the file, add it to the source.
             let began = Instant::now();
             let upload = admin.post(&format!("/uploads?file=added{number}_1.0.0.tar.gz"), &archive);
             let id = upload.split("\"id\":").nth(1).and_then(|t| t.split(',').next()).expect("an upload");
@@ -59,7 +59,7 @@ impl Admin {
         Admin(BufReader::new(socket))
     }
 
-    /// A request that must succeed; the body of the answer.
+    /// Sends a request, which must succeed; returns the body of the response.
     fn post(&mut self, path: &str, body: &[u8]) -> String {
         let head = format!(
             "POST /__api__/admin/v1{path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
@@ -87,7 +87,7 @@ impl Admin {
     }
 }
 
-/// One write and fsync of 4 kB beside the server's data.
+/// Seconds for an fsync of 4 kB on the disk of the server's data.
 fn fsync(server: &Server) -> f64 {
     let mut file = File::create(server.path().join("fsync")).expect("a file");
     file.write_all(&[7; 4096]).expect("written");

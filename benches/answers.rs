@@ -1,5 +1,5 @@
-//! Answers of the public API on a full-size source: the middle of many against the smallest answer of the same server,
-//! and the first one after the start of what is kept in memory from then on.
+//! Response times of the public API with a full-size source: the median relative to the smallest response of the same
+//! server, and the first one, which fills the caches.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -13,11 +13,11 @@ use super::report::{Report, median};
 use super::server::Server;
 
 const ROUNDS: usize = 41;
-/// Names in the largest question that `filter/packages` takes, and how often it is asked.
+/// Names in the largest request that `filter/packages` accepts, and the number of requests.
 const NAMES: usize = 10_000;
 const LARGE_ROUNDS: u32 = 10;
 
-/// What is asked for, and the aim for the middle.
+/// Requests: description, path, and target for the median.
 const ASKED: &[(&str, &str, &str)] = &[
     ("status", "/__api__/status", "< 5 ms"),
     ("one package with links", "/__api__/repos/bench/packages/ggplot2", "< 5 ms"),
@@ -107,7 +107,7 @@ pub(crate) fn run(report: &mut Report) {
     server.stop();
 }
 
-/// The processor time of a question of as many names as may be in one.
+/// Measures the processor time of the largest `filter/packages` request.
 fn large_filter(report: &mut Report, server: &Server, root: &Path) {
     let index = index(root);
     let names = index.lines().filter_map(|line| line.strip_prefix("Package: "));
@@ -129,7 +129,7 @@ fn large_filter(report: &mut Report, server: &Server, root: &Path) {
     );
 }
 
-/// The text of the mirror's index.
+/// Returns the text of the mirror's index.
 fn index(root: &Path) -> String {
     let mut index = String::new();
     let file = fs::File::open(root.join("src/contrib/PACKAGES.gz")).expect("an index");
@@ -137,8 +137,8 @@ fn index(root: &Path) -> String {
     index
 }
 
-/// A package database for the mirror: every package with some two kilobytes of text, every fifth with system requirements
-/// of the real sample.
+/// Writes a package database to the mirror: every package with about two kilobytes of text, every fifth with system
+/// requirements of the real sample.
 fn describe(root: &Path) {
     let index = index(root);
     let sample = fs::read(data().join("sysreqs/test/sysreqs.json")).expect("the sample");
@@ -192,7 +192,7 @@ fn post(server: &Server, path: &str, body: &str) -> usize {
     ask(server, "POST", path, body)
 }
 
-/// One request over a connection of its own; the size of the answer's body.
+/// Sends a request over a new connection; returns the size of the response body.
 fn ask(server: &Server, method: &str, path: &str, body: &str) -> usize {
     let url = server.url(path);
     let (host, target) = url.trim_start_matches("http://").split_once('/').expect("a path");

@@ -1,4 +1,4 @@
-//! What others notice of a client that attacks over HTTP/2: how long they wait, and what memory it takes.
+//! Effects of HTTP/2 attacks by a client: response times of other clients, and memory of the server.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -104,7 +104,7 @@ pub(crate) fn run(report: &mut Report) {
     }
 }
 
-/// The 99th percentile of how long another client waits for a small answer while something is done.
+/// The 99th percentile of another client's response times for a small request during an action.
 fn others(host: &str, during: impl FnOnce()) -> Duration {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -129,16 +129,16 @@ fn others(host: &str, during: impl FnOnce()) -> Duration {
     })
 }
 
-/// What keeps the server from sending.
+/// The method that prevents the server from sending.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Attack {
-    /// Streams that have no window.
+    /// Streams without a window.
     NoWindow,
-    /// A socket that is not read, below the largest windows there are.
+    /// A socket that is not read, with the largest windows.
     Unread,
 }
 
-/// A connection with [`STREAMS`] requests that are under way; it ends when this is dropped.
+/// A connection with [`STREAMS`] pending requests; closed on drop.
 struct Asked {
     _sender: h2::client::SendRequest<Bytes>,
     _answers: Vec<http::Response<h2::RecvStream>>,
@@ -174,7 +174,7 @@ async fn asked(stream: TlsStream<tokio::net::TcpStream>, attack: Attack) -> Aske
     Asked { _sender: sender, _answers: answers, _unanswered: unanswered, task }
 }
 
-/// A connection that is read, or only written.
+/// A stream whose read side can be blocked.
 struct Ear<S> {
     stream: S,
     deaf: bool,
@@ -208,7 +208,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Ear<S> {
     }
 }
 
-/// Sends a frame as often as the server takes it, on a new connection whenever it closes one.
+/// Sends a frame as often as the server accepts it; reconnects whenever the server closes the connection.
 async fn flood<F: Future<Output = TlsStream<tokio::net::TcpStream>>>(connect: impl Fn() -> F, frame: &[u8]) {
     let until = Instant::now() + TIME;
     let many = frame.repeat(1000);
@@ -222,7 +222,7 @@ async fn flood<F: Future<Output = TlsStream<tokio::net::TcpStream>>>(connect: im
                 Ok(Ok(()))
             );
         }
-        // As an attacker would who does not want to spend his time on handshakes.
+        // An attacker would also avoid the cost of frequent handshakes.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -1,5 +1,5 @@
-//! A bundle of the size of CRAN: the first sync, one with nothing new, memory, READMEs; and packages sent from a bundle
-//! against the same bytes from storage and from nginx.
+//! A bundle of the size of CRAN: the first sync, a sync without changes, memory, READMEs; and packages served from a
+//! bundle relative to the same bytes from storage and from nginx.
 
 use std::collections::HashMap;
 use std::fs;
@@ -23,11 +23,11 @@ use super::nginx::{Nginx, fetch, wrk};
 use super::report::{Report, median};
 use super::server::{Server, package};
 
-/// Releases of a segment, as the downloader has them.
+/// Releases per segment, as in the downloader.
 const SEGMENT: usize = 10_000;
 const ROUNDS: usize = 5;
 const SECONDS: u32 = 2;
-/// READMEs that are asked for one after the other.
+/// Number of READMEs requested in sequence.
 const READMES: usize = 21;
 
 pub(crate) fn run(report: &mut Report) {
@@ -35,7 +35,7 @@ pub(crate) fn run(report: &mut Report) {
     serving(report);
 }
 
-/// Syncs need no package files, so there are none: the records say what a real bundle's would.
+/// Measures syncs. They need no package files, so the bundle has records only.
 fn sync(report: &mut Report) {
     let (mirror, folder) = (Mirror::write(), tempfile::tempdir().expect("a folder"));
     let began = Instant::now();
@@ -82,7 +82,7 @@ fn sync(report: &mut Report) {
     }
 }
 
-/// How long the answer about a package takes, in milliseconds; it has a README.
+/// The response time, in milliseconds, of the details of a package with a README.
 fn readme(server: &Server, name: &str) -> f64 {
     let url = server.url(&format!("/__api__/repos/bench/packages/{name}"));
     let began = Instant::now();
@@ -93,14 +93,14 @@ fn readme(server: &Server, name: &str) -> f64 {
     took
 }
 
-/// Words that do not compress to nothing.
+/// Words that do not compress well.
 fn words(seed: &str, count: usize) -> String {
     let bytes: Vec<u8> =
         (0..count.div_ceil(8)).flat_map(|n| seal::digest(format!("{seed} {n}").as_bytes()).0).collect();
     bytes.chunks(4).take(count).map(|four| hex::encode(&four[..2 + usize::from(four[3] % 2)]) + " ").collect()
 }
 
-/// What the mirror has, as the downloader would write it. The names of what is listed.
+/// Writes a bundle of the mirror, as the downloader would; returns the names of the listed packages.
 fn write(root: &Path, mirror: &Path) -> Vec<String> {
     let contrib = mirror.join("src/contrib");
     let read = |file: &str| fs::read(contrib.join(file)).expect("just written");
@@ -179,7 +179,7 @@ fn write(root: &Path, mirror: &Path) -> Vec<String> {
     names
 }
 
-/// A release with some two kilobytes of DESCRIPTION, and its README.
+/// A release with about two kilobytes of DESCRIPTION, and its README.
 fn release(row: &MetaRow<String>, stanza: Option<String>) -> (Ver, ReadmeText) {
     let version = row.file.trim_start_matches(&format!("{}_", row.package)).trim_end_matches(".tar.gz");
     let sha256 = seal::digest(row.file.as_bytes());
@@ -226,7 +226,7 @@ fn release(row: &MetaRow<String>, stanza: Option<String>) -> (Ver, ReadmeText) {
     (ver, readme)
 }
 
-/// A real bundle of two packages, made by the downloader.
+/// Creates a real bundle of two packages with the downloader.
 fn real(folder: &Path) -> (PathBuf, Vec<PathBuf>) {
     let (mirror, bundle) = (folder.join("mirror"), folder.join("bundle"));
     let contrib = mirror.join("src/contrib");
@@ -276,7 +276,7 @@ fn serving(report: &mut Report) {
         let mut rounds = Vec::new();
         for round in 0..ROUNDS {
             let mut rates = [0.0; 3];
-            // None always goes first.
+            // The order rotates.
             for place in (0..urls.len()).map(|n| (n + round) % urls.len()) {
                 rates[place] = wrk(urls[place], connections, SECONDS, &[]);
             }

@@ -1,4 +1,4 @@
-//! CPU time, of this process and of the children it waited for.
+//! CPU time of this process and of its terminated children.
 
 use std::process::{Command, Stdio};
 
@@ -10,14 +10,14 @@ fn used(who: UsageWho) -> f64 {
     seconds(usage.user_time()) + seconds(usage.system_time())
 }
 
-/// CPU seconds that `work` took in this process, all threads.
+/// Returns the CPU seconds of all threads of this process during `work`, and its result.
 pub(crate) fn of<T>(work: impl FnOnce() -> T) -> (f64, T) {
     let before = used(UsageWho::RUSAGE_SELF);
     let out = work();
     (used(UsageWho::RUSAGE_SELF) - before, out)
 }
 
-/// CPU seconds of a command and its children; its output is thrown away.
+/// Returns the CPU seconds of a command and its children; discards its output.
 pub(crate) fn of_command(command: &mut Command) -> f64 {
     let before = used(UsageWho::RUSAGE_CHILDREN);
     let status = command.stdout(Stdio::null()).status().expect("the yardstick runs");

@@ -1,5 +1,5 @@
-//! Reading, hashing and checking a folder of source archives against the sum of what that cannot do without (reading,
-//! two digests, inflating), and against R's own `tools::write_PACKAGES`; and what rewriting costs.
+//! Time to read, hash and check a directory of source archives relative to the sum of its necessary parts (reading, two
+//! digests, inflating), and relative to R's `tools::write_PACKAGES`; and the cost of rewriting.
 
 use std::fs;
 use std::io::Read;
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::report::{Report, median};
 
-/// How often each real archive stands in the folder, under another name.
+/// Number of copies of each real archive in the directory, under different names.
 const COPIES: usize = 6;
 const ROUNDS: usize = 5;
 
@@ -66,11 +66,11 @@ pub(crate) fn run(report: &mut Report) {
     rewriting(report, &archives[..archives.len() / COPIES]);
 }
 
-/// Seconds of the ways to go through the folder, taken one after the other.
+/// Seconds of each way to process the directory, measured in sequence.
 struct Round {
     full: f64,
     light: f64,
-    /// Of reading, SHA-256, MD5 and inflating, each by itself.
+    /// Seconds of reading, SHA-256, MD5 and inflating, each measured alone.
     parts: [f64; 4],
 }
 
@@ -80,7 +80,7 @@ impl Round {
     }
 }
 
-/// What a reader of the folder cannot do without, one after the other, on as many threads as [`pass`] has.
+/// Measures the necessary parts, one after the other, with as many threads as [`pass`].
 fn parts(archives: &[PathBuf], loaded: &[Vec<u8>]) -> [f64; 4] {
     let inflate = |bytes: &Vec<u8>| {
         let mut stream = flate2::bufread::MultiGzDecoder::new(bytes.as_slice());
@@ -99,7 +99,7 @@ fn parts(archives: &[PathBuf], loaded: &[Vec<u8>]) -> [f64; 4] {
     ]
 }
 
-/// Seconds for all archives: read, SHA-256, MD5, and `check`.
+/// Seconds to read, hash (SHA-256 and MD5) and `check` all archives.
 fn pass(archives: &[PathBuf], check: impl Fn(&[u8]) + Sync) -> f64 {
     each(archives, |path| {
         let bytes = fs::read(path).expect("an archive");
@@ -108,7 +108,7 @@ fn pass(archives: &[PathBuf], check: impl Fn(&[u8]) + Sync) -> f64 {
     })
 }
 
-/// Seconds until two threads have done `work` for all.
+/// Seconds for two threads to do `work` for all items.
 fn each<T: Sync>(all: &[T], work: impl Fn(&T) + Sync) -> f64 {
     let next = AtomicUsize::new(0);
     let began = Instant::now();
@@ -124,7 +124,7 @@ fn each<T: Sync>(all: &[T], work: impl Fn(&T) + Sync) -> f64 {
     began.elapsed().as_secs_f64()
 }
 
-/// `Server.PackageRewriteCompressionLevel` and `Server.PackageRewriteBufferSize`, as they are documented.
+/// Measures the effect of `Server.PackageRewriteCompressionLevel` and `Server.PackageRewriteBufferSize`.
 fn rewriting(report: &mut Report, archives: &[PathBuf]) {
     let rewrite_all = |level: u32, buffer: usize| {
         let (began, mut size) = (Instant::now(), 0);

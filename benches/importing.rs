@@ -1,4 +1,4 @@
-//! A first sync of a full mirror, a sync with nothing new, and what they need in memory.
+//! The first sync of a full mirror, a sync without changes, and their memory.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,7 +57,7 @@ pub(crate) fn run(report: &mut Report) {
     );
 }
 
-/// Memory of a server that has all of CRAN, was started anew, and has served both forms of the index.
+/// Measures the memory of a restarted server with full CRAN that has served the index in both formats.
 fn at_rest(report: &mut Report, server: Server, mirror: &Mirror) {
     server.rspm(&["create", "repo", "--name=bench"]);
     server.rspm(&["subscribe", "--repo=bench", "--source=cran"]);

@@ -1,10 +1,9 @@
-//! The measured promises: `make bench` prints ratios taken in one run, never a bare time as a result.
+//! The measured promises: `make bench` prints ratios taken in one run rather than absolute times.
 //!
-//! Every figure is compared with a yardstick that is measured interleaved with it, so that a busy machine slows
-//! both. `make bench ARGS="serving index"` runs only the groups named. Absolute values stand beside the ratios for
-//! orientation.
+//! Every figure is relative to a yardstick that is measured interleaved with it, so that a busy machine slows down
+//! both. `make bench ARGS="serving index"` runs only these groups. Absolute values are printed for orientation.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic ends the benchmark with its location")]
 
 mod adding;
 mod answers;
@@ -25,18 +24,18 @@ mod starting;
 mod tls;
 
 #[path = "../tests/support/postgres.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the tests use more of it")]
 mod postgres;
 
 use report::Report;
 
-/// What is measured in this process has the allocator of the daemon.
+/// The allocator of the daemon, for measurements in this process.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 type Group = (&'static str, fn(&mut Report));
 
-/// Runs only when it is named: it takes an hour.
+/// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
 const GROUPS: [Group; 11] = [
@@ -54,7 +53,7 @@ const GROUPS: [Group; 11] = [
 ];
 
 fn main() {
-    // cargo adds --bench.
+    // cargo passes --bench.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let mut report = Report::new();
     let named = |name: &str| wanted.iter().any(|wanted| wanted == name);

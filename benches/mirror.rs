@@ -1,4 +1,4 @@
-//! The full-size mirror of the tests, in a folder of its own.
+//! The full-size mirror of the tests, in a temporary directory.
 
 #[path = "../tests/support/data_root.rs"]
 mod data_root;
@@ -7,9 +7,9 @@ mod full_mirror;
 
 pub(crate) use data_root::root as data;
 
-/// Current packages.
+/// Number of current packages.
 pub(crate) const PACKAGES: usize = full_mirror::CRAN.listed;
-/// Current and archived releases.
+/// Number of current and archived releases.
 pub(crate) const RELEASES: usize = full_mirror::CRAN.listed + full_mirror::CRAN.archived;
 
 /// A mirror on disk; removed on drop.
@@ -18,7 +18,7 @@ pub(crate) struct Mirror {
 }
 
 impl Mirror {
-    /// Writes it: of the real index where the test data has it, else of made-up names.
+    /// Writes the mirror with the index of the test data if there is one, else with generated names.
     pub(crate) fn write() -> Mirror {
         let folder = tempfile::tempdir().expect("a folder");
         let real = data().join("cran-index-full/PACKAGES.gz");
@@ -27,7 +27,7 @@ impl Mirror {
         Mirror { folder }
     }
 
-    /// Its `file://` address.
+    /// The `file://` URL of the mirror.
     pub(crate) fn url(&self) -> String {
         format!("file://{}", self.folder.path().display())
     }

@@ -1,5 +1,5 @@
-//! What it costs to choose a build by the client's `User-Agent`: requests per second against a plain package of as many
-//! bytes from the same server, interleaved, the middle of five rounds; with and without the service log.
+//! The cost of selecting a binary by the client's `User-Agent`: requests per second relative to a plain package of the
+//! same size from the same server, interleaved, the median of five rounds; with and without the service log.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,7 +29,7 @@ pub(crate) fn run(report: &mut Report) {
             &format!("--path={}", build.display()),
         ]);
         let bytes = std::fs::metadata(&build).expect("just built").len();
-        // The archive is about as long as the random bytes in it.
+        // The archive is about as large as the random bytes in it.
         let plain = package(server.path(), "plain", usize::try_from(bytes).expect("small"));
         server.rspm(&["add", "--source=team", &format!("--path={}", plain.display())]);
         server.rspm(&["create", "repo", "--name=bench"]);
@@ -49,7 +49,7 @@ pub(crate) fn run(report: &mut Report) {
             for round in 0..ROUNDS {
                 let choose = || wrk(&chosen, connections, SECONDS, &agent);
                 let serve = || wrk(&plain, connections, SECONDS, &agent);
-                // Neither always goes first.
+                // The order alternates.
                 rounds.push(if round % 2 == 0 {
                     let chosen = choose();
                     (chosen, serve())
@@ -61,7 +61,7 @@ pub(crate) fn run(report: &mut Report) {
             let ratio = median(rounds.iter().map(|(a, b)| a / b).collect());
             let middle = |pick: fn(&(f64, f64)) -> f64| median(rounds.iter().map(pick).collect());
             report.row(
-                format!("build by User-Agent ({bytes} bytes), {connections} connections{what}"),
+                format!("binary by User-Agent ({bytes} bytes), {connections} connections{what}"),
                 format!("{:.0}/s", middle(|r| r.0)),
                 format!("plain package {:.0}/s", middle(|r| r.1)),
                 format!("{ratio:.2}"),
@@ -71,7 +71,7 @@ pub(crate) fn run(report: &mut Report) {
     }
 }
 
-/// An example package and what R makes of it.
+/// Builds an example package; returns the source and the binary.
 fn built(folder: &Path) -> (PathBuf, PathBuf) {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/build");
     let library = folder.join("library");
@@ -89,11 +89,11 @@ fn built(folder: &Path) -> (PathBuf, PathBuf) {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     let build = folder.join("greeting_1.0.0_R_x86_64-pc-linux-gnu.tar.gz");
-    assert!(build.exists(), "R left no {}", build.display());
+    assert!(build.exists(), "R did not write {}", build.display());
     (source, build)
 }
 
-/// What R sends when it is told to.
+/// The `User-Agent` that R sends when configured for binaries.
 fn agent() -> String {
     let code = "cat(sprintf('R/%s R (%s)', getRversion(), paste(getRversion(), R.version['platform'], \
         R.version['arch'], R.version['os'])))";

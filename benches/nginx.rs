@@ -1,4 +1,4 @@
-//! The yardstick for serving: nginx with the committed configuration, and wrk as the client of both.
+//! The yardstick for serving: nginx with the committed configuration, and wrk as the client for both servers.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-/// A running nginx; ended on drop.
+/// A running nginx; terminated on drop.
 pub(crate) struct Nginx {
     folder: tempfile::TempDir,
     process: Child,
@@ -15,15 +15,15 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it on an empty document root.
+    /// Starts nginx with an empty document root.
     pub(crate) fn start() -> Nginx {
         Nginx::timed().0
     }
 
-    /// Starts it with a TLS port too, with HTTP/2, by the `server.crt` and `server.key` of a folder.
+    /// Starts nginx with a further port for HTTP/2 over TLS, with `server.crt` and `server.key` of a directory.
     pub(crate) fn encrypted(pair: &Path) -> Nginx {
         let (port, pair) = (free_port(), pair.display());
-        // Tickets as our server gives them, and no cache of sessions beside them.
+        // Session tickets like our server, and no session cache.
         let lines = format!(
             "listen 127.0.0.1:{port} ssl http2; ssl_certificate {pair}/server.crt; \
              ssl_certificate_key {pair}/server.key; ssl_protocols TLSv1.2 TLSv1.3;"
@@ -33,7 +33,7 @@ impl Nginx {
         nginx
     }
 
-    /// Starts it and tells how long it took until a connection was accepted.
+    /// Starts nginx; also returns the time until a connection was accepted.
     pub(crate) fn timed() -> (Nginx, Duration) {
         Nginx::with("")
     }
@@ -60,12 +60,12 @@ impl Nginx {
         (Nginx { folder, process, port, tls: None }, took)
     }
 
-    /// Serves these bytes under `/{name}`.
+    /// Serves bytes under `/{name}`.
     pub(crate) fn serve(&self, name: &str, bytes: &[u8]) {
         fs::write(self.folder.path().join("www").join(name), bytes).expect("written");
     }
 
-    /// The address of a file.
+    /// The URL of a file.
     pub(crate) fn url(&self, name: &str) -> String {
         format!("http://127.0.0.1:{}/{name}", self.port)
     }
@@ -86,12 +86,12 @@ impl Drop for Nginx {
     }
 }
 
-/// A port nobody listens on now.
+/// Returns a free port.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port()
 }
 
-/// Requests per second that wrk reaches; panics when one fails.
+/// Measures requests per second with wrk; panics when a request fails.
 pub(crate) fn wrk(url: &str, connections: u32, seconds: u32, headers: &[String]) -> f64 {
     let mut command = Command::new("wrk");
     command.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--timeout", "10s"]);
@@ -104,10 +104,10 @@ pub(crate) fn wrk(url: &str, connections: u32, seconds: u32, headers: &[String])
     text.lines()
         .find_map(|line| line.strip_prefix("Requests/sec:"))
         .and_then(|n| n.trim().parse().ok())
-        .unwrap_or_else(|| panic!("wrk says nothing of requests:\n{text}"))
+        .unwrap_or_else(|| panic!("wrk printed no request rate:\n{text}"))
 }
 
-/// The bytes at an address and the `ETag` they came with.
+/// Downloads a URL to a file; returns the `ETag`.
 pub(crate) fn fetch(url: &str, to: &Path) -> String {
     let output = Command::new("curl")
         .args(["--silent", "--fail", "--dump-header", "-", "--output"])

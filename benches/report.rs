@@ -1,6 +1,6 @@
-//! The table that is printed at the end.
+//! The table of results.
 
-/// One measured promise.
+/// A measured promise.
 struct Row {
     what: String,
     ours: String,
@@ -9,7 +9,7 @@ struct Row {
     aim: &'static str,
 }
 
-/// What was measured.
+/// The results.
 pub(crate) struct Report {
     rows: Vec<Row>,
 }
@@ -19,7 +19,7 @@ impl Report {
         Report { rows: Vec::new() }
     }
 
-    /// A ratio with the two values it was made of.
+    /// Adds a ratio with its two values.
     pub(crate) fn row(
         &mut self,
         what: impl Into<String>,
@@ -39,7 +39,7 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// The table, in Markdown.
+    /// Prints the table in Markdown.
     pub(crate) fn print(&self) {
         println!("\n| what | ours | yardstick | ratio | aim |\n|---|---|---|---|---|");
         for r in &self.rows {
@@ -48,7 +48,7 @@ impl Report {
     }
 }
 
-/// The middle one.
+/// Returns the median.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

@@ -1,4 +1,4 @@
-//! The real programs, started in a folder of their own.
+//! Runs the real programs in a directory of their own.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -13,17 +13,17 @@ pub(crate) struct Server {
     folder: std::sync::Arc<tempfile::TempDir>,
     process: Child,
     port: u16,
-    /// From the start of the process to `READY=1`.
+    /// The time from the start of the process to `READY=1`.
     pub(crate) ready: Duration,
 }
 
 impl Server {
-    /// Starts it on a fresh folder with more lines of configuration.
+    /// Starts the server in a new directory with additional lines of configuration.
     pub(crate) fn start(more: &str) -> Server {
         Server::on(std::sync::Arc::new(tempfile::tempdir().expect("a folder")), more)
     }
 
-    /// Starts it on a folder that may have data already.
+    /// Starts the server in a directory that may contain data.
     pub(crate) fn on(folder: std::sync::Arc<tempfile::TempDir>, more: &str) -> Server {
         let root = folder.path().display();
         let port = free_port();
@@ -56,17 +56,17 @@ impl Server {
         Server { ready: began.elapsed(), folder, process, port }
     }
 
-    /// Its folder, so that another process can go on with it.
+    /// The directory, for a later process.
     pub(crate) fn folder(&self) -> std::sync::Arc<tempfile::TempDir> {
         self.folder.clone()
     }
 
-    /// Where it lies.
+    /// The path of the directory.
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// An address.
+    /// The URL of a path.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
@@ -83,7 +83,7 @@ impl Server {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Makes the repository `bench` of packages with these names and sizes in bytes, and of the mirror's.
+    /// Creates the repository `bench` with packages of these names and sizes in bytes, and with those of the mirror.
     pub(crate) fn fill(&self, packages: &[(&str, usize)]) {
         self.rspm(&["create", "source", "--name=files"]);
         for (name, size) in packages {
@@ -99,20 +99,20 @@ impl Server {
     /// A value of `/proc/PID/status` in MB: `VmRSS`, `VmHWM`, `RssAnon`.
     pub(crate) fn memory(&self, what: &str) -> f64 {
         let text = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
-        let line = text.lines().find(|l| l.starts_with(what)).expect("the kernel tells");
+        let line = text.lines().find(|l| l.starts_with(what)).expect("a line of this name");
         line.split_whitespace().nth(1).and_then(|n| n.parse::<f64>().ok()).expect("a number") / 1024.0
     }
 
-    /// Seconds of processor time it has used, of all its threads.
+    /// The processor time of all threads in seconds.
     pub(crate) fn processor_time(&self) -> f64 {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).expect("it runs");
         let fields = text.rsplit_once(") ").expect("a name in parentheses").1;
         let mut ticks = fields.split(' ').skip(11).map(|n| n.parse::<f64>().expect("a number"));
-        // In the kernel's unit for programs, which is a hundredth of a second everywhere.
+        // In USER_HZ, a hundredth of a second on all platforms.
         ticks.by_ref().take(2).sum::<f64>() / 100.0
     }
 
-    /// Stops it and waits.
+    /// Stops the server and waits for its end.
     pub(crate) fn stop(mut self) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.process.id()).expect("a pid"));
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
@@ -127,7 +127,7 @@ impl Drop for Server {
     }
 }
 
-/// A source package of about `size` bytes that does not compress, in `folder`.
+/// Creates a source package of about `size` incompressible bytes in `folder`.
 pub(crate) fn package(folder: &Path, name: &str, size: usize) -> std::path::PathBuf {
     let mut noise = vec![0; size];
     let mut state = size as u64 | 1;

@@ -1,4 +1,4 @@
-//! Requests per second against nginx serving the same bytes from disk, interleaved, the middle of five rounds.
+//! Requests per second relative to nginx serving the same bytes from disk, interleaved, the median of five rounds.
 
 use super::mirror::{Mirror, data};
 use super::nginx::{Nginx, fetch, wrk};
@@ -8,7 +8,7 @@ use super::server::Server;
 const ROUNDS: usize = 5;
 const SECONDS: u32 = 2;
 
-/// What is asked for, how often at a time, and the aim.
+/// A request, the number of connections, and the target.
 struct Load {
     what: &'static str,
     path: &'static str,
@@ -29,13 +29,13 @@ const fn load(
 
 const INDEX: &str = "/bench/latest/src/contrib/PACKAGES.gz";
 
-/// Of the small mirror of the test data.
+/// Loads with the small mirror of the test data.
 const SMALL: [Load; 2] = [
     load("small PACKAGES.gz, 1 connection", INDEX, false, 1, "≥ 1.0"),
     load("small PACKAGES.gz, 64 connections", INDEX, false, 64, "≥ 1.0"),
 ];
 
-/// Of a mirror of full size and of packages that were handed in.
+/// Loads with a full-size mirror and with uploaded packages.
 const LOADS: [Load; 12] = [
     load("PACKAGES.gz, 1 connection", INDEX, false, 1, "≥ 1.0"),
     load("PACKAGES.gz, 64 connections", INDEX, false, 64, "≥ 1.0"),
@@ -75,7 +75,7 @@ pub(crate) fn run(report: &mut Report) {
     measure(report, &server, &nginx, &LOADS);
 }
 
-/// The `file://` address of the small mirror of the test data: real packages, an index of some kilobytes.
+/// The `file://` URL of the small mirror of the test data: real packages, an index of some kilobytes.
 pub(crate) fn small_mirror() -> String {
     let folder = data().join("cran-mirror").canonicalize().expect("the test data: run tests/setup");
     format!("file://{}", folder.display())
@@ -87,7 +87,7 @@ fn measure(report: &mut Report, server: &Server, nginx: &Nginx, loads: &[Load]) 
         let ours = server.url(load.path);
         let our_tag = fetch(&ours, &copy);
         let bytes = std::fs::read(&copy).expect("just fetched");
-        // nginx keeps open files for a minute: each load has one of its own.
+        // nginx caches open files for a minute, so each load has its own file.
         let name: String = load.what.chars().filter(char::is_ascii_alphanumeric).collect();
         nginx.serve(&name, &bytes);
         let theirs = nginx.url(&name);
@@ -99,7 +99,7 @@ fn measure(report: &mut Report, server: &Server, nginx: &Nginx, loads: &[Load]) 
         for round in 0..ROUNDS {
             let us = || wrk(&ours, load.connections, SECONDS, &our_header);
             let them = || wrk(&theirs, load.connections, SECONDS, &their_header);
-            // Neither always goes first.
+            // The order alternates.
             let (ours, theirs) = if round % 2 == 0 {
                 let ours = us();
                 (ours, them())

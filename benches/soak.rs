@@ -1,5 +1,5 @@
-//! Memory of a server under a steady mixed load for an hour: `make bench ARGS=soak`, only when it is named.
-//! `SOAK_MINUTES` sets another length.
+//! Memory of a server under a steady mixed load for an hour; runs only on request, with `make bench ARGS=soak`.
+//! `SOAK_MINUTES` sets another duration.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,13 +15,13 @@ use super::report::{Report, median};
 use super::server::{Server, package};
 use super::tls::certificate;
 
-/// Pause of each of the clients between two requests.
+/// Pause of each client between two requests.
 const PAUSE: Duration = Duration::from_millis(40);
 const CLIENTS: usize = 4;
-/// What the administrator does in turn, one thing each interval.
+/// Interval between the actions of the administrator.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Requested in turn by each client.
+/// The paths that each client requests in turn.
 const PATHS: [&str; 12] = [
     "/bench/latest/src/contrib/PACKAGES.gz",
     "/bench/latest/src/contrib/PACKAGES",
@@ -89,7 +89,7 @@ pub(crate) fn run(report: &mut Report) {
     server.stop();
 }
 
-/// One client with a connection that it keeps until the server closes it.
+/// A client with a connection that stays open until the server closes it.
 fn ask(server: &Server, client: usize, stop: &AtomicBool, requests: &AtomicU64) {
     let url = server.url("");
     let host = url.trim_start_matches("http://");
@@ -109,7 +109,7 @@ fn ask(server: &Server, client: usize, stop: &AtomicBool, requests: &AtomicU64) 
     }
 }
 
-/// Reads one answer with a `Content-Length`; false when the connection ended before it.
+/// Reads a response with a `Content-Length`; returns false when the connection ended before its end.
 fn answer(wire: &mut TcpStream, bytes: &mut [u8]) -> bool {
     let mut head = Vec::new();
     let end = loop {
@@ -134,7 +134,7 @@ fn answer(wire: &mut TcpStream, bytes: &mut [u8]) -> bool {
     true
 }
 
-/// One thing an administrator or a crowd of clients does.
+/// Performs the next action of an administrator or of a crowd of clients.
 fn administer(server: &Server, folder: &Path, port: u16, turn: u32) {
     match turn % 6 {
         0 => {

@@ -1,4 +1,5 @@
-//! From the start of the process to `READY=1` and to the first answer, with all of CRAN's metadata, against nginx.
+//! Time from the start of the process to `READY=1` and to the first response with full CRAN metadata, relative to
+//! nginx.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -54,7 +55,7 @@ pub(crate) fn run(report: &mut Report) {
     );
 }
 
-/// One package's HEAD through a resolved snapshot, over a connection of its own.
+/// Sends a HEAD request for a package in a resolved snapshot over a new connection.
 fn ask(server: &Server) {
     let url = server.url("");
     let host = url.trim_start_matches("http://");

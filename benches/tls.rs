@@ -1,4 +1,5 @@
-//! HTTP/2 inside TLS, and TLS handshakes, against nginx with the same certificate, interleaved, the middle of five rounds.
+//! HTTP/2 over TLS, and TLS handshakes, relative to nginx with the same certificate, interleaved, the median of five
+//! rounds.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -22,7 +23,7 @@ const ROUNDS: usize = 5;
 const SECONDS: u64 = 2;
 const INDEX: &str = "/bench/latest/src/contrib/PACKAGES.gz";
 
-/// What is asked for, and the aim.
+/// Requests: description, path, and target.
 const LOADS: [(&str, &str, &str); 3] = [
     ("small PACKAGES.gz", INDEX, "≥ 0.9"),
     ("64 kB tarball", "/bench/latest/src/contrib/kb64_1.0.0.tar.gz", "≥ 1.0"),
@@ -70,7 +71,7 @@ fn compare(
 ) {
     let rounds: Vec<(f64, f64)> = (0..ROUNDS)
         .map(|round| {
-            // Neither always goes first.
+            // The order alternates.
             if round % 2 == 0 {
                 let ours = us();
                 (ours, them())
@@ -86,14 +87,14 @@ fn compare(
     report.row(what, format!("{ours:.0}/s"), format!("nginx {theirs:.0}/s"), format!("{ratio:.2}"), aim);
 }
 
-/// Writes `server.crt` and `server.key`, for ECDSA with P-256.
+/// Writes `server.crt` and `server.key` for ECDSA with P-256.
 pub(crate) fn certificate(folder: &Path) {
     let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
     std::fs::write(folder.join("server.crt"), signed.cert.pem()).expect("written");
     std::fs::write(folder.join("server.key"), signed.signing_key.serialize_pem()).expect("written");
 }
 
-/// Requests per second that h2load reaches; panics when one fails.
+/// Measures requests per second with h2load; panics when a request fails.
 fn h2load(url: &str) -> f64 {
     let output = Command::new("h2load")
         .args(["-t1", "-c16", "-m8", &format!("-D{SECONDS}"), url])
@@ -104,7 +105,7 @@ fn h2load(url: &str) -> f64 {
     assert!(text.contains(" 0 3xx, 0 4xx, 0 5xx"), "{url}:\n{text}");
     let line = text.lines().find_map(|line| line.strip_prefix("finished in "));
     line.and_then(|line| line.split(", ").nth(1)?.strip_suffix(" req/s")?.parse().ok())
-        .unwrap_or_else(|| panic!("h2load says nothing of requests:\n{text}"))
+        .unwrap_or_else(|| panic!("h2load printed no request rate:\n{text}"))
 }
 
 pub(crate) fn roots(folder: &Path) -> RootCertStore {
@@ -114,7 +115,7 @@ pub(crate) fn roots(folder: &Path) -> RootCertStore {
     roots
 }
 
-/// Connections per second, each with a handshake and one small request, of two clients at a time.
+/// Measures connections per second, each with a handshake and a small request, with two concurrent clients.
 fn handshakes(address: &str, path: &str, roots: &RootCertStore, resumed: bool) -> f64 {
     let began = Instant::now();
     let counts = std::thread::scope(|scope| {

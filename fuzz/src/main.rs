@@ -1,4 +1,4 @@
-//! One fuzzing program for all targets: `FUZZ_TARGET` names the one it runs.
+//! A fuzzing program for all targets; `FUZZ_TARGET` selects the target.
 
 #![no_main]
 
@@ -14,7 +14,7 @@ libfuzzer_sys::fuzz_target!(
         let target = targets::TARGETS.iter().find(|target| target.name == name);
         let Some(target) = target else {
             let names: Vec<&str> = targets::TARGETS.iter().map(|target| target.name).collect();
-            eprintln!("FUZZ_TARGET='{name}' names no target; the targets are {}", names.join(", "));
+            eprintln!("FUZZ_TARGET='{name}' is not a target; the targets are {}", names.join(", "));
             std::process::exit(2);
         };
         RUN.get_or_init(|| target.run);

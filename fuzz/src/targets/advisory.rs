@@ -1,4 +1,4 @@
-//! Advisories: OSV as JSON and YAML, in archives, and scores.
+//! Targets for advisories: OSV as JSON and YAML, archives, scores.
 
 use rstudio_pm::advisory::{Batch, Ecosystem, Format, Index, Part, base_score, normalized};
 use rstudio_pm::model::digest::Sha256;
@@ -19,7 +19,7 @@ pub fn yaml(data: &[u8]) {
     known(batch);
 }
 
-/// Many of them in one file.
+/// A file with many advisories.
 pub fn file(data: &[u8]) {
     const NAMES: [&str; 4] = ["x.tar.gz", "x.zip", "x.jsonl", "x.ndjson.zst"];
     let (form, rest) = super::choice(data);
@@ -28,7 +28,7 @@ pub fn file(data: &[u8]) {
     }
 }
 
-/// What is stored of advisories is read as the same, and can be asked for every package it names.
+/// Stored advisories are read back unchanged, and lookups of their packages succeed.
 fn known(batch: Batch) {
     let document = batch.document();
     let mut again = Batch::default();
@@ -51,7 +51,7 @@ fn known(batch: Batch) {
     }
 }
 
-/// A score is within the scale.
+/// A score is between 0 and 10.
 pub fn score(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Some(score) = base_score(&text) {

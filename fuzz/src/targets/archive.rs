@@ -1,4 +1,4 @@
-//! Packages: compressed streams, tar, zip.
+//! Targets for package archives: compressed streams, tar, zip.
 
 use std::io::{Cursor, Write};
 
@@ -7,10 +7,10 @@ use rstudio_pm::r::rewrite::{self, Options};
 use rstudio_pm::r::zip::{self, Written, Zip};
 use rstudio_pm::r::{binary, packages};
 
-/// Small enough that reaching a limit takes no time.
+/// Small limits that are reached quickly.
 const LIMITS: Limits = Limits { inflated: 4 << 20, ratio: 250, members: 1000, description: 64 << 10 };
 
-/// Any stream: no more comes out than the limit.
+/// A compressed stream: the output does not exceed the limit.
 pub fn decoder(data: &[u8]) {
     let Ok(mut decoder) = archive::decoder(data, LIMITS) else { return };
     let mut taken = 0;
@@ -26,8 +26,8 @@ pub fn decoder(data: &[u8]) {
     let _ = decoder.finish();
 }
 
-/// A tar archive. One that is taken is rewritten to one that is taken, of the same package. The input is compressed here, and
-/// headers get their checksums, so that changes reach what is behind them.
+/// A tar archive. A valid one is rewritten to a valid one of the same package. Compresses the input and corrects the
+/// checksums of headers, so that mutations reach the code behind these checks.
 pub fn package(data: &[u8]) {
     let (form, rest) = super::choice(data);
     if form == 0 {
@@ -62,7 +62,7 @@ fn taken(archive: &[u8]) {
     assert_eq!(again.description.get("Repository"), Some("some/repository"));
 }
 
-/// A zip file. What is copied has the same members and contents.
+/// A zip file. A copy has the same members and contents.
 pub fn zip(data: &[u8]) {
     let mut file = Cursor::new(data);
     if let Ok(zip) = Zip::open(&mut file, Written::Streamed, LIMITS) {
@@ -84,8 +84,8 @@ pub fn zip(data: &[u8]) {
     }
 }
 
-/// A binary package that is a zip file. What is copied is taken too. Records get the checksums of stored members, so that changes
-/// reach what is behind them.
+/// A binary package in a zip file. A copy is valid, too. Corrects the checksums of stored members, so that mutations
+/// reach the code behind these checks.
 pub fn zip_package(data: &[u8]) {
     let mut bytes = data.to_vec();
     right_checksums(&mut bytes);
@@ -100,7 +100,7 @@ pub fn zip_package(data: &[u8]) {
     assert_eq!(again.checked.description.get("Repository"), Some("some/repository"));
 }
 
-/// Sets the CRC of members that are stored, in the order of local records and in the directory.
+/// Sets the CRC of stored members in local records and in the directory, which must have the same order.
 fn right_checksums(bytes: &mut [u8]) {
     let word = |bytes: &[u8], at: usize| {
         u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])

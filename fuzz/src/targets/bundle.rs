@@ -1,15 +1,15 @@
-//! Files of a bundle.
+//! Targets for the files of a bundle.
 
 use rstudio_pm::bundle::shared::{BioconductorConfig, Shared, SharedHead};
 use rstudio_pm::bundle::{Head, Packed, Product, State, layout, seal, segment};
 
-/// The digest at its end is made here, so that changes reach what is behind it.
+/// Appends the digest, so that mutations reach the code behind its check.
 fn sealed(body: &[u8]) -> Vec<u8> {
     let sha256 = seal::digest(body);
     [body, b",\"sha256\":\"", sha256.to_string().as_bytes(), b"\"}\n"].concat()
 }
 
-/// A head that is written is read as the same value.
+/// A written head is read back unchanged.
 pub fn head(data: &[u8]) {
     let (name, body) = super::line(data);
     let product = std::str::from_utf8(name).ok().and_then(Product::parse).unwrap_or(Product::Cran);
@@ -28,7 +28,7 @@ pub fn head(data: &[u8]) {
     }
 }
 
-/// Records, and what they add up to.
+/// The records of a segment and the state after them.
 pub fn segment(data: &[u8]) {
     let mut state = State::default();
     let _ = segment::each(data, &Product::Cran, 1, |record| state.apply(&record));

@@ -1,4 +1,4 @@
-//! Files that configure: `rstudio-pm.gcfg`, Bioconductor's `config.yaml`, the rules of system requirements.
+//! Targets for configuration: `rstudio-pm.gcfg`, Bioconductor's `config.yaml`, the rules of system requirements.
 
 use rstudio_pm::config;
 use rstudio_pm::model::time::Timestamp;
@@ -6,7 +6,7 @@ use rstudio_pm::r::bioconductor::config::Config;
 use rstudio_pm::r::sysreqs::{Base, Rules, System};
 use rstudio_pm::upstream::rule_base;
 
-/// A configuration that is taken has no faults that are salvaged.
+/// A valid configuration has no faults to salvage.
 pub fn gcfg(data: &[u8]) {
     let parsed = config::parse("fuzz.gcfg", data, []);
     let (_, faults) = config::salvage("fuzz.gcfg", data);
@@ -21,7 +21,7 @@ pub fn gcfg(data: &[u8]) {
     let _ = config::without_userinfo(&String::from_utf8_lossy(data));
 }
 
-/// What is written is read as the same value, on every day.
+/// A written configuration is read back unchanged, also as of every day.
 pub fn bioconductor(data: &[u8]) {
     let Ok(config) = Config::parse(data) else { return };
     assert_eq!(Config::parse(config.render().as_bytes()).as_ref(), Ok(&config));
@@ -33,7 +33,7 @@ pub fn bioconductor(data: &[u8]) {
     }
 }
 
-/// Rules in one document.
+/// Rules in a single document.
 pub fn sysreqs_rules(data: &[u8]) {
     let (asked, document) = super::line(data);
     if let Ok(base) = Base::from_document(document) {
@@ -42,7 +42,7 @@ pub fn sysreqs_rules(data: &[u8]) {
     }
 }
 
-/// Rules in a file of any form.
+/// Rules in a file of any format.
 pub fn sysreqs_file(data: &[u8]) {
     const NAMES: [&str; 3] = ["rules.tar.gz", "rules.json", "rules.json.zst"];
     let (form, rest) = super::choice(data);

@@ -1,10 +1,10 @@
-//! DCF and what is written in it: package indexes, DESCRIPTION, CRAN's history.
+//! Targets for DCF and its uses: package indexes, DESCRIPTION, CRAN's history.
 
 use rstudio_pm::model::digest::{Md5, Sha256};
 use rstudio_pm::r::description::{self, Description};
 use rstudio_pm::r::{dcf, dependency, history, index, packages, rewrite};
 
-/// A record lies in the text, and its fields in the record.
+/// Records are slices of the text, and their fields are within them.
 pub fn dcf(data: &[u8]) {
     for record in dcf::records(data).map_while(Result::ok) {
         assert_eq!(&data[record.offset..record.offset + record.raw.len()], record.raw);
@@ -31,7 +31,7 @@ pub fn dcf(data: &[u8]) {
     let _ = dcf::description(data);
 }
 
-/// A DESCRIPTION becomes an index record that can be read, and gets another `Repository` without any other change.
+/// The index record of a DESCRIPTION is readable, and setting `Repository` changes no other field.
 pub fn description(data: &[u8]) {
     let Ok(read) = Description::from_bytes(data) else { return };
     let _ = (read.built(), read.has_valid_version(), read.needs_compilation());
@@ -53,7 +53,7 @@ pub fn description(data: &[u8]) {
     assert_eq!(others(&again), others(&read));
 }
 
-/// The records of an index that is written again are the same.
+/// A written index has the same records.
 pub fn packages(data: &[u8]) {
     let Ok(text) = index::text("PACKAGES", data) else { return };
     let mut warnings = Vec::new();

@@ -1,5 +1,5 @@
-//! The table of fuzz targets: what reads bytes from outside, and what must hold whatever the bytes are. Used by the fuzzing
-//! program and, with the committed corpus, by the integration tests.
+//! The table of fuzz targets: parsers of untrusted bytes and their invariants. Used by the fuzzing program and, with
+//! the committed corpus, by the integration tests.
 
 mod advisory;
 mod archive;
@@ -10,11 +10,11 @@ mod rds;
 mod text;
 mod web;
 
-/// A parser of bytes from outside.
+/// A fuzz target.
 pub struct Target {
-    /// Of `TARGET`, and of the folder of its corpus.
+    /// The value of `FUZZ_TARGET`, and the directory of the corpus.
     pub name: &'static str,
-    /// Runs it on one input; panics when something does not hold.
+    /// Runs the target on an input; panics when an invariant is violated.
     pub run: fn(&[u8]),
 }
 
@@ -52,12 +52,12 @@ pub const TARGETS: &[Target] = &[
     Target { name: "zip_package", run: archive::zip_package },
 ];
 
-/// The first byte, which chooses among forms, and the rest.
+/// Splits off the first byte, which selects a variant.
 fn choice(data: &[u8]) -> (u8, &[u8]) {
     data.split_first().map_or((0, data), |(first, rest)| (*first, rest))
 }
 
-/// The first line without its end, and the rest.
+/// Splits off the first line, without its end.
 fn line(data: &[u8]) -> (&[u8], &[u8]) {
     match data.iter().position(|b| *b == b'\n') {
         Some(end) => (&data[..end], &data[end + 1..]),

@@ -1,4 +1,4 @@
-//! R's serialised objects.
+//! Targets for R's serialized objects.
 
 use rstudio_pm::r::rds::archive_meta::{
     read_archive_meta, read_current_meta, write_archive_meta, write_current_meta,
@@ -16,7 +16,7 @@ pub fn item(data: &[u8]) {
     }
 }
 
-/// A table that is written as a matrix is read with the same records.
+/// A table that is written as a matrix is readable and has no further records.
 pub fn packages(data: &[u8]) {
     let Ok(table) = read_packages_matrix(data, LIMITS) else { return };
     let stanzas: Vec<Vec<u8>> = (0..table.len())
@@ -34,7 +34,7 @@ pub fn packages(data: &[u8]) {
     assert!(again.len() <= table.len());
 }
 
-/// Tables of files that are written are read as the same rows.
+/// Written tables of files are read back unchanged.
 pub fn meta(data: &[u8]) {
     if let Ok(rows) = read_archive_meta(data, LIMITS) {
         let mut written = Vec::new();
@@ -48,7 +48,7 @@ pub fn meta(data: &[u8]) {
     }
 }
 
-/// The description of an installed package gets another `Repository`, and once is enough.
+/// Setting `Repository` in the description of an installed package is idempotent.
 pub fn description(data: &[u8]) {
     let Ok(once) = stamp::repository(data, "some/repository") else { return };
     let twice = stamp::repository(&once, "some/repository").expect("what is written can be read");

@@ -1,4 +1,4 @@
-//! Short texts: versions, names, paths, times, dependency fields, the `User-Agent` header.
+//! Targets for short texts: versions, names, paths, times, dependency fields, the `User-Agent` header.
 
 use std::cmp::Ordering;
 use std::time::{Duration, SystemTime};
@@ -15,7 +15,7 @@ use rstudio_pm::r::user_agent::{self, RVersion, UserAgent};
 use rstudio_pm::r::{dependency, encoding, readme, version};
 use rstudio_pm::upstream::retry::retry_after;
 
-/// The order of versions is total, and agrees with equality.
+/// The order of versions is total and consistent with equality.
 pub fn version(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let all: Vec<&str> = text.split('\n').take(3).collect();
@@ -39,7 +39,7 @@ pub fn version(data: &[u8]) {
     }
 }
 
-/// Every path and name that is read is written as it was, or reads to the same value.
+/// A parsed path or name is written unchanged, or parses to the same value again.
 pub fn layout(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(path) = layout::parse(&text) {
@@ -76,7 +76,7 @@ pub fn layout(data: &[u8]) {
     let _ = (text.parse::<Named>(), readme::rank(&text));
 }
 
-/// Times are read as they are written, and no day is before its start.
+/// Written times are read back unchanged, and a time is within its day.
 pub fn time(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(at) = text.parse::<Timestamp>() {
@@ -101,7 +101,7 @@ pub fn time(data: &[u8]) {
     let _ = retry_after(&text, SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
 }
 
-/// An item that is written is read as the same item.
+/// A written item is read back unchanged.
 pub fn dependency(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for item in dependency::list(&text) {
@@ -117,7 +117,7 @@ pub fn dependency(data: &[u8]) {
     assert!(dependency::on_r(&text).count() <= dependency::list(&text).count());
 }
 
-/// A version that is read is written in one way.
+/// A written version of R is read back unchanged, and decoding has bounded output.
 pub fn user_agent(data: &[u8]) {
     if let UserAgent::R(client) = user_agent::parse(data) {
         let written = client.r.to_string();

@@ -1,4 +1,4 @@
-//! What clients send: request targets, header fields, bodies.
+//! Targets for the input of clients: request targets, header fields, bodies.
 
 use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
 use http::{HeaderMap, HeaderValue, Method};
@@ -11,7 +11,7 @@ use rstudio_pm::r::layout;
 
 const LIMIT: usize = 4096;
 
-/// An address that is answered names nothing above or beside the repository.
+/// A valid request target does not lead out of the repository.
 pub fn route(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
@@ -28,7 +28,7 @@ pub fn route(data: &[u8]) {
     }
 }
 
-/// A part that is sent lies in the file, and a condition is met or not whatever it says.
+/// A part is within the file, and any condition is evaluated without a panic.
 pub fn conditional(data: &[u8]) {
     let names = [IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE];
     let mut headers = HeaderMap::new();

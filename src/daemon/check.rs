@@ -344,12 +344,12 @@ fn storage(loaded: &Loaded, unusable: Option<&Path>) -> Vec<String> {
     for (class, outcome) in runtime.block_on(Storage::probe(config)) {
         let Err(error) = outcome else { continue };
         let (place, error) = (config.place(class), error.to_string());
-        let told = match place {
+        let covered = match place {
             Place::File(place) => unusable.is_some_and(|above| place.location.starts_with(above)),
             Place::S3(_) => false,
         };
         // Classes that share a location share its error.
-        if !told && !seen.contains(&error) {
+        if !covered && !seen.contains(&error) {
             findings.push(placed(loaded, &place_names(class, place), &error));
             seen.push(error);
         }

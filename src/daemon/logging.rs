@@ -161,12 +161,12 @@ impl control::Logs for Logs {
             }
             files.push(sink.path().to_owned());
         }
-        let told = self.predecessors.tell(Signal::SIGUSR1);
+        let signalled = self.predecessors.tell(Signal::SIGUSR1);
         let deadline = Instant::now() + PATIENCE;
         while !left.iter().all(Left::is_quiet) {
             if Instant::now() > deadline {
                 failed.push(format!(
-                    "another process still writes to a rotated log file (signalled: {told:?})"
+                    "another process still writes to a rotated log file (signalled: {signalled:?})"
                 ));
                 break;
             }

@@ -199,13 +199,13 @@ impl Operator {
         }
         let Fixtures { switch, logs, tls, jobs, .. } = &self.fixtures;
         let config = Arc::clone(&loaded.config);
-        let told = files::prepare(&self.fixtures.file, &loaded)?;
+        let warnings = files::prepare(&self.fixtures.file, &loaded)?;
         let fresh = reload::open_tls(&config)?;
         let control = &switch.porch().control;
         let starting = matches!(control.mode(), Mode::Starting(_));
         if !starting {
             // At the start the warnings are logged before threads are started.
-            told.iter().for_each(|line| tracing::warn!("{line}"));
+            warnings.iter().for_each(|line| tracing::warn!("{line}"));
         }
         let say = |what| {
             if starting {

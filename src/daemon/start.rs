@@ -62,13 +62,13 @@ pub(super) fn run(
         .as_mut()
         .map(|taken| Given { sockets: std::mem::take(&mut taken.sockets), own_admin: taken.own_admin });
     let bound = sockets::bind_all(&config, loaded.is_ok(), given);
-    let mut told = privileges::follow(plan, file, &config)?;
+    let mut warnings = privileges::follow(plan, file, &config)?;
     let prepared = match &loaded {
         Ok(loaded) => files::prepare(file, loaded),
         Err(_) => files::make(file, &config).map(|()| Vec::new()).map_err(StartError::from),
     };
     match prepared {
-        Ok(lines) => told.extend(lines),
+        Ok(lines) => warnings.extend(lines),
         // Opening the stores reports it again, also to clients.
         Err(_) if patient => {}
         Err(error) => return Err(error),
@@ -76,7 +76,7 @@ pub(super) fn run(
     logs.configure(&config);
     // After the logs are configured: an error of a port must be in the log file, too.
     let sockets = bound?.with_admin(&config)?;
-    for warning in told {
+    for warning in warnings {
         tracing::warn!("{warning}");
     }
     for warning in loaded.iter().flat_map(|loaded: &Loaded| loaded.warnings.iter().map(ToString::to_string)) {
@@ -257,15 +257,15 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
             tokio::spawn(successor.obey(control.clone()));
             // Socket file and PID file belong to the successor.
             (own_admin, pid_file) = (None, None);
-            let told = Notify::new();
+            let stop_requested = Notify::new();
             let stopped = async {
                 (&mut stop).await;
                 predecessor.stop().await;
-                told.notify_one();
+                stop_requested.notify_one();
                 std::future::pending().await
             };
             let finished = async {
-                let whole = house.drain().leave(&limits, told.notified()).await;
+                let whole = house.drain().leave(&limits, stop_requested.notified()).await;
                 // A still older process depends on this one to be told to stop.
                 predecessor.gone().await;
                 whole

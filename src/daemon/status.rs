@@ -27,7 +27,7 @@ struct Basis {
 /// Sends the status line to systemd whenever it changes, until the task is dropped.
 pub(super) async fn live(switch: Switch, herald: Herald) {
     let mut modes = switch.porch().control.watch();
-    let mut told = String::new();
+    let mut sent = String::new();
     let mut last: Option<Basis> = None;
     loop {
         let app = switch.app();
@@ -48,9 +48,9 @@ pub(super) async fn live(switch: Switch, herald: Herald) {
         let leaving = now.mode == Mode::Leaving;
         if last.as_ref() != Some(&now) {
             let line = summary::line(&switch, &now.mode).await;
-            if line != told {
+            if line != sent {
                 herald.status(&line);
-                told = line;
+                sent = line;
             }
             last = Some(now);
         }

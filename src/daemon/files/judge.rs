@@ -271,9 +271,9 @@ mod tests {
     fn a_configuration_file_with_secrets_must_not_be_read_by_everybody() {
         let gcfg = row(What::Gcfg);
         assert_eq!(judge(gcfg, seen(Is::File, 0, 0o644), ME, false), Verdict::Good);
-        let told = Verdict::Warn(Fault::TooOpen(0o644));
-        assert_eq!(judge(gcfg, seen(Is::File, 0, 0o644), ME, true), told);
-        assert_eq!(judge(row(What::Key), seen(Is::File, ME, 0o644), ME, false), told);
+        let warned = Verdict::Warn(Fault::TooOpen(0o644));
+        assert_eq!(judge(gcfg, seen(Is::File, 0, 0o644), ME, true), warned);
+        assert_eq!(judge(row(What::Key), seen(Is::File, ME, 0o644), ME, false), warned);
     }
 
     #[test]

@@ -37,9 +37,9 @@ pub struct Unsafe(
 /// # Errors
 /// Those of [`check`] and [`make`].
 pub(super) fn prepare(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, StartError> {
-    let told = check(gcfg, loaded)?;
+    let warnings = check(gcfg, loaded)?;
     make(gcfg, &loaded.config)?;
-    Ok(told)
+    Ok(warnings)
 }
 
 /// A directory that cannot be created.
@@ -90,27 +90,27 @@ fn unmade(row: &Row, path: PathBuf, source: io::Error) -> Unmade {
 /// The unsafe paths that cannot be fixed.
 fn check(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, Unsafe> {
     let me = geteuid().as_raw();
-    let (mut told, mut refused) = (Vec::new(), Vec::new());
+    let (mut warnings, mut refused) = (Vec::new(), Vec::new());
     for (row, path, verdict) in look(gcfg, loaded, me) {
         match verdict {
             Verdict::Good => {}
             Verdict::Repair(fault, mode) => match repair(&path, mode) {
-                Ok(mode) => told.push(repaired(row, &path, fault, mode)),
+                Ok(mode) => warnings.push(repaired(row, &path, fault, mode)),
                 Err(error) => {
                     let text = format!("{} ({error})", described(row, &path, fault, me));
                     let grave = matches!(fault, Fault::WorldWritable(_));
                     if grave && !remote(&path) && row.otherwise == Otherwise::Refuse {
                         refused.push((row.name, text));
                     } else {
-                        told.push(text);
+                        warnings.push(text);
                     }
                 }
             },
-            Verdict::Warn(fault) => told.push(described(row, &path, fault, me)),
+            Verdict::Warn(fault) => warnings.push(described(row, &path, fault, me)),
             Verdict::Refuse(fault) => refused.push((row.name, described(row, &path, fault, me))),
         }
     }
-    if refused.is_empty() { Ok(told) } else { Err(Unsafe(refused)) }
+    if refused.is_empty() { Ok(warnings) } else { Err(Unsafe(refused)) }
 }
 
 /// The violations that would prevent a start, except those that other checks report: a file instead of a directory.

@@ -59,9 +59,9 @@ impl Taken {
 
     /// Opens the message channel. Needs the runtime.
     pub(in crate::daemon) fn line(self) -> std::io::Result<(Waiting, Predecessor)> {
-        let (stops, told) = mpsc::channel(4);
+        let (stops, stop_requests) = mpsc::channel(4);
         let (stage, stages) = watch::channel(Stage::Serving);
-        let waiting = Waiting { line: Line::new(self.stream)?, pid: self.pid, stops: told, stage };
+        let waiting = Waiting { line: Line::new(self.stream)?, pid: self.pid, stops: stop_requests, stage };
         Ok((waiting, Predecessor { stops, stage: stages }))
     }
 }

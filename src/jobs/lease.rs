@@ -1,12 +1,12 @@
-//! Which server does a job: on PostgreSQL several may share a database, on SQLite the file is ours alone.
+//! Leases that assign a job to one of the servers that share a PostgreSQL database. On SQLite they are no-ops.
 
 use crate::config::{Config, Provider};
 use crate::db::lease::Fence;
 use crate::db::{Conn, Db, DbError, lease};
 use crate::model::time::{Clock, SECOND, Timestamp};
 
-/// For so long a server that fell silent keeps the lease. Longer than the slowest mirror may take between two
-/// renewals; a server that is restarted has its own lease back at once.
+/// Duration of a lease without renewal. Longer than the slowest mirror may take between two renewals; a restarted
+/// server regains its own lease at once.
 const TERM: i64 = 30 * 60 * SECOND;
 
 /// The right to do one job.
@@ -15,14 +15,14 @@ pub struct Lease {
     clock: Clock,
 }
 
-/// Proves in a transaction that the lease is still held, and prolongs it: the row is locked until the commit, so
-/// nobody takes over in between.
+/// Checks in a transaction that the lease is still held, and renews it: the row is locked until the commit, so no
+/// other server can take over in between.
 pub struct Guard {
     held: Option<(String, Fence)>,
     until: Timestamp,
 }
 
-/// The reason of the roll-back when the lease was lost.
+/// The error with which a transaction is rolled back when the lease is lost.
 #[derive(Debug, thiserror::Error)]
 #[error("another server took over")]
 pub struct Lost;
@@ -30,10 +30,10 @@ pub struct Lost;
 /// Why a lease could not be claimed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
-    /// Another server has it; its name.
+    /// Another server has the lease with this name.
     #[error("another server has the lease {0}")]
     Elsewhere(String),
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
 }
@@ -58,17 +58,17 @@ impl Lease {
         }
     }
 
-    /// For a transaction that begins now.
+    /// A guard for a transaction that starts now.
     #[must_use]
     pub fn guard(&self) -> Guard {
         let until = Timestamp((self.clock)().0.saturating_add(TERM));
         Guard { held: self.held.clone(), until }
     }
 
-    /// Prolongs the lease, for work that writes nothing for a while.
+    /// Renews the lease, for work that does not write for a while.
     ///
     /// # Errors
-    /// [`Lost`] as a refusal, or the database.
+    /// [`Lost`], or the database failed.
     pub async fn renew(&self, db: &Db) -> Result<(), DbError> {
         if self.held.is_none() {
             return Ok(());
@@ -77,23 +77,23 @@ impl Lease {
         db.write(move |c| guard.check(c)).await
     }
 
-    /// Gives the lease back.
+    /// Releases the lease.
     pub async fn release(self, db: &Db) {
         if let Some((name, fence)) = self.held {
             let key = name.clone();
             let released = db.write(move |c| lease::release(c, &key, fence)).await;
             if let Err(error) = released {
-                tracing::warn!(%error, "could not release the lease {name}; it ends by itself in half an hour");
+                tracing::warn!(%error, "could not release the lease {name}; it expires in half an hour");
             }
         }
     }
 }
 
 impl Guard {
-    /// Prolongs the lease within the transaction.
+    /// Renews the lease within the transaction.
     ///
     /// # Errors
-    /// [`Lost`] as a refusal of the transaction, or the database.
+    /// [`Lost`], which rolls the transaction back, or the database failed.
     pub fn check(&self, c: &mut dyn Conn) -> Result<(), DbError> {
         match &self.held {
             None => Ok(()),
@@ -103,8 +103,8 @@ impl Guard {
     }
 }
 
-/// This server among those that share the database: host and data directory. The name comes from the kernel itself:
-/// under the unit's sandbox there is no `/proc/sys`, and servers without a name would take each other's leases.
+/// Identifies this server among those that share the database: host name and data directory. The host name is read by
+/// a system call: the unit's sandbox hides `/proc/sys`, and servers without a name would take each other's leases.
 fn holder(config: &Config) -> String {
     let host = nix::unistd::gethostname().unwrap_or_default();
     format!("{}:{}", host.to_string_lossy(), config.server.data_dir.display())

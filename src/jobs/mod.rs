@@ -1,4 +1,4 @@
-//! Jobs under way: one of a key at a time, progress that can be watched, and the schedule.
+//! Registry of running and recently ended jobs, one per key at a time, with progress reports.
 
 pub mod lease;
 pub mod schedule;
@@ -12,65 +12,65 @@ use tokio::sync::watch;
 
 use crate::model::time::Timestamp;
 
-/// How long a job that ended can be asked for, so that a command line that polls slowly still learns how it went.
+/// How long the result of a job can be queried after its end, for clients that poll slowly.
 const KEPT: Duration = Duration::from_secs(3600);
 
-/// How many of those there may be: the oldest go first.
+/// Maximum number of ended jobs; the oldest are removed first.
 const KEPT_AT_MOST: usize = 1000;
 
-/// How far a job is.
+/// The progress of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// What is being done, for people: `reading the index`, `writing 12,000 of 160,000 releases`.
+    /// The current phase, for people: `reading the index`, `writing 12,000 of 160,000 releases`.
     pub phase: String,
-    /// Steps done.
+    /// Number of completed steps.
     pub done: u64,
-    /// Steps in all, where known.
+    /// Total number of steps, if known.
     pub total: Option<u64>,
 }
 
-/// Where a job stands.
+/// The state of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobState {
-    /// Under way.
+    /// Running.
     Running(Progress),
-    /// Ended well; a sentence for people.
+    /// Succeeded, with a message for people.
     Done(String),
-    /// Ended badly; the reason.
+    /// Failed, with the reason.
     Failed(String),
 }
 
 /// A job; cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Number since start of the process.
+    /// Number, counted from the start of the process.
     pub id: u64,
-    /// What may run once at a time: `sync:cran`.
+    /// At most one job per key runs at a time: `sync:cran`.
     pub key: String,
-    /// When it began.
+    /// Start time.
     pub started_at: Timestamp,
-    /// Changes to watch.
+    /// The state, as a watch channel.
     pub state: watch::Receiver<JobState>,
 }
 
 impl Job {
-    /// Waits for the end: the sentence for people, or the reason of the failure.
+    /// Waits for the end and returns the message, or the reason of the failure.
     pub async fn ended(&self) -> Result<String, String> {
         let mut state = self.state.clone();
         let end = state.wait_for(|state| !matches!(state, JobState::Running(_))).await;
         match end.as_deref() {
             Ok(JobState::Done(text)) => Ok(text.clone()),
             Ok(JobState::Failed(reason)) => Err(reason.clone()),
-            // The sender is only dropped after it wrote how the job ended.
+            // The sender is dropped only after it has sent the final state.
             Ok(JobState::Running(_)) | Err(_) => Err(STOPPED.to_owned()),
         }
     }
 }
 
-/// The reason of a job whose task was dropped: the runtime went down with the server.
+/// The failure of a job whose task was dropped at the end of the runtime.
 const STOPPED: &str = "the server stopped before the job was done";
 
-/// Handed to the work so that it can say how far it is.
+/// Passed to the work to report progress and to check for a halt.
 #[derive(Clone)]
 pub struct Reporter {
     state: Arc<watch::Sender<JobState>>,
@@ -79,7 +79,7 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Says how far the job is. After the end it has no effect.
+    /// Reports progress. Has no effect after the end of the job.
     pub fn progress(&self, phase: impl Into<String>, done: u64, total: Option<u64>) {
         let now = JobState::Running(Progress { phase: phase.into(), done, total });
         self.state.send_if_modified(|state| match state {
@@ -91,13 +91,13 @@ impl Reporter {
         });
     }
 
-    /// True when the job shall end at the next safe point.
+    /// Whether the job shall end at the next safe point.
     #[must_use]
     pub fn is_halted(&self) -> bool {
         *self.halt.borrow() || self.is_stopped()
     }
 
-    /// True when that was asked of this very job: it is not to begin again by itself.
+    /// Whether this job itself was stopped, after which it must not resume by itself.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         *self.stop.borrow()
@@ -115,21 +115,21 @@ impl Reporter {
 /// Returns when the flag is set.
 async fn set(flag: &watch::Receiver<bool>) {
     if flag.clone().wait_for(|set| *set).await.is_err() {
-        // The registry is gone, and nobody can ask any more.
+        // The registry is dropped: the flag can no longer change.
         std::future::pending::<()>().await;
     }
 }
 
-/// Whether [`Jobs::start`] began something.
+/// Result of [`Jobs::start`].
 pub enum Started {
-    /// This call began the job.
+    /// This call started the job.
     New(Job),
-    /// One with the same key is under way: attach to it.
+    /// A job with the same key is already running.
     Attached(Job),
 }
 
 impl Started {
-    /// The job, begun by this call or not.
+    /// The job, started by this call or running before.
     #[must_use]
     pub fn job(&self) -> &Job {
         match self {
@@ -138,7 +138,7 @@ impl Started {
     }
 }
 
-/// The registry; cloning shares it.
+/// The registry of jobs; cloning shares it.
 #[derive(Clone, Default)]
 pub struct Jobs {
     inner: Arc<Mutex<Inner>>,
@@ -160,17 +160,17 @@ struct Entry {
     end: IfHalted,
 }
 
-/// What becomes of a job that is halted.
+/// What a job does after a halt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfHalted {
-    /// It begins again from its beginning: better to let it come to its end.
+    /// Restarts from the beginning: better to let it end.
     BeginsAgain,
-    /// It goes on where it was: there is nothing to wait for.
+    /// Resumes where it was: no need to wait for its end.
     GoesOn,
 }
 
 impl Jobs {
-    /// Starts `work` unless a job of the same key is under way. The work's `Ok` text is the sentence for people.
+    /// Starts `work` unless a job with the same key is running. The `Ok` value of the work is the message for people.
     /// Needs a tokio runtime.
     pub fn start<F, Fut>(&self, key: &str, now: Timestamp, work: F) -> Started
     where
@@ -180,7 +180,7 @@ impl Jobs {
         self.start_as(IfHalted::BeginsAgain, key, now, work)
     }
 
-    /// As [`Jobs::start`], of a job that may be long.
+    /// Like [`Jobs::start`], and defines what the job does after a halt.
     pub fn start_as<F, Fut>(&self, end: IfHalted, key: &str, now: Timestamp, work: F) -> Started
     where
         F: FnOnce(Reporter) -> Fut,
@@ -204,19 +204,19 @@ impl Jobs {
         let guard = End { jobs: self.clone(), id, sender: sender.clone(), outcome: None };
         let work = work(Reporter { state: sender, halt: self.halt.subscribe(), stop: stopped });
         tokio::spawn(async move {
-            // Moved in whole: captured field by field, it would be dropped before the task begins.
+            // Moved as a whole: captured field by field, it would be dropped before the task starts.
             let mut guard = guard;
             guard.outcome = Some(work.await);
         });
         Started::New(job)
     }
 
-    /// Asks jobs to end at their next safe point, also those that start from now on; or no more.
+    /// Requests that all jobs, also later ones, end at their next safe point; `false` revokes the request.
     pub fn halt(&self, halt: bool) {
         self.halt.send_replace(halt);
     }
 
-    /// Asks the job of a key to end at its next safe point; `None` when there is none under way.
+    /// Requests that the job with this key ends at its next safe point; `None` if none is running.
     #[must_use]
     pub fn stop(&self, key: &str) -> Option<Job> {
         let inner = self.inner.lock();
@@ -225,20 +225,20 @@ impl Jobs {
         Some(entry.job.clone())
     }
 
-    /// Returns when no job is under way.
+    /// Returns when no job is running.
     pub async fn idle(&self) {
         let mut ended = self.ended.subscribe();
         // The sender lives in `self`.
         let _ = ended.wait_for(|_| self.running().is_empty()).await;
     }
 
-    /// How many jobs have ended; it can be watched.
+    /// The number of ended jobs, as a watch channel.
     #[must_use]
     pub fn ends(&self) -> watch::Receiver<u64> {
         self.ended.subscribe()
     }
 
-    /// A job by its number, also one that ended within the last hour.
+    /// A job by its number, running or ended within the last hour.
     #[must_use]
     pub fn get(&self, id: u64) -> Option<Job> {
         let mut inner = self.inner.lock();
@@ -246,7 +246,7 @@ impl Jobs {
         inner.jobs.get(&id).map(|entry| entry.job.clone())
     }
 
-    /// Jobs under way and those that ended within the last hour, the oldest first.
+    /// Running jobs and those that ended within the last hour, the oldest first.
     #[must_use]
     pub fn known(&self) -> Vec<Job> {
         let mut inner = self.inner.lock();
@@ -254,14 +254,14 @@ impl Jobs {
         inner.jobs.values().map(|entry| entry.job.clone()).collect()
     }
 
-    /// Whether a job is under way that is better not halted.
+    /// Whether a job is running that would restart from the beginning after a halt.
     #[must_use]
     pub fn is_worth_waiting(&self) -> bool {
         let inner = self.inner.lock();
         inner.jobs.values().any(|entry| entry.ended.is_none() && entry.end == IfHalted::BeginsAgain)
     }
 
-    /// Jobs under way, the oldest first.
+    /// Running jobs, the oldest first.
     #[must_use]
     pub fn running(&self) -> Vec<Job> {
         let inner = self.inner.lock();
@@ -283,8 +283,8 @@ impl Inner {
     }
 }
 
-/// Writes the end of a job when its task is over, also when the task was dropped or panicked on its way: whoever
-/// waits must never wait for ever, and the key must be free again.
+/// Records the end of a job when its task ends, is dropped or panics, so that waiting clients always return and the
+/// key is free again.
 struct End {
     jobs: Jobs,
     id: u64,
@@ -300,7 +300,7 @@ impl Drop for End {
             let key = entry.job.key.clone();
             inner.running.remove(&key);
         }
-        // Under the lock: whoever sees the end may start the next job of the key.
+        // Under the lock: a client that sees the end may start the next job with the key.
         self.sender.send_replace(match self.outcome.take() {
             Some(Ok(text)) => JobState::Done(text),
             Some(Err(reason)) => JobState::Failed(reason),

@@ -1,4 +1,4 @@
-//! When scheduled work runs: cron in UTC, and what was missed.
+//! Cron schedules in UTC, and the detection of missed runs.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use croner::parser::{CronParser, Seconds, Year};
 
 use crate::model::time::{Clock, Timestamp};
 
-/// A sleep is cut into pieces of this length, so that a clock that was set, or a machine that slept, is noticed.
+/// Maximum length of one sleep, so that a change of the clock or a suspend of the machine is noticed.
 const NAP: Duration = Duration::from_secs(30);
 
 /// A cron expression of five fields, in UTC.
@@ -16,7 +16,7 @@ pub struct Schedule {
     cron: Cron,
 }
 
-/// A text that is no schedule.
+/// An invalid schedule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{text}' is no schedule: give the five cron fields minute, hour, day, month and weekday, such as '0 0 * * *' \
@@ -39,7 +39,7 @@ impl std::str::FromStr for Schedule {
 }
 
 impl Schedule {
-    /// The first run after `now`; `None` when there is none (`0 0 30 2 *`).
+    /// The first run after `now`; `None` if there is none (`0 0 30 2 *`).
     #[must_use]
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
         let now = jiff::Timestamp::from_microsecond(now.0).ok()?.to_zoned(jiff::tz::TimeZone::UTC);
@@ -47,29 +47,29 @@ impl Schedule {
         Some(Timestamp(next.timestamp().as_microsecond()))
     }
 
-    /// True when a run was due between the last success and `now`: the server was down, or that run failed. What
-    /// never ran is not missed: a server that was just installed reaches for no mirror unasked.
+    /// Whether a run was due between the last success and `now`, because the server was down or that run failed. False
+    /// if there was no success yet: a newly installed server must not contact mirrors unasked.
     #[must_use]
     pub fn missed(&self, last: Option<Timestamp>, now: Timestamp) -> bool {
         last.and_then(|last| self.next(last)).is_some_and(|due| due <= now)
     }
 }
 
-/// Where the runs of a schedule stand.
+/// The state of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduleStatus {
-    /// What it runs: `cran`, `usage data`.
+    /// Name of the scheduled task: `cran`, `usage data`.
     pub name: &'static str,
     /// Five cron fields, UTC.
     pub cron: String,
-    /// The last success, by schedule or by hand.
+    /// The last success, scheduled or manual.
     pub last: Option<Timestamp>,
     /// The next run.
     pub next: Option<Timestamp>,
 }
 
 impl ScheduleStatus {
-    /// As of `now`.
+    /// The state as of `now`.
     #[must_use]
     pub fn at(name: &'static str, cron: &str, last: Option<Timestamp>, now: Timestamp) -> ScheduleStatus {
         let next = cron.parse().ok().and_then(|schedule: Schedule| schedule.next(now));
@@ -77,7 +77,7 @@ impl ScheduleStatus {
     }
 }
 
-/// Sleeps until `clock` shows `until`.
+/// Sleeps until `clock` reaches `until`.
 pub async fn sleep_until(clock: &Clock, until: Timestamp) {
     loop {
         let left = until.0.saturating_sub(clock().0);

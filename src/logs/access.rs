@@ -1,4 +1,4 @@
-//! What one line of the access log is: Apache's common and combined formats.
+//! The access log, in Apache's common and combined formats.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -14,19 +14,19 @@ use super::sink::{Full, Sink};
 use super::stamp::{self, Form};
 use crate::config::AccessLogFormat;
 
-/// A field longer than this (in bytes, before escaping) is cut and ends with `...`.
+/// Maximum length of a field in bytes, before escaping; longer ones are truncated and end with `...`.
 pub(crate) const LONGEST_FIELD: usize = 4096;
 
-/// One answered request. Fields are as the client sent them; the formatter escapes them.
+/// A completed request. Fields are as the client sent them; the formatter escapes them.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     /// The client.
     pub remote: IpAddr,
     /// The authenticated user, if any.
     pub user: Option<&'a str>,
-    /// When the request came, microseconds since the epoch.
+    /// Arrival time, in microseconds since the epoch.
     pub time: i64,
-    /// `GET`; empty when no request could be read.
+    /// `GET`; empty if no request could be read.
     pub method: &'a str,
     /// Path and query as sent.
     pub target: &'a str,
@@ -34,7 +34,7 @@ pub struct Record<'a> {
     pub version: &'a str,
     /// Status code.
     pub status: u16,
-    /// Bytes of the answer's body that were sent.
+    /// Number of bytes of the response body that were sent.
     pub bytes: u64,
     /// The `Referer` header.
     pub referer: Option<&'a [u8]>,
@@ -42,8 +42,8 @@ pub struct Record<'a> {
     pub user_agent: Option<&'a [u8]>,
 }
 
-/// The access log: formats records and hands them to its file; cloning shares it, and [`Access::switch`] reaches
-/// every clone.
+/// The access log: formats records and writes them to its file; cloning shares it, and [`Access::switch`] affects all
+/// clones.
 #[derive(Clone, Debug)]
 pub struct Access {
     current: Arc<ArcSwap<Current>>,
@@ -56,17 +56,17 @@ struct Current {
     zone: TimeZone,
 }
 
-/// A file and format, ready to be taken into use by [`Access::switch`].
+/// A file and format, ready for [`Access::switch`].
 #[derive(Debug)]
 pub struct NextAccess(Current);
 
 thread_local! {
-    /// Each line is built here: no allocation for a line, and none of the work under the sink's lock.
+    /// Buffer of the line, which avoids an allocation per line and formatting under the sink's lock.
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Access {
-    /// Opens (creates with mode 0600) the file. Times are in the machine's time zone, with its offset.
+    /// Opens the file, creating it with mode 0600. Times are in the system's time zone, with its offset.
     ///
     /// # Errors
     /// The file cannot be opened for appending.
@@ -76,14 +76,14 @@ impl Access {
         Ok(access)
     }
 
-    /// An access log that writes nothing, until [`Access::switch`].
+    /// An access log that writes nothing until [`Access::switch`].
     #[must_use]
     pub fn off() -> Access {
         let off = Current { sink: None, format: AccessLogFormat::Combined, zone: TimeZone::UTC };
         Access { current: Arc::new(ArcSwap::from_pointee(off)) }
     }
 
-    /// Opens what shall be used from [`Access::switch`] on: the file in use when the path is its, else a new one.
+    /// Opens the file for [`Access::switch`]; reuses the current one if the path is the same.
     ///
     /// # Errors
     /// The file cannot be opened for appending; nothing has changed.
@@ -93,14 +93,14 @@ impl Access {
         Ok(NextAccess(Current { sink: Some(sink), format, zone: TimeZone::system() }))
     }
 
-    /// Takes a file and format into use. Each line is in the old file or the new one; the old one is written and closed.
+    /// Switches to a file and format. Each line goes to the old or to the new file; the old one is flushed and closed.
     pub fn switch(&self, next: NextAccess) {
         let old = self.current.swap(Arc::new(next.0));
         old.sink.iter().for_each(Sink::flush);
     }
 
-    /// Formats one line and queues it. Never waits for the disk: a line that does not fit in the queue is counted
-    /// as dropped.
+    /// Formats one line and queues it. Never waits for the disk: a line that does not fit in the queue is dropped and
+    /// counted.
     pub fn log(&self, record: &Record<'_>) {
         let current = self.current.load();
         let Some(sink) = &current.sink else { return };
@@ -111,13 +111,13 @@ impl Access {
         });
     }
 
-    /// The file, if it is on.
+    /// The file, if the log is on.
     #[must_use]
     pub fn sink(&self) -> Option<Sink> {
         self.current.load().sink.clone()
     }
 
-    /// Writes what is queued to the old file, then opens the path anew; see [`Sink::reopen`].
+    /// Writes the queued lines to the old file, then opens the path again; see [`Sink::reopen`].
     ///
     /// # Errors
     /// The path cannot be opened; the old file stays in use.
@@ -125,19 +125,19 @@ impl Access {
         self.sink().map_or(Ok(()), |sink| sink.reopen().map(drop))
     }
 
-    /// Writes what is queued; see [`Sink::flush`].
+    /// Writes the queued lines; see [`Sink::flush`].
     pub fn flush(&self) {
         self.sink().iter().for_each(Sink::flush);
     }
 
-    /// Lines that the file in use did not get.
+    /// Number of lines dropped from the current file.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.sink().map_or(0, |sink| sink.dropped())
     }
 }
 
-/// Appends the line of a record, with its line feed.
+/// Appends the line of a record, with a line feed.
 fn render(line: &mut Vec<u8>, record: &Record<'_>, format: AccessLogFormat, zone: &TimeZone) {
     // Writing to a Vec cannot fail.
     let _ = write!(line, "{} - ", record.remote.to_canonical());
@@ -177,7 +177,7 @@ fn render(line: &mut Vec<u8>, record: &Record<'_>, format: AccessLogFormat, zone
     line.push(b'\n');
 }
 
-// SECURITY: a client must not be able to begin a line or end a field, nor to reach the terminal of who reads the log.
+// SECURITY: a client must not be able to start a line, end a field or send control sequences to a reader's terminal.
 fn push_escaped(line: &mut Vec<u8>, field: &[u8], blanks_too: bool) {
     let shown = &field[..field.len().min(LONGEST_FIELD)];
     for &byte in shown {

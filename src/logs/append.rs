@@ -1,4 +1,5 @@
-//! Appends lines to a file whose disk may be full: no line is broken for good, and what got lost is counted and told.
+//! Appends lines to a file whose disk may be full: lines are never left incomplete, and lost ones are counted and
+//! reported.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -7,23 +8,23 @@ use std::time::{Duration, Instant};
 
 use super::open::Left;
 
-/// While lines are lost without end, it is told this often.
+/// Minimum interval between reports while lines keep getting lost.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// The file of a log, on the thread that writes it.
+/// The file of a log, used on its writer thread.
 pub(super) struct Appender<'a, F = File> {
     path: &'a Path,
     file: F,
-    /// The rest of a line whose beginning is in the file: it goes first.
+    /// The rest of a partly written line; it is written first.
     rest: Vec<u8>,
-    /// The last write failed.
+    /// Whether the last write failed.
     failing: bool,
-    /// How many lost lines were told, and when.
+    /// How many lost lines were reported, and when.
     told: (u64, Option<Instant>),
 }
 
 impl Appender<'_> {
-    /// Takes another file; returns the old one.
+    /// Switches to another file; returns the old one.
     pub(super) fn change(&mut self, new: File) -> Left {
         let old = std::mem::replace(&mut self.file, new);
         Left::new(old, &self.file)
@@ -35,7 +36,7 @@ impl<'a, F: Write> Appender<'a, F> {
         Appender { path, file, rest: Vec::new(), failing: false, told: (0, None) }
     }
 
-    /// Writes whole lines; returns how many are lost. The first failure of a row of them is told.
+    /// Writes whole lines; returns how many are lost. Of consecutive failures the first is reported.
     pub(super) fn append(&mut self, lines: &[u8]) -> u64 {
         let mut rest = std::mem::take(&mut self.rest);
         if let Err((written, error)) = self.write(&rest) {
@@ -49,7 +50,7 @@ impl<'a, F: Write> Appender<'a, F> {
             self.rest = lines[written..end].to_vec();
             return self.fail(&error, &lines[end..]);
         }
-        // An empty write proves nothing.
+        // An empty write does not show that the disk works again.
         self.failing &= lines.is_empty() && rest.is_empty();
         0
     }
@@ -59,20 +60,20 @@ impl<'a, F: Write> Appender<'a, F> {
             let path = self.path.display();
             tracing::error!(
                 target: "logs",
-                "cannot write to the log file {path}: {error}; its lines are dropped until it works"
+                "could not write to the log file {path}: {error}; lines are dropped until it works again"
             );
         }
         lost.iter().map(|&byte| u64::from(byte == b'\n')).sum()
     }
 
-    /// Before the file is left: one last attempt for the rest of a line. Returns how many lines are lost.
+    /// Tries to write the rest of a line before the file is closed. Returns how many lines are lost.
     pub(super) fn give_up(&mut self) -> u64 {
         let rest = std::mem::take(&mut self.rest);
         u64::from(!rest.is_empty() && self.write(&rest).is_err())
     }
 
-    /// Tells once how many lines were lost, when lines are written again. `total` is since the start, with those that
-    /// found no room in the queue; `more` says that it has just grown.
+    /// Reports how many lines were lost once lines are written again. `total` counts from the start and includes lines
+    /// that did not fit in the queue; `more`: it has just increased.
     pub(super) fn tell(&mut self, total: u64, more: bool) {
         let (told, when) = self.told;
         let often = when.is_some_and(|when| when.elapsed() < AGAIN);
@@ -83,11 +84,11 @@ impl<'a, F: Write> Appender<'a, F> {
         let (lines, path) = (total - told, self.path.display());
         tracing::warn!(
             target: "logs",
-            "the log file {path} is written again; {lines} lines were dropped, its disk was full or too slow"
+            "writing to the log file {path} again; {lines} lines were dropped: its disk was full or too slow"
         );
     }
 
-    /// On failure also says how much was written.
+    /// Writes all bytes. The error comes with the number of bytes written.
     fn write(&mut self, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
         let mut done = 0;
         while done < bytes.len() {
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A disk with some room, which may grow.
+    /// A disk with limited free space, which may grow.
     struct Disk {
         text: Vec<u8>,
         room: usize,

@@ -1,4 +1,4 @@
-//! One line of the server log, as text or as JSON, from a `tracing` event. No line holds a URL's user or password.
+//! Formats `tracing` events as lines of the server log, text or JSON, without the user and password of URLs.
 
 use std::fmt::{Debug, Write};
 
@@ -18,7 +18,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// An event that is only a message.
+    /// An event with a message and no fields.
     pub(super) fn message(text: &str) -> Parts {
         Parts { message: clean(text.to_owned()), fields: Vec::new() }
     }
@@ -43,7 +43,7 @@ impl Visit for Parts {
         let mut source = value.source();
         while let Some(cause) = source {
             let cause_text = cause.to_string();
-            // Many errors print their source themselves.
+            // Many errors include their source in their message.
             if !text.contains(&cause_text) {
                 let _ = write!(text, ": {cause_text}");
             }
@@ -66,7 +66,7 @@ impl Visit for Parts {
 }
 
 /// Replaces user and password in every URL of a text.
-// SECURITY: the last net under callers that forgot; secrets of other kinds are of a type that prints `***`.
+// SECURITY: a safety net in case a caller forgets it; other secrets have a type that prints `***`.
 pub(super) fn clean(text: String) -> String {
     const MARK: &str = "://";
     if !text.contains(MARK) {
@@ -91,7 +91,7 @@ pub(super) fn clean(text: String) -> String {
     out
 }
 
-/// Appends the line of an event, with its line feed. `micros` is since the epoch; text is in `zone`, JSON in UTC.
+/// Appends the line of an event, with a line feed. `micros` is since the epoch; text has times in `zone`, JSON in UTC.
 pub(super) fn render(
     line: &mut Vec<u8>,
     format: LogFormat,
@@ -111,7 +111,7 @@ pub(super) fn render(
     line.push(b'\n');
 }
 
-/// The same for the journal: its priority as `sd-daemon(3)` has it, and no time, which the journal notes itself.
+/// Like [`render`] for the journal: with the priority prefix of sd-daemon(3), without the time, which the journal adds.
 pub(super) fn render_for_journal(line: &mut Vec<u8>, format: LogFormat, level: Level, parts: &Parts) {
     line.extend_from_slice(match level {
         Level::ERROR => b"<3>",
@@ -126,7 +126,7 @@ pub(super) fn render_for_journal(line: &mut Vec<u8>, format: LogFormat, level: L
     line.push(b'\n');
 }
 
-/// `INFO synced source=cran packages=12`
+/// Formats `INFO synced source=cran packages=12`.
 fn text(line: &mut Vec<u8>, level: Level, parts: &Parts) {
     let mut out = format!("{} ", level.as_str());
     push_one_line(&mut out, &parts.message);
@@ -147,7 +147,7 @@ fn text(line: &mut Vec<u8>, level: Level, parts: &Parts) {
     line.extend_from_slice(out.as_bytes());
 }
 
-/// An event is one line, whatever its message holds.
+/// Appends a message on one line, with control characters escaped.
 fn push_one_line(out: &mut String, message: &str) {
     for c in message.chars() {
         if c.is_control() {
@@ -158,7 +158,7 @@ fn push_one_line(out: &mut String, message: &str) {
     }
 }
 
-/// The keys that log readers of this kind of server expect: `level`, `msg`, `time` (UTC, milliseconds), then the fields.
+/// Formats JSON with the keys that log processors expect: `level`, `msg`, `time` (UTC, milliseconds), then the fields.
 fn json(line: &mut Vec<u8>, level: Level, parts: &Parts, micros: Option<i64>) {
     let level = match level {
         Level::TRACE => "trace",
@@ -183,7 +183,7 @@ fn json(line: &mut Vec<u8>, level: Level, parts: &Parts, micros: Option<i64>) {
         };
         all.insert(name, value.clone());
     }
-    // A map of strings and numbers can always be written.
+    // A map of strings and numbers can always be serialized.
     let _ = serde_json::to_writer(line, &Value::Object(all));
 }
 

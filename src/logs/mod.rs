@@ -1,4 +1,4 @@
-//! Log files that survive rotation: the file sink below every log, the access log, the server log, the service log.
+//! The server, access and service logs, the log files that survive rotation, and the rotation.
 
 pub mod access;
 mod append;

@@ -1,4 +1,4 @@
-//! Opens the file of a log: something that lines can be appended to for ever, private from its first byte.
+//! Opens log files: checks that they can be appended to without blocking, and creates them with mode 0600.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-/// A log file cannot be opened.
+/// A log file that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot open the log file {}: {source}{}", path.display(), way_out(path, source))]
 pub struct SinkError {
     /// The file.
     pub path: PathBuf,
-    /// What the system said, or what it is instead of a file.
+    /// The error of the system, or the wrong file type.
     pub source: io::Error,
 }
 
@@ -36,21 +36,21 @@ fn way_out(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// Opens for appending; creates with mode 0600. Takes a file or a character device, and `/dev/stdout` and `/dev/stderr`
-/// whatever they are. Never waits.
+/// Opens a file for appending, creating it with mode 0600. Accepts a file or a character device, and any type of
+/// `/dev/stdout` and `/dev/stderr`. Never blocks.
 pub(super) fn open(path: &Path) -> Result<File, SinkError> {
     try_open(path).map_err(|source| SinkError { path: path.to_owned(), source })
 }
 
 fn try_open(path: &Path) -> io::Result<File> {
-    // A socket or pipe cannot be opened by these names, only duplicated.
+    // If these are a socket or pipe, they can only be duplicated, not opened.
     match path.to_str() {
         Some("/dev/stdout") => return Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
         Some("/dev/stderr") => return Ok(io::stderr().as_fd().try_clone_to_owned()?.into()),
         _ => {}
     }
     check_link(path)?;
-    // Not blocking: a FIFO that nobody reads would hold up the start.
+    // Non-blocking: opening a FIFO without a reader would block the start.
     let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
     let opened = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path);
     let file = match opened {
@@ -63,12 +63,12 @@ fn try_open(path: &Path) -> io::Result<File> {
     if of.is_char_device() {
         fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
     } else if of.is_fifo() {
-        // Its reader could stop the server by not reading.
+        // Its reader could block the server by not reading.
         return Err(kind("a FIFO"));
     } else if !of.is_file() {
         return Err(kind("no file"));
     }
-    // Tells other processes that this one still writes to it, see `Left`. Not every file system has locks.
+    // The lock shows other processes that this one still writes to it, see `Left`. Not every file system has locks.
     let _ = file.try_lock_shared();
     Ok(file)
 }
@@ -77,7 +77,7 @@ fn kind(kind: &str) -> io::Error {
     io::Error::other(format!("it is {kind}, and must be a file"))
 }
 
-// SECURITY: who may write into the directory could otherwise have the server append to any of its files.
+// SECURITY: otherwise a user who can write to the directory could make the server append to any of its files.
 fn check_link(path: &Path) -> io::Result<()> {
     let Ok(link) = path.symlink_metadata() else { return Ok(()) };
     let owner = link.uid();
@@ -89,25 +89,25 @@ fn check_link(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A file that a log has left, after a reopening.
+/// The previous file of a log after a reopening.
 #[derive(Debug)]
 pub struct Left {
     file: Option<File>,
 }
 
 impl Left {
-    /// `old` was left for `new`; both may be one file, when nothing was renamed.
+    /// `old` was replaced by `new`; both are the same file if nothing was renamed.
     pub(super) fn new(old: File, new: &File) -> Left {
         let same = match (old.metadata(), new.metadata()) {
             (Ok(old), Ok(new)) => (old.dev(), old.ino()) == (new.dev(), new.ino()) || !old.is_file(),
             _ => true,
         };
-        // Two processes that both wait for the other would wait for ever.
+        // Without this, two processes would wait for each other forever.
         let _ = old.unlock();
         Left { file: (!same).then_some(old) }
     }
 
-    /// True when no other process of ours writes to it any more. Where the file system has no locks: at once.
+    /// Whether no other process of this server writes to it any more. Always true on file systems without locks.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         let Some(file) = &self.file else { return true };

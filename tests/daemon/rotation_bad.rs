@@ -29,7 +29,7 @@ fn on_a_full_disk_requests_are_answered_and_lines_are_counted_when_there_is_room
     let filler = disk.join("filler");
     std::fs::write(&filler, vec![0; 2 << 20]).expect_err("the disk is full");
     ask(&server, 40);
-    server.wait_for_log(&format!("cannot write to the log file {}", access.display()));
+    server.wait_for_log(&format!("could not write to the log file {}", access.display()));
     // The server log, on the same disk, stops nobody either.
     for _ in 0..50 {
         assert_eq!(server.admin("POST", "/nothing", &serde_json::Value::Null).status, 404);
@@ -37,11 +37,11 @@ fn on_a_full_disk_requests_are_answered_and_lines_are_counted_when_there_is_room
     ask(&server, 5);
     std::fs::remove_file(&filler).expect("removed");
     ask(&server, 1);
-    server.wait_for_log(&format!("the log file {} is written again; ", access.display()));
+    server.wait_for_log(&format!("writing to the log file {} again; ", access.display()));
     until("it is logged", || text(&access).lines().last().is_some_and(|line| line.contains(" 200 2 ")));
     let said = server.log_lines().join("\n");
     assert_eq!(
-        said.matches(&format!("cannot write to the log file {}", access.display())).count(),
+        said.matches(&format!("could not write to the log file {}", access.display())).count(),
         1,
         "{said}"
     );

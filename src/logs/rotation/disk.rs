@@ -1,4 +1,4 @@
-//! Carries out the steps of a rotation in a directory. Nothing is ever overwritten.
+//! Executes the steps of a rotation in a directory. Never overwrites a file.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Write};
@@ -11,10 +11,10 @@ use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
 
 use super::plan::{Step, replaced, temporary};
 
-/// Carries out one step.
+/// Executes one step.
 ///
 /// # Errors
-/// What the disk says, or that another process still writes to a file that is to be compressed.
+/// An I/O error, or another process still writes to a file that is to be compressed.
 pub(super) fn carry_out(folder: &Path, step: &Step) -> io::Result<()> {
     match step {
         Step::Rename { from, to } => rename(&folder.join(from), &folder.join(to)),
@@ -23,10 +23,10 @@ pub(super) fn carry_out(folder: &Path, step: &Step) -> io::Result<()> {
     }
 }
 
-/// Fails when the new name is taken.
+/// Renames a file; fails if the new name exists.
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
-        // Some file systems do not know how to.
+        // Not supported by all file systems.
         Err(nix::Error::EINVAL | nix::Error::ENOSYS | nix::Error::EOPNOTSUPP) => {
             std::fs::hard_link(from, to)?;
             std::fs::remove_file(from)
@@ -44,13 +44,13 @@ fn compress(folder: &Path, name: &str) -> io::Result<()> {
     }
     let (temporary, replaced) = (folder.join(temporary(name)), folder.join(replaced(name)));
     if let Err(error) = write(&source, &temporary) {
-        // A full disk is not made fuller. Should that fail too, the next rotation removes it.
+        // Frees the space on a full disk. If this fails, too, the next rotation removes the file.
         let _ = std::fs::remove_file(&temporary);
         return Err(error);
     }
     rename(&plain, &replaced)?;
     rename(&temporary, &folder.join(format!("{name}.gz")))?;
-    // The old one goes when the new one is there to stay.
+    // The old file is removed only after the new one is durable.
     File::open(folder)?.sync_all()?;
     std::fs::remove_file(replaced)
 }

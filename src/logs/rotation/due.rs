@@ -1,28 +1,28 @@
-//! When a log is rotated: once a day, at midnight of the machine, or later if nobody was there then. Pure.
+//! When a log is rotated: once a day at local midnight, or later if the server was not running. Pure.
 
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan, Zoned};
 
-/// The clock is looked at so often, for it may be set.
+/// Maximum interval between checks, because the clock may be set.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// However often the clock is set, a file is rotated no sooner again.
+/// Minimum interval between rotations of a file, however the clock is set.
 const SOONEST: Duration = Duration::from_secs(12 * 3600);
 
-/// True for a file that was begun before this day. `rotated` is how long ago this process rotated it, by a clock that
-/// nobody sets.
+/// Whether a file is to be rotated: it was begun before this day. `rotated` is the time since this process last rotated
+/// it, by the monotonic clock.
 #[must_use]
 pub fn is_due(begun: Timestamp, now: &Zoned, rotated: Option<Duration>) -> bool {
     if rotated.is_some_and(|ago| ago < SOONEST) {
         return false;
     }
     let midnight = now.start_of_day().map_or(now.timestamp(), |midnight| midnight.timestamp());
-    // Begun while the clock was wrong: it would be due when that time comes.
+    // Begun while the clock was ahead: otherwise it would not be due until that time.
     let future = now.timestamp().checked_add(24.hours()).is_ok_and(|tomorrow| begun > tomorrow);
     begun < midnight || future
 }
 
-/// How long to wait before looking again.
+/// Time until the next check.
 #[must_use]
 pub fn pause(now: &Zoned) -> Duration {
     let next = now.date().tomorrow().and_then(|date| date.to_zoned(now.time_zone().clone()));

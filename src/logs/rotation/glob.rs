@@ -1,8 +1,8 @@
-//! Shell patterns as logrotate hands them to `glob(3)`: does a path match? Pure. The crate `glob` knows no backslash,
-//! and `globset` not that a point at the beginning is special; either would find another owner than logrotate does.
+//! Matches paths against shell patterns as logrotate passes them to glob(3). Pure. The crate `glob` lacks the
+//! backslash, and `globset` the special leading dot; either would decide differently from logrotate.
 
-/// True when the whole path matches. `*`, `?` and `[…]` match no slash and no point at the beginning of a name; a
-/// backslash takes the next character as it is.
+/// Whether the whole path matches. `*`, `?` and `[…]` match no slash and no dot at the start of a name; a backslash
+/// escapes the next character.
 #[must_use]
 pub fn matches(pattern: &str, path: &str) -> bool {
     let (mut patterns, mut names) = (pattern.split('/'), path.split('/'));
@@ -15,7 +15,7 @@ pub fn matches(pattern: &str, path: &str) -> bool {
     }
 }
 
-/// The directory before the first component with a special character, and the rest.
+/// Splits a pattern into the directory before the first component with a special character, and the rest.
 #[must_use]
 pub fn fixed(pattern: &str) -> (&str, &str) {
     let special = pattern.find(['*', '?', '[', '\\']).unwrap_or(pattern.len());
@@ -28,7 +28,7 @@ fn component(pattern: &str, name: &str) -> bool {
     if name.first() == Some(&'.') && !matches!(pattern.first(), Some('.' | '\\')) {
         return false;
     }
-    // Where to go on after the last star, when what follows does not match.
+    // Where to resume after the last star if the rest does not match.
     let (mut p, mut n, mut star) = (0, 0, None);
     while n < name.len() {
         let one = match pattern.get(p) {
@@ -59,12 +59,12 @@ fn component(pattern: &str, name: &str) -> bool {
     pattern[p..].iter().all(|c| *c == '*')
 }
 
-/// For a pattern that begins with a bracket: its size, and whether the character is in the set. `None` when it is not
-/// closed, and so no set.
+/// For a pattern that starts with a bracket: the length of the set, and whether it contains the character. `None` if
+/// the bracket is not closed.
 fn set(pattern: &[char], c: char) -> Option<(usize, bool)> {
     let negated = matches!(pattern.get(1), Some('!' | '^'));
     let first = if negated { 2 } else { 1 };
-    // A bracket that comes first is one of the set.
+    // A closing bracket in the first position is a member of the set.
     let end = (first + 1..pattern.len()).find(|&at| pattern[at] == ']')?;
     let inside = &pattern[first..end];
     let (mut at, mut found) = (0, false);

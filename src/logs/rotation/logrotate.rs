@@ -1,15 +1,15 @@
-//! Which files a configuration of logrotate names, and what it includes: `logrotate.conf(5)`. Pure.
+//! Parses the log paths and includes of a logrotate configuration, see logrotate.conf(5). Pure.
 
-/// What is of interest in one file.
+/// The paths in one configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
     /// Paths with wildcards, as written.
     pub patterns: Vec<String>,
-    /// Files and directories that it includes.
+    /// Included files and directories.
     pub includes: Vec<String>,
 }
 
-/// Files whose names end so are not read from an included directory.
+/// Suffixes of files that are skipped in an included directory.
 const TABOO: [&str; 16] = [
     ".rpmsave",
     ".rpmorig",
@@ -29,7 +29,7 @@ const TABOO: [&str; 16] = [
     ".swp",
 ];
 
-/// True when logrotate passes over this name in an included directory.
+/// Whether logrotate skips this name in an included directory.
 #[must_use]
 pub fn is_taboo(name: &str) -> bool {
     TABOO.iter().any(|end| name.ends_with(end))
@@ -37,18 +37,18 @@ pub fn is_taboo(name: &str) -> bool {
 
 const SCRIPTS: [&str; 5] = ["prerotate", "postrotate", "firstaction", "lastaction", "preremove"];
 
-/// Where a line stands.
+/// The context of a line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Inside {
-    /// Outside of everything: paths and global settings.
+    /// Top level: paths and global settings.
     Nothing,
-    /// Between braces.
+    /// In a block of braces.
     Block,
-    /// A script, which may hold anything, and what it stands in.
+    /// In a script with arbitrary text, inside or outside of a block.
     Script { block: bool },
 }
 
-/// Reads any text; what is no configuration names nothing.
+/// Parses any text; invalid parts yield no paths.
 #[must_use]
 pub fn parse(text: &str) -> Named {
     let mut named = Named::default();
@@ -97,7 +97,7 @@ pub fn parse(text: &str) -> Named {
     named
 }
 
-/// Words, quoted or not, up to a brace; what follows it.
+/// The words, quoted or not, up to an opening brace, and the text after it.
 fn paths(text: &str) -> (Vec<String>, Option<&str>) {
     let mut words = Vec::new();
     let mut word = String::new();
@@ -108,7 +108,7 @@ fn paths(text: &str) -> (Vec<String>, Option<&str>) {
             (c, Some(open)) if c == open => quote = None,
             (c, Some(_)) => word.push(c),
             ('"' | '\'', None) => quote = Some(c),
-            // The pattern keeps its backslash, but for one before a blank or quote.
+            // The pattern keeps its backslashes, except before blanks and quotes.
             ('\\', None) => match chars.next() {
                 Some((_, next)) if next.is_whitespace() || matches!(next, '"' | '\'') => word.push(next),
                 Some((_, next)) => word.extend(['\\', next]),

@@ -1,4 +1,4 @@
-//! Rotation of the log files that nobody else rotates: once a day, 30 kept, `.1` and `.2.gz` like logrotate's.
+//! Rotates the log files that logrotate does not rotate: daily, with 30 kept files, named like logrotate's (`.2.gz`).
 
 mod disk;
 pub mod due;
@@ -20,29 +20,29 @@ use nix::unistd::{AccessFlags, faccessat};
 use owner::{Found, Owner, Why};
 use plan::{Plan, Scheme};
 
-/// So many rotated files are kept of each log.
+/// Number of rotated files that are kept of each log.
 const KEPT: u32 = 30;
 
 /// A log file of this server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFile {
-    /// As configured.
+    /// The configured path.
     pub path: PathBuf,
-    /// How its rotated files are kept.
+    /// Which rotated files are compressed.
     pub scheme: Scheme,
 }
 
-/// What is known of the files from one look to the next.
+/// The state of rotation between checks.
 #[derive(Debug)]
 pub struct Rotation {
     root: PathBuf,
     told: BTreeMap<PathBuf, Owner>,
-    /// When files were begun, where the file system does not know.
+    /// Start times of files on file systems without creation times.
     begun: BTreeMap<PathBuf, Timestamp>,
     rotated: BTreeMap<PathBuf, Instant>,
 }
 
-/// A file of ours, and what is to be done.
+/// A log file that this server rotates, and the steps to do so.
 struct Work {
     folder: PathBuf,
     real: PathBuf,
@@ -50,15 +50,15 @@ struct Work {
 }
 
 impl Rotation {
-    /// `root` is `/` but for tests: where logrotate's configuration is looked for.
+    /// `root` is where logrotate's configuration is searched: `/` except in tests.
     #[must_use]
     pub fn new(root: &Path) -> Rotation {
         let root = root.to_owned();
         Rotation { root, told: BTreeMap::new(), begun: BTreeMap::new(), rotated: BTreeMap::new() }
     }
 
-    /// Looks who owns each file, says what is new about that, and rotates those of the server that are due. `reopen`
-    /// is called after the renames; it returns when nobody writes to the old files any more. Blocks.
+    /// Determines who rotates each file, logs changes of that, and rotates the server's files that are due. `reopen` is
+    /// called after the renames and returns when no process writes to the old files any more. Blocks.
     pub fn run(&mut self, files: &[LogFile], now: &Zoned, reopen: &dyn Fn() -> Result<(), String>) {
         let claims = probe::probe(&self.root);
         let mut works: BTreeMap<PathBuf, Work> = BTreeMap::new();
@@ -66,7 +66,7 @@ impl Rotation {
         let names: Vec<PathBuf> = files.iter().filter_map(|file| file.path.canonicalize().ok()).collect();
         for file in files {
             let Ok(real) = file.path.canonicalize() else {
-                // Renamed, and not made anew: there was no room, perhaps.
+                // Renamed but not created again, for example because the disk was full.
                 missing = true;
                 continue;
             };
@@ -120,12 +120,12 @@ impl Rotation {
         Ok(Work { folder: folder.to_owned(), real: real.to_owned(), plan })
     }
 
-    /// False when it failed: then nothing else is done with this file.
+    /// Executes the steps before the reopening. Returns false on an error, after which the file is skipped.
     fn carry_out_before(&mut self, work: &Work, now: &Zoned) -> bool {
         for step in &work.plan.before {
             if let Err(error) = disk::carry_out(&work.folder, step) {
                 complain(&work.real, "cannot be rotated", &error);
-                // Not again each time the clock is looked at.
+                // Prevents a retry at each check.
                 self.rotated.insert(work.real.clone(), Instant::now());
                 return false;
             }
@@ -151,16 +151,19 @@ impl Rotation {
         let path = path.display();
         match owner {
             Owner::Logrotate { file, run_by } => {
-                tracing::info!("{path} is rotated by logrotate: {} names it, {run_by} runs", file.display());
+                tracing::info!(
+                    "{path} is rotated by logrotate: configured in {}, run by {run_by}",
+                    file.display()
+                );
             }
             Owner::Server(Why::NotNamed) => {
-                tracing::info!("{path} is rotated by this server: no configuration of logrotate names it");
+                tracing::info!("{path} is rotated by this server: no logrotate configuration names it");
             }
             Owner::Server(Why::NotRun) => {
                 tracing::info!("{path} is rotated by this server: nothing runs logrotate");
             }
             Owner::NoFile => {}
-            Owner::Nobody(why) => tracing::warn!("{path} is rotated by nobody: {why}"),
+            Owner::Nobody(why) => tracing::warn!("{path} is not rotated: {why}"),
         }
     }
 }
@@ -177,13 +180,13 @@ fn owner(path: &Path, real: &Path, claims: &owner::Claims, all: &[PathBuf]) -> O
     let mut siblings = all.iter().filter(|other| other.parent() == real.parent());
     match siblings.find(|other| plan::belongs(&name(real), &name(other), KEPT)) {
         Some(other) if matches!(owner, Owner::Server(_)) => {
-            Owner::Nobody(format!("{} has a name that its rotated files have", other.display()))
+            Owner::Nobody(format!("{} has the name of one of its rotated files", other.display()))
         }
         _ => writable(real, owner),
     }
 }
 
-/// The server can rotate only where it may make files.
+/// Downgrades the decision if the server cannot create files in the directory.
 fn writable(real: &Path, owner: Owner) -> Owner {
     let Owner::Server(why) = owner else { return owner };
     let folder = real.parent().unwrap_or(real);
@@ -192,12 +195,12 @@ fn writable(real: &Path, owner: Owner) -> Owner {
         Ok(()) => owner,
         Err(error) => {
             let reason = match why {
-                Why::NotNamed => "no configuration of logrotate names it",
+                Why::NotNamed => "no logrotate configuration names it",
                 Why::NotRun => "nothing runs logrotate",
             };
             let folder = folder.display();
             Owner::Nobody(format!(
-                "{reason}, and this server may not make files in {folder}: {}",
+                "{reason}, and this server cannot create files in {folder}: {}",
                 error.desc()
             ))
         }

@@ -1,62 +1,63 @@
-//! Who rotates a log file: logrotate where its configuration names the file and something runs it, else this server.
+//! Decides who rotates a log file: logrotate if its configuration names the file and it is run, else this server.
 //! Pure.
 
 use std::path::{Path, PathBuf};
 
 use super::glob;
 
-/// What the machine says about logrotate.
+/// The state of logrotate on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
-    /// Absolute patterns, and the file that each is in.
+    /// Absolute patterns, each with its configuration file.
     pub patterns: Vec<(String, PathBuf)>,
-    /// Configuration files that this user may not read.
+    /// Configuration files that this user cannot read.
     pub unreadable: Vec<PathBuf>,
-    /// What runs logrotate: `logrotate.timer`, `/etc/cron.daily/logrotate`.
+    /// What runs logrotate, if anything: `logrotate.timer`, `/etc/cron.daily/logrotate`.
     pub run_by: Option<String>,
 }
 
-/// Who rotates a file.
+/// Who rotates a log file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// logrotate: the configuration that names the file, and what runs it.
+    /// logrotate.
     Logrotate {
-        /// The configuration.
+        /// The configuration that names the log file.
         file: PathBuf,
-        /// `logrotate.timer`, `/etc/cron.daily/logrotate`.
+        /// What runs logrotate: `logrotate.timer`, `/etc/cron.daily/logrotate`.
         run_by: String,
     },
-    /// This server, and why.
+    /// This server, with the reason.
     Server(Why),
-    /// Nobody, and why.
+    /// Nobody, with the reason.
     Nobody(String),
-    /// It is a device.
+    /// Not needed: it is a device.
     NoFile,
 }
 
-/// Why the server rotates a file.
+/// Why this server rotates a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// No configuration of logrotate names it.
+    /// No logrotate configuration names it.
     NotNamed,
     /// Nothing runs logrotate.
     NotRun,
 }
 
-/// A log file as it is found.
+/// A log file on disk.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
-    /// As configured.
+    /// The configured path.
     pub path: &'a Path,
-    /// Without links.
+    /// The canonical path.
     pub real: &'a Path,
-    /// The last component of `path` is a link: logrotate refuses those.
+    /// Whether the last component of `path` is a symbolic link, which logrotate refuses.
     pub link: bool,
-    /// Not a device.
+    /// Whether it is a regular file, not a device.
     pub file: bool,
 }
 
-/// Decides. A configuration that cannot be read may name the file: two owners would be worse than none.
+/// Decides who rotates a file. An unreadable configuration may name it; then nobody does, because two owners would be
+/// worse than none.
 #[must_use]
 pub fn decide(found: Found<'_>, claims: &Claims) -> Owner {
     if !found.file {

@@ -1,13 +1,12 @@
-//! What a rotation does to the files of one log: from the names in its directory to renames, compressions and removals.
-//! Pure.
+//! Plans the renames, compressions and removals of a rotation from the file names in the log's directory. Pure.
 //!
 //! `a.log` becomes `a.log.1`, that becomes `a.log.2`, and so on up to the number that is kept. A compression of
 //! `a.log.2` writes `a.log.2.gz.tmp`, renames the plain file to `a.log.2.gz.old`, the new one to `a.log.2.gz`, and
-//! removes the old one: whatever moment it is ended at, the names say what is still to be done.
+//! removes the old one: if it is interrupted at any point, the names tell which steps remain.
 
 use std::collections::BTreeSet;
 
-/// Which of the rotated files are compressed.
+/// Which rotated files are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// All but the newest (server and service log).
@@ -17,7 +16,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// The newest number that is compressed.
+    /// The lowest number that is compressed.
     fn first(self) -> u32 {
         match self {
             Scheme::AllButNewest => 2,
@@ -26,40 +25,40 @@ impl Scheme {
     }
 }
 
-/// One change in the directory; names are without it. No target exists when its step's turn comes.
+/// A change in the directory, with names relative to it. The target of a step does not exist when it is executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Give another name.
+    /// Rename a file.
     Rename {
-        /// The name now.
+        /// Old name.
         from: String,
-        /// The name then.
+        /// New name.
         to: String,
     },
-    /// Replace by a compressed file `<from>.gz`.
+    /// Replace a file by its compressed form `<from>.gz`.
     Compress {
         /// The plain file.
         from: String,
     },
-    /// Remove.
+    /// Remove a file.
     Remove(String),
 }
 
-/// The steps, in order; before those of `after`, nobody may write to a renamed file any more.
+/// The steps, in order. Those of `after` require that no process writes to the renamed files any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// What an ended rotation left behind, the renames, and last of them that of the log itself.
+    /// Clean-up after an interrupted rotation, then the renames; that of the log itself is last.
     pub before: Vec<Step>,
     /// Compressions.
     pub after: Vec<Step>,
 }
 
-/// The names that a compression uses meanwhile.
+/// Temporary name of the compressed file during a compression.
 pub(super) fn temporary(plain: &str) -> String {
     format!("{plain}.gz.tmp")
 }
 
-/// Where the plain file is while its compressed one takes its place.
+/// Name of the plain file while the compressed one replaces it.
 pub(super) fn replaced(plain: &str) -> String {
     format!("{plain}.gz.old")
 }
@@ -76,7 +75,7 @@ impl Slot {
         format!("{log}.{}{end}", self.number)
     }
 
-    /// From the end of a name, after the log's own and a point: `1`, `2.gz`. Others are not ours.
+    /// Parses a suffix of a rotated file, after the log's name and a dot: `1`, `2.gz`. `None` for other suffixes.
     fn parse(end: &str, keep: u32) -> Option<Slot> {
         let (number, compressed) = end.strip_suffix(".gz").map_or((end, false), |number| (number, true));
         let plain = number.bytes().all(|b| b.is_ascii_digit()) && !number.starts_with('0');
@@ -85,7 +84,7 @@ impl Slot {
     }
 }
 
-/// True when `name` is one that rotations of `log` give or use.
+/// Whether rotations of `log` use the name `name`.
 #[must_use]
 pub fn belongs(log: &str, name: &str, keep: u32) -> bool {
     let end = name.strip_prefix(log).and_then(|end| end.strip_prefix('.'));
@@ -95,8 +94,8 @@ pub fn belongs(log: &str, name: &str, keep: u32) -> bool {
     })
 }
 
-/// Plans for the log named `log` among `names`. `rotate` is false when only what an ended rotation left behind shall be
-/// finished.
+/// Plans the rotation of `log` in a directory with these `names`. If `rotate` is false, only an interrupted rotation is
+/// completed.
 #[must_use]
 pub fn plan(log: &str, names: &BTreeSet<String>, scheme: Scheme, keep: u32, rotate: bool) -> Plan {
     let mut plan = Plan::default();
@@ -124,7 +123,7 @@ pub fn plan(log: &str, names: &BTreeSet<String>, scheme: Scheme, keep: u32, rota
     slots.sort_unstable();
 
     if rotate && names.contains(log) {
-        // Each moves by as much as who comes before needs: a gap takes it up.
+        // Each file moves only as far as the one before it requires; gaps absorb the shift.
         let mut taken = 1;
         let moved: Vec<(Slot, u32)> = slots
             .iter()
@@ -224,10 +223,10 @@ mod tests {
         assert_eq!(finish(&["a", "a.1"]), Plan::default());
     }
 
-    /// What a kill cannot interrupt.
+    /// An atomic change.
     type Change = Box<dyn Fn(&mut Folder)>;
 
-    /// A directory: what is in each file, by a number.
+    /// A directory: file names with a number for the content.
     #[derive(Clone, Debug)]
     struct Folder(BTreeMap<String, u32>);
 
@@ -241,7 +240,7 @@ mod tests {
             assert!(self.0.insert(to.to_owned(), content).is_none(), "{to} is overwritten");
         }
 
-        /// Carries out, for at most so many single changes; returns how many are left.
+        /// Executes steps with at most `budget` atomic changes; returns the rest of the budget.
         fn carry_out(&mut self, steps: &[Step], mut budget: usize) -> usize {
             for step in steps {
                 let single: Vec<Change> = match step.clone() {
@@ -276,7 +275,7 @@ mod tests {
             budget
         }
 
-        /// What the log and its rotated files hold, newest first, each once.
+        /// The contents of the log and its rotated files, newest first, without duplicates.
         fn contents(&self) -> Vec<u32> {
             let number = |name: &str| -> Option<(u32, bool)> {
                 if name == "a" {
@@ -294,7 +293,7 @@ mod tests {
         }
     }
 
-    /// Any directory that rotations (ours, ended at any moment, or others') could have left.
+    /// Any directory that rotations of this server (complete or interrupted) or of other programs may leave.
     fn folder() -> impl Strategy<Value = Folder> {
         let ends = ["", ".1", ".1.gz", ".2", ".2.gz", ".3", ".3.gz", ".4", ".4.gz", ".5", ".5.gz"];
         proptest::sample::subsequence(ends.to_vec(), 0..=ends.len()).prop_map(|ends| {
@@ -302,7 +301,7 @@ mod tests {
         })
     }
 
-    /// The same without two files of one number.
+    /// Like `folder`, without two files of one number.
     fn own_folder() -> impl Strategy<Value = Folder> {
         folder().prop_map(|mut folder| {
             for number in 1..=5 {

@@ -1,4 +1,4 @@
-//! Looks at what the machine says about logrotate: its configuration, and whether something runs it.
+//! Reads logrotate's configuration, and detects whether it is run.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use super::owner::Claims;
 use super::{glob, logrotate};
 
-/// Larger files are no configuration.
+/// Maximum size of a configuration file in bytes; larger ones are ignored.
 const LARGEST: u64 = 1 << 20;
-/// Includes may be nested so deep.
+/// Maximum nesting of includes.
 const DEEPEST: usize = 8;
 
-/// Reads `/etc/logrotate.conf`, what it includes, and `/etc/logrotate.d`, below `root` (`/` but for tests).
+/// Reads `/etc/logrotate.conf` with its includes, and `/etc/logrotate.d`, below `root` (`/` except in tests).
 #[must_use]
 pub fn probe(root: &Path) -> Claims {
     let mut claims = Claims { run_by: run_by(root), ..Claims::default() };
@@ -62,7 +62,7 @@ fn read_folder(
     Ok(())
 }
 
-/// The pattern, and the same with its directory free of links.
+/// The pattern, and the pattern with its directory canonicalized if that differs.
 fn spellings(pattern: String, root: &Path) -> Vec<String> {
     let (folder, rest) = glob::fixed(&pattern);
     let real = root.join(folder.trim_start_matches('/')).canonicalize();
@@ -71,7 +71,7 @@ fn spellings(pattern: String, root: &Path) -> Vec<String> {
     std::iter::once(pattern).chain(other).collect()
 }
 
-/// What runs logrotate, if anything does.
+/// What runs logrotate, if anything.
 fn run_by(root: &Path) -> Option<String> {
     let is_there = |path: &str| root.join(path).symlink_metadata().is_ok();
     if !["usr/sbin/logrotate", "usr/bin/logrotate", "sbin/logrotate"].into_iter().any(is_there) {
@@ -93,7 +93,7 @@ fn run_by(root: &Path) -> Option<String> {
     ["etc/cron.daily/logrotate", "etc/cron.hourly/logrotate"].into_iter().find_map(|script| {
         let path = root.join(script);
         let executable = path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
-        // Debian's leaves the work to the timer where systemd runs.
+        // Debian's script exits if systemd runs, and leaves the work to the timer.
         let leaves = || std::fs::read_to_string(&path).is_ok_and(|text| text.contains("/run/systemd/system"));
         (executable && !(booted && leaves())).then(|| format!("/{script}"))
     })
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    /// A machine's root with these files; a folder ends with a slash, a link has an arrow.
+    /// A root directory with these files; a directory ends with a slash, a link has an arrow.
     fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a directory");
         for (name, text) in files {

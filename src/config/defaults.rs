@@ -32,7 +32,7 @@ fn write_section(out: &mut String, section: &Section, sub: Option<&str>) {
             Effect::Since(_) => "",
             Effect::NotYet => " (No effect yet.)",
             Effect::Obsolete => " (No effect.)",
-            Effect::Refused => " (Refused when switched on: there is no access control yet.)",
+            Effect::Refused => " (Refused if turned on: there is no access control yet.)",
         };
         let _ = writeln!(out, "; {}{effect}", property.sentence);
         let default = plain_default(property, sub.unwrap_or_default());

@@ -1,4 +1,4 @@
-//! The grammar of `rspm-offline-downloader`: commands and flags as administrators of the original know them.
+//! The grammar of `rspm-offline-downloader`: commands and flags, named as in the original.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -8,23 +8,23 @@ use clap::{Args, Parser, Subcommand};
 use crate::advisory::Ecosystem;
 use crate::model::time::Day;
 
-/// Fill a directory that a package server without internet serves from, and check it.
+/// Fill and check a directory from which a package server without internet serves packages.
 #[derive(Debug, Parser)]
 #[command(
     name = "rspm-offline-downloader",
     version,
-    after_help = "Exit codes: 0 all is there, 1 failed or not complete, 2 wrong usage, 3 damaged files were found."
+    after_help = "Exit codes: 0 complete, 1 failed or not complete, 2 wrong usage, 3 damaged files were found."
 )]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 
-    /// Print only what needs attention
+    /// Print only warnings and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
 
-    /// Print more about requests
+    /// Print details of requests
     #[arg(short, long, global = true)]
     pub verbose: bool,
 }
@@ -32,10 +32,10 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Download what is new
+    /// Download new files
     #[command(subcommand)]
     Get(Get),
-    /// Check that everything is there and is what was downloaded
+    /// Check that the directory is complete and undamaged
     #[command(subcommand)]
     Validate(Validate),
     /// Print shell completions
@@ -49,7 +49,7 @@ pub enum Command {
 /// `get …`
 #[derive(Debug, Subcommand)]
 pub enum Get {
-    /// Download packages of CRAN: metadata, READMEs, current and archived files, and binaries where asked for
+    /// Download packages of CRAN: metadata, READMEs, current and archived files, and optionally binaries
     #[command(
         after_help = "Example:\n  rspm-offline-downloader get cran --destination /mnt/usb/rspm-data\n  \
         rspm-offline-downloader get cran --destination /mnt/usb/rspm-data --file-in packages.txt"
@@ -60,7 +60,7 @@ pub enum Get {
         after_help = "Example:\n  rspm-offline-downloader get bioconductor --destination /mnt/usb/rspm-data --versions release,3.16"
     )]
     Bioconductor(GetBioconductor),
-    /// Download advisories: which versions of packages are known to be vulnerable
+    /// Download advisories about vulnerable versions of packages
     #[command(after_help = "Example:\n  rspm-offline-downloader get vulns --destination /mnt/usb/rspm-data")]
     Vulns(GetVulns),
 }
@@ -73,7 +73,7 @@ pub enum Validate {
         after_help = "Example:\n  rspm-offline-downloader validate cran --destination /var/lib/rspm-offline-data --packages"
     )]
     Cran(Check),
-    /// Check the versions of Bioconductor that are there
+    /// Check the downloaded versions of Bioconductor
     #[command(
         after_help = "Example:\n  rspm-offline-downloader validate bioconductor --destination /var/lib/rspm-offline-data --packages"
     )]
@@ -88,23 +88,23 @@ pub enum Validate {
 /// Flags of every `get`.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// The directory to fill; made where it is not there
+    /// Target directory (created if missing)
     #[arg(long, value_name = "DIR")]
     pub destination: PathBuf,
 
-    /// Files on their way at one time; public mirrors ask for few
+    /// Number of parallel downloads (public mirrors request a low number)
     #[arg(long, value_name = "N", default_value = "8")]
     pub concurrency: NonZeroUsize,
 
-    /// Say what would be downloaded, and download nothing
+    /// Print what would be downloaded and download nothing
     #[arg(long)]
     pub dryrun: bool,
 
-    /// A proxy: host:port, or a URL that begins with http://, https:// or socks5://
+    /// Proxy: host:port, or a URL that begins with http://, https:// or socks5://
     #[arg(long, value_name = "URL")]
     pub outbound_proxy: Option<String>,
 
-    /// The release of the server that will read it; there is one schema for all, so it changes nothing
+    /// Release of the server that will read the directory (no effect: all releases use one schema)
     #[arg(long, value_name = "VERSION", hide = true)]
     pub rspm_version: Option<String>,
 }
@@ -112,20 +112,20 @@ pub struct Common {
 /// Flags of `get cran` and `get bioconductor`.
 #[derive(Debug, Args)]
 pub struct Packages {
-    /// Only what was published on this day or later: a difference, to be copied over the bundle with that snapshot
+    /// Only files published on this day or later: a difference, to be copied over the bundle with that snapshot
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
     pub starting_snapshot: Option<Day>,
 
-    /// Only the packages in this file, one on a line, and what they need
+    /// Only the packages in this file, one per line, and their dependencies
     #[arg(long, value_name = "FILE")]
     pub file_in: Option<PathBuf>,
 
-    /// Where the rules of system requirements are: an archive or a document as SystemRequirements.URL, or `none`;
-    /// unset, those of a bundle in --base-url, else the public ones
+    /// URL of the rules for system requirements, as SystemRequirements.URL, or `none` (default: those of a bundle in
+    /// --base-url, otherwise the public ones)
     #[arg(long, value_name = "URL")]
     pub requirements_url: Option<String>,
 
-    /// Believe an index that lost a fifth of its packages
+    /// Accept an index that has lost a fifth of its packages
     #[arg(long)]
     pub accept_loss: bool,
 }
@@ -134,38 +134,38 @@ pub struct Packages {
 #[derive(Debug, Args)]
 pub struct GetCran {
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "the type is documented")]
     pub common: Common,
 
-    /// Where to download from: a CRAN mirror, another rstudio-pm (http://host:4242/cran/latest), or a bundle
+    /// Source of the download: a CRAN mirror, another rstudio-pm (http://host:4242/cran/latest), or a bundle
     #[arg(long, value_name = "URL", default_value = "https://cloud.r-project.org")]
     pub base_url: String,
 
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "the type is documented")]
     pub packages: Packages,
 
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "the type is documented")]
     pub binaries: Binaries,
 }
 
-/// Which builds.
+/// Flags that select binaries.
 #[derive(Debug, Args)]
 pub struct Binaries {
-    /// Builds too, for the versions of R and the systems that are named
+    /// Download binaries for the given versions of R and distributions, too
     #[arg(long)]
     pub include_binaries: bool,
 
-    /// For these minor versions of R: 4.5,4.4
+    /// Minor versions of R of the binaries: 4.5,4.4
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub r_versions: Vec<String>,
 
-    /// For these systems: noble,rhel9,windows,macos; `rspm list distributions` knows more
+    /// Distributions of the binaries: noble,rhel9,windows,macos; `rspm list distributions` shows all
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub distributions: Vec<String>,
 
-    /// For these processors, x86_64,arm64; all that a distribution has when not given
+    /// Architectures of the binaries: x86_64,arm64 (default: all of a distribution)
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub architectures: Vec<String>,
 }
@@ -174,19 +174,19 @@ pub struct Binaries {
 #[derive(Debug, Args)]
 pub struct GetBioconductor {
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "the type is documented")]
     pub common: Common,
 
-    /// Where to download from: a Bioconductor mirror, or a bundle
+    /// Source of the download: a Bioconductor mirror or a bundle
     #[arg(long, value_name = "URL", default_value = "https://bioconductor.org")]
     pub base_url: String,
 
-    /// Only these versions: 3.20,3.16, or by name: release,devel; all that the mirror has when not given
+    /// Versions: 3.20,3.16, or by name: release,devel (default: all versions of the mirror)
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub versions: Vec<String>,
 
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "the type is documented")]
     pub packages: Packages,
 }
 
@@ -194,21 +194,21 @@ pub struct GetBioconductor {
 #[derive(Debug, Args)]
 pub struct GetVulns {
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "the type is documented")]
     pub common: Common,
 
-    /// Where to download from: whatever Vulnerabilities.URL of a server takes, or a bundle; unset, the public data
+    /// Source of the download: a URL as for Vulnerabilities.URL, or a bundle (default: the public data)
     #[arg(long, value_name = "URL")]
     pub base_url: Option<String>,
 
-    /// For packages of these: cran,bioconductor,pypi; all of them when not given
+    /// Ecosystems of the packages: cran,bioconductor,pypi (default: all)
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = ecosystem)]
     pub types: Vec<Ecosystem>,
 }
 
 fn ecosystem(text: &str) -> Result<Ecosystem, String> {
     let named = |ecosystem: &Ecosystem| ecosystem.as_str().eq_ignore_ascii_case(text);
-    Ecosystem::ALL.into_iter().find(named).ok_or_else(|| "there are cran, bioconductor and pypi".to_owned())
+    Ecosystem::ALL.into_iter().find(named).ok_or_else(|| "must be one of cran, bioconductor, pypi".to_owned())
 }
 
 /// Flags of `validate`.
@@ -218,11 +218,11 @@ pub struct Check {
     #[arg(long, value_name = "DIR")]
     pub destination: PathBuf,
 
-    /// Read every package file too, and report files that belong to nothing
+    /// Read every package file and report unreferenced files, too
     #[arg(long)]
     pub packages: bool,
 
-    /// The release of the server that will read it; there is one schema for all, so it changes nothing
+    /// Release of the server that will read the directory (no effect: all releases use one schema)
     #[arg(long, value_name = "VERSION", hide = true)]
     pub rspm_version: Option<String>,
 }
@@ -234,7 +234,7 @@ pub struct CheckVulns {
     #[arg(long, value_name = "DIR")]
     pub destination: PathBuf,
 
-    /// The release of the server that will read it; there is one schema for all, so it changes nothing
+    /// Release of the server that will read the directory (no effect: all releases use one schema)
     #[arg(long, value_name = "VERSION", hide = true)]
     pub rspm_version: Option<String>,
 }

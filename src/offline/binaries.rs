@@ -1,4 +1,4 @@
-//! `get cran --include-binaries`: each platform's builds are a product of their own.
+//! `get cran --include-binaries`: the binaries of each platform are a separate product.
 
 use super::args::Binaries;
 use super::copied;
@@ -19,7 +19,7 @@ use crate::upstream::Mirror;
 use crate::upstream::bundle::Bundle;
 use crate::upstream::indexes::{Index, lists};
 
-/// The platforms that are asked for, each with the index it would have on a mirror, if any.
+/// Returns the requested platforms, each with the indexes that it may have on a mirror.
 pub(super) fn wanted(
     asked: &Binaries,
     platforms: &Platforms,
@@ -32,7 +32,7 @@ pub(super) fn wanted(
             ("--architectures", &asked.architectures),
         ];
         return match names.iter().find(|(_, values)| !values.is_empty()) {
-            Some((name, _)) => usage(format!("{name} says which binaries: give --include-binaries too")),
+            Some((name, _)) => usage(format!("{name} selects binaries: give --include-binaries too")),
             None => Ok(Vec::new()),
         };
     }
@@ -52,7 +52,7 @@ pub(super) fn wanted(
     let mut wanted = Vec::new();
     for text in &asked.r_versions {
         let Some(r) = RMinor::parse(text) else {
-            return usage(format!("--r-versions: '{text}' is no minor version of R: write 4.5"));
+            return usage(format!("--r-versions: '{text}' is not a minor version of R: write 4.5"));
         };
         for name in &asked.distributions {
             for platform in of(name, r, platforms)? {
@@ -66,7 +66,7 @@ pub(super) fn wanted(
     if wanted.is_empty() {
         return usage("none of --distributions has any of --architectures".to_owned());
     }
-    // The table of minor versions is for what clients are told; here they are named.
+    // The table of minor versions lists those for clients; here the caller names them.
     let mut known = platforms.clone();
     known.r_versions = asked.r_versions.clone();
     let styles = [BinaryStyle::Mirror, BinaryStyle::Linux { distribution: None, arch: None, r: None }];
@@ -80,7 +80,7 @@ pub(super) fn wanted(
     Ok(found.collect())
 }
 
-/// The platforms of a distribution, one for each of its processors.
+/// Returns the platforms of a distribution, one per architecture.
 fn of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Platform>, OfflineError> {
     let each = |target: Target, archs: &[Arch]| {
         archs.iter().map(|arch| Platform { r, target: target.clone(), arch: *arch }).collect()
@@ -105,7 +105,7 @@ fn of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Platform>, Off
             .filter(|d| d.os == Os::Linux && !d.hidden)
             .map(|d| d.name.as_str());
         return Err(OfflineError::Usage(format!(
-            "--distributions: '{name}' is not known; there are windows, macos, {}",
+            "--distributions: '{name}' is unknown; known are windows, macos, {}",
             known.collect::<Vec<_>>().join(", ")
         )));
     };
@@ -113,14 +113,14 @@ fn of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Platform>, Off
     Ok(each(Target::Linux(distribution.name.clone()), &archs))
 }
 
-/// Downloads the builds for some platforms.
+/// Downloads the binaries for the given platforms.
 pub(super) async fn get(
     setup: &Setup,
     bundle: Option<&Bundle>,
     wanted: Vec<(Platform, Vec<Index>)>,
 ) -> Result<Ending, OfflineError> {
     let mut ending = Ending::Complete;
-    // Nobody tells when a build was made: all of them come, also with a difference.
+    // The publication time of binaries is unknown: all of them are fetched, for a difference too.
     let wish = Wish { from: None, ..setup.wish.clone() };
     for (platform, indexes) in wanted {
         let product = Product::Binaries(platform.to_string());
@@ -148,7 +148,7 @@ pub(super) async fn get(
         match one {
             Ok(Ending::Complete) => {}
             Ok(other) => ending = other,
-            // The other platforms are none the worse.
+            // The other platforms are not affected.
             Err(error @ (OfflineError::Upstream(_) | OfflineError::Refused(_) | OfflineError::Bundle(_))) => {
                 setup.wish.voice.warn(&format!("binaries for {product}: {error}"));
                 ending = Ending::Incomplete;
@@ -159,7 +159,7 @@ pub(super) async fn get(
     Ok(ending)
 }
 
-/// What a mirror has for a platform.
+/// Reads the binaries that a mirror has for a platform.
 async fn declare(
     reader: &Reader<'_>,
     product: &Product,
@@ -225,7 +225,7 @@ fn read(mirror: &Mirror, form: &str, bytes: &[u8], from: &Index) -> Result<Decla
             told: None,
         });
     }
-    // Of several versions the first is listed: that is how clients read it too.
+    // Of several versions the first is listed, as clients read the index.
     let mut seen = std::collections::HashSet::new();
     rows.retain(|row| seen.insert(row.name.clone()));
     warnings.truncate(5);

@@ -1,4 +1,4 @@
-//! `get bioconductor` and `validate bioconductor`: each version is a product of its own.
+//! `get bioconductor` and `validate bioconductor`: each version is a separate product.
 
 use std::collections::BTreeSet;
 
@@ -22,14 +22,14 @@ use crate::upstream::bundle::Bundle;
 /// The mirror's map of versions.
 const CONFIG: &str = "config.yaml";
 
-/// Where versions come from.
+/// The source of versions: a mirror or a bundle.
 struct Source<'a> {
     setup: &'a Setup,
     reader: Reader<'a>,
-    /// When it is a bundle.
+    /// Set if the source is a bundle.
     bundle: Option<Bundle>,
     config: Config,
-    /// The file itself.
+    /// The text of `config`.
     text: String,
 }
 
@@ -45,7 +45,7 @@ pub(super) async fn get(args: GetBioconductor, voice: Voice) -> Result<Ending, O
         match one(&mut setup, bundle.as_ref(), version, named.as_ref()).await {
             Ok(Ending::Complete) => {}
             Ok(other) => ending = other,
-            // The other versions are none the worse.
+            // The other versions are not affected.
             Err(error @ (OfflineError::Upstream(_) | OfflineError::Refused(_))) => {
                 voice.warn(&format!("Bioconductor {version}: {error}"));
                 ending = Ending::Incomplete;
@@ -81,10 +81,10 @@ async fn one(
             let declared = declare(reader, bundle, version, (None, setup.wish.now.day())).await?;
             let (found, unknown) = subset::closure(&names, &declared);
             if !unknown.is_empty() {
-                setup.wish.voice.say(&format!(
-                    "Not in Bioconductor {version}, so to be had with get cran: {}",
-                    unknown.join(", ")
-                ));
+                setup
+                    .wish
+                    .voice
+                    .say(&format!("Not in Bioconductor {version} (try get cran): {}", unknown.join(", ")));
             }
             Some(found)
         }
@@ -110,7 +110,7 @@ async fn one(
     .await
 }
 
-/// All repositories of a version.
+/// Reads all repositories of a version.
 async fn declare(
     reader: &Reader<'_>,
     bundle: Option<&Bundle>,
@@ -180,7 +180,7 @@ impl<'a> Source<'a> {
         Ok(false)
     }
 
-    /// The versions that are asked for; all that the mirror has when none is.
+    /// Returns the requested versions; all versions of the mirror if none is requested.
     async fn versions(&self, asked: &[String]) -> Result<Vec<Version>, OfflineError> {
         let mut versions = Vec::new();
         for text in asked {

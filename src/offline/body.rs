@@ -1,5 +1,5 @@
-//! The bytes of a file while they come: held in memory as long as all files together hold no more than they may, else
-//! written, so that neither large files nor many of them cost more.
+//! Buffer of a file during its download: in memory while all files together stay within a budget, otherwise on disk, so
+//! that neither large nor many files exceed the budget.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
@@ -16,16 +16,16 @@ use super::place::Place;
 use crate::model::digest::{Md5, Sha256};
 use crate::upstream::{Taker, UpstreamError};
 
-/// Bytes that all files on their way hold together.
+/// Memory budget of all downloads together, in bytes.
 pub(super) const BUDGET: usize = 64 << 20;
-/// Bytes of one file that are held before it is written.
+/// Maximum size in bytes of a file in memory.
 const FILE: usize = 4 << 20;
-/// Bytes between two writes of a file that is being written.
+/// Bytes buffered between two writes of a file on disk.
 const PIECE: usize = 1 << 20;
-/// Bytes that are digested by both digests while they are in the processor's cache.
+/// Chunk size in bytes for both digests, so that a chunk stays in the processor's cache.
 const CACHED: usize = 32 << 10;
 
-/// What is left of the bytes that may be held.
+/// The unused part of the memory budget, in bytes.
 #[derive(Debug)]
 pub(super) struct Budget(AtomicUsize);
 
@@ -34,7 +34,7 @@ impl Budget {
         Arc::new(Budget(AtomicUsize::new(bytes)))
     }
 
-    /// Nobody waits for it: who gets none writes what it has and gives that back.
+    /// Reserves bytes without waiting; on false the caller writes its buffer to disk and releases its bytes.
     fn take(&self, bytes: usize) -> bool {
         let (order, all) = (Ordering::Relaxed, |left: usize| left.checked_sub(bytes));
         self.0.fetch_update(order, order, all).is_ok()
@@ -45,7 +45,7 @@ impl Budget {
     }
 }
 
-/// Bytes in memory, and their share of the budget.
+/// Bytes in memory and their share of the budget.
 #[derive(Debug)]
 struct Held {
     budget: Arc<Budget>,
@@ -58,13 +58,13 @@ impl Held {
         Held { budget, bytes: Vec::new(), share: 0 }
     }
 
-    /// Makes room for more bytes, up to `limit` of all; false when there is none.
+    /// Reserves memory for `more` bytes, up to `limit` in total; false if the budget does not suffice.
     fn room(&mut self, more: usize, limit: usize) -> bool {
         let needed = self.bytes.len().saturating_add(more);
         if needed <= self.share {
             return true;
         }
-        // Twice as much as before, so that a file of unknown size is not copied with each of its pieces.
+        // Doubles the share, so that a file of unknown size is not copied for each of its pieces.
         let share = needed.max(2 * self.share).min(limit);
         if needed > limit || !self.budget.take(share - self.share) {
             return false;
@@ -86,18 +86,18 @@ impl Drop for Held {
     }
 }
 
-/// A file that comes.
+/// A file during its download.
 pub(super) struct Body {
-    /// Where it is written when it is not held.
+    /// Directory of the file on disk.
     dir: PathBuf,
     held: Held,
-    /// How many bytes are held before they are written.
+    /// Number of bytes in memory at which they are written to disk.
     limit: usize,
     written: Option<Written>,
     failed: Option<io::Error>,
 }
 
-/// The part of a file that is written.
+/// The part of a file that is on disk.
 struct Written {
     file: NamedTempFile,
     size: u64,
@@ -120,17 +120,17 @@ impl Digests {
 }
 
 impl Body {
-    /// A file to come; `dir` is where it is written when it cannot be held.
+    /// Creates an empty buffer; `dir` is the directory of the file if it is written to disk.
     pub(super) fn new(dir: PathBuf, budget: Arc<Budget>) -> Body {
         Body { dir, held: Held::none(budget), limit: FILE, written: None, failed: None }
     }
 
-    /// Why it could not be written, and where: the destination's fault, not the mirror's.
+    /// Returns a write error and the directory: the destination failed, not the mirror.
     pub(super) fn failed(&mut self) -> Option<(io::Error, PathBuf)> {
         Some((self.failed.take()?, self.dir.clone()))
     }
 
-    /// Writes what is held, and then `more`.
+    /// Writes the bytes in memory, then `more`, to disk.
     fn write(&mut self, more: &[u8]) -> io::Result<()> {
         let mut written = match self.written.take() {
             Some(written) => written,
@@ -151,7 +151,7 @@ impl Body {
         Ok(())
     }
 
-    /// After the last piece.
+    /// Completes the file after its last piece.
     ///
     /// # Errors
     /// The rest cannot be written.
@@ -178,7 +178,7 @@ impl Taker for Body {
         self.written = None;
         let size = size.map_or(0, |size| usize::try_from(size).unwrap_or(usize::MAX));
         self.limit = if size > FILE { PIECE } else { FILE };
-        // One piece of memory for all of it, where its size is known; else it grows.
+        // Allocates all memory at once if the size is known; otherwise it grows.
         self.held.room(size, self.limit);
     }
 
@@ -207,15 +207,16 @@ impl Taker for Body {
             Err(e) => Err(io::Error::other(e)),
         };
         done.map_err(|e| {
-            // The pull ends; whoever asked finds the error itself here.
-            let told = UpstreamError::Refused { url: self.dir.display().to_string(), reason: e.to_string() };
+            // Ends the download; the caller reads the error itself from `failed`.
+            let refused =
+                UpstreamError::Refused { url: self.dir.display().to_string(), reason: e.to_string() };
             self.failed = Some(e);
-            told
+            refused
         })
     }
 }
 
-/// All of a file.
+/// A completely downloaded file with its digests.
 pub(super) struct Whole {
     pub(super) sha256: Sha256,
     pub(super) md5: Md5,
@@ -228,7 +229,7 @@ enum Kept {
     Written(NamedTempFile),
 }
 
-/// Reads it from its beginning.
+/// Reader of a complete file from its beginning.
 pub(super) enum Reader<'a> {
     Held(Cursor<&'a [u8]>),
     Written(File),
@@ -253,7 +254,7 @@ impl Seek for Reader<'_> {
 }
 
 impl Whole {
-    /// Opens it, as often as is needed.
+    /// Opens the file for reading; may be called repeatedly.
     pub(super) fn open(&self) -> io::Result<Reader<'_>> {
         match &self.kept {
             Kept::Held(held) => Ok(Reader::Held(Cursor::new(&held.bytes))),
@@ -261,7 +262,7 @@ impl Whole {
         }
     }
 
-    /// As an unfinished file in a folder of the same file system, which is made where it is not there.
+    /// Converts to a temporary file in a folder of the same file system, which is created if missing.
     pub(super) fn into_file(self, dir: &Path) -> io::Result<NamedTempFile> {
         match self.kept {
             Kept::Written(file) => std::fs::create_dir_all(dir).map(|()| file),
@@ -285,7 +286,7 @@ mod tests {
     use super::*;
     use crate::bundle::seal;
 
-    /// A file of so many bytes, no two pieces of it alike.
+    /// Returns `size` bytes without repeating pieces.
     fn bytes(size: usize) -> Vec<u8> {
         (0_u32..).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).take(size).collect()
     }
@@ -312,7 +313,7 @@ mod tests {
         ] {
             let (budget, all) = (Budget::new(budget), bytes(size));
             let mut body = Body::new(dir.path().join("obj"), budget.clone());
-            // What came before the file began anew does not count.
+            // Bytes from before the restart of the file are dropped.
             taken(&mut body, &all[..size / 2], told).await;
             taken(&mut body, &all, told).await;
             let whole = body.end().unwrap();

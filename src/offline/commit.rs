@@ -1,5 +1,5 @@
-//! From what was fetched to segments and a head: what happened, day by day, and what is listed in the end. The head is
-//! written last; until then nobody sees anything of it.
+//! Writes fetched files to segments and a head: events by day, and the resulting list of packages. The head is written
+//! last; until then readers see the previous state.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -16,40 +16,40 @@ use crate::bundle::{
 };
 use crate::model::time::{Day, Timestamp};
 
-/// A segment is closed at the end of the day on which it has so many records.
+/// Number of records at which a segment is closed at the end of a day.
 const FULL: u64 = 10_000;
-/// Earlier heads that are kept.
+/// Number of earlier heads to keep.
 const HEADS: usize = 30;
 
-/// What the new head says besides its segments.
+/// Fields of the new head besides its segments.
 pub(super) struct About {
     pub(super) subset: Option<Vec<String>>,
-    /// A difference from this day on, unless the head before it is one of its own.
+    /// Start of a difference; ignored if there is a previous head.
     pub(super) from: Option<Day>,
     pub(super) upstream: Upstream,
     pub(super) now: Timestamp,
 }
 
-/// What was written.
+/// Summary of the new head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Written {
     pub(super) snapshot: Day,
     pub(super) packages: usize,
 }
 
-/// One product being committed.
+/// The commit of one product.
 pub(super) struct Commit<'a> {
     pub(super) place: &'a Place,
     pub(super) product: &'a Product,
-    /// The head before.
+    /// The previous head.
     pub(super) before: Option<&'a Head>,
     pub(super) about: About,
 }
 
-/// Day, place within it, time of publication, package and version.
+/// Sort key of records: day, rank within the day, time of publication, package and version.
 type Order = (Day, u8, Option<Timestamp>, String, String);
 
-/// A record that is to be written.
+/// A record to write.
 enum Planned {
     Noted(Span),
     Is(Record),
@@ -61,13 +61,14 @@ impl Commit<'_> {
         self.before.map_or(today, |head| today.max(head.snapshot))
     }
 
-    /// Nothing of what a published snapshot says is changed later: what is learnt late counts from the last one on.
+    /// Returns the day of a record. Published snapshots never change: an event that is detected late is dated to the
+    /// last one.
     fn effective(&self, day: Day) -> Day {
         let earliest = self.before.map_or(day, |head| head.snapshot);
         day.max(earliest).min(self.today())
     }
 
-    /// Writes segments and head, unless there is nothing new: then `None`.
+    /// Writes segments and head; returns `None` if nothing changed.
     pub(super) fn write(
         &self,
         mut state: State,
@@ -124,7 +125,7 @@ impl Commit<'_> {
         }
     }
 
-    /// Everything that happened, by day; on one day publications come first, by their times.
+    /// Returns all events by day; within a day publications are first, by their times.
     fn in_order(&self, declared: &Declared, plan: &Plan, journal: &Journal) -> Vec<Planned> {
         let mut order: Vec<(Order, Planned)> = Vec::new();
         for (ver, span) in &journal.vers {
@@ -164,7 +165,7 @@ impl Commit<'_> {
         record
     }
 
-    /// A release on its day; one that is older than the one listed then is archived from the beginning.
+    /// Returns the record of a release on its day; a release older than the listed one is archived from the start.
     fn placed(&self, mut ver: Ver, state: &State) -> Record {
         ver.day = self.effective(ver.day);
         let package = state.package(ver.folder.as_deref().unwrap_or_default(), &ver.name);
@@ -174,7 +175,8 @@ impl Commit<'_> {
         Record::Ver(Box::new(ver))
     }
 
-    /// What makes the listing that of upstream. Of what could not be fetched, what was listed before stays listed.
+    /// Returns the records that make the list equal to upstream's. If a file could not be fetched, the previously
+    /// listed release stays listed.
     fn corrections(&self, declared: &Declared, state: &State) -> Vec<Record> {
         let day = self.today();
         let listed: HashMap<(&str, &str), &Row> =
@@ -240,13 +242,13 @@ impl Commit<'_> {
         let bytes = head.bytes();
         self.place.sync()?;
         if let Some((marker, text)) = self.product.marker() {
-            // Other versions of Bioconductor have the same one.
+            // All versions of Bioconductor share the marker.
             let _lock = self.place.lock(folder_of(marker), true)?;
             self.place.keep(marker, text.as_bytes())?;
         }
         self.place.put(&head.copy(self.product), &bytes)?;
         self.place.put(&self.product.head(), &bytes)?;
-        // After the head: until then the one before it names them. A copy of a bundle may be without them.
+        // Removed after the new head is written: until then the previous one names them. A copied bundle may lack them.
         for old in self.before.iter().flat_map(|before| &before.earlier) {
             if head.earlier.iter().all(|kept| kept.path != old.path) {
                 let path = self.place.path(&self.product.path(&old.path));
@@ -261,12 +263,12 @@ impl Commit<'_> {
         Ok(())
     }
 
-    /// A difference needs the head of the bundle it is copied over, which is one of the last.
+    /// Returns the earlier heads to keep: a difference needs the head of the bundle that it is copied over.
     fn earlier(&self) -> Vec<Earlier> {
         let Some(before) = self.before else { return Vec::new() };
         let mut earlier = before.earlier.clone();
         if before.snapshot < self.today() {
-            // As they lie there: the head in memory is joined with its bases.
+            // Digests of the files on disk: the head in memory is joined with its bases.
             for is_difference in [false, true] {
                 let file = self.product.head_of(before.snapshot, is_difference);
                 if let Ok(bytes) = std::fs::read(self.place.path(&file)) {
@@ -280,10 +282,10 @@ impl Commit<'_> {
     }
 }
 
-/// What upstream lists and a difference or its base has.
+/// Returns the list of upstream, restricted to releases that the difference or its base has.
 fn difference(declared: &Declared, state: &State) -> Vec<String> {
     let listed = declared.rows.iter().filter(|row| row.listed);
-    // A file that is newer than the base and could not be fetched is nowhere: what was listed before stays.
+    // A file newer than the base that could not be fetched is in neither: the previously listed release stays.
     let mut lines: Vec<String> = listed
         .map(|row| {
             let (folder, name) = row.key();
@@ -298,7 +300,7 @@ fn difference(declared: &Declared, state: &State) -> Vec<String> {
     lines
 }
 
-/// Whether a record says anything that is not so already.
+/// Returns true if a record changes the state.
 fn is_new(record: &Record, state: &State) -> bool {
     let package =
         |folder: &Option<String>, name: &str| state.package(folder.as_deref().unwrap_or_default(), name);
@@ -327,7 +329,7 @@ fn is_new(record: &Record, state: &State) -> bool {
     }
 }
 
-/// Segments being written.
+/// Writer of segments.
 struct Writer<'a> {
     commit: &'a Commit<'a>,
     segments: Vec<SegmentRef>,
@@ -356,7 +358,8 @@ impl<'a> Writer<'a> {
         self.segments.last().or_else(|| self.commit.before.and_then(|head| head.segments.last()))
     }
 
-    /// Seconds since the epoch, or more where that would not grow: a difference that is written later has a greater one.
+    /// Returns seconds since the epoch, or the last serial plus one if that is greater: later differences have greater
+    /// serials.
     fn serial(&self) -> u64 {
         let now = u64::try_from(self.commit.about.now.seconds()).unwrap_or_default();
         self.last().map_or(now, |last| now.max(last.serial + 1))
@@ -429,7 +432,7 @@ impl<'a> Writer<'a> {
 mod tests {
     use super::*;
 
-    /// Commits a package of the version with that number, on that day of a year.
+    /// Commits a segment with that number, on that day.
     fn commit(place: &Place, number: i64) -> Head {
         let product = Product::Cran;
         let head = std::fs::read(place.path(&product.head())).ok();
@@ -467,7 +470,7 @@ mod tests {
         let heads: Vec<Head> = (0..days).map(|day| commit(&place, day)).collect();
         let files = || crate::offline::place::names(&place.path("v3/1/heads")).unwrap();
         assert_eq!(files().len(), HEADS + 1);
-        // A run that was killed after the head, or a copy without it.
+        // As after a run that was killed after writing the head, or in a copy without it.
         let oldest = heads[0].copy(&Product::Cran);
         std::fs::remove_file(place.path(&oldest)).unwrap();
         let newest = commit(&place, days);

@@ -1,4 +1,4 @@
-//! What is told of a package by its own file: DESCRIPTION, README, whether it has to be compiled.
+//! Reads DESCRIPTION, README and the need for compilation from a package file.
 
 use std::io::Read;
 
@@ -7,20 +7,20 @@ use crate::r::archive::{self, Extent, Limits};
 use crate::r::description::Description;
 use crate::r::name::FileName;
 
-/// What was found in a file.
+/// Contents of a package file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Contents {
     pub(super) fields: Option<Fields>,
     pub(super) compiled: Option<bool>,
-    /// Its name and its text.
+    /// File name and text of the README.
     pub(super) readme: Option<(String, String)>,
-    /// Why nothing, or not everything, could be read.
+    /// The reason why the archive could not be read.
     pub(super) trouble: Option<String>,
 }
 
-/// Reads the archive of a source package; `again` opens it another time. Old ones are odd in many ways: what is not one
-/// of today's may still tell who it is, and what does not even do that is kept as it is. One whose bytes are known to be
-/// those of the mirror is read no further than up to what it tells.
+/// Reads the archive of a source package; `again` opens it. Old archives have many irregularities: if strict reading
+/// fails, only the DESCRIPTION is read; if that fails too, the file is kept without contents. An archive whose checksum
+/// matches the mirror's is read only up to the needed files.
 pub(super) fn read<R: Read>(again: impl Fn() -> std::io::Result<R>, file: &str, extent: Extent) -> Contents {
     let named = FileName::parse_archived(file).ok();
     let open = || again().map_err(|e| e.to_string());

@@ -1,4 +1,4 @@
-//! What another bundle declares: its records, taken over as they are.
+//! Reads the files of another bundle with their records unchanged.
 
 use std::collections::HashMap;
 
@@ -11,13 +11,13 @@ use crate::bundle::{Product, Record, State, Ver};
 use crate::model::digest::Sha256;
 use crate::upstream::bundle::Bundle;
 
-/// Everything a bundle has of a product.
+/// Reads all files that a bundle has of a product.
 pub(super) async fn declare(
     bundle: &Bundle,
     product: &Product,
     reader: &Reader<'_>,
 ) -> Result<Declared, OfflineError> {
-    // Read first: were the head replaced in between, it would be another one the next time.
+    // Read first: if the head is replaced in between, the next run detects the change.
     reader.get(&product.head()).await?;
     let verified = bundle.head(product).await?;
     let (mut vers, mut events): (HashMap<_, Box<Ver>>, _) = (HashMap::new(), Vec::new());
@@ -51,7 +51,7 @@ pub(super) async fn declare(
     })
 }
 
-/// A release that is still there.
+/// Returns the entry of a release, unless it has been removed.
 fn row(ver: Ver, state: &State, product: &Product) -> Option<Row> {
     let folder = ver.folder.as_deref().unwrap_or_default();
     let package = state.package(folder, &ver.name)?;
@@ -77,7 +77,7 @@ fn row(ver: Ver, state: &State, product: &Product) -> Option<Row> {
     })
 }
 
-/// The READMEs of a bundle, by digest: read when the first of a segment is asked for.
+/// Returns the READMEs of a bundle by digest.
 pub(super) async fn readmes(
     bundle: &Bundle,
     product: &Product,

@@ -1,4 +1,4 @@
-//! `get cran` and `validate cran`.
+//! `get cran` and `validate cran`, and setup shared by all commands.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,25 +21,25 @@ use crate::model::time::Timestamp;
 use crate::upstream::bundle::{Bundle, BundleError};
 use crate::upstream::{Mirror, Upstream};
 
-/// The clock of this machine.
+/// Returns the system time.
 pub(super) fn now() -> Timestamp {
     Timestamp(jiff::Timestamp::now().as_microsecond())
 }
 
-/// The client of a command.
+/// Creates the HTTP client of a command.
 pub(super) fn client(outbound_proxy: Option<String>) -> Result<Upstream, OfflineError> {
     let proxy = Proxy { url: outbound_proxy.map(Secret), user: None, password: None };
     Upstream::new(&proxy)
         .map_err(|e| OfflineError::Usage(e.to_string().replace("Proxy.URL", "--outbound-proxy")))
 }
 
-/// What the server would be without a configuration: the table of platforms and the address of the rules.
+/// Returns the default configuration, for the table of platforms and the URL of the rules.
 pub(super) fn defaults() -> Result<std::sync::Arc<Config>, OfflineError> {
     let parsed = crate::config::parse("", b"", []).map_err(|e| OfflineError::Refused(format!("{e:?}")))?;
     Ok(parsed.config)
 }
 
-/// Everything but what is asked for.
+/// Mirror, destination and options of a command.
 pub(super) struct Setup {
     pub(super) upstream: Upstream,
     pub(super) mirror: Mirror,
@@ -108,7 +108,7 @@ pub(super) async fn get(args: GetCran, voice: Voice) -> Result<Ending, OfflineEr
     Ok(conclude(voice, ending, rules))
 }
 
-/// The last line of a `get`, and its ending: rules that nobody asked for by name may be old.
+/// Prints the last line of a `get` and returns its exit status: rules without an explicit URL may be outdated.
 pub(super) fn conclude(voice: Voice, packages: Ending, rules: Rules) -> Ending {
     match (packages, rules) {
         (Ending::Complete, Rules::Current) => {
@@ -116,17 +116,17 @@ pub(super) fn conclude(voice: Voice, packages: Ending, rules: Rules) -> Ending {
             Ending::Complete
         }
         (Ending::Complete, Rules::Unreachable { is_named }) => {
-            voice.warn("the packages are complete; the rules of system requirements were not updated");
+            voice.warn("the packages are complete; the rules for system requirements were not updated");
             if is_named { Ending::Incomplete } else { Ending::Complete }
         }
         (incomplete @ (Ending::Incomplete | Ending::Damaged), _) => {
-            voice.warn("not complete: some of the packages that were asked for could not be downloaded");
+            voice.warn("not complete: some of the requested packages could not be downloaded");
             incomplete
         }
     }
 }
 
-/// What both kinds of packages share.
+/// Writes the data shared by CRAN and Bioconductor.
 pub(super) async fn share(
     setup: &Setup,
     source: Option<Bundle>,
@@ -145,16 +145,16 @@ pub(super) async fn share(
     Ok(if is_read { Rules::Current } else { Rules::Unreachable { is_named: url.is_some() } })
 }
 
-/// The rules of system requirements after a `get`.
+/// State of the rules for system requirements after a `get`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rules {
-    /// They are those of upstream, or none are wanted.
+    /// Current, or not requested.
     Current,
-    /// They could not be read; `is_named` when their address was given.
+    /// Could not be read; `is_named` if their URL was given explicitly.
     Unreachable { is_named: bool },
 }
 
-/// Reads CRAN's packages, of a mirror or of a bundle.
+/// Reader of CRAN's packages, from a mirror or a bundle.
 struct Declarer<'a> {
     reader: Reader<'a>,
     bundle: Option<&'a Bundle>,
@@ -176,7 +176,7 @@ impl Declarer<'_> {
         Ok(declared)
     }
 
-    /// Packages with what they need.
+    /// Returns packages with their dependencies.
     async fn closure(
         &self,
         names: &BTreeSet<String>,
@@ -191,7 +191,7 @@ impl Declarer<'_> {
         }
         if found.is_empty() {
             return Err(OfflineError::Usage(format!(
-                "{} has none of the packages that are asked for",
+                "{} has none of the requested packages",
                 self.reader.mirror().address()
             )));
         }
@@ -199,7 +199,7 @@ impl Declarer<'_> {
     }
 }
 
-/// The packages that are asked for, now and for this bundle before; `None` for all there are.
+/// Returns the packages requested now and by earlier runs for this bundle; `None` for all packages.
 pub(super) async fn chosen(
     own: &Bundle,
     product: &Product,
@@ -215,11 +215,11 @@ pub(super) async fn chosen(
     match (named, head.subset) {
         (None, None) => Ok(None),
         (Some(_), None) => Err(OfflineError::Usage(format!(
-            "{address} has all packages already; a subset (--file-in) needs a --destination of its own"
+            "{address} already has all packages; a subset (--file-in) needs its own --destination"
         ))),
         (None, Some(before)) => {
             voice.say(&format!(
-                "Going on with the subset of {} packages in {address}; all packages need a --destination of their own",
+                "Continuing with the subset of {} packages in {address}; all packages need another --destination",
                 before.len()
             ));
             Ok(Some(before.into_iter().collect()))
@@ -246,14 +246,14 @@ fn is_directory(root: &Path) -> Result<(), OfflineError> {
     Err(OfflineError::Usage(format!("--base-url: there is no directory {}", root.display())))
 }
 
-/// The names in a file of `--file-in`.
+/// Reads the package names in the file of `--file-in`.
 pub(super) fn wanted(file: &Path) -> Result<BTreeSet<String>, OfflineError> {
     let usage = |reason: String| OfflineError::Usage(format!("--file-in {}: {reason}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|e| usage(e.to_string()))?;
     subset::names(&text).map_err(usage)
 }
 
-/// Names what older versions left: nobody but an administrator removes it.
+/// Reports directories of older schemas; only an administrator removes them.
 pub(super) fn removable(place: &Place, voice: Voice) -> Result<(), OfflineError> {
     for (parent, schema) in [("", layout::CRAN_SCHEMA), ("bioc", layout::BIOCONDUCTOR_SCHEMA)] {
         for name in place::names(&place.path(parent))? {

@@ -1,4 +1,4 @@
-//! What ends a command, the sentence it prints and its exit code.
+//! Errors of the downloader and the exit status of its commands.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,19 +9,19 @@ use crate::upstream::bundle::BundleError;
 /// An error of the downloader.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OfflineError {
-    /// The mirror.
+    /// The mirror failed.
     #[error("{0}")]
     Upstream(#[from] UpstreamError),
-    /// A bundle, the destination's own or that of `--base-url`.
+    /// A bundle is invalid: the destination's own or that of `--base-url`.
     #[error("{0}")]
     Bundle(#[from] BundleError),
-    /// A file of the destination.
+    /// An operation on a file of the destination failed.
     #[error("cannot {doing} {}: {source}{}", .path.display(), way_out(.source))]
     Place { doing: &'static str, path: PathBuf, source: io::Error },
-    /// Nothing is wrong with any file, but this is not to be done.
+    /// The command refuses to continue.
     #[error("{0}")]
     Refused(String),
-    /// Wrong usage that the grammar does not know.
+    /// Wrong usage that the grammar does not detect.
     #[error("{0}")]
     Usage(String),
 }
@@ -35,7 +35,7 @@ impl OfflineError {
 fn way_out(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; make room there, or copy what is there to a larger disk, and run the command again: it goes on where it was"
+            "; free space there, or copy the directory to a larger disk, and run the command again: it resumes"
         }
         io::ErrorKind::PermissionDenied => {
             "; give the user who runs this command the directory, or choose another"
@@ -45,13 +45,13 @@ fn way_out(error: &io::Error) -> &'static str {
     }
 }
 
-/// How a command ended, for scripts.
+/// Result of a command, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// All is there: 0.
+    /// Everything is present: 0.
     Complete,
-    /// Something is missing, and what is missing was named: 1.
+    /// Files are missing and were reported: 1.
     Incomplete,
-    /// Something is not what it should be: 3.
+    /// Files are damaged: 3.
     Damaged,
 }

@@ -1,4 +1,4 @@
-//! One file: pulled from the mirror, compared with what is told of it, looked into, and put under its digest.
+//! Download of one file: fetched from the mirror, verified, inspected, and stored under its digest.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -21,30 +21,30 @@ use crate::r::layout::PackageFile;
 use crate::r::platform::Platform;
 use crate::upstream::{Mirror, UpstreamError};
 
-/// Why a file is not there in the end.
+/// The reason why a file could not be fetched.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The mirror: this file is passed over.
+    /// The mirror failed: this file is skipped.
     Mirror(UpstreamError),
-    /// The destination: nothing can be done any more.
+    /// The destination failed: the command ends.
     Place(io::Error, PathBuf),
 }
 
-/// A file that is there now.
+/// A fetched file.
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) object: Object,
     pub(super) contents: Contents,
-    /// It was not there before.
+    /// Whether it did not exist before.
     is_new: bool,
 }
 
-/// Where files go.
+/// Target of downloaded files.
 pub(super) struct Landing<'a> {
     place: &'a Place,
     product: &'a Product,
     budget: Arc<Budget>,
-    /// Who looks into a file that has come. More at a time than there are processors for only take memory.
+    /// Limits concurrent inspections of files: more than the processors can handle only take memory.
     looks: Arc<Semaphore>,
 }
 
@@ -54,13 +54,13 @@ impl<'a> Landing<'a> {
         Landing { place, product, budget: Budget::new(BUDGET), looks }
     }
 
-    /// Fetches a file; one that cannot be read, and that no checksum vouches for, twice.
+    /// Fetches a file; a second time if it cannot be read and has no checksum.
     pub(super) async fn fetch(&self, mirror: &Mirror, wanted: &Wanted) -> Result<Fetched, Failure> {
         let first = self.fetch_once(mirror, wanted).await?;
         if first.contents.trouble.is_none() || wanted.row.is_vouched_for() {
             return Ok(first);
         }
-        // It may have been damaged on the way.
+        // It may have been damaged in transit.
         let Ok(second) = self.fetch_once(mirror, wanted).await else { return Ok(first) };
         if second.object.sha256 != first.object.sha256 && first.is_new {
             let path = self.place.path(&self.product.object(first.object.sha256, &first.object.ext));
@@ -77,7 +77,7 @@ impl<'a> Landing<'a> {
             let mut body = Body::new(self.place.path(&self.product.objects()), self.budget.clone());
             match mirror.pull(path, row.size, &mut body).await {
                 Ok(_) => match self.land(body, wanted, path, mirror).await {
-                    // The index may be ahead of the file, or behind it: it may be in the other place.
+                    // Index and file may be from different moments: the file may be at the next path.
                     Err(Failure::Mirror(error)) => last = Some(error),
                     landed => return landed,
                 },
@@ -109,7 +109,7 @@ impl<'a> Landing<'a> {
     ) -> Result<Fetched, Failure> {
         let (place, product, wanted) = (self.place.clone(), self.product.clone(), wanted.clone());
         let url = format!("{}/{path}", mirror.address());
-        // It is never closed.
+        // The semaphore is never closed.
         let look = self.looks.clone().acquire_owned().await;
         let work = tokio::task::spawn_blocking(move || {
             let settled = settle(body, &place, &product, &wanted, url);
@@ -120,7 +120,7 @@ impl<'a> Landing<'a> {
     }
 }
 
-/// Whether what came is what was asked for; if so it is looked into, and put under its digest.
+/// Verifies a downloaded file, inspects it, and stores it under its digest.
 fn settle(
     body: Body,
     place: &Place,
@@ -153,12 +153,13 @@ fn settle(
     Ok(Fetched { object, contents, is_new })
 }
 
-/// Indexes of builds often have no checksum, so the file itself must tell that it is one, to its last byte.
+/// Checks that a file is a binary, to its last byte: indexes of binaries often have no checksum.
 fn is_build(whole: &Whole, tag: &str, wanted: &Wanted) -> Result<(), String> {
     let (file, Some(platform)) = (file_name(wanted), Platform::parse(tag)) else {
-        return Err(format!("'{tag}' is no platform"));
+        return Err(format!("'{tag}' is not a platform"));
     };
-    let name = PackageFile::parse(&file).ok_or_else(|| format!("'{file}' is no name of a package file"))?;
+    let name =
+        PackageFile::parse(&file).ok_or_else(|| format!("'{file}' is not the name of a package file"))?;
     let checked = binary::require(|| whole.open(), name, &platform, Limits::default());
     checked.map(drop).map_err(|e| e.to_string())
 }
@@ -170,11 +171,11 @@ fn file_name(wanted: &Wanted) -> String {
 fn mismatch(object: &Object, wanted: &Wanted) -> Option<String> {
     let row = &wanted.row;
     if let Some(size) = row.size.filter(|size| *size != object.size) {
-        return Some(format!("has {} bytes and not the {size} that the mirror tells", object.size));
+        return Some(format!("has {} bytes instead of the {size} that the mirror declares", object.size));
     }
     if let Some(sha256) = wanted.again.or(row.sha256).filter(|sha256| *sha256 != object.sha256) {
         return Some(format!(
-            "its sha256 is {} and not {sha256}: the file was changed on the mirror or on the way",
+            "its sha256 is {} and not {sha256}: the file was changed on the mirror or in transit",
             object.sha256
         ));
     }
@@ -185,9 +186,9 @@ fn mismatch(object: &Object, wanted: &Wanted) -> Option<String> {
     ))
 }
 
-/// True when it was not there already.
+/// Stores a file; returns false if it already existed.
 fn store(whole: Whole, path: &Path, object: &Object, wanted: &Wanted) -> io::Result<bool> {
-    // The same bytes may be there under another name of a package.
+    // The same bytes may exist for another package.
     if path.symlink_metadata().is_ok_and(|there| there.is_file() && there.len() == object.size)
         && wanted.again.is_none()
         && is_whole(path, object.sha256)
@@ -200,12 +201,12 @@ fn store(whole: Whole, path: &Path, object: &Object, wanted: &Wanted) -> io::Res
     Ok(true)
 }
 
-/// Whether a file can be read and has this digest.
+/// Returns true if a file can be read and has this digest.
 pub(super) fn is_whole(path: &Path, sha256: Sha256) -> bool {
     digest_of(path).is_ok_and(|found| found == sha256)
 }
 
-/// The digest of a file.
+/// Returns the digest of a file.
 pub(super) fn digest_of(path: &Path) -> io::Result<Sha256> {
     let mut file = File::open(path)?;
     let mut hasher = Hasher::new();

@@ -1,4 +1,4 @@
-//! Every file below some folders of a bundle, and what kind of file it is.
+//! Lists every file below folders of a bundle with its kind.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -8,32 +8,32 @@ use std::path::Path;
 use super::error::OfflineError;
 use super::place::Place;
 
-/// A file, as far as its directory tells.
+/// The kind of a file, from its directory entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     File,
-    /// A symbolic link, wherever it leads.
+    /// A symbolic link, whatever its target.
     Link,
-    /// A pipe, a socket, a device.
+    /// A pipe, a socket or a device.
     Other,
     /// The owner of the bundle may not read it.
     Unreadable {
-        /// Who that is.
+        /// User id of the owner of the bundle.
         owner: u32,
     },
 }
 
-/// What a walk came across.
+/// Result of a walk.
 pub(super) struct Walked {
     /// By path relative to the bundle.
     pub(super) files: BTreeMap<String, Found>,
-    /// Folders that cannot be read.
+    /// Folders that cannot be read, with the reason.
     pub(super) troubles: Vec<(String, String)>,
 }
 
-/// Walks; folders that are not there are passed over.
+/// Walks the folders; missing folders are skipped.
 pub(super) fn walk(place: &Place, folders: &[String]) -> Result<Walked, OfflineError> {
-    let root = place.root().metadata().map_err(|e| OfflineError::place("look at", place.root(), e))?;
+    let root = place.root().metadata().map_err(|e| OfflineError::place("read", place.root(), e))?;
     let mut walked = Walked { files: BTreeMap::new(), troubles: Vec::new() };
     let mut left: Vec<String> = folders.iter().rev().cloned().collect();
     while let Some(folder) = left.pop() {
@@ -63,7 +63,7 @@ fn list(
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
-        // Of the entry itself: a link is not followed.
+        // Metadata of the entry itself: a link is not followed.
         let metadata = entry.metadata()?;
         if metadata.is_dir() {
             left.push(path);
@@ -88,7 +88,7 @@ fn kind(metadata: &Metadata, root: &Metadata) -> Found {
     }
 }
 
-/// Whether the owner of a directory may read a file, by its mode. Groups beyond the directory's own are not known.
+/// Returns true if the owner of a directory may read a file, by its mode. Only the directory's own group is considered.
 fn readable(mode: u32, file: (u32, u32), reader: (u32, u32)) -> bool {
     let bit = match (file.0 == reader.0, file.1 == reader.1) {
         (true, _) => 0o400,

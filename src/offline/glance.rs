@@ -1,4 +1,4 @@
-//! Whether anything is to be done at all: nothing is when neither upstream nor the destination changed since the last run.
+//! Detects that neither upstream nor the destination changed since the last run, so that nothing is to be done.
 
 use super::error::OfflineError;
 use super::file::is_whole;
@@ -12,8 +12,8 @@ use crate::bundle::{Product, SegmentRef};
 use crate::upstream::bundle::Verified;
 
 impl Run<'_> {
-    /// Looks at both at once. Upstream is asked by what it said the last time; here every segment is compared with its
-    /// digest, and every package file with its size.
+    /// Checks both concurrently: upstream is revalidated; at the destination every segment is compared with its digest
+    /// and every package file with its size.
     pub(super) async fn nothing_is_new(&self, before: &Verified) -> Result<bool, OfflineError> {
         let root = self.product.root();
         let Some(seen) = Seen::read(self.place, &root) else { return Ok(false) };
@@ -32,7 +32,7 @@ impl Run<'_> {
         Ok(here.unwrap_or(Ok(false))? && there?)
     }
 
-    /// Notes for the next run that this one ended well, if upstream can be asked whether it changed.
+    /// Records for the next run that this one succeeded, if upstream supports revalidation.
     pub(super) fn remember(&self, told: Option<Vec<Told>>) -> Result<(), OfflineError> {
         let Some(told) = told else { return Ok(()) };
         now(self.place, &self.product, &self.asked(), told)?.leave(self.place, &self.product.root())

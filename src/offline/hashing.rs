@@ -1,4 +1,4 @@
-//! Reading every package file, on all processors.
+//! Verifies every package file by reading it, on all processors.
 
 use std::io;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use super::validate::Wrong;
 use super::workers;
 use crate::model::digest::Sha256;
 
-/// What a file must be.
+/// Expected size and digest of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Expected {
     /// The release.
@@ -20,7 +20,7 @@ pub(super) struct Expected {
     pub(super) sha256: Sha256,
 }
 
-/// Reads all of these files; returns what was done, and which are wrong.
+/// Reads all of these files; returns a summary and the problems.
 pub(super) fn look(
     place: &Place,
     files: Vec<(&String, &Expected)>,
@@ -31,7 +31,12 @@ pub(super) fn look(
     });
     let found = found.into_iter().flatten().collect();
     let bytes: u64 = files.iter().map(|(_, expected)| expected.size).sum();
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an approximate rate to print"
+    )]
     let rate = (bytes as f64 / began.elapsed().as_secs_f64().max(0.001)) as u64;
     let summary = format!(
         "read {} package files, {}, {}/s",
@@ -59,7 +64,7 @@ fn one(place: &Place, path: &str, expected: &Expected) -> Option<(Wrong, String)
     match digest_of(&file) {
         Ok(found) if found == *sha256 => None,
         Ok(_) => {
-            Some((Wrong::Damaged, format!("the file of {label} was changed: its sha256 is another; {again}")))
+            Some((Wrong::Damaged, format!("the file of {label} was changed: its sha256 differs; {again}")))
         }
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
             Some((Wrong::Unreadable, format!("the file of {label} cannot be read by this user: {e}")))

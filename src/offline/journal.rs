@@ -1,4 +1,4 @@
-//! What is downloaded and not in a segment yet: one line for each release, so that a run that was killed goes on.
+//! Journal of downloaded releases that are not yet in a segment, one line each, so that a killed run can be resumed.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -12,22 +12,22 @@ use crate::bundle::segment::ReadmeText;
 use crate::bundle::{Product, Record, Ver, seal};
 use crate::model::digest::Sha256;
 
-/// The names of its two files, in the folder of the product's head.
+/// Names of the journal's two files, in the folder of the product's head.
 pub(super) const FILES: [&str; 2] = [".releases.ndjson", ".readmes.ndjson"];
 
 /// The journal of a product.
 pub(super) struct Journal {
     releases: Lines,
     readmes: Lines,
-    /// READMEs that are in it.
+    /// Digests of its READMEs.
     known: HashSet<Sha256>,
-    /// When the download began that an earlier run did not finish, as far as the file system tells.
+    /// Start of the download that an earlier run did not finish, if the file system records it.
     pub(super) began: Option<SystemTime>,
-    /// Every release in it, without what is long.
+    /// Every release in it, without its long fields.
     pub(super) vers: Vec<(Ver, Span)>,
 }
 
-/// Where a line is.
+/// Position of a line in the file, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     offset: u64,
@@ -52,7 +52,7 @@ impl Lines {
         move |e| OfflineError::place(doing, &path, e)
     }
 
-    /// Reads line by line up to the first that is none: there a writer died.
+    /// Reads line by line up to the first invalid one, where a writer was killed, and truncates the file there.
     fn load(&mut self, mut line: impl FnMut(&[u8], Span) -> bool) -> Result<(), OfflineError> {
         let mut reader = BufReader::new(&self.file);
         let (mut text, mut end) = (Vec::new(), 0);
@@ -83,14 +83,14 @@ fn line<T: serde::Serialize>(value: &T) -> Vec<u8> {
     line
 }
 
-/// What is needed to compare with: the rest is read again when it is written to a segment.
+/// Drops the fields that comparisons do not need; they are read again when the release is written to a segment.
 fn short(mut ver: Ver) -> Ver {
     ver.desc = None;
     ver
 }
 
 impl Journal {
-    /// Opens the journal of a product, whatever an earlier run left in it.
+    /// Opens the journal of a product with the entries of an earlier run.
     pub(super) fn open(place: &Place, product: &Product) -> Result<Journal, OfflineError> {
         let folder = place.folder(&product.root())?;
         let made =
@@ -107,7 +107,7 @@ impl Journal {
         })?;
         releases.load(|text, span| match Record::read(text) {
             Ok(Record::Ver(ver)) if ver.check().is_ok() => {
-                // Its README was written first; without it the file is asked for again.
+                // Its README was written first; without it the file is fetched again.
                 if ver.readme.as_ref().is_none_or(|readme| known.contains(&readme.sha256)) {
                     vers.push((short(*ver), span));
                 }
@@ -118,7 +118,7 @@ impl Journal {
         Ok(Journal { releases, readmes, known, began, vers })
     }
 
-    /// Notes a release whose file is there.
+    /// Appends a release whose file is stored.
     pub(super) fn note(&mut self, ver: Ver, readme: Option<&str>) -> Result<(), OfflineError> {
         if let (Some(named), Some(text)) = (&ver.readme, readme)
             && self.known.insert(named.sha256)
@@ -133,7 +133,7 @@ impl Journal {
         Ok(())
     }
 
-    /// The whole of a release that was noted.
+    /// Reads all fields of a release.
     pub(super) fn read(&mut self, span: Span) -> Result<Ver, OfflineError> {
         let mut text = vec![0; span.length];
         let lines = &mut self.releases;
@@ -145,7 +145,7 @@ impl Journal {
         }
     }
 
-    /// Gives the READMEs with these digests to `take`, in the order they came.
+    /// Passes the READMEs with these digests to `take`, in the order of the journal.
     pub(super) fn each_readme(
         &mut self,
         wanted: &HashSet<Sha256>,
@@ -164,7 +164,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Ends it: a head names everything that was in it.
+    /// Removes the journal once a head names all its entries.
     pub(super) fn remove(self) -> Result<(), OfflineError> {
         for lines in [self.releases, self.readmes] {
             fs::remove_file(&lines.path).map_err(|e| OfflineError::place("remove", &lines.path, e))?;
@@ -217,7 +217,7 @@ mod tests {
             }
         }
         fs::write(&path, &whole).unwrap();
-        // A README that is not there any more makes its release unknown.
+        // A missing README drops its release.
         let readmes = place.path("v3/1/.readmes.ndjson");
         let text = fs::read(&readmes).unwrap();
         fs::write(&readmes, &text[..text.len() - 3]).unwrap();

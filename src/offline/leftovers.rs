@@ -1,4 +1,4 @@
-//! What runs that were killed wrote and no head names: segments, READMEs, package files that upstream has replaced since.
+//! Removes files of killed runs that no head names: segments, READMEs, package files that upstream has replaced since.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
@@ -12,22 +12,22 @@ use crate::bundle::{Product, State, layout};
 use crate::model::digest::Sha256;
 use crate::upstream::bundle::Verified;
 
-/// What may be removed after the next head is written. Files that are older than the unfinished download are not of it: they
+/// Files that may be removed after the next head is written. Files older than the unfinished download are kept: they
 /// may be part of a copy.
 pub(super) struct Leftovers {
     began: SystemTime,
-    /// Package files that a head named before.
+    /// Package files of the previous head.
     known: HashSet<Sha256>,
 }
 
 impl Leftovers {
-    /// Of downloads that began at a time, into a bundle with this state.
+    /// Creates the filter for downloads that began at a time, into a bundle with this state.
     pub(super) fn since(began: SystemTime, before: &State) -> Leftovers {
         let known = before.releases().map(|(_, release)| release.object.sha256).collect();
         Leftovers { began, known }
     }
 
-    /// Removes what neither the head nor the journal names.
+    /// Removes files that neither the head nor the journal names.
     pub(super) fn remove(
         &self,
         place: &Place,
@@ -65,7 +65,7 @@ impl Leftovers {
     fn remove_file(&self, path: &Path) -> Result<(), OfflineError> {
         let failed = |e| OfflineError::place("remove", path, e);
         let metadata = path.symlink_metadata().map_err(failed)?;
-        // Of the entry itself: its time of modification is that of the publication.
+        // The time of the inode's change: the time of modification is that of the publication.
         let (seconds, nanos) = (u64::try_from(metadata.ctime()), u32::try_from(metadata.ctime_nsec()));
         let (Ok(seconds), Ok(nanos)) = (seconds, nanos) else { return Ok(()) };
         let changed = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);

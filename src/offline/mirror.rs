@@ -1,4 +1,5 @@
-//! What a CRAN-like mirror declares: its index, its `Meta/` tables, and the notes of CRAN on what left and came back.
+//! Reads the files of a CRAN-like mirror from its index, its `Meta/` tables, and CRAN's notes on archived and restored
+//! packages.
 
 use std::collections::HashMap;
 
@@ -18,24 +19,24 @@ use crate::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta}
 use crate::r::rds::{Limits, RdsError};
 use crate::r::{index, version};
 
-/// How often the index may change while the tables are read.
+/// Maximum number of reads if the index changes while the tables are read.
 const ROUNDS: usize = 3;
-/// The forms of an index, the one to be preferred first.
+/// The forms of an index, in order of preference.
 pub(super) const FORMS: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
 
-/// The day up to which history is known already, and today.
+/// The day up to which history is known, and today.
 pub(super) type Span = (Option<Day>, Day);
 
 /// A tree of source packages on a mirror.
 pub(super) struct Tree<'a> {
     pub(super) reader: &'a Reader<'a>,
-    /// The folder that holds `src/contrib`, with a slash at its end; empty for the mirror's root.
+    /// The folder of `src/contrib`, with a trailing slash; empty for the mirror's root.
     pub(super) prefix: String,
-    /// What its releases have as their folder.
+    /// The folder of its releases.
     pub(super) folder: Option<String>,
 }
 
-/// Its files, of one moment.
+/// Metadata files of a tree at one moment.
 struct Files {
     form: &'static str,
     index: Bytes,
@@ -49,7 +50,7 @@ impl Tree<'_> {
         format!("{}src/contrib/{file}", self.prefix)
     }
 
-    /// Reads all of it; `None` when there is no such tree.
+    /// Reads the whole tree; `None` if it does not exist.
     pub(super) async fn declare(&self, span: Span) -> Result<Option<Declared>, OfflineError> {
         let Some(files) = self.files().await? else { return Ok(None) };
         let address = format!("{}/{}", self.reader.mirror().address(), self.path(files.form));
@@ -64,12 +65,13 @@ impl Tree<'_> {
         })
     }
 
-    /// The index is written most of a minute after the tables, so it is asked for again when they are read.
+    /// Reads the metadata files. CRAN writes the index most of a minute after the tables, so it is fetched again after
+    /// them.
     async fn files(&self) -> Result<Option<Files>, OfflineError> {
         let Some((form, mut index)) = self.index().await? else { return Ok(None) };
         let mut round = 1;
         loop {
-            // Only CRAN has notes, and only its usual tree.
+            // Only the usual tree of CRAN has notes.
             let (current, archive, notes) =
                 tokio::try_join!(self.get("Meta/current.rds"), self.get("Meta/archive.rds"), async {
                     match self.folder {
@@ -103,7 +105,7 @@ impl Tree<'_> {
     }
 }
 
-/// The index of builds in a folder of a mirror, as text.
+/// Returns the text of an index.
 pub(super) fn index_text(form: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
     index::text(form, bytes).map(std::borrow::Cow::into_owned)
 }
@@ -119,7 +121,7 @@ fn table(
     match read(bytes?) {
         Ok(rows) => Some(rows),
         Err(error) => {
-            warnings.push(format!("going on without Meta/{what}.rds: {error}"));
+            warnings.push(format!("continuing without Meta/{what}.rds: {error}"));
             None
         }
     }
@@ -129,7 +131,7 @@ fn read(files: &Files, folder: Option<&str>, prefix: &str, span: Span) -> Result
     let mut warnings = Vec::new();
     let text = index_text(files.form, &files.index)?;
     let records = index::records(&text, &mut warnings)?;
-    // Small repositories of Bioconductor may be empty.
+    // The small repositories of Bioconductor may be empty.
     if records.is_empty() && folder.is_none_or(|folder| folder == "bioc") {
         return Err("the index lists no package".to_owned());
     }
@@ -159,7 +161,7 @@ fn read(files: &Files, folder: Option<&str>, prefix: &str, span: Span) -> Result
     })
 }
 
-/// The rows of an index; of a package with several versions the highest is listed.
+/// Returns the rows of an index; of a package with several versions the highest is listed.
 fn listed(
     records: &[IndexRecord<'_>],
     current: &[MetaRow<String>],
@@ -212,7 +214,7 @@ fn listed(
     rows
 }
 
-/// Size, and the time of publication in seconds.
+/// Size in bytes and time of publication in seconds.
 type Facts = (Option<u64>, Option<i64>);
 
 fn archived(archive: &[MetaRow<String>], folder: Option<&str>, prefix: &str, rows: &mut Vec<Row>) {
@@ -225,7 +227,7 @@ fn archived(archive: &[MetaRow<String>], folder: Option<&str>, prefix: &str, row
         let Some(file) = PackageFile::parse(&found.file) else { continue };
         let key = (found.package.clone(), file.version.to_owned());
         let facts = (Some(found.size), Some(found.mtime.seconds()));
-        // Caught between copying and deleting: one file in two places.
+        // The mirror was read between copying and deleting: one file is in two places.
         if known.get(&key).is_some_and(|known| known.contains(&facts)) {
             continue;
         }
@@ -250,7 +252,7 @@ fn archived(archive: &[MetaRow<String>], folder: Option<&str>, prefix: &str, row
     }
 }
 
-/// What left the index and came back after `since`; publications are told by the files themselves.
+/// Returns archivals and restores after `since`; publications follow from the files themselves.
 fn history(current: &Rows, archive: &Rows, notes: &Events, (since, today): Span) -> Vec<Record> {
     let first = current.iter().chain(archive).map(|row| row.mtime.day()).min();
     let Some(first) = first else { return Vec::new() };

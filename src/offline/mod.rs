@@ -1,4 +1,4 @@
-//! `rspm-offline-downloader`: fills a bundle from a mirror, from another server or from another bundle, and checks it.
+//! `rspm-offline-downloader`: fills a bundle from a mirror, another server or another bundle, and checks it.
 
 pub mod args;
 mod binaries;
@@ -41,13 +41,13 @@ use error::{Ending, OfflineError};
 use progress::{Voice, tell};
 use validate::Report;
 
-/// Runs one command and says how it ended: 0 all is there, 1 failed or not complete, 2 wrong usage, 3 damaged.
+/// Runs one command and returns its exit code: 0 complete, 1 failed or not complete, 2 wrong usage, 3 damaged.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Whoever serves the files is another user than the one who fetches them.
+    // The server that reads the files runs as another user.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    // Refused only when there is one already, which is as good.
+    // Fails only if a provider is already installed, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     if cli.verbose {
         let requests = tracing_subscriber::EnvFilter::new("upstream=debug,info");
@@ -72,7 +72,7 @@ fn run(cli: Cli) -> Result<Ending, OfflineError> {
         clap_complete::generate(shell, &mut Cli::command(), "rspm-offline-downloader", &mut script);
         let mut stdout = std::io::stdout().lock();
         return match stdout.write_all(&script).and_then(|()| stdout.flush()) {
-            // A reader that has gone (`| head`) has what it wanted.
+            // A reader that has closed the pipe (`| head`) is no error.
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
                 Err(OfflineError::Refused(format!("writing the output: {error}")))
             }
@@ -80,8 +80,8 @@ fn run(cli: Cli) -> Result<Ending, OfflineError> {
         };
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| OfflineError::Refused(format!("the runtime does not start: {e}")))?;
-    // On the threads that the connections are read on: a thread of its own would be woken for each piece of each file.
+    let runtime = runtime.map_err(|e| OfflineError::Refused(format!("could not start the runtime: {e}")))?;
+    // Runs on the threads that read the connections: a separate thread would be woken for each piece of each file.
     let command = runtime.spawn(async move {
         match cli.command {
             Command::Get(Get::Cran(args)) => cran::get(args, voice).await,
@@ -101,12 +101,12 @@ fn run(cli: Cli) -> Result<Ending, OfflineError> {
     });
     let ending =
         runtime.block_on(command).unwrap_or_else(|late| Err(OfflineError::Refused(late.to_string())));
-    // Whoever still waits for a mirror when an error ended the command is not waited for.
+    // Does not wait for requests that are pending when an error ends the command.
     runtime.shutdown_background();
     ending
 }
 
-/// Findings on standard output, one on a line, so that scripts can read them; the rest on standard error.
+/// Prints findings on standard output, one per line, so that scripts can read them; the rest on standard error.
 fn print(report: &Report, voice: Voice) -> Result<Ending, OfflineError> {
     let mut out = anstream::stdout().lock();
     for finding in &report.findings {

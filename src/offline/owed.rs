@@ -1,5 +1,5 @@
-//! What the mirror declared and could not give, and archives that may have been damaged on the way: noted beside a head, for
-//! the next run and for `validate`, and carried with the directory.
+//! Files that could not be fetched, and archives that may have been damaged in transit: stored beside a head, for the
+//! next run and for `validate`, and copied with the directory.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,16 @@ use super::place::Place;
 use crate::bundle::{Product, seal};
 use crate::model::digest::Sha256;
 
-/// Its name, beside a head.
+/// File name, beside a head.
 pub(super) const FILE: &str = ".owed.json";
 
-/// The note of a product. Its keys are paths on the mirror.
+/// Incomplete files of a product. The keys are paths on the mirror.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Owed {
-    /// Files that could not be fetched, and why.
+    /// Files that could not be fetched, with the reason.
     #[serde(default)]
     pub(super) missing: BTreeMap<String, String>,
-    /// Archives that cannot be read as packages, and of which the index tells no checksum.
+    /// Archives that cannot be read as packages and have no checksum in the index.
     #[serde(default)]
     unreadable: BTreeMap<String, Unreadable>,
 }
@@ -27,20 +27,20 @@ pub(super) struct Owed {
 /// An archive that cannot be read as a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Unreadable {
-    /// SHA-256 of what came.
+    /// SHA-256 of the fetched bytes.
     sha256: String,
-    /// A later run got the same bytes: that is what the mirror has.
+    /// A later run fetched the same bytes, so the file on the mirror is like that.
     confirmed: bool,
 }
 
 impl Owed {
-    /// The note; an empty one where there is none, or none that can be read.
+    /// Reads the file; empty if it is missing or damaged.
     pub(super) fn read(place: &Place, product: &Product) -> Owed {
         let bytes = std::fs::read(place.path(&file(product))).unwrap_or_default();
         seal::open(&bytes).unwrap_or_default()
     }
 
-    /// Writes the note; an empty one is removed.
+    /// Writes the file, or removes it if there is nothing to record.
     pub(super) fn leave(&self, place: &Place, product: &Product) -> Result<(), OfflineError> {
         let file = file(product);
         if *self != Owed::default() {
@@ -55,27 +55,27 @@ impl Owed {
         }
     }
 
-    /// Whether an archive has to be asked for once more.
+    /// Returns true if an archive must be fetched once more.
     pub(super) fn doubts(&self, path: &str) -> bool {
         self.unreadable.get(path).is_some_and(|archive| !archive.confirmed)
     }
 
-    /// Whether any has to be.
+    /// Returns true if any archive must be fetched once more.
     pub(super) fn has_doubts(&self) -> bool {
         self.unreadable.values().any(|archive| !archive.confirmed)
     }
 
-    /// Whether the next run has nothing to ask for because of it.
+    /// Returns true if the next run need not fetch any of these files.
     pub(super) fn is_settled(&self) -> bool {
         self.missing.is_empty() && !self.has_doubts()
     }
 
-    /// Archives that cannot be read as packages.
+    /// Returns the number of archives that cannot be read as packages.
     pub(super) fn unreadable(&self) -> usize {
         self.unreadable.len()
     }
 
-    /// Notes what came of an archive; false when it is what an earlier run got, which is noted already.
+    /// Records a fetched archive; returns false if an earlier run fetched the same bytes and recorded them.
     pub(super) fn came(&mut self, path: &str, sha256: Sha256, is_readable: bool) -> bool {
         let sha256 = sha256.to_string();
         if let Some(before) = self.unreadable.get_mut(path).filter(|before| before.sha256 == sha256) {

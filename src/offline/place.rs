@@ -1,4 +1,4 @@
-//! The destination: files that are whole or not there, one writer at a time, and one index of what exists.
+//! The destination directory: atomic writes, one writer at a time, and an index of the existing files.
 
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
@@ -13,39 +13,39 @@ use super::error::OfflineError;
 use super::workers;
 use crate::model::time::Timestamp;
 
-/// What the names of unfinished files begin with.
+/// Prefix of the names of temporary files.
 pub(super) const UNFINISHED: &str = ".tmp-";
-/// The name of a lock.
+/// File name of a lock.
 pub(super) const LOCK: &str = ".lock";
 
-/// A directory that is a bundle or becomes one.
+/// A directory with a bundle, or for a new one.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     root: PathBuf,
 }
 
-/// One writer's claim; ends when it is dropped, or the writer dies.
+/// The lock of one writer; released when it is dropped or the writer exits.
 pub(super) struct Lock {
     _file: Option<File>,
 }
 
 impl Place {
-    /// The directory, made where it is not there.
+    /// Opens the directory, which is created if missing.
     pub(super) fn make(root: &Path) -> Result<Place, OfflineError> {
-        fs::create_dir_all(root).map_err(|e| OfflineError::place("make the directory", root, e))?;
+        fs::create_dir_all(root).map_err(|e| OfflineError::place("create the directory", root, e))?;
         Place::at(root)
     }
 
-    /// A directory that nothing is written to, there or not.
+    /// Opens a directory for reading only, which may be missing.
     pub(super) fn unmade(root: &Path) -> Result<Place, OfflineError> {
         let absolute =
             std::path::absolute(root).map_err(|e| OfflineError::place("find the directory", root, e))?;
         Ok(Place { root: absolute.canonicalize().unwrap_or(absolute) })
     }
 
-    /// The directory, which must be there.
+    /// Opens the directory, which must exist.
     pub(super) fn at(root: &Path) -> Result<Place, OfflineError> {
-        // Absolute, so that it can be an address.
+        // Absolute, so that it can be converted to a URL.
         let root = root.canonicalize().map_err(|e| OfflineError::place("find the directory", root, e))?;
         if root.is_dir() {
             return Ok(Place { root });
@@ -61,16 +61,15 @@ impl Place {
         self.root.join(relative)
     }
 
-    /// Its address as a mirror.
+    /// Returns its URL as a mirror.
     pub(super) fn url(&self) -> Result<String, OfflineError> {
         let url = url::Url::from_file_path(&self.root);
-        let none =
-            || OfflineError::Refused(format!("{} cannot be written as an address", self.root.display()));
+        let none = || OfflineError::Refused(format!("{} cannot be written as a URL", self.root.display()));
         url.map(String::from).map_err(|()| none())
     }
 
-    /// Claims a folder for this process, and removes the unfinished files in it. With `wait` it waits for another writer,
-    /// else that is refused.
+    /// Locks a folder for this process and removes the temporary files in it. If another writer holds the lock, it
+    /// waits with `wait`, otherwise fails.
     pub(super) fn lock(&self, folder: &str, wait: bool) -> Result<Lock, OfflineError> {
         let dir = self.folder(folder)?;
         let path = dir.join(LOCK);
@@ -86,13 +85,13 @@ impl Place {
                 "another rspm-offline-downloader writes to {}; wait until it is done, or choose another --destination",
                 dir.display()
             ))),
-            // Some network file systems and USB sticks know no locks.
+            // Some network file systems and USB sticks do not support locks.
             Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => Ok(Lock { _file: None }),
             Err(TryLockError::Error(e)) => Err(failed(e)),
         }
     }
 
-    /// Removes the unfinished files in a folder, which are of writers that died: the caller holds the lock.
+    /// Removes temporary files of killed writers from a folder; the caller holds the lock.
     pub(super) fn remove_unfinished(&self, folder: &str) -> Result<(), OfflineError> {
         let dir = self.path(folder);
         for name in names(&dir)?.iter().filter(|name| name.starts_with(UNFINISHED)) {
@@ -102,20 +101,20 @@ impl Place {
         Ok(())
     }
 
-    /// A folder, made where it is not there.
+    /// Returns a folder, which is created if missing.
     pub(super) fn folder(&self, relative: &str) -> Result<PathBuf, OfflineError> {
         let path = self.path(relative);
-        fs::create_dir_all(&path).map_err(|e| OfflineError::place("make the directory", &path, e))?;
+        fs::create_dir_all(&path).map_err(|e| OfflineError::place("create the directory", &path, e))?;
         Ok(path)
     }
 
-    /// A new unfinished file in a folder that exists; removed when it is dropped before [`finish`].
+    /// Creates a temporary file in an existing folder; removed if it is dropped before [`finish`].
     pub(super) fn unfinished(dir: &Path) -> io::Result<NamedTempFile> {
         let readable = fs::Permissions::from_mode(0o644);
         Builder::new().prefix(UNFINISHED).permissions(readable).tempfile_in(dir)
     }
 
-    /// Writes a file: whole and on the disk, or not there.
+    /// Writes a file atomically and durably.
     pub(super) fn put(&self, relative: &str, bytes: &[u8]) -> Result<(), OfflineError> {
         let path = self.path(relative);
         let failed = |e| OfflineError::place("write", &path, e);
@@ -126,7 +125,7 @@ impl Place {
         File::open(&dir).and_then(|dir| dir.sync_all()).map_err(failed)
     }
 
-    /// As [`Place::put`], unless the very bytes are there.
+    /// As [`Place::put`], unless the file already has these bytes.
     pub(super) fn keep(&self, relative: &str, bytes: &[u8]) -> Result<(), OfflineError> {
         match fs::read(self.path(relative)) {
             Ok(there) if there == bytes => Ok(()),
@@ -134,15 +133,15 @@ impl Place {
         }
     }
 
-    /// Brings everything that was written to the disk: before a head names it.
+    /// Syncs all written files to disk, before a head names them.
     pub(super) fn sync(&self) -> Result<(), OfflineError> {
         let failed = |e| OfflineError::place("write", &self.root, e);
         let dir = File::open(&self.root).map_err(failed)?;
         nix::unistd::syncfs(&dir).map_err(|e| failed(e.into()))
     }
 
-    /// The files in the fan-out folders below `objects`, by name, with their sizes in bytes. What writers that died left is
-    /// removed: the caller holds the lock.
+    /// Returns the files in the fan-out folders below `objects` by name, with their sizes in bytes. Removes temporary
+    /// files of killed writers; the caller holds the lock.
     pub(super) fn objects(&self, objects: &str) -> Result<HashMap<String, u64>, OfflineError> {
         let root = self.path(objects);
         let folders: Vec<PathBuf> =
@@ -154,26 +153,26 @@ impl Place {
         Ok(found)
     }
 
-    /// Bytes that can still be written.
+    /// Returns the free disk space in bytes.
     pub(super) fn free(&self) -> Option<u64> {
-        let told = nix::sys::statvfs::statvfs(&self.root).ok()?;
+        let stat = nix::sys::statvfs::statvfs(&self.root).ok()?;
         #[allow(clippy::useless_conversion, reason = "the width differs between systems")]
-        Some(u64::from(told.blocks_available()) * u64::from(told.fragment_size()))
+        Some(u64::from(stat.blocks_available()) * u64::from(stat.fragment_size()))
     }
 }
 
-/// The folder that a path is in.
+/// Returns the parent folder of a path.
 pub(super) fn folder_of(relative: &str) -> &str {
     relative.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
-/// The regular files in a folder, with their sizes.
+/// Returns the regular files in a folder, with their sizes.
 fn sizes(dir: &Path) -> Result<Vec<(String, u64)>, OfflineError> {
     let mut files = Vec::new();
     for entry in entries(dir)? {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with(UNFINISHED) {
-            // One that cannot be removed is looked at again the next time.
+            // If it cannot be removed, the next run tries again.
             let _ = fs::remove_file(entry.path());
         } else if let Ok(metadata) = entry.metadata()
             && metadata.is_file()
@@ -184,7 +183,7 @@ fn sizes(dir: &Path) -> Result<Vec<(String, u64)>, OfflineError> {
     Ok(files)
 }
 
-/// The names in a folder, sorted; of one that is not there none.
+/// Returns the names in a folder, sorted; none if the folder is missing.
 pub(super) fn names(dir: &Path) -> Result<Vec<String>, OfflineError> {
     let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
     let mut names: Vec<String> = entries(dir)?.into_iter().map(name).collect();
@@ -203,12 +202,12 @@ fn entries(dir: &Path) -> Result<Vec<fs::DirEntry>, OfflineError> {
     }
 }
 
-/// Gives an unfinished file its name.
+/// Renames a temporary file to its final path.
 pub(super) fn finish(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.persist(path).map_err(|e| e.error).map(drop)
 }
 
-/// Gives a file the time of its publication. A file system that cannot is none the worse.
+/// Sets the modification time of a file to its publication; failure is harmless.
 pub(super) fn date(file: &File, published: Option<Timestamp>) {
     let seconds = published.and_then(|at| u64::try_from(at.seconds()).ok());
     if let Some(at) =

@@ -1,4 +1,4 @@
-//! What has to be fetched to have what upstream declares. Pure: the rows, what is known, and which files exist.
+//! Computes the files to fetch from the upstream's files, the known releases and the existing files. Pure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,51 +9,51 @@ use crate::bundle::{Record, State, seal};
 use crate::model::digest::Sha256;
 use crate::model::time::Day;
 
-/// More known files than this with another time and the same size: the mirror was copied, nothing was published anew.
+/// If more known files than this have another time and the same size, the mirror was copied and times are ignored.
 const STORM: usize = 500;
-/// Fewer packages than this may vanish unnoticed.
+/// A loss of fewer packages than this is accepted.
 const FEW: usize = 10;
 
-/// What is there before anything is fetched.
+/// The destination before anything is fetched.
 pub(super) struct Known<'a> {
-    /// Of the segments.
+    /// Releases of the segments.
     pub(super) state: &'a State,
-    /// Of the journal: releases with their files that no segment names yet.
+    /// Releases of the journal: their files exist, but no segment names them yet.
     pub(super) pending: &'a State,
     /// Object files by name, with their sizes.
     pub(super) objects: &'a HashMap<String, u64>,
-    /// Files of releases before this day need not be there.
+    /// Files of releases before this day need not exist.
     pub(super) from: Option<Day>,
 }
 
-/// Something to fetch.
+/// A file to fetch.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Wanted {
     pub(super) row: Row,
-    /// A file that was there once: it must be this one, and is known already.
+    /// The digest of a known file that is missing: the fetched file must match it.
     pub(super) again: Option<Sha256>,
 }
 
-/// What is to be done.
+/// The changes to make.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Plan {
     pub(super) wanted: Vec<Wanted>,
-    /// New index records of releases that are there.
+    /// New index records of existing releases.
     pub(super) indexed: Vec<Record>,
-    /// Releases that are gone.
+    /// Removed releases.
     pub(super) removed: Vec<Record>,
-    /// Releases that are there already.
+    /// Number of releases that already exist.
     pub(super) kept: usize,
 }
 
 impl Plan {
-    /// Bytes to fetch, as far as they are told.
+    /// Returns the bytes to fetch, as far as sizes are known.
     pub(super) fn size(&self) -> u64 {
         self.wanted.iter().filter_map(|wanted| wanted.row.size).sum()
     }
 }
 
-/// The release that a row is, if it is one that is known. `calm` passes over times: see [`STORM`].
+/// Returns the known release of a row. `calm` ignores times: see [`STORM`].
 pub(super) fn release<'a>(row: &Row, state: &'a State, calm: bool) -> Option<&'a Release> {
     let (folder, name) = row.key();
     let releases = &state.package(folder, name)?.releases;
@@ -78,7 +78,7 @@ fn same_time(row: &Row, known: &Release) -> bool {
     }
 }
 
-/// Compares. `today` is the day of the run.
+/// Compares upstream with the destination. `today` is the day of the run.
 pub(super) fn plan(declared: &Declared, known: &Known<'_>, today: Day) -> Plan {
     let restless =
         |row: &&Row| release(row, known.state, false).is_none() && release(row, known.state, true).is_some();
@@ -129,8 +129,8 @@ fn is_from(day: Option<Day>, from: Option<Day>) -> bool {
     }
 }
 
-/// Releases of declared packages that upstream has in no place any more. A file that could not be told from another one
-/// of its version does not count as gone.
+/// Returns releases of declared packages that upstream no longer has at any path. A file that cannot be distinguished
+/// from another one of its version does not count as removed.
 fn removed(
     declared: &Declared,
     state: &State,
@@ -155,7 +155,7 @@ fn removed(
     .collect()
 }
 
-/// Refuses a declaration that lost a fifth of what is listed: a half-written mirror looks like that.
+/// Refuses an index that has lost a fifth of the listed packages, as a half-written mirror has.
 pub(super) fn guard(declared: &Declared, state: &State) -> Result<(), String> {
     let now: HashSet<(&str, &str)> = declared.rows.iter().filter(|row| row.listed).map(Row::key).collect();
     let before = state.packages().filter(|(_, package)| package.listed.is_some());
@@ -264,7 +264,7 @@ mod tests {
             let plan = planned(vec![known.clone(), other], &state, &objects(&[(1, 10)]), None);
             assert_eq!((plan.wanted.len(), plan.kept), (1, 1));
         }
-        // The index vouches for the bytes, whatever the time says.
+        // The index has a checksum of the bytes, so the time does not matter.
         let moved = Row { md5: Some(Md5([1; 16])), ..row("a1", "1.0", 10, 99) };
         assert_eq!(planned(vec![moved], &state, &objects(&[(1, 10)]), None).wanted, []);
     }
@@ -286,7 +286,7 @@ mod tests {
         let plan = planned(vec![old.clone(), new.clone()], &State::default(), &objects(&[]), from);
         assert_eq!(plan.wanted, [Wanted { row: new, again: None }]);
         let carried = planned(vec![old.clone()], &state(&[(&old, 1)]), &objects(&[]), from);
-        assert_eq!((carried.wanted.len(), carried.kept), (0, 1), "its file was carried away");
+        assert_eq!((carried.wanted.len(), carried.kept), (0, 1), "its file was moved to the server");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How far it is: a bar with rate and time left on a terminal, one line a minute in a log, nothing with `--quiet`.
+//! Progress output: a bar with rate and remaining time on a terminal, a line a minute in a log, nothing with `--quiet`.
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 
-/// How often a log gets a line.
+/// Interval between progress lines in a log.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Where sentences go.
+/// Output of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Voice {
     /// Standard error is a terminal.
     Terminal,
     /// It is a file or a pipe.
     Log,
-    /// Only errors are told.
+    /// Only warnings and errors are printed.
     Quiet,
 }
 
@@ -29,25 +29,25 @@ impl Voice {
         }
     }
 
-    /// A sentence about what is done.
+    /// Prints a message, unless quiet.
     pub(super) fn say(self, text: &str) {
         if self != Voice::Quiet {
             tell(text);
         }
     }
 
-    /// Something that an administrator must hear.
+    /// Prints a warning, even if quiet.
     pub(super) fn warn(self, text: &str) {
         tell(&format!("Warning: {text}"));
     }
 }
 
-/// Nobody is left to tell when standard error is gone.
+/// Prints a line on standard error; a failed write cannot be reported.
 pub(super) fn tell(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
-/// Files and bytes on their way.
+/// Counts of files and bytes.
 pub(super) struct Progress {
     voice: Voice,
     bar: ProgressBar,
@@ -60,14 +60,14 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// `files` of `size` bytes are to come.
+    /// Starts the progress of `files` with `size` bytes in total.
     pub(super) fn new(voice: Voice, files: u64, size: u64) -> Progress {
         let bar = match voice {
             Voice::Terminal => ProgressBar::new(size),
             Voice::Log | Voice::Quiet => ProgressBar::hidden(),
         };
         let style = ProgressStyle::with_template(
-            // The bar takes what 80 columns leave, so that nothing of the rest is cut off.
+            // The bar takes the rest of 80 columns, so that no other part is cut off.
             "{percent:>3} % {msg}{bytes}/{total_bytes}, {bytes_per_sec}, {eta} left {wide_bar}",
         );
         if let Ok(style) = style {
@@ -78,20 +78,20 @@ impl Progress {
         Progress { voice, bar, files, size, done, bytes, began: now, told: parking_lot::Mutex::new(now) }
     }
 
-    /// A file is done.
+    /// Counts a finished file.
     pub(super) fn file(&self, bytes: u64) {
         if let Some(line) = self.count(bytes, Instant::now()) {
             tell(&line);
         }
     }
 
-    /// Counts a file that is done at a time; the line that a log gets then, if it is time for one.
+    /// Counts a file that is finished at `now`; returns a line for the log if one is due.
     fn count(&self, bytes: u64, now: Instant) -> Option<String> {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         let all = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         match self.voice {
             Voice::Terminal => {
-                // Sizes that nobody told make the whole larger than was thought.
+                // Files of unknown size make the total larger than planned.
                 self.bar.set_length(self.size.max(all));
                 self.bar.set_position(all);
                 let (done, files) = (HumanCount(done), HumanCount(self.files));
@@ -114,7 +114,7 @@ impl Progress {
         line(done, self.files, bytes, self.size, now.saturating_duration_since(self.began))
     }
 
-    /// Ends the bar and tells what was done.
+    /// Ends the bar and prints a summary.
     pub(super) fn end(&self) {
         self.bar.finish_and_clear();
         let (done, bytes) = (self.done.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
@@ -126,7 +126,12 @@ impl Progress {
 
 fn line(done: u64, files: u64, bytes: u64, size: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(0.001);
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an approximate rate to print"
+    )]
     let rate = (bytes as f64 / seconds) as u64;
     let left = match (size.saturating_sub(bytes), rate) {
         (0, _) | (_, 0) => String::new(),

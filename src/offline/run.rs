@@ -1,4 +1,4 @@
-//! One product from what upstream declares to a head that names it: look, plan, fetch, look again, commit.
+//! Downloads one product: read upstream, plan, fetch, read upstream again, commit.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -26,55 +26,55 @@ use crate::model::time::{Day, Timestamp};
 use crate::upstream::bundle::{Bundle, BundleError, Verified};
 use crate::upstream::{Mirror, UpstreamError};
 
-/// So many files in a row that the mirror does not give: it does not answer any more.
+/// Number of consecutive files without a response after which the mirror counts as unavailable.
 const AWAY: usize = 20;
-/// Rounds of fetching: after each but the last, upstream is compared with what it declared before. What changes during the
-/// last round is left to the next run.
+/// Maximum number of rounds of fetching: after each but the last, upstream is read again. Changes during the last round
+/// are left to the next run.
 const ROUNDS: usize = 3;
-/// So many bytes are brought to the disk together, while others come: in the end nothing has to be waited for.
+/// Bytes between background syncs to disk, so that the sync before the commit is short.
 const WRITTEN: u64 = 128 << 20;
-/// Failures that are told one by one.
+/// Maximum number of failures that are reported one by one.
 const TOLD: usize = 20;
 
-/// What is asked for.
+/// Options of a download.
 #[derive(Clone, Debug)]
 pub(super) struct Wish {
     pub(super) concurrency: usize,
     pub(super) dry: bool,
     pub(super) from: Option<Day>,
     pub(super) accept_loss: bool,
-    /// Names of a subset with all they need, when one is asked for.
+    /// Names of the packages of a subset with their dependencies; `None` for all packages.
     pub(super) subset: Option<Vec<String>>,
     pub(super) now: Timestamp,
     pub(super) voice: Voice,
 }
 
-/// A product, where it comes from and where it goes.
+/// The download of one product.
 pub(super) struct Run<'a> {
     pub(super) place: &'a Place,
     pub(super) product: Product,
     pub(super) mirror: &'a Mirror,
-    /// The bundle that the mirror is, if it is one.
+    /// Set if the mirror is a bundle.
     pub(super) source: Option<Bundle>,
     pub(super) own: Bundle,
     pub(super) wish: &'a Wish,
 }
 
-/// The destination as it is.
+/// The bundle at the destination before the run.
 struct Before {
     head: Option<Head>,
     state: State,
 }
 
 impl Run<'_> {
-    /// Does all of it. `declare` reads upstream; it is given the day up to which history is known, and today.
+    /// Runs the download. `declare` reads upstream; its argument is the day up to which history is known, and today.
     pub(super) async fn run<F, Fut>(&self, declare: F) -> Result<Ending, OfflineError>
     where
         F: Fn(Span) -> Fut,
         Fut: Future<Output = Result<Declared, OfflineError>>,
     {
         let (wish, voice) = (self.wish, self.wish.voice);
-        // What the mirror does not have leaves no folder, so the lock of a new product waits for what the mirror says.
+        // A new product is locked only after upstream has been read, so that a missing product leaves no folder.
         let is_new = !self.place.path(&self.product.root()).exists();
         let mut lock = if wish.dry || is_new { None } else { Some(self.lock()?) };
         let verified = match self.own.head_or_difference(&self.product).await {
@@ -105,7 +105,7 @@ impl Run<'_> {
             let head = self.place.path(&self.product.head());
             if head.exists() {
                 return Err(OfflineError::Refused(format!(
-                    "another rspm-offline-downloader wrote {} meanwhile; run the command again",
+                    "another rspm-offline-downloader wrote {} in the meantime; run the command again",
                     head.display()
                 )));
             }
@@ -118,12 +118,12 @@ impl Run<'_> {
         plan.wanted.extend(doubted(&declared, &owed, &plan));
         let (mut failures, mut round) = (Vec::new(), 1);
         while !plan.wanted.is_empty() {
-            // Every file of the declaration that is committed was asked for: the next run compares with that declaration.
+            // Every file of the committed inventory was requested: the next run revalidates that inventory.
             failures = self.fetch(&plan, &mut journal, &mut owed).await?;
             if round == ROUNDS {
                 break;
             }
-            // That took time; what changed upstream meanwhile is fetched too, so that all is of one moment.
+            // Changes of upstream during the fetch are fetched too, so that the bundle is from one moment.
             let later = declare(span).await?;
             if later.fingerprint == declared.fingerprint {
                 break;
@@ -146,7 +146,7 @@ impl Run<'_> {
         Ok(self.told(&failures))
     }
 
-    /// Claims the product, and removes the unfinished files of writers that died.
+    /// Locks the product and removes temporary files of killed writers.
     fn lock(&self) -> Result<Lock, OfflineError> {
         let lock = self.place.lock(&self.product.root(), false)?;
         for folder in [layout::SEGMENTS, layout::READMES, layout::HEADS] {
@@ -162,7 +162,7 @@ impl Run<'_> {
         Ok(Before { head: Some(verified.head), state })
     }
 
-    /// Package files that are there.
+    /// Returns the existing package files with their sizes.
     async fn objects(&self) -> Result<HashMap<String, u64>, OfflineError> {
         let (place, objects) = (self.place.clone(), self.product.objects());
         let work = tokio::task::spawn_blocking(move || place.objects(&objects)).await;
@@ -172,7 +172,7 @@ impl Run<'_> {
     fn announcement(&self, before: Option<&Verified>) -> String {
         let kind = match (before, self.wish.from) {
             (None, None) => "full download".to_owned(),
-            (None, Some(from)) => format!("incremental download from {from} on"),
+            (None, Some(from)) => format!("incremental download from {from}"),
             (Some(before), _) => format!("incremental download after {}", before.head.snapshot),
         };
         match &self.product {
@@ -180,7 +180,7 @@ impl Run<'_> {
             Product::Bioconductor(version) => {
                 format!("Performing {kind} of schema version v4, Bioconductor {version}")
             }
-            Product::Binaries(tag) => format!("Performing {kind} of builds for {tag}"),
+            Product::Binaries(tag) => format!("Performing {kind} of binaries for {tag}"),
         }
     }
 
@@ -190,11 +190,11 @@ impl Run<'_> {
             guarded
                 .map_err(|reason| OfflineError::Refused(format!("{}: {reason}", self.mirror.address())))?;
         }
-        // With what is known from before, what is new can be told by that.
+        // With an existing head, new files are detected by comparison with it.
         if self.wish.from.is_some() && !declared.dated && before.head.is_none() {
             return Err(OfflineError::Usage(format!(
-                "--starting-snapshot: {} does not tell when files of {} were published (there is no Meta/current.rds); run \
-                 without it, into a directory that has the metadata of the last time, or give another mirror with --base-url",
+                "--starting-snapshot: {} has no publication times for files of {} (there is no Meta/current.rds); omit the \
+                 flag, use a directory with the metadata of the last run, or give another mirror with --base-url",
                 self.mirror.address(),
                 self.product
             )));
@@ -215,8 +215,8 @@ impl Run<'_> {
         match free.filter(|free| !self.wish.dry && *free < size) {
             None => Ok(plan),
             Some(free) => Err(OfflineError::Refused(format!(
-                "{} has {} of free space, and {} are to be fetched: make room there or choose another --destination; \
-                 what is there already is kept",
+                "{} has {} of free space, but {} must be fetched: free space there or choose another --destination; \
+                 existing files are kept",
                 self.place.root().display(),
                 HumanBytes(free),
                 HumanBytes(size)
@@ -224,7 +224,7 @@ impl Run<'_> {
         }
     }
 
-    /// Fetches everything that is wanted; returns what could not be had.
+    /// Fetches all planned files; returns the failures.
     async fn fetch(
         &self,
         plan: &Plan,
@@ -260,12 +260,12 @@ impl Run<'_> {
                     if away == AWAY {
                         progress.end();
                         return Err(OfflineError::Refused(format!(
-                            "the mirror does not answer any more ({error}); what was fetched is kept: run the command again \
-                             to go on"
+                            "the mirror no longer responds ({error}); fetched files are kept: run the command again \
+                             to resume"
                         )));
                     }
                     match wanted.row.path() {
-                        // What is there stays there.
+                        // The existing file is kept.
                         path if owed.doubts(path) => self.wish.voice.warn(&error.to_string()),
                         path => failures.push((path.to_owned(), error)),
                     }
@@ -277,7 +277,7 @@ impl Run<'_> {
         Ok(failures)
     }
 
-    /// The files of a plan as they come, some at a time.
+    /// Returns a stream of the fetched files of a plan, with limited concurrency.
     fn fetches<'a>(
         &'a self,
         landing: &'a Landing<'a>,
@@ -304,10 +304,10 @@ impl Run<'_> {
             let then = if row.is_vouched_for() || owed.doubts(name) {
                 ""
             } else {
-                "; the next run asks for it again"
+                "; the next run fetches it again"
             };
             self.wish.voice.warn(&format!(
-                "{name} is kept as it is, though it cannot be read as a package: {trouble}{then}"
+                "{name} is kept as it is, although it cannot be read as a package: {trouble}{then}"
             ));
         }
         if !row.is_vouched_for() && !owed.came(row.path(), object.sha256, contents.trouble.is_none()) {
@@ -363,7 +363,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Tells what could not be had.
+    /// Reports the failures.
     fn told(&self, failures: &[(String, UpstreamError)]) -> Ending {
         let voice = self.wish.voice;
         if failures.is_empty() {
@@ -374,7 +374,7 @@ impl Run<'_> {
             voice.warn(&format!("and {} more files", failures.len() - TOLD));
         }
         voice.warn(&format!(
-            "{} files could not be fetched from {}; what was listed before them stays listed. Run the command again later, \
+            "{} files could not be fetched from {}; the versions listed before stay listed. Run the command again later, \
              or with another mirror (--base-url)",
             failures.len(),
             self.mirror.address()
@@ -383,7 +383,7 @@ impl Run<'_> {
     }
 }
 
-/// Files that an earlier run kept although they cannot be read, and that are not to be fetched anyway.
+/// Returns unreadable files of an earlier run to fetch once more, unless they are in the plan.
 fn doubted(declared: &Declared, owed: &Owed, plan: &Plan) -> Vec<Wanted> {
     if !owed.has_doubts() {
         return Vec::new();
@@ -393,7 +393,7 @@ fn doubted(declared: &Declared, owed: &Owed, plan: &Plan) -> Vec<Wanted> {
     again.map(|row| Wanted { row: row.clone(), again: None }).collect()
 }
 
-/// What became of bytes on their way to the disk: it is told once, so it must not be missed.
+/// Awaits the background sync; its error is reported only once, so it must not be dropped.
 async fn written(writing: Option<JoinHandle<Result<(), OfflineError>>>) -> Result<(), OfflineError> {
     match writing {
         None => Ok(()),
@@ -407,14 +407,14 @@ fn nothing_new(product: &Product) -> String {
 
 fn tell_plan(voice: Voice, plan: &Plan) {
     voice.say(&format!(
-        "{} files, {}, would be fetched; {} are there",
+        "{} files, {}, would be fetched; {} already exist",
         HumanCount(plan.wanted.len() as u64),
         HumanBytes(plan.size()),
         HumanCount(plan.kept as u64)
     ));
 }
 
-/// What the journal has, as a state to compare with.
+/// Returns the entries of the journal as a state to compare with.
 fn pending(journal: &Journal) -> Result<State, OfflineError> {
     let mut state = State::default();
     for (ver, _) in &journal.vers {

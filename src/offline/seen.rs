@@ -1,5 +1,5 @@
-//! What the last run saw when it ended well: where nothing of it changed, the next one is done before it reads anything.
-//! The writer's own note; a bundle is the same without it.
+//! State of the last successful run: if nothing changed since, the next run ends without reading anything. Used by the
+//! downloader alone; a bundle is complete without it.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,27 +13,27 @@ use super::told::Told;
 use crate::bundle::shared::{Shared, SharedHead};
 use crate::bundle::{Packed, layout, seal};
 
-/// Its name, beside a head.
+/// File name, beside a head.
 pub(super) const FILE: &str = ".seen.json";
 
-/// A run that ended well.
+/// A successful run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Seen {
-    /// The program: another one may see more in the same files.
+    /// Version of the program: another one may read more from the same files.
     program: String,
-    /// What it was asked for, and of whom.
+    /// The request and its upstream.
     asked: String,
-    /// SHA-256 of the head as it lay there in the end.
+    /// SHA-256 of the head after the run.
     head: String,
     /// SHA-256 over the names and sizes of package files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     objects: Option<String>,
-    /// What upstream said.
+    /// Validators of the upstream's files.
     pub(super) told: Vec<Told>,
 }
 
 impl Seen {
-    /// What is seen now. `head` are the bytes of the head, `objects` package files by name with their sizes.
+    /// Describes the current state. `head` are the bytes of the head, `objects` the package files by name with sizes.
     pub(super) fn now(
         asked: &str,
         head: &[u8],
@@ -49,12 +49,12 @@ impl Seen {
         }
     }
 
-    /// What the last run left in a folder.
+    /// Reads the state that the last run left in a folder.
     pub(super) fn read(place: &Place, folder: &str) -> Option<Seen> {
         seal::open(&std::fs::read(path(place, folder)).ok()?).ok()
     }
 
-    /// What the last run left of shared data that it was asked for in the same way, if all of that data is there.
+    /// Reads the state of shared data, if it was requested in the same way and all of it is intact.
     pub(super) fn of_shared(place: &Place, shared: Shared, asked: &str) -> Option<Seen> {
         let folder = shared.folder();
         let seen = Seen::read(place, folder)?;
@@ -65,7 +65,7 @@ impl Seen {
         (same && head.files.values().all(whole)).then_some(seen)
     }
 
-    /// Notes that shared data are what upstream has, if it can be asked whether that changed.
+    /// Records that shared data equals upstream's, if upstream supports revalidation.
     pub(super) fn leave_shared(
         place: &Place,
         shared: Shared,
@@ -79,13 +79,13 @@ impl Seen {
         Seen::now(asked, &head, None, told).leave(place, shared.folder())
     }
 
-    /// Whether it was the same program that was asked for the same, with this head and these package files.
+    /// Returns true if program, request, head and package files are the same.
     pub(super) fn is_of(&self, now: &Seen) -> bool {
         let rest = |seen: &Seen| Seen { told: Vec::new(), ..seen.clone() };
         rest(self) == rest(now)
     }
 
-    /// Leaves it for the next run.
+    /// Writes the state for the next run.
     pub(super) fn leave(&self, place: &Place, folder: &str) -> Result<(), OfflineError> {
         place.keep(&format!("{folder}/{FILE}"), &seal::seal(self))
     }
@@ -95,7 +95,7 @@ fn path(place: &Place, folder: &str) -> PathBuf {
     place.path(folder).join(FILE)
 }
 
-/// The digest of a list of files.
+/// Returns the digest of a list of files.
 fn listed(objects: &HashMap<String, u64>) -> String {
     let mut sorted: Vec<_> = objects.iter().collect();
     sorted.sort_unstable();
@@ -136,7 +136,7 @@ mod tests {
         ] {
             assert!(!read.is_of(&other), "{other:?}");
         }
-        // One that is damaged was never there.
+        // A damaged file is treated as missing.
         std::fs::write(path(&place, "v3/1"), "{}").unwrap();
         assert_eq!(Seen::read(&place, "v3/1"), None);
     }

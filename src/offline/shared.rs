@@ -1,5 +1,5 @@
-//! What `get cran` and `get bioconductor` share: the rules of system requirements, and what platforms there are. Both may
-//! run at the same time; each folder has a lock of its own, and the same data give the same file.
+//! Data shared by `get cran` and `get bioconductor`: the rules for system requirements and the platforms. Both may run
+//! at the same time: each folder has its own lock, and the same data yields the same file.
 
 use std::collections::BTreeMap;
 
@@ -19,10 +19,10 @@ use crate::upstream::bundle::Bundle;
 use crate::upstream::rule_base::Look;
 use crate::upstream::{Upstream, UpstreamError};
 
-/// How hard zstd tries.
+/// Compression level of zstd.
 const LEVEL: i32 = 12;
 
-/// Writes the documents of a folder, unless they are there.
+/// Writes the documents of a folder, unless they already exist.
 pub(super) fn write(
     place: &Place,
     shared: Shared,
@@ -62,13 +62,13 @@ pub(super) fn write(
         .collect();
     place.put(&path, &seal::seal(&SharedHead::new(shared, now, files)))?;
     for old in replaced {
-        // One that cannot be removed does no harm.
+        // A file that cannot be removed is harmless.
         let _ = std::fs::remove_file(place.path(&format!("{folder}/{old}")));
     }
     Ok(())
 }
 
-/// The table of platforms that this program knows.
+/// Writes the table of known platforms.
 pub(super) fn distributions(
     place: &Place,
     platforms: &Platforms,
@@ -126,7 +126,7 @@ pub(super) fn distributions(
     write(place, Shared::Distributions, documents, now)
 }
 
-/// The rules of system requirements, from where they are said to be; false, and a warning, when they cannot be read.
+/// Writes the rules for system requirements; returns false, after a warning, if they cannot be read.
 pub(super) async fn requirements(
     place: &Place,
     upstream: &Upstream,
@@ -149,25 +149,25 @@ pub(super) async fn requirements(
         Ok(None) => Ok(true),
         Err(error) => {
             voice.warn(&format!(
-                "no rules of system requirements: {error}. Say where they are with --requirements-url, or do without them \
-                 with --requirements-url none; what was there before is kept"
+                "could not read the rules for system requirements: {error}. Give their URL with --requirements-url, or skip \
+                 them with --requirements-url none; existing rules are kept"
             ));
             Ok(false)
         }
     }
 }
 
-/// Where the rules are.
+/// The source of the rules.
 pub(super) enum Source {
     None,
     Url(String),
     Bundle(Bundle),
 }
 
-/// Rules, and what upstream said of them.
+/// Rules with their validators; `None` if they are unchanged or there are none.
 type Read = Result<Option<(Base, Option<Told>)>, OfflineError>;
 
-/// None when they are those of the last time.
+/// Reads rules from a URL; `None` if they are unchanged since the last run.
 async fn by_url(place: &Place, upstream: &Upstream, url: &str) -> Read {
     let asked = without_userinfo(url);
     let last = Seen::of_shared(place, Shared::Requirements, &asked);
@@ -178,7 +178,7 @@ async fn by_url(place: &Place, upstream: &Upstream, url: &str) -> Read {
     }
 }
 
-/// A bundle that has none had nobody who wanted them.
+/// Reads rules from a bundle; `None` if it was made without rules.
 async fn by_bundle(bundle: &Bundle) -> Read {
     let Some(head) = bundle.shared(Shared::Requirements).await? else { return Ok(None) };
     let Some(packed) = head.files.get("rules") else { return Ok(None) };

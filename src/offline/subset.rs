@@ -1,4 +1,4 @@
-//! A subset: named packages, and what they need. Pure.
+//! Subsets: named packages with their dependencies. Pure.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,14 +8,14 @@ use crate::r::dependency::Kind;
 use crate::r::description::Description;
 use crate::r::name;
 
-/// What `R CMD INSTALL` needs of others.
+/// Kinds of dependencies that `R CMD INSTALL` needs.
 const NEEDED: [Kind; 3] = [Kind::Depends, Kind::Imports, Kind::LinkingTo];
 
-/// The packages of a list: one on a line, or `package==version` and the like, of which the name counts; `#` begins a
+/// Parses a list of packages, one per line; of `package==version` and the like only the name is used; `#` begins a
 /// comment.
 ///
 /// # Errors
-/// A line that is none, with its number.
+/// The first invalid line, with its number.
 pub(super) fn names(text: &str) -> Result<BTreeSet<String>, String> {
     let mut names = BTreeSet::new();
     for (at, line) in text.lines().enumerate() {
@@ -28,7 +28,7 @@ pub(super) fn names(text: &str) -> Result<BTreeSet<String>, String> {
         let constraint = rest.trim_start();
         let fine = constraint.is_empty() || constraint.starts_with(['=', '<', '>', '!', '(', '@', ',']);
         if !name::is_package(found) || !fine {
-            return Err(format!("line {}: '{}' is no name of a package", at + 1, line.escape_debug()));
+            return Err(format!("line {}: '{}' is not the name of a package", at + 1, line.escape_debug()));
         }
         names.insert(found.to_owned());
     }
@@ -38,11 +38,11 @@ pub(super) fn names(text: &str) -> Result<BTreeSet<String>, String> {
     Ok(names)
 }
 
-/// The named packages with everything they need, as far as it is declared; and what is not declared.
+/// Returns the named packages with their dependencies, as far as upstream has them, and those that it lacks.
 pub(super) fn closure(wanted: &BTreeSet<String>, declared: &Declared) -> (BTreeSet<String>, Vec<String>) {
     let mut needs: HashMap<&str, Vec<&str>> = HashMap::new();
     for row in &declared.rows {
-        // Archived releases tell it in their own files; the listed one decides.
+        // Only the listed release has its dependencies in the index, and it decides.
         needs.entry(&row.name).or_default().extend(row.index.as_deref().filter(|_| row.listed));
     }
     let (mut found, mut unknown) = (BTreeSet::new(), Vec::new());
@@ -69,7 +69,7 @@ pub(super) fn closure(wanted: &BTreeSet<String>, declared: &Declared) -> (BTreeS
     (found, unknown)
 }
 
-/// What is declared of these packages.
+/// Drops the files and events of all other packages.
 pub(super) fn restrict(declared: &mut Declared, names: &BTreeSet<String>) {
     declared.rows.retain(|row| names.contains(&row.name));
     declared.events.retain(|record| match record {

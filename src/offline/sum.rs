@@ -1,4 +1,4 @@
-//! All records of a product, read on all processors and added up in their order.
+//! Replays a product's segments in parallel into its current state.
 
 use futures_util::{Stream, StreamExt, stream};
 
@@ -7,10 +7,10 @@ use super::workers::processors;
 use crate::bundle::{Product, Record, SegmentRef, State};
 use crate::upstream::bundle::{Bundle, BundleError, Verified};
 
-/// Reads the segments of a head; `see` gets each record after it was added. Returns what they add up to.
+/// Reads the segments of a head and returns the resulting state; `see` is called with each record after it was applied.
 ///
 /// # Errors
-/// A segment that is not there or not whole, records that do not fit together.
+/// A segment is missing or damaged, or records contradict each other.
 pub(super) async fn sum(
     bundle: &Bundle,
     product: &Product,
@@ -23,7 +23,8 @@ pub(super) async fn sum(
     while let Some((segment, records)) = read.next().await {
         let is_last = segments.last() == Some(segment);
         for record in records? {
-            // A listing is long to compare; the last one is compared, and has all that the ones before it had.
+            // Comparing the list of packages takes long; only that of the last segment is compared, which covers those
+            // before it.
             let passed =
                 matches!(&record, Record::Snapshot(snapshot) if snapshot.listing.is_none() && !is_last);
             if !passed {
@@ -38,7 +39,7 @@ pub(super) async fn sum(
     Ok(state)
 }
 
-/// Segments with their records, in their order.
+/// Returns a stream of segments with their records, in order.
 fn read<'a>(
     bundle: &'a Bundle,
     product: &'a Product,

@@ -1,4 +1,4 @@
-//! Files of metadata on a mirror: each comes once, and is asked for again by what it was.
+//! Metadata files of a mirror, fetched once and revalidated by ETag/Last-Modified.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::upstream::{Fetch, Fetched, Mirror, UpstreamError, Validators};
 
-/// Largest file of metadata, in bytes: ten times a full CRAN.
+/// Maximum size of a metadata file in bytes: ten times that of a full CRAN.
 const LIMIT: u64 = 64 << 20;
 
-/// What a mirror said of one of its files.
+/// Validators of a file on a mirror.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Told {
-    /// Where it is, or what else it is known by.
+    /// Path of the file, or another name for it.
     pub(super) name: String,
-    /// It was there.
+    /// Whether the file existed.
     pub(super) there: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     etag: Option<String>,
@@ -26,7 +26,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// `None` of a file whose mirror does not tell whether it is still the same.
+    /// Returns `None` for a file without validators, which cannot be revalidated.
     pub(super) fn of(name: &str, validators: Option<&Validators>) -> Option<Told> {
         let name = name.to_owned();
         match validators {
@@ -42,10 +42,10 @@ impl Told {
         Validators { etag: self.etag.clone(), modified: self.modified.clone() }
     }
 
-    /// Whether the mirror still says so.
+    /// Returns true if the file is unchanged.
     async fn holds(&self, mirror: &Mirror) -> Result<bool, UpstreamError> {
         let known = self.there.then(|| self.validators());
-        // Of a file that was not there nothing is wanted but that.
+        // Only the absence of a missing file is checked.
         let limit = if self.there { LIMIT } else { 0 };
         match mirror.fetch(Fetch { path: &self.name, known, limit }).await {
             Ok(Fetched::Unchanged) => Ok(self.there),
@@ -56,16 +56,16 @@ impl Told {
     }
 }
 
-/// Whether a mirror still says all of this.
+/// Returns true if all of these files are unchanged.
 pub(super) async fn all_hold(mirror: &Mirror, told: &[Told]) -> Result<bool, UpstreamError> {
     let held = try_join_all(told.iter().map(|told| told.holds(mirror))).await?;
     Ok(!held.is_empty() && held.into_iter().all(|holds| holds))
 }
 
-/// Reads a mirror's files of metadata.
+/// Reader of a mirror's metadata files.
 pub(super) struct Reader<'a> {
     mirror: &'a Mirror,
-    /// `None` of a file that is not there.
+    /// `None` for a missing file.
     files: Mutex<BTreeMap<String, Option<(Bytes, Validators)>>>,
 }
 
@@ -78,7 +78,7 @@ impl<'a> Reader<'a> {
         self.mirror
     }
 
-    /// A file as it is now; `None` when the mirror has none.
+    /// Returns the current version of a file; `None` if it is missing.
     pub(super) async fn get(&self, path: &str) -> Result<Option<Bytes>, UpstreamError> {
         let known = self.files.lock().get(path).cloned().flatten();
         let validators = known.as_ref().map(|(_, validators)| validators.clone());
@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// What the mirror said of every file that was read; `None` when it does not tell of each whether it is still the same.
+    /// Returns the validators of every file that was read; `None` if one of them has none.
     pub(super) fn told(&self) -> Option<Vec<Told>> {
         let files = self.files.lock();
         let told = files.iter().map(|(path, read)| Told::of(path, read.as_ref().map(|(_, known)| known)));

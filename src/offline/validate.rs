@@ -1,4 +1,4 @@
-//! `validate`: whether a bundle is whole, and if not, which files are wrong in which way.
+//! `validate`: checks that a bundle is complete and undamaged, and reports problems by file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,12 +15,12 @@ use crate::bundle::{Head, Product, Record, State, layout, seal};
 use crate::upstream::UpstreamError;
 use crate::upstream::bundle::{Bundle, BundleError, Verified};
 
-/// What is wrong with a file.
+/// The problem of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wrong {
-    /// It is not what was written.
+    /// Its contents have changed.
     Damaged,
-    /// It should be there.
+    /// It does not exist.
     Missing,
     /// The account that owns the bundle cannot read it.
     Unreadable,
@@ -39,21 +39,21 @@ impl Wrong {
     }
 }
 
-/// One of them.
+/// A file with a problem.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Finding {
     /// Relative to the bundle.
     pub(super) file: String,
     pub(super) wrong: Wrong,
-    /// What exactly, and the way out.
+    /// Details and the way out.
     pub(super) text: String,
 }
 
-/// All of a check.
+/// Result of a check.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     pub(super) findings: Vec<Finding>,
-    /// What was looked at, for people.
+    /// Summary lines of the checked data.
     pub(super) summary: Vec<String>,
 }
 
@@ -70,12 +70,12 @@ impl Report {
     }
 }
 
-/// Whether a product was begun: a folder with nothing but a lock is of a download that found nothing on its mirror.
+/// Returns true if a product has files: a folder with only a lock is from a download that found nothing on its mirror.
 pub(super) fn is_begun(place: &Place, product: &Product) -> Result<bool, OfflineError> {
     Ok(place::names(&place.path(&product.root()))?.iter().any(|name| name != LOCK))
 }
 
-/// A check under way.
+/// A running check.
 pub(super) struct Check<'a> {
     pub(super) place: &'a Place,
     pub(super) bundle: Bundle,
@@ -99,13 +99,15 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Looks at a product's metadata, and notes its package files.
+    /// Checks a product's metadata and collects its package files.
     pub(super) async fn product(&mut self, product: &Product) -> Result<(), OfflineError> {
         if let Some((marker, text)) = product.marker() {
             self.known.insert(marker.to_owned());
             match std::fs::read(self.place.path(marker)) {
                 Ok(there) if there == text.as_bytes() => {}
-                Ok(_) => self.report.add(marker, Wrong::Damaged, format!("it should read {}", text.trim())),
+                Ok(_) => {
+                    self.report.add(marker, Wrong::Damaged, format!("the contents must be {}", text.trim()));
+                }
                 Err(_) => self.report.add(marker, Wrong::Missing, "copy it again"),
             }
         }
@@ -123,7 +125,7 @@ impl<'a> Check<'a> {
                 product.head_of(base.snapshot, false),
                 Wrong::Missing,
                 format!(
-                    "the base is missing: this is what came after {0}; copy it over the bundle whose snapshot is {0} or later",
+                    "the base is missing: this is a difference from {0}; copy it over the bundle whose snapshot is {0} or later",
                     base.snapshot
                 ),
             );
@@ -138,15 +140,13 @@ impl<'a> Check<'a> {
         }
         if verified.missing.is_none() {
             for line in state.wanting() {
-                let text = format!(
-                    "{line} is listed, and no segment has it: the base is another one than it should be"
-                );
+                let text = format!("{line} is listed, but no segment has it: the base is the wrong one");
                 self.report.add(product.head(), Wrong::Missing, text);
             }
         }
         let owed = Owed::read(self.place, product);
         for (path, why) in &owed.missing {
-            let text = format!("the mirror declares it and could not give it ({why}); run get again");
+            let text = format!("the mirror lists it, but it could not be fetched ({why}); run get again");
             self.report.add(path, Wrong::Missing, text);
         }
         let mut summary = format!(
@@ -163,7 +163,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Earlier heads: those the newest names must be there, all must be what they were.
+    /// Checks earlier heads: those that the newest head names must exist, and all must be unchanged.
     fn heads(&mut self, product: &Product, verified: &Verified) -> Result<(), OfflineError> {
         let named: BTreeMap<String, _> = verified
             .head
@@ -198,14 +198,14 @@ impl<'a> Check<'a> {
                     self.report.add(
                         &file,
                         Wrong::Damaged,
-                        "it is not the one the newest head names; copy it again",
+                        "it is not the one that the newest head names; copy it again",
                     );
                 }
                 Ok(_) => {}
             }
             there.insert(file);
         }
-        // Joined with its bases a difference looks whole; the file itself tells.
+        // Reads the file itself: joined with its bases, a difference looks complete.
         let own = std::fs::read(self.place.path(&product.head())).unwrap_or_default();
         let newest = Head::read(&own, product).map_or_else(|_| product.head(), |head| head.copy(product));
         for file in
@@ -242,7 +242,7 @@ impl<'a> Check<'a> {
                         if let Record::Ver(ver) = &record {
                             self.known.insert(product.object(ver.obj.sha256, &ver.obj.ext));
                         }
-                        // After a segment that is missing nothing adds up, and that is said already.
+                        // After a missing segment, which is reported, records no longer apply.
                         if let Err(reason) = state.apply(&record)
                             && whole
                             && verified.missing.is_none()
@@ -257,7 +257,7 @@ impl<'a> Check<'a> {
         state
     }
 
-    /// Looks at the map of versions of Bioconductor.
+    /// Checks the map of versions of Bioconductor.
     pub(super) async fn bioconductor(&mut self) {
         let file = layout::BIOCONDUCTOR_CONFIG;
         self.known.insert(file.to_owned());
@@ -268,7 +268,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Looks at shared data.
+    /// Checks shared data.
     pub(super) async fn shared(&mut self, shared: Shared) {
         let file = format!("{}/{}", shared.folder(), layout::HEAD);
         match self.bundle.shared(shared).await {
@@ -295,7 +295,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Walks these folders: every package file is read, and what belongs to nothing is told.
+    /// Walks these folders: reads every package file and reports unreferenced files.
     pub(super) fn files(&mut self, folders: &[String]) -> Result<(), OfflineError> {
         let Walked { files, troubles } = walk(self.place, folders)?;
         for (file, text) in troubles {
@@ -345,7 +345,7 @@ impl<'a> Check<'a> {
                 self.report.add(
                     path,
                     Wrong::Extra,
-                    "a download was not finished; run get again to go on with it",
+                    "a download was not finished; run get again to resume it",
                 );
             }
             _ if self.is_older(path) => {}
@@ -353,8 +353,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Whether it is a file of shared data that was replaced since: a copy over an older one leaves such. Its own name tells
-    /// its digest.
+    /// Returns true for an intact file of shared data that was replaced since, as a copy over an older directory leaves
+    /// it. The file name contains the digest.
     fn is_older(&self, path: &str) -> bool {
         let digest = path.split_once('/').and_then(|(folder, name)| {
             Shared::ALL.into_iter().find(|shared| shared.folder() == folder)?;

@@ -1,4 +1,4 @@
-//! `get vulns`: advisories for packages, from wherever a server could read them.
+//! `get vulns` and `validate vulns`: advisories about packages, from any source that a server accepts.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ pub(super) async fn get(args: GetVulns, voice: Voice) -> Result<Ending, OfflineE
     let asked = format!("{} for {}", without_userinfo(&url), names.join(", "));
     let found = match source.shared(Shared::Advisories).await {
         Ok(Some(head)) => Some((copied(&source, &setup.own, head, &names).await?, None)),
-        // What is no bundle is one of the other places that a server reads.
+        // An address without a bundle is one of the other sources that a server accepts.
         Ok(None) | Err(_) => {
             let last = Seen::of_shared(&setup.place, Shared::Advisories, &asked);
             collected(&setup, &url, &wanted, last.as_ref()).await?
@@ -44,7 +44,7 @@ pub(super) async fn get(args: GetVulns, voice: Voice) -> Result<Ending, OfflineE
         documents.iter().map(|(name, (text, _))| format!("{name}: {} advisories", lines(text))).collect();
     if documents.values().all(|(text, _)| text.is_empty()) {
         return Err(OfflineError::Refused(format!(
-            "{} has no advisory for any of these; nothing was changed. Give another address with --base-url",
+            "{} has no advisory for any of the requested types; nothing was changed. Give another URL with --base-url",
             setup.mirror.address()
         )));
     }
@@ -84,10 +84,10 @@ fn lines(text: &[u8]) -> usize {
     text.iter().filter(|b| **b == b'\n').count()
 }
 
-/// Advisories by ecosystem, as texts with the endings of their files.
+/// Advisories by ecosystem, as texts with their file extensions.
 type Documents = BTreeMap<String, (Vec<u8>, &'static str)>;
 
-/// Those of another bundle; what is here already does not come again.
+/// Reads the advisories of another bundle; documents that the destination already has are not fetched again.
 async fn copied(
     source: &Bundle,
     own: &Bundle,
@@ -110,7 +110,7 @@ async fn copied(
     Ok(documents)
 }
 
-/// The folder of an address that names a file.
+/// Returns the folder of a URL that names a file, otherwise the URL.
 fn place_of(url: &str) -> &str {
     match url.trim_end_matches('/').rsplit_once('/') {
         Some((folder, file))
@@ -122,8 +122,8 @@ fn place_of(url: &str) -> &str {
     }
 }
 
-/// Those of every place behind an address, and what each said; `None` when all are what they were the last time. Of public
-/// data that changed, only what is new comes.
+/// Reads the advisories of all feeds of a URL, with validators; `None` if all are unchanged since the last run. Of
+/// changed public data, only new advisories are fetched.
 async fn collected(
     setup: &Setup,
     url: &str,
@@ -150,7 +150,7 @@ async fn collected(
     let (mut all, mut told) = (Batch::default(), Vec::new());
     for (feed, mut look) in feeds.iter().zip(looks) {
         if matches!(look, Look::Unchanged) {
-            // What lies here is by ecosystem and not by place, so its own part is read anew.
+            // The stored data is by ecosystem and not by feed, so the part of this feed is read again.
             look = setup.upstream.advisories(feed, None, kept()).await?;
         }
         match look {
@@ -160,17 +160,17 @@ async fn collected(
             }
             Look::Unchanged => {}
             Look::Absent => {
-                voice.warn(&format!("{} is not there", feed.name()));
+                voice.warn(&format!("{} does not exist", feed.name()));
                 told.push(Told::of(&feed.name(), None));
             }
         }
     }
     let (left_out, some) = all.left_out();
     for one in some.iter().take(5) {
-        voice.warn(&format!("{} is left out: {}", one.file, one.reason));
+        voice.warn(&format!("skipped {}: {}", one.file, one.reason));
     }
     if left_out > 5 {
-        voice.warn(&format!("and {} more files are left out", left_out - 5));
+        voice.warn(&format!("skipped {} more files", left_out - 5));
     }
     let document = |ecosystem: &Ecosystem| {
         let text: String = all.lines(Some(*ecosystem)).flat_map(|line| [line, "\n"]).collect();
@@ -179,7 +179,7 @@ async fn collected(
     Ok(Some((wanted.iter().map(document).collect(), told.into_iter().collect())))
 }
 
-/// The advisories that lie here.
+/// Reads the advisories of the destination.
 async fn kept(own: &Bundle) -> Option<Batch> {
     let mut batch = Batch::default();
     for (name, packed) in own.shared(Shared::Advisories).await.ok()??.files {

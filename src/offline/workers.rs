@@ -1,15 +1,15 @@
-//! Work on many things, on all processors.
+//! Parallel work on all processors.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// How many processors there are.
+/// Returns the number of processors.
 pub(super) fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Does `work` with each of `items`; results come in no particular order. The items are begun in theirs, which is how a
-/// copy lies on a disk.
+/// Applies `work` to each of `items`; the results are in no particular order. The items are started in order, which is
+/// the order of a copy on disk.
 pub(super) fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let some = || {

@@ -192,7 +192,7 @@ fn a_mirror_that_is_busy_is_waited_for_and_one_that_is_away_ends_it() {
     let ended = get_cran(&away.url(), &dir.path().join("other"), &[]);
     assert_eq!(ended.code, Some(1));
     assert!(
-        ended.err.contains("does not answer any more") && ended.err.contains("run the command again"),
+        ended.err.contains("no longer responds") && ended.err.contains("run the command again"),
         "{}",
         ended.err
     );
@@ -295,7 +295,7 @@ async fn an_archive_that_was_damaged_on_the_way_is_fetched_again() {
     let to = dir.path().join("bundle");
     let asked = || upstream.asked().iter().filter(|asked| asked.path == path).count();
     let told = got_cran(&upstream.url(), &to, &[]);
-    assert!(told.contains("the next run asks for it again"), "{told}");
+    assert!(told.contains("the next run fetches it again"), "{told}");
     assert_eq!(asked(), 2, "once more at once");
     is_whole(&to);
     upstream.put(path, sound.clone());

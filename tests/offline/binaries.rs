@@ -20,7 +20,7 @@ async fn builds_for_windows_are_a_product_of_their_own() {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join("bundle");
     let told = got_cran(&mirror(), &to, &WINDOWS);
-    assert!(told.contains("Performing full download of builds for 4.5-win"), "{told}");
+    assert!(told.contains("Performing full download of binaries for 4.5-win"), "{told}");
     is_whole(&to);
     let product = Product::Binaries("4.5-win".to_owned());
     let (_, records, state) = read(&to, &product).await;
@@ -88,7 +88,7 @@ fn platforms_that_nobody_has_are_named() {
         (
             &["--include-binaries", "--r-versions=4.5", "--distributions=nobel"],
             2,
-            ["'nobel' is not known", "noble"],
+            ["'nobel' is unknown", "noble"],
         ),
         (
             &["--include-binaries", "--r-versions=4.5", "--distributions=noble", "--architectures=sparc"],
@@ -142,12 +142,12 @@ fn packages_are_complete_without_rules_unless_their_address_was_given() {
         (ended.code, last)
     };
     for (to, more, code, word) in [
-        ("default", &[][..], 0, "rules of system requirements were not updated"),
+        ("default", &[][..], 0, "rules for system requirements were not updated"),
         (
             "named",
             &["--requirements-url", nowhere.as_str()][..],
             1,
-            "rules of system requirements were not updated",
+            "rules for system requirements were not updated",
         ),
         ("none", &["--requirements-url", "none"][..], 0, "complete"),
     ] {

@@ -36,7 +36,7 @@ async fn a_difference_copied_over_its_base_is_the_whole() {
     std::thread::sleep(std::time::Duration::from_millis(1100));
     let stick = dir.path().join("stick");
     let told = got_cran(&shelf.url(), &stick, &["--starting-snapshot", &today]);
-    assert!(told.contains(&format!("incremental download from {today} on of schema version v3")), "{told}");
+    assert!(told.contains(&format!("incremental download from {today} of schema version v3")), "{told}");
     assert_eq!(objects(&stick).len(), 2, "only what is new");
     // Alone it is named as what it is.
     let (code, findings) = validate("cran", &stick, &["--packages"]);

@@ -144,14 +144,14 @@ fn a_dry_run_tells_and_writes_nothing() {
     let mut shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("alpha", "1.1", "2020-01-02")]);
     let to = dir.path().join("bundle");
     let told = got_cran(&shelf.url(), &to, &["--dryrun"]);
-    assert!(told.contains("2 files, ") && told.contains("would be fetched; 0 are there"), "{told}");
+    assert!(told.contains("2 files, ") && told.contains("would be fetched; 0 already exist"), "{told}");
     assert!(!to.exists());
     got_cran(&shelf.url(), &to, &[]);
     let before = tree(&to);
     shelf.simple("beta", "1.0", "2020-01-03");
     shelf.write();
     let told = got_cran(&shelf.url(), &to, &["--dryrun"]);
-    assert!(told.contains("1 files, ") && told.contains("2 are there"), "{told}");
+    assert!(told.contains("1 files, ") && told.contains("2 already exist"), "{told}");
     assert_eq!(tree(&to), before);
 }
 

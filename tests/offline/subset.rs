@@ -43,7 +43,7 @@ async fn a_subset_has_the_packages_and_what_they_need_with_their_archives() {
     shelf.publish(&Tarball::new("beta", "2.0").field("Imports: delta"), "2020-03-01");
     shelf.write();
     let told = got_cran(&shelf.url(), &to, &[]);
-    assert!(told.contains("Going on with the subset of 4 packages"), "{told}");
+    assert!(told.contains("Continuing with the subset of 4 packages"), "{told}");
     let listing = read(&to, &Product::Cran).await.2.listing();
     assert_eq!(listing, ["alpha 1.0", "beta 2.0", "delta 1.0", "gamma 1.0", "zeta 1.0"]);
     is_whole(&to);
@@ -56,7 +56,7 @@ fn a_subset_has_a_destination_of_its_own() {
     let to = bundle(dir.path(), &shelf);
     let list = dir.path().join("packages.txt");
     for (text, reason) in [
-        ("alpha\n", "a subset (--file-in) needs a --destination of its own"),
+        ("alpha\n", "a subset (--file-in) needs its own --destination"),
         ("", "it names no package"),
         ("al pha\n", "line 1"),
     ] {

@@ -83,7 +83,7 @@ fn what_is_none_is_named_and_changes_nothing() {
     assert_eq!(ended.code, Some(1), "{}", ended.err);
     assert!(!to.join("vulns").exists());
     let ended = get("https://advisories.example", &to, &["--types", "npm"]);
-    assert!(ended.code == Some(2) && ended.err.contains("cran, bioconductor and pypi"), "{}", ended.err);
+    assert!(ended.code == Some(2) && ended.err.contains("cran, bioconductor, pypi"), "{}", ended.err);
 }
 
 /// What was asked for since the last call: path and status.

@@ -200,7 +200,7 @@ fn man_page_of_rspm() {
     root.build();
     let mut page = title("rspm", "1", "manage a running package server");
     page.push_str(".SH SYNOPSIS\n\\fBrspm\\fR [\\fIOPTIONS\\fR] \\fICOMMAND\\fR\n");
-    page.push_str(".SH DESCRIPTION\nTalks to the server of this machine over its socket, as root or as a member of the server's group.\n");
+    page.push_str(".SH DESCRIPTION\nAdministers the server of this machine over its socket, as root or as a member of the server's group.\n");
     assert!(commands(&mut page, &root, "rspm") > 15);
     page.push_str(
         ".SH EXIT STATUS\n.TP\n0\ndone\n.TP\n1\nrefused or failed; standard error gives the reason and what to do\n\
@@ -222,11 +222,11 @@ fn man_page_of_rspm() {
                 ],
             ),
             (
-                "Which package and build a client gets, and why:",
+                "Explain which package or binary a client gets:",
                 &["rspm explain prod ggplot2 --distribution=noble"],
             ),
             ("After a change of the configuration:", &["rspm check-config && rspm hup"]),
-            ("For a backup, a moment without any change:", &["rspm offline --timeout=5m", "rspm online"]),
+            ("Stop all changes for a backup:", &["rspm offline --timeout=5m", "rspm online"]),
         ],
     );
     page.push_str(FILES);
@@ -242,16 +242,16 @@ fn man_page_of_the_downloader() {
     let mut page = title(name, "1", "fill a directory for package servers without internet, and check it");
     let _ = write!(page, ".SH SYNOPSIS\n\\fB{}\\fR [\\fIOPTIONS\\fR] \\fICOMMAND\\fR\n", roff(name));
     page.push_str(
-        ".SH DESCRIPTION\nDownloads packages and what is known of them into a directory that a package server without \
-         internet serves from. Run again, it fetches what is new; killed, it goes on where it was.\n",
+        ".SH DESCRIPTION\nDownloads packages and their metadata into a directory from which a package server without \
+         internet serves them. A repeated run fetches only new files; an interrupted run is resumed.\n",
     );
     assert!(commands(&mut page, &root, name) >= 3);
     page.push_str(
-        ".SH EXIT STATUS\n.TP\n0\nall is there; for \\fBget\\fR also when the packages are complete and the rules of system \
-         requirements could not be fetched (the last line says so)\n.TP\n1\nfailed, or something is missing; for \
-         \\fBget\\fR also when \\fB\\-\\-requirements\\-url\\fR names where the rules are and they could not be fetched\n\
-         .TP\n2\nwrong usage\n.TP\n3\nfiles are not what was downloaded\n\
-         .SH ENVIRONMENT\n.TP\nHTTPS_PROXY, HTTP_PROXY, NO_PROXY\ncount where \\fB\\-\\-outbound\\-proxy\\fR is not given\n\
+        ".SH EXIT STATUS\n.TP\n0\ncomplete; for \\fBget\\fR also if the packages are complete, but the rules for system \
+         requirements could not be fetched (the last line says so)\n.TP\n1\nfailed, or files are missing; for \
+         \\fBget\\fR also if \\fB\\-\\-requirements\\-url\\fR is given and the rules could not be fetched\n\
+         .TP\n2\nwrong usage\n.TP\n3\ndamaged files were found\n\
+         .SH ENVIRONMENT\n.TP\nHTTPS_PROXY, HTTP_PROXY, NO_PROXY\nused if \\fB\\-\\-outbound\\-proxy\\fR is not given\n\
 ",
     );
     examples(
@@ -266,7 +266,7 @@ fn man_page_of_the_downloader() {
                 ],
             ),
             (
-                "Only what came after the day that the server has:",
+                "Only files published since the last copy to the server:",
                 &["rspm-offline-downloader get cran --destination /mnt/stick --starting-snapshot 2026-11-01"],
             ),
         ],
@@ -281,27 +281,27 @@ fn man_page_of_the_server() {
     let mut page = title("rstudio-pm", "8", "package server for R and Bioconductor");
     page.push_str(&part(|man, out| man.render_synopsis_section(out), &command));
     page.push_str(
-        ".SH DESCRIPTION\nServes package repositories over HTTP. systemd starts it and opens its sockets; \
-         which ones, the configuration says: after a change of an address or a path there,\n.PP\n.RS\n\
+        ".SH DESCRIPTION\nServes package repositories over HTTP. systemd starts it and opens the sockets that \
+         the configuration names. After a change of an address or a path there, run\n.PP\n.RS\n\
          systemctl daemon\\-reload && systemctl restart rstudio\\-pm\n.RE\n",
     );
     page.push_str(&part(|man, out| man.render_options_section(out), &command));
     page.push_str(
-        ".SH EXIT STATUS\n.TP\n0\nstopped as asked\n.TP\n1\ncannot start, or a check failed\n.TP\n2\nwrong usage\n\
-         .SH SIGNALS\n.TP\nTERM, INT\nfinish the requests under way, then end\n\
-         .TP\nHUP\napply what changed in the configuration and is reloadable, and open the log files anew\n\
-         .TP\nUSR1\nopen the log files anew, after a rotation\n\
-         .TP\nUSR2\nstart the program that is installed now and leave the sockets to it; finish what was begun\n",
+        ".SH EXIT STATUS\n.TP\n0\nstopped on request\n.TP\n1\ncannot start, or a check failed\n.TP\n2\nwrong usage\n\
+         .SH SIGNALS\n.TP\nTERM, INT\nfinish running requests, then exit\n\
+         .TP\nHUP\napply changed reloadable properties of the configuration and reopen the log files\n\
+         .TP\nUSR1\nreopen the log files, after a rotation\n\
+         .TP\nUSR2\nstart the installed program and hand the sockets over to it; finish running requests\n",
     );
     examples(
         &mut page,
         &[
-            ("What would keep the server from serving, without starting it:", &["rstudio-pm --check-config"]),
+            ("Check the configuration without starting the server:", &["rstudio-pm --check-config"]),
             (
-                "In the foreground, with a configuration and a user of your own:",
+                "Run in the foreground with another configuration and user:",
                 &["rstudio-pm --config /tmp/test.gcfg --user nobody"],
             ),
-            ("Its state, and its log:", &["systemctl status rstudio-pm", "journalctl -u rstudio-pm"]),
+            ("Show its state and its log:", &["systemctl status rstudio-pm", "journalctl -u rstudio-pm"]),
         ],
     );
     page.push_str(FILES);
@@ -346,7 +346,7 @@ fn row(page: &mut String, property: &Property) {
         Effect::Since(_) => "\n",
         Effect::NotYet => " It has no effect yet.\n",
         Effect::Obsolete => " It has no effect.\n",
-        Effect::Refused => " Switched on, the server refuses to serve: there is no access control yet.\n",
+        Effect::Refused => " If turned on, the server refuses to serve: there is no access control yet.\n",
     });
 }
 
@@ -354,23 +354,23 @@ fn row(page: &mut String, property: &Property) {
 fn man_page_of_the_configuration() {
     let mut page = title("rstudio-pm.gcfg", "5", "configuration of the package server");
     page.push_str(
-        ".SH DESCRIPTION\nSections in brackets, in them lines \\fIName\\fR = \\fIvalue\\fR. Names have no case. \
-         A comment runs from ; or # to the end of its line. Values with ; or # or blanks at their ends stand in \
-         double quotes. The last value of a property counts, but for those that may be repeated.\n.PP\n\
-         .B rspm check\\-config\nsays what is wrong.\n.PP\n\
+        ".SH DESCRIPTION\nSections in brackets, in them lines \\fIName\\fR = \\fIvalue\\fR. Names are case-insensitive. \
+         A comment runs from ; or # to the end of its line. Values with ; or # or with leading or trailing blanks are \
+         written in double quotes. The last value of a property is used, unless it may be repeated.\n.PP\n\
+         .B rspm check\\-config\nreports errors.\n.PP\n\
          Addresses to listen on are :4242, 10.0.0.1:443 or [::1]:8443. Durations are 500ms, 1m15s or 30d; sizes \
          are 32KB or 2MB; schedules are five fields as in\n.BR crontab (5),\nin UTC.\n.SH SECTIONS\n",
     );
     SECTIONS.iter().for_each(|each| section(&mut page, each));
     page.push_str(
-        ".SH ENVIRONMENT\n.TP\nPACKAGEMANAGER_\\fISECTION\\fR_\\fIPROPERTY\\fR\nwins over the file. systemd opens \
-         the sockets before, and knows the file alone: set addresses there.\n",
+        ".SH ENVIRONMENT\n.TP\nPACKAGEMANAGER_\\fISECTION\\fR_\\fIPROPERTY\\fR\noverrides the file. systemd opens \
+         the sockets and reads only the file: set addresses there.\n",
     );
     examples(
         &mut page,
         &[
             (
-                "Another port, another mirror, and packages on a disk of their own:",
+                "Another port, another mirror, and packages on a separate disk:",
                 &[
                     "[HTTP]",
                     "Listen = :80",
@@ -383,7 +383,7 @@ fn man_page_of_the_configuration() {
                 ],
             ),
             (
-                "A server without internet, with what rspm-offline-downloader wrote:",
+                "A server without internet, with a directory of rspm-offline-downloader:",
                 &[
                     "[CRAN]",
                     "URL = file:///srv/rspm-data",

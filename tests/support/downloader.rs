@@ -82,7 +82,7 @@ pub(crate) fn lacks(root: &Path, files: &[&str]) {
     for file in files {
         let found = findings.iter().find(|(_, found, _)| found.ends_with(file));
         let (word, _, text) = found.unwrap_or_else(|| panic!("{file}: {findings:?}"));
-        assert!(word == "missing" && text.contains("could not give it"), "{findings:?}");
+        assert!(word == "missing" && text.contains("could not be fetched"), "{findings:?}");
     }
 }
 

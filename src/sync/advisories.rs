@@ -221,11 +221,11 @@ async fn look(
 }
 
 fn tell_left_out(name: &str, batch: &Batch) {
-    let (count, told) = batch.left_out();
-    for left_out in told {
+    let (count, reasons) = batch.left_out();
+    for left_out in reasons {
         tracing::warn!(target: "sync", "skipped an advisory of {name}: {}: {}", left_out.file, left_out.reason);
     }
-    if count > told.len() {
+    if count > reasons.len() {
         tracing::warn!(target: "sync", "skipped {count} advisories of {name} in total");
     }
 }

@@ -61,10 +61,10 @@ pub(super) async fn run(
         () = report.halted() => return Err(SyncError::Halted),
     };
     let version = version.map(|named| config.version(named));
-    let mut told = Told::new(address.clone());
+    let mut summary = Told::new(address.clone());
     for wanted in wanted(&config, version, &address)? {
         if *cause == Cause::Schedule && is_settled(state, &config, &address, wanted).await? {
-            told.same += 1;
+            summary.same += 1;
             continue;
         }
         let ended = {
@@ -77,12 +77,12 @@ pub(super) async fn run(
             lease.release(&state.db).await;
             ended
         };
-        told.note(wanted, ended)?;
+        summary.note(wanted, ended)?;
     }
-    let told = told.sentence(version)?;
+    let message = summary.sentence(version)?;
     let row = success(address, started_at);
     state.db.write(move |c| upstream::put(c, &success_key(SOURCE), &row)).await?;
-    Ok(told)
+    Ok(message)
 }
 
 /// Returns the row that records a successful sync of all versions.
@@ -355,16 +355,16 @@ impl Told {
     }
 
     /// Returns a line for each changed version, and one for the others.
-    fn sentence(mut self, asked: Option<Version>) -> Result<String, SyncError> {
+    fn sentence(mut self, requested: Option<Version>) -> Result<String, SyncError> {
         let address = &self.address;
-        if let (Some(version), false) = (asked, self.absent.is_empty()) {
+        if let (Some(version), false) = (requested, self.absent.is_empty()) {
             self.failed.push(format!(
                 "Bioconductor {version} is in the config.yaml of {address}, which has no \
                  packages/{version}/bioc/src/contrib/PACKAGES; use another mirror or another version"
             ));
         }
         let nothing = self.synced.is_empty() && self.same == 0;
-        if asked.is_none() && nothing && self.failed.is_empty() {
+        if requested.is_none() && nothing && self.failed.is_empty() {
             self.failed.push(format!(
                 "{address} has none of the versions that its config.yaml names: looked for \
                  packages/{{version}}/bioc/src/contrib/PACKAGES"
@@ -375,7 +375,7 @@ impl Told {
             return Err(SyncError::Refused(self.failed.join("\n")));
         }
         let mut said = self.synced;
-        match (said.is_empty(), self.same, asked) {
+        match (said.is_empty(), self.same, requested) {
             (true, _, Some(version)) => {
                 said.push(format!("Bioconductor {version} is up to date; nothing changed"));
             }

@@ -45,16 +45,16 @@ impl<'a> Work<'a> {
         outcome.doubled = doubled;
 
         let begin = changes.len();
-        let mut hold = Hold::new(self.known);
+        let mut claims = Hold::new(self.known);
         let mut revisions: BTreeMap<&str, i64> = BTreeMap::new();
         for want in wanted.iter().filter(|want| want.state == LifeState::Listed) {
-            self.settle(want, &mut hold, &mut revisions, &mut outcome.touched, changes);
+            self.settle(want, &mut claims, &mut revisions, &mut outcome.touched, changes);
         }
         for want in wanted.iter().filter(|want| want.state == LifeState::Archived) {
-            self.settle(want, &mut hold, &mut revisions, &mut outcome.touched, changes);
+            self.settle(want, &mut claims, &mut revisions, &mut outcome.touched, changes);
         }
-        self.keep_superseded(&wanted, &mut hold, changes);
-        let closed = self.close_rest(&hold, changes);
+        self.keep_superseded(&wanted, &mut claims, changes);
+        let closed = self.close_rest(&claims, changes);
         outcome.counts = self.count(&changes[begin..], closed);
         outcome
     }
@@ -63,7 +63,7 @@ impl<'a> Work<'a> {
     fn settle(
         &self,
         want: &Wanted<'a>,
-        hold: &mut Hold,
+        claims: &mut Hold,
         revisions: &mut BTreeMap<&'a str, i64>,
         touched: &mut usize,
         changes: &mut Vec<Change>,
@@ -71,7 +71,7 @@ impl<'a> Work<'a> {
         let mut best: Option<(usize, (bool, bool, i64))> = None;
         let mut only_touched = false;
         for (place, release) in self.known.releases.iter().enumerate() {
-            if hold.claimed[place] || &*release.version != want.version {
+            if claims.claimed[place] || &*release.version != want.version {
                 continue;
             }
             match self.matches(want, release) {
@@ -91,8 +91,8 @@ impl<'a> Work<'a> {
         }
         match best {
             Some((place, _)) => {
-                hold.claimed[place] = true;
-                self.open(want, place, hold, changes);
+                claims.claimed[place] = true;
+                self.open(want, place, claims, changes);
             }
             None if self.is_stale(want) => {
                 let fresh = Wanted { size: None, mtime: None, ..want.clone() };
@@ -134,7 +134,7 @@ impl<'a> Work<'a> {
         Match::Same
     }
 
-    fn open(&self, want: &Wanted<'a>, place: usize, hold: &mut Hold, changes: &mut Vec<Change>) {
+    fn open(&self, want: &Wanted<'a>, place: usize, claims: &mut Hold, changes: &mut Vec<Change>) {
         let release = &self.known.releases[place];
         let open = |variant| Change::Open {
             state: want.state,
@@ -145,14 +145,14 @@ impl<'a> Work<'a> {
         };
         let Some(stanza) = want.stanza else {
             match release.archived() {
-                Some(_) => hold.keep(place, LifeState::Archived, ""),
+                Some(_) => claims.keep(place, LifeState::Archived, ""),
                 None => changes.push(open(release.variant)),
             }
             return;
         };
         let shown = release.listed(want.path).and_then(|life| life.stanza.as_deref());
         if shown.is_some_and(|shown| same_record(shown, stanza)) {
-            hold.keep(place, LifeState::Listed, want.path);
+            claims.keep(place, LifeState::Listed, want.path);
             return;
         }
         let variant = release.variant - 1;
@@ -191,11 +191,11 @@ impl<'a> Work<'a> {
     /// Keeps or archives releases that the mirror no longer declares without having withdrawn them: without
     /// `Meta/archive.rds` a superseded release counts as archived, and also while `Meta/` lags behind the index. Of
     /// one version only the newest revision is kept: a file in `Archive/` has one name.
-    fn keep_superseded(&self, wanted: &[Wanted<'a>], hold: &mut Hold, changes: &mut Vec<Change>) {
+    fn keep_superseded(&self, wanted: &[Wanted<'a>], claims: &mut Hold, changes: &mut Vec<Change>) {
         let listed = self.declared.newest_listed();
         let mut taken: BTreeSet<&str> =
             wanted.iter().filter(|want| want.state == LifeState::Archived).map(|want| want.version).collect();
-        let mut places: Vec<usize> = (0..self.known.releases.len()).filter(|p| !hold.claimed[*p]).collect();
+        let mut places: Vec<usize> = (0..self.known.releases.len()).filter(|p| !claims.claimed[*p]).collect();
         places.sort_by_key(|place| std::cmp::Reverse(self.known.releases[*place].revision));
         for place in places {
             let release = &self.known.releases[place];
@@ -206,7 +206,7 @@ impl<'a> Work<'a> {
                 continue;
             }
             if release.archived().is_some() {
-                hold.keep(place, LifeState::Archived, "");
+                claims.keep(place, LifeState::Archived, "");
                 taken.insert(&release.version);
             } else if !replaced && release.listed("").is_some() {
                 taken.insert(&release.version);
@@ -222,11 +222,11 @@ impl<'a> Work<'a> {
     }
 
     /// Closes every life that was not kept; returns the number of listed ones.
-    fn close_rest(&self, hold: &Hold, changes: &mut Vec<Change>) -> usize {
+    fn close_rest(&self, claims: &Hold, changes: &mut Vec<Change>) -> usize {
         let mut listed = 0;
         for (place, release) in self.known.releases.iter().enumerate() {
             for life in &release.lives {
-                if !hold.keeps(place, life) {
+                if !claims.keeps(place, life) {
                     listed += usize::from(life.state == LifeState::Listed);
                     changes.push(Change::Close(release.key(self.known.id, life)));
                 }

@@ -31,7 +31,7 @@ pub(super) struct Remote {
     guise: Option<Guise>,
 }
 
-/// Client headers for a server whose responses depend on them.
+/// The client identity of requests to a server whose responses depend on it.
 #[derive(Clone, Debug)]
 pub(super) struct Guise {
     /// `User-Agent`.
@@ -59,7 +59,7 @@ impl Remote {
         Remote { base: plain(&url), shown: plain(&shown), host, web, guise: None }
     }
 
-    /// Returns the same mirror with other client headers.
+    /// Returns the same mirror with another client identity.
     pub(super) fn disguised(&self, guise: Guise) -> Remote {
         let (base, shown, host) = (self.base.clone(), self.shown.clone(), self.host.clone());
         Remote { base, shown, host, web: self.web.clone(), guise: Some(guise) }
@@ -96,16 +96,16 @@ impl Remote {
 
     pub(super) async fn fetch(&self, fetch: &Fetch<'_>) -> Result<Fetched, UpstreamError> {
         let target = self.target(fetch.path)?;
-        let heard = retry::Heard::new();
-        let work = || self.fetch_once(&target, fetch, &heard);
-        retry::with_retries(&self.web.limits, &target.shown, &heard, work).await
+        let activity = retry::Heard::new();
+        let work = || self.fetch_once(&target, fetch, &activity);
+        retry::with_retries(&self.web.limits, &target.shown, &activity, work).await
     }
 
     async fn fetch_once(
         &self,
         target: &Target,
         fetch: &Fetch<'_>,
-        heard: &retry::Heard,
+        activity: &retry::Heard,
     ) -> Result<Fetched, UpstreamError> {
         let mut request = self.get(target)?;
         if let Some(known) = &fetch.known {
@@ -117,7 +117,7 @@ impl Remote {
             }
         }
         let answer = target.send(request).await?;
-        heard.now();
+        activity.now();
         if answer.status() == StatusCode::NOT_MODIFIED && fetch.known.is_some() {
             return Ok(Fetched::Unchanged);
         }
@@ -135,7 +135,7 @@ impl Remote {
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|e| target.failed(e))?;
             metrics::upstream_sent(chunk.len());
-            heard.now();
+            activity.now();
             if (bytes.len() + chunk.len()) as u64 > fetch.limit {
                 return Err(too_large());
             }
@@ -255,8 +255,8 @@ impl Target {
         answer: Response,
     ) -> futures_util::stream::BoxStream<'static, Result<Bytes, UpstreamError>> {
         let target = Target { url: String::new(), shown: self.shown.clone() };
-        let told = |piece: &Bytes| metrics::upstream_sent(piece.len());
-        answer.bytes_stream().inspect_ok(told).map_err(move |e| target.failed(e)).boxed()
+        let count = |piece: &Bytes| metrics::upstream_sent(piece.len());
+        answer.bytes_stream().inspect_ok(count).map_err(move |e| target.failed(e)).boxed()
     }
 
     fn accept(&self, answer: Response) -> Result<Response, UpstreamError> {

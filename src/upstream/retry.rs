@@ -29,7 +29,7 @@ impl Heard {
 pub(super) async fn with_retries<T, F, Fut>(
     limits: &Limits,
     what: &str,
-    heard: &Heard,
+    activity: &Heard,
     work: F,
 ) -> Result<T, UpstreamError>
 where
@@ -48,7 +48,7 @@ where
             tracing::info!(target: "upstream", %error, ?pause, "the request to the mirror failed; retrying");
         })
         .adjust(|error, pause| {
-            let pause = pause.filter(|pause| heard.elapsed() + *pause < limits.silence);
+            let pause = pause.filter(|pause| activity.elapsed() + *pause < limits.silence);
             after(error, pause, limits.patience)
         });
     match tokio::time::timeout(limits.total, tries).await {
@@ -70,8 +70,8 @@ pub(super) fn after(
     let planned = planned?;
     match error {
         UpstreamError::Unavailable { retry_after: Some(seconds), .. } => {
-            let asked = Duration::from_secs(*seconds);
-            (asked <= patience).then(|| asked.max(planned))
+            let requested = Duration::from_secs(*seconds);
+            (requested <= patience).then(|| requested.max(planned))
         }
         UpstreamError::Unavailable { retry_after: None, .. } => Some(planned),
         UpstreamError::Missing(_) | UpstreamError::Refused { .. } => None,
@@ -105,20 +105,20 @@ mod tests {
             retries: 5,
             ..Limits::default()
         };
-        let (heard, tries) = (Heard::new(), Mutex::new(0));
+        let (activity, tries) = (Heard::new(), Mutex::new(0));
         for (speaks, expected) in [(false, 1..=2), (true, 6..=6)] {
-            heard.now();
+            activity.now();
             *tries.lock() = 0;
             let work = || async {
                 *tries.lock() += 1;
                 if speaks {
-                    heard.now();
+                    activity.now();
                 } else {
                     tokio::time::sleep(Duration::from_millis(40)).await;
                 }
                 Err::<(), _>(busy(None))
             };
-            assert!(with_retries(&limits, "h", &heard, work).await.is_err());
+            assert!(with_retries(&limits, "h", &activity, work).await.is_err());
             assert!(expected.contains(&*tries.lock()), "{speaks}: {}", tries.lock());
         }
     }

@@ -146,7 +146,7 @@ async fn folder_of(mirror: &Mirror, root: &Path) -> Result<Look, UpstreamError> 
             return read_all(mirror, paths).await;
         }
         Ok(Err(error)) => error.to_string(),
-        Err(late) => late.to_string(),
+        Err(error) => error.to_string(),
     };
     Err(refused(mirror, format!("has no folder 'rules' that can be read ({reason})")))
 }

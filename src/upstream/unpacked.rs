@@ -49,5 +49,5 @@ pub(super) fn zstd(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
 pub(super) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    tokio::task::spawn_blocking(work).await.map_err(|late| late.to_string()).and_then(|done| done)
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string()).and_then(|done| done)
 }

@@ -61,7 +61,7 @@ impl Looker<'_> {
     /// Reads all archives and stores each result at once, so that a resumed run does not read it again.
     pub(super) async fn look(&self, wanted: Vec<Wanted>) -> Result<(), SyncError> {
         let total = wanted.len() as u64;
-        let (mut done, mut told) = (0, tokio::time::Instant::now());
+        let (mut done, mut logged_at) = (0, tokio::time::Instant::now());
         let looks = stream::iter(wanted).map(|wanted| self.one(wanted)).buffer_unordered(CONNECTIONS);
         let mut groups = looks.ready_chunks(GROUP);
         loop {
@@ -82,16 +82,16 @@ impl Looker<'_> {
             done += good.len() as u64;
             let source = self.source;
             let fence = self.lease.guard();
-            let kept = self.db.bulk(move |c| {
+            let write = self.db.bulk(move |c| {
                 fence.check(c)?;
                 backfill::keep(c, source, &good)
             });
-            kept.await?;
+            write.await?;
             if let Some(error) = failed {
                 return Err(error.into());
             }
-            if told.elapsed() >= Duration::from_secs(60) {
-                told = tokio::time::Instant::now();
+            if logged_at.elapsed() >= Duration::from_secs(60) {
+                logged_at = tokio::time::Instant::now();
                 tracing::info!(target: "sync", source = "cran", done, total, "reading DESCRIPTION of archived releases");
             }
         }
@@ -149,10 +149,10 @@ impl Looker<'_> {
         let (mut tries, mut pause) = (1, PAUSE);
         loop {
             self.pace.pass().await;
-            let asked = self.mirror.piece(path, offset, length).await;
-            let Err(UpstreamError::Unavailable { retry_after, reason, .. }) = &asked else { return asked };
+            let part = self.mirror.piece(path, offset, length).await;
+            let Err(UpstreamError::Unavailable { retry_after, reason, .. }) = &part else { return part };
             if tries == TRIES || retry_after.is_some_and(|seconds| seconds > PATIENCE) {
-                return asked;
+                return part;
             }
             let wait = retry_after.map_or(pause, |seconds| Duration::from_secs(seconds).max(pause));
             tracing::info!(target: "sync", path, reason, ?wait, "the mirror is unavailable or rate limiting; retrying");
@@ -173,8 +173,8 @@ fn stanza(beginning: &[u8], file: &str) -> Result<Result<Vec<u8>, String>, Archi
     };
     let says = (description.package().unwrap_or_default(), description.version().unwrap_or_default());
     if says.0 != named.package || version::compare(says.1, named.version).is_ne() {
-        let told = |text: &str| text.chars().take(80).collect::<String>();
-        return Ok(Err(format!("is {} {} according to its DESCRIPTION", told(says.0), told(says.1))));
+        let shorten = |text: &str| text.chars().take(80).collect::<String>();
+        return Ok(Err(format!("is {} {} according to its DESCRIPTION", shorten(says.0), shorten(says.1))));
     }
     if !description.has_valid_version() {
         return Ok(Err("has a version that R does not accept".to_owned()));

@@ -56,23 +56,23 @@ impl Sync {
     ///
     /// # Errors
     /// [`SyncError::NoPast`] for kinds other than CRAN; database errors.
-    pub async fn backfill(&self, asked: &Asked) -> Result<Started, SyncError> {
-        if asked.kind != SourceKind::Cran {
-            return Err(SyncError::NoPast(asked.kind));
+    pub async fn backfill(&self, request: &Asked) -> Result<Started, SyncError> {
+        if request.kind != SourceKind::Cran {
+            return Err(SyncError::NoPast(request.kind));
         }
         let wish = Wish {
-            since: asked.since.start(),
-            rate: i64::from(asked.rate.clamp(1, FASTEST)),
-            actor: asked.actor.clone(),
+            since: request.since.start(),
+            rate: i64::from(request.rate.clamp(1, FASTEST)),
+            actor: request.actor.clone(),
             asked_at: (self.state.clock)(),
         };
-        if asked.dry_run {
+        if request.dry_run {
             return Ok(self.begin_backfill(wish, true));
         }
         let busy = self.state.jobs.running().iter().any(|job| job.key == KEY);
         if !busy {
-            let kept = wish.clone();
-            self.state.db.write(move |c| backfill::wish(c, SourceId::CRAN, &kept)).await?;
+            let stored = wish.clone();
+            self.state.db.write(move |c| backfill::wish(c, SourceId::CRAN, &stored)).await?;
         }
         Ok(self.begin_backfill(wish, false))
     }
@@ -150,7 +150,7 @@ fn is_final(error: &SyncError) -> bool {
 
 /// The reason of a failure, for people.
 fn failed(error: &SyncError, stopped: bool) -> String {
-    let told = match error {
+    let message = match error {
         SyncError::Halted if stopped => {
             "the back-fill was stopped; what was read is kept: the same command resumes it".to_owned()
         }
@@ -167,11 +167,11 @@ fn failed(error: &SyncError, stopped: bool) -> String {
             return error.to_string();
         }
         error => {
-            let told = format!("{error}; what was read is kept, and the back-fill resumes within ten minutes");
-            tracing::error!(target: "sync", source = "cran", "{told}");
-            return told;
+            let message = format!("{error}; what was read is kept, and the back-fill resumes within ten minutes");
+            tracing::error!(target: "sync", source = "cran", "{message}");
+            return message;
         }
     };
-    tracing::info!(target: "sync", source = "cran", "{told}");
-    told
+    tracing::info!(target: "sync", source = "cran", "{message}");
+    message
 }

@@ -85,8 +85,8 @@ pub(super) fn plan(
         ));
     }
     let files = evidence::gather(&known.ledger, tables);
-    let told = Evidence { archive: &files.archive, current: &files.current, events: &tables.events };
-    let history = days(&told, since, until);
+    let evidence = Evidence { archive: &files.archive, current: &files.current, events: &tables.events };
+    let history = days(&evidence, since, until);
     let (Some(first), Some(last)) = (history.days.first(), history.days.last()) else {
         return Ok(Planned::Nothing(format!(
             "the mirror has no release from before {until}, where history begins"

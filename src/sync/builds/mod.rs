@@ -132,9 +132,9 @@ impl Work<'_> {
             same && before.waits_since.as_ref().is_none_or(|seq| *seq == self.sources.1.to_string())
         };
         let trust: Vec<bool> = lists.iter().zip(&before).map(trusted).collect();
-        let asked = lists.iter().zip(&trust).flat_map(|(list, t)| list.indexes.iter().map(|i| (i, *t)));
+        let to_check = lists.iter().zip(&trust).flat_map(|(list, t)| list.indexes.iter().map(|i| (i, *t)));
         let looks = tokio::select! {
-            looks = self.looker.look(asked.collect()) => looks,
+            looks = self.looker.look(to_check.collect()) => looks,
             () = report.halted() => return Err(SyncError::Halted),
         };
         let mut looks = looks.into_iter();

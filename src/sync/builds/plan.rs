@@ -54,13 +54,13 @@ pub(super) fn plan(known: &[Open], releases: &Releases, declared: Vec<Declared>)
         read.insert(stored);
     }
     let mut before: HashSet<PackageId> = HashSet::new();
-    let mut kept: HashSet<(PackageId, ReleaseId, String)> = HashSet::new();
+    let mut unchanged: HashSet<(PackageId, ReleaseId, String)> = HashSet::new();
     // The newest first, because it takes precedence.
     for open in known.iter().rev().filter(|open| read.contains(&open.platform)) {
         before.insert(open.package);
         let key = (open.package, open.release, open.platform.clone());
         let same = wanted.get(&key).is_some_and(|offer| is_same(open, offer));
-        if same && kept.insert(key) {
+        if same && unchanged.insert(key) {
             continue;
         }
         let Open { package, release, file, from_seq, .. } = *open;
@@ -71,7 +71,7 @@ pub(super) fn plan(known: &[Open], releases: &Releases, declared: Vec<Declared>)
         before: before.len(),
         lost: before.iter().filter(|package| !now.contains(package)).count(),
     });
-    let new = wanted.into_iter().filter(|(key, _)| !kept.contains(key));
+    let new = wanted.into_iter().filter(|(key, _)| !unchanged.contains(key));
     plan.changes.extend(new.map(|(_, offer)| BuildChange::List(offer)));
     plan.listed = plan.changes.iter().filter(|change| matches!(change, BuildChange::List(_))).count();
     plan

@@ -43,7 +43,7 @@ pub(super) async fn look(
     mirror: &Mirror,
     ecosystem: Ecosystem,
     known: Option<Validators>,
-    kept: impl Future<Output = Option<Batch>> + Send,
+    stored: impl Future<Output = Option<Batch>> + Send,
 ) -> Result<Look, UpstreamError> {
     let path = format!("{}/modified_id.csv", ecosystem.as_str());
     let (bytes, validators) =
@@ -61,8 +61,8 @@ pub(super) async fn look(
         };
     let listing = Listing::read(&bytes);
     let listing = listing.ok_or_else(|| refused(mirror, &path, "is not a list of advisories".to_owned()))?;
-    let mut batch = match kept.await {
-        Some(kept) => kept,
+    let mut batch = match stored.await {
+        Some(stored) => stored,
         None => everything(mirror, ecosystem).await?,
     };
     let mut changed = listing.differs(&mut batch);

@@ -91,7 +91,7 @@ impl Feed {
 }
 
 impl Upstream {
-    /// Checks a feed. `kept` returns its last contents, if they are still stored; it is awaited only if public data
+    /// Checks a feed. `stored` returns its last stored contents, if any; it is awaited only if public data
     /// changed, of which only the changes are fetched then.
     ///
     /// # Errors
@@ -100,14 +100,16 @@ impl Upstream {
         &self,
         feed: &Feed,
         known: Option<Validators>,
-        kept: impl Future<Output = Option<Batch>> + Send,
+        stored: impl Future<Output = Option<Batch>> + Send,
     ) -> Result<Look, UpstreamError> {
         match &feed.form {
             Form::File(packing) => {
                 let (folder, file) = feed.url.rsplit_once('/').unwrap_or((&feed.url, ""));
                 file_at(&self.mirror(folder)?, file, *packing, known).await
             }
-            Form::Bucket(ecosystem) => bucket::look(&self.mirror(&feed.url)?, *ecosystem, known, kept).await,
+            Form::Bucket(ecosystem) => {
+                bucket::look(&self.mirror(&feed.url)?, *ecosystem, known, stored).await
+            }
             Form::Bundle(wanted) => bundle::look(&self.bundle_of(&feed.url)?, wanted, known).await,
             Form::Folder(wanted) if feed.is_bundle(&self.mirror(&feed.url)?) => {
                 bundle::look(&self.bundle_of(&feed.url)?, wanted, known).await

@@ -76,8 +76,8 @@ pub struct OpenFile {
     pub body: FileBody,
 }
 
-/// Located files that are in storage. A tree's step never changes and stored files stay stored, so entries never become
-/// invalid.
+/// Cache of located files that are in storage. A tree's step never changes and stored files stay stored, so entries
+/// never become invalid.
 pub(super) type Cache = quick_cache::sync::Cache<Wanted, Located>;
 
 /// Entries of the [`Cache`], some hundred bytes each.

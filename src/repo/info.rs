@@ -208,7 +208,7 @@ struct Found {
     detail: PackageDetail,
     /// The digest of its README.
     readme: Option<Sha256>,
-    /// Its stored archive, if it was not read yet.
+    /// Its stored archive, if that may contain more details.
     closed: Option<Closed>,
     /// The digest of an archive that is not in storage.
     unfetched: Option<Sha256>,

@@ -23,7 +23,7 @@ pub(super) type Cache = quick_cache::sync::Cache<ReleaseId, ()>;
 /// Entries of the [`Cache`].
 pub(super) const CACHED: usize = 50_000;
 
-/// A stored archive that was not read yet.
+/// A stored archive that may contain more details than are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Closed {
     pub(super) release: ReleaseId,

@@ -81,7 +81,6 @@ impl Repo {
 
     /// Claims a lease for work that one server of a database does at a time. `what` completes the error text "another
     /// server that uses this database …".
-    /// up".
     ///
     /// # Errors
     /// [`RepoError::Conflict`] while another server does it; the database.

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use crate::model::ids::TreeId;
 use crate::model::point::PointTree;
 
+/// The shortest time between two calls for one package list.
 const ONCE_IN: Duration = Duration::from_secs(60);
 
 type Act = Box<dyn Fn(PointTree) + Send + Sync>;

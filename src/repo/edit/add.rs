@@ -17,7 +17,7 @@ use crate::model::time::Timestamp;
 use crate::repo::{Repo, RepoError, find};
 use crate::storage::Key;
 
-/// Changes that are written in one statement.
+/// Changes that are written in one batch.
 const CHUNK: usize = 2000;
 /// The job that claims a tree during an edit. The claim is released in the same transaction, so nothing else sees it.
 pub(super) const EDIT_JOB: i64 = 0;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::storage::StorageError;
 
-/// An object that is being made durable; cloning shares it.
+/// An object that is being made durable; clones share it.
 #[derive(Clone, Debug, Default)]
 pub(in crate::repo) struct Landing(Arc<State>);
 

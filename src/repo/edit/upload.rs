@@ -21,7 +21,7 @@ use crate::r::rewrite;
 use crate::repo::{Repo, RepoError};
 use crate::storage::{Key, Spool, StorageError};
 
-/// Bytes gathered for one write to a spool, which leaves the async threads. Smaller uploads stay in memory.
+/// Bytes gathered for one write to a spool, off the async threads. Smaller uploads are never written as received.
 const PIECE: usize = 512 << 10;
 
 impl Repo {

@@ -21,7 +21,7 @@ use crate::repo::proof;
 use crate::state::State;
 use crate::upstream::UpstreamError;
 
-/// Number of recorded failures after which expired ones are removed.
+/// Expired failures are removed whenever this many were recorded.
 const FORGET_EVERY: usize = 256;
 
 /// A request to fetch a file.

@@ -13,7 +13,7 @@ use crate::upstream::UpstreamError;
 
 /// Concurrent requests to one host.
 const REQUESTS: usize = 16;
-/// Number of files that must fail in a row, without a successful answer in between, to open the breaker. One file
+/// Number of files that must fail in a row, without an answer for any file in between, to open the breaker. One file
 /// counts once however often it is tried: the file itself may be the cause.
 const FAILURES: usize = 5;
 /// How long the breaker stays open.
@@ -100,7 +100,7 @@ impl Hosts {
         Arc::clone(&self.table.lock().entry(host.to_owned()).or_insert_with(Host::new).heard)
     }
 
-    /// Records the result of a request for a file to `host`; only an unreachable host counts as a failure.
+    /// Records the result of a request for a file to `host`; only [`UpstreamError::Unavailable`] counts as a failure.
     pub(super) fn note(&self, host: &str, file: FileId, error: Option<&UpstreamError>) {
         let mut table = self.table.lock();
         let Some(entry) = table.get_mut(host) else { return };

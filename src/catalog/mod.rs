@@ -26,7 +26,7 @@ use crate::r::bioconductor::{Component, Part, Version};
 pub struct Catalog {
     /// The value of `clock.catalog` this was read at.
     pub version: i64,
-    /// `clock.at`: later publishes have later times.
+    /// `clock.at`: nothing can be published at or before it.
     pub clock_at: Option<Timestamp>,
     /// Sources that are not deleted, by id.
     pub sources: Vec<Source>,

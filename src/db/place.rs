@@ -48,7 +48,11 @@ pub(super) fn refuse_remote(dir: &Path) -> Result<(), DbError> {
     let existing = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));
     match statfs(existing) {
         Ok(found) => {
-            #[allow(clippy::unnecessary_cast, clippy::cast_possible_wrap)]
+            #[allow(
+                clippy::unnecessary_cast,
+                clippy::cast_possible_wrap,
+                reason = "the type of f_type differs between architectures"
+            )]
             let magic = found.filesystem_type().0 as i64;
             remote_kind(magic)
                 .map_or(Ok(()), |kind| Err(DbError::RemoteFileSystem { path: dir.to_owned(), kind }))

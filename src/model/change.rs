@@ -1,10 +1,10 @@
-//! Changes to a tree, as a sync plans them and an administrator makes them: the one currency of both.
+//! Changes of a tree, both those planned by a sync and those made by an administrator.
 
 use super::digest::{Md5, Sha256};
 use super::ids::{FileId, PackageId, ReleaseId};
 use super::time::Timestamp;
 
-/// How a release lives in a tree.
+/// The state of a release in a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LifeState {
     /// In the index: `state` 0.
@@ -14,7 +14,7 @@ pub enum LifeState {
 }
 
 impl LifeState {
-    /// As the tables store it.
+    /// Returns the number stored in the tables.
     #[must_use]
     pub fn as_i64(self) -> i64 {
         match self {
@@ -24,21 +24,21 @@ impl LifeState {
     }
 }
 
-/// A release that is new to its source.
+/// A new release of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRelease {
     /// The package's name, as written.
     pub package: String,
-    /// The version, as written: in file names the string is the identity.
+    /// The version, as written: file names contain this string.
     pub version: String,
-    /// 0 for the first bytes seen under this version, one more for each re-publication with other bytes.
+    /// 0 for the first file of this version, one more for each re-publication with other bytes.
     pub revision: i64,
-    /// When it was published upstream, where that is known.
+    /// When it was published upstream, if known.
     pub published_at: Option<Timestamp>,
     /// The index record, DCF text without the blank line that ends it; `None` for archived releases whose
     /// DESCRIPTION was never read.
     pub stanza: Option<Vec<u8>>,
-    /// The DESCRIPTION as it stands in the archive, where it was read.
+    /// The DESCRIPTION in the archive, byte for byte, if it was read.
     pub description: Option<Vec<u8>>,
     /// SHA-256 of the README kept in storage.
     pub readme: Option<Sha256>,
@@ -51,19 +51,19 @@ pub struct NewRelease {
 pub struct NewFile {
     /// The file's name in URLs: `{package}_{version}.tar.gz`.
     pub name: String,
-    /// Where upstream keeps it, relative to `src/contrib`; empty when the bytes are ours alone.
+    /// Its location upstream, relative to `src/contrib`; empty if only this server has it.
     pub locator: String,
-    /// Bytes, where known.
+    /// Bytes, if known.
     pub size: Option<i64>,
-    /// What the upstream index declares.
+    /// MD5 that the upstream index declares.
     pub md5: Option<Md5>,
-    /// Known once the bytes are ours.
+    /// Digest of the bytes, if known.
     pub sha256: Option<Sha256>,
-    /// True when the blob is in storage under `sha256`.
+    /// Whether the blob is in storage under `sha256`.
     pub stored: bool,
 }
 
-/// A life that exists, as a plan names it.
+/// The key of an existing life.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LifeKey {
     /// Listed or archived.
@@ -74,22 +74,19 @@ pub struct LifeKey {
     pub path: String,
     /// The release.
     pub release: ReleaseId,
-    /// The file, 0 where the release's own file is meant.
+    /// The file, 0 for the release's own file.
     pub file: FileId,
-    /// The step the life began with: part of the row's key.
+    /// The step that began the life, a part of the row's key.
     pub from_seq: i64,
 }
 
 /// One change of a tree at its next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "the plans that are large hold almost nothing but the large variant"
-)]
+#[allow(clippy::large_enum_variant, reason = "large plans consist almost only of the large variant")]
 pub enum Change {
-    /// A release never seen before begins a life.
+    /// A new release begins a life.
     Introduce {
-        /// What it is.
+        /// The release.
         release: NewRelease,
         /// Listed or archived from the start.
         state: LifeState,
@@ -104,38 +101,38 @@ pub enum Change {
         package: PackageId,
         /// The release.
         release: ReleaseId,
-        /// The record to show: 0 is the release's first source record, see [`Change::Record`].
+        /// The number of the record to show: 0 is the release's first source record, see [`Change::Record`].
         variant: i64,
         /// As in [`LifeKey::path`].
         path: String,
     },
-    /// A known release gets another index record: upstream edits a record without touching the file, and a release
-    /// known from `Archive/` alone has none before it is listed. A [`Change::Open`] that shows it goes with it.
+    /// A known release gets another index record: upstream may edit a record without changing the file, and a release
+    /// that was only in `Archive/` has no record before it is listed. A [`Change::Open`] that shows it accompanies it.
     Record {
         /// The release.
         release: ReleaseId,
-        /// The record's number: below every one the release had (-1, -2 …); those above 0 belong to binaries.
+        /// The record's number: below every earlier one of the release (-1, -2 …); numbers above 0 belong to binaries.
         variant: i64,
         /// As [`NewRelease::stanza`].
         stanza: Vec<u8>,
-        /// What the index declares, where nothing is known of the release's own file yet.
+        /// MD5 that the index declares, used if that of the release's own file is not known.
         md5: Option<Md5>,
-        /// Bytes, likewise.
+        /// Bytes, used if the size of the release's own file is not known.
         size: Option<i64>,
     },
     /// A life ends.
     Close(LifeKey),
 }
 
-/// What a transaction did, as the public API counts it.
+/// The numbers of packages that a transaction changed, as in the public API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Packages listed that were not before.
+    /// Packages that are newly listed.
     pub added: i64,
     /// Packages whose listed version changed.
     pub updated: i64,
     /// Releases that moved to the archive.
     pub archived: i64,
-    /// Packages gone from the list.
+    /// Packages removed from the list.
     pub removed: i64,
 }

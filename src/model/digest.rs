@@ -1,4 +1,4 @@
-//! Digests as values: 32 bytes of SHA-256, 16 bytes of MD5, written in lower-case hexadecimal.
+//! Digests: 32 bytes of SHA-256 and 16 bytes of MD5, written in lower-case hexadecimal.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ macro_rules! digest {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 const DIGITS: &[u8; 16] = b"0123456789abcdef";
-                // One write and not one for each byte: a bundle's records have hundreds of thousands of digests.
+                // One write instead of one per byte: a bundle's records have hundreds of thousands of digests.
                 let mut text = [0; 2 * $bytes];
                 for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
                     pair[0] = DIGITS[usize::from(byte >> 4)];

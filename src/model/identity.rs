@@ -1,9 +1,9 @@
-//! The identity of a database: sixteen random bytes made with its schema, written in lower-case hexadecimal.
+//! The identity of a database: sixteen random bytes created with its schema, written in lower-case hexadecimal.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The identity of a database. It moves with the database: a dump or a copy has the same one.
+/// The identity of a database. A dump or a copy of the database has the same identity.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity(pub [u8; 16]);
 

@@ -1,4 +1,4 @@
-//! Row identities. One newtype each, so that a tree can never be asked for with a repository's number.
+//! Row ids. Each table has its own newtype, so that ids of different tables cannot be confused.
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -19,7 +19,7 @@ id!(
     SourceId
 );
 id!(
-    /// One package list that moves by itself (CRAN's `src/contrib` is one).
+    /// A package list that changes independently of others (for example CRAN's `src/contrib`).
     TreeId
 );
 id!(
@@ -35,20 +35,20 @@ id!(
     ReleaseId
 );
 id!(
-    /// A file of a release: the tarball, or one binary build.
+    /// A file of a release: the tarball, or a binary.
     FileId
 );
 id!(
-    /// A transaction: a label in order of publication, never compared to find a state.
+    /// A transaction: a label in order of publication; states are never found by comparing it.
     TxId
 );
 id!(
-    /// The number of a step of one tree. Dense and signed: history can be prepended below the first.
+    /// The number of a step of a tree. Dense and signed, so that history can be prepended below the first step.
     Seq
 );
 
 impl SourceId {
-    /// The built-in CRAN source. Old clients ask `/__api__/sources/1/transactions` for it.
+    /// The built-in CRAN source. Old clients request `/__api__/sources/1/transactions`.
     pub const CRAN: SourceId = SourceId(1);
     /// The built-in Bioconductor source.
     pub const BIOCONDUCTOR: SourceId = SourceId(2);
@@ -57,10 +57,10 @@ impl SourceId {
 }
 
 impl Seq {
-    /// The end of a life that has not ended, and the largest sequence number there is: 2^62.
+    /// The end of a life that has not ended, and the largest sequence number: 2^62.
     pub const OPEN: Seq = Seq(1 << 62);
 
-    /// The step after this one.
+    /// Returns the next step's number.
     #[must_use]
     pub fn next(self) -> Seq {
         Seq(self.0 + 1)

@@ -10,7 +10,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// As the tables store it.
+    /// Returns the word stored in the tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! The nouns everything else is written in. Pure: no I/O, no async, no clock; sees no other room.
+//! The basic types of all other rooms. Pure: no I/O, no async, no clock; depends on no other room.
 
 pub mod change;
 pub mod digest;

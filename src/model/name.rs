@@ -1,14 +1,14 @@
-//! Names of sources and repositories: one path segment of a URL, never a reserved word.
+//! Names of sources and repositories: one path segment of a URL and no reserved word.
 
 use std::fmt;
 use std::str::FromStr;
 
 /// The name of a source or a repository: 1 to 128 characters of `A-Z a-z 0-9 . _ -`, beginning with a letter or
-/// a digit; never `__like_this__`, and none of the words the server keeps for itself.
+/// a digit, so never `__like_this__`; reserved words are excluded.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
-/// Why a text cannot be a name.
+/// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadName {
     /// Empty, too long, or with a character outside the set.
@@ -16,7 +16,7 @@ pub enum BadName {
         "'{0}' cannot be a name: use 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or a digit"
     )]
     Form(String),
-    /// A first path segment the server answers itself.
+    /// A path segment reserved by the server.
     #[error("'{0}' is a reserved name; choose another")]
     Reserved(String),
 }
@@ -25,7 +25,7 @@ pub enum BadName {
 const RESERVED: [&str; 4] = ["client", "upload", "assets", "favicon.ico"];
 
 impl Name {
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -10,18 +10,18 @@ pub struct PointTree {
     pub source: SourceId,
     /// The tree.
     pub tree: TreeId,
-    /// Its state: rows with `from_seq ≤ seq < to_seq` are alive.
+    /// Its step: rows with `from_seq ≤ seq < to_seq` are alive.
     pub seq: Seq,
 }
 
-/// What a snapshot of a repository means, decided without the database.
+/// A resolved snapshot of a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Point {
     /// The repository.
     pub repo: RepoId,
-    /// The trees, the winner of a name first.
+    /// The trees in order of precedence: the first one with a name wins.
     pub trees: Vec<PointTree>,
-    /// True when the answer may still change: `latest`, today, a day nobody has closed yet.
+    /// Whether the point may still change: `latest`, today, a day that is not closed yet.
     pub open: bool,
     /// When the newest of the steps was published: the point's `Last-Modified`.
     pub modified: Option<Timestamp>,

@@ -1,4 +1,4 @@
-//! What a repository is: an ordered list of subscribed sources under one name.
+//! The kinds of repository. A repository is an ordered list of subscribed sources under one name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use super::language::Language;
 pub enum RepoKind {
     /// R packages.
     R,
-    /// Bioconductor versions, with R sources layered on.
+    /// Bioconductor versions, together with R sources.
     Bioconductor,
     /// Python packages.
     Python,
@@ -22,7 +22,7 @@ pub enum RepoKind {
 pub struct UnknownRepoKind(pub String);
 
 impl RepoKind {
-    /// The spelling of the command line and the tables.
+    /// Returns the word used by the command line and the tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl RepoKind {
         }
     }
 
-    /// The word the public API and listings show.
+    /// Returns the word used by the public API and listings.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl RepoKind {
         }
     }
 
-    /// The language of the sources it may subscribe to.
+    /// Returns the language of the sources that it may subscribe to.
     #[must_use]
     pub fn language(self) -> Language {
         match self {

@@ -1,4 +1,4 @@
-//! What the snapshot segment of a URL asks for.
+//! The snapshot segment of a URL.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ pub enum Snapshot {
     Transaction(TxId),
 }
 
-/// A segment that is no snapshot.
+/// A segment that does not name a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is no snapshot: use latest, a date (YYYY-MM-DD) or a transaction id")]
 pub struct BadSnapshot(pub String);

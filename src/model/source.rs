@@ -1,4 +1,4 @@
-//! What a source is: where packages come from.
+//! The kinds of source: where packages come from.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,21 +8,21 @@ use super::language::Language;
 /// The kinds of source, spelt as `rspm create source --type` spells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceKind {
-    /// CRAN or a CRAN-like mirror; built in, moved by sync.
+    /// CRAN or a CRAN-like mirror; built in, updated by sync.
     Cran,
     /// All of CRAN at one date.
     CranSnapshot,
-    /// Chosen CRAN packages with their dependencies.
+    /// Selected CRAN packages with their dependencies.
     CuratedCran,
-    /// Bioconductor; built in, moved by sync.
+    /// Bioconductor; built in, updated by sync.
     Bioconductor,
     /// R packages an administrator adds.
     Local,
     /// R packages built from git.
     Git,
-    /// PyPI; built in, moved by sync.
+    /// PyPI; built in, updated by sync.
     Pypi,
-    /// Chosen PyPI projects.
+    /// Selected PyPI projects.
     CuratedPypi,
     /// Python packages an administrator adds.
     LocalPython,
@@ -49,13 +49,13 @@ impl SourceKind {
         (SourceKind::GitPython, "git-python"),
     ];
 
-    /// The spelling of the command line and the tables.
+    /// Returns the word used by the command line and the tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         Self::NAMES.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
     }
 
-    /// The word people read in listings, as the original prints it.
+    /// Returns the word shown in listings, the same as in the original product.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -72,7 +72,7 @@ impl SourceKind {
         }
     }
 
-    /// The language of its packages.
+    /// Returns the language of its packages.
     #[must_use]
     pub fn language(self) -> Language {
         match self {

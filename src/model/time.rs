@@ -1,4 +1,4 @@
-//! Instants as microseconds since the epoch, and UTC days: the unit in which snapshots are named.
+//! Instants as microseconds since the epoch, and UTC days, which name snapshots.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,38 +8,38 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
 
-/// Where the time comes from. The daemon hands in the system clock, tests a clock they can move.
+/// A clock. The daemon uses the system clock, tests an adjustable one.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Microseconds in a second.
 pub const SECOND: i64 = 1_000_000;
 
 impl Timestamp {
-    /// From seconds since the epoch, as R's `POSIXct` gives them; fractions are cut to whole seconds.
-    /// `None` when the value is not finite or outside the years 0 to 9999.
+    /// Converts seconds since the epoch, as in R's `POSIXct`, rounded down to whole seconds. `None` if the value is not
+    /// finite or outside the years 0 to 9999.
     #[must_use]
     pub fn from_r_seconds(seconds: f64) -> Option<Timestamp> {
         let whole = seconds.floor();
         if !whole.is_finite() || !(-62_167_219_200.0..=253_402_300_799.0).contains(&whole) {
             return None;
         }
-        #[allow(clippy::cast_possible_truncation)]
+        #[allow(clippy::cast_possible_truncation, reason = "the range was checked above")]
         Some(Timestamp(whole as i64 * SECOND))
     }
 
-    /// Whole seconds since the epoch, rounded down.
+    /// Returns whole seconds since the epoch, rounded down.
     #[must_use]
     pub fn seconds(self) -> i64 {
         self.0.div_euclid(SECOND)
     }
 
-    /// The UTC day this instant lies in.
+    /// Returns the UTC day of this instant.
     #[must_use]
     pub fn day(self) -> Day {
         Day(self.civil().date())
     }
 
-    /// The calendar time in UTC. Instants outside jiff's range are clamped to it.
+    /// Returns the calendar time in UTC. Instants outside jiff's range are clamped to it.
     #[must_use]
     pub fn civil(self) -> jiff::civil::DateTime {
         let clamped =
@@ -52,7 +52,7 @@ impl Timestamp {
 }
 
 impl fmt::Display for Timestamp {
-    /// RFC 3339 in UTC with microseconds when there are any: `2026-11-20T07:50:28Z`.
+    /// Formats as RFC 3339 in UTC, with microseconds unless they are 0: `2026-11-20T07:50:28Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let t = self.civil();
         write!(
@@ -72,7 +72,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// A text that is not an instant by RFC 3339.
+/// A text that is not an instant in the form of RFC 3339.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a time written YYYY-MM-DDThh:mm:ssZ")]
 pub struct BadTimestamp(pub String);
@@ -98,14 +98,14 @@ pub struct Day(jiff::civil::Date);
 pub struct BadDay(pub String);
 
 impl Day {
-    /// The first instant of this day.
+    /// Returns the first instant of this day.
     #[must_use]
     pub fn start(self) -> Timestamp {
         let midnight = self.0.at(0, 0, 0, 0).to_zoned(jiff::tz::TimeZone::UTC);
         Timestamp(midnight.map_or(i64::MAX, |z| z.timestamp().as_microsecond()))
     }
 
-    /// The first instant after this day: a state of the day is one strictly before it.
+    /// Returns the first instant after this day: states of the day are strictly before it.
     #[must_use]
     pub fn end(self) -> Timestamp {
         Timestamp(self.start().0.saturating_add(86_400 * SECOND))

@@ -1,33 +1,33 @@
-//! Objects out of service: moved aside within their class, brought back, deleted for good.
+//! Objects out of service: moves them to the trash or the damaged area of their class, restores and deletes them.
 
 use super::{Area, Backend, Key, Mark, Marker, Owner, Storage, StorageError, blocking};
 use crate::config::StorageClass;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How long a removed object can be brought back.
+/// How long a removed object can be restored.
 pub const GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Which removed objects have been aside for the grace period: by the clock, and by the days on which clean-ups ran, so that
-/// a clock that jumps ends no grace period.
+/// The grace period of removed objects, measured by the clock and by the days on which clean-ups ran, so that a jump of
+/// the clock does not end it.
 #[derive(Clone, Debug)]
 pub struct Grace {
-    /// What was removed before this has been aside for long enough by the clock.
+    /// By the clock, the period is over for objects removed before this time.
     before: Option<SystemTime>,
-    /// As many days with a clean-up must have begun since.
+    /// Minimum number of days with a clean-up since the removal.
     least: usize,
     /// Days, counted from the epoch, on which clean-ups ran.
     days: Vec<i64>,
 }
 
 impl Grace {
-    /// A period that ends now; `days`: on which clean-ups ran.
+    /// Creates a period that ends now. `days` are the days on which clean-ups ran.
     #[must_use]
     pub fn new(period: Duration, days: Vec<i64>) -> Grace {
         let least = usize::try_from(period.as_secs() / DAY).unwrap_or(usize::MAX);
         Grace { before: SystemTime::now().checked_sub(period), least, days }
     }
 
-    /// Whether it is over for what was removed at `at`.
+    /// Returns true if the period is over for an object removed at `at`.
     #[must_use]
     pub fn is_over(&self, at: SystemTime) -> bool {
         let since = self.days.iter().filter(|day| **day > day_of(at)).count();
@@ -37,7 +37,7 @@ impl Grace {
 
 const DAY: u64 = 86_400;
 
-/// The day of a time, counted from the epoch; times before it are of its first day.
+/// Returns the day of a time, counted from the epoch; times before the epoch have day 0.
 #[must_use]
 pub fn day_of(at: SystemTime) -> i64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -45,13 +45,13 @@ pub fn day_of(at: SystemTime) -> i64 {
 }
 
 impl Storage {
-    /// Moves an object to the trash; false when it is not there.
+    /// Moves an object to the trash; returns false if it does not exist.
     pub async fn discard(&self, key: &Key) -> Result<bool, StorageError> {
         self.withdraw(key, Area::Trash).await
     }
 
-    /// Moves an object whose bytes are not those of its digest to where it is never served from; false when it is not
-    /// there.
+    /// Moves an object whose bytes do not have its digest to the damaged area, which is never served; returns false if
+    /// it does not exist.
     pub async fn set_aside(&self, key: &Key) -> Result<bool, StorageError> {
         let moved = self.withdraw(key, Area::Damaged).await?;
         if moved {
@@ -70,7 +70,7 @@ impl Storage {
         Ok(moved)
     }
 
-    /// Brings an object back from the trash; false when it is not there, or one is in service.
+    /// Restores an object from the trash; returns false if it is not there, or one is in service.
     pub async fn restore(&self, key: &Key) -> Result<bool, StorageError> {
         let key = *key;
         let restored = match self.place(key.class()) {
@@ -84,7 +84,7 @@ impl Storage {
         Ok(restored)
     }
 
-    /// Removes an object from an area for good; one that is not there is no error.
+    /// Deletes an object from an area; a missing one is no error.
     pub async fn delete_from(&self, area: Area, key: &Key) -> Result<(), StorageError> {
         let key = *key;
         match self.place(key.class()) {
@@ -97,7 +97,7 @@ impl Storage {
         Ok(())
     }
 
-    /// The place of a class as messages name it: its directory, or `s3://bucket/prefix`.
+    /// Returns the location of a class for messages: its directory, or `s3://bucket/prefix`.
     #[must_use]
     pub fn place_name(&self, class: StorageClass) -> String {
         match self.place(class) {
@@ -106,7 +106,7 @@ impl Storage {
         }
     }
 
-    /// The marker of a class, as it is now.
+    /// Reads the current marker of a class.
     pub async fn marker(&self, class: StorageClass) -> Result<Marker, StorageError> {
         let owner = Owner(class);
         let bytes = match self.place(class) {
@@ -116,8 +116,8 @@ impl Storage {
         Ok(bytes.map_or(Marker::None, |bytes| Marker::read(&bytes)))
     }
 
-    /// Writes the marker of a class, and reads it again: of two servers that write at once, one is named. Unless it
-    /// `replaces`, a marker that is there stays.
+    /// Writes the marker of a class, and reads it again: of two servers that write concurrently, one wins. Unless
+    /// `replaces` is set, an existing marker stays.
     pub async fn mark(
         &self,
         class: StorageClass,

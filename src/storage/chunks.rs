@@ -1,6 +1,6 @@
-//! How a large file becomes a stream: in pieces read on the blocking pool, the next one while one is sent. Nothing is read
-//! before the first piece is asked for. Where many clients read slowly, pieces are smaller and files are opened for each,
-//! so that what one of them costs is small and bounded.
+//! Streams of large files, read in chunks on the blocking pool, one chunk ahead. Reading starts with the first poll.
+//! With many slow clients, chunks are smaller and files are reopened for each, so that memory and descriptors are
+//! bounded.
 
 use super::{Content, StorageError};
 use bytes::Bytes;
@@ -17,34 +17,34 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::task::JoinHandle;
 
-/// Bytes of one piece: large enough that a hop to the blocking pool costs little, small enough for the CPU's cache.
+/// Bytes of one chunk: large enough to amortize the switch to the blocking pool, small enough for the CPU's cache.
 pub(super) const PIECE: usize = 256 << 10;
-/// Buffers kept for the next reader; beyond these they are freed (4 MB).
+/// Maximum number of pooled buffers (4 MB); others are freed.
 const SPARE: usize = 16;
-/// Bytes of all pieces that are read and not sent, from which on pieces are smaller, and how small.
+/// Sizes of chunks, in bytes, while the total of chunks that are read and not sent is below a limit.
 const STEPS: [(usize, usize); 3] = [(16 << 20, PIECE), (32 << 20, 64 << 10), (48 << 20, 16 << 10)];
-/// Pieces beyond the last step.
+/// Bytes of a chunk above the last limit.
 const SMALLEST: usize = 4 << 10;
-/// Bytes of objects that were read whole and are still in memory, from which on they are read in pieces.
+/// Maximum total, in bytes, of objects held whole in memory; above it, objects are read in chunks.
 const WHOLES: usize = 64 << 20;
-/// Objects up to this size are read whole at any time: a piece is no smaller.
+/// Objects up to this size, in bytes, are always read whole: a chunk is no smaller.
 const SMALL: u64 = 4 << 10;
-/// Files that streams keep open, at most.
+/// Maximum number of files that streams keep open.
 const FILES: usize = 256;
 
-/// Buffers that were sent and can be read into again: no zeroing and no page faults for each piece.
+/// Buffers for reuse: avoids zeroing and page faults for each chunk.
 static BUFFERS: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
-/// Bytes of pieces that are alive.
+/// Bytes of chunks in memory.
 static PIECES: Total = Total(AtomicUsize::new(0));
-/// Bytes of whole objects that are alive.
+/// Bytes of whole objects in memory.
 static WHOLE: Total = Total(AtomicUsize::new(0));
-/// Files that streams keep open.
+/// Number of files that streams keep open.
 static OPEN: Total = Total(AtomicUsize::new(0));
 
-/// A number that every [`Counted`] is part of.
+/// A counter of resources in use; see [`Counted`].
 struct Total(AtomicUsize);
 
-/// A part of a [`Total`], until it is dropped.
+/// An amount counted in a [`Total`] until it is dropped.
 struct Counted(&'static Total, usize);
 
 impl Total {
@@ -64,7 +64,7 @@ impl Drop for Counted {
     }
 }
 
-/// The first `length` bytes of a buffer that goes back to [`BUFFERS`] when the last `Bytes` of it is dropped.
+/// The first `length` bytes of a buffer, which returns to [`BUFFERS`] when the last `Bytes` of it is dropped.
 struct Piece {
     buffer: Box<[u8]>,
     length: usize,
@@ -97,19 +97,19 @@ impl AsRef<[u8]> for Whole {
     }
 }
 
-/// How many bytes the next piece has: fewer, the more bytes wait to be sent.
+/// Returns the size of the next chunk in bytes: the more unsent bytes there are, the smaller it is.
 #[must_use]
 pub fn piece_size() -> usize {
     let waiting = PIECES.now();
     STEPS.iter().find(|(below, _)| waiting < *below).map_or(SMALLEST, |(_, size)| *size)
 }
 
-/// Whether an object of `size` bytes may be read at once.
+/// Returns true if an object of `size` bytes may be read whole.
 pub(super) fn may_be_whole(size: u64) -> bool {
     size <= SMALL || WHOLE.now() < WHOLES
 }
 
-/// A piece that is to be read, counted before it is: many may begin at once.
+/// A chunk to be read, counted before the read, because many reads may start at once.
 struct Wanted {
     range: Range<u64>,
     length: usize,
@@ -120,12 +120,12 @@ struct Wanted {
 impl Wanted {
     fn new(range: Range<u64>) -> Wanted {
         let length = usize::try_from(range.end - range.start).unwrap_or(PIECE).min(PIECE);
-        // Of what is nearly a whole buffer the rest is waste; of less, the buffer would be.
+        // A chunk of more than half a buffer uses a pooled buffer; a smaller one would waste most of it.
         let capacity = if length > PIECE / 2 { PIECE } else { length };
         Wanted { range, length, capacity, counted: PIECES.add(capacity) }
     }
 
-    /// Blocking.
+    /// Reads the chunk. Blocking.
     fn read(self, file: &File) -> io::Result<Bytes> {
         let Wanted { range, length, capacity, counted } = self;
         let spare = if capacity == PIECE { BUFFERS.lock().pop() } else { None };
@@ -135,7 +135,7 @@ impl Wanted {
     }
 }
 
-/// All of a range that lies within an open file, at once. Blocking.
+/// Reads all of a range within an open file into memory. Blocking.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -147,7 +147,7 @@ pub fn whole(file: &File, path: &Path, range: &Range<u64>) -> Result<Bytes, Stor
     Ok(Bytes::from_owner(Whole(bytes, WHOLE.add(length))))
 }
 
-/// The bytes of a range that lies within an open file: at once when they are few, else as a stream. Blocking.
+/// Returns the bytes of a range within an open file: in memory if they are few, else as a stream. Blocking.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -160,10 +160,10 @@ pub fn content(file: File, path: &Path, range: Range<u64>) -> Result<Content, St
     Ok(Content::Stream(stream(file, &metadata, path, range)))
 }
 
-/// A file that a stream reads, open or not.
+/// The file of a stream, open or not.
 struct Source {
     path: Box<Path>,
-    /// The file that was opened first: no other may go on in its place.
+    /// Device and inode of the file that was opened first: the stream must not continue with another file.
     identity: (u64, u64),
     kept: OnceLock<Kept>,
 }
@@ -181,17 +181,17 @@ impl Source {
         source
     }
 
-    /// Keeps the file open, unless too many are; gives it back then.
+    /// Keeps the file open, unless too many are open; returns it then.
     fn keep(&self, file: File) -> Option<File> {
         if OPEN.now() >= most_files() {
             return Some(file);
         }
-        // Streams ask for one piece at a time, so nobody was faster.
+        // A stream reads one chunk at a time, so there is no concurrent call.
         let _ = self.kept.set(Kept { file, _open: OPEN.add(1) });
         None
     }
 
-    /// Reads a piece. Blocking.
+    /// Reads a chunk. Blocking.
     fn read(&self, wanted: Wanted) -> io::Result<Bytes> {
         if let Some(kept) = self.kept.get() {
             return wanted.read(&kept.file);
@@ -199,7 +199,7 @@ impl Source {
         let file = File::open(&self.path)?;
         let metadata = file.metadata()?;
         if (metadata.dev(), metadata.ino()) != self.identity {
-            return Err(io::Error::other("another file took its place while it was read"));
+            return Err(io::Error::other("the file was replaced while it was read"));
         }
         match self.keep(file) {
             Some(file) => wanted.read(&file),
@@ -208,7 +208,7 @@ impl Source {
     }
 }
 
-/// How many files streams may keep open: a small part of what the process may open, for there are others who need some.
+/// Returns the maximum number of files that streams may keep open: a small share of the process's limit.
 fn most_files() -> usize {
     static MOST: OnceLock<usize> = OnceLock::new();
     *MOST.get_or_init(|| {
@@ -217,15 +217,15 @@ fn most_files() -> usize {
     })
 }
 
-/// The stream's state: what is left, and the piece that is being read.
+/// The state of a stream: the remaining range, and the chunk that is being read.
 struct Reader {
     source: Arc<Source>,
-    /// From the piece after `ahead` to the end.
+    /// The range from the chunk after `ahead` to the end.
     rest: Range<u64>,
     ahead: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
-/// The bytes of `range`, which lies within the file and is not empty.
+/// Streams the bytes of `range`, which lies within the file and is not empty.
 pub(super) fn stream(
     file: File,
     metadata: &Metadata,
@@ -258,7 +258,7 @@ pub(super) fn stream(
 }
 
 impl Reader {
-    /// Begins to read the next piece.
+    /// Starts reading the next chunk.
     fn begin(&mut self, size: usize) -> JoinHandle<io::Result<Bytes>> {
         let end = self.rest.end.min(self.rest.start.saturating_add(size as u64));
         let wanted = Wanted::new(self.rest.start..end);
@@ -315,18 +315,18 @@ mod tests {
         let files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
         assert!(OPEN.now() <= FILES && files() < FILES + 500, "{} files", files());
         let unread = PIECES.now();
-        assert!(unread < 8 << 20, "{unread} bytes were read before they were asked for");
+        assert!(unread < 8 << 20, "{unread} bytes were read before the first poll");
         let mut held = Vec::new();
         for stream in &mut streams {
             held.push(stream.next().await.unwrap().unwrap());
         }
-        // The steps, one piece ahead for each reader of the first, and the smallest piece for each of the others.
+        // The limits of the steps, one chunk ahead for each reader of the first, and the smallest chunk for the others.
         let most = (48 << 20) + (32 << 20) + READERS * SMALLEST;
         assert!(PIECES.now() < most, "{} bytes for {READERS} readers", PIECES.now());
         let last = streams.pop().unwrap();
         let rest: Vec<Bytes> = last.try_collect().await.unwrap();
         let first = held.pop().unwrap().len();
-        assert_eq!(first + rest.iter().map(Bytes::len).sum::<usize>(), PIECE * 8, "and none is cut short");
+        assert_eq!(first + rest.iter().map(Bytes::len).sum::<usize>(), PIECE * 8, "no stream is truncated");
     }
 
     #[tokio::test]

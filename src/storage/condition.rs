@@ -1,4 +1,4 @@
-//! What is known of each class: whose objects it has, a sweep that waits for a confirmation, damaged objects.
+//! The condition of each class: its owner, a sweep that awaits confirmation, damaged and lost objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -8,7 +8,7 @@ use super::{Key, Storage, StorageError};
 use crate::config::StorageClass;
 use crate::model::identity::Identity;
 
-/// How a class stands to the database of this server. Objects are removed only from a class that is its own.
+/// Whether a class belongs to the database of this server. Objects are removed only from its own classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Standing {
     /// Not compared yet.
@@ -18,27 +18,27 @@ pub enum Standing {
     Own,
     /// Its marker names another database.
     Foreign(Identity),
-    /// Its marker has the identity of this database, and a generation that another one wrote: a copy of this database, or
-    /// this one before it was restored from a backup.
+    /// Its marker has the identity of this database, and a generation written by another one: a copy of this database,
+    /// or this one before it was restored from a backup.
     Contested,
     /// Its marker names no database.
     Unreadable,
-    /// It has neither the marker that was written there nor the objects that rows name.
+    /// It has neither the marker that was written there nor the objects that rows refer to.
     Missing,
-    /// It has objects and no marker, and this database names too few of them.
+    /// It has objects and no marker, and rows of this database refer to too few of the objects.
     Unclaimed {
-        /// Objects looked at.
+        /// Number of objects checked.
         objects: usize,
-        /// Of these, the ones this database names.
+        /// Number of these that rows refer to.
         named: usize,
     },
-    /// The marker could not be read or written; why.
+    /// The marker could not be read or written; the reason.
     Unknown(String),
 }
 
 impl Standing {
-    /// Why nothing may be stored in a class that stands so: it would be removed by another database's server, or is out of
-    /// reach as soon as the class is mounted again. In a contested class nobody removes anything.
+    /// Returns why nothing may be stored in such a class: the object would be removed by another database's server, or
+    /// be hidden as soon as the class is mounted again. In a contested class no server removes anything.
     #[must_use]
     pub fn refuses(&self) -> Option<&'static str> {
         match self {
@@ -54,7 +54,7 @@ impl Standing {
     }
 }
 
-/// How long storing waits for the first comparison after a start.
+/// How long a store operation waits for the first comparison after a start.
 const COMPARISON: Duration = Duration::from_secs(30);
 
 /// A sweep that would remove more than a small share of a class.
@@ -67,44 +67,45 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// As many objects of a class with `of` objects may be removed in a day unasked: ten, or a twentieth.
+    /// Returns how many objects of a class with `of` objects may be removed per day without confirmation: ten, or a
+    /// twentieth of them.
     #[must_use]
     pub fn limit(of: u64) -> u64 {
         (of / 20).max(10)
     }
 }
 
-/// What is known of all classes.
+/// The condition of all classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// Absent: not compared yet.
+    /// By class; a missing entry means not compared yet.
     pub(super) standings: BTreeMap<StorageClass, Standing>,
     pub(super) waiting: BTreeMap<StorageClass, Waiting>,
-    /// Objects that were set aside and have not been stored again.
+    /// Objects that were moved to the damaged area and have not been stored again.
     pub(super) damaged: BTreeSet<Key>,
-    /// Objects that rows refer to, that are not in storage, and that no mirror has.
+    /// Objects that rows refer to and that are neither in storage nor on a mirror.
     pub(super) lost: BTreeSet<Key>,
 }
 
 impl Condition {
-    /// How a class stands to the database.
+    /// Returns whether a class belongs to the database.
     #[must_use]
     pub fn standing(&self, class: StorageClass) -> Standing {
         self.standings.get(&class).cloned().unwrap_or_default()
     }
 
-    /// The sweep of a class that waits.
+    /// Returns the sweep of a class that awaits confirmation.
     #[must_use]
     pub fn waiting(&self, class: StorageClass) -> Option<Waiting> {
         self.waiting.get(&class).copied()
     }
 
-    /// Damaged objects of a class that have not been stored again.
+    /// Returns the damaged objects of a class that have not been stored again.
     pub fn damaged(&self, class: StorageClass) -> impl Iterator<Item = &Key> {
         self.damaged.iter().filter(move |key| key.class() == class)
     }
 
-    /// Objects of a class that rows refer to and storage does not have.
+    /// Returns the objects of a class that rows refer to and that are not in storage.
     pub fn lost(&self, class: StorageClass) -> impl Iterator<Item = &Key> {
         self.lost.iter().filter(move |key| key.class() == class)
     }
@@ -114,7 +115,7 @@ impl Condition {
         self.lost.remove(key);
     }
 
-    /// What an administrator should know, with the way out. Without paths and names of hosts: anybody may read it.
+    /// Returns warnings for the administrator, with remedies. They are public, so they contain no paths or host names.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
@@ -129,8 +130,8 @@ impl Condition {
         };
         about(
             &|standing| matches!(standing, Standing::Foreign(_)),
-            "belongs to another database, or to a copy of this one that adopted it: nothing is swept or stored there; put \
-             the database back, or make this one the owner with: rspm storage adopt",
+            "belongs to another database, or to a copy of this one that adopted it: nothing is swept or stored there; \
+             restore the database, or make this one the owner with: rspm storage adopt",
         );
         about(
             &|standing| *standing == Standing::Contested,
@@ -140,12 +141,12 @@ impl Condition {
         about(
             &|standing| *standing == Standing::Missing,
             "has neither its marker nor the objects that this database names; it may not be mounted: nothing is stored \
-             there; bring it back, or begin anew with: rspm storage adopt",
+             there; mount or restore it, or start with an empty class with: rspm storage adopt",
         );
         about(
             &|standing| matches!(standing, Standing::Unclaimed { .. }),
-            "has objects that this database does not name, and no owner: nothing is swept or stored there; put the \
-             database back, or make this one the owner with: rspm storage adopt",
+            "has objects that this database does not name, and no owner: nothing is swept or stored there; restore the \
+             database, or make this one the owner with: rspm storage adopt",
         );
         about(
             &|standing| *standing == Standing::Unreadable,
@@ -162,8 +163,8 @@ impl Condition {
                 kind: "storage-sweep",
                 name: class.to_owned(),
                 message: format!(
-                    "the clean-up of storage class {class} would remove {objects} of {of} objects and waits: check that \
-                     the database is the right one, then: rspm storage sweep --confirm={class}"
+                    "the clean-up of storage class {class} would remove {objects} of {of} objects and awaits confirmation: \
+                     check that the database is the right one, then: rspm storage sweep --confirm={class}"
                 ),
             });
         }
@@ -189,8 +190,8 @@ impl Condition {
                     name: class.to_owned(),
                     message: format!(
                         "damaged objects of storage class {class} that were set aside and have not been stored again: \
-                         {count}; files of a mirror are fetched again when they are asked for, others need rspm add \
-                         --replace; the server's log names them"
+                         {count}; files of a mirror are fetched again on request, others need rspm add --replace; the \
+                         server's log names them"
                     ),
                 });
             }
@@ -199,26 +200,26 @@ impl Condition {
     }
 }
 
-/// Something an administrator should know.
+/// A warning for the administrator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// `storage-owner`, `storage-sweep`, `storage-lost` or `storage-damage`.
     pub kind: &'static str,
-    /// The classes it is about.
+    /// The affected classes.
     pub name: String,
-    /// A sentence with the way out.
+    /// The problem and its remedy.
     pub message: String,
 }
 
 impl Storage {
-    /// What is known of all classes.
+    /// Returns the condition of all classes.
     #[must_use]
     pub fn condition(&self) -> Condition {
         self.0.condition.lock().clone()
     }
 
-    /// Notes how a class stands to the database; true when that is news. A comparison that failed is no reason to store in
-    /// a class again where the one before forbade it.
+    /// Records whether a class belongs to the database; returns true if that changed. A failed comparison does not lift
+    /// a refusal of the previous one.
     pub fn set_standing(&self, class: StorageClass, standing: Standing) -> bool {
         let mut condition = self.0.condition.lock();
         let before = condition.standing(class);
@@ -231,15 +232,15 @@ impl Storage {
         before != standing
     }
 
-    /// From now on nothing is stored in a class before it was compared with the database.
+    /// Makes store operations wait until their class was compared with the database.
     pub fn wait_for_comparison(&self) {
         self.0.waits.store(true, Ordering::Relaxed);
     }
 
-    /// Whether this server may store objects in a class.
+    /// Checks that this server may store objects in a class.
     ///
     /// # Errors
-    /// [`StorageError::Refused`], with the reason and the way out.
+    /// [`StorageError::Refused`], with the reason and the remedy.
     pub async fn may_store(&self, class: StorageClass) -> Result<(), StorageError> {
         let standing = || self.0.condition.lock().standing(class);
         if self.0.waits.load(Ordering::Relaxed) {
@@ -254,13 +255,13 @@ impl Storage {
                     news.await;
                 }
             };
-            // Without an answer in time what is known now says why not.
+            // After a timeout, the check below refuses with the current reason.
             let _ = tokio::time::timeout(COMPARISON, known).await;
         }
         self.may_store_now(class)
     }
 
-    /// As [`Storage::may_store`], for who cannot wait: a class that was not compared yet is refused.
+    /// Like [`Storage::may_store`], without waiting: a class that was not compared yet is refused.
     pub(super) fn may_store_now(&self, class: StorageClass) -> Result<(), StorageError> {
         let refused = |why: &str| StorageError::Refused { class: class.as_str(), why: why.to_owned() };
         let standing = self.0.condition.lock().standing(class);
@@ -270,13 +271,13 @@ impl Storage {
         standing.refuses().map_or(Ok(()), |why| Err(refused(why)))
     }
 
-    /// True while the class belongs to the database: only then may objects be removed from it.
+    /// Returns true if the class belongs to the database: only then may objects be removed from it.
     #[must_use]
     pub fn is_own(&self, class: StorageClass) -> bool {
         self.0.condition.lock().standings.get(&class) == Some(&Standing::Own)
     }
 
-    /// Notes that a sweep waits, or that none does any more; true when that is news.
+    /// Records the sweep that awaits confirmation, if any; returns true if that changed.
     pub fn set_waiting(&self, class: StorageClass, waiting: Option<Waiting>) -> bool {
         let mut condition = self.0.condition.lock();
         let before = match waiting {
@@ -286,13 +287,13 @@ impl Storage {
         before != waiting
     }
 
-    /// True when the object was set aside and has not been stored again.
+    /// Returns true if the object is damaged and has not been stored again.
     #[must_use]
     pub fn is_damaged(&self, key: &Key) -> bool {
         self.0.condition.lock().damaged.contains(key)
     }
 
-    /// Notes the objects of a class that rows refer to and that are not in storage; true when that is news.
+    /// Records the objects of a class that rows refer to and that are not in storage; returns true if they changed.
     pub fn set_lost(&self, class: StorageClass, keys: BTreeSet<Key>) -> bool {
         let mut condition = self.0.condition.lock();
         let news = !condition.lost(class).eq(&keys);
@@ -301,8 +302,8 @@ impl Storage {
         news
     }
 
-    /// Notes that an object that a row refers to and no mirror has is not in storage, unless its whole class is missing, or
-    /// it was set aside.
+    /// Records a lost object: a row refers to it and no mirror has it. Ignored if its whole class is missing or the
+    /// object is damaged.
     pub fn note_lost(&self, key: &Key) {
         let mut condition = self.0.condition.lock();
         let known = condition.damaged.contains(key) || condition.standing(key.class()) == Standing::Missing;
@@ -311,7 +312,7 @@ impl Storage {
         }
     }
 
-    /// Notes the damaged objects that have not been stored again.
+    /// Records the damaged objects that have not been stored again.
     pub fn set_damaged(&self, keys: BTreeSet<Key>) {
         self.0.condition.lock().damaged = keys;
     }

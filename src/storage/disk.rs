@@ -1,4 +1,4 @@
-//! Objects in a directory: written so that a power cut leaves either the whole object or none.
+//! Objects in a directory, written so that a power cut leaves either the whole object or none.
 
 use super::{Area, Blob, Found, Key, Owner, Spool, StorageError, Stored, There, chunks, hot, spool, within};
 use crate::config::StorageClass;
@@ -13,19 +13,19 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use tempfile::NamedTempFile;
 
-/// Unfinished files of a place, below its directory: on the same file system, so that a rename finishes them.
+/// Subdirectory of unfinished files: on the same file system, so that a rename finishes them.
 pub(super) const SPOOLS: &str = ".spool";
 
 /// A directory of objects. All functions block.
 pub(super) struct Disk {
     root: PathBuf,
     spools: PathBuf,
-    /// Directories, relative to `root`, whose entries in their parents are known to be on the disk.
+    /// Directories, relative to `root`, whose entries in their parents are known to be durable.
     durable: Mutex<HashSet<PathBuf>>,
 }
 
 impl Disk {
-    /// Makes the directory (0700) and what is missing above it, and its place for spools.
+    /// Creates the directory (0700) with its missing parents, and its directory of spools.
     pub(super) fn open(root: &Path) -> Result<Disk, StorageError> {
         let missing: Vec<&Path> = root.ancestors().take_while(|at| !at.is_dir()).collect();
         if !missing.is_empty() {
@@ -41,14 +41,14 @@ impl Disk {
         Ok(disk)
     }
 
-    /// For reading what is there; makes nothing.
+    /// Opens the directory for reading; creates nothing.
     pub(super) fn unprepared(root: &Path) -> Disk {
         Disk { root: root.to_owned(), spools: root.join(SPOOLS), durable: Mutex::default() }
     }
 
     pub(super) fn spool(&self, class: StorageClass) -> Result<Spool, StorageError> {
         match Spool::create(&self.spools, class) {
-            // Somebody emptied the directory under the running server.
+            // The directory was emptied while the server was running.
             Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 spool::prepare(&self.spools)?;
                 Spool::create(&self.spools, class)
@@ -61,7 +61,7 @@ impl Disk {
         spool::sweep(&self.spools)
     }
 
-    /// fsync, rename, fsync of the directory. A file of the same size that is there already stays where it may; one of
+    /// fsync, rename, fsync of the directory. With [`There::Stays`], an existing file of the same size stays; one of
     /// another size cannot have this digest, so it is replaced.
     pub(super) fn commit(&self, spool: Spool, key: &Key, there: There) -> Result<(), StorageError> {
         let stays = (there == There::Stays).then(|| spool.written());
@@ -69,21 +69,21 @@ impl Disk {
         file.as_file().sync_all().map_err(|e| StorageError::io("write", file.path(), e))?;
         match self.place(file, stays, key)? {
             None => Ok(()),
-            // The directory was removed under the running server: make it again, once.
+            // The directory was removed while the server was running: create it again, once.
             Some(file) => {
                 self.durable.lock().clear();
                 match self.place(file, stays, key)? {
                     None => Ok(()),
                     Some(_) => {
-                        Err(StorageError::Other(format!("the directory of {key} vanishes again and again")))
+                        Err(StorageError::Other(format!("the directory of {key} is removed repeatedly")))
                     }
                 }
             }
         }
     }
 
-    /// Renames a synced file to its place, unless a file of the size that may stay is there; gives it back when the
-    /// directory is not there.
+    /// Renames a synced file to its path, unless a file of size `stays` exists; returns the file if the directory does
+    /// not exist.
     fn place(
         &self,
         file: NamedTempFile,
@@ -92,7 +92,7 @@ impl Disk {
     ) -> Result<Option<NamedTempFile>, StorageError> {
         let path = self.root.join(key.path());
         let directory = self.shelve(Area::Live, key)?;
-        // Whoever wrote what is there may not have reached the fsync of the directory yet, so that is not skipped.
+        // The writer of an existing file may not have reached the fsync of the directory yet, so it is not skipped.
         if !stays.is_some_and(|length| path.metadata().is_ok_and(|found| found.len() == length)) {
             match file.persist(&path) {
                 Ok(_) => {}
@@ -109,7 +109,7 @@ impl Disk {
         self.commit(spool, key, There::Stays)
     }
 
-    /// Opens an object; small ones (up to [`hot::LARGEST`]) are read whole, whatever the range, unless many are in memory.
+    /// Opens an object; small ones (up to [`hot::LARGEST`]) are read whole for any range, unless many are in memory.
     pub(super) fn get(&self, key: &Key, range: Option<&Range<u64>>) -> Result<Found, StorageError> {
         let path = self.root.join(key.path());
         let failed = |e: io::Error| match e.kind() {
@@ -134,7 +134,7 @@ impl Disk {
         }
     }
 
-    /// Not synced: after a power cut the object may be back, which is garbage and not damage.
+    /// Deletes an object. Not synced: after a power cut the object may reappear, which is harmless garbage.
     pub(super) fn delete(&self, area: Area, key: &Key) -> Result<(), StorageError> {
         let path = self.path(area, key);
         match std::fs::remove_file(&path) {
@@ -143,14 +143,14 @@ impl Disk {
         }
     }
 
-    /// Moves an object to another area and dates it now; false when it is not there. Not synced: after a power cut it is
-    /// in one of both.
+    /// Moves an object to another area and sets its time to now; returns false if it does not exist. Not synced: after
+    /// a power cut it is in one of the two.
     pub(super) fn withdraw(&self, key: &Key, to: Area) -> Result<bool, StorageError> {
         let (from, target) = (self.path(Area::Live, key), self.path(to, key));
-        // Dated first: with its old date it could be past its grace period at once.
+        // The time is set first: with the old one, its grace period could be over at once.
         match File::open(&from).and_then(|file| file.set_modified(SystemTime::now())) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(e) => return Err(StorageError::io("date", &from, e)),
+            Err(e) => return Err(StorageError::io("set the time of", &from, e)),
             Ok(()) => {}
         }
         self.shelve(to, key)?;
@@ -161,7 +161,8 @@ impl Disk {
         }
     }
 
-    /// Moves an object from another area back into service, durably; false when it is not there, or one is in service.
+    /// Moves an object from another area back into service, durably; returns false if it is not there, or one is in
+    /// service.
     pub(super) fn restore(&self, key: &Key, from: Area) -> Result<bool, StorageError> {
         let (source, target) = (self.path(from, key), self.path(Area::Live, key));
         if target.exists() || !source.exists() {
@@ -171,16 +172,16 @@ impl Disk {
         match std::fs::rename(&source, &target) {
             Ok(()) => sync_directory(&directory).map(|()| true),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(StorageError::io("bring back", &source, e)),
+            Err(e) => Err(StorageError::io("restore", &source, e)),
         }
     }
 
-    /// The directory, for messages.
+    /// Returns the directory, for messages.
     pub(super) fn place_name(&self) -> String {
         self.root.display().to_string()
     }
 
-    /// The bytes of a class's marker; `None` when there is none.
+    /// Returns the bytes of a class's marker; `None` if there is none.
     pub(super) fn owner(&self, owner: Owner) -> Result<Option<Vec<u8>>, StorageError> {
         let path = self.root.join(owner.path());
         match std::fs::read(&path) {
@@ -190,7 +191,7 @@ impl Disk {
         }
     }
 
-    /// Writes a class's marker, durably. Unless it `replaces`, one that is there stays.
+    /// Writes a class's marker, durably. Unless `replaces` is set, an existing one stays.
     pub(super) fn mark(&self, owner: Owner, bytes: &[u8], replaces: bool) -> Result<(), StorageError> {
         let (folder, path) = (self.root.join(Owner::FOLDER), self.root.join(owner.path()));
         make(&folder)?;
@@ -213,7 +214,7 @@ impl Disk {
         self.root.join(area.path(&key.path()))
     }
 
-    /// Objects of the key's shelf in an area that come after it (or from it on, if `inclusive`), at most `limit`.
+    /// Returns the objects of the key's directory in an area after it (or from it on, if `inclusive`), at most `limit`.
     pub(super) fn list(
         &self,
         area: Area,
@@ -253,7 +254,7 @@ impl Disk {
         Ok(found)
     }
 
-    /// The directory of an object, made (0700) and durable. Costs nothing when it was used before.
+    /// Returns the directory of an object, created (0700) and durable. Costs nothing if it was used before.
     fn shelve(&self, area: Area, key: &Key) -> Result<PathBuf, StorageError> {
         let shelf = PathBuf::from(area.path(key.shelf()));
         let slot = shelf.join(format!("{:02x}", key.digest().0[0]));
@@ -271,7 +272,7 @@ impl Disk {
             }
             make(&above)?;
             sync_directory(above.parent().unwrap_or(&self.root))?;
-            // An earlier process may have made directories here and died before its fsync: one covers them all.
+            // An earlier process may have created directories here and ended before its fsync: one covers them all.
             let failed = |e| StorageError::io("list", &above, e);
             let present = std::fs::read_dir(&above).map_err(failed)?.collect::<io::Result<Vec<_>>>();
             sync_directory(&above)?;
@@ -296,7 +297,7 @@ fn make(directory: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// Makes the entries of a directory survive a power cut.
+/// Makes the entries of a directory durable.
 fn sync_directory(directory: &Path) -> Result<(), StorageError> {
     let synced = File::open(directory).and_then(|d| d.sync_all());
     synced.map_err(|e| StorageError::io("sync the directory", directory, e))

@@ -1,37 +1,37 @@
-//! Storage errors by meaning, the same for every backend: what was done to what, why it failed, and the way out.
+//! Storage errors, the same for every backend: operation, object, cause and remedy.
 
 use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// An error of the storage room.
+/// An error of the storage.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The object is not there.
+    /// The object does not exist.
     #[error("{0} is not in storage")]
     NotFound(String),
     /// The disk or the quota is full.
     #[error("no space left for {0}")]
     Full(String),
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("cannot {action} '{}': {source}", path.display())]
     Io {
-        /// What was attempted, as a verb: `read`, `write`, `rename` …
+        /// The operation, as a verb: `read`, `write`, `rename` …
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The S3 server refused, or could not be reached within the bounded retries.
     #[error("cannot {action} {object}: {source}")]
     S3 {
-        /// What was attempted, as a verb: `read`, `write`, `delete` …
+        /// The operation, as a verb: `read`, `write`, `delete` …
         action: &'static str,
         /// `s3://bucket/key`.
         object: String,
-        /// Why.
+        /// The cause.
         source: Box<object_store::Error>,
     },
     /// No usable AWS credentials.
@@ -40,13 +40,13 @@ pub enum StorageError {
          AWS_SECRET_ACCESS_KEY, or name a profile with S3Storage.Profile"
     )]
     Credentials {
-        /// The bucket they are for.
+        /// The bucket.
         bucket: String,
-        /// What the standard chain said.
+        /// The error of the standard chain.
         reason: String,
     },
-    /// The bytes ended before, or went past, the declared length.
-    #[error("{object} is {expected} bytes long, but {got} bytes came")]
+    /// The number of bytes differs from the declared length.
+    #[error("{object} is {expected} bytes long, but {got} bytes were received")]
     Length {
         /// The object or file.
         object: String,
@@ -60,15 +60,15 @@ pub enum StorageError {
     Range {
         /// The object.
         object: String,
-        /// What was asked for (end exclusive).
+        /// The requested range (end exclusive).
         range: Range<u64>,
         /// Bytes in the object.
         size: u64,
     },
-    /// Places that cannot be used as configured, found when storage is opened or probed.
+    /// Locations that cannot be used as configured, found when storage is opened or probed.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Unusable(Vec<Unusable>),
-    /// Nothing may be stored in a class before an administrator settles whose it is.
+    /// Nothing may be stored in a class before an administrator decides which database owns it.
     #[error(
         "nothing is stored in the storage class {class}, which {why}; see rspm storage list; rspm storage adopt \
              --class={class} makes this database its owner"
@@ -76,26 +76,26 @@ pub enum StorageError {
     Refused {
         /// The class.
         class: &'static str,
-        /// What is wrong with it.
+        /// The problem, as a clause.
         why: String,
     },
-    /// Anything else.
+    /// Any other error.
     #[error("storage: {0}")]
     Other(String),
 }
 
-/// One place that cannot be used as configured.
+/// A location that cannot be used as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusable {
-    /// Names of the classes that live there, comma-separated.
+    /// Names of the classes stored there, comma-separated.
     pub classes: String,
     /// The directory, or `s3://bucket/prefix`.
     pub place: String,
     /// The effective user, as `name (uid N)`.
     pub user: String,
-    /// What was attempted, and the answer of the operating system or of S3.
+    /// The operation, and the error of the operating system or of S3.
     pub problem: String,
-    /// The command or the permission that mends it.
+    /// The command or the permission that fixes it.
     pub remedy: String,
 }
 

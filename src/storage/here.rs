@@ -1,12 +1,12 @@
-//! For callers that are off the async threads already: the same without a thread of storage's own. What waits for a thread
-//! to wake up, and for the answer to wake its caller, waits longer than for a small file to be written.
+//! Blocking variants for callers that are already off the async threads: two thread switches take longer than writing a
+//! small file.
 
 use super::disk::Disk;
 use super::{Backend, Key, Spool, Storage, StorageError, There};
 use crate::config::StorageClass;
 
 impl Storage {
-    /// As [`Storage::spool`], after [`Storage::may_store`]. Blocks.
+    /// Like [`Storage::spool`], after [`Storage::may_store`]. Blocks.
     pub fn spool_here(&self, class: StorageClass) -> Result<Spool, StorageError> {
         self.may_store_now(class)?;
         match self.place(class) {
@@ -15,13 +15,13 @@ impl Storage {
         }
     }
 
-    /// Whether objects of a class are files of this machine.
+    /// Returns true if objects of a class are files of this machine.
     #[must_use]
     pub fn is_on_disk(&self, class: StorageClass) -> bool {
         matches!(self.place(class), Backend::Disk(_))
     }
 
-    /// As [`Storage::replace`], for objects [on a disk](Storage::is_on_disk). Blocks.
+    /// Like [`Storage::replace`], for objects [on a disk](Storage::is_on_disk). Blocks.
     pub fn replace_here(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
         spool.require(key)?;
         self.may_store_now(key.class())?;
@@ -30,7 +30,7 @@ impl Storage {
         Ok(())
     }
 
-    /// As [`Storage::put`], for objects [on a disk](Storage::is_on_disk). Blocks.
+    /// Like [`Storage::put`], for objects [on a disk](Storage::is_on_disk). Blocks.
     pub fn put_here(&self, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
         self.may_store_now(key.class())?;
         self.disk(key)?.put(key, bytes)?;

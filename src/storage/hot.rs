@@ -1,20 +1,20 @@
-//! Which small objects are kept in memory: the ones asked for again, within a fixed number of bytes.
+//! Memory cache of small, frequently requested objects, limited in bytes.
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use std::hash::Hash;
 
-/// Bytes kept in all.
+/// Capacity in bytes.
 const CAPACITY: u64 = 16 << 20;
-/// The largest object that is kept, in bytes; larger ones stream.
+/// The largest object that is cached, in bytes; larger ones are streamed.
 pub const LARGEST: u64 = 1 << 20;
 /// Each shard holds `CAPACITY / SHARDS` and must hold a few of the largest objects. The crate's default grows with
-/// the number of processors until a shard is smaller than one object, which would then never be kept.
+/// the number of processors until a shard is smaller than one object, which would then never be cached.
 const SHARDS: usize = 2;
-/// What an entry costs besides its bytes: key, counters, allocation.
+/// Overhead of an entry in bytes: key, counters, allocation.
 const OVERHEAD: u64 = 160;
 
-/// A memory cache of objects that own their bytes. Whoever keeps what may change says in `V` of which state it is.
+/// A memory cache of objects that own their bytes. For mutable objects, `V` must identify their state.
 pub struct Hot<K, V>(Cache<K, V, Weigh>);
 
 #[derive(Clone)]
@@ -39,19 +39,19 @@ impl<K: Clone + Eq + Hash, V: Clone + AsRef<[u8]>> Default for Hot<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V: Clone + AsRef<[u8]>> Hot<K, V> {
-    /// What is kept under a key.
+    /// Returns the object of a key, if cached.
     pub fn get(&self, key: &K) -> Option<V> {
         self.0.get(key)
     }
 
-    /// Keeps a whole object. The bytes must own exactly their own allocation, or more memory is held than counted.
+    /// Inserts a whole object. The bytes must own exactly their own allocation, or more memory is held than counted.
     pub fn keep(&self, key: K, object: V) {
         if object.as_ref().len() as u64 <= LARGEST {
             self.0.insert(key, object);
         }
     }
 
-    /// Keeps it no longer.
+    /// Removes an object.
     pub fn forget(&self, key: &K) {
         self.0.remove(key);
     }

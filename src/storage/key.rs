@@ -1,5 +1,4 @@
-//! Every object the server ever stores is a variant of [`Key`], which knows its class, path and media type; and
-//! [`Owner`], the marker of a class.
+//! Names of stored objects: [`Key`] with class, path and media type, and [`Owner`], the marker of a class.
 
 use crate::config::StorageClass;
 use crate::model::digest::Sha256;
@@ -16,14 +15,14 @@ pub enum Key {
     Index(Sha256),
     /// The rule base of system requirements as one document (class `persistent`).
     Rules(Sha256),
-    /// The advisories of one place, as compressed JSON lines (class `persistent`).
+    /// The advisories of one origin, as compressed JSON lines (class `persistent`).
     Advisories(Sha256),
-    /// The downloads of a finished day, added up (class `metrics`).
+    /// The aggregated downloads of a past day (class `metrics`).
     Usage(Sha256),
 }
 
 impl Key {
-    /// The class whose place holds the object.
+    /// Returns the class that holds the object.
     #[must_use]
     pub fn class(&self) -> StorageClass {
         match self {
@@ -34,7 +33,7 @@ impl Key {
         }
     }
 
-    /// The digest of the object's bytes.
+    /// Returns the digest of the object's bytes.
     #[must_use]
     pub fn digest(&self) -> &Sha256 {
         match self {
@@ -47,8 +46,8 @@ impl Key {
         }
     }
 
-    /// The first directory of the path. No two kinds of object share one, so classes may share a directory or a
-    /// bucket and still be listed apart.
+    /// Returns the first directory of the path. Each kind of object has its own, so that classes can share a location
+    /// and still be listed separately.
     #[must_use]
     pub fn shelf(&self) -> &'static str {
         match self {
@@ -61,15 +60,16 @@ impl Key {
         }
     }
 
-    /// The path below the class's place, the same on every backend: `cran/3f/3fa9…` (fan-out by the first byte).
+    /// Returns the path below the class's location, the same on every backend: `cran/3f/3fa9…` (fan-out by the first
+    /// byte).
     #[must_use]
     pub fn path(&self) -> String {
         let digest = self.digest();
         format!("{}/{:02x}/{digest}", self.shelf(), digest.0[0])
     }
 
-    /// The media type (RFC 6838) the object is stored with where the backend keeps one. What a client is told
-    /// depends on the file name in the URL, which storage does not know.
+    /// Returns the media type (RFC 6838) that the object is stored with, if the backend supports it. The one sent to
+    /// clients depends on the file name in the URL, which storage does not know.
     #[must_use]
     pub fn media_type(&self) -> &'static str {
         match self {
@@ -81,7 +81,7 @@ impl Key {
         }
     }
 
-    /// A key of every shelf of a class, each with the smallest digest, in the order of listing.
+    /// Returns a key for each directory of a class, with the smallest digest, in the order of listing.
     #[must_use]
     pub fn shelves(class: StorageClass) -> Vec<Key> {
         let first = Sha256([0; 32]);
@@ -99,7 +99,7 @@ impl Key {
         [vec![Key::Package(class, first)], extra].concat()
     }
 
-    /// The key of the same kind with another digest.
+    /// Returns a key of the same kind with another digest.
     pub(super) fn with_digest(&self, digest: Sha256) -> Key {
         match self {
             Key::Package(class, _) => Key::Package(*class, digest),
@@ -112,19 +112,19 @@ impl Key {
     }
 }
 
-/// Where within its class an object lies.
+/// The area of a class that an object is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Area {
     /// In service.
     Live,
-    /// Removed by the clean-up: brought back when a row needs it, deleted after a grace period.
+    /// Removed by the clean-up: restored if a row refers to it, deleted after a grace period.
     Trash,
-    /// Its bytes are not those of its digest: never served.
+    /// The bytes do not have its digest: never served.
     Damaged,
 }
 
 impl Area {
-    /// The directory above the shelves; none for objects in service.
+    /// Returns the directory of the area; none for objects in service.
     pub(super) fn folder(self) -> Option<&'static str> {
         match self {
             Area::Live => None,
@@ -133,7 +133,7 @@ impl Area {
         }
     }
 
-    /// The path of something below the class's place: `cran/3f/3fa9…`, `trash/cran/3f/3fa9…`.
+    /// Returns a path in the area, below the class's location: `cran/3f/3fa9…`, `trash/cran/3f/3fa9…`.
     #[must_use]
     pub fn path(self, path: &str) -> String {
         match self.folder() {
@@ -143,15 +143,15 @@ impl Area {
     }
 }
 
-/// The marker of a class: an object that holds the identity of the database whose rows name the objects there.
+/// The marker of a class: an object with the identity of the database whose rows refer to the objects there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner(pub StorageClass);
 
 impl Owner {
-    /// The directory of markers. Classes may share a place, so each has a file of its own there.
+    /// The directory of markers. Classes may share a location, so each has its own file there.
     pub(super) const FOLDER: &'static str = "owner";
 
-    /// The path below the class's place: `owner/cran`.
+    /// Returns the path below the class's location: `owner/cran`.
     #[must_use]
     pub fn path(self) -> String {
         format!("{}/{}", Owner::FOLDER, self.0.as_str())

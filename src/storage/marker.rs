@@ -1,17 +1,17 @@
-//! The marker of a storage class: which database its objects belong to.
+//! The marker of a storage class, which names the database that owns its objects.
 
 use std::fmt;
 
 use crate::model::identity::Identity;
 
-/// What the marker of a class says.
+/// The marker of a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marker {
     /// There is none.
     None,
-    /// The objects belong to a database.
+    /// It names the database that owns the objects.
     Of(Mark),
-    /// There is one, and it names no database.
+    /// It names no database.
     Unreadable,
 }
 
@@ -20,11 +20,12 @@ pub enum Marker {
 pub struct Mark {
     /// The database. A copy of it has the same identity.
     pub identity: Identity,
-    /// The token of the last adoption. Copies of the database that were made before do not know it.
+    /// The token of the last adoption. Copies of the database that were made earlier do not know it.
     pub adoption: Option<Identity>,
-    /// Renewed at each start and at each clean-up; none in markers of before there were generations.
+    /// Renewed at each start and at each clean-up; none in markers of older versions.
     pub generation: Option<Identity>,
-    /// True once a server found a generation that its database had not written: two databases of this identity use the class.
+    /// Set once a server found a generation that its database had not written: two databases of this identity use the
+    /// class.
     pub contested: bool,
 }
 

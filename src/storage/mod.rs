@@ -39,7 +39,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 use tokio::sync::Notify;
 
-/// Handles of the nine classes; cloning shares them.
+/// Handles of the nine classes; clones share them.
 #[derive(Clone)]
 pub struct Storage(Arc<Inner>);
 
@@ -48,16 +48,16 @@ struct Inner {
     places: Vec<Backend>,
     /// Objects are immutable, so an entry can never be stale.
     hot: Hot<Key, Bytes>,
-    /// The classes on each file system that was too full at the last look.
+    /// The classes on each file system that was too full at the last check.
     full: Mutex<Vec<Vec<StorageClass>>>,
     condition: Mutex<Condition>,
-    /// A class was compared with the database.
+    /// Notified when a class was compared with the database.
     compared: Notify,
-    /// Storing waits for the first comparison.
+    /// Whether store operations wait for the first comparison.
     waits: AtomicBool,
 }
 
-/// Where a class lives. Classes configured alike share one.
+/// The backend of a class. Classes with the same configuration share one.
 #[derive(Clone)]
 enum Backend {
     Disk(Arc<Disk>),
@@ -66,34 +66,34 @@ enum Backend {
 
 /// An object being read.
 pub struct Blob {
-    /// The whole object's size in bytes, also when a range was asked for.
+    /// The size of the whole object in bytes, even if a range was requested.
     pub size: u64,
-    /// The bytes of the range asked for.
+    /// The bytes of the requested range.
     pub content: Content,
 }
 
-/// Bytes at hand, or on their way.
+/// The bytes of an object, in memory or as a stream.
 pub enum Content {
-    /// Small and hot: from the memory cache, or read in one piece.
+    /// The bytes of a small object, from the memory cache or read whole.
     Memory(Bytes),
-    /// Read in pieces once it is asked. Ends with an error unless exactly the bytes asked for came.
+    /// A stream of chunks, read on demand. Ends with an error unless exactly the requested bytes were read.
     Stream(BoxStream<'static, Result<Bytes, StorageError>>),
 }
 
-/// What a backend found.
+/// An object as read by a backend.
 enum Found {
-    /// A small object, whole: to be kept in memory.
+    /// A small object, whole, for the memory cache.
     Whole(Bytes),
-    /// The part of a large one that was asked for.
+    /// The requested part of a large object.
     Part(Blob),
 }
 
-/// What becomes of an object that a spool is to become, when it is there already.
+/// What a commit does with an existing object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum There {
-    /// Same digest, same bytes: it stays, unless its size is another.
+    /// Keep it, unless its size differs: the same digest means the same bytes.
     Stays,
-    /// Its bytes are not trusted.
+    /// Replace it: its bytes are not trusted.
     Goes,
 }
 
@@ -109,9 +109,9 @@ pub struct Stored {
 }
 
 impl Storage {
-    /// Opens every place: creates missing directories (mode 0700), writes, reads and deletes a probe object, and
-    /// removes the spools of processes that ended. [`StorageError::Unusable`] names every place that failed, the
-    /// effective user and the command that mends it.
+    /// Opens every location: creates missing directories (mode 0700), writes, reads and deletes a probe object, and
+    /// removes the spools of processes that ended. [`StorageError::Unusable`] names every location that failed, the
+    /// effective user and the command that fixes it.
     pub async fn open(config: &StorageConfig) -> Result<Storage, StorageError> {
         let places = probe::distinct(config);
         let opened = join_all(places.iter().map(|(place, classes)| open(place, classes, config))).await;
@@ -131,10 +131,10 @@ impl Storage {
         Ok(storage)
     }
 
-    /// The places as configured, for looking at what is there: makes nothing and asks nothing of a bucket.
+    /// Opens the configured locations for reading: creates nothing and sends no request to a bucket.
     ///
     /// # Errors
-    /// The settings of a bucket.
+    /// The settings of a bucket are invalid.
     pub async fn unprepared(config: &StorageConfig) -> Result<Storage, StorageError> {
         let mut places = Vec::with_capacity(StorageClass::ALL.len());
         for class in StorageClass::ALL {
@@ -157,8 +157,8 @@ impl Storage {
         }))
     }
 
-    /// What [`Storage::open`] would say of each class, in the order of [`StorageClass::ALL`], without creating a
-    /// directory.
+    /// Returns the result of [`Storage::open`] for each class, in the order of [`StorageClass::ALL`], without creating
+    /// a directory.
     pub async fn probe(config: &StorageConfig) -> Vec<(StorageClass, Result<(), StorageError>)> {
         let places = probe::distinct(config);
         let tried = join_all(places.iter().map(|(place, classes)| look(place, classes, config))).await;
@@ -172,7 +172,7 @@ impl Storage {
         all
     }
 
-    /// Opens a spool for objects of `class`, where [`Storage::may_store`] allows it.
+    /// Opens a spool for objects of `class`, if [`Storage::may_store`] allows it.
     pub async fn spool(&self, class: StorageClass) -> Result<Spool, StorageError> {
         self.may_store(class).await?;
         match self.place(class) {
@@ -181,15 +181,15 @@ impl Storage {
         }
     }
 
-    /// Makes the spool the object `key`, durably: fsync, rename, fsync of the directory; a multipart put on S3.
-    /// An object that is there already stays (same digest, same bytes); only one of another size is replaced, as it
-    /// must be damaged. On an error nothing is stored and the spool is gone.
+    /// Turns the spool into the object `key`, durably: fsync, rename, fsync of the directory; a multipart upload on S3.
+    /// An existing object stays (same digest, same bytes); only one of another size is replaced, as it must be damaged.
+    /// On an error nothing is stored and the spool is removed.
     pub async fn commit(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
         self.finish(spool, key, There::Stays).await
     }
 
-    /// As [`Storage::commit`], in the place of whatever is there: the way to mend an object whose size tells nothing of
-    /// its damage. Who reads the old one goes on reading it.
+    /// Like [`Storage::commit`], replacing an existing object: repairs an object that is damaged but has the right
+    /// size. Readers of the old object are not affected.
     pub async fn replace(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
         self.finish(spool, key, There::Goes).await
     }
@@ -206,7 +206,7 @@ impl Storage {
         Ok(())
     }
 
-    /// Stores bytes at hand, durably, unless the object exists.
+    /// Stores bytes, durably, unless the object exists.
     pub async fn put(&self, key: &Key, bytes: Bytes) -> Result<(), StorageError> {
         let key = *key;
         self.may_store(key.class()).await?;
@@ -218,16 +218,16 @@ impl Storage {
         Ok(())
     }
 
-    /// Opens an object, or a range of it (end exclusive; an end past the object's means its end). Small objects
-    /// come from memory or in one piece, large ones as a stream. One that lies in the trash is brought back first: who
-    /// asks has a row that names it.
+    /// Opens an object, or a range of it (end exclusive; an end beyond the object's means its end). Small objects are
+    /// returned in memory, large ones as a stream. An object in the trash is restored first: the caller has a row that
+    /// refers to it.
     pub async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Blob, StorageError> {
         if let Some(whole) = self.0.hot.get(key) {
             return part(&whole, range.as_ref(), key);
         }
         let found = match self.find(key, range.clone()).await {
             Err(StorageError::NotFound(_)) if self.restore(key).await? => {
-                tracing::warn!(object = %key, "brought an object back from the trash: it is asked for");
+                tracing::warn!(object = %key, "restored an object from the trash: it was requested");
                 self.find(key, range.clone()).await?
             }
             found => found?,
@@ -249,7 +249,7 @@ impl Storage {
         }
     }
 
-    /// Reads an object whole; for those known to be small.
+    /// Reads a whole object, which must be known to be small.
     pub async fn whole(&self, key: &Key) -> Result<Bytes, StorageError> {
         match self.get(key, None).await?.content {
             Content::Memory(bytes) => Ok(bytes),
@@ -263,7 +263,7 @@ impl Storage {
         }
     }
 
-    /// The size of an object in bytes, `None` when it is not there. Asks the backend, never the cache.
+    /// Returns the size of an object in bytes; `None` if it does not exist. Queries the backend, never the cache.
     pub async fn size(&self, key: &Key) -> Result<Option<u64>, StorageError> {
         let key = *key;
         match self.place(key.class()) {
@@ -272,13 +272,13 @@ impl Storage {
         }
     }
 
-    /// Removes an object for good; one that is not there is no error.
+    /// Deletes an object; a missing one is no error.
     pub async fn delete(&self, key: &Key) -> Result<(), StorageError> {
         self.delete_from(Area::Live, key).await
     }
 
-    /// Up to `limit` objects of a class that come after `after` in listing order (by kind, then digest); none: the
-    /// end is reached. What is stored or deleted meanwhile may or may not be seen.
+    /// Returns up to `limit` objects of a class after `after` in listing order (by kind, then digest); an empty result
+    /// means the end. Objects stored or deleted meanwhile may or may not be listed.
     pub async fn list(
         &self,
         class: StorageClass,
@@ -288,7 +288,7 @@ impl Storage {
         self.list_in(Area::Live, class, after, limit).await
     }
 
-    /// As [`Storage::list`], of an area.
+    /// Like [`Storage::list`], for an area.
     pub async fn list_in(
         &self,
         area: Area,
@@ -318,7 +318,7 @@ impl Storage {
         Ok(found)
     }
 
-    /// Removes spools whose writer is gone and tells how many; spools being written stay.
+    /// Deletes spools whose writer has ended and returns their number; spools being written stay.
     pub async fn sweep(&self) -> Result<usize, StorageError> {
         let mut removed = 0;
         for place in &self.0.places {
@@ -330,14 +330,14 @@ impl Storage {
         Ok(removed)
     }
 
-    /// The classes on each file system that has more than [`space::FULL`] of a hundred in use, as of the last look of
+    /// Returns the classes on each file system that is over [`space::FULL`] percent full, as of the last check of
     /// [`space::watch`].
     #[must_use]
     pub fn full(&self) -> Vec<Vec<StorageClass>> {
         self.0.full.lock().clone()
     }
 
-    /// The object has other bytes now than it may have had.
+    /// Invalidates cached data after an object was written.
     fn changed(&self, key: &Key) {
         self.0.hot.forget(key);
         self.0.condition.lock().stored(key);
@@ -348,7 +348,7 @@ impl Storage {
     }
 }
 
-/// Opens one place and probes it.
+/// Opens one location and probes it.
 async fn open(place: &Place, classes: &[StorageClass], config: &StorageConfig) -> Result<Backend, Unusable> {
     match place {
         Place::File(place) => {
@@ -370,13 +370,13 @@ async fn open(place: &Place, classes: &[StorageClass], config: &StorageConfig) -
     }
 }
 
-/// Probes one place without creating directories.
+/// Probes one location without creating directories.
 async fn look(place: &Place, classes: &[StorageClass], config: &StorageConfig) -> Result<(), Unusable> {
     match place {
         Place::File(place) => {
             let (place, classes) = (place.clone(), classes.to_vec());
             let looking = tokio::task::spawn_blocking(move || probe::disk(&place, &classes, None));
-            looking.await.expect("looking at a directory does not panic")
+            looking.await.expect("probing a directory does not panic")
         }
         Place::S3(place) => {
             let s3 = S3::open(place, &config.spool_dir).await;
@@ -386,15 +386,15 @@ async fn look(place: &Place, classes: &[StorageClass], config: &StorageConfig) -
     }
 }
 
-/// A part of an object at hand; shares its memory.
+/// Returns a part of an object in memory; shares its memory.
 fn part(whole: &Bytes, range: Option<&Range<u64>>, key: &Key) -> Result<Blob, StorageError> {
     let size = whole.len() as u64;
     let Range { start, end } = within(range, size, key)?;
-    let index = |at: u64| usize::try_from(at).expect("within the bytes at hand");
+    let index = |at: u64| usize::try_from(at).expect("within the bytes in memory");
     Ok(Blob { size, content: Content::Memory(whole.slice(index(start)..index(end))) })
 }
 
-/// The range to read of an object of `size` bytes.
+/// Returns the range to read of an object of `size` bytes.
 fn within(range: Option<&Range<u64>>, size: u64, key: &Key) -> Result<Range<u64>, StorageError> {
     match range {
         None => Ok(0..size),
@@ -404,7 +404,7 @@ fn within(range: Option<&Range<u64>>, size: u64, key: &Key) -> Result<Range<u64>
     }
 }
 
-/// Runs blocking work of a backend off the async threads. It finishes even when the caller goes away.
+/// Runs blocking work of a backend off the async threads. It finishes even if the caller is dropped.
 async fn blocking<B, T, F>(backend: &Arc<B>, work: F) -> Result<T, StorageError>
 where
     B: Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! Whether a place can be used as configured, and if not, what the administrator has to do.
+//! Probes locations for storage: whether they can be used as configured, and the remedy if not.
 
 use super::disk::{Disk, SPOOLS};
 use super::s3::S3;
@@ -9,10 +9,10 @@ use nix::unistd::{AccessFlags, User, geteuid};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// What a probe object contains.
+/// The content of a probe object.
 const CONTENT: &[u8] = b"rstudio-pm checks that it can write here; this file can be removed\n";
 
-/// The effective user, as messages and commands name it.
+/// The effective user, for messages and commands.
 struct Me {
     name: String,
     uid: u32,
@@ -26,7 +26,7 @@ impl Me {
     }
 }
 
-/// The distinct places, each with the classes that live there, in their order.
+/// Returns the distinct locations, each with its classes, in their order.
 pub(super) fn distinct(config: &StorageConfig) -> Vec<(&Place, Vec<StorageClass>)> {
     let mut places: Vec<(&Place, Vec<StorageClass>)> = Vec::new();
     for class in StorageClass::ALL {
@@ -84,11 +84,11 @@ fn write_and_read(location: &Path, class: StorageClass) -> Result<(), StorageErr
     std::fs::remove_file(&path).map_err(failed("delete from"))?;
     match read? == CONTENT {
         true => Ok(()),
-        false => Err(failed("read from")(io::Error::other("other bytes came back than were written"))),
+        false => Err(failed("read from")(io::Error::other("the bytes read differ from those written"))),
     }
 }
 
-/// Looks without changing anything: a directory must be ours to write; of a missing one the nearest directory above.
+/// Checks that the directory, or its nearest existing ancestor, can be written, without leaving changes.
 fn look(location: &Path) -> Result<(), StorageError> {
     let mut at = location;
     loop {
@@ -109,7 +109,7 @@ fn look(location: &Path) -> Result<(), StorageError> {
     let may = nix::unistd::eaccess(at, wanted);
     may.map_err(|e| StorageError::io("create files in", at, io::Error::from(e)))?;
     if at == location {
-        // Permission is not everything: a full disk and some network mounts say no only when written to.
+        // Permissions are not sufficient: a full disk and some network mounts only fail on a write.
         let file = tempfile::Builder::new().prefix(".probe-").tempfile_in(location);
         let mut file = file.map_err(|e| StorageError::io("create a file in", location, e))?;
         file.write_all(CONTENT).map_err(|e| StorageError::io("write to", location, e))?;
@@ -117,7 +117,7 @@ fn look(location: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// The command that mends a directory.
+/// Returns the command that fixes a directory.
 fn remedy(location: &Path, error: &StorageError) -> String {
     let me = Me::new();
     let (shown, user) = (quoted(location), &me.name);
@@ -148,7 +148,7 @@ fn remedy(location: &Path, error: &StorageError) -> String {
                 .find(|above| nix::unistd::eaccess(*above, AccessFlags::X_OK).is_err());
             match blocked {
                 Some(above) => {
-                    format!("let {user} pass through the directory above: sudo chmod o+x {}", quoted(above))
+                    format!("let {user} search a parent directory: sudo chmod o+x {}", quoted(above))
                 }
                 None => format!("run: sudo chown -R {user} {shown} && sudo chmod 0700 {shown}"),
             }
@@ -156,12 +156,12 @@ fn remedy(location: &Path, error: &StorageError) -> String {
     }
 }
 
-/// The part of a path that is not a directory.
+/// Returns the ancestor of a path that is not a directory.
 fn first_file(location: &Path) -> Option<PathBuf> {
     location.ancestors().find(|at| at.metadata().is_ok_and(|found| !found.is_dir())).map(Path::to_owned)
 }
 
-/// A path as a shell takes it.
+/// Quotes a path for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);

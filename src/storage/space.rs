@@ -1,4 +1,4 @@
-//! How full it is where storage lies on disk: the file systems, and what the directories themselves hold.
+//! Monitors disk space: usage of the file systems and sizes of the storage directories.
 
 use std::collections::{BTreeMap, HashSet};
 use std::os::unix::fs::MetadataExt;
@@ -13,25 +13,25 @@ use super::{Storage, probe};
 use crate::config::{Place, StorageClass, StorageConfig};
 use crate::metrics;
 
-/// Between two looks at the file systems: one system call each.
+/// Interval between checks of the file systems, which cost one system call each.
 const LOOK: Duration = Duration::from_secs(60);
-/// Between two walks through the directories, at the least.
+/// Minimum interval between scans of the directories.
 const WALK: Duration = Duration::from_secs(3600);
-/// A walk takes at most this part of the time.
+/// The interval is at least this many times the duration of the last scan.
 const SHARE: u32 = 20;
-/// A walk that takes longer is given up.
+/// Timeout of the scan of a directory.
 const LONGEST: Duration = Duration::from_secs(300);
-/// Of a hundred: a file system with more in use is warned of.
+/// Percentage of used space above which a file system causes a warning.
 pub const FULL: u128 = 90;
 
-/// A directory, and the classes that live there.
+/// A directory, and the classes stored there.
 type Shelf = (PathBuf, Vec<StorageClass>);
 
-/// File systems that are full, by their devices, with the classes on each.
+/// Full file systems by device, with the classes on each.
 type Full = BTreeMap<u64, Vec<StorageClass>>;
 
-/// Tells the metrics and, when a file system gets full, the log and [`Storage::full`], until the task is dropped.
-/// `add_up`: the files of each directory are added up too, which only the metrics tell.
+/// Updates the metrics and [`Storage::full`], and logs file systems that become full, until the task is dropped. With
+/// `add_up`, also sums up the sizes of the files of each directory, for the metrics.
 pub async fn watch(storage: Storage, config: StorageConfig, add_up: bool) {
     let shelves: Vec<Shelf> = probe::distinct(&config)
         .into_iter()
@@ -55,7 +55,7 @@ pub async fn watch(storage: Storage, config: StorageConfig, add_up: bool) {
             }
             (now, None)
         });
-        // A panic of ours has been logged; the next look may do better.
+        // A panic has been logged; the next check may succeed.
         if let Ok((now, took)) = looked.await {
             *storage.0.full.lock() = now.values().cloned().collect();
             warned = now;
@@ -65,7 +65,7 @@ pub async fn watch(storage: Storage, config: StorageConfig, add_up: bool) {
     }
 }
 
-/// Ends a walk under way when the task that asked for it is dropped.
+/// Stops a running scan when the task that started it is dropped.
 #[derive(Default)]
 struct Stop(Arc<AtomicBool>);
 
@@ -75,7 +75,7 @@ impl Drop for Stop {
     }
 }
 
-/// Looks at the file systems; returns those that are full.
+/// Checks the file systems; returns those that are full.
 fn look(shelves: &[Shelf], warned: &Full) -> Full {
     let mut told = Vec::new();
     let (mut full, mut all) = (Full::new(), HashSet::new());
@@ -95,20 +95,20 @@ fn look(shelves: &[Shelf], warned: &Full) -> Full {
     }
     for (path, size, free) in told {
         tracing::warn!(
-            "the file system of {} is over {FULL} % full: {} MB free of {} MB; make room, or give its storage \
-             classes another place",
+            "the file system of {} is over {FULL} % full: {} MB free of {} MB; free some space, or move its storage \
+             classes",
             path.display(),
             free >> 20,
             size >> 20
         );
     }
     for _ in warned.keys().filter(|device| all.contains(*device) && !full.contains_key(device)) {
-        tracing::info!("a file system of the storage has room again");
+        tracing::info!("a file system of the storage is no longer over {FULL} % full");
     }
     full
 }
 
-/// What this server may still write decides, not what root could.
+/// Compares the space available to this server's user, without that reserved for root.
 fn is_full(size: u64, free: u64) -> bool {
     u128::from(size.saturating_sub(free)) * 100 > u128::from(size) * FULL
 }
@@ -120,7 +120,7 @@ fn walk(shelves: &[Shelf], stop: &AtomicBool) {
             Some(used) => metrics::storage_used(&path.to_string_lossy(), used, since.elapsed()),
             None if stop.load(Ordering::Relaxed) => return,
             None => tracing::warn!(
-                "the files of {} could not be added up in {} seconds; ppm_storage_used keeps its value",
+                "disk usage scan of {} timed out after {} s; ppm_storage_used keeps its value",
                 path.display(),
                 LONGEST.as_secs()
             ),
@@ -128,14 +128,14 @@ fn walk(shelves: &[Shelf], stop: &AtomicBool) {
     }
 }
 
-/// Bytes of all files below a directory; `None` when it was not done in time. Links are not followed, and what cannot
-/// be read counts nothing.
+/// Returns the bytes of all files below a directory; `None` on a timeout or stop. Links are not followed, and
+/// unreadable directories are skipped.
 fn add_up(root: &Path, deadline: Instant, stop: &AtomicBool) -> Option<u64> {
     let mut bytes = 0_u64;
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            // Of the entry itself, not of what a link leads to.
+            // The metadata of the entry itself, not of a link's target.
             let Ok(found) = entry.metadata() else { continue };
             if found.is_dir() {
                 folders.push(entry.path());

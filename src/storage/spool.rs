@@ -1,4 +1,4 @@
-//! A file that is being written and is not an object yet, and what becomes of it when its writer dies.
+//! Spools: files being written that are not objects yet, and the removal of abandoned ones.
 
 use super::{Key, StorageError};
 use crate::config::StorageClass;
@@ -9,12 +9,12 @@ use std::path::Path;
 use std::sync::LazyLock;
 use tempfile::NamedTempFile;
 
-/// Told apart in names: spools of this process, and of others. File locks alone do not do that on NFS, where a
-/// process does not conflict with itself.
+/// The prefix of the names of this process's spools. File locks alone do not identify them on NFS, where a process does
+/// not conflict with itself.
 static OURS: LazyLock<String> = LazyLock::new(|| format!("spool-{:016x}-", rand::random::<u64>()));
 
 /// A file being written that is not an object yet: in the class's own directory (disk) or in a local directory
-/// (S3). Dropped without [`super::Storage::commit`], it is removed.
+/// (S3). It is removed if dropped without [`super::Storage::commit`].
 #[derive(Debug)]
 pub struct Spool {
     file: NamedTempFile,
@@ -23,40 +23,40 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// The file, so that others can read what is written so far.
+    /// Returns the path of the file, for concurrent readers.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.file.path()
     }
 
-    /// Appends. Blocking: call it off the async threads, or with small pieces. [`StorageError::io`] gives the error
-    /// its meaning (a full disk).
+    /// Appends bytes. Blocking: call it off the async threads, or with few bytes. [`StorageError::io`] classifies the
+    /// error (a full disk).
     pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.as_file_mut().write_all(bytes)?;
         self.written += bytes.len() as u64;
         Ok(())
     }
 
-    /// Bytes written so far.
+    /// Returns the number of bytes written so far.
     #[must_use]
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// Bytes that can still be written to its file system, as far as that tells. Blocking.
+    /// Returns the number of bytes available on its file system, if known. Blocking.
     #[must_use]
     pub fn free(&self) -> Option<u64> {
         let found = nix::sys::statvfs::fstatvfs(self.file.as_file()).ok()?;
         Some(found.blocks_available() * found.fragment_size())
     }
 
-    /// The class it was opened for; only objects of this class can be made of it.
+    /// Returns the class it was opened for; it can only become an object of this class.
     #[must_use]
     pub fn class(&self) -> StorageClass {
         self.class
     }
 
-    /// Refuses an object of another class.
+    /// Checks that the object is of the spool's class.
     pub(super) fn require(&self, key: &Key) -> Result<(), StorageError> {
         if self.class == key.class() {
             return Ok(());
@@ -65,7 +65,7 @@ impl Spool {
         Err(StorageError::Other(format!("{key} cannot come from a spool of class '{other}'")))
     }
 
-    /// A new, empty file of mode 0600 in `dir`, locked for as long as it lives so that a sweep leaves it alone.
+    /// Creates an empty file of mode 0600 in `dir`, locked while it exists so that a sweep keeps it.
     pub(super) fn create(dir: &Path, class: StorageClass) -> Result<Spool, StorageError> {
         let failed = |e| StorageError::io("create a file in", dir, e);
         loop {
@@ -74,9 +74,9 @@ impl Spool {
                 .permissions(std::fs::Permissions::from_mode(0o600))
                 .tempfile_in(dir)
                 .map_err(failed)?;
-            // A file system without locks is no reason to refuse: sweeps then go by age.
+            // File systems without locks are accepted: sweeps then check the age.
             let taken = matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
-            // Another process's sweep may have come between creation and lock.
+            // Another process's sweep may have run between creation and lock.
             if !taken && file.as_file().metadata().map_err(failed)?.nlink() > 0 {
                 return Ok(Spool { file, written: 0, class });
             }
@@ -92,8 +92,8 @@ impl Spool {
     }
 }
 
-/// Makes the directory of spools, mode 0700, whose parent exists. In a shared parent such as `/tmp` somebody else
-/// may have made it first.
+/// Creates the directory of spools, mode 0700, in an existing parent. In a shared parent such as `/tmp` another user
+/// may have created it first.
 pub(super) fn prepare(dir: &Path) -> Result<(), StorageError> {
     match DirBuilder::new().mode(0o700).create(dir) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
@@ -101,12 +101,12 @@ pub(super) fn prepare(dir: &Path) -> Result<(), StorageError> {
         }
         Ok(()) | Err(_) => {}
     }
-    // SECURITY: a link or a directory of another user would let that user read or replace what is stored.
-    let found = dir.symlink_metadata().map_err(|e| StorageError::io("look at", dir, e))?;
+    // SECURITY: a link or a directory of another user would let that user read or replace stored objects.
+    let found = dir.symlink_metadata().map_err(|e| StorageError::io("check", dir, e))?;
     if !found.is_dir() || found.uid() != nix::unistd::geteuid().as_raw() {
         let why =
             io::Error::new(io::ErrorKind::PermissionDenied, "it is not a directory of this user; remove it");
-        return Err(StorageError::io("keep unfinished files in", dir, why));
+        return Err(StorageError::io("write unfinished files to", dir, why));
     }
     if found.mode() & 0o077 != 0 {
         std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
@@ -115,7 +115,7 @@ pub(super) fn prepare(dir: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Removes the spools in `dir` whose writer is gone; tells how many.
+/// Deletes the spools in `dir` whose writer has ended; returns their number.
 pub(super) fn sweep(dir: &Path) -> Result<usize, StorageError> {
     let failed = |e| StorageError::io("list", dir, e);
     let mut removed = 0;
@@ -130,8 +130,8 @@ pub(super) fn sweep(dir: &Path) -> Result<usize, StorageError> {
     Ok(removed)
 }
 
-/// Whether nobody writes the file any more. The lock taken here ends with the function; a creator that was between
-/// creation and lock then finds its file without a name and makes another.
+/// Returns true if the writer of the file has ended. The lock taken here ends with the function; a process between
+/// creation and lock then finds its file deleted and creates another.
 fn abandoned(path: &Path) -> bool {
     const OLD: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
     let Ok(file) = File::open(path) else { return false };

@@ -1,11 +1,11 @@
-//! Which cryptography every TLS connection of this process uses.
+//! The cryptography provider of every TLS connection of this process.
 
-/// Makes *ring* the process-wide rustls provider; calling it again does nothing.
+/// Installs *ring* as the process-wide rustls provider; calling it again does nothing.
 ///
-/// reqwest (built without a provider of its own) and object_store panic on their first client if nobody did this,
-/// also for plain `http://`. The daemon calls it at start; rooms that build a TLS client call it too, so that
-/// they also work alone.
+/// Without it, reqwest (compiled without a provider of its own) and object_store panic on their first client, even for
+/// plain `http://`. The daemon calls it at start; rooms that create a TLS client call it, too, so that they also work
+/// alone.
 pub fn install_tls_provider() {
-    // An error only says that a provider is installed already: ours, or one a test chose.
+    // An error only means that a provider is already installed: this one, or that of a test.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

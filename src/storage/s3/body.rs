@@ -1,4 +1,4 @@
-//! A body from S3 that is cut midway goes on where it stopped, and ends with exactly the length declared.
+//! Bodies from S3 that resume after a lost connection and end with exactly the declared length.
 
 use super::S3;
 use crate::storage::StorageError;
@@ -10,8 +10,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// New requests for the rest of one body. The client library resumes by itself at first, but not after its retry
-/// time is over, which a large object on a slow line outlives.
+/// Maximum number of further requests for the rest of one body. The client library resumes by itself only within its
+/// retry timeout, and large objects on slow connections take longer.
 const RESUMES: u32 = 5;
 
 type Pieces = BoxStream<'static, object_store::Result<Bytes>>;
@@ -20,14 +20,15 @@ struct Body {
     s3: Arc<S3>,
     path: ObjectPath,
     etag: Option<String>,
-    /// Bytes of the object still to come.
+    /// The range of the object not received yet.
     rest: Range<u64>,
     pieces: Pieces,
     resumed: u32,
 }
 
 impl S3 {
-    /// Requests an object or a part of it: its whole size, and a body that resumes. `etag`: only this state of it.
+    /// Requests an object or a part of it; returns the size of the whole object and a body that resumes. With `etag`,
+    /// only that state of the object is accepted.
     pub(super) async fn begin(
         self: &Arc<S3>,
         path: &ObjectPath,
@@ -61,7 +62,7 @@ impl S3 {
 }
 
 impl Body {
-    /// The next piece; `None` exactly when all bytes have come.
+    /// Returns the next chunk; `None` if and only if all bytes were received.
     async fn next(&mut self) -> Result<Option<Bytes>, StorageError> {
         loop {
             let failed = match self.pieces.next().await {

@@ -1,4 +1,4 @@
-//! From a configured bucket to a client with bounded retries and no limit on the length of a transfer.
+//! Creates the client of a configured bucket, with bounded retries and no limit on the duration of a transfer.
 
 use super::credentials::Credentials;
 use crate::config::S3Place;
@@ -8,7 +8,8 @@ use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// For 500, 503 SlowDown, 429 and lost connections. The client waiting behind a request gives up sooner than S3.
+/// Retries for 500, 503 SlowDown, 429 and lost connections. Bounded, because the waiting client gives up before S3
+/// does.
 fn retries() -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {
@@ -32,14 +33,14 @@ pub(super) async fn connect(
     let region = credentials.region().await.ok_or_else(|| {
         failed(&"no region found; set S3Storage.Region, AWS_REGION, or a region in the profile")
     })?;
-    // Without an endpoint the client library goes to Amazon by HTTPS.
+    // Without an endpoint the client library connects to Amazon by HTTPS.
     let plain = place.disable_ssl.then(|| format!("http://s3.{region}.amazonaws.com"));
     let endpoint = place.endpoint.clone().or(plain);
     let endpoint = endpoint.map(|e| address(&e, place)).transpose().map_err(|e| failed(&e))?;
     let options = ClientOptions::new()
         .with_allow_http(endpoint.as_deref().is_some_and(|e| e.starts_with("http://")))
         .with_connect_timeout(Duration::from_secs(4))
-        // The whole transfer may take as long as it takes, but not stand still.
+        // The whole transfer has no timeout, only each read.
         .with_timeout_disabled()
         .with_read_timeout(Duration::from_secs(20));
     let mut builder = AmazonS3Builder::new()
@@ -48,7 +49,7 @@ pub(super) async fn connect(
         .with_virtual_hosted_style_request(!place.path_style)
         .with_credentials(credentials)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
-        // One key at a time: other S3 servers often lack the bulk call, and it needs no fewer permissions.
+        // One key per request: other S3 servers often lack the bulk call, and it needs the same permissions.
         .with_disable_bulk_delete(true)
         .with_retry(retries())
         .with_client_options(options);
@@ -61,7 +62,7 @@ pub(super) async fn connect(
     builder.build().map_err(|e| failed(&e))
 }
 
-/// The address requests go to. With virtual-hosted style the client library expects the bucket in the host name.
+/// Returns the address for requests. With virtual-hosted style the client library expects the bucket in the host name.
 fn address(endpoint: &str, place: &S3Place) -> Result<String, String> {
     let bad = |why: &dyn std::fmt::Display| {
         format!("S3Storage.Endpoint '{endpoint}' is not 'http(s)://host[:port]': {why}")

@@ -1,4 +1,4 @@
-//! AWS credentials and region by the standard chain, kept until shortly before they expire.
+//! AWS credentials and region by the standard chain, cached until shortly before they expire.
 
 use crate::config::S3Place;
 use async_trait::async_trait;
@@ -19,12 +19,13 @@ use tokio::sync::Mutex;
 
 /// Credentials are renewed this long before they expire: a request, with its retries, must not outlive them.
 const MARGIN: Duration = Duration::from_secs(5 * 60);
-/// Credentials this fresh are not asked for again, however short-lived, unless they were refused.
+/// Credentials younger than this are not loaded again, however short-lived, unless they were refused.
 const FRESH: Duration = Duration::from_secs(5);
-/// The longest the chain may take: it asks the instance's metadata service last, which may not be there.
+/// Timeout of the chain, which queries the instance's metadata service last; that service may not exist.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The chain for one place. Every load builds it anew, because the AWS crates read the shared files only once.
+/// The credentials of one bucket. Every load creates a new chain, because the AWS crates read the shared files only
+/// once.
 #[derive(Debug)]
 pub(super) struct Credentials {
     place: S3Place,
@@ -44,7 +45,7 @@ struct Held {
 pub(super) struct NoCredentials(pub(super) String);
 
 impl Held {
-    /// Usable now, without asking the chain.
+    /// Returns true if the credentials can be used without loading them again.
     fn good(&self) -> bool {
         let left = self.expires.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
         match left {
@@ -63,13 +64,13 @@ impl Credentials {
         Credentials { place, held: Mutex::new(None) }
     }
 
-    /// Drops the credentials that were refused, so that the next request loads new ones. False: they are so young
-    /// that loading again is pointless and would only burden whoever issues them. `certain`: the server said that
-    /// they are expired, where otherwise it only said no.
+    /// Drops refused credentials, so that the next request loads new ones. Returns false if they are so young that
+    /// loading them again is pointless and would only burden the issuer. `certain` means that the server reported them
+    /// as expired; otherwise it gave no reason.
     pub(super) async fn refused(&self, begun: Instant, certain: bool) -> bool {
         let mut held = self.held.lock().await;
         match held.as_ref() {
-            // Another request met the same refusal and has renewed them already.
+            // Another request was refused, too, and has already renewed them.
             Some(now) if now.loaded > begun => true,
             Some(now) if !certain && now.loaded.elapsed() < FRESH => false,
             Some(_) | None => {
@@ -79,7 +80,7 @@ impl Credentials {
         }
     }
 
-    /// The shared files that are read: `credentials`, and `config` only when asked for.
+    /// Returns the shared files to read: `credentials`, and `config` only if enabled.
     fn files(&self) -> EnvConfigFiles {
         EnvConfigFiles::builder()
             .include_default_credentials_file(true)
@@ -93,7 +94,7 @@ impl Credentials {
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build_https();
         let provider = match &self.place.profile {
-            // A profile that was named wins over the environment.
+            // A configured profile takes precedence over the environment.
             Some(profile) => SharedCredentialsProvider::new(
                 ProfileFileCredentialsProvider::builder()
                     .configure(&ProviderConfig::without_region().with_http_client(http))
@@ -119,8 +120,8 @@ impl Credentials {
         Ok(Held { credential: Arc::new(credential), expires: found.expiry(), loaded: Instant::now() })
     }
 
-    /// The region: as configured, else of the environment, of the profile, else `us-east-1` for a server that is
-    /// not Amazon's, and for Amazon's the region of the instance.
+    /// Returns the region: as configured, else of the environment, of the profile, else `us-east-1` for a server that
+    /// is not Amazon's, and for Amazon's the region of the instance.
     pub(super) async fn region(&self) -> Option<String> {
         if let Some(region) = &self.place.region {
             return Some(region.clone());
@@ -158,7 +159,7 @@ impl CredentialProvider for Credentials {
         });
         match (loaded, held.as_ref()) {
             (Ok(new), _) => Ok(Arc::clone(&held.insert(new).credential)),
-            // Early renewal failed; what is held still works.
+            // Early renewal failed; the cached credentials are still valid.
             (Err(_), Some(old)) if !old.expired() => Ok(Arc::clone(&old.credential)),
             (Err(e), _) => Err(object_store::Error::Generic { store: "S3", source: Box::new(e) }),
         }
@@ -185,7 +186,7 @@ mod tests {
         assert!(held(None, 1_000).good());
         assert!(held(Some(310), 60).good());
         assert!(!held(Some(290), 60).good());
-        assert!(held(Some(60), 1).good(), "short-lived ones are not asked for at every request");
+        assert!(held(Some(60), 1).good(), "short-lived ones are not loaded at every request");
         assert!(!held(Some(-1), 1).good() && held(Some(-1), 1).expired());
     }
 

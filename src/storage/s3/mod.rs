@@ -1,4 +1,4 @@
-//! Objects in a bucket: what each operation asks of S3, and what counts as done.
+//! Objects in an S3 bucket: requests, their retries and errors.
 
 mod body;
 mod connect;
@@ -30,7 +30,7 @@ pub(super) struct S3 {
 }
 
 impl S3 {
-    /// Connects; asks nothing of the bucket yet. Spools go to a directory of this user's own below `spool_dir`.
+    /// Creates the client without sending a request. Spools are in a directory of this user below `spool_dir`.
     pub(super) async fn open(place: &S3Place, spool_dir: &Path) -> Result<S3, StorageError> {
         let spools = spool_dir.join(format!("rstudio-pm-{}", nix::unistd::geteuid()));
         let credentials = Arc::new(Credentials::new(place.clone()));
@@ -45,7 +45,7 @@ impl S3 {
 
     pub(super) fn spool(&self, class: StorageClass) -> Result<Spool, StorageError> {
         match Spool::create(&self.spools, class) {
-            // Temporary directories are emptied by the system's own clean-up.
+            // Temporary directories are emptied by the operating system's clean-up.
             Err(StorageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 self.prepare()?;
                 Spool::create(&self.spools, class)
@@ -61,7 +61,7 @@ impl S3 {
         }
     }
 
-    /// The whole object when it is small and no range was asked for; else the range, as it comes.
+    /// Returns the whole object if it is small and no range was requested; else the range as a stream.
     pub(super) async fn get(
         self: &Arc<S3>,
         key: &Key,
@@ -77,7 +77,7 @@ impl S3 {
         let answer = self.begin(&path, range.clone().map(GetRange::Bounded), None).await;
         let (size, body) = match answer {
             Ok(found) => found,
-            // The library compares the range with the size only once it knows it; S3 answers 416.
+            // S3 answers 416 to a range beyond the end; the error needs the size.
             Err(e) if range.is_some() && !matches!(e, StorageError::NotFound(_)) => {
                 let size = self.size(key).await?.unwrap_or(u64::MAX);
                 within(range.as_ref(), size, key)?;
@@ -99,7 +99,7 @@ impl S3 {
         self.remove(&self.path(&area.path(&key.path()))).await
     }
 
-    /// Moves an object from one area to another; false when it is not there. The copy has the time of the move.
+    /// Moves an object from one area to another; returns false if it does not exist. The copy has the time of the move.
     pub(super) async fn transfer(&self, key: &Key, from: Area, to: Area) -> Result<bool, StorageError> {
         let [source, target] = [from, to].map(|area| self.path(&area.path(&key.path())));
         match self.attempt("copy", &source, || self.store.copy(&source, &target)).await {
@@ -109,7 +109,7 @@ impl S3 {
         }
     }
 
-    /// The bytes of a class's marker; `None` when there is none.
+    /// Returns the bytes of a class's marker; `None` if there is none.
     pub(super) async fn owner(self: &Arc<S3>, owner: Owner) -> Result<Option<Bytes>, StorageError> {
         match self.read_small(&self.path(&owner.path())).await {
             Ok(bytes) => Ok(Some(bytes)),
@@ -125,7 +125,7 @@ impl S3 {
         }
     }
 
-    /// Objects of the key's shelf in an area that come after it (or from it on, if `inclusive`), at most `limit`.
+    /// Returns the objects of the key's directory in an area after it (or from it on, if `inclusive`), at most `limit`.
     pub(super) async fn list(
         &self,
         area: Area,
@@ -145,7 +145,7 @@ impl S3 {
                 .try_filter_map(|object| async move {
                     let digest = object.location.filename().and_then(|name| name.parse::<Sha256>().ok());
                     let key = digest.map(|digest| from.with_digest(digest));
-                    // Others may keep objects below the same prefix; only our own are listed.
+                    // The prefix may contain other objects; only those of this server are listed.
                     let key = key.filter(|key| self.path(&area.path(&key.path())) == object.location);
                     Ok(key.map(|key| Stored {
                         key,
@@ -160,7 +160,7 @@ impl S3 {
         self.attempt("list", &shelf, page).await
     }
 
-    /// The bytes of a small object at `path`.
+    /// Reads a small object at `path`.
     pub(super) async fn read_small(self: &Arc<S3>, path: &ObjectPath) -> Result<Bytes, StorageError> {
         let (size, body) = self.begin(path, None, None).await?;
         if size > hot::LARGEST {
@@ -169,13 +169,13 @@ impl S3 {
         collect(size, body).await
     }
 
-    /// Lists what is at `path`, to find out whether that is permitted.
+    /// Lists `path`, to check the permission.
     pub(super) async fn try_list(&self, path: &ObjectPath) -> Result<(), StorageError> {
         let first = || async { self.store.list(Some(path)).try_next().await };
         self.attempt("list", path, first).await.map(|_| ())
     }
 
-    /// The length of whatever is at `path`.
+    /// Returns the length of the object at `path`.
     pub(super) async fn length(&self, path: &ObjectPath) -> Result<Option<u64>, StorageError> {
         match self.attempt("look up", path, || self.store.head(path)).await {
             Ok(found) => Ok(Some(found.size)),
@@ -184,7 +184,7 @@ impl S3 {
         }
     }
 
-    /// A path below the prefix. Segments are plain ASCII, so nothing is escaped.
+    /// Returns a path below the prefix. Segments are plain ASCII, so nothing is escaped.
     pub(super) fn path(&self, path: &str) -> ObjectPath {
         match self.prefix.is_empty() {
             true => ObjectPath::from(path),
@@ -192,17 +192,17 @@ impl S3 {
         }
     }
 
-    /// The place, for messages.
+    /// Returns bucket and prefix, for messages.
     pub(in crate::storage) fn place_name(&self) -> String {
         format!("s3://{}/{}", self.bucket, self.prefix)
     }
 
-    /// `s3://bucket/path`, for messages.
+    /// Returns `s3://bucket/path`, for messages.
     pub(super) fn name(&self, path: &ObjectPath) -> String {
         format!("s3://{}/{path}", self.bucket)
     }
 
-    /// Runs a request; when S3 refuses the credentials, renews them and runs it once more.
+    /// Runs a request; if S3 refuses the credentials, renews them and runs it once more.
     async fn attempt<T, F>(
         &self,
         action: &'static str,
@@ -242,7 +242,7 @@ impl S3 {
     }
 }
 
-/// A body of at most [`hot::LARGEST`] bytes in one piece.
+/// Collects a body of at most [`hot::LARGEST`] bytes.
 async fn collect(
     size: u64,
     mut body: BoxStream<'static, Result<Bytes, StorageError>>,
@@ -254,14 +254,14 @@ async fn collect(
     Ok(whole.into())
 }
 
-/// What an error says of the credentials.
+/// Whether an error is caused by the credentials.
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
     /// They are expired or revoked.
     Expired,
-    /// No, without a reason: the answer to HEAD has no body.
+    /// Access was denied without a reason: the response to HEAD has no body.
     Unsaid,
-    /// It is about something else.
+    /// The error has another cause.
     None,
 }
 
@@ -274,13 +274,13 @@ fn refusal(error: &Error) -> Refusal {
     }
     match error {
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Refusal::Unsaid,
-        // S3 answers a HEAD with expired credentials by a bare 400.
+        // S3 answers a HEAD with expired credentials with a 400 without a body.
         _ if text.contains("400 Bad Request") && !text.contains("<Code>") => Refusal::Unsaid,
         _ => Refusal::None,
     }
 }
 
-/// An error and its causes in one line, without repeating what a cause's parent already says.
+/// Formats an error and its causes in one line, without causes that the text already contains.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -1,4 +1,4 @@
-//! How bytes become an object in a bucket: one conditional put when small, a multipart upload when large.
+//! Writes objects to a bucket: one conditional put for small ones, a multipart upload for large ones.
 
 use super::S3;
 use crate::storage::{Key, Owner, Spool, StorageError, There};
@@ -12,12 +12,12 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-/// Up to this many bytes go in one put; the memory a commit takes is this, or two parts.
+/// Largest object, in bytes, that is written with one put; a commit needs this much memory, or two parts.
 const SINGLE: u64 = 8 << 20;
-/// The smallest part S3 takes, and how many of them an upload may have.
+/// Minimum size of a part, in bytes, and maximum number of parts of an upload, both set by S3.
 const PART: u64 = 5 << 20;
 const PARTS: u64 = 10_000;
-/// Parts of one upload on their way at a time.
+/// Number of parts of one upload that are sent in parallel.
 const AT_ONCE: usize = 2;
 
 impl S3 {
@@ -48,12 +48,12 @@ impl S3 {
         self.confirm(&path, length).await
     }
 
-    /// Stores bytes at hand unless the object is there already.
+    /// Stores bytes unless the object exists.
     pub(in crate::storage) async fn put(&self, key: &Key, bytes: Bytes) -> Result<(), StorageError> {
         self.put_at(&self.path(&key.path()), bytes, key.media_type()).await
     }
 
-    /// Writes a class's marker. Unless it `replaces`, one that is there stays.
+    /// Writes a class's marker. Unless `replaces` is set, an existing one stays.
     pub(in crate::storage) async fn mark(
         &self,
         owner: Owner,
@@ -91,8 +91,8 @@ impl S3 {
             Err(e) => e,
         };
         match Refused::of(&failed) {
-            // "Exists" is also the answer to a put that raced with a deletion, and to our own put whose first
-            // answer was lost. An object of another length cannot have this digest: it is damaged.
+            // "Exists" is also the response to a put that raced with a deletion, and to a retried put whose first
+            // response was lost. An object of another length cannot have this digest: it is damaged.
             Refused::Exists if self.length(path).await? == Some(length) => return Ok(()),
             Refused::Exists | Refused::Unclear => {}
             Refused::Finally => return Err(failed),
@@ -100,7 +100,7 @@ impl S3 {
         self.overwrite(path, bytes, media_type).await
     }
 
-    /// Writes whatever is there: the same bytes under the same key can be written twice.
+    /// Writes an object unconditionally: the same bytes may be written twice under the same key.
     async fn overwrite(
         &self,
         path: &ObjectPath,
@@ -152,7 +152,7 @@ impl S3 {
         Ok(())
     }
 
-    /// Asks S3 for what was just written.
+    /// Checks the length of an object that was just written.
     async fn confirm(&self, path: &ObjectPath, expected: u64) -> Result<(), StorageError> {
         match self.length(path).await? {
             Some(length) if length == expected => Ok(()),
@@ -160,7 +160,7 @@ impl S3 {
         }
     }
 
-    /// Begins and aborts a multipart upload, to find out whether that is permitted.
+    /// Begins and aborts a multipart upload, to check the permission.
     pub(in crate::storage) async fn try_multipart(&self, path: &ObjectPath) -> Result<(), StorageError> {
         let begin = || self.store.put_multipart_opts(path, PutMultipartOptions::default());
         let mut upload = self.attempt("begin an upload of", path, begin).await?;
@@ -168,8 +168,8 @@ impl S3 {
     }
 }
 
-/// An upload that is aborted unless completed, also when its future is dropped: unfinished parts cost money and
-/// show in no listing.
+/// An upload that is aborted unless completed, even if its future is dropped: unfinished parts cost money and are in no
+/// listing.
 struct Upload(Option<Box<dyn MultipartUpload>>);
 
 impl Upload {
@@ -186,14 +186,14 @@ impl Drop for Upload {
     }
 }
 
-/// What the failure of a conditional put means.
+/// The meaning of a failed conditional put.
 enum Refused {
-    /// The server says that there is an object.
+    /// The object exists.
     Exists,
-    /// The connection broke (the client library repeats only what surely was not sent), or the server does not know
-    /// conditions.
+    /// The connection was lost (the client library only repeats requests that were certainly not sent), or the server
+    /// does not support conditions.
     Unclear,
-    /// Any other answer; it was retried as far as it makes sense.
+    /// Any other response, after retries.
     Finally,
 }
 

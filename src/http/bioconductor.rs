@@ -69,7 +69,7 @@ pub(super) fn part(app: &App, repo: &str, named: NamedPart, snapshot: Snapshot) 
 fn at(catalog: &Catalog, snapshot: Snapshot) -> Result<Cow<'_, Config>, Failure> {
     let Some(config) = &catalog.bioconductor else {
         let hint = "an administrator can fetch it with: rspm sync --type=bioconductor";
-        return Err(Failure::not_found("nothing is known of Bioconductor yet").with_hint(Some(hint)));
+        return Err(Failure::not_found("Bioconductor has not been synced yet").with_hint(Some(hint)));
     };
     match snapshot {
         Snapshot::Latest => Ok(Cow::Borrowed(&**config)),

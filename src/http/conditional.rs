@@ -187,7 +187,7 @@ fn date(headers: &HeaderMap, name: &HeaderName) -> Option<i64> {
     i64::try_from(since.as_secs()).ok()
 }
 
-/// An instant as HTTP writes it (`Fri, 20 Nov 2026 08:00:00 GMT`); `None` before 1970 or after 9999.
+/// Formats a time as an HTTP date (`Fri, 20 Nov 2026 08:00:00 GMT`); `None` before 1970 or after 9999.
 #[must_use]
 pub fn http_date(seconds: i64) -> Option<String> {
     let seconds = u64::try_from(seconds).ok().filter(|s| *s < 253_402_300_800)?;

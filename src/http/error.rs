@@ -128,7 +128,7 @@ impl From<RepoError> for Failure {
             }
             RepoError::Upstream { source: UpstreamError::Refused { .. }, retry_after } => Failure {
                 status: StatusCode::BAD_GATEWAY,
-                ..Failure::unavailable("the upstream repository sent a different file", *retry_after)
+                ..Failure::unavailable("invalid response from the upstream repository", *retry_after)
             },
             RepoError::Db(DbError::Busy { .. } | DbError::Conflict(_)) => {
                 Failure::new(StatusCode::CONFLICT, Code::Conflict, error.to_string())

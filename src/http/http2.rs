@@ -157,7 +157,7 @@ impl Http2<'_> {
         tokio::select! {
             () = async {
                 self.drain.reached(Phase::Draining).await;
-                // GOAWAY before the first request would reject a client that connects during a stop without need.
+                // GOAWAY before the first request would needlessly reject a client that connects during a stop.
                 let _ = tokio::time::timeout_at(self.accepted + self.limits.fresh, streams.first()).await;
             } => {}
             () = streams.idle_for(self.limits.h2_idle) => {}

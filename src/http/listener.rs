@@ -139,7 +139,7 @@ impl House {
                             Some(tls) => match tls.acceptor() {
                                 Some(tls) => house.encrypted(socket, address, tls, &connection, answer).await,
                                 // Without a certificate the client cannot be given the reason.
-                                None => tracing::debug!(%address, "no certificate: connection closed"),
+                                None => tracing::debug!(%address, "connection closed: no TLS certificate"),
                             },
                         }
                     });
@@ -223,7 +223,7 @@ impl House {
                 }
             }
             Ok(Err(error)) => tracing::debug!(%address, "TLS handshake failed: {error}"),
-            Err(_) => tracing::debug!(%address, "TLS handshake took too long"),
+            Err(_) => tracing::debug!(%address, "TLS handshake timed out"),
         }
     }
 

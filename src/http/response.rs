@@ -68,7 +68,7 @@ impl Site {
         }
     }
 
-    /// Whether the peer is a trusted proxy, whose `Forwarded` headers are used.
+    /// Whether the peer is a trusted proxy, whose `X-Forwarded-*` and `X-RSPM-Request` headers are used.
     #[must_use]
     pub fn trusts(&self, peer: Peer) -> bool {
         match peer {

@@ -117,7 +117,7 @@ mod tests {
         let (ours, _theirs) = tokio::io::duplex(16);
         let mut patient = Patient::new(ours, LIMIT, 1024);
         let began = Instant::now();
-        let error = patient.write_all(&[0; 64]).await.expect_err("nobody reads");
+        let error = patient.write_all(&[0; 64]).await.expect_err("there is no reader");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!(began.elapsed() >= LIMIT);
     }

@@ -39,7 +39,7 @@ fn the_release_is_the_one_of_the_last_sync_and_of_the_day() {
     let server = server();
     let (status, said) = index(&server, "/bioc/packages/release/bioc");
     assert!(
-        status == 404 && said.contains("nothing is known of Bioconductor yet") && !said.contains("rspm"),
+        status == 404 && said.contains("Bioconductor has not been synced yet") && !said.contains("rspm"),
         "{said}"
     );
     assert_eq!(index(&server, "/none/packages/release/bioc").0, 404);

@@ -12,7 +12,7 @@ use crate::r::layout::RMinor;
 use crate::r::platform::{Arch, Platform};
 use crate::repo::build_rows::target;
 
-/// 404 for a package of the repository or an unknown one, 400 for invalid parameters.
+/// The error response: 404 for valid parameters, with the origin of the binary, 400 for invalid ones.
 ///
 /// SECURITY: open to all clients, so the server that the binaries of a source come from is not named.
 pub(super) async fn none(

@@ -1,5 +1,4 @@
-//! The package service log: the line a request for a package file becomes, and the file, which is opened, changed and
-//! reopened like the others.
+//! The package service log: one JSON line per request for a package file.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -14,33 +13,33 @@ use super::event::clean;
 use super::open::SinkError;
 use super::sink::{Full, Sink};
 
-/// One request for a package file. Texts are as they came; the formatter escapes and cuts them.
+/// A request for a package file. Texts are unmodified; the formatter escapes and truncates them.
 #[derive(Clone, Debug)]
 pub struct ServiceLine<'a> {
-    /// When the request came, microseconds since the epoch.
+    /// Arrival time, in microseconds since the epoch.
     pub time: i64,
-    /// The package.
+    /// Name of the package.
     pub name: Cow<'a, str>,
-    /// Its version.
+    /// Version of the package.
     pub version: Cow<'a, str>,
-    /// Archived, not current.
+    /// Whether the version is archived rather than current.
     pub archived: bool,
-    /// What is told of a request for a binary package; `None` for one for a source package.
+    /// Details of a request for a binary; `None` for a source package.
     pub binary: Option<BinaryPart<'a>>,
-    /// Why the source was served in place of a binary package.
+    /// Why the source package was served instead of a binary.
     pub error: Option<Cow<'a, str>>,
-    /// What failed, when it was the service.
+    /// A failure of the service.
     pub failed_service: Option<ServiceError>,
-    /// The error of a request that failed; the message is `ok` without.
+    /// The error of a failed request; without it the message is `ok`.
     pub failed: Option<Cow<'a, str>>,
 }
 
-/// What only lines of requests for binary packages have.
+/// The fields that only requests for binaries have.
 #[derive(Clone, Debug, Default)]
 pub struct BinaryPart<'a> {
-    /// The distribution as the address names it.
+    /// The distribution as in the URL.
     pub distro: Cow<'a, str>,
-    /// The version of R that was asked for, where one was told.
+    /// The requested version of R, if known.
     pub r_version: Option<String>,
     /// `exact`, `best` or `forced`.
     pub match_type: Option<&'static str>,
@@ -48,21 +47,21 @@ pub struct BinaryPart<'a> {
     pub failed_match: Option<&'static str>,
     /// `ua_error_…`.
     pub failed_ua: Option<&'static str>,
-    /// The header, when it is what failed.
+    /// The `User-Agent` header, if it is what failed.
     pub user_agent: Option<Cow<'a, [u8]>>,
 }
 
 /// A failure of the service itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceError {
-    /// The build cannot be identified, or its stored bytes are not those of its record.
+    /// The binary cannot be identified, or its stored bytes do not match its record.
     Ash,
-    /// The bytes cannot be had.
+    /// The bytes cannot be fetched.
     Fetch,
 }
 
 impl ServiceError {
-    /// As the log writes it.
+    /// The value in the log.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -73,7 +72,7 @@ impl ServiceError {
 }
 
 impl ServiceLine<'_> {
-    /// A copy that borrows nothing; what would be cut is not copied.
+    /// Returns an owned copy, without the part of the header that would be truncated.
     #[must_use]
     pub fn into_owned(self) -> ServiceLine<'static> {
         let text = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
@@ -99,7 +98,7 @@ impl ServiceLine<'_> {
     }
 }
 
-/// Appends the line of a request, with its line feed.
+/// Appends the line of a request, with a line feed.
 fn render(line: &mut Vec<u8>, of: &ServiceLine<'_>) {
     let binary = of.binary.as_ref();
     // Writing to a Vec cannot fail.
@@ -128,13 +127,13 @@ fn render(line: &mut Vec<u8>, of: &ServiceLine<'_>) {
     line.extend_from_slice(b"}\n");
 }
 
-/// An error may name a URL.
+/// Removes user and password from URLs in an error.
 fn clean_text(text: &str) -> String {
     clean(text.to_owned())
 }
 
-// SECURITY: a client must not be able to begin a line or end a string, nor to reach the terminal of who reads the log:
-// what is written is printable ASCII, whatever the text is.
+// SECURITY: a client must not be able to start a line, end a string or send control sequences to a reader's terminal:
+// whatever the text is, only printable ASCII is written.
 fn field(line: &mut Vec<u8>, name: &str, text: &[u8]) {
     let _ = write!(line, ",\"{name}\":\"");
     let shown = &text[..text.len().min(LONGEST_FIELD)];
@@ -157,19 +156,19 @@ fn field(line: &mut Vec<u8>, name: &str, text: &[u8]) {
 }
 
 thread_local! {
-    /// Each line is built here: no allocation for a line, and none of the work under the sink's lock.
+    /// Buffer of the line, which avoids an allocation per line and formatting under the sink's lock.
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The service log; cloning shares it, and [`ServiceLog::switch`] reaches every clone.
+/// The service log; cloning shares it, and [`ServiceLog::switch`] affects all clones.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceLog {
     sink: Arc<ArcSwapOption<Sink>>,
 }
 
 impl ServiceLog {
-    /// Opens (creates with mode 0600) what shall be used from [`ServiceLog::switch`] on: the file in use when the path
-    /// is its, else a new one; none when there is no path.
+    /// Opens the file for [`ServiceLog::switch`], creating it with mode 0600; reuses the current one if the path is the
+    /// same. Returns `None` without a path.
     ///
     /// # Errors
     /// The file cannot be opened for appending; nothing has changed.
@@ -179,7 +178,7 @@ impl ServiceLog {
         kept.map_or_else(|| Sink::open(path, Full::Drop), Ok).map(Some)
     }
 
-    /// Takes a file into use, or none. The old one is written and closed.
+    /// Switches to a file, or off. The old file is flushed and closed.
     pub fn switch(&self, next: Option<Sink>) {
         let old = self.sink.swap(next.map(Arc::new));
         if let Some(old) = old {
@@ -187,20 +186,20 @@ impl ServiceLog {
         }
     }
 
-    /// The file, if it is on.
+    /// The file, if the log is on.
     #[must_use]
     pub fn sink(&self) -> Option<Sink> {
         self.sink.load().as_deref().cloned()
     }
 
-    /// Whether lines are written at all.
+    /// Whether the log is on.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.sink.load().is_some()
     }
 
-    /// Formats one line and queues it. Never waits for the disk: a line that does not fit in the queue is counted as
-    /// dropped.
+    /// Formats one line and queues it. Never waits for the disk: a line that does not fit in the queue is dropped and
+    /// counted.
     pub fn log(&self, of: &ServiceLine<'_>) {
         let sink = self.sink.load();
         let Some(sink) = sink.as_deref() else { return };

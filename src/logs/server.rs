@@ -1,4 +1,4 @@
-//! The server log: where `tracing` events go, in which format, from which level on; all of it changeable while running.
+//! The server log: writes `tracing` events; destinations, format and level can be changed while running.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -20,14 +20,14 @@ use super::sink::{Full, Sink};
 use super::stream::{Stream, Which};
 use crate::config::{LogDestination, LogFormat, LogLevel, Logging};
 
-/// Events of this program's code begin so; those of its libraries are written from WARN on, whatever the level: at
-/// DEBUG some of them print what they send.
+/// Target prefix of this program's events. Events of libraries are only written from WARN on, whatever the level: at
+/// DEBUG some libraries print what they send.
 const OWN: &str = "rstudio_pm";
 
-/// Areas of this program whose events name them instead.
+/// Other targets of this program's events: its areas.
 const AREAS: [&str; 4] = [TROUBLE, "sync", "upstream", "usage"];
 
-/// The area of what goes wrong with logging itself: it is told on standard error, too.
+/// The area of errors of logging itself, which are also written to standard error.
 const TROUBLE: &str = "logs";
 
 /// The server log; cloning shares it.
@@ -37,7 +37,7 @@ pub struct ServerLog {
     outputs: Arc<ArcSwap<Outputs>>,
 }
 
-/// Destinations, format and level, ready to be taken into use by [`ServerLog::switch`].
+/// Destinations, format and level, ready for [`ServerLog::switch`].
 pub struct NextLog {
     outputs: Outputs,
     level: LogLevel,
@@ -47,7 +47,7 @@ struct Outputs {
     format: LogFormat,
     zone: TimeZone,
     destinations: Vec<Output>,
-    /// What is said before there is a configuration, for the places that it will name.
+    /// Events before the configuration is read, kept for the destinations that it names.
     early: Option<Mutex<Vec<Early>>>,
 }
 
@@ -56,18 +56,18 @@ enum Output {
     File(Sink),
 }
 
-/// An event that a configuration still has to say the places of.
+/// An event that is kept until the configuration is read.
 struct Early {
     level: Level,
     parts: Parts,
     micros: i64,
 }
 
-/// So many events are kept.
+/// Maximum number of buffered events.
 const MOST_EARLY: usize = 1000;
 
 impl ServerLog {
-    /// Makes the log the program's: text on standard error from INFO on, until [`ServerLog::configure`].
+    /// Installs the global log: text on standard error from INFO on, until [`ServerLog::configure`].
     ///
     /// # Errors
     /// Another log is installed already.
@@ -77,7 +77,7 @@ impl ServerLog {
         Ok(log)
     }
 
-    /// A log and the subscriber that feeds it, for a part of a program.
+    /// Creates a log and its subscriber without installing it globally.
     #[must_use]
     pub fn new() -> (ServerLog, impl Subscriber + Send + Sync) {
         let outputs = Outputs {
@@ -92,16 +92,16 @@ impl ServerLog {
         (ServerLog { filter: handle, outputs }, subscriber)
     }
 
-    /// Applies `[Logging]`: [`ServerLog::prepare`] and [`ServerLog::switch`] at once. Files that cannot be opened are
-    /// returned and left out.
+    /// Applies `[Logging]`: [`ServerLog::prepare`] and [`ServerLog::switch`]. Files that cannot be opened are returned
+    /// and left out.
     pub fn configure(&self, logging: &Logging) -> Vec<SinkError> {
         let (next, failed) = self.prepare(logging);
         self.switch(next);
         failed
     }
 
-    /// Opens what shall be used from [`ServerLog::switch`] on. Files in use go on being used where they are named
-    /// again; files that cannot be opened are returned and left out; when nothing is left, standard error is used.
+    /// Opens the destinations for [`ServerLog::switch`]. Open files with the same path are reused; files that cannot be
+    /// opened are returned and left out; if no destination remains, standard error is used.
     #[must_use]
     pub fn prepare(&self, logging: &Logging) -> (NextLog, Vec<SinkError>) {
         let current = self.outputs.load();
@@ -128,8 +128,8 @@ impl ServerLog {
         (NextLog { outputs, level: logging.level }, failed)
     }
 
-    /// Takes destinations, format and level into use. Each line is in an old file or a new one; the old ones are
-    /// written and closed. The first time, what was said until now is said to the new places, too.
+    /// Switches to destinations, format and level. Each line goes to the old or to the new files; the old ones are
+    /// flushed and closed. The first switch also writes the events logged so far to the new destinations.
     pub fn switch(&self, next: NextLog) {
         let new = Arc::new(next.outputs);
         let old = self.outputs.swap(Arc::clone(&new));
@@ -143,7 +143,7 @@ impl ServerLog {
         old.files().for_each(Sink::flush);
     }
 
-    /// Writes an error to the files only: for what standard error is told in words of its own.
+    /// Writes an error to the files only: standard error gets its own text.
     pub fn note(&self, error: &str) {
         let outputs = self.outputs.load();
         let (parts, micros) = (Parts::message(error), now());
@@ -153,14 +153,14 @@ impl ServerLog {
         }
     }
 
-    /// True when who reads standard error (or the journal) reads what this thread logs.
+    /// Whether events of this thread are visible on standard error (or in the journal).
     #[must_use]
     pub fn reaches_stderr(&self) -> bool {
         LINES.with(|lines| lines.try_borrow().is_ok())
             && self.outputs.load().reaches(&Output::Stream(Stream::of(Which::Stderr)))
     }
 
-    /// The files in use.
+    /// The open files.
     #[must_use]
     pub fn sinks(&self) -> Vec<Sink> {
         self.outputs.load().files().cloned().collect()
@@ -168,11 +168,11 @@ impl ServerLog {
 
     /// Changes the least severe level that is written.
     pub fn set_level(&self, level: LogLevel) {
-        // It fails only when the subscriber is gone, and then nobody logs.
+        // Fails only if the subscriber is dropped, and then there are no events.
         let _ = self.filter.reload(targets(level));
     }
 
-    /// Opens the files anew, after a rotation.
+    /// Reopens the files after a rotation.
     ///
     /// # Errors
     /// The files that cannot be opened; their old ones stay in use.
@@ -182,7 +182,7 @@ impl ServerLog {
         if failed.is_empty() { Ok(()) } else { Err(failed) }
     }
 
-    /// Writes what is queued: before the program ends, and in a panic hook.
+    /// Writes the queued lines: before the program exits, and in a panic hook.
     pub fn flush(&self) {
         self.outputs.load_full().files().for_each(Sink::flush);
     }
@@ -190,7 +190,7 @@ impl ServerLog {
 
 fn add_stream(destinations: &mut Vec<Output>, which: Which) {
     let new = Output::Stream(Stream::of(which));
-    // Standard output and error are often one: each line once.
+    // Standard output and error are often the same stream: write each line once.
     if !destinations.iter().any(|output| output.is(&new)) {
         destinations.push(new);
     }
@@ -200,7 +200,7 @@ fn now() -> i64 {
     jiff::Timestamp::now().as_microsecond()
 }
 
-/// The line of one event, built at most once for each kind of place.
+/// The line of one event, formatted at most once per kind of destination.
 #[derive(Default)]
 struct Buffers {
     plain: Vec<u8>,
@@ -289,7 +289,7 @@ impl<S: Subscriber> Layer<S> for Lines {
                 }
             }
         };
-        // An event out of a destination's own code would find the buffers in use: it is left out.
+        // Events logged while writing to a destination find the buffers borrowed and are dropped.
         LINES.with(|lines| lines.try_borrow_mut().map(|mut lines| write(&mut lines)).unwrap_or_default());
         if let Some(early) = &outputs.early {
             let mut early = early.lock();
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(words, ["two", "area", "four"]);
     }
 
-    /// An area that is not in the list would be silent below WARN.
+    /// Events of an area that is not in the list would be dropped below WARN.
     #[test]
     fn every_area_that_events_name_is_known() {
         let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
@@ -374,7 +374,7 @@ mod tests {
                 }
                 for rest in read(&path).split(mark.as_str()).skip(1) {
                     let area = rest.split('"').next().unwrap_or_default();
-                    // What only looks like one, in a string of a test, has other letters.
+                    // Lookalikes in strings of tests have other characters.
                     if !area.bytes().all(|b| b.is_ascii_lowercase()) {
                         continue;
                     }

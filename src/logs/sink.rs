@@ -1,7 +1,7 @@
-//! A log file that may be renamed under its writer: one thread per file, a bounded queue, `reopen` after a rotation.
+//! The writer of a log file: one thread per file, a bounded queue, and `reopen` after a rotation has renamed the file.
 //!
 //! The queue is one buffer that the thread swaps for an empty one: a line costs a lock and a copy, and the thread is
-//! woken when the buffer stops being empty or gets large, not for every line.
+//! woken when the buffer becomes non-empty or large, not for every line.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -15,24 +15,24 @@ use parking_lot::{Condvar, Mutex};
 use super::append::Appender;
 use super::open::{Left, SinkError, open};
 
-/// From so many bytes on they are written at once.
+/// Number of queued bytes from which on they are written immediately.
 const LARGE: usize = 256 << 10;
-/// The longest that a line of [`Full::Drop`] waits to be written.
+/// Maximum delay of a line with [`Full::Drop`].
 const DELAY: Duration = Duration::from_millis(200);
 
-/// What a writer does when the queue is full.
+/// What to do when the queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// Count the line as dropped (access and service log: a slow disk must not slow requests). Lines are gathered for
-    /// 200 ms.
+    /// Drop and count the line (access and service log: a slow disk must not slow down requests). Lines are collected
+    /// for up to 200 ms.
     Drop,
-    /// Wait (server log). Lines are written at once.
+    /// Wait (server log). Lines are written immediately.
     Wait,
 }
 
 impl Full {
-    /// Most bytes that wait to be written. Requests come at 100,000 a second at most: a disk may pause for seconds
-    /// before a line of theirs is dropped.
+    /// Capacity of the queue in bytes. At the maximum of 100,000 requests per second the disk may stall for seconds
+    /// before a line is dropped.
     fn queue(self) -> usize {
         match self {
             Full::Drop => 64 << 20,
@@ -41,7 +41,7 @@ impl Full {
     }
 }
 
-/// The writing end of one file; cloning shares it. When the last one goes, what is queued is written.
+/// A handle to the writer of one file; cloning shares it. Dropping the last one writes the queued lines.
 #[derive(Clone, Debug)]
 pub struct Sink {
     owner: Arc<Owner>,
@@ -58,11 +58,11 @@ struct Shared {
     path: PathBuf,
     full: Full,
     state: Mutex<State>,
-    /// Something to do for the thread.
+    /// Signals the thread that there is work.
     work: Condvar,
-    /// Room in the queue, or a wish fulfilled.
+    /// Signals that there is room in the queue or that a request is done.
     done: Condvar,
-    /// One reopening at a time.
+    /// Serializes reopening.
     reopening: Mutex<()>,
 }
 
@@ -70,7 +70,7 @@ struct Shared {
 struct State {
     queue: Vec<u8>,
     dropped: u64,
-    /// Flushes and reopenings asked for, and how many of them are done.
+    /// Number of requested flushes and reopenings, and how many are done.
     asked: u64,
     answered: u64,
     reopen: bool,
@@ -79,15 +79,15 @@ struct State {
 }
 
 thread_local! {
-    /// True on the thread of a sink. What it logs itself never waits for room: it is the one that makes room.
+    /// True on the thread of a sink. Its own log lines never wait for room, because only this thread makes room.
     static WRITER: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Sink {
-    /// Opens (creates with mode 0600) the file and starts its thread.
+    /// Opens the file, creating it with mode 0600, and starts its thread.
     ///
     /// # Errors
-    /// The file cannot be opened for appending, or the thread not started.
+    /// The file cannot be opened for appending, or the thread cannot be started.
     pub fn open(path: &Path, full: Full) -> Result<Sink, SinkError> {
         Sink::start(path, full, open(path)?)
     }
@@ -109,11 +109,11 @@ impl Sink {
         Ok(Sink { owner: Arc::new(Owner { shared, thread: Some(thread) }) })
     }
 
-    /// Queues bytes that end with a line feed. They stay together.
+    /// Queues bytes that end with a line feed. They are written contiguously.
     pub fn write(&self, line: &[u8]) {
         let shared = &*self.owner.shared;
         let mut state = shared.state.lock();
-        // An empty queue takes any line, else one that is longer than the queue would wait for ever.
+        // An empty queue accepts any line: otherwise one longer than the queue would block forever.
         while !state.queue.is_empty() && state.queue.len() + line.len() > shared.full.queue() {
             match shared.full {
                 Full::Drop => {
@@ -134,18 +134,18 @@ impl Sink {
         }
     }
 
-    /// Writes what is queued to the old file, then opens the path anew. Returns when that is done; blocks for as
-    /// long as the disk does.
+    /// Writes the queued lines to the old file, then opens the path again. Returns when that is done; blocks on disk
+    /// I/O.
     ///
     /// # Errors
     /// The path cannot be opened; the old file stays in use.
     pub fn reopen(&self) -> Result<Left, SinkError> {
         let _alone = self.owner.shared.reopening.lock();
         let mut state = self.ask(|state| state.reopen = true);
-        state.reopened.take().expect("the thread answers each wish")
+        state.reopened.take().expect("the thread answers each request")
     }
 
-    /// Writes what is queued. Returns when that is done (not when the disk has it for good).
+    /// Writes the queued lines. Returns when that is done, without syncing the disk.
     pub fn flush(&self) {
         drop(self.ask(|_| {}));
     }
@@ -163,7 +163,7 @@ impl Sink {
         state
     }
 
-    /// Lines dropped since the start: the queue was full, or the disk refused them.
+    /// Number of lines dropped since the start because the queue was full or a write failed.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.owner.shared.state.lock().dropped
@@ -180,16 +180,16 @@ impl Drop for Owner {
     fn drop(&mut self) {
         self.shared.state.lock().closed = true;
         self.shared.work.notify_one();
-        // The last handle may go on the thread itself, with something that it logs.
+        // The thread itself may drop the last handle, through an event that it logs.
         let me = std::thread::current().id();
         if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != me) {
-            // It does not panic; if it did, there is nothing left to write with.
+            // The thread does not panic; if it did, nothing more could be written.
             let _ = thread.join();
         }
     }
 }
 
-/// The thread: until the last [`Sink`] is gone and everything is written.
+/// Runs the thread until the last [`Sink`] is dropped and everything is written.
 fn write_all(shared: &Shared, mut file: Appender<'_>) {
     WRITER.set(true);
     let mut spare = Vec::new();
@@ -212,11 +212,11 @@ fn write_all(shared: &Shared, mut file: Appender<'_>) {
         std::mem::swap(&mut state.queue, &mut spare);
         drop(state);
 
-        // Writers that wait for room have it now, whatever the disk does.
+        // Writers that wait for room can continue, however slow the disk is.
         shared.done.notify_all();
         let mut refused = file.append(&spare);
         spare.clear();
-        // What a burst needed is not kept for ever.
+        // Releases the memory of a burst.
         spare.shrink_to(LARGE);
         if closed {
             refused += file.give_up();
@@ -241,7 +241,7 @@ fn write_all(shared: &Shared, mut file: Appender<'_>) {
         if closed && state.queue.is_empty() {
             return;
         }
-        // Without the lock: what is told is logged, perhaps by this very sink.
+        // Without the lock: the report is logged, possibly through this sink.
         parking_lot::MutexGuard::unlocked(&mut state, || file.tell(total, total > dropped));
     }
 }
@@ -355,7 +355,7 @@ mod tests {
         assert!(error.to_string().contains("/dev/null/a.log"), "{error}");
     }
 
-    /// A pipe that nobody empties is a disk that hangs: the queue fills, then lines are counted.
+    /// A pipe that is not read stands for a stalled disk: the queue fills, then lines are dropped and counted.
     #[test]
     fn a_full_queue_drops_and_counts_instead_of_waiting() {
         let (mut reader, writer) = std::io::pipe().expect("a pipe");

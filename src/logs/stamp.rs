@@ -1,17 +1,17 @@
-//! Times as logs write them, rendered once a second and thread instead of once a line.
+//! Timestamps of log lines, formatted once per second and thread instead of once per line.
 
 use std::cell::RefCell;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// Longest of the forms below.
+/// Capacity for the longest of the forms below.
 const LENGTH: usize = 32;
 
-/// A form of a time, to the second.
+/// A format of a timestamp, with seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// `10/Oct/2000:13:55:36 -0700`, as Apache writes it.
+    /// `10/Oct/2000:13:55:36 -0700`, the format of Apache.
     Apache,
     /// `2017/11/28 13:41:59`.
     Text,
@@ -32,7 +32,7 @@ impl Form {
 struct Last {
     second: i64,
     form: Form,
-    /// Zones are compared, so that one thread may write logs of several.
+    /// Compared, so that one thread can write logs in several zones.
     zone: TimeZone,
     text: String,
 }
@@ -41,7 +41,7 @@ thread_local! {
     static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
 }
 
-/// Appends the second in which `micros` (since the epoch) lies. A time that no calendar holds is `-`.
+/// Appends the timestamp of `micros` since the epoch. A time outside of the calendar's range is `-`.
 pub(super) fn push(line: &mut Vec<u8>, micros: i64, form: Form, zone: &TimeZone) {
     let second = micros.div_euclid(1_000_000);
     LAST.with_borrow_mut(|last| {

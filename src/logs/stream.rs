@@ -1,44 +1,44 @@
-//! The standard streams as places of the server log: which of them is the journal, and whether both are one.
+//! The standard streams as destinations of the server log; detects the journal and whether both are the same stream.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::stat::fstat;
 
-/// One of the two.
+/// Standard output or standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Which {
     Stdout,
     Stderr,
 }
 
-/// A standard stream that lines go to.
+/// A standard stream as a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stream {
     which: Which,
     /// Device and inode behind it.
     identity: Option<(u64, u64)>,
-    /// Lines carry their priority, and the journal notes the time.
+    /// Whether it is the journal: lines have a priority prefix and no time.
     pub(super) journal: bool,
 }
 
 impl Stream {
-    /// Looks at what the stream is now.
+    /// Inspects the stream.
     pub(super) fn of(which: Which) -> Stream {
         let identity = match which {
             Which::Stdout => identity(io::stdout().as_fd()),
             Which::Stderr => identity(io::stderr().as_fd()),
         };
-        let told = std::env::var("JOURNAL_STREAM").ok().and_then(|text| journal_stream(&text));
-        Stream { which, identity, journal: identity.is_some() && identity == told }
+        let journal = std::env::var("JOURNAL_STREAM").ok().and_then(|text| journal_stream(&text));
+        Stream { which, identity, journal: identity.is_some() && identity == journal }
     }
 
-    /// True when a line that went to the other has also been seen by who reads this one.
+    /// Whether both streams are the same.
     pub(super) fn is(&self, other: &Stream) -> bool {
         self.which == other.which || (self.identity.is_some() && self.identity == other.identity)
     }
 
-    /// A closed terminal or pipe is no reason to stop serving, and there is nowhere to say so.
+    /// Writes a line. Ignores errors: a closed terminal or pipe must not stop the server, and cannot be reported.
     pub(super) fn write(&self, line: &[u8]) {
         let _ = match self.which {
             Which::Stdout => io::stdout().lock().write_all(line),
@@ -48,12 +48,11 @@ impl Stream {
 }
 
 fn identity(stream: BorrowedFd<'_>) -> Option<(u64, u64)> {
-    // Field types differ between platforms.
-    #[allow(clippy::useless_conversion)]
+    #[allow(clippy::useless_conversion, reason = "the types of the fields differ between platforms")]
     fstat(stream).ok().map(|stat| (stat.st_dev.into(), stat.st_ino.into()))
 }
 
-/// `$JOURNAL_STREAM`, as systemd sets it: device and inode in decimal, `8:1234`.
+/// Parses `$JOURNAL_STREAM` of systemd: device and inode in decimal, `8:1234`.
 fn journal_stream(text: &str) -> Option<(u64, u64)> {
     let (device, inode) = text.split_once(':')?;
     Some((device.parse().ok()?, inode.parse().ok()?))

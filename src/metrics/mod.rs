@@ -1,7 +1,7 @@
-//! What Prometheus is told: every name, and for each thing one function by which a room tells it.
+//! Prometheus metrics: one function per series.
 //!
-//! To tell costs nanoseconds: children of labelled series that requests touch are looked up once, when all of this is
-//! made. What the process itself is like is read when somebody asks.
+//! An update costs nanoseconds: the children of labelled series that requests update are looked up once, at creation.
+//! Statistics of the process are read on each scrape.
 
 mod process;
 
@@ -21,18 +21,18 @@ use crate::model::time::{SECOND, Timestamp};
 /// `Content-Type` of [`text`]: the text exposition format of Prometheus, version 0.0.4.
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Kinds of request that are told apart.
+/// Values of the label for the request method.
 const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "other"];
-/// Kinds of answer that are told apart.
+/// Values of the label for the status class.
 const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-/// Upper bounds of the times of answers, in seconds: from memory, from the disk, from a mirror.
+/// Upper bounds of response times in seconds: served from memory, from the disk, from a mirror.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0];
 
 static ALL: LazyLock<All> = LazyLock::new(All::new);
 
 struct All {
     registry: Registry,
-    /// One text at a time: process counters are set, not added to.
+    /// Serializes [`text`]: process counters are reset and set.
     writing: Mutex<()>,
     process: Process,
     requests: [[IntCounter; STATUSES.len()]; METHODS.len()],
@@ -70,13 +70,13 @@ struct Process {
     most_open: IntGauge,
 }
 
-/// Makes series known as they are made.
+/// Registers series as they are created.
 struct Making<'a>(&'a Registry);
 
 impl Making<'_> {
     fn known<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
         let made = made.expect("names and labels of this file are valid");
-        self.0.register(Box::new(made.clone())).expect("each name stands in this file once");
+        self.0.register(Box::new(made.clone())).expect("names of this file are unique");
         made
     }
 
@@ -106,7 +106,7 @@ impl All {
         let registry = Registry::new();
         let make = Making(&registry);
         let build =
-            make.levels("ppm_build_info", "Always 1; its label is the version that runs.", &["version"]);
+            make.levels("ppm_build_info", "Always 1; the label is the version of the server.", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let start = make.known(Gauge::new(
             "process_start_time_seconds",
@@ -116,17 +116,17 @@ impl All {
         start.set(since.as_secs_f64());
         let requests = make.counters(
             "ppm_http_requests_total",
-            "Answers on the HTTP and HTTPS listeners, by method and class of status.",
+            "Responses on the HTTP and HTTPS listeners, by method and status class.",
             &["method", "status"],
         );
         let durations = HistogramOpts::new(
             "ppm_http_request_duration_seconds",
-            "From the head of a request to the end of its answer, which for a download is its last byte.",
+            "Time from the head of a request to the last byte of its response, in seconds.",
         );
         let durations = make.known(HistogramVec::new(durations.buckets(SECONDS.to_vec()), &["method"]));
         let upstream = make.counters(
             "ppm_upstream_requests_total",
-            "Requests to mirrors over HTTP, by class of the answer's status; failed without an answer.",
+            "Requests to mirrors over HTTP, by status class; failed if there was no response.",
             &["status"],
         );
         let path = &["path"];
@@ -142,39 +142,39 @@ impl All {
                 virtual_size: make.level("process_virtual_memory_bytes", "Virtual memory, in bytes."),
                 threads: make.level("process_threads", "Threads."),
                 open: make.level("process_open_fds", "Open file descriptors."),
-                most_open: make.level("process_max_fds", "Most file descriptors there may be."),
+                most_open: make.level("process_max_fds", "Maximum number of open file descriptors."),
             },
             requests: METHODS
                 .map(|method| STATUSES.map(|status| requests.with_label_values(&[method, status]))),
             durations: METHODS.map(|method| durations.with_label_values(&[method])),
             sent: make.counter(
                 "ppm_http_response_bytes_total",
-                "Bytes of the bodies of answers on the HTTP and HTTPS listeners.",
+                "Bytes of response bodies on the HTTP and HTTPS listeners.",
             ),
             connections: make.level("ppm_http_connections", "Open connections on all listeners."),
             under_way: make.level(
                 "ppm_http_requests_in_flight",
-                "Requests on all listeners whose answer is not sent yet, the one that asks for this among them.",
+                "Requests in progress on all listeners, including the scrape itself.",
             ),
             dropped_lines: make.counter(
                 "ppm_log_lines_dropped_total",
-                "Lines that a log lost because its file could not be written in time.",
+                "Log lines dropped because the file could not be written in time.",
             ),
             database_queue: make.levels(
                 "ppm_database_queue",
-                "Transactions that wait for a connection to the database or for their turn.",
+                "Transactions that wait for a connection to the database or in a queue.",
                 &["database", "lane"],
             ),
-            sync_runs: make.counters("ppm_sync_runs_total", "Syncs that ended, well or not.", source),
-            sync_failures: make.counters("ppm_sync_failures_total", "Syncs that failed.", source),
+            sync_runs: make.counters("ppm_sync_runs_total", "Completed syncs, successful or failed.", source),
+            sync_failures: make.counters("ppm_sync_failures_total", "Failed syncs.", source),
             sync_success: make.levels(
                 "ppm_sync_last_success_timestamp_seconds",
-                "When a sync last ended well since the Unix epoch, in seconds.",
+                "Time of the last successful sync since the Unix epoch, in seconds.",
                 source,
             ),
             sync_duration: make.gauges(
                 "ppm_sync_last_duration_seconds",
-                "How long the last sync took, in seconds.",
+                "Duration of the last sync, in seconds.",
                 source,
             ),
             upstream_requests: {
@@ -183,10 +183,10 @@ impl All {
                 [one, two, three, four, five, of("failed")]
             },
             upstream_bytes: make.counter("ppm_upstream_bytes_total", "Bytes read from mirrors over HTTP."),
-            flights: make.level("ppm_flights", "Package files that are being fetched from mirrors."),
+            flights: make.level("ppm_flights", "Running fetches of package files from mirrors."),
             storage_time: make.gauges(
                 "ppm_storage_calculation_time",
-                "How long it took to add up the files of a storage directory, in seconds.",
+                "Duration of the disk usage scan of a storage directory, in seconds.",
                 path,
             ),
             storage_size: make.gauges(
@@ -196,29 +196,29 @@ impl All {
             ),
             storage_free: make.gauges(
                 "ppm_storage_free",
-                "What this server may still write there, in bytes.",
+                "Free space for this server on the file system of a storage directory, in bytes.",
                 path,
             ),
-            storage_used: make.gauges("ppm_storage_used", "Files in a storage directory, in bytes.", path),
+            storage_used: make.gauges("ppm_storage_used", "Size of the files in a storage directory, in bytes.", path),
             routed_builds: make.counters(
                 "ppm_binary_routing_binary",
-                "Requests for ready-built packages that were answered with one, by how the version of R fits.",
+                "Requests for binaries that were answered with one, by how the version of R fits.",
                 &["match"],
             ),
             routed_distros: make.counters(
                 "ppm_binary_routing_distro",
-                "Requests for ready-built packages by distribution, and whether a binary or the source was sent.",
+                "Requests for binaries, by distribution and by whether a binary or the source was sent.",
                 &["distro", "status"],
             ),
             routed_sources: make.counters(
                 "ppm_binary_routing_fallback",
-                "Requests for ready-built packages that were answered with the source, by reason.",
+                "Requests for binaries that were answered with the source, by reason.",
                 &["reason"],
             ),
             usage_saved: make.counter("ppm_usage_downloads_total", "Downloads written to the usage data."),
             usage_lost: make.counter(
                 "ppm_usage_downloads_lost_total",
-                "Downloads that are not counted: the usage database was away for too long.",
+                "Downloads missing from the usage data because the usage database was unavailable for too long.",
             ),
             usage_waiting: make.level(
                 "ppm_usage_rows_waiting",
@@ -229,12 +229,12 @@ impl All {
     }
 }
 
-/// Begins to count; the start time is that of the first call.
+/// Creates the metrics; the start time of the process is that of the first call.
 pub fn begin() {
     LazyLock::force(&ALL);
 }
 
-/// Everything in the text format. Reads a few files of the kernel: not on an async thread.
+/// All metrics in the text format. Reads files in `/proc`, so it must not be called on an async thread.
 #[must_use]
 pub fn text() -> Vec<u8> {
     let _alone = ALL.writing.lock();
@@ -253,7 +253,7 @@ pub fn text() -> Vec<u8> {
     }
     let mut text = Vec::new();
     if let Err(error) = TextEncoder::new().encode(&ALL.registry.gather(), &mut text) {
-        tracing::error!("the metrics cannot be written as text: {error}");
+        tracing::error!("could not encode the metrics: {error}");
     }
     text
 }
@@ -262,12 +262,13 @@ fn whole(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Position of a status in [`STATUSES`].
+/// Index of a status in [`STATUSES`].
 fn class(status: u16) -> usize {
     usize::from(status / 100).clamp(1, STATUSES.len()) - 1
 }
 
-/// A request was answered: `bytes` of body were sent, `took` after its head was read.
+/// Records a completed request: `bytes` of its response body were sent, and it `took` this long from the end of its
+/// head.
 pub fn answered(method: &Method, status: u16, bytes: u64, took: Duration) {
     let method = match *method {
         Method::GET => 0,
@@ -280,40 +281,40 @@ pub fn answered(method: &Method, status: u16, bytes: u64, took: Duration) {
     ALL.sent.inc_by(bytes);
 }
 
-/// How many connections and requests there are now.
+/// Sets the numbers of open connections and of requests in progress.
 pub fn inside(connections: usize, requests: usize) {
     ALL.connections.set(whole(connections as u64));
     ALL.under_way.set(whole(requests as u64));
 }
 
-/// A log has lost lines.
+/// Counts lines that a log has lost.
 pub fn log_lines_dropped(lines: u64) {
     ALL.dropped_lines.inc_by(lines);
 }
 
-/// Something that rises and falls; cloning shares it.
+/// A gauge that is incremented and decremented; cloning shares it.
 #[derive(Clone)]
 pub struct Level(IntGauge);
 
 impl Level {
-    /// One more.
+    /// Increments the gauge.
     pub fn rise(&self) {
         self.0.inc();
     }
 
-    /// One fewer.
+    /// Decrements the gauge.
     pub fn fall(&self) {
         self.0.dec();
     }
 }
 
-/// Transactions that wait in a lane of a database.
+/// The gauge of transactions that wait in a queue of a database.
 #[must_use]
 pub fn database_queue(database: &str, lane: &str) -> Level {
     Level(ALL.database_queue.with_label_values(&[database, lane]))
 }
 
-/// A sync of a source ended: well at that time, or not.
+/// Records the end of a sync; `success` is its time if it succeeded.
 pub fn synced(source: &str, success: Option<Timestamp>, took: Duration) {
     ALL.sync_runs.with_label_values(&[source]).inc();
     ALL.sync_duration.with_label_values(&[source]).set(took.as_secs_f64());
@@ -323,8 +324,8 @@ pub fn synced(source: &str, success: Option<Timestamp>, took: Duration) {
     }
 }
 
-/// A source that is synced, and when it last was with success, perhaps before this process began. From now on its
-/// counters stand there, so that the first failure is an increase.
+/// Creates the counters of a source, so that its first failure is an increase, and sets the time of its last success,
+/// which may precede the start of the process.
 pub fn sync_known(source: &str, last: Option<Timestamp>) {
     let _ = ALL.sync_runs.with_label_values(&[source]);
     let _ = ALL.sync_failures.with_label_values(&[source]);
@@ -337,62 +338,61 @@ fn succeeded(source: &str, at: Timestamp) {
     ALL.sync_success.with_label_values(&[source]).set(at.0.div_euclid(SECOND));
 }
 
-/// A mirror answered with a status, or did not answer.
+/// Counts a request to a mirror by the status of its response, or as failed.
 pub fn upstream_answered(status: Option<u16>) {
     ALL.upstream_requests[status.map_or(STATUSES.len(), class)].inc();
 }
 
-/// Bytes came from a mirror.
+/// Counts bytes read from mirrors.
 pub fn upstream_sent(bytes: usize) {
     ALL.upstream_bytes.inc_by(bytes as u64);
 }
 
-/// How many package files are being fetched now.
+/// Sets the number of running fetches of package files.
 pub fn flights(count: usize) {
     ALL.flights.set(whole(count as u64));
 }
 
-/// Size and free space of the file system of a storage directory, in bytes.
+/// Sets size and free space of the file system of a storage directory, in bytes.
 pub fn storage_space(path: &str, size: u64, free: u64) {
     ALL.storage_size.with_label_values(&[path]).set(bytes(size));
     ALL.storage_free.with_label_values(&[path]).set(bytes(free));
 }
 
-/// The files of a storage directory, in bytes, and how long it took to add them up.
+/// Sets the size of the files in a storage directory, in bytes, and how long the scan took.
 pub fn storage_used(path: &str, used: u64, took: Duration) {
     ALL.storage_used.with_label_values(&[path]).set(bytes(used));
     ALL.storage_time.with_label_values(&[path]).set(took.as_secs_f64());
 }
 
-/// A build was sent to who wished for one; `fit` is how its version of R fits.
+/// Counts a request for a binary that was answered with one; `fit` is how its version of R fits.
 pub fn build_sent(distro: &str, fit: &str) {
     ALL.routed_builds.with_label_values(&[fit]).inc();
     ALL.routed_distros.with_label_values(&[distro, "binary"]).inc();
 }
 
-/// The source was sent to who wished for a build.
+/// Counts a request for a binary that was answered with the source package.
 pub fn source_sent_instead(distro: &str, reason: &str) {
     ALL.routed_sources.with_label_values(&[reason]).inc();
     ALL.routed_distros.with_label_values(&[distro, "source"]).inc();
 }
 
-/// Downloads were written to the usage data.
+/// Counts downloads written to the usage data.
 pub fn usage_saved(downloads: u64) {
     ALL.usage_saved.inc_by(downloads);
 }
 
-/// Downloads that will never be counted.
+/// Counts downloads that are missing from the usage data.
 pub fn usage_lost(downloads: u64) {
     ALL.usage_lost.inc_by(downloads);
 }
 
-/// How many rows of usage data are not written yet.
+/// Sets the number of rows of usage data that wait to be written.
 pub fn usage_waiting(rows: usize) {
     ALL.usage_waiting.set(whole(rows as u64));
 }
 
-/// Prometheus knows no integers; beyond 9 PB they are not exact.
-#[allow(clippy::cast_precision_loss)]
+#[allow(clippy::cast_precision_loss, reason = "Prometheus has only floats; beyond 9 PB they are not exact")]
 fn bytes(count: u64) -> f64 {
     count as f64
 }

@@ -1,4 +1,4 @@
-//! The process as the kernel sees it. What the sandbox hides is 0.
+//! Statistics of the process from the kernel. Values that the sandbox hides are 0.
 
 use std::fs;
 use std::time::Duration;
@@ -6,28 +6,29 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use nix::sys::time::TimeVal;
 
-/// What is told of a process.
+/// Statistics of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// User and system time.
+    /// User and system CPU time.
     pub(super) cpu: Duration,
-    /// Bytes in memory.
+    /// Resident memory in bytes.
     pub(super) resident: u64,
-    /// Bytes of address space.
+    /// Virtual memory in bytes.
     pub(super) virtual_size: u64,
-    /// How many.
+    /// Number of threads.
     pub(super) threads: u64,
-    /// Descriptors.
+    /// Number of open file descriptors.
     pub(super) open: u64,
-    /// Most descriptors there may be.
+    /// Limit of open file descriptors.
     pub(super) most_open: u64,
 }
 
-/// Of this process. Takes as long as it has descriptors: some milliseconds for ten thousand.
+/// Reads the statistics of this process. The time is proportional to the number of open descriptors: some milliseconds
+/// for ten thousand.
 pub(super) fn read() -> Facts {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
-    // One of them is that of the listing itself.
+    // One descriptor is that of the directory listing itself.
     let open = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1));
     Facts {
         cpu: usage
@@ -45,7 +46,7 @@ fn duration(time: TimeVal) -> Duration {
     Duration::from_secs(part(time.tv_sec())) + Duration::from_micros(part(time.tv_usec()))
 }
 
-/// The number of a line of proc_pid_status(5), in its unit.
+/// The number in a line of proc_pid_status(5), in the unit of that line.
 fn number(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|rest| rest.split_whitespace().next()).and_then(|word| word.parse().ok()).unwrap_or(0)
@@ -64,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_file_more_is_a_descriptor_more() {
-        // Other tests of this process open files too: enough of ours outweigh them.
+        // Other tests of this process open files, too; 200 outweigh them.
         let before = read();
         let files: Vec<_> = (0..200).map(|_| fs::File::open("/dev/null").expect("there")).collect();
         let after = read();

@@ -1,14 +1,14 @@
-//! A finished day as it stands in storage: one line for each package, compressed. Pure.
+//! The stored form of a finished day: one line per package, compressed. Pure.
 
 use std::fmt::Write;
 
 use crate::db::download::PackageCount;
 
-/// No day has more, decompressed.
+/// Maximum size of a decompressed day in bytes.
 const LARGEST: usize = 64 << 20;
 
-/// The bytes of a day: `language`, `source`, `package`, `count`, separated by tabs; a Zstandard frame around them. Equal
-/// counts are equal bytes.
+/// Renders a day: lines of `language`, `source`, `package`, `count`, separated by tabs, in a Zstandard frame. Equal
+/// counts give equal bytes.
 pub(super) fn render(counts: &[PackageCount]) -> Vec<u8> {
     let mut sorted: Vec<&PackageCount> = counts.iter().collect();
     sorted.sort_unstable();
@@ -19,7 +19,7 @@ pub(super) fn render(counts: &[PackageCount]) -> Vec<u8> {
     zstd::bulk::compress(text.as_bytes(), 3).unwrap_or_default()
 }
 
-/// What [`render`] wrote; `None` when it is damaged.
+/// Parses the output of [`render`]; `None` if it is damaged.
 pub(super) fn parse(bytes: &[u8]) -> Option<Vec<PackageCount>> {
     let text = String::from_utf8(zstd::bulk::decompress(bytes, LARGEST).ok()?).ok()?;
     let line = |line: &str| {

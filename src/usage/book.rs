@@ -1,4 +1,4 @@
-//! The database of usage data: opened when it can be, and never waited for by a request.
+//! The handle of the usage database, which is opened in the background, so that no download waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,25 +11,25 @@ use crate::db::{Db, DbError};
 pub(super) struct Book {
     config: Arc<Config>,
     state: Mutex<State>,
-    /// One at a time opens: a blank SQLite file lets nobody else in while it is made ready.
+    /// Serializes opening: a new SQLite file is locked while it is initialized.
     opening: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
     db: Option<Db>,
-    /// The last attempt failed.
+    /// Whether the last attempt to open or write failed.
     away: bool,
     closed: bool,
 }
 
 impl Book {
-    /// Not open yet.
+    /// A handle that is not open yet.
     pub(super) fn new(config: Arc<Config>) -> Book {
         Book { config, state: Mutex::default(), opening: tokio::sync::Mutex::default() }
     }
 
-    /// The database; opens it first where it is not open. Waits for as long as that takes.
+    /// Returns the database, opening it first if necessary, without a timeout.
     pub(super) async fn open(&self) -> Result<Db, DbError> {
         let _alone = self.opening.lock().await;
         {
@@ -51,7 +51,7 @@ impl Book {
                 Err(error)
             }
             Ok(db) if state.closed => {
-                // Closing blocks for a moment, and nobody works with it.
+                // Closing blocks briefly; the database is not in use yet.
                 tokio::task::spawn_blocking(move || db.close());
                 Err(DbError::Closed)
             }
@@ -59,19 +59,18 @@ impl Book {
         }
     }
 
-    /// Notes how the last attempt to write ended.
+    /// Records the outcome of the last attempt to write.
     pub(super) fn went(&self, well: bool) {
         self.state.lock().away = !well;
     }
 
-    /// The database, where it is open and was there when it was last asked.
+    /// The database, if it is open and the last attempt succeeded.
     pub(super) fn at_hand(&self) -> Option<Db> {
         let state = self.state.lock();
         state.db.clone().filter(|_| !state.away)
     }
 
-    /// The same, and opens one that nobody has tried to open yet: a question may come before the first downloads are
-    /// written.
+    /// Like [`Book::at_hand`], but opens a database that was not opened yet, for queries before the first write.
     pub(super) async fn within_reach(&self, patience: Duration) -> Option<Db> {
         if let Some(db) = self.at_hand() {
             return Some(db);
@@ -82,7 +81,7 @@ impl Book {
         tokio::time::timeout(patience, self.open()).await.ok()?.ok()
     }
 
-    /// Ends it: what is queued is finished.
+    /// Closes the database after its queued transactions.
     pub(super) async fn close(&self) {
         let db = {
             let mut state = self.state.lock();

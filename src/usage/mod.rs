@@ -1,7 +1,7 @@
-//! Usage data: which packages are downloaded, counted beside the requests and kept in a database of its own.
+//! Usage data: download counts of packages, in a separate database.
 //!
-//! A request counts in memory ([`tally`]); a task writes what has gathered every few seconds and at a stop ([`saver`]);
-//! at night finished days are added up into storage and old ones go ([`night`]). Nothing of a client is recorded.
+//! Requests count in memory ([`tally`]); a task writes the counts every few seconds and at a stop ([`saver`]); nightly
+//! work aggregates finished days into storage and removes old ones ([`night`]). Nothing about clients is recorded.
 
 mod aggregate;
 mod book;
@@ -26,14 +26,13 @@ use saver::Saver;
 use summary::Summaries;
 use tally::Tally;
 
-/// So long a stop waits for what was counted to be written.
+/// Shutdown timeout for flushing usage counters.
 const LAST: Duration = Duration::from_secs(2);
-/// So long who asks waits for the database: for the count of one package, which is a detail of their answer, and for one
-/// that is not open yet.
+/// Timeout of queries for the counts of a few packages, which are a detail of a response, and for opening the database.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The counter; cloning shares it. Where `Server.UsageDataEnabled` is false it counts nothing, and no database is
-/// opened.
+/// The download counter; cloning shares it. If `Server.UsageDataEnabled` is false, it counts nothing and opens no
+/// database.
 #[derive(Clone, Default)]
 pub struct Usage(Option<Arc<Inner>>);
 
@@ -42,15 +41,15 @@ struct Inner {
     tally: Tally,
     book: Book,
     summaries: Summaries,
-    /// Told to write what there is and to end.
+    /// Notifies the task to write the remaining counts and end.
     stop: Notify,
     /// The task that writes.
     saver: tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 impl Usage {
-    /// Begins to count. Called inside the runtime: it starts the task that writes, which also opens the database; one
-    /// that cannot be opened is tried again, and keeps nothing from being served.
+    /// Starts counting. Needs the runtime: it starts the task that opens the database and writes to it. If opening
+    /// fails, the task retries while packages are served.
     #[must_use]
     pub fn start(state: &Arc<State>) -> Usage {
         let config = state.config.load_full();
@@ -76,11 +75,12 @@ impl Usage {
         self.0.is_some()
     }
 
-    /// Counts one. It takes a hash and a lock that nobody else holds; no allocation unless it is the first of its kind since the last writing.
+    /// Counts a download. This takes a hash and an uncontended lock, and an allocation only for the first download of
+    /// its kind since the last write.
     pub fn count(&self, download: &Download<'_>) {
         let Some(inner) = &self.0 else { return };
         let catalog = inner.state.catalog.get();
-        // One that was deleted this very moment has no name any more.
+        // A source that was just deleted has no name any more.
         let counted = catalog
             .source_by_id(download.source)
             .is_some_and(|source| inner.tally.count(source.kind.language(), source.name.as_str(), download));
@@ -89,8 +89,8 @@ impl Usage {
         }
     }
 
-    /// All downloads of these packages, each from its source, since counting began, but for those of the last seconds.
-    /// 0 when the database cannot tell at once: nobody shall wait for it.
+    /// The total downloads of these packages, each from its source, except those of the last seconds. 0 if the database
+    /// does not respond within the timeout.
     pub async fn totals(&self, packages: &[(SourceId, &str)]) -> Vec<i64> {
         let none = vec![0; packages.len()];
         let Some(inner) = &self.0 else { return none };
@@ -105,7 +105,7 @@ impl Usage {
         tokio::time::timeout(PATIENCE, asked).await.ok().and_then(Result::ok).unwrap_or(none)
     }
 
-    /// Writes what was counted, for some seconds at most, and closes the database.
+    /// Writes the remaining counts, within two seconds, and closes the database.
     pub async fn close(&self) {
         let Some(inner) = &self.0 else { return };
         inner.stop.notify_one();
@@ -113,13 +113,13 @@ impl Usage {
             && tokio::time::timeout(LAST, &mut task).await.is_err()
         {
             task.abort();
-            tracing::warn!(target: "usage", "the last downloads could not be written in time and are not counted");
+            tracing::warn!(target: "usage", "could not write the last downloads in time; they are not counted");
         }
         inner.book.close().await;
     }
 }
 
-/// Days since the epoch, as the tables count them.
+/// The day as counted in the tables: days since the epoch.
 fn day_number(at: crate::model::time::Timestamp) -> i64 {
     at.seconds().div_euclid(86_400)
 }

@@ -1,4 +1,5 @@
-//! On schedule: finished days are added up into storage, days beyond the retention go, and so does what nothing refers to.
+//! The scheduled work on usage data: aggregates finished days into storage, removes days beyond the retention and
+//! unreferenced objects.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,23 +18,23 @@ use crate::model::time::{SECOND, Timestamp};
 use crate::storage::condition::Waiting;
 use crate::storage::{Area, GRACE, Grace, Key, day_of};
 
-/// The name under which it is noted when this was last done.
+/// The key of the last success in the database.
 const WORK: &str = "night";
-/// After the start: there is no hurry.
+/// Delay after the start.
 const FIRST: Duration = Duration::from_secs(1);
-/// How long it is waited for a database that is away.
+/// Retry interval while the database is unavailable.
 const AGAIN: Duration = Duration::from_secs(10);
-/// Younger objects are left alone: their rows may still come.
+/// Minimum age of unreferenced objects: the row of a younger one may not be written yet.
 const AGE: Duration = Duration::from_secs(2 * 3600);
-/// Objects listed at a time.
+/// Objects per listing.
 const PAGE: usize = 1000;
-/// Where days that were added up are.
+/// The storage class of aggregated days.
 const CLASS: StorageClass = StorageClass::Metrics;
-/// Processes that have not written for so long are forgotten.
+/// Time in microseconds after which a process that does not write is forgotten.
 const FORGOTTEN: i64 = 7 * 86_400 * SECOND;
 
 impl Usage {
-    /// When days are added up; `None` where nothing is counted.
+    /// The state of the schedule; `None` if downloads are not counted.
     pub async fn schedule(&self) -> Option<ScheduleStatus> {
         let inner = self.0.as_ref()?;
         let last = inner.last_night().await.ok().flatten();
@@ -46,13 +47,13 @@ impl Usage {
         ))
     }
 
-    /// Runs the schedule until the task is dropped; what was missed while the server was down is done at once.
+    /// Runs the schedule until the task is dropped; a run that was missed while the server was down is done at once.
     pub async fn run_schedule(&self) {
         let Some(inner) = &self.0 else { return };
         let schedule: Schedule = match inner.state.config.load().server.usage_data_schedule.parse() {
             Ok(schedule) => schedule,
             Err(error) => {
-                tracing::error!(target: "usage", %error, "Server.UsageDataSchedule is not run");
+                tracing::error!(target: "usage", %error, "invalid Server.UsageDataSchedule; usage data is not aggregated");
                 return;
             }
         };
@@ -67,7 +68,7 @@ impl Usage {
         let mut due = schedule.missed(last, clock());
         loop {
             if due && let Err(error) = inner.night().await {
-                tracing::warn!(target: "usage", %error, "usage data could not be added up; it is tried again when it is next due");
+                tracing::warn!(target: "usage", %error, "could not aggregate usage data; retrying at the next scheduled time");
             }
             let Some(next) = schedule.next(clock()) else { return };
             sleep_until(clock, next).await;
@@ -77,10 +78,10 @@ impl Usage {
 }
 
 impl Usage {
-    /// Removes what no row names; the number of objects. `confirmed`: however many they are.
+    /// Removes unreferenced objects and returns their number. `confirmed`: without a limit on the number.
     ///
     /// # Errors
-    /// The stores.
+    /// The database or the storage failed.
     pub async fn sweep(&self, confirmed: bool) -> Result<u64, UsageError> {
         match &self.0 {
             Some(inner) => inner.sweep(&inner.book.open().await?, confirmed).await,
@@ -97,7 +98,7 @@ impl Inner {
     async fn night(&self) -> Result<(), UsageError> {
         let db = self.book.open().await?;
         let began = (self.state.clock)();
-        // What is older than the retention goes for good.
+        // Days beyond the retention are removed permanently, so the clock must be trusted.
         self.state.db.read(move |c| clock::trusted(c, began)).await?;
         let today = day_number(began);
         let mut added_up = 0;
@@ -112,12 +113,12 @@ impl Inner {
         })
         .await?;
         if added_up + removed > 0 {
-            tracing::info!(target: "usage", "usage data: {added_up} days added up, {removed} removed");
+            tracing::info!(target: "usage", "usage data: {added_up} days aggregated, {removed} removed");
         }
         Ok(())
     }
 
-    /// Bytes first, row second. False when somebody still counts for that day: the next time will do.
+    /// Aggregates a day: object first, row second. False if a process still counts for that day; the next run retries.
     async fn add_up(&self, db: &Db, day: i64, now: Timestamp) -> Result<bool, UsageError> {
         let counts = db.read(move |c| download::of_day(c, day)).await?;
         let bytes = Bytes::from(aggregate::render(&counts));
@@ -127,7 +128,7 @@ impl Inner {
         Ok(db.bulk(move |c| download::put_aggregate(c, &made, now)).await?)
     }
 
-    /// One day in one transaction: rows first, bytes second.
+    /// Removes the days beyond the retention, one transaction per day: rows first, objects second.
     async fn remove_old(&self, db: &Db, today: i64) -> Result<usize, UsageError> {
         let kept = self.state.config.load().server.usage_data_retention;
         if kept.is_zero() {
@@ -154,7 +155,7 @@ impl Inner {
         Ok(removed)
     }
 
-    /// Objects that no row names go to the trash: of a day that was counted for again, or of a night that was cut short.
+    /// Moves unreferenced objects to the trash: those of a day that was counted again, or of an interrupted run.
     async fn sweep(&self, db: &Db, confirmed: bool) -> Result<u64, UsageError> {
         let storage = &self.state.storage;
         if !storage.is_own(CLASS) {
@@ -187,7 +188,7 @@ impl Inner {
         Ok(objects)
     }
 
-    /// How many objects there are, and the old ones that no row names.
+    /// The number of objects, and the old ones without a row.
     async fn unwanted(&self, db: &Db) -> Result<(u64, Vec<Key>), UsageError> {
         let (mut of, mut unwanted) = (0, Vec::new());
         let Some(before) = SystemTime::now().checked_sub(AGE) else { return Ok((of, unwanted)) };
@@ -206,7 +207,7 @@ impl Inner {
         }
     }
 
-    /// Deletes what has been in the trash for the grace period; what a row names is brought back.
+    /// Deletes objects that were in the trash for the grace period; restores those that a row refers to.
     async fn empty_trash(&self, db: &Db) -> Result<(), UsageError> {
         let today = day_of(SystemTime::now());
         self.state.db.write(move |c| sweep::note_day(c, today)).await?;

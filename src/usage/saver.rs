@@ -1,4 +1,4 @@
-//! The task that writes what was counted: every few seconds, in small transactions, each exactly once.
+//! The task that writes the counts every few seconds, in small transactions, each exactly once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use crate::db::DbError;
 use crate::db::download::{self, Count};
 use crate::metrics;
 
-/// A process that is killed loses the downloads of so long at most.
+/// Interval of the writes; a killed process loses at most the downloads of this time.
 const EVERY: Duration = Duration::from_secs(5);
-/// Whoever starts has more urgent things to do than to open a second database.
+/// Delay of the first write, which opens the database, because the start has more urgent work.
 const FIRST: Duration = Duration::from_millis(250);
-/// Rows of one transaction.
+/// Rows per transaction.
 const CHUNK: usize = 1000;
 
 pub(super) struct Saver {
     inner: Arc<Inner>,
-    /// This process in the database.
+    /// Identifies this process in the database.
     writer: Arc<str>,
     last: i64,
-    /// What is to be written next, in order. A batch keeps its number and its rows until it is known to be written.
+    /// Batches to write, in order. A batch keeps its number and its rows until it is known to be written.
     held: VecDeque<(i64, Arc<[Count]>)>,
     failing: bool,
 }
@@ -32,7 +32,7 @@ impl Saver {
         Saver { inner, writer, last: 0, held: VecDeque::new(), failing: false }
     }
 
-    /// Until it is told to stop, and then once more.
+    /// Writes periodically until it is notified to stop, then once more.
     pub(super) async fn run(mut self) {
         let mut pause = FIRST;
         loop {
@@ -48,7 +48,7 @@ impl Saver {
             if stopped {
                 if !self.held.is_empty() {
                     let lost: i64 = self.held.iter().flat_map(|(_, rows)| rows.iter()).map(|n| n.count).sum();
-                    tracing::warn!(target: "usage", "{lost} downloads could not be written and are not counted");
+                    tracing::warn!(target: "usage", "could not write {lost} downloads; they are not counted");
                 }
                 return;
             }
@@ -60,18 +60,18 @@ impl Saver {
             Ok(()) => {
                 self.inner.book.went(true);
                 if std::mem::take(&mut self.failing) {
-                    tracing::info!(target: "usage", "usage data is written again");
+                    tracing::info!(target: "usage", "writing usage data again");
                 }
             }
             Err(DbError::Closed) => {}
             Err(error) => {
                 self.inner.book.went(false);
-                // Once: it is tried again every few seconds.
+                // Logged once: a retry follows every few seconds.
                 if !std::mem::replace(&mut self.failing, true) {
                     tracing::warn!(
                         target: "usage",
-                        "usage data cannot be written; packages are served, downloads are counted in memory until it \
-                         can: {error}"
+                        "could not write usage data; packages are served, and downloads are counted in memory \
+                         meanwhile: {error}"
                     );
                 }
             }
@@ -93,7 +93,7 @@ impl Saver {
             let (writer, batch, rows) = (Arc::clone(&self.writer), *batch, Arc::clone(rows));
             let now = (self.inner.state.clock)();
             let count: i64 = rows.iter().map(|n| n.count).sum();
-            // An unknown outcome is asked for again under the same number: what was written is not written twice.
+            // After an unknown outcome the batch is retried with the same number, so it is not counted twice.
             db.bulk(move |c| download::add(c, &writer, batch, now, &rows)).await?;
             metrics::usage_saved(u64::try_from(count).unwrap_or(0));
             self.held.pop_front();

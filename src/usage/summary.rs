@@ -1,4 +1,4 @@
-//! Downloads of all packages over some days: finished days from storage, the others from the rows.
+//! Download counts of all packages over a number of days: aggregated days from storage, the others from the database.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,37 +9,36 @@ use crate::db::download::{self, PackageCount};
 use crate::db::{Db, DbError};
 use crate::storage::{Key, StorageError};
 
-/// An answer is given again for so long: it takes time to make, and anybody may ask.
+/// Lifetime of cached results: they are expensive, and any client can request them.
 const FRESH: Duration = Duration::from_secs(30);
-/// Different numbers of days that are remembered.
+/// Maximum number of cached results, one per number of days.
 const REMEMBERED: usize = 16;
 
-/// Why there is no answer.
+/// Why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
     /// `Server.UsageDataEnabled` is false.
     #[error("downloads are not counted (Server.UsageDataEnabled)")]
     Off,
-    /// The database is away.
-    #[error("the usage data cannot be read now")]
+    /// The database is unavailable.
+    #[error("usage data is temporarily unavailable")]
     Away,
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// The storage.
+    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
-/// Answers made before, by their number of days. Held while one is made: who asks meanwhile gets it too.
+/// Cached results by the number of days. Locked while one is computed, so concurrent requests share it.
 pub(super) type Summaries = tokio::sync::Mutex<HashMap<i64, (Instant, Arc<[PackageCount]>)>>;
 
 impl Usage {
-    /// Downloads per package of the last `days` days, today among them: most downloaded first. At most half a minute
-    /// old.
+    /// Downloads per package in the last `days` days including today, most downloaded first. At most 30 seconds old.
     ///
     /// # Errors
-    /// Downloads are not counted, or the stores cannot tell.
+    /// Downloads are not counted, or the stores failed.
     pub async fn packages(&self, days: i64) -> Result<Arc<[PackageCount]>, UsageError> {
         let inner = self.0.as_ref().ok_or(UsageError::Off)?;
         let db = inner.book.within_reach(PATIENCE).await.ok_or(UsageError::Away)?;
@@ -62,7 +61,7 @@ impl Inner {
     async fn summary(&self, db: &Db, days: i64) -> Result<Arc<[PackageCount]>, UsageError> {
         let until = day_number((self.state.clock)()) + 1;
         let from = until.saturating_sub(days);
-        // One consistent look: a day is in one of the two.
+        // One consistent read: each day is in one of the two.
         let (stored, rows) = db
             .read(move |c| {
                 Ok((download::aggregates(c, from, until)?, download::of_days_not_aggregated(c, from, until)?))
@@ -80,7 +79,7 @@ impl Inner {
             match read.ok().as_deref().and_then(aggregate::parse) {
                 Some(counts) => add(counts),
                 None => {
-                    tracing::warn!(target: "usage", day, %sha256, "a day's counts cannot be read from storage; they are added up again");
+                    tracing::warn!(target: "usage", day, %sha256, "could not read the counts of a day from storage; aggregating it again");
                     add(db.read(move |c| download::of_day(c, day)).await?);
                     db.bulk(move |c| download::drop_aggregate(c, day)).await?;
                 }

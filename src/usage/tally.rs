@@ -1,4 +1,4 @@
-//! Downloads counted in memory until they are written.
+//! Counts downloads in memory until they are written.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -14,33 +14,32 @@ use crate::model::ids::SourceId;
 use crate::model::language::Language;
 use crate::model::time::Timestamp;
 
-/// Each thread has its own, so that two do not wait for each other.
+/// Number of shards; each thread uses one, so that threads rarely wait for each other.
 const SHARDS: usize = 8;
-/// Kinds of download that may wait, each of some hundred bytes: what more is counted while the database is away is
-/// lost.
+/// Maximum number of counters, of some hundred bytes each; further ones are lost while the database is unavailable.
 const MOST: usize = 100_000;
-/// No name is longer.
+/// Maximum length of a name in bytes.
 const LONGEST: usize = 1024;
 
-/// A package file was sent.
+/// A download of a package file.
 #[derive(Clone, Copy)]
 pub struct Download<'a> {
-    /// When it was asked for.
+    /// Time of the request.
     pub at: Timestamp,
-    /// Where it comes from.
+    /// The source.
     pub source: SourceId,
-    /// The package.
+    /// Name of the package.
     pub package: &'a str,
-    /// The version.
+    /// Version of the package.
     pub version: &'a str,
-    /// What the build is for, as `X-Package-Binary-Tag` has it; `None` for the source package.
+    /// The platform of the binary, as in `X-Package-Binary-Tag`; `None` for the source package.
     pub platform: Option<&'a dyn Display>,
 }
 
-/// What was counted and not written yet.
+/// The counts that are not written yet.
 #[derive(Default)]
 pub(super) struct Tally {
-    /// By all but the count, in one run of bytes: looked up without allocating.
+    /// Counts by the other columns, encoded as one byte string for a lookup without allocation.
     shards: [Mutex<HashMap<Box<[u8]>, i64>>; SHARDS],
     waiting: AtomicUsize,
 }
@@ -54,7 +53,7 @@ thread_local! {
 }
 
 impl Tally {
-    /// Counts one; false when there is no room.
+    /// Counts a download; false if there is no room.
     pub(super) fn count(&self, language: Language, source: &str, download: &Download<'_>) -> bool {
         KEY.with_borrow_mut(|key| {
             if write(key, language, source, download).is_none() {
@@ -74,7 +73,7 @@ impl Tally {
         })
     }
 
-    /// Takes everything out.
+    /// Removes and returns all counts.
     pub(super) fn take(&self) -> Vec<Count> {
         let mut all: BTreeMap<Box<[u8]>, i64> = BTreeMap::new();
         for shard in &self.shards {
@@ -87,14 +86,13 @@ impl Tally {
         all.into_iter().filter_map(|(key, count)| read(&key, count)).collect()
     }
 
-    /// How many kinds wait.
+    /// Number of counters.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 }
 
-/// Each part with its length in front: no name can end where another begins.
-/// `None` when one is longer than any name.
+/// Encodes a key with length-prefixed parts, which keeps it unambiguous. `None` if a part is too long.
 fn write(key: &mut Vec<u8>, language: Language, source: &str, of: &Download<'_>) -> Option<()> {
     key.clear();
     key.extend_from_slice(&day_number(of.at).to_be_bytes());
@@ -103,7 +101,7 @@ fn write(key: &mut Vec<u8>, language: Language, source: &str, of: &Download<'_>)
     }
     part(key, |key| match of.platform {
         None => key.extend_from_slice(b"source"),
-        // Into memory: it cannot fail.
+        // Writing to memory cannot fail.
         Some(platform) => drop(write!(key, "{platform}")),
     })
 }
@@ -118,7 +116,7 @@ fn part(key: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Option<()> {
     Some(())
 }
 
-/// What [`write`] wrote.
+/// Decodes a key of [`write`].
 fn read(key: &[u8], count: i64) -> Option<Count> {
     let (day, mut rest) = key.split_first_chunk()?;
     let mut part = || {

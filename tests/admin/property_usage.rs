@@ -104,7 +104,7 @@ pub(super) fn usage_data_schedule_adds_up_what_was_due_while_the_server_was_down
         until("the database is open", || server.get("/__api__/metrics/packages").status == 200);
         if due {
             until("both days are in storage", || stored(&server) == 2);
-            server.wait_for_log("usage data: 2 days added up, 0 removed");
+            server.wait_for_log("usage data: 2 days aggregated, 0 removed");
         } else {
             assert_eq!(stored(&server), 0);
         }
@@ -121,7 +121,7 @@ pub(super) fn usage_data_retention_is_how_long_days_are_kept() {
         .prepare();
     yesterdays(&server, &[5, 10, 11, 300], Some(then));
     server.launch();
-    server.wait_for_log("usage data: 4 days added up, 2 removed");
+    server.wait_for_log("usage data: 4 days aggregated, 2 removed");
     assert_eq!((stored(&server), beta(&server, 366)), (2, 215));
 }
 
@@ -141,7 +141,7 @@ fn by_a_clock_that_is_not_trusted_no_day_is_removed() {
     assert_eq!(runtime.block_on(set).expect("written"), 1);
     db.close();
     server.launch();
-    server.wait_for_log("usage data could not be added up");
+    server.wait_for_log("could not aggregate usage data");
     assert_eq!((stored(&server), beta(&server, 366)), (0, 505));
     let swept = server.rspm("storage sweep");
     assert!(swept.code != 0 && swept.err.contains("nothing is removed from storage"), "{swept:?}");
@@ -178,7 +178,7 @@ pub(super) fn postgres_usage_data_password_is_used_when_that_url_holds_none() {
     has_usage(&own);
     let (_, url) = over_tcp("postgres", "");
     let without = downloaded(on_postgres(&url, &lines("")));
-    without.wait_for_log("usage data cannot be written; packages are served");
+    without.wait_for_log("could not write usage data; packages are served");
     without.wait_for_log("refused user 'pm'; check the user and password of Postgres.UsageDataURL");
     let said = without.failed_check("Database");
     assert!(said.contains("refused user 'pm'") && said.contains("UsageDataURL"), "{said}");

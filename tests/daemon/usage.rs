@@ -120,15 +120,15 @@ fn a_database_that_is_away_costs_one_line_and_no_download() {
     server.launch();
     team(&server);
     assert_eq!(get(&server, FILE, &[]), 200);
-    server.wait_for_log("usage data cannot be written; packages are served");
+    server.wait_for_log("could not write usage data; packages are served");
     assert_eq!((counted(&server, "alpha"), get(&server, FILE, &[])), (0, 200));
     assert_eq!(server.get("/__api__/metrics/packages").status, 503);
     until("it waits", || server.series("ppm_usage_rows_waiting") >= Some(1.0));
     let lines =
-        || server.log_lines().iter().filter(|line| line.contains("usage data cannot be written")).count();
+        || server.log_lines().iter().filter(|line| line.contains("could not write usage data")).count();
     assert_eq!(lines(), 1, "it was tried more than once by now");
     std::fs::remove_file(&file).expect("removed");
-    server.wait_for_log("usage data is written again");
+    server.wait_for_log("writing usage data again");
     until("nothing is lost", || counted(&server, "alpha") == 2);
     assert_eq!(lines(), 1);
 }

@@ -423,8 +423,8 @@ fn the_levels_of_the_schema() {
     holds(
         "etc/schema",
         &format!(
-            "# Levels of the database schema: the newest this version knows, and the least that a program must know \
-             to use it.\nknown={known}\nneeded={needed}\n"
+            "# Levels of the database schema: the newest that this version knows, and the minimum a program must know to \
+             use it.\nknown={known}\nneeded={needed}\n"
         ),
     );
 }

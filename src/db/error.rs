@@ -19,7 +19,7 @@ pub enum DbError {
         path: PathBuf,
     },
     /// No space or inodes left, or a quota reached.
-    #[error("no space left for the database {place}; free some and try again")]
+    #[error("no space left for the database {place}; free some space and try again")]
     Full {
         /// The file, or the server and database.
         place: String,
@@ -121,7 +121,7 @@ pub enum DbError {
     },
     /// A running program could not work with the result of the migration.
     #[error(
-        "{place} needs migration {number} ({name}), which the running version could not work with: it can only be done by a restart"
+        "{place} needs migration {number} ({name}), which is incompatible with the running version; restart the server to run it"
     )]
     NotOnline {
         /// The file, or the server and database.
@@ -182,7 +182,7 @@ pub enum DbError {
     NoRepo(RepoId),
     /// This machine's clock is over an hour ahead of the database's.
     #[error(
-        "this machine's clock ({now}) is over an hour ahead of the database's ({database}); set it right before publishing"
+        "this machine's clock ({now}) is over an hour ahead of the database's ({database}); correct it before publishing"
     )]
     ClockAhead {
         /// The time of this machine.
@@ -191,7 +191,7 @@ pub enum DbError {
         database: Timestamp,
     },
     /// This machine's clock contradicts the time of the newest transaction.
-    #[error("{0}; set the clock right, or, if it is right, run: {command}", command = .0.command())]
+    #[error("{0}; correct the clock, or, if it is correct, run: {command}", command = .0.command())]
     Skew(#[from] super::skew::Skew),
     /// The connection was lost at COMMIT and the server cannot report the outcome.
     #[error(

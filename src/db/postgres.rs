@@ -165,7 +165,8 @@ impl Session for PgSession {
             std::thread::sleep(Duration::from_millis(rand::random_range(most / 2..=most)));
         }
         self.attempt(kind, &mut work)?.ok_or_else(|| {
-            DbError::Conflict(format!("transactions on {} kept colliding; try again", self.target.place()))
+            let place = self.target.place();
+            DbError::Conflict(format!("{TRIES} attempts of a transaction on {place} failed; try again"))
         })
     }
 }

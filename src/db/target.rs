@@ -154,7 +154,7 @@ fn mode(word: &str) -> Result<SslMode, String> {
     let found = SslMode::ALL.iter().find(|(_, name)| *name == word).map(|(mode, _)| *mode);
     let known = SslMode::ALL.map(|(_, name)| name).join(", ");
     let shown: String = word.chars().take(40).collect();
-    found.ok_or_else(|| format!("sslmode '{shown}' is unknown; known are {known}"))
+    found.ok_or_else(|| format!("sslmode '{shown}' is unknown; known modes are {known}"))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub enum RepoKind {
 
 /// A word that names no kind of repository.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no repository type; known are r, bioconductor, python")]
+#[error("'{0}' is not a repository type; known types are r, bioconductor, python")]
 pub struct UnknownRepoKind(pub String);
 
 impl RepoKind {

@@ -19,7 +19,7 @@ pub enum Snapshot {
 
 /// A segment that does not name a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no snapshot: use latest, a date (YYYY-MM-DD) or a transaction id")]
+#[error("'{0}' is not a snapshot: use latest, a date (YYYY-MM-DD) or a transaction id")]
 pub struct BadSnapshot(pub String);
 
 impl FromStr for Snapshot {

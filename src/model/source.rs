@@ -32,7 +32,7 @@ pub enum SourceKind {
 
 /// A word that names no kind of source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no source type; known are {known}", known = SourceKind::NAMES.map(|(_, name)| name).join(", "))]
+#[error("'{0}' is not a source type; known types are {known}", known = SourceKind::NAMES.map(|(_, name)| name).join(", "))]
 pub struct UnknownSourceKind(pub String);
 
 impl SourceKind {

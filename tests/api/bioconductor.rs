@@ -67,7 +67,7 @@ fn every_sub_repository_answers_with_a_snapshot_and_without() {
     let said = server.get("/bioc/latest/src/contrib/PACKAGES");
     assert!(said.status == 404 && said.text().contains("packages/3.20/bioc/"), "{}", said.text());
     let said = server.get("/bioc/2.0/packages/3.20/bioc/src/contrib/PACKAGES");
-    assert!(said.status == 404 && said.text().contains("is no snapshot"), "{}", said.text());
+    assert!(said.status == 404 && said.text().contains("is not a snapshot"), "{}", said.text());
     // A version that was frozen long before this server began: its days since then show the same.
     let frozen = server.get("/bioc/2024-06-01/packages/3.16/bioc/src/contrib/PACKAGES");
     assert!(frozen.status == 200 && frozen.text().contains("Version: 2.58.0"), "{}", frozen.text());

@@ -135,7 +135,7 @@ fn rspm_fetches_them_too() {
     assert_eq!((&said["key"], &said["status"]), (&json!("sync:sysreqs"), &json!("done")), "{said}");
     assert!(server.json("sync --type=sysreqs")["message"].as_str().unwrap().contains("up to date"));
     let said = server.refused("sync --type=sysreq");
-    assert!(said.contains("'sysreq' is no source type") && said.contains("; and sysreqs, "), "{said}");
+    assert!(said.contains("'sysreq' is not a source type") && said.contains("; and sysreqs, "), "{said}");
 }
 
 #[test]

@@ -260,7 +260,7 @@ fn what_cannot_be_explained_is_refused_with_the_way_out() {
             "explain prod tally --distribution=nobel",
             "there is no distribution 'nobel'; did you mean 'noble'?",
         ),
-        ("explain prod tally --date=tomorrow", "'tomorrow' is no snapshot: use latest, a date"),
+        ("explain prod tally --date=tomorrow", "'tomorrow' is not a snapshot: use latest, a date"),
         ("explain prod tally --date=2001-01-01", "no snapshot of this repository is as old as 2001-01-01"),
         ("explain prod tally --date=99999", "there is no transaction 99999"),
     ] {

@@ -100,7 +100,7 @@ fn names_types_and_orders_are_checked() {
     let python = server.refused("create source --name=x --type=pypi");
     assert!(python.starts_with("this version cannot make sources of type pypi; "), "{python}");
     let unknown = server.refused("create source --name=x --type=locl");
-    assert!(unknown.starts_with("'locl' is no source type; known are cran, "), "{unknown}");
+    assert!(unknown.starts_with("'locl' is not a source type; known types are cran, "), "{unknown}");
     assert_eq!(
         server.refused("create repo --name=x --type=python"),
         "this version cannot serve repositories of type python; it supports r and bioconductor"

@@ -69,11 +69,11 @@ fn unknown_names_are_told_in_one_line_with_the_way_out() {
         ("/prdo/latest/src/contrib/PACKAGES", "there is no repository 'prdo'; did you mean 'prod'?"),
         (
             "/prod/lastest/src/contrib/PACKAGES",
-            "'lastest' is no snapshot: use latest, a date (YYYY-MM-DD) or a transaction id",
+            "'lastest' is not a snapshot: use latest, a date (YYYY-MM-DD) or a transaction id",
         ),
         (
             "/prod/2024-02-30/src/contrib/PACKAGES",
-            "'2024-02-30' is no snapshot: use latest, a date (YYYY-MM-DD) or a transaction id",
+            "'2024-02-30' is not a snapshot: use latest, a date (YYYY-MM-DD) or a transaction id",
         ),
         ("/prod/999999/src/contrib/PACKAGES", "there is no transaction 999999"),
         ("/prod/latest/src/contrib/beta_1.0.tar.gz", "there is no beta 1.0 in this snapshot"),

@@ -177,6 +177,6 @@ fn an_unknown_sslmode_is_told() {
     refused(
         &on_postgres(&url, ""),
         &url,
-        "Postgres.URL: sslmode 'maybe' is unknown; known are disable, allow",
+        "Postgres.URL: sslmode 'maybe' is unknown; known modes are disable, allow",
     );
 }

@@ -103,7 +103,7 @@ fn unknown_things_are_404_with_a_reason() {
     let cases = [
         ("/nobody", "no such repository"),
         ("/nobody/latest/src/contrib/PACKAGES", "nobody"),
-        ("/team/newest/src/contrib/PACKAGES", "is no snapshot"),
+        ("/team/newest/src/contrib/PACKAGES", "is not a snapshot"),
         ("/team/1999-01-01/src/contrib/PACKAGES", "1999-01-01"),
         ("/team/2999-01-01/src/contrib/PACKAGES", "future"),
         ("/team/999999/src/contrib/PACKAGES", "999999"),

@@ -39,11 +39,11 @@ pub(crate) fn run(report: &mut Report) {
         let chosen = server.url(&format!("/bench/__linux__/bookworm/latest/src/contrib/{name}"));
         fetch(&plain, &folder.path().join("copy"));
         let agent = vec![format!("User-Agent: {}", agent())];
-        let told = Command::new("curl")
+        let kind = Command::new("curl")
             .args(["--silent", "--output", "/dev/null", "--write-out", "%header{x-package-type}", "--header"])
             .args([&agent[0], &chosen])
             .output();
-        assert_eq!(told.expect("curl is installed").stdout, b"binary", "{chosen}");
+        assert_eq!(kind.expect("curl is installed").stdout, b"binary", "{chosen}");
         for connections in [1, 64] {
             let mut rounds = Vec::new();
             for round in 0..ROUNDS {

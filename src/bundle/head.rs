@@ -259,16 +259,19 @@ pub(crate) mod tests {
 
     #[test]
     fn segments_must_follow_each_other() {
-        let told = |head: &Head| Head::read(&head.bytes(), &Product::Cran).expect_err("broken").to_string();
-        assert!(told(&head(vec![segment(1, None), segment(2, Some([7; 32]))])).contains("does not follow"));
-        assert!(told(&head(vec![segment(2, None), segment(2, None)])).contains("do not increase"));
-        assert!(told(&head(Vec::new())).contains("serial of the head"));
+        let message =
+            |head: &Head| Head::read(&head.bytes(), &Product::Cran).expect_err("broken").to_string();
+        assert!(
+            message(&head(vec![segment(1, None), segment(2, Some([7; 32]))])).contains("does not follow")
+        );
+        assert!(message(&head(vec![segment(2, None), segment(2, None)])).contains("do not increase"));
+        assert!(message(&head(Vec::new())).contains("serial of the head"));
         let mut other = head(vec![segment(1, None)]);
         other.chain = Sha256([0; 32]);
-        assert!(told(&other).contains("the chain"));
+        assert!(message(&other).contains("the chain"));
         let mut out = head(vec![segment(1, None)]);
         out.segments[0].file.path = "../../etc/passwd".to_owned();
-        assert!(told(&out).contains("not a path of a bundle"));
+        assert!(message(&out).contains("not a path of a bundle"));
     }
 
     #[test]

@@ -38,17 +38,17 @@ pub fn seal<T: Serialize>(value: &T) -> Vec<u8> {
 /// The bytes are truncated, changed, or not a sealed document.
 pub fn open<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Broken> {
     let (body, tail) = bytes.split_at(bytes.len().saturating_sub(TAIL));
-    let told = tail
+    let declared = tail
         .strip_prefix(MEMBER)
         .and_then(|rest| rest.strip_suffix(END))
         .and_then(|hex| std::str::from_utf8(hex).ok()?.parse::<Sha256>().ok());
-    let Some(told) = told else {
+    let Some(declared) = declared else {
         return Err(Broken::damaged(
             "it is cut short, or not a file of a bundle (it does not end with its own sha256)",
         ));
     };
     // The second check rejects upper-case digits, which would be another form of the same digest.
-    if digest(body) != told || tail != sealed_end(told) {
+    if digest(body) != declared || tail != sealed_end(declared) {
         return Err(Broken::damaged("it was changed: its sha256 does not match its bytes"));
     }
     serde_json::from_slice(bytes)

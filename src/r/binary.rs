@@ -133,9 +133,9 @@ enum Library {
 /// # Errors
 /// [`BinaryError`], one variant for each reason.
 pub fn inspect(source: impl Read, checked: &SourceArchive, limits: Limits) -> Result<Build, BinaryError> {
-    let told = Told::of(checked.built.as_ref().ok_or(BinaryError::Source)?)?;
+    let built = Told::of(checked.built.as_ref().ok_or(BinaryError::Source)?)?;
     let mut members = Members::new(source, limits)?;
-    let (mut rds, mut seen) = (None, Vec::new());
+    let (mut rds, mut libraries) = (None, Vec::new());
     while let Some(member) = members.advance()? {
         let path = member.path()?;
         let inside = path.strip_prefix(checked.folder.as_str()).unwrap_or(&path).trim_start_matches('/');
@@ -153,13 +153,13 @@ pub fn inspect(source: impl Read, checked: &SourceArchive, limits: Limits) -> Re
             {
                 head.extend_from_slice(&piece[..piece.len().min(HEAD)]);
             }
-            seen.push((path, library(&head)));
+            libraries.push((path, library(&head)));
         }
     }
     let package_rds =
         rds.ok_or_else(|| BinaryError::Missing(format!("{}/Meta/package.rds", checked.folder)))?;
-    let arch = told.agreed(&seen)?;
-    Ok(Build { r: told.r, system: told.system, arch, package_rds })
+    let arch = built.agreed(&libraries)?;
+    Ok(Build { r: built.r, system: built.system, arch, package_rds })
 }
 
 /// A zip file that passed every check.
@@ -230,10 +230,10 @@ pub fn read_zip(
         let (package, version) = (checked.package().to_owned(), checked.version().to_owned());
         return Err(ArchiveError::OtherFileName { package, version, file: file.name.to_owned() }.into());
     }
-    let told = Told::of(checked.built.as_ref().ok_or(BinaryError::Source)?)?;
+    let built = Told::of(checked.built.as_ref().ok_or(BinaryError::Source)?)?;
     let package_rds = rds.ok_or_else(|| BinaryError::Missing(format!("{}/{PACKAGE_RDS}", checked.folder)))?;
-    let arch = told.agreed(&libraries)?;
-    let build = Build { r: told.r, system: told.system, arch, package_rds };
+    let arch = built.agreed(&libraries)?;
+    let build = Build { r: built.r, system: built.system, arch, package_rds };
     Ok(ZipPackage { checked, build, zip, md5 })
 }
 

@@ -66,8 +66,8 @@ pub fn offered(
         return Ok(None);
     }
     if let Some(built) = &built {
-        let told = Told::of(built).and_then(|told| told.require(platform));
-        told.map_err(|error| format!("{} {}: {error}", record.package, record.version))?;
+        let fits = Told::of(built).and_then(|built| built.require(platform));
+        fits.map_err(|error| format!("{} {}: {error}", record.package, record.version))?;
     }
     let usual = || format!("{}_{}.{}", record.package, record.version, platform.extension());
     let beside = || Place::Beside(record.file.map_or_else(usual, str::to_owned));
@@ -105,8 +105,8 @@ pub fn found(
     let mut stanza = source.map_or_else(bare, |source| kept(source, &left_out));
     // One line of a parsed DESCRIPTION: it cannot begin another field.
     dcf::write_field(&mut stanza, "Built", built).expect("a Vec takes every write");
-    let told = Description::from_bytes(format!("Built: {built}").as_bytes()).ok();
-    write_platform(&mut stanza, told.and_then(|told| told.built()).as_ref());
+    let parsed = Description::from_bytes(format!("Built: {built}").as_bytes()).ok();
+    write_platform(&mut stanza, parsed.and_then(|parsed| parsed.built()).as_ref());
     write_facts(&mut stanza, platform, Some(sha256), Some(size));
     stanza
 }

@@ -141,10 +141,10 @@ pub fn read_up_to(
 
 /// Whether no later member can change the result.
 fn is_decided(raw: Option<&[u8]>, readme: Option<Rank>) -> bool {
-    let tells = |raw: &[u8]| {
+    let is_known = |raw: &[u8]| {
         Description::from_bytes(raw).is_ok_and(|description| description.needs_compilation().is_some())
     };
-    readme == Some(Rank::Markdown) && raw.is_some_and(tells)
+    readme == Some(Rank::Markdown) && raw.is_some_and(is_known)
 }
 
 /// The content collected from an archive.

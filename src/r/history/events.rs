@@ -45,8 +45,8 @@ impl Events {
                 |tag| record.get(tag).map(|value| String::from_utf8_lossy(&value.fold()).into_owned());
             let Some(package) = field("Package") else { continue };
             for tag in ["X-CRAN-History", "X-CRAN-Comment"] {
-                let told = field(tag).map(|text| sentences(&text)).unwrap_or_default();
-                for event in told {
+                let found = field(tag).map(|text| sentences(&text)).unwrap_or_default();
+                for event in found {
                     events.add(&package, event);
                 }
             }
@@ -131,8 +131,8 @@ mod tests {
     use crate::model::time::Timestamp;
 
     fn told(text: &str) -> Vec<String> {
-        let told = |event: Event| format!("{:?} {}", event.turn, event.day);
-        sentences(text).into_iter().map(told).collect()
+        let line = |event: Event| format!("{:?} {}", event.turn, event.day);
+        sentences(text).into_iter().map(line).collect()
     }
 
     #[test]

@@ -61,8 +61,8 @@ impl<'a> Files<'a> {
         let first_day = rows[0].mtime.day();
         let on_last = |turn| events.iter().any(|event| event.day == until && event.turn == turn);
         // Events before the first file are ignored: earlier files may be lost, or have a later time.
-        let told = events.iter().filter(|event| event.day >= first_day && event.day < until);
-        timeline.moments.extend(told.map(|event| match event.turn {
+        let relevant = events.iter().filter(|event| event.day >= first_day && event.day < until);
+        timeline.moments.extend(relevant.map(|event| match event.turn {
             Turn::Left => (event.day, Moment::Left),
             Turn::Back => (event.day, Moment::Back),
         }));

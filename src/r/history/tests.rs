@@ -278,9 +278,9 @@ proptest! {
         let current: Vec<_> = all.iter().filter(|row| ends.contains(&(row.file.clone(), row.size))).cloned().collect();
         let history = days(&Evidence { archive: &all, current: &current, events: &events }, day(since), day(until));
         let mut state: BTreeMap<(String, u64), bool> = BTreeMap::new();
-        let mut told = history.days.iter().peekable();
+        let mut changed_days = history.days.iter().peekable();
         for today in since..until {
-            if let Some(changes) = told.next_if(|of| of.day == day(today)) {
+            if let Some(changes) = changed_days.next_if(|of| of.day == day(today)) {
                 for turned in &changes.changes {
                     let key = (turned.file.file.clone(), turned.file.size);
                     let before = state.insert(key, turned.what.is_listed());
@@ -291,7 +291,7 @@ proptest! {
             prop_assert_eq!(&at(true), &world.days[today as usize].0, "listed on day {}", today);
             prop_assert_eq!(&at(false), &world.days[today as usize].1, "archived on day {}", today);
         }
-        prop_assert_eq!(told.next(), None);
+        prop_assert_eq!(changed_days.next(), None);
         prop_assert_eq!(history.undated, 0);
     }
 }

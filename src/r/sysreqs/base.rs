@@ -198,12 +198,12 @@ mod tests {
 
     #[test]
     fn what_is_no_base_is_refused_with_the_file() {
-        let told =
+        let message =
             |files: &[(&str, &[u8])]| Base::from_files(files.iter().copied()).expect_err("bad").to_string();
-        assert!(told(&[("systems.json", LIST)]).contains("rules/"));
-        assert!(told(&[("rules/a.json", RULE)]).contains("systems.json"));
-        assert!(told(&[("rules/a.json", b"<html>"), ("systems.json", LIST)]).contains("rules/a.json"));
-        assert!(told(&[("rules/a.json", b"{}"), ("systems.json", LIST)]).contains("patterns"));
+        assert!(message(&[("systems.json", LIST)]).contains("rules/"));
+        assert!(message(&[("rules/a.json", RULE)]).contains("systems.json"));
+        assert!(message(&[("rules/a.json", b"<html>"), ("systems.json", LIST)]).contains("rules/a.json"));
+        assert!(message(&[("rules/a.json", b"{}"), ("systems.json", LIST)]).contains("patterns"));
         assert!(Base::from_document(b"{}").is_err());
     }
 }

@@ -113,10 +113,16 @@ mod tests {
 
     #[test]
     fn each_distribution_has_its_installer() {
-        let told = |d, r| System::new(d, r).installer();
-        assert_eq!(told("ubuntu", "22.04"), "apt-get install -y");
-        assert_eq!((told("centos", "7"), told("centos", "8")), ("yum install -y", "dnf install -y"));
-        assert_eq!((told("redhat", "9"), told("rockylinux", "10")), ("dnf install -y", "dnf install -y"));
-        assert_eq!(told("sle", "15.6"), "zypper --non-interactive install");
+        let installer = |d, r| System::new(d, r).installer();
+        assert_eq!(installer("ubuntu", "22.04"), "apt-get install -y");
+        assert_eq!(
+            (installer("centos", "7"), installer("centos", "8")),
+            ("yum install -y", "dnf install -y")
+        );
+        assert_eq!(
+            (installer("redhat", "9"), installer("rockylinux", "10")),
+            ("dnf install -y", "dnf install -y")
+        );
+        assert_eq!(installer("sle", "15.6"), "zypper --non-interactive install");
     }
 }

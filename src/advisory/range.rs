@@ -178,7 +178,7 @@ mod tests {
         );
     }
 
-    /// As the schema writes it, on versions that are numbers: from the first to the last event, one at a time.
+    /// The algorithm of the schema, for versions that are numbers.
     fn naive(events: &[(EventKind, u8)], v: u8) -> bool {
         let limits: Vec<u8> = events.iter().filter(|e| e.0 == Limit).map(|e| e.1).collect();
         if !limits.is_empty() && limits.iter().all(|limit| v >= *limit) {

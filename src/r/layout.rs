@@ -681,7 +681,7 @@ mod tests {
         ]
     }
 
-    /// The number of a variant; a new one does not compile until it has one.
+    /// The number of a variant; the exhaustive match forces a new variant to get one.
     fn variant(path: &RPath) -> usize {
         match path {
             RPath::Index { .. } => 0,

@@ -184,7 +184,7 @@ mod tests {
     fn a_record_of_windows_is_a_build_and_tells_its_version_of_r() {
         let found =
             read("Package: glue\nVersion: 1.8.0\nDepends: R (>= 3.6)\nArchs: x64\n", "4.5-win", Which::All);
-        let found = found.expect("fits").expect("a build");
+        let found = found.expect("fits").expect("a binary");
         assert_eq!(found.place, Place::Beside("glue_1.8.0.zip".to_owned()));
         let text = "Package: glue\nVersion: 1.8.0\nDepends: R (>= 3.6)\nArchs: x64\nRVersion: 4.5\n";
         assert_eq!(String::from_utf8_lossy(&found.stanza), text);
@@ -205,7 +205,7 @@ mod tests {
                 "Package: askpass\nVersion: 1.2.1\nFile: askpass_1.2.1_b1.tar.gz\nDownloadURL: {url}\nBuilt: R 4.5.0; \
                  aarch64-unknown-linux-gnu; 2025-03-16 08:56:32 UTC; unix\nFilesize: 25094\n{digest}RVersion: 4.5\n"
             );
-            read(&text, "4.5-noble-arm64", Which::Built).expect("fits").expect("a build")
+            read(&text, "4.5-noble-arm64", Which::Built).expect("fits").expect("a binary")
         };
         let digest = format!("SHA256: {sha256}\n");
         let url = "https://h.example/a/askpass_1.2.1_b1.tar.gz";

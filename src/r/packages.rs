@@ -82,7 +82,7 @@ pub enum IndexError {
         "this is binary data, not a PACKAGES index; check that the URL is the root of a CRAN-like repository"
     )]
     Binary,
-    /// The compressed stream ends too early.
+    /// The compressed stream is truncated.
     #[error(
         "the compressed PACKAGES index is cut short; the mirror is being updated or the transfer was interrupted"
     )]

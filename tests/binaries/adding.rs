@@ -98,7 +98,7 @@ fn what_is_no_build_for_the_distribution_is_refused_with_the_way_out() {
     for (built, said) in [
         ("junk", "Built has 'junk', which is not a version of R"),
         ("R 4.5.0; sparc-sun-linux-gnu; ; unix", "a processor that is not supported"),
-        ("R 4.5.0; x86_64-unknown-freebsd14; ; unix", "no operating system that packages are built for"),
+        ("R 4.5.0; x86_64-unknown-freebsd14; ; unix", "no supported operating system"),
         (&format!("R 4.5.0; {GNU}; ; unix"), "is not an RDS file"),
     ] {
         let said = if said == "is not an RDS file" { "not an RDS file" } else { said };

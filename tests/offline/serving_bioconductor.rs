@@ -98,7 +98,7 @@ fn a_version_that_cannot_be_read_stays_as_it_was_and_the_others_go_on() {
                 bytes[middle] ^= 1;
                 fs::write(segment, bytes).unwrap();
             },
-            "its sha256 is not the one the head names",
+            "its sha256 is not the one in the head",
         ),
         (
             "unreadable",

@@ -176,7 +176,7 @@ fn a_crowd_of_files_of_one_day_is_told() {
 enum Act {
     /// A new version.
     Publish,
-    /// The same version with other bytes.
+    /// The same version with different bytes.
     Again,
     Archive,
     Restore,

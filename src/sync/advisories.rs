@@ -27,7 +27,7 @@ const KEPT: Kept = Kept { all: "advisories about packages", counted: "advisories
 pub(super) const SUCCESS: &str = "sync:vulns";
 /// Compression level of stored documents: at this one some hundred megabytes per second.
 const LEVEL: i32 = 3;
-/// Size limit of a document, as of a download; see [`crate::upstream::advisories`].
+/// Size limit of a document, equal to that of a download; see [`crate::upstream::advisories`].
 const DOCUMENT: u64 = 1 << 30;
 
 /// Rows of feeds, by address.

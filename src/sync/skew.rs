@@ -1,5 +1,5 @@
-//! Checks a clock that is over a month ahead of the last publish, right after a long downtime or wrong, against the
-//! mirror's.
+//! Decides by the mirror's clock whether a clock that is over a month ahead of the last publish is right (after a long
+//! downtime) or wrong.
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -1,6 +1,6 @@
 //! Upstream errors, by what the caller can do about them.
 
-/// An error of a request to a mirror. SECURITY: never contains the URL's userinfo.
+/// An error of a request to a mirror. Never contains the userinfo of the URL.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum UpstreamError {
     /// The mirror has no such file (404, 410, or no file on disk).

@@ -68,7 +68,7 @@ pub(super) fn lost(ledger: &Ledger, tables: &Tables) -> Loss {
     loss
 }
 
-/// Merges them. Times of the database win: a copied mirror has other times for known files.
+/// Merges both. Times of the database win: a copied mirror has other times for known files.
 pub(super) fn gather(ledger: &Ledger, tables: &Tables) -> Files {
     let mut gather = Gather { ledger, claimed: vec![false; ledger.releases.len()], rows: Vec::new() };
     let by_file = by_file(ledger);

@@ -20,9 +20,9 @@ use crate::r::version;
 use crate::sync::SyncError;
 use crate::upstream::{Mirror, Piece, UpstreamError};
 
-/// Size of the first read: `DESCRIPTION` is among the first members of almost every archive. Each further read extends
-/// it by this factor.
+/// Size of the first read: `DESCRIPTION` is among the first members of almost every archive.
 pub(super) const FIRST: u64 = 8 << 10;
+/// Factor by which each further read extends it.
 const FURTHER: u64 = 8;
 /// Maximum number of bytes read: 32 MiB.
 const FURTHEST: u64 = 32 << 20;

@@ -30,7 +30,7 @@ pub const RATE: u32 = 8;
 /// The highest rate that can be requested.
 pub const FASTEST: u32 = 1000;
 
-/// Delay before a back-fill is retried that failed because the mirror or the database was unavailable.
+/// Delay before the retry of a back-fill that failed because the mirror or the database was unavailable.
 const AGAIN: Duration = Duration::from_secs(600);
 /// The key of the job; a dry run appends `:dry`.
 const KEY: &str = "backfill:cran";

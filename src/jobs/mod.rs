@@ -228,7 +228,7 @@ impl Jobs {
     /// Returns when no job is running.
     pub async fn idle(&self) {
         let mut ended = self.ended.subscribe();
-        // The sender lives in `self`.
+        // `self` owns the sender, so the channel stays open.
         let _ = ended.wait_for(|_| self.running().is_empty()).await;
     }
 

@@ -19,7 +19,7 @@ pub struct Schedule {
 /// An invalid schedule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{text}' is no schedule: give the five cron fields minute, hour, day, month and weekday, such as '0 0 * * *' \
+    "'{text}' is not a schedule: give the five cron fields minute, hour, day, month and weekday, such as '0 0 * * *' \
      ({reason})"
 )]
 pub struct BadSchedule {

@@ -173,7 +173,7 @@ mod tests {
         std::fs::rename(&path, rotated).expect("renamed");
         let left = Left::new(mine, &open(&path).expect("opens"));
         assert!(!left.is_quiet());
-        // The other leaves it, too, and waits for us as we do for it.
+        // The other process leaves it, too, and waits for this one, as this one does for it.
         let others = Left::new(other, &open(&path).expect("opens"));
         assert!(left.is_quiet() && others.is_quiet());
     }

@@ -60,13 +60,13 @@ mod tests {
     #[test]
     fn a_clock_that_jumps_rotates_once_and_not_in_circles() {
         let begun = at("2026-11-20T10:00:00").timestamp();
-        // Years forward: once.
+        // Years forward: rotated once.
         assert!(is_due(begun, &at("2030-01-01T10:00:00"), None));
-        // And back: the file says 2030.
+        // And back: the file is from 2030.
         let begun = at("2030-01-01T10:00:00").timestamp();
         assert!(!is_due(begun, &at("2026-11-20T10:00:00"), Some(HOUR)));
         assert!(is_due(begun, &at("2026-11-20T22:00:00"), Some(12 * HOUR)));
-        // A little back, over midnight: not again.
+        // Slightly back, over midnight: not rotated again.
         let begun = at("2026-11-20T00:00:00").timestamp();
         assert!(!is_due(begun, &at("2026-11-19T23:59:00"), None));
     }

@@ -113,7 +113,7 @@ mod tests {
         let link = Found { real, link: true, ..found(path) };
         assert_eq!(decide(link, &claims("/var/log/*.log")), Owner::Server(Why::NotNamed));
         assert_eq!(decide(link, &claims("/srv/*.log")), logrotate());
-        // The directory is the link.
+        // The link is the directory.
         assert_eq!(decide(Found { link: false, ..link }, &claims("/var/log/*.log")), logrotate());
     }
 

@@ -335,7 +335,7 @@ mod tests {
             let after = folder.contents();
             prop_assert!(!folder.0.contains_key("a"));
             prop_assert!(before.starts_with(&after), "{:?} {:?}", before, after);
-            // Two files of one number are none of ours; what is newer pushes the oldest out.
+            // Two files of one number were not left by this server; a new file may push out the oldest.
             let lost = before.len() - after.len();
             prop_assert!(lost <= twins + usize::from(live && full), "{:?}", folder);
             for name in folder.names() {

@@ -167,7 +167,7 @@ mod tests {
         ]);
         let claims = probe(root.path());
         let patterns: Vec<&str> = claims.patterns.iter().map(|(pattern, _)| pattern.as_str()).collect();
-        // As written, and the root of this test before it.
+        // Only the patterns as written, not those prefixed with the root of this test.
         let written: Vec<&&str> =
             patterns.iter().filter(|p| ["/a", "/b/*.log", "/c", "/d", "/e"].contains(*p)).collect();
         assert_eq!(written, [&"/a", &"/b/*.log", &"/e"], "{claims:?}");

@@ -88,15 +88,15 @@ fn configuration(path: &Path, said: &mut Vec<String>) -> Config {
 
 fn around(root: &Path) -> Around {
     let wants = root.join("etc/systemd/system/multi-user.target.wants/rstudio-pm.service");
-    let mut around = Around { enabled: fs::symlink_metadata(wants).is_ok(), ..Around::default() };
+    let mut settings = Around { enabled: fs::symlink_metadata(wants).is_ok(), ..Around::default() };
     for path in drop_ins(root).into_values() {
         let text = fs::File::open(path).and_then(|file| {
             let mut text = String::new();
             io::Read::read_to_string(&mut io::Read::take(file, LONGEST_DROP_IN), &mut text).map(|_| text)
         });
-        run_as(&text.unwrap_or_default(), &mut around);
+        run_as(&text.unwrap_or_default(), &mut settings);
     }
-    around
+    settings
 }
 
 /// The administrator's drop-ins by name, in order of precedence; `/etc` replaces the same name in `/run`.
@@ -113,7 +113,7 @@ fn drop_ins(root: &Path) -> BTreeMap<OsString, PathBuf> {
 }
 
 /// Reads `User=` and `Group=` of `[Service]`; empty values reset earlier ones.
-fn run_as(text: &str, around: &mut Around) {
+fn run_as(text: &str, settings: &mut Around) {
     let mut service = false;
     for line in text.lines().map(str::trim) {
         if line.starts_with('[') {
@@ -125,8 +125,8 @@ fn run_as(text: &str, around: &mut Around) {
         let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         let value = Some(value.to_owned()).filter(|value| !value.is_empty() && value.chars().all(name));
         match key.trim() {
-            "User" => around.user = value,
-            "Group" => around.group = value,
+            "User" => settings.user = value,
+            "Group" => settings.group = value,
             _ => {}
         }
     }
@@ -247,8 +247,8 @@ mod tests {
             ("etc/systemd/system/rstudio-pm.service.d/z.conf.old", "[Service]\nUser=old\n"),
         ]);
         assert_eq!(said, Vec::<String>::new());
-        let around = around(root.path());
-        assert_eq!((around.user.as_deref(), around.group.as_deref()), (Some("deploy"), Some("staff")));
+        let settings = around(root.path());
+        assert_eq!((settings.user.as_deref(), settings.group.as_deref()), (Some("deploy"), Some("staff")));
         let mut none = Around::default();
         run_as("[Service]\nUser=%i\nGroup=a b\n", &mut none);
         assert_eq!((none.user, none.group), (None, None));

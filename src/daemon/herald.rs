@@ -44,7 +44,7 @@ impl Herald {
             return Herald { news: None, main };
         }
         let (news, inbox) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new().name("herald".to_owned());
+        let thread = std::thread::Builder::new().name("notify".to_owned());
         match thread.spawn(move || send(&inbox)) {
             Ok(_) => Herald { news: Some(news), main },
             Err(error) => {

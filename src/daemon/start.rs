@@ -150,7 +150,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
     });
     let house = House::new(limits, Arc::clone(&switch.porch().site));
     let tls = Tls::default();
-    let ways = watchdog::Ways { admin: sockets.admin_address(), plain: sockets.plain_addresses() };
+    let addresses = watchdog::Ways { admin: sockets.admin_address(), plain: sockets.plain_addresses() };
     let mut own_admin = sockets.admin_path.clone();
     let https_port = config.https.listen.as_ref().map_or(443, |listen| listen.port);
     let doors = Doors { house: house.clone(), switch: switch.clone(), tls: tls.clone(), https_port };
@@ -221,7 +221,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         // the explanation.
         herald.ready(&summary::brief(&switch, &control.mode()));
         let line = tokio::spawn(status::live(switch.clone(), herald.clone()));
-        let dog = tokio::spawn(watchdog::run(ways, herald.clone()));
+        let dog = tokio::spawn(watchdog::run(addresses, herald.clone()));
         successor = loop {
             let prepared = tokio::select! {
                 () = &mut stop => break None,

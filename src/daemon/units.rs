@@ -55,22 +55,22 @@ pub type Rejected = String;
 
 /// The files for a configuration, and messages about the sockets that have none.
 #[must_use]
-pub fn files(config: &Config, around: &Around) -> (Vec<File>, Vec<Rejected>) {
+pub fn files(config: &Config, settings: &Around) -> (Vec<File>, Vec<Rejected>) {
     let (units, rejected) = sockets(config);
     let mut files = vec![
         text(format!("{SERVICE}.d/10-sockets.conf"), service_sockets(&units)),
-        text(format!("{SERVICE}.d/20-paths.conf"), service_paths(config, around)),
+        text(format!("{SERVICE}.d/20-paths.conf"), service_paths(config, settings)),
     ];
     for unit in &units {
-        if around.enabled {
+        if settings.enabled {
             let path = format!("sockets.target.wants/{}", unit.name());
             let target = format!("{TEMPLATES}/rstudio-pm-{}@.socket", unit.kind);
             files.push(File { path, content: Content::Link(target) });
         }
-        if unit.kind == "admin" && (around.user.is_some() || around.group.is_some()) {
+        if unit.kind == "admin" && (settings.user.is_some() || settings.group.is_some()) {
             let mut drop_in =
                 String::from("# The service runs as another user, and so does its socket.\n[Socket]\n");
-            for (key, value) in [("User", &around.user), ("Group", &around.group)] {
+            for (key, value) in [("User", &settings.user), ("Group", &settings.group)] {
                 if let Some(value) = value {
                     let _ = writeln!(drop_in, "Socket{key}={value}");
                 }
@@ -184,7 +184,7 @@ fn service_sockets(units: &[Unit]) -> String {
 }
 
 /// The drop-in with the paths that the sandbox opens and the mounts that must come first.
-fn service_paths(config: &Config, around: &Around) -> String {
+fn service_paths(config: &Config, settings: &Around) -> String {
     let mut paths = Paths::default();
     let server = &config.server;
     paths.write(&server.data_dir);
@@ -215,8 +215,8 @@ fn service_paths(config: &Config, around: &Around) -> String {
     for mirror in mirrors.filter_map(|url| url.strip_prefix("file://")) {
         paths.read(Path::new(percent_encoding::percent_decode_str(mirror).decode_utf8_lossy().as_ref()));
     }
-    let user = around.user.as_deref().unwrap_or(USER);
-    let group = around.group.as_deref().unwrap_or(USER);
+    let user = settings.user.as_deref().unwrap_or(USER);
+    let group = settings.group.as_deref().unwrap_or(USER);
     let mut out = paths.text();
     for log in logs.iter().filter_map(|log| root_makes(log)) {
         let _ = writeln!(
@@ -300,8 +300,8 @@ mod tests {
     use super::*;
     use crate::config::parse;
 
-    fn made(gcfg: &str, around: &Around) -> (Vec<File>, Vec<Rejected>) {
-        files(&parse("f", gcfg.as_bytes(), []).expect("valid").config, around)
+    fn made(gcfg: &str, settings: &Around) -> (Vec<File>, Vec<Rejected>) {
+        files(&parse("f", gcfg.as_bytes(), []).expect("valid").config, settings)
     }
 
     fn content(files: &[File], path: &str) -> String {
@@ -369,9 +369,9 @@ mod tests {
 
     #[test]
     fn the_admin_socket_follows_the_user_of_the_service() {
-        let around =
+        let settings =
             Around { user: Some("deploy".to_owned()), group: Some("staff".to_owned()), enabled: false };
-        let (files, _) = made("[Server]\nServiceLog = /var/log/rstudio-pm.service.log\n", &around);
+        let (files, _) = made("[Server]\nServiceLog = /var/log/rstudio-pm.service.log\n", &settings);
         let path = r"rstudio-pm-admin@run-rstudio\x2dpm-rstudio\x2dpm.sock.socket.d/50-run-as.conf";
         assert!(content(&files, path).ends_with("[Socket]\nSocketUser=deploy\nSocketGroup=staff\n"));
         let paths = content(&files, "rstudio-pm.service.d/20-paths.conf");

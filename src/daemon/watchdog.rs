@@ -20,14 +20,14 @@ pub(super) struct Ways {
 
 /// Checks the server twice per watchdog interval and notifies systemd if it responds. Returns at once if systemd has
 /// no watchdog configured.
-pub(super) async fn run(ways: Ways, herald: Herald) {
+pub(super) async fn run(addresses: Ways, herald: Herald) {
     // Also checks WATCHDOG_PID: the variable may be meant for another process.
     let Some(interval) = sd_notify::watchdog_enabled().filter(|interval| !interval.is_zero()) else { return };
     let mut next = tokio::time::interval(interval / 2);
     next.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         next.tick().await;
-        match ask(&ways, interval / 4).await {
+        match ask(&addresses, interval / 4).await {
             Ok(()) => herald.alive(),
             Err(error) => tracing::error!("watchdog: self-check failed: {error}"),
         }
@@ -35,10 +35,10 @@ pub(super) async fn run(ways: Ways, herald: Herald) {
 }
 
 /// Tries the addresses in turn, each with a timeout of `patience`, until one responds.
-async fn ask(ways: &Ways, patience: Duration) -> Result<()> {
-    let admin = async { answers(UnixStream::connect(&ways.admin).await?).await };
+async fn ask(addresses: &Ways, patience: Duration) -> Result<()> {
+    let admin = async { answers(UnixStream::connect(&addresses.admin).await?).await };
     let Err(mut error) = within(patience, admin).await else { return Ok(()) };
-    for address in ways.plain.iter().take(1) {
+    for address in addresses.plain.iter().take(1) {
         let plain = async { answers(TcpStream::connect(address).await?).await };
         match within(patience, plain).await {
             Ok(()) => return Ok(()),
@@ -89,7 +89,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let admin = dir.path().join("sock");
         let listener = UnixListener::bind(&admin).expect("bound");
-        let ways = Ways { admin, plain: Vec::new() };
+        let addresses = Ways { admin, plain: Vec::new() };
         for (answer, good) in [
             (Some("HTTP/1.1 200 OK\r\n\r\n{}"), true),
             (Some("HTTP/1.1 503 Service Unavailable\r\n\r\n"), true),
@@ -98,7 +98,7 @@ mod tests {
             (Some(""), false),
             (None, false),
         ] {
-            let (asked, ()) = tokio::join!(ask(&ways, SOON), says(&listener, answer));
+            let (asked, ()) = tokio::join!(ask(&addresses, SOON), says(&listener, answer));
             assert_eq!(asked.is_ok(), good, "{answer:?}: {asked:?}");
         }
     }
@@ -107,15 +107,15 @@ mod tests {
     async fn without_the_admin_socket_the_network_is_asked() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let plain = vec![listener.local_addr().expect("bound")];
-        let ways = Ways { admin: PathBuf::from("/nonexistent/sock"), plain };
+        let addresses = Ways { admin: PathBuf::from("/nonexistent/sock"), plain };
         let serve = async {
             let (mut stream, _) = listener.accept().await.expect("somebody asks");
             let mut asked = [0; 512];
             let _ = stream.read(&mut asked).await.expect("a question");
             stream.write_all(b"HTTP/1.1 301 Moved Permanently\r\n\r\n").await.expect("they listen");
         };
-        let (asked, ()) = tokio::join!(ask(&ways, SOON), serve);
+        let (asked, ()) = tokio::join!(ask(&addresses, SOON), serve);
         assert!(asked.is_ok(), "{asked:?}");
-        assert!(ask(&Ways { plain: Vec::new(), ..ways }, SOON).await.is_err());
+        assert!(ask(&Ways { plain: Vec::new(), ..addresses }, SOON).await.is_err());
     }
 }

@@ -142,14 +142,14 @@ pub fn learn(c: &mut dyn Conn, read: &Described, readme: Option<Sha256>) -> Resu
 /// Returns the names and system requirements of packages listed in a tree at a step, as written by [`describe`] or
 /// [`learn`]. For other packages see the index record.
 pub fn requirements(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<(String, String)>, DbError> {
-    const TOLD: &str = "SELECT p.name, d.system_requirements FROM life l \
+    const FIND: &str = "SELECT p.name, d.system_requirements FROM life l \
         JOIN package p ON p.id = l.package_id JOIN detail d ON d.release_id = l.release_id \
         WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 AND l.path = '' \
         AND d.system_requirements IS NOT NULL";
-    let mut told = Vec::new();
-    c.each(TOLD, &[tree.into(), seq.into()], &mut |mut row| {
-        told.push((row.text(0)?, row.text(1)?));
+    let mut found = Vec::new();
+    c.each(FIND, &[tree.into(), seq.into()], &mut |mut row| {
+        found.push((row.text(0)?, row.text(1)?));
         Ok(())
     })?;
-    Ok(told)
+    Ok(found)
 }

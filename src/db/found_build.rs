@@ -68,8 +68,8 @@ pub fn insert(
     let state = FileState::Known.as_i64();
     let params = [file.into(), release.into(), platform.into(), name.into(), locator.into(), state.into()];
     c.execute(INSERT, &params)?;
-    let seen = upstream::Seen { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: now };
-    upstream::put(c, &mark(source), &seen)
+    let marker = upstream::Seen { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: now };
+    upstream::put(c, &mark(source), &marker)
 }
 
 /// A discovered binary that was fetched and can be listed.

@@ -77,18 +77,18 @@ async fn serve(target: &Target, news: &Notify) -> Infallible {
 
 /// Listens until the connection is lost.
 async fn listen(target: &Target, news: &Notify) -> Result<Infallible, DbError> {
-    let (heard, mut said) = mpsc::unbounded_channel();
-    let client = pgconnect::open(target, Some(heard)).await?;
+    let (sender, mut notifications) = mpsc::unbounded_channel();
+    let client = pgconnect::open(target, Some(sender)).await?;
     let failed = |error| super::postgres::map(target, error);
     let row = client.query_one("SELECT current_schema()", &[]).await.map_err(failed)?;
     let ours: Option<String> = row.try_get(0).map_err(failed)?;
     client.batch_execute("LISTEN rspm_catalog").await.map_err(failed)?;
     // Publishes before LISTEN were not notified.
     news.notify_one();
-    let mut look = tokio::time::interval_at(tokio::time::Instant::now() + SLOW, SLOW);
+    let mut poll = tokio::time::interval_at(tokio::time::Instant::now() + SLOW, SLOW);
     loop {
         tokio::select! {
-            schema = said.recv() => match schema {
+            schema = notifications.recv() => match schema {
                 None => {
                     let gone = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
                     return Err(DbError::Lost(gone.into()));
@@ -97,11 +97,11 @@ async fn listen(target: &Target, news: &Notify) -> Result<Infallible, DbError> {
                 Some(schema) if Some(&schema) == ours.as_ref() => news.notify_one(),
                 Some(_) => {}
             },
-            _ = look.tick() => {
+            _ = poll.tick() => {
                 news.notify_one();
                 // A query detects a connection that broke silently.
-                let asked = tokio::time::timeout(SLOW, client.batch_execute("SELECT 1")).await;
-                asked.map_err(|late| DbError::Lost(late.into()))?.map_err(failed)?;
+                let answer = tokio::time::timeout(SLOW, client.batch_execute("SELECT 1")).await;
+                answer.map_err(|elapsed| DbError::Lost(elapsed.into()))?.map_err(failed)?;
             }
         }
     }

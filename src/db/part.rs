@@ -1,8 +1,8 @@
-//! The two databases of a server: that of its packages and that of usage data. They may share a PostgreSQL database.
+//! The two database schemas of a server, packages and usage data. They may share a PostgreSQL database.
 
 use super::migrate::Migration;
 
-/// One of the two databases.
+/// A set of tables with its own migrations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Sources, packages, repositories, history.
@@ -11,7 +11,7 @@ pub enum Part {
     Usage,
 }
 
-/// The table of migrations that were run. Each database has its own, so that both can share a PostgreSQL schema.
+/// The table of migrations that were run. Each schema has its own, so that both can share a PostgreSQL database.
 pub(super) struct Ledger {
     /// The table's name.
     pub(super) table: &'static str,

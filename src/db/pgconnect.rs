@@ -80,8 +80,8 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
-        if let (AsyncMessage::Notification(said), Some(heard)) = (message, &heard) {
-            let _ = heard.send(said.payload().to_owned());
+        if let (AsyncMessage::Notification(notification), Some(sender)) = (message, &heard) {
+            let _ = sender.send(notification.payload().to_owned());
         }
     }
 }

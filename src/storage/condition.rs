@@ -67,8 +67,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Returns how many objects of a class with `of` objects may be removed per day without confirmation: ten, or a
-    /// twentieth of them.
+    /// Returns how many objects of a class may be removed per day without confirmation: ten, or a twentieth of all.
     #[must_use]
     pub fn limit(of: u64) -> u64 {
         (of / 20).max(10)

@@ -31,7 +31,7 @@ type Shelf = (PathBuf, Vec<StorageClass>);
 type Full = BTreeMap<u64, Vec<StorageClass>>;
 
 /// Updates the metrics and [`Storage::full`], and logs file systems that become full, until the task is dropped. With
-/// `add_up`, also sums up the sizes of the files of each directory, for the metrics.
+/// `scan`, also sums up the sizes of the files of each directory, for the metrics.
 pub async fn watch(storage: Storage, config: StorageConfig, add_up: bool) {
     let shelves: Vec<Shelf> = probe::distinct(&config)
         .into_iter()
@@ -77,7 +77,7 @@ impl Drop for Stop {
 
 /// Checks the file systems; returns those that are full.
 fn look(shelves: &[Shelf], warned: &Full) -> Full {
-    let mut told = Vec::new();
+    let mut newly_full = Vec::new();
     let (mut full, mut all) = (Full::new(), HashSet::new());
     for (path, classes) in shelves {
         let Ok(found) = statvfs(path.as_path()) else { continue };
@@ -88,12 +88,12 @@ fn look(shelves: &[Shelf], warned: &Full) -> Full {
         all.insert(device);
         if is_full(size, free) {
             if !full.contains_key(&device) && !warned.contains_key(&device) {
-                told.push((path, size, free));
+                newly_full.push((path, size, free));
             }
             full.entry(device).or_default().extend(classes);
         }
     }
-    for (path, size, free) in told {
+    for (path, size, free) in newly_full {
         tracing::warn!(
             "the file system of {} is over {FULL} % full: {} MB free of {} MB; free some space, or move its storage \
              classes",

@@ -94,8 +94,8 @@ fn what_is_not_here_says_how_it_comes() {
     let all = catalog(&[(SourceId::BIOCONDUCTOR, None)]);
     for label in ["3.21/bioc", "3.20/books"] {
         let error = ask(&all, part(label), "latest").expect_err("not here");
-        let (said, hint) = (error.to_string(), error.hint().expect("a hint"));
-        assert!(said.contains(label) && !said.contains("rspm"), "{said}");
+        let (text, hint) = (error.to_string(), error.hint().expect("a hint"));
+        assert!(text.contains(label) && !text.contains("rspm"), "{text}");
         assert!(hint.contains("rspm sync --type=bioconductor --version=3.2"), "{hint}");
     }
 }

@@ -96,7 +96,7 @@ impl Story {
     }
 
     /// Formats the result as `source@seq …` and `open` or `closed`.
-    fn told(&self, snapshot: Snapshot, now: &str) -> String {
+    fn result(&self, snapshot: Snapshot, now: &str) -> String {
         match self.ask(snapshot, at(now)) {
             Ok(point) => {
                 let trees = point.trees.iter().map(|t| format!("{}@{}", t.source, t.seq)).collect::<Vec<_>>();
@@ -122,15 +122,15 @@ fn typical() -> Story {
 
 #[test]
 fn latest_is_the_newest_list_and_every_head() {
-    assert_eq!(typical().told(Snapshot::Latest, "2024-01-15"), "1@3 2@2 open");
-    assert_eq!(typical().told(Snapshot::Latest, "2023-01-01"), "1@3 2@2 open");
+    assert_eq!(typical().result(Snapshot::Latest, "2024-01-15"), "1@3 2@2 open");
+    assert_eq!(typical().result(Snapshot::Latest, "2023-01-01"), "1@3 2@2 open");
 }
 
 #[test]
 fn a_date_is_the_state_at_the_end_of_its_day() {
     let mut story = typical();
     story.close("2024-01-14");
-    for (asked, told) in [
+    for (asked, expected) in [
         ("2024-01-01", "1@1 closed"),
         ("2024-01-02", "1@1 closed"),
         ("2024-01-03", "1@2 closed"),
@@ -140,7 +140,7 @@ fn a_date_is_the_state_at_the_end_of_its_day() {
         ("2024-01-14", "2@2 1@3 closed"),
         ("2024-01-15", "1@3 2@2 open"),
     ] {
-        assert_eq!(story.told(date(asked), "2024-01-15"), told, "{asked}");
+        assert_eq!(story.result(date(asked), "2024-01-15"), expected, "{asked}");
     }
 }
 
@@ -150,26 +150,26 @@ fn a_step_at_midnight_belongs_to_the_new_day() {
     story.subscribe(&[1], at("2024-01-01"));
     story.publish(1, at("2024-01-02"));
     story.publish(1, at("2024-01-04 00:00"));
-    assert_eq!(story.told(date("2024-01-03"), "2024-01-09"), "1@1 closed");
-    assert_eq!(story.told(date("2024-01-04"), "2024-01-09"), "1@2 open");
+    assert_eq!(story.result(date("2024-01-03"), "2024-01-09"), "1@1 closed");
+    assert_eq!(story.result(date("2024-01-04"), "2024-01-09"), "1@2 open");
 }
 
 #[test]
 fn a_day_that_was_not_closed_is_open_even_when_it_is_over() {
     let mut story = typical();
-    assert_eq!(story.told(date("2024-01-15"), "2024-01-20"), "1@3 2@2 open");
+    assert_eq!(story.result(date("2024-01-15"), "2024-01-20"), "1@3 2@2 open");
     story.close("2024-01-15");
-    assert_eq!(story.told(date("2024-01-15"), "2024-01-20"), "1@3 2@2 closed");
-    assert_eq!(story.told(date("2024-01-16"), "2024-01-20"), "1@3 2@2 open");
+    assert_eq!(story.result(date("2024-01-15"), "2024-01-20"), "1@3 2@2 closed");
+    assert_eq!(story.result(date("2024-01-16"), "2024-01-20"), "1@3 2@2 open");
 }
 
 #[test]
 fn a_day_after_today_is_refused_and_a_faster_clock_of_another_node_counts() {
     let mut story = typical();
-    let told = "2024-01-16 is in the future; the newest snapshot is 2024-01-15";
-    assert_eq!(story.told(date("2024-01-16"), "2024-01-15 23:59"), told);
+    let expected = "2024-01-16 is in the future; the newest snapshot is 2024-01-15";
+    assert_eq!(story.result(date("2024-01-16"), "2024-01-15 23:59"), expected);
     story.close("2024-01-15");
-    assert_eq!(story.told(date("2024-01-16"), "2024-01-15 23:59"), "1@3 2@2 open");
+    assert_eq!(story.result(date("2024-01-16"), "2024-01-15 23:59"), "1@3 2@2 open");
 }
 
 #[test]
@@ -178,44 +178,44 @@ fn today_is_latest_and_tomorrow_is_refused_even_when_transactions_are_of_next_ye
     story.publish(1, at("2025-03-01"));
     for now in ["2024-01-20", "2024-02-20"] {
         let today = now.parse().expect("a day");
-        let latest = story.told(Snapshot::Latest, now);
+        let latest = story.result(Snapshot::Latest, now);
         assert_eq!(latest, "1@4 2@2 open");
-        assert_eq!(story.told(Snapshot::Date(today), now), latest);
+        assert_eq!(story.result(Snapshot::Date(today), now), latest);
         let tomorrow = Snapshot::Date(today.end().day());
-        assert!(story.told(tomorrow, now).contains("is in the future"), "{now}");
+        assert!(story.result(tomorrow, now).contains("is in the future"), "{now}");
     }
 }
 
 #[test]
 fn a_date_before_history_names_the_first_day_that_has_a_state() {
     let story = typical();
-    let told = "no snapshot of this repository is as old as 2023-12-31; its history starts at 2024-01-01";
-    assert_eq!(story.told(date("2023-12-31"), "2024-01-15"), told);
-    let told = "no snapshot of this repository is as old as 0001-01-01; its history starts at 2024-01-01";
-    assert_eq!(story.told(date("0001-01-01"), "2024-01-15"), told);
+    let expected = "no snapshot of this repository is as old as 2023-12-31; its history starts at 2024-01-01";
+    assert_eq!(story.result(date("2023-12-31"), "2024-01-15"), expected);
+    let expected = "no snapshot of this repository is as old as 0001-01-01; its history starts at 2024-01-01";
+    assert_eq!(story.result(date("0001-01-01"), "2024-01-15"), expected);
 }
 
 #[test]
 fn a_repository_without_sources_or_states_is_empty_now_and_has_no_past() {
     let mut story = Story::new(&["cran", "team"]);
     let none = Unresolved::Empty.to_string();
-    assert_eq!(story.told(Snapshot::Latest, "2024-01-01"), " open");
-    assert_eq!(story.told(date("2023-12-31"), "2024-01-01"), none);
+    assert_eq!(story.result(Snapshot::Latest, "2024-01-01"), " open");
+    assert_eq!(story.result(date("2023-12-31"), "2024-01-01"), none);
     story.subscribe(&[2], at("2024-01-01"));
-    assert_eq!(story.told(Snapshot::Latest, "2024-01-01"), " open");
-    assert_eq!(story.told(date("2024-01-01"), "2024-01-01"), " open");
-    assert_eq!(story.told(date("2023-12-31"), "2024-01-01"), none);
-    assert_eq!(story.told(Snapshot::Transaction(TxId(1)), "2024-01-01"), none);
+    assert_eq!(story.result(Snapshot::Latest, "2024-01-01"), " open");
+    assert_eq!(story.result(date("2024-01-01"), "2024-01-01"), " open");
+    assert_eq!(story.result(date("2023-12-31"), "2024-01-01"), none);
+    assert_eq!(story.result(Snapshot::Transaction(TxId(1)), "2024-01-01"), none);
     story.publish(2, at("2024-01-02"));
-    assert_eq!(story.told(Snapshot::Latest, "2024-01-02"), "2@1 open");
-    let told = "no snapshot of this repository is as old as 2024-01-01; its history starts at 2024-01-02";
-    assert_eq!(story.told(date("2024-01-01"), "2024-01-02"), told);
+    assert_eq!(story.result(Snapshot::Latest, "2024-01-02"), "2@1 open");
+    let expected = "no snapshot of this repository is as old as 2024-01-01; its history starts at 2024-01-02";
+    assert_eq!(story.result(date("2024-01-01"), "2024-01-02"), expected);
 }
 
 #[test]
 fn a_transaction_is_its_instant_inclusive_whatever_it_changed() {
     let story = typical();
-    for (tx, told) in [
+    for (tx, expected) in [
         (1, "1@1 closed"),
         (2, "1@2 closed"),
         // Before the first subscription: the list at the end of that day, which names both.
@@ -229,7 +229,7 @@ fn a_transaction_is_its_instant_inclusive_whatever_it_changed() {
         (9, "there is no transaction 9"),
         (0, "there is no transaction 0"),
     ] {
-        assert_eq!(story.told(Snapshot::Transaction(TxId(tx)), "2024-01-15"), told, "{tx}");
+        assert_eq!(story.result(Snapshot::Transaction(TxId(tx)), "2024-01-15"), expected, "{tx}");
     }
 }
 
@@ -240,7 +240,7 @@ fn a_transaction_of_a_source_outside_the_repository_is_an_instant_too() {
     story.publish(1, at("2024-01-02"));
     let tx = story.publish(2, at("2024-01-03"));
     story.publish(1, at("2024-01-04"));
-    assert_eq!(story.told(Snapshot::Transaction(tx), "2024-01-04"), "1@1 closed");
+    assert_eq!(story.result(Snapshot::Transaction(tx), "2024-01-04"), "1@1 closed");
 }
 
 #[test]
@@ -249,13 +249,13 @@ fn dates_before_the_first_subscription_stay_open_until_its_day_is_over() {
     story.publish(1, at("2024-01-01"));
     story.publish(2, at("2024-01-01 13:00"));
     story.subscribe(&[1], at("2024-02-01 09:00"));
-    assert_eq!(story.told(date("2024-01-01"), "2024-02-01"), "1@1 open");
+    assert_eq!(story.result(date("2024-01-01"), "2024-02-01"), "1@1 open");
     story.subscribe(&[1, 2], at("2024-02-01 17:00"));
-    assert_eq!(story.told(date("2024-01-01"), "2024-02-01"), "1@1 2@1 open");
+    assert_eq!(story.result(date("2024-01-01"), "2024-02-01"), "1@1 2@1 open");
     story.close("2024-02-01");
-    assert_eq!(story.told(date("2024-01-01"), "2024-02-02"), "1@1 2@1 closed");
+    assert_eq!(story.result(date("2024-01-01"), "2024-02-02"), "1@1 2@1 closed");
     story.subscribe(&[2], at("2025-01-01"));
-    assert_eq!(story.told(date("2024-01-01"), "2025-01-01"), "1@1 2@1 closed");
+    assert_eq!(story.result(date("2024-01-01"), "2025-01-01"), "1@1 2@1 closed");
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn an_empty_list_at_the_start_is_no_subscription() {
     story.subscribe(&[], at("2024-01-02"));
     story.subscribe(&[1], at("2024-01-05"));
     story.close("2024-01-09");
-    assert_eq!(story.told(date("2024-01-03"), "2024-01-10"), "1@1 closed");
+    assert_eq!(story.result(date("2024-01-03"), "2024-01-10"), "1@1 closed");
 }
 
 #[test]
@@ -280,10 +280,10 @@ fn last_modified_moves_with_the_list_too() {
 fn a_back_fill_answers_older_dates_and_changes_no_later_one() {
     let mut story = typical();
     story.close("2024-01-15");
-    let before = story.told(date("2024-01-01"), "2024-01-16");
+    let before = story.result(date("2024-01-01"), "2024-01-16");
     story.backfill(1, at("2023-06-01"), at("2024-01-16"));
-    assert_eq!(story.told(date("2024-01-01"), "2024-01-16"), before);
-    assert_eq!(story.told(date("2023-07-01"), "2024-01-16"), "1@0 closed");
+    assert_eq!(story.result(date("2024-01-01"), "2024-01-16"), before);
+    assert_eq!(story.result(date("2023-07-01"), "2024-01-16"), "1@0 closed");
 }
 
 #[derive(Clone, Debug)]

@@ -247,7 +247,9 @@ async fn collect(
     size: u64,
     mut body: BoxStream<'static, Result<Bytes, StorageError>>,
 ) -> Result<Bytes, StorageError> {
-    let mut whole = Vec::with_capacity(usize::try_from(size.min(hot::LARGEST)).expect("at most LARGEST"));
+    let mut whole = Vec::with_capacity(
+        usize::try_from(size.min(hot::LARGEST)).expect("at most the size of a cached object"),
+    );
     while let Some(piece) = body.try_next().await? {
         whole.extend_from_slice(&piece);
     }
@@ -266,10 +268,10 @@ enum Refusal {
 }
 
 fn refusal(error: &Error) -> Refusal {
-    const SAID: [&str; 5] =
+    const EXPIRED: [&str; 5] =
         ["ExpiredToken", "TokenRefreshRequired", "InvalidToken", "InvalidAccessKeyId", "RequestExpired"];
     let text = chain(error);
-    if SAID.iter().any(|code| text.contains(code)) {
+    if EXPIRED.iter().any(|code| text.contains(code)) {
         return Refusal::Expired;
     }
     match error {
@@ -285,9 +287,9 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
+        let part = cause.to_string();
+        if !text.contains(&part) {
+            text = format!("{text}: {part}");
         }
         next = cause.source();
     }

@@ -291,8 +291,8 @@ mod tests {
         (0_u32..).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).take(size).collect()
     }
 
-    async fn taken(body: &mut Body, bytes: &[u8], told: bool) {
-        body.begin(told.then_some(bytes.len() as u64));
+    async fn taken(body: &mut Body, bytes: &[u8], sized: bool) {
+        body.begin(sized.then_some(bytes.len() as u64));
         for piece in bytes.chunks(100_000) {
             body.take(Bytes::copy_from_slice(piece)).await.expect("a disk");
         }
@@ -301,7 +301,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_is_the_same_whether_it_is_held_or_written() {
         let dir = tempfile::tempdir().unwrap();
-        for (size, budget, told, is_written) in [
+        for (size, budget, sized, is_written) in [
             (0, BUDGET, true, false),
             (300_000, BUDGET, true, false),
             (300_000, BUDGET, false, false),
@@ -314,12 +314,12 @@ mod tests {
             let (budget, all) = (Budget::new(budget), bytes(size));
             let mut body = Body::new(dir.path().join("obj"), budget.clone());
             // Bytes from before the restart of the file are dropped.
-            taken(&mut body, &all[..size / 2], told).await;
-            taken(&mut body, &all, told).await;
+            taken(&mut body, &all[..size / 2], sized).await;
+            taken(&mut body, &all, sized).await;
             let whole = body.end().unwrap();
             assert_eq!((whole.size, whole.sha256), (size as u64, seal::digest(&all)), "{size}");
             assert_eq!(whole.md5, Md5(Md5Hasher::digest(&all).into()));
-            assert_eq!(matches!(whole.kept, Kept::Written(_)), is_written, "{size} {told}");
+            assert_eq!(matches!(whole.kept, Kept::Written(_)), is_written, "{size} {sized}");
             let mut read = Vec::new();
             whole.open().unwrap().read_to_end(&mut read).unwrap();
             let file = whole.into_file(&dir.path().join("obj/ab")).unwrap();

@@ -239,8 +239,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = Place::make(dir.path()).unwrap();
         let first = place.lock("v3", false).unwrap();
-        let told = place.lock("v3", false).err().map(|e| e.to_string()).unwrap();
-        assert!(told.contains("another rspm-offline-downloader"), "{told}");
+        let message = place.lock("v3", false).err().map(|e| e.to_string()).unwrap();
+        assert!(message.contains("another rspm-offline-downloader"), "{message}");
         assert!(place.lock("bioc/v4", false).is_ok());
         drop(first);
         assert!(place.lock("v3", false).is_ok());

@@ -306,7 +306,7 @@ mod tests {
         let state = state(&pairs);
         let declared = |n: usize| Declared { rows: rows[..n].to_vec(), ..Declared::default() };
         assert_eq!(guard(&declared(41), &state), Ok(()));
-        let told = guard(&declared(40), &state).expect_err("lost ten");
-        assert!(told.contains("10 of 50") && told.contains("--accept-loss"), "{told}");
+        let message = guard(&declared(40), &state).expect_err("lost ten");
+        assert!(message.contains("10 of 50") && message.contains("--accept-loss"), "{message}");
     }
 }

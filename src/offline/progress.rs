@@ -99,11 +99,11 @@ impl Progress {
                 None
             }
             Voice::Log => {
-                let mut told = self.told.lock();
-                if now.saturating_duration_since(*told) < EVERY {
+                let mut last = self.told.lock();
+                if now.saturating_duration_since(*last) < EVERY {
                     return None;
                 }
-                *told = now;
+                *last = now;
                 Some(self.line(done, all, now))
             }
             Voice::Quiet => None,
@@ -157,12 +157,12 @@ mod tests {
             let at = |n: u64| progress.began + Duration::from_secs(20 * n);
             (1..=10).filter_map(|n| progress.count(100, at(n))).collect::<Vec<_>>()
         };
-        let told = lines(Voice::Log);
-        assert_eq!(told.len(), 3, "{told:?}");
-        for (line, begins) in told.iter().zip(["3 of 10 files, 300 B, ", "6 of 10 ", "9 of 10 "]) {
+        let log = lines(Voice::Log);
+        assert_eq!(log.len(), 3, "{log:?}");
+        for (line, begins) in log.iter().zip(["3 of 10 files, 300 B, ", "6 of 10 ", "9 of 10 "]) {
             assert!(line.starts_with(begins) && line.ends_with(" left"), "{line}");
         }
-        assert!(told[0].contains(", 5 B/s, 2 minutes left"), "{told:?}");
+        assert!(log[0].contains(", 5 B/s, 2 minutes left"), "{log:?}");
         assert_eq!((lines(Voice::Quiet), lines(Voice::Terminal)), (Vec::new(), Vec::new()));
     }
 

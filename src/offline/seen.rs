@@ -22,6 +22,7 @@ pub(super) struct Seen {
     /// Version of the program: another one may read more from the same files.
     program: String,
     /// The request and its upstream.
+    #[serde(rename = "asked")]
     asked: String,
     /// SHA-256 of the head after the run.
     head: String,
@@ -29,6 +30,7 @@ pub(super) struct Seen {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     objects: Option<String>,
     /// Validators of the upstream's files.
+    #[serde(rename = "told")]
     pub(super) told: Vec<Told>,
 }
 

@@ -18,6 +18,7 @@ pub(super) struct Told {
     /// Path of the file, or another name for it.
     pub(super) name: String,
     /// Whether the file existed.
+    #[serde(rename = "there")]
     pub(super) there: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     etag: Option<String>,

@@ -21,43 +21,43 @@ use crate::upstream::indexes::{Index, lists};
 
 /// Returns the requested platforms, each with the indexes that it may have on a mirror.
 pub(super) fn wanted(
-    asked: &Binaries,
+    args: &Binaries,
     platforms: &Platforms,
 ) -> Result<Vec<(Platform, Vec<Index>)>, OfflineError> {
     let usage = |text: String| Err(OfflineError::Usage(text));
-    if !asked.include_binaries {
+    if !args.include_binaries {
         let names = [
-            ("--r-versions", &asked.r_versions),
-            ("--distributions", &asked.distributions),
-            ("--architectures", &asked.architectures),
+            ("--r-versions", &args.r_versions),
+            ("--distributions", &args.distributions),
+            ("--architectures", &args.architectures),
         ];
         return match names.iter().find(|(_, values)| !values.is_empty()) {
             Some((name, _)) => usage(format!("{name} selects binaries: give --include-binaries too")),
             None => Ok(Vec::new()),
         };
     }
-    if asked.r_versions.is_empty() || asked.distributions.is_empty() {
+    if args.r_versions.is_empty() || args.distributions.is_empty() {
         return usage(
             "--include-binaries needs --r-versions (4.5,4.4) and --distributions (noble,rhel9,windows,macos): all of them \
              would be terabytes"
                 .to_owned(),
         );
     }
-    let archs = asked.architectures.iter().map(|text| {
+    let archs = args.architectures.iter().map(|text| {
         Arch::parse(text).ok_or_else(|| {
             OfflineError::Usage(format!("--architectures: '{text}' is neither x86_64 nor arm64"))
         })
     });
     let archs: Vec<Arch> = archs.collect::<Result<_, _>>()?;
     let mut wanted = Vec::new();
-    for text in &asked.r_versions {
+    for text in &args.r_versions {
         let Some(r) = RMinor::parse(text) else {
             return usage(format!("--r-versions: '{text}' is not a minor version of R: write 4.5"));
         };
-        for name in &asked.distributions {
+        for name in &args.distributions {
             for platform in of(name, r, platforms)? {
-                let asked_for = archs.is_empty() || archs.contains(&platform.arch);
-                if asked_for && !wanted.contains(&platform) {
+                let is_selected = archs.is_empty() || archs.contains(&platform.arch);
+                if is_selected && !wanted.contains(&platform) {
                     wanted.push(platform);
                 }
             }
@@ -68,7 +68,7 @@ pub(super) fn wanted(
     }
     // The table of minor versions lists those for clients; here the caller names them.
     let mut known = platforms.clone();
-    known.r_versions = asked.r_versions.clone();
+    known.r_versions = args.r_versions.clone();
     let styles = [BinaryStyle::Mirror, BinaryStyle::Linux { distribution: None, arch: None, r: None }];
     let urls = styles.map(|style| BinaryUrl { base: String::new(), style });
     let (lists, _) = lists(&urls, &known);
@@ -121,16 +121,16 @@ pub(super) async fn get(
 ) -> Result<Ending, OfflineError> {
     let mut ending = Ending::Complete;
     // The publication time of binaries is unknown: all of them are fetched, for a difference too.
-    let wish = Wish { from: None, ..setup.wish.clone() };
+    let request = Wish { from: None, ..setup.request.clone() };
     for (platform, indexes) in wanted {
         let product = Product::Binaries(platform.to_string());
         let run = Run {
-            place: &setup.place,
+            destination: &setup.destination,
             product: product.clone(),
             mirror: &setup.mirror,
             source: bundle.cloned(),
             own: setup.own.clone(),
-            wish: &wish,
+            request: &request,
         };
         let (indexes, product, reader) = (&indexes, &product, &Reader::new(&setup.mirror));
         let one = run
@@ -139,7 +139,7 @@ pub(super) async fn get(
                     Some(bundle) => copied::declare(bundle, product, reader).await?,
                     None => declare(reader, product, indexes).await?,
                 };
-                if let Some(names) = &setup.wish.subset {
+                if let Some(names) = &setup.request.subset {
                     declared.rows.retain(|row| names.contains(&row.name));
                 }
                 Ok(declared)
@@ -150,7 +150,7 @@ pub(super) async fn get(
             Ok(other) => ending = other,
             // The other platforms are not affected.
             Err(error @ (OfflineError::Upstream(_) | OfflineError::Refused(_) | OfflineError::Bundle(_))) => {
-                setup.wish.voice.warn(&format!("binaries for {product}: {error}"));
+                setup.request.output.warn(&format!("binaries for {product}: {error}"));
                 ending = Ending::Incomplete;
             }
             Err(error) => return Err(error),
@@ -176,12 +176,12 @@ async fn declare(
             return Ok(Declared { told: reader.told(), ..read });
         }
     }
-    let looked: Vec<&str> = indexes.iter().map(|index| index.folder.as_str()).collect();
+    let folders: Vec<&str> = indexes.iter().map(|index| index.folder.as_str()).collect();
     Err(OfflineError::Refused(format!(
         "{} has no {product} (looked for PACKAGES in {}); give a mirror that has it, another rstudio-pm or a bundle with \
          --base-url, or leave it out",
         mirror.address(),
-        looked.join(", ")
+        folders.join(", ")
     )))
 }
 
@@ -226,8 +226,8 @@ fn read(mirror: &Mirror, form: &str, bytes: &[u8], from: &Index) -> Result<Decla
         });
     }
     // Of several versions the first is listed, as clients read the index.
-    let mut seen = std::collections::HashSet::new();
-    rows.retain(|row| seen.insert(row.name.clone()));
+    let mut names = std::collections::HashSet::new();
+    rows.retain(|row| names.insert(row.name.clone()));
     warnings.truncate(5);
     Ok(Declared {
         rows,

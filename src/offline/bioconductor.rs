@@ -34,8 +34,8 @@ struct Source<'a> {
 }
 
 /// `get bioconductor`.
-pub(super) async fn get(args: GetBioconductor, voice: Voice) -> Result<Ending, OfflineError> {
-    let mut setup = setup(args.common, &args.base_url, Some(&args.packages), voice)?;
+pub(super) async fn get(args: GetBioconductor, output: Voice) -> Result<Ending, OfflineError> {
+    let mut setup = setup(args.common, &args.base_url, Some(&args.packages), output)?;
     let named = args.packages.file_in.as_deref().map(wanted).transpose()?;
     let source = Source::open(&setup).await?;
     let versions = source.versions(&args.versions).await?;
@@ -47,23 +47,23 @@ pub(super) async fn get(args: GetBioconductor, voice: Voice) -> Result<Ending, O
             Ok(other) => ending = other,
             // The other versions are not affected.
             Err(error @ (OfflineError::Upstream(_) | OfflineError::Refused(_))) => {
-                voice.warn(&format!("Bioconductor {version}: {error}"));
+                output.warn(&format!("Bioconductor {version}: {error}"));
                 ending = Ending::Incomplete;
             }
             Err(error) => return Err(error),
         }
     }
-    if setup.wish.dry {
+    if setup.request.dry {
         return Ok(ending);
     }
     let config = seal::seal(&BioconductorConfig { config_yaml: text });
     {
-        let _lock = setup.place.lock("bioc/v4", true)?;
-        setup.place.keep(layout::BIOCONDUCTOR_CONFIG, &config)?;
+        let _lock = setup.destination.lock("bioc/v4", true)?;
+        setup.destination.keep(layout::BIOCONDUCTOR_CONFIG, &config)?;
     }
     let rules = share(&setup, bundle, args.packages.requirements_url.as_deref()).await?;
-    removable(&setup.place, voice)?;
-    Ok(conclude(voice, ending, rules))
+    removable(&setup.destination, output)?;
+    Ok(conclude(output, ending, rules))
 }
 
 async fn one(
@@ -75,29 +75,29 @@ async fn one(
     let product = Product::Bioconductor(version.to_string());
     let mirror = setup.mirror.clone();
     let reader = &Reader::new(&mirror);
-    let names = match chosen(&setup.own, &product, named.cloned(), setup.wish.voice).await? {
+    let names = match chosen(&setup.own, &product, named.cloned(), setup.request.output).await? {
         None => None,
         Some(names) => {
-            let declared = declare(reader, bundle, version, (None, setup.wish.now.day())).await?;
+            let declared = declare(reader, bundle, version, (None, setup.request.now.day())).await?;
             let (found, unknown) = subset::closure(&names, &declared);
             if !unknown.is_empty() {
                 setup
-                    .wish
-                    .voice
+                    .request
+                    .output
                     .say(&format!("Not in Bioconductor {version} (try get cran): {}", unknown.join(", ")));
             }
             Some(found)
         }
     };
-    setup.wish.subset = names.as_ref().map(|names| names.iter().cloned().collect());
+    setup.request.subset = names.as_ref().map(|names| names.iter().cloned().collect());
     let setup = &*setup;
     let run = Run {
-        place: &setup.place,
+        destination: &setup.destination,
         product,
         mirror: &setup.mirror,
         source: bundle.cloned(),
         own: setup.own.clone(),
-        wish: &setup.wish,
+        request: &setup.request,
     };
     let names = names.as_ref();
     run.run(|span| async move {
@@ -181,9 +181,9 @@ impl<'a> Source<'a> {
     }
 
     /// Returns the requested versions; all versions of the mirror if none is requested.
-    async fn versions(&self, asked: &[String]) -> Result<Vec<Version>, OfflineError> {
+    async fn versions(&self, filter: &[String]) -> Result<Vec<Version>, OfflineError> {
         let mut versions = Vec::new();
-        for text in asked {
+        for text in filter {
             let named = text.parse().map_err(|e: BadName| OfflineError::Usage(format!("--versions: {e}")))?;
             let version = self.config.version(named);
             if !versions.contains(&version) {
@@ -192,11 +192,11 @@ impl<'a> Source<'a> {
         }
         let mut there = Vec::new();
         for row in self.config.newest_first() {
-            if asked.is_empty() && self.has(row.version).await? {
+            if filter.is_empty() && self.has(row.version).await? {
                 there.push(row.version);
             }
         }
-        if asked.is_empty() {
+        if filter.is_empty() {
             return Ok(there);
         }
         for version in &versions {
@@ -229,14 +229,14 @@ fn parsed(setup: &Setup, file: &str, bytes: &[u8]) -> Result<Config, OfflineErro
 
 /// `validate bioconductor`.
 pub(super) async fn check(args: CheckArgs) -> Result<Report, OfflineError> {
-    let place = Place::at(&args.destination)?;
-    let bundle = Bundle::at(client(None)?.mirror(&place.url()?)?);
-    let mut check = Check::new(&place, bundle, args.packages);
+    let destination = Place::at(&args.destination)?;
+    let bundle = Bundle::at(client(None)?.mirror(&destination.url()?)?);
+    let mut check = Check::new(&destination, bundle, args.packages);
     check.bioconductor().await;
     let mut any = false;
-    for version in place::names(&place.path("bioc/v4"))? {
+    for version in place::names(&destination.path("bioc/v4"))? {
         let product = Product::Bioconductor(version.clone());
-        if layout::is_release(&version) && is_begun(&place, &product)? {
+        if layout::is_release(&version) && is_begun(&destination, &product)? {
             any = true;
             check.product(&product).await?;
         }
@@ -244,7 +244,7 @@ pub(super) async fn check(args: CheckArgs) -> Result<Report, OfflineError> {
     if !any {
         return Err(OfflineError::Refused(format!(
             "{} has no version of Bioconductor: get it with rspm-offline-downloader get bioconductor",
-            place.root().display()
+            destination.root().display()
         )));
     }
     let mut folders = vec!["bioc/v4".to_owned()];

@@ -39,7 +39,7 @@ pub(super) struct Written {
 
 /// The commit of one product.
 pub(super) struct Commit<'a> {
-    pub(super) place: &'a Place,
+    pub(super) destination: &'a Place,
     pub(super) product: &'a Product,
     /// The previous head.
     pub(super) before: Option<&'a Head>,
@@ -240,18 +240,18 @@ impl Commit<'_> {
 
     fn publish(&self, head: &Head) -> Result<(), OfflineError> {
         let bytes = head.bytes();
-        self.place.sync()?;
+        self.destination.sync()?;
         if let Some((marker, text)) = self.product.marker() {
             // All versions of Bioconductor share the marker.
-            let _lock = self.place.lock(folder_of(marker), true)?;
-            self.place.keep(marker, text.as_bytes())?;
+            let _lock = self.destination.lock(folder_of(marker), true)?;
+            self.destination.keep(marker, text.as_bytes())?;
         }
-        self.place.put(&head.copy(self.product), &bytes)?;
-        self.place.put(&self.product.head(), &bytes)?;
+        self.destination.put(&head.copy(self.product), &bytes)?;
+        self.destination.put(&self.product.head(), &bytes)?;
         // Removed after the new head is written: until then the previous one names them. A copied bundle may lack them.
         for old in self.before.iter().flat_map(|before| &before.earlier) {
             if head.earlier.iter().all(|kept| kept.path != old.path) {
-                let path = self.place.path(&self.product.path(&old.path));
+                let path = self.destination.path(&self.product.path(&old.path));
                 match std::fs::remove_file(&path) {
                     Err(e) if e.kind() != io::ErrorKind::NotFound => {
                         return Err(OfflineError::place("remove", &path, e));
@@ -271,7 +271,7 @@ impl Commit<'_> {
             // Digests of the files on disk: the head in memory is joined with its bases.
             for is_difference in [false, true] {
                 let file = self.product.head_of(before.snapshot, is_difference);
-                if let Ok(bytes) = std::fs::read(self.place.path(&file)) {
+                if let Ok(bytes) = std::fs::read(self.destination.path(&file)) {
                     let path = file.strip_prefix(&self.product.path("")).unwrap_or(&file).to_owned();
                     earlier.push(Earlier { path, sha256: seal::digest(&bytes) });
                 }
@@ -399,20 +399,20 @@ impl<'a> Writer<'a> {
         let Some(open) = self.open.take() else { return Ok(()) };
         let (serial, prev) = (self.serial(), self.last().map(|last| last.file.sha256));
         let product = self.commit.product;
-        let root = self.commit.place.path(&product.root());
+        let root = self.commit.destination.path(&product.root());
         let failed = |e| OfflineError::place("write a segment in", &root, e);
         let mut texts = Lines::readmes();
         journal.each_readme(&open.readmes, |readme| texts.push(&readme))?;
         let readmes = if texts.records() > 0 {
             let (bytes, packed) = texts.pack(layout::READMES, serial).map_err(failed)?;
-            self.commit.place.put(&product.path(&packed.path), &bytes)?;
+            self.commit.destination.put(&product.path(&packed.path), &bytes)?;
             Some(packed)
         } else {
             None
         };
         let records = open.lines.records();
         let (bytes, file) = open.lines.pack(layout::SEGMENTS, serial).map_err(failed)?;
-        self.commit.place.put(&product.path(&file.path), &bytes)?;
+        self.commit.destination.put(&product.path(&file.path), &bytes)?;
         self.segments.push(SegmentRef {
             serial,
             from: open.from,
@@ -433,14 +433,14 @@ mod tests {
     use super::*;
 
     /// Commits a segment with that number, on that day.
-    fn commit(place: &Place, number: i64) -> Head {
+    fn commit(destination: &Place, number: i64) -> Head {
         let product = Product::Cran;
-        let head = std::fs::read(place.path(&product.head())).ok();
+        let head = std::fs::read(destination.path(&product.head())).ok();
         let before = head.map(|bytes| Head::read(&bytes, &product).unwrap());
         let now = Timestamp(1_600_000_000_000_000 + number * 86_400_000_000);
         let upstream = Upstream { address: "https://cran.example".to_owned(), serial: None };
         let about = About { subset: None, from: None, upstream, now };
-        let commit = Commit { place, product: &product, before: before.as_ref(), about };
+        let commit = Commit { destination, product: &product, before: before.as_ref(), about };
         let segments = vec![SegmentRef {
             serial: u64::try_from(number).unwrap() + 1,
             from: now.day(),
@@ -465,20 +465,20 @@ mod tests {
     #[test]
     fn earlier_heads_are_removed_after_the_new_one_is_there_even_if_one_is_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place::make(dir.path()).unwrap();
+        let destination = Place::make(dir.path()).unwrap();
         let days = i64::try_from(HEADS).unwrap() + 1;
-        let heads: Vec<Head> = (0..days).map(|day| commit(&place, day)).collect();
-        let files = || crate::offline::place::names(&place.path("v3/1/heads")).unwrap();
+        let heads: Vec<Head> = (0..days).map(|day| commit(&destination, day)).collect();
+        let files = || crate::offline::place::names(&destination.path("v3/1/heads")).unwrap();
         assert_eq!(files().len(), HEADS + 1);
         // As after a run that was killed after writing the head, or in a copy without it.
         let oldest = heads[0].copy(&Product::Cran);
-        std::fs::remove_file(place.path(&oldest)).unwrap();
-        let newest = commit(&place, days);
+        std::fs::remove_file(destination.path(&oldest)).unwrap();
+        let newest = commit(&destination, days);
         assert_eq!(newest.earlier.len(), HEADS);
         assert_eq!(files().len(), HEADS + 1);
-        let before = std::fs::read(place.path(&Product::Cran.head())).unwrap();
+        let before = std::fs::read(destination.path(&Product::Cran.head())).unwrap();
         assert_eq!(before, newest.bytes());
-        commit(&place, days + 1);
-        assert!(!place.path(&heads[1].copy(&Product::Cran)).exists());
+        commit(&destination, days + 1);
+        assert!(!destination.path(&heads[1].copy(&Product::Cran)).exists());
     }
 }

@@ -43,84 +43,85 @@ pub(super) fn defaults() -> Result<std::sync::Arc<Config>, OfflineError> {
 pub(super) struct Setup {
     pub(super) upstream: Upstream,
     pub(super) mirror: Mirror,
-    pub(super) place: Place,
+    pub(super) destination: Place,
     pub(super) own: Bundle,
-    pub(super) wish: Wish,
+    pub(super) request: Wish,
 }
 
 pub(super) fn setup(
     common: Common,
     base_url: &str,
     packages: Option<&Packages>,
-    voice: Voice,
+    output: Voice,
 ) -> Result<Setup, OfflineError> {
     let upstream = client(common.outbound_proxy)?;
     let mirror = upstream.mirror(base_url).map_err(|e| OfflineError::Usage(format!("--base-url: {e}")))?;
-    let place =
+    let destination =
         if common.dryrun { Place::unmade(&common.destination)? } else { Place::make(&common.destination)? };
-    if mirror.directory().is_some_and(|root| root.canonicalize().is_ok_and(|root| root == place.root())) {
+    if mirror.directory().is_some_and(|root| root.canonicalize().is_ok_and(|root| root == destination.root()))
+    {
         return Err(OfflineError::Usage("--base-url and --destination are the same directory".to_owned()));
     }
-    let own = Bundle::at(upstream.mirror(&place.url()?)?);
-    let wish = Wish {
+    let own = Bundle::at(upstream.mirror(&destination.url()?)?);
+    let request = Wish {
         concurrency: common.concurrency.get(),
         dry: common.dryrun,
         from: packages.and_then(|packages| packages.starting_snapshot),
         accept_loss: packages.is_some_and(|packages| packages.accept_loss),
         subset: None,
         now: now(),
-        voice,
+        output,
     };
-    Ok(Setup { upstream, mirror, place, own, wish })
+    Ok(Setup { upstream, mirror, destination, own, request })
 }
 
 /// `get cran`.
-pub(super) async fn get(args: GetCran, voice: Voice) -> Result<Ending, OfflineError> {
+pub(super) async fn get(args: GetCran, output: Voice) -> Result<Ending, OfflineError> {
     let builds = binaries::wanted(&args.binaries, &defaults()?.platforms)?;
-    let mut setup = setup(args.common, &args.base_url, Some(&args.packages), voice)?;
+    let mut setup = setup(args.common, &args.base_url, Some(&args.packages), output)?;
     setup.mirror.directory().map_or(Ok(()), is_directory)?;
     let source = Bundle::at(setup.mirror.clone());
     let source = source.has(&Product::Cran).await?.then_some(source);
     let named = args.packages.file_in.as_deref().map(wanted).transpose()?;
     let upstream =
         Declarer { reader: Reader::new(&setup.mirror), bundle: source.as_ref(), product: Product::Cran };
-    let names = match chosen(&setup.own, &Product::Cran, named, voice).await? {
+    let names = match chosen(&setup.own, &Product::Cran, named, output).await? {
         None => None,
-        Some(names) => Some(upstream.closure(&names, setup.wish.now, voice).await?),
+        Some(names) => Some(upstream.closure(&names, setup.request.now, output).await?),
     };
-    setup.wish.subset = names.as_ref().map(|names| names.iter().cloned().collect());
+    setup.request.subset = names.as_ref().map(|names| names.iter().cloned().collect());
     let run = Run {
-        place: &setup.place,
+        destination: &setup.destination,
         product: Product::Cran,
         mirror: &setup.mirror,
         source: source.clone(),
         own: setup.own.clone(),
-        wish: &setup.wish,
+        request: &setup.request,
     };
     let packages = run.run(|span| upstream.declare(span, names.as_ref())).await?;
     let built = binaries::get(&setup, source.as_ref(), builds).await?;
     let ending = if built == Ending::Complete { packages } else { built };
-    if setup.wish.dry {
+    if setup.request.dry {
         return Ok(ending);
     }
     let rules = share(&setup, source, args.packages.requirements_url.as_deref()).await?;
-    removable(&setup.place, voice)?;
-    Ok(conclude(voice, ending, rules))
+    removable(&setup.destination, output)?;
+    Ok(conclude(output, ending, rules))
 }
 
 /// Prints the last line of a `get` and returns its exit status: rules without an explicit URL may be outdated.
-pub(super) fn conclude(voice: Voice, packages: Ending, rules: Rules) -> Ending {
+pub(super) fn conclude(output: Voice, packages: Ending, rules: Rules) -> Ending {
     match (packages, rules) {
         (Ending::Complete, Rules::Current) => {
-            voice.say("complete");
+            output.say("complete");
             Ending::Complete
         }
         (Ending::Complete, Rules::Unreachable { is_named }) => {
-            voice.warn("the packages are complete; the rules for system requirements were not updated");
+            output.warn("the packages are complete; the rules for system requirements were not updated");
             if is_named { Ending::Incomplete } else { Ending::Complete }
         }
         (incomplete @ (Ending::Incomplete | Ending::Damaged), _) => {
-            voice.warn("not complete: some of the requested packages could not be downloaded");
+            output.warn("not complete: some of the requested packages could not be downloaded");
             incomplete
         }
     }
@@ -133,15 +134,15 @@ pub(super) async fn share(
     url: Option<&str>,
 ) -> Result<Rules, OfflineError> {
     let defaults = defaults()?;
-    let (now, voice) = (setup.wish.now, setup.wish.voice);
-    shared::distributions(&setup.place, &defaults.platforms, now)?;
+    let (now, output) = (setup.request.now, setup.request.output);
+    shared::distributions(&setup.destination, &defaults.platforms, now)?;
     let rules = match (url, source) {
         (Some("none"), _) => Source::None,
         (Some(url), _) => Source::Url(url.to_owned()),
         (None, Some(bundle)) => Source::Bundle(bundle),
         (None, None) => Source::Url(defaults.requirements.url.clone()),
     };
-    let is_read = shared::requirements(&setup.place, &setup.upstream, &rules, now, voice).await?;
+    let is_read = shared::requirements(&setup.destination, &setup.upstream, &rules, now, output).await?;
     Ok(if is_read { Rules::Current } else { Rules::Unreachable { is_named: url.is_some() } })
 }
 
@@ -181,13 +182,13 @@ impl Declarer<'_> {
         &self,
         names: &BTreeSet<String>,
         now: Timestamp,
-        voice: Voice,
+        output: Voice,
     ) -> Result<BTreeSet<String>, OfflineError> {
         let declared = self.declare((None, now.day()), None).await?;
         let (found, unknown) = subset::closure(names, &declared);
         if !unknown.is_empty() {
             let address = self.reader.mirror().address();
-            voice.warn(&format!("{address} does not have: {}", unknown.join(", ")));
+            output.warn(&format!("{address} does not have: {}", unknown.join(", ")));
         }
         if found.is_empty() {
             return Err(OfflineError::Usage(format!(
@@ -204,7 +205,7 @@ pub(super) async fn chosen(
     own: &Bundle,
     product: &Product,
     named: Option<BTreeSet<String>>,
-    voice: Voice,
+    output: Voice,
 ) -> Result<Option<BTreeSet<String>>, OfflineError> {
     let head = match own.head_or_difference(product).await {
         Ok(verified) => verified.head,
@@ -218,7 +219,7 @@ pub(super) async fn chosen(
             "{address} already has all packages; a subset (--file-in) needs its own --destination"
         ))),
         (None, Some(before)) => {
-            voice.say(&format!(
+            output.say(&format!(
                 "Continuing with the subset of {} packages in {address}; all packages need another --destination",
                 before.len()
             ));
@@ -254,13 +255,13 @@ pub(super) fn wanted(file: &Path) -> Result<BTreeSet<String>, OfflineError> {
 }
 
 /// Reports directories of older schemas; only an administrator removes them.
-pub(super) fn removable(place: &Place, voice: Voice) -> Result<(), OfflineError> {
+pub(super) fn removable(destination: &Place, output: Voice) -> Result<(), OfflineError> {
     for (parent, schema) in [("", layout::CRAN_SCHEMA), ("bioc", layout::BIOCONDUCTOR_SCHEMA)] {
-        for name in place::names(&place.path(parent))? {
+        for name in place::names(&destination.path(parent))? {
             let old = name.strip_prefix('v').and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n < schema);
             if old {
-                let path = place.path(parent).join(&name);
-                voice.say(&format!("{} is of an older schema and can be removed", path.display()));
+                let path = destination.path(parent).join(&name);
+                output.say(&format!("{} is of an older schema and can be removed", path.display()));
             }
         }
     }
@@ -269,14 +270,14 @@ pub(super) fn removable(place: &Place, voice: Voice) -> Result<(), OfflineError>
 
 /// `validate cran`.
 pub(super) async fn check(args: CheckArgs) -> Result<Report, OfflineError> {
-    let place = Place::at(&args.destination)?;
-    let bundle = Bundle::at(client(None)?.mirror(&place.url()?)?);
-    let mut check = Check::new(&place, bundle, args.packages);
+    let destination = Place::at(&args.destination)?;
+    let bundle = Bundle::at(client(None)?.mirror(&destination.url()?)?);
+    let mut check = Check::new(&destination, bundle, args.packages);
     check.product(&Product::Cran).await?;
     let mut folders = vec!["v3".to_owned()];
-    for tag in place::names(&place.path("bindex"))? {
+    for tag in place::names(&destination.path("bindex"))? {
         let product = Product::Binaries(tag);
-        if Product::parse(&product.to_string()).is_some() && is_begun(&place, &product)? {
+        if Product::parse(&product.to_string()).is_some() && is_begun(&destination, &product)? {
             check.product(&product).await?;
         }
     }

@@ -41,7 +41,7 @@ pub(super) struct Fetched {
 
 /// Target of downloaded files.
 pub(super) struct Landing<'a> {
-    place: &'a Place,
+    destination: &'a Place,
     product: &'a Product,
     budget: Arc<Budget>,
     /// Limits concurrent inspections of files: more than the processors can handle only take memory.
@@ -49,9 +49,9 @@ pub(super) struct Landing<'a> {
 }
 
 impl<'a> Landing<'a> {
-    pub(super) fn new(place: &'a Place, product: &'a Product) -> Landing<'a> {
+    pub(super) fn new(destination: &'a Place, product: &'a Product) -> Landing<'a> {
         let looks = Arc::new(Semaphore::new(2 * processors()));
-        Landing { place, product, budget: Budget::new(BUDGET), looks }
+        Landing { destination, product, budget: Budget::new(BUDGET), looks }
     }
 
     /// Fetches a file; a second time if it cannot be read and has no checksum.
@@ -63,7 +63,7 @@ impl<'a> Landing<'a> {
         // It may have been damaged in transit.
         let Ok(second) = self.fetch_once(mirror, wanted).await else { return Ok(first) };
         if second.object.sha256 != first.object.sha256 && first.is_new {
-            let path = self.place.path(&self.product.object(first.object.sha256, &first.object.ext));
+            let path = self.destination.path(&self.product.object(first.object.sha256, &first.object.ext));
             std::fs::remove_file(&path).map_err(|e| Failure::Place(e, path))?;
         }
         Ok(second)
@@ -74,7 +74,7 @@ impl<'a> Landing<'a> {
         let row = &wanted.row;
         let mut last = None;
         for path in &row.paths {
-            let mut body = Body::new(self.place.path(&self.product.objects()), self.budget.clone());
+            let mut body = Body::new(self.destination.path(&self.product.objects()), self.budget.clone());
             match mirror.pull(path, row.size, &mut body).await {
                 Ok(_) => match self.land(body, wanted, path, mirror).await {
                     // Index and file may be from different moments: the file may be at the next path.
@@ -107,12 +107,12 @@ impl<'a> Landing<'a> {
         path: &str,
         mirror: &Mirror,
     ) -> Result<Fetched, Failure> {
-        let (place, product, wanted) = (self.place.clone(), self.product.clone(), wanted.clone());
+        let (destination, product, wanted) = (self.destination.clone(), self.product.clone(), wanted.clone());
         let url = format!("{}/{path}", mirror.address());
         // The semaphore is never closed.
         let look = self.looks.clone().acquire_owned().await;
         let work = tokio::task::spawn_blocking(move || {
-            let settled = settle(body, &place, &product, &wanted, url);
+            let settled = settle(body, &destination, &product, &wanted, url);
             drop(look);
             settled
         });
@@ -123,12 +123,12 @@ impl<'a> Landing<'a> {
 /// Verifies a downloaded file, inspects it, and stores it under its digest.
 fn settle(
     body: Body,
-    place: &Place,
+    destination: &Place,
     product: &Product,
     wanted: &Wanted,
     url: String,
 ) -> Result<Fetched, Failure> {
-    let whole = body.end().map_err(|e| Failure::Place(e, place.path(&product.objects())))?;
+    let whole = body.end().map_err(|e| Failure::Place(e, destination.path(&product.objects())))?;
     let row = &wanted.row;
     let object = Object { sha256: whole.sha256, size: whole.size, md5: whole.md5, ext: row.ext.clone() };
     if let Some(reason) = mismatch(&object, wanted) {
@@ -148,7 +148,7 @@ fn settle(
         }
         Product::Cran | Product::Bioconductor(_) | Product::Binaries(_) => Contents::default(),
     };
-    let path = place.path(&product.object(object.sha256, &object.ext));
+    let path = destination.path(&product.object(object.sha256, &object.ext));
     let is_new = store(whole, &path, &object, wanted).map_err(|e| Failure::Place(e, path))?;
     Ok(Fetched { object, contents, is_new })
 }

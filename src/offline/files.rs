@@ -32,12 +32,13 @@ pub(super) struct Walked {
 }
 
 /// Walks the folders; missing folders are skipped.
-pub(super) fn walk(place: &Place, folders: &[String]) -> Result<Walked, OfflineError> {
-    let root = place.root().metadata().map_err(|e| OfflineError::place("read", place.root(), e))?;
+pub(super) fn walk(destination: &Place, folders: &[String]) -> Result<Walked, OfflineError> {
+    let root =
+        destination.root().metadata().map_err(|e| OfflineError::place("read", destination.root(), e))?;
     let mut walked = Walked { files: BTreeMap::new(), troubles: Vec::new() };
     let mut left: Vec<String> = folders.iter().rev().cloned().collect();
     while let Some(folder) = left.pop() {
-        let dir = place.path(&folder);
+        let dir = destination.path(&folder);
         match dir.symlink_metadata() {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(metadata) => {
@@ -113,10 +114,10 @@ mod tests {
     #[test]
     fn links_are_named_and_not_followed() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place::make(dir.path()).unwrap();
-        place.put("v3/1/obj/ab/x.tar.gz", b"1").unwrap();
-        std::os::unix::fs::symlink("/etc", place.path("v3/1/obj/cd")).unwrap();
-        let walked = walk(&place, &["v3".to_owned(), "none".to_owned()]).unwrap();
+        let destination = Place::make(dir.path()).unwrap();
+        destination.put("v3/1/obj/ab/x.tar.gz", b"1").unwrap();
+        std::os::unix::fs::symlink("/etc", destination.path("v3/1/obj/cd")).unwrap();
+        let walked = walk(&destination, &["v3".to_owned(), "none".to_owned()]).unwrap();
         let expected =
             [("v3/1/obj/ab/x.tar.gz".to_owned(), Found::File), ("v3/1/obj/cd".to_owned(), Found::Link)];
         assert_eq!(walked.files, expected.into());

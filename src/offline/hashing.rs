@@ -22,12 +22,12 @@ pub(super) struct Expected {
 
 /// Reads all of these files; returns a summary and the problems.
 pub(super) fn look(
-    place: &Place,
+    destination: &Place,
     files: Vec<(&String, &Expected)>,
 ) -> (String, Vec<(String, Wrong, String)>) {
     let began = Instant::now();
     let found = workers::each(&files, |(path, expected)| {
-        one(place, path, expected).map(|(kind, text)| ((*path).clone(), kind, text))
+        one(destination, path, expected).map(|(kind, text)| ((*path).clone(), kind, text))
     });
     let found = found.into_iter().flatten().collect();
     let bytes: u64 = files.iter().map(|(_, expected)| expected.size).sum();
@@ -47,10 +47,10 @@ pub(super) fn look(
     (summary, found)
 }
 
-fn one(place: &Place, path: &str, expected: &Expected) -> Option<(Wrong, String)> {
+fn one(destination: &Place, path: &str, expected: &Expected) -> Option<(Wrong, String)> {
     let Expected { label, size, sha256 } = expected;
     let again = "copy it again, or remove it and run get again";
-    let file = place.path(path);
+    let file = destination.path(path);
     let there = file.metadata().map(|metadata| metadata.len());
     match there {
         Ok(there) if there != *size => {

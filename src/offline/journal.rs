@@ -91,8 +91,8 @@ fn short(mut ver: Ver) -> Ver {
 
 impl Journal {
     /// Opens the journal of a product with the entries of an earlier run.
-    pub(super) fn open(place: &Place, product: &Product) -> Result<Journal, OfflineError> {
-        let folder = place.folder(&product.root())?;
+    pub(super) fn open(destination: &Place, product: &Product) -> Result<Journal, OfflineError> {
+        let folder = destination.folder(&product.root())?;
         let made =
             FILES.iter().filter_map(|name| folder.join(name).metadata().and_then(|m| m.created()).ok());
         let began = made.min();
@@ -198,18 +198,18 @@ mod tests {
     #[test]
     fn a_journal_cut_at_any_byte_keeps_every_whole_line() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place::make(dir.path()).unwrap();
-        let mut journal = Journal::open(&place, &Product::Cran).unwrap();
+        let destination = Place::make(dir.path()).unwrap();
+        let mut journal = Journal::open(&destination, &Product::Cran).unwrap();
         for version in ["1.0", "1.1", "1.2"] {
             journal.note(ver(version, version), Some(version)).unwrap();
         }
-        let path = place.path("v3/1/.releases.ndjson");
+        let path = destination.path("v3/1/.releases.ndjson");
         let whole = fs::read(&path).unwrap();
         let ends: Vec<usize> =
             whole.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect();
         for cut in 0..=whole.len() {
             fs::write(&path, &whole[..cut]).unwrap();
-            let mut journal = Journal::open(&place, &Product::Cran).unwrap();
+            let mut journal = Journal::open(&destination, &Product::Cran).unwrap();
             let kept = ends.iter().filter(|end| **end <= cut).count();
             assert_eq!(journal.vers.len(), kept, "cut at {cut}");
             if let Some((short, span)) = journal.vers.last().cloned() {
@@ -218,10 +218,10 @@ mod tests {
         }
         fs::write(&path, &whole).unwrap();
         // A missing README drops its release.
-        let readmes = place.path("v3/1/.readmes.ndjson");
+        let readmes = destination.path("v3/1/.readmes.ndjson");
         let text = fs::read(&readmes).unwrap();
         fs::write(&readmes, &text[..text.len() - 3]).unwrap();
-        let mut journal = Journal::open(&place, &Product::Cran).unwrap();
+        let mut journal = Journal::open(&destination, &Product::Cran).unwrap();
         assert_eq!(journal.vers.len(), 2);
         let mut texts = Vec::new();
         let wanted = journal.vers.iter().filter_map(|(ver, _)| Some(ver.readme.as_ref()?.sha256)).collect();

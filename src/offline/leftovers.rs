@@ -30,7 +30,7 @@ impl Leftovers {
     /// Removes files that neither the head nor the journal names.
     pub(super) fn remove(
         &self,
-        place: &Place,
+        destination: &Place,
         product: &Product,
         head: &Verified,
         journal: &Journal,
@@ -44,19 +44,19 @@ impl Leftovers {
             .map(|file| file.path.as_str())
             .collect();
         for folder in [layout::SEGMENTS, layout::READMES] {
-            for name in place::names(&place.path(&product.path(folder)))? {
+            for name in place::names(&destination.path(&product.path(folder)))? {
                 let file = format!("{folder}/{name}");
                 if !named.contains(file.as_str()) {
-                    self.remove_file(&place.path(&product.path(&file)))?;
+                    self.remove_file(&destination.path(&product.path(&file)))?;
                 }
             }
         }
         let journaled: HashSet<Sha256> = journal.vers.iter().map(|(ver, _)| ver.obj.sha256).collect();
-        for name in place.objects(&product.objects())?.into_keys() {
+        for name in destination.objects(&product.objects())?.into_keys() {
             let Some((digest, extension)) = name.split_once('.') else { continue };
             let Ok(digest) = digest.parse::<Sha256>() else { continue };
             if !self.known.contains(&digest) && !journaled.contains(&digest) {
-                self.remove_file(&place.path(&product.object(digest, extension)))?;
+                self.remove_file(&destination.path(&product.object(digest, extension)))?;
             }
         }
         Ok(())

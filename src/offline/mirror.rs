@@ -148,13 +148,13 @@ fn read(files: &Files, folder: Option<&str>, prefix: &str, span: Span) -> Result
         }
         _ => Vec::new(),
     };
-    let told = [Some(&files.index), files.current.as_ref(), files.archive.as_ref()];
+    let metadata = [Some(&files.index), files.current.as_ref(), files.archive.as_ref()];
     Ok(Declared {
         rows,
         events,
         complete: archive.is_some(),
         dated: current.is_some(),
-        fingerprint: told.into_iter().flatten().map(|bytes| seal::digest(bytes)).collect(),
+        fingerprint: metadata.into_iter().flatten().map(|bytes| seal::digest(bytes)).collect(),
         serial: None,
         told: None,
         warnings,

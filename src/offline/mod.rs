@@ -66,7 +66,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<Ending, OfflineError> {
-    let voice = Voice::new(cli.quiet);
+    let output = Voice::new(cli.quiet);
     if let Command::Completion { shell } = cli.command {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "rspm-offline-downloader", &mut script);
@@ -84,17 +84,17 @@ fn run(cli: Cli) -> Result<Ending, OfflineError> {
     // Runs on the threads that read the connections: a separate thread would be woken for each piece of each file.
     let command = runtime.spawn(async move {
         match cli.command {
-            Command::Get(Get::Cran(args)) => cran::get(args, voice).await,
-            Command::Get(Get::Bioconductor(args)) => bioconductor::get(args, voice).await,
-            Command::Get(Get::Vulns(args)) => vulns::get(args, voice).await,
+            Command::Get(Get::Cran(args)) => cran::get(args, output).await,
+            Command::Get(Get::Bioconductor(args)) => bioconductor::get(args, output).await,
+            Command::Get(Get::Vulns(args)) => vulns::get(args, output).await,
             Command::Validate(Validate::Bioconductor(args)) => {
-                bioconductor::check(args).await.and_then(|report| print(&report, voice))
+                bioconductor::check(args).await.and_then(|report| print(&report, output))
             }
             Command::Validate(Validate::Cran(args)) => {
-                cran::check(args).await.and_then(|report| print(&report, voice))
+                cran::check(args).await.and_then(|report| print(&report, output))
             }
             Command::Validate(Validate::Vulns(args)) => {
-                vulns::check(args).await.and_then(|report| print(&report, voice))
+                vulns::check(args).await.and_then(|report| print(&report, output))
             }
             Command::Completion { .. } => Ok(Ending::Complete),
         }
@@ -107,14 +107,14 @@ fn run(cli: Cli) -> Result<Ending, OfflineError> {
 }
 
 /// Prints findings on standard output, one per line, so that scripts can read them; the rest on standard error.
-fn print(report: &Report, voice: Voice) -> Result<Ending, OfflineError> {
+fn print(report: &Report, output: Voice) -> Result<Ending, OfflineError> {
     let mut out = anstream::stdout().lock();
     for finding in &report.findings {
         let written = writeln!(out, "{}\t{}\t{}", finding.wrong.word(), finding.file, finding.text);
         written.map_err(|e| OfflineError::Refused(format!("writing the output: {e}")))?;
     }
-    report.summary.iter().for_each(|line| voice.say(line));
-    voice.say(match report.ending() {
+    report.summary.iter().for_each(|line| output.say(line));
+    output.say(match report.ending() {
         Ending::Complete => "complete",
         Ending::Incomplete => "not complete",
         Ending::Damaged => "damaged files were found",

@@ -35,18 +35,18 @@ struct Unreadable {
 
 impl Owed {
     /// Reads the file; empty if it is missing or damaged.
-    pub(super) fn read(place: &Place, product: &Product) -> Owed {
-        let bytes = std::fs::read(place.path(&file(product))).unwrap_or_default();
+    pub(super) fn read(destination: &Place, product: &Product) -> Owed {
+        let bytes = std::fs::read(destination.path(&file(product))).unwrap_or_default();
         seal::open(&bytes).unwrap_or_default()
     }
 
     /// Writes the file, or removes it if there is nothing to record.
-    pub(super) fn leave(&self, place: &Place, product: &Product) -> Result<(), OfflineError> {
+    pub(super) fn leave(&self, destination: &Place, product: &Product) -> Result<(), OfflineError> {
         let file = file(product);
         if *self != Owed::default() {
-            return place.keep(&file, &seal::seal(self));
+            return destination.keep(&file, &seal::seal(self));
         }
-        let path = place.path(&file);
+        let path = destination.path(&file);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(OfflineError::place("remove", &path, error))

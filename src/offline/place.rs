@@ -224,36 +224,36 @@ mod tests {
     #[test]
     fn a_file_is_replaced_as_a_whole_and_can_be_read_by_all() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place::make(&dir.path().join("a b/ü")).unwrap();
-        place.put("v3/1/head.json", b"one").unwrap();
-        place.put("v3/1/head.json", b"two").unwrap();
-        let path = place.path("v3/1/head.json");
+        let destination = Place::make(&dir.path().join("a b/ü")).unwrap();
+        destination.put("v3/1/head.json", b"one").unwrap();
+        destination.put("v3/1/head.json", b"two").unwrap();
+        let path = destination.path("v3/1/head.json");
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o644);
-        assert_eq!(names(&place.path("v3/1")).unwrap(), ["head.json"]);
-        assert!(place.url().unwrap().ends_with("/a%20b/%C3%BC"));
+        assert_eq!(names(&destination.path("v3/1")).unwrap(), ["head.json"]);
+        assert!(destination.url().unwrap().ends_with("/a%20b/%C3%BC"));
     }
 
     #[test]
     fn a_folder_has_one_writer() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place::make(dir.path()).unwrap();
-        let first = place.lock("v3", false).unwrap();
-        let message = place.lock("v3", false).err().map(|e| e.to_string()).unwrap();
+        let destination = Place::make(dir.path()).unwrap();
+        let first = destination.lock("v3", false).unwrap();
+        let message = destination.lock("v3", false).err().map(|e| e.to_string()).unwrap();
         assert!(message.contains("another rspm-offline-downloader"), "{message}");
-        assert!(place.lock("bioc/v4", false).is_ok());
+        assert!(destination.lock("bioc/v4", false).is_ok());
         drop(first);
-        assert!(place.lock("v3", false).is_ok());
+        assert!(destination.lock("v3", false).is_ok());
     }
 
     #[test]
     fn what_dead_writers_left_is_no_object() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place::make(dir.path()).unwrap();
-        let folder = place.folder("obj/ab").unwrap();
+        let destination = Place::make(dir.path()).unwrap();
+        let folder = destination.folder("obj/ab").unwrap();
         fs::write(folder.join("abcd.tar.gz"), "1234").unwrap();
         fs::write(folder.join(".tmp-dead"), "12").unwrap();
-        assert_eq!(place.objects("obj").unwrap(), HashMap::from([("abcd.tar.gz".to_owned(), 4)]));
+        assert_eq!(destination.objects("obj").unwrap(), HashMap::from([("abcd.tar.gz".to_owned(), 4)]));
         assert_eq!(names(&folder).unwrap(), ["abcd.tar.gz"]);
     }
 }

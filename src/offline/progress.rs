@@ -49,7 +49,7 @@ pub(super) fn tell(text: &str) {
 
 /// Counts of files and bytes.
 pub(super) struct Progress {
-    voice: Voice,
+    output: Voice,
     bar: ProgressBar,
     files: u64,
     size: u64,
@@ -61,8 +61,8 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Starts the progress of `files` with `size` bytes in total.
-    pub(super) fn new(voice: Voice, files: u64, size: u64) -> Progress {
-        let bar = match voice {
+    pub(super) fn new(output: Voice, files: u64, size: u64) -> Progress {
+        let bar = match output {
             Voice::Terminal => ProgressBar::new(size),
             Voice::Log | Voice::Quiet => ProgressBar::hidden(),
         };
@@ -75,7 +75,7 @@ impl Progress {
         }
         let now = Instant::now();
         let (done, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Progress { voice, bar, files, size, done, bytes, began: now, told: parking_lot::Mutex::new(now) }
+        Progress { output, bar, files, size, done, bytes, began: now, told: parking_lot::Mutex::new(now) }
     }
 
     /// Counts a finished file.
@@ -89,7 +89,7 @@ impl Progress {
     fn count(&self, bytes: u64, now: Instant) -> Option<String> {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         let all = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        match self.voice {
+        match self.output {
             Voice::Terminal => {
                 // Files of unknown size make the total larger than planned.
                 self.bar.set_length(self.size.max(all));
@@ -119,7 +119,7 @@ impl Progress {
         self.bar.finish_and_clear();
         let (done, bytes) = (self.done.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
         if done > 0 {
-            self.voice.say(&self.line(done, bytes, Instant::now()));
+            self.output.say(&self.line(done, bytes, Instant::now()));
         }
     }
 }
@@ -152,8 +152,8 @@ mod tests {
 
     #[test]
     fn a_log_gets_a_line_a_minute_and_the_others_none() {
-        let lines = |voice| {
-            let progress = Progress::new(voice, 10, 1000);
+        let lines = |output| {
+            let progress = Progress::new(output, 10, 1000);
             let at = |n: u64| progress.began + Duration::from_secs(20 * n);
             (1..=10).filter_map(|n| progress.count(100, at(n))).collect::<Vec<_>>()
         };

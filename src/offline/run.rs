@@ -46,18 +46,18 @@ pub(super) struct Wish {
     /// Names of the packages of a subset with their dependencies; `None` for all packages.
     pub(super) subset: Option<Vec<String>>,
     pub(super) now: Timestamp,
-    pub(super) voice: Voice,
+    pub(super) output: Voice,
 }
 
 /// The download of one product.
 pub(super) struct Run<'a> {
-    pub(super) place: &'a Place,
+    pub(super) destination: &'a Place,
     pub(super) product: Product,
     pub(super) mirror: &'a Mirror,
     /// Set if the mirror is a bundle.
     pub(super) source: Option<Bundle>,
     pub(super) own: Bundle,
-    pub(super) wish: &'a Wish,
+    pub(super) request: &'a Wish,
 }
 
 /// The bundle at the destination before the run.
@@ -73,36 +73,36 @@ impl Run<'_> {
         F: Fn(Span) -> Fut,
         Fut: Future<Output = Result<Declared, OfflineError>>,
     {
-        let (wish, voice) = (self.wish, self.wish.voice);
+        let (request, output) = (self.request, self.request.output);
         // A new product is locked only after upstream has been read, so that a missing product leaves no folder.
-        let is_new = !self.place.path(&self.product.root()).exists();
-        let mut lock = if wish.dry || is_new { None } else { Some(self.lock()?) };
+        let is_new = !self.destination.path(&self.product.root()).exists();
+        let mut lock = if request.dry || is_new { None } else { Some(self.lock()?) };
         let verified = match self.own.head_or_difference(&self.product).await {
             Ok(verified) => Some(verified),
             Err(BundleError::Absent { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        voice.say(&self.announcement(verified.as_ref()));
-        let mut owed = Owed::read(self.place, &self.product);
-        if let Some(verified) = verified.as_ref().filter(|_| !wish.dry && owed.is_settled())
+        output.say(&self.announcement(verified.as_ref()));
+        let mut incomplete = Owed::read(self.destination, &self.product);
+        if let Some(verified) = verified.as_ref().filter(|_| !request.dry && incomplete.is_settled())
             && self.nothing_is_new(verified).await?
         {
-            voice.say(&nothing_new(&self.product));
+            output.say(&nothing_new(&self.product));
             return Ok(Ending::Complete);
         }
-        let span = (verified.as_ref().map(|verified| verified.head.snapshot), wish.now.day());
-        let there = async { if is_new { Ok(HashMap::new()) } else { self.objects().await } };
+        let span = (verified.as_ref().map(|verified| verified.head.snapshot), request.now.day());
+        let existing = async { if is_new { Ok(HashMap::new()) } else { self.objects().await } };
         let (before, mut declared, mut objects) =
-            tokio::try_join!(self.before(verified), declare(span), there)?;
-        declared.warnings.iter().for_each(|warning| voice.warn(warning));
+            tokio::try_join!(self.before(verified), declare(span), existing)?;
+        declared.warnings.iter().for_each(|warning| output.warn(warning));
         self.check(&declared, &before)?;
-        if wish.dry {
-            tell_plan(voice, &self.plan(&declared, &before.state, &State::default(), &objects)?);
+        if request.dry {
+            tell_plan(output, &self.plan(&declared, &before.state, &State::default(), &objects)?);
             return Ok(Ending::Complete);
         }
         if lock.is_none() {
             lock = Some(self.lock()?);
-            let head = self.place.path(&self.product.head());
+            let head = self.destination.path(&self.product.head());
             if head.exists() {
                 return Err(OfflineError::Refused(format!(
                     "another rspm-offline-downloader wrote {} in the meantime; run the command again",
@@ -112,33 +112,33 @@ impl Run<'_> {
             objects = self.objects().await?;
         }
         let _lock = lock;
-        let mut journal = Journal::open(self.place, &self.product)?;
+        let mut journal = Journal::open(self.destination, &self.product)?;
         let leftovers = journal.began.map(|began| Leftovers::since(began, &before.state));
         let mut plan = self.plan(&declared, &before.state, &pending(&journal)?, &objects)?;
-        plan.wanted.extend(doubted(&declared, &owed, &plan));
+        plan.wanted.extend(doubted(&declared, &incomplete, &plan));
         let (mut failures, mut round) = (Vec::new(), 1);
         while !plan.wanted.is_empty() {
             // Every file of the committed inventory was requested: the next run revalidates that inventory.
-            failures = self.fetch(&plan, &mut journal, &mut owed).await?;
+            failures = self.fetch(&plan, &mut journal, &mut incomplete).await?;
             if round == ROUNDS {
                 break;
             }
             // Changes of upstream during the fetch are fetched too, so that the bundle is from one moment.
-            let later = declare(span).await?;
-            if later.fingerprint == declared.fingerprint {
+            let current = declare(span).await?;
+            if current.fingerprint == declared.fingerprint {
                 break;
             }
-            (declared, round) = (later, round + 1);
+            (declared, round) = (current, round + 1);
             plan = self.plan(&declared, &before.state, &pending(&journal)?, &self.objects().await?)?;
             failures.clear();
         }
         self.commit(before, &declared, &plan, &mut journal)?;
         if let Some(leftovers) = leftovers {
             let head = self.own.head_or_difference(&self.product).await?;
-            leftovers.remove(self.place, &self.product, &head, &journal)?;
+            leftovers.remove(self.destination, &self.product, &head, &journal)?;
         }
-        owed.missing = failures.iter().map(|(path, error)| (path.clone(), error.to_string())).collect();
-        owed.leave(self.place, &self.product)?;
+        incomplete.missing = failures.iter().map(|(path, error)| (path.clone(), error.to_string())).collect();
+        incomplete.leave(self.destination, &self.product)?;
         journal.remove()?;
         if failures.is_empty() {
             self.remember(declared.told)?;
@@ -148,11 +148,11 @@ impl Run<'_> {
 
     /// Locks the product and removes temporary files of killed writers.
     fn lock(&self) -> Result<Lock, OfflineError> {
-        let lock = self.place.lock(&self.product.root(), false)?;
+        let lock = self.destination.lock(&self.product.root(), false)?;
         for folder in [layout::SEGMENTS, layout::READMES, layout::HEADS] {
-            self.place.remove_unfinished(&self.product.path(folder))?;
+            self.destination.remove_unfinished(&self.product.path(folder))?;
         }
-        self.place.remove_unfinished(&self.product.objects())?;
+        self.destination.remove_unfinished(&self.product.objects())?;
         Ok(lock)
     }
 
@@ -164,13 +164,13 @@ impl Run<'_> {
 
     /// Returns the existing package files with their sizes.
     async fn objects(&self) -> Result<HashMap<String, u64>, OfflineError> {
-        let (place, objects) = (self.place.clone(), self.product.objects());
-        let work = tokio::task::spawn_blocking(move || place.objects(&objects)).await;
+        let (destination, objects) = (self.destination.clone(), self.product.objects());
+        let work = tokio::task::spawn_blocking(move || destination.objects(&objects)).await;
         work.unwrap_or_else(|e| Err(OfflineError::Refused(e.to_string())))
     }
 
     fn announcement(&self, before: Option<&Verified>) -> String {
-        let kind = match (before, self.wish.from) {
+        let kind = match (before, self.request.from) {
             (None, None) => "full download".to_owned(),
             (None, Some(from)) => format!("incremental download from {from}"),
             (Some(before), _) => format!("incremental download after {}", before.head.snapshot),
@@ -185,13 +185,13 @@ impl Run<'_> {
     }
 
     fn check(&self, declared: &Declared, before: &Before) -> Result<(), OfflineError> {
-        if !self.wish.accept_loss && self.wish.subset.is_none() {
+        if !self.request.accept_loss && self.request.subset.is_none() {
             let guarded = plan::guard(declared, &before.state);
             guarded
                 .map_err(|reason| OfflineError::Refused(format!("{}: {reason}", self.mirror.address())))?;
         }
         // With an existing head, new files are detected by comparison with it.
-        if self.wish.from.is_some() && !declared.dated && before.head.is_none() {
+        if self.request.from.is_some() && !declared.dated && before.head.is_none() {
             return Err(OfflineError::Usage(format!(
                 "--starting-snapshot: {} has no publication times for files of {} (there is no Meta/current.rds); omit the \
                  flag, use a directory with the metadata of the last run, or give another mirror with --base-url",
@@ -209,15 +209,15 @@ impl Run<'_> {
         pending: &State,
         objects: &HashMap<String, u64>,
     ) -> Result<Plan, OfflineError> {
-        let known = Known { state, pending, objects, from: self.wish.from };
-        let plan = plan::plan(declared, &known, self.wish.now.day());
-        let (size, free) = (plan.size(), self.place.free());
-        match free.filter(|free| !self.wish.dry && *free < size) {
+        let known = Known { state, pending, objects, from: self.request.from };
+        let plan = plan::plan(declared, &known, self.request.now.day());
+        let (size, free) = (plan.size(), self.destination.free());
+        match free.filter(|free| !self.request.dry && *free < size) {
             None => Ok(plan),
             Some(free) => Err(OfflineError::Refused(format!(
                 "{} has {} of free space, but {} must be fetched: free space there or choose another --destination; \
                  existing files are kept",
-                self.place.root().display(),
+                self.destination.root().display(),
                 HumanBytes(free),
                 HumanBytes(size)
             ))),
@@ -229,35 +229,36 @@ impl Run<'_> {
         &self,
         plan: &Plan,
         journal: &mut Journal,
-        owed: &mut Owed,
+        incomplete: &mut Owed,
     ) -> Result<Vec<(String, UpstreamError)>, OfflineError> {
-        let progress = Progress::new(self.wish.voice, plan.wanted.len() as u64, plan.size());
+        let progress = Progress::new(self.request.output, plan.wanted.len() as u64, plan.size());
         let readmes = match &self.source {
             Some(source) if !plan.wanted.is_empty() => copied::readmes(source, &self.product).await?,
             _ => HashMap::new(),
         };
-        let landing = &Landing::new(self.place, &self.product);
-        let mut fetches = self.fetches(landing, plan);
-        let (mut failures, mut away) = (Vec::new(), 0_usize);
-        let (mut fresh, mut writing) = (0, None);
+        let target = &Landing::new(self.destination, &self.product);
+        let mut fetches = self.fetches(target, plan);
+        let (mut failures, mut unavailable) = (Vec::new(), 0_usize);
+        let (mut unsynced, mut syncing) = (0, None);
         while let Some((wanted, fetched)) = fetches.next().await {
             match fetched {
                 Ok(fetched) => {
-                    away = 0;
+                    unavailable = 0;
                     progress.file(fetched.object.size);
-                    fresh += fetched.object.size;
-                    if fresh >= WRITTEN && writing.as_ref().is_none_or(JoinHandle::is_finished) {
-                        fresh = 0;
-                        let place = self.place.clone();
-                        let next = tokio::task::spawn_blocking(move || place.sync());
-                        written(writing.replace(next)).await?;
+                    unsynced += fetched.object.size;
+                    if unsynced >= WRITTEN && syncing.as_ref().is_none_or(JoinHandle::is_finished) {
+                        unsynced = 0;
+                        let destination = self.destination.clone();
+                        let next = tokio::task::spawn_blocking(move || destination.sync());
+                        written(syncing.replace(next)).await?;
                     }
-                    self.note(wanted, fetched, &readmes, journal, owed)?;
+                    self.note(wanted, fetched, &readmes, journal, incomplete)?;
                 }
                 Err(Failure::Place(error, path)) => return Err(OfflineError::place("write", &path, error)),
                 Err(Failure::Mirror(error)) => {
-                    away = if matches!(error, UpstreamError::Unavailable { .. }) { away + 1 } else { 0 };
-                    if away == AWAY {
+                    unavailable =
+                        if matches!(error, UpstreamError::Unavailable { .. }) { unavailable + 1 } else { 0 };
+                    if unavailable == AWAY {
                         progress.end();
                         return Err(OfflineError::Refused(format!(
                             "the mirror no longer responds ({error}); fetched files are kept: run the command again \
@@ -266,13 +267,13 @@ impl Run<'_> {
                     }
                     match wanted.row.path() {
                         // The existing file is kept.
-                        path if owed.doubts(path) => self.wish.voice.warn(&error.to_string()),
+                        path if incomplete.doubts(path) => self.request.output.warn(&error.to_string()),
                         path => failures.push((path.to_owned(), error)),
                     }
                 }
             }
         }
-        written(writing).await?;
+        written(syncing).await?;
         progress.end();
         Ok(failures)
     }
@@ -280,11 +281,11 @@ impl Run<'_> {
     /// Returns a stream of the fetched files of a plan, with limited concurrency.
     fn fetches<'a>(
         &'a self,
-        landing: &'a Landing<'a>,
+        target: &'a Landing<'a>,
         plan: &'a Plan,
     ) -> impl Stream<Item = (&'a Wanted, Result<Fetched, Failure>)> + Send + Unpin {
-        let fetch = move |wanted| async move { (wanted, landing.fetch(self.mirror, wanted).await) };
-        stream::iter(&plan.wanted).map(fetch).buffer_unordered(self.wish.concurrency)
+        let fetch = move |wanted| async move { (wanted, target.fetch(self.mirror, wanted).await) };
+        stream::iter(&plan.wanted).map(fetch).buffer_unordered(self.request.concurrency)
     }
 
     fn note(
@@ -293,7 +294,7 @@ impl Run<'_> {
         fetched: Fetched,
         readmes: &HashMap<Sha256, String>,
         journal: &mut Journal,
-        owed: &mut Owed,
+        incomplete: &mut Owed,
     ) -> Result<(), OfflineError> {
         if wanted.again.is_some() {
             return Ok(());
@@ -301,25 +302,25 @@ impl Run<'_> {
         let (row, Fetched { object, contents, .. }) = (&wanted.row, fetched);
         if let Some(trouble) = &contents.trouble {
             let name = row.path();
-            let then = if row.is_vouched_for() || owed.doubts(name) {
+            let then = if row.is_vouched_for() || incomplete.doubts(name) {
                 ""
             } else {
                 "; the next run fetches it again"
             };
-            self.wish.voice.warn(&format!(
+            self.request.output.warn(&format!(
                 "{name} is kept as it is, although it cannot be read as a package: {trouble}{then}"
             ));
         }
-        if !row.is_vouched_for() && !owed.came(row.path(), object.sha256, contents.trouble.is_none()) {
+        if !row.is_vouched_for() && !incomplete.came(row.path(), object.sha256, contents.trouble.is_none()) {
             return Ok(());
         }
         let ver = match &row.told {
-            Some(told) => Ver { index: row.index.clone(), ..(**told).clone() },
+            Some(ver) => Ver { index: row.index.clone(), ..(**ver).clone() },
             None => Ver {
                 folder: row.folder.clone(),
                 name: row.name.clone(),
                 version: row.version.clone(),
-                day: row.published.unwrap_or(self.wish.now).day(),
+                day: row.published.unwrap_or(self.request.now).day(),
                 published: row.published,
                 archived: !row.listed && row.published.is_none(),
                 obj: object,
@@ -345,35 +346,39 @@ impl Run<'_> {
         journal: &mut Journal,
     ) -> Result<(), OfflineError> {
         let about = About {
-            subset: self.wish.subset.clone(),
-            from: self.wish.from,
+            subset: self.request.subset.clone(),
+            from: self.request.from,
             upstream: Upstream { address: self.mirror.address(), serial: declared.serial },
-            now: self.wish.now,
+            now: self.request.now,
         };
-        let commit =
-            Commit { place: self.place, product: &self.product, before: before.head.as_ref(), about };
-        let told = match commit.write(before.state, declared, plan, journal)? {
+        let commit = Commit {
+            destination: self.destination,
+            product: &self.product,
+            before: before.head.as_ref(),
+            about,
+        };
+        let message = match commit.write(before.state, declared, plan, journal)? {
             None => nothing_new(&self.product),
             Some(written) => {
                 let packages = HumanCount(written.packages as u64);
                 format!("{}: snapshot {}, {packages} packages", self.product, written.snapshot)
             }
         };
-        self.wish.voice.say(&told);
+        self.request.output.say(&message);
         Ok(())
     }
 
     /// Reports the failures.
     fn told(&self, failures: &[(String, UpstreamError)]) -> Ending {
-        let voice = self.wish.voice;
+        let output = self.request.output;
         if failures.is_empty() {
             return Ending::Complete;
         }
-        failures.iter().take(TOLD).for_each(|(_, failure)| voice.warn(&failure.to_string()));
+        failures.iter().take(TOLD).for_each(|(_, failure)| output.warn(&failure.to_string()));
         if failures.len() > TOLD {
-            voice.warn(&format!("and {} more files", failures.len() - TOLD));
+            output.warn(&format!("and {} more files", failures.len() - TOLD));
         }
-        voice.warn(&format!(
+        output.warn(&format!(
             "{} files could not be fetched from {}; the versions listed before stay listed. Run the command again later, \
              or with another mirror (--base-url)",
             failures.len(),
@@ -384,20 +389,20 @@ impl Run<'_> {
 }
 
 /// Returns unreadable files of an earlier run to fetch once more, unless they are in the plan.
-fn doubted(declared: &Declared, owed: &Owed, plan: &Plan) -> Vec<Wanted> {
-    if !owed.has_doubts() {
+fn doubted(declared: &Declared, incomplete: &Owed, plan: &Plan) -> Vec<Wanted> {
+    if !incomplete.has_doubts() {
         return Vec::new();
     }
-    let rows = declared.rows.iter().filter(|row| owed.doubts(row.path()) && !row.is_vouched_for());
+    let rows = declared.rows.iter().filter(|row| incomplete.doubts(row.path()) && !row.is_vouched_for());
     let again = rows.filter(|row| plan.wanted.iter().all(|wanted| wanted.row.path() != row.path()));
     again.map(|row| Wanted { row: row.clone(), again: None }).collect()
 }
 
 /// Awaits the background sync; its error is reported only once, so it must not be dropped.
-async fn written(writing: Option<JoinHandle<Result<(), OfflineError>>>) -> Result<(), OfflineError> {
-    match writing {
+async fn written(syncing: Option<JoinHandle<Result<(), OfflineError>>>) -> Result<(), OfflineError> {
+    match syncing {
         None => Ok(()),
-        Some(writing) => writing.await.unwrap_or_else(|e| Err(OfflineError::Refused(e.to_string()))),
+        Some(syncing) => syncing.await.unwrap_or_else(|e| Err(OfflineError::Refused(e.to_string()))),
     }
 }
 
@@ -405,8 +410,8 @@ fn nothing_new(product: &Product) -> String {
     format!("{product}: nothing is new")
 }
 
-fn tell_plan(voice: Voice, plan: &Plan) {
-    voice.say(&format!(
+fn tell_plan(output: Voice, plan: &Plan) {
+    output.say(&format!(
         "{} files, {}, would be fetched; {} already exist",
         HumanCount(plan.wanted.len() as u64),
         HumanBytes(plan.size()),

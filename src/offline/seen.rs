@@ -23,7 +23,7 @@ pub(super) struct Seen {
     program: String,
     /// The request and its upstream.
     #[serde(rename = "asked")]
-    asked: String,
+    request_key: String,
     /// SHA-256 of the head after the run.
     head: String,
     /// SHA-256 over the names and sizes of package files.
@@ -31,70 +31,70 @@ pub(super) struct Seen {
     objects: Option<String>,
     /// Validators of the upstream's files.
     #[serde(rename = "told")]
-    pub(super) told: Vec<Told>,
+    pub(super) files: Vec<Told>,
 }
 
 impl Seen {
     /// Describes the current state. `head` are the bytes of the head, `objects` the package files by name with sizes.
     pub(super) fn now(
-        asked: &str,
+        request_key: &str,
         head: &[u8],
         objects: Option<&HashMap<String, u64>>,
-        told: Vec<Told>,
+        files: Vec<Told>,
     ) -> Seen {
         Seen {
             program: env!("CARGO_PKG_VERSION").to_owned(),
-            asked: asked.to_owned(),
+            request_key: request_key.to_owned(),
             head: seal::digest(head).to_string(),
             objects: objects.map(listed),
-            told,
+            files,
         }
     }
 
     /// Reads the state that the last run left in a folder.
-    pub(super) fn read(place: &Place, folder: &str) -> Option<Seen> {
-        seal::open(&std::fs::read(path(place, folder)).ok()?).ok()
+    pub(super) fn read(destination: &Place, folder: &str) -> Option<Seen> {
+        seal::open(&std::fs::read(path(destination, folder)).ok()?).ok()
     }
 
     /// Reads the state of shared data, if it was requested in the same way and all of it is intact.
-    pub(super) fn of_shared(place: &Place, shared: Shared, asked: &str) -> Option<Seen> {
+    pub(super) fn of_shared(destination: &Place, shared: Shared, request_key: &str) -> Option<Seen> {
         let folder = shared.folder();
-        let seen = Seen::read(place, folder)?;
-        let bytes = std::fs::read(place.path(folder).join(layout::HEAD)).ok()?;
+        let last_run = Seen::read(destination, folder)?;
+        let bytes = std::fs::read(destination.path(folder).join(layout::HEAD)).ok()?;
         let head = SharedHead::read(&bytes, shared).ok()?;
-        let whole = |file: &Packed| is_whole(&place.path(folder).join(&file.path), file.sha256);
-        let same = seen.is_of(&Seen::now(asked, &bytes, None, Vec::new()));
-        (same && head.files.values().all(whole)).then_some(seen)
+        let whole = |file: &Packed| is_whole(&destination.path(folder).join(&file.path), file.sha256);
+        let same = last_run.is_of(&Seen::now(request_key, &bytes, None, Vec::new()));
+        (same && head.files.values().all(whole)).then_some(last_run)
     }
 
     /// Records that shared data equals upstream's, if upstream supports revalidation.
     pub(super) fn leave_shared(
-        place: &Place,
+        destination: &Place,
         shared: Shared,
-        asked: &str,
-        told: Option<Vec<Told>>,
+        request_key: &str,
+        files: Option<Vec<Told>>,
     ) -> Result<(), OfflineError> {
-        let Some(told) = told else { return Ok(()) };
-        let _lock = place.lock(shared.folder(), true)?;
-        let path = place.path(shared.folder()).join(layout::HEAD);
+        let Some(files) = files else { return Ok(()) };
+        let _lock = destination.lock(shared.folder(), true)?;
+        let path = destination.path(shared.folder()).join(layout::HEAD);
         let head = std::fs::read(&path).map_err(|e| OfflineError::place("read", &path, e))?;
-        Seen::now(asked, &head, None, told).leave(place, shared.folder())
+        Seen::now(request_key, &head, None, files).leave(destination, shared.folder())
     }
 
     /// Returns true if program, request, head and package files are the same.
     pub(super) fn is_of(&self, now: &Seen) -> bool {
-        let rest = |seen: &Seen| Seen { told: Vec::new(), ..seen.clone() };
+        let rest = |last_run: &Seen| Seen { files: Vec::new(), ..last_run.clone() };
         rest(self) == rest(now)
     }
 
     /// Writes the state for the next run.
-    pub(super) fn leave(&self, place: &Place, folder: &str) -> Result<(), OfflineError> {
-        place.keep(&format!("{folder}/{FILE}"), &seal::seal(self))
+    pub(super) fn leave(&self, destination: &Place, folder: &str) -> Result<(), OfflineError> {
+        destination.keep(&format!("{folder}/{FILE}"), &seal::seal(self))
     }
 }
 
-fn path(place: &Place, folder: &str) -> PathBuf {
-    place.path(folder).join(FILE)
+fn path(destination: &Place, folder: &str) -> PathBuf {
+    destination.path(folder).join(FILE)
 }
 
 /// Returns the digest of a list of files.
@@ -116,30 +116,31 @@ mod tests {
     #[test]
     fn another_program_question_head_or_file_is_another_sight() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place::make(dir.path()).unwrap();
+        let destination = Place::make(dir.path()).unwrap();
         let validators = Validators { etag: Some("\"1\"".to_owned()), modified: None };
-        let told = || vec![Told::of("PACKAGES", Some(&validators)).unwrap(), Told::of("Meta", None).unwrap()];
+        let files =
+            || vec![Told::of("PACKAGES", Some(&validators)).unwrap(), Told::of("Meta", None).unwrap()];
         let objects = HashMap::from([("a.tar.gz".to_owned(), 1), ("b.tar.gz".to_owned(), 2)]);
-        let seen = Seen::now("all", b"head", Some(&objects), told());
-        assert_eq!(Seen::read(&place, "v3/1"), None);
-        seen.leave(&place, "v3/1").unwrap();
-        let read = Seen::read(&place, "v3/1").unwrap();
-        assert_eq!(read, seen);
+        let last_run = Seen::now("all", b"head", Some(&objects), files());
+        assert_eq!(Seen::read(&destination, "v3/1"), None);
+        last_run.leave(&destination, "v3/1").unwrap();
+        let read = Seen::read(&destination, "v3/1").unwrap();
+        assert_eq!(read, last_run);
         assert!(read.is_of(&Seen::now("all", b"head", Some(&objects), Vec::new())));
         let shorter = HashMap::from([("a.tar.gz".to_owned(), 1), ("b.tar.gz".to_owned(), 1)]);
         let fewer = HashMap::from([("a.tar.gz".to_owned(), 1)]);
         for other in [
-            Seen::now("some", b"head", Some(&objects), told()),
-            Seen::now("all", b"other", Some(&objects), told()),
-            Seen::now("all", b"head", Some(&shorter), told()),
-            Seen::now("all", b"head", Some(&fewer), told()),
-            Seen::now("all", b"head", None, told()),
-            Seen { program: "0.0.0".to_owned(), ..seen.clone() },
+            Seen::now("some", b"head", Some(&objects), files()),
+            Seen::now("all", b"other", Some(&objects), files()),
+            Seen::now("all", b"head", Some(&shorter), files()),
+            Seen::now("all", b"head", Some(&fewer), files()),
+            Seen::now("all", b"head", None, files()),
+            Seen { program: "0.0.0".to_owned(), ..last_run.clone() },
         ] {
             assert!(!read.is_of(&other), "{other:?}");
         }
         // A damaged file is treated as missing.
-        std::fs::write(path(&place, "v3/1"), "{}").unwrap();
-        assert_eq!(Seen::read(&place, "v3/1"), None);
+        std::fs::write(path(&destination, "v3/1"), "{}").unwrap();
+        assert_eq!(Seen::read(&destination, "v3/1"), None);
     }
 }

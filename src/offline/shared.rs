@@ -24,13 +24,13 @@ const LEVEL: i32 = 12;
 
 /// Writes the documents of a folder, unless they already exist.
 pub(super) fn write(
-    place: &Place,
+    destination: &Place,
     shared: Shared,
     documents: BTreeMap<String, (Vec<u8>, &'static str)>,
     now: Timestamp,
 ) -> Result<(), OfflineError> {
     let folder = shared.folder();
-    let failed = |e| OfflineError::place("write", &place.path(folder), e);
+    let failed = |e| OfflineError::place("write", &destination.path(folder), e);
     let mut files = BTreeMap::new();
     let mut bytes = Vec::new();
     for (name, (raw, extension)) in documents {
@@ -41,18 +41,19 @@ pub(super) fn write(
         bytes.push((format!("{folder}/{path}"), packed));
         files.insert(name, Packed { path, size, sha256, raw_size: raw.len() as u64 });
     }
-    let _lock = place.lock(folder, true)?;
+    let _lock = destination.lock(folder, true)?;
     let path = format!("{folder}/{}", layout::HEAD);
-    let before = std::fs::read(place.path(&path)).ok().and_then(|head| SharedHead::read(&head, shared).ok());
+    let before =
+        std::fs::read(destination.path(&path)).ok().and_then(|head| SharedHead::read(&head, shared).ok());
     if before.as_ref().is_some_and(|head| head.files == files)
         && bytes
             .iter()
-            .all(|(path, bytes)| std::fs::read(place.path(path)).is_ok_and(|there| there == *bytes))
+            .all(|(path, bytes)| std::fs::read(destination.path(path)).is_ok_and(|there| there == *bytes))
     {
         return Ok(());
     }
     for (path, bytes) in &bytes {
-        place.keep(path, bytes)?;
+        destination.keep(path, bytes)?;
     }
     let replaced: Vec<String> = before
         .into_iter()
@@ -60,17 +61,17 @@ pub(super) fn write(
         .map(|file| file.path)
         .filter(|old| files.values().all(|new| new.path != *old))
         .collect();
-    place.put(&path, &seal::seal(&SharedHead::new(shared, now, files)))?;
+    destination.put(&path, &seal::seal(&SharedHead::new(shared, now, files)))?;
     for old in replaced {
         // A file that cannot be removed is harmless.
-        let _ = std::fs::remove_file(place.path(&format!("{folder}/{old}")));
+        let _ = std::fs::remove_file(destination.path(&format!("{folder}/{old}")));
     }
     Ok(())
 }
 
 /// Writes the table of known platforms.
 pub(super) fn distributions(
-    place: &Place,
+    destination: &Place,
     platforms: &Platforms,
     now: Timestamp,
 ) -> Result<(), OfflineError> {
@@ -123,32 +124,37 @@ pub(super) fn distributions(
     };
     let text = serde_json::to_vec(&document).expect("maps have texts for keys");
     let documents = BTreeMap::from([("distros".to_owned(), (text, "json.zst"))]);
-    write(place, Shared::Distributions, documents, now)
+    write(destination, Shared::Distributions, documents, now)
 }
 
 /// Writes the rules for system requirements; returns false, after a warning, if they cannot be read.
 pub(super) async fn requirements(
-    place: &Place,
+    destination: &Place,
     upstream: &Upstream,
     source: &Source,
     now: Timestamp,
-    voice: Voice,
+    output: Voice,
 ) -> Result<bool, OfflineError> {
-    let (read, asked) = match source {
+    let (read, request_key) = match source {
         Source::None => return Ok(true),
-        Source::Url(url) => (by_url(place, upstream, url).await, without_userinfo(url)),
+        Source::Url(url) => (by_url(destination, upstream, url).await, without_userinfo(url)),
         Source::Bundle(bundle) => (by_bundle(bundle).await, bundle.mirror().address()),
     };
     match read {
-        Ok(Some((base, told))) => {
+        Ok(Some((base, validators))) => {
             let documents = BTreeMap::from([("rules".to_owned(), (base.document(), "json.zst"))]);
-            write(place, Shared::Requirements, documents, now)?;
-            Seen::leave_shared(place, Shared::Requirements, &asked, told.map(|told| vec![told]))?;
+            write(destination, Shared::Requirements, documents, now)?;
+            Seen::leave_shared(
+                destination,
+                Shared::Requirements,
+                &request_key,
+                validators.map(|file| vec![file]),
+            )?;
             Ok(true)
         }
         Ok(None) => Ok(true),
         Err(error) => {
-            voice.warn(&format!(
+            output.warn(&format!(
                 "could not read the rules for system requirements: {error}. Give their URL with --requirements-url, or skip \
                  them with --requirements-url none; existing rules are kept"
             ));
@@ -168,12 +174,12 @@ pub(super) enum Source {
 type Read = Result<Option<(Base, Option<Told>)>, OfflineError>;
 
 /// Reads rules from a URL; `None` if they are unchanged since the last run.
-async fn by_url(place: &Place, upstream: &Upstream, url: &str) -> Read {
-    let asked = without_userinfo(url);
-    let last = Seen::of_shared(place, Shared::Requirements, &asked);
-    let known = last.and_then(|seen| seen.told.first().map(Told::validators));
+async fn by_url(destination: &Place, upstream: &Upstream, url: &str) -> Read {
+    let request_key = without_userinfo(url);
+    let last = Seen::of_shared(destination, Shared::Requirements, &request_key);
+    let known = last.and_then(|last_run| last_run.files.first().map(Told::validators));
     match upstream.rule_base(url, known).await? {
-        Look::Read(base, validators) => Ok(Some((*base, Told::of(&asked, Some(&validators))))),
+        Look::Read(base, validators) => Ok(Some((*base, Told::of(&request_key, Some(&validators))))),
         Look::Unchanged => Ok(None),
     }
 }

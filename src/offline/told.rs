@@ -58,9 +58,9 @@ impl Told {
 }
 
 /// Returns true if all of these files are unchanged.
-pub(super) async fn all_hold(mirror: &Mirror, told: &[Told]) -> Result<bool, UpstreamError> {
-    let held = try_join_all(told.iter().map(|told| told.holds(mirror))).await?;
-    Ok(!held.is_empty() && held.into_iter().all(|holds| holds))
+pub(super) async fn all_hold(mirror: &Mirror, files: &[Told]) -> Result<bool, UpstreamError> {
+    let current = try_join_all(files.iter().map(|file| file.holds(mirror))).await?;
+    Ok(!current.is_empty() && current.into_iter().all(|is_current| is_current))
 }
 
 /// Reader of a mirror's metadata files.
@@ -97,7 +97,8 @@ impl<'a> Reader<'a> {
     /// Returns the validators of every file that was read; `None` if one of them has none.
     pub(super) fn told(&self) -> Option<Vec<Told>> {
         let files = self.files.lock();
-        let told = files.iter().map(|(path, read)| Told::of(path, read.as_ref().map(|(_, known)| known)));
-        told.collect()
+        let validators =
+            files.iter().map(|(path, read)| Told::of(path, read.as_ref().map(|(_, known)| known)));
+        validators.collect()
     }
 }

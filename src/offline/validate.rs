@@ -71,13 +71,13 @@ impl Report {
 }
 
 /// Returns true if a product has files: a folder with only a lock is from a download that found nothing on its mirror.
-pub(super) fn is_begun(place: &Place, product: &Product) -> Result<bool, OfflineError> {
-    Ok(place::names(&place.path(&product.root()))?.iter().any(|name| name != LOCK))
+pub(super) fn is_begun(destination: &Place, product: &Product) -> Result<bool, OfflineError> {
+    Ok(place::names(&destination.path(&product.root()))?.iter().any(|name| name != LOCK))
 }
 
 /// A running check.
 pub(super) struct Check<'a> {
-    pub(super) place: &'a Place,
+    pub(super) destination: &'a Place,
     pub(super) bundle: Bundle,
     pub(super) packages: bool,
     pub(super) report: Report,
@@ -88,9 +88,9 @@ pub(super) struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    pub(super) fn new(place: &'a Place, bundle: Bundle, packages: bool) -> Check<'a> {
+    pub(super) fn new(destination: &'a Place, bundle: Bundle, packages: bool) -> Check<'a> {
         Check {
-            place,
+            destination,
             bundle,
             packages,
             report: Report::default(),
@@ -103,7 +103,7 @@ impl<'a> Check<'a> {
     pub(super) async fn product(&mut self, product: &Product) -> Result<(), OfflineError> {
         if let Some((marker, text)) = product.marker() {
             self.known.insert(marker.to_owned());
-            match std::fs::read(self.place.path(marker)) {
+            match std::fs::read(self.destination.path(marker)) {
                 Ok(there) if there == text.as_bytes() => {}
                 Ok(_) => {
                     self.report.add(marker, Wrong::Damaged, format!("the contents must be {}", text.trim()));
@@ -144,8 +144,8 @@ impl<'a> Check<'a> {
                 self.report.add(product.head(), Wrong::Missing, text);
             }
         }
-        let owed = Owed::read(self.place, product);
-        for (path, why) in &owed.missing {
+        let incomplete = Owed::read(self.destination, product);
+        for (path, why) in &incomplete.missing {
             let text = format!("the mirror lists it, but it could not be fetched ({why}); run get again");
             self.report.add(path, Wrong::Missing, text);
         }
@@ -153,11 +153,11 @@ impl<'a> Check<'a> {
             "{product}: snapshot {}, {} packages, {releases} releases",
             verified.head.snapshot, verified.head.packages
         );
-        if !owed.missing.is_empty() {
-            summary += &format!("; {} files of the mirror are missing", owed.missing.len());
+        if !incomplete.missing.is_empty() {
+            summary += &format!("; {} files of the mirror are missing", incomplete.missing.len());
         }
-        if owed.unreadable() > 0 {
-            summary += &format!("; {} archives cannot be read as packages", owed.unreadable());
+        if incomplete.unreadable() > 0 {
+            summary += &format!("; {} archives cannot be read as packages", incomplete.unreadable());
         }
         self.report.summary.push(summary);
         Ok(())
@@ -173,13 +173,13 @@ impl<'a> Check<'a> {
             .collect();
         let folder = product.path(layout::HEADS);
         let mut there = BTreeSet::new();
-        for name in place::names(&self.place.path(&folder))? {
+        for name in place::names(&self.destination.path(&folder))? {
             let file = format!("{folder}/{name}");
             if name.starts_with(UNFINISHED) || !name.ends_with(".json") {
                 continue;
             }
             self.known.insert(file.clone());
-            let bytes = std::fs::read(self.place.path(&file)).unwrap_or_default();
+            let bytes = std::fs::read(self.destination.path(&file)).unwrap_or_default();
             match Head::read(&bytes, product) {
                 Err(broken) => self.report.add(&file, Wrong::Damaged, format!("{broken}; copy it again")),
                 Ok(head) if head.copy(product) != file => {
@@ -206,14 +206,16 @@ impl<'a> Check<'a> {
             there.insert(file);
         }
         // Reads the file itself: joined with its bases, a difference looks complete.
-        let own = std::fs::read(self.place.path(&product.head())).unwrap_or_default();
+        let own = std::fs::read(self.destination.path(&product.head())).unwrap_or_default();
         let newest = Head::read(&own, product).map_or_else(|_| product.head(), |head| head.copy(product));
         for file in
             named.keys().chain([&newest]).filter(|file| !there.contains(*file) && **file != product.head())
         {
             self.report.add(file, Wrong::Missing, "copy it again");
         }
-        if there.contains(&newest) && std::fs::read(self.place.path(&newest)).is_ok_and(|copy| copy != own) {
+        if there.contains(&newest)
+            && std::fs::read(self.destination.path(&newest)).is_ok_and(|copy| copy != own)
+        {
             let text = format!("it is not the same as {}; copy it again", product.head());
             self.report.add(newest, Wrong::Damaged, text);
         }
@@ -273,7 +275,7 @@ impl<'a> Check<'a> {
         let file = format!("{}/{}", shared.folder(), layout::HEAD);
         match self.bundle.shared(shared).await {
             Ok(None) => {
-                let folder = place::names(&self.place.path(shared.folder())).unwrap_or_default();
+                let folder = place::names(&self.destination.path(shared.folder())).unwrap_or_default();
                 if folder.iter().any(|name| !name.starts_with('.')) {
                     self.report.add(file, Wrong::Missing, "copy it again");
                 }
@@ -297,7 +299,7 @@ impl<'a> Check<'a> {
 
     /// Walks these folders: reads every package file and reports unreferenced files.
     pub(super) fn files(&mut self, folders: &[String]) -> Result<(), OfflineError> {
-        let Walked { files, troubles } = walk(self.place, folders)?;
+        let Walked { files, troubles } = walk(self.destination, folders)?;
         for (file, text) in troubles {
             self.report.add(file, Wrong::Unreadable, text);
         }
@@ -312,7 +314,7 @@ impl<'a> Check<'a> {
         }
         if self.packages {
             let there = self.objects.iter().filter(|(path, _)| matches!(files.get(*path), Some(Found::File)));
-            let (looked, wrong) = look(self.place, there.collect());
+            let (looked, wrong) = look(self.destination, there.collect());
             self.report.summary.push(looked);
             for (path, wrong, text) in wrong {
                 self.report.add(path, wrong, text);
@@ -363,7 +365,7 @@ impl<'a> Check<'a> {
             (digest.len() == 16 && ["json.zst", "ndjson.zst"].contains(&ending)).then_some(digest)
         });
         digest.is_some_and(|digest| {
-            digest_of(&self.place.path(path)).is_ok_and(|found| found.to_string().starts_with(digest))
+            digest_of(&self.destination.path(path)).is_ok_and(|found| found.to_string().starts_with(digest))
         })
     }
 

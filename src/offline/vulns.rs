@@ -18,26 +18,26 @@ use crate::upstream::advisories::{Feed, Look};
 use crate::upstream::bundle::Bundle;
 
 /// `get vulns`.
-pub(super) async fn get(args: GetVulns, voice: Voice) -> Result<Ending, OfflineError> {
+pub(super) async fn get(args: GetVulns, output: Voice) -> Result<Ending, OfflineError> {
     let wanted = if args.types.is_empty() { Ecosystem::ALL.to_vec() } else { args.types };
     let public = || defaults().map(|config| config.vulnerabilities.urls.first().cloned().unwrap_or_default());
     let url = args.base_url.map_or_else(public, Ok)?;
-    let setup = setup(args.common, place_of(&url), None, voice)?;
-    let now = setup.wish.now;
-    voice.say("Downloading advisories");
+    let setup = setup(args.common, place_of(&url), None, output)?;
+    let now = setup.request.now;
+    output.say("Downloading advisories");
     let source = Bundle::at(setup.mirror.clone());
     let names: Vec<String> = wanted.iter().map(|ecosystem| ecosystem.file_name()).collect();
-    let asked = format!("{} for {}", without_userinfo(&url), names.join(", "));
+    let request_key = format!("{} for {}", without_userinfo(&url), names.join(", "));
     let found = match source.shared(Shared::Advisories).await {
         Ok(Some(head)) => Some((copied(&source, &setup.own, head, &names).await?, None)),
         // An address without a bundle is one of the other sources that a server accepts.
         Ok(None) | Err(_) => {
-            let last = Seen::of_shared(&setup.place, Shared::Advisories, &asked);
+            let last = Seen::of_shared(&setup.destination, Shared::Advisories, &request_key);
             collected(&setup, &url, &wanted, last.as_ref()).await?
         }
     };
-    let Some((documents, told)) = found else {
-        voice.say("advisories: nothing is new");
+    let Some((documents, files)) = found else {
+        output.say("advisories: nothing is new");
         return Ok(Ending::Complete);
     };
     let counts: Vec<String> =
@@ -48,26 +48,26 @@ pub(super) async fn get(args: GetVulns, voice: Voice) -> Result<Ending, OfflineE
             setup.mirror.address()
         )));
     }
-    if !setup.wish.dry {
-        write(&setup.place, Shared::Advisories, documents, now)?;
-        Seen::leave_shared(&setup.place, Shared::Advisories, &asked, told)?;
+    if !setup.request.dry {
+        write(&setup.destination, Shared::Advisories, documents, now)?;
+        Seen::leave_shared(&setup.destination, Shared::Advisories, &request_key, files)?;
     }
-    voice.say(&counts.join(", "));
+    output.say(&counts.join(", "));
     Ok(Ending::Complete)
 }
 
 /// `validate vulns`.
 pub(super) async fn check(args: CheckVulns) -> Result<Report, OfflineError> {
-    let place = Place::at(&args.destination)?;
-    let bundle = Bundle::at(client(None)?.mirror(&place.url()?)?);
+    let destination = Place::at(&args.destination)?;
+    let bundle = Bundle::at(client(None)?.mirror(&destination.url()?)?);
     let folder = Shared::Advisories.folder();
-    if place::names(&place.path(folder))?.iter().all(|name| name == LOCK) {
+    if place::names(&destination.path(folder))?.iter().all(|name| name == LOCK) {
         return Err(OfflineError::Refused(format!(
             "{} has no advisories: get them with rspm-offline-downloader get vulns",
-            place.root().display()
+            destination.root().display()
         )));
     }
-    let mut check = Check::new(&place, bundle.clone(), true);
+    let mut check = Check::new(&destination, bundle.clone(), true);
     check.shared(Shared::Advisories).await;
     check.files(&[folder.to_owned()])?;
     if let Ok(Some(head)) = bundle.shared(Shared::Advisories).await {
@@ -130,24 +130,25 @@ async fn collected(
     wanted: &[Ecosystem],
     last: Option<&Seen>,
 ) -> Result<Option<(Documents, Option<Vec<Told>>)>, OfflineError> {
-    let voice = setup.wish.voice;
+    let output = setup.request.output;
     let feeds = Feed::of(url, wanted);
-    let before = |feed: &Feed| last.and_then(|seen| seen.told.iter().find(|told| told.name == feed.name()));
+    let before =
+        |feed: &Feed| last.and_then(|last_run| last_run.files.iter().find(|file| file.name == feed.name()));
     let kept = || async { if last.is_some() { kept(&setup.own).await } else { None } };
     let mut looks = Vec::new();
     for feed in &feeds {
-        let known = before(feed).filter(|told| told.there).map(Told::validators);
+        let known = before(feed).filter(|file| file.there).map(Told::validators);
         looks.push(setup.upstream.advisories(feed, known, kept()).await?);
     }
     let is_same = |(feed, look): (&Feed, &Look)| match look {
         Look::Unchanged => true,
-        Look::Absent => before(feed).is_some_and(|told| !told.there),
+        Look::Absent => before(feed).is_some_and(|file| !file.there),
         Look::Read(..) => false,
     };
     if feeds.iter().zip(&looks).all(is_same) {
         return Ok(None);
     }
-    let (mut all, mut told) = (Batch::default(), Vec::new());
+    let (mut all, mut files) = (Batch::default(), Vec::new());
     for (feed, mut look) in feeds.iter().zip(looks) {
         if matches!(look, Look::Unchanged) {
             // The stored data is by ecosystem and not by feed, so the part of this feed is read again.
@@ -156,27 +157,27 @@ async fn collected(
         match look {
             Look::Read(batch, validators) => {
                 all.merge(*batch);
-                told.push(Told::of(&feed.name(), Some(&validators)));
+                files.push(Told::of(&feed.name(), Some(&validators)));
             }
             Look::Unchanged => {}
             Look::Absent => {
-                voice.warn(&format!("{} does not exist", feed.name()));
-                told.push(Told::of(&feed.name(), None));
+                output.warn(&format!("{} does not exist", feed.name()));
+                files.push(Told::of(&feed.name(), None));
             }
         }
     }
     let (left_out, some) = all.left_out();
     for one in some.iter().take(5) {
-        voice.warn(&format!("skipped {}: {}", one.file, one.reason));
+        output.warn(&format!("skipped {}: {}", one.file, one.reason));
     }
     if left_out > 5 {
-        voice.warn(&format!("skipped {} more files", left_out - 5));
+        output.warn(&format!("skipped {} more files", left_out - 5));
     }
     let document = |ecosystem: &Ecosystem| {
         let text: String = all.lines(Some(*ecosystem)).flat_map(|line| [line, "\n"]).collect();
         (ecosystem.file_name(), (text.into_bytes(), "ndjson.zst"))
     };
-    Ok(Some((wanted.iter().map(document).collect(), told.into_iter().collect())))
+    Ok(Some((wanted.iter().map(document).collect(), files.into_iter().collect())))
 }
 
 /// Reads the advisories of the destination.

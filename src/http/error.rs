@@ -120,6 +120,7 @@ impl From<RepoError> for Failure {
                 ..Failure::new(StatusCode::BAD_REQUEST, Code::UnsupportedSystem, "Unsupported system")
             },
             RepoError::NoRules => Failure::unavailable(error.to_string(), 300),
+            RepoError::Busy { retry_after } => Failure::unavailable(error.to_string(), *retry_after),
             RepoError::Upstream { source: UpstreamError::Missing(_), .. } => {
                 Failure::not_found("the upstream repository no longer has this file")
             }
@@ -197,6 +198,7 @@ mod tests {
             (RepoError::Damaged { file: secret(), why: secret() }, 503, Some(5)),
             (StorageError::Full(secret()).into(), 507, Some(300)),
             (RepoError::NoRules, 503, Some(300)),
+            (RepoError::Busy { retry_after: 5 }, 503, Some(5)),
         ];
         for (error, status, retry_after) in cases {
             let told = format!("{error:?}");

@@ -232,7 +232,8 @@ fn failed(error: &RepoError) -> ServiceError {
         | RepoError::Db(_)
         | RepoError::Storage(_)
         | RepoError::Unsupported { .. }
-        | RepoError::NoRules => ServiceError::Fetch,
+        | RepoError::NoRules
+        | RepoError::Busy { .. } => ServiceError::Fetch,
     }
 }
 

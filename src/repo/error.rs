@@ -46,6 +46,12 @@ pub enum RepoError {
         "the rules for system requirements were not fetched yet; `rspm sync --type=sysreqs` fetches them, or its schedule does"
     )]
     NoRules,
+    /// Clients hold as many indexes as may be in memory.
+    #[error("too many indexes wait for their clients at the moment")]
+    Busy {
+        /// Seconds after which trying again makes sense.
+        retry_after: u64,
+    },
     /// The mirror could not deliver the file.
     #[error("could not fetch the package from upstream: {source}")]
     Upstream {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use quick_cache::sync::Cache as Weighted;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::builds::Builds;
 use super::render::{self, ENCODER, Encoded, RENDERER};
@@ -88,6 +88,8 @@ pub(super) struct Cache {
     rendering: Semaphore,
     /// Concurrent renderings of package databases.
     describing: Semaphore,
+    /// Kilobytes that documents may take: in the cache, and held by clients after they left it.
+    memory: Arc<Semaphore>,
 }
 
 type Forms = Weighted<String, Arc<Held>, ByBytes>;
@@ -96,6 +98,13 @@ type Forms = Weighted<String, Arc<Held>, ByBytes>;
 const NEWEST_BYTES: u64 = 24 << 20;
 const DATED_BYTES: u64 = 8 << 20;
 const DATABASE_BYTES: u64 = 16 << 20;
+/// Bytes of all documents in memory: those of the cache, and 128 MB of documents that are sent after the cache dropped them.
+/// Without a limit a client that asks for many dates and reads nothing holds all of their indexes.
+const IN_MEMORY: usize = 176 << 20;
+/// A document is made only while this much is free.
+const RESERVE: usize = 1 << 20;
+/// `Retry-After` in seconds.
+const RETRY: u64 = 5;
 
 #[derive(Clone)]
 struct ByBytes;
@@ -113,8 +122,27 @@ struct Held {
     stored: AtomicBool,
 }
 
+/// The bytes of a document, counted until the cache and all clients have dropped them.
+struct Counted {
+    bytes: Bytes,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 impl Default for Cache {
     fn default() -> Cache {
+        Cache::new(IN_MEMORY)
+    }
+}
+
+impl Cache {
+    /// A cache whose documents may take `memory` bytes.
+    fn new(memory: usize) -> Cache {
         let forms = |bytes| {
             let options =
                 OptionsBuilder::new().shards(1).weight_capacity(bytes).estimated_items_capacity(256).build();
@@ -128,7 +156,23 @@ impl Default for Cache {
             databases: forms(DATABASE_BYTES),
             rendering: Semaphore::new(threads),
             describing: Semaphore::new(1),
+            memory: Arc::new(Semaphore::new(memory >> 10)),
         }
+    }
+
+    /// Fails while there is no memory for another document.
+    fn check_memory(&self) -> Result<(), RepoError> {
+        let free = self.memory.available_permits() << 10;
+        if free < RESERVE { Err(RepoError::Busy { retry_after: RETRY }) } else { Ok(()) }
+    }
+
+    /// Counts the bytes of a document until the last clone of them is dropped.
+    fn count(&self, encoded: Encoded) -> Result<Encoded, RepoError> {
+        let Encoded { content, bytes } = encoded;
+        let kilobytes = u32::try_from(bytes.len() >> 10).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.memory).try_acquire_many_owned(kilobytes);
+        let permit = permit.map_err(|_| RepoError::Busy { retry_after: RETRY })?;
+        Ok(Encoded { content, bytes: Bytes::from_owner(Counted { bytes, _permit: permit }) })
     }
 }
 
@@ -174,6 +218,12 @@ impl DocumentRequest {
 }
 
 impl Repo {
+    /// Bytes of generated documents in memory, whole kilobytes of each: those in the cache and those that clients still read.
+    #[must_use]
+    pub fn document_bytes(&self) -> usize {
+        IN_MEMORY - (self.indexes.memory.available_permits() << 10)
+    }
+
     /// The content digest of a document if it is already known: enough to answer 304 without rendering.
     pub async fn document_content(&self, wanted: &DocumentRequest) -> Result<Option<Sha256>, RepoError> {
         if let Document::Empty(_) = wanted.document {
@@ -230,17 +280,19 @@ impl Repo {
 
     async fn produce(&self, wanted: &DocumentRequest) -> Result<Arc<Held>, RepoError> {
         let DocumentRequest { point, document, key } = wanted;
+        self.indexes.check_memory()?;
         if *document == Document::Packages {
             // Only the compressed twin is rendered and stored.
             let gz = self.document_boxed(wanted.twin()).await?;
             let packed = Encoded { content: gz.content, bytes: gz.bytes };
-            let encoded = off_thread(move || render::gunzip(&packed)).await?;
+            let encoded = self.indexes.count(off_thread(move || render::gunzip(&packed)).await?)?;
             return Ok(Arc::new(Held { encoded, stored: AtomicBool::new(!point.open) }));
         }
         if let Some(encoded) = self.stored(key).await? {
+            let encoded = self.indexes.count(encoded)?;
             return Ok(Arc::new(Held { encoded, stored: AtomicBool::new(true) }));
         }
-        let encoded = self.render(point, document).await?;
+        let encoded = self.indexes.count(self.render(point, document).await?)?;
         let held = if point.open {
             Held { encoded, stored: AtomicBool::new(false) }
         } else {
@@ -303,7 +355,10 @@ impl Repo {
             created_at: (self.state.clock)(),
         };
         let first = self.state.db.write(move |c| db::rendered::put(c, &row)).await?;
-        let encoded = if first { encoded } else { self.stored(key).await?.unwrap_or(encoded) };
+        let encoded = match if first { None } else { self.stored(key).await? } {
+            Some(stored) => self.indexes.count(stored)?,
+            None => encoded,
+        };
         Ok(Held { encoded, stored: AtomicBool::new(true) })
     }
 
@@ -389,6 +444,25 @@ mod tests {
         assert!(cache.newest.get("latest").is_some());
         assert!(cache.dated.weight() <= DATED_BYTES, "{}", cache.dated.weight());
         assert!(cache.dated.len() >= 7);
+    }
+
+    #[test]
+    fn documents_that_clients_hold_are_counted_after_they_left_the_cache() {
+        let cache = Cache::new(3 << 20);
+        let encoded = || Encoded { content: Sha256([0; 32]), bytes: vec![7; 1 << 20].into() };
+        let first = cache.count(encoded()).expect("two are free");
+        cache.check_memory().expect("two are free");
+        let clone = first.bytes.clone();
+        let (second, third) = (cache.count(encoded()).unwrap(), cache.count(encoded()).unwrap());
+        assert!(matches!(cache.check_memory(), Err(RepoError::Busy { retry_after: RETRY })));
+        assert!(matches!(cache.count(encoded()), Err(RepoError::Busy { .. })));
+        drop(first);
+        assert!(cache.check_memory().is_err(), "a client holds it");
+        assert_eq!(clone.len(), 1 << 20);
+        drop(clone);
+        cache.check_memory().expect("one is free");
+        drop((second, third));
+        assert_eq!(cache.memory.available_permits(), 3 << 10);
     }
 
     #[test]

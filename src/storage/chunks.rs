@@ -1,14 +1,15 @@
-//! Streams of large files, read in chunks on the blocking pool, one chunk ahead. Reading starts with the first poll.
-//! With many slow clients, chunks are smaller and files are reopened for each, so that memory and descriptors are
-//! bounded.
+//! Streams of large files in chunks: from the page cache if it has them, else read on the blocking pool, one chunk ahead.
+//! Reading starts with the first poll. With many slow clients, chunks are smaller and files are reopened for each, so that
+//! memory and descriptors are bounded.
 
 use super::{Content, StorageError};
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 use nix::sys::resource::{Resource, getrlimit};
 use parking_lot::Mutex;
+use rustix::io::{ReadWriteFlags, preadv2};
 use std::fs::{File, Metadata};
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
@@ -127,11 +128,53 @@ impl Wanted {
 
     /// Reads the chunk. Blocking.
     fn read(self, file: &File) -> io::Result<Bytes> {
-        let Wanted { range, length, capacity, counted } = self;
-        let spare = if capacity == PIECE { BUFFERS.lock().pop() } else { None };
-        let mut buffer = spare.unwrap_or_else(|| vec![0; capacity].into_boxed_slice());
-        file.read_exact_at(&mut buffer[..length], range.start)?;
-        Ok(Bytes::from_owner(Piece { buffer, length, _counted: counted }))
+        let mut piece = self.buffer();
+        let start = self.range.start;
+        file.read_exact_at(&mut piece[..self.length], start)?;
+        Ok(self.filled(piece))
+    }
+
+    /// Like [`Wanted::read`], but never waits for a disk: `None` unless the page cache has the whole chunk.
+    fn read_cached(self, file: &File) -> Option<Bytes> {
+        let mut piece = self.buffer();
+        let mut parts = [IoSliceMut::new(&mut piece[..self.length])];
+        let read = preadv2(file, &mut parts, self.range.start, ReadWriteFlags::NOWAIT);
+        if read == Ok(self.length) { Some(self.filled(piece)) } else { None }
+    }
+
+    fn buffer(&self) -> Box<[u8]> {
+        let spare = if self.capacity == PIECE { BUFFERS.lock().pop() } else { None };
+        spare.unwrap_or_else(|| vec![0; self.capacity].into_boxed_slice())
+    }
+
+    fn filled(self, buffer: Box<[u8]>) -> Bytes {
+        Bytes::from_owner(Piece { buffer, length: self.length, _counted: self.counted })
+    }
+}
+
+/// Counts a response of another server as one of the open files.
+pub(super) struct OpenBody(#[allow(dead_code, reason = "counted until it is dropped")] Counted);
+
+/// Counts a response as open; `None` at the limit of files and responses that streams keep open.
+pub(super) fn open_body() -> Option<OpenBody> {
+    if OPEN.now() < most_files() { Some(OpenBody(OPEN.add(1))) } else { None }
+}
+
+/// Counts bytes as a chunk that waits to be sent.
+pub(super) fn count(bytes: Bytes) -> Bytes {
+    let counted = PIECES.add(bytes.len());
+    Bytes::from_owner(Received { bytes, _counted: counted })
+}
+
+/// A chunk received from another server.
+struct Received {
+    bytes: Bytes,
+    _counted: Counted,
+}
+
+impl AsRef<[u8]> for Received {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -237,7 +280,11 @@ pub(super) fn stream(
         let mut reader = reader?;
         let piece = match reader.ahead.take() {
             Some(ahead) => ahead,
-            None => reader.begin(piece_size()),
+            None => match reader.cached(piece_size()) {
+                Some(piece) if reader.rest.is_empty() => return Some((Ok(piece), None)),
+                Some(piece) => return Some((Ok(piece), Some(reader))),
+                None => reader.begin(piece_size()),
+            },
         };
         let failed = |e: io::Error| StorageError::io("read", &reader.source.path, e);
         let piece = match piece.await {
@@ -258,6 +305,15 @@ pub(super) fn stream(
 }
 
 impl Reader {
+    /// Returns the next chunk if the page cache has it: no waiting, and no thread to wake up.
+    fn cached(&mut self, size: usize) -> Option<Bytes> {
+        let file = &self.source.kept.get()?.file;
+        let end = self.rest.end.min(self.rest.start.saturating_add(size as u64));
+        let piece = Wanted::new(self.rest.start..end).read_cached(file)?;
+        self.rest.start = end;
+        Some(piece)
+    }
+
     /// Starts reading the next chunk.
     fn begin(&mut self, size: usize) -> JoinHandle<io::Result<Bytes>> {
         let end = self.rest.end.min(self.rest.start.saturating_add(size as u64));

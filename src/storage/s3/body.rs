@@ -1,9 +1,11 @@
-//! Bodies from S3 that resume after a lost connection and end with exactly the declared length.
+//! Bodies from S3 that resume after a lost connection and end with exactly the declared length. At most 256 keep their
+//! connection open; others are read by a range request for each chunk.
 
 use super::S3;
-use crate::storage::StorageError;
+use crate::storage::chunks::{self, OpenBody};
+use crate::storage::{StorageError, hot};
 use bytes::Bytes;
-use futures_util::stream::{BoxStream, StreamExt, unfold};
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt, unfold};
 use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, GetRange, ObjectStore};
 use std::ops::Range;
@@ -22,7 +24,8 @@ struct Body {
     etag: Option<String>,
     /// The range of the object not received yet.
     rest: Range<u64>,
-    pieces: Pieces,
+    /// The open response; `None` at the limit of open responses.
+    open: Option<(Pieces, Option<OpenBody>)>,
     resumed: u32,
 }
 
@@ -36,7 +39,13 @@ impl S3 {
         etag: Option<String>,
     ) -> Result<(u64, BoxStream<'static, Result<Bytes, StorageError>>), StorageError> {
         let (size, etag, rest, pieces) = self.request(path, range, etag).await?;
-        let body = Body { s3: Arc::clone(self), path: path.clone(), etag, rest, pieces, resumed: 0 };
+        // Small objects are read at once. Dropping the response closes its connection.
+        let open = match chunks::open_body() {
+            None if size <= hot::LARGEST => Some((pieces, None)),
+            None => None,
+            counted => Some((pieces, counted)),
+        };
+        let body = Body { s3: Arc::clone(self), path: path.clone(), etag, rest, open, resumed: 0 };
         let stream = unfold(Some(body), |body| async {
             let mut body = body?;
             match body.next().await {
@@ -59,13 +68,60 @@ impl S3 {
         let (size, range, etag) = (found.meta.size, found.range.clone(), found.meta.e_tag.clone());
         Ok((size, etag, range, found.into_stream()))
     }
+
+    /// Requests exactly the bytes of a range.
+    async fn part(
+        &self,
+        path: &ObjectPath,
+        wanted: Range<u64>,
+        etag: Option<String>,
+    ) -> Result<Pieces, StorageError> {
+        let (_, _, got, pieces) = self.request(path, Some(GetRange::Bounded(wanted.clone())), etag).await?;
+        if got != wanted {
+            let (expected, got) = (wanted.end - wanted.start, got.end - got.start);
+            return Err(StorageError::Length { object: self.rest_of(path), expected, got });
+        }
+        Ok(pieces)
+    }
+
+    /// The bytes of a small range.
+    async fn collect_part(
+        &self,
+        path: &ObjectPath,
+        wanted: Range<u64>,
+        etag: Option<String>,
+    ) -> Result<Bytes, StorageError> {
+        let mut bytes = Vec::with_capacity(usize::try_from(wanted.end - wanted.start).unwrap_or_default());
+        let mut pieces = self.part(path, wanted, etag).await?;
+        while let Some(piece) = pieces.try_next().await.map_err(|e| self.error("read", path, e))? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes.into())
+    }
+
+    fn rest_of(&self, path: &ObjectPath) -> String {
+        format!("the rest of {}", self.name(path))
+    }
 }
 
 impl Body {
     /// Returns the next chunk; `None` if and only if all bytes were received.
     async fn next(&mut self) -> Result<Option<Bytes>, StorageError> {
         loop {
-            let failed = match self.pieces.next().await {
+            let Some((pieces, _)) = &mut self.open else {
+                if self.rest.is_empty() {
+                    return Ok(None);
+                }
+                match chunks::open_body() {
+                    counted @ Some(_) => {
+                        let pieces = self.s3.part(&self.path, self.rest.clone(), self.etag.clone()).await?;
+                        self.open = Some((pieces, counted));
+                    }
+                    None => return self.piece().await.map(Some),
+                }
+                continue;
+            };
+            let failed = match pieces.next().await {
                 Some(Ok(piece)) if piece.is_empty() => continue,
                 Some(Ok(piece)) => return self.count(piece).map(Some),
                 None if self.rest.is_empty() => return Ok(None),
@@ -80,14 +136,28 @@ impl Body {
             }
             tokio::time::sleep(Duration::from_millis(100) * 2u32.pow(self.resumed)).await;
             self.resumed += 1;
-            let wanted = self.rest.clone();
-            let etag = self.etag.clone();
-            let range = Some(GetRange::Bounded(wanted.clone()));
-            let (_, _, got, pieces) = self.s3.request(&self.path, range, etag).await?;
-            if got != wanted {
-                return Err(self.wrong(got.end - got.start));
+            let resumed = self.s3.part(&self.path, self.rest.clone(), self.etag.clone()).await?;
+            if let Some((pieces, _)) = &mut self.open {
+                *pieces = resumed;
             }
-            self.pieces = pieces;
+        }
+    }
+
+    /// Reads the next chunk with a range request.
+    async fn piece(&mut self) -> Result<Bytes, StorageError> {
+        let length = (chunks::piece_size() as u64).min(self.rest.end - self.rest.start);
+        loop {
+            let wanted = self.rest.start..self.rest.start + length;
+            let failed = match self.s3.collect_part(&self.path, wanted, self.etag.clone()).await {
+                Ok(bytes) if bytes.len() as u64 == length => return self.count(chunks::count(bytes)),
+                Ok(bytes) => self.wrong(bytes.len() as u64),
+                Err(e) => e,
+            };
+            if self.resumed == RESUMES {
+                return Err(failed);
+            }
+            tokio::time::sleep(Duration::from_millis(100) * 2u32.pow(self.resumed)).await;
+            self.resumed += 1;
         }
     }
 
@@ -101,7 +171,10 @@ impl Body {
     }
 
     fn wrong(&self, got: u64) -> StorageError {
-        let object = format!("the rest of {}", self.s3.name(&self.path));
-        StorageError::Length { object, expected: self.rest.end - self.rest.start, got }
+        StorageError::Length {
+            object: self.s3.rest_of(&self.path),
+            expected: self.rest.end - self.rest.start,
+            got,
+        }
     }
 }

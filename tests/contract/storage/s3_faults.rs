@@ -40,6 +40,17 @@ impl Bench {
         (status == 200).then_some(body)
     }
 
+    /// Established connections to the proxy.
+    fn connections(&self) -> usize {
+        let remote = format!("0100007F:{:04X}", self.proxy.address.port());
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let established = |line: &&str| {
+            let fields: Vec<&str> = line.split_whitespace().take(4).collect();
+            matches!(fields[..], [_, _, to, "01"] if to == remote)
+        };
+        table.lines().filter(established).count()
+    }
+
     /// Multipart uploads that were begun and neither completed nor aborted.
     async fn unfinished(&self) -> bool {
         // An abort after a failure runs on its own.
@@ -88,6 +99,7 @@ faults! {
     a_server_that_stays_broken_is_reported_in_bounded_time
     a_cut_body_is_resumed
     a_body_cut_again_and_again_is_an_error
+    bodies_that_nobody_reads_keep_few_connections
     a_lost_answer_to_a_put_is_no_loss
     a_conflict_without_an_object_is_not_success
     a_failed_part_fails_the_commit_and_aborts_the_upload
@@ -164,6 +176,33 @@ mod tests {
         assert!(failed.to_string().contains("s3://"), "{failed}");
         bench.proxy.heal();
         assert!(read(bench.storage.get(&cran(digest), None).await.unwrap()).await.unwrap() == content);
+    }
+
+    pub(super) async fn bodies_that_nobody_reads_keep_few_connections(bench: Bench) {
+        const BODIES: usize = 300;
+        let (content, digest) = bytes(1_200_000, 1);
+        bench.commit(&cran(digest), &content).await.unwrap();
+        let mut blobs = Vec::new();
+        for _ in 0..BODIES {
+            blobs.push(bench.storage.get(&cran(digest), None).await.unwrap());
+        }
+        let most = 256 + 32;
+        let mut open = bench.connections();
+        for _ in 0..500 {
+            if open <= most {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            open = bench.connections();
+        }
+        assert!((16..=most).contains(&open), "{open} connections for {BODIES} bodies");
+        // Those that were opened last have no connection; two of them lose one while they are read.
+        let last = blobs.split_off(BODIES - 4);
+        bench.proxy.next(2, Fault::Cut(1_000), get);
+        for blob in last {
+            assert!(read(blob).await.unwrap() == content);
+        }
+        assert!(bench.connections() <= most);
     }
 
     pub(super) async fn a_lost_answer_to_a_put_is_no_loss(bench: Bench) {

@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(
             batch.clone().checked().map(|_| ()),
             Err(BadBatch::Empty),
-            "others' ecosystems are no fault"
+            "other ecosystems are not an error"
         );
         for n in 0..18 {
             batch.take("A.json", Format::Json, json(&format!("A-{n}"), "CRAN", "").as_bytes());

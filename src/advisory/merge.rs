@@ -42,7 +42,7 @@ mod tests {
     fn those_that_share_a_name_are_one() {
         let of = |named: &[&[&'static str]]| groups(named.iter().map(|names| names.iter().copied()));
         assert_eq!(of(&[&["A", "CVE-1"], &["B"], &["G", "CVE-1"]]), [vec![0, 2], vec![1]]);
-        assert_eq!(of(&[&["A"], &["B"], &["C", "A", "B"]]), [vec![0, 1, 2]], "a third makes two one");
+        assert_eq!(of(&[&["A"], &["B"], &["C", "A", "B"]]), [vec![0, 1, 2]], "a third item joins two groups");
         assert_eq!(of(&[&["A", "B"], &["B", "A"]]), [vec![0, 1]]);
         assert_eq!(of(&[]), Vec::<Vec<usize>>::new());
     }
@@ -55,7 +55,7 @@ mod tests {
             let mut seen: Vec<usize> = found.concat();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..named.len()).collect::<Vec<_>>(), "each once");
-            // By spreading the least number until nothing changes.
+            // Propagates the least number until nothing changes.
             let mut label: Vec<usize> = (0..named.len()).collect();
             for _ in 0..named.len() {
                 for a in 0..named.len() {

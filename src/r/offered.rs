@@ -219,7 +219,7 @@ mod tests {
             )
         );
         let beside = Place::Beside("askpass_1.2.1_b1.tar.gz".to_owned());
-        assert_eq!(arm(url, "").place, beside, "nothing to hold it to");
+        assert_eq!(arm(url, "").place, beside, "no digest to verify the file");
         for bad in
             ["file:///etc/passwd", "https://u:p@h/x", "https://h/x?y", "https://h/../x", "https://h/", "x"]
         {
@@ -255,7 +255,7 @@ mod tests {
         let named = format!("{platform}\nFile: own.tar.gz\n");
         assert_eq!(with(&named), named);
         let pure = "Package: a1\nVersion: 1.0\nBuilt: R 4.5.0; ; 2026-01-01; unix\n";
-        assert_eq!(with(pure), pure, "taken for a source, whose name is right");
+        assert_eq!(with(pure), pure, "treated as a source, whose name is correct");
     }
 
     #[test]

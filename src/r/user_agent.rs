@@ -235,7 +235,7 @@ mod tests {
     fn hostile_headers_are_read_in_linear_time() {
         let form = "R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)";
         let after = format!("{}{form}", "x (1 2 3 4) ".repeat(5000));
-        assert!(matches!(parse(after.as_bytes()), UserAgent::R(_)), "in the last place of 64 kB");
+        assert!(matches!(parse(after.as_bytes()), UserAgent::R(_)), "at the end of 64 kB");
         for hostile in ["(", "R (", "%20(", "R%20(4.5.1 ", "-", "R (a-a-a-a ", "\u{fffd}("] {
             let long = hostile.repeat((64 << 10) / hostile.len());
             let _ = parse(long.as_bytes());

@@ -323,10 +323,10 @@ mirrors:
         assert_eq!(config.on(date("2024-05-01")), config);
         let before = config.on(date("2024-04-30"));
         assert_eq!((before.release, before.devel), (version("3.18"), version("3.19")));
-        assert_eq!(before.get(version("3.20")), None, "nobody knew of it");
+        assert_eq!(before.get(version("3.20")), None, "not known on that day");
         assert_eq!(before.get(version("3.19")).expect("it was devel").released, None);
-        assert_eq!(config.on(date("2023-10-20")).release, version("1.6"), "the dates tell no more");
-        assert_eq!(config.on(date("2000-01-01")), config, "nothing is known of then");
+        assert_eq!(config.on(date("2023-10-20")).release, version("1.6"), "no later release has a date");
+        assert_eq!(config.on(date("2000-01-01")), config, "no date is that early");
     }
 
     #[test]

@@ -32,17 +32,17 @@ struct Asked<'a> {
 }
 
 /// Logs the request, now or when the body of the response ends.
-pub(super) fn log(access: &Access, peer: Peer, came: Came, parts: Parts, response: &mut Response<Body>) {
+pub(super) fn log(access: &Access, peer: Peer, arrival: Came, parts: Parts, response: &mut Response<Body>) {
     let remote = match peer {
         Peer::Tcp { address, .. } => address.ip().to_canonical(),
         Peer::Unix { .. } => IpAddr::V4(Ipv4Addr::LOCALHOST),
     };
     let status = response.status().as_u16();
     match response.body().known_size() {
-        Some(bytes) => line(access, remote, came, &Asked::of(&parts), status, bytes),
+        Some(bytes) => line(access, remote, arrival, &Asked::of(&parts), status, bytes),
         None => {
             let (access, asked) = (access.clone(), Asked::of(&parts).kept());
-            response.body_mut().on_finish(move |bytes| line(&access, remote, came, &asked, status, bytes));
+            response.body_mut().on_finish(move |bytes| line(&access, remote, arrival, &asked, status, bytes));
         }
     }
 }
@@ -73,12 +73,12 @@ impl<'a> Asked<'a> {
     }
 }
 
-fn line(access: &Access, remote: IpAddr, came: Came, asked: &Asked<'_>, status: u16, bytes: u64) {
-    metrics::answered(&asked.method, status, bytes, came.since.elapsed());
+fn line(access: &Access, remote: IpAddr, arrival: Came, asked: &Asked<'_>, status: u16, bytes: u64) {
+    metrics::answered(&asked.method, status, bytes, arrival.since.elapsed());
     access.log(&Record {
         remote,
         user: None,
-        time: came.time,
+        time: arrival.time,
         method: asked.method.as_str(),
         target: &asked.target,
         version: match asked.version {

@@ -126,15 +126,15 @@ impl Share {
 
     fn reserve(&mut self, more: usize, alone: bool) -> bool {
         let Reading { budget, address } = &self.reading;
-        let mut held = budget.0.held.lock();
-        let each = held.each.get(address).copied().unwrap_or(0);
+        let mut used = budget.0.held.lock();
+        let each = used.each.get(address).copied().unwrap_or(0);
         let full =
-            held.all.saturating_add(more) > budget.0.most || each.saturating_add(more) > budget.0.most_each;
+            used.all.saturating_add(more) > budget.0.most || each.saturating_add(more) > budget.0.most_each;
         if full && !(alone && each == 0) {
             return false;
         }
-        held.all += more;
-        held.each.insert(*address, each + more);
+        used.all += more;
+        used.each.insert(*address, each + more);
         self.bytes += more;
         true
     }
@@ -146,13 +146,13 @@ impl Drop for Share {
             return;
         }
         let Reading { budget, address } = &self.reading;
-        let mut held = budget.0.held.lock();
-        held.all -= self.bytes;
-        let left = held.each.get(address).copied().unwrap_or(0).saturating_sub(self.bytes);
+        let mut used = budget.0.held.lock();
+        used.all -= self.bytes;
+        let left = used.each.get(address).copied().unwrap_or(0).saturating_sub(self.bytes);
         if left == 0 {
-            held.each.remove(address);
+            used.each.remove(address);
         } else {
-            held.each.insert(*address, left);
+            used.each.insert(*address, left);
         }
     }
 }

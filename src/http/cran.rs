@@ -81,10 +81,10 @@ impl Entry {
     pub fn lasting(&self) -> bool {
         match &self.wanted {
             // Package details are added without a publish.
-            Wanted::Document(wished) => {
-                !matches!(wished.document.document(), Document::PackageDatabase { .. })
+            Wanted::Document(resolved) => {
+                !matches!(resolved.document.document(), Document::PackageDatabase { .. })
             }
-            Wanted::File(offer) => offer.lasting(),
+            Wanted::File(resolved) => resolved.lasting(),
         }
     }
 }
@@ -139,14 +139,14 @@ pub async fn find(
                 RPath::ArchiveMeta => document(Document::ArchiveRds),
                 RPath::CurrentMeta => document(Document::CurrentRds),
                 path => {
-                    let offer = match built_name(path, build)? {
+                    let resolved = match built_name(path, build)? {
                         Some(file) => build_alone(app, &point, &builds, &file).await?,
                         None => {
                             let source = source_file(app, &point, path).await?;
                             Offer::of(app, source, Some(&builds)).await
                         }
                     };
-                    Wanted::File(Box::new(offer.named(&whole.up()).by_address()))
+                    Wanted::File(Box::new(resolved.named(&whole.up()).by_address()))
                 }
             }
         }
@@ -163,14 +163,14 @@ pub async fn find(
             Wished::of(app, point, Document::PackageDatabase { described })
         }
         RPath::File { tree: tree @ (Tree::Windows { .. } | Tree::MacOs { .. }), file } => {
-            let offer = binary_file(app, &point, tree, file, snapshot).await?;
-            Wanted::File(Box::new(offer.named(&path.up()).by_address()))
+            let resolved = binary_file(app, &point, tree, file, snapshot).await?;
+            Wanted::File(Box::new(resolved.named(&path.up()).by_address()))
         }
         path @ (RPath::File { tree: Tree::Source, .. } | RPath::SubFile { .. } | RPath::Archive { .. }) => {
             let source = source_file(app, &point, path).await?;
             let builds = asked.builds(app, snapshot);
-            let offer = Offer::of(app, source, builds.as_ref()).await.negotiated(asked.negotiated());
-            Wanted::File(Box::new(offer.named(&path.up())))
+            let resolved = Offer::of(app, source, builds.as_ref()).await.negotiated(asked.negotiated());
+            Wanted::File(Box::new(resolved.named(&path.up())))
         }
     })
 }
@@ -294,8 +294,8 @@ pub(super) fn last_modified(seconds: Option<i64>) -> Option<HeaderValue> {
     seconds.and_then(conditional::http_date).map(value)
 }
 
-fn document_card(wished: &Wished, content: digest::Sha256) -> Card {
-    let Wished { document, modified, .. } = wished;
+fn document_card(resolved: &Wished, content: digest::Sha256) -> Card {
+    let Wished { document, modified, .. } = resolved;
     let (media, compressed) = match document.document() {
         Document::Packages
         | Document::Empty(EmptyForm::Text)
@@ -337,11 +337,11 @@ pub async fn answer(
         return response::failure(&Failure::method("GET, HEAD"), Tongue::Text);
     }
     match &entry.wanted {
-        Wanted::Document(wished) => match answer_document(app, wished, parts).await {
+        Wanted::Document(resolved) => match answer_document(app, resolved, parts).await {
             Ok(response) => response,
             Err(error) => response::failure(&error.into(), Tongue::Text),
         },
-        Wanted::File(offer) => file::answer(app, offer, asked, parts, began).await,
+        Wanted::File(resolved) => file::answer(app, resolved, asked, parts, began).await,
     }
 }
 
@@ -354,8 +354,8 @@ pub(super) fn refused(card: &Card, modified: Option<i64>, parts: &Parts) -> Opti
     }
 }
 
-async fn answer_document(app: &App, wished: &Wished, parts: &Parts) -> Result<Response<Body>, RepoError> {
-    let Wished { document, modified, card: known } = wished;
+async fn answer_document(app: &App, resolved: &Wished, parts: &Parts) -> Result<Response<Body>, RepoError> {
+    let Wished { document, modified, card: known } = resolved;
     let modified = *modified;
     let conditional = conditional::is_conditional(&parts.headers);
     if conditional {
@@ -364,7 +364,7 @@ async fn answer_document(app: &App, wished: &Wished, parts: &Parts) -> Result<Re
             Some(card) => Some(card),
             None => {
                 let content = app.repo.document_content(document).await?;
-                content.map(|content| known.get_or_init(|| document_card(wished, content)))
+                content.map(|content| known.get_or_init(|| document_card(resolved, content)))
             }
         };
         if let Some(response) = card.and_then(|card| refused(card, modified, parts)) {
@@ -372,7 +372,7 @@ async fn answer_document(app: &App, wished: &Wished, parts: &Parts) -> Result<Re
         }
     }
     let form = app.repo.document(document).await?;
-    let card = known.get_or_init(|| document_card(wished, form.content));
+    let card = known.get_or_init(|| document_card(resolved, form.content));
     if conditional && let Some(response) = refused(card, modified, parts) {
         return Ok(response);
     }

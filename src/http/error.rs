@@ -201,11 +201,11 @@ mod tests {
             (RepoError::Busy { retry_after: 5 }, 503, Some(5)),
         ];
         for (error, status, retry_after) in cases {
-            let told = format!("{error:?}");
+            let text = format!("{error:?}");
             let failure = Failure::from(error);
-            assert_eq!((failure.status.as_u16(), failure.retry_after), (status, retry_after), "{told}");
-            assert!(!failure.phrase.contains("secret"), "{told}: {}", failure.phrase);
-            assert!(!failure.phrase.contains("rspm") || status != 404, "{told}: {}", failure.phrase);
+            assert_eq!((failure.status.as_u16(), failure.retry_after), (status, retry_after), "{text}");
+            assert!(!failure.phrase.contains("secret"), "{text}: {}", failure.phrase);
+            assert!(!failure.phrase.contains("rspm") || status != 404, "{text}: {}", failure.phrase);
         }
     }
 }

@@ -94,9 +94,9 @@ impl Offer {
 
     /// Marks the response as negotiated (adds `Vary: User-Agent`).
     pub(super) fn negotiated(mut self, by_agent: bool) -> Offer {
-        for parceled in std::iter::once(&mut self.first).chain(&mut self.instead) {
-            if let Kind::Package(parcel) = &mut parceled.card.kind {
-                parcel.negotiated = by_agent;
+        for file in std::iter::once(&mut self.first).chain(&mut self.instead) {
+            if let Kind::Package(headers) = &mut file.card.kind {
+                headers.negotiated = by_agent;
             }
         }
         self
@@ -105,18 +105,18 @@ impl Offer {
     /// Adds the permanent address of the binary (`Content-Location`); `up` is the relative path to the snapshot.
     pub(super) fn named(mut self, up: &str) -> Offer {
         let Parceled { located, card, .. } = &mut self.first;
-        if let (Kind::Package(parcel), Some(platform), Some(sha256)) =
+        if let (Kind::Package(headers), Some(platform), Some(sha256)) =
             (&mut card.kind, &self.platform, located.sha256)
         {
-            parcel.named = Some(value(format!("{up}builds/{platform}/{sha256}/{}", located.name)));
+            headers.named = Some(value(format!("{up}builds/{platform}/{sha256}/{}", located.name)));
         }
         self
     }
 
     /// Marks the response as immutable: the requested address holds the digest of the binary.
     pub(super) fn at_its_own_address(mut self) -> Offer {
-        if let Kind::Package(parcel) = &mut self.first.card.kind {
-            parcel.immutable = true;
+        if let Kind::Package(headers) = &mut self.first.card.kind {
+            headers.immutable = true;
         }
         self
     }
@@ -171,16 +171,16 @@ enum Opened {
 /// Answers a GET or HEAD, and records it.
 pub(super) async fn answer(
     app: &App,
-    offer: &Offer,
+    resolved: &Offer,
     asked: &Asked<'_>,
     parts: &Parts,
     began: Timestamp,
 ) -> Response<Body> {
-    let (mut sent, mut platform) = (&offer.first, offer.platform.as_ref());
-    let mut lost = offer.lost.as_ref().map(|lost| (lost.failed, lost.error.as_str()));
+    let (mut sent, mut platform) = (&resolved.first, resolved.platform.as_ref());
+    let mut lost = resolved.lost.as_ref().map(|lost| (lost.failed, lost.error.as_str()));
     let mut opened = open(app, sent, parts).await;
     let why;
-    if let (Err(error), Some(source)) = (&opened, &offer.instead) {
+    if let (Err(error), Some(source)) = (&opened, &resolved.instead) {
         tracing::warn!(file = %sent.located.name, %error, "could not serve the binary; serving the source package");
         why = error.to_string();
         lost = Some((failed(error), why.as_str()));

@@ -80,7 +80,7 @@ impl Http2<'_> {
         };
         let streams = Arc::new(Streams::default());
         let room = self.rooms.open();
-        let mut alive = Alive { pings: connection.ping_pong(), bytes: 0, asked: false };
+        let mut liveness = Alive { pings: connection.ping_pong(), bytes: 0, asked: false };
         let mut ticks = tokio::time::interval_at(Instant::now() + PING, PING);
         let mut goodbye = pin!(self.goodbye(&streams));
         let mut leaving: Option<Instant> = None;
@@ -100,7 +100,7 @@ impl Http2<'_> {
                     connection.graceful_shutdown();
                 }
                 _ = ticks.tick() => {
-                    if !alive.look(&traffic) {
+                    if !liveness.look(&traffic) {
                         tracing::debug!(?peer, "connection ended: the client does not answer pings");
                         break;
                     }
@@ -266,8 +266,8 @@ impl Stream {
         if ended {
             return;
         }
-        let mut patience = Patience::new(&self.limits);
-        match send(&mut stream, &mut body, &mut patience, &self.room).await {
+        let mut timeout = Patience::new(&self.limits);
+        match send(&mut stream, &mut body, &mut timeout, &self.room).await {
             Ok(()) | Err(Cut::Gone) => {}
             Err(Cut::Stalled) => {
                 tracing::debug!("HTTP/2 stream reset: the client reads too slowly");

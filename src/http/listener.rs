@@ -128,16 +128,18 @@ impl House {
                         tracing::debug!(%address, "connection closed: connection limit of the address reached");
                         continue;
                     };
-                    let (house, tls, answer) = (self.clone(), tls.clone(), answer.clone());
+                    let (server, tls, answer) = (self.clone(), tls.clone(), answer.clone());
                     self.drain.spawn(async move {
                         let _place = place;
                         match tls {
                             None => {
                                 let peer = Peer::Tcp { address, tls: false };
-                                house.http1(socket, peer, Some(&connection), answer).await;
+                                server.http1(socket, peer, Some(&connection), answer).await;
                             }
                             Some(tls) => match tls.acceptor() {
-                                Some(tls) => house.encrypted(socket, address, tls, &connection, answer).await,
+                                Some(tls) => {
+                                    server.encrypted(socket, address, tls, &connection, answer).await
+                                }
                                 // Without a certificate the client cannot be given the reason.
                                 None => tracing::debug!(%address, "connection closed: no TLS certificate"),
                             },
@@ -162,8 +164,8 @@ impl House {
                 Ok((socket, _)) => match socket.peer_cred() {
                     Ok(who) => {
                         let peer = Peer::Unix { uid: who.uid(), gid: who.gid(), pid: who.pid() };
-                        let (house, answer) = (self.clone(), answer.clone());
-                        self.drain.spawn(async move { house.http1(socket, peer, None, answer).await });
+                        let (server, answer) = (self.clone(), answer.clone());
+                        self.drain.spawn(async move { server.http1(socket, peer, None, answer).await });
                     }
                     Err(error) => tracing::warn!("admin socket: SO_PEERCRED failed: {error}"),
                 },
@@ -204,13 +206,13 @@ impl House {
     ) {
         let (limits, accepted) = (Arc::clone(&self.limits), Instant::now());
         let fd = socket.as_raw_fd();
-        let patient = Patient::new(socket, limits.stall, limits.stall_bytes);
-        let handshake = tokio::time::timeout(limits.handshake, tls.accept(patient));
-        let shaken = tokio::select! {
-            shaken = handshake => shaken,
+        let timed = Patient::new(socket, limits.stall, limits.stall_bytes);
+        let handshake = tokio::time::timeout(limits.handshake, tls.accept(timed));
+        let result = tokio::select! {
+            result = handshake => result,
             () = connection.activity.closing() => return,
         };
-        match shaken {
+        match result {
             Ok(Ok(stream)) => {
                 let peer = Peer::Tcp { address, tls: true };
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
@@ -233,8 +235,8 @@ impl House {
         A: Answer,
     {
         let fd = socket.as_raw_fd();
-        let patient = Patient::new(socket, self.limits.stall, self.limits.stall_bytes);
-        self.http1_on(patient, fd, Instant::now(), peer, connection, answer).await;
+        let timed = Patient::new(socket, self.limits.stall, self.limits.stall_bytes);
+        self.http1_on(timed, fd, Instant::now(), peer, connection, answer).await;
     }
 
     /// Serves HTTP/1 only, without detection of the version: the detecting builder of hyper-util has no timeout for

@@ -149,8 +149,8 @@ mod tests {
         assert_eq!(base_of("", FAR, false, &fields), own);
         assert_eq!(base_of("", "[::ffff:127.0.0.1]:9", false, &fields), "https://evil.example");
         assert_eq!(base_of("", "[::1]:9", false, &fields), "https://evil.example");
-        let nobody = "[Server]\nTrustedProxy =";
-        assert_eq!(base_of(nobody, LOCAL, false, &fields), own);
+        let no_proxy = "[Server]\nTrustedProxy =";
+        assert_eq!(base_of(no_proxy, LOCAL, false, &fields), own);
         let net = "[Server]\nTrustedProxy = 192.0.2.0/24\nTrustedProxy = 2001:db8::1";
         assert_eq!(base_of(net, FAR, false, &fields), "https://evil.example");
         assert_eq!(base_of(net, "[2001:db8::1]:9", false, &fields), "https://evil.example");

@@ -83,22 +83,23 @@ mod tests {
 
     #[test]
     fn every_row_is_what_clients_can_use() {
-        let told = status(&platforms("[Distribution \"own\"]\nHidden = false\n"), &Catalog::default());
-        assert!(told.distros.len() > 25 && told.distros.iter().any(|row| row.name == "own"));
-        let mut names: Vec<_> = told.distros.iter().map(|row| &row.name).collect();
+        let answer = status(&platforms("[Distribution \"own\"]\nHidden = false\n"), &Catalog::default());
+        assert!(answer.distros.len() > 25 && answer.distros.iter().any(|row| row.name == "own"));
+        let mut names: Vec<_> = answer.distros.iter().map(|row| &row.name).collect();
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), told.distros.len(), "names are unique");
-        for row in &told.distros {
+        assert_eq!(names.len(), answer.distros.len(), "names are unique");
+        for row in &answer.distros {
             assert!(!row.binary_url.contains('-'), "clients split tags at hyphens: {row:?}");
             assert!(row.arch.iter().all(|a| a == "x86_64" || a == "arm64"), "{row:?}");
             assert!(!row.distribution.is_empty() && !row.release.is_empty(), "{row:?}");
         }
-        let url =
-            |name: &str| told.distros.iter().find(|row| row.name == name).map(|row| row.binary_url.as_str());
+        let url = |name: &str| {
+            answer.distros.iter().find(|row| row.name == name).map(|row| row.binary_url.as_str())
+        };
         assert_eq!((url("rhel8"), url("windows"), url("rockylinux8")), (Some("centos8"), Some(""), None));
-        assert_eq!(told.macos_urls["4.2"]["x86_64"], "");
-        assert!(!told.macos_urls["3.6"].contains_key("arm64"));
+        assert_eq!(answer.macos_urls["4.2"]["x86_64"], "");
+        assert!(!answer.macos_urls["3.6"].contains_key("arm64"));
     }
 
     #[test]

@@ -61,24 +61,24 @@ impl From<h2::Error> for Cut {
 pub(super) async fn send(
     stream: &mut SendStream<Part>,
     body: &mut Body,
-    patience: &mut Patience,
+    timeout: &mut Patience,
     room: &Room,
 ) -> Result<(), Cut> {
     let at_hand = body.known_size();
     // Needs no room: it is in memory already, at most one per stream.
     let small = at_hand.is_some_and(|size| size <= UNIT as u64);
     loop {
-        let mut place = None;
+        let mut reservation = None;
         let next = if at_hand.is_some() {
             piece(stream, body).await?
         } else {
-            window(stream, 1, patience).await?;
-            place = Some(patience.wait(room.take(UNIT)).await?);
+            window(stream, 1, timeout).await?;
+            reservation = Some(timeout.wait(room.take(UNIT)).await?);
             match tokio::time::timeout(BRIEF, piece(stream, body)).await {
                 Ok(next) => next?,
                 // The body is slow, such as a fetch from upstream: other streams may send meanwhile.
                 Err(_) => {
-                    place = None;
+                    reservation = None;
                     piece(stream, body).await?
                 }
             }
@@ -93,19 +93,19 @@ pub(super) async fn send(
             stream.reserve_capacity(wanted);
             if stream.capacity() == 0 {
                 // A client that opens the window of this stream late must not block the other streams.
-                place = None;
+                reservation = None;
             }
-            let mut count = window(stream, wanted, patience).await?;
+            let mut count = window(stream, wanted, timeout).await?;
             if !small {
-                if let Some(place) = &mut place {
-                    place.grow(count);
+                if let Some(reservation) = &mut reservation {
+                    reservation.grow(count);
                 } else {
-                    place = Some(patience.wait(room.take(count)).await?);
+                    reservation = Some(timeout.wait(room.take(count)).await?);
                 }
-                count = count.min(place.as_ref().map_or(count, Place::bytes));
+                count = count.min(reservation.as_ref().map_or(count, Place::bytes));
             }
-            let part = Part { bytes: bytes.split_to(count), _place: place.take() };
-            patience.took(count);
+            let part = Part { bytes: bytes.split_to(count), _place: reservation.take() };
+            timeout.took(count);
             stream.send_data(part, last && bytes.is_empty())?;
         }
         if last {
@@ -115,7 +115,7 @@ pub(super) async fn send(
 }
 
 /// Waits until `wanted` bytes, or a part of them, fit the windows of stream and connection. Returns how many.
-async fn window(stream: &mut SendStream<Part>, wanted: usize, patience: &mut Patience) -> Result<usize, Cut> {
+async fn window(stream: &mut SendStream<Part>, wanted: usize, timeout: &mut Patience) -> Result<usize, Cut> {
     stream.reserve_capacity(wanted);
     if stream.capacity() == 0 {
         let open = poll_fn(|context| {
@@ -127,7 +127,7 @@ async fn window(stream: &mut SendStream<Part>, wanted: usize, patience: &mut Pat
             }
             Poll::Ready(Ok(()))
         });
-        patience.wait(open).await??;
+        timeout.wait(open).await??;
     }
     Ok(stream.capacity().min(wanted))
 }

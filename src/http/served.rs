@@ -275,10 +275,10 @@ mod tests {
         };
         assert_eq!(failed(true), (Some("why".to_owned()), Some(ServiceError::Fetch)));
         assert_eq!(failed(false), (Some("why".to_owned()), None));
-        let told = |status| line(&served(None, sent(status))).failed.map(Cow::into_owned);
-        assert_eq!(told(StatusCode::NOT_MODIFIED), None);
-        assert_eq!(told(StatusCode::PARTIAL_CONTENT), None);
-        assert_eq!(told(StatusCode::PRECONDITION_FAILED), Some("412 Precondition Failed".to_owned()));
+        let message = |status| line(&served(None, sent(status))).failed.map(Cow::into_owned);
+        assert_eq!(message(StatusCode::NOT_MODIFIED), None);
+        assert_eq!(message(StatusCode::PARTIAL_CONTENT), None);
+        assert_eq!(message(StatusCode::PRECONDITION_FAILED), Some("412 Precondition Failed".to_owned()));
     }
 
     #[test]
@@ -287,11 +287,11 @@ mod tests {
         let path = dir.path().join("service.log");
         let log = ServiceLog::default();
         log.switch(log.prepare(Some(&path)).expect("opens"));
-        let book = Book::new(log.clone(), Usage::default());
+        let recorder = Book::new(log.clone(), Usage::default());
         let of = served(None, sent(StatusCode::OK));
-        assert!(book.note(&of, false).is_none());
-        drop(book.note(&of, true).expect("the log is on"));
-        book.note(&of, true).expect("the log is on").cut(&"the mirror lies");
+        assert!(recorder.note(&of, false).is_none());
+        drop(recorder.note(&of, true).expect("the log is on"));
+        recorder.note(&of, true).expect("the log is on").cut(&"the mirror lies");
         log.switch(None);
         let text = std::fs::read_to_string(&path).expect("is there");
         let lines: Vec<&str> = text.lines().collect();
@@ -299,7 +299,7 @@ mod tests {
         assert!(lines[0] == lines[1] && lines[0].ends_with("\"message\":\"ok\"}"), "{text}");
         let end = "\"failed_service\":\"service_error_fetch\",\"message\":\"the mirror lies\"}";
         assert!(lines[2].ends_with(end), "{text}");
-        assert!(book.note(&of, true).is_none(), "it is off");
+        assert!(recorder.note(&of, true).is_none(), "it is off");
     }
 
     #[test]

@@ -115,9 +115,9 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_stops_is_given_up() {
         let (ours, _theirs) = tokio::io::duplex(16);
-        let mut patient = Patient::new(ours, LIMIT, 1024);
+        let mut socket = Patient::new(ours, LIMIT, 1024);
         let began = Instant::now();
-        let error = patient.write_all(&[0; 64]).await.expect_err("there is no reader");
+        let error = socket.write_all(&[0; 64]).await.expect_err("there is no reader");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!(began.elapsed() >= LIMIT);
     }
@@ -125,26 +125,26 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_takes_crumbs_is_given_up_too() {
         let (ours, mut theirs) = tokio::io::duplex(16);
-        let mut patient = Patient::new(ours, LIMIT, 1024);
+        let mut socket = Patient::new(ours, LIMIT, 1024);
         tokio::spawn(async move {
             while theirs.read_u8().await.is_ok() {
                 tokio::time::sleep(LIMIT / 3).await;
             }
         });
-        let error = patient.write_all(&[0; 4096]).await.expect_err("each byte in time, and still too slow");
+        let error = socket.write_all(&[0; 4096]).await.expect_err("each byte in time, and still too slow");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
 
     #[tokio::test]
     async fn an_idle_pause_of_ours_is_not_the_readers() {
         let (ours, mut theirs) = tokio::io::duplex(16);
-        let mut patient = Patient::new(ours, LIMIT, 1024);
+        let mut socket = Patient::new(ours, LIMIT, 1024);
         tokio::spawn(async move {
             let mut crumbs = [0; 16];
             while theirs.read_exact(&mut crumbs).await.is_ok() {}
         });
-        patient.write_all(&[0; 48]).await.expect("read at once");
+        socket.write_all(&[0; 48]).await.expect("read at once");
         tokio::time::sleep(LIMIT * 2).await;
-        patient.write_all(&[0; 48]).await.expect("the pause does not count");
+        socket.write_all(&[0; 48]).await.expect("the pause does not count");
     }
 }

@@ -27,16 +27,16 @@ pub fn brief(switch: &Switch, mode: &Mode) -> String {
 }
 
 fn told(switch: &Switch, mode: &Mode, serves: Option<&str>) -> String {
-    let porch = switch.porch();
+    let context = switch.porch();
     let line = match mode {
         Mode::Starting(_) => starting(mode),
         Mode::Online => serves.map_or_else(|| "Online".to_owned(), |serves| format!("Online: {serves}")),
-        Mode::Leaving => format!("Going offline, waiting for {}", porch.control.work()),
+        Mode::Leaving => format!("Going offline, waiting for {}", context.control.work()),
         Mode::Offline => "Offline: every request gets 503; to serve again, run: rspm online".to_owned(),
         Mode::Broken(fault) if !fault.reachable => format!("Cannot serve: {}", fault.detail),
         Mode::Broken(fault) => format!("Cannot serve, every request gets 503: {}", fault.detail),
     };
-    match &*porch.remark.load() {
+    match &*context.remark.load() {
         Some(remark) => one_line(&format!("{line}; {remark}")),
         None => one_line(&line),
     }

@@ -96,11 +96,11 @@ pub struct AdminDoor(pub Switch);
 
 impl Answer for PublicDoor {
     async fn answer(&self, peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
-        let porch = self.0.porch();
-        let (began, since) = ((porch.clock)(), Instant::now());
+        let context = self.0.porch();
+        let (began, since) = ((context.clock)(), Instant::now());
         let settled = authority::settle(&mut request);
         let (parts, body) = request.into_parts();
-        let path = porch.site.load().strip(parts.uri.path());
+        let path = context.site.load().strip(parts.uri.path());
         let mut response = match settled.map(|()| self.0.app()) {
             Err(failure) => response::failure(&failure, tongue(path)),
             Ok(Some(app)) => {
@@ -108,21 +108,21 @@ impl Answer for PublicDoor {
                 response.body_mut().comes_from(app);
                 response
             }
-            Ok(None) => response::failure(&shut(&porch.control.mode(), Hearer::Anybody), tongue(path)),
+            Ok(None) => response::failure(&shut(&context.control.mode(), Hearer::Anybody), tongue(path)),
         };
         let tls = matches!(peer, Peer::Tcp { tls: true, .. });
-        porch.site.load().dress(tls, &mut response);
-        access::log(&porch.access, peer, Came { time: began.0, since }, parts, &mut response);
+        context.site.load().dress(tls, &mut response);
+        access::log(&context.access, peer, Came { time: began.0, since }, parts, &mut response);
         response
     }
 }
 
 impl Answer for AdminDoor {
     async fn answer(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
-        let porch = self.0.porch();
-        let began = (porch.clock)();
-        let path = porch.site.load().strip(request.uri().path()).to_owned();
-        let limit = porch.limits.target_bytes;
+        let context = self.0.porch();
+        let began = (context.clock)();
+        let path = context.site.load().strip(request.uri().path()).to_owned();
+        let limit = context.limits.target_bytes;
         let mut response = match route::parse(request.method(), &path, request.uri().query(), limit) {
             Err(failure) => response::failure(&failure, tongue(&path)),
             Ok((Route::Admin(rest), query)) => admin::answer(&self.0, peer, request, &rest, &query).await,
@@ -134,10 +134,12 @@ impl Answer for AdminDoor {
                     response.body_mut().comes_from(app);
                     response
                 }
-                None => response::failure(&shut(&porch.control.mode(), Hearer::Administrator), tongue(&path)),
+                None => {
+                    response::failure(&shut(&context.control.mode(), Hearer::Administrator), tongue(&path))
+                }
             },
         };
-        porch.site.load().dress(false, &mut response);
+        context.site.load().dress(false, &mut response);
         response
     }
 }

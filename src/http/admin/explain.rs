@@ -21,14 +21,14 @@ pub(super) async fn explain(call: Call<'_>, name: &str) -> Answered {
         agent: text("user_agent").map(String::into_bytes),
         bioconductor: call.query.get("bioconductor").map(version).transpose()?,
     };
-    let told = call.app.repo.explain(&question).await?;
+    let explained = call.app.repo.explain(&question).await?;
     ok(&Explanation {
         repo: name.to_owned(),
         package,
-        steps: told.steps.into_iter().map(step).collect(),
-        file: told.outcome.file.map(given),
-        failed: told.outcome.failed.map(str::to_owned),
-        answer: told.outcome.answer,
+        steps: explained.steps.into_iter().map(step).collect(),
+        file: explained.outcome.file.map(given),
+        failed: explained.outcome.failed.map(str::to_owned),
+        answer: explained.outcome.answer,
     })
 }
 

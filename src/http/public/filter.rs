@@ -290,12 +290,12 @@ mod tests {
 
     #[test]
     fn licences_are_told_one_by_one_and_by_family() {
-        let told = |text| {
+        let parsed = |text| {
             let all = alternatives(text);
             (all.join("; "), all.iter().map(|l| family(l)).collect::<Vec<_>>().join("; "))
         };
         let is = |text, all: &str, families: &str| {
-            assert_eq!(told(text), (all.to_owned(), families.to_owned()), "{text}");
+            assert_eq!(parsed(text), (all.to_owned(), families.to_owned()), "{text}");
         };
         is("GPL-2 | GPL-3", "GPL-2; GPL-3", "GPL; GPL");
         is("GPL (>= 2)", "GPL (>= 2)", "GPL");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::job::Watched;
-use super::words::Words;
+use super::words::SuggestedValues;
 
 /// Manage sources, repositories and packages of a running server.
 #[derive(Debug, Parser)]
@@ -235,7 +235,7 @@ pub struct Hup {
 #[derive(Debug, Args)]
 pub struct ConfigLog {
     /// Lowest severity that is logged; any case
-    #[arg(long, value_parser = Words(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR"]))]
+    #[arg(long, value_parser = SuggestedValues(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR"]))]
     pub level: String,
 }
 
@@ -267,7 +267,7 @@ pub struct CreateSource {
     #[arg(long)]
     pub name: String,
     /// Type of the source; cran and bioconductor are built in
-    #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = Words(&["local"]))]
+    #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = SuggestedValues(&["local"]))]
     pub kind: String,
     /// Succeed when the source exists with the same type
     #[arg(long)]
@@ -284,7 +284,7 @@ pub struct CreateRepo {
     #[arg(long, default_value = "")]
     pub description: String,
     /// Type of the repository
-    #[arg(long = "type", default_value = "r", value_name = "TYPE", value_parser = Words(&["r", "bioconductor"]))]
+    #[arg(long = "type", default_value = "r", value_name = "TYPE", value_parser = SuggestedValues(&["r", "bioconductor"]))]
     pub kind: String,
     /// Succeed when the repository exists with the same type
     #[arg(long)]
@@ -339,7 +339,7 @@ pub struct ListSources {
     #[arg(long)]
     pub repo: Option<String>,
     /// Only sources of this type
-    #[arg(long = "type", value_name = "TYPE", value_parser = Words(&["cran", "bioconductor", "local"]))]
+    #[arg(long = "type", value_name = "TYPE", value_parser = SuggestedValues(&["cran", "bioconductor", "local"]))]
     pub kind: Option<String>,
 }
 
@@ -556,7 +556,7 @@ pub enum Logs {
 #[derive(Debug, Args)]
 pub struct Sync {
     /// What to sync; sysreqs are the rules for system requirements, vulns the security advisories
-    #[arg(long = "type", default_value = "CRAN", value_name = "TYPE", value_parser = Words(&["CRAN", "Bioconductor", "sysreqs", "vulns"]))]
+    #[arg(long = "type", default_value = "CRAN", value_name = "TYPE", value_parser = SuggestedValues(&["CRAN", "Bioconductor", "sysreqs", "vulns"]))]
     pub kind: String,
     /// A version of Bioconductor, or release or devel (default: every version of the mirror)
     #[arg(long)]

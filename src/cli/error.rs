@@ -19,7 +19,7 @@ pub enum CliError {
     )]
     NoSocket(PathBuf),
     /// The caller may not connect to the socket.
-    #[error("user {user} may not talk to the server: {} belongs to group {group}\n{}", .path.display(), join(group, user))]
+    #[error("user {user} may not talk to the server: {} belongs to group {group}\n{}", .path.display(), access_advice(group, user))]
     NoAccess {
         /// The socket.
         path: PathBuf,
@@ -79,7 +79,7 @@ pub enum CliError {
 }
 
 /// Returns advice on how to get access; it never suggests joining the group of root.
-fn join(group: &str, user: &str) -> String {
+fn access_advice(group: &str, user: &str) -> String {
     if group == "root" {
         return "Use sudo.".to_owned();
     }

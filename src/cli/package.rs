@@ -167,8 +167,8 @@ pub async fn remove_binary(client: &Client, output: &Output, args: RemoveBinary)
     let path = format!("/sources/{}/binaries/remove", segment(&args.source));
     let removed: RemovedBinary = client.send(Method::POST, &path, &body).await?;
     output.print(&removed, || {
-        let line = |build: &binary::RemovedBuild| {
-            let arch = if build.arch == "any" { "any architecture" } else { &build.arch };
+        let line = |removed_binary: &binary::RemovedBuild| {
+            let arch = if removed_binary.arch == "any" { "any architecture" } else { &removed_binary.arch };
             let RemovedBinary { name, version, platform, .. } = &removed;
             format!("Removed {name} {version} for {platform} ({arch}) from source '{}'\n", args.source)
         };

@@ -8,9 +8,9 @@ use clap::{Arg, Command};
 
 /// A value parser that accepts any text and suggests these values.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Words(pub(super) &'static [&'static str]);
+pub(super) struct SuggestedValues(pub(super) &'static [&'static str]);
 
-impl TypedValueParser for Words {
+impl TypedValueParser for SuggestedValues {
     type Value = String;
 
     fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {

@@ -192,36 +192,37 @@ fn read(mirror: &Mirror, form: &str, bytes: &[u8], from: &Index) -> Result<Decla
     let mut rows: Vec<Row> = Vec::with_capacity(records.len());
     let base = format!("{}/", mirror.address());
     for record in &records {
-        let build = match offered(record, &from.platform, from.which) {
-            Ok(Some(build)) => build,
+        let binary = match offered(record, &from.platform, from.which) {
+            Ok(Some(binary)) => binary,
             Ok(None) => continue,
             Err(reason) => {
                 warnings.push(reason);
                 continue;
             }
         };
-        let path = match &build.place {
+        let path = match &binary.place {
             At::Beside(file) => format!("{}/{file}", from.folder),
             At::At(url) => match url.strip_prefix(&base) {
                 Some(path) => path.to_owned(),
                 None => {
-                    warnings.push(format!("{} {} is on another server: {url}", build.package, build.version));
+                    warnings
+                        .push(format!("{} {} is on another server: {url}", binary.package, binary.version));
                     continue;
                 }
             },
         };
         rows.push(Row {
             folder: None,
-            name: build.package,
-            version: build.version,
+            name: binary.package,
+            version: binary.version,
             ext: from.platform.extension().to_owned(),
             paths: vec![path],
-            size: build.size,
+            size: binary.size,
             published: None,
-            md5: build.md5,
-            sha256: build.sha256,
+            md5: binary.md5,
+            sha256: binary.sha256,
             listed: true,
-            index: Some(String::from_utf8_lossy(&build.stanza).into_owned()),
+            index: Some(String::from_utf8_lossy(&binary.stanza).into_owned()),
             told: None,
         });
     }

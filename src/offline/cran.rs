@@ -77,7 +77,7 @@ pub(super) fn setup(
 
 /// `get cran`.
 pub(super) async fn get(args: GetCran, output: Voice) -> Result<Ending, OfflineError> {
-    let builds = binaries::wanted(&args.binaries, &defaults()?.platforms)?;
+    let platforms = binaries::wanted(&args.binaries, &defaults()?.platforms)?;
     let mut setup = setup(args.common, &args.base_url, Some(&args.packages), output)?;
     setup.mirror.directory().map_or(Ok(()), is_directory)?;
     let source = Bundle::at(setup.mirror.clone());
@@ -99,8 +99,8 @@ pub(super) async fn get(args: GetCran, output: Voice) -> Result<Ending, OfflineE
         request: &setup.request,
     };
     let packages = run.run(|span| upstream.declare(span, names.as_ref())).await?;
-    let built = binaries::get(&setup, source.as_ref(), builds).await?;
-    let ending = if built == Ending::Complete { packages } else { built };
+    let binaries = binaries::get(&setup, source.as_ref(), platforms).await?;
+    let ending = if binaries == Ending::Complete { packages } else { binaries };
     if setup.request.dry {
         return Ok(ending);
     }

@@ -42,7 +42,7 @@ fn commands_of_the_original_that_are_not_there_say_what_to_do_and_which_page_to_
             "a date in the URL",
             "repositories.md",
         ),
-        ("add --source=subset --packages=ggplot2", "it does not choose packages", "repositories.md"),
+        ("add --source=subset --packages=ggplot2", "it does not select packages", "repositories.md"),
         ("create repo --name=r --authenticated", "no access control", "configuration.md"),
         ("edit repo --name=r --authenticated=false", "no access control", "configuration.md"),
         ("-o json -c /nowhere.gcfg list tokens", "no tokens", "configuration.md"),

@@ -254,19 +254,19 @@ impl Repo {
         }
         let passenger = self.board(located)?;
         let mut progress = passenger.flight.progress.clone();
-        let seen = progress
+        let current = progress
             .wait_for(|p| p.can_answer())
             .await
             .map_err(|_| RepoError::Storage(StorageError::Other("the server is shutting down".to_owned())))?
             .clone();
-        match seen.outcome {
+        match current.outcome {
             Some(Outcome::Failed(error)) => return Err(error.into()),
             Some(Outcome::Landed(Landed::Stored(key))) => {
                 return self.read_stored(located, &key, range).await;
             }
             Some(Outcome::Landed(Landed::Passed)) | None => {}
         }
-        Ok(from_flight(passenger, seen.size, range))
+        Ok(from_flight(passenger, current.size, range))
     }
 
     /// Checks for errors that are known without a request to the mirror, for a file that is not in storage.

@@ -90,26 +90,26 @@ impl Repo {
     ) -> Result<Option<OpenFile>, RepoError> {
         let Some((mirror, product)) = self.bundle_of(located) else { return Ok(None) };
         let Some(digest) = located.sha256 else { return Ok(None) };
-        let kept = self.compared.small.get(&digest);
-        if let Some(kept) = kept.as_ref().filter(|kept| kept.seen.elapsed() < FRESH) {
-            return part(located, &kept.bytes, range).map(Some);
+        let cached = self.compared.small.get(&digest);
+        if let Some(cached) = cached.as_ref().filter(|cached| cached.seen.elapsed() < FRESH) {
+            return part(located, &cached.bytes, range).map(Some);
         }
         let Some(path) = mirror.object(&product, digest, &located.name) else { return Ok(None) };
-        let lent = self.lend(located, &mirror, &path).await?;
-        let identity = Identity::of(&lent.metadata);
-        if let Some(kept) = kept.filter(|kept| kept.identity == identity) {
-            let open = part(located, &kept.bytes, range);
-            self.compared.small.keep(digest, Kept { seen: Instant::now(), ..kept });
+        let opened = self.lend(located, &mirror, &path).await?;
+        let identity = Identity::of(&opened.metadata);
+        if let Some(cached) = cached.filter(|cached| cached.identity == identity) {
+            let open = part(located, &cached.bytes, range);
+            self.compared.small.keep(digest, Kept { seen: Instant::now(), ..cached });
             return open.map(Some);
         }
         if identity.size <= LARGEST {
-            let bytes = self.small(located, digest, identity, lent).await?;
+            let bytes = self.small(located, digest, identity, opened).await?;
             return part(located, &bytes, range).map(Some);
         }
-        let compared = self.compared.files.get_or_insert_async(&identity, read_through(&lent)).await?;
-        is_what_it_should_be(located, digest, compared, &lent.path)?;
+        let compared = self.compared.files.get_or_insert_async(&identity, read_through(&opened)).await?;
+        is_what_it_should_be(located, digest, compared, &opened.path)?;
         let wanted = within(located, range, identity.size)?;
-        let content = blocking(move || crate::storage::content(lent.file, &lent.path, wanted)).await?;
+        let content = blocking(move || crate::storage::content(opened.file, &opened.path, wanted)).await?;
         let body = match content {
             Content::Memory(bytes) => FileBody::Memory(bytes),
             Content::Stream(stream) => FileBody::Stream(stream.map_err(RepoError::from).boxed()),
@@ -119,7 +119,7 @@ impl Repo {
 
     async fn lend(&self, located: &Located, mirror: &Mirror, path: &str) -> Result<Lent, RepoError> {
         match mirror.lend(path).await {
-            Ok(lent) => Ok(lent),
+            Ok(opened) => Ok(opened),
             Err(UpstreamError::Missing(file)) => {
                 let what = format!("{} is not in the bundle that packages are served from", located.name);
                 tracing::warn!(
@@ -138,17 +138,17 @@ impl Repo {
         located: &Located,
         digest: Sha256,
         identity: Identity,
-        lent: Lent,
+        opened: Lent,
     ) -> Result<Bytes, RepoError> {
         let known = self.compared.files.get(&identity);
         if let Some(known) = known {
-            is_what_it_should_be(located, digest, known, &lent.path)?;
+            is_what_it_should_be(located, digest, known, &opened.path)?;
         }
-        let (size, path) = (identity.size, lent.path.clone());
+        let (size, path) = (identity.size, opened.path.clone());
         let (bytes, found, after) = blocking(move || {
-            let bytes = crate::storage::whole(&lent.file, &lent.path, &(0..size))?;
+            let bytes = crate::storage::whole(&opened.file, &opened.path, &(0..size))?;
             let found = known.unwrap_or_else(|| Sha256(sha2::Sha256::digest(&bytes).into()));
-            let after = lent.file.metadata().map_err(|e| StorageError::io("read", &lent.path, e))?;
+            let after = opened.file.metadata().map_err(|e| StorageError::io("read", &opened.path, e))?;
             Ok((bytes, found, Identity::of(&after)))
         })
         .await?;
@@ -158,8 +158,8 @@ impl Repo {
         }
         is_what_it_should_be(located, digest, found, &path)?;
         if known.is_some() && after == identity {
-            let kept = Kept { bytes: bytes.clone(), identity, seen: Instant::now() };
-            self.compared.small.keep(digest, kept);
+            let cached = Kept { bytes: bytes.clone(), identity, seen: Instant::now() };
+            self.compared.small.keep(digest, cached);
         }
         Ok(bytes)
     }
@@ -196,8 +196,8 @@ fn part(located: &Located, bytes: &Bytes, range: Option<&Range<u64>>) -> Result<
 }
 
 /// Hashes a file.
-async fn read_through(lent: &Lent) -> Result<Sha256, RepoError> {
-    let (file, path) = (lent.file.try_clone(), lent.path.clone());
+async fn read_through(opened: &Lent) -> Result<Sha256, RepoError> {
+    let (file, path) = (opened.file.try_clone(), opened.path.clone());
     blocking(move || {
         let file = file.map_err(|e| StorageError::io("read", &path, e))?;
         digest_of(&file, &path)
@@ -222,5 +222,5 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, RepoError> {
     let done = tokio::task::spawn_blocking(work).await;
-    Ok(done.unwrap_or_else(|late| Err(StorageError::Other(late.to_string())))?)
+    Ok(done.unwrap_or_else(|error| Err(StorageError::Other(error.to_string())))?)
 }

@@ -232,9 +232,9 @@ impl Repo {
         let twin = wanted.twin().key;
         for key in [&wanted.key, &twin] {
             let Cache { newest, dated, databases, .. } = &*self.indexes;
-            let held = [newest, dated, databases].into_iter().find_map(|forms| forms.get(key));
-            if let Some(held) = held {
-                return Ok(Some(held.encoded.content));
+            let cached = [newest, dated, databases].into_iter().find_map(|forms| forms.get(key));
+            if let Some(cached) = cached {
+                return Ok(Some(cached.encoded.content));
             }
         }
         Ok(self.state.db.read(move |c| db::rendered::get(c, &twin)).await?.map(|row| row.content))
@@ -262,20 +262,20 @@ impl Repo {
     async fn held(&self, wanted: &DocumentRequest) -> Result<Arc<Held>, RepoError> {
         let DocumentRequest { point, document, key } = wanted;
         let forms = self.forms(wanted);
-        let made = forms.get_or_insert_async(key.as_str(), self.produce(wanted)).await?;
-        if point.open || made.stored.load(Ordering::Relaxed) {
-            return Ok(made);
+        let cached = forms.get_or_insert_async(key.as_str(), self.produce(wanted)).await?;
+        if point.open || cached.stored.load(Ordering::Relaxed) {
+            return Ok(cached);
         }
         // Rendered while its point was open; the point was closed since.
         if *document == Document::Packages {
             self.document_boxed(wanted.twin()).await?;
-            made.stored.store(true, Ordering::Relaxed);
-            return Ok(made);
+            cached.stored.store(true, Ordering::Relaxed);
+            return Ok(cached);
         }
-        let encoded = Encoded { content: made.encoded.content, bytes: made.encoded.bytes.clone() };
-        let kept = Arc::new(self.keep(key, encoded).await?);
-        forms.insert(key.clone(), kept.clone());
-        Ok(kept)
+        let encoded = Encoded { content: cached.encoded.content, bytes: cached.encoded.bytes.clone() };
+        let stored = Arc::new(self.keep(key, encoded).await?);
+        forms.insert(key.clone(), stored.clone());
+        Ok(stored)
     }
 
     async fn produce(&self, wanted: &DocumentRequest) -> Result<Arc<Held>, RepoError> {
@@ -293,12 +293,12 @@ impl Repo {
             return Ok(Arc::new(Held { encoded, stored: AtomicBool::new(true) }));
         }
         let encoded = self.indexes.count(self.render(point, document).await?)?;
-        let held = if point.open {
+        let cached = if point.open {
             Held { encoded, stored: AtomicBool::new(false) }
         } else {
             self.keep(key, encoded).await?
         };
-        Ok(Arc::new(held))
+        Ok(Arc::new(cached))
     }
 
     /// Boxes the future, which is recursive between a document and its twin.

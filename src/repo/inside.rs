@@ -64,10 +64,10 @@ impl Repo {
         let state = &self.state;
         let bytes = state.storage.whole(&closed.key).await.map_err(|error| error.to_string())?;
         let read = tokio::task::spawn_blocking(move || read(&bytes)).await;
-        let Read { description, system_requirements, readme } = read.map_err(|late| late.to_string())??;
+        let Read { description, system_requirements, readme } = read.map_err(|error| error.to_string())??;
         // Keeps the clean-up from removing the README's blob before its row is written.
         let _landing = self.landing.read().await;
-        let kept = match readme {
+        let blob_row = match readme {
             None => None,
             Some((sha256, text)) => {
                 let size = i64::try_from(text.len()).unwrap_or(i64::MAX);
@@ -82,10 +82,10 @@ impl Repo {
         let written: Result<(), db::DbError> = state
             .db
             .write(move |c| {
-                if let Some(kept) = &kept {
-                    blob::insert(c, kept)?;
+                if let Some(blob_row) = &blob_row {
+                    blob::insert(c, blob_row)?;
                 }
-                detail::learn(c, &row, kept.as_ref().map(|blob| blob.sha256))
+                detail::learn(c, &row, blob_row.as_ref().map(|blob| blob.sha256))
             })
             .await;
         written.map_err(|error| error.to_string())?;

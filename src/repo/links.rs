@@ -79,19 +79,19 @@ impl Repo {
         let mut all = Vec::with_capacity(trees.len());
         for tree in trees {
             let PointTree { tree, seq, .. } = *tree;
-            let told = self.state.db.read(move |c| {
+            let records = self.state.db.read(move |c| {
                 let records = life::listed(c, tree, seq)?;
                 let requirements = detail::requirements(c, tree, seq)?;
                 let undescribed =
                     detail::undescribed(c, tree, seq)?.into_iter().map(|one| one.name).collect();
                 Ok(Told { records, requirements, undescribed })
             });
-            all.push(told.await?);
+            all.push(records.await?);
         }
         let links = tokio::task::spawn_blocking(move || Links::of(&all)).await;
         links
             .map(Arc::new)
-            .map_err(|late| RepoError::Storage(crate::storage::StorageError::Other(late.to_string())))
+            .map_err(|error| RepoError::Storage(crate::storage::StorageError::Other(error.to_string())))
     }
 }
 
@@ -99,17 +99,19 @@ impl Links {
     /// Builds the graph from the records of each tree; if several trees list a name, the first one counts.
     fn of(trees: &[Told]) -> Links {
         let mut first: HashMap<&str, (usize, &[u8])> = HashMap::new();
-        for (tree, told) in trees.iter().enumerate() {
-            for record in told.records.iter().filter(|record| record.path.is_empty()) {
+        for (tree, of_tree) in trees.iter().enumerate() {
+            for record in of_tree.records.iter().filter(|record| record.path.is_empty()) {
                 first.entry(&record.name).or_insert((tree, &record.stanza));
             }
         }
         let elsewhere: Vec<HashMap<&str, &str>> = trees
             .iter()
-            .map(|told| told.requirements.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect())
+            .map(|of_tree| {
+                of_tree.requirements.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect()
+            })
             .collect();
         let undescribed: Vec<HashSet<&str>> =
-            trees.iter().map(|told| told.undescribed.iter().map(String::as_str).collect()).collect();
+            trees.iter().map(|of_tree| of_tree.undescribed.iter().map(String::as_str).collect()).collect();
         let mut records: Vec<(&str, (usize, &[u8]))> = first.into_iter().collect();
         records.sort_unstable();
         let mut links = Links::default();

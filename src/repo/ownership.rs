@@ -41,19 +41,19 @@ pub enum Compared {
 
 /// Compares a marker with the row of its class.
 #[must_use]
-pub fn compare(marker: Marker, identity: Identity, held: Option<&Held>) -> Compared {
+pub fn compare(marker: Marker, identity: Identity, row: Option<&Held>) -> Compared {
     let mark = match marker {
         Marker::None => return Compared::Vacant,
         Marker::Unreadable => return Compared::Unreadable,
         Marker::Of(mark) => mark,
     };
-    let wrote = held.map_or(mark.generation.is_none(), |held| held.wrote(mark.generation));
-    if mark.identity != identity || mark.adoption != held.and_then(|held| held.adoption) {
+    let wrote = row.map_or(mark.generation.is_none(), |row| row.wrote(mark.generation));
+    if mark.identity != identity || mark.adoption != row.and_then(|row| row.adoption) {
         Compared::Foreign(mark.identity)
     } else if mark.contested {
         Compared::Contested
     } else if wrote {
-        Compared::Own { newest: held.is_none_or(|held| held.newest() == mark.generation) }
+        Compared::Own { newest: row.is_none_or(|row| row.newest() == mark.generation) }
     } else {
         Compared::Doubtful(mark)
     }
@@ -126,11 +126,11 @@ impl Repo {
 
     async fn renew(&self, class: StorageClass) -> Result<(), RepoError> {
         let identity = self.state.db.read(db::identity::get).await?;
-        let (Compared::Own { newest: true }, Some(held)) = self.compared(class, identity).await? else {
+        let (Compared::Own { newest: true }, Some(row)) = self.compared(class, identity).await? else {
             return Ok(());
         };
-        let (generation, adoption) = (Identity(rand::random()), held.adoption);
-        let renewed = self.state.db.write(move |c| db::storage_class::renew(c, &held, generation));
+        let (generation, adoption) = (Identity(rand::random()), row.adoption);
+        let renewed = self.state.db.write(move |c| db::storage_class::renew(c, &row, generation));
         if renewed.await? {
             let mark = Mark { identity, adoption, generation: Some(generation), contested: false };
             self.state.storage.mark(class, &mark, true).await?;
@@ -148,22 +148,22 @@ impl Repo {
         let mut readings = 0;
         loop {
             let marker = self.state.storage.marker(class).await?;
-            let held = self.state.db.read(move |c| db::storage_class::get(c, class.as_str())).await?;
-            let compared = compare(marker, identity, held.as_ref());
+            let row = self.state.db.read(move |c| db::storage_class::get(c, class.as_str())).await?;
+            let compared = compare(marker, identity, row.as_ref());
             readings += 1;
             match compared {
                 Compared::Doubtful(_) | Compared::Foreign(_) if readings < READINGS => {
                     tokio::time::sleep(PAUSE).await;
                 }
-                compared => return Ok((compared, held)),
+                compared => return Ok((compared, row)),
             }
         }
     }
 
     async fn standing(&self, class: StorageClass, identity: Identity) -> Result<Standing, RepoError> {
-        let (compared, held) = self.compared(class, identity).await?;
+        let (compared, row) = self.compared(class, identity).await?;
         match compared {
-            Compared::Vacant => self.vacant(class, identity, held.as_ref()).await,
+            Compared::Vacant => self.vacant(class, identity, row.as_ref()).await,
             Compared::Foreign(owner) => Ok(Standing::Foreign(owner)),
             Compared::Unreadable => Ok(Standing::Unreadable),
             Compared::Contested => Ok(Standing::Contested),
@@ -177,8 +177,8 @@ impl Repo {
             }
             Compared::Own { newest } => {
                 let here = self.state.storage.place_name(class);
-                match held {
-                    Some(held) if newest && held.marked && held.place == here => Ok(Standing::Own),
+                match row {
+                    Some(row) if newest && row.marked && row.place == here => Ok(Standing::Own),
                     _ => self.mark(class, identity, true).await,
                 }
             }
@@ -194,8 +194,8 @@ impl Repo {
     ) -> Result<Standing, RepoError> {
         let (place, fresh) = (self.state.storage.place_name(class), Identity(rand::random()));
         let begun = self.state.db.write(move |c| db::storage_class::begin(c, class.as_str(), &place, fresh));
-        let held = begun.await?;
-        let (adoption, generation) = (held.adoption, held.newest());
+        let row = begun.await?;
+        let (adoption, generation) = (row.adoption, row.newest());
         let mark = Mark { identity, adoption, generation, contested: false };
         if self.write_marker(class, &mark, replaces).await? == Marker::Of(mark) {
             return Ok(Standing::Own);

@@ -92,12 +92,12 @@ impl Repo {
             return;
         }
         let closed = self.state.db.write(move |c| db::clock::close_day(c, end)).await;
-        let seen = match closed {
+        let result = match closed {
             Ok(_) => self.state.catalog.refresh(&self.state.db).await,
             Err(error) => Err(error),
         };
-        *failed = seen.is_err().then_some(now);
-        if let Err(error) = seen {
+        *failed = result.is_err().then_some(now);
+        if let Err(error) = result {
             tracing::warn!(%error, "could not close the days before {end}; their snapshots stay open");
         }
     }
@@ -117,14 +117,14 @@ fn to_close(
     if !point.open {
         return None;
     }
-    let asked = match snapshot {
+    let end_of_snapshot = match snapshot {
         Snapshot::Latest => return None,
         Snapshot::Date(day) => day.end(),
         Snapshot::Transaction(id) => catalog.instant(id)?,
     };
     // A point before the first subscription also needs the end of that day.
     let first = repo.steps.iter().find(|step| !step.list.is_empty())?.at;
-    let end = if first < asked { asked } else { first.day().end() };
+    let end = if first < end_of_snapshot { end_of_snapshot } else { first.day().end() };
     (end <= now && !catalog.is_closed(end)).then_some(end)
 }
 

@@ -22,7 +22,7 @@ impl Repo {
         &self,
         class: StorageClass,
         identity: Identity,
-        held: Option<&Held>,
+        row: Option<&Held>,
     ) -> Result<Standing, RepoError> {
         let storage = &self.state.storage;
         let sample: Vec<Key> =
@@ -42,7 +42,7 @@ impl Repo {
             return Ok(Standing::Unclaimed { objects, named });
         }
         let here = storage.place_name(class);
-        let was_here = held.is_some_and(|held| held.marked && held.place == here);
+        let was_here = row.is_some_and(|row| row.marked && row.place == here);
         if (was_here && objects == 0) || self.has_lost_most(class).await? {
             return Ok(Standing::Missing);
         }
@@ -60,24 +60,24 @@ impl Repo {
     /// True when most of the objects that rows refer to are missing.
     async fn has_lost_most(&self, class: StorageClass) -> Result<bool, RepoError> {
         let pivot = Sha256(rand::random());
-        let wanted = self.state.db.read(move |c| {
-            let mut wanted = Vec::new();
+        let referenced = self.state.db.read(move |c| {
+            let mut referenced = Vec::new();
             for shelf in Key::shelves(class) {
                 if let Key::Index(_) = shelf {
-                    wanted.extend(db::rendered::newest(c, ROWS)?.into_iter().map(Key::Index));
+                    referenced.extend(db::rendered::newest(c, ROWS)?.into_iter().map(Key::Index));
                 }
                 for after in [Some(pivot), None] {
                     let found = db::blob::on_shelf(c, shelf.shelf(), Timestamp(i64::MAX), after, ROWS)?;
-                    wanted.extend(found.into_iter().filter_map(|digest| key(shelf.shelf(), digest)));
+                    referenced.extend(found.into_iter().filter_map(|digest| key(shelf.shelf(), digest)));
                 }
             }
-            Ok(wanted)
+            Ok(referenced)
         });
-        let wanted = wanted.await?;
-        let mut there = 0;
-        for key in &wanted {
-            there += usize::from(self.state.storage.size(key).await?.is_some());
+        let referenced = referenced.await?;
+        let mut present = 0;
+        for key in &referenced {
+            present += usize::from(self.state.storage.size(key).await?.is_some());
         }
-        Ok(there * 2 < wanted.len())
+        Ok(present * 2 < referenced.len())
     }
 }

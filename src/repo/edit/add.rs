@@ -39,18 +39,18 @@ impl Repo {
         let now = (self.state.clock)();
         let source = find::source(&self.state.catalog.get(), source)?.clone();
         let tree = local_tree(&self.state.catalog.get(), &source)?;
-        let held = self.uploads.get(uploads, now)?;
-        if let Some(held) = held.iter().find(|held| held.built.is_some()) {
+        let staged = self.uploads.get(uploads, now)?;
+        if let Some(staged) = staged.iter().find(|staged| staged.built.is_some()) {
             return Err(RepoError::Invalid(format!(
                 "'{}' is a binary package; add it with rspm add binary",
-                held.upload.file
+                staged.upload.file
             )));
         }
         let work =
             Work { source, tree, existing, publish: publish(TxKind::Add, now, Counts::default(), actor) };
-        let (given, catalog) = (held.clone(), self.state.catalog.clone());
+        let (input, catalog) = (staged.clone(), self.state.catalog.clone());
         let write = self.state.db.write(move |c| {
-            let written = work.write(c, &given)?;
+            let written = work.write(c, &input)?;
             let is_published = matches!(written, Ok((Some(_), _)));
             Ok((written, if is_published { catalog.left_by(c)? } else { None }))
         });
@@ -65,7 +65,7 @@ impl Repo {
             None => self.seen().await?,
         }
         self.uploads.forget(uploads);
-        Ok((tx, held.into_iter().map(|held| held.upload).zip(outcomes).collect()))
+        Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(outcomes).collect()))
     }
 }
 
@@ -107,15 +107,16 @@ struct Work {
 }
 
 impl Work {
-    fn write(&self, c: &mut dyn Conn, held: &[Held]) -> Result<Refused<Outcome>, DbError> {
+    fn write(&self, c: &mut dyn Conn, staged: &[Held]) -> Result<Refused<Outcome>, DbError> {
         let pending = db::tree::begin(c, self.tree, EDIT_JOB)?;
-        let mut outcomes = vec![Added::Existing; held.len()];
+        let mut outcomes = vec![Added::Existing; staged.len()];
         let (mut changes, mut counts) = (Vec::new(), Counts::default());
-        for package in packages(held) {
-            let places: Vec<usize> = (0..held.len()).filter(|i| held[*i].upload.package == package).collect();
+        for package in packages(staged) {
+            let places: Vec<usize> =
+                (0..staged.len()).filter(|i| staged[*i].upload.package == package).collect();
             let mut one = Package::read(c, self, pending, package)?;
             for place in places {
-                match one.take(c, &held[place], self)? {
+                match one.take(c, &staged[place], self)? {
                     Ok(outcome) => outcomes[place] = outcome,
                     Err(refusal) => {
                         db::tree::release(c, self.tree)?;
@@ -132,12 +133,12 @@ impl Work {
             db::tree::release(c, self.tree)?;
             return Ok(Ok((None, outcomes)));
         }
-        for (held, _) in held.iter().zip(&outcomes).filter(|(_, outcome)| **outcome != Added::Existing) {
-            if let Err(error) = held.landed() {
+        for (staged, _) in staged.iter().zip(&outcomes).filter(|(_, outcome)| **outcome != Added::Existing) {
+            if let Err(error) = staged.landed() {
                 db::tree::release(c, self.tree)?;
                 return Ok(Err(error.into()));
             }
-            write_blobs(c, held, self.publish.now)?;
+            write_blobs(c, staged, self.publish.now)?;
         }
         let language = Language::R;
         let target = db::import::Target { tree: self.tree, pending, origin: self.source.id, language };
@@ -151,11 +152,11 @@ impl Work {
 }
 
 /// The distinct package names of the uploads, in order of first occurrence.
-fn packages(held: &[Held]) -> Vec<&str> {
+fn packages(staged: &[Held]) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
-    for held in held {
-        if !names.contains(&held.upload.package.as_str()) {
-            names.push(&held.upload.package);
+    for staged in staged {
+        if !names.contains(&staged.upload.package.as_str()) {
+            names.push(&staged.upload.package);
         }
     }
     names
@@ -198,19 +199,19 @@ impl Package {
         Ok(Package { id, alive, gone: Vec::new(), incoming: Vec::new(), digests: Vec::new() })
     }
 
-    fn take(&mut self, c: &mut dyn Conn, held: &Held, work: &Work) -> Result<Refused<Added>, DbError> {
-        let Upload { package, version, sha256, .. } = &held.upload;
-        let there =
+    fn take(&mut self, c: &mut dyn Conn, staged: &Held, work: &Work) -> Result<Refused<Added>, DbError> {
+        let Upload { package, version, sha256, .. } = &staged.upload;
+        let present =
             self.alive.iter().find(|life| life.version == *version && !self.gone.contains(&life.key.release));
         let arriving = self.digests.iter().position(|(other, _)| other == version);
-        let bytes = match (there, arriving) {
+        let bytes = match (present, arriving) {
             (_, Some(place)) => Some(Some(self.digests[place].1)),
             (Some(life), None) => Some(life.sha256),
             (None, None) => None,
         };
         match (bytes, work.existing) {
             (None, _) => {
-                let new = self.incoming(c, held, work)?;
+                let new = self.incoming(c, staged, work)?;
                 self.push(version, *sha256, new);
                 Ok(Ok(Added::New))
             }
@@ -225,10 +226,10 @@ impl Package {
                 if let Some(place) = arriving {
                     self.incoming.remove(place);
                     self.digests.remove(place);
-                } else if let Some(life) = there {
+                } else if let Some(life) = present {
                     self.gone.push(life.key.release);
                 }
-                let new = self.incoming(c, held, work)?;
+                let new = self.incoming(c, staged, work)?;
                 self.push(version, *sha256, new);
                 Ok(Ok(Added::Replaced))
             }
@@ -242,17 +243,17 @@ impl Package {
 
     /// The release of an upload: its earlier release when the same bytes were removed before, or a new one with the
     /// next revision.
-    fn incoming(&self, c: &mut dyn Conn, held: &Held, work: &Work) -> Result<Incoming, DbError> {
-        let version = &held.upload.version;
-        let Some(package) = self.id else { return Ok(Incoming::New(release(held, 0, work.publish.now))) };
+    fn incoming(&self, c: &mut dyn Conn, staged: &Held, work: &Work) -> Result<Incoming, DbError> {
+        let version = &staged.upload.version;
+        let Some(package) = self.id else { return Ok(Incoming::New(release(staged, 0, work.publish.now))) };
         let Some((release_id, revision)) = newest(c, work.source.id, package, version)? else {
-            return Ok(Incoming::New(release(held, 0, work.publish.now)));
+            return Ok(Incoming::New(release(staged, 0, work.publish.now)));
         };
-        let same = db::file::by_sha256(c, held.upload.sha256)?;
+        let same = db::file::by_sha256(c, staged.upload.sha256)?;
         if same.iter().any(|file| file.release == release_id && file.state == db::file::FileState::Stored) {
             return Ok(Incoming::Known { package, release: release_id, version: version.clone() });
         }
-        Ok(Incoming::New(release(held, revision + 1, work.publish.now)))
+        Ok(Incoming::New(release(staged, revision + 1, work.publish.now)))
     }
 }
 
@@ -265,21 +266,21 @@ fn newest(
     db::life::newest_revision(c, origin, package, version)
 }
 
-fn release(held: &Held, revision: i64, now: Timestamp) -> Box<NewRelease> {
-    let upload = &held.upload;
+fn release(staged: &Held, revision: i64, now: Timestamp) -> Box<NewRelease> {
+    let upload = &staged.upload;
     Box::new(NewRelease {
         package: upload.package.clone(),
         version: upload.version.clone(),
         revision,
         published_at: Some(now),
-        stanza: Some(held.stanza.clone()),
-        description: Some(held.description.clone()),
-        readme: held.readme.map(|(sha256, _)| sha256),
+        stanza: Some(staged.stanza.clone()),
+        description: Some(staged.description.clone()),
+        readme: staged.readme.map(|(sha256, _)| sha256),
         file: NewFile {
             name: format!("{}_{}.tar.gz", upload.package, upload.version),
             locator: String::new(),
             size: i64::try_from(upload.size).ok(),
-            md5: Some(held.md5),
+            md5: Some(staged.md5),
             sha256: Some(upload.sha256),
             stored: true,
         },
@@ -287,9 +288,9 @@ fn release(held: &Held, revision: i64, now: Timestamp) -> Box<NewRelease> {
 }
 
 /// Inserts the rows of the stored objects: the archive, and its README, which has its own shelf.
-pub(super) fn write_blobs(c: &mut dyn Conn, held: &Held, now: Timestamp) -> Result<(), DbError> {
-    let archive = (Key::Package(held.class(), held.upload.sha256), held.upload.size);
-    let readme = held.readme.map(|(sha256, size)| (Key::Readme(sha256), size));
+pub(super) fn write_blobs(c: &mut dyn Conn, staged: &Held, now: Timestamp) -> Result<(), DbError> {
+    let archive = (Key::Package(staged.class(), staged.upload.sha256), staged.upload.size);
+    let readme = staged.readme.map(|(sha256, size)| (Key::Readme(sha256), size));
     for (key, size) in [Some(archive), readme].into_iter().flatten() {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         let class = key.shelf().to_owned();

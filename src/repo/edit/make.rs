@@ -114,17 +114,17 @@ fn unwritten(file: &str, written_to: &Path, error: RewriteError) -> RepoError {
 
 /// The error for a file that is not a valid package, with its chain of causes.
 fn refuse(file: &str, error: &dyn std::error::Error) -> RepoError {
-    let mut said = format!("'{}' is refused: {error}", file.chars().take(200).collect::<String>());
+    let mut message = format!("'{}' is refused: {error}", file.chars().take(200).collect::<String>());
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
-        if !said.ends_with(&text) {
-            said.push_str(": ");
-            said.push_str(&text);
+        if !message.ends_with(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
         }
         cause = error.source();
     }
-    RepoError::Invalid(said)
+    RepoError::Invalid(message)
 }
 
 /// A writer to a spool that hashes the bytes.

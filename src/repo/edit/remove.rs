@@ -85,17 +85,17 @@ impl Work {
     fn nothing(&self, alive: &[Current]) -> RepoError {
         let (package, source) = (&self.package, &self.source);
         let package: String = package.chars().take(128).collect();
-        let mut have: Vec<&str> = alive.iter().map(|life| life.version.as_str()).collect();
-        have.sort_by(|a, b| crate::r::version::compare(b, a));
-        RepoError::NotFound(match (&self.scope, have.as_slice()) {
+        let mut present: Vec<&str> = alive.iter().map(|life| life.version.as_str()).collect();
+        present.sort_by(|a, b| crate::r::version::compare(b, a));
+        RepoError::NotFound(match (&self.scope, present.as_slice()) {
             (_, []) => format!(
                 "the source '{source}' has no package '{package}'; rspm list packages --source={source} shows all"
             ),
-            (Scope::Version(version), have) => {
-                format!("the source '{source}' has no {package} {version}; it has {}", have.join(", "))
+            (Scope::Version(version), present) => {
+                format!("the source '{source}' has no {package} {version}; it has {}", present.join(", "))
             }
-            (Scope::All | Scope::Current, have) => {
-                format!("the source '{source}' lists no {package}; it has {}", have.join(", "))
+            (Scope::All | Scope::Current, present) => {
+                format!("the source '{source}' lists no {package}; it has {}", present.join(", "))
             }
         })
     }

@@ -25,9 +25,9 @@ impl Repo {
         actor: &Actor,
     ) -> Result<(), RepoError> {
         can_be_made(kind)?;
-        if let Some(there) = self.state.catalog.get().repo(name.as_str()) {
+        if let Some(present) = self.state.catalog.get().repo(name.as_str()) {
             return match existing {
-                OnExisting::Succeed if there.kind == kind => Ok(()),
+                OnExisting::Succeed if present.kind == kind => Ok(()),
                 OnExisting::Fail | OnExisting::Succeed | OnExisting::Replace => {
                     Err(already("repository", name.as_str()))
                 }
@@ -38,7 +38,7 @@ impl Repo {
             db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated: false };
         let now = (self.state.clock)();
         let first = publish(TxKind::Subscribe, now, Counts::default(), actor);
-        let made = self.state.db.write(move |c| {
+        let created = self.state.db.write(move |c| {
             let repo = db::repo::create(c, &new, now)?;
             match kind {
                 RepoKind::R | RepoKind::Python => db::clock::bump_catalog(c),
@@ -51,7 +51,7 @@ impl Repo {
                 }
             }
         });
-        made.await.map_err(|error| taken(error, "repository", name))?;
+        created.await.map_err(|error| taken(error, "repository", name))?;
         self.seen().await
     }
 

@@ -22,21 +22,21 @@ impl Repo {
         existing: OnExisting,
     ) -> Result<(), RepoError> {
         can_be_made(kind)?;
-        if let Some(there) = self.state.catalog.get().source(name.as_str()) {
+        if let Some(present) = self.state.catalog.get().source(name.as_str()) {
             return match existing {
-                OnExisting::Succeed if there.kind == kind => Ok(()),
+                OnExisting::Succeed if present.kind == kind => Ok(()),
                 OnExisting::Fail | OnExisting::Succeed | OnExisting::Replace => {
                     Err(already("source", name.as_str()))
                 }
             };
         }
         let (new, now) = (name.clone(), (self.state.clock)());
-        let made = self.state.db.write(move |c| {
+        let created = self.state.db.write(move |c| {
             let source = db::source::create(c, &new, kind, now)?;
             db::tree::create(c, source, LABEL, Role::Source, Axis::Step)?;
             db::clock::bump_catalog(c)
         });
-        made.await.map_err(|error| taken(error, "source", name))?;
+        created.await.map_err(|error| taken(error, "source", name))?;
         self.seen().await
     }
 

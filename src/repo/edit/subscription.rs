@@ -93,8 +93,8 @@ impl Repo {
         self.change_list(repo.id, actor, move |list| {
             if !list.iter().any(&is_meant) {
                 let of = version.map(|version| format!(" for Bioconductor {version}")).unwrap_or_default();
-                let said = format!("the repository '{name}' does not subscribe to '{}'{of}", source.name);
-                return Err(RepoError::NotFound(said));
+                let text = format!("the repository '{name}' does not subscribe to '{}'{of}", source.name);
+                return Err(RepoError::NotFound(text));
             }
             Ok(Some(list.iter().filter(|entry| !is_meant(entry)).cloned().collect()))
         })
@@ -106,15 +106,15 @@ impl Repo {
     pub async fn reorder(&self, repo: &str, sources: &[String], actor: &Actor) -> Result<(), RepoError> {
         let catalog = self.state.catalog.get();
         let repo = find::repo(&catalog, repo)?.clone();
-        let mut wanted = Vec::with_capacity(sources.len());
+        let mut order = Vec::with_capacity(sources.len());
         for name in sources {
             let id = find::source(&catalog, name)?.id;
-            if wanted.contains(&id) {
+            if order.contains(&id) {
                 return Err(RepoError::Invalid(format!(
                     "'{name}' is named twice; name each subscribed source once"
                 )));
             }
-            wanted.push(id);
+            order.push(id);
         }
         self.change_list(repo.id, actor, move |list| {
             let named = |ids: &mut dyn Iterator<Item = &SourceId>| names(&catalog, ids);
@@ -124,16 +124,16 @@ impl Repo {
                     have.push(entry.source);
                 }
             }
-            let missing = named(&mut have.iter().filter(|id| !wanted.contains(id)));
-            let extra = named(&mut wanted.iter().filter(|id| !have.contains(id)));
+            let missing = named(&mut have.iter().filter(|id| !order.contains(id)));
+            let extra = named(&mut order.iter().filter(|id| !have.contains(id)));
             match (missing.is_empty(), extra.is_empty()) {
-                (true, true) if wanted == have => Ok(None),
+                (true, true) if order == have => Ok(None),
                 (true, true) => {
                     let of = |id: &SourceId| {
                         let id = *id;
                         list.iter().filter(move |entry| entry.source == id).cloned()
                     };
-                    Ok(Some(wanted.iter().flat_map(of).collect()))
+                    Ok(Some(order.iter().flat_map(of).collect()))
                 }
                 (false, _) => Err(RepoError::Invalid(format!(
                     "the order must name every subscribed source; missing: {missing}"

@@ -98,14 +98,14 @@ impl Default for Registry {
 const KEPT: i64 = 3600 * SECOND;
 
 impl Uploads {
-    pub(super) fn keep(&self, mut held: Held) -> Upload {
+    pub(super) fn keep(&self, mut staged: Held) -> Upload {
         let mut registry = self.held.lock();
-        let old = held.since.0.saturating_sub(KEPT);
-        registry.by_id.retain(|_, held| held.since.0 > old);
+        let old = staged.since.0.saturating_sub(KEPT);
+        registry.by_id.retain(|_, staged| staged.since.0 > old);
         registry.next += 1;
-        held.upload.id = registry.next;
-        let upload = held.upload.clone();
-        registry.by_id.insert(upload.id, held);
+        staged.upload.id = registry.next;
+        let upload = staged.upload.clone();
+        registry.by_id.insert(upload.id, staged);
         upload
     }
 

@@ -110,8 +110,8 @@ impl Repo {
         let outcome = match self.released(question, &mut steps).await? {
             Err(answer) => Outcome { file: None, failed: None, answer },
             Ok(release) => {
-                let (known, located) = (self.vulnerabilities().await, &release.located);
-                let found = known.of(located.tree.source, &located.package, &located.version);
+                let (advisories, located) = (self.vulnerabilities().await, &release.located);
+                let found = advisories.of(located.tree.source, &located.package, &located.version);
                 steps.extend(found.iter().map(words::vulnerable));
                 self.built(question, &release, &mut steps).await?
             }

@@ -49,16 +49,18 @@ impl Repo {
         let catalog = self.state.catalog.get();
         let repository = find::repo(&catalog, repo)?;
         steps.push(words::snapshot(*snapshot, &point));
-        let (owner, seen) = self.seen_in(&point, package).await?;
+        let (owner, lives_by_tree) = self.seen_in(&point, package).await?;
         // `owner` returns a single tree unchecked; it may not have the name.
-        let owner =
-            owner.filter(|owner| seen.iter().any(|seen| seen.tree == *owner && !seen.lives.is_empty()));
-        steps.extend(self.source_steps(&catalog, repository, question, &point, &seen, owner));
+        let owner = owner.filter(|owner| {
+            lives_by_tree.iter().any(|entry| entry.tree == *owner && !entry.lives.is_empty())
+        });
+        steps.extend(self.source_steps(&catalog, repository, question, &point, &lives_by_tree, owner));
         let Some(owner) = owner else {
             return Ok(Err(format!("404: no source of {repo} has {package} in this snapshot")));
         };
         let source = source_name(&catalog, owner);
-        let lives = seen.iter().find(|seen| seen.tree == owner).map_or(&[][..], |seen| &seen.lives);
+        let lives =
+            lives_by_tree.iter().find(|entry| entry.tree == owner).map_or(&[][..], |entry| &entry.lives);
         let Some(life) = chosen(lives, version.as_deref()) else {
             let answer = match version {
                 Some(version) => {
@@ -102,19 +104,19 @@ impl Repo {
         package: &str,
     ) -> Result<(Option<PointTree>, Vec<Seen>), RepoError> {
         let (trees, name) = (point.trees.clone(), package.to_owned());
-        let seen = self.state.db.read(move |c| {
+        let lives_by_tree = self.state.db.read(move |c| {
             let owner = owner::owner(c, &trees, &name)?;
             let Some(id) = db::package::by_name(c, Language::R, &name)? else {
                 return Ok((None, Vec::new()));
             };
-            let mut seen = Vec::with_capacity(trees.len());
+            let mut lives_by_tree = Vec::with_capacity(trees.len());
             for tree in &trees {
                 let lives = db::life::current_of(c, tree.tree, tree.seq, id)?;
-                seen.push(Seen { tree: *tree, lives });
+                lives_by_tree.push(Seen { tree: *tree, lives });
             }
-            Ok::<_, DbError>((owner, seen))
+            Ok::<_, DbError>((owner, lives_by_tree))
         });
-        Ok(seen.await?)
+        Ok(lives_by_tree.await?)
     }
 
     /// One step for each subscribed source, in order.
@@ -124,15 +126,15 @@ impl Repo {
         repository: &Repository,
         question: &Question,
         point: &Point,
-        seen: &[Seen],
+        lives_by_tree: &[Seen],
         owner: Option<PointTree>,
     ) -> Vec<Step> {
         let subscribed = subscriptions(catalog, repository, question.snapshot, (self.state.clock)());
         let listed_by_owner = owner.is_some_and(|owner| {
-            seen.iter().any(|seen| seen.tree == owner && seen.lives.iter().any(is_listed))
+            lives_by_tree.iter().any(|entry| entry.tree == owner && entry.lives.iter().any(is_listed))
         });
         let mut steps = Vec::new();
-        let mut won = false;
+        let mut is_owned = false;
         // A subscription to another version of Bioconductor is left out.
         let version = question.bioconductor.or_else(|| catalog.bioconductor_release());
         let is_meant = |entry: &&Subscription| {
@@ -161,13 +163,16 @@ impl Repo {
                 });
             }
             for tree in trees {
-                let lives = seen.iter().find(|seen| seen.tree == *tree).map_or(&[][..], |seen| &seen.lives);
+                let lives = lives_by_tree
+                    .iter()
+                    .find(|entry| entry.tree == *tree)
+                    .map_or(&[][..], |entry| &entry.lives);
                 let of = catalog.tree(tree.tree);
                 let at = of.and_then(|of| of.steps.iter().find(|step| step.seq == tree.seq));
                 let part = of.and_then(Tree::part).map(|part| format!(" {part}")).unwrap_or_default();
                 let state = at.map(|step| format!(" (state of {})", moment(step.at))).unwrap_or_default();
                 let wins = owner == Some(*tree);
-                let rule = match (wins, lives.is_empty(), listed_by_owner, won) {
+                let rule = match (wins, lives.is_empty(), listed_by_owner, is_owned) {
                     (true, _, true, _) => "the first source that lists a name owns it, whatever the versions",
                     (true, _, false, _) => {
                         "no source lists the name; the first that has it in its archive owns it"
@@ -176,7 +181,7 @@ impl Repo {
                     (false, false, _, true) => "an earlier source owns the name: this one is not asked",
                     (false, false, ..) => "only in its archive, and a later source lists the name",
                 };
-                won |= wins;
+                is_owned |= wins;
                 steps.push(Step {
                     about: About::Source,
                     subject: format!("{name}{part}"),
@@ -219,12 +224,12 @@ fn told(lives: &[Current]) -> String {
         of.into_iter().map(|life| life.version.as_str()).collect::<Vec<_>>()
     };
     let (listed, archived) = (versions(LifeState::Listed), versions(LifeState::Archived));
-    let shown = archived.iter().take(TOLD).copied().collect::<Vec<_>>().join(", ");
+    let named = archived.iter().take(TOLD).copied().collect::<Vec<_>>().join(", ");
     let more = archived.len().saturating_sub(TOLD);
     let archive = match (archived.is_empty(), more) {
         (true, _) => None,
-        (false, 0) => Some(format!("in the archive: {shown}")),
-        (false, more) => Some(format!("in the archive: {shown} and {more} more")),
+        (false, 0) => Some(format!("in the archive: {named}")),
+        (false, more) => Some(format!("in the archive: {named} and {more} more")),
     };
     let listed = (!listed.is_empty()).then(|| format!("lists {}", listed.join(", ")));
     match (listed, archive) {

@@ -77,12 +77,12 @@ impl Hosts {
         silence: Duration,
     ) -> Option<Result<OwnedSemaphorePermit, UpstreamError>> {
         let (queued, before) = (tokio::time::Instant::now(), *since.lock());
-        let heard = self.heard(host);
+        let last_data = self.heard(host);
         let mut admission = std::pin::pin!(self.admit(host));
         loop {
             let deadline = *since.lock() + silence;
             let admitted = timeout_at(deadline, admission.as_mut()).await;
-            let last = heard.lock().filter(|at| *at > queued);
+            let last = last_data.lock().filter(|at| *at > queued);
             match (admitted, last) {
                 (Ok(admitted), Some(_)) => {
                     *since.lock() = before + queued.elapsed();

@@ -39,7 +39,7 @@ impl Pilot {
         if !self.ticket.promise.accepts(&brought)? {
             let (promise, tail) = (self.ticket.promise.clone(), self.flight.tail.reader());
             let size = brought.size;
-            let looked = blocking(move || match promise.expected.clone() {
+            let checked = blocking(move || match promise.expected.clone() {
                 Expected::Source => {
                     let all = all(&promise, file.as_deref(), spooled, tail)?;
                     promise.accepts_archive(all).map(|()| None)
@@ -62,7 +62,7 @@ impl Pilot {
                     }
                 },
             });
-            built = looked.await?.map(|built| built.to_string());
+            built = checked.await?.map(|built| built.to_string());
         }
         self.progress.send_modify(|p| {
             p.verified = true;
@@ -85,9 +85,9 @@ impl Pilot {
             }
         };
         let key = Key::Package(known.unwrap_or(self.ticket.class), digest);
-        let there = known.is_some()
+        let exists = known.is_some()
             && matches!(crew.state.storage.size(&key).await, Ok(Some(size)) if size == brought.size);
-        let stored = match (self.ticket.gone, there) {
+        let stored = match (self.ticket.gone, exists) {
             // The existing object has the right size but is damaged.
             (true, true) => crew.state.storage.replace(spool, &key).await,
             (false, true) => Ok(()),
@@ -105,7 +105,7 @@ impl Pilot {
             return Ok(());
         }
         self.flight.memory.disk_has_room();
-        if there && !self.ticket.gone {
+        if exists && !self.ticket.gone {
             crew.proofs.remove(&key);
         } else {
             // Its bytes were verified while they were fetched.
@@ -119,7 +119,7 @@ impl Pilot {
             size,
             created_at: (crew.state.clock)(),
         };
-        let learnt = db::file::Learnt {
+        let update = db::file::Learnt {
             file: self.ticket.file,
             sha256: Some(digest),
             size: Some(size),
@@ -127,7 +127,7 @@ impl Pilot {
             built,
         };
         // Until the row is written, new clients find the fetch and through it the blob.
-        crew.learner.stored(learnt, blob).await;
+        crew.learner.stored(update, blob).await;
         Ok(())
     }
 

@@ -149,11 +149,11 @@ impl Pilot {
         let promise = &self.ticket.promise;
         let path = place.path.as_str();
         let mut validators = Validators::default();
-        let mut writer: Option<Writer> = None;
+        let mut previous: Option<Writer> = None;
         let mut size = promise.size;
         let mut tries = 0;
         loop {
-            let written = writer.as_ref().map_or(0, Writer::written);
+            let written = previous.as_ref().map_or(0, Writer::written);
             let resume = (written > 0).then(|| (written, validators.clone()));
             // Dropped at the end of this iteration: neither the connection nor the request slot of the host is held
             // while nothing is read.
@@ -172,8 +172,8 @@ impl Pilot {
             size = agreed(path, size, opened.size, written)?;
             self.progress.send_modify(|p| p.size = size);
             validators = std::mem::take(&mut opened.validators);
-            let pen = match writer.take() {
-                Some(pen) => pen,
+            let writer = match previous.take() {
+                Some(writer) => writer,
                 None => self.begin().await?,
             };
             let skip = written.checked_sub(opened.offset).ok_or_else(|| {
@@ -181,25 +181,25 @@ impl Pilot {
             })?;
             let left = size.unwrap_or(self.flights.patience.unsized_file).saturating_sub(written);
             let bounds = Bounds { left, silence, leaves_room: promise.size.is_none() };
-            let pen = match size {
+            let writer = match size {
                 Some(size) if bounds.leaves_room => {
-                    let (fits, pen) = blocking(move || Ok((pen.leaves_room(size), pen))).await?;
+                    let (fits, writer) = blocking(move || Ok((writer.leaves_room(size), writer))).await?;
                     if !fits {
                         return Err(crowded(path, &format!("{size} bytes according to the mirror")));
                     }
-                    pen
+                    writer
                 }
-                _ => pen,
+                _ => writer,
             };
             let host = self.flights.hosts.heard(place.mirror.host());
-            let (pen, ended) = self.pump(opened.body, pen, skip, bounds, &host).await?;
+            let (writer, ended) = self.pump(opened.body, writer, skip, bounds, &host).await?;
             drop(permits);
-            let now = pen.written();
+            let now = writer.written();
             if now > written {
                 tries = 0;
             }
             match ended {
-                Pumped::Ended if size.is_none_or(|size| size == now) => return Ok(pen.finish()),
+                Pumped::Ended if size.is_none_or(|size| size == now) => return Ok(writer.finish()),
                 Pumped::Overlong => {
                     let why = match size {
                         Some(size) => format!("{path} is longer than its {size} bytes"),
@@ -229,7 +229,7 @@ impl Pilot {
                     self.pause(tries, error, silence).await?;
                 }
             }
-            writer = Some(pen);
+            previous = Some(writer);
         }
     }
 
@@ -296,7 +296,7 @@ impl Pilot {
     async fn pump(
         &self,
         mut body: BoxStream<'static, Result<Bytes, UpstreamError>>,
-        mut pen: Writer,
+        mut writer: Writer,
         mut skip: u64,
         bounds: Bounds,
         host: &Heard,
@@ -307,11 +307,11 @@ impl Pilot {
         loop {
             let mut next = tokio::select! {
                 next = body.next() => Some(next),
-                () = &mut deserted => return Ok((pen, Pumped::Deserted)),
+                () = &mut deserted => return Ok((writer, Pumped::Deserted)),
                 () = sleep_until(self.deadline(silence)) => {
                     let reason = format!("no data received for {} s", silence.as_secs_f32());
                     let url = self.ticket.promise.name.clone();
-                    return Ok((pen, Pumped::Broken(UpstreamError::Unavailable { url, reason, retry_after: None })));
+                    return Ok((writer, Pumped::Broken(UpstreamError::Unavailable { url, reason, retry_after: None })));
                 }
             };
             let (mut batch, mut size, mut end) = (Vec::new(), 0, None);
@@ -327,9 +327,9 @@ impl Pilot {
                         break;
                     }
                 };
-                let known = skip.min(chunk.len() as u64);
-                skip -= known;
-                chunk.advance(usize::try_from(known).unwrap_or(0));
+                let skipped = skip.min(chunk.len() as u64);
+                skip -= skipped;
+                chunk.advance(usize::try_from(skipped).unwrap_or(0));
                 let Some(rest) = left.checked_sub(chunk.len() as u64) else {
                     end = Some(Pumped::Overlong);
                     break;
@@ -348,18 +348,18 @@ impl Pilot {
                 (*self.heard.lock(), *host.lock()) = (now, Some(now));
                 let (flight, progress) = (self.flight.clone(), self.progress.clone());
                 let work = blocking(move || {
-                    pen.take(&batch, &flight, &progress)?;
-                    let has_room = !leaves_room || pen.leaves_room(pen.written());
-                    Ok((pen, has_room))
+                    writer.take(&batch, &flight, &progress)?;
+                    let has_room = !leaves_room || writer.leaves_room(writer.written());
+                    Ok((writer, has_room))
                 });
                 let has_room;
-                (pen, has_room) = work.await?;
+                (writer, has_room) = work.await?;
                 if !has_room && end.is_none() {
                     end = Some(Pumped::Crowded);
                 }
             }
             if let Some(end) = end {
-                return Ok((pen, end));
+                return Ok((writer, end));
             }
         }
     }

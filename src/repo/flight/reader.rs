@@ -44,23 +44,23 @@ pub(in crate::repo) fn read(
 /// The next piece of the range; `None` at the end of a file of undeclared size.
 async fn piece(flight: &Arc<Flight>, range: &Range<u64>) -> Result<Option<Bytes>, FlightError> {
     let mut progress = flight.progress.clone();
-    let seen = progress
+    let current = progress
         .wait_for(|p| p.released() > range.start || p.outcome.is_some())
         .await
         .map_err(|_| FlightError::Storage("the server is shutting down".to_owned()))?
         .clone();
-    if seen.released() <= range.start {
-        return match seen.failure() {
+    if current.released() <= range.start {
+        return match current.failure() {
             Some(error) => Err(error.clone()),
             None if range.end == u64::MAX => Ok(None),
             None => Err(FlightError::Mismatch("upstream's file is shorter than declared".to_owned())),
         };
     }
-    let end = seen.released().min(range.end).min(range.start + storage::piece_size() as u64);
-    if range.start >= seen.spooled {
-        return Ok(Some(flight.tail.piece(range.start - seen.spooled, end - range.start)));
+    let end = current.released().min(range.end).min(range.start + storage::piece_size() as u64);
+    if range.start >= current.spooled {
+        return Ok(Some(flight.tail.piece(range.start - current.spooled, end - range.start)));
     }
-    let (start, end) = (range.start, end.min(seen.spooled));
+    let (start, end) = (range.start, end.min(current.spooled));
     let gone = || FlightError::Storage("the spool of a fetch is missing".to_owned());
     let file = flight.spool.lock().clone().ok_or_else(gone)?;
     let read = move || {

@@ -164,10 +164,10 @@ impl Repo {
         run: &Run<'_>,
     ) -> Result<Option<u64>, RepoError> {
         let now = (self.state.clock)();
-        let gone = self.state.db.read(move |c| db::sweep::removed(c, class.as_str(), now)).await?;
+        let removed = self.state.db.read(move |c| db::sweep::removed(c, class.as_str(), now)).await?;
         let objects = found.unknown + self.unreferenced(class, run).await?;
         let waiting = Waiting { objects, of: found.of };
-        let left = Waiting::limit(found.of).saturating_sub(gone);
+        let left = Waiting::limit(found.of).saturating_sub(removed);
         if objects <= left || confirmed {
             self.state.storage.set_waiting(class, None);
             return Ok(Some(if confirmed { u64::MAX } else { left }));
@@ -177,7 +177,7 @@ impl Repo {
                 class = class.as_str(),
                 objects,
                 of = found.of,
-                "the clean-up needs a confirmation: it would remove more than {left} objects, after {gone} on the last day; \
+                "the clean-up needs a confirmation: it would remove more than {left} objects, after {removed} on the last day; \
                 check that the database is the right one, then run: rspm storage sweep --confirm={}",
                 class.as_str()
             );

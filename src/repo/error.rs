@@ -46,10 +46,10 @@ pub enum RepoError {
         "the rules for system requirements were not fetched yet; `rspm sync --type=sysreqs` fetches them, or its schedule does"
     )]
     NoRules,
-    /// Clients hold as many indexes as may be in memory.
-    #[error("too many indexes wait for their clients at the moment")]
+    /// The memory for indexes is used up by answers that clients still read.
+    #[error("too many indexes are being sent to clients")]
     Busy {
-        /// Seconds after which trying again makes sense.
+        /// Seconds after which a retry makes sense.
         retry_after: u64,
     },
     /// The mirror could not deliver the file.

@@ -88,7 +88,7 @@ pub(super) struct Cache {
     rendering: Semaphore,
     /// Concurrent renderings of package databases.
     describing: Semaphore,
-    /// Kilobytes that documents may take: in the cache, and held by clients after they left it.
+    /// The memory budget of documents in KiB: those in the cache, and those that clients still read.
     memory: Arc<Semaphore>,
 }
 
@@ -98,10 +98,11 @@ type Forms = Weighted<String, Arc<Held>, ByBytes>;
 const NEWEST_BYTES: u64 = 24 << 20;
 const DATED_BYTES: u64 = 8 << 20;
 const DATABASE_BYTES: u64 = 16 << 20;
-/// Bytes of all documents in memory: those of the cache, and 128 MB of documents that are sent after the cache dropped them.
-/// Without a limit a client that asks for many dates and reads nothing holds all of their indexes.
+/// Maximum size of all documents in memory, in bytes: those of the cache, and 128 MiB of documents that are still sent
+/// after the cache evicted them. Without a limit, a client that requests many dates and reads no answer keeps all their
+/// indexes in memory.
 const IN_MEMORY: usize = 176 << 20;
-/// A document is made only while this much is free.
+/// A document is only read or rendered while this many bytes are free.
 const RESERVE: usize = 1 << 20;
 /// `Retry-After` in seconds.
 const RETRY: u64 = 5;
@@ -141,7 +142,7 @@ impl Default for Cache {
 }
 
 impl Cache {
-    /// A cache whose documents may take `memory` bytes.
+    /// Creates a cache with a budget of `memory` bytes for its documents.
     fn new(memory: usize) -> Cache {
         let forms = |bytes| {
             let options =
@@ -218,7 +219,8 @@ impl DocumentRequest {
 }
 
 impl Repo {
-    /// Bytes of generated documents in memory, whole kilobytes of each: those in the cache and those that clients still read.
+    /// The size of all documents in memory, in bytes: those in the cache and those that clients still read. Each is
+    /// counted in whole KiB.
     #[must_use]
     pub fn document_bytes(&self) -> usize {
         IN_MEMORY - (self.indexes.memory.available_permits() << 10)

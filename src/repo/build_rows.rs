@@ -102,8 +102,8 @@ fn rows(c: &mut dyn Conn, lists: &[List], package: &str) -> Result<Vec<BuildRow>
     let Some(id) = db::package::by_name(c, Language::R, package)? else { return Ok(Vec::new()) };
     let mut rows = Vec::new();
     for (_, tree, seq) in lists {
-        let builds = db::binary::of_package(c, *tree, *seq, id)?;
-        rows.extend(builds.iter().filter(|build| build.removed_at.is_none()).filter_map(row));
+        let binaries = db::binary::of_package(c, *tree, *seq, id)?;
+        rows.extend(binaries.iter().filter(|binary| binary.removed_at.is_none()).filter_map(row));
     }
     rows.sort_by(|a, b| {
         let platform = |row: &BuildRow| (row.platform.to_string(), row.any);
@@ -115,15 +115,15 @@ fn rows(c: &mut dyn Conn, lists: &[List], package: &str) -> Result<Vec<BuildRow>
     Ok(rows)
 }
 
-fn row(build: &Build) -> Option<BuildRow> {
+fn row(binary: &Build) -> Option<BuildRow> {
     Some(BuildRow {
-        version: PackageFile::parse(&build.name)?.version.to_owned(),
-        platform: Platform::from_stored(&build.platform)?,
-        any: build.platform.rsplit_once('/').is_some_and(|(_, arch)| arch == ANY),
-        file: build.name.clone(),
-        sha256: build.sha256,
-        size: build.size,
-        at: build.at,
-        stored: build.state == FileState::Stored,
+        version: PackageFile::parse(&binary.name)?.version.to_owned(),
+        platform: Platform::from_stored(&binary.platform)?,
+        any: binary.platform.rsplit_once('/').is_some_and(|(_, arch)| arch == ANY),
+        file: binary.name.clone(),
+        sha256: binary.sha256,
+        size: binary.size,
+        at: binary.at,
+        stored: binary.state == FileState::Stored,
     })
 }

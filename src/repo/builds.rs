@@ -38,20 +38,20 @@ pub(super) fn head(catalog: &Catalog, source: SourceId, label: &str) -> Option<(
 }
 
 /// Whether a binary runs on a processor; some run on every one.
-pub(super) fn runs_on(build: &Build, arch: Arch) -> bool {
-    let made_for = build.platform.rsplit_once('/').map(|(_, made_for)| made_for);
+pub(super) fn runs_on(binary: &Build, arch: Arch) -> bool {
+    let made_for = binary.platform.rsplit_once('/').map(|(_, made_for)| made_for);
     made_for == Some(arch.as_str()) || made_for == Some(ANY)
 }
 
 /// Whether a binary may be served: a removed one is only served for snapshots of the time it was listed.
-fn is_shown(build: &Build, until: Timestamp) -> bool {
-    build.removed_at.is_none_or(|at| build.at < until && until <= at)
+fn is_shown(binary: &Build, until: Timestamp) -> bool {
+    binary.removed_at.is_none_or(|at| binary.at < until && until <= at)
 }
 
 /// Selects the binary to serve among those of one release, which are sorted oldest first.
-pub(super) fn pick(builds: &[Build], arch: Arch, until: Timestamp) -> Option<&Build> {
-    let mut fit = builds.iter().filter(|build| runs_on(build, arch) && is_shown(build, until));
-    fit.clone().rfind(|build| build.at < until).or_else(|| fit.next())
+pub(super) fn pick(binaries: &[Build], arch: Arch, until: Timestamp) -> Option<&Build> {
+    let mut fit = binaries.iter().filter(|binary| runs_on(binary, arch) && is_shown(binary, until));
+    fit.clone().rfind(|binary| binary.at < until).or_else(|| fit.next())
 }
 
 impl Repo {
@@ -85,17 +85,17 @@ impl Repo {
     ///
     /// # Errors
     /// The database; [`RepoError::Upstream`] when no server answered.
-    pub async fn build_of(&self, source: &Located, builds: &Builds) -> Result<Option<Located>, RepoError> {
-        let head = head(&self.state.catalog.get(), source.source(), &builds.platform.label());
+    pub async fn build_of(&self, source: &Located, selector: &Builds) -> Result<Option<Located>, RepoError> {
+        let head = head(&self.state.catalog.get(), source.source(), &selector.platform.label());
         if let Some((tree, seq)) = head {
             let (package, release) = source.release();
             let found =
                 self.state.db.read(move |c| db::binary::of_release(c, tree, seq, package, release)).await?;
-            if let Some(build) = pick(&found, builds.platform.arch, builds.until) {
-                return Ok(Some(source.built(build, &builds.platform)));
+            if let Some(binary) = pick(&found, selector.platform.arch, selector.until) {
+                return Ok(Some(source.built(binary, &selector.platform)));
             }
         }
-        self.build_from_afar(source, &builds.platform).await
+        self.build_from_afar(source, &selector.platform).await
     }
 
     /// Returns the binary of a source package with this digest, including replaced ones.
@@ -105,18 +105,18 @@ impl Repo {
     pub async fn build_by_digest(
         &self,
         source: &Located,
-        builds: &Builds,
+        selector: &Builds,
         sha256: Sha256,
     ) -> Result<Option<Located>, RepoError> {
-        let Builds { platform, until } = builds;
+        let Builds { platform, until } = selector;
         let (package, release) = source.release();
         if let Some((tree, seq)) = head(&self.state.catalog.get(), source.source(), &platform.label()) {
             let of = self.state.db.read(move |c| db::binary::of_release(c, tree, seq, package, release));
-            let is = |build: &&Build| {
-                build.sha256 == Some(sha256) && runs_on(build, platform.arch) && is_shown(build, *until)
+            let is = |binary: &&Build| {
+                binary.sha256 == Some(sha256) && runs_on(binary, platform.arch) && is_shown(binary, *until)
             };
-            if let Some(build) = of.await?.iter().rfind(is) {
-                return Ok(Some(source.built(build, platform)));
+            if let Some(binary) = of.await?.iter().rfind(is) {
+                return Ok(Some(source.built(binary, platform)));
             }
         }
         let found = self.found(release, platform).await?.filter(|found| found.sha256 == Some(sha256));
@@ -125,13 +125,13 @@ impl Repo {
 
     /// The index of a point with binaries: of all packages (`full`), or only of those that have one.
     #[must_use]
-    pub fn builds_document(&self, point: &Point, builds: &Builds, full: bool, form: EmptyForm) -> Document {
+    pub fn builds_document(&self, point: &Point, selector: &Builds, full: bool, form: EmptyForm) -> Document {
         let catalog = self.state.catalog.get();
-        let label = builds.platform.label();
+        let label = selector.platform.label();
         let head = |source| head(&catalog, source, &label).map(|(tree, seq)| (source, tree, seq));
         let heads: Vec<_> = point.trees.iter().filter_map(|tree| head(tree.source)).collect();
         if !heads.is_empty() {
-            return Document::Builds(BuildsIndex { builds: builds.clone(), full, form, heads });
+            return Document::Builds(BuildsIndex { builds: selector.clone(), full, form, heads });
         }
         match (full, form) {
             (false, form) => Document::Empty(form),
@@ -163,7 +163,7 @@ mod tests {
     use crate::db::file::FileState;
     use crate::model::ids::{FileId, PackageId, ReleaseId};
 
-    fn build(number: i64, made_for: &str, at: i64) -> Build {
+    fn binary(number: i64, made_for: &str, at: i64) -> Build {
         Build {
             package: PackageId(1),
             release: ReleaseId(1),
@@ -185,32 +185,32 @@ mod tests {
 
     #[test]
     fn the_newest_before_the_day_ends_else_the_first_after_it() {
-        let builds = [build(1, "x86_64", 10), build(2, "x86_64", 20), build(3, "x86_64", 30)];
-        let file = |until| pick(&builds, Arch::X86_64, Timestamp(until)).map(|b| b.file.0);
+        let binaries = [binary(1, "x86_64", 10), binary(2, "x86_64", 20), binary(3, "x86_64", 30)];
+        let file = |until| pick(&binaries, Arch::X86_64, Timestamp(until)).map(|b| b.file.0);
         assert_eq!([5, 10, 11, 20, 21, 99].map(file), [Some(1), Some(1), Some(1), Some(1), Some(2), Some(3)]);
         assert_eq!(pick(&[], Arch::X86_64, Timestamp(99)), None);
     }
 
     #[test]
     fn a_removed_binary_stays_in_the_snapshots_that_had_it() {
-        let removed = |build: Build, at| Build { removed_at: Some(Timestamp(at)), ..build };
+        let removed = |binary: Build, at| Build { removed_at: Some(Timestamp(at)), ..binary };
         // The first was replaced at 20 and must not reappear when the second is removed.
-        let builds = [removed(build(1, "x86_64", 10), 20), removed(build(2, "x86_64", 20), 30)];
-        let file = |until| pick(&builds, Arch::X86_64, Timestamp(until)).map(|b| b.file.0);
+        let binaries = [removed(binary(1, "x86_64", 10), 20), removed(binary(2, "x86_64", 20), 30)];
+        let file = |until| pick(&binaries, Arch::X86_64, Timestamp(until)).map(|b| b.file.0);
         assert_eq!(
             [5, 11, 20, 21, 30, 31, i64::MAX].map(file),
             [None, Some(1), Some(1), Some(2), Some(2), None, None]
         );
-        let again = [removed(build(1, "x86_64", 10), 30), build(2, "x86_64", 40)];
+        let again = [removed(binary(1, "x86_64", 10), 30), binary(2, "x86_64", 40)];
         let file = |until| pick(&again, Arch::X86_64, Timestamp(until)).map(|b| b.file.0);
         assert_eq!([20, 31, 41].map(file), [Some(1), Some(2), Some(2)]);
     }
 
     #[test]
     fn a_binary_for_another_processor_is_never_served() {
-        let builds = [build(1, "any", 10), build(2, "x86_64", 20)];
-        let file = |arch| pick(&builds, arch, Timestamp(99)).map(|b| b.file.0);
+        let binaries = [binary(1, "any", 10), binary(2, "x86_64", 20)];
+        let file = |arch| pick(&binaries, arch, Timestamp(99)).map(|b| b.file.0);
         assert_eq!((file(Arch::X86_64), file(Arch::Arm64)), (Some(2), Some(1)));
-        assert_eq!(pick(&builds[1..], Arch::Arm64, Timestamp(99)), None);
+        assert_eq!(pick(&binaries[1..], Arch::Arm64, Timestamp(99)), None);
     }
 }

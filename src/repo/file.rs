@@ -142,17 +142,17 @@ impl Located {
     }
 
     /// Replaces a source package by one of its binaries.
-    pub(super) fn built(&self, build: &db::binary::Build, platform: &Platform) -> Located {
+    pub(super) fn built(&self, binary: &db::binary::Build, platform: &Platform) -> Located {
         let found = FoundFile {
-            file: build.file,
-            name: build.name.clone(),
-            locator: build.locator.clone(),
-            size: build.size,
-            md5: build.md5,
-            sha256: build.sha256,
-            file_state: build.state,
-            class: build.class.clone(),
-            published_at: Some(build.at),
+            file: binary.file,
+            name: binary.name.clone(),
+            locator: binary.locator.clone(),
+            size: binary.size,
+            md5: binary.md5,
+            sha256: binary.sha256,
+            file_state: binary.state,
+            class: binary.class.clone(),
+            published_at: Some(binary.at),
             ..self.found.clone()
         };
         let located = Located::new(&self.package, self.tree, found);
@@ -160,16 +160,16 @@ impl Located {
     }
 
     /// Replaces a source package by one of its binaries that is in no list yet.
-    pub(super) fn found_build(&self, build: Found, platform: &Platform) -> Located {
+    pub(super) fn found_build(&self, binary: Found, platform: &Platform) -> Located {
         let found = FoundFile {
-            file: build.file,
-            name: build.name,
-            locator: build.locator,
-            size: build.size,
+            file: binary.file,
+            name: binary.name,
+            locator: binary.locator,
+            size: binary.size,
             md5: None,
-            sha256: build.sha256,
-            file_state: build.state,
-            class: build.class,
+            sha256: binary.sha256,
+            file_state: binary.state,
+            class: binary.class,
             published_at: None,
             ..self.found.clone()
         };

@@ -130,13 +130,13 @@ fn built(c: &mut dyn Conn, trees: &[PointTree], index: &BuildsIndex) -> Result<V
     for tree in trees {
         let mut rows = db::life::listed(c, tree.tree, tree.seq)?;
         let mut known: HashMap<ReleaseId, Vec<Build>> = HashMap::new();
-        if let Some((_, builds, head)) = heads.iter().find(|(source, ..)| *source == tree.source) {
-            for build in db::binary::all(c, *builds, *head)? {
-                known.entry(build.release).or_default().push(build);
+        if let Some((_, list, head)) = heads.iter().find(|(source, ..)| *source == tree.source) {
+            for binary in db::binary::all(c, *list, *head)? {
+                known.entry(binary.release).or_default().push(binary);
             }
         }
-        let picked = |release| known.get(&release).and_then(|builds| pick(builds, platform.arch, *until));
-        let in_time = |build: &&Build| build.at < *until;
+        let picked = |release| known.get(&release).and_then(|binaries| pick(binaries, platform.arch, *until));
+        let in_time = |binary: &&Build| binary.at < *until;
         let alone = !*full && !matches!(platform.target, Target::Linux(_));
         let lacking = |row: &&Listed| row.path.is_empty() && picked(row.release).filter(in_time).is_none();
         let lacking: HashSet<PackageId> =
@@ -145,7 +145,7 @@ fn built(c: &mut dyn Conn, trees: &[PointTree], index: &BuildsIndex) -> Result<V
         for row in &mut rows {
             let of_listed = picked(row.release).filter(|_| row.path.is_empty());
             match older.get(&row.package).copied().filter(|_| row.path.is_empty()).or(of_listed) {
-                Some(build) => row.stanza = offered::with_file(&build.stanza, &build.name),
+                Some(binary) => row.stanza = offered::with_file(&binary.stanza, &binary.name),
                 None if *full => {}
                 None => row.stanza.clear(),
             }
@@ -169,16 +169,16 @@ fn older<'a>(
     in_time: &dyn Fn(&&'a Build) -> bool,
 ) -> Result<HashMap<PackageId, &'a Build>, DbError> {
     let built: HashSet<PackageId> =
-        known.values().flatten().map(|build| build.package).filter(|id| lacking.contains(id)).collect();
+        known.values().flatten().map(|binary| binary.package).filter(|id| lacking.contains(id)).collect();
     let mut newest: HashMap<PackageId, (String, &Build)> = HashMap::new();
     for (package, release, version) in db::binary::archived(c, tree.tree, tree.seq, built)? {
-        let Some(build) = picked(release).filter(|build| in_time(build)) else { continue };
+        let Some(binary) = picked(release).filter(|binary| in_time(binary)) else { continue };
         let newer = |(known, _): &(String, &Build)| version::compare(&version, known).is_gt();
         if newest.get(&package).is_none_or(newer) {
-            newest.insert(package, (version, build));
+            newest.insert(package, (version, binary));
         }
     }
-    Ok(newest.into_iter().map(|(package, (_, build))| (package, build)).collect())
+    Ok(newest.into_iter().map(|(package, (_, binary))| (package, binary)).collect())
 }
 
 /// Listed packages with all known details instead of their index records.

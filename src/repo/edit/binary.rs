@@ -51,20 +51,20 @@ impl Repo {
         let sources = local_tree(&catalog, &source)?;
         let platforms = self.state.config.load().platforms.clone();
         let distribution = find::distribution(&platforms, distribution)?.clone();
-        let mut builds = Vec::with_capacity(uploads.len());
+        let mut binaries = Vec::with_capacity(uploads.len());
         for held in self.uploads.get(uploads, now)? {
-            builds.push(Build::new(held, &distribution)?);
+            binaries.push(Build::new(held, &distribution)?);
         }
         let work =
             Work { source, sources, existing, publish: publish(TxKind::Add, now, Counts::default(), actor) };
-        let given = builds.clone();
+        let given = binaries.clone();
         let (tx, outcomes) = self.state.db.write(move |c| work.write(c, &given)).await??;
         self.seen().await?;
         self.uploads.forget(uploads);
-        let added = builds.into_iter().zip(outcomes).map(|(build, outcome)| AddedBuild {
-            r_version: build.r_version,
-            arch: build.arch,
-            upload: build.held.upload,
+        let added = binaries.into_iter().zip(outcomes).map(|(binary, outcome)| AddedBuild {
+            r_version: binary.r_version,
+            arch: binary.arch,
+            upload: binary.held.upload,
             outcome,
         });
         Ok((tx, added.collect()))
@@ -130,15 +130,17 @@ struct Plan {
 }
 
 impl Work {
-    fn write(&self, c: &mut dyn Conn, builds: &[Build]) -> Result<Refused<Outcome>, DbError> {
-        let planned = match self.plan(c, builds)? {
+    fn write(&self, c: &mut dyn Conn, binaries: &[Build]) -> Result<Refused<Outcome>, DbError> {
+        let planned = match self.plan(c, binaries)? {
             Ok(planned) => planned,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let outcomes: Vec<Added> = planned.iter().map(|plan| plan.outcome).collect();
         let mut claimed: Vec<(TreeId, Seq)> = Vec::new();
-        for (build, plan) in builds.iter().zip(&planned).filter(|(_, plan)| plan.outcome != Added::Existing) {
-            let tree = binary::tree(c, self.source.id, &build.label)?;
+        for (binary, plan) in
+            binaries.iter().zip(&planned).filter(|(_, plan)| plan.outcome != Added::Existing)
+        {
+            let tree = binary::tree(c, self.source.id, &binary.label)?;
             let pending = match claimed.iter().find(|(known, _)| *known == tree) {
                 Some((_, pending)) => *pending,
                 None => {
@@ -147,17 +149,17 @@ impl Work {
                     pending
                 }
             };
-            write_blobs(c, &build.held, self.publish.now)?;
-            let upload = &build.held.upload;
+            write_blobs(c, &binary.held, self.publish.now)?;
+            let upload = &binary.held.upload;
             let new = NewBuild {
                 package: plan.package,
                 release: plan.release,
-                platform: &build.platform,
-                name: &build.name,
+                platform: &binary.platform,
+                name: &binary.name,
                 size: i64::try_from(upload.size).unwrap_or(i64::MAX),
-                md5: build.held.md5,
+                md5: binary.held.md5,
                 sha256: upload.sha256,
-                stanza: &build.held.stanza,
+                stanza: &binary.held.stanza,
             };
             binary::insert(c, tree, pending, &new)?;
         }
@@ -170,30 +172,31 @@ impl Work {
     }
 
     /// Plans the change for each binary. Nothing is written yet, so that a refusal leaves nothing behind.
-    fn plan(&self, c: &mut dyn Conn, builds: &[Build]) -> Result<Refused<Vec<Plan>>, DbError> {
+    fn plan(&self, c: &mut dyn Conn, binaries: &[Build]) -> Result<Refused<Vec<Plan>>, DbError> {
         let trees = db::tree::of_source(c, self.source.id)?;
-        let mut planned: Vec<Plan> = Vec::with_capacity(builds.len());
-        for (place, build) in builds.iter().enumerate() {
-            let Upload { package: name, version, sha256, .. } = &build.held.upload;
-            let Some((package, release)) = self.release(c, build)? else {
+        let mut planned: Vec<Plan> = Vec::with_capacity(binaries.len());
+        for (place, binary) in binaries.iter().enumerate() {
+            let Upload { package: name, version, sha256, .. } = &binary.held.upload;
+            let Some((package, release)) = self.release(c, binary)? else {
                 return Ok(Err(RepoError::Invalid(format!(
                     "the source '{0}' has no {name} {version}; add its source package first, for clients that no \
                      binary fits: rspm add --source={0}",
                     self.source.name
                 ))));
             };
-            let tree = trees.iter().find(|t| t.role == db::tree::Role::Binary && t.label == build.label);
+            let tree = trees.iter().find(|t| t.role == db::tree::Role::Binary && t.label == binary.label);
             let known = match tree.and_then(|tree| Some((tree.id, tree.head?))) {
                 Some((tree, head)) => binary::of_release(c, tree, head, package, release)?,
                 None => Vec::new(),
             };
             let there =
-                |known: &&binary::Build| known.platform == build.platform && known.removed_at.is_none();
+                |known: &&binary::Build| known.platform == binary.platform && known.removed_at.is_none();
             let known = known.iter().rev().find(there);
             let twin = (0..place)
                 .rev()
-                .find(|i| planned[*i].release == release && builds[*i].platform == build.platform);
-            let there = twin.map(|i| Some(builds[i].held.upload.sha256)).or(known.map(|known| known.sha256));
+                .find(|i| planned[*i].release == release && binaries[*i].platform == binary.platform);
+            let there =
+                twin.map(|i| Some(binaries[i].held.upload.sha256)).or(known.map(|known| known.sha256));
             let outcome = match (there, self.existing) {
                 (None, _) => Added::New,
                 (Some(_), OnExisting::Succeed) => Added::Existing,
@@ -203,7 +206,7 @@ impl Work {
                     return Ok(Err(RepoError::Conflict(format!(
                         "{name} {version} is in the source '{}' for {} already; use --replace to replace it with this \
                         file, or --succeed-on-existing to leave it",
-                        self.source.name, build.platform
+                        self.source.name, binary.platform
                     ))));
                 }
             };
@@ -213,8 +216,8 @@ impl Work {
     }
 
     /// The release that a binary belongs to: the source's current one of its version.
-    fn release(&self, c: &mut dyn Conn, build: &Build) -> Result<Option<(PackageId, ReleaseId)>, DbError> {
-        let Upload { package, version, .. } = &build.held.upload;
+    fn release(&self, c: &mut dyn Conn, binary: &Build) -> Result<Option<(PackageId, ReleaseId)>, DbError> {
+        let Upload { package, version, .. } = &binary.held.upload;
         let Some(head) = db::tree::get(c, self.sources)?.and_then(|tree| tree.head) else { return Ok(None) };
         let Some(id) = db::package::by_name(c, Language::R, package)? else { return Ok(None) };
         let alive = db::life::current_of(c, self.sources, head, id)?;

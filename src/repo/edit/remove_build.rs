@@ -95,25 +95,25 @@ impl Work {
         let mut others: Vec<String> = Vec::new();
         for list in lists {
             let Some(head) = list.head else { continue };
-            let mut builds = binary::of_release(c, list.id, head, package, release)?;
-            builds.retain(|build| build.removed_at.is_none());
+            let mut binaries = binary::of_release(c, list.id, head, package, release)?;
+            binaries.retain(|binary| binary.removed_at.is_none());
             if list.label != self.platform.label() {
-                others.extend(builds.iter().map(|build| build.platform.clone()));
+                others.extend(binaries.iter().map(|binary| binary.platform.clone()));
                 continue;
             }
             let (gone, kept): (Vec<Build>, Vec<Build>) =
-                builds.into_iter().partition(|build| runs_on(build, self.platform.arch));
-            others.extend(kept.into_iter().map(|build| build.platform));
+                binaries.into_iter().partition(|binary| runs_on(binary, self.platform.arch));
+            others.extend(kept.into_iter().map(|binary| binary.platform));
             if gone.is_empty() {
                 continue;
             }
-            let files: Vec<FileId> = gone.iter().map(|build| build.file).collect();
+            let files: Vec<FileId> = gone.iter().map(|binary| binary.file).collect();
             let pending = db::tree::begin(c, list.id, EDIT_JOB)?;
             binary::remove(c, list.id, pending, (package, release), &files)?;
             db::clock::publish(c, &Publish { trees: vec![list.id], ..self.publish.clone() })?;
-            let removed = gone.iter().rev().map(|build| RemovedBuild {
-                arch: build.platform.rsplit_once('/').and_then(|(_, arch)| Arch::parse(arch)),
-                sha256: build.sha256,
+            let removed = gone.iter().rev().map(|binary| RemovedBuild {
+                arch: binary.platform.rsplit_once('/').and_then(|(_, arch)| Arch::parse(arch)),
+                sha256: binary.sha256,
             });
             return Ok(Ok(removed.collect()));
         }

@@ -50,8 +50,8 @@ impl Repo {
                 (failed, why)
             }
             Wanted::Build(platform) => {
-                let builds = self.builds(platform, question.snapshot);
-                match self.look(question, of, release, builds, steps).await? {
+                let selector = self.builds(platform, question.snapshot);
+                match self.look(question, of, release, selector, steps).await? {
                     Err(lost) => lost,
                     Ok(given) => {
                         let answer = end(&given, None, "");
@@ -79,20 +79,20 @@ impl Repo {
         question: &Question,
         of: Option<&Distribution>,
         release: &Release,
-        builds: Builds,
+        selector: Builds,
         steps: &mut Vec<Step>,
     ) -> Result<Result<Given, Lost>, RepoError> {
-        let located = match self.build_of(&release.located, &builds).await {
+        let located = match self.build_of(&release.located, &selector).await {
             Ok(located) => located,
             // Clients get this error as well, logged with the source package that is served instead.
             Err(error @ RepoError::Upstream { .. }) => {
-                self.list(&release.located, Some((&builds, None)), steps).await?;
+                self.list(&release.located, Some((&selector, None)), steps).await?;
                 return Ok(Err((Some(FETCH), error.to_string())));
             }
             Err(error) => return Err(error),
         };
-        self.list(&release.located, Some((&builds, located.as_ref())), steps).await?;
-        let platform = builds.platform;
+        self.list(&release.located, Some((&selector, located.as_ref())), steps).await?;
+        let platform = selector.platform;
         let Some(located) = located else {
             let (package, version) = (&release.located.package, &release.located.version);
             let none = format!("there is no binary of {package} {version} for {platform}");
@@ -172,7 +172,7 @@ impl Repo {
             Ok::<_, DbError>(all)
         });
         let all = all.await?;
-        if all.is_empty() && wanted.is_none_or(|(_, build)| build.is_none()) {
+        if all.is_empty() && wanted.is_none_or(|(_, binary)| binary.is_none()) {
             steps.push(Step {
                 about: About::Build,
                 subject: "none".to_owned(),
@@ -181,24 +181,25 @@ impl Repo {
                 rule: "rspm add binary adds one".to_owned(),
             });
         }
-        let chosen = wanted.and_then(|(_, build)| build.map(Located::file));
-        if let Some((builds, Some(build))) = wanted.filter(|_| all.iter().all(|b| chosen != Some(b.file))) {
+        let chosen = wanted.and_then(|(_, binary)| binary.map(Located::file));
+        if let Some((selector, Some(binary))) = wanted.filter(|_| all.iter().all(|b| chosen != Some(b.file)))
+        {
             steps.push(Step {
                 about: About::Build,
-                subject: builds.platform.to_string(),
-                found: format!("{} of another server", build.name),
+                subject: selector.platform.to_string(),
+                found: format!("{} of another server", binary.name),
                 wins: true,
                 rule: "provided by a binary server on request; no binary list has one".to_owned(),
             });
         }
-        for build in &all {
-            let size = build.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
+        for binary in &all {
+            let size = binary.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
             steps.push(Step {
                 about: About::Build,
-                subject: build.platform.clone(),
-                found: format!("of {}{size}", moment(build.at)),
-                wins: chosen == Some(build.file),
-                rule: why(build, wanted.map(|(builds, _)| builds), chosen).to_owned(),
+                subject: binary.platform.clone(),
+                found: format!("of {}{size}", moment(binary.at)),
+                wins: chosen == Some(binary.file),
+                rule: why(binary, wanted.map(|(selector, _)| selector), chosen).to_owned(),
             });
         }
         Ok(())
@@ -247,11 +248,11 @@ impl Repo {
         question: &Question,
         of: Option<&Distribution>,
         platform: &Platform,
-        build: &Located,
+        binary: &Located,
         release: &Release,
     ) -> String {
         let platforms = self.state.config.load().platforms.clone();
-        match (of.map(|of| of.os), FileName::parse(&build.name)) {
+        match (of.map(|of| of.os), FileName::parse(&binary.name)) {
             (Some(Os::Windows | Os::MacOs), Some(file)) => {
                 let tree = tree(&platforms, platform);
                 address(question, None, release, &RPath::File { tree, file })
@@ -296,16 +297,16 @@ fn address(question: &Question, linux: Option<&str>, release: &Release, path: &R
 }
 
 /// Why a binary is selected, or not.
-fn why(build: &db::binary::Build, wanted: Option<&Builds>, chosen: Option<FileId>) -> &'static str {
+fn why(binary: &db::binary::Build, wanted: Option<&Builds>, chosen: Option<FileId>) -> &'static str {
     let Some(wanted) = wanted else { return "no binary was looked for" };
-    let label = build.platform.rsplit_once('/').map_or(build.platform.as_str(), |(label, _)| label);
-    let before = build.at < wanted.until;
-    match (chosen == Some(build.file), before) {
+    let label = binary.platform.rsplit_once('/').map_or(binary.platform.as_str(), |(label, _)| label);
+    let before = binary.at < wanted.until;
+    match (chosen == Some(binary.file), before) {
         _ if label != wanted.platform.label() => "for another version of R, or another system",
-        _ if !builds::runs_on(build, wanted.platform.arch) => "for another processor",
+        _ if !builds::runs_on(binary, wanted.platform.arch) => "for another processor",
         (true, true) => "the newest from before the snapshot's end",
         (true, false) => "there is none from before the snapshot's end; this is the first after it",
-        (false, _) if build.removed_at.is_some() => "it was removed",
+        (false, _) if binary.removed_at.is_some() => "it was removed",
         (false, true) => "replaced by a newer one",
         (false, false) => "newer than the snapshot",
     }

@@ -9,11 +9,12 @@ use http::{Method, Response};
 
 use super::binaries::{self, Asked};
 use super::body::Body;
-use super::budget::AnswerBudget;
+use super::budget::{AnswerBudget, Client};
 use super::cran::Entry;
 use super::error::Failure;
 use super::incoming::Incoming;
 use super::limits::Limits;
+use super::listener::Peer;
 use super::origin::Head;
 use super::response::{self, Site, Tongue};
 use super::route::{self, Route};
@@ -112,16 +113,27 @@ impl App {
                 }
             }
             Route::Public(route) => {
-                let answered = public::answer(self, &route, query, head).await;
-                return answered.and_then(|made| self.answers.count(made, head.peer)).unwrap_or_else(json);
+                let answered = async {
+                    let reserved = self.answers.reserve(self.client(head.peer))?;
+                    reserved.count(public::answer(self, &route, query, head).await?)
+                };
+                return answered.await.unwrap_or_else(json);
             }
             Route::Posted(route) => {
-                let answered = public::posted(self, route, query, head, body).await;
-                return answered.and_then(|made| self.answers.count(made, head.peer)).unwrap_or_else(json);
+                let answered = async {
+                    let reserved = self.answers.reserve(self.client(head.peer))?;
+                    reserved.count(public::posted(self, route, query, head, body).await?)
+                };
+                return answered.await.unwrap_or_else(json);
             }
             Route::Admin(_) => Err(Failure::not_found("there is nothing at this address")),
         };
         answered.unwrap_or_else(text)
+    }
+
+    /// Which limits a peer has.
+    pub(super) fn client(&self, peer: Peer) -> Client {
+        self.site.load().client(peer)
     }
 }
 

@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 
 use super::body::Body;
 use super::error::Failure;
-use super::listener::Peer;
 
 /// The budget of a process. Clones share it.
 #[derive(Clone)]
@@ -38,10 +37,26 @@ pub struct AnswerBudget(ReadingBudget);
 const ANSWERS: usize = 64 << 20;
 /// Bytes of such responses of one client address.
 const ANSWERS_OF_ADDRESS: usize = 16 << 20;
-/// Responses up to this many bytes are not counted: an open stream takes as much by itself.
-const SMALL: usize = 16 << 10;
+/// Bytes reserved for a response before it is made.
+const RESERVED: usize = 256 << 10;
+/// Responses up to this many bytes are not counted: the head of an open stream takes more.
+const SMALL: usize = 512;
 /// `Retry-After` in seconds.
 const RETRY: u64 = 5;
+
+/// What counts as one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// A client of the admin socket; it has no limit.
+    Admin,
+    /// A trusted proxy or a loopback address, which many clients share: only the total is limited.
+    Shared,
+    /// An address.
+    Address(IpAddr),
+}
+
+/// Reserves memory for a response that is being made; `None` for clients without a limit.
+pub(super) struct Reservation(Option<Share>);
 
 /// Bytes, and their share of the budget.
 struct Counted {
@@ -62,31 +77,41 @@ impl Default for AnswerBudget {
 }
 
 impl AnswerBudget {
-    /// Counts a response until its bytes are dropped; 503 if too many are waiting.
-    pub(super) fn count(&self, mut response: Response<Body>, peer: Peer) -> Result<Response<Body>, Failure> {
-        response.body_mut().map_bytes(|bytes| self.hold(bytes, peer))?;
+    /// Reserves memory before a response is made; 503 if too much is in use.
+    pub(super) fn reserve(&self, client: Client) -> Result<Reservation, Failure> {
+        let Some(reading) = self.0.of(client) else { return Ok(Reservation(None)) };
+        let mut share = reading.share();
+        share.resize(RESERVED).then_some(Reservation(Some(share))).ok_or_else(too_many)
+    }
+}
+
+impl Reservation {
+    /// Counts the bytes of a response until they are dropped; 503 if too many are waiting.
+    pub(super) fn count(self, mut response: Response<Body>) -> Result<Response<Body>, Failure> {
+        response.body_mut().map_bytes(|bytes| self.hold(bytes))?;
         Ok(response)
     }
 
-    /// Counts bytes until they are dropped; 503 if too many are waiting. Clients of the admin socket have no limit.
-    pub(super) fn hold(&self, bytes: Bytes, peer: Peer) -> Result<Bytes, Failure> {
-        let Peer::Tcp { address, .. } = peer else { return Ok(bytes) };
-        if bytes.len() <= SMALL {
-            return Ok(bytes);
-        }
-        let mut share = self.0.of(address.ip()).share();
-        if !share.take(bytes.len()) {
-            return Err(Failure::unavailable("too many responses are waiting for slow clients", RETRY));
+    /// Counts bytes until they are dropped; 503 if too many are waiting.
+    pub(super) fn hold(self, bytes: Bytes) -> Result<Bytes, Failure> {
+        let Some(mut share) = self.0.filter(|_| bytes.len() > SMALL) else { return Ok(bytes) };
+        if !share.resize(bytes.len()) {
+            return Err(too_many());
         }
         Ok(Bytes::from_owner(Counted { bytes, _share: share }))
     }
 }
 
-/// The budget of one client address.
+fn too_many() -> Failure {
+    Failure::unavailable("too many responses are waiting for slow clients", RETRY)
+}
+
+/// The budget of one client.
 #[derive(Clone)]
 pub(super) struct Reading {
     budget: ReadingBudget,
-    address: IpAddr,
+    /// `None`: only the total is limited.
+    address: Option<IpAddr>,
 }
 
 /// Bytes taken from the budget; returned when this is dropped.
@@ -101,9 +126,14 @@ impl ReadingBudget {
         ReadingBudget(Arc::new(Inner { most, most_each, held: Mutex::default() }))
     }
 
-    /// The budget for the requests of an address.
-    pub(super) fn of(&self, address: IpAddr) -> Reading {
-        Reading { budget: self.clone(), address: site(address) }
+    /// The budget for the requests of a client; `None` is no limit.
+    pub(super) fn of(&self, client: Client) -> Option<Reading> {
+        let address = match client {
+            Client::Admin => return None,
+            Client::Shared => None,
+            Client::Address(address) => Some(site(address)),
+        };
+        Some(Reading { budget: self.clone(), address })
     }
 }
 
@@ -116,44 +146,61 @@ impl Reading {
 impl Share {
     /// Takes more bytes; false if the budget is used up.
     pub(super) fn grow(&mut self, more: usize) -> bool {
-        self.reserve(more, false)
-    }
-
-    /// As [`Share::grow`], but never fails for an address that has nothing yet: a large response must be possible.
-    fn take(&mut self, bytes: usize) -> bool {
-        self.reserve(bytes, true)
-    }
-
-    fn reserve(&mut self, more: usize, alone: bool) -> bool {
         let Reading { budget, address } = &self.reading;
         let mut used = budget.0.held.lock();
-        let each = used.each.get(address).copied().unwrap_or(0);
-        let full =
-            used.all.saturating_add(more) > budget.0.most || each.saturating_add(more) > budget.0.most_each;
-        if full && !(alone && each == 0) {
+        let each = used.of(*address);
+        if used.all.saturating_add(more) > budget.0.most
+            || each.saturating_add(more) > budget.0.most_of(*address)
+        {
             return false;
         }
+        used.set(*address, each + more);
         used.all += more;
-        used.each.insert(*address, each + more);
         self.bytes += more;
         true
+    }
+
+    /// Changes the number of bytes; false if the budget is used up. A client that has nothing else may exceed its limit, and
+    /// the total while nobody has anything else: a large response must be possible.
+    fn resize(&mut self, bytes: usize) -> bool {
+        let Reading { budget, address } = &self.reading;
+        let mut used = budget.0.held.lock();
+        let (all, each) = (used.all - self.bytes, used.of(*address).saturating_sub(self.bytes));
+        let fits = all + bytes <= budget.0.most || all == 0;
+        if bytes > self.bytes && !(fits && (each + bytes <= budget.0.most_of(*address) || each == 0)) {
+            return false;
+        }
+        used.set(*address, each + bytes);
+        used.all = all + bytes;
+        self.bytes = bytes;
+        true
+    }
+}
+
+impl Inner {
+    fn most_of(&self, address: Option<IpAddr>) -> usize {
+        if address.is_some() { self.most_each } else { self.most }
+    }
+}
+
+impl Held {
+    /// The bytes of an address; 0 without one.
+    fn of(&self, address: Option<IpAddr>) -> usize {
+        address.and_then(|address| self.each.get(&address).copied()).unwrap_or(0)
+    }
+
+    fn set(&mut self, address: Option<IpAddr>, bytes: usize) {
+        match address {
+            Some(address) if bytes == 0 => drop(self.each.remove(&address)),
+            Some(address) => drop(self.each.insert(address, bytes)),
+            None => {}
+        }
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        if self.bytes == 0 {
-            return;
-        }
-        let Reading { budget, address } = &self.reading;
-        let mut used = budget.0.held.lock();
-        used.all -= self.bytes;
-        let left = used.each.get(address).copied().unwrap_or(0).saturating_sub(self.bytes);
-        if left == 0 {
-            used.each.remove(address);
-        } else {
-            used.each.insert(*address, left);
-        }
+        self.resize(0);
     }
 }
 
@@ -170,28 +217,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_has_few_large_answers_under_way_and_always_one() {
-        let budget = AnswerBudget(ReadingBudget::new(300 << 10, 200 << 10));
-        let answer = |from: &str, kilobytes: usize| {
-            let peer = Peer::Tcp { address: (from.parse::<IpAddr>().unwrap(), 1).into(), tls: true };
-            budget.count(Response::new(Body::full(vec![0; kilobytes << 10])), peer)
+    fn a_client_has_few_responses_waiting_and_always_one() {
+        let budget = AnswerBudget(ReadingBudget::new(900 << 10, 600 << 10));
+        let client = |text: &str| Client::Address(text.parse().unwrap());
+        let answer = |client: Client, kilobytes: usize| {
+            let reserved = budget.reserve(client)?;
+            reserved.count(Response::new(Body::full(vec![0; kilobytes << 10])))
         };
-        let huge = answer("192.0.2.1", 5000).expect("the only one");
+        let (one, two) = (client("192.0.2.1"), client("192.0.2.2"));
+        let huge = answer(one, 5000).expect("the only one");
         assert_eq!(huge.body().known_size(), Some(5000 << 10));
-        assert!(answer("192.0.2.1", 17).is_err() && answer("192.0.2.1", 16).is_ok());
-        let other = answer("192.0.2.2", 100).expect("the first one of this address");
-        assert!(answer("192.0.2.2", 100).is_err(), "all are taken");
-        drop((huge, other));
-        let two = [answer("192.0.2.1", 100).unwrap(), answer("192.0.2.1", 100).unwrap()];
-        assert_eq!(answer("192.0.2.1", 100).err().map(|failure| failure.status.as_u16()), Some(503));
-        drop(two);
-        assert!(budget.0.0.held.lock().each.is_empty());
+        assert!(answer(one, 1).is_err() && answer(two, 1).is_err(), "the total is exceeded");
+        assert!(answer(Client::Admin, 5000).is_ok(), "the admin socket has no limit");
+        drop(huge);
+        let some: Vec<_> = (0..3).map_while(|_| answer(one, 150).ok()).collect();
+        assert_eq!(some.len(), 3, "while they are made, 256 kB are reserved");
+        assert_eq!(answer(one, 150).err().map(|failure| failure.status.as_u16()), Some(503));
+        let large = answer(two, 400).expect("the first one of this client");
+        assert!(answer(two, 1).is_err(), "all are in use");
+        drop((some, large));
+        let shared: Vec<_> = (0..9).map_while(|_| answer(Client::Shared, 200).ok()).collect();
+        assert_eq!(shared.len(), 4, "only the total is limited");
+        drop(shared);
+        let held = budget.0.0.held.lock();
+        assert!(held.each.is_empty() && held.all == 0);
     }
 
     #[test]
     fn what_is_taken_is_bounded_for_each_and_for_all_and_comes_back() {
         let budget = ReadingBudget::new(10, 6);
-        let of = |text: &str| budget.of(text.parse().unwrap()).share();
+        let of = |text: &str| budget.of(Client::Address(text.parse().unwrap())).unwrap().share();
         let (mut a, mut again, mut b) = (of("192.0.2.1"), of("::ffff:192.0.2.1"), of("192.0.2.2"));
         assert!(a.grow(4) && again.grow(2) && !again.grow(1), "one address under two names");
         assert!(b.grow(4) && !b.grow(1), "all are taken");

@@ -46,7 +46,7 @@ pub(super) struct Http2<'a> {
     pub(super) limits: &'a Arc<Limits>,
     pub(super) drain: &'a Drain,
     pub(super) connection: &'a Connection,
-    pub(super) reading: Reading,
+    pub(super) reading: Option<Reading>,
     pub(super) rooms: &'a Rooms,
     pub(super) accepted: Instant,
     pub(super) peer: Peer,
@@ -136,7 +136,7 @@ impl Http2<'_> {
                     room: room.clone(),
                 };
                 let (parts, body) = request.into_parts();
-                let body = Incoming::http2(body, &parts.headers, Some(self.reading.clone()));
+                let body = Incoming::http2(body, &parts.headers, self.reading.clone());
                 let request = Request::from_parts(parts, body);
                 let answer = answer.clone();
                 // The future of a handler is large, and done for most of a long transfer: boxed, so that it can be

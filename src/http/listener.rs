@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::body::Body;
-use super::budget::{Reading, ReadingBudget};
+use super::budget::{Client, Reading, ReadingBudget};
 use super::connections::{Activity, Connection, Connections};
 use super::drain::{Drain, Phase};
 use super::http2::Http2;
@@ -123,7 +123,9 @@ impl House {
                 Ok((socket, address)) => {
                     // Else a response in two writes waits for the client's delayed ACK: 11 times slower.
                     let _ = socket.set_nodelay(true);
-                    let most = self.limits.for_address(self.site.load().connections_of(address.ip()));
+                    let most =
+                        self.site.load().connections_of(self.client(Peer::Tcp { address, tls: false }));
+                    let most = self.limits.for_address(most);
                     let Some(connection) = self.connections.open(address.ip(), most) else {
                         tracing::debug!(%address, "connection closed: connection limit of the address reached");
                         continue;
@@ -190,10 +192,11 @@ impl House {
 
     /// The budget for request bodies of a client; clients of the admin socket have no limit.
     fn reading(&self, peer: Peer) -> Option<Reading> {
-        match peer {
-            Peer::Tcp { address, .. } => Some(self.reading.of(address.ip())),
-            Peer::Unix { .. } => None,
-        }
+        self.reading.of(self.client(peer))
+    }
+
+    fn client(&self, peer: Peer) -> Client {
+        self.site.load().client(peer)
     }
 
     async fn encrypted<A: Answer>(
@@ -217,7 +220,7 @@ impl House {
                 let peer = Peer::Tcp { address, tls: true };
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                     let (limits, drain, rooms) = (&self.limits, &self.drain, &self.rooms);
-                    let reading = self.reading.of(address.ip());
+                    let reading = self.reading(peer);
                     let http2 = Http2 { limits, drain, connection, reading, rooms, accepted, peer };
                     http2.serve(stream, answer).await;
                 } else {

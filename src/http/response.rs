@@ -10,6 +10,7 @@ use http::{Response, StatusCode};
 use ipnet::IpNet;
 
 use super::body::Body;
+use super::budget::Client;
 use super::conditional::Validators;
 use super::error::Failure;
 use super::listener::Peer;
@@ -82,11 +83,23 @@ impl Site {
         self.proxies.iter().any(|network| network.contains(&address))
     }
 
-    /// Maximum number of open connections of an address; `None` is no limit. Trusted proxies have no limit, and neither
-    /// have loopback addresses, where a proxy or a tunnel may end: all their clients share one address.
+    /// Which limits the peer has. All clients of a proxy, or of a tunnel that ends at a loopback address, share one address.
     #[must_use]
-    pub fn connections_of(&self, address: IpAddr) -> Option<usize> {
-        self.connections.filter(|_| !address.to_canonical().is_loopback() && !self.is_proxy(address))
+    pub fn client(&self, peer: Peer) -> Client {
+        match peer {
+            Peer::Unix { .. } => Client::Admin,
+            Peer::Tcp { address, .. } => {
+                let address = address.ip();
+                let shared = address.to_canonical().is_loopback() || self.is_proxy(address);
+                if shared { Client::Shared } else { Client::Address(address) }
+            }
+        }
+    }
+
+    /// Maximum number of open connections of a client; `None` is no limit.
+    #[must_use]
+    pub fn connections_of(&self, client: Client) -> Option<usize> {
+        self.connections.filter(|_| matches!(client, Client::Address(_)))
     }
 
     /// The raw path without the prefix of `Server.Address`; proxies may have removed it already.
@@ -437,6 +450,27 @@ mod tests {
         assert_eq!(&text[14..15], "4");
         assert!("89ab".contains(&text[19..20]));
         assert!(text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit()));
+    }
+
+    #[test]
+    fn clients_behind_proxies_and_loopback_addresses_share_their_limits() {
+        let site = Site {
+            server: HeaderValue::from_static("x"),
+            nosniff: true,
+            permanent: false,
+            address: None,
+            prefix: String::new(),
+            proxies: vec!["198.51.100.0/24".parse().unwrap()],
+            connections: Some(7),
+        };
+        let peer = |ip: &str| Peer::Tcp { address: (ip.parse::<IpAddr>().unwrap(), 1).into(), tls: true };
+        for ip in ["127.0.0.9", "::1", "::ffff:127.0.0.1", "198.51.100.3", "::ffff:198.51.100.3"] {
+            assert_eq!(site.client(peer(ip)), Client::Shared, "{ip}");
+        }
+        let one = site.client(peer("203.0.113.5"));
+        assert_eq!(one, Client::Address("203.0.113.5".parse().unwrap()));
+        assert_eq!((site.connections_of(one), site.connections_of(Client::Shared)), (Some(7), None));
+        assert_eq!(site.client(Peer::Unix { uid: 0, gid: 0, pid: None }), Client::Admin);
     }
 
     #[test]

@@ -145,20 +145,20 @@ fn streams_that_are_never_read_take_little_memory_and_few_files() {
 
 #[test]
 fn answers_of_the_api_that_are_never_read_are_refused_beyond_a_budget() {
-    const MOST: usize = 16 << 20;
+    const MOST: usize = 64 << 20;
     let mut server = Builder::default().gcfg(HTTPS).prepare();
     let pair = Pair::new();
     pair.write(server.dir());
     server.launch();
     let packages: Vec<Tarball> = (0..60)
         .map(|n| {
-            Tarball::new(&format!("p{n}"), "1.0").field(&format!("Author: {}", "Name [aut], ".repeat(300)))
+            Tarball::new(&format!("p{n}"), "1.0").field(&format!("Author: {}", "Name [aut], ".repeat(3000)))
         })
         .collect();
     server.local_repository("team", &packages);
     let path = "/__api__/repos/team/packages";
     let size = server.get(path).body.len();
-    let streams = 3 * STREAMS;
+    let streams = STREAMS;
     assert!(size * streams > 2 * MOST, "{size} bytes");
     let address = server.urls()[1].strip_prefix("https://").unwrap().to_owned();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -174,9 +174,21 @@ fn answers_of_the_api_that_are_never_read_are_refused_beyond_a_budget() {
         let served = answers().filter(|answer| answer.status() == 200).count();
         let refused = answers().filter(|answer| answer.status() == 503).count();
         assert_eq!(served + refused, streams);
-        assert_eq!(served, MOST / size, "{size} bytes each");
+        // Memory is reserved for each response that is being made, so the last ones may be refused early.
+        assert!((MOST / 2 / size..=MOST / size).contains(&served), "{served} of {size} bytes each");
         assert_eq!(server.get("/__ping__").status, 200);
-        assert_eq!(server.get(path).status, 503, "of the same address");
+        let (mut sender, _change) = client(connect(&address, pair.der()).await, 0).await;
+        let mut more = Vec::new();
+        while more.len() < MOST / size {
+            let answer = ask(&mut sender, path).await.unwrap();
+            if answer.status() == 503 {
+                break;
+            }
+            more.push(answer);
+        }
+        assert!(served + more.len() <= MOST / size, "{served} and {} of {size} bytes each", more.len());
+        assert_eq!(server.get(path).status, 503);
+        drop(more);
         drop(held);
         for _ in 0..100 {
             if server.get(path).status == 200 {

@@ -96,7 +96,7 @@ pub(super) async fn answer(
         return Ok(response::json_lines(Body::full(first)));
     }
     // The other chunks are produced once the client has read the previous ones.
-    let first = app.answers.hold(first, peer)?;
+    let first = app.answers.reserve(app.client(peer))?.hold(first)?;
     let mut body_of_answer = Body::stream(rows.stream(first), None);
     body_of_answer.hold(body);
     Ok(response::json_lines(body_of_answer))

@@ -200,6 +200,61 @@ fn answers_of_the_api_that_are_never_read_are_refused_beyond_a_budget() {
     });
 }
 
+#[test]
+fn chunks_of_a_filter_that_are_not_read_are_in_the_budget() {
+    const MANY: usize = 64;
+    let mut server = Builder::default().gcfg(HTTPS).prepare();
+    let pair = Pair::new();
+    pair.write(server.dir());
+    server.launch();
+    let large: Vec<String> = (0..4000).map(|n| format!("suggested{n}")).collect();
+    let large = format!("Suggests: {}", large.join(", "));
+    let packages: Vec<Tarball> =
+        (0..90).map(|n| Tarball::new(&format!("p{n}"), "1.0").field(&large)).collect();
+    server.local_repository("team", &packages);
+    // The names of the first chunk are not there; the second one has 4 MB.
+    let names: Vec<String> =
+        (0..100).map(|n| format!("absent{n}")).chain((0..90).map(|n| format!("p{n}"))).collect();
+    let question = Bytes::from(serde_json::json!({ "repo": "team", "names": names }).to_string());
+    let address = server.urls()[1].strip_prefix("https://").unwrap().to_owned();
+    let before = memory(&server);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (mut sender, _change) = client(connect(&address, pair.der()).await, 16 << 10).await;
+        let asked = (0..MANY).map(|_| {
+            let request = http::Request::post("https://localhost/__api__/filter/packages").body(()).unwrap();
+            let (answer, mut body) = sender.send_request(request, false).unwrap();
+            body.send_data(question.clone(), true).unwrap();
+            answer
+        });
+        let answers = join_all(asked.collect::<Vec<_>>()).await;
+        let mut most = 0;
+        let mut open = Vec::new();
+        let (mut reset, mut waiting) = (0, 0);
+        for answer in answers {
+            let mut body = answer.unwrap().into_body();
+            let mut bytes = 0;
+            // Up to the window of the stream, or until the server resets it.
+            loop {
+                most = most.max(memory(&server));
+                match tokio::time::timeout(Duration::from_secs(60), body.data()).await {
+                    Ok(Some(Ok(chunk))) => bytes += chunk.len(),
+                    Ok(Some(Err(_))) => break reset += 1,
+                    Ok(None) => panic!("the whole of it in {bytes} bytes"),
+                    Err(_) => break waiting += 1,
+                }
+                if bytes == 16 << 10 {
+                    break waiting += 1;
+                }
+            }
+            open.push(body);
+        }
+        assert_eq!(reset + waiting, MANY);
+        assert!(reset > MANY / 2, "{reset} were reset, {waiting} wait");
+        assert!(most < before + (200 << 20), "{before} bytes before, {most} while {waiting} wait");
+    });
+}
+
 /// A connection that is written and never read.
 struct Deaf(TlsStream<TcpStream>);
 

@@ -17,6 +17,7 @@ use crate::api::error::Code;
 use crate::api::public::filter::{Dependencies, Details, Filter, FilterError, Filtered};
 use crate::http::app::App;
 use crate::http::body::{Body, BodyError};
+use crate::http::budget::{AnswerBudget, Client};
 use crate::http::error::Failure;
 use crate::http::listener::Peer;
 use crate::http::response;
@@ -56,6 +57,8 @@ struct Rows {
     asked: Arc<Filter>,
     known: Option<Arc<Vulnerabilities>>,
     wanted: std::vec::IntoIter<Result<Specification, String>>,
+    answers: AnswerBudget,
+    client: Client,
 }
 
 /// Handles the request; `repo`, the one of the address, wins over that of the body. The response keeps `body`, and with
@@ -89,14 +92,15 @@ pub(super) async fn answer(
         asked: Arc::new(asked),
         known,
         wanted: wanted.into_iter(),
+        answers: app.answers.clone(),
+        client: app.client(peer),
     };
     // The first chunk is produced before the head is sent, so that most errors still become an error response.
-    let first = rows.next().await?.unwrap_or_default();
-    if rows.wanted.len() == 0 {
-        return Ok(response::json_lines(Body::full(first)));
+    if rows.wanted.len() <= CHUNK {
+        return Ok(response::json_lines(Body::full(rows.next().await?.unwrap_or_default())));
     }
+    let first = rows.chunk().await?.unwrap_or_default();
     // The other chunks are produced once the client has read the previous ones.
-    let first = app.answers.reserve(app.client(peer))?.hold(first)?;
     let mut body_of_answer = Body::stream(rows.stream(first), None);
     body_of_answer.hold(body);
     Ok(response::json_lines(body_of_answer))
@@ -148,12 +152,18 @@ impl Rows {
         })
     }
 
+    /// Produces the next chunk in the budget of responses; `None` at the end.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        let reserved = self.answers.reserve(self.client)?;
+        self.next().await?.map(|bytes| reserved.hold(bytes)).transpose()
+    }
+
     /// Streams `first`, then the rest. An error aborts the connection, so that no client takes a truncated response for
     /// a complete one.
     fn stream(self, first: Bytes) -> BoxStream<'static, Result<Bytes, BodyError>> {
         let rest = stream::unfold(Some(self), |rows| async move {
             let mut rows = rows?;
-            match rows.next().await {
+            match rows.chunk().await {
                 Ok(Some(bytes)) => Some((Ok(bytes), Some(rows))),
                 Ok(None) => None,
                 Err(failure) => Some((Err(failure.phrase.into()), None)),

@@ -1,7 +1,7 @@
 //! Releases that are not alive in a tree, and those that never were in any tree.
 
 use super::{Conn, DbError, Row, Value};
-use crate::model::digest::Md5;
+use crate::model::digest::{Md5, Sha256};
 use crate::model::ids::{PackageId, ReleaseId, SourceId, TreeId};
 use crate::model::time::Timestamp;
 
@@ -24,6 +24,8 @@ pub struct Dormant {
     pub size: Option<i64>,
     /// MD5 that the upstream index declared.
     pub md5: Option<Md5>,
+    /// Digest of the bytes, if known.
+    pub sha256: Option<Sha256>,
     /// The lowest number of its records, 0 if it has none.
     pub variant: i64,
 }
@@ -56,7 +58,7 @@ pub fn of_versions(
 /// Returns the data of releases that upstream withdrew and may publish again. At most 2,000 in one call.
 pub fn dormant(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Dormant>, DbError> {
     const DORMANT: &str = "SELECT r.id, r.package_id, p.name, r.version, r.revision, r.published_at, f.size, f.md5, \
-        coalesce((SELECT min(c.variant) FROM record c WHERE c.release_id = r.id), 0) \
+        f.sha256, coalesce((SELECT min(c.variant) FROM record c WHERE c.release_id = r.id), 0) \
         FROM release r JOIN package p ON p.id = r.package_id \
         JOIN file f ON f.release_id = r.id AND f.role = 'source' AND f.platform = '' WHERE r.id = $1";
     let params: Vec<Vec<Value>> = releases.iter().map(|release| vec![(*release).into()]).collect();
@@ -70,7 +72,8 @@ pub fn dormant(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Dormant>,
             published_at: row.opt_time(5)?,
             size: row.opt_int(6)?,
             md5: row.opt_parsed(7, "a digest")?,
-            variant: row.int(8)?,
+            sha256: row.opt_parsed(8, "a digest")?,
+            variant: row.int(9)?,
         })
     };
     c.query_many(DORMANT, &params)?.into_iter().flatten().map(decode).collect()

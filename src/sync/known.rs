@@ -6,7 +6,7 @@ use crate::db::life::Current;
 use crate::db::release::Dormant;
 use crate::db::{Conn, DbError, life, release, tree};
 use crate::model::change::{LifeKey, LifeState};
-use crate::model::digest::Md5;
+use crate::model::digest::{Md5, Sha256};
 use crate::model::ids::{FileId, PackageId, ReleaseId, SourceId};
 use crate::model::time::Timestamp;
 
@@ -44,6 +44,8 @@ pub struct KnownRelease {
     pub size: Option<i64>,
     /// MD5 that the index declared.
     pub md5: Option<Md5>,
+    /// Digest of its file, if known.
+    pub sha256: Option<Sha256>,
     /// The lowest variant number of its records.
     pub variant: i64,
     /// Open lives; empty after a withdrawal.
@@ -175,6 +177,7 @@ impl Known {
             published_at: row.published_at,
             size: row.size,
             md5: row.md5,
+            sha256: row.sha256,
             variant: row.variant,
             lives: vec![life],
         });
@@ -189,6 +192,7 @@ impl Known {
             published_at: row.published_at,
             size: row.size,
             md5: row.md5,
+            sha256: row.sha256,
             variant: row.variant,
             lives: Vec::new(),
         };

@@ -124,6 +124,10 @@ impl<'a> Work<'a> {
         if let (Some(declared), Some(known)) = (want.md5, release.md5) {
             return if declared == known { Match::Same } else { Match::Other };
         }
+        // Equal digests do not decide: that of a release may have been taken from the bundle by name and size.
+        if want.sha256.zip(release.sha256).is_some_and(|(declared, known)| declared != known) {
+            return Match::Other;
+        }
         if differ(want.size, release.size) {
             return Match::Other;
         }

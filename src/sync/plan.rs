@@ -2,6 +2,7 @@
 //! the rules.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::known::{Known, KnownPackage};
 use super::package::Work;
@@ -10,6 +11,7 @@ use crate::model::change::{Change, Counts, LifeState};
 use crate::model::time::Timestamp;
 use crate::r::packages::IndexRecord;
 use crate::r::rds::archive_meta::MetaRow;
+use crate::upstream::shown::Shown;
 
 /// More known versions than this with another time and the same size in one sync mean that the mirror was copied, not
 /// that the versions were published again.
@@ -27,6 +29,8 @@ pub struct Declared<'a> {
     pub current: Option<Vec<MetaRow<String>>>,
     /// `Meta/archive.rds`, if the mirror has a readable one. `None` means unknown, never that nothing is archived.
     pub archive: Option<Vec<MetaRow<String>>>,
+    /// The files, if the mirror is a bundle, which declares the digest of each.
+    pub shown: Option<Arc<Shown>>,
     /// Releases published after this time are held back (`CRAN.DelaySyncDuration`); `None` takes all.
     pub until: Option<Timestamp>,
 }
@@ -123,6 +127,7 @@ fn compare(known: &Known, grouped: &Grouped<'_>, names: &BTreeSet<&str>, storm: 
             listed: grouped.listed.get(name).map_or(&[], Vec::as_slice),
             archived: grouped.archived.get(name).map_or(&[], Vec::as_slice),
             sizes: &grouped.sizes,
+            shown: grouped.shown,
         };
         let work = Work {
             declared,
@@ -184,6 +189,7 @@ struct Grouped<'a> {
     listed: HashMap<&'a str, Vec<&'a IndexRecord<'a>>>,
     archived: HashMap<&'a str, Vec<&'a MetaRow<String>>>,
     sizes: Sizes<'a>,
+    shown: Option<&'a Shown>,
     has_archive: bool,
     has_current: bool,
     until: Option<Timestamp>,
@@ -209,6 +215,7 @@ impl<'a> Grouped<'a> {
             listed: HashMap::new(),
             archived: HashMap::new(),
             sizes: HashMap::new(),
+            shown: declared.shown.as_deref(),
             has_archive: declared.archive.is_some(),
             has_current: declared.current.is_some(),
             until: declared.until,

@@ -25,6 +25,7 @@ use crate::r::index;
 use crate::r::packages::IndexRecord;
 use crate::state::State;
 use crate::upstream::Mirror;
+use crate::upstream::shown::Shown;
 
 /// The trigger of a sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -301,7 +302,9 @@ impl Run<'_> {
             command: list.command.clone(),
         };
         // Takes seconds of CPU: not on an async thread.
-        let planned = tokio::task::spawn_blocking(move || planned(&known, files, &believe)).await;
+        let files_shown = shown.clone();
+        let planned =
+            tokio::task::spawn_blocking(move || planned(&known, files, files_shown, &believe)).await;
         let plan = match planned.map_err(|_| SyncError::Stopping)? {
             Ok(mut plan) => {
                 if let Some(shown) = &shown {
@@ -416,7 +419,12 @@ enum Reason {
     Shrunk(Shrunk),
 }
 
-fn planned(known: &Known, files: Files, believe: &Believe) -> Result<Plan, Reason> {
+fn planned(
+    known: &Known,
+    files: Files,
+    shown: Option<Arc<Shown>>,
+    believe: &Believe,
+) -> Result<Plan, Reason> {
     let mut warnings = files.warnings;
     let refused = |reason: String| Reason::Refused(format!("{}: {reason}", files.index.path));
     let text = index::text(files.index.path, &files.index.bytes).map_err(refused)?;
@@ -424,6 +432,7 @@ fn planned(known: &Known, files: Files, believe: &Believe) -> Result<Plan, Reaso
         listed: index::records(&text, &mut warnings).map_err(refused)?,
         current: read::current(files.current, &mut warnings),
         archive: read::archive(files.archive, &mut warnings),
+        shown,
         until: believe.until,
     };
     if declared.listed.is_empty() && believe.share == Share::Whole {

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use crate::model::change::LifeState;
-use crate::model::digest::Md5;
+use crate::model::digest::{Md5, Sha256};
 use crate::model::time::Timestamp;
 use crate::r::packages::IndexRecord;
 use crate::r::rds::archive_meta::MetaRow;
 use crate::r::version;
+use crate::upstream::shown::{Object, Shown};
 
 /// Size and time of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,10 @@ pub(super) struct Facts {
 impl Facts {
     pub(super) fn of(row: &MetaRow<String>) -> Facts {
         Facts { size: i64::try_from(row.size).unwrap_or(i64::MAX), mtime: row.mtime }
+    }
+
+    fn of_object(object: &Object) -> Facts {
+        Facts { size: i64::try_from(object.size).unwrap_or(i64::MAX), mtime: object.published }
     }
 }
 
@@ -36,6 +41,8 @@ pub(super) struct Wanted<'a> {
     pub(super) size: Option<i64>,
     pub(super) mtime: Option<Timestamp>,
     pub(super) md5: Option<Md5>,
+    /// The digest that a bundle declares.
+    pub(super) sha256: Option<Sha256>,
     pub(super) stanza: Option<&'a [u8]>,
 }
 
@@ -45,6 +52,7 @@ pub(super) struct Declaration<'a> {
     pub(super) listed: &'a [&'a IndexRecord<'a>],
     pub(super) archived: &'a [&'a MetaRow<String>],
     pub(super) sizes: &'a Sizes<'a>,
+    pub(super) shown: Option<&'a Shown>,
 }
 
 impl<'a> Declaration<'a> {
@@ -91,11 +99,13 @@ impl<'a> Declaration<'a> {
         };
         let facts = self.sizes.get(file.as_str()).filter(|_| path.is_empty());
         let declared = record.size.and_then(|size| i64::try_from(size).ok());
+        let locator = if path.is_empty() { file.clone() } else { format!("{path}/{file}") };
         Wanted {
             state: LifeState::Listed,
             path,
             version: record.version,
-            locator: if path.is_empty() { file.clone() } else { format!("{path}/{file}") },
+            sha256: self.object(&locator).map(|object| object.sha256),
+            locator,
             size: facts.map(|facts| facts.size).or(declared),
             mtime: facts.map(|facts| facts.mtime),
             md5: record.md5,
@@ -104,7 +114,13 @@ impl<'a> Declaration<'a> {
         }
     }
 
-    /// Adds the rows of `Meta/archive.rds`. A file that is also listed, with equal size and time, counts as the listed
+    /// Returns the file of a bundle at a path relative to `src/contrib`.
+    fn object(&self, locator: &str) -> Option<&'a Object> {
+        self.shown.and_then(|shown| shown.file(locator))
+    }
+
+    /// Adds the rows of `Meta/archive.rds`. The table of a bundle may have several rows of one name, of which the file
+    /// at that path counts. A file that is also listed, with equal size and time, counts as the listed
     /// one: the mirror was read between the copy and the deletion.
     fn wanted_archived(&self, wanted: &mut Vec<Wanted<'a>>) {
         let mut rows: Vec<&MetaRow<String>> = self.archived.to_vec();
@@ -112,7 +128,9 @@ impl<'a> Declaration<'a> {
         rows.dedup_by(|a, b| a.file == b.file);
         for row in rows {
             let Some(version) = archived_version(self.name, &row.file) else { continue };
-            let facts = Facts::of(row);
+            let locator = format!("Archive/{}/{}", self.name, row.file);
+            let object = self.object(&locator);
+            let facts = object.map_or_else(|| Facts::of(row), Facts::of_object);
             let differs = |want: &Wanted<'a>| {
                 want.size.is_some_and(|size| size != facts.size)
                     || want.mtime.is_some_and(|mtime| mtime.seconds() != facts.mtime.seconds())
@@ -127,10 +145,11 @@ impl<'a> Declaration<'a> {
                     path: "",
                     version,
                     file: row.file.clone(),
-                    locator: format!("Archive/{}/{}", self.name, row.file),
+                    locator,
                     size: Some(facts.size),
                     mtime: Some(facts.mtime),
                     md5: None,
+                    sha256: object.map(|object| object.sha256),
                     stanza: None,
                 });
             }

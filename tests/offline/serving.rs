@@ -12,6 +12,7 @@ use crate::support::server::{Builder, Server};
 use crate::support::shelf::Shelf;
 use crate::support::syncing::Server as Syncing;
 use crate::support::tarball::Tarball;
+use crate::support::upstream::Upstream;
 use crate::support::{data, shelf};
 
 /// A server on the bundle `{dir}/bundle`, with a repository `prod` of CRAN.
@@ -250,6 +251,53 @@ async fn large_files_are_compared_too() {
     bytes[20] ^= 1;
     std::fs::write(&file, &bytes).unwrap();
     assert_eq!(server.get(path).status, 503);
+}
+
+#[test]
+fn an_archived_package_that_the_bundle_has_with_other_bytes_now_is_served_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let shelf_of = |folder: &str, first_day: &str, text: &str| {
+        let mut shelf = Shelf::new(dir.path().join(folder));
+        let first = Tarball::new("alpha", "1.0").with("README.md", text);
+        shelf.publish(&first, first_day);
+        shelf.simple("alpha", "1.1", "2020-03-01");
+        shelf.write();
+        shelf
+    };
+    let upstream = Upstream::of(&shelf_of("mirror", "2020-01-01", "# one\n").root);
+    let path = "src/contrib/Archive/alpha/alpha_1.0.tar.gz";
+    let sound = upstream.bytes(path);
+    let mut damaged = sound.clone();
+    damaged[sound.len() / 2] ^= 1;
+    upstream.put(path, damaged.clone());
+    let bundle = dir.path().join("bundle");
+    got_cran(&upstream.url(), &bundle, &[]);
+    let mut server = server(&bundle);
+    server.sync().expect("a bundle");
+    let address = format!("/prod/latest/{path}");
+    assert!(server.get(&address).body == damaged, "the index tells no checksum of it");
+    // The mirror was repaired: the next run fetches the file again. Name, size and date are the same.
+    upstream.put(path, sound.clone());
+    got_cran(&upstream.url(), &bundle, &[]);
+    server.sync().expect("the bundle of the repaired mirror");
+    assert!(server.get(&address).body == sound);
+    let again = server.sync().expect("the same bundle");
+    assert!(again.contains("up to date"), "{again}");
+    server.restart();
+    assert!(server.get(&address).body == sound);
+    // Of the same name and another size and date.
+    for (path, bytes) in tree(&shelf_of("changed", "2020-01-05", "# one, and more of it\n").root) {
+        upstream.put(&path, bytes);
+    }
+    let changed = upstream.bytes(path);
+    assert_ne!(changed.len(), sound.len());
+    got_cran(&upstream.url(), &bundle, &[]);
+    server.sync().expect("the bundle of the changed mirror");
+    assert!(server.get(&address).body == changed);
+    let again = server.sync().expect("the same bundle");
+    assert!(again.contains("up to date"), "{again}");
+    let current = server.get("/prod/latest/src/contrib/alpha_1.1.tar.gz");
+    assert_eq!((current.status, stored(&server)), (200, Vec::new()));
 }
 
 /// Where the mirrors of a server lie can be changed while it runs.

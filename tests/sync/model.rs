@@ -90,6 +90,7 @@ impl Tables {
             listed: listed.collect(),
             current: mirror.current.as_deref().map(meta),
             archive: mirror.archive.as_deref().map(meta),
+            shown: None,
             until: mirror.until.map(|at| Timestamp(at * SECOND)),
         };
         plan(&self.known, &declared)
@@ -126,6 +127,7 @@ impl Tables {
                         published_at: release.published_at,
                         size: release.file.size,
                         md5: release.file.md5,
+                        sha256: release.file.sha256,
                         variant: 0,
                         lives: Vec::new(),
                     });

@@ -245,8 +245,8 @@ async fn open(app: &App, of: &Parceled, parts: &Parts) -> Result<Opened, RepoErr
     }
     if parts.method == Method::HEAD {
         // Never fetches: the size is known only from an index or an earlier fetch. Where GET would fail now, and that
-        // is known without a request to the mirror, HEAD fails too.
-        app.repo.check_upstream(located)?;
+        // is known without reading the file and without a request to the mirror, HEAD fails too.
+        app.repo.check(located).await?;
         return Ok(Opened::Ready(response::whole(card, located.size, Body::empty())));
     }
     let range = match located.size {

@@ -240,14 +240,10 @@ impl Repo {
                 Err(error) => error,
                 opened => return opened,
             };
-            match error {
-                RepoError::Storage(StorageError::NotFound(_)) | RepoError::Damaged { .. }
-                    if self.may_be_fetched(located) =>
-                {
-                    tracing::error!(file = %located.name, "{error}; fetching it again");
-                }
-                error => return Err(error),
+            if !self.is_fetched_instead(located, &key, &error) {
+                return Err(error);
             }
+            tracing::error!(file = %located.name, "{error}; fetching it again");
         }
         if let Some(open) = self.open_in_place(located, range.as_ref()).await? {
             return Ok(open);
@@ -269,16 +265,36 @@ impl Repo {
         Ok(from_flight(passenger, current.size, range))
     }
 
-    /// Checks for errors that are known without a request to the mirror, for a file that is not in storage.
+    /// Checks for the errors of [`Repo::open`] that are known without reading the whole file and without a request to
+    /// the mirror. Of a stored file the size is compared, and its digest only if it is known to be wrong.
     ///
     /// # Errors
     /// Those of [`Repo::open`].
-    pub fn check_upstream(&self, located: &Located) -> Result<(), RepoError> {
-        if located.stored || !self.may_be_fetched(located) {
-            return Ok(());
+    pub async fn check(&self, located: &Located) -> Result<(), RepoError> {
+        match located.key() {
+            Some(key) => match self.check_stored(located, &key).await {
+                Err(error) if self.is_fetched_instead(located, &key, &error) => {}
+                checked => return checked,
+            },
+            None if !self.may_be_fetched(located) => return Ok(()),
+            None => {}
         }
         let (places, ..) = self.places(located)?;
         Ok(self.flights.check(located.found.file, &places)?)
+    }
+
+    /// Returns whether a file is fetched again because its object is missing or damaged. An object that is missing and
+    /// cannot be fetched is recorded as lost.
+    fn is_fetched_instead(&self, located: &Located, key: &Key, error: &RepoError) -> bool {
+        let is_missing = matches!(error, RepoError::Storage(StorageError::NotFound(_)));
+        if !is_missing && !matches!(error, RepoError::Damaged { .. }) {
+            return false;
+        }
+        let is_fetched = self.may_be_fetched(located);
+        if is_missing && !is_fetched && self.state.storage.note_newly_lost(key) {
+            tracing::error!(file = %located.name, object = %key, "a requested package is not in storage, and no mirror has it");
+        }
+        is_fetched
     }
 
     /// Opens a stored file after its integrity check.
@@ -292,6 +308,23 @@ impl Repo {
         self.read_stored(located, key, range).await
     }
 
+    /// Checks that a stored file exists, has the recorded size and is not known to be damaged.
+    async fn check_stored(&self, located: &Located, key: &Key) -> Result<(), RepoError> {
+        if self.is_known_damaged(key) {
+            self.prove(located, key).await?;
+        }
+        match self.read_stored(located, key, Some(0..1)).await {
+            Err(missing @ RepoError::Storage(StorageError::NotFound(_))) => {
+                // A damaged object that was set aside is reported as damaged.
+                self.prove(located, key).await?;
+                Err(missing)
+            }
+            read => read.map(drop),
+        }
+    }
+
+    /// Opens a stored file. One of another size than recorded is treated as [`Repo::prove`] does: read through again,
+    /// and set aside if it is damaged.
     async fn read_stored(
         &self,
         located: &Located,
@@ -306,6 +339,8 @@ impl Repo {
         if let (Some(size), Some(recorded)) = (size, located.size)
             && size != recorded
         {
+            self.proofs.remove(key);
+            self.prove(located, key).await?;
             let why = format!("the object {} has {size} bytes, not {recorded}", key.path());
             return Err(RepoError::Damaged { file: located.name.clone(), why });
         }
@@ -387,9 +422,6 @@ impl Repo {
 
     fn board(&self, located: &Located) -> Result<Passenger, RepoError> {
         if !self.may_be_fetched(located) {
-            if let Some(key) = located.key() {
-                self.state.storage.note_lost(&key);
-            }
             let missing = format!("{}, which has no upstream,", located.name);
             return Err(RepoError::Storage(StorageError::NotFound(missing)));
         }

@@ -1,4 +1,5 @@
-//! Integrity check of stored packages: the size at each open, the digest at the first open in a process.
+//! Integrity check of stored packages: the size at each open, the digest at the first open in a process and whenever the
+//! size differs.
 //!
 //! A damaged object is set aside and never served. A mirrored file is fetched again; instead of a damaged binary the
 //! source package is served. The digest check reads the file once.
@@ -73,6 +74,11 @@ impl Repo {
                 Err(RepoError::Damaged { file: located.name.clone(), why })
             }
         }
+    }
+
+    /// Whether the last digest check of an object found damage.
+    pub(super) fn is_known_damaged(&self, key: &Key) -> bool {
+        matches!(self.proofs.get(key), Some(Proof::Damaged(_)))
     }
 
     /// Reads a small object that can be generated again, and checks its digest; `None` if it is missing, or damaged and

@@ -220,7 +220,7 @@ impl Storage {
 
     /// Opens an object, or a range of it (end exclusive; an end beyond the object's means its end). Small objects are
     /// returned in memory, large ones as a stream. An object in the trash is restored first: the caller has a row that
-    /// refers to it.
+    /// refers to it. An object that was recorded as lost is no longer lost once it is read.
     pub async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Blob, StorageError> {
         if let Some(whole) = self.0.hot.get(key) {
             return part(&whole, range.as_ref(), key);
@@ -232,6 +232,7 @@ impl Storage {
             }
             found => found?,
         };
+        self.0.condition.lock().lost.remove(key);
         match found {
             Found::Whole(whole) => {
                 self.0.hot.keep(*key, whole.clone());

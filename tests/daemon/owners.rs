@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::support::furnish::until;
+use crate::support::http;
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 
@@ -102,7 +103,7 @@ fn a_start_with_an_empty_database_removes_nothing_and_says_so_everywhere() {
     );
     assert_eq!(class("binaries")["owner"], "foreign");
     let restored = server.rspm("storage restore --class=packages");
-    assert!(restored.out.contains("2 objects were brought back"), "{restored:?}");
+    assert!(restored.out.contains("2 objects were restored from the trash"), "{restored:?}");
     assert_eq!(objects(&server), 2);
     let refused = server.rspm("storage sweep --confirm=packets");
     assert_eq!(refused.code, 2, "{refused:?}");
@@ -175,6 +176,7 @@ fn a_damaged_local_package_is_a_503_and_an_alert_until_it_is_added_again() {
     server.restart();
     until("the storage is compared", || server.json("storage list")["classes"][3]["owner"] == "own");
     assert_eq!(server.get(PACKAGE).status, 503);
+    assert_eq!(head(&server), 503);
     assert!(alerts(&server).contains(&"storage-damage".to_owned()));
     server.restart();
     until("a restart knows it", || alerts(&server).contains(&"storage-damage".to_owned()));
@@ -183,6 +185,32 @@ fn a_damaged_local_package_is_a_503_and_an_alert_until_it_is_added_again() {
     std::fs::write(&file, Tarball::new("alpha", "1.0").bytes()).expect("written");
     let added = server.rspm(&format!("add --source=team --replace --path={}", file.display()));
     assert_eq!(added.code, 0, "{added:?}");
+    until("it is stored again", || head(&server) == 200);
     assert!(server.get(PACKAGE).body == package.body);
     assert!(alerts(&server).is_empty());
+}
+
+fn head(server: &Server) -> u16 {
+    http::request("HEAD", &server.url(PACKAGE), &[], b"").status
+}
+
+#[test]
+fn a_lost_local_package_is_a_503_and_an_alert_once_it_is_requested() {
+    for method in ["HEAD", "GET"] {
+        let mut server = Server::start();
+        server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+        let tag = server.get(PACKAGE).header("etag").expect("an ETag").trim_matches('"').to_owned();
+        server.restart();
+        until("the storage is compared", || server.json("storage list")["classes"][3]["owner"] == "own");
+        let object = server.dir().join(format!("data/packages/packages/{}/{tag}", &tag[..2]));
+        std::fs::remove_file(object).expect("stored");
+        assert_eq!(http::request(method, &server.url(PACKAGE), &[], b"").status, 503);
+        assert!(alerts(&server).contains(&"storage-lost".to_owned()), "{method}");
+        assert!(server.told("status").contains("not in storage: 1;"), "{method}");
+        let file = server.dir().join("alpha_1.0.tar.gz");
+        std::fs::write(&file, Tarball::new("alpha", "1.0").bytes()).expect("written");
+        server.told(&format!("add --source=team --replace --path={}", file.display()));
+        until("it is stored again", || head(&server) == 200);
+        assert!(!alerts(&server).contains(&"storage-lost".to_owned()));
+    }
 }

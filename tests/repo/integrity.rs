@@ -73,6 +73,52 @@ async fn a_damaged_local_package_is_not_served_and_is_set_aside() {
     assert_eq!(world.state.storage.condition().warnings(), []);
 }
 
+/// As HEAD does.
+async fn check(world: &World) -> Result<(), RepoError> {
+    let point = point(world, "all", "latest").await;
+    let located = world.repo.locate(&point, "alpha", "1.0", "alpha_1.0.tar.gz", false).await?;
+    world.repo.check(&located).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_package_whose_size_changed_while_the_server_runs_is_set_aside() {
+    let world = World::new().await;
+    world.repo.claim_storage().await;
+    world.local("team").await;
+    world.repository("all", &["team"]).await;
+    // Larger than what is kept in memory.
+    let mut state = 1_u64;
+    let noise: String = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b' ' + (state >> 58) as u8)
+    })
+    .take(3_000_000)
+    .collect();
+    let large = Tarball::new("alpha", "1.0").with("noise", &noise);
+    world.try_add("team", std::slice::from_ref(&large), OnExisting::Fail).await.expect("added");
+    let [object] = objects(&world.folder().join("data/packages")).try_into().expect("one object");
+    for (round, size) in [1_000_000, 0, 4_000_000].into_iter().enumerate() {
+        assert!(open(&world).await.is_ok() && check(&world).await.is_ok());
+        let file = std::fs::File::options().write(true).open(&object).expect("stored");
+        file.set_len(size).expect("another size");
+        let (first, second) = if round == 1 {
+            (open(&world).await.err(), check(&world).await.err())
+        } else {
+            (check(&world).await.err(), open(&world).await.err())
+        };
+        for refused in [first, second] {
+            assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{size} {refused:?}");
+        }
+        assert!(!object.exists());
+        assert_eq!(damaged(&world).await, 1);
+        let warnings = world.state.storage.condition().warnings();
+        assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-damage"]);
+        let again = world.try_add("team", std::slice::from_ref(&large), OnExisting::Replace).await;
+        again.expect("added");
+        assert_eq!(world.state.storage.condition().warnings(), []);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sound_file_that_is_copied_to_the_place_of_a_damaged_one_is_served() {
     let (world, object) = stored().await;

@@ -1,5 +1,6 @@
 //! What rows name and storage lacks is said; nothing goes for good by a clock that cannot be right.
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use rstudio_pm::config::StorageClass;
@@ -8,13 +9,15 @@ use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::repo::RepoError;
 use rstudio_pm::repo::scrub::Pace;
 use rstudio_pm::repo::sweep::Asked;
-use rstudio_pm::storage::{Area, Key, day_of};
+use rstudio_pm::storage::{Area, Key, StorageError, day_of};
 
 use super::clean_up::objects;
 use super::everywhere::Bytes;
 use super::owners::{at_once, count, filled, in_area, serves_everything};
+use super::point;
 use crate::support::db::Engine;
 use crate::support::storage::bytes;
+use crate::support::tarball::Tarball;
 use crate::support::world::World;
 
 const CLASS: StorageClass = StorageClass::Packages;
@@ -51,6 +54,63 @@ async fn objects_that_rows_name_and_storage_lacks_are_an_alert_until_they_are_ba
     let quick = Pace { rate: u64::MAX, longest: Duration::from_secs(60) };
     assert_eq!(world.repo.scrub(quick).await.expect("compared").missing, 1);
     assert_eq!(kinds(&world), ["storage-lost"]);
+}
+
+async fn open(world: &World, version: &str) -> Result<(), RepoError> {
+    let (point, file) = (point(world, "all", "latest").await, format!("alpha_{version}.tar.gz"));
+    let located = world.repo.locate(&point, "alpha", version, &file, false).await.expect("a package");
+    let checked = world.repo.check(&located).await;
+    let opened = world.repo.open(&located, None).await.map(drop);
+    assert_eq!(checked.is_ok(), opened.is_ok(), "{checked:?} {opened:?}");
+    opened
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_package_is_noted_when_it_is_requested_until_it_is_back() {
+    let world = filled(Engine::Sqlite, Bytes::Disk).await.restarted().await;
+    world.repo.claim_storage().await;
+    let object = object_of(&world, "alpha", "1.3").await;
+    let away = world.folder().join("away");
+    std::fs::rename(&object, &away).expect("moved");
+    for _ in 0..2 {
+        let refused = open(&world, "1.3").await;
+        assert!(matches!(refused, Err(RepoError::Storage(StorageError::NotFound(_)))), "{refused:?}");
+        assert_eq!(world.state.storage.condition().lost(CLASS).count(), 1);
+    }
+    assert_eq!(kinds(&world), ["storage-lost"]);
+    std::fs::rename(&away, &object).expect("moved back");
+    open(&world, "1.3").await.expect("served");
+    assert!(kinds(&world).is_empty());
+}
+
+/// The path of the object of a package.
+async fn object_of(world: &World, package: &str, version: &str) -> PathBuf {
+    let point = point(world, "all", "latest").await;
+    let file = format!("{package}_{version}.tar.gz");
+    let located = world.repo.locate(&point, package, version, &file, false).await.expect("a package");
+    let path = Key::Package(CLASS, located.sha256.expect("a digest")).path();
+    world.folder().join("data/packages").join(path)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_package_that_is_lost_soon_after_it_was_added_is_found_by_the_next_clean_up() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let world = filled(engine, Bytes::Disk).await;
+        let object = object_of(&world, "alpha", "1.3").await;
+        std::fs::remove_file(object).expect("removed");
+        world.repo.sweep(&Asked::default()).await.expect("a clean-up");
+        let lost = world.state.storage.condition().lost(CLASS).count();
+        // On PostgreSQL the object may be one that another server stored a moment ago.
+        assert_eq!(lost, usize::from(engine == Engine::Sqlite), "{engine:?}");
+        world.noon("2024-03-02");
+        world.repo.sweep(&Asked::default()).await.expect("a clean-up");
+        assert_eq!(world.state.storage.condition().lost(CLASS).count(), 1, "{engine:?}");
+        // The same package uploaded again, and not added yet.
+        let again = Tarball::new("alpha", "1.3").with("README.md", "# 3\n");
+        world.upload(&again).await.expect("an upload");
+        world.repo.sweep(&Asked::default()).await.expect("a clean-up");
+        assert!(kinds(&world).is_empty(), "{engine:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,12 +1,14 @@
 //! Finds lost objects: rows refer to them, but they are not in storage.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::objects::Walk;
 use super::{PAGE, Run, key};
-use crate::config::StorageClass;
+use crate::config::{Provider, StorageClass};
 use crate::db;
 use crate::model::digest::Sha256;
+use crate::model::time::Timestamp;
 use crate::repo::{Repo, RepoError};
 use crate::storage::Key;
 
@@ -14,6 +16,8 @@ use crate::storage::Key;
 const MOST: usize = 10_000;
 /// The maximum number of lost objects that are logged by name.
 const NAMED: usize = 100;
+/// Age from which an object that another server stored is visible here, also if the clocks of the two differ a little.
+const VISIBLE: Duration = Duration::from_secs(600);
 
 impl Repo {
     /// Compares the rows of a class with its scan. Objects in the trash are restored; objects that no mirror has are
@@ -24,7 +28,7 @@ impl Repo {
         found: &Walk,
         run: &Run<'_>,
     ) -> Result<(), RepoError> {
-        let (before, mut lost, mut fetched_again) = (self.rows_before(run), BTreeSet::new(), 0_u64);
+        let (before, mut lost, mut fetched_again) = (self.compared_before(run), BTreeSet::new(), 0_u64);
         'shelves: for shelf in Key::shelves(class).iter().map(Key::shelf) {
             let mut after: Option<Sha256> = None;
             loop {
@@ -63,13 +67,29 @@ impl Repo {
         Ok(())
     }
 
-    /// Returns `None` for an object that exists or is not needed; otherwise whether no mirror has it.
+    /// Rows written at or after this instant are not compared. A row that refers to an object is written after the
+    /// object is durable, so on a single server every row can be compared. Another server's object may not be visible
+    /// yet on a network file system that caches directories.
+    fn compared_before(&self, run: &Run<'_>) -> Timestamp {
+        let age = match self.state.config.load().database.provider {
+            Provider::Sqlite => return Timestamp(i64::MAX),
+            Provider::Postgres => run.asked.age.min(VISIBLE),
+        };
+        let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+        Timestamp((self.state.clock)().0.saturating_sub(age))
+    }
+
+    /// Returns `None` for an object that exists, is not needed, or is being uploaded again; otherwise whether no mirror
+    /// has it.
     async fn is_lost(&self, key: &Key) -> Result<Option<bool>, RepoError> {
         let (storage, sha256) = (&self.state.storage, *key.digest());
-        if storage.size(key).await?.is_some() || storage.is_damaged(key) {
+        if storage.is_damaged(key) || self.uploads.needs(&sha256) {
             return Ok(None);
         }
-        if self.state.db.read(move |c| db::blob::references(c, sha256)).await? == 0 {
+        // Before the object is searched: an object that a row refers to by now was stored before that row was written.
+        if self.state.db.read(move |c| db::blob::references(c, sha256)).await? == 0
+            || storage.size(key).await?.is_some()
+        {
             return Ok(None);
         }
         if storage.restore(key).await? {

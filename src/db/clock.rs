@@ -65,8 +65,12 @@ pub struct Published {
     pub steps: Vec<(TreeId, Seq)>,
 }
 
-/// Maximum lead of a publisher's clock over that of the database's host, in microseconds.
-const AHEAD: i64 = 3600 * SECOND;
+/// Maximum lead of a publisher's clock over that of the database's host, in microseconds. Below [`skew::TOLERANCE`], so
+/// that a publish never moves the clock row so far ahead that nodes with a correct clock refuse to publish.
+const AHEAD: i64 = 240 * SECOND;
+
+const _: () =
+    assert!(AHEAD < skew::TOLERANCE, "a publisher must not move the row beyond the tolerance of others");
 
 /// Returns the clock row.
 pub fn get(c: &mut dyn Conn) -> Result<ClockRow, DbError> {
@@ -145,11 +149,11 @@ pub fn trusted(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     agrees(c, now)
 }
 
-/// Refuses a clock that is over an hour ahead of the database's host.
+/// Refuses a clock that is over [`AHEAD`] ahead of that of the database's host. SQLite has no other host.
 pub(super) fn not_ahead(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     match c.host_time()? {
         Some(database) if now.0 > database.0.saturating_add(AHEAD) => {
-            Err(DbError::ClockAhead { now, database })
+            Err(DbError::ClockAhead { now, database, minutes: AHEAD / (60 * SECOND) })
         }
         Some(_) | None => Ok(()),
     }

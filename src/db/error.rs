@@ -180,15 +180,18 @@ pub enum DbError {
     /// The repository does not exist.
     #[error("repository {0} does not exist")]
     NoRepo(RepoId),
-    /// This machine's clock is over an hour ahead of the database's.
+    /// This machine's clock is ahead of the database host's by more than is allowed for a publish.
     #[error(
-        "this machine's clock ({now}) is over an hour ahead of the database's ({database}); correct it before publishing"
+        "nothing can be published, because this machine's clock ({now}) is over {minutes} minutes ahead of the database \
+         server's ({database}); correct the one that is wrong (timedatectl)"
     )]
     ClockAhead {
         /// The time of this machine.
         now: Timestamp,
         /// The time of the database's host.
         database: Timestamp,
+        /// The allowed difference in minutes.
+        minutes: i64,
     },
     /// This machine's clock contradicts the time of the newest transaction.
     #[error("{0}; correct the clock, or, if it is correct, run: {command}", command = .0.command())]

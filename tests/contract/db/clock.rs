@@ -19,6 +19,7 @@ both! {
     a_repair_without_need_or_to_try_changes_nothing
     a_repair_ends_leases_and_successes_of_the_future
     a_clock_far_ahead_may_not_publish
+    a_clock_minutes_ahead_does_not_keep_other_publishers_out
     a_tree_is_written_by_one_job_at_a_time
     nothing_pending_cannot_be_published
     publishers_at_once_get_different_ids_in_the_order_of_their_times
@@ -166,6 +167,32 @@ fn a_clock_far_ahead_may_not_publish(db: &mut Fresh) {
         // The database's clock is this machine's own.
         Engine::Sqlite => assert!(answer.is_ok()),
         Engine::Postgres => assert!(matches!(answer, Err(DbError::ClockAhead { .. })), "{answer:?}"),
+    }
+}
+
+/// Publishes by this machine's clock, which is that of PostgreSQL's host, and by one that is `seconds` ahead of it.
+fn publish_ahead(db: &Fresh, seconds: i64) -> Result<clock::Published, DbError> {
+    let now = Timestamp(jiff::Timestamp::now().as_microsecond() + seconds * SECOND);
+    db.try_write(move |c| clock::publish(c, &publish_of(&[], now)))
+}
+
+fn a_clock_minutes_ahead_does_not_keep_other_publishers_out(db: &mut Fresh) {
+    for minutes in [0, 3, 5, 6, 50, 59] {
+        let published = publish_ahead(db, minutes * 60);
+        match (db.engine, minutes) {
+            (Engine::Sqlite, _) | (Engine::Postgres, 0 | 3) => {
+                assert!(published.is_ok(), "{minutes}: {published:?}")
+            }
+            (Engine::Postgres, _) => {
+                assert!(matches!(published, Err(DbError::ClockAhead { .. })), "{minutes}: {published:?}");
+            }
+        }
+    }
+    let other = publish_ahead(db, 0);
+    match db.engine {
+        // The only machine on this database had its clock corrected.
+        Engine::Sqlite => assert!(matches!(other, Err(DbError::Skew(Skew::Behind { .. }))), "{other:?}"),
+        Engine::Postgres => assert!(other.is_ok(), "{other:?}"),
     }
 }
 

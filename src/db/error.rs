@@ -19,7 +19,7 @@ pub enum DbError {
         path: PathBuf,
     },
     /// No space or inodes left, or a quota reached.
-    #[error("no space left for the database {place}; free some space and try again")]
+    #[error("no space left for the database {place}; free some space and try again: {source}")]
     Full {
         /// The file, or the server and database.
         place: String,
@@ -43,6 +43,14 @@ pub enum DbError {
         /// The driver's error.
         #[source]
         source: Source,
+    },
+    /// PostgreSQL accepts no writes: a standby, or `default_transaction_read_only`.
+    #[error("the database {place} is read-only: {why}")]
+    ReadOnly {
+        /// The server and database.
+        place: String,
+        /// The reason and the remedy.
+        why: String,
     },
     /// The server refuses the user or the password.
     #[error(
@@ -198,7 +206,7 @@ pub enum DbError {
     Skew(#[from] super::skew::Skew),
     /// The connection was lost at COMMIT and the server cannot report the outcome.
     #[error(
-        "the connection was lost while committing and the outcome is unknown; check the result before trying again"
+        "the connection was lost while committing and the outcome is unknown; check the result before trying again: {0}"
     )]
     UnknownOutcome(#[source] Source),
     /// The connection was lost; nothing was committed.

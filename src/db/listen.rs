@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::target::Target;
-use super::{DbError, pgconnect};
+use super::{DbError, pgconnect, pgerror};
 
 /// Polling interval, used besides notifications, which a connection pooler may drop.
 const SLOW: Duration = Duration::from_secs(30);
@@ -79,7 +79,7 @@ async fn serve(target: &Target, news: &Notify) -> Infallible {
 async fn listen(target: &Target, news: &Notify) -> Result<Infallible, DbError> {
     let (sender, mut notifications) = mpsc::unbounded_channel();
     let client = pgconnect::open(target, Some(sender)).await?;
-    let failed = |error| super::postgres::map(target, error);
+    let failed = |error| pgerror::map(target, error);
     let row = client.query_one("SELECT current_schema()", &[]).await.map_err(failed)?;
     let ours: Option<String> = row.try_get(0).map_err(failed)?;
     client.batch_execute("LISTEN rspm_catalog").await.map_err(failed)?;

@@ -26,6 +26,7 @@ pub mod migrate;
 pub mod package;
 pub mod part;
 mod pgconnect;
+mod pgerror;
 mod pgwire;
 pub mod place;
 mod postgres;
@@ -148,7 +149,7 @@ impl Db {
     /// As [`Db::open`], except for the lock, which a running daemon holds. Also if the clock of this machine prevents
     /// publishing.
     pub fn check(config: &Config) -> Result<String, DbError> {
-        let found = Db::inspect(config, Part::Core)?;
+        let found = Db::inspect(config, Part::Core)?.usable()?;
         let now = Timestamp(jiff::Timestamp::now().as_microsecond());
         match found.published.and_then(|row| skew::between(row, now)) {
             Some(skew) => Err(skew.into()),
@@ -161,7 +162,7 @@ impl Db {
     /// # Errors
     /// As [`Db::open_usage`].
     pub fn check_usage(config: &Config) -> Result<String, DbError> {
-        Db::inspect(config, Part::Usage).map(|found| found.line)
+        Db::inspect(config, Part::Usage)?.usable().map(|found| found.line)
     }
 
     /// Returns the schema and the identity of the configured database without creating or changing anything. Blocks.
@@ -179,10 +180,18 @@ impl Db {
             Provider::Postgres => {
                 let mut session = PgSession::new(Arc::new(Target::parse(&config.postgres, part, wait)?));
                 let place = format!("PostgreSQL database {}", session.target.place());
+                let target = Arc::clone(&session.target);
                 let connected = session.connected()?;
+                let refused = match part {
+                    Part::Core => {
+                        usable(connected, &target, Timestamp(jiff::Timestamp::now().as_microsecond()))
+                    }
+                    Part::Usage => pgerror::writable(connected, &target),
+                };
                 let state = state(connected, part)?;
                 let published = published(connected, part, state.level)?;
-                Ok(Inspected { line: state_line(&place, state.level), state, published })
+                let line = state_line(&place, state.level);
+                Ok(Inspected { line, state, published, refused: refused.err() })
             }
         }
     }
@@ -222,6 +231,21 @@ impl Db {
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
     {
         self.lane(Kind::Bulk).run(Kind::Bulk, f).await
+    }
+
+    /// Checks that the database answers, may be written, and would accept a publish at `now` by its host's clock.
+    ///
+    /// # Errors
+    /// [`DbError::ReadOnly`] and [`DbError::ClockAhead`] of a database that answers reads; any other of one that does
+    /// not.
+    pub async fn usable(&self, now: Timestamp) -> Result<(), DbError> {
+        match &*self.engine {
+            Engine::Sqlite(_) => self.read(|c| clock::get(c).map(drop)).await,
+            Engine::Postgres(engine) => {
+                let target = Arc::clone(engine.target());
+                self.read(move |c| usable(c, &target, now)).await
+            }
+        }
     }
 
     /// Waits until another node may have published: until a notification of PostgreSQL, half a minute at most. With
@@ -268,6 +292,23 @@ struct Inspected {
     state: AtRest,
     /// The time of the clock row: nothing can be published at or before it.
     published: Option<Timestamp>,
+    /// Why PostgreSQL would refuse to be written, or a publish by this machine's clock.
+    refused: Option<DbError>,
+}
+
+impl Inspected {
+    fn usable(mut self) -> Result<Inspected, DbError> {
+        match self.refused.take() {
+            Some(error) => Err(error),
+            None => Ok(self),
+        }
+    }
+}
+
+/// Checks that PostgreSQL may be written, and that a publish at `now` would not be ahead of its host's clock.
+fn usable(c: &mut dyn Conn, target: &Target, now: Timestamp) -> Result<(), DbError> {
+    pgerror::writable(c, target)?;
+    clock::not_ahead(c, now)
 }
 
 fn state(c: &mut dyn Schema, part: Part) -> Result<AtRest, DbError> {
@@ -287,7 +328,7 @@ fn state(c: &mut dyn Schema, part: Part) -> Result<AtRest, DbError> {
 
 fn look_at_file(file: &Path, part: Part, wait: Duration) -> Result<Inspected, DbError> {
     let place = format!("SQLite database {}", file.display());
-    let blank = |line| Ok(Inspected { line, state: AtRest::default(), published: None });
+    let blank = |line| Ok(Inspected { line, state: AtRest::default(), published: None, refused: None });
     match std::fs::metadata(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return blank(format!("{place} does not exist yet; it is created at the first start"));
@@ -304,7 +345,7 @@ fn look_at_file(file: &Path, part: Part, wait: Duration) -> Result<Inspected, Db
     session.call_it(file);
     let state = state(&mut session, part)?;
     let published = published(&mut session, part, state.level)?;
-    Ok(Inspected { line: state_line(&place, state.level), state, published })
+    Ok(Inspected { line: state_line(&place, state.level), state, published, refused: None })
 }
 
 /// Returns the time of the clock row, if there is one.

@@ -1,14 +1,14 @@
-//! Opens a connection to PostgreSQL: the attempts of each `sslmode`, and the classification of errors.
+//! Opens a connection to PostgreSQL: the attempts of each `sslmode`, the first statements of a session.
 
 use std::future::poll_fn;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::pgerror::{connecting, map, unreachable};
 use super::target::{SslMode, Target};
 use super::{DbError, tls};
 
@@ -57,12 +57,12 @@ async fn once(target: &Target, mode: config::SslMode, heard: &Option<Heard>) -> 
     // The driver's own timeout covers the TCP connection, not a server that then does not answer.
     let connected = tokio::time::timeout(wait, async {
         if mode == config::SslMode::Disable {
-            let (client, connection) = config.connect(NoTls).await.map_err(|e| map(target, e))?;
+            let (client, connection) = config.connect(NoTls).await.map_err(|e| connecting(target, e))?;
             tokio::spawn(drive(connection, heard.clone()));
             Ok(client)
         } else {
             let tls = MakeRustlsConnect::new(tls::client(target)?);
-            let (client, connection) = config.connect(tls).await.map_err(|e| map(target, e))?;
+            let (client, connection) = config.connect(tls).await.map_err(|e| connecting(target, e))?;
             tokio::spawn(drive(connection, heard.clone()));
             Ok(client)
         }
@@ -92,57 +92,17 @@ async fn prepare(target: &Target, client: &Client) -> Result<(), DbError> {
     client
         .batch_execute("SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '60s'")
         .await
-        .map_err(|e| super::postgres::map(target, e))?;
+        .map_err(|e| map(target, e))?;
     if let Some(path) = &target.search_path {
         const SET: &str = "SELECT set_config('search_path', $1, false)";
         const SCHEMA: &str =
             "SELECT CASE WHEN has_schema_privilege(current_schema(), 'CREATE') THEN 1 ELSE 0 END";
-        client.query(SET, &[path]).await.map_err(|e| super::postgres::map(target, e))?;
-        let rows = client.query(SCHEMA, &[]).await.map_err(|e| super::postgres::map(target, e))?;
+        client.query(SET, &[path]).await.map_err(|e| map(target, e))?;
+        let rows = client.query(SCHEMA, &[]).await.map_err(|e| map(target, e))?;
         if rows.first().and_then(|row| row.try_get::<_, i32>(0).ok()) != Some(1) {
             let (path, user) = (path.clone(), target.user.clone());
             return Err(DbError::SearchPath { property: target.property, path, user });
         }
     }
     Ok(())
-}
-
-fn unreachable(target: &Target, source: super::error::Source) -> DbError {
-    DbError::Unreachable {
-        property: target.property,
-        host: target.host.clone(),
-        port: target.port,
-        database: target.database.clone(),
-        source,
-    }
-}
-
-/// Classifies an error of connecting.
-fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
-    let (host, port, property) = (target.host.clone(), target.port, target.property);
-    if let Some(db) = error.as_db_error() {
-        return match db.code() {
-            code if code.code().starts_with("28") => {
-                let user = target.user.clone();
-                DbError::Authentication { property, host, port, user, source: error.into() }
-            }
-            code if *code == SqlState::INVALID_CATALOG_NAME => {
-                DbError::DatabaseMissing { host, port, database: target.database.clone() }
-            }
-            code if code.code().starts_with("57") || *code == SqlState::TOO_MANY_CONNECTIONS => {
-                unreachable(target, error.into())
-            }
-            _ => super::postgres::map(target, error),
-        };
-    }
-    // The driver distinguishes these only by text: the kind in its own message, the rest in its source's.
-    let reason = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-    if error.to_string().contains("TLS") {
-        return DbError::Tls { host, port, mode: target.ssl_mode.as_str(), reason };
-    }
-    if reason.contains("password") || error.to_string().contains("authentication") {
-        let user = target.user.clone();
-        return DbError::Authentication { property, host, port, user, source: error.into() };
-    }
-    unreachable(target, error.into())
 }

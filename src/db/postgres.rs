@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use futures_util::{SinkExt, TryStreamExt, pin_mut};
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
@@ -14,6 +13,7 @@ use super::lanes::{Kind, Lane, Opener, Session, Work};
 use super::listen::{self, Listener};
 use super::migrate::{self, Migration, Rule, Schema};
 use super::part::Part;
+use super::pgerror::{map, retryable, writable};
 use super::target::Target;
 use super::{Conn, DbError, Row, Value, pgconnect, pgwire};
 use crate::metrics;
@@ -39,7 +39,9 @@ impl Postgres {
         let mut first = PgSession::new(Arc::new(target));
         let target = Arc::clone(&first.target);
         let ours = Arc::clone(&target);
-        first.connected()?.migrate(part, rule)?;
+        let connected = first.connected()?;
+        writable(connected, &target)?;
+        connected.migrate(part, rule)?;
         drop(first);
         let place = target.place();
         let opener: Opener =
@@ -71,6 +73,11 @@ impl Postgres {
             Kind::Write => &self.write,
             Kind::Bulk => &self.bulk,
         }
+    }
+
+    /// The server and the parameters of connections.
+    pub(super) fn target(&self) -> &Arc<Target> {
+        &self.target
     }
 
     pub(super) fn close(&self) {
@@ -337,37 +344,5 @@ impl Schema for PgConn {
 
     fn place(&self) -> String {
         self.target.place()
-    }
-}
-
-fn retryable(error: &(dyn std::error::Error + 'static)) -> bool {
-    let code = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::code);
-    code.is_some_and(|c| *c == SqlState::T_R_SERIALIZATION_FAILURE || *c == SqlState::T_R_DEADLOCK_DETECTED)
-}
-
-/// Classifies the errors of an open connection.
-pub(super) fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
-    let place = target.place();
-    let Some(db) = error.as_db_error() else {
-        return if error.is_closed()
-            || std::error::Error::source(&error).is_some_and(|s| s.is::<std::io::Error>())
-        {
-            DbError::Lost(error.into())
-        } else {
-            DbError::Driver { place, source: error.into() }
-        };
-    };
-    let code = db.code();
-    match code.code() {
-        c if c.starts_with("23") => DbError::Conflict(db.message().to_owned()),
-        c if c.starts_with("53")
-            && *code != SqlState::TOO_MANY_CONNECTIONS
-            && *code != SqlState::OUT_OF_MEMORY =>
-        {
-            DbError::Full { place, source: error.into() }
-        }
-        // The server is shutting down, or an administrator terminated the session.
-        "57P01" | "57P02" | "57P03" | "25P03" => DbError::Lost(error.into()),
-        _ => DbError::Driver { place, source: error.into() },
     }
 }

@@ -141,7 +141,9 @@ impl From<RepoError> for Failure {
             RepoError::Db(DbError::Skew(_) | DbError::ClockAhead { .. }) => {
                 Failure::unavailable(error.to_string(), 300)
             }
-            RepoError::Db(_) => Failure::unavailable("the database is unavailable", 5),
+            RepoError::Db(error) => {
+                Failure::unavailable("the database is unavailable", 5).with_hint(Some(error.to_string()))
+            }
             RepoError::Storage(StorageError::Refused { .. }) => Failure::unavailable(error.to_string(), 300),
             RepoError::Storage(_) | RepoError::Damaged { .. } => {
                 Failure::unavailable("the storage is unavailable", 5)

@@ -172,6 +172,17 @@ fn a_missing_schema_is_told_with_the_command() {
 }
 
 #[test]
+fn a_standby_is_told_with_the_way_out() {
+    let standby = postgres::Own::standby();
+    let url = standby.url();
+    let text = format!(
+        "the database 'postgres' at 127.0.0.1, port {} is read-only: the server is a standby; set Postgres.URL",
+        standby.port
+    );
+    refused(&on_postgres(&url, ""), &url, &text);
+}
+
+#[test]
 fn an_unknown_sslmode_is_told() {
     let url = format!("postgres://postgres@localhost:{}/postgres?sslmode=maybe", postgres::server().port);
     refused(

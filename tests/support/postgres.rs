@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -55,16 +55,19 @@ impl Server {
 
     /// Runs statements as superuser.
     pub(crate) fn sql(&self, sql: &str) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let mut config = tokio_postgres::Config::new();
-            config.host_path(&self.socket).port(self.port).user("postgres").dbname("postgres");
-            let (client, connection) =
-                config.connect(tokio_postgres::NoTls).await.expect("the server answers");
-            tokio::spawn(connection);
-            client.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
-        });
+        run(&self.socket, self.port, sql);
     }
+}
+
+fn run(socket: &Path, port: u16, sql: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(socket).port(port).user("postgres").dbname("postgres");
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.expect("the server answers");
+        tokio::spawn(connection);
+        client.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    });
 }
 
 /// Runs the cluster's own programs: PostgreSQL refuses to run as root.
@@ -124,16 +127,7 @@ fn launch(home: &Path) -> u16 {
         let path = entry.path();
         let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
     }
-    let data = home.join("data");
-    let made = as_owner("initdb")
-        .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
-        .arg(&data)
-        .current_dir("/")
-        .output()
-        .unwrap_or_else(|e| {
-            panic!("initdb cannot be run ({e}): install postgresql and put its bin into PATH")
-        });
-    assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+    let data = init(home);
     certificates(home, &data);
     let rules = "local all all trust\n\
         hostssl all tlsonly 127.0.0.1/32 trust\nhostssl all tlsonly ::1/128 trust\n\
@@ -160,36 +154,133 @@ fn launch(home: &Path) -> u16 {
         .stderr(log)
         .spawn()
         .expect("postgres lies beside initdb");
-    let socket = home.join(format!(".s.PGSQL.{port}"));
+    answers(home, port, &mut server);
+    watch(home, server.id());
+    let (authority, stranger) = (home.join("authority.crt"), home.join("stranger.crt"));
+    let using = File::open(home.join("log")).expect("just made");
+    let ready = Server { socket: home.to_owned(), port, authority, stranger, _using: using };
+    ready.sql(&format!("CREATE ROLE pm LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE tlsonly LOGIN SUPERUSER"));
+    ready.sql("CREATE DATABASE pm OWNER pm");
+    fs::write(home.join("ready"), port.to_string()).expect("the home can be written");
+    port
+}
+
+/// Makes a cluster in `home` and returns its data directory.
+fn init(home: &Path) -> PathBuf {
+    let data = home.join("data");
+    let made = as_owner("initdb")
+        .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
+        .arg(&data)
+        .current_dir("/")
+        .output()
+        .unwrap_or_else(|e| {
+            panic!("initdb cannot be run ({e}): install postgresql and put its bin into PATH")
+        });
+    assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+    data
+}
+
+/// Waits until a server that was just started accepts sessions; its log is `home/log`.
+fn answers(home: &Path, port: u16, server: &mut Child) {
     let begun = Instant::now();
-    while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+    let ready = || {
+        let mut ask = as_owner("pg_isready");
+        ask.arg("-q").arg("-h").arg(home).args(["-p", &port.to_string()]);
+        ask.current_dir("/").status().expect("pg_isready lies beside initdb").success()
+    };
+    while !ready() {
         let log = || fs::read_to_string(home.join("log")).unwrap_or_default();
         assert!(server.try_wait().expect("our child").is_none(), "PostgreSQL ended: {}", log());
         assert!(begun.elapsed() < Duration::from_secs(60), "PostgreSQL does not answer: {}", log());
         std::thread::sleep(Duration::from_millis(20));
     }
-    watch(home, server.id());
-    let (authority, stranger) = (home.join("authority.crt"), home.join("stranger.crt"));
-    let using = File::open(home.join("log")).expect("just made");
-    let ready = Server { socket: home.to_owned(), port, authority, stranger, _using: using };
-    // A socket that accepts may still say "the database system is starting up".
-    let begun = Instant::now();
-    while as_owner("pg_isready")
-        .arg("-q")
-        .arg("-h")
-        .arg(home)
-        .args(["-p", &port.to_string()])
-        .current_dir("/")
-        .status()
-        .is_ok_and(|s| !s.success())
-    {
-        assert!(begun.elapsed() < Duration::from_secs(60), "PostgreSQL is not ready");
-        std::thread::sleep(Duration::from_millis(20));
+}
+
+/// A server of one test, which may stop it.
+pub(crate) struct Own {
+    home: tempfile::TempDir,
+    /// Loopback port.
+    pub(crate) port: u16,
+    process: Option<Child>,
+}
+
+impl Own {
+    /// Makes a cluster and starts it.
+    pub(crate) fn start() -> Own {
+        Own::new(false)
     }
-    ready.sql(&format!("CREATE ROLE pm LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE tlsonly LOGIN SUPERUSER"));
-    ready.sql("CREATE DATABASE pm OWNER pm");
-    fs::write(home.join("ready"), port.to_string()).expect("the home can be written");
-    port
+
+    /// A standby that no primary server sends anything to.
+    pub(crate) fn standby() -> Own {
+        Own::new(true)
+    }
+
+    fn new(standby: bool) -> Own {
+        let home = tempfile::tempdir().expect("a directory");
+        own(home.path());
+        let data = init(home.path());
+        if standby {
+            fs::write(data.join("standby.signal"), "").expect("the data directory can be written");
+        }
+        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+        let mut server = Own { home, port, process: None };
+        server.launch();
+        server
+    }
+
+    /// The URL of its database.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Runs statements as superuser.
+    pub(crate) fn sql(&self, sql: &str) {
+        run(self.home.path(), self.port, sql);
+    }
+
+    /// Ends all other sessions.
+    pub(crate) fn end_sessions(&self) {
+        self.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
+        );
+    }
+
+    /// Starts it again.
+    pub(crate) fn launch(&mut self) {
+        let home = self.home.path();
+        let log = File::create(home.join("log")).expect("the home can be written");
+        let mut command = as_owner("postgres");
+        command.arg("-D").arg(home.join("data"));
+        for setting in [
+            format!("port={}", self.port),
+            format!("unix_socket_directories={}", home.display()),
+            "listen_addresses=127.0.0.1".to_owned(),
+            "fsync=off".to_owned(),
+        ] {
+            command.args(["-c", &setting]);
+        }
+        let errors = log.try_clone().expect("a file");
+        let command = detached(command.current_dir("/").stdin(Stdio::null())).stdout(log).stderr(errors);
+        let mut process = command.spawn().expect("postgres lies beside initdb");
+        answers(home, self.port, &mut process);
+        self.process = Some(process);
+    }
+
+    /// Stops it; sessions are ended.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let pid = nix::unistd::Pid::from_raw(process.id().cast_signed());
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("it runs");
+            process.wait().expect("our child");
+        }
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }
 
 fn detached(command: &mut Command) -> &mut Command {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::api::public::alert::Alert;
 use crate::config::StorageClass;
-use crate::db;
+use crate::db::{self, DbError};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::jobs::{Job, JobState};
@@ -33,6 +33,7 @@ pub(super) async fn now(app: &App) -> Result<Vec<Alert>, Failure> {
         since: None,
     }));
     let now = (app.state.clock)();
+    alerts.extend(refused(app.state.db.usable(now).await)?);
     alerts.extend(app.state.catalog.get().skew(now).map(|skew| Alert {
         kind: "clock".to_owned(),
         name: "publish".to_owned(),
@@ -52,6 +53,27 @@ pub(super) async fn now(app: &App) -> Result<Vec<Alert>, Failure> {
         });
     }
     Ok(alerts)
+}
+
+/// The alert of a database that answers but accepts no publish.
+fn refused(usable: Result<(), DbError>) -> Result<Option<Alert>, Failure> {
+    let alert = |kind: &str, name: &str, message: String| Alert {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        message,
+        since: None,
+    };
+    match usable {
+        Ok(()) => Ok(None),
+        // SECURITY: the text of the error has the address of the server.
+        Err(DbError::ReadOnly { .. }) => {
+            let message =
+                "the database is read-only: nothing can be added, removed or synced; see rspm status";
+            Ok(Some(alert("database", "read-only", message.to_owned())))
+        }
+        Err(error @ DbError::ClockAhead { .. }) => Ok(Some(alert("clock", "publish", error.to_string()))),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The alert of a file system that is too full, named by its storage classes.

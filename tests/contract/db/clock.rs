@@ -188,6 +188,11 @@ fn a_clock_minutes_ahead_does_not_keep_other_publishers_out(db: &mut Fresh) {
             }
         }
     }
+    for (minutes, refused) in [(3, false), (6, db.engine == Engine::Postgres)] {
+        let now = Timestamp(jiff::Timestamp::now().as_microsecond() + minutes * 60 * SECOND);
+        let usable = db.block(db.db.usable(now));
+        assert_eq!(matches!(usable, Err(DbError::ClockAhead { .. })), refused, "{minutes}: {usable:?}");
+    }
     let other = publish_ahead(db, 0);
     match db.engine {
         // The only machine on this database had its clock corrected.

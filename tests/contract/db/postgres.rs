@@ -8,7 +8,7 @@ use rstudio_pm::config::{Config, Secret};
 use rstudio_pm::db::{Db, DbError, clock};
 
 use crate::support::db::{Engine, Fresh};
-use crate::support::postgres::{PASSWORD, server};
+use crate::support::postgres::{Own, PASSWORD, server};
 use crate::support::wire::{Cut, Wire};
 
 fn config(url: &str) -> Config {
@@ -89,6 +89,64 @@ fn the_password_property_is_used() {
 fn an_unknown_tls_mode_lists_the_known_ones() {
     let error = failure("postgres://pm@127.0.0.1/pm?sslmode=maybe");
     assert!(error.to_string().contains("verify-full"), "{error}");
+}
+
+/// A role of its own with this attribute, and the URL by which it reaches a database that is ready for use.
+fn role(attribute: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("role{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let url = server().schema();
+    Db::open(&config(&url)).unwrap_or_else(|e| panic!("{e}")).close();
+    let (_, schema) = url.split_once("search_path=").expect("a schema");
+    server().sql(&format!(
+        "DROP ROLE IF EXISTS {name}; CREATE ROLE {name} LOGIN; GRANT ALL ON SCHEMA {schema} TO {name}; \
+         GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {name}; ALTER ROLE {name} {attribute}"
+    ));
+    url.replace("postgres://postgres@", &format!("postgres://{name}@"))
+}
+
+#[test]
+fn a_read_only_database_is_refused_with_the_way_out() {
+    let url = role("SET default_transaction_read_only = on");
+    let text = failure(&url).to_string();
+    assert!(text.contains("is read-only: default_transaction_read_only is on for user 'role"), "{text}");
+    assert!(text.contains("RESET default_transaction_read_only"), "{text}");
+    let usage = Db::check_usage(&config(&url)).expect_err("it is refused").to_string();
+    assert_eq!(usage, text);
+}
+
+#[test]
+fn a_standby_is_refused_with_the_way_out() {
+    let standby = Own::standby();
+    let text = failure(&standby.url()).to_string();
+    let port = standby.port;
+    let expected =
+        format!("the database 'postgres' at 127.0.0.1, port {port} is read-only: the server is a standby");
+    assert!(text.contains(&expected) && text.contains("Postgres.URL"), "{expected}\n{text}");
+}
+
+#[test]
+fn errors_have_the_code_and_the_message_of_the_server() {
+    let text = failure(&role("CONNECTION LIMIT 0")).to_string();
+    assert!(text.contains("too many connections for role") && text.contains("SQLSTATE 53300"), "{text}");
+    let db = Fresh::new(Engine::Postgres);
+    for (sql, expected) in [
+        ("SELECT absent FROM clock", "column \"absent\" does not exist (SQLSTATE 42703)"),
+        ("SELECT CAST(1 / tx AS BIGINT) FROM clock", "division by zero (SQLSTATE 22012)"),
+        ("INSERT INTO clock SELECT * FROM clock", "(SQLSTATE 23505)"),
+    ] {
+        let text = db.try_write(move |c| c.query(sql, &[])).expect_err("it fails").to_string();
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+    let read_only = db.try_write(|c| {
+        c.execute("SET TRANSACTION READ ONLY", &[])?;
+        clock::bump_catalog(c)
+    });
+    let text = read_only.expect_err("it fails").to_string();
+    let expected = "is read-only: cannot execute UPDATE in a read-only transaction (SQLSTATE 25006); ";
+    assert!(text.contains(expected), "{expected}\n{text}");
+    let refused = check("postgres://pm@127.0.0.1:1/library").expect_err("nobody listens").to_string();
+    assert!(refused.contains("Connection refused"), "{refused}");
 }
 
 /// Whether the connection of this URL is encrypted.

@@ -6,7 +6,8 @@ use tokio::sync::watch;
 
 use super::herald::Herald;
 use crate::control::Mode;
-use crate::http::{Switch, summary};
+use crate::http::Switch;
+use crate::http::summary::{self, Trouble};
 
 /// Polling interval for changes without a notification.
 const LOOK: Duration = Duration::from_secs(60);
@@ -22,6 +23,7 @@ struct Basis {
     work: String,
     /// Whether the clock is too far ahead to publish.
     skewed: bool,
+    trouble: Option<Trouble>,
 }
 
 /// Sends the status line to systemd whenever it changes, until the task is dropped.
@@ -33,6 +35,10 @@ pub(super) async fn live(switch: Switch, herald: Herald) {
         let app = switch.app();
         let mut changes = app.as_ref().map(|app| app.state.catalog.changes());
         let mut ends = app.as_ref().map(|app| app.state.jobs.ends());
+        let trouble = match &app {
+            Some(app) => summary::trouble(app).await,
+            None => None,
+        };
         let control = &switch.porch().control;
         let now = Basis {
             mode: control.mode(),
@@ -42,6 +48,7 @@ pub(super) async fn live(switch: Switch, herald: Herald) {
             skewed: app
                 .as_ref()
                 .is_some_and(|app| app.state.catalog.get().skew((app.state.clock)()).is_some()),
+            trouble,
         };
         // Going offline waits until no task holds the app.
         drop(app);

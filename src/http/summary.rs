@@ -1,14 +1,39 @@
 //! The state of the server in one line: its mode, and what it serves or why it cannot serve.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::app::App;
 use super::switch::Switch;
 use crate::control::Mode;
+use crate::db::DbError;
 use crate::model::time::Timestamp;
 
 /// Maximum length in characters; the log has the full error.
-const LONGEST: usize = 300;
+const LONGEST: usize = 400;
+/// Timeout of the query that finds out whether the database answers.
+const DATABASE: Duration = Duration::from_secs(2);
+
+/// A problem of the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It does not answer; the reason.
+    Down(String),
+    /// It answers reads but accepts no publish; the reason.
+    Refuses(String),
+}
+
+/// Returns the present problem of the database, if any.
+pub async fn trouble(app: &App) -> Option<Trouble> {
+    match tokio::time::timeout(DATABASE, app.state.db.usable((app.state.clock)())).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error @ (DbError::ReadOnly { .. } | DbError::ClockAhead { .. }))) => {
+            Some(Trouble::Refuses(error.to_string()))
+        }
+        Ok(Err(error)) => Some(Trouble::Down(error.to_string())),
+        Err(_) => Some(Trouble::Down(format!("no answer in {} s", DATABASE.as_secs()))),
+    }
+}
 
 /// `Online: 3 repositories, 23,144 packages, cran synced 2026-11-20 00:00 UTC`. Queries the database for the counts.
 #[must_use]
@@ -53,6 +78,12 @@ pub fn starting(mode: &Mode) -> String {
 
 async fn serves(app: &App) -> String {
     let catalog = app.state.catalog.get();
+    let repositories = several(catalog.repos.len(), "repository", "repositories");
+    let refused = match trouble(app).await {
+        None => String::new(),
+        Some(Trouble::Refuses(why)) => format!("; {why}"),
+        Some(Trouble::Down(why)) => return format!("{repositories}; the database is unavailable: {why}"),
+    };
     let subscribed: BTreeSet<_> = catalog.repos.iter().flat_map(|repo| repo.sources()).collect();
     let mut packages = 0;
     for source in catalog.sources.iter().filter(|source| subscribed.contains(&source.id)) {
@@ -64,11 +95,7 @@ async fn serves(app: &App) -> String {
         Err(_) => "last sync unknown".to_owned(),
     };
     let skew = catalog.skew((app.state.clock)()).map(|skew| format!("; {skew}")).unwrap_or_default();
-    format!(
-        "{}, {}, {synced}{skew}",
-        several(catalog.repos.len(), "repository", "repositories"),
-        several(packages, "package", "packages")
-    )
+    format!("{repositories}, {}, {synced}{skew}{refused}", several(packages, "package", "packages"))
 }
 
 /// `2026-11-20 00:00 UTC`.

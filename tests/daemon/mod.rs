@@ -8,6 +8,7 @@ mod clock;
 mod conditional;
 mod crash;
 mod created;
+mod database_lost;
 mod degraded;
 mod files;
 mod handed_over;

@@ -1,6 +1,7 @@
 //! Response times of the public API with a full-size source: the median relative to the smallest response of the same
 //! server, and the first one, which fills the caches.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -17,11 +18,11 @@ const ROUNDS: usize = 41;
 const NAMES: usize = 10_000;
 const LARGE_ROUNDS: u32 = 10;
 
-/// Requests: description, path, and target for the median.
+/// Requests: description, path, and target for the median. `{first}` and `{second}` are the packages that most others need.
 const ASKED: &[(&str, &str, &str)] = &[
     ("status", "/__api__/status", "< 5 ms"),
-    ("one package with links", "/__api__/repos/bench/packages/ggplot2", "< 5 ms"),
-    ("one package with 10,000 reverse links", "/__api__/repos/bench/packages/Rcpp", ""),
+    ("the package with the most links", "/__api__/repos/bench/packages/{first}", "< 5 ms"),
+    ("one package with many links", "/__api__/repos/bench/packages/{second}", ""),
     (
         "search, 20 rows",
         "/__api__/repos/bench/packages?name_search=plot&exact_first=true&_limit=20",
@@ -38,7 +39,7 @@ const ASKED: &[(&str, &str, &str)] = &[
     ("transaction-dates", "/__api__/repos/bench/transaction-dates", "< 5 ms"),
     (
         "sysreqs of one with dependencies",
-        "/__api__/repos/bench/sysreqs?pkgname=ggplot2&distribution=ubuntu&release=22.04",
+        "/__api__/repos/bench/sysreqs?pkgname={first}&distribution=ubuntu&release=22.04",
         "< 5 ms",
     ),
     ("sysreqs of all", "/__api__/repos/bench/sysreqs?all=true&distribution=ubuntu&release=22.04", ""),
@@ -65,8 +66,10 @@ pub(crate) fn run(report: &mut Report) {
         let size = get(&server, path);
         (began.elapsed().as_secs_f64() * 1e3, size)
     };
-    let names = ASKED.iter().map(|(what, path, aim)| (*what, (*path).to_owned(), *aim));
-    let body = filter();
+    let [first, second] = needed(&index(&root));
+    let path = |path: &str| path.replace("{first}", &first).replace("{second}", &second);
+    let names = ASKED.iter().map(|(what, asked, aim)| (*what, path(asked), *aim));
+    let body = filter(&index(&root));
     for (what, path, aim) in names.chain([("filter of 100 names", "POST".to_owned(), "")]) {
         let ask = |path: &str| {
             if path == "POST" {
@@ -179,9 +182,20 @@ fn describe(root: &Path) {
     write_matrix(gz, &fields, &stanzas).expect("written");
 }
 
-fn filter() -> String {
-    let names: Vec<&str> = ["ggplot2", "Rcpp", "dplyr", "sf", "xml2"].into_iter().cycle().take(100).collect();
-    serde_json::json!({ "names": names }).to_string()
+/// Returns the two packages that most others need.
+fn needed(index: &str) -> [String; 2] {
+    let mut counts = HashMap::<&str, usize>::new();
+    let listed: HashSet<&str> = index.lines().filter_map(|line| line.strip_prefix("Package: ")).collect();
+    let words = index.split(|c: char| !c.is_ascii_alphanumeric() && c != '.');
+    words.filter(|word| listed.contains(word)).for_each(|word| *counts.entry(word).or_default() += 1);
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
+    [counts[0].0.to_owned(), counts[1].0.to_owned()]
+}
+
+fn filter(index: &str) -> String {
+    let names = index.lines().filter_map(|line| line.strip_prefix("Package: "));
+    serde_json::json!({ "names": names.take(100).collect::<Vec<_>>() }).to_string()
 }
 
 fn get(server: &Server, path: &str) -> usize {

@@ -29,7 +29,7 @@ const PATHS: [&str; 12] = [
     "/bench/latest/src/contrib/PACKAGES.rds",
     "/bench/latest/src/contrib/mb3_1.0.0.tar.gz",
     "/__api__/repos/bench/packages?name_search=plot&_limit=20",
-    "/__api__/repos/bench/packages/ggplot2",
+    "/__api__/repos/bench/packages/kb64",
     "/__api__/repos/bench/packages?_page=5",
     "/bench/__linux__/jammy/latest/src/contrib/PACKAGES.gz",
     "/bench/latest/web/packages/packages.rds",

@@ -314,6 +314,10 @@ impl Run<'_> {
         if !row.is_vouched_for() && !incomplete.came(row.path(), object.sha256, contents.trouble.is_none()) {
             return Ok(());
         }
+        if contents.trouble.is_some() {
+            // Before the journal names the file: a killed run must not leave it without the entry to fetch it again.
+            incomplete.leave(self.destination, &self.product)?;
+        }
         let ver = match &row.told {
             Some(ver) => Ver { index: row.index.clone(), ..(**ver).clone() },
             None => Ver {

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rstudio_pm::bundle::Product;
+use rstudio_pm::bundle::{Product, seal};
 
 use crate::support::downloader::{
     bundle, command, copy_over, got_cran, is_whole, mirror, objects, read, validate,
@@ -173,6 +173,50 @@ fn what_an_unfinished_download_left_is_told_and_taken_up() {
     got_cran(&url, &to, &[]);
     is_whole(&to);
     assert!(!journal.exists());
+}
+
+#[tokio::test]
+async fn an_archive_that_was_damaged_on_the_way_is_fetched_again_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    // The index has no checksum of an archived version.
+    for (version, day) in [("1.0", "2020-01-01"), ("1.1", "2020-02-01")] {
+        shelf.publish(&Tarball::new("odd", version), day);
+    }
+    shelf.write();
+    let upstream = Upstream::of(&shelf.root);
+    let archived = "src/contrib/Archive/odd/odd_1.0.tar.gz";
+    let sound = upstream.bytes(archived);
+    let mut damaged = sound.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 20].fill(0);
+    upstream.put(archived, damaged.clone());
+    upstream.fail("src/contrib/alpha_1.0.tar.gz", [Fault::Slow(Duration::from_secs(10))]);
+    let to = dir.path().join("bundle");
+    let (url, path) = (upstream.url(), to.to_str().unwrap().to_owned());
+    let args = ["get", "cran", "--base-url", &url, "--destination", &path];
+    let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let noted = seal::digest(&damaged).to_string();
+    let journal = to.join("v3/1/.releases.ndjson");
+    while !std::fs::read_to_string(&journal)
+        .is_ok_and(|lines| lines.contains(&noted) && lines.ends_with('\n'))
+    {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    upstream.put(archived, sound.clone());
+    upstream.asked();
+    got_cran(&url, &to, &[]);
+    assert!(upstream.asked().iter().any(|asked| asked.path == archived), "it is fetched again");
+    is_whole(&to);
+    let (_, _, state) = read(&to, &Product::Cran).await;
+    let mut releases = state.package("", "odd").unwrap().releases.iter();
+    let first = releases.rfind(|release| release.version == "1.0").unwrap();
+    assert_eq!(first.object.sha256, seal::digest(&sound));
+    got_cran(&url, &to, &[]);
+    assert!(upstream.asked().iter().all(|asked| asked.path != archived), "it is sound");
 }
 
 #[test]

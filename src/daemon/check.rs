@@ -19,7 +19,7 @@ use crate::config::{
 };
 use crate::db::{Db, DbError};
 use crate::http::tls::{Tls, TlsError};
-use crate::storage::Storage;
+use crate::storage::{Storage, kernel_file_system};
 use crate::sync::directories::{Report, examine};
 use crate::upstream::Upstream;
 
@@ -122,7 +122,15 @@ fn paths(file: &Path, loaded: &Loaded) -> Vec<String> {
         ("TempDir", &server.temp_dir, "0700"),
         ("SockFileDir", &server.sock_file_dir, "0755"),
     ] {
-        let Some(finding) = directory(&format!("Server.{name}"), path, mode) else { continue };
+        let property = format!("Server.{name}");
+        let finding = match kernel_file_system(path).filter(|_| name != "SockFileDir") {
+            Some(kind) => Some(format!(
+                "{property} '{}' is on a file system of the kernel ({kind}), which stores no files; set another directory",
+                path.display()
+            )),
+            None => directory(&property, path, mode),
+        };
+        let Some(finding) = finding else { continue };
         findings.push(placed(loaded, &[("Server", None, name)], &finding));
         if name == "DataDir" {
             unusable = Some(path.as_path());

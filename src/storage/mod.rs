@@ -21,6 +21,7 @@ pub use condition::{Condition, Standing};
 pub use error::{StorageError, Unusable};
 pub use key::{Area, Key, Owner};
 pub use marker::{Mark, Marker};
+pub use probe::kernel_file_system;
 pub use spool::Spool;
 pub use tls_provider::install_tls_provider;
 
@@ -355,6 +356,7 @@ async fn open(place: &Place, classes: &[StorageClass], config: &StorageConfig) -
         Place::File(place) => {
             let (place, classes) = (place.clone(), classes.to_vec());
             let opening = tokio::task::spawn_blocking(move || {
+                probe::stores(&place, &classes)?;
                 let disk = Disk::open(&place.location).map_err(|e| probe::refused(&place, &classes, &e))?;
                 probe::disk(&place, &classes, Some(&disk))?;
                 Ok(Backend::Disk(Arc::new(disk)))

@@ -5,8 +5,13 @@ use super::s3::S3;
 use super::{Spool, StorageError, Unusable};
 use crate::config::{AFTER_A_NEW_PATH, FilePlace, Place, S3Place, StorageClass, StorageConfig};
 use bytes::Bytes;
+use nix::sys::statfs::{
+    BPF_FS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEBUGFS_MAGIC, DEVPTS_SUPER_MAGIC,
+    PROC_SUPER_MAGIC, SECURITYFS_MAGIC, SYSFS_MAGIC, TMPFS_MAGIC, TRACEFS_MAGIC, statfs,
+};
 use nix::unistd::{AccessFlags, User, geteuid};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The content of a probe object.
@@ -53,11 +58,44 @@ pub(super) fn disk(
     opened: Option<&Disk>,
 ) -> Result<(), Unusable> {
     let location = &place.location;
+    stores(place, classes)?;
     let tried = match opened {
         Some(_) => write_and_read(location, classes[0]),
         None => look(location),
     };
     tried.map_err(|e| refused(place, classes, &e))
+}
+
+/// Refuses a directory on a file system that stores no files. Blocking.
+pub(super) fn stores(place: &FilePlace, classes: &[StorageClass]) -> Result<(), Unusable> {
+    let Some(kind) = kernel_file_system(&place.location) else { return Ok(()) };
+    let shown = place.location.display().to_string();
+    let problem = format!("it is on a file system of the kernel ({kind}), which stores no files");
+    Err(unusable(classes, shown, problem, "set another FileStorage location or Server.DataDir".to_owned()))
+}
+
+/// Returns the type of the file system of a directory (or of its nearest existing ancestor) if it stores no files: the
+/// kernel shows its own data and devices there. Blocking.
+#[must_use]
+pub fn kernel_file_system(location: &Path) -> Option<&'static str> {
+    let at = location.ancestors().find(|at| at.exists())?;
+    match statfs(at).ok()?.filesystem_type() {
+        PROC_SUPER_MAGIC => Some("proc"),
+        SYSFS_MAGIC => Some("sysfs"),
+        CGROUP_SUPER_MAGIC | CGROUP2_SUPER_MAGIC => Some("cgroup"),
+        DEVPTS_SUPER_MAGIC => Some("devpts"),
+        DEBUGFS_MAGIC => Some("debugfs"),
+        TRACEFS_MAGIC => Some("tracefs"),
+        SECURITYFS_MAGIC => Some("securityfs"),
+        BPF_FS_MAGIC => Some("bpf"),
+        // Device nodes are on a tmpfs. Other ones, such as /dev/shm, are mounts of their own.
+        TMPFS_MAGIC => {
+            let device = |path: &Path| path.metadata().ok().map(|found| found.dev());
+            let devices = device(Path::new("/dev")).filter(|it| Some(*it) != device(Path::new("/")));
+            (devices.is_some() && device(at) == devices).then_some("devtmpfs")
+        }
+        _ => None,
+    }
 }
 
 /// Describes why a directory cannot be used.
@@ -255,6 +293,26 @@ mod tests {
         assert_eq!(disk(&place(dir.path()), &[StorageClass::Cran], None), Ok(()));
         assert_eq!(disk(&place(&dir.path().join("a/b")), &[StorageClass::Cran], None), Ok(()));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn file_systems_of_the_kernel_store_nothing() {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let mut refused = Vec::new();
+        for mount in mounts.lines() {
+            let mut words = mount.split(' ').skip(1);
+            let (Some(path), Some(kind)) = (words.next(), words.next()) else { panic!("{mount}") };
+            if ["proc", "sysfs", "cgroup2", "devpts", "devtmpfs"].contains(&kind)
+                || (path, kind) == ("/dev", "tmpfs")
+            {
+                let below = Path::new(path).join("rstudio-pm/cran");
+                assert!(kernel_file_system(&below).is_some(), "{mount}");
+                refused.push(kind);
+            }
+        }
+        assert!(refused.contains(&"proc"), "{mounts}");
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(kernel_file_system(&dir.path().join("a/b")), None);
     }
 
     #[test]

@@ -113,6 +113,26 @@ fn a_location_of_somebody_else_is_named_with_the_command() {
 }
 
 #[test]
+fn a_location_that_stores_nothing_is_refused() {
+    let why = "it is on a file system of the kernel (proc), which stores no files; set another";
+    for location in ["/proc/rstudio-pm", "/proc"] {
+        let server =
+            Builder::default().gcfg(&format!("[FileStorage \"cran\"]\nLocation = {location}")).prepare();
+        let text = format!("storage class 'cran': '{location}' cannot be used by user ");
+        let (said, finding) = (server.start_refused(), server.failed_check(PATHS));
+        assert!(said.contains(&text) && said.contains(why), "{said}");
+        assert!(finding.starts_with(&format!("{}: {text}", server.place_of(location))), "{finding}");
+        assert!(finding.contains(why), "{finding}");
+    }
+    let server = Builder::default().gcfg("[Server]\nDataDir = /proc/rstudio-pm").prepare();
+    let finding = server.failed_check(PATHS);
+    assert!(
+        finding.contains("Server.DataDir '/proc/rstudio-pm' ") && finding.contains("(proc)"),
+        "{finding}"
+    );
+}
+
+#[test]
 fn a_location_below_a_file_is_named() {
     let server = Builder::default().gcfg("[FileStorage \"cran\"]\nLocation = {dir}/file/cran").prepare();
     std::fs::write(server.dir().join("file"), "").expect("written");

@@ -20,6 +20,7 @@ help:
 
 ## make demo    build, serve the example packages, install one with R, keep serving (CRAN_URL=… syncs that mirror too)
 demo: compiler
+	@examples/demo --check
 	@[ -x $(CARGO_TARGET_DIR)/demo/rstudio-pm ] || echo "Compiling: the first time it takes about five minutes on two processors, later seconds."
 	$(CARGO) build --profile demo --bin rstudio-pm --bin rspm
 	@BIN=$(CARGO_TARGET_DIR)/demo CRAN_URL=$(CRAN_URL) examples/demo

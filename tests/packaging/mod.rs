@@ -1,6 +1,7 @@
 //! What is installed: units, manual pages, packages.
 
 mod boot;
+mod demo;
 mod generated;
 mod inventory;
 mod sockets;

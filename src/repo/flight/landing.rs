@@ -13,7 +13,7 @@ use crate::db::file::FileState;
 use crate::repo::proof::Proof;
 use crate::storage::{Key, StorageError};
 
-/// The largest binary that is checked in memory when the disk is full, in bytes.
+/// The largest binary that is checked in memory when it cannot be stored, in bytes.
 const LARGEST_IN_MEMORY: u64 = 64 << 20;
 
 impl Pilot {
@@ -38,7 +38,7 @@ impl Pilot {
         let mut built = None;
         if !self.ticket.promise.accepts(&brought)? {
             let (promise, tail) = (self.ticket.promise.clone(), self.flight.tail.reader());
-            let size = brought.size;
+            let (size, unstored) = (brought.size, spool.as_ref().err().cloned());
             let checked = blocking(move || match promise.expected.clone() {
                 Expected::Source => {
                     let all = all(&promise, file.as_deref(), spooled, tail)?;
@@ -47,16 +47,17 @@ impl Pilot {
                 Expected::Build(platform) => match file.as_deref().filter(|_| spooled == size) {
                     Some(file) => promise.accepts_build(&platform, || buffered(file)).map(Some),
                     None => {
-                        // The disk is full. The part kept in memory is bounded, and so is this copy.
+                        // It is not stored. The part kept in memory is bounded, and so is this copy.
                         let mut bytes = Vec::new();
                         let all = all(&promise, file.as_deref(), spooled, tail)?;
                         let read = all.take(LARGEST_IN_MEMORY + 1).read_to_end(&mut bytes);
                         read.map_err(|e| unreadable(&promise, &e))?;
                         if bytes.len() as u64 > LARGEST_IN_MEMORY {
-                            let name = &promise.name;
-                            let why =
-                                format!("the disk is full, and {name} is too large to be checked in memory");
-                            return Err(FlightError::Storage(why));
+                            let why = unstored.map(|why| format!(": {why}")).unwrap_or_default();
+                            return Err(FlightError::Storage(format!(
+                                "{} cannot be stored and is too large to be checked in memory{why}",
+                                promise.name
+                            )));
                         }
                         promise.accepts_build(&platform, || Ok(Cursor::new(bytes.as_slice()))).map(Some)
                     }
@@ -68,7 +69,7 @@ impl Pilot {
             p.verified = true;
             p.size = Some(brought.size);
         });
-        let Some(spool) = spool else {
+        let Ok(spool) = spool else {
             self.landed(Landed::Passed);
             return Ok(());
         };

@@ -77,7 +77,7 @@ pub(super) struct Flight {
     pub(super) progress: watch::Receiver<Progress>,
     /// The spool, for positioned reads; set before the first byte is released.
     spool: Mutex<Option<Arc<File>>>,
-    /// Bytes after the end of the spool that did not fit on a full disk.
+    /// Bytes after the end of the spool, kept in memory because they cannot be stored.
     tail: tail::Tail,
     memory: tail::Memory,
     /// The number of waiting clients.

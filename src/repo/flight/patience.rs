@@ -21,7 +21,7 @@ pub struct Patience {
     pub unsized_file: u64,
     /// Failures in a row, without a byte received in between, that end a fetch.
     pub tries: u32,
-    /// Total bytes of all fetches that may be kept in memory while the disk is full; beyond that, fetches fail.
+    /// Total bytes of all fetches that may be kept in memory while they cannot be stored; beyond that, fetches fail.
     pub memory: u64,
 }
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::board::Ticket;
 use super::host::Heard;
-use super::spool::{Complete, Writer};
+use super::spool::{Complete, NotStored, Writer};
 use super::{Flight, FlightError, Flights, LARGEST, Outcome, Progress};
 use crate::db::file::FileState;
 use crate::repo::places::Place;
@@ -275,13 +275,13 @@ impl Pilot {
 
     async fn begin(&self) -> Result<Writer, FlightError> {
         let spool = match self.ticket.crew.state.storage.spool(self.ticket.class).await {
-            Ok(spool) => Some(spool),
+            Ok(spool) => Ok(spool),
             Err(error @ StorageError::Full(_)) => {
                 self.flight.memory.disk_is_full(&error.to_string());
-                None
+                Err(NotStored::because(&error))
             }
             // The reason is reported as an alert of the class.
-            Err(StorageError::Refused { .. }) => None,
+            Err(error @ StorageError::Refused { .. }) => Err(NotStored::because(&error)),
             Err(error) => return Err(FlightError::Storage(error.to_string())),
         };
         let memory = self.flights.patience.memory;

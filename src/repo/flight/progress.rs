@@ -8,7 +8,7 @@ use super::{FlightError, HELD_BACK, Landed};
 pub(in crate::repo) struct Progress {
     /// Bytes written to the spool or its overflow.
     pub(in crate::repo) written: u64,
-    /// Of those, the bytes in the spool; fewer only when the disk is full.
+    /// Of those, the bytes in the spool; fewer only when the file cannot be stored.
     pub(super) spooled: u64,
     /// Size of the file, once upstream or the index has declared it.
     pub(in crate::repo) size: Option<u64>,

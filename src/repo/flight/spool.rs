@@ -1,5 +1,6 @@
 //! Writes the received bytes of a fetch to its spool and hashes them, off the async threads.
 
+use std::fmt;
 use std::fs::File;
 use std::sync::Arc;
 
@@ -13,10 +14,30 @@ use super::{Flight, FlightError, Progress};
 use crate::model::digest::{Md5, Sha256};
 use crate::storage::{Spool, StorageError};
 
+/// Why a fetched file is only sent to clients and not stored, with the remedy.
+#[derive(Clone, Debug)]
+pub(super) struct NotStored(String);
+
+impl NotStored {
+    /// `error` is a full disk, or a storage class in which nothing may be stored.
+    pub(super) fn because(error: &StorageError) -> NotStored {
+        match error {
+            StorageError::Full(_) => NotStored(format!("{error}; make room on the disk")),
+            error => NotStored(error.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for NotStored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A spool being written.
 pub(super) struct Writer {
-    /// `None` once the disk was full: further bytes are kept in memory and nothing is stored.
-    open: Option<Spool>,
+    /// The reason instead if nothing can be stored: further bytes are kept in memory.
+    open: Result<Spool, NotStored>,
     /// The spool, opened for reading.
     file: Option<Arc<File>>,
     /// Bytes in the spool.
@@ -32,8 +53,8 @@ pub(super) struct Writer {
 pub(super) struct Complete {
     /// Its size and digests.
     pub(super) brought: Brought,
-    /// The spool, unless the disk was full.
-    pub(super) spool: Option<Spool>,
+    /// The spool, or why the file cannot be stored.
+    pub(super) spool: Result<Spool, NotStored>,
     /// The spool opened for reading, up to `spooled`; the rest is in the overflow of the fetch.
     pub(super) file: Option<Arc<File>>,
     /// Bytes in the spool.
@@ -41,14 +62,14 @@ pub(super) struct Complete {
 }
 
 impl Writer {
-    /// Creates a writer to a new spool, or to none when the disk is full already. Blocking.
-    pub(super) fn new(spool: Option<Spool>, memory: u64) -> Result<Writer, FlightError> {
+    /// Creates a writer to a new spool, or to none if nothing can be stored. Blocking.
+    pub(super) fn new(spool: Result<Spool, NotStored>, memory: u64) -> Result<Writer, FlightError> {
         let open = |spool: &Spool| {
             File::open(spool.path())
                 .map(Arc::new)
                 .map_err(|e| FlightError::Storage(format!("could not open {}: {e}", spool.path().display())))
         };
-        let file = spool.as_ref().map(open).transpose()?;
+        let file = spool.as_ref().ok().map(open).transpose()?;
         let (sha256, md5) = (Sha256Hasher::new(), Md5Hasher::new());
         Ok(Writer { open: spool, file, spooled: 0, sha256, md5, written: 0, memory })
     }
@@ -66,7 +87,7 @@ impl Writer {
     /// Whether a file of `size` bytes, some of which are in the spool already, leaves free disk space for as many
     /// again; a file that fits into memory does. Blocking.
     pub(super) fn leaves_room(&self, size: u64) -> bool {
-        let free = self.open.as_ref().and_then(Spool::free);
+        let free = self.open.as_ref().ok().and_then(Spool::free);
         size <= self.memory
             || free.is_none_or(|free| size.saturating_mul(2).saturating_sub(self.spooled) <= free)
     }
@@ -89,7 +110,7 @@ impl Writer {
     }
 
     fn keep(&mut self, chunk: &Bytes, flight: &Flight) -> Result<(), FlightError> {
-        if let Some(spool) = &mut self.open {
+        if let Ok(spool) = &mut self.open {
             let Err(error) = spool.write_all(chunk) else {
                 self.spooled = spool.written();
                 return Ok(());
@@ -101,16 +122,16 @@ impl Writer {
             flight.memory.disk_is_full(&error.to_string());
             // The written bytes stay readable through `file`; dropping the spool removes its name, and the last reader
             // frees its disk space.
-            self.open = None;
+            self.open = Err(NotStored::because(&error));
         }
-        if flight.tail.keep(chunk.clone(), self.memory) {
-            return Ok(());
+        match &self.open {
+            Err(why) if !flight.tail.keep(chunk.clone(), self.memory) => Err(FlightError::Storage(format!(
+                "packages that cannot be stored need more than the {} MB of memory reserved for them while they are \
+                 fetched: {why}",
+                self.memory >> 20
+            ))),
+            _ => Ok(()),
         }
-        Err(FlightError::Storage(format!(
-            "the disk is full, and packages being fetched need more than the {} MB of memory reserved for that; make \
-            room on the disk",
-            self.memory >> 20
-        )))
     }
 
     /// Completes the digests.

@@ -1,5 +1,5 @@
-//! Bytes of a fetch that did not fit on a full disk: kept in memory for the waiting clients, within one budget for all
-//! fetches.
+//! Bytes of a fetch that cannot be stored, because the disk is full or the storage class refuses: kept in memory for
+//! the waiting clients, within one budget for all fetches.
 
 use std::io::Read;
 use std::sync::Arc;

@@ -32,7 +32,8 @@ async fn on_a_full_disk_packages_pass_through_and_nothing_is_stored() {
     };
     assert!(end.1.is_some() && end.0.len() < cut.bytes.len(), "a damaged archive is never whole");
     // More than the memory set aside: an error, and the memory is free again.
-    assert!(field.get(&huge).await.is_err());
+    let why = field.get(&huge).await.expect_err("more than the memory reserved").to_string();
+    assert!(why.contains("no space left for") && why.contains("make room on the disk"), "{why}");
     assert!(field.get(&big).await.expect("passed through") == big.bytes);
 
     // To the last byte: not even the spool of a small file finds room.

@@ -2,10 +2,10 @@
 
 use rstudio_pm::config::StorageClass;
 use rstudio_pm::model::identity::Identity;
-use rstudio_pm::repo::Repo;
+use rstudio_pm::repo::{Patience, Repo};
 use rstudio_pm::storage::Standing;
 
-use super::{Field, KB, is_refused, read};
+use super::{Field, KB, impatient, is_refused, read};
 use crate::support::mirror::{Entry, Mirror};
 use crate::support::tarball::Tarball;
 
@@ -193,13 +193,16 @@ async fn a_stored_package_with_a_flipped_bit_is_fetched_again_and_never_served()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_class_that_takes_nothing_packages_pass_through_and_are_stored_once_it_does() {
-    let entry = Entry::new("alpha", "1.0", 300 * KB);
-    let field = Field::new(Mirror::of(std::slice::from_ref(&entry), &[])).await;
+    let (entry, huge) = (Entry::new("alpha", "1.0", 300 * KB), Entry::new("huge", "1.0", 1500 * KB));
+    let mirror = Mirror::of(&[entry.clone(), huge.clone()], &[]);
+    let field = Field::on(mirror, Patience { memory: 1 << 20, ..impatient() }, "").await;
     let storage = &field.world.state.storage;
     for standing in [Standing::Missing, Standing::Foreign(Identity([1; 16]))] {
         storage.set_standing(StorageClass::Cran, standing);
         assert!(field.get(&entry).await.expect("passed through") == entry.bytes);
         assert!(!field.stored(&entry).await);
+        let why = field.get(&huge).await.expect_err("more than the memory reserved").to_string();
+        assert!(why.contains("rspm storage adopt --class=cran") && !why.contains("disk"), "{why}");
     }
     assert!(super::walk(&field.world.folder().join("data/cran")).is_empty());
     storage.set_standing(StorageClass::Cran, Standing::Own);

@@ -3,12 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use rstudio_pm::db::{backfill as kept, tx};
+use rstudio_pm::db::{backfill as kept, file, tx};
 use rstudio_pm::model::ids::SourceId;
 
 use super::on_both;
 use crate::support::db::Engine;
+use crate::support::downloader::got_cran;
 use crate::support::past::{Cran, DAY, EVENING, asked, backfill, day, state};
+use crate::support::shelf::file_url;
 use crate::support::syncing::Server;
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
@@ -368,6 +370,40 @@ async fn another_server_on_the_same_database_waits_and_sees_it() {
     job.job().ended().await.expect("a good mirror");
     twin.state.catalog.refresh(&twin.state.db).await.unwrap_or_else(|e| panic!("{e}"));
     is_the_past_of_cran(&twin).await;
+}
+
+/// The number of releases of CRAN whose digests are not known.
+async fn undigested(server: &Server) -> usize {
+    server.read(|c| file::undigested(c, SourceId::CRAN)).await.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn digests_that_cannot_be_stored_do_not_take_the_result_back_and_are_stored_later() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mirror, bundle) = (folder.path().join("mirror"), folder.path().join("bundle"));
+    cran().write(&mirror);
+    got_cran(&file_url(&mirror), &bundle, &[]);
+    // Digests are known only to the bundle.
+    let server = synced(Engine::Sqlite, &file_url(&mirror)).await.restarted(&file_url(&bundle)).await;
+    let refuse =
+        "CREATE TRIGGER refuse BEFORE UPDATE OF sha256 ON file BEGIN SELECT RAISE(FAIL, 'refused'); END";
+    server.state.db.write(move |c| c.execute(refuse, &[])).await.unwrap_or_else(|e| panic!("{e}"));
+    let told = backfill(&server, day(0)).await.expect("it is published");
+    assert!(told.contains("were filled in (transactions"), "{told}");
+    is_the_past_of_cran(&server).await;
+    assert!(undigested(&server).await > 0);
+    assert!(server.read(|c| kept::wished(c, SourceId::CRAN)).await.is_some(), "it is repeated");
+
+    server.state.db.write(|c| c.execute("DROP TRIGGER refuse", &[])).await.unwrap_or_else(|e| panic!("{e}"));
+    let sync = server.sync.clone();
+    let task = tokio::spawn(async move { sync.run_backfills().await });
+    let begun = Instant::now();
+    while server.read(|c| kept::wished(c, SourceId::CRAN)).await.is_some() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    task.abort();
+    assert_eq!(undigested(&server).await, 0);
 }
 
 /// Files whose records are kept.

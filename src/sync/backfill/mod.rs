@@ -123,11 +123,17 @@ impl Sync {
         self.state.jobs.start_as(IfHalted::GoesOn, &key, now, |report| async move {
             let run = Run { state: &state, turn: &turn, wish: &wish, report: &report, dry_run };
             let ended = run.run().await;
-            if !dry_run && ended.as_ref().err().is_none_or(is_final) {
+            let is_over = match &ended {
+                Ok(ended) => !ended.lacks_digests,
+                Err(error) => is_final(error),
+            };
+            if !dry_run && is_over {
                 let forgotten = state.db.write(|c| backfill::forget(c, SourceId::CRAN)).await;
-                forgotten.map_err(|error| error.to_string())?;
+                if let Err(error) = forgotten {
+                    tracing::warn!(target: "sync", source = "cran", %error, "could not remove the request of a back-fill that is over; it is repeated within ten minutes");
+                }
             }
-            ended.map(|outcome| outcome.to_string()).map_err(|error| failed(&error, report.is_stopped()))
+            ended.map(|ended| ended.outcome.to_string()).map_err(|error| failed(&error, report.is_stopped()))
         })
     }
 }

@@ -53,30 +53,49 @@ pub(super) enum Outcome {
     },
 }
 
+/// The end of a back-fill.
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    /// Set if the digests of the releases could not be stored: a repetition stores them.
+    pub(super) lacks_digests: bool,
+}
+
 impl Run<'_> {
-    pub(super) async fn run(&self) -> Result<Outcome, SyncError> {
+    pub(super) async fn run(&self) -> Result<Ended, SyncError> {
         // One configuration for the whole run: a reload takes effect with the next run.
         let config = self.state.config.load_full();
         let mirror = self.state.upstream.load().mirror(&config.cran.url)?;
         if self.dry_run {
             let tables = self.tables(&mirror).await?;
-            return self.sized(&tables, &mirror).await;
+            let outcome = self.sized(&tables, &mirror).await?;
+            return Ok(Ended { outcome, lacks_digests: false });
         }
         let lease = Lease::claim(&self.state.db, &config, &self.state.clock, "backfill:cran").await?;
         let ended = self.fill(&mirror, &lease).await;
         let ended = match ended {
-            Ok(outcome @ Outcome::Published { .. }) => {
-                self.learn_digests(&mirror, &lease).await.map(|()| outcome)
-            }
-            ended => ended,
+            Ok(outcome) => Ok(Ended { outcome, lacks_digests: !self.has_digests(&mirror, &lease).await }),
+            Err(error) => Err(error),
         };
         lease.release(&self.state.db).await;
         ended
     }
 
+    /// Stores the digests of the published releases, also of those of an earlier run that could not; returns false, and
+    /// logs why, if that fails.
+    async fn has_digests(&self, mirror: &Mirror, lease: &Lease) -> bool {
+        let Err(error) = self.learn_digests(mirror, lease).await else { return true };
+        tracing::warn!(
+            target: "sync",
+            source = "cran",
+            %error,
+            "could not store the digests of the releases that were filled in; tried again within ten minutes"
+        );
+        false
+    }
+
     /// Stores the digests of the published releases, which a bundle declares.
     async fn learn_digests(&self, mirror: &Mirror, lease: &Lease) -> Result<(), SyncError> {
-        if let Ok(Some(shown)) = mirror.shown().await {
+        if let Some(shown) = mirror.shown().await? {
             digests::learn(&self.state.db, lease, SourceId::CRAN, &shown).await?;
         }
         Ok(())

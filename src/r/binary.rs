@@ -47,7 +47,7 @@ pub enum System {
 pub enum BinaryError {
     /// The archive is damaged or not acceptable.
     #[error(transparent)]
-    Archive(#[from] ArchiveError),
+    Archive(OfBinary),
     /// DESCRIPTION has no `Built` field.
     #[error(
         "this is a source package; build a binary of it with R CMD INSTALL --build, or add it with rspm add"
@@ -94,6 +94,28 @@ pub enum BinaryError {
         /// The platform of `Built`.
         built: String,
     },
+}
+
+/// An [`ArchiveError`] of a binary package: its message names the command that builds binary packages.
+#[derive(Debug)]
+pub struct OfBinary(ArchiveError);
+
+impl From<ArchiveError> for BinaryError {
+    fn from(error: ArchiveError) -> BinaryError {
+        BinaryError::Archive(OfBinary(error))
+    }
+}
+
+impl fmt::Display for OfBinary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_string().replace("R CMD build", "R CMD INSTALL --build"))
+    }
+}
+
+impl std::error::Error for OfBinary {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
 }
 
 impl System {

@@ -18,7 +18,10 @@ pub enum BadPath {
     Form(String),
     /// Well formed, but with no meaning.
     #[error(
-        "'{0}' is not a repository path; expected one of: src/contrib, bin/windows/contrib/X.Y, bin/macosx[/build]/contrib/X.Y, bin/linux/{{distribution}}-{{architecture}}/X.Y/src/contrib, builds/{{platform}}/{{sha256}}"
+        "'{0}' is not a repository path; expected one of: src/contrib, bin/windows/contrib/X.Y, \
+         bin/macosx[/build]/contrib/X.Y, bin/linux/X.Y-{{distribution}}/contrib/X.Y, \
+         bin/linux/{{distribution}}-{{architecture}}/X.Y/src/contrib, builds/{{platform}}/{{sha256}}, \
+         web/packages/packages.rds"
     )]
     Unknown(String),
 }
@@ -555,6 +558,40 @@ mod tests {
         ] {
             assert!(matches!(parse(path), Err(BadPath::Unknown(_))), "{path:?}");
         }
+    }
+
+    #[test]
+    fn the_message_about_an_unknown_path_names_every_known_form() {
+        let message = parse("src").expect_err("unknown").to_string();
+        let (_, forms) = message.split_once("expected one of: ").expect("forms");
+        let values = [
+            ("[/build]", ""),
+            ("X.Y", "4.5"),
+            ("{distribution}-{architecture}", "noble-x86_64"),
+            ("{distribution}", "noble"),
+            ("{platform}", "4.5-noble"),
+            ("{sha256}", &"0a".repeat(32)),
+        ];
+        let mut found = Vec::new();
+        for form in forms.split(", ") {
+            let path = values.iter().fold(form.to_owned(), |path, (name, value)| path.replace(name, value));
+            let file = match form {
+                "web/packages/packages.rds" => "",
+                "bin/linux/X.Y-{distribution}/contrib/X.Y" => "/PACKAGES",
+                _ => "/cli_3.6.6.tar.gz",
+            };
+            found.push(match parse(&(path + file)).unwrap_or_else(|e| panic!("{form}: {e}")) {
+                RPath::File { tree: Tree::Source, .. } => "source",
+                RPath::File { tree: Tree::Windows { .. }, .. } => "windows",
+                RPath::File { tree: Tree::MacOs { .. }, .. } => "macos",
+                RPath::Linux { .. } => "linux",
+                RPath::Build { .. } => "build",
+                RPath::PackageDatabase => "database",
+                RPath::Built { .. } => "built",
+                other => panic!("{form}: {other:?}"),
+            });
+        }
+        assert_eq!(found, ["source", "windows", "macos", "built", "linux", "build", "database"]);
     }
 
     #[test]

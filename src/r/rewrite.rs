@@ -38,7 +38,7 @@ pub enum RewriteError {
     #[error("the file changed while it was being added; add it again")]
     Changed,
     /// An extended header gives the size of a member to be replaced.
-    #[error("'{0}' has an extended header that gives its size; build the package again with R CMD build")]
+    #[error("'{0}' has an extended header that gives its size; build the package again")]
     ExtendedSize(String),
     /// A value that does not fit on one line of DESCRIPTION.
     #[error("'{0}' cannot be a Repository value: it must be printable ASCII on one line")]

@@ -1,5 +1,6 @@
 //! `rspm add binary`: what it reads from the archives, and what it refuses.
 
+use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use sha2::Digest;
@@ -108,6 +109,19 @@ fn what_is_no_build_for_the_distribution_is_refused_with_the_way_out() {
     refused(&add(&file(&server, &bare), "noble"), "there is no 'delta/Meta/package.rds'");
     bare.files.push(("../../etc/passwd".to_owned(), b"x".to_vec()));
     refused(&add(&file(&server, &bare), "noble"), "contains '..'");
+    let damaged = server.dir().join("epsilon_1.0.tar.gz");
+    let mut tar = Vec::new();
+    let archive = Tarball::new("epsilon", "1.0").field(&format!("Built: R 4.5.0; {GNU}; ; unix")).bytes();
+    flate2::read::GzDecoder::new(archive.as_slice()).read_to_end(&mut tar).expect("gzip");
+    // The checksum of the first header.
+    tar[148] ^= 1;
+    let mut encoder = rstudio_pm::r::packages::gzip(Vec::new());
+    encoder.write_all(&tar).expect("a Vec takes it");
+    std::fs::write(&damaged, encoder.finish().expect("a Vec takes it")).expect("written");
+    let (again, line) =
+        ("build the package again with R CMD", format!("add --source=team --path={}", damaged.display()));
+    refused(&add(&damaged, "noble"), &format!("{again} INSTALL --build"));
+    refused(&line, &format!("{again} build"));
     let info = server.json("info --source=team");
     assert_eq!(info["packages"], 3, "{info}");
 }

@@ -12,7 +12,7 @@ use super::uploads::{BuiltFor, Held, Upload};
 use crate::model::digest::{Md5, Sha256};
 use crate::model::time::Timestamp;
 use crate::r::archive::{self, ArchiveError, SourceArchive};
-use crate::r::binary::{self, Build};
+use crate::r::binary::{self, BinaryError, Build};
 use crate::r::description::{built_fields, index_stanza};
 use crate::r::layout::PackageFile;
 use crate::r::name::FileName;
@@ -55,7 +55,7 @@ pub(super) fn make(
     if what == What::Binary && is_zip(given)? {
         return make_zip(file, given, out, options);
     }
-    let refused = |error: ArchiveError| refuse(file, &error);
+    let refused = |error: ArchiveError| refuse_archive(file, what, error);
     // A name of another form is ignored; one of this form must match the content.
     let name = FileName::parse(file).ok();
     let checked = archive::read(given.open(options.buffer)?, name, options.limits).map_err(refused)?;
@@ -77,7 +77,7 @@ pub(super) fn make(
     let (source, stored) = (given.open(options.buffer)?, Stored::new(out));
     let (rewritten, stored) =
         rewrite::archive(source, &checked, REPOSITORY, package_rds.as_deref(), stored, options)
-            .map_err(|error| unwritten(file, &written_to, error))?;
+            .map_err(|error| unwritten(file, what, &written_to, error))?;
     Ok(stored.made(file, given, checked, build, rewritten))
 }
 
@@ -97,7 +97,7 @@ fn make_zip(file: &str, given: &Given, out: Spool, options: Options) -> Result<(
     let package_rds = stamped(file, &package.build)?;
     let (written_to, mut stored) = (out.path().to_owned(), Stored::new(out));
     let rewritten = package.copy(&mut source, REPOSITORY, &package_rds, &mut stored, options);
-    let rewritten = rewritten.map_err(|error| unwritten(file, &written_to, error))?;
+    let rewritten = rewritten.map_err(|error| unwritten(file, What::Binary, &written_to, error))?;
     Ok(stored.made(file, given, package.checked, Some(package.build), rewritten))
 }
 
@@ -105,10 +105,18 @@ fn stamped(file: &str, build: &Build) -> Result<Vec<u8>, RepoError> {
     stamp::repository(&build.package_rds, REPOSITORY).map_err(|error| refuse(file, &error))
 }
 
-fn unwritten(file: &str, written_to: &Path, error: RewriteError) -> RepoError {
+fn unwritten(file: &str, what: What, written_to: &Path, error: RewriteError) -> RepoError {
     match error {
         RewriteError::Write(error) => RepoError::Storage(StorageError::io("write", written_to, error)),
+        RewriteError::Archive(error) => refuse_archive(file, what, error),
         other => refuse(file, &other),
+    }
+}
+
+fn refuse_archive(file: &str, what: What, error: ArchiveError) -> RepoError {
+    match what {
+        What::Source => refuse(file, &error),
+        What::Binary => refuse(file, &BinaryError::from(error)),
     }
 }
 

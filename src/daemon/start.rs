@@ -245,7 +245,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
     let whole = match successor {
         None => {
             herald.stopping("Finishing requests");
-            tracing::info!("stopping: {requests} requests in progress");
+            tracing::info!("stopping: {} in progress", counted(requests));
             predecessor.stop().await;
             let whole = house.drain().stop(&limits, predecessor.gone()).await;
             let _ = tokio::time::timeout(limits.linger * 2, predecessor.gone()).await;
@@ -253,7 +253,10 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         }
         Some(successor) => {
             let Successor { pid, version, .. } = &successor;
-            tracing::info!("process {pid}, version {version}, has taken over; finishing {requests} requests");
+            tracing::info!(
+                "process {pid}, version {version}, has taken over; finishing {}",
+                counted(requests)
+            );
             tokio::spawn(successor.obey(control.clone()));
             // Socket file and PID file belong to the successor.
             (own_admin, pid_file) = (None, None);
@@ -288,6 +291,11 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
     herald.flush();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A number of requests, as text.
+fn counted(requests: usize) -> String {
+    format!("{requests} request{}", if requests == 1 { "" } else { "s" })
 }
 
 /// The valid part of an invalid configuration file: where to listen and to log.

@@ -181,7 +181,7 @@ fn a_second_term_ends_it_at_once() {
     std::thread::sleep(Duration::from_millis(300));
     let began = Instant::now();
     server.signal(Signal::SIGTERM);
-    server.wait_for_log("stopping: 1 requests in progress");
+    server.wait_for_log("stopping: 1 request in progress");
     std::thread::sleep(Duration::from_millis(800));
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait().code(), Some(1));

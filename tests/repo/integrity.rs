@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use rstudio_pm::config::StorageClass;
 use rstudio_pm::repo::RepoError;
-use rstudio_pm::repo::edit::OnExisting;
+use rstudio_pm::repo::edit::{Added, OnExisting};
 use rstudio_pm::repo::file::OpenFile;
 use rstudio_pm::repo::index::Document;
 use rstudio_pm::repo::scrub::{Compared, Pace};
 use rstudio_pm::storage::Area;
 
 use super::clean_up::objects;
-use super::everywhere::fetched;
+use super::everywhere::{Bytes, fetched, stores};
 use super::{index, point};
+use crate::support::db::Engine;
 use crate::support::tarball::Tarball;
 use crate::support::world::World;
 
@@ -117,6 +118,39 @@ async fn a_package_whose_size_changed_while_the_server_runs_is_set_aside() {
         again.expect("added");
         assert_eq!(world.state.storage.condition().warnings(), []);
     }
+}
+
+/// A lost object whose directory is a file, so that it cannot be stored again until the file is removed.
+async fn a_replaced_package_is_reported_only_once_it_is_stored(engine: Engine) {
+    let world = World::on(stores(engine, Bytes::Disk).await).await;
+    world.repo.claim_storage().await;
+    world.local("team").await;
+    world.repository("all", &["team"]).await;
+    let package = Tarball::new("alpha", "1.0").with("README.md", "# alpha\n");
+    world.try_add("team", &[package.clone()], OnExisting::Fail).await.expect("added");
+    for object in objects(&world.folder().join("data/packages")) {
+        let slot = object.parent().expect("a directory");
+        std::fs::remove_dir_all(slot).expect("removed");
+        std::fs::write(slot, "").expect("written");
+        for existing in [OnExisting::Replace, OnExisting::Succeed] {
+            let refused = world.try_add("team", &[package.clone()], existing).await;
+            assert!(matches!(refused, Err(RepoError::Storage(_))), "{object:?}: {refused:?}");
+        }
+        std::fs::remove_file(slot).expect("removed");
+        let again = world.try_add("team", &[package.clone()], OnExisting::Replace).await;
+        assert_eq!(again.expect("added"), [Added::Existing]);
+        assert!(object.is_file(), "{object:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replaced_package_is_reported_only_once_it_is_stored_on_sqlite() {
+    a_replaced_package_is_reported_only_once_it_is_stored(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replaced_package_is_reported_only_once_it_is_stored_on_postgres() {
+    a_replaced_package_is_reported_only_once_it_is_stored(Engine::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -27,8 +27,9 @@ impl Repo {
     /// is listed; older ones go directly to `Archive/`. The transaction is `None` when nothing changed.
     ///
     /// # Errors
-    /// [`RepoError::Conflict`] when a version exists already and `existing` is [`OnExisting::Fail`]; then nothing is
-    /// added.
+    /// [`RepoError::Conflict`] when a version exists already and `existing` is [`OnExisting::Fail`];
+    /// [`RepoError::Storage`] when the bytes of an upload were not stored, even if its release exists already. Then
+    /// nothing is added.
     pub async fn add(
         &self,
         source: &str,
@@ -129,15 +130,16 @@ impl Work {
             changes.extend(some);
             counts = sum(counts, count);
         }
+        // Also of existing releases: an upload of the same bytes replaces a damaged or lost object.
+        if let Err(error) = staged.iter().try_for_each(Held::landed) {
+            db::tree::release(c, self.tree)?;
+            return Ok(Err(error.into()));
+        }
         if changes.is_empty() {
             db::tree::release(c, self.tree)?;
             return Ok(Ok((None, outcomes)));
         }
         for (staged, _) in staged.iter().zip(&outcomes).filter(|(_, outcome)| **outcome != Added::Existing) {
-            if let Err(error) = staged.landed() {
-                db::tree::release(c, self.tree)?;
-                return Ok(Err(error.into()));
-            }
             write_blobs(c, staged, self.publish.now)?;
         }
         let language = Language::R;

@@ -110,14 +110,17 @@ impl Repo {
             let (landing, readme) = Landing::begin();
             landings.push(landing);
             let storage = storage.clone();
-            tokio::task::spawn_blocking(move || readme.end(storage.put_here(&Key::Readme(sha256), &text)));
+            tokio::task::spawn_blocking(move || {
+                let key = Key::Readme(sha256);
+                readme.end(logged(&key, storage.put_here(&key, &text)));
+            });
         }
         let key = Key::Package(what.class(), made.upload.sha256);
         let upload = self.uploads.keep(made.held(landings, since));
         // From now on the upload itself holds the digests.
         drop(kept);
         drop(answer.send(Ok(Taken::Held(upload))));
-        let stored = storage.replace_here(out, &key);
+        let stored = logged(&key, storage.replace_here(out, &key));
         self.proofs.remove(&key);
         package.end(stored);
     }
@@ -286,6 +289,14 @@ struct Apart {
     out: Spool,
     /// Protects its objects from the clean-up.
     kept: Arriving,
+}
+
+/// Logs a failure after the client was answered: the client may never add the upload.
+fn logged(key: &Key, stored: Result<(), StorageError>) -> Result<(), StorageError> {
+    if let Err(error) = &stored {
+        tracing::error!(object = %key, %error, "an uploaded package was not stored");
+    }
+    stored
 }
 
 fn stopping() -> StorageError {

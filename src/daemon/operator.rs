@@ -96,6 +96,7 @@ impl Life {
         let (sync, repo, usage) = (self.app.sync.clone(), self.app.repo.clone(), self.app.usage.clone());
         let (rules, advisories) = (sync.clone(), sync.clone());
         let (past, bioconductor) = (sync.clone(), sync.clone());
+        let comparing = repo.clone();
         let state = Arc::clone(&self.app.state);
         let (before, predecessor) = (self.predecessor.clone(), self.predecessor.clone());
         let config = state.config.load();
@@ -116,6 +117,7 @@ impl Life {
             tokio::spawn(async move { advisories.run_advisories().await }),
             tokio::spawn(async move { usage.run_schedule().await }),
             tokio::spawn(clock::watch(self.app.repo.clone())),
+            tokio::spawn(async move { comparing.run_comparisons().await }),
             tokio::spawn(async move {
                 repo.claim_storage().await;
                 // The old server may still add references to files that are unreferenced now.

@@ -84,6 +84,17 @@ impl Repo {
         }
     }
 
+    /// Compares every class whenever the storage requests it, until the task is dropped: after the directory of a class
+    /// was replaced, because it was unmounted or mounted again.
+    pub async fn run_comparisons(&self) {
+        let storage = &self.state.storage;
+        loop {
+            storage.comparison_requested().await;
+            self.claim_storage().await;
+            storage.comparison_ended();
+        }
+    }
+
     /// Makes this database the owner of classes, whatever their markers say; returns those that changed.
     ///
     /// # Errors

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
+use super::compared::COMPARISON;
 use super::{Key, Storage, StorageError};
 use crate::config::StorageClass;
 use crate::model::identity::Identity;
@@ -53,9 +53,6 @@ impl Standing {
         }
     }
 }
-
-/// How long a store operation waits for the first comparison after a start.
-const COMPARISON: Duration = Duration::from_secs(30);
 
 /// A sweep that would remove more than a small share of a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,6 +217,10 @@ impl Storage {
     /// Records whether a class belongs to the database; returns true if that changed. A failed comparison does not lift
     /// a refusal of the previous one.
     pub fn set_standing(&self, class: StorageClass, standing: Standing) -> bool {
+        let is_compared = !matches!(standing, Standing::Unchecked | Standing::Unknown(_));
+        if is_compared && standing.refuses().is_none() {
+            self.accept(class);
+        }
         let mut condition = self.0.condition.lock();
         let before = condition.standing(class);
         if matches!(standing, Standing::Unknown(_)) && before.refuses().is_some() {
@@ -231,12 +232,14 @@ impl Storage {
         before != standing
     }
 
-    /// Makes store operations wait until their class was compared with the database.
+    /// Makes store operations wait until their class was compared with the database, at the start and whenever
+    /// [`Storage::comparison_requested`] returns.
     pub fn wait_for_comparison(&self) {
         self.0.waits.store(true, Ordering::Relaxed);
     }
 
-    /// Checks that this server may store objects in a class.
+    /// Checks that this server may store objects in a class. A class in which nothing may be stored is compared again if
+    /// its directory was replaced since.
     ///
     /// # Errors
     /// [`StorageError::Refused`], with the reason and the remedy.
@@ -257,7 +260,12 @@ impl Storage {
             // After a timeout, the check below refuses with the current reason.
             let _ = tokio::time::timeout(COMPARISON, known).await;
         }
-        self.may_store_now(class)
+        let allowed = self.may_store_now(class);
+        if allowed.is_err() && self.may_be_back(class).await {
+            self.compare_again().await;
+            return self.may_store_now(class);
+        }
+        allowed
     }
 
     /// Like [`Storage::may_store`], without waiting: a class that was not compared yet is refused.

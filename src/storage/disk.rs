@@ -1,5 +1,6 @@
 //! Objects in a directory, written so that a power cut leaves either the whole object or none.
 
+use super::compared::{self, ComparedDirectories};
 use super::{Area, Blob, Found, Key, Owner, Spool, StorageError, Stored, There, chunks, hot, spool, within};
 use crate::config::StorageClass;
 use crate::model::digest::Sha256;
@@ -22,6 +23,7 @@ pub(super) struct Disk {
     spools: PathBuf,
     /// Directories, relative to `root`, whose entries in their parents are known to be durable.
     durable: Mutex<HashSet<PathBuf>>,
+    compared: ComparedDirectories,
 }
 
 impl Disk {
@@ -43,10 +45,24 @@ impl Disk {
 
     /// Opens the directory for reading; creates nothing.
     pub(super) fn unprepared(root: &Path) -> Disk {
-        Disk { root: root.to_owned(), spools: root.join(SPOOLS), durable: Mutex::default() }
+        Disk {
+            root: root.to_owned(),
+            spools: root.join(SPOOLS),
+            durable: Mutex::default(),
+            compared: ComparedDirectories::default(),
+        }
     }
 
+    /// Opens a spool in the directory that was compared with the database. [`Disk::commit`] checks the directory again
+    /// before its rename: only a directory that is replaced twice in between could acknowledge an object elsewhere.
     pub(super) fn spool(&self, class: StorageClass) -> Result<Spool, StorageError> {
+        self.compared.check(&self.root, class)?;
+        let spool = self.unchecked_spool(class)?;
+        self.compared.check(&self.root, class)?;
+        Ok(spool)
+    }
+
+    fn unchecked_spool(&self, class: StorageClass) -> Result<Spool, StorageError> {
         match Spool::create(&self.spools, class) {
             // The directory was emptied while the server was running.
             Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -64,6 +80,7 @@ impl Disk {
     /// fsync, rename, fsync of the directory. With [`There::Stays`], an existing file of the same size stays; one of
     /// another size cannot have this digest, so it is replaced.
     pub(super) fn commit(&self, spool: Spool, key: &Key, there: There) -> Result<(), StorageError> {
+        self.compared.check(&self.root, key.class())?;
         let stays = (there == There::Stays).then(|| spool.written());
         let file = spool.into_file();
         file.as_file().sync_all().map_err(|e| StorageError::io("write", file.path(), e))?;
@@ -71,6 +88,7 @@ impl Disk {
             None => Ok(()),
             // The directory was removed while the server was running: create it again, once.
             Some(file) => {
+                self.compared.check(&self.root, key.class())?;
                 self.durable.lock().clear();
                 match self.place(file, stays, key)? {
                     None => Ok(()),
@@ -176,6 +194,23 @@ impl Disk {
         }
     }
 
+    /// Accepts the directory in which the marker of a class was last read.
+    pub(super) fn accept(&self, class: StorageClass) {
+        if self.compared.accept(class) {
+            self.durable.lock().clear();
+        }
+    }
+
+    /// Returns true if the directory is another one than when the marker of a class was last read.
+    pub(super) fn is_replaced(&self, class: StorageClass) -> Result<bool, StorageError> {
+        self.compared.is_replaced(&self.root, class)
+    }
+
+    /// Returns true if a missing class should be compared again: its directory was replaced, or has a marker now.
+    pub(super) fn may_be_back(&self, class: StorageClass) -> Result<bool, StorageError> {
+        Ok(self.is_replaced(class)? || self.root.join(Owner(class).path()).exists())
+    }
+
     /// Returns the directory, for messages.
     pub(super) fn place_name(&self) -> String {
         self.root.display().to_string()
@@ -184,19 +219,23 @@ impl Disk {
     /// Returns the bytes of a class's marker; `None` if there is none.
     pub(super) fn owner(&self, owner: Owner) -> Result<Option<Vec<u8>>, StorageError> {
         let path = self.root.join(owner.path());
-        match std::fs::read(&path) {
+        self.compared.reading(&self.root, owner.0, || match std::fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(StorageError::io("read", &path, e)),
-        }
+        })
     }
 
-    /// Writes a class's marker, durably. Unless `replaces` is set, an existing one stays.
+    /// Writes a class's marker, durably, into the directory in which it was last read. Unless `replaces` is set, an
+    /// existing one stays.
     pub(super) fn mark(&self, owner: Owner, bytes: &[u8], replaces: bool) -> Result<(), StorageError> {
         let (folder, path) = (self.root.join(Owner::FOLDER), self.root.join(owner.path()));
+        if self.is_replaced(owner.0)? {
+            return Err(compared::refused(owner.0));
+        }
         make(&folder)?;
         sync_directory(&self.root)?;
-        let mut spool = self.spool(owner.0)?;
+        let mut spool = self.unchecked_spool(owner.0)?;
         spool.write_all(bytes).map_err(|e| StorageError::io("write", spool.path(), e))?;
         let file = spool.into_file();
         file.as_file().sync_all().map_err(|e| StorageError::io("write", file.path(), e))?;
@@ -256,6 +295,17 @@ impl Disk {
 
     /// Returns the directory of an object, created (0700) and durable. Costs nothing if it was used before.
     fn shelve(&self, area: Area, key: &Key) -> Result<PathBuf, StorageError> {
+        match self.try_shelve(area, key) {
+            // A parent directory was removed while the server was running.
+            Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                self.durable.lock().clear();
+                self.try_shelve(area, key)
+            }
+            other => other,
+        }
+    }
+
+    fn try_shelve(&self, area: Area, key: &Key) -> Result<PathBuf, StorageError> {
         let shelf = PathBuf::from(area.path(key.shelf()));
         let slot = shelf.join(format!("{:02x}", key.digest().0[0]));
         let directory = self.root.join(&slot);

@@ -10,7 +10,7 @@ impl Storage {
     pub fn spool_here(&self, class: StorageClass) -> Result<Spool, StorageError> {
         self.may_store_now(class)?;
         match self.place(class) {
-            Backend::Disk(disk) => disk.spool(class),
+            Backend::Disk(disk) => self.noting(disk.spool(class)),
             Backend::S3(s3) => s3.spool(class),
         }
     }
@@ -25,7 +25,7 @@ impl Storage {
     pub fn replace_here(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
         spool.require(key)?;
         self.may_store_now(key.class())?;
-        self.disk(key)?.commit(spool, key, There::Goes)?;
+        self.noting(self.disk(key)?.commit(spool, key, There::Goes))?;
         self.changed(key);
         Ok(())
     }
@@ -33,7 +33,7 @@ impl Storage {
     /// Like [`Storage::put`], for objects [on a disk](Storage::is_on_disk). Blocks.
     pub fn put_here(&self, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
         self.may_store_now(key.class())?;
-        self.disk(key)?.put(key, bytes)?;
+        self.noting(self.disk(key)?.put(key, bytes))?;
         self.changed(key);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod aside;
 mod chunks;
+mod compared;
 pub mod condition;
 mod disk;
 pub mod error;
@@ -38,7 +39,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Handles of the nine classes; clones share them.
 #[derive(Clone)]
@@ -56,6 +57,10 @@ struct Inner {
     compared: Notify,
     /// Whether store operations wait for the first comparison.
     waits: AtomicBool,
+    /// Notified when all classes should be compared again.
+    requested: Notify,
+    /// Number of requested comparisons that ended.
+    ended: watch::Sender<u64>,
 }
 
 /// The backend of a class. Classes with the same configuration share one.
@@ -155,6 +160,8 @@ impl Storage {
             condition: Mutex::default(),
             compared: Notify::new(),
             waits: AtomicBool::new(false),
+            requested: Notify::new(),
+            ended: watch::Sender::new(0),
         }))
     }
 
@@ -177,7 +184,14 @@ impl Storage {
     pub async fn spool(&self, class: StorageClass) -> Result<Spool, StorageError> {
         self.may_store(class).await?;
         match self.place(class) {
-            Backend::Disk(disk) => blocking(disk, move |disk| disk.spool(class)).await,
+            Backend::Disk(disk) => {
+                let opened = blocking(disk, move |disk| disk.spool(class)).await;
+                if !self.is_compared_again(&opened).await {
+                    return opened;
+                }
+                self.may_store_now(class)?;
+                blocking(disk, move |disk| disk.spool(class)).await
+            }
             Backend::S3(s3) => blocking(s3, move |s3| s3.spool(class)).await,
         }
     }
@@ -200,7 +214,13 @@ impl Storage {
         spool.require(&key)?;
         self.may_store(key.class()).await?;
         match self.place(key.class()) {
-            Backend::Disk(disk) => blocking(disk, move |disk| disk.commit(spool, &key, there)).await?,
+            Backend::Disk(disk) => {
+                let stored = blocking(disk, move |disk| disk.commit(spool, &key, there)).await;
+                if self.is_compared_again(&stored).await {
+                    self.may_store_now(key.class())?;
+                }
+                stored?;
+            }
             Backend::S3(s3) => s3.commit(spool, &key, there).await?,
         }
         self.changed(&key);
@@ -212,7 +232,16 @@ impl Storage {
         let key = *key;
         self.may_store(key.class()).await?;
         match self.place(key.class()) {
-            Backend::Disk(disk) => blocking(disk, move |disk| disk.put(&key, &bytes)).await?,
+            Backend::Disk(disk) => {
+                let again = bytes.clone();
+                let stored = blocking(disk, move |disk| disk.put(&key, &bytes)).await;
+                if self.is_compared_again(&stored).await {
+                    self.may_store_now(key.class())?;
+                    blocking(disk, move |disk| disk.put(&key, &again)).await?;
+                } else {
+                    stored?;
+                }
+            }
             Backend::S3(s3) => s3.put(&key, bytes).await?,
         }
         self.changed(&key);
@@ -246,7 +275,16 @@ impl Storage {
     async fn find(&self, key: &Key, range: Option<Range<u64>>) -> Result<Found, StorageError> {
         let key = *key;
         match self.place(key.class()) {
-            Backend::Disk(disk) => blocking(disk, move |disk| disk.get(&key, range.as_ref())).await,
+            Backend::Disk(disk) => {
+                let found = blocking(disk, move |disk| disk.get(&key, range.as_ref())).await;
+                // So that a class that was unmounted is reported, not each of its objects.
+                if let Err(StorageError::NotFound(_)) = &found
+                    && blocking(disk, move |disk| disk.is_replaced(key.class())).await.unwrap_or(false)
+                {
+                    self.compare_again().await;
+                }
+                found
+            }
             Backend::S3(s3) => s3.get(&key, range).await,
         }
     }

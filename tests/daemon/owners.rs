@@ -214,3 +214,56 @@ fn a_lost_local_package_is_a_503_and_an_alert_once_it_is_requested() {
         assert!(!alerts(&server).contains(&"storage-lost".to_owned()));
     }
 }
+
+#[test]
+fn storage_unmounted_under_the_running_server_takes_nothing_until_it_is_mounted_again() {
+    let server = Server::start();
+    let packages = [Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")];
+    server.local_repository("team", &packages);
+    until("the storage is compared", || server.json("storage list")["classes"][3]["owner"] == "own");
+    let (mounted, away) = (server.dir().join("data/packages"), server.dir().join("away"));
+    let add = |number: usize| {
+        let file = server.dir().join(format!("gamma_1.{number}.tar.gz"));
+        std::fs::write(&file, Tarball::new("gamma", &format!("1.{number}")).bytes()).expect("written");
+        server.rspm(&format!("add --source=team --path={}", file.display()))
+    };
+    for round in 0..2 {
+        std::fs::rename(&mounted, &away).expect("unmounted");
+        std::fs::create_dir(&mounted).expect("a mount point");
+        for number in 0..3 {
+            let refused = add(10 * round + number);
+            assert!(refused.code != 0 && refused.err.contains("it may not be mounted"), "{refused:?}");
+        }
+        server.wait_for_log("it may not be mounted");
+        assert_eq!(alerts(&server), ["storage-owner"]);
+        assert!(server.rspm("status").out.contains("Warning: storage of packages"));
+        let left: Vec<_> = std::fs::read_dir(&mounted).expect("a mount point").collect();
+        assert!(left.is_empty(), "{left:?}");
+
+        std::fs::rename(&mounted, server.dir().join(format!("mount-point-{round}"))).expect("moved");
+        std::fs::rename(&away, &mounted).expect("mounted");
+        // The first access finds it.
+        for number in 0..3 {
+            let added = add(10 * round + number);
+            assert_eq!(added.code, 0, "{added:?}");
+            let package = format!("/team/latest/src/contrib/gamma_1.{}.tar.gz", 10 * round + number);
+            assert_eq!(server.get(&package).status, 200);
+        }
+        assert!(alerts(&server).is_empty());
+    }
+}
+
+#[test]
+fn a_read_of_a_package_of_unmounted_storage_reports_the_storage_and_no_lost_package() {
+    let server = Server::start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
+    until("the storage is compared", || server.json("storage list")["classes"][3]["owner"] == "own");
+    let (mounted, away) = (server.dir().join("data/packages"), server.dir().join("away"));
+    std::fs::rename(&mounted, &away).expect("unmounted");
+    std::fs::create_dir(&mounted).expect("a mount point");
+    assert_eq!(server.get(PACKAGE).status, 503);
+    assert_eq!(alerts(&server), ["storage-owner"]);
+    std::fs::remove_dir(&mounted).expect("removed");
+    std::fs::rename(&away, &mounted).expect("mounted");
+    assert_eq!(server.get(PACKAGE).status, 200);
+}

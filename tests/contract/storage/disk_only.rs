@@ -56,6 +56,10 @@ async fn directories_removed_under_the_server_are_made_again() {
     storage.put(&cran(digest), content.clone().into()).await.unwrap();
     std::fs::remove_dir_all(folder.path().join("cran/.spool")).unwrap();
     storage.put(&cran(Sha256([1; 32])), content.clone().into()).await.unwrap();
+    // Of this one, only the parent of its directory was there.
+    std::fs::remove_dir_all(folder.path().join("cran/cran")).unwrap();
+    storage.put(&cran(Sha256([2; 32])), content.clone().into()).await.unwrap();
+    storage.put(&cran(digest), content.clone().into()).await.unwrap();
     assert_eq!(read(storage.get(&cran(digest), None).await.unwrap()).await.unwrap(), content);
 }
 

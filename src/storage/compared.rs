@@ -1,0 +1,202 @@
+//! Detects that the directory of a class was replaced while the server runs: unmounted, mounted again, moved.
+//!
+//! A directory is identified by its device and inode number. Objects are stored only in the directory whose marker was
+//! compared with the database; another one is compared first.
+
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::disk::Disk;
+use super::{Backend, Standing, Storage, StorageError, blocking};
+use crate::config::StorageClass;
+
+/// How long a store operation waits for a comparison with the database.
+pub(super) const COMPARISON: Duration = Duration::from_secs(30);
+
+/// Device and inode number of a directory.
+type Id = (u64, u64);
+
+/// The directories of a backend that were compared, by class: several classes may share a directory, each with its own
+/// marker.
+#[derive(Default)]
+pub(super) struct ComparedDirectories(Mutex<BTreeMap<StorageClass, Compared>>);
+
+#[derive(Clone, Copy, Default)]
+struct Compared {
+    /// The directory in which the marker was last read; `None` if there was none, or if it was replaced meanwhile.
+    read: Option<Id>,
+    /// The directory in which objects may be stored; `None` before the first comparison, when any may be.
+    accepted: Option<Id>,
+}
+
+impl ComparedDirectories {
+    /// Reads the marker of a class with `read`, and records in which directory.
+    pub(super) fn reading<T>(
+        &self,
+        root: &Path,
+        class: StorageClass,
+        read: impl FnOnce() -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let before = id(root)?;
+        let marker = read()?;
+        let after = id(root)?;
+        self.0.lock().entry(class).or_default().read = if before == after { after } else { None };
+        Ok(marker)
+    }
+
+    /// Accepts the directory in which the marker was last read, after it was compared; returns true if it is another
+    /// one than before.
+    pub(super) fn accept(&self, class: StorageClass) -> bool {
+        let mut all = self.0.lock();
+        let Some(compared) = all.get_mut(&class) else { return false };
+        let before = compared.accepted;
+        compared.accepted = compared.read.or(before);
+        compared.accepted != before
+    }
+
+    /// Returns true if the directory is another one than when the marker was last read.
+    pub(super) fn is_replaced(&self, root: &Path, class: StorageClass) -> Result<bool, StorageError> {
+        let known = self.0.lock().get(&class).copied();
+        known.map_or(Ok(false), |known| Ok(id(root)? != known.read))
+    }
+
+    /// Checks that the directory is the accepted one: one `stat`.
+    ///
+    /// # Errors
+    /// [`StorageError::Refused`] if it is another one.
+    pub(super) fn check(&self, root: &Path, class: StorageClass) -> Result<(), StorageError> {
+        let accepted = self.0.lock().get(&class).and_then(|known| known.accepted);
+        match accepted {
+            Some(_) if id(root)? != accepted => Err(refused(class)),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+pub(super) fn refused(class: StorageClass) -> StorageError {
+    let why = "is in another directory than before and has not been compared with the database since; it may not be mounted";
+    StorageError::Refused { class: class.as_str(), why: why.to_owned() }
+}
+
+fn id(root: &Path) -> Result<Option<Id>, StorageError> {
+    match root.metadata() {
+        Ok(found) => Ok(Some((found.dev(), found.ino()))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(StorageError::io("find the directory", root, e)),
+    }
+}
+
+impl Storage {
+    /// Waits until all classes should be compared with the database, because a directory was replaced.
+    pub async fn comparison_requested(&self) {
+        self.0.requested.notified().await;
+    }
+
+    /// Ends the waits of store operations for a requested comparison.
+    pub fn comparison_ended(&self) {
+        self.0.ended.send_modify(|count| *count += 1);
+    }
+
+    /// Requests a comparison and waits for it, if this process compares its classes.
+    pub(super) async fn compare_again(&self) {
+        if self.0.waits.load(Ordering::Relaxed) {
+            let mut ended = self.0.ended.subscribe();
+            self.0.requested.notify_one();
+            // After a timeout, the caller refuses with the current reason.
+            let _ = tokio::time::timeout(COMPARISON, ended.changed()).await;
+        }
+    }
+
+    /// Compares again if an operation was refused because the directory of its class was replaced; returns true then.
+    /// The operation may be repeated if [`Storage::may_store`] still allows it.
+    pub(super) async fn is_compared_again<T>(&self, result: &Result<T, StorageError>) -> bool {
+        let is_refused = matches!(result, Err(StorageError::Refused { .. }));
+        if is_refused {
+            self.compare_again().await;
+        }
+        is_refused
+    }
+
+    /// Like [`Storage::is_compared_again`], without waiting.
+    pub(super) fn noting<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
+        if let Err(StorageError::Refused { .. }) = &result {
+            self.0.requested.notify_one();
+        }
+        result
+    }
+
+    /// Returns true if a class in which nothing may be stored should be compared again: another directory may have been
+    /// mounted.
+    pub(super) async fn may_be_back(&self, class: StorageClass) -> bool {
+        let is_missing = self.0.condition.lock().standing(class) == Standing::Missing;
+        let look = move |disk: &Disk| match is_missing {
+            true => disk.may_be_back(class),
+            false => disk.is_replaced(class),
+        };
+        match self.place(class) {
+            Backend::Disk(disk) => blocking(disk, look).await.unwrap_or(false),
+            Backend::S3(_) => false,
+        }
+    }
+
+    /// Accepts the directory in which the marker of a class was last read.
+    pub(super) fn accept(&self, class: StorageClass) {
+        if let Backend::Disk(disk) = self.place(class) {
+            disk.accept(class);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLASS: StorageClass = StorageClass::Packages;
+
+    #[test]
+    fn only_the_directory_that_was_compared_is_accepted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, away) = (dir.path().join("mounted"), dir.path().join("away"));
+        let compared = ComparedDirectories::default();
+        let read = || compared.reading(&root, CLASS, || Ok(())).unwrap();
+        let is_refused = || matches!(compared.check(&root, CLASS), Err(StorageError::Refused { .. }));
+        std::fs::create_dir(&root).unwrap();
+        assert!(!is_refused() && !compared.is_replaced(&root, CLASS).unwrap(), "nothing was compared");
+        read();
+        assert!(compared.accept(CLASS) && !compared.accept(CLASS) && !is_refused());
+
+        std::fs::rename(&root, &away).unwrap();
+        assert!(is_refused() && compared.is_replaced(&root, CLASS).unwrap(), "no directory");
+        std::fs::create_dir(&root).unwrap();
+        assert!(is_refused() && compared.is_replaced(&root, CLASS).unwrap());
+        read();
+        assert!(is_refused() && !compared.is_replaced(&root, CLASS).unwrap(), "read and not accepted");
+        assert!(compared.check(&root, StorageClass::Cran).is_ok(), "another class");
+
+        std::fs::rename(&root, dir.path().join("mount-point")).unwrap();
+        std::fs::rename(&away, &root).unwrap();
+        assert!(!is_refused() && compared.is_replaced(&root, CLASS).unwrap(), "mounted again");
+    }
+
+    #[test]
+    fn a_directory_that_is_replaced_while_its_marker_is_read_is_not_accepted() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("mounted");
+        std::fs::create_dir(&root).unwrap();
+        let compared = ComparedDirectories::default();
+        compared.reading(&root, CLASS, || Ok(())).unwrap();
+        compared.accept(CLASS);
+        let replace = || {
+            std::fs::rename(&root, dir.path().join("away")).unwrap();
+            Ok(std::fs::create_dir(&root).unwrap())
+        };
+        compared.reading(&root, CLASS, replace).unwrap();
+        assert!(!compared.accept(CLASS));
+        assert!(compared.check(&root, CLASS).is_err() && compared.is_replaced(&root, CLASS).unwrap());
+    }
+}

@@ -127,17 +127,17 @@ async fn a_replaced_package_is_reported_only_once_it_is_stored(engine: Engine) {
     world.local("team").await;
     world.repository("all", &["team"]).await;
     let package = Tarball::new("alpha", "1.0").with("README.md", "# alpha\n");
-    world.try_add("team", &[package.clone()], OnExisting::Fail).await.expect("added");
+    world.try_add("team", std::slice::from_ref(&package), OnExisting::Fail).await.expect("added");
     for object in objects(&world.folder().join("data/packages")) {
         let slot = object.parent().expect("a directory");
         std::fs::remove_dir_all(slot).expect("removed");
         std::fs::write(slot, "").expect("written");
         for existing in [OnExisting::Replace, OnExisting::Succeed] {
-            let refused = world.try_add("team", &[package.clone()], existing).await;
+            let refused = world.try_add("team", std::slice::from_ref(&package), existing).await;
             assert!(matches!(refused, Err(RepoError::Storage(_))), "{object:?}: {refused:?}");
         }
         std::fs::remove_file(slot).expect("removed");
-        let again = world.try_add("team", &[package.clone()], OnExisting::Replace).await;
+        let again = world.try_add("team", std::slice::from_ref(&package), OnExisting::Replace).await;
         assert_eq!(again.expect("added"), [Added::Existing]);
         assert!(object.is_file(), "{object:?}");
     }

@@ -48,7 +48,7 @@ fn all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
     let mut all = checks(loaded);
     match loaded {
         Ok(loaded) => {
-            all.push(Check::of(PATHS, paths(file, loaded)));
+            all.push(paths(file, loaded));
             all.extend(directories(file, loaded));
             all.push(listeners(loaded));
             all.push(Check::of(DATABASE, database(loaded)));
@@ -113,7 +113,7 @@ fn placed(loaded: &Loaded, names: &[Name], message: &str) -> String {
 }
 
 /// Checks the directories and logs that the server writes to, then the storage classes.
-fn paths(file: &Path, loaded: &Loaded) -> Vec<String> {
+fn paths(file: &Path, loaded: &Loaded) -> Check {
     let server = &loaded.config.server;
     let mut findings = Vec::new();
     let mut unusable = None;
@@ -150,11 +150,20 @@ fn paths(file: &Path, loaded: &Loaded) -> Vec<String> {
     }
     findings
         .extend(files::refusals(file, loaded).iter().map(|(what, text)| placed(loaded, names(*what), text)));
-    findings.extend(storage(loaded, unusable));
+    let remarks = storage(loaded, unusable, &mut findings);
     findings.extend(owners::findings(&loaded.config).into_iter().map(|(class, finding)| {
         placed(loaded, &place_names(class, loaded.config.storage.place(class)), &finding)
     }));
-    findings
+    with_remarks(PATHS, findings, remarks)
+}
+
+/// A check that fails because of `failures` only.
+fn with_remarks(title: &'static str, mut failures: Vec<String>, remarks: Vec<String>) -> Check {
+    if failures.is_empty() && !remarks.is_empty() {
+        return Check { title, verdict: Verdict::Info, findings: remarks };
+    }
+    failures.extend(remarks);
+    Check::of(title, failures)
 }
 
 /// The properties that configure a path.
@@ -291,11 +300,7 @@ fn listeners(loaded: &Loaded) -> Check {
         };
         failures.push(placed(loaded, &[("HTTPS", None, name)], &error.to_string()));
     }
-    if failures.is_empty() && !remarks.is_empty() {
-        return Check { title: SETTINGS, verdict: Verdict::Info, findings: remarks };
-    }
-    failures.extend(remarks);
-    Check::of(SETTINGS, failures)
+    with_remarks(SETTINGS, failures, remarks)
 }
 
 /// Checks the database, and the usage database unless it fails with the same error.
@@ -340,17 +345,22 @@ fn is_believed(error: &DbError) -> bool {
     }
 }
 
-/// Checks the storage classes. Classes below `unusable` are skipped: that directory has its own finding.
-fn storage(loaded: &Loaded, unusable: Option<&Path>) -> Vec<String> {
+/// Checks the storage classes, and adds what prevents a start to `findings`; returns the locations without space. Classes
+/// below `unusable` are skipped: that directory has its own finding.
+fn storage(loaded: &Loaded, unusable: Option<&Path>, findings: &mut Vec<String>) -> Vec<String> {
     let config = &loaded.config.storage;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return vec![error.to_string()],
+        Err(error) => {
+            findings.push(error.to_string());
+            return Vec::new();
+        }
     };
-    let mut findings: Vec<String> = Vec::new();
+    let mut remarks = Vec::new();
     let mut seen: Vec<String> = Vec::new();
     for (class, outcome) in runtime.block_on(Storage::probe(config)) {
         let Err(error) = outcome else { continue };
+        let list = if error.is_only_full() { &mut remarks } else { &mut *findings };
         let (place, error) = (config.place(class), error.to_string());
         let covered = match place {
             Place::File(place) => unusable.is_some_and(|above| place.location.starts_with(above)),
@@ -358,11 +368,11 @@ fn storage(loaded: &Loaded, unusable: Option<&Path>) -> Vec<String> {
         };
         // Classes that share a location share its error.
         if !covered && !seen.contains(&error) {
-            findings.push(placed(loaded, &place_names(class, place), &error));
+            list.push(placed(loaded, &place_names(class, place), &error));
             seen.push(error);
         }
     }
-    findings
+    remarks
 }
 
 /// The properties that may configure the location of a class, the most specific first.

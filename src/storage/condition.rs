@@ -81,6 +81,8 @@ pub struct Condition {
     pub(super) damaged: BTreeSet<Key>,
     /// Objects that rows refer to and that are neither in storage nor on a mirror.
     pub(super) lost: BTreeSet<Key>,
+    /// Classes in directories in which the last probe object could not be written: the disk or the quota is full.
+    pub(super) without_space: BTreeSet<StorageClass>,
 }
 
 impl Condition {
@@ -109,6 +111,7 @@ impl Condition {
     pub(super) fn stored(&mut self, key: &Key) {
         self.damaged.remove(key);
         self.lost.remove(key);
+        self.without_space.remove(&key.class());
     }
 
     /// Returns warnings for the administrator, with remedies. They are public, so they contain no paths or host names.
@@ -153,6 +156,15 @@ impl Condition {
             &|standing| matches!(standing, Standing::Unknown(_)),
             "could not be compared with the database: nothing is swept there; the server's log says why",
         );
+        if !self.without_space.is_empty() {
+            let classes: Vec<&str> = self.without_space.iter().map(|class| class.as_str()).collect();
+            let name = classes.join(", ");
+            let message = format!(
+                "storage of {name} has no space left: nothing is stored there, existing objects are served; free some \
+                 space, or raise the quota"
+            );
+            warnings.push(Warning { kind: "storage", name, message });
+        }
         for (class, Waiting { objects, of }) in &self.waiting {
             let class = class.as_str();
             warnings.push(Warning {
@@ -199,7 +211,7 @@ impl Condition {
 /// A warning for the administrator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// `storage-owner`, `storage-sweep`, `storage-lost` or `storage-damage`.
+    /// `storage`, `storage-owner`, `storage-sweep`, `storage-lost` or `storage-damage`.
     pub kind: &'static str,
     /// The affected classes.
     pub name: String,
@@ -317,6 +329,24 @@ impl Storage {
         if !known {
             condition.lost.insert(*key);
         }
+    }
+
+    /// Records whether the directory of classes has no space left.
+    pub(super) fn set_without_space(&self, classes: &[StorageClass], is_full: bool) {
+        let mut condition = self.0.condition.lock();
+        for class in classes {
+            if is_full {
+                condition.without_space.insert(*class);
+            } else {
+                condition.without_space.remove(class);
+            }
+        }
+    }
+
+    /// Returns true if one of the classes has no space left.
+    pub(super) fn is_without_space(&self, classes: &[StorageClass]) -> bool {
+        let condition = self.0.condition.lock();
+        classes.iter().any(|class| condition.without_space.contains(class))
     }
 
     /// Records the damaged objects that have not been stored again.

@@ -97,11 +97,20 @@ pub struct Unusable {
     pub problem: String,
     /// The command or the permission that fixes it.
     pub remedy: String,
+    /// Only space is missing (`ENOSPC`, `EDQUOT`): objects can be read, and nothing can be stored.
+    pub is_full: bool,
 }
 
 impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Unusable { classes, place, user, problem, remedy } = self;
+        let Unusable { classes, place, user, problem, remedy, is_full } = self;
+        if *is_full {
+            return write!(
+                f,
+                "storage class {classes}: nothing can be stored in '{place}' by {user}, existing objects are served: \
+                 {problem}; {remedy}"
+            );
+        }
         write!(f, "storage class {classes}: '{place}' cannot be used by {user}: {problem}; {remedy}")
     }
 }
@@ -115,6 +124,16 @@ impl StorageError {
                 StorageError::Full(path.display().to_string())
             }
             _ => StorageError::Io { action, path: path.to_owned(), source },
+        }
+    }
+
+    /// Returns true if locations could not be probed only because their disks or quotas are full.
+    #[must_use]
+    pub fn is_only_full(&self) -> bool {
+        match self {
+            StorageError::Full(_) => true,
+            StorageError::Unusable(places) => places.iter().all(|place| place.is_full),
+            _ => false,
         }
     }
 }

@@ -117,15 +117,19 @@ pub struct Stored {
 impl Storage {
     /// Opens every location: creates missing directories (mode 0700), writes, reads and deletes a probe object, and
     /// removes the spools of processes that ended. [`StorageError::Unusable`] names every location that failed, the
-    /// effective user and the command that fixes it.
+    /// effective user and the command that fixes it. A directory whose disk or quota is full is opened, logged and
+    /// recorded in [`Storage::condition`].
     pub async fn open(config: &StorageConfig) -> Result<Storage, StorageError> {
         let places = probe::distinct(config);
         let opened = join_all(places.iter().map(|(place, classes)| open(place, classes, config))).await;
         let mut backends: [Option<Backend>; StorageClass::ALL.len()] = Default::default();
-        let mut failed = Vec::new();
+        let (mut failed, mut full) = (Vec::new(), Vec::new());
         for ((_, classes), result) in places.iter().zip(opened) {
             match result {
-                Ok(backend) => classes.iter().for_each(|c| backends[*c as usize] = Some(backend.clone())),
+                Ok((backend, unusable)) => {
+                    classes.iter().for_each(|c| backends[*c as usize] = Some(backend.clone()));
+                    full.extend(unusable.map(|unusable| (classes, unusable)));
+                }
                 Err(unusable) => failed.push(unusable),
             }
         }
@@ -133,6 +137,10 @@ impl Storage {
             return Err(StorageError::Unusable(failed));
         }
         let storage = Storage::of(backends.into_iter().flatten().collect());
+        for (classes, unusable) in full {
+            tracing::warn!("{unusable}");
+            storage.set_without_space(classes, true);
+        }
         storage.sweep().await?;
         Ok(storage)
     }
@@ -388,16 +396,19 @@ impl Storage {
     }
 }
 
-/// Opens one location and probes it.
-async fn open(place: &Place, classes: &[StorageClass], config: &StorageConfig) -> Result<Backend, Unusable> {
+/// Opens one location and probes it. The second value describes a location without space.
+async fn open(
+    place: &Place,
+    classes: &[StorageClass],
+    config: &StorageConfig,
+) -> Result<(Backend, Option<Unusable>), Unusable> {
     match place {
         Place::File(place) => {
             let (place, classes) = (place.clone(), classes.to_vec());
             let opening = tokio::task::spawn_blocking(move || {
                 probe::stores(&place, &classes)?;
-                let disk = Disk::open(&place.location).map_err(|e| probe::refused(&place, &classes, &e))?;
-                probe::disk(&place, &classes, Some(&disk))?;
-                Ok(Backend::Disk(Arc::new(disk)))
+                let (disk, full) = probe::open(&place, &classes)?;
+                Ok((Backend::Disk(Arc::new(disk)), full))
             });
             opening.await.expect("opening a directory does not panic")
         }
@@ -406,7 +417,7 @@ async fn open(place: &Place, classes: &[StorageClass], config: &StorageConfig) -
             let s3 = Arc::new(S3::open(place, &config.spool_dir).await.map_err(|e| refused(&e))?);
             s3.prepare().map_err(|e| probe::refused_spools(&config.spool_dir, classes, &e))?;
             probe::s3(place, classes, &s3).await?;
-            Ok(Backend::S3(s3))
+            Ok((Backend::S3(s3), None))
         }
     }
 }

@@ -48,7 +48,7 @@ fn unusable(classes: &[StorageClass], place: String, problem: String, remedy: St
     let classes: Vec<String> = classes.iter().map(|class| format!("'{}'", class.as_str())).collect();
     let me = Me::new();
     let user = format!("user {} (uid {})", me.name, me.uid);
-    Unusable { classes: classes.join(", "), place, user, problem, remedy }
+    Unusable { classes: classes.join(", "), place, user, problem, remedy, is_full: false }
 }
 
 /// Writes, reads and deletes a probe object in a directory that [`Disk::open`] has prepared. Blocking.
@@ -98,10 +98,36 @@ pub fn kernel_file_system(location: &Path) -> Option<&'static str> {
     }
 }
 
+/// Prepares a directory and probes it. A directory without space for a probe object is opened nevertheless, because
+/// its objects can be read; the second value describes it then. Blocking.
+pub(super) fn open(
+    place: &FilePlace,
+    classes: &[StorageClass],
+) -> Result<(Disk, Option<Unusable>), Unusable> {
+    let opened = match Disk::open(&place.location) {
+        // Only its directory of spools could not be created: the first store operation does so.
+        Err(StorageError::Full(_)) if place.location.is_dir() => Ok(Disk::unprepared(&place.location)),
+        opened => opened,
+    };
+    let opened = opened.map_err(|e| refused(place, classes, &e))?;
+    match disk(place, classes, Some(&opened)) {
+        Ok(()) => Ok((opened, None)),
+        Err(full) if full.is_full => Ok((opened, Some(full))),
+        Err(unusable) => Err(unusable),
+    }
+}
+
+/// Returns true if a probe object can be written to a directory. Blocking.
+pub(super) fn has_space(location: &Path, class: StorageClass) -> bool {
+    write_and_read(location, class).is_ok()
+}
+
 /// Describes why a directory cannot be used.
 pub(super) fn refused(place: &FilePlace, classes: &[StorageClass], error: &StorageError) -> Unusable {
     let location = &place.location;
-    unusable(classes, location.display().to_string(), error.to_string(), remedy(location, error))
+    let refused =
+        unusable(classes, location.display().to_string(), error.to_string(), remedy(location, error));
+    Unusable { is_full: matches!(error, StorageError::Full(_)) && location.is_dir(), ..refused }
 }
 
 /// Describes why unfinished files of classes on S3 cannot be kept.

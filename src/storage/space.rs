@@ -30,7 +30,8 @@ type Shelf = (PathBuf, Vec<StorageClass>);
 /// Full file systems by device, with the classes on each.
 type Full = BTreeMap<u64, Vec<StorageClass>>;
 
-/// Updates the metrics and [`Storage::full`], and logs file systems that become full, until the task is dropped. With
+/// Updates the metrics and [`Storage::full`], logs file systems that become full, and probes again directories that had
+/// no space when the storage was opened, until the task is dropped. With
 /// `scan`, also sums up the sizes of the files of each directory, for the metrics.
 pub async fn watch(storage: Storage, config: StorageConfig, add_up: bool) {
     let shelves: Vec<Shelf> = probe::distinct(&config)
@@ -46,7 +47,9 @@ pub async fn watch(storage: Storage, config: StorageConfig, add_up: bool) {
     loop {
         let due = walked.is_none_or(|(at, took)| at.elapsed() >= WALK.max(took * SHARE));
         let (shelves, stopped, was) = (shelves.clone(), Arc::clone(&stop.0), warned.clone());
+        let probed = storage.clone();
         let looked = tokio::task::spawn_blocking(move || {
+            probe_again(&probed, &shelves);
             let now = look(&shelves, &was);
             if add_up && due {
                 let since = Instant::now();
@@ -62,6 +65,16 @@ pub async fn watch(storage: Storage, config: StorageConfig, add_up: bool) {
             walked = took.map(|took| (Instant::now(), took)).or(walked);
         }
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Probes the directories that had no space. Blocking.
+fn probe_again(storage: &Storage, shelves: &[Shelf]) {
+    for (path, classes) in shelves {
+        if storage.is_without_space(classes) && probe::has_space(path, classes[0]) {
+            tracing::info!("there is space again in {}", path.display());
+            storage.set_without_space(classes, false);
+        }
     }
 }
 

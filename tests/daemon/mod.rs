@@ -18,6 +18,7 @@ mod listeners;
 mod metrics;
 mod modes;
 mod no_drop;
+mod no_space;
 mod nodes;
 mod owners;
 mod privileges;

@@ -84,8 +84,28 @@ async fn a_full_disk_is_said_and_leaves_nothing_behind() {
     storage.put(&cran(digest), small.into()).await.unwrap();
 
     std::fs::write(full.join("filler"), vec![0; 1 << 20]).unwrap_err();
-    let refused = Storage::open(&on_disk(&full)).await.err().unwrap().to_string();
-    assert!(refused.contains("no space left") && refused.contains("df -h"), "{refused}");
+    // An open storage is read, and takes nothing until there is space.
+    for removed in [None, Some("cran/.spool")] {
+        if let Some(path) = removed {
+            std::fs::remove_dir(full.join(path)).unwrap();
+            std::fs::write(full.join("filler2"), vec![0; 1 << 20]).unwrap_err();
+        }
+        let storage = Storage::open(&on_disk(&full)).await.unwrap();
+        assert!(read(storage.get(&cran(digest), None).await.unwrap()).await.is_ok());
+        let put = storage.put(&cran(Sha256([1; 32])), vec![1; 5000].into()).await.unwrap_err();
+        assert!(matches!(put, StorageError::Full(_)), "{put:?}");
+        let warnings = storage.condition().warnings();
+        assert!(warnings.iter().any(|w| w.kind == "storage" && w.name.contains("cran")), "{warnings:?}");
+        for (class, probed) in Storage::probe(&on_disk(&full)).await {
+            let error = probed.unwrap_err();
+            let text = error.to_string();
+            assert!(error.is_only_full() && text.contains("df -h"), "{class:?}: {text}");
+        }
+    }
+    std::fs::remove_file(full.join("filler")).unwrap();
+    let storage = Storage::open(&on_disk(&full)).await.unwrap();
+    storage.put(&cran(Sha256([1; 32])), vec![1; 5000].into()).await.unwrap();
+    assert_eq!(storage.condition().warnings(), []);
 }
 
 #[tokio::test]

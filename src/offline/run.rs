@@ -1,6 +1,6 @@
 //! Downloads one product: read upstream, plan, fetch, read upstream again, commit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 
 use futures_util::{Stream, StreamExt, stream};
@@ -132,12 +132,18 @@ impl Run<'_> {
             plan = self.plan(&declared, &before.state, &pending(&journal)?, &self.objects().await?)?;
             failures.clear();
         }
+        let missing = failures.iter().map(|(path, error)| (path.clone(), error.to_string()));
+        let missing: BTreeMap<String, String> = missing.collect();
+        // Before the head: a run killed after it must not leave a head without the note of its missing files. Those of the
+        // earlier head are missing until the new one is there.
+        incomplete.missing.extend(missing.clone());
+        incomplete.leave(self.destination, &self.product)?;
         self.commit(before, &declared, &plan, &mut journal)?;
         if let Some(leftovers) = leftovers {
             let head = self.own.head_or_difference(&self.product).await?;
             leftovers.remove(self.destination, &self.product, &head, &journal)?;
         }
-        incomplete.missing = failures.iter().map(|(path, error)| (path.clone(), error.to_string())).collect();
+        incomplete.missing = missing;
         incomplete.leave(self.destination, &self.product)?;
         journal.remove()?;
         if failures.is_empty() {

@@ -342,7 +342,7 @@ impl<'a> Check<'a> {
                 );
                 self.report.add(path, Wrong::Unreadable, text);
             }
-            _ if belongs || !self.packages || [LOCK, seen::FILE, owed::FILE].contains(&name) => {}
+            _ if belongs || [LOCK, seen::FILE, owed::FILE].contains(&name) => {}
             _ if journal::FILES.contains(&name) => {
                 self.report.add(
                     path,
@@ -350,7 +350,7 @@ impl<'a> Check<'a> {
                     "a download was not finished; run get again to resume it",
                 );
             }
-            _ if self.is_older(path) => {}
+            _ if !self.packages || self.is_older(path) => {}
             _ => self.report.add(path, Wrong::Extra, "nothing refers to it; it can be removed"),
         }
     }

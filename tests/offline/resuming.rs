@@ -80,19 +80,24 @@ const CHANGES: &str =
 
 /// Runs a command with a kill at that call; false when it came to its end before.
 fn killed_at(call: usize, args: &[&str]) -> bool {
+    let status = run_to(call, args);
+    assert!(status.success() || status.signal() == Some(9), "{status}");
+    !status.success()
+}
+
+/// Runs a command with a kill at that call.
+fn run_to(call: usize, args: &[&str]) -> std::process::ExitStatus {
     let plain = command(args);
     let inject = format!("inject={CHANGES}:signal=KILL:when={call}");
     let mut strace = Command::new("strace");
     strace.args(["-f", "-o", "/dev/null", "-e", &format!("trace={CHANGES}"), "-e", &inject]);
-    let status = strace
+    strace
         .arg(plain.get_program())
         .args(plain.get_args())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
-        .unwrap_or_else(|e| panic!("strace cannot be run ({e}): install strace"));
-    assert!(status.success() || status.signal() == Some(9), "{status}");
-    !status.success()
+        .unwrap_or_else(|e| panic!("strace cannot be run ({e}): install strace"))
 }
 
 #[test]
@@ -140,6 +145,31 @@ fn one_complete_run_leaves_nothing_of_runs_that_were_killed_at_any_change() {
 }
 
 #[test]
+fn a_run_killed_at_any_change_leaves_no_head_that_passes_without_a_file_of_the_mirror() {
+    let dir = tempfile::tempdir().unwrap();
+    let shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-01-01")]);
+    std::fs::remove_file(shelf.root.join("src/contrib/beta_1.0.tar.gz")).unwrap();
+    let url = file_url(&shelf.root);
+    let mut heads = 0;
+    for call in 1.. {
+        let to = dir.path().join(format!("killed{call}"));
+        let path = to.to_str().unwrap().to_owned();
+        let status = run_to(call, &["get", "cran", "--base-url", &url, "--destination", &path, "--quiet"]);
+        if to.join("v3/1/head.json").exists() {
+            heads += 1;
+            let (code, findings) = validate("cran", &to, &[]);
+            let is_named = findings.iter().any(|(_, file, _)| file.ends_with("beta_1.0.tar.gz"));
+            assert!(code == 1 && is_named, "killed at {call}: {code} {findings:?}");
+        }
+        if status.signal() != Some(9) {
+            assert_eq!(status.code(), Some(1));
+            break;
+        }
+    }
+    assert!(heads > 1, "no run was killed after its head: {heads}");
+}
+
+#[test]
 fn what_an_unfinished_download_left_is_told_and_taken_up() {
     let dir = tempfile::tempdir().unwrap();
     let mut shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
@@ -163,13 +193,14 @@ fn what_an_unfinished_download_left_is_told_and_taken_up() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let (code, findings) = validate("cran", &to, &["--packages"]);
-    assert_eq!(code, 1);
-    assert!(
-        findings
-            .iter()
-            .any(|(_, file, text)| file.ends_with(".releases.ndjson") && text.contains("run get again"))
-    );
+    for flags in [&["--packages"][..], &[]] {
+        let (code, findings) = validate("cran", &to, flags);
+        assert_eq!(code, 1, "{flags:?}");
+        let of_the_journal = |(_, file, text): &(String, String, String)| {
+            file.ends_with(".releases.ndjson") && text.contains("run get again")
+        };
+        assert!(findings.iter().any(of_the_journal), "{flags:?}: {findings:?}");
+    }
     got_cran(&url, &to, &[]);
     is_whole(&to);
     assert!(!journal.exists());

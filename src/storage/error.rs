@@ -92,7 +92,7 @@ pub struct Unusable {
     /// The directory, or `s3://bucket/prefix`.
     pub place: String,
     /// The effective user, as `name (uid N)`.
-    pub user: String,
+    pub user: Box<str>,
     /// The operation, and the error of the operating system or of S3.
     pub problem: String,
     /// The command or the permission that fixes it.

@@ -47,7 +47,7 @@ pub(super) fn distinct(config: &StorageConfig) -> Vec<(&Place, Vec<StorageClass>
 fn unusable(classes: &[StorageClass], place: String, problem: String, remedy: String) -> Unusable {
     let classes: Vec<String> = classes.iter().map(|class| format!("'{}'", class.as_str())).collect();
     let me = Me::new();
-    let user = format!("user {} (uid {})", me.name, me.uid);
+    let user = format!("user {} (uid {})", me.name, me.uid).into();
     Unusable { classes: classes.join(", "), place, user, problem, remedy, is_full: false }
 }
 
